@@ -1,0 +1,1 @@
+"""The nouns that every other part speaks: frames, scenes, views, estimates, models, settings."""

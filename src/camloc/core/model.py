@@ -1,0 +1,123 @@
+"""What every pose model is: a network in three steps, of which only the first is exported.
+
+    images --forward--> Output (named tensors) --decode--> poses
+                           `---losses(batch)--> {name: scalar}, whose sum is minimised
+
+`forward` holds learned weights and plain tensor operations; closed formulas (normalising a
+quaternion, aligning points) live in `decode`, so that an exported network stays simple.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from camloc.core.types import Batch
+from camloc.geometry.pose import Pose
+
+Output = TypeVar("Output", bound=tuple[Tensor, ...])
+Output_contra = TypeVar("Output_contra", bound=tuple[Tensor, ...], contravariant=True)
+
+
+class Decoded(NamedTuple):
+    """The poses that a network's output stands for.
+
+    Attributes:
+        world_from_cam: (b,) poses, double precision.
+        scene: (b,) numbers of the places they are in.
+        probability: (b,) of the place being that one.
+    """
+
+    world_from_cam: Pose
+    scene: Int[Tensor, "b"]
+    probability: Float[Tensor, "b"]
+
+
+class Decoder(Protocol[Output_contra]):
+    """Anything with a `decode` step: a model, or the model behind an exported network."""
+
+    def decode(
+        self, output: Output_contra, *, intrinsics: Float[Tensor, "b 3 3"] | None = None
+    ) -> Decoded:
+        """Poses from a network's output."""
+
+
+class PoseModel(nn.Module, ABC, Generic[Output]):
+    """A network that finds the pose of the camera that took a picture.
+
+    A subclass is one paper's network. It lives in a file of its own under `camloc.models`, whose
+    name is the model's name, takes its settings (a frozen dataclass) as its one argument, and has a
+    NamedTuple of tensors as its output. It keeps no state between calls.
+    """
+
+    # Prefix of the parameters that only the loss uses: they are not part of the network's size.
+    LOSS_PREFIX = "balance."
+
+    @abstractmethod
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
+        """The network: RGB pictures in [0, 1] to named tensors."""
+
+    @abstractmethod
+    def decode(self, output: Output, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
+        """Poses from the network's output.
+
+        Args:
+            output: what `forward` returned.
+            intrinsics: (b, 3, 3) pinhole calibration matrices, for models that need them.
+        """
+
+    @abstractmethod
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Named scalars whose sum is minimised."""
+
+    def observe(self, world_from_cam: Pose) -> None:  # noqa: B027 - most models have nothing to note
+        """Note constants of the training poses (such as their mean) before training starts."""
+
+    def parameter_count(self) -> int:
+        """Number of learned values of the network, without those that only the loss uses."""
+        return sum(
+            parameter.numel()
+            for name, parameter in self.named_parameters()
+            if not name.startswith(self.LOSS_PREFIX)
+        )
+
+
+class Latents(NamedTuple):
+    """A regressor's description of a picture, one half for each half of the pose.
+
+    Attributes:
+        position: (b, d) what the position is regressed from.
+        orientation: (b, d) what the orientation is regressed from.
+    """
+
+    position: Float[Tensor, "b d"]
+    orientation: Float[Tensor, "b e"]
+
+
+class Regressor(PoseModel[Output]):
+    """A model that describes a picture by latent vectors and regresses the pose from these.
+
+    A camera pose auto-encoder learns to predict the latents from a pose, with the heads frozen.
+    """
+
+    @abstractmethod
+    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+        """The latent vectors of pictures."""
+
+    @abstractmethod
+    def regress(self, latents: Latents) -> Output:
+        """The output that latent vectors stand for."""
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
+        """The network: RGB pictures in [0, 1] to named tensors."""
+        return self.regress(self.encode(images))
+
+
+def single_scene(world_from_cam: Pose) -> Decoded:
+    """The decoding of a model that knows one place only."""
+    count = len(world_from_cam)
+    device = world_from_cam.translation.device
+    scene = torch.zeros(count, dtype=torch.int64, device=device)
+    return Decoded(world_from_cam, scene, torch.ones(count, device=device))

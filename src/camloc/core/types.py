@@ -1,0 +1,159 @@
+"""Frame, Scene, View, Batch, Located and Lost: what passes between camloc's parts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from camloc.geometry.camera import Camera
+from camloc.geometry.pose import Pose
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture on disk, and what is known about it.
+
+    Attributes:
+        name: its name within the data set, with forward slashes; unique in a scene.
+        image: the file.
+        camera: intrinsics for the pixels as stored, or None where they are unknown.
+        world_from_cam: the camera's pose, double precision, or None for a picture to be located.
+        sequence: the recording that it belongs to; frames of one are alike, so validation frames
+            are held out in blocks of it.
+        time: seconds, in the data set's own clock, or None.
+        depth: a 16-bit depth picture in millimetres, or None.
+    """
+
+    name: str
+    image: Path
+    camera: Camera | None = None
+    world_from_cam: Pose | None = None
+    sequence: str = ""
+    time: float | None = None
+    depth: Path | None = None
+
+    def truth(self) -> Pose:
+        """The pose of a frame that is known to have one."""
+        assert self.world_from_cam is not None, f"{self.name} has no pose"
+        return self.world_from_cam
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A place with one world frame.
+
+    Attributes:
+        name: how answers name the place.
+        train: frames to learn from, all with poses.
+        test: frames that are kept apart, all with poses.
+        points: (n, 3) points of the place in its world, where the data set has some.
+    """
+
+    name: str
+    train: tuple[Frame, ...]
+    test: tuple[Frame, ...] = ()
+    points: Float[Tensor, "n 3"] | None = None
+
+
+def poses_of(frames: Sequence[Frame]) -> Pose:
+    """The (n,) poses of frames that all have one."""
+    return Pose.stack([frame.truth() for frame in frames])
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A picture in memory, and where it was taken.
+
+    Attributes:
+        image: (3, height, width) RGB, 8 bits.
+        camera: pinhole intrinsics for these pixels, or None where they are unknown.
+        world_from_cam: the pose, or None.
+        scene: number of the place in the model's list of scene names.
+    """
+
+    image: Tensor
+    camera: Camera | None
+    world_from_cam: Pose | None
+    scene: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Views of one size, stacked for a network.
+
+    Attributes:
+        images: (b, 3, height, width) RGB in [0, 1].
+        world_from_cam: (b,) poses in the precision of the network.
+        intrinsics: (b, 3, 3) pinhole calibration matrices, or None where any is unknown.
+        scene: (b,) numbers of the places.
+    """
+
+    images: Float[Tensor, "b 3 h w"]
+    world_from_cam: Pose
+    intrinsics: Float[Tensor, "b 3 3"] | None
+    scene: Int[Tensor, "b"]
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def __getitem__(self, rows: slice | Tensor) -> "Batch":
+        return Batch(
+            images=self.images[rows],
+            world_from_cam=self.world_from_cam[rows],
+            intrinsics=None if self.intrinsics is None else self.intrinsics[rows],
+            scene=self.scene[rows],
+        )
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device."""
+        return Batch(
+            images=self.images.to(device),
+            world_from_cam=self.world_from_cam.to(device),
+            intrinsics=None if self.intrinsics is None else self.intrinsics.to(device),
+            scene=self.scene.to(device),
+        )
+
+    def replace(self, **changes: object) -> "Batch":
+        """The same batch with some fields exchanged."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+class Spread(NamedTuple):
+    """How far off answers of this model were on frames held out of training, from their median.
+
+    Half of the held-out frames were nearer than `meters` and half turned by less than `degrees`.
+    """
+
+    meters: float
+    degrees: float
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """Where a picture was taken.
+
+    Attributes:
+        scene: name of the place.
+        world_from_cam: the camera's pose in that place's world, double precision.
+        spread: the accuracy to expect, or None where the model was never validated.
+        probability: of the place being this one among those that the model knows.
+    """
+
+    scene: str
+    world_from_cam: Pose
+    spread: Spread | None = None
+    probability: float = 1.0
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A picture that cannot be placed, and why. In metrics it is infinitely wrong."""
+
+    reason: str = field(default="")
+
+
+Estimate = Located | Lost

@@ -1,0 +1,23 @@
+"""Rigid motions, cameras and alignment: tensors in, tensors out; no files, no networks."""
+
+from camloc.geometry.alignment import umeyama, weighted_kabsch
+from camloc.geometry.camera import Camera, pixel_grid, project, unproject
+from camloc.geometry.neighbours import mean_pose, nearest_pose
+from camloc.geometry.pose import Pose, PoseError, pose_error
+from camloc.geometry.rotation import nearest_rotation, rotation_angle
+
+__all__ = [
+    "Camera",
+    "Pose",
+    "PoseError",
+    "mean_pose",
+    "nearest_pose",
+    "nearest_rotation",
+    "pixel_grid",
+    "pose_error",
+    "project",
+    "rotation_angle",
+    "umeyama",
+    "unproject",
+    "weighted_kabsch",
+]

@@ -1,0 +1,53 @@
+"""The rigid motion (and scale) that best carries one set of points onto another, in closed form."""
+
+from typing import NamedTuple
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from camloc.geometry.pose import Pose
+
+
+def weighted_kabsch(
+    source: Float[Tensor, "*batch n 3"],
+    target: Float[Tensor, "*batch n 3"],
+    weights: Float[Tensor, "*batch n"],
+) -> Pose:
+    """The motion `target_from_source` with the least weighted sum of squared distances.
+
+    Weights are non-negative, of any scale, and not all zero. The covariance is a weighted sum over
+    points: no n x n matrix of weights is built. The rotation is always proper, never a reflection.
+    Where it is not unique (all points in one place or on one line) one of the best is returned.
+
+    Source: Kabsch 1976; weights as in "Implicit Learning of Scene Geometry", section III-B.
+    """
+    share = (weights / weights.sum(-1, keepdim=True)).unsqueeze(-1)
+    source_mean = (share * source).sum(-2, keepdim=True)
+    target_mean = (share * target).sum(-2, keepdim=True)
+    covariance = (share * (target - target_mean)).transpose(-1, -2) @ (source - source_mean)
+    rotation: Tensor = roma.special_procrustes(covariance)
+    translation = target_mean.squeeze(-2) - (rotation @ source_mean.transpose(-1, -2)).squeeze(-1)
+    return Pose(rotation, translation)
+
+
+class Similarity(NamedTuple):
+    """A rigid motion after a change of scale: `x_b = scale * rotation @ x_a + translation`."""
+
+    scale: Float[Tensor, "*batch"]
+    motion: Pose
+
+
+def umeyama(source: Float[Tensor, "*batch n 3"], target: Float[Tensor, "*batch n 3"]) -> Similarity:
+    """The similarity `target_from_source` with the least sum of squared distances.
+
+    Source: Umeyama 1991.
+    """
+    ones = torch.ones_like(source[..., 0])
+    rotation = weighted_kabsch(source, target, ones).rotation
+    source_mean, target_mean = source.mean(-2, keepdim=True), target.mean(-2, keepdim=True)
+    turned = (source - source_mean) @ rotation.transpose(-1, -2)
+    scale = ((target - target_mean) * turned).sum((-1, -2)) / turned.square().sum((-1, -2))
+    moved = scale.unsqueeze(-1) * (rotation @ source_mean.transpose(-1, -2)).squeeze(-1)
+    return Similarity(scale, Pose(rotation, target_mean.squeeze(-2) - moved))

@@ -1,0 +1,194 @@
+"""`Camera`: the intrinsics of one picture size, and the one pixel grid of the code base.
+
+Pixels are COLMAP's: x to the right, y down, the centre of the top left pixel at (0.5, 0.5). Distortion
+is COLMAP's too, computed by pycolmap, so that every model that COLMAP knows is read, projected and
+written without a line of our own. Differentiable projection is pinhole: pictures are undistorted, or
+their rays unprojected once, before a network sees them.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pycolmap
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Models that are a pinhole when every distortion parameter is zero; fisheye models never are.
+_POLYNOMIAL_MODELS = ("SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics of a camera for pictures of `width` x `height` pixels.
+
+    Attributes:
+        width, height: size of the picture in pixels.
+        fx, fy: focal lengths in pixels.
+        cx, cy: principal point in pixels; the centre of the top left pixel is (0.5, 0.5).
+        model: the COLMAP name of the distortion model, such as "PINHOLE" or "OPENCV".
+        distortion: that model's parameters other than focal lengths and principal point. They act
+            on coordinates divided by depth, so resizing and cropping leave them alone.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    model: str = "PINHOLE"
+    distortion: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        numbers = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
+        if not all(np.isfinite(numbers)):
+            raise ValueError(f"camera intrinsics are not finite: {numbers}")
+        if self.width < 1 or self.height < 1 or self.fx <= 0 or self.fy <= 0:
+            raise ValueError(
+                f"a camera needs a positive size and focal length, not {self.width} x {self.height} "
+                f"pixels with focal lengths {self.fx} and {self.fy}"
+            )
+
+    @classmethod
+    def from_colmap(cls, camera: pycolmap.Camera) -> "Camera":
+        """From a COLMAP camera of any model.
+
+        Raises:
+            ValueError: the intrinsics are not finite or not positive, or the model has no focal
+                length (panoramas).
+        """
+        if not camera.focal_length_idxs():
+            raise ValueError(f"a {camera.model.name} camera has no focal length")
+        extra = tuple(float(camera.params[index]) for index in camera.extra_params_idxs())
+        return cls(
+            width=int(camera.width),
+            height=int(camera.height),
+            fx=float(camera.params[camera.focal_length_idxs()[0]]),
+            fy=float(camera.params[camera.focal_length_idxs()[-1]]),
+            cx=float(camera.principal_point_x),
+            cy=float(camera.principal_point_y),
+            model=camera.model.name,
+            distortion=extra,
+        )
+
+    def to_colmap(self) -> pycolmap.Camera:
+        """As a COLMAP camera; a model with one focal length must have fx == fy.
+
+        Raises:
+            ValueError: the model has one focal length and this camera two.
+        """
+        camera = _colmap_camera(self.model, self.width, self.height)
+        focal_indices = list(camera.focal_length_idxs())
+        if len(focal_indices) == 1 and not np.isclose(self.fx, self.fy, rtol=1e-9):
+            raise ValueError(f"{self.model} has one focal length, this camera two: {self.fx} and {self.fy}")
+        params = np.zeros(len(camera.params))
+        params[focal_indices] = (self.fx, self.fy)[: len(focal_indices)]
+        params[list(camera.principal_point_idxs())] = (self.cx, self.cy)
+        params[list(camera.extra_params_idxs())] = self.distortion
+        camera.params = params
+        return camera
+
+    @property
+    def is_pinhole(self) -> bool:
+        """Whether straight lines stay straight: no distortion, or all of it zero."""
+        if self.model in ("PINHOLE", "SIMPLE_PINHOLE"):
+            return True
+        return self.model in _POLYNOMIAL_MODELS and not any(self.distortion)
+
+    def matrix(self) -> Float[Tensor, "3 3"]:
+        """The calibration matrix K, in double precision."""
+        return torch.tensor(
+            [[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]], dtype=torch.float64
+        )
+
+    def resized(self, *, width: int, height: int) -> "Camera":
+        """The same camera for the picture resized to `width` x `height`."""
+        across, down = width / self.width, height / self.height
+        return replace(
+            self,
+            width=width,
+            height=height,
+            fx=self.fx * across,
+            fy=self.fy * down,
+            cx=self.cx * across,
+            cy=self.cy * down,
+        )
+
+    def cropped(self, *, left: int, top: int, width: int, height: int) -> "Camera":
+        """The same camera for a rectangle cut out of the picture."""
+        return replace(self, width=width, height=height, cx=self.cx - left, cy=self.cy - top)
+
+    def undistorted(self) -> "Camera":
+        """The pinhole camera with the same size, focal lengths and principal point."""
+        return replace(self, model="PINHOLE", distortion=())
+
+    def project(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 2"]:
+        """Pixels of points in camera axes, with distortion; NaN for points behind the camera."""
+        flat = points[:, :2] / points[:, 2:]
+        if not self.is_pinhole:
+            unit = _unit_camera(self.model, self.distortion)
+            seen = unit.img_from_cam(points.detach().cpu().double().numpy())
+            flat = torch.from_numpy(np.asarray(seen, dtype=np.float64)).to(points)
+        pixels = flat * points.new_tensor([self.fx, self.fy]) + points.new_tensor([self.cx, self.cy])
+        return torch.where(points[:, 2:] > 0, pixels, torch.nan)
+
+    def unproject(self, pixels: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
+        """Points at depth 1, in camera axes, that are seen at `pixels`; the inverse of `project`."""
+        flat = (pixels - pixels.new_tensor([self.cx, self.cy])) / pixels.new_tensor([self.fx, self.fy])
+        if not self.is_pinhole:
+            unit = _unit_camera(self.model, self.distortion)
+            rays = unit.cam_from_img(flat.detach().cpu().double().numpy())
+            flat = torch.from_numpy(np.asarray(rays, dtype=np.float64)).to(pixels)
+        return torch.cat((flat, torch.ones_like(flat[:, :1])), dim=1)
+
+
+def _colmap_camera(model: str, width: int, height: int) -> pycolmap.Camera:
+    if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":
+        raise ValueError(f"'{model}' is not a COLMAP camera model")
+    model_id = pycolmap.CameraModelId.__members__[model]
+    return pycolmap.Camera.create_from_model_id(0, model_id, 1.0, width, height)
+
+
+def _unit_camera(model: str, distortion: tuple[float, ...]) -> pycolmap.Camera:
+    """A camera whose pixels are coordinates divided by depth: it only distorts."""
+    return Camera(1, 1, 1.0, 1.0, 0.0, 0.0, model, distortion).to_colmap()
+
+
+def pixel_grid(width: int, height: int, *, stride: int = 1) -> Float[Tensor, "height width 2"]:
+    """Pixel coordinates (x, y) of the centres of the cells of a grid over a picture.
+
+    Args:
+        width, height: number of cells across and down.
+        stride: side of a cell in pixels; the first centre is at (stride / 2, stride / 2).
+    """
+    across = (torch.arange(width, dtype=torch.float64) + 0.5) * stride
+    down = (torch.arange(height, dtype=torch.float64) + 0.5) * stride
+    y, x = torch.meshgrid(down, across, indexing="ij")
+    return torch.stack((x, y), dim=-1)
+
+
+def unproject(
+    pixels: Float[Tensor, "*batch n 2"],
+    depth: Float[Tensor, "*batch n"],
+    intrinsics: Float[Tensor, "*batch 3 3"],
+) -> Float[Tensor, "*batch n 3"]:
+    """Points in camera axes at z-depth `depth` along the rays of `pixels` (pinhole, differentiable)."""
+    focal = torch.stack((intrinsics[..., 0, 0], intrinsics[..., 1, 1]), dim=-1).unsqueeze(-2)
+    flat = (pixels - intrinsics[..., :2, 2].unsqueeze(-2)) / focal
+    return torch.cat((flat, torch.ones_like(flat[..., :1])), dim=-1) * depth.unsqueeze(-1)
+
+
+def project(
+    points: Float[Tensor, "*batch n 3"],
+    intrinsics: Float[Tensor, "*batch 3 3"],
+    *,
+    nearest: float = 1e-3,
+) -> Float[Tensor, "*batch n 2"]:
+    """Pixels of points in camera axes (pinhole, differentiable).
+
+    A depth below `nearest` counts as `nearest`, so that points at or behind the camera stay finite.
+    """
+    focal = torch.stack((intrinsics[..., 0, 0], intrinsics[..., 1, 1]), dim=-1).unsqueeze(-2)
+    flat = points[..., :2] / points[..., 2:].clamp_min(nearest)
+    return flat * focal + intrinsics[..., :2, 2].unsqueeze(-2)

@@ -1,0 +1,48 @@
+"""What roma leaves open about rotations: angles that are exact at both ends, w-first quaternions."""
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def rotation_angle(
+    first: Float[Tensor, "*batch 3 3"], second: Float[Tensor, "*batch 3 3"]
+) -> Float[Tensor, "*batch"]:
+    """Angle in radians, within [0, pi], of the rotation that turns `first` into `second`.
+
+    Exact near 0 and near pi, where the arc cosine of a rounded trace loses half of its digits or is
+    not a number: with R the difference, `|R - R^T|_F = 2 sqrt(2) sin(angle)` and
+    `trace(R) - 1 = 2 cos(angle)`, and the arc tangent of the two is well conditioned everywhere.
+    """
+    difference = first.transpose(-1, -2) @ second
+    skew = difference - difference.transpose(-1, -2)
+    axis = torch.stack((skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]), dim=-1)
+    twice_sine = torch.linalg.vector_norm(axis, dim=-1)
+    twice_cosine = difference.diagonal(dim1=-2, dim2=-1).sum(-1) - 1.0
+    return torch.atan2(twice_sine, twice_cosine)
+
+
+def rotation_from_quaternion_wxyz(
+    quaternion_wxyz: Float[Tensor, "*batch 4"],
+) -> Float[Tensor, "*batch 3 3"]:
+    """Rotation matrix of a quaternion (w first), which need not have unit length."""
+    unit = torch.nn.functional.normalize(quaternion_wxyz, dim=-1)
+    return roma.unitquat_to_rotmat(roma.quat_wxyz_to_xyzw(unit))
+
+
+def quaternion_wxyz_from_rotation(
+    rotation: Float[Tensor, "*batch 3 3"],
+) -> Float[Tensor, "*batch 4"]:
+    """Unit quaternion (w first) of a rotation matrix, in the hemisphere of w >= 0.
+
+    q and -q are the same rotation; a network that is trained on quaternions needs one of the two.
+    """
+    quaternion_wxyz = roma.quat_xyzw_to_wxyz(roma.rotmat_to_unitquat(rotation))
+    return torch.where(quaternion_wxyz[..., :1] < 0, -quaternion_wxyz, quaternion_wxyz)
+
+
+def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The proper rotation (determinant +1) nearest to `matrix` in the Frobenius norm."""
+    rotation: Tensor = roma.special_procrustes(matrix)
+    return rotation

@@ -1,0 +1,37 @@
+"""camloc: find where a camera is from one photograph.
+
+    from camloc import Localizer
+    answer = Localizer.load("runs/demo").locate("photo.jpg")
+
+Poses are `world_from_cam`: camera axes right, down, forward; see `docs/conventions.md`. Public names
+are imported when they are first used, so that `import camloc` is instant.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from camloc.core.types import Located, Lost
+    from camloc.errors import CamlocError
+    from camloc.geometry.camera import Camera
+    from camloc.geometry.pose import Pose
+    from camloc.localizer import Localizer
+
+__version__ = "0.1.0"
+
+__all__ = ["Camera", "CamlocError", "Localizer", "Located", "Lost", "Pose", "__version__"]
+
+_HOMES = {
+    "Camera": "camloc.geometry.camera",
+    "CamlocError": "camloc.errors",
+    "Localizer": "camloc.localizer",
+    "Located": "camloc.core.types",
+    "Lost": "camloc.core.types",
+    "Pose": "camloc.geometry.pose",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'camloc' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)

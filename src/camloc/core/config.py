@@ -1,5 +1,6 @@
 """Settings as JSON and back: frozen dataclasses, and no key that is silently ignored."""
 
+import json
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -11,8 +12,17 @@ Settings = TypeVar("Settings")
 
 
 def to_json(settings: object) -> bytes:
-    """Settings (dataclasses, tuples, numbers, strings) as indented JSON with a final newline."""
-    return msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n"
+    """Settings (dataclasses, tuples, numbers, strings) as indented JSON with a final newline.
+
+    Raises:
+        RecipeError: a number is infinite or NaN, for which JSON has no word.
+    """
+    try:
+        text = json.dumps(to_builtins(settings), indent=2, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        name = type(settings).__name__
+        raise RecipeError(f"{name} has a number that is infinite or NaN and cannot be written") from None
+    return text.encode() + b"\n"
 
 
 def to_builtins(settings: object) -> Any:
@@ -43,7 +53,7 @@ def from_json(text: bytes, kind: type[Settings]) -> Settings:
     """
     try:
         data = msgspec.json.decode(text)
-    except msgspec.DecodeError as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise RecipeError(f"{kind.__name__} is not JSON: {problem}") from None
     return from_builtins(data, kind)
 
@@ -57,7 +67,11 @@ def _unknown_key(data: Any, settings: object) -> str | None:
                 return str(key)
             if inner := _unknown_key(value, getattr(settings, key)):
                 return f"{key}.{inner}"
-    if isinstance(data, list) and isinstance(settings, tuple | list):
+    if isinstance(data, dict) and isinstance(settings, dict):
+        for key, value in data.items():
+            if inner := _unknown_key(value, settings.get(key)):
+                return f"{key}.{inner}"
+    if isinstance(data, list | tuple) and isinstance(settings, list | tuple):
         for index, (value, item) in enumerate(zip(data, settings, strict=True)):
             if inner := _unknown_key(value, item):
                 return f"{index}.{inner}"

@@ -1,17 +1,17 @@
 """From a file that somebody gave us to a picture of the size that a network sees."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
+from camloc.core.silence import without_warnings
 from camloc.core.types import Frame, View
-from camloc.errors import ImageError
+from camloc.errors import ImageError, RecipeError
 from camloc.geometry.camera import Camera, pixel_grid
 
 # Smaller pictures say nothing about a place; larger ones are refused before they are decoded.
@@ -22,8 +22,22 @@ MOST_PIXELS = 170_000_000
 # it was resized. Beyond that the intrinsics belong to another picture.
 ASPECT_TOLERANCE = 0.02
 
+# What photographs come in. Other formats have no place here, and one (EPS) is a program that
+# reading it would run.
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _SEVERAL_PICTURES_ALLOWED = ("MPO",)  # phones store a second picture behind the photograph
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+
+# The turn that brings a picture upright, for each value of the EXIF orientation but 1.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(path: Path, *, upright: bool = True) -> UInt8[Tensor, "3 height width"]:
@@ -37,47 +51,76 @@ def read_image(path: Path, *, upright: bool = True) -> UInt8[Tensor, "3 height w
         upright: turn the picture as its EXIF orientation says.
 
     Raises:
-        ImageError: missing, a folder, empty, not a picture, damaged or cut short, animated,
+        ImageError: missing, not a file, empty, not a picture, damaged or cut short, animated,
             smaller than 16 pixels, larger than 170 million pixels, or deeper than 8 bits.
     """
-    return torch.from_numpy(np.array(_open(path, upright=upright))).permute(2, 0, 1).contiguous()
+    stored, turn = _open(path)
+    return _tensor(stored if turn is None or not upright else stored.transpose(turn))
 
 
-def _open(path: Path, *, upright: bool) -> Image.Image:
-    if path.is_dir():
-        raise ImageError(f"{path} is a folder, not a picture")
-    if not path.exists():
-        raise ImageError(f"{path} does not exist")
-    if path.stat().st_size == 0:
-        raise ImageError(f"{path} is empty")
+def _tensor(picture: Image.Image) -> UInt8[Tensor, "3 height width"]:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+
+
+def _open(path: Path) -> tuple[Image.Image, Image.Transpose | None]:
+    """A file's picture as stored, and the turn that brings it upright."""
+    name = str(path) if str(path).isprintable() else ascii(str(path))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
-                _refuse(picture, path)
-                picture.load()
-                turned = ImageOps.exif_transpose(picture) if upright else picture
-                return turned.convert("RGB")
+        _refuse_path(path, name)
+        with without_warnings, Image.open(path) as picture:
+            _refuse_picture(picture, name)
+            picture.load()
+            return picture.convert("RGB"), _turn(picture)
+    except ImageError:
+        raise
+    except PermissionError:
+        raise ImageError(f"{name} may not be read; change its permissions") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{path} is not a picture in a format that can be read") from None
+        raise ImageError(f"{name} is not a picture in a format that can be read") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{path} says it has more than {MOST_PIXELS:,} pixels; resize it first") from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError) as problem:
-        raise ImageError(f"{path} is damaged or cut short: {_one_line(problem)}") from None
+        raise ImageError(f"{name} says it has more than {MOST_PIXELS:,} pixels; resize it first") from None
+    except Exception as problem:  # decoders of damaged files raise anything, from TypeError to struct.error
+        raise ImageError(f"{name} is damaged or cut short: {_one_line(problem)}") from None
 
 
-def _refuse(picture: Image.Image, path: Path) -> None:
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    """The turn that a picture's EXIF orientation asks for.
+
+    Only the orientation is read: Pillow's own turning writes the other EXIF fields anew, and fails
+    where these are damaged.
+    """
+    try:
+        return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF beside a sound picture
+        return None
+
+
+def _refuse_path(path: Path, name: str) -> None:
+    """Raise ImageError for a path that is no file with content."""
+    if path.is_dir():
+        raise ImageError(f"{name} is a folder, not a picture")
+    if not path.exists():
+        raise ImageError(f"{name} does not exist")
+    if not path.is_file():
+        raise ImageError(f"{name} is a pipe or a device, not a picture")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{name} is empty")
+
+
+def _refuse_picture(picture: Image.Image, name: str) -> None:
     """Raise ImageError for a picture that should not be decoded at all."""
     width, height = picture.size
+    if picture.format not in _FORMATS:
+        raise ImageError(f"{name} is a {picture.format} file; save it as JPEG or PNG")
     if min(width, height) < SMALLEST_SIDE:
-        raise ImageError(f"{path} has {width} x {height} pixels; {SMALLEST_SIDE} a side are the least")
+        raise ImageError(f"{name} has {width} x {height} pixels; {SMALLEST_SIDE} a side are the least")
     if width * height > MOST_PIXELS:
-        raise ImageError(f"{path} says it has {width} x {height} pixels, more than {MOST_PIXELS:,}")
-    if getattr(picture, "n_frames", 1) > 1 and picture.format not in _SEVERAL_PICTURES_ALLOWED:
-        raise ImageError(f"{path} is animated or holds several pictures; save the one to use by itself")
+        raise ImageError(f"{name} says it has {width} x {height} pixels, more than {MOST_PIXELS:,}")
+    if getattr(picture, "is_animated", False) and picture.format not in _SEVERAL_PICTURES_ALLOWED:
+        raise ImageError(f"{name} is animated or holds several pictures; save the one to use by itself")
     if picture.mode not in _EIGHT_BIT_MODES:
         raise ImageError(
-            f"{path} has more than 8 bits a channel (mode {picture.mode}), as depth maps have; "
+            f"{name} has more than 8 bits a channel (mode {picture.mode}), as depth maps have; "
             f"save it as an 8-bit picture"
         )
 
@@ -98,12 +141,23 @@ class Preprocess:
         width, height: the network's picture in pixels.
         short_side: 0, or the shorter side before the cut: 256 for the papers' 224 x 224.
         undistort: whether to resample pictures of distorting lenses as a pinhole would see them.
+            Without it such pictures stay as they are, and the view's camera leaves the distortion out.
+
+    Raises:
+        RecipeError: a size that is not positive.
     """
 
     width: int
     height: int
     short_side: int = 0
     undistort: bool = False
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1 or self.short_side < 0:
+            raise RecipeError(
+                f"pictures of {self.width} x {self.height} pixels with a shorter side of {self.short_side} "
+                f"cannot be made; give positive sizes"
+            )
 
     def canvas_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of a `width` x `height` picture after scaling, before the cut."""
@@ -131,28 +185,31 @@ class Preprocess:
         picture, camera = _read_with_camera(frame)
         width, height = self.canvas_size(picture.width, picture.height)
         scaled = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-        image = torch.from_numpy(np.array(scaled)).permute(2, 0, 1)
+        image = _tensor(scaled)
         if camera is not None:
             camera = camera.resized(width=width, height=height)
             if self.undistort and not camera.is_pinhole:
                 image = undistorted(image, camera)
             camera = camera.undistorted()
-        return View(image.contiguous(), camera, frame.world_from_cam)
+        return View(image, camera, frame.world_from_cam)
 
 
 def _read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
-    """A frame's picture in the orientation that its intrinsics (and so its pose) are for."""
-    picture = _open(frame.image, upright=True)
+    """A frame's picture in the orientation that its intrinsics (and so its pose) are for.
+
+    That is the picture as stored, whatever its EXIF orientation says, unless the intrinsics only fit
+    the upright picture. Without intrinsics it is the upright picture.
+    """
+    stored, turn = _open(frame.image)
+    upright = stored if turn is None else stored.transpose(turn)
     camera = frame.camera
     if camera is None:
-        return picture, None
-    if _same_shape(picture, camera):
-        return picture, camera.resized(width=picture.width, height=picture.height)
-    stored = _open(frame.image, upright=False)
-    if _same_shape(stored, camera):
-        return stored, camera.resized(width=stored.width, height=stored.height)
+        return upright, None
+    for picture in (stored, upright):
+        if _same_shape(picture, camera):
+            return picture, camera.resized(width=picture.width, height=picture.height)
     raise ImageError(
-        f"{frame.image} has {picture.width} x {picture.height} pixels, but its intrinsics are for "
+        f"{frame.image} has {upright.width} x {upright.height} pixels, but its intrinsics are for "
         f"{camera.width} x {camera.height}; correct the camera or the picture"
     )
 
@@ -162,9 +219,7 @@ def _same_shape(picture: Image.Image, camera: Camera) -> bool:
     return abs(ratio - 1.0) < ASPECT_TOLERANCE
 
 
-def undistorted(
-    image: UInt8[Tensor, "3 height width"], camera: Camera
-) -> UInt8[Tensor, "3 height width"]:
+def undistorted(image: UInt8[Tensor, "3 height width"], camera: Camera) -> UInt8[Tensor, "3 height width"]:
     """A picture as a pinhole camera of the same focal length and principal point would see it."""
     grid = pixel_grid(camera.width, camera.height)
     rays = camera.undistorted().unproject(grid.reshape(-1, 2))

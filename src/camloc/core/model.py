@@ -38,9 +38,7 @@ class Decoded(NamedTuple):
 class Decoder(Protocol[Output_contra]):
     """Anything with a `decode` step: a model, or the model behind an exported network."""
 
-    def decode(
-        self, output: Output_contra, *, intrinsics: Float[Tensor, "b 3 3"] | None = None
-    ) -> Decoded:
+    def decode(self, output: Output_contra, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
         """Poses from a network's output."""
 
 
@@ -72,7 +70,7 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Named scalars whose sum is minimised."""
 
-    def observe(self, world_from_cam: Pose) -> None:  # noqa: B027 - most models have nothing to note
+    def observe(self, world_from_cam: Pose) -> None:
         """Note constants of the training poses (such as their mean) before training starts."""
 
     def parameter_count(self) -> int:

@@ -1,6 +1,6 @@
 """Frame, Scene, View, Batch, Located and Lost: what passes between camloc's parts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -50,12 +50,15 @@ class Scene:
         name: how answers name the place.
         train: frames to learn from, all with poses.
         test: frames that are kept apart, all with poses.
+        conditions: further frames that are kept apart, by the name of what is different in them:
+            "night", "winter". Nothing is learned from them.
         points: (n, 3) points of the place in its world, where the data set has some.
     """
 
     name: str
     train: tuple[Frame, ...]
     test: tuple[Frame, ...] = ()
+    conditions: Mapping[str, tuple[Frame, ...]] = field(default_factory=dict)
     points: Float[Tensor, "n 3"] | None = None
 
 

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from camloc.geometry.pose import Pose
+from camloc.geometry.rotation import nearest_rotation
 
 
 def weighted_kabsch(
@@ -17,7 +17,8 @@ def weighted_kabsch(
 ) -> Pose:
     """The motion `target_from_source` with the least weighted sum of squared distances.
 
-    Weights are non-negative, of any scale, and not all zero. The covariance is a weighted sum over
+    Weights are non-negative and of any scale; if all are zero, there is no motion and the pose is NaN.
+    Points are finite, also those of weight zero. The covariance is a weighted sum over
     points: no n x n matrix of weights is built. The rotation is always proper, never a reflection.
     Where it is not unique (all points in one place or on one line) one of the best is returned.
 
@@ -27,7 +28,7 @@ def weighted_kabsch(
     source_mean = (share * source).sum(-2, keepdim=True)
     target_mean = (share * target).sum(-2, keepdim=True)
     covariance = (share * (target - target_mean)).transpose(-1, -2) @ (source - source_mean)
-    rotation: Tensor = roma.special_procrustes(covariance)
+    rotation = nearest_rotation(covariance)
     translation = target_mean.squeeze(-2) - (rotation @ source_mean.transpose(-1, -2)).squeeze(-1)
     return Pose(rotation, translation)
 
@@ -41,6 +42,8 @@ class Similarity(NamedTuple):
 
 def umeyama(source: Float[Tensor, "*batch n 3"], target: Float[Tensor, "*batch n 3"]) -> Similarity:
     """The similarity `target_from_source` with the least sum of squared distances.
+
+    Where all source points are in one place there is no scale, and it is NaN.
 
     Source: Umeyama 1991.
     """

@@ -7,6 +7,7 @@ their rays unprojected once, before a network sees them.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pycolmap
@@ -29,6 +30,10 @@ class Camera:
         model: the COLMAP name of the distortion model, such as "PINHOLE" or "OPENCV".
         distortion: that model's parameters other than focal lengths and principal point. They act
             on coordinates divided by depth, so resizing and cropping leave them alone.
+
+    Raises:
+        ValueError: a number is not finite, a size or focal length not positive, the model unknown or
+            a panorama, or the number of distortion parameters not the model's.
     """
 
     width: int
@@ -49,10 +54,15 @@ class Camera:
                 f"a camera needs a positive size and focal length, not {self.width} x {self.height} "
                 f"pixels with focal lengths {self.fx} and {self.fy}"
             )
+        expected = _distortion_size(self.model)
+        if len(self.distortion) != expected:
+            raise ValueError(
+                f"a {self.model} camera has {expected} distortion parameters, not {len(self.distortion)}"
+            )
 
     @classmethod
     def from_colmap(cls, camera: pycolmap.Camera) -> "Camera":
-        """From a COLMAP camera of any model.
+        """From a COLMAP camera of any model with a focal length.
 
         Raises:
             ValueError: the intrinsics are not finite or not positive, or the model has no focal
@@ -86,7 +96,7 @@ class Camera:
         params[focal_indices] = (self.fx, self.fy)[: len(focal_indices)]
         params[list(camera.principal_point_idxs())] = (self.cx, self.cy)
         params[list(camera.extra_params_idxs())] = self.distortion
-        camera.params = params
+        camera.params = params.tolist()
         return camera
 
     @property
@@ -134,7 +144,10 @@ class Camera:
         return torch.where(points[:, 2:] > 0, pixels, torch.nan)
 
     def unproject(self, pixels: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
-        """Points at depth 1, in camera axes, that are seen at `pixels`; the inverse of `project`."""
+        """Points at depth 1, in camera axes, that are seen at `pixels`; the inverse of `project`.
+
+        NaN for pixels that the distortion model sees nothing at.
+        """
         flat = (pixels - pixels.new_tensor([self.cx, self.cy])) / pixels.new_tensor([self.fx, self.fy])
         if not self.is_pinhole:
             unit = _unit_camera(self.model, self.distortion)
@@ -148,6 +161,15 @@ def _colmap_camera(model: str, width: int, height: int) -> pycolmap.Camera:
         raise ValueError(f"'{model}' is not a COLMAP camera model")
     model_id = pycolmap.CameraModelId.__members__[model]
     return pycolmap.Camera.create_from_model_id(0, model_id, 1.0, width, height)
+
+
+@cache
+def _distortion_size(model: str) -> int:
+    """Number of parameters of a COLMAP model other than focal lengths and principal point."""
+    camera = _colmap_camera(model, 1, 1)
+    if not camera.focal_length_idxs():
+        raise ValueError(f"a {model} camera has no focal length")
+    return len(camera.extra_params_idxs())
 
 
 def _unit_camera(model: str, distortion: tuple[float, ...]) -> pycolmap.Camera:

@@ -21,9 +21,14 @@ def nearest_pose(
         references: (r,) poses in the same world.
         meters_per_degree: how many metres one degree weighs.
         chunk: queries that are compared at once, which bounds memory at `chunk` x r.
+
+    Raises:
+        ValueError: there are no references.
     """
+    if len(references) == 0:
+        raise ValueError("there are no reference poses that could be nearest")
     nearest, distances = [], []
-    for start in range(0, len(queries), chunk):
+    for start in range(0, max(len(queries), 1), chunk):
         block = queries[start : start + chunk]
         rows = Pose(block.rotation[:, None], block.translation[:, None])
         columns = Pose(references.rotation[None], references.translation[None])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def rotation_angle(
-    first: Float[Tensor, "*batch 3 3"], second: Float[Tensor, "*batch 3 3"]
+    first: Float[Tensor, "*#batch 3 3"], second: Float[Tensor, "*#batch 3 3"]
 ) -> Float[Tensor, "*batch"]:
     """Angle in radians, within [0, pi], of the rotation that turns `first` into `second`.
 
@@ -26,9 +26,13 @@ def rotation_angle(
 def rotation_from_quaternion_wxyz(
     quaternion_wxyz: Float[Tensor, "*batch 4"],
 ) -> Float[Tensor, "*batch 3 3"]:
-    """Rotation matrix of a quaternion (w first), which need not have unit length."""
-    unit = torch.nn.functional.normalize(quaternion_wxyz, dim=-1)
-    return roma.unitquat_to_rotmat(roma.quat_wxyz_to_xyzw(unit))
+    """Rotation matrix of a quaternion (w first), which need not have unit length.
+
+    The zero quaternion is no rotation: its matrix is NaN, which every later check notices.
+    """
+    unit = quaternion_wxyz / torch.linalg.vector_norm(quaternion_wxyz, dim=-1, keepdim=True)
+    rotation: Tensor = roma.unitquat_to_rotmat(roma.quat_wxyz_to_xyzw(unit))
+    return rotation
 
 
 def quaternion_wxyz_from_rotation(
@@ -43,6 +47,12 @@ def quaternion_wxyz_from_rotation(
 
 
 def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """The proper rotation (determinant +1) nearest to `matrix` in the Frobenius norm."""
-    rotation: Tensor = roma.special_procrustes(matrix)
+    """The proper rotation (determinant +1) nearest to `matrix` in the Frobenius norm.
+
+    It does not depend on the scale of `matrix`. roma damps its derivative below an absolute size, which
+    would silently switch it off for covariances of points a few millimetres apart, so the scale is
+    taken out first.
+    """
+    scale = matrix.detach().abs().amax((-2, -1), keepdim=True)
+    rotation: Tensor = roma.special_procrustes(matrix / torch.where(scale > 0, scale, 1.0))
     return rotation

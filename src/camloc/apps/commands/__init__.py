@@ -1,0 +1,1 @@
+"""One command a file. What a command needs is imported when it runs."""

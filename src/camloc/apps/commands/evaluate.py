@@ -1,0 +1,57 @@
+"""`camloc evaluate`: how good a run is on photographs it has not learned from."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from camloc.apps.options import Device, data_source
+
+if TYPE_CHECKING:
+    from camloc.recipes.settings import DataSource
+
+
+def evaluate(
+    run: tyro.conf.Positional[Path],
+    *,
+    data: Path | None = None,
+    scene: str = "",
+    layout: str = "auto",
+    test_list: Path | None = None,
+    out: Path | None = None,
+    device: Device = "cpu",
+) -> None:
+    """Locate test photographs and write results.json, estimates.csv, TUM files and report.html.
+
+    Beside every number stand two baselines: copying the nearest training pose, which an oracle
+    chooses, and always answering the mean training pose.
+
+    Args:
+        run: Folder of a trained run.
+        data: Folder of a data set; the run's own test frames if not given.
+        scene: Which scene of the data set, where it has several.
+        layout: Of the data set.
+        test_list: Text file that names the test images, one a line.
+        out: Folder to write into; the run's own if not given.
+        device: Where to run.
+    """
+    source = None
+    if data is not None:
+        source = data_source(data, layout=layout, scene=scene, train_list=None, test_list=test_list)
+    evaluate_and_report(run, source=source, out=out, device=device)
+
+
+def evaluate_and_report(
+    run: Path, *, source: "DataSource | None" = None, out: Path | None = None, device: str = "cpu"
+) -> None:
+    """Evaluate, print the table, and say where the report is."""
+    from rich.console import Console
+
+    from camloc.apps.progress import console, counted
+    from camloc.evaluation.table import results_table
+    from camloc.recipes.evaluate import evaluate_run
+
+    with counted("locating") as progress:
+        evaluation = evaluate_run(run, data=source, out=out, device=device, progress=progress)
+    Console(highlight=False).print(results_table(evaluation.results))
+    console.print(f"report {evaluation.report}")

@@ -1,0 +1,84 @@
+"""`camloc locate`: where photographs were taken."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from camloc.apps.options import Device
+from camloc.errors import ImageError
+
+if TYPE_CHECKING:
+    from camloc.core.types import Estimate, Frame
+
+
+def locate(
+    run: tyro.conf.Positional[Path],
+    photos: tyro.conf.Positional[tuple[Path, ...]],
+    *,
+    format: Literal["text", "json", "tum", "colmap"] = "text",
+    device: Device = "cpu",
+) -> None:
+    """Say where photographs were taken.
+
+    A photograph that cannot be placed is lost, with the reason. One that cannot be read is told on
+    standard error, the others are still located, and the status is 1.
+
+    Args:
+        run: Folder of a trained run, or an exported .onnx file.
+        photos: Picture files of any size.
+        format: How to print poses. text: name, position x y z, quaternion w x y z, expected error; json: the
+            same as a list; tum: index x y z qx qy qz qw; colmap: lines of images.txt (cam_from_world).
+        device: Where to run.
+    """
+    from camloc.core.types import Frame
+    from camloc.errors import RecipeError
+    from camloc.localizer import Localizer
+
+    if not photos:
+        raise RecipeError("name at least one photograph to locate")
+    localizer = Localizer.load(run, device=device)
+    frames: list[Frame] = []
+    estimates: list[Estimate] = []
+    unreadable = 0
+    for photo in photos:
+        try:
+            estimates.append(localizer.locate(photo))
+            frames.append(Frame(str(photo), photo))
+        except ImageError as problem:
+            print(f"camloc: {problem}", file=sys.stderr)
+            unreadable += 1
+            continue
+        if format == "text":
+            print(_line(str(photo), estimates[-1]), flush=True)
+    if format != "text":
+        print(_formatted(frames, estimates, format), end="")
+    if unreadable:
+        sys.exit(1)
+
+
+def _line(name: str, estimate: "Estimate") -> str:
+    from camloc.core.types import Lost
+
+    if isinstance(estimate, Lost):
+        return f"{name}  lost: {estimate.reason}"
+    pose = estimate.world_from_cam
+    position = " ".join(f"{value:.4f}" for value in pose.translation.tolist())
+    quaternion = " ".join(f"{value:.6f}" for value in pose.quaternion_wxyz().tolist())
+    text = f"{name}  {estimate.scene}  position {position}  quaternion_wxyz {quaternion}"
+    if estimate.spread is not None:
+        text += f"  expected error {estimate.spread.meters:.3f} m {estimate.spread.degrees:.2f}°"
+    return text
+
+
+def _formatted(frames: "list[Frame]", estimates: "list[Estimate]", format: str) -> str:
+    from camloc.evaluation import trajectory
+
+    match format:
+        case "json":
+            return trajectory.estimates_json(frames, estimates)
+        case "tum":
+            return trajectory.estimates_tum(frames, estimates)
+        case _:
+            return trajectory.estimates_colmap(frames, estimates)

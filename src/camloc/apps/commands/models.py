@@ -1,0 +1,35 @@
+"""`camloc models`: the networks."""
+
+import json as json_module
+
+
+def models(*, json: bool = False) -> None:
+    """List the models and their presets, with the number of weights of each.
+
+    Args:
+        json: Print everything as JSON, settings included.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from camloc.core.config import to_builtins
+    from camloc.models import build_model, model_class, model_names, presets
+
+    rows = [
+        {
+            "model": name,
+            "preset": preset,
+            "parameters": build_model(name, config).parameter_count(),
+            "summary": (model_class(name).__doc__ or "").split("\n")[0],
+            "config": to_builtins(config),
+        }
+        for name in model_names()
+        for preset, config in presets(name).items()
+    ]
+    if json:
+        print(json_module.dumps(rows, indent=2))
+        return
+    table = Table("model", "preset", "weights", "what it is", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(str(row["model"]), str(row["preset"]), f"{row['parameters']:,}", str(row["summary"]))
+    Console(highlight=False).print(table)

@@ -1,0 +1,116 @@
+"""`camloc train`: learn a place from photographs with known poses."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from camloc.apps.options import Device, data_source, seconds
+
+if TYPE_CHECKING:
+    from camloc.recipes.base import Recipe
+    from camloc.recipes.run import Compute
+    from camloc.recipes.settings import DataSource
+    from camloc.training.pretrained import Weights
+
+
+def train(
+    recipe: tyro.conf.Positional[str],
+    *,
+    data: Path,
+    out: Path | None = None,
+    scene: str = "",
+    layout: str = "auto",
+    train_list: Path | None = None,
+    test_list: Path | None = None,
+    backbone_weights: Annotated[str, tyro.conf.arg(metavar="none|hub|FILE")] = "none",
+    budget: Annotated[str, tyro.conf.arg(metavar="20m|1.5h")] = "",
+    seed: int = 0,
+    device: Device = "cpu",
+    devices: int = 1,
+) -> None:
+    """Learn a place from photographs with known poses.
+
+    A run that was interrupted goes on where it stopped when the same command is given again.
+
+    Args:
+        recipe: What to train and how; `camloc recipes` lists them.
+        data: Folder of the data set.
+        out: Folder of the run; runs/RECIPE/SCENE if not given.
+        scene: Which scene of the data set, where it has several.
+        layout: Of the data set; `camloc datasets` lists them.
+        train_list: Text file that names the training images, one a line.
+        test_list: Text file that names the test images, one a line.
+        backbone_weights: What the backbone starts from: none, timm's own from the hub, or a file
+            (safetensors, or a state dict of torch) with timm's names.
+        budget: Scale the recipe's schedule to this much time.
+        seed: Of all randomness.
+        device: Where to train.
+        devices: Processes that share every batch.
+    """
+    from camloc.apps.options import backbone_weights as weights_of
+    from camloc.recipes.base import find_recipe
+    from camloc.recipes.run import Compute
+
+    source = data_source(data, layout=layout, scene=scene, train_list=train_list, test_list=test_list)
+    train_and_report(
+        find_recipe(recipe),
+        name=recipe,
+        source=source,
+        out=out,
+        seed=seed,
+        weights=weights_of(backbone_weights),
+        budget_seconds=seconds(budget) if budget else 0.0,
+        compute=Compute(device, devices),
+    )
+
+
+def train_and_report(
+    recipe: "Recipe",
+    *,
+    name: str,
+    source: "DataSource",
+    out: Path | None = None,
+    seed: int = 0,
+    weights: "Weights" = "none",
+    budget_seconds: float = 0.0,
+    compute: "Compute | None" = None,
+) -> None:
+    """Train a recipe, evaluate it where there are test frames, and say what to do next."""
+    from camloc.apps.commands.evaluate import evaluate_and_report
+    from camloc.apps.progress import console, counted, watched
+    from camloc.recipes.evaluate import test_sets
+    from camloc.recipes.run import prepare
+    from camloc.recipes.run import train as run_training
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    with counted("reading pictures") as progress:
+        training = prepare(
+            recipe,
+            name=name,
+            data=source,
+            folder=out,
+            seed=seed,
+            weights=weights,
+            budget_seconds=budget_seconds,
+            compute=compute,
+            progress=progress,
+        )
+    events = run_training(training)
+    if not training.fabric.is_global_zero:
+        for _ in events:
+            pass
+        return
+    held = 0 if training.validation is None else len(training.validation)
+    console.print(
+        f"{name} on {training.scene.name}: {training.model.parameter_count():,} weights learn from "
+        f"{len(training.learned)} photographs; {held} more choose the best epoch"
+    )
+    for _ in watched(events, epochs=training.recipe.epochs):
+        pass
+    if test_sets(training.scene):
+        evaluate_and_report(training.folder)
+    console.print(
+        f"\nnext   camloc locate {training.folder} PHOTO.jpg\n       camloc export {training.folder}"
+    )

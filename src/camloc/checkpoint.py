@@ -1,0 +1,157 @@
+"""A checkpoint: a folder with `weights.safetensors` and `checkpoint.json`, and nothing to unpickle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from camloc.core.config import from_builtins, from_json, to_builtins, to_json
+from camloc.core.files import write_atomically
+from camloc.core.images import Preprocess
+from camloc.core.model import PoseModel
+from camloc.core.types import Spread
+from camloc.errors import CheckpointError, RecipeError
+from camloc.geometry.pose import Pose
+from camloc.models import build_model, config_class
+
+FORMAT = 1
+WEIGHTS = "weights.safetensors"
+FACTS = "checkpoint.json"
+
+_MODEL = "model."
+_TRAINING_POSES = "training_poses."
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `checkpoint.json` holds.
+
+    Attributes:
+        format: version of this layout.
+        model: name of the model, which is the name of its file.
+        config: its settings.
+        preprocess: how a picture becomes its input.
+        scenes: names of the places, in the order of their numbers.
+        spread: median error on held-out frames of training, or None.
+        recipe: name of the recipe that it was trained by.
+        epoch: when the weights were reached.
+        backbone_weights: what the backbone started from.
+    """
+
+    format: int
+    model: str
+    config: dict[str, Any]
+    preprocess: Preprocess
+    scenes: tuple[str, ...]
+    spread: tuple[float, float] | None = None
+    recipe: str = ""
+    epoch: int = 0
+    backbone_weights: str = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained model with everything that answering a new picture needs.
+
+    Attributes:
+        facts: what it is.
+        model: the network, in evaluation mode.
+        training_poses: for each place the (n,) poses that it was learned from.
+    """
+
+    facts: Facts
+    model: PoseModel[Any]
+    training_poses: tuple[Pose, ...]
+
+    @property
+    def spread(self) -> Spread | None:
+        """The accuracy to expect of an answer, or None where the model was never validated."""
+        return None if self.facts.spread is None else Spread(*self.facts.spread)
+
+
+def save_checkpoint(
+    folder: Path, facts: Facts, model: PoseModel[Any], training_poses: tuple[Pose, ...]
+) -> None:
+    """Write a checkpoint; a reader sees the old one or the new one.
+
+    Raises:
+        CamlocError: the folder cannot be written.
+    """
+    tensors = {f"{_MODEL}{name}": value for name, value in model.state_dict().items()}
+    for scene, poses in zip(facts.scenes, training_poses, strict=True):
+        seven = torch.cat((poses.translation, poses.quaternion_wxyz()), dim=-1).double()
+        tensors[f"{_TRAINING_POSES}{scene}"] = seven
+    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    write_atomically(folder / WEIGHTS, save(contiguous))
+    write_atomically(folder / FACTS, to_json(facts))
+
+
+def facts_for(model_name: str, config: Any, preprocess: Preprocess, scenes: tuple[str, ...]) -> Facts:
+    """The facts of a model that is about to be trained."""
+    return Facts(FORMAT, model_name, to_builtins(config), preprocess, scenes)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint, from its folder or from the run folder around it.
+
+    Raises:
+        CheckpointError: it is missing, incomplete, damaged, or of another version of camloc.
+    """
+    inner = folder / "checkpoint"
+    folder = inner if (inner / FACTS).exists() else folder
+    if not (folder / FACTS).exists():
+        raise CheckpointError(
+            f"{folder} holds no checkpoint: {FACTS} is missing; train a model into it first"
+        )
+    facts = _read_facts(folder / FACTS)
+    tensors = _read_weights(folder / WEIGHTS)
+    model = model_from_facts(facts, source=folder / FACTS)
+    weights = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        raise CheckpointError(f"{folder / WEIGHTS} does not fit the model in {FACTS}") from None
+    poses = tuple(_poses(tensors, scene, folder) for scene in facts.scenes)
+    return Checkpoint(facts, model.eval(), poses)
+
+
+def model_from_facts(facts: Facts, *, source: Path) -> PoseModel[Any]:
+    """A network with the structure that the facts describe, and any weights.
+
+    Raises:
+        CheckpointError: this version of camloc has no such model or settings.
+    """
+    try:
+        return build_model(facts.model, from_builtins(facts.config, config_class(facts.model)))
+    except RecipeError as problem:
+        raise CheckpointError(f"{source} is of another version of camloc: {problem}") from None
+
+
+def _read_facts(path: Path) -> Facts:
+    try:
+        facts = from_json(path.read_bytes(), Facts)
+    except (RecipeError, OSError) as problem:
+        raise CheckpointError(f"{path} cannot be read: {problem}") from None
+    if facts.format != FORMAT:
+        raise CheckpointError(f"{path} has format {facts.format}, this version of camloc reads {FORMAT}")
+    return facts
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; the checkpoint is incomplete") from None
+    except (SafetensorError, OSError):
+        raise CheckpointError(f"{path} is damaged; train the model again or copy it anew") from None
+
+
+def _poses(tensors: dict[str, Tensor], scene: str, folder: Path) -> Pose:
+    seven = tensors.get(f"{_TRAINING_POSES}{scene}")
+    if seven is None or seven.ndim != 2 or seven.shape[1] != 7:
+        raise CheckpointError(f"{folder / WEIGHTS} lacks the training poses of '{scene}'")
+    return Pose.from_quaternion_wxyz(seven[:, 3:], seven[:, :3])

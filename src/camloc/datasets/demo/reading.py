@@ -1,0 +1,108 @@
+"""Reading a rendered place back as frames."""
+
+import csv
+import json
+from pathlib import Path
+
+import torch
+
+from camloc.core.types import Frame, Scene
+from camloc.datasets.demo.writing import COLUMNS, FRAMES_FILE, SCENE_FILE
+from camloc.errors import DatasetError
+from camloc.geometry.camera import Camera
+from camloc.geometry.pose import Pose
+
+
+def load(root: Path, scene: str) -> Scene:
+    """The place that `render` put into the folder `root`: training walks and test walks, both by day.
+
+    Raises:
+        DatasetError: the folder holds no rendered place, another area, or a damaged table.
+    """
+    area, _ = _described(root)
+    if scene != area:
+        raise DatasetError(
+            f"{root} holds the area '{area}', not '{scene}'; ask for '{area}' or render '{scene}'"
+        )
+    rows = _frames(root)
+    train = tuple(frame for split, _, frame in rows if split == "train")
+    test = tuple(frame for split, variant, frame in rows if split == "test" and variant == "day")
+    return Scene(name=scene, train=train, test=test)
+
+
+def conditions(root: Path) -> dict[str, tuple[Frame, ...]]:
+    """The test walks of a rendered place in every variant: "day", "night", ..., "occluded".
+
+    The frames of all variants are in the same order and have the same poses.
+
+    Raises:
+        DatasetError: the folder holds no rendered place or a damaged table.
+    """
+    variants: dict[str, list[Frame]] = {}
+    for split, variant, frame in _frames(root):
+        if split == "test":
+            variants.setdefault(variant, []).append(frame)
+    return {variant: tuple(frames) for variant, frames in variants.items()}
+
+
+def load_condition(root: Path, condition: str) -> tuple[Frame, ...]:
+    """The test walks in one variant.
+
+    Raises:
+        DatasetError: the place was not rendered in that variant, or as for `conditions`.
+    """
+    frames = conditions(root)
+    if condition not in frames:
+        raise DatasetError(f"{root} was not rendered in '{condition}', only in {', '.join(sorted(frames))}")
+    return frames[condition]
+
+
+def _described(root: Path) -> tuple[str, Camera]:
+    path = root / SCENE_FILE
+    if not path.is_file():
+        raise DatasetError(f"{root} is not a rendered demo place, {SCENE_FILE} is missing; render it first")
+    try:
+        content = json.loads(path.read_text())
+        return str(content["place"]["area"]), Camera(**content["camera"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path} is damaged ({error}); delete the folder and render the place again"
+        ) from None
+
+
+def _frames(root: Path) -> list[tuple[str, str, Frame]]:
+    """Split, variant and frame of each row of the table."""
+    _, camera = _described(root)
+    path = root / FRAMES_FILE
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing; delete the folder and render the place again")
+    with path.open(newline="") as table:
+        reader = csv.DictReader(table)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise DatasetError(
+                f"{path}, line 1: the columns are not {', '.join(COLUMNS)}; render the place again"
+            )
+        rows = []
+        for row in reader:
+            try:
+                rows.append((row["split"], row["variant"], _frame(root, row, camera)))
+            except (ValueError, TypeError) as error:
+                where = f"{path}, line {reader.line_num}"
+                raise DatasetError(f"{where} is damaged ({error}); render the place again") from None
+    return rows
+
+
+def _frame(root: Path, row: dict[str, str], camera: Camera) -> Frame:
+    quaternion_wxyz = torch.tensor(
+        [float(row[name]) for name in ("qw", "qx", "qy", "qz")], dtype=torch.float64
+    )
+    translation = torch.tensor([float(row[name]) for name in ("tx", "ty", "tz")], dtype=torch.float64)
+    return Frame(
+        name=row["image"],
+        image=root / row["image"],
+        camera=camera,
+        world_from_cam=Pose.from_quaternion_wxyz(quaternion_wxyz, translation),
+        sequence=row["walk"],
+        time=float(row["seconds"]),
+        depth=root / row["depth"] if row["depth"] else None,
+    )

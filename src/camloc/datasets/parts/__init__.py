@@ -1,0 +1,1 @@
+"""What the readers of data sets share: files as people hand them over, checks, splits, intrinsics."""

@@ -1,0 +1,189 @@
+"""`results.json`: what a run reached, beside its baselines, and everything needed to reach it again.
+
+JSON has no infinity: an infinite error is `null` (see `metrics`). Unknown keys fail on reading.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from camloc.core.config import from_json, to_json
+from camloc.core.files import write_atomically
+from camloc.core.types import Lost
+from camloc.errors import CheckpointError, DatasetError, RecipeError
+from camloc.evaluation.baselines import baseline_errors
+from camloc.evaluation.metrics import ErrorStatistics, error_statistics
+from camloc.evaluation.run_facts import Timing, TrainingFacts, software_versions
+from camloc.evaluation.scoring import EvaluatedSet
+from camloc.geometry.pose import Pose, PoseError
+
+RESULTS_NAME = "results.json"
+OVERALL = "all"
+NO_REASON = "no reason given"
+
+
+@dataclass(frozen=True)
+class SetResults:
+    """One test set: the estimates, and the baselines on the same frames.
+
+    Attributes:
+        name: of the set; "all" for all of them together.
+        estimates: of the model.
+        nearest_training_pose: of copying the training pose that is nearest to the truth, jointly.
+        nearest_training_position: of copying the one whose centre is nearest to the truth.
+        mean_training_pose: of always answering the mean of the training poses.
+        lost_reasons: how many frames were lost for which reason.
+    """
+
+    name: str
+    estimates: ErrorStatistics
+    nearest_training_pose: ErrorStatistics
+    nearest_training_position: ErrorStatistics
+    mean_training_pose: ErrorStatistics
+    lost_reasons: dict[str, int] = field(default_factory=dict)
+
+    def rows(self) -> tuple[tuple[str, ErrorStatistics], ...]:
+        """The result and its baselines, each with the label that tables and figures give it."""
+        return (
+            ("Estimate", self.estimates),
+            ("Nearest training pose", self.nearest_training_pose),
+            ("Nearest training position", self.nearest_training_position),
+            ("Mean training pose", self.mean_training_pose),
+        )
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a run reports about itself.
+
+    Attributes:
+        model: name of the network.
+        recipe: name of the recipe, that is of the settings it was trained with.
+        scene: name of the place.
+        unit: of positions: "m", or "units" for a place of unknown scale.
+        parameters: number of learned values, or None where unknown.
+        train_frames, test_frames: how many photographs there were of each.
+        overall: all test frames together.
+        sets: the named test sets, in the order that they were given.
+        final_epoch: statistics of the last epoch's weights on the first set, where another epoch's
+            were chosen.
+        training: seed, device and budget, or None for a model trained elsewhere.
+        timing: how long a photograph takes, or None where it was not measured.
+        settings: the recipe's settings as plain values.
+        software: versions of what it ran on.
+        format: of this file.
+    """
+
+    model: str
+    recipe: str
+    scene: str
+    train_frames: int
+    test_frames: int
+    overall: SetResults
+    sets: tuple[SetResults, ...]
+    unit: str = "m"
+    parameters: int | None = None
+    final_epoch: ErrorStatistics | None = None
+    training: TrainingFacts | None = None
+    timing: Timing | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    software: dict[str, str] = field(default_factory=dict)
+    format: int = 1
+
+    def save(self, path: Path) -> None:
+        """Write `results.json`.
+
+        Raises:
+            CamlocError: the file cannot be written.
+        """
+        write_atomically(path, to_json(self))
+
+    @classmethod
+    def load(cls, path: Path) -> "Results":
+        """Read what `save` wrote.
+
+        Raises:
+            CheckpointError: no such file, not JSON, or keys of another version.
+        """
+        try:
+            return from_json(path.read_bytes(), cls)
+        except OSError as problem:
+            raise CheckpointError(
+                f"{path} cannot be read: {problem.strerror}; evaluate the run first"
+            ) from None
+        except RecipeError as problem:
+            raise CheckpointError(f"{path} is not a results file of this version: {problem}") from None
+
+
+def results_of(
+    sets: Sequence[EvaluatedSet],
+    training_poses: Pose,
+    *,
+    model: str,
+    recipe: str,
+    scene: str,
+    unit: str = "m",
+    parameters: int | None = None,
+    final_epoch: ErrorStatistics | None = None,
+    training: TrainingFacts | None = None,
+    timing: Timing | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Results:
+    """Score test sets and their baselines, and put them together with the facts of the run.
+
+    Args:
+        sets: one or more test sets of one place.
+        training_poses: (m,) poses of the training frames, for the baselines.
+
+    The other arguments are the fields of `Results`.
+
+    Raises:
+        DatasetError: there are no test frames or no training poses.
+        CheckpointError: an estimated pose is not finite.
+    """
+    filled = [evaluated for evaluated in sets if evaluated.frames]
+    if not filled:
+        raise DatasetError(f"{scene} has no test frames; name a split or a test set that has some")
+    everything = all_together(filled)
+    return Results(
+        model=model,
+        recipe=recipe,
+        scene=scene,
+        unit=unit,
+        parameters=parameters,
+        train_frames=len(training_poses),
+        test_frames=len(everything.frames),
+        overall=set_results(everything, training_poses),
+        sets=tuple(set_results(evaluated, training_poses) for evaluated in filled),
+        final_epoch=final_epoch,
+        training=training,
+        timing=timing,
+        settings=dict(settings or {}),
+        software=software_versions(),
+    )
+
+
+def all_together(sets: Sequence[EvaluatedSet]) -> EvaluatedSet:
+    """One test set of the frames of several."""
+    return EvaluatedSet(
+        name=OVERALL,
+        frames=tuple(frame for evaluated in sets for frame in evaluated.frames),
+        estimates=tuple(answer for evaluated in sets for answer in evaluated.answers()),
+    )
+
+
+def set_results(evaluated: EvaluatedSet, training_poses: Pose) -> SetResults:
+    """The statistics of one test set and of the baselines on the same frames."""
+    errors: PoseError = evaluated.errors()
+    baselines = baseline_errors(evaluated.truth(), training_poses)
+    reasons = Counter(answer.reason for answer in evaluated.answers() if isinstance(answer, Lost))
+    return SetResults(
+        name=evaluated.name,
+        estimates=error_statistics(errors),
+        nearest_training_pose=error_statistics(baselines.nearest_pose),
+        nearest_training_position=error_statistics(baselines.nearest_position),
+        mean_training_pose=error_statistics(baselines.mean_pose),
+        lost_reasons={reason or NO_REASON: count for reason, count in reasons.most_common()},
+    )

@@ -1,0 +1,149 @@
+"""Estimates as files that other programs read: CSV, TUM (for evo), COLMAP `images.txt`, JSON.
+
+Everything is `world_from_cam` with OpenCV axes, but for COLMAP's file, which holds
+`cam_from_world`. Quaternions are w first in CSV, JSON and COLMAP, and w last in TUM. A lost frame has
+no pose to write: it is left out of TUM and COLMAP files, and named with its reason in CSV and JSON.
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+from camloc.core.types import Estimate, Frame, Located, Lost
+from camloc.errors import DatasetError
+from camloc.evaluation.scoring import EvaluatedSet
+from camloc.geometry.pose import Pose
+
+CSV_NAME = "estimates.csv"
+ESTIMATE_TUM_NAME = "estimates.tum"
+TRUTH_TUM_NAME = "truth.tum"
+
+_POSE_COLUMNS = ("tx", "ty", "tz", "qw", "qx", "qy", "qz")
+_NO_POSE = ("",) * len(_POSE_COLUMNS)
+CSV_COLUMNS = (
+    "image",
+    *_POSE_COLUMNS,
+    *(f"truth_{column}" for column in _POSE_COLUMNS),
+    "meters",
+    "degrees",
+    "lost",
+    "set",
+    "sequence",
+    "time",
+)
+
+
+def estimates_csv(sets: Sequence[EvaluatedSet]) -> str:
+    """One row a frame: the estimate, the truth, the error, and why a frame is lost.
+
+    The estimate has the plain column names (position `tx ty tz`, quaternion `qw qx qy qz`), so that
+    the file reads as a table of posed pictures. Cells that have no value are empty.
+    """
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for evaluated in sets:
+        errors = evaluated.errors()
+        for frame, answer, meters, degrees in zip(
+            evaluated.frames, evaluated.answers(), errors.meters, errors.degrees, strict=True
+        ):
+            pose, error, reason = _NO_POSE, ("", ""), ""
+            if isinstance(answer, Lost):
+                reason = answer.reason or "no reason given"
+            else:
+                pose, error = (
+                    _pose_cells(answer.world_from_cam),
+                    (_text(meters.item()), _text(degrees.item())),
+                )
+            time = "" if frame.time is None else repr(float(frame.time))
+            about = (reason, evaluated.name, frame.sequence, time)
+            writer.writerow((frame.name, *pose, *_pose_cells(frame.truth()), *error, *about))
+    return text.getvalue()
+
+
+def estimates_tum(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> str:
+    """Located frames as TUM lines `time x y z qx qy qz qw`.
+
+    The time is the frames' own where all have one and no two are equal, else the number of the
+    frame in the list, from 0; `truth_tum` of the same frames uses the same times.
+    """
+    lines = [
+        _tum_line(stamp, estimate.world_from_cam)
+        for stamp, estimate in zip(_stamps(frames), estimates, strict=True)
+        if isinstance(estimate, Located)
+    ]
+    return _tum_text(lines)
+
+
+def truth_tum(frames: Sequence[Frame]) -> str:
+    """The true poses of frames as TUM lines, with the times of `estimates_tum`."""
+    lines = [_tum_line(stamp, frame.truth()) for stamp, frame in zip(_stamps(frames), frames, strict=True)]
+    return _tum_text(lines)
+
+
+def estimates_colmap(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> str:
+    """Located frames as COLMAP's `images.txt`: pictures numbered from 1, all of camera 1, no points.
+
+    Raises:
+        DatasetError: a name holds a line break, which that file cannot hold.
+    """
+    lines = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
+    for number, (frame, estimate) in enumerate(zip(frames, estimates, strict=True), start=1):
+        if not isinstance(estimate, Located):
+            continue
+        if any(character in frame.name for character in "\r\n"):
+            raise DatasetError(f"the name {frame.name!r} holds a line break; rename that picture")
+        cam_from_world = estimate.world_from_cam.inverse()
+        numbers = [*cam_from_world.quaternion_wxyz().tolist(), *cam_from_world.translation.tolist()]
+        lines += [" ".join((str(number), *map(_text, numbers), "1", frame.name)), ""]
+    return "\n".join(lines) + "\n"
+
+
+def estimates_json(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> str:
+    """A JSON list with one object a frame; see `estimate_values`."""
+    rows = [estimate_values(frame.name, estimate) for frame, estimate in zip(frames, estimates, strict=True)]
+    return json.dumps(rows, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def estimate_values(name: str, estimate: Estimate) -> dict[str, Any]:
+    """An estimate as plain values: the pose with its scene and spread, or the reason that there is none."""
+    if not isinstance(estimate, Located):
+        return {"image": name, "located": False, "reason": estimate.reason}
+    pose = estimate.world_from_cam
+    spread = estimate.spread
+    return {
+        "image": name,
+        "located": True,
+        "scene": estimate.scene,
+        "probability": float(estimate.probability),
+        "position": pose.translation.tolist(),
+        "quaternion_wxyz": pose.quaternion_wxyz().tolist(),
+        "spread": None if spread is None else {"meters": spread.meters, "degrees": spread.degrees},
+    }
+
+
+def _stamps(frames: Sequence[Frame]) -> list[str]:
+    times = [frame.time for frame in frames if frame.time is not None]
+    if len(times) == len(frames) == len(set(times)):
+        return [f"{time:.6f}" for time in times]
+    return [str(number) for number in range(len(frames))]
+
+
+def _tum_line(stamp: str, world_from_cam: Pose) -> str:
+    w, x, y, z = world_from_cam.quaternion_wxyz().tolist()
+    return " ".join((stamp, *map(_text, (*world_from_cam.translation.tolist(), x, y, z, w))))
+
+
+def _tum_text(lines: Sequence[str]) -> str:
+    return "\n".join(("# time x y z qx qy qz qw, world_from_cam", *lines)) + "\n"
+
+
+def _pose_cells(world_from_cam: Pose) -> tuple[str, ...]:
+    numbers = [*world_from_cam.translation.tolist(), *world_from_cam.quaternion_wxyz().tolist()]
+    return tuple(_text(number) for number in numbers)
+
+
+def _text(number: float) -> str:
+    return f"{number:.9f}"

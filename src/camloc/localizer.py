@@ -1,0 +1,124 @@
+"""The front door: load what was learned, ask where a photograph was taken."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camloc.checkpoint import Checkpoint, load_checkpoint
+from camloc.core.model import Decoded
+from camloc.core.types import Estimate, Frame, Located, Lost, View
+from camloc.errors import ImageError
+from camloc.export import load_onnx
+from camloc.geometry.camera import Camera
+from camloc.geometry.pose import Pose
+
+# A picture whose brightness varies less than this (8-bit levels) shows nothing to go by.
+BLANK_DEVIATION = 1.5
+
+# An answer further from every training camera than this many spreads of them was not learned.
+FARTHEST_SPREADS = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Localizer:
+    """Answers photographs of the places that a model has learned.
+
+    Attributes:
+        checkpoint: the model, its preprocessing and its places.
+        device: where the network runs.
+    """
+
+    checkpoint: Checkpoint
+    device: torch.device
+
+    @classmethod
+    def load(cls, run: Path | str, *, device: str = "cpu") -> "Localizer":
+        """From a run folder, a checkpoint folder, or an exported `.onnx` file.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        path = Path(run)
+        checkpoint = load_onnx(path) if path.suffix == ".onnx" else load_checkpoint(path)
+        checkpoint.model.to(device)
+        return cls(checkpoint, torch.device(device))
+
+    def locate(self, photo: Path | str, *, camera: Camera | None = None) -> Estimate:
+        """Where a photograph was taken.
+
+        Args:
+            photo: a picture file of any size; it is turned as its EXIF orientation says.
+            camera: its intrinsics, for models that use them.
+
+        Raises:
+            ImageError: the file is not a picture that can be decoded.
+        """
+        path = Path(photo)
+        return self._answer([self.checkpoint.facts.preprocess.view(Frame(path.name, path, camera))])[0]
+
+    def locate_all(self, frames: Iterable[Frame], *, batch_size: int = 32) -> Iterator[Estimate]:
+        """Where many frames were taken, in order; a picture that cannot be decoded is lost."""
+        pending: list[View | Lost] = []
+        for frame in frames:
+            pending.append(self._view(frame))
+            if len(pending) == batch_size:
+                yield from self._answer(pending)
+                pending = []
+        yield from self._answer(pending)
+
+    def _view(self, frame: Frame) -> View | Lost:
+        try:
+            return self.checkpoint.facts.preprocess.view(frame)
+        except ImageError as problem:
+            return Lost(str(problem))
+
+    def _answer(self, views: Sequence[View | Lost]) -> list[Estimate]:
+        """One estimate to each view, those that are lost already included."""
+        shown = [view for view in views if isinstance(view, View)]
+        answers = iter(self._estimate(shown) if shown else ())
+        return [next(answers) if isinstance(view, View) else view for view in views]
+
+    @torch.inference_mode()
+    def _estimate(self, views: Sequence[View]) -> list[Estimate]:
+        images = torch.stack([view.image for view in views]).to(self.device).float() / 255.0
+        model: Any = self.checkpoint.model
+        decoded = model.decode(model(images), intrinsics=self._intrinsics(views))
+        return [self._judge(decoded, row, view) for row, view in enumerate(views)]
+
+    def _intrinsics(self, views: Sequence[View]) -> Tensor | None:
+        cameras = [view.camera for view in views]
+        if any(camera is None for camera in cameras):
+            return None
+        return torch.stack([camera.matrix() for camera in cameras if camera]).float().to(self.device)
+
+    def _judge(self, decoded: Decoded, row: int, view: View) -> Estimate:
+        """An answer that can be believed, or the reason why there is none."""
+        if float(view.image.float().mean(0).std()) < BLANK_DEVIATION:
+            return Lost("the picture is blank")
+        pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
+        if not bool(pose.is_finite()):
+            return Lost("the network's answer is not a number")
+        scene = int(decoded.scene[row])
+        training = self.checkpoint.training_poses[scene]
+        if (distance := _spreads_away(pose, training)) > FARTHEST_SPREADS:
+            return Lost(
+                f"the answer lies {distance:.1f} times the extent of the training cameras away from them all"
+            )
+        return Located(
+            scene=self.checkpoint.facts.scenes[scene],
+            world_from_cam=pose,
+            spread=self.checkpoint.spread,
+            probability=float(decoded.probability[row]),
+        )
+
+
+def _spreads_away(pose: Pose, training: Pose) -> float:
+    """Distance to the nearest training camera, in units of the training cameras' spread."""
+    centers = training.translation
+    spread = (centers - centers.mean(0)).square().sum(-1).mean().sqrt().clamp_min(1e-9)
+    nearest = torch.linalg.vector_norm(centers - pose.translation, dim=-1).min()
+    return float(nearest / spread)

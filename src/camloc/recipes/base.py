@@ -1,0 +1,127 @@
+"""A recipe: everything that makes one row of a table. A function that returns one is its file."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from camloc.core.augment import Augment
+from camloc.core.images import Preprocess
+from camloc.errors import RecipeError
+from camloc.training.held_out import HoldOut
+from camloc.training.plan import Plan
+from camloc.training.stages import Stage
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number that the settings reached in a paper.
+
+    Attributes:
+        scene: of the data set.
+        meters, degrees: median errors.
+        source: paper, table and row.
+    """
+
+    scene: str
+    meters: float
+    degrees: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one row of a table.
+
+    Attributes:
+        model: name of the model.
+        config: its settings.
+        preprocess: how a picture becomes its input.
+        stages: phases of training.
+        augment: random changes of training pictures.
+        batch_size: pictures to a step.
+        hold_out: which training frames choose the weights.
+        validate_every: epochs between validations.
+        layout: of the data set that the row is about; "auto" for any.
+        published: what the same settings reached in the paper.
+    """
+
+    model: str
+    config: Any
+    preprocess: Preprocess
+    stages: tuple[Stage, ...]
+    augment: Augment = field(default_factory=Augment)
+    batch_size: int = 32
+    hold_out: HoldOut = field(default_factory=HoldOut)
+    validate_every: int = 1
+    layout: str = "auto"
+    published: tuple[Published, ...] = ()
+
+    @property
+    def epochs(self) -> int:
+        """Epochs over all stages."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def plan(self, seed: int) -> Plan:
+        """What the training loop is asked to do."""
+        return Plan(
+            stages=self.stages,
+            width=self.preprocess.width,
+            height=self.preprocess.height,
+            augment=self.augment,
+            batch_size=self.batch_size,
+            seed=seed,
+            validate_every=self.validate_every,
+        )
+
+    def scaled(self, share: float) -> "Recipe":
+        """The same recipe with every stage stretched or shrunk by `share`, to one epoch at least."""
+        stages = tuple(
+            replace(
+                stage,
+                epochs=max(1, round(stage.epochs * share)),
+                step_epochs=max(1, round(stage.step_epochs * share)),
+            )
+            for stage in self.stages
+        )
+        return replace(self, stages=stages)
+
+
+RecipeFunction = Callable[[], Recipe]
+
+_NOT_RECIPES = ("base", "run", "evaluate", "settings", "budget")
+
+
+def recipe_functions() -> dict[str, RecipeFunction]:
+    """All recipes by name: `<file>/<function>`, in the order of the files."""
+    package = importlib.import_module("camloc.recipes")
+    found: dict[str, RecipeFunction] = {}
+    for entry in pkgutil.iter_modules(package.__path__):
+        if entry.name in _NOT_RECIPES:
+            continue
+        module = importlib.import_module(f"camloc.recipes.{entry.name}")
+        for name, function in vars(module).items():
+            is_public = inspect.isfunction(function) and not name.startswith("_")
+            if is_public and function.__module__ == module.__name__:
+                found[f"{entry.name}/{name.replace('_', '-')}"] = function
+    return found
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of a name.
+
+    Raises:
+        RecipeError: there is none of that name.
+    """
+    functions = recipe_functions()
+    if name not in functions:
+        near = [known for known in functions if name.split("/")[0] in known] or list(functions)
+        raise RecipeError(f"there is no recipe '{name}'; did you mean {' or '.join(near[:4])}?")
+    return functions[name]()
+
+
+def summary(function: RecipeFunction) -> str:
+    """The first sentence of a recipe's docstring."""
+    return (inspect.getdoc(function) or "").split("\n")[0]

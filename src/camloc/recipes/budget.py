@@ -1,0 +1,47 @@
+"""Scaling a recipe's schedule to the time there is."""
+
+import copy
+import time
+from dataclasses import replace
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from camloc.core.model import PoseModel
+from camloc.recipes.base import Recipe
+from camloc.training.fit import fit
+from camloc.training.pictures import Pictures
+from camloc.training.plan import Step
+
+# Part of the budget that training steps may use; validation, writing and start-up take the rest.
+TRAINING_SHARE = 0.9
+
+_WARM_UP_STEPS = 3
+_TIMED_STEPS = 12
+
+
+def schedule_share(
+    recipe: Recipe, budget_seconds: float, *, model: PoseModel[Any], train: Pictures, fabric: Fabric
+) -> float:
+    """What to multiply the recipe's epochs by for the budget, at the speed of a few trial steps.
+
+    The trial trains a copy, so it leaves no trace; the answer is noted in `run.json`, so an
+    interrupted run goes on with the same schedule.
+    """
+    seconds = seconds_per_step(recipe, model=copy.deepcopy(model), train=train, fabric=fabric)
+    seconds_per_epoch = seconds * max(1, len(train) // recipe.batch_size)
+    return budget_seconds * TRAINING_SHARE / (seconds_per_epoch * recipe.epochs)
+
+
+def seconds_per_step(recipe: Recipe, *, model: PoseModel[Any], train: Pictures, fabric: Fabric) -> float:
+    """Seconds that one training step takes."""
+    first = replace(recipe.stages[0], epochs=1 + _WARM_UP_STEPS + _TIMED_STEPS)
+    plan = replace(recipe, stages=(first,)).plan(seed=0)
+    times: list[float] = []
+    for event in fit(model, train, plan, fabric=fabric):
+        if isinstance(event, Step):
+            times.append(time.monotonic())
+            if len(times) > _WARM_UP_STEPS + _TIMED_STEPS:
+                break
+    timed = times[_WARM_UP_STEPS:]
+    return (timed[-1] - timed[0]) / (len(timed) - 1)

@@ -1,0 +1,148 @@
+"""Evaluating a run on frames that it has not learned from: results, estimates, report."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from camloc.core.types import Estimate, Frame, Scene
+from camloc.errors import DatasetError, ImageError
+from camloc.evaluation.metrics import ErrorStatistics, error_statistics
+from camloc.evaluation.report import write_evaluation
+from camloc.evaluation.results import Results, results_of
+from camloc.evaluation.run_facts import Timing, TrainingFacts, timing_of
+from camloc.evaluation.scoring import EvaluatedSet
+from camloc.localizer import Localizer
+from camloc.recipes.settings import LAST, LOG, DataSource, RunFacts
+from camloc.training.log import read_log
+
+FrameProgress = Callable[[int, int], None]
+
+# Photographs that are located one by one to measure how long an answer takes.
+TIMED_PHOTOGRAPHS = 23
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        results: the numbers.
+        report: the page that shows them.
+    """
+
+    results: Results
+    report: Path
+
+
+def evaluate_run(
+    folder: Path,
+    *,
+    data: DataSource | None = None,
+    out: Path | None = None,
+    device: str = "cpu",
+    progress: FrameProgress | None = None,
+) -> Evaluation:
+    """Locate a run's test frames and write what came of it.
+
+    Leaves `results.json`, `estimates.csv`, two TUM files and `report.html` in the run's folder, or in
+    `out`.
+
+    Args:
+        folder: of the run.
+        data: frames to evaluate on; those that were kept apart from training where it is None.
+        out: where to write.
+        device: where the network runs.
+        progress: called with the number of frames done and of all.
+
+    Raises:
+        CheckpointError: the run is incomplete.
+        DatasetError: there are no test frames.
+    """
+    facts = RunFacts.load(folder)
+    localizer = Localizer.load(folder, device=device)
+    scene = (data or facts.data).load()
+    sets = test_sets(scene)
+    if not sets:
+        raise DatasetError(
+            f"{(data or facts.data).root} has no test frames; name some with --test, such as a list of images"
+        )
+    total = sum(len(frames) for frames in sets.values())
+    counted = _Counter(progress, total)
+    evaluated = [
+        EvaluatedSet(name, frames, tuple(counted(localizer.locate_all(frames))))
+        for name, frames in sets.items()
+    ]
+    training_poses = localizer.checkpoint.training_poses[0]
+    log = read_log(folder / LOG)
+    results = results_of(
+        evaluated,
+        training_poses,
+        model=localizer.checkpoint.facts.model,
+        recipe=facts.recipe,
+        scene=scene.name,
+        parameters=localizer.checkpoint.model.parameter_count(),
+        final_epoch=_final_epoch(folder, next(iter(sets.values())), device=device),
+        training=_training_facts(facts, log),
+        timing=time_answers(localizer, [frame for frames in sets.values() for frame in frames]),
+        settings=facts.settings,
+    )
+    write_evaluation(out or folder, results, evaluated, training_poses, log=log)
+    return Evaluation(results, (out or folder) / "report.html")
+
+
+def test_sets(scene: Scene) -> Mapping[str, tuple[Frame, ...]]:
+    """The frames that were kept apart, by name: the test split first, then other conditions."""
+    sets = {"test": scene.test, **scene.conditions}
+    return {name: frames for name, frames in sets.items() if frames}
+
+
+def time_answers(localizer: Localizer, frames: list[Frame]) -> Timing | None:
+    """How long one photograph takes from file to pose, one at a time."""
+    seconds: list[float] = []
+    for frame in frames[:TIMED_PHOTOGRAPHS]:
+        started = time.perf_counter()
+        try:
+            localizer.locate(frame.image, camera=frame.camera)
+        except ImageError:
+            continue
+        seconds.append(time.perf_counter() - started)
+    return timing_of(seconds, device=str(localizer.device))
+
+
+def _final_epoch(folder: Path, frames: tuple[Frame, ...], *, device: str) -> ErrorStatistics | None:
+    """The statistics of the last epoch's weights on the first test set."""
+    if not (folder / LAST).exists():
+        return None
+    localizer = Localizer.load(folder / LAST, device=device)
+    estimates = tuple(localizer.locate_all(frames))
+    return error_statistics(EvaluatedSet("test", frames, estimates).errors())
+
+
+def _training_facts(facts: RunFacts, log: list[dict[str, float]]) -> TrainingFacts:
+    last: dict[str, Any] = log[-1] if log else {}
+    budget = f"{facts.budget_seconds / 60:g} minutes" if facts.budget_seconds else f"{len(log)} epochs"
+    return TrainingFacts(
+        seed=facts.seed,
+        device="cpu",
+        budget=budget,
+        epochs=int(last.get("epoch", 0)),
+        seconds=float(last.get("seconds", 0.0)),
+    )
+
+
+class _Counter:
+    """Counts estimates as they pass, for a progress bar."""
+
+    def __init__(self, progress: FrameProgress | None, total: int) -> None:
+        self.progress = progress
+        self.total = total
+        self.done = 0
+
+    def __call__(self, estimates: Iterator[Estimate]) -> Iterator[Estimate]:
+        for estimate in estimates:
+            self.done += 1
+            if self.progress:
+                self.progress(self.done, self.total)
+            yield estimate

@@ -1,0 +1,189 @@
+"""Training a recipe into a run folder: every file it leaves, and going on after an interruption."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from camloc.checkpoint import facts_for, save_checkpoint
+from camloc.core.model import PoseModel
+from camloc.core.types import Frame, Scene, poses_of
+from camloc.errors import CheckpointError, DatasetError
+from camloc.models import build_model
+from camloc.recipes.base import Recipe
+from camloc.recipes.budget import schedule_share
+from camloc.recipes.settings import LAST, RUN_FACTS, STATE, DataSource, RunFacts, run_facts
+from camloc.training.fit import fit
+from camloc.training.held_out import hold_out
+from camloc.training.log import TrainingLog
+from camloc.training.pictures import Pictures, load_pictures
+from camloc.training.plan import Epoch, Step
+from camloc.training.pretrained import Weights, load_pretrained
+
+PictureProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where a run trains.
+
+    Attributes:
+        device: "cpu", "cuda" or "auto" for the best there is.
+        devices: how many processes share a batch.
+        precision: of Lightning Fabric: "32-true", "bf16-mixed".
+    """
+
+    device: str = "cpu"
+    devices: int = 1
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = "32-true"
+
+    def launch(self) -> Fabric:
+        """Start the processes; each of them returns from here."""
+        strategy = "ddp" if self.devices > 1 else "auto"
+        fabric = Fabric(
+            accelerator=self.device, devices=self.devices, strategy=strategy, precision=self.precision
+        )
+        fabric.launch()
+        return fabric
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A run that is ready to train.
+
+    Attributes:
+        folder: of the run.
+        recipe: with its schedule as it will be run.
+        facts: what is written to `run.json`.
+        scene: the place.
+        train, validation: the pictures.
+        learned: the frames behind `train`.
+        model: the network, with its first weights.
+        backbone: what the backbone starts from, for the record.
+        fabric: where it runs.
+    """
+
+    folder: Path
+    recipe: Recipe
+    facts: RunFacts
+    scene: Scene
+    train: Pictures
+    validation: Pictures | None
+    learned: tuple[Frame, ...]
+    model: PoseModel[Any]
+    backbone: str
+    fabric: Fabric
+
+
+def prepare(
+    recipe: Recipe,
+    *,
+    name: str,
+    data: DataSource,
+    folder: Path | None = None,
+    seed: int = 0,
+    weights: Weights = "none",
+    budget_seconds: float = 0.0,
+    compute: Compute | None = None,
+    progress: PictureProgress | None = None,
+) -> Training:
+    """Read the frames, build the model, and find out whether an earlier run goes on.
+
+    The run's folder is `runs/<name>/<scene>` unless one is given.
+
+    Raises:
+        DatasetError: the frames cannot be used.
+        CheckpointError: the folder holds a run with other settings.
+        MissingExtraError: the backbone's weights are not there.
+    """
+    scene = data.load()
+    if not scene.train:
+        raise DatasetError(f"{data.root} has no training frames; name a split that has some")
+    folder = folder or Path("runs") / name / scene.name
+    fabric = (compute or Compute()).launch()
+    learned, held = hold_out(scene.train, recipe.hold_out)
+    if not fabric.is_global_zero:
+        fabric.barrier()  # the first process decodes the pictures, the others find them done
+    train = load_pictures(learned, recipe.preprocess, margin=recipe.augment.random_crop, progress=progress)
+    validation = load_pictures(held, recipe.preprocess) if held else None
+    if fabric.is_global_zero:
+        fabric.barrier()
+    model, backbone = first_model(recipe, learned, seed=seed, weights=weights)
+    facts = run_facts(
+        recipe, name=name, data=data, scene=scene, seed=seed, weights=str(weights), budget=budget_seconds
+    )
+    recipe, facts = _with_schedule(recipe, facts, folder, model=model, train=train, fabric=fabric)
+    return Training(folder, recipe, facts, scene, train, validation, learned, model, backbone, fabric)
+
+
+def first_model(
+    recipe: Recipe, learned: tuple[Frame, ...], *, seed: int, weights: Weights
+) -> tuple[PoseModel[Any], str]:
+    """The recipe's network before training, and what its backbone starts from."""
+    torch.manual_seed(seed)
+    model = build_model(recipe.model, recipe.config)
+    backbone = load_pretrained(model, weights)
+    model.observe(poses_of(learned))
+    return model, backbone
+
+
+def _with_schedule(
+    recipe: Recipe, facts: RunFacts, folder: Path, *, model: PoseModel[Any], train: Pictures, fabric: Fabric
+) -> tuple[Recipe, RunFacts]:
+    """The schedule of the run in the folder if it is the same run, else one that fits the budget."""
+    if (folder / RUN_FACTS).exists():
+        earlier = RunFacts.load(folder)
+        if _identity(earlier) != _identity(facts):
+            raise CheckpointError(
+                f"{folder} holds a run with other settings; choose another --out, or delete it to start anew"
+            )
+        return recipe.scaled(earlier.schedule_share), earlier
+    if facts.budget_seconds:
+        share = schedule_share(recipe, facts.budget_seconds, model=model, train=train, fabric=fabric)
+        facts = replace(facts, schedule_share=fabric.broadcast(share))
+    if fabric.is_global_zero:
+        facts.save(folder)
+    fabric.barrier()
+    return recipe.scaled(facts.schedule_share), facts
+
+
+def _identity(facts: RunFacts) -> RunFacts:
+    """What must be equal for one run to be the continuation of another."""
+    return replace(facts, schedule_share=1.0)
+
+
+def train(training: Training) -> Iterator[Step | Epoch]:
+    """Train, and write checkpoint, log and state as training goes on.
+
+    Leaves `checkpoint/` (best on the held-out frames), `last/` (of the last epoch), `log.jsonl`,
+    `tensorboard/` and `state.safetensors`, from which a run that was interrupted goes on.
+    """
+    recipe, fabric, folder = training.recipe, training.fabric, training.folder
+    facts = facts_for(recipe.model, recipe.config, recipe.preprocess, (training.scene.name,))
+    facts = replace(facts, recipe=training.facts.recipe, backbone_weights=training.backbone)
+    poses = (poses_of(training.learned),)
+    log = TrainingLog(folder) if fabric.is_global_zero else None
+    events = fit(
+        training.model,
+        training.train,
+        recipe.plan(training.facts.seed),
+        validation=training.validation,
+        fabric=fabric,
+        state=folder / STATE,
+    )
+    try:
+        for event in events:
+            if log is not None and isinstance(event, Epoch):
+                log.write(event)
+                now = replace(facts, epoch=event.epoch, spread=event.validation)
+                if event.is_best:
+                    save_checkpoint(folder / "checkpoint", now, event.model, poses)
+                if event.epoch == recipe.epochs:
+                    save_checkpoint(folder / LAST, now, event.model, poses)
+            yield event
+    finally:
+        if log is not None:
+            log.close()

@@ -1,0 +1,103 @@
+"""Where a run is and what it was made from: `run.json`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from camloc import datasets
+from camloc.core.config import from_json, to_builtins, to_json
+from camloc.core.files import write_atomically
+from camloc.core.types import Scene
+from camloc.errors import CheckpointError, RecipeError
+from camloc.recipes.base import Recipe
+
+RUN_FACTS = "run.json"
+LAST = "last"
+STATE = "state.safetensors"
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Which frames a run learns from.
+
+    Attributes:
+        root: of the data set.
+        layout: name of the reader, or "auto".
+        scene: which of the data set's scenes, or "" where there is one.
+        options: keyword arguments of the reader.
+    """
+
+    root: str
+    layout: str = "auto"
+    scene: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Scene:
+        """The frames.
+
+        Raises:
+            DatasetError: the folder is not of the layout, or holds something that cannot be used.
+        """
+        return datasets.load(Path(self.root), layout=self.layout, scene=self.scene or None, **self.options)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """Everything that decides how a run ends.
+
+    Attributes:
+        recipe: its name.
+        settings: what the recipe returned, as plain values.
+        data: the frames.
+        scene: name of the place.
+        seed: of all randomness.
+        backbone_weights: what the backbone starts from: "none", "hub" or a file.
+        budget_seconds: wall-clock time that the schedule was scaled to, or 0.
+        schedule_share: what the recipe's epochs were multiplied by to fit the budget.
+    """
+
+    recipe: str
+    settings: dict[str, Any]
+    data: DataSource
+    scene: str
+    seed: int
+    backbone_weights: str
+    budget_seconds: float
+    schedule_share: float = 1.0
+
+    def save(self, folder: Path) -> None:
+        """Write `run.json`."""
+        write_atomically(folder / RUN_FACTS, to_json(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> "RunFacts":
+        """Read the `run.json` of a run folder.
+
+        Raises:
+            CheckpointError: it is missing or of another version.
+        """
+        path = folder / RUN_FACTS
+        if not path.exists():
+            raise CheckpointError(
+                f"{folder} is not a run: {RUN_FACTS} is missing; train one with `camloc train`"
+            )
+        try:
+            return from_json(path.read_bytes(), cls)
+        except (OSError, RecipeError) as problem:
+            raise CheckpointError(f"{path} cannot be read: {problem}") from None
+
+
+def run_facts(
+    recipe: Recipe, *, name: str, data: DataSource, scene: Scene, seed: int, weights: str, budget: float
+) -> RunFacts:
+    """The facts of a run that is about to start."""
+    return RunFacts(
+        recipe=name,
+        settings=to_builtins(recipe),
+        data=data,
+        scene=scene.name,
+        seed=seed,
+        backbone_weights=weights,
+        budget_seconds=budget,
+    )

@@ -1,0 +1,1 @@
+"""Learning a place: pictures cached once, stages that say what trains, a loop that is a generator."""

@@ -1,0 +1,77 @@
+"""Batch statistics over all processes, on CPUs too.
+
+torch's own SyncBatchNorm runs on GPUs only. With it or with this, two processes that share a batch
+normalise it as one process would, and the loss does not depend on the number of processes.
+"""
+
+from functools import partial
+from typing import Any, cast
+
+import torch
+import torch.distributed
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def synchronise_batch_norm(model: nn.Module) -> nn.Module:
+    """Make every batch norm of a model use the statistics of the whole batch. Returns the model."""
+    if torch.cuda.is_available() and any(parameter.is_cuda for parameter in model.parameters()):
+        from timm.layers.norm_act import convert_sync_batchnorm
+
+        converted: nn.Module = convert_sync_batchnorm(model)
+        return converted
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.forward = partial(_forward, module)  # type: ignore[method-assign]
+    return model
+
+
+def _forward(module: nn.BatchNorm2d, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    if not module.training:
+        return type(module).forward(module, images)
+    count = images.new_tensor(images.numel() / images.shape[1])
+    sums = torch.cat((images.sum((0, 2, 3)), images.square().sum((0, 2, 3)), count[None]))
+    sums = _SumOverProcesses.apply(sums)
+    channels = images.shape[1]
+    total = sums[-1].detach()
+    mean = sums[:channels] / total
+    variance = (sums[channels:-1] / total - mean.square()).clamp_min(0.0)
+    _update_running_statistics(module, mean.detach(), variance.detach() * total / (total - 1))
+    scale = torch.rsqrt(variance + module.eps) * module.weight
+    normalised = images * scale[:, None, None] + (module.bias - mean * scale)[:, None, None]
+    # timm's norms carry the activation that follows them.
+    for following in ("drop", "act"):
+        if hasattr(module, following):
+            normalised = getattr(module, following)(normalised)
+    return cast(Tensor, normalised)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of their gradients."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        """Sum of `values`."""
+        del context
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        """Sum of the gradients."""
+        del context
+        total = gradients[0].clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+@torch.no_grad()
+def _update_running_statistics(module: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    if module.running_mean is None or module.running_var is None or module.num_batches_tracked is None:
+        return
+    module.num_batches_tracked.add_(1)
+    momentum = module.momentum
+    share = 1.0 / float(module.num_batches_tracked) if momentum is None else momentum
+    module.running_mean.lerp_(mean, share)
+    module.running_var.lerp_(variance, share)

@@ -1,0 +1,57 @@
+"""One JSON line an epoch, and the same for TensorBoard."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from camloc.core.files import write_atomically
+from camloc.training.plan import Epoch
+
+
+class TrainingLog:
+    """`log.jsonl` of a run, and its TensorBoard folder.
+
+    Rows of epochs that are trained again after an interruption replace the old ones.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "log.jsonl"
+        self.board = folder / "tensorboard"
+        self._writer: Any = None
+
+    def write(self, epoch: Epoch) -> None:
+        """Add the row of an epoch."""
+        row: dict[str, float] = {
+            "epoch": epoch.epoch,
+            "stage": epoch.stage,
+            "learning_rate": epoch.learning_rate,
+            "seconds": round(epoch.seconds, 3),
+            "pictures_per_second": round(epoch.pictures_per_second, 1),
+            **{f"loss_{name}": value for name, value in epoch.losses.items()},
+        }
+        if epoch.validation is not None:
+            row |= {"validation_meters": epoch.validation[0], "validation_degrees": epoch.validation[1]}
+        rows = [earlier for earlier in read_log(self.path) if earlier["epoch"] < epoch.epoch]
+        write_atomically(self.path, "".join(json.dumps(entry) + "\n" for entry in [*rows, row]))
+        self._write_board(row)
+
+    def close(self) -> None:
+        """Finish the TensorBoard file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write_board(self, row: dict[str, float]) -> None:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.board), purge_step=int(row["epoch"]))
+        for name, value in row.items():
+            if name not in ("epoch", "stage"):
+                self._writer.add_scalar(name, value, int(row["epoch"]))
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The rows of a `log.jsonl`, empty if there is none yet."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]

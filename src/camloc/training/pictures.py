@@ -1,0 +1,137 @@
+"""Pictures decoded and resized once into a file on disk, from which every epoch reads."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from camloc.core.cache_folder import cache_folder
+from camloc.core.config import to_json
+from camloc.core.images import Preprocess
+from camloc.core.types import Batch, Frame, poses_of
+from camloc.errors import CamlocError
+from camloc.geometry.pose import Pose
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The pictures of many frames in memory-mapped bytes, with their poses.
+
+    Attributes:
+        images: (n, 3, height, width) RGB, 8 bits.
+        world_from_cam: (n,) poses, double precision.
+        intrinsics: (n, 3, 3), or None where any is unknown.
+        scene: (n,) numbers of the places.
+    """
+
+    images: Any
+    world_from_cam: Pose
+    intrinsics: Tensor | None
+    scene: Int[Tensor, "n"]
+
+    def __len__(self) -> int:
+        return int(self.images.shape[0])
+
+    def batch(self, rows: Int[Tensor, "b"]) -> Batch:
+        """The rows as a batch in [0, 1]."""
+        picked = torch.from_numpy(np.asarray(self.images[rows.numpy()]))
+        return Batch(
+            images=picked.float().div_(255.0).contiguous(memory_format=torch.channels_last),
+            world_from_cam=self.world_from_cam[rows],
+            intrinsics=None if self.intrinsics is None else self.intrinsics[rows],
+            scene=self.scene[rows],
+        )
+
+
+def load_pictures(
+    frames: Sequence[Frame],
+    preprocess: Preprocess,
+    *,
+    margin: bool = False,
+    scene: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pictures:
+    """Pictures of frames, decoded now or read from the cache of an earlier call.
+
+    The cache's name is a digest of the settings and of every file's path, size and date, so a
+    picture that changes is read again.
+
+    Args:
+        frames: frames with poses.
+        preprocess: how pictures become the network's size.
+        margin: keep what random crops need around the network's picture.
+        scene: number of the place.
+        progress: called with the number of pictures done and of all.
+
+    Raises:
+        ImageError: a picture cannot be decoded.
+        CamlocError: the cache cannot be written.
+    """
+    reader = _with_margin(preprocess, frames[0]) if margin else preprocess
+    path = cache_folder() / "pictures" / f"{_digest(frames, reader)}.npy"
+    cameras_path = path.with_suffix(".intrinsics.npy")
+    if not path.exists() or not cameras_path.exists():
+        _decode(frames, reader, path, cameras_path, progress=progress)
+    intrinsics = torch.from_numpy(np.load(cameras_path))
+    return Pictures(
+        images=np.load(path, mmap_mode="r"),
+        world_from_cam=poses_of(frames),
+        intrinsics=None if intrinsics.isnan().any() else intrinsics,
+        scene=torch.full((len(frames),), scene, dtype=torch.int64),
+    )
+
+
+def _with_margin(preprocess: Preprocess, frame: Frame) -> Preprocess:
+    """The same scaling as `preprocess`, keeping all of a picture of the shape that `frame` has."""
+    _, height, width = preprocess.canvas(frame).image.shape
+    return replace(preprocess, width=width, height=height, short_side=0)
+
+
+def _digest(frames: Sequence[Frame], preprocess: Preprocess) -> str:
+    facts = hashlib.sha256(to_json(preprocess))
+    for frame in frames:
+        state = frame.image.stat() if frame.image.exists() else None
+        stamp = (state.st_size, state.st_mtime_ns) if state else None
+        facts.update(repr((str(frame.image.resolve()), stamp, frame.camera)).encode())
+    return facts.hexdigest()[:24]
+
+
+def _decode(
+    frames: Sequence[Frame],
+    preprocess: Preprocess,
+    path: Path,
+    cameras_path: Path,
+    *,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Decode all pictures into a file that takes its name when it is whole."""
+    unfinished = path.with_name(f".{uuid4().hex[:12]}.part")
+    shape = (len(frames), 3, preprocess.height, preprocess.width)
+    intrinsics = np.full((len(frames), 3, 3), np.nan)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for index, view in enumerate(pool.map(preprocess.view, frames)):
+                images[index] = view.image.numpy()
+                if view.camera is not None:
+                    intrinsics[index] = view.camera.matrix().numpy()
+                if progress:
+                    progress(index + 1, len(frames))
+        images.flush()
+        np.save(cameras_path, intrinsics)
+        unfinished.replace(path)
+    except OSError as problem:
+        reason = (problem.strerror or str(problem)).lower()
+        raise CamlocError(f"the picture cache {path.parent} cannot be written: {reason}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)

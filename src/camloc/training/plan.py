@@ -1,0 +1,76 @@
+"""What a training is asked to do, and what it tells while it does it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from camloc.core.augment import Augment
+from camloc.core.model import PoseModel
+from camloc.training.stages import Stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a training learns from its pictures.
+
+    Attributes:
+        stages: phases, in order.
+        width, height: the network's picture.
+        augment: random changes of training pictures.
+        batch_size: pictures to a step, over all devices together.
+        seed: of weights, order, augmentation and dropout.
+        validate_every: epochs between validations; the last of a stage is always validated.
+    """
+
+    stages: tuple[Stage, ...]
+    width: int
+    height: int
+    augment: Augment = field(default_factory=Augment)
+    batch_size: int = 32
+    seed: int = 0
+    validate_every: int = 1
+
+    @property
+    def epochs(self) -> int:
+        """Epochs over all stages."""
+        return sum(stage.epochs for stage in self.stages)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an epoch is done.
+
+    Attributes:
+        epoch: the epoch it belongs to, from 1, counted over all stages.
+        step, steps: steps done in this epoch, and in all.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch is done.
+
+    Attributes:
+        epoch: from 1, counted over all stages.
+        stage: number of the stage, from 0.
+        losses: mean of every loss term over the epoch.
+        learning_rate: at its end.
+        validation: median (meters, degrees) on the held-out frames, or None if not validated now.
+        is_best: whether these are the best weights so far, which is when they are worth keeping.
+        pictures_per_second: training speed.
+        seconds: since training began, earlier runs included.
+        model: the network to keep: the average of weights where the stage averages.
+    """
+
+    epoch: int
+    stage: int
+    losses: dict[str, float]
+    learning_rate: float
+    validation: tuple[float, float] | None
+    is_best: bool
+    pictures_per_second: float
+    seconds: float
+    model: PoseModel[Any]

@@ -1,0 +1,170 @@
+"""One stage of a training while it runs: steps, validation, the best weights so far."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from camloc.core.augment import Draws, augmented, centre_cut
+from camloc.core.model import PoseModel
+from camloc.errors import RecipeError
+from camloc.geometry.neighbours import mean_pose
+from camloc.geometry.pose import pose_error
+from camloc.training.average import averaged
+from camloc.training.pictures import Pictures
+from camloc.training.plan import Epoch, Plan, Step
+from camloc.training.stages import Stage, set_learning_rate, set_modes, start
+from camloc.training.state import Position
+
+
+class StageRun:
+    """One stage while it trains: the model with its optimiser, its average and its best weights."""
+
+    def __init__(
+        self,
+        model: PoseModel[Any],
+        train: Pictures,
+        validation: Pictures | None,
+        plan: Plan,
+        stage: Stage,
+        number: int,
+        fabric: Fabric,
+    ) -> None:
+        self.model, self.train, self.validation = model, train, validation
+        self.plan, self.stage, self.number, self.fabric = plan, stage, number, fabric
+        self.raw_optimizer = start(stage, model)
+        self.network, self.optimizer = fabric.setup(model, self.raw_optimizer)
+        self.average = averaged(model, stage.average) if stage.average else None
+        self.best: dict[str, Tensor] = {}
+        self.steps = max(1, len(train) // plan.batch_size)
+        self.earlier_epochs = sum(stage.epochs for stage in plan.stages[:number])
+
+    @property
+    def kept_model(self) -> PoseModel[Any]:
+        """The network that is validated and kept."""
+        if self.average is None:
+            return self.model
+        return cast(PoseModel[Any], self.average.module)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What has weights that the next epoch depends on."""
+        return {"model": self.model} | ({} if self.average is None else {"average": self.average})
+
+    def train_epoch(self, epoch: int) -> Generator[Step, None, dict[str, float]]:
+        """Train on every picture once; the last incomplete batch is left for another epoch."""
+        seed = int(np.random.SeedSequence((self.plan.seed, self.number, epoch)).generate_state(1)[0])
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        set_modes(self.stage, self.model)
+        order = torch.randperm(len(self.train), generator=generator)
+        batch_size = min(self.plan.batch_size, len(self.train))
+        sums: dict[str, Tensor] = {}
+        for step in range(self.steps):
+            rate = self.stage.rate_factor(
+                epoch * self.steps + step, steps=self.stage.epochs * self.steps, epoch=epoch
+            )
+            set_learning_rate(self.raw_optimizer, self.stage.learning_rate * rate)
+            rows = order[step * batch_size : (step + 1) * batch_size]
+            for name, value in self._step(rows, generator).items():
+                sums[name] = sums.get(name, torch.zeros(())) + value.detach().cpu()
+            yield Step(self.earlier_epochs + epoch + 1, step + 1, self.steps)
+        means = {name: value / self.steps for name, value in sums.items()}
+        return {name: self._over_processes(value) for name, value in means.items()}
+
+    def _over_processes(self, value: Tensor) -> float:
+        reduced = self.fabric.all_reduce(value, reduce_op="mean")
+        assert isinstance(reduced, Tensor)
+        return float(reduced)
+
+    def _step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """One step of the optimiser on this process's share of a batch."""
+        share = len(rows) // self.fabric.world_size
+        mine = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
+        batch = augmented(
+            self.train.batch(rows[mine]),
+            self.plan.augment,
+            width=self.plan.width,
+            height=self.plan.height,
+            draws=Draws(generator, len(rows), mine),
+        ).to(self.fabric.device)
+        losses = self.model.losses(self.network(batch.images), batch)
+        weights = self.stage.loss_weights or {}
+        total = torch.stack([weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
+        if not total.isfinite():
+            raise RecipeError("training diverged: the loss is no longer finite; lower the learning rate")
+        self.raw_optimizer.zero_grad()
+        self.fabric.backward(total)
+        if self.stage.gradient_clip:
+            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.stage.gradient_clip)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return losses
+
+    def report(
+        self, epoch: int, losses: dict[str, float], position: Position, seconds: float
+    ) -> tuple[Position, Epoch]:
+        """Validate if it is time to, note whether these are the best weights, and tell."""
+        number = self.earlier_epochs + epoch + 1
+        is_last = epoch + 1 == self.stage.epochs
+        is_due = is_last or (epoch + 1) % self.plan.validate_every == 0
+        errors, score = None, position.best_score
+        if self.validation is not None and is_due:
+            errors = median_error(self.kept_model, self.validation, self.plan, self.fabric.device)
+            score = errors[0] / self._scale[0] + errors[1] / self._scale[1]
+        is_best = score < position.best_score if self.validation is not None else is_last
+        if is_best:
+            state = self.kept_model.state_dict()
+            self.best = {name: value.detach().cpu().clone() for name, value in state.items()}
+        position = replace(
+            position,
+            stage=self.number,
+            epoch=epoch + 1,
+            best_score=score if is_best else position.best_score,
+            best_epoch=number if is_best else position.best_epoch,
+            seconds=position.seconds + seconds,
+        )
+        report = Epoch(
+            epoch=number,
+            stage=self.number,
+            losses=losses,
+            learning_rate=self.raw_optimizer.param_groups[0]["lr"],
+            validation=errors,
+            is_best=is_best,
+            pictures_per_second=self.steps * min(self.plan.batch_size, len(self.train)) / seconds,
+            seconds=position.seconds,
+            model=self.kept_model,
+        )
+        return position, report
+
+    @cached_property
+    def _scale(self) -> tuple[float, float]:
+        """Errors of always answering the mean training pose: what one unit of the score is worth."""
+        assert self.validation is not None
+        mean = mean_pose(self.train.world_from_cam)
+        error = pose_error(mean, self.validation.world_from_cam)
+        return max(float(error.meters.median()), 1e-9), max(float(error.degrees.median()), 1e-9)
+
+
+@torch.no_grad()
+def median_error(
+    model: PoseModel[Any], pictures: Pictures, plan: Plan, device: torch.device, *, batch_size: int = 64
+) -> tuple[float, float]:
+    """Median (meters, degrees) of a model on pictures; poses that are not finite are infinitely wrong."""
+    was_training = model.training
+    model.eval()
+    meters, degrees = [], []
+    for start_row in range(0, len(pictures), batch_size):
+        rows = torch.arange(start_row, min(start_row + batch_size, len(pictures)))
+        batch = centre_cut(pictures.batch(rows), width=plan.width, height=plan.height).to(device)
+        decoded = model.decode(model(batch.images), intrinsics=batch.intrinsics)
+        error = pose_error(decoded.world_from_cam, batch.world_from_cam)
+        meters.append(error.meters.cpu().nan_to_num(nan=torch.inf))
+        degrees.append(error.degrees.cpu().nan_to_num(nan=torch.inf))
+    model.train(was_training)
+    return float(torch.cat(meters).median()), float(torch.cat(degrees).median())

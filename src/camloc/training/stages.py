@@ -1,0 +1,124 @@
+"""A stage of training: what trains, for how long, and how fast."""
+
+import fnmatch
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from camloc.core.model import PoseModel
+from camloc.errors import RecipeError
+
+Schedule = Literal["constant", "step", "cosine", "one_cycle"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of a recipe.
+
+    Attributes:
+        epochs: passes over the training frames.
+        learning_rate: at its highest.
+        trains: shell patterns of parameter names, such as "orientation_*"; what matches none stands
+            still, in evaluation mode.
+        optimizer: "adam" adds the decay to the gradient, "adamw" applies it apart.
+        betas, epsilon: of either.
+        weight_decay: on everything that trains but the loss's own weights.
+        backbone_rate: learning rate of the backbone relative to the rest.
+        schedule: how the learning rate moves; "step" multiplies it by `step_factor` every
+            `step_epochs`, "cosine" lowers it to zero, "one_cycle" first raises it over the first
+            `warm_up` of the steps.
+        batch_norm: "train" updates running statistics, "frozen" keeps them as they were loaded.
+        average: decay of an exponential moving average of the weights, which is then what is
+            validated and kept; 0 for none.
+        gradient_clip: largest norm of the gradient; 0 for no limit.
+        loss_weights: factors of the loss terms by name; a term not named counts fully.
+    """
+
+    epochs: int
+    learning_rate: float
+    trains: tuple[str, ...] = ("*",)
+    optimizer: Literal["adam", "adamw"] = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    backbone_rate: float = 1.0
+    schedule: Schedule = "constant"
+    step_epochs: int = 20
+    step_factor: float = 0.1
+    warm_up: float = 0.1
+    batch_norm: Literal["train", "frozen"] = "train"
+    average: float = 0.0
+    gradient_clip: float = 0.0
+    loss_weights: dict[str, float] | None = None
+
+    def rate_factor(self, step: int, *, steps: int, epoch: int) -> float:
+        """The learning rate at a step of the stage, as a share of its highest."""
+        match self.schedule:
+            case "constant":
+                return 1.0
+            case "step":
+                return self.step_factor ** (epoch // self.step_epochs)
+            case "cosine":
+                return 0.5 * (1.0 + math.cos(math.pi * step / steps))
+            case "one_cycle":
+                rise = max(1, round(self.warm_up * steps))
+                if step < rise:
+                    return 0.04 + 0.96 * (step + 1) / rise
+                return 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def start(stage: Stage, model: PoseModel[Any]) -> torch.optim.Optimizer:
+    """Let what the stage names train and nothing else, and build its optimiser.
+
+    Raises:
+        RecipeError: a pattern matches no parameter.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in stage.trains:
+        if not fnmatch.filter(names, pattern):
+            raise RecipeError(f"the stage trains '{pattern}', which matches no parameter of the model")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(any(fnmatch.fnmatchcase(name, pattern) for pattern in stage.trains))
+    set_modes(stage, model)
+    kind = torch.optim.AdamW if stage.optimizer == "adamw" else torch.optim.Adam
+    groups = _parameter_groups(stage, model)
+    return kind(groups, lr=stage.learning_rate, betas=stage.betas, eps=stage.epsilon)
+
+
+def set_modes(stage: Stage, model: nn.Module) -> None:
+    """Training mode for what trains, evaluation mode for modules that stand still."""
+    model.train()
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
+        if stage.batch_norm == "frozen" and isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set the rate of every parameter group, each with its own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["rate"]
+
+
+def _parameter_groups(stage: Stage, model: PoseModel[Any]) -> list[dict[str, Any]]:
+    backbone, loss, rest = [], [], []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if name.startswith(model.LOSS_PREFIX):
+            loss.append(parameter)
+        elif name.startswith("backbone."):
+            backbone.append(parameter)
+        else:
+            rest.append(parameter)
+    groups = (
+        {"params": rest, "weight_decay": stage.weight_decay, "rate": 1.0},
+        {"params": backbone, "weight_decay": stage.weight_decay, "rate": stage.backbone_rate},
+        {"params": loss, "weight_decay": 0.0, "rate": 1.0},
+    )
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,23 @@
+"""What holds in every test: one thread, no network, the same examples every time, checked shapes.
+
+While the tests run, every call into `camloc` is checked against its annotations, tensor shapes included. The
+hook that does this must be in place before anything imports `camloc`, hence here. Warnings are errors too;
+that stands in pyproject.toml.
+"""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import hypothesis
+import roma  # noqa: F401 - outside the hook, which would compile the thousand modules below roma anew
+import tests.support.type_checker  # noqa: F401 - the hook names it and does not import it
+import torch
+from jaxtyping import install_import_hook
+
+install_import_hook("camloc", "tests.support.type_checker.check")
+
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("camloc", derandomize=True, deadline=None, max_examples=25)
+hypothesis.settings.load_profile("camloc")

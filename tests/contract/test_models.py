@@ -1,0 +1,133 @@
+"""What every model promises, whatever its paper: a new file under `camloc.models` is tested from here."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.support.models import small_config, some_poses
+
+from camloc.checkpoint import facts_for, load_checkpoint, save_checkpoint
+from camloc.core.config import from_json, to_json
+from camloc.core.images import Preprocess
+from camloc.core.model import PoseModel, Regressor
+from camloc.core.types import Batch
+from camloc.export import export_onnx, load_onnx
+from camloc.geometry import Pose
+from camloc.models import build_model, config_class, model_names, presets
+
+WIDTH, HEIGHT = 64, 48
+
+
+def small(name: str) -> PoseModel[Any]:
+    torch.manual_seed(0)
+    return build_model(name, small_config(name))
+
+
+def batch_of(count: int, *, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    return Batch(
+        images=torch.rand(count, 3, HEIGHT, WIDTH, generator=generator),
+        world_from_cam=some_poses(count, seed=seed),
+        intrinsics=torch.eye(3).expand(count, 3, 3),
+        scene=torch.zeros(count, dtype=torch.int64),
+    )
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_outputs_are_named_tensors_with_one_row_to_each_picture(name: str) -> None:
+    output = small(name).eval()(batch_of(3).images)
+    assert hasattr(output, "_fields")
+    assert all(isinstance(value, torch.Tensor) and value.shape[0] == 3 for value in output)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_decoded_rotations_are_proper(name: str) -> None:
+    model = small(name).eval()
+    decoded = model.decode(model(batch_of(4).images), intrinsics=batch_of(4).intrinsics)
+    rotation = decoded.world_from_cam.rotation
+    assert rotation.dtype == torch.float64
+    identity = torch.eye(3, dtype=torch.float64).expand(4, 3, 3)
+    torch.testing.assert_close(rotation @ rotation.mT, identity, rtol=0, atol=1e-9)
+    torch.testing.assert_close(torch.linalg.det(rotation), torch.ones(4).double(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_parameter_gets_a_finite_gradient_after_one_step(name: str) -> None:
+    model = small(name).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for seed in range(2):  # generated layers start at zero: what feeds them moves from the second step
+        optimizer.zero_grad()
+        batch = batch_of(4, seed=seed)
+        losses = model.losses(model(batch.images), batch)
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{parameter_name} gets no gradient"
+        assert parameter.grad.isfinite().all(), parameter_name
+        assert parameter.grad.abs().max() > 0, f"{parameter_name} never moves"
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_picture_is_answered_alike_alone_and_in_a_batch(name: str) -> None:
+    model = small(name).eval()
+    images = batch_of(3).images
+    together, alone = model(images), model(images[1:2])
+    for whole, single in zip(together, alone, strict=True):
+        torch.testing.assert_close(whole[1:2], single, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_evaluation_is_not_random_and_keeps_no_state(name: str) -> None:
+    model = small(name).eval()
+    images = batch_of(2).images
+    first = model(images)
+    model(batch_of(2, seed=5).images)
+    for one, other in zip(first, model(images), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_checkpoint_gives_back_the_same_answers(name: str, tmp_path: Path) -> None:
+    model = small(name).eval()
+    model.observe(some_poses(9))
+    facts = facts_for(name, small_config(name), Preprocess(WIDTH, HEIGHT), ("kitchen",))
+    save_checkpoint(tmp_path, facts, model, (some_poses(9),))
+    restored = load_checkpoint(tmp_path)
+    images = batch_of(2).images
+    for one, other in zip(model(images), restored.model(images), strict=True):
+        assert torch.equal(one, other)
+    ours, theirs = (each.decode(each(images)).world_from_cam for each in (model, restored.model))
+    assert torch.equal(ours.translation, theirs.translation)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"weights.safetensors", "checkpoint.json"}
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_onnx_gives_the_same_poses_for_any_batch(name: str, tmp_path: Path) -> None:
+    model = small(name).eval()
+    model.observe(Pose(some_poses(9).rotation, some_poses(9).translation + 1000.0))
+    facts = facts_for(name, small_config(name), Preprocess(WIDTH, HEIGHT), ("kitchen",))
+    save_checkpoint(tmp_path, facts, model, (some_poses(9),))
+    export_onnx(load_checkpoint(tmp_path), tmp_path / "model.onnx")
+    exported = load_onnx(tmp_path / "model.onnx")
+    for count in (1, 5):
+        images = batch_of(count).images
+        ours = model.decode(model(images)).world_from_cam.matrix()
+        theirs = exported.model.decode(exported.model(images)).world_from_cam.matrix()
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_settings_survive_json(name: str) -> None:
+    for config in presets(name).values():
+        assert from_json(to_json(config), config_class(name)) == config
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_regressor_is_its_encoding_and_its_regression(name: str) -> None:
+    model = small(name).eval()
+    if not isinstance(model, Regressor):
+        pytest.skip(f"{name} is not a regressor")
+    images = batch_of(2).images
+    for one, other in zip(model(images), model.regress(model.encode(images)), strict=True):
+        assert torch.equal(one, other)

@@ -1,0 +1,89 @@
+"""The nearest pose is the one that comparing all finds, and the mean pose is in the middle."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from camloc.geometry import Pose, mean_pose, nearest_pose, pose_error, rotation_angle
+from tests.support.strategies import pose_batches, poses, rotation_about, rotations, tensors
+
+
+@given(
+    pose_batches(5, within=10.0),
+    pose_batches(4, within=10.0),
+    st.sampled_from([0.0, 0.02, 1.0]),
+    st.integers(1, 7),
+)
+def test_nearest_pose_is_what_comparing_all_finds(
+    queries: Pose, references: Pose, meters_per_degree: float, chunk: int
+) -> None:
+    indices, distances = nearest_pose(
+        queries, references, meters_per_degree=meters_per_degree, chunk=chunk
+    )
+    for query, index, distance in zip(queries, indices.tolist(), distances.tolist(), strict=True):
+        errors = [pose_error(query, reference) for reference in references]
+        expected = [float(e.meters + meters_per_degree * e.degrees) for e in errors]
+        assert distance == pytest.approx(min(expected), abs=1e-12)
+        assert expected[index] == pytest.approx(min(expected), abs=1e-12)
+
+
+@given(pose_batches(4))
+def test_a_pose_is_nearest_to_itself(references: Pose) -> None:
+    _, distances = nearest_pose(references, references, meters_per_degree=0.1)
+    assert distances.max() < 1e-12
+
+
+@given(pose_batches(3), pose_batches(3), poses())
+def test_nearest_ignores_the_world_frame(queries: Pose, references: Pose, other_from_world: Pose) -> None:
+    moved = Pose.stack([other_from_world @ query for query in queries])
+    others = Pose.stack([other_from_world @ reference for reference in references])
+    _, before = nearest_pose(queries, references, meters_per_degree=0.5)
+    _, after = nearest_pose(moved, others, meters_per_degree=0.5)
+    torch.testing.assert_close(after, before, rtol=0.0, atol=1e-10)
+
+
+def test_no_queries_have_no_nearest_poses() -> None:
+    indices, distances = nearest_pose(Pose.identity(0), Pose.identity(2), meters_per_degree=1.0)
+    assert indices.shape == distances.shape == (0,)
+
+
+def test_no_references_are_an_error_that_says_so() -> None:
+    with pytest.raises(ValueError, match="no reference poses"):
+        nearest_pose(Pose.identity(2), Pose.identity(0), meters_per_degree=1.0)
+
+
+@given(poses())
+def test_the_mean_of_one_pose_is_that_pose(pose: Pose) -> None:
+    error = pose_error(mean_pose(Pose.stack([pose, pose])), pose)
+    assert error.meters < 1e-12
+    assert error.degrees < 1e-11
+
+
+@given(rotations(), tensors(3, within=10.0), tensors(3), st.floats(0.01, 1.5))
+def test_the_mean_of_two_opposite_changes_is_the_middle(
+    rotation: Tensor, centre: Tensor, step: Tensor, radians: float
+) -> None:
+    pair = Pose.stack(
+        [
+            Pose(rotation @ rotation_about((1.0, 2.0, 3.0), sign * radians), centre + sign * step)
+            for sign in (-1.0, 1.0)
+        ]
+    )
+    mean = mean_pose(pair)
+    torch.testing.assert_close(mean.translation, centre, rtol=0.0, atol=1e-12)
+    assert rotation_angle(mean.rotation, rotation) < 1e-12
+
+
+@given(pose_batches(4), poses())
+def test_the_mean_moves_with_the_world(batch: Pose, other_from_world: Pose) -> None:
+    scatter = torch.linalg.svdvals(batch.rotation.mean(0))
+    if torch.linalg.det(batch.rotation.mean(0)) < 0.05 or scatter[-1] < 0.05:
+        return  # rotations that point everywhere have no unique mean
+    moved = mean_pose(Pose.stack([other_from_world @ pose for pose in batch]))
+    error = pose_error(moved, other_from_world @ mean_pose(batch))
+    assert error.meters < 1e-10
+    assert math.radians(error.degrees.item()) < 1e-10

@@ -1,0 +1,177 @@
+"""Rendering the embedded place into a folder, and reading it back."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.support.demo_views import shared_renderer
+
+from camloc.datasets import demo
+from camloc.datasets.demo import rendering
+from camloc.errors import DatasetError
+
+TINY = demo.DemoPlace(
+    width=32, height=24, train_frames=4, test_frames=2, variants=("night", "occluded"), depth_every=1
+)
+ALL_FRAMES = 4 + 3 * 2
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def rendered(cache: Path) -> Path:
+    return demo.render(TINY, cache, processes=1)
+
+
+def test_training_and_test_frames_are_day_frames_of_different_walks(rendered: Path):
+    scene = demo.load(rendered, "corner")
+    assert (scene.name, len(scene.train), len(scene.test)) == ("corner", 4, 2)
+    assert len({frame.sequence for frame in scene.train}) == 2
+    assert not {frame.sequence for frame in scene.train} & {frame.sequence for frame in scene.test}
+    assert not {frame.image for frame in scene.train} & {frame.image for frame in scene.test}
+
+
+def test_each_frame_has_its_picture_camera_pose_and_depth(rendered: Path):
+    scene = demo.load(rendered, "corner")
+    for frame in (*scene.train, *scene.test):
+        assert frame.camera is not None
+        assert frame.depth is not None
+        with Image.open(frame.image) as picture, Image.open(frame.depth) as depth:
+            assert picture.size == depth.size == (frame.camera.width, frame.camera.height) == (32, 24)
+            assert np.asarray(depth).dtype == np.uint16
+
+
+def test_a_frame_read_back_is_what_the_renderer_sees_from_its_pose(rendered: Path):
+    frame = demo.load(rendered, "corner").test[0]
+    assert frame.camera is not None
+    assert frame.depth is not None
+    view = shared_renderer().render_view(frame.truth(), frame.camera)
+    with Image.open(frame.depth) as stored:
+        millimeters = np.asarray(stored).astype(float)
+    is_near = (view.depth > 0) & (view.depth < 60)
+    assert np.median(np.abs(millimeters - 1000 * view.depth)[is_near]) <= 0.5
+    with Image.open(frame.image) as stored:
+        difference = np.abs(np.asarray(stored).astype(float) - view.rgb)
+    assert difference.mean() < 15
+
+
+def test_conditions_can_be_compared_frame_by_frame(rendered: Path):
+    frames = demo.conditions(rendered)
+    assert set(frames) == {"day", "night", "occluded"}
+    for day, night in zip(frames["day"], demo.load_condition(rendered, "night"), strict=True):
+        assert torch.equal(day.truth().matrix(), night.truth().matrix())
+        assert day.image != night.image
+
+
+def test_rendering_again_draws_nothing(cache: Path, rendered: Path, monkeypatch: pytest.MonkeyPatch):
+    def draw(*_: object) -> None:
+        raise AssertionError("the place is rendered already")
+
+    monkeypatch.setattr(rendering, "draw", draw)
+    assert demo.render(TINY, cache) == rendered
+
+
+def test_other_settings_and_another_renderer_go_to_another_folder(monkeypatch: pytest.MonkeyPatch):
+    name = rendering._folder_name(TINY)
+    assert rendering._folder_name(demo.DemoPlace(width=32, height=24, seed=1)) != name
+    monkeypatch.setattr(rendering, "_source_digest", lambda: "another")
+    assert rendering._folder_name(TINY) != name
+
+
+def test_two_processes_draw_the_same_bytes_as_one(rendered: Path, tmp_path: Path):
+    counts: list[tuple[int, int]] = []
+    both = demo.render(TINY, tmp_path, processes=2, progress=lambda *count: counts.append(count))
+    files = sorted(path.relative_to(rendered) for path in rendered.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(both) for path in both.rglob("*") if path.is_file())
+    assert len(files) == 2 * ALL_FRAMES + 2
+    for file in files:
+        assert (rendered / file).read_bytes() == (both / file).read_bytes(), file
+    assert counts[-1] == (ALL_FRAMES, ALL_FRAMES)
+    assert counts == sorted(counts)
+
+
+def test_a_companion_that_fails_leaves_its_frames_to_the_first_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    folder = demo.render(TINY, tmp_path, processes=2)
+    assert all(frame.image.is_file() for frame in demo.load(folder, "corner").train)
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path):
+    def stop(done: int, _: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        demo.render(TINY, tmp_path, processes=1, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path):
+    program = (
+        "import sys, pathlib; from camloc.datasets import demo\n"
+        f"place = demo.{TINY!r}\n"
+        "say = lambda done, _: print(done, flush=True)\n"
+        "demo.render(place, pathlib.Path(sys.argv[1]), processes=1, progress=say)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "1"
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+
+
+def test_the_slower_of_two_runs_takes_what_the_faster_has_rendered(tmp_path: Path):
+    faster: list[Path] = []
+
+    def overtake(done: int, _: int) -> None:
+        if done == 1 and not faster:
+            faster.append(demo.render(TINY, tmp_path, processes=1))
+
+    assert demo.render(TINY, tmp_path, processes=1, progress=overtake) == faster[0]
+    assert list(tmp_path.iterdir()) == faster
+
+
+def test_a_folder_without_a_place_is_refused(tmp_path: Path):
+    with pytest.raises(DatasetError, match=r"is not a rendered demo place, scene\.json is missing"):
+        demo.load(tmp_path, "corner")
+
+
+def test_another_area_or_condition_is_refused(rendered: Path):
+    with pytest.raises(DatasetError, match="holds the area 'corner', not 'square'"):
+        demo.load(rendered, "square")
+    with pytest.raises(DatasetError, match="was not rendered in 'winter', only in day, night, occluded"):
+        demo.load_condition(rendered, "winter")
+
+
+def test_a_damaged_table_is_refused_with_its_line(rendered: Path, tmp_path: Path):
+    (tmp_path / "scene.json").write_bytes((rendered / "scene.json").read_bytes())
+    lines = (rendered / "frames.csv").read_text().splitlines()
+    lines[2] = lines[2].rsplit(",", 1)[0] + ",north"
+    (tmp_path / "frames.csv").write_text("\n".join(lines))
+    with pytest.raises(DatasetError, match=r"frames\.csv, line 3 is damaged"):
+        demo.load(tmp_path, "corner")
+    (tmp_path / "frames.csv").write_text("image\n")
+    with pytest.raises(DatasetError, match=r"line 1: the columns are not"):
+        demo.load(tmp_path, "corner")
+    (tmp_path / "scene.json").write_text("{}")
+    with pytest.raises(DatasetError, match="damaged"):
+        demo.load(tmp_path, "corner")
+
+
+def test_drawing_needs_no_torch():
+    program = "import sys; import camloc.datasets.demo.companion; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

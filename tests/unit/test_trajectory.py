@@ -1,0 +1,149 @@
+"""Estimates as CSV, TUM, COLMAP and JSON: orders, directions, and what becomes of lost frames."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pycolmap
+import pytest
+import torch
+from tests.support.estimates import line_of_poses, off_by, pose_at
+from tests.support.strategies import rotation_about
+
+from camloc.core.types import Estimate, Frame, Located, Lost, Spread
+from camloc.datasets.tum import read_trajectory
+from camloc.errors import DatasetError
+from camloc.evaluation.scoring import EvaluatedSet
+from camloc.evaluation.trajectory import (
+    CSV_COLUMNS,
+    estimate_values,
+    estimates_colmap,
+    estimates_csv,
+    estimates_json,
+    estimates_tum,
+    truth_tum,
+)
+from camloc.geometry import Pose, pose_error
+
+
+def frames(count: int = 4, *, times: list[float | None] | None = None) -> tuple[Frame, ...]:
+    return tuple(
+        Frame(
+            f"seq/{number}.png",
+            Path(f"{number}.png"),
+            world_from_cam=pose,
+            sequence="seq",
+            time=times[number] if times else None,
+        )
+        for number, pose in enumerate(line_of_poses(count))
+    )
+
+
+def located(some: tuple[Frame, ...]) -> tuple[Estimate, ...]:
+    return tuple(off_by(frame, meters=0.25, degrees=10.0 * number) for number, frame in enumerate(some))
+
+
+def data_lines(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_a_tum_line_is_time_position_and_a_quaternion_with_the_scalar_last() -> None:
+    quarter_turn = Pose(
+        rotation_about((0.0, 0.0, 1.0), math.pi / 2), torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    )
+    frame = Frame("a.png", Path("a.png"), world_from_cam=quarter_turn, time=1305031102.1753)
+    line = data_lines(truth_tum((frame,)))[0]
+    half = math.sqrt(0.5)
+    assert [float(word) for word in line] == pytest.approx([1305031102.1753, 1, 2, 3, 0, 0, half, half])
+    assert data_lines(estimates_tum((frame,), (Located("kitchen", quarter_turn),)))[0] == line
+
+
+def test_the_tum_reader_reads_the_estimates_back(tmp_path: Path) -> None:
+    some = frames(5, times=[0.5, 1.0, 1.25, 1.5, 9.0])
+    estimates = located(some)
+    path = tmp_path / "estimates.tum"
+    path.write_text(estimates_tum(some, estimates))
+    read = read_trajectory(path)
+    assert list(read.times) == [0.5, 1.0, 1.25, 1.5, 9.0]
+    truth = Pose.stack([estimate.world_from_cam for estimate in estimates if isinstance(estimate, Located)])
+    error = pose_error(read.world_from_cam, truth)
+    assert error.meters.max() < 1e-8
+    assert error.degrees.max() < 1e-6
+
+
+@pytest.mark.parametrize("times", [None, [1.0, 2.0, None, 4.0], [1.0, 2.0, 2.0, 3.0]])
+def test_frames_without_times_of_their_own_are_numbered(times: list[float | None] | None) -> None:
+    some = frames(4, times=times)
+    estimates = (*located(some)[:1], Lost("blur"), *located(some)[2:])
+    assert [line[0] for line in data_lines(truth_tum(some))] == ["0", "1", "2", "3"]
+    assert [line[0] for line in data_lines(estimates_tum(some, estimates))] == ["0", "2", "3"]
+
+
+def test_the_csv_holds_truth_estimate_errors_and_reasons() -> None:
+    some = frames(3, times=[0.5, 1.5, 2.5])
+    wrong = off_by(some[0], meters=0.25, degrees=30.0)
+    evaluated = EvaluatedSet("day, noon", some, (wrong, Lost("too dark"), Lost()))
+    rows = list(csv.DictReader(StringIO(estimates_csv([evaluated]))))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    first, second, third = rows
+    assert isinstance(wrong, Located)
+    found = Pose.from_quaternion_wxyz(
+        torch.tensor([float(first[name]) for name in ("qw", "qx", "qy", "qz")], dtype=torch.float64),
+        torch.tensor([float(first[name]) for name in ("tx", "ty", "tz")], dtype=torch.float64),
+    )
+    assert pose_error(found, wrong.world_from_cam).meters < 1e-8
+    assert pose_error(found, wrong.world_from_cam).degrees < 1e-6
+    assert float(first["meters"]) == pytest.approx(0.25)
+    assert float(first["degrees"]) == pytest.approx(30.0)
+    assert float(first["truth_tx"]) == 0.0
+    assert float(second["truth_tx"]) == 0.5
+    assert first["lost"] == ""
+    assert (second["lost"], second["tx"], second["qw"], second["meters"]) == ("too dark", "", "", "")
+    assert third["lost"] == "no reason given"
+    assert (first["image"], first["set"], first["sequence"], first["time"]) == (
+        "seq/0.png",
+        "day, noon",
+        "seq",
+        "0.5",
+    )
+
+
+def test_colmap_reads_the_estimates_back_as_cam_from_world(tmp_path: Path) -> None:
+    some = frames(3)
+    estimates = (located(some)[0], Lost("blur"), located(some)[2])
+    (tmp_path / "images.txt").write_text(estimates_colmap(some, estimates))
+    (tmp_path / "cameras.txt").write_text("1 PINHOLE 64 48 60 60 32 24\n")
+    (tmp_path / "points3D.txt").write_text("")
+    images = pycolmap.Reconstruction(tmp_path).images
+    assert sorted(image.name for image in images.values()) == ["seq/0.png", "seq/2.png"]
+    for image in images.values():
+        row = int(image.name[4])
+        estimate = estimates[row]
+        assert isinstance(estimate, Located)
+        matrix = torch.eye(4, dtype=torch.float64)
+        matrix[:3] = torch.from_numpy(image.cam_from_world().matrix().copy())
+        error = pose_error(Pose.from_matrix(matrix).inverse(), estimate.world_from_cam)
+        assert error.meters < 1e-7
+        assert error.degrees < 1e-6
+
+
+def test_a_name_that_would_break_the_colmap_file_is_refused() -> None:
+    frame = replace(frames(1)[0], name="a\nb.png")
+    with pytest.raises(DatasetError, match="line break"):
+        estimates_colmap((frame,), (off_by(frame),))
+
+
+def test_json_names_the_order_of_the_quaternion_and_keeps_lost_frames() -> None:
+    some = frames(2)
+    pose = pose_at(1.0, 2.0, 3.0, degrees=90.0)
+    estimates = (Located("kitchen", pose, Spread(0.1, 2.0), 0.75), Lost("too dark"))
+    first, second = json.loads(estimates_json(some, estimates))
+    assert first["position"] == [1.0, 2.0, 3.0]
+    assert first["quaternion_wxyz"] == pytest.approx([math.sqrt(0.5), 0.0, math.sqrt(0.5), 0.0])
+    assert (first["scene"], first["probability"]) == ("kitchen", 0.75)
+    assert first["spread"] == {"meters": 0.1, "degrees": 2.0}
+    assert second == {"image": "seq/1.png", "located": False, "reason": "too dark"}
+    assert estimate_values("a.png", Located("kitchen", pose))["spread"] is None

@@ -28,7 +28,9 @@ def as_pose(matrix: NDArray[np.float64]) -> Pose:
 def test_the_depth_of_one_view_lands_in_another(pose: NDArray[np.float64], east: float, north: float):
     moved = pose.copy()
     moved[:2, 3] += east, north
-    first, second = (torch.from_numpy(shared_renderer().render_view(m, SMALL).depth).double() for m in (pose, moved))
+    first, second = (
+        torch.from_numpy(shared_renderer().render_view(m, SMALL).depth).double() for m in (pose, moved)
+    )
     intrinsics = SMALL.matrix()
     pixels = pixel_grid(SMALL.width, SMALL.height).reshape(-1, 2)
     world = as_pose(pose).apply(unproject(pixels, first.reshape(-1), intrinsics))
@@ -53,7 +55,9 @@ def test_cropping_commutes_with_rendering(pose: NDArray[np.float64], left: int, 
 
 @settings(max_examples=20)
 @given(poses, st.floats(0.5, 63.5), st.floats(0.5, 47.5), st.floats(0.5, 30.0))
-def test_a_point_on_a_ray_is_seen_at_the_rays_pixel(pose: NDArray[np.float64], x: float, y: float, depth: float):
+def test_a_point_on_a_ray_is_seen_at_the_rays_pixel(
+    pose: NDArray[np.float64], x: float, y: float, depth: float
+):
     viewpoint = Viewpoint.from_matrix(pose, SMALL)
     point = viewpoint.center + depth * viewpoint.ray_from_pixel @ np.array([x, y, 1.0])
     in_camera = viewpoint.to_camera(point)

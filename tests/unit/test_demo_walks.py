@@ -33,7 +33,9 @@ def test_walks_hold_proper_rotations():
 
 
 def test_the_training_walks_of_the_corner_cover_a_room_and_look_to_one_side():
-    planned = [shot for shot in shots(DemoPlace(train_frames=200), shared_free_space()) if shot.split == "train"]
+    planned = [
+        shot for shot in shots(DemoPlace(train_frames=200), shared_free_space()) if shot.split == "train"
+    ]
     centers = np.array([shot.world_from_cam[:3, 3] for shot in planned])
     forward = np.array([shot.world_from_cam[:3, 2] for shot in planned])
     heading = np.degrees(np.arctan2(forward[:, 1], forward[:, 0]))

@@ -27,15 +27,27 @@ def seconds(duration: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def reader_options(words: tuple[str, ...]) -> dict[str, str]:
+    """Options of a data set's reader from words such as `split=blocks`.
+
+    Raises:
+        RecipeError: a word is not of that form.
+    """
+    pairs = [word.partition("=") for word in words]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise RecipeError(f"'{name}{equals}{value}' is not NAME=VALUE, as in split=blocks")
+    return {name.replace("-", "_"): value for name, _, value in pairs}
+
+
 def data_source(
-    root: Path, *, layout: str, scene: str, train_list: Path | None, test_list: Path | None
+    root: Path, *, layout: str, scene: str, options: tuple[str, ...], **lists: Path | None
 ) -> "DataSource":
-    """The frames that the options name; paths are kept absolute, so a run can be moved."""
+    """The frames that the options name; paths are made absolute, so that a run can be moved."""
     from camloc.recipes.settings import DataSource
 
-    lists = {"train_list": train_list, "test_list": test_list}
-    options = {name: str(path.resolve()) for name, path in lists.items() if path is not None}
-    return DataSource(str(root.resolve()), layout, scene, options)
+    named = {name: str(path.resolve()) for name, path in lists.items() if path is not None}
+    return DataSource(str(root.resolve()), layout, scene, {**reader_options(options), **named})
 
 
 def backbone_weights(choice: str) -> "Weights":

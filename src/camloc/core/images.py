@@ -111,7 +111,7 @@ def _refuse_picture(picture: Image.Image, name: str) -> None:
     """Raise ImageError for a picture that should not be decoded at all."""
     width, height = picture.size
     if picture.format not in _FORMATS:
-        raise ImageError(f"{name} is a {picture.format} file; save it as JPEG or PNG")
+        raise ImageError(f"{name} is in the format {picture.format}; save it as JPEG or PNG")
     if min(width, height) < SMALLEST_SIDE:
         raise ImageError(f"{name} has {width} x {height} pixels; {SMALLEST_SIDE} a side are the least")
     if width * height > MOST_PIXELS:

@@ -167,8 +167,8 @@ def _own_split(
 ) -> tuple[dict[str, str] | None, dict[str, str]]:
     """Names of training frames (None for all others) and of test frames, each with where it stands."""
     if len(rows) == 2:
-        train, test = ({row.frame.name: row.where for row in part} for part in rows)
-        return train, test
+        own, kept_apart = ({row.frame.name: row.where for row in part} for part in rows)
+        return own, kept_apart
     test = _filenames(path, content, "test_filenames", pictures)
     return _filenames(path, content, "train_filenames", pictures), test or {}
 

@@ -11,10 +11,10 @@ The first line names the columns, in any order; others than these are not read:
 | `scene`, `sequence` or `seq`, `time` | the place, the recording, seconds |
 | `width height fx fy cx cy`, `model`, `k1`... | intrinsics; else `camera.json` or `K.txt` beside the table |
 
-A quaternion read the wrong way round changes none of the papers' numbers, so the direction is never guessed: it
-is what the names of the columns end in, or the option `rotation`. Only the lists that are published with the
-papers (columns scene, split, seq, img_path, t1..t3, q1..q4, w first) are known by their scenes: those of 7Scenes
-hold `world_from_cam` and those of Cambridge `cam_from_world`.
+A quaternion read the wrong way round changes none of the papers' numbers, so the direction is never
+guessed: it is what the names of the columns end in, or the option `rotation`. Only the lists that are
+published with the papers (columns scene, split, seq, img_path, t1..t3, q1..q4, w first) are known by their
+scenes: those of 7Scenes hold `world_from_cam` and those of Cambridge `cam_from_world`.
 """
 
 import csv
@@ -186,8 +186,8 @@ def _rotation(path: Path, pose: PoseColumns, given: Rotation | None, published: 
     rotation = pose.rotation or given or published
     if rotation is None:
         raise DatasetError(
-            f"{path} does not say what its quaternions turn; name the columns qw_world_from_cam and so on, or "
-            f"give the option rotation: world_from_cam or cam_from_world"
+            f"{path} does not say what its quaternions turn; name the columns qw_world_from_cam and so on, "
+            f"or give the option rotation: world_from_cam or cam_from_world"
         )
     return rotation
 

@@ -60,3 +60,10 @@ def baseline() -> Recipe:
     """The same regressor without its hypernetwork, for comparison."""
     recipe = hyperpose()
     return replace(recipe, config=replace(recipe.config, hypernetwork=None))
+
+
+def hyperpose_square() -> Recipe:
+    """HyperPose on the whole embedded square: more frames, a longer schedule."""
+    recipe = hyperpose()
+    (stage,) = recipe.stages
+    return replace(recipe, stages=(replace(stage, epochs=4 * stage.epochs),), validate_every=5)

@@ -1,7 +1,7 @@
 """`camloc evaluate`: how good a run is on photographs it has not learned from."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -17,6 +17,7 @@ def evaluate(
     data: Path | None = None,
     scene: str = "",
     layout: str = "auto",
+    option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = (),
     test_list: Path | None = None,
     out: Path | None = None,
     device: Device = "cpu",
@@ -31,13 +32,14 @@ def evaluate(
         data: Folder of a data set; the run's own test frames if not given.
         scene: Which scene of the data set, where it has several.
         layout: Of the data set.
+        option: For the layout's reader, such as split=blocks.
         test_list: Text file that names the test images, one a line.
         out: Folder to write into; the run's own if not given.
         device: Where to run.
     """
     source = None
     if data is not None:
-        source = data_source(data, layout=layout, scene=scene, train_list=None, test_list=test_list)
+        source = data_source(data, layout=layout, scene=scene, options=option, test_list=test_list)
     evaluate_and_report(run, source=source, out=out, device=device)
 
 

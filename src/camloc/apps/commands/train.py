@@ -22,6 +22,7 @@ def train(
     out: Path | None = None,
     scene: str = "",
     layout: str = "auto",
+    option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = (),
     train_list: Path | None = None,
     test_list: Path | None = None,
     backbone_weights: Annotated[str, tyro.conf.arg(metavar="none|hub|FILE")] = "none",
@@ -40,6 +41,7 @@ def train(
         out: Folder of the run; runs/RECIPE/SCENE if not given.
         scene: Which scene of the data set, where it has several.
         layout: Of the data set; `camloc datasets` lists them.
+        option: For the layout's reader, such as split=blocks.
         train_list: Text file that names the training images, one a line.
         test_list: Text file that names the test images, one a line.
         backbone_weights: What the backbone starts from: none, timm's own from the hub, or a file
@@ -53,7 +55,9 @@ def train(
     from camloc.recipes.base import find_recipe
     from camloc.recipes.run import Compute
 
-    source = data_source(data, layout=layout, scene=scene, train_list=train_list, test_list=test_list)
+    source = data_source(
+        data, layout=layout, scene=scene, options=option, train_list=train_list, test_list=test_list
+    )
     train_and_report(
         find_recipe(recipe),
         name=recipe,

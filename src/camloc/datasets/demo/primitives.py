@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from functools import cached_property
-from typing import Self
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +26,6 @@ class Shapes:
     texture: NDArray[np.int32]
     repeat: NDArray[np.float32]
     is_occluder: NDArray[np.bool_]
-
-    def joined(self, other: Self) -> Self:
-        """These shapes followed by others of the same kind."""
-        both = {
-            field.name: np.concatenate([getattr(self, field.name), getattr(other, field.name)])
-            for field in fields(self)
-        }
-        return type(self)(**both)
 
     def __len__(self) -> int:
         return len(self.texture)
@@ -119,9 +111,9 @@ class Primitives:
     def joined(self, other: "Primitives") -> "Primitives":
         """These shapes and others, numbered anew."""
         return Primitives(
-            self.parallelograms.joined(other.parallelograms),
-            self.spheres.joined(other.spheres),
-            self.cylinders.joined(other.cylinders),
+            _joined(self.parallelograms, other.parallelograms),
+            _joined(self.spheres, other.spheres),
+            _joined(self.cylinders, other.cylinders),
         )
 
     @property
@@ -157,3 +149,14 @@ class Primitives:
     @property
     def _kinds(self) -> tuple[Parallelograms, Spheres, Cylinders]:
         return self.parallelograms, self.spheres, self.cylinders
+
+
+_Kind = TypeVar("_Kind", bound=Shapes)
+
+
+def _joined(first: _Kind, second: _Kind) -> _Kind:
+    both = {
+        field.name: np.concatenate([getattr(first, field.name), getattr(second, field.name)])
+        for field in fields(first)
+    }
+    return type(first)(**both)

@@ -1,7 +1,7 @@
 """The z-buffer, and linear forms of the pixel evaluated over boxes of it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ Box = tuple[slice, slice]
 """Rows and columns of a part of the picture."""
 
 
+@runtime_checkable
 class Cutouts(Protocol):
     """Knows which textures have holes, and where."""
 

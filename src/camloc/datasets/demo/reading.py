@@ -13,21 +13,24 @@ from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 
 
-def load(root: Path, scene: str) -> Scene:
+def load(root: Path, scene: str = "") -> Scene:
     """The place that `render` put into the folder `root`: training walks and test walks, both by day.
+
+    The test walks in other light, weather and company are the scene's `conditions`.
 
     Raises:
         DatasetError: the folder holds no rendered place, another area, or a damaged table.
     """
     area, _ = _described(root)
-    if scene != area:
+    if scene not in ("", area):
         raise DatasetError(
             f"{root} holds the area '{area}', not '{scene}'; ask for '{area}' or render '{scene}'"
         )
     rows = _frames(root)
     train = tuple(frame for split, _, frame in rows if split == "train")
     test = tuple(frame for split, variant, frame in rows if split == "test" and variant == "day")
-    return Scene(name=scene, train=train, test=test)
+    others = {name: frames for name, frames in conditions(root).items() if name != "day"}
+    return Scene(name=area, train=train, test=test, conditions=others)
 
 
 def conditions(root: Path) -> dict[str, tuple[Frame, ...]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,11 +23,8 @@ from camloc.datasets.demo.shadows import ShadowMap, SkyVisibility
 from camloc.datasets.demo.sky import paint_sky, sky_color
 from camloc.datasets.demo.square import build_square
 from camloc.datasets.demo.surfaces import surface, view_rays
-from camloc.datasets.demo.viewpoint import PinholeCamera, Viewpoint
+from camloc.datasets.demo.viewpoint import PinholeCamera, RigidMotion, Viewpoint
 from camloc.datasets.demo.visibility import visible_primitives
-
-if TYPE_CHECKING:
-    from camloc.geometry.pose import Pose
 
 _OCCLUDER_SHADOW_PIXELS = 768
 
@@ -61,7 +58,7 @@ class Renderer:
 
     def render_view(
         self,
-        world_from_cam: "ArrayLike | Pose",
+        world_from_cam: ArrayLike | RigidMotion,
         camera: PinholeCamera,
         *,
         condition: str = "day",
@@ -158,6 +155,6 @@ def _sky_visibility(seed: int) -> SkyVisibility:
     return SkyVisibility(square.primitives, square.atlas)
 
 
-def _as_matrix(world_from_cam: "ArrayLike | Pose") -> NDArray[np.float64]:
-    matrix = getattr(world_from_cam, "matrix", None)
-    return np.asarray(matrix() if callable(matrix) else world_from_cam, np.float64)
+def _as_matrix(world_from_cam: ArrayLike | RigidMotion) -> NDArray[np.float64]:
+    is_motion = isinstance(world_from_cam, RigidMotion)
+    return np.asarray(world_from_cam.matrix() if is_motion else world_from_cam, np.float64)

@@ -1,7 +1,7 @@
 """A pinhole camera at a place, in NumPy: which ray a pixel sees and which pixel sees a point."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,7 @@ NEAREST = 0.05
 """What is nearer than this, in metres of depth, is not drawn."""
 
 
+@runtime_checkable
 class PinholeCamera(Protocol):
     """Intrinsics in pixels; the centre of the top left pixel is (0.5, 0.5)."""
 
@@ -27,6 +28,14 @@ class PinholeCamera(Protocol):
     def cx(self) -> float: ...
     @property
     def cy(self) -> float: ...
+
+
+@runtime_checkable
+class RigidMotion(Protocol):
+    """A pose that knows its 4 x 4 matrix, such as camloc.geometry.Pose."""
+
+    def matrix(self) -> Any:
+        """The homogeneous matrix, as anything that NumPy reads."""
 
 
 @dataclass(frozen=True)

@@ -88,13 +88,14 @@ class Walk:
         return matrix
 
     def _direction(self) -> NDArray[np.float64]:
-        return np.unwrap(np.arctan2(np.gradient(self._y), np.gradient(self._x)))
+        along = np.arctan2(np.gradient(self._y), np.gradient(self._x))
+        return np.asarray(np.unwrap(along), np.float64)
 
 
 def _stroll(area: Area, rng: np.random.Generator, times: NDArray[np.float64]) -> NDArray[np.float64]:
     """A path (2, n) to and fro in the whole area."""
-    waves = [Wave.random(rng, period_seconds=period).at(times) for period in (22, 17)]
-    return np.array(area.center)[:, None] + np.array(area.half_extent)[:, None] * np.array(waves)
+    waves = np.array([Wave.random(rng, period_seconds=period).at(times) for period in (22, 17)])
+    return _placed(area, waves)
 
 
 def _rounds(area: Area, rng: np.random.Generator, times: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -103,7 +104,13 @@ def _rounds(area: Area, rng: np.random.Generator, times: NDArray[np.float64]) ->
     angle = sense * 2 * np.pi * times / _ROUND_SECONDS + rng.uniform(0, 2 * np.pi)
     reach = 0.78 + 0.22 * Wave.random(rng, period_seconds=19).at(times)
     circle = np.array([np.cos(angle), np.sin(angle)])
-    return np.array(area.center)[:, None] + np.array(area.half_extent)[:, None] * reach * circle
+    return _placed(area, reach * circle)
+
+
+def _placed(area: Area, path: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A path (2, n) within -1..1 scaled to an area."""
+    scaled = np.array(area.half_extent)[:, None] * path
+    return np.asarray(np.array(area.center)[:, None] + scaled, np.float64)
 
 
 def _eye_height(rng: np.random.Generator, times: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -66,7 +66,7 @@ def frames_from_matrices(rows: Sequence[Row], *, exclude: Collection[str] = ()) 
         rotations = matrices[:, :3, :3]
         gram = np.transpose(rotations, (0, 2, 1)) @ rotations
         off = np.abs(gram - np.eye(3)).max(axis=(1, 2), initial=0.0)
-        mirrored = np.atleast_1d(np.linalg.det(rotations)) < 0
+        mirrored = (torch.linalg.det(torch.from_numpy(rotations.copy())) < 0).tolist()
         last_row_off = np.abs(matrices[:, 3] - np.array([0.0, 0.0, 0.0, 1.0])).max(axis=1, initial=0.0)
     for row, wrong in zip(rows, last_row_off, strict=True):
         if wrong > 1e-6:
@@ -86,7 +86,7 @@ def frames_from_matrices(rows: Sequence[Row], *, exclude: Collection[str] = ()) 
                 f"{amount:.2g} from being orthogonal and of length one, and {ORTHOGONALITY} is allowed; "
                 f"remove scale and shear"
             )
-    return _checked(rows, nearest_rotation(torch.from_numpy(rotations)), matrices[:, :3, 3])
+    return _checked(rows, nearest_rotation(torch.from_numpy(rotations.copy())), matrices[:, :3, 3])
 
 
 def frames_from_quaternions(

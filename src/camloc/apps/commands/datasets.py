@@ -1,0 +1,112 @@
+"""`camloc datasets`: which layouts can be read, what a folder holds, and the same in another layout."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from camloc.core.types import Scene
+
+FORMATS = Literal["colmap", "nerfstudio", "table", "tum"]
+
+
+def datasets(
+    root: tyro.conf.Positional[Path | None] = None,
+    *,
+    scene: str = "",
+    layout: str = "auto",
+    option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = (),
+    to: FORMATS | None = None,
+    out: Path | None = None,
+) -> None:
+    """List the layouts that can be read, or check what a folder holds, or write it in another layout.
+
+    Args:
+        root: Folder of a data set; the layouts are listed if none is given.
+        scene: Which scene of the data set, where it has several.
+        layout: Of the data set.
+        option: For the layout's reader, such as split=blocks.
+        to: Write the frames' poses and cameras in this layout.
+        out: Where to write them: a folder for colmap, a file for the others.
+    """
+    from camloc.apps.options import reader_options
+    from camloc.datasets import LAYOUTS, detect, load
+    from camloc.errors import RecipeError
+
+    if root is None:
+        _list_layouts(LAYOUTS)
+        return
+    layout = detect(root) if layout == "auto" else layout
+    found = load(root, layout=layout, scene=scene or None, **reader_options(option))
+    _describe(found, layout)
+    if to is None:
+        return
+    if out is None:
+        raise RecipeError(f"say with --out where to write the {to} files")
+    _write(found, to, out)
+    print(out)
+
+
+def _list_layouts(layouts: tuple[str, ...]) -> None:
+    import importlib
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from camloc.datasets import option_types
+
+    table = Table("layout", "what it is", "options", box=None, pad_edge=False)
+    for name in layouts:
+        module = importlib.import_module(f"camloc.datasets.{name}")
+        summary = (module.__doc__ or "").split("\n")[0]
+        table.add_row(name, summary, ", ".join(option_types(name)) or "-")
+    Console(highlight=False).print(table)
+
+
+def _describe(scene: "Scene", layout: str) -> None:
+    """Numbers that show at a glance whether poses were read as they were meant."""
+    from camloc.core.types import poses_of
+
+    print(f"{scene.name}: layout {layout}, {len(scene.train)} training and {len(scene.test)} test frames")
+    frames = (*scene.train, *scene.test)
+    cameras = {frame.camera for frame in frames}
+    sequences = {frame.sequence for frame in frames}
+    if None in cameras:
+        print("  cameras    some frames have no intrinsics")
+    for camera in sorted((camera for camera in cameras if camera), key=str)[:3]:
+        print(
+            f"  camera     {camera.width} x {camera.height}, focal {camera.fx:.1f} {camera.fy:.1f}, "
+            f"centre {camera.cx:.1f} {camera.cy:.1f}, {camera.model}"
+        )
+    print(f"  sequences  {len(sequences)}, cameras {len(cameras)}")
+    centers = poses_of(frames).translation
+    low, high = centers.min(0).values, centers.max(0).values
+    print("  positions  " + ", ".join(f"{a:.2f} to {b:.2f}" for a, b in zip(low, high, strict=True)))
+    if scene.test:
+        _describe_oracle(scene)
+
+
+def _describe_oracle(scene: "Scene") -> None:
+    from camloc.core.types import poses_of
+    from camloc.evaluation.baselines import baseline_errors
+
+    errors = baseline_errors(poses_of(scene.test), poses_of(scene.train)).nearest_pose
+    meters, degrees = float(errors.meters.median()), float(errors.degrees.median())
+    print(f"  baseline   the nearest training pose is {meters:.3f} m and {degrees:.2f}° away (medians)")
+
+
+def _write(scene: "Scene", to: FORMATS, out: Path) -> None:
+    from camloc.core.files import write_atomically
+    from camloc.datasets import colmap, nerfstudio, table
+    from camloc.evaluation.trajectory import truth_tum
+
+    match to:
+        case "colmap":
+            colmap.write(scene, out)
+        case "nerfstudio":
+            nerfstudio.write(scene, out)
+        case "table":
+            table.write(scene, out)
+        case "tum":
+            write_atomically(out, truth_tum((*scene.train, *scene.test)))

@@ -1,0 +1,37 @@
+"""`camloc demo`: the whole way once, on a place that needs no download."""
+
+from pathlib import Path
+from typing import Literal
+
+
+def demo(
+    *, out: Path = Path("runs/demo"), area: Literal["corner", "square"] = "corner", seed: int = 0
+) -> None:
+    """Render a place, learn it, and locate photographs of it that were not learned from.
+
+    Photographs of a market square are rendered once into the cache folder. HyperPose learns a corner of
+    it by day, from scratch, and is tested on other walks: by day and, without learning again, in the
+    evening, at night, in winter and with people in the way.
+
+    Args:
+        out: Folder of the run.
+        area: The corner, learned in minutes, or the whole square, which takes much longer.
+        seed: Of the place, the walks and the training.
+    """
+    from camloc.apps.commands.train import train_and_report
+    from camloc.apps.progress import console, counted
+    from camloc.datasets.demo import DemoPlace, load, render
+    from camloc.recipes.base import find_recipe
+    from camloc.recipes.settings import DataSource
+
+    frames = {"corner": (800, 80), "square": (4000, 200)}[area]
+    place = DemoPlace(area=area, train_frames=frames[0], test_frames=frames[1], seed=seed)
+    with counted("rendering") as progress:
+        root = render(place, progress=progress)
+    console.print(f"the place is in {root}")
+    name = "demo/hyperpose" if area == "corner" else "demo/hyperpose-square"
+    train_and_report(
+        find_recipe(name), name=name, source=DataSource(str(root), "demo", area), out=out, seed=seed
+    )
+    photo = load(root, area).test[0].image
+    console.print(f"such as  camloc locate {out} {photo}")

@@ -12,12 +12,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import roma  # noqa: F401 - outside the hook, which would compile the thousand modules below roma anew
-import tests.support.type_checker  # noqa: F401 - the hook names it and does not import it
 import torch
 from jaxtyping import install_import_hook
+
+import tests.support.type_checker  # noqa: F401 - the hook names it and does not import it
 
 install_import_hook("camloc", "tests.support.type_checker.check")
 
 torch.set_num_threads(1)
-hypothesis.settings.register_profile("camloc", derandomize=True, deadline=None, max_examples=25)
+hypothesis.settings.register_profile("camloc", derandomize=True, deadline=None, max_examples=15)
 hypothesis.settings.load_profile("camloc")

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from tests.support.strategies import clouds, poses, rotation_about, tensors
 from torch import Tensor
 
 from camloc.geometry import Pose, pose_error, rotation_angle, umeyama, weighted_kabsch
-from tests.support.strategies import clouds, poses, rotation_about, tensors
 
 
 def _ones(points: Tensor) -> Tensor:
@@ -176,7 +176,7 @@ def _assert_finite_gradients(points: Tensor, change: Callable[[Tensor], Tensor])
     weights = _ones(points).requires_grad_()
     found = weighted_kabsch(source, target, weights)
     factors = torch.arange(1.0, 10.0, dtype=points.dtype).reshape(3, 3)
-    ((found.rotation * factors).sum() + found.translation.sum()).backward()  # type: ignore[no-untyped-call]
+    ((found.rotation * factors).sum() + found.translation.sum()).backward()
     for tensor in (source, target, weights):
         assert tensor.grad is not None
         assert tensor.grad.isfinite().all()

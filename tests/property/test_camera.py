@@ -1,17 +1,19 @@
 """Projection and its inverse for every COLMAP lens model, and the half pixel in every place it can hide."""
 
+from functools import partial
+
 import numpy as np
 import pycolmap
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.strategies import MILD_DISTORTION, cameras, tensors
 from torch import Tensor
 
 from camloc.geometry import Camera, pixel_grid, project, unproject
-from tests.support.strategies import MILD_DISTORTION, cameras, tensors
 
-CLOSE = {"rtol": 0.0, "atol": 1e-9}
+assert_close = partial(torch.testing.assert_close, rtol=0.0, atol=1e-9)
 DISTORTING = [model for model, distortion in MILD_DISTORTION.items() if distortion or "FISHEYE" in model]
 
 
@@ -66,7 +68,7 @@ def test_cropping_commutes_with_projection(camera: Camera, left: int, top: int) 
     cropped = camera.cropped(left=left, top=top, width=100, height=90)
     assert (cropped.width, cropped.height) == (100, 90)
     shifted = camera.project(points) - torch.tensor([left, top])
-    torch.testing.assert_close(cropped.project(points), shifted, **CLOSE)
+    assert_close(cropped.project(points), shifted)
 
 
 @given(cameras(), st.integers(20, 900), st.integers(20, 900))
@@ -74,9 +76,9 @@ def test_resizing_commutes_with_projection(camera: Camera, width: int, height: i
     points = camera.unproject(_pixels(camera, 4))
     resized = camera.resized(width=width, height=height)
     scale = torch.tensor([width / camera.width, height / camera.height], dtype=torch.float64)
-    torch.testing.assert_close(resized.project(points), camera.project(points) * scale, **CLOSE)
+    assert_close(resized.project(points), camera.project(points) * scale)
     back = resized.resized(width=camera.width, height=camera.height)
-    torch.testing.assert_close(back.matrix(), camera.matrix(), **CLOSE)
+    assert_close(back.matrix(), camera.matrix())
 
 
 def test_averaging_blocks_of_pixels_is_resizing_the_camera() -> None:
@@ -85,11 +87,9 @@ def test_averaging_blocks_of_pixels_is_resizing_the_camera() -> None:
     fine = pixel_grid(64, 48)
     blocks = fine.reshape(6, 8, 8, 8, 2).mean((1, 3))
     coarse = pixel_grid(8, 6, stride=8)
-    torch.testing.assert_close(blocks, coarse, **CLOSE)
+    assert_close(blocks, coarse)
     small = camera.resized(width=8, height=6)
-    torch.testing.assert_close(
-        small.unproject(pixel_grid(8, 6).reshape(-1, 2)), camera.unproject(coarse.reshape(-1, 2)), **CLOSE
-    )
+    assert_close(small.unproject(pixel_grid(8, 6).reshape(-1, 2)), camera.unproject(coarse.reshape(-1, 2)))
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 16))
@@ -106,12 +106,12 @@ def test_the_pixel_grid_holds_cell_centres_x_first(width: int, height: int, stri
 def test_batched_pinhole_functions_agree_with_the_camera(camera: Camera, drawn: Tensor) -> None:
     points = drawn + torch.tensor([0.0, 0.0, 3.0]).double()
     pixels = project(points, camera.matrix())
-    torch.testing.assert_close(pixels, camera.project(points), **CLOSE)
-    torch.testing.assert_close(unproject(pixels, points[:, 2], camera.matrix()), points, **CLOSE)
+    assert_close(pixels, camera.project(points))
+    assert_close(unproject(pixels, points[:, 2], camera.matrix()), points)
     twice = project(points.expand(2, 5, 3), camera.matrix().expand(2, 3, 3))
-    torch.testing.assert_close(twice, pixels.expand(2, 5, 2), **CLOSE)
+    assert_close(twice, pixels.expand(2, 5, 2))
     homogeneous = points @ camera.matrix().mT
-    torch.testing.assert_close(pixels, homogeneous[:, :2] / homogeneous[:, 2:], **CLOSE)
+    assert_close(pixels, homogeneous[:, :2] / homogeneous[:, 2:])
 
 
 def test_pinhole_functions_are_differentiable_everywhere() -> None:
@@ -124,7 +124,7 @@ def test_pinhole_functions_are_differentiable_everywhere() -> None:
     assert torch.autograd.gradcheck(unproject, inputs)
     behind = torch.tensor([[0.1, 0.2, -1.0], [0.1, 0.2, 0.0]], dtype=torch.float64, requires_grad=True)
     seen = project(behind, intrinsics)
-    seen.sum().backward()  # type: ignore[no-untyped-call]
+    seen.sum().backward()
     assert seen.isfinite().all()
     assert behind.grad is not None
     assert behind.grad.isfinite().all()

@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.strategies import pose_batches, poses, rotation_about, rotations, tensors
 from torch import Tensor
 
 from camloc.geometry import Pose, mean_pose, nearest_pose, pose_error, rotation_angle
-from tests.support.strategies import pose_batches, poses, rotation_about, rotations, tensors
 
 
 @given(
@@ -21,9 +21,7 @@ from tests.support.strategies import pose_batches, poses, rotation_about, rotati
 def test_nearest_pose_is_what_comparing_all_finds(
     queries: Pose, references: Pose, meters_per_degree: float, chunk: int
 ) -> None:
-    indices, distances = nearest_pose(
-        queries, references, meters_per_degree=meters_per_degree, chunk=chunk
-    )
+    indices, distances = nearest_pose(queries, references, meters_per_degree=meters_per_degree, chunk=chunk)
     for query, index, distance in zip(queries, indices.tolist(), distances.tolist(), strict=True):
         errors = [pose_error(query, reference) for reference in references]
         expected = [float(e.meters + meters_per_degree * e.degrees) for e in errors]

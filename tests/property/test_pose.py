@@ -1,22 +1,24 @@
 """A pose is an element of a group that acts on points, and its errors ignore where the world's axes lie."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.strategies import clouds, pose_batches, poses, rotation_about, tensors
 from torch import Tensor
 
 from camloc.geometry import Pose, pose_error
-from tests.support.strategies import clouds, pose_batches, poses, rotation_about, tensors
 
-CLOSE = {"rtol": 0.0, "atol": 1e-11}  # centres are within 100 m, so this is a relative 1e-13
+# Centres are within 100 m, so this is a relative 1e-13.
+assert_close = partial(torch.testing.assert_close, rtol=0.0, atol=1e-11)
 
 
 def _assert_same(first: Pose, second: Pose) -> None:
-    torch.testing.assert_close(first.rotation, second.rotation, **CLOSE)
-    torch.testing.assert_close(first.translation, second.translation, **CLOSE)
+    assert_close(first.rotation, second.rotation)
+    assert_close(first.translation, second.translation)
 
 
 @given(poses())
@@ -33,8 +35,8 @@ def test_composition_is_associative(a: Pose, b: Pose, c: Pose) -> None:
 
 @given(poses(), poses())
 def test_composition_is_the_product_of_matrices(a: Pose, b: Pose) -> None:
-    torch.testing.assert_close((a @ b).matrix(), a.matrix() @ b.matrix(), **CLOSE)
-    torch.testing.assert_close(a.inverse().matrix(), torch.linalg.inv(a.matrix()), **CLOSE)
+    assert_close((a @ b).matrix(), a.matrix() @ b.matrix())
+    assert_close(a.inverse().matrix(), torch.linalg.inv(a.matrix()))
     _assert_same((a @ b).inverse(), b.inverse() @ a.inverse())
 
 
@@ -46,16 +48,16 @@ def test_identity_changes_nothing(pose: Pose) -> None:
 
 @given(poses(), poses(), clouds(4))
 def test_applying_a_composition_is_applying_one_after_the_other(a: Pose, b: Pose, points: Tensor) -> None:
-    torch.testing.assert_close((a @ b).apply(points), a.apply(b.apply(points)), **CLOSE)
-    torch.testing.assert_close(a.inverse().apply(a.apply(points)), points, **CLOSE)
+    assert_close((a @ b).apply(points), a.apply(b.apply(points)))
+    assert_close(a.inverse().apply(a.apply(points)), points)
     homogeneous = torch.cat((points, torch.ones(4, 1, dtype=torch.float64)), dim=1)
-    torch.testing.assert_close(a.apply(points), (homogeneous @ a.matrix().mT)[:, :3], **CLOSE)
+    assert_close(a.apply(points), (homogeneous @ a.matrix().mT)[:, :3])
 
 
 @given(poses(), clouds(4))
 def test_a_motion_keeps_distances_and_handedness(pose: Pose, points: Tensor) -> None:
     moved = pose.apply(points)
-    torch.testing.assert_close(torch.cdist(moved, moved), torch.cdist(points, points), **CLOSE)
+    assert_close(torch.cdist(moved, moved), torch.cdist(points, points))
     before, after = (torch.linalg.det(cloud[1:] - cloud[0]) for cloud in (points, moved))
     assert after.item() == pytest.approx(before.item(), rel=1e-9, abs=1e-9)
 
@@ -130,7 +132,7 @@ def test_the_columns_of_world_from_cam_are_the_cameras_axes_in_the_world() -> No
     world_from_cam = Pose(rotation_about((0, 1.0, 0), math.pi / 2), torch.tensor([5.0, 6.0, 7.0]).double())
     in_front = world_from_cam.apply(torch.tensor([[0.0, 0.0, 2.0]]).double())
     expected = world_from_cam.translation + 2 * world_from_cam.rotation[:, 2]
-    torch.testing.assert_close(in_front[0], expected, **CLOSE)
+    assert_close(in_front[0], expected)
 
 
 def test_identity_takes_any_batch_shape() -> None:

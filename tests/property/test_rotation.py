@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from tests.support.strategies import rotation_about, rotations, tensors
 from torch import Tensor
 
 from camloc.geometry import nearest_rotation, rotation_angle
 from camloc.geometry.rotation import quaternion_wxyz_from_rotation, rotation_from_quaternion_wxyz
-from tests.support.strategies import rotation_about, rotations, tensors
 
 SMALL = [0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
 AXES = [(1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (1.0, 2.0, -3.0), (-0.3, 0.9, 0.1)]
@@ -86,9 +86,7 @@ def test_rotation_to_quaternion_and_back_is_the_same_rotation(rotation: Tensor) 
     quaternion_wxyz = quaternion_wxyz_from_rotation(rotation)
     assert quaternion_wxyz[0] >= 0
     assert quaternion_wxyz.norm().item() == pytest.approx(1.0, abs=1e-14)
-    torch.testing.assert_close(
-        rotation_from_quaternion_wxyz(quaternion_wxyz), rotation, rtol=0.0, atol=1e-14
-    )
+    torch.testing.assert_close(rotation_from_quaternion_wxyz(quaternion_wxyz), rotation, rtol=0.0, atol=1e-14)
 
 
 @given(tensors(4), st.floats(1e-3, 1e3))
@@ -136,9 +134,7 @@ def test_nearest_rotation_is_proper_for_any_matrix(matrix: Tensor) -> None:
 
 
 @given(rotations(), st.sampled_from([1e-30, 1e-9, 1e-3, 1e3, 1e9, 1e30]))
-def test_nearest_rotation_of_a_mirror_is_no_mirror_and_ignores_scale(
-    rotation: Tensor, scale: float
-) -> None:
+def test_nearest_rotation_of_a_mirror_is_no_mirror_and_ignores_scale(rotation: Tensor, scale: float) -> None:
     mirror = rotation @ torch.diag(torch.tensor([1.0, 0.9, -0.8], dtype=torch.float64))
     nearest = nearest_rotation(mirror)
     _assert_proper(nearest)

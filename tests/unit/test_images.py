@@ -4,6 +4,7 @@ import concurrent.futures
 import io
 import os
 import struct
+import threading
 import time
 import warnings
 import zlib
@@ -17,6 +18,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from camloc.core.images import read_image
+from camloc.core.silence import without_warnings
 from camloc.errors import ImageError
 
 WIDTH, HEIGHT = 48, 36
@@ -83,7 +85,7 @@ def test_a_picture_of_any_format_is_read(kind: str, tmp_path: Path) -> None:
     _assert_picture(image)
     exact = torch.from_numpy(np.array(_picture())).permute(2, 0, 1)
     difference = (image.int() - exact.int()).abs().float()
-    assert difference.mean() < (12.0 if kind == "JPEG" else 1e-6)
+    assert difference.mean() < (20.0 if kind == "JPEG" else 1e-6)
 
 
 @pytest.mark.parametrize("percent", [0.5, 2, 5, 10, 20, 35, 50, 65, 80, 90, 97])
@@ -100,12 +102,8 @@ def test_a_picture_that_lacks_its_last_bytes_is_refused_or_complete(kind: str, t
     data = _bytes(_picture(), kind, **FORMATS[kind])
     whole = read_image(_write(tmp_path, data))
     for missing in range(1, 40):
-        path = _write(tmp_path, data[:-missing])
-        try:
-            image = read_image(path)
-        except ImageError:
-            continue
-        assert torch.equal(image, whole), f"{missing} bytes are missing and were made up"
+        image = _read_or_none(_write(tmp_path, data[:-missing]))
+        assert image is None or torch.equal(image, whole), f"{missing} bytes are missing and were made up"
 
 
 def test_a_progressive_jpeg_that_is_cut_short_is_refused(tmp_path: Path) -> None:
@@ -122,14 +120,20 @@ def test_damaged_bytes_give_a_picture_or_a_refusal_and_nothing_else(kind: str, t
         damaged = bytearray(whole)
         for place in rng.integers(0, len(whole) if trial % 2 else 120, 1 + trial % 8):
             damaged[place] = rng.integers(256)
-        path = _write(tmp_path, bytes(damaged))
-        try:
-            image = read_image(path)
-        except ImageError as refused:
-            assert path.name in str(refused)
-        else:
+        image = _read_or_none(_write(tmp_path, bytes(damaged)))
+        if image is not None:
             assert image.dtype is torch.uint8
             assert image.shape[0] == 3
+
+
+def _read_or_none(path: Path) -> Tensor | None:
+    try:
+        return read_image(path)
+    except ImageError as refused:
+        message = str(refused)
+    assert path.name in message
+    assert message.isprintable()
+    return None
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,10 @@ def test_damaged_bytes_give_a_picture_or_a_refusal_and_nothing_else(kind: str, t
         (b"<svg xmlns='http://www.w3.org/2000/svg' width='64' height='64'/>", "is not a picture"),
         (b"\xff\xd8\xff", "is not a picture"),
         (b"GIF89a", "is not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n", "in the format EPS"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n",
+            "in the format EPS",
+        ),
     ],
 )
 def test_what_is_no_picture_is_refused(data: bytes, complaint: str, tmp_path: Path) -> None:
@@ -284,12 +291,11 @@ def _oriented(orientation: int, kind: str = "JPEG", **options: Any) -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_is_turned_upright(orientation: int, kind: str, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 95}}[kind]
-    path = _write(tmp_path, _oriented(orientation, kind, **options))
+    path = _write(tmp_path, _oriented(orientation, kind, **FORMATS[kind]))
     exact = torch.from_numpy(np.array(_picture())).permute(2, 0, 1)
     image = read_image(path)
     _assert_picture(image)
-    assert (image.int() - exact.int()).abs().float().mean() < (12.0 if kind == "JPEG" else 1e-6)
+    assert (image.int() - exact.int()).abs().float().mean() < (20.0 if kind == "JPEG" else 1e-6)
     if kind != "TIFF":  # which Pillow turns by itself
         stored = read_image(path, upright=False)
         assert stored.shape == ((3, HEIGHT, WIDTH) if orientation < 5 else (3, WIDTH, HEIGHT))
@@ -360,3 +366,22 @@ def test_warnings_of_the_decoder_stay_inside_and_all_others_outside(tmp_path: Pa
     assert list(warnings.filters) == before
     with pytest.warns(UserWarning, match="still heard"):
         warnings.warn("still heard", UserWarning, stacklevel=1)
+
+
+def test_threads_that_overlap_restore_the_warnings_when_the_last_one_leaves() -> None:
+    before = list(warnings.filters)
+    entered, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with without_warnings:
+            entered.set()
+            leave.wait(10)
+
+    first = threading.Thread(target=stay)
+    first.start()
+    entered.wait(10)
+    with without_warnings:
+        leave.set()
+        first.join(10)
+        warnings.warn("not heard", UserWarning, stacklevel=1)
+    assert list(warnings.filters) == before

@@ -152,12 +152,12 @@ def test_without_intrinsics_the_picture_is_turned_upright(tmp_path: Path) -> Non
 @pytest.mark.parametrize("point", [POINT, CORNER_POINT])
 def test_undistorting_moves_the_dot_to_where_the_pinhole_sees_it(point: Tensor, tmp_path: Path) -> None:
     bend = (LENS.project(point) - LENS.undistorted().project(point)).norm()
-    frame = _frame(tmp_path, _dotted(LENS, point), LENS)
+    frame = _frame(tmp_path, _dotted(LENS, point, radius=3.0), LENS)
     straight = Preprocess(640, 480, undistort=True).view(frame)
     assert straight.camera is not None
     assert straight.camera.is_pinhole
-    _assert_follows(straight, point, within=0.6)
-    _assert_follows(Preprocess(320, 240, undistort=True).view(frame), point, within=0.6)
+    _assert_follows(straight, point, within=0.15)
+    _assert_follows(Preprocess(320, 240, undistort=True).view(frame), point, within=0.15)
     if point is CORNER_POINT:
         assert bend > 10.0, "the lens bends enough for this test to bite"
         kept = Preprocess(640, 480).view(frame)

@@ -10,10 +10,11 @@ from pathlib import Path
 import pycolmap
 import pytest
 import torch
-from tests.support.estimates import line_of_poses, off_by, pose_at
+from tests.support.estimates import frames_with_pictures, line_of_poses, off_by, pose_at
 from tests.support.strategies import rotation_about
 
 from camloc.core.types import Estimate, Frame, Located, Lost, Spread
+from camloc.datasets import table
 from camloc.datasets.tum import read_trajectory
 from camloc.errors import DatasetError
 from camloc.evaluation.scoring import EvaluatedSet
@@ -91,7 +92,9 @@ def test_the_csv_holds_truth_estimate_errors_and_reasons() -> None:
     first, second, third = rows
     assert isinstance(wrong, Located)
     found = Pose.from_quaternion_wxyz(
-        torch.tensor([float(first[name]) for name in ("qw", "qx", "qy", "qz")], dtype=torch.float64),
+        torch.tensor(
+            [float(first[f"{name}_world_from_cam"]) for name in ("qw", "qx", "qy", "qz")], dtype=torch.float64
+        ),
         torch.tensor([float(first[name]) for name in ("tx", "ty", "tz")], dtype=torch.float64),
     )
     assert pose_error(found, wrong.world_from_cam).meters < 1e-8
@@ -101,7 +104,12 @@ def test_the_csv_holds_truth_estimate_errors_and_reasons() -> None:
     assert float(first["truth_tx"]) == 0.0
     assert float(second["truth_tx"]) == 0.5
     assert first["lost"] == ""
-    assert (second["lost"], second["tx"], second["qw"], second["meters"]) == ("too dark", "", "", "")
+    assert (second["lost"], second["tx"], second["qw_world_from_cam"], second["meters"]) == (
+        "too dark",
+        "",
+        "",
+        "",
+    )
     assert third["lost"] == "no reason given"
     assert (first["image"], first["set"], first["sequence"], first["time"]) == (
         "seq/0.png",
@@ -109,6 +117,29 @@ def test_the_csv_holds_truth_estimate_errors_and_reasons() -> None:
         "seq",
         "0.5",
     )
+
+
+def test_the_table_reader_reads_the_estimates_back(tmp_path: Path) -> None:
+    some = frames_with_pictures(
+        tmp_path / "seq", line_of_poses(3), names=[f"seq/{row}.png" for row in range(3)]
+    )
+    estimates = located(some)
+    path = tmp_path / "estimates.csv"
+    path.write_text(estimates_csv([EvaluatedSet("day", some, estimates)]))
+    read = table.load(path)
+    assert [frame.name for frame in read.train] == [frame.name for frame in some]
+    for frame, estimate in zip(read.train, estimates, strict=True):
+        assert isinstance(estimate, Located)
+        error = pose_error(frame.truth(), estimate.world_from_cam)
+        assert error.meters < 1e-8
+        assert error.degrees < 1e-6
+
+
+def test_a_reason_of_several_lines_stays_in_its_row() -> None:
+    some = frames(1)
+    text = estimates_csv([EvaluatedSet("day", some, (Lost("too dark\nand blurred"),))])
+    assert len(text.splitlines()) == 2
+    assert "too dark and blurred" in text
 
 
 def test_colmap_reads_the_estimates_back_as_cam_from_world(tmp_path: Path) -> None:

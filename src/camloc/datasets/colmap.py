@@ -157,4 +157,6 @@ def _rows(entries: Sequence[Image], cameras: dict[int, Camera], folder: Path, ro
 def _centres(entries: Sequence[Image]) -> Float[Tensor, "n 3"]:
     quaternions = torch.tensor([image.quaternion_wxyz for image in entries], dtype=torch.float64)
     translations = torch.tensor([image.translation for image in entries], dtype=torch.float64)
-    return Pose.from_quaternion_wxyz(quaternions, translations).inverse().translation
+    none = (quaternions == 0).all(dim=1, keepdim=True)  # no rotation; the checks refuse it in words
+    some = torch.where(none, torch.tensor([1.0, 0.0, 0.0, 0.0]).double(), quaternions)
+    return Pose.from_quaternion_wxyz(some, translations).inverse().translation

@@ -15,12 +15,16 @@ The mean pose is what a model says that has learned the place but not to look at
 
 from typing import NamedTuple
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from camloc.errors import DatasetError
-from camloc.geometry.neighbours import mean_pose, nearest_pose
+from camloc.geometry.neighbours import mean_pose
 from camloc.geometry.pose import Pose, PoseError, pose_error
 
-# Pairs of poses that are compared at once; nine numbers a pair, and a few copies of them.
-_PAIRS = 500_000
+# Pairs of poses that are compared at once, which bounds memory.
+_PAIRS = 2_000_000
 
 # Below these a training set does not move, or does not turn, but for rounding.
 _STILL_METERS, _STILL_DEGREES = 1e-9, 1e-6
@@ -59,10 +63,27 @@ def balance_of(training: Pose) -> float:
 
 
 def nearest_training_pose(truth: Pose, training: Pose, *, meters_per_degree: float) -> Pose:
-    """For each of (n,) true poses the training pose with the least weighted error: (n,) poses."""
-    chunk = max(1, _PAIRS // len(training))
-    index, _ = nearest_pose(truth, training, meters_per_degree=meters_per_degree, chunk=chunk)
-    return training[index]
+    """For each of (n,) true poses the training pose with the least weighted error: (n,) poses.
+
+    Angles come from the distance of unit quaternions, `4 asin(distance / 2)` to the nearer of the two
+    signs, which is as exact as `pose_error` and compares millions of pairs in a second.
+    """
+    centres, quaternions = training.translation.double(), training.quaternion_wxyz().double()
+    nearest = []
+    for start in range(0, len(truth), rows := max(1, _PAIRS // len(training))):
+        block = truth[start : start + rows]
+        cost = _distances(block.translation.double(), centres)
+        if meters_per_degree:
+            turned = block.quaternion_wxyz().double()
+            chord = torch.minimum(_distances(turned, quaternions), _distances(turned, -quaternions))
+            cost += meters_per_degree * torch.rad2deg(4.0 * torch.asin((chord / 2.0).clamp_max(1.0)))
+        nearest.append(cost.argmin(dim=1))
+    return training[torch.cat(nearest)]
+
+
+def _distances(rows: Float[Tensor, "n d"], columns: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+    """Distances of each to each, without the matrix product that cancels digits where they are small."""
+    return torch.cdist(rows, columns, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def baseline_errors(truth: Pose, training: Pose) -> BaselineErrors:

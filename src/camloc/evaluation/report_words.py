@@ -58,7 +58,10 @@ def run_facts(results: Results) -> list[tuple[str, str]]:
         ("Photographs", f"{results.train_frames:,} for training, {results.test_frames:,} for testing")
     )
     if training := results.training:
-        spent = f"{training.epochs:,} epochs, {training.updates:,} updates, {_duration(training.seconds)}"
+        counts = ((training.epochs, "epochs"), (training.updates, "updates"))
+        spent = ", ".join(
+            [f"{count:,} {what}" for count, what in counts if count] + [_duration(training.seconds)]
+        )
         facts.append(("Training", f"{spent} on {training.device}"))
         if training.budget:
             facts.append(("Budget", training.budget))

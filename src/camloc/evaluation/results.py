@@ -16,12 +16,11 @@ from camloc.errors import CheckpointError, DatasetError, RecipeError
 from camloc.evaluation.baselines import baseline_errors
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
 from camloc.evaluation.run_facts import Timing, TrainingFacts, software_versions
-from camloc.evaluation.scoring import EvaluatedSet
+from camloc.evaluation.scoring import NO_REASON, EvaluatedSet
 from camloc.geometry.pose import Pose, PoseError
 
 RESULTS_NAME = "results.json"
 OVERALL = "all"
-NO_REASON = "no reason given"
 
 
 @dataclass(frozen=True)

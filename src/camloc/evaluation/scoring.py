@@ -9,6 +9,8 @@ from camloc.core.types import Estimate, Frame, Located, Lost, poses_of
 from camloc.errors import CheckpointError, DatasetError
 from camloc.geometry.pose import Pose, PoseError, pose_error
 
+NO_REASON = "no reason given"
+
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedSet:

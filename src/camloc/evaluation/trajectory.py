@@ -13,14 +13,15 @@ from typing import Any
 
 from camloc.core.types import Estimate, Frame, Located, Lost
 from camloc.errors import DatasetError
-from camloc.evaluation.scoring import EvaluatedSet
+from camloc.evaluation.scoring import NO_REASON, EvaluatedSet
 from camloc.geometry.pose import Pose
 
 CSV_NAME = "estimates.csv"
 ESTIMATE_TUM_NAME = "estimates.tum"
 TRUTH_TUM_NAME = "truth.tum"
 
-_POSE_COLUMNS = ("tx", "ty", "tz", "qw", "qx", "qy", "qz")
+_QUATERNION_COLUMNS = tuple(f"{name}_world_from_cam" for name in ("qw", "qx", "qy", "qz"))
+_POSE_COLUMNS = ("tx", "ty", "tz", *_QUATERNION_COLUMNS)
 _NO_POSE = ("",) * len(_POSE_COLUMNS)
 CSV_COLUMNS = (
     "image",
@@ -38,8 +39,8 @@ CSV_COLUMNS = (
 def estimates_csv(sets: Sequence[EvaluatedSet]) -> str:
     """One row a frame: the estimate, the truth, the error, and why a frame is lost.
 
-    The estimate has the plain column names (position `tx ty tz`, quaternion `qw qx qy qz`), so that
-    the file reads as a table of posed pictures. Cells that have no value are empty.
+    The estimate has the column names of a table of posed pictures, so that `datasets.table` reads it back;
+    those of the truth start with `truth_`. Cells that have no value are empty: a lost frame's estimate.
     """
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -51,7 +52,7 @@ def estimates_csv(sets: Sequence[EvaluatedSet]) -> str:
         ):
             pose, error, reason = _NO_POSE, ("", ""), ""
             if isinstance(answer, Lost):
-                reason = answer.reason or "no reason given"
+                reason = " ".join(answer.reason.split()) or NO_REASON
             else:
                 pose, error = (
                     _pose_cells(answer.world_from_cam),

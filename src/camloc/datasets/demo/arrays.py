@@ -1,12 +1,16 @@
 """The arrays that pictures are computed with: single precision per pixel, double precision per shape."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 Vectors = NDArray[np.float64]
+Numbers = Sequence[float] | NDArray[np.float64]
 
 
-def single(values: ArrayLike) -> FloatArray:
+def single(values: NDArray[Any] | Sequence[float]) -> FloatArray:
     """Values in single precision."""
     return np.asarray(values, np.float32)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from camloc.datasets.demo.arrays import Vectors
+from camloc.datasets.demo.arrays import Numbers, Vectors
 from camloc.datasets.demo.primitives import Cylinders, Outline, Parallelograms, Primitives, Spheres
 
 Repeat = tuple[float, float]
@@ -20,12 +20,12 @@ class _Placement:
     heading: float = 0.0
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    def turned(self, vector: ArrayLike) -> Vectors:
+    def turned(self, vector: Numbers) -> Vectors:
         x, y, z = np.asarray(vector, np.float64)
         cosine, sine = np.cos(self.heading), np.sin(self.heading)
         return np.array([cosine * x - sine * y, sine * x + cosine * y, z])
 
-    def moved(self, point: ArrayLike) -> Vectors:
+    def moved(self, point: Numbers) -> Vectors:
         return np.asarray(self.turned(point) + np.array(self.shift))
 
 
@@ -56,9 +56,9 @@ class Builder:
 
     def parallelogram(
         self,
-        corner: ArrayLike,
-        edge_u: ArrayLike,
-        edge_v: ArrayLike,
+        corner: Numbers,
+        edge_u: Numbers,
+        edge_v: Numbers,
         texture: str,
         *,
         repeat: Repeat = (1, 1),
@@ -88,11 +88,11 @@ class Builder:
         floor: bool = False,
     ) -> None:
         """Add the sides and the top of a box, and its underside where `floor` is set."""
-        (x, y, z), extent = low, np.subtract(high, low)
+        (x, y, z), extent = low, np.subtract(high, low, dtype=np.float64)
         along_x, along_y, along_z = np.diag(extent)
         end_x, end_y, end_z = high
 
-        def side(corner: ArrayLike, u: Vectors, v: Vectors, name: str) -> None:
+        def side(corner: Numbers, u: Vectors, v: Vectors, name: str) -> None:
             meters = float(np.linalg.norm(u)), float(np.linalg.norm(v))
             scale = repeats_per_meter
             repeat = (1.0, 1.0) if scale is None else (meters[0] * scale, meters[1] * scale)
@@ -112,7 +112,7 @@ class Builder:
         corner, edge = (x - radius, y - radius, z), 2 * radius
         self.parallelogram(corner, (edge, 0, 0), (0, edge, 0), texture, repeat=repeat, outline=Outline.DISC)
 
-    def sphere(self, center: ArrayLike, radius: float, texture: str, *, repeat: Repeat = (2, 1)) -> None:
+    def sphere(self, center: Numbers, radius: float, texture: str, *, repeat: Repeat = (2, 1)) -> None:
         """Add a sphere."""
         center = self._placement.moved(center)
         self._collected.spheres.append({**self._look(texture, repeat), "center": center, "radius": radius})

@@ -1,10 +1,12 @@
 """Where one can walk: how far every spot of the square is from the nearest thing that stands there."""
 
+from functools import lru_cache
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from camloc.datasets.demo.square import Square
+from camloc.datasets.demo.square import Square, build_square
 from camloc.datasets.demo.viewpoint import Intrinsics, Viewpoint, axes_looking_along
 from camloc.datasets.demo.visibility import visible_primitives
 
@@ -12,6 +14,8 @@ _CELL = 0.1
 _HALF_EXTENT = 18.0
 _KERB = 0.15
 _ALTITUDE = 400.0
+_PUSHES = 60
+_SMOOTHINGS = 12
 
 
 class FreeSpace:
@@ -29,7 +33,9 @@ class FreeSpace:
         self._east, self._north = above.axes[:2, 0], above.axes[:2, 1]
         self._distance = np.asarray(distance, np.float64)
 
-    def clearance(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    def clearance(
+        self, x: float | NDArray[np.float64], y: float | NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Metres from ground points to the nearest obstacle, exact to a cell of 0.1 m; 0 within one."""
         ground = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=-1)
         last = len(self._distance) - 1
@@ -41,20 +47,32 @@ class FreeSpace:
         )
         return np.asarray(self._distance[row, column])
 
-    def pushed_clear(
-        self, x: NDArray[np.float64], y: NDArray[np.float64], *, meters: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """A path (n,), (n,) bent so that it keeps a clearance, as well as that is possible without leaps."""
-        for _ in range(60):
+    def pushed_clear(self, path: NDArray[np.float64], *, meters: float) -> NDArray[np.float64]:
+        """A path (2, n) bent so that it keeps a clearance, as well as that is possible without leaps."""
+        offset = np.zeros_like(path)
+        for _ in range(_PUSHES):
+            x, y = path + offset
             missing = np.maximum(meters - self.clearance(x, y), 0)
-            slope_x = self.clearance(x + 0.2, y) - self.clearance(x - 0.2, y)
-            slope_y = self.clearance(x, y + 0.2) - self.clearance(x, y - 0.2)
-            steepness = np.maximum(np.hypot(slope_x, slope_y), 1e-3)
-            x = _smoothed(x + 0.5 * missing * slope_x / steepness)
-            y = _smoothed(y + 0.5 * missing * slope_y / steepness)
-        return x, y
+            uphill = np.stack(
+                [
+                    self.clearance(x + 0.2, y) - self.clearance(x - 0.2, y),
+                    self.clearance(x, y + 0.2) - self.clearance(x, y - 0.2),
+                ]
+            )
+            steepness = np.maximum(np.hypot(*uphill), 1e-3)
+            offset = _smoothed(offset + missing * uphill / steepness)
+        return np.asarray(path + offset, np.float64)
 
 
-def _smoothed(path: NDArray[np.float64]) -> NDArray[np.float64]:
-    padded = np.concatenate([path[:1], path, path[-1:]])
-    return np.asarray((padded[:-2] + 2 * path + padded[2:]) / 4)
+@lru_cache(maxsize=2)
+def free_space_of(seed: int) -> FreeSpace:
+    """The free space of the square with a seed."""
+    return FreeSpace(build_square(seed))
+
+
+def _smoothed(offset: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Offsets (2, n) averaged over their neighbours, many times over."""
+    for _ in range(_SMOOTHINGS):
+        padded = np.concatenate([offset[:, :1], offset, offset[:, -1:]], axis=1)
+        offset = (padded[:, :-2] + 2 * offset + padded[:, 2:]) / 4
+    return offset

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from camloc.datasets.demo.arrays import FloatArray, single
 from camloc.datasets.demo.atmosphere import CONDITIONS, Condition
@@ -58,14 +58,14 @@ class Renderer:
 
     def render_view(
         self,
-        world_from_cam: ArrayLike | RigidMotion,
+        world_from_cam: NDArray[np.float64] | RigidMotion,
         camera: PinholeCamera,
         *,
         condition: str = "day",
         occluders: Primitives | None = None,
         film: Film = PERFECT_FILM,
         seed: int = 0,
-        exposure_path: Sequence[ArrayLike] = (),
+        exposure_path: Sequence[NDArray[np.float64]] = (),
     ) -> RenderedView:
         """Photograph the square.
 
@@ -155,6 +155,6 @@ def _sky_visibility(seed: int) -> SkyVisibility:
     return SkyVisibility(square.primitives, square.atlas)
 
 
-def _as_matrix(world_from_cam: ArrayLike | RigidMotion) -> NDArray[np.float64]:
-    is_motion = isinstance(world_from_cam, RigidMotion)
-    return np.asarray(world_from_cam.matrix() if is_motion else world_from_cam, np.float64)
+def _as_matrix(world_from_cam: NDArray[np.float64] | RigidMotion) -> NDArray[np.float64]:
+    matrix = world_from_cam.matrix() if isinstance(world_from_cam, RigidMotion) else world_from_cam
+    return np.asarray(matrix, np.float64)

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from camloc.core.cache_folder import cache_folder
 from camloc.datasets.demo.film import HAND_HELD_FILM
-from camloc.datasets.demo.free_space import FreeSpace
+from camloc.datasets.demo.free_space import FreeSpace, free_space_of
 from camloc.datasets.demo.place import DemoPlace, Shot, shots
 from camloc.datasets.demo.renderer import RenderedView, Renderer
-from camloc.datasets.demo.square import build_square
 from camloc.datasets.demo.writing import (
     FRAMES_FILE,
     SCENE_FILE,
@@ -69,8 +68,7 @@ def draw(folder: Path, part: int, parts: int) -> Iterable[Shot]:
     Yields each shot when its files are there. Frames that are there already are left alone.
     """
     place = read_place(folder)
-    square = build_square(place.seed)
-    free_space, renderer = FreeSpace(square), Renderer(seed=place.seed)
+    free_space, renderer = free_space_of(place.seed), Renderer(seed=place.seed)
     for shot in shots(place, free_space)[part::parts]:
         if not (folder / shot.image).is_file():
             write_frame(folder, shot, _photograph(renderer, free_space, place, shot))
@@ -78,8 +76,7 @@ def draw(folder: Path, part: int, parts: int) -> Iterable[Shot]:
 
 
 def _draw_all(folder: Path, place: DemoPlace, progress: Progress | None, processes: int) -> None:
-    square = build_square(place.seed)
-    planned = shots(place, FreeSpace(square))
+    planned = shots(place, free_space_of(place.seed))
     (folder / FRAMES_FILE).write_text(frames_table(planned), newline="")
     companion = _start_companion(folder) if processes > 1 else None
     report = progress or (lambda _done, _all: None)

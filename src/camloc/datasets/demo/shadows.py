@@ -6,7 +6,7 @@ A shadow map is the picture that the sun sees: a camera that is far away and loo
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from camloc.datasets.demo.arrays import FloatArray, single
 from camloc.datasets.demo.primitives import Primitives
@@ -18,8 +18,8 @@ _DISTANCE = 400.0
 _HALF_EXTENT = 26.0
 _TARGET = (0.0, 0.0, 4.0)
 _SUN_PIXELS = 1024
-_SKY_PIXELS = 192
-_SKY_DIRECTIONS = 40
+_SKY_PIXELS = 160
+_SKY_DIRECTIONS = 32
 _CELL = 0.5
 _VOLUME_LOW, _VOLUME_HIGH = (-16.0, -13.0, 0.0), (16.0, 13.0, 14.0)
 
@@ -33,7 +33,12 @@ class ShadowMap:
 
     @classmethod
     def towards(
-        cls, direction: ArrayLike, primitives: Primitives, cutouts: Cutouts, *, pixels: int = _SUN_PIXELS
+        cls,
+        direction: NDArray[np.float64],
+        primitives: Primitives,
+        cutouts: Cutouts,
+        *,
+        pixels: int = _SUN_PIXELS,
     ) -> "ShadowMap":
         """The map of a light that stands in the direction (3,), a unit vector."""
         toward = np.asarray(direction, np.float64)
@@ -96,7 +101,7 @@ class SkyVisibility:
         cell = (points + normals * np.float32(0.35) - single(_VOLUME_LOW)) * np.float32(1 / _CELL)
         cell = np.clip(cell, 0, (self.shape - 1.001).astype(np.float32))
         first = cell.astype(np.int32)
-        part = cell - first
+        part = cell - np.floor(cell)
         _, size_y, size_z = self.shape.tolist()
         base = (first[:, 0] * size_y + first[:, 1]) * size_z + first[:, 2]
         x, y, z = part.T[..., None]

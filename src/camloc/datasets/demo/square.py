@@ -29,7 +29,7 @@ _BENCHES = (
     (9.8, 7.6, 0),
 )
 _PLANTERS = (
-    (-7.2, 8.7, 0, "red flowers"),
+    (-10.4, 8.9, 0, "red flowers"),
     (0.6, 8.5, 0, "yellow flowers"),
     (-12.3, 3.1, 90, "red flowers"),
     (11.2, -7.8, 0, "yellow flowers"),
@@ -91,7 +91,7 @@ def _build_ground(builder: Builder) -> None:
 def _build_furniture(builder: Builder, rng: np.random.Generator) -> None:
     furniture.fountain(builder.at(*_FOUNTAIN))
     furniture.statue(builder.at(-10.4, -3.9))
-    furniture.advertising_column(builder.at(-5.4, 7.6))
+    furniture.advertising_column(builder.at(-5.4, 7.4))
     furniture.kiosk(builder.at(-8.8, 6.2, heading=np.radians(42)))
     for x, y, degrees, cloth, goods in _STALLS:
         furniture.stall(builder.at(x, y, heading=np.radians(degrees)), cloth=cloth, first_goods=goods)

@@ -51,8 +51,9 @@ class Pyramid:
         """Bilinear colours (n, 3), linear light in 0..1, at u to the right and v upwards, both modulo 1."""
         side = np.right_shift(SIZE, level).astype(np.int32)
         first = self._offset[level] + texture * side * side
-        x = (u - np.floor(u)) * side - np.float32(0.5)
-        y = (np.ceil(v) - v) * side - np.float32(0.5)
+        texels = side.astype(np.float32)
+        x = (u - np.floor(u)) * texels - np.float32(0.5)
+        y = (np.ceil(v) - v) * texels - np.float32(0.5)
         left, above = np.floor(x), np.floor(y)
         across, down = (x - left)[:, None], (y - above)[:, None]
         wrap = side - 1

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from camloc.datasets.demo.arrays import Vectors
+from camloc.datasets.demo.arrays import Numbers, Vectors
 
 NEAREST = 0.05
 """What is nearer than this, in metres of depth, is not drawn."""
@@ -59,7 +58,7 @@ class Viewpoint:
     axes: Vectors
 
     @classmethod
-    def from_matrix(cls, world_from_cam: ArrayLike, intrinsics: PinholeCamera) -> "Viewpoint":
+    def from_matrix(cls, world_from_cam: Vectors, intrinsics: PinholeCamera) -> "Viewpoint":
         """From a 4 x 4 motion."""
         matrix = np.asarray(world_from_cam, np.float64)
         return cls(intrinsics, matrix[:3, 3], matrix[:3, :3])
@@ -107,7 +106,7 @@ class Viewpoint:
         return Viewpoint(larger, self.center, self.axes)
 
 
-def axes_looking_along(direction: ArrayLike) -> Vectors:
+def axes_looking_along(direction: Numbers) -> Vectors:
     """Axes right, down, forward as columns (3, 3) of a camera held level that looks along a direction."""
     forward = np.asarray(direction, np.float64) / np.linalg.norm(direction)
     up = np.array([0.0, 0.0, 1.0]) if abs(forward[2]) < 0.99 else np.array([0.0, 1.0, 0.0])

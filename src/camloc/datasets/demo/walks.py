@@ -12,6 +12,8 @@ from camloc.datasets.demo.waves import Wave
 _RATE = 10.0
 """Path samples per second; between them a walk is interpolated."""
 _ROUND_SECONDS = 75.0
+_FASTEST = 2.0
+"""Metres per second."""
 _EYE_HEIGHT = 1.58
 
 
@@ -49,13 +51,11 @@ class Walk:
         """The same seed gives the same walk; `seconds` is how long it takes."""
         rng = np.random.default_rng((seed, 53))
         self._times = np.arange(0, seconds + 1 / _RATE, 1 / _RATE)
-        x, y = (
-            _rounds(area, rng, self._times)
-            if area.heading_degrees is None
-            else _stroll(area, rng, self._times)
-        )
-        self._x, self._y = free_space.pushed_clear(x, y, meters=area.clearance_meters + 0.15)
+        path = (_rounds if area.heading_degrees is None else _stroll)(area, rng, self._times)
+        self._x, self._y = free_space.pushed_clear(path, meters=area.clearance_meters + 0.15)
         self._is_free = free_space.clearance(self._x, self._y) >= area.clearance_meters
+        # Between two obstacles the push may have torn the path apart; nobody walks that fast.
+        self._is_free &= np.hypot(np.gradient(self._x), np.gradient(self._y)) * _RATE < _FASTEST
         self._z = _eye_height(rng, self._times)
         heading = np.radians(area.heading_degrees) if area.heading_degrees is not None else self._direction()
         swing, pitch, roll = (
@@ -94,7 +94,7 @@ class Walk:
 
 def _stroll(area: Area, rng: np.random.Generator, times: NDArray[np.float64]) -> NDArray[np.float64]:
     """A path (2, n) to and fro in the whole area."""
-    waves = np.array([Wave.random(rng, period_seconds=period).at(times) for period in (22, 17)])
+    waves = np.array([Wave.random(rng, period_seconds=period).at(times) for period in (30, 23)])
     return _placed(area, waves)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Wave:
         """A wave of about the given period."""
         period, sway = period_seconds * rng.uniform(0.8, 1.25, 2)
         first, second = rng.uniform(0, 2 * np.pi, 2)
-        return cls(float(period), float(first), 0.37 * float(sway), float(second))
+        return cls(float(period), float(first), 1.7 * float(sway), float(second))
 
-    def at(self, seconds: ArrayLike) -> NDArray[np.float64]:
+    def at(self, seconds: float | NDArray[np.float64]) -> NDArray[np.float64]:
         """Values at times, of the same shape."""
         time = 2 * np.pi * np.asarray(seconds, np.float64)
         sway = 0.8 * np.sin(time / self.sway_period_seconds + self.sway_phase)

@@ -140,8 +140,8 @@ def _without(rows: Sequence[Row], exclude: Collection[str]) -> Sequence[Row]:
 
 
 def _refuse_infinite(rows: Sequence[Row], numbers: NDArray[np.float64]) -> None:
-    for row, finite in zip(rows, np.isfinite(numbers).all(axis=1), strict=True):
-        if not finite:
+    for row, finite in zip(rows, np.isfinite(numbers), strict=True):
+        if not finite.all():
             raise DatasetError(
                 f"{row.where}: the pose of {row.frame.name} holds NaN or infinity; leave the frame out"
             )

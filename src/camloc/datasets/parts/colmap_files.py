@@ -114,7 +114,7 @@ def _camera(model: str, width: int, height: int, parameters: list[float], where:
     names = parameter_names(model, where)
     if len(names) != len(parameters):
         raise DatasetError(
-            f"{where}: {model} has {len(names)} parameters, {', '.join(names)}, and here are {len(parameters)}"
+            f"{where}: {model} needs the {len(names)} parameters {', '.join(names)}, not {len(parameters)}"
         )
     fields = dict(zip(names, parameters, strict=True))
     return camera_from_fields({**fields, "width": width, "height": height}, model=model, where=where)

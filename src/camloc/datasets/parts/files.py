@@ -116,15 +116,22 @@ def existing_picture(path: Path, where: str) -> Path:
     """
     if is_file(path):
         return path
-    if path.is_dir():
+    if _is_folder(path):
         raise DatasetError(f"{where}: {path} is a folder, and a picture is needed")
-    raise DatasetError(f"{where}: the picture {path} does not exist")
+    raise DatasetError(f"{where}: the picture {str(path)[:1000]!r} does not exist")
 
 
 def is_file(path: Path) -> bool:
     """Whether there is a file, also for names that no file can have."""
     try:
         return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
     except (OSError, ValueError):
         return False
 

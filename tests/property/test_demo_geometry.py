@@ -29,7 +29,7 @@ def as_pose(matrix: NDArray[np.float64]) -> Pose:
 
 @settings(max_examples=8)
 @given(places, st.floats(-0.3, 0.3), st.floats(-0.3, 0.3))
-def test_the_depth_of_one_view_lands_in_another(place: Place, east: float, north: float):
+def test_the_depth_of_one_view_lands_in_another(place: Place, east: float, north: float) -> None:
     pose = pose_at(place)
     moved = pose.copy()
     moved[:2, 3] += east, north
@@ -54,7 +54,7 @@ def test_the_depth_of_one_view_lands_in_another(place: Place, east: float, north
 
 @settings(max_examples=6)
 @given(places, st.integers(0, 20), st.integers(0, 20))
-def test_cropping_commutes_with_rendering(place: Place, left: int, top: int):
+def test_cropping_commutes_with_rendering(place: Place, left: int, top: int) -> None:
     pose = pose_at(place)
     whole = shared_renderer().render_view(pose, SMALL).depth
     part = shared_renderer().render_view(pose, SMALL.cropped(left=left, top=top, width=40, height=24)).depth
@@ -64,7 +64,7 @@ def test_cropping_commutes_with_rendering(place: Place, left: int, top: int):
 
 @settings(max_examples=20)
 @given(places, st.floats(0.5, 63.5), st.floats(0.5, 47.5), st.floats(0.5, 30.0))
-def test_a_point_on_a_ray_is_seen_at_the_rays_pixel(place: Place, x: float, y: float, depth: float):
+def test_a_point_on_a_ray_is_seen_at_the_rays_pixel(place: Place, x: float, y: float, depth: float) -> None:
     viewpoint = Viewpoint.from_matrix(pose_at(place), SMALL)
     point = viewpoint.center + depth * viewpoint.ray_from_pixel @ np.array([x, y, 1.0])
     in_camera = viewpoint.to_camera(point)

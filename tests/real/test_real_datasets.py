@@ -1,7 +1,7 @@
 """Real data sets are read as their reference poses say, in whatever layout they are.
 
 The references are tables with six decimals of a position, so one that is right is off by up to 5e-7 along
-each axis and 8.7e-7 in all; their quaternions have eight decimals, so that rotations are right to 2e-8 radians.
+each axis and 8.7e-7 in all; their quaternions have eight decimals, which is right to 2e-8 radians.
 """
 
 import csv

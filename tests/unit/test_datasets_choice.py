@@ -57,6 +57,12 @@ def test_a_table_beside_data_in_a_layout_of_its_own_does_not_count(tmp_path: Pat
     assert datasets.detect(tmp_path) == "nerfstudio"
 
 
+def test_a_rendered_place_is_known_by_its_own_description(tmp_path: Path) -> None:
+    WRITERS["table"](tmp_path, PLACE)
+    (tmp_path / "scene.json").write_text("{}")
+    assert datasets.detect(tmp_path) == "demo"
+
+
 @pytest.mark.parametrize("layout", sorted(set(datasets.LAYOUTS) - {"demo"}))
 def test_a_layout_that_a_folder_does_not_have_is_told_of(tmp_path: Path, layout: str) -> None:
     refusal(tmp_path, layout=layout)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from tests.support.demo_views import (
     SMALL,
     people_in_the_corner,
@@ -18,19 +19,19 @@ from camloc.datasets.demo.shadows import ShadowMap
 from camloc.geometry.pose import Pose
 
 
-def test_the_same_view_has_the_same_pixels():
+def test_the_same_view_has_the_same_pixels() -> None:
     first, second = view_of_corner(), view_of_corner()
     assert np.array_equal(first.rgb, second.rgb)
     assert np.array_equal(first.depth, second.depth)
 
 
-def test_a_pose_and_its_matrix_give_the_same_picture():
+def test_a_pose_and_its_matrix_give_the_same_picture() -> None:
     matrix = pose_looking((-3.0, 1.0, 1.6), 120.0)
     pose = Pose.from_matrix(torch.from_numpy(matrix))
     assert np.array_equal(shared_renderer().render_view(pose, SMALL).rgb, view_of_corner().rgb)
 
 
-def test_a_level_ray_meets_the_bakery_at_the_distance_of_its_front():
+def test_a_level_ray_meets_the_bakery_at_the_distance_of_its_front() -> None:
     bakery = HOUSES[0]
     middle, above_the_balconies = bakery.start + bakery.width / 2, 8.0
     pose = pose_looking((middle, 0.0, above_the_balconies), 90.0)
@@ -38,13 +39,13 @@ def test_a_level_ray_meets_the_bakery_at_the_distance_of_its_front():
     np.testing.assert_allclose(depth[22:26, 30:34], HALF_EXTENT_Y + bakery.setback, rtol=1e-6)
 
 
-def test_the_ground_is_at_the_height_of_the_camera_below_it():
+def test_the_ground_is_at_the_height_of_the_camera_below_it() -> None:
     pose = pose_looking((-4.0, 1.0, 1.6), 120.0, up_degrees=-89.5)
     depth = shared_renderer().render_view(pose, SMALL).depth
     np.testing.assert_allclose(depth[24, 32], 1.6, rtol=1e-3)
 
 
-def test_the_sky_has_no_depth_and_everything_else_has():
+def test_the_sky_has_no_depth_and_everything_else_has() -> None:
     up = shared_renderer().render_view(pose_looking((-4.0, 1.0, 1.6), 0.0, up_degrees=60.0), SMALL)
     level = view_of_corner()
     assert (up.depth == 0).mean() > 0.5
@@ -52,36 +53,36 @@ def test_the_sky_has_no_depth_and_everything_else_has():
     assert level.depth.max() < 80
 
 
-def test_no_view_of_the_corner_shows_sky_below_the_horizon():
+def test_no_view_of_the_corner_shows_sky_below_the_horizon() -> None:
     for heading in range(0, 360, 30):
         depth = view_of_corner(heading_degrees=heading).depth
         assert (depth[SMALL.height // 2 + 1 :] > 0).all(), heading
 
 
 @pytest.mark.parametrize("condition", sorted(CONDITIONS))
-def test_every_condition_shows_the_same_place_in_its_own_light(condition: str):
+def test_every_condition_shows_the_same_place_in_its_own_light(condition: str) -> None:
     view, day = view_of_corner(condition), view_of_corner("day")
     assert np.array_equal(view.depth, day.depth)
     assert view.rgb.std() > 15
     assert condition == "day" or np.abs(view.rgb.astype(float) - day.rgb).mean() > 8
 
 
-def test_night_is_darker_than_day_and_evening_is_redder():
+def test_night_is_darker_than_day_and_evening_is_redder() -> None:
     day, evening, night = (view_of_corner(name).rgb.astype(float) for name in ("day", "evening", "night"))
     assert night.mean() < 0.75 * day.mean()
     assert evening[..., 0].mean() / evening[..., 2].mean() > 1.2 * day[..., 0].mean() / day[..., 2].mean()
 
 
-def test_winter_whitens_the_ground_and_not_the_walls():
+def test_winter_whitens_the_ground_and_not_the_walls() -> None:
     day, winter = view_of_corner("day").rgb.astype(float), view_of_corner("winter").rgb.astype(float)
 
-    def color_range(pixels):
-        return np.ptp(pixels, axis=-1).mean() / pixels.mean()
+    def color_range(pixels: NDArray[np.float64]) -> float:
+        return float(np.ptp(pixels, axis=-1).mean() / pixels.mean())
 
     assert color_range(winter[42:]) < color_range(day[42:])
 
 
-def test_the_sun_casts_the_shadow_of_the_kiosk_behind_it():
+def test_the_sun_casts_the_shadow_of_the_kiosk_behind_it() -> None:
     square, sun = shared_renderer().square, CONDITIONS["day"].sun
     assert sun is not None
     shadow = ShadowMap.towards(sun.direction(), square.primitives, square.atlas)
@@ -90,7 +91,7 @@ def test_the_sun_casts_the_shadow_of_the_kiosk_behind_it():
     assert shadow.lit(points, bias=0.05).tolist() == [0, 1]
 
 
-def test_people_hide_what_is_behind_them_and_nothing_else():
+def test_people_hide_what_is_behind_them_and_nothing_else() -> None:
     without, crowded = view_of_corner(), view_of_corner(occluders=people_in_the_corner())
     hidden = crowded.is_occluder
     assert not without.is_occluder.any()
@@ -100,14 +101,14 @@ def test_people_hide_what_is_behind_them_and_nothing_else():
     assert is_off_the_edge.sum() > 0.97 * (~hidden).sum()
 
 
-def test_people_cast_shadows_on_the_place():
+def test_people_cast_shadows_on_the_place() -> None:
     without, crowded = view_of_corner(), view_of_corner(occluders=people_in_the_corner())
     same_place = (crowded.depth == without.depth) & ~crowded.is_occluder
     darker = crowded.rgb.astype(float).mean(-1) < without.rgb.astype(float).mean(-1) - 30
     assert (darker & same_place).sum() > 3
 
 
-def test_a_film_draws_its_noise_from_the_seed():
+def test_a_film_draws_its_noise_from_the_seed() -> None:
     pose = pose_looking((-3.0, 1.0, 1.6), 120.0)
     first, again, other = (
         shared_renderer().render_view(pose, SMALL, film=HAND_HELD_FILM, seed=seed).rgb for seed in (1, 1, 2)
@@ -116,7 +117,7 @@ def test_a_film_draws_its_noise_from_the_seed():
     assert not np.array_equal(first, other)
 
 
-def test_an_open_shutter_blurs_the_picture_and_not_the_depth():
+def test_an_open_shutter_blurs_the_picture_and_not_the_depth() -> None:
     sharp = view_of_corner()
     pose = pose_looking((-3.0, 1.0, 1.6), 120.0)
     path = [pose_looking((-3.0, 1.0, 1.6), 120.0 + degrees) for degrees in (2.0, 4.0, 6.0)]
@@ -126,6 +127,6 @@ def test_an_open_shutter_blurs_the_picture_and_not_the_depth():
     assert np.array_equal(blurred.depth, sharp.depth)
 
 
-def test_an_unknown_condition_is_refused_with_the_known_ones():
+def test_an_unknown_condition_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown condition 'monsoon', choose from day"):
         view_of_corner("monsoon")

@@ -32,7 +32,7 @@ def rendered(cache: Path) -> Path:
     return demo.render(TINY, cache, processes=1)
 
 
-def test_training_and_test_frames_are_day_frames_of_different_walks(rendered: Path):
+def test_training_and_test_frames_are_day_frames_of_different_walks(rendered: Path) -> None:
     scene = demo.load(rendered, "corner")
     assert (scene.name, len(scene.train), len(scene.test)) == ("corner", 4, 2)
     assert len({frame.sequence for frame in scene.train}) == 2
@@ -40,7 +40,7 @@ def test_training_and_test_frames_are_day_frames_of_different_walks(rendered: Pa
     assert not {frame.image for frame in scene.train} & {frame.image for frame in scene.test}
 
 
-def test_each_frame_has_its_picture_camera_pose_and_depth(rendered: Path):
+def test_each_frame_has_its_picture_camera_pose_and_depth(rendered: Path) -> None:
     scene = demo.load(rendered, "corner")
     for frame in (*scene.train, *scene.test):
         assert frame.camera is not None
@@ -50,7 +50,7 @@ def test_each_frame_has_its_picture_camera_pose_and_depth(rendered: Path):
             assert np.asarray(depth).dtype == np.uint16
 
 
-def test_a_frame_read_back_is_what_the_renderer_sees_from_its_pose(rendered: Path):
+def test_a_frame_read_back_is_what_the_renderer_sees_from_its_pose(rendered: Path) -> None:
     frame = demo.load(rendered, "corner").test[0]
     assert frame.camera is not None
     assert frame.depth is not None
@@ -64,7 +64,7 @@ def test_a_frame_read_back_is_what_the_renderer_sees_from_its_pose(rendered: Pat
     assert difference.mean() < 15
 
 
-def test_conditions_can_be_compared_frame_by_frame(rendered: Path):
+def test_conditions_can_be_compared_frame_by_frame(rendered: Path) -> None:
     frames = demo.conditions(rendered)
     assert set(frames) == {"day", "night", "occluded"}
     for day, night in zip(frames["day"], demo.load_condition(rendered, "night"), strict=True):
@@ -72,7 +72,7 @@ def test_conditions_can_be_compared_frame_by_frame(rendered: Path):
         assert day.image != night.image
 
 
-def test_rendering_again_draws_nothing(cache: Path, rendered: Path, monkeypatch: pytest.MonkeyPatch):
+def test_rendering_again_draws_nothing(cache: Path, rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(*_: object) -> None:
         raise AssertionError("the place is rendered already")
 
@@ -80,14 +80,14 @@ def test_rendering_again_draws_nothing(cache: Path, rendered: Path, monkeypatch:
     assert demo.render(TINY, cache) == rendered
 
 
-def test_other_settings_and_another_renderer_go_to_another_folder(monkeypatch: pytest.MonkeyPatch):
+def test_other_settings_and_another_renderer_go_to_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     name = rendering._folder_name(TINY)
     assert rendering._folder_name(demo.DemoPlace(width=32, height=24, seed=1)) != name
     monkeypatch.setattr(rendering, "_source_digest", lambda: "another")
     assert rendering._folder_name(TINY) != name
 
 
-def test_two_processes_draw_the_same_bytes_as_one(cache: Path, tmp_path: Path):
+def test_two_processes_draw_the_same_bytes_as_one(cache: Path, tmp_path: Path) -> None:
     alone = demo.render(FEW, cache, processes=1)
     counts: list[tuple[int, int]] = []
     both = demo.render(FEW, tmp_path, processes=2, progress=lambda *count: counts.append(count))
@@ -102,13 +102,13 @@ def test_two_processes_draw_the_same_bytes_as_one(cache: Path, tmp_path: Path):
 
 def test_a_companion_that_fails_leaves_its_frames_to_the_first_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     folder = demo.render(FEW, tmp_path, processes=2)
     assert all(frame.image.is_file() for frame in demo.load(folder, "corner").train)
 
 
-def test_an_interrupted_run_leaves_nothing(tmp_path: Path):
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     def stop(done: int, _: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
@@ -119,7 +119,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path):
+def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from camloc.datasets import demo\n"
         f"place = demo.{FEW!r}\n"
@@ -135,7 +135,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path):
     assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
 
 
-def test_the_slower_of_two_runs_takes_what_the_faster_has_rendered(tmp_path: Path):
+def test_the_slower_of_two_runs_takes_what_the_faster_has_rendered(tmp_path: Path) -> None:
     faster: list[Path] = []
 
     def overtake(done: int, _: int) -> None:
@@ -146,19 +146,19 @@ def test_the_slower_of_two_runs_takes_what_the_faster_has_rendered(tmp_path: Pat
     assert list(tmp_path.iterdir()) == faster
 
 
-def test_a_folder_without_a_place_is_refused(tmp_path: Path):
+def test_a_folder_without_a_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"is not a rendered demo place, scene\.json is missing"):
         demo.load(tmp_path, "corner")
 
 
-def test_another_area_or_condition_is_refused(rendered: Path):
+def test_another_area_or_condition_is_refused(rendered: Path) -> None:
     with pytest.raises(DatasetError, match="holds the area 'corner', not 'square'"):
         demo.load(rendered, "square")
     with pytest.raises(DatasetError, match="was not rendered in 'winter', only in day, night, occluded"):
         demo.load_condition(rendered, "winter")
 
 
-def test_a_damaged_table_is_refused_with_its_line(rendered: Path, tmp_path: Path):
+def test_a_damaged_table_is_refused_with_its_line(rendered: Path, tmp_path: Path) -> None:
     (tmp_path / "scene.json").write_bytes((rendered / "scene.json").read_bytes())
     lines = (rendered / "frames.csv").read_text().splitlines()
     lines[2] = lines[2].rsplit(",", 1)[0] + ",north"
@@ -173,6 +173,6 @@ def test_a_damaged_table_is_refused_with_its_line(rendered: Path, tmp_path: Path
         demo.load(tmp_path, "corner")
 
 
-def test_drawing_needs_no_torch():
+def test_drawing_needs_no_torch() -> None:
     program = "import sys; import camloc.datasets.demo.companion; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

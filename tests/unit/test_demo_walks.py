@@ -1,5 +1,7 @@
 """Walks through the embedded place, and what is planned to be rendered on them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from camloc.datasets.demo.walks import AREAS, Walk
 
 
 @pytest.mark.parametrize("area", sorted(AREAS))
-def test_walks_keep_clear_of_everything_that_stands_there(area: str):
+def test_walks_keep_clear_of_everything_that_stands_there(area: str) -> None:
     for seed in range(4):
         walk = Walk(AREAS[area], free_space_of(0), seconds=40.0, seed=seed)
         centers = np.array([walk.world_from_cam(moment)[:3, 3] for moment in walk.free_times(50)])
@@ -19,7 +21,7 @@ def test_walks_keep_clear_of_everything_that_stands_there(area: str):
 
 
 @pytest.mark.parametrize("area", sorted(AREAS))
-def test_walks_do_not_leap(area: str):
+def test_walks_do_not_leap(area: str) -> None:
     for seed in range(4):
         walk = Walk(AREAS[area], free_space_of(0), seconds=40.0, seed=seed)
         for moment in walk.free_times(60):
@@ -27,14 +29,14 @@ def test_walks_do_not_leap(area: str):
             assert np.linalg.norm(step) < 0.4
 
 
-def test_walks_hold_proper_rotations():
+def test_walks_hold_proper_rotations() -> None:
     walk = Walk(AREAS["corner"], free_space_of(0), seconds=10.0, seed=1)
     rotation = walk.world_from_cam(4.2)[:3, :3]
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(rotation) > 0
 
 
-def test_the_training_walks_of_the_corner_cover_a_room_and_look_to_one_side():
+def test_the_training_walks_of_the_corner_cover_a_room_and_look_to_one_side() -> None:
     planned = [shot for shot in shots(DemoPlace(train_frames=200), free_space_of(0)) if shot.split == "train"]
     centers = np.array([shot.world_from_cam[:3, 3] for shot in planned])
     forward = np.array([shot.world_from_cam[:3, 2] for shot in planned])
@@ -45,14 +47,14 @@ def test_the_training_walks_of_the_corner_cover_a_room_and_look_to_one_side():
     assert np.ptp(heading) > 60
 
 
-def test_the_square_is_seen_all_around():
+def test_the_square_is_seen_all_around() -> None:
     planned = shots(DemoPlace(area="square", train_frames=120), free_space_of(0))
     forward = np.array([shot.world_from_cam[:3, 2] for shot in planned if shot.split == "train"])
     heading = np.degrees(np.arctan2(forward[:, 1], forward[:, 0]))
     assert (np.histogram(heading, bins=6, range=(-180, 180))[0] > 0).all()
 
 
-def test_all_variants_of_the_test_walks_have_the_same_poses():
+def test_all_variants_of_the_test_walks_have_the_same_poses() -> None:
     place = DemoPlace(train_frames=4, test_frames=6, variants=("night", "occluded"))
     planned = [shot for shot in shots(place, free_space_of(0)) if shot.split == "test"]
     poses = {
@@ -64,7 +66,7 @@ def test_all_variants_of_the_test_walks_have_the_same_poses():
     assert np.array_equal(poses["day"], poses["occluded"])
 
 
-def test_training_and_test_walks_are_different_paths_through_the_same_room():
+def test_training_and_test_walks_are_different_paths_through_the_same_room() -> None:
     planned = shots(DemoPlace(train_frames=300, test_frames=40, variants=("day",)), free_space_of(0))
     train, test = (
         np.array([shot.world_from_cam[:3, 3] for shot in planned if shot.split == split])
@@ -88,6 +90,6 @@ def test_training_and_test_walks_are_different_paths_through_the_same_room():
         ({"shutter_seconds": -1.0}, "shutter"),
     ],
 )
-def test_a_place_that_cannot_be_rendered_is_refused(settings: dict[str, object], message: str):
+def test_a_place_that_cannot_be_rendered_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DemoPlace(**settings)

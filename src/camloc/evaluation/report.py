@@ -1,6 +1,7 @@
 """`report.html`: what a run reached, in one file that opens anywhere, offline, and prints."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 
 from camloc.core.files import write_atomically
@@ -10,7 +11,7 @@ from camloc.evaluation.baselines import balance_of, baseline_errors
 from camloc.evaluation.figures import curves_of, error_curves
 from camloc.evaluation.report_frames import best_and_worst
 from camloc.evaluation.report_words import WORDS, advice
-from camloc.evaluation.results import RESULTS_NAME, Results, all_together
+from camloc.evaluation.results import RESULTS_NAME, Results, headline_of
 from camloc.evaluation.scoring import EvaluatedSet
 from camloc.evaluation.trajectory import (
     CSV_NAME,
@@ -41,11 +42,11 @@ def write_evaluation(
         CamlocError: a file cannot be written.
         DatasetError: there are no test frames or no training poses.
     """
-    everything = all_together(sets)
+    headline = headline_of(sets)
     results.save(folder / RESULTS_NAME)
     write_atomically(folder / CSV_NAME, estimates_csv(sets))
-    write_atomically(folder / ESTIMATE_TUM_NAME, estimates_tum(everything.frames, everything.estimates))
-    write_atomically(folder / TRUTH_TUM_NAME, truth_tum(everything.frames))
+    write_atomically(folder / ESTIMATE_TUM_NAME, estimates_tum(headline.frames, headline.answers()))
+    write_atomically(folder / TRUTH_TUM_NAME, truth_tum(headline.frames))
     write_report(folder, results, sets, training_poses, log=log)
 
 
@@ -83,19 +84,19 @@ def report_html(
     log: Sequence[Mapping[str, float]] = (),
 ) -> str:
     """The page that `write_report` writes."""
-    everything = all_together(sets)
-    errors = everything.errors()
-    baselines = baseline_errors(everything.truth(), training_poses)
+    headline = headline_of(sets)
+    errors = headline.errors()
+    baselines = baseline_errors(headline.truth(), training_poses)
     balance = balance_of(training_poses)
     curves = curves_of(errors, baselines)
     parts = [
         sections.header(results),
         sections.tiles(results),
-        f"<h2>{'Results' if len(results.sets) == 1 else 'Results on all test sets together'}</h2>",
-        sections.numbers(results.overall, results.unit),
+        f"<h2>{'Results' if len(results.sets) == 1 else 'Results on ' + escape(results.headline.name)}</h2>",
+        sections.numbers(results.headline, results.unit),
         '<p class="note">Position over orientation. The words are explained at the end.</p>',
         "<h2>How many are near enough</h2>",
-        sections.recalls(results.overall, results.unit),
+        sections.recalls(results.headline, results.unit),
         "<h2>How errors are distributed</h2>",
         page.drawing(
             *error_curves(curves, unit=results.unit),
@@ -104,11 +105,11 @@ def report_html(
             "median; a line that ends below 100 % has lost photographs. Errors are on a logarithmic scale.",
         ),
         "<h2>Map</h2>",
-        sections.map_of_cameras(everything, training_poses, results.unit),
+        sections.map_of_cameras(headline, training_poses, results.unit),
         sections.test_sets(results, sets, training_poses),
         best_and_worst(
-            everything.frames,
-            everything.answers(),
+            headline.frames,
+            headline.answers(),
             errors,
             baselines.nearest_pose,
             meters_per_degree=balance,

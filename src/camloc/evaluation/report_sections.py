@@ -23,8 +23,8 @@ _MOST_SET_FIGURES = 12
 
 def header(results: Results) -> str:
     """The title, and what was reached, in plain words."""
-    overall = results.overall
-    judged = comparison(overall.estimates, overall.nearest_training_pose, overall.mean_training_pose)
+    headline = results.headline
+    judged = comparison(headline.estimates, headline.nearest_training_pose, headline.mean_training_pose)
     return (
         f'<header><p class="eyebrow">camloc report · {escape(results.model)} · {escape(results.recipe)}</p>\n'
         f"<h1>{escape(results.scene)}</h1>\n"
@@ -34,7 +34,7 @@ def header(results: Results) -> str:
 
 def tiles(results: Results) -> str:
     """The few numbers that most readers want, beside the nearest training pose's."""
-    estimates, nearest = results.overall.estimates, results.overall.nearest_training_pose
+    estimates, nearest = results.headline.estimates, results.headline.nearest_training_pose
     unit, limits = results.unit, (0.25, 2.0)
     tiles = [
         ("Median position", distance(estimates.meters.median, unit), distance(nearest.meters.median, unit)),
@@ -83,10 +83,10 @@ def recalls(part: SetResults, unit: str) -> str:
     return page.table(("Share within", *headings), rows, emphasis="Estimate")
 
 
-def map_of_cameras(everything: EvaluatedSet, training_poses: Pose, unit: str) -> str:
-    """The map of the true and the estimated cameras of all test sets."""
-    answers = everything.answers()
-    truth = everything.truth()
+def map_of_cameras(evaluated: EvaluatedSet, training_poses: Pose, unit: str) -> str:
+    """The map of the true and the estimated cameras of a test set."""
+    answers = evaluated.answers()
+    truth = evaluated.truth()
     poses = [
         answer.world_from_cam.to("cpu").to(torch.float64) if isinstance(answer, Located) else true
         for answer, true in zip(answers, truth, strict=True)

@@ -94,7 +94,7 @@ def advice(
 ) -> list[str]:
     """What is worth doing next, told from the numbers."""
     told = []
-    lost = results.overall.lost_reasons
+    lost = results.headline.lost_reasons
     if lost:
         reasons = "; ".join(f"{reason} ({count:,})" for reason, count in lost.items())
         told.append(f"See why photographs were lost: {reasons}.")

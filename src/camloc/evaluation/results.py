@@ -20,7 +20,6 @@ from camloc.evaluation.scoring import NO_REASON, EvaluatedSet
 from camloc.geometry.pose import Pose, PoseError
 
 RESULTS_NAME = "results.json"
-OVERALL = "all"
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class SetResults:
     """One test set: the estimates, and the baselines on the same frames.
 
     Attributes:
-        name: of the set; "all" for all of them together.
+        name: of the set.
         estimates: of the model.
         nearest_training_pose: of copying the training pose that is nearest to the truth, jointly.
         nearest_training_position: of copying the one whose centre is nearest to the truth.
@@ -64,8 +63,8 @@ class Results:
         unit: of positions: "m", or "units" for a place of unknown scale.
         parameters: number of learned values, or None where unknown.
         train_frames, test_frames: how many photographs there were of each.
-        overall: all test frames together.
-        sets: the named test sets, in the order that they were given.
+        headline: the first test set, which is the test split itself; the result is judged by it.
+        sets: all named test sets in the order that they were given, the headline first.
         final_epoch: statistics of the last epoch's weights on the first set, where another epoch's
             were chosen.
         training: seed, device and budget, or None for a model trained elsewhere.
@@ -80,7 +79,7 @@ class Results:
     scene: str
     train_frames: int
     test_frames: int
-    overall: SetResults
+    headline: SetResults
     sets: tuple[SetResults, ...]
     unit: str = "m"
     parameters: int | None = None
@@ -145,7 +144,7 @@ def results_of(
     filled = [evaluated for evaluated in sets if evaluated.frames]
     if not filled:
         raise DatasetError(f"{scene} has no test frames; name a split or a test set that has some")
-    everything = all_together(filled)
+    scored = tuple(set_results(evaluated, training_poses) for evaluated in filled)
     return Results(
         model=model,
         recipe=recipe,
@@ -153,9 +152,9 @@ def results_of(
         unit=unit,
         parameters=parameters,
         train_frames=len(training_poses),
-        test_frames=len(everything.frames),
-        overall=set_results(everything, training_poses),
-        sets=tuple(set_results(evaluated, training_poses) for evaluated in filled),
+        test_frames=len(filled[0].frames),
+        headline=scored[0],
+        sets=scored,
         final_epoch=final_epoch,
         training=training,
         timing=timing,
@@ -164,13 +163,16 @@ def results_of(
     )
 
 
-def all_together(sets: Sequence[EvaluatedSet]) -> EvaluatedSet:
-    """One test set of the frames of several."""
-    return EvaluatedSet(
-        name=OVERALL,
-        frames=tuple(frame for evaluated in sets for frame in evaluated.frames),
-        estimates=tuple(answer for evaluated in sets for answer in evaluated.answers()),
-    )
+def headline_of(sets: Sequence[EvaluatedSet]) -> EvaluatedSet:
+    """The test set that a result is judged by: the first that has frames.
+
+    Raises:
+        DatasetError: none has.
+    """
+    for evaluated in sets:
+        if evaluated.frames:
+            return evaluated
+    raise DatasetError("there are no test frames; name a split or a test set that has some")
 
 
 def set_results(evaluated: EvaluatedSet, training_poses: Pose) -> SetResults:

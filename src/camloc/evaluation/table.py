@@ -13,7 +13,7 @@ _SHOWN_RECALLS = ((0.25, 2.0), (0.5, 5.0))
 
 
 def results_table(results: Results) -> Table:
-    """One block for all test frames, and one for each test set when there are several."""
+    """One block for each test set."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.add_column("Test set", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -22,10 +22,8 @@ def results_table(results: Results) -> Table:
     for meters, degrees in _SHOWN_RECALLS:
         table.add_column(bound(meters, degrees, results.unit), justify="right", no_wrap=True)
     table.add_column("lost", justify="right", no_wrap=True)
-    _add_block(table, results.overall, results.unit)
-    if len(results.sets) > 1:
-        for part in results.sets:
-            _add_block(table, part, results.unit)
+    for part in results.sets:
+        _add_block(table, part, results.unit)
     return table
 
 

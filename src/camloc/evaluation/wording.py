@@ -37,13 +37,13 @@ def photographs(count: int, kind: str = "test") -> str:
 
 def verdict(results: Results) -> str:
     """What the run reached, and how that compares, in a few plain sentences."""
-    overall = results.overall
-    sentences = [_reached(overall.estimates, results.unit)]
-    nearest = overall.nearest_training_pose
+    headline = results.headline
+    sentences = [_reached(headline.estimates, results.unit)]
+    nearest = headline.nearest_training_pose
     sentences.append(
         f"Copying the pose of the nearest training photograph, which takes knowing the answer, would give "
         f"{_middle(nearest, results.unit)}; always answering the mean training pose "
-        f"{_middle(overall.mean_training_pose, results.unit)}."
+        f"{_middle(headline.mean_training_pose, results.unit)}."
     )
     return " ".join(sentences)
 

@@ -5,7 +5,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import onnx
 import onnxruntime
 import torch
 from jaxtyping import Float

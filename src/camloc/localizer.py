@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from camloc.checkpoint import Checkpoint, load_checkpoint
 from camloc.core.model import Decoded
@@ -52,7 +51,8 @@ class Localizer:
 
         Args:
             photo: a picture file of any size; it is turned as its EXIF orientation says.
-            camera: its intrinsics, for models that use them.
+            camera: its intrinsics, for models that use them. A photograph is then taken as it is
+                stored, if that is what they fit.
 
         Raises:
             ImageError: the file is not a picture that can be decoded.
@@ -77,23 +77,29 @@ class Localizer:
             return Lost(str(problem))
 
     def _answer(self, views: Sequence[View | Lost]) -> list[Estimate]:
-        """One estimate to each view, those that are lost already included."""
-        shown = [view for view in views if isinstance(view, View)]
-        answers = iter(self._estimate(shown) if shown else ())
-        return [next(answers) if isinstance(view, View) else view for view in views]
+        """One estimate to each view, those that are lost already included.
+
+        Views with and without intrinsics go separately, so that no answer depends on its neighbours.
+        """
+        answers: dict[int, Estimate] = {row: view for row, view in enumerate(views) if isinstance(view, Lost)}
+        for is_known in (True, False):
+            rows = {
+                row: view
+                for row, view in enumerate(views)
+                if isinstance(view, View) and (view.camera is not None) == is_known
+            }
+            if rows:
+                answers |= zip(rows, self._estimate(list(rows.values())), strict=True)
+        return [answers[row] for row in range(len(views))]
 
     @torch.inference_mode()
     def _estimate(self, views: Sequence[View]) -> list[Estimate]:
         images = torch.stack([view.image for view in views]).to(self.device).float() / 255.0
         model: Any = self.checkpoint.model
-        decoded = model.decode(model(images), intrinsics=self._intrinsics(views))
+        cameras = [view.camera.matrix() for view in views if view.camera is not None]
+        intrinsics = torch.stack(cameras).float().to(self.device) if cameras else None
+        decoded = model.decode(model(images), intrinsics=intrinsics)
         return [self._judge(decoded, row, view) for row, view in enumerate(views)]
-
-    def _intrinsics(self, views: Sequence[View]) -> Tensor | None:
-        cameras = [view.camera for view in views]
-        if any(camera is None for camera in cameras):
-            return None
-        return torch.stack([camera.matrix() for camera in cameras if camera]).float().to(self.device)
 
     def _judge(self, decoded: Decoded, row: int, view: View) -> Estimate:
         """An answer that can be believed, or the reason why there is none."""

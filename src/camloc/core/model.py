@@ -8,7 +8,7 @@ quaternion, aligning points) live in `decode`, so that an exported network stays
 """
 
 from abc import ABC, abstractmethod
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -51,7 +51,7 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
     """
 
     # Prefix of the parameters that only the loss uses: they are not part of the network's size.
-    LOSS_PREFIX = "balance."
+    LOSS_PREFIX: ClassVar[str] = "balance."
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
@@ -118,4 +118,4 @@ def single_scene(world_from_cam: Pose) -> Decoded:
     count = len(world_from_cam)
     device = world_from_cam.translation.device
     scene = torch.zeros(count, dtype=torch.int64, device=device)
-    return Decoded(world_from_cam, scene, torch.ones(count, device=device))
+    return Decoded(world_from_cam, scene, torch.ones(count, dtype=torch.float64, device=device))

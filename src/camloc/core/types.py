@@ -156,7 +156,7 @@ class Located:
 class Lost:
     """A picture that cannot be placed, and why. In metrics it is infinitely wrong."""
 
-    reason: str = field(default="")
+    reason: str
 
 
 Estimate = Located | Lost

@@ -8,12 +8,17 @@ their rays unprojected once, before a network sees them.
 
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pycolmap
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+if TYPE_CHECKING:
+    import pycolmap
+
+_PINHOLE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE")
 
 # Models that are a pinhole when every distortion parameter is zero; fisheye models never are.
 _POLYNOMIAL_MODELS = ("SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
@@ -61,7 +66,7 @@ class Camera:
             )
 
     @classmethod
-    def from_colmap(cls, camera: pycolmap.Camera) -> "Camera":
+    def from_colmap(cls, camera: "pycolmap.Camera") -> "Camera":
         """From a COLMAP camera of any model with a focal length.
 
         Raises:
@@ -82,7 +87,7 @@ class Camera:
             distortion=extra,
         )
 
-    def to_colmap(self) -> pycolmap.Camera:
+    def to_colmap(self) -> "pycolmap.Camera":
         """As a COLMAP camera; a model with one focal length must have fx == fy.
 
         Raises:
@@ -102,7 +107,7 @@ class Camera:
     @property
     def is_pinhole(self) -> bool:
         """Whether straight lines stay straight: no distortion, or all of it zero."""
-        if self.model in ("PINHOLE", "SIMPLE_PINHOLE"):
+        if self.model in _PINHOLE_MODELS:
             return True
         return self.model in _POLYNOMIAL_MODELS and not any(self.distortion)
 
@@ -156,7 +161,11 @@ class Camera:
         return torch.cat((flat, torch.ones_like(flat[:, :1])), dim=1)
 
 
-def _colmap_camera(model: str, width: int, height: int) -> pycolmap.Camera:
+def _colmap_camera(model: str, width: int, height: int) -> "pycolmap.Camera":
+    # Imported where a lens needs it: loading it puts C++ signal handlers into the process, which turn
+    # a plain kill into a page of addresses, and most cameras are pinholes.
+    import pycolmap
+
     if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":
         raise ValueError(f"'{model}' is not a COLMAP camera model")
     model_id = pycolmap.CameraModelId.__members__[model]
@@ -166,13 +175,15 @@ def _colmap_camera(model: str, width: int, height: int) -> pycolmap.Camera:
 @cache
 def _distortion_size(model: str) -> int:
     """Number of parameters of a COLMAP model other than focal lengths and principal point."""
+    if model in _PINHOLE_MODELS:
+        return 0
     camera = _colmap_camera(model, 1, 1)
     if not camera.focal_length_idxs():
         raise ValueError(f"a {model} camera has no focal length")
     return len(camera.extra_params_idxs())
 
 
-def _unit_camera(model: str, distortion: tuple[float, ...]) -> pycolmap.Camera:
+def _unit_camera(model: str, distortion: tuple[float, ...]) -> "pycolmap.Camera":
     """A camera whose pixels are coordinates divided by depth: it only distorts."""
     return Camera(1, 1, 1.0, 1.0, 0.0, 0.0, model, distortion).to_colmap()
 

@@ -132,7 +132,7 @@ class HyperPose(Regressor[RegressedPose]):
             position = position + self.position_hyper(latents.position)
         if self.orientation_hyper is not None:
             quaternion_wxyz = quaternion_wxyz + self.orientation_hyper(latents.orientation)
-        return RegressedPose(self.world(position), quaternion_wxyz)
+        return self.world(position, quaternion_wxyz)  # type: ignore[no-any-return]
 
     def decode(self, output: RegressedPose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
         """Poses; intrinsics are not needed."""

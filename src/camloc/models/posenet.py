@@ -85,7 +85,8 @@ class PoseNet(Regressor[RegressedPose]):
     def regress(self, latents: Latents) -> RegressedPose:
         """Position and quaternion from the two latents."""
         position = self.position_head(self.dropout(latents.position))
-        return RegressedPose(self.world(position), self.orientation_head(self.dropout(latents.orientation)))
+        quaternion_wxyz = self.orientation_head(self.dropout(latents.orientation))
+        return self.world(position, quaternion_wxyz)  # type: ignore[no-any-return]
 
     def decode(self, output: RegressedPose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
         """Poses; intrinsics are not needed."""

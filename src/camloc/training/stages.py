@@ -23,10 +23,12 @@ class Stage:
         learning_rate: at its highest.
         trains: shell patterns of parameter names, such as "orientation_*"; what matches none stands
             still, in evaluation mode.
+        holds: patterns of what stands still all the same.
         optimizer: "adam" adds the decay to the gradient, "adamw" applies it apart.
         betas, epsilon: of either.
         weight_decay: on everything that trains but the loss's own weights.
         backbone_rate: learning rate of the backbone relative to the rest.
+        balance_rate: learning rate of the loss's own weights relative to the rest.
         schedule: how the learning rate moves; "step" multiplies it by `step_factor` every
             `step_epochs`, "cosine" lowers it to zero, "one_cycle" first raises it over the first
             `warm_up` of the steps.
@@ -40,11 +42,13 @@ class Stage:
     epochs: int
     learning_rate: float
     trains: tuple[str, ...] = ("*",)
+    holds: tuple[str, ...] = ()
     optimizer: Literal["adam", "adamw"] = "adam"
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     backbone_rate: float = 1.0
+    balance_rate: float = 1.0
     schedule: Schedule = "constant"
     step_epochs: int = 20
     step_factor: float = 0.1
@@ -77,15 +81,19 @@ def start(stage: Stage, model: PoseModel[Any]) -> torch.optim.Optimizer:
         RecipeError: a pattern matches no parameter.
     """
     names = [name for name, _ in model.named_parameters()]
-    for pattern in stage.trains:
+    for pattern in (*stage.trains, *stage.holds):
         if not fnmatch.filter(names, pattern):
-            raise RecipeError(f"the stage trains '{pattern}', which matches no parameter of the model")
+            raise RecipeError(f"the stage names '{pattern}', which matches no parameter of the model")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(any(fnmatch.fnmatchcase(name, pattern) for pattern in stage.trains))
+        parameter.requires_grad_(_matches(name, stage.trains) and not _matches(name, stage.holds))
     set_modes(stage, model)
     kind = torch.optim.AdamW if stage.optimizer == "adamw" else torch.optim.Adam
     groups = _parameter_groups(stage, model)
     return kind(groups, lr=stage.learning_rate, betas=stage.betas, eps=stage.epsilon)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def set_modes(stage: Stage, model: nn.Module) -> None:
@@ -119,6 +127,6 @@ def _parameter_groups(stage: Stage, model: PoseModel[Any]) -> list[dict[str, Any
     groups = (
         {"params": rest, "weight_decay": stage.weight_decay, "rate": 1.0},
         {"params": backbone, "weight_decay": stage.weight_decay, "rate": stage.backbone_rate},
-        {"params": loss, "weight_decay": 0.0, "rate": 1.0},
+        {"params": loss, "weight_decay": 0.0, "rate": stage.balance_rate},
     )
     return [group for group in groups if group["params"]]

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from camloc.core.model import Decoded, single_scene
 from camloc.core.types import Batch
+from camloc.geometry.neighbours import mean_pose
 from camloc.geometry.pose import Pose
 
 Positions = Literal["raw", "standardised"]
@@ -30,10 +31,10 @@ class RegressedPose(NamedTuple):
 class WorldFrame(nn.Module):
     """Where the numbers of a regressor live within the world of the data set.
 
-    The papers regress world coordinates as they are (`raw`). `standardised` regresses offsets from
-    the mean training position in units of the training positions' spread, which starts training
-    where the answers are, and keeps single precision enough for worlds whose coordinates have six
-    digits before the point.
+    The papers regress world coordinates and quaternions as they are (`raw`). `standardised`
+    regresses offsets from the mean training position in units of the training positions' spread, and
+    offsets from the mean training quaternion, which starts training where the answers are, and keeps
+    single precision enough for worlds whose coordinates have six digits before the point.
     """
 
     def __init__(self, positions: Positions) -> None:
@@ -41,19 +42,24 @@ class WorldFrame(nn.Module):
         self.positions = positions
         self.register_buffer("center", torch.zeros(3, dtype=torch.float64))
         self.register_buffer("spread", torch.ones((), dtype=torch.float64))
+        self.register_buffer("quaternion_wxyz", torch.zeros(4))
 
     def observe(self, world_from_cam: Pose) -> None:
-        """Take centre and spread from the training poses, if positions are standardised."""
+        """Take centre, spread and mean orientation from the training poses, if standardised."""
         if self.positions == "raw":
             return
         centers = world_from_cam.translation.double()
         self.get_buffer("center").copy_(centers.mean(0))
         spread = (centers - centers.mean(0)).square().sum(-1).mean().sqrt()
         self.get_buffer("spread").copy_(spread.clamp_min(1e-6))
+        self.get_buffer("quaternion_wxyz").copy_(mean_pose(world_from_cam).quaternion_wxyz())
 
-    def forward(self, numbers: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
-        """Metres relative to the centre, from a head's numbers."""
-        return numbers * self.get_buffer("spread").to(numbers.dtype)
+    def forward(self, position: Float[Tensor, "b 3"], quaternion_wxyz: Float[Tensor, "b 4"]) -> RegressedPose:
+        """A regressor's output, from its heads' numbers."""
+        return RegressedPose(
+            position * self.get_buffer("spread").to(position.dtype),
+            quaternion_wxyz + self.get_buffer("quaternion_wxyz"),
+        )
 
     def relative(self, position: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
         """Metres relative to the centre, from world positions."""

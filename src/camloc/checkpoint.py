@@ -115,7 +115,10 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         model.load_state_dict(weights)
     except RuntimeError:
         raise CheckpointError(f"{folder / WEIGHTS} does not fit the model in {FACTS}") from None
-    poses = tuple(_poses(tensors, scene, folder) for scene in facts.scenes)
+    poses = tuple(
+        training_poses(tensors.get(f"{_TRAINING_POSES}{scene}"), scene=scene, source=folder / WEIGHTS)
+        for scene in facts.scenes
+    )
     return Checkpoint(facts, model.eval(), poses)
 
 
@@ -123,12 +126,42 @@ def model_from_facts(facts: Facts, *, source: Path) -> PoseModel[Any]:
     """A network with the structure that the facts describe, and any weights.
 
     Raises:
-        CheckpointError: this version of camloc has no such model or settings.
+        CheckpointError: this version of camloc has no such model or settings, or they make no network.
     """
     try:
         return build_model(facts.model, from_builtins(facts.config, config_class(facts.model)))
     except RecipeError as problem:
         raise CheckpointError(f"{source} is of another version of camloc: {problem}") from None
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as problem:
+        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise CheckpointError(f"{source} describes a network that cannot be built: {reason}") from None
+
+
+def checked_facts(facts: Facts, *, source: Path) -> Facts:
+    """The facts, if this version of camloc reads their format.
+
+    Raises:
+        CheckpointError: it does not, or they name no place.
+    """
+    if facts.format != FORMAT:
+        raise CheckpointError(f"{source} has format {facts.format}, this version of camloc reads {FORMAT}")
+    if not facts.scenes:
+        raise CheckpointError(f"{source} names no place; train the model again or copy it anew")
+    return facts
+
+
+def training_poses(rows: Tensor | None, *, scene: str, source: Path) -> Pose:
+    """The (n,) poses that a place was learned from, of (n, 7) positions and quaternions, w first.
+
+    Raises:
+        CheckpointError: they are missing, or are no poses.
+    """
+    if rows is None or rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] != 7:
+        raise CheckpointError(f"{source} lacks the training poses of '{scene}'")
+    pose = Pose.from_quaternion_wxyz(rows[:, 3:].double(), rows[:, :3].double())
+    if not bool(pose.is_finite().all()):
+        raise CheckpointError(f"{source} is damaged: training poses of '{scene}' are no numbers")
+    return pose
 
 
 def _read_facts(path: Path) -> Facts:
@@ -136,9 +169,7 @@ def _read_facts(path: Path) -> Facts:
         facts = from_json(path.read_bytes(), Facts)
     except (RecipeError, OSError) as problem:
         raise CheckpointError(f"{path} cannot be read: {problem}") from None
-    if facts.format != FORMAT:
-        raise CheckpointError(f"{path} has format {facts.format}, this version of camloc reads {FORMAT}")
-    return facts
+    return checked_facts(facts, source=path)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -148,10 +179,3 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is missing; the checkpoint is incomplete") from None
     except (SafetensorError, OSError):
         raise CheckpointError(f"{path} is damaged; train the model again or copy it anew") from None
-
-
-def _poses(tensors: dict[str, Tensor], scene: str, folder: Path) -> Pose:
-    seven = tensors.get(f"{_TRAINING_POSES}{scene}")
-    if seven is None or seven.ndim != 2 or seven.shape[1] != 7:
-        raise CheckpointError(f"{folder / WEIGHTS} lacks the training poses of '{scene}'")
-    return Pose.from_quaternion_wxyz(seven[:, 3:], seven[:, :3])

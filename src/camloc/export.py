@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,31 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camloc.checkpoint import Checkpoint, Facts, model_from_facts
-from camloc.core.config import from_builtins, to_builtins
+from camloc.checkpoint import Checkpoint, Facts, checked_facts, model_from_facts, training_poses
+from camloc.core.config import from_json, to_builtins
 from camloc.core.files import write_atomically
 from camloc.core.model import Decoded, PoseModel
 from camloc.core.types import Batch
 from camloc.errors import CheckpointError, RecipeError
-from camloc.geometry.pose import Pose
 
 _METADATA_KEY = "camloc"
+
+_Row = tuple[float, float, float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    """What an exported file says beside its network.
+
+    Attributes:
+        facts: of the checkpoint.
+        constants: the model's values in double precision, which decoding needs, by name.
+        training_poses: for each place the positions and quaternions (w first) that it was learned from.
+    """
+
+    facts: Facts
+    constants: dict[str, Any]
+    training_poses: tuple[tuple[_Row, ...], ...]
 
 
 class OnnxModel(PoseModel[Any]):
@@ -45,8 +62,8 @@ class OnnxModel(PoseModel[Any]):
         return named
 
     def decode(self, output: Any, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Poses from the network's output."""
-        return self.original.decode(output, intrinsics=intrinsics)
+        """Poses from the network's output, which ONNX Runtime left on the CPU."""
+        return self.original.decode(output, intrinsics=None if intrinsics is None else intrinsics.cpu())
 
     def losses(self, output: Any, batch: Batch) -> dict[str, Tensor]:
         """The original's losses; there is nothing to train in an exported network."""
@@ -79,7 +96,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
         exported = program.model_proto
     entry = exported.metadata_props.add()
     entry.key = _METADATA_KEY
-    entry.value = json.dumps(_metadata(checkpoint))
+    entry.value = json.dumps(to_builtins(_metadata(checkpoint)), allow_nan=False)
     write_atomically(path, exported.SerializeToString())
 
 
@@ -91,43 +108,85 @@ def load_onnx(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist; export a run with `camloc export RUN` first")
-    try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        data = json.loads(session.get_modelmeta().custom_metadata_map[_METADATA_KEY])
-        facts = from_builtins(data["facts"], Facts)
-    except KeyError:
-        raise CheckpointError(f"{path} was not exported by camloc: its metadata say nothing of it") from None
-    except RecipeError as problem:
-        raise CheckpointError(f"{path} is of another version of camloc: {problem}") from None
-    except Exception as problem:  # ONNX Runtime's errors have no common public root
-        raise CheckpointError(f"{path} is damaged: {str(problem).splitlines()[0]}") from None
+    session = _session(path)
+    metadata = _read_metadata(session, path)
+    facts = checked_facts(metadata.facts, source=path)
     with torch.device("meta"):
         original = model_from_facts(facts, source=path)
-    for name, values in data["constants"].items():
-        owner, _, leaf = name.rpartition(".")
-        setattr(original.get_submodule(owner), leaf, torch.tensor(values, dtype=torch.float64))
-    poses = tuple(_poses(rows) for rows in data["training_poses"])
+    _check_network(session, original, facts, path)
+    _set_constants(original, metadata.constants, path)
+    if len(metadata.training_poses) != len(facts.scenes):
+        raise CheckpointError(f"{path} does not have training poses for each of its places")
+    poses = tuple(
+        training_poses(torch.tensor(rows, dtype=torch.float64), scene=scene, source=path)
+        for rows, scene in zip(metadata.training_poses, facts.scenes, strict=True)
+    )
     return Checkpoint(facts, OnnxModel(session, original).eval(), poses)
 
 
-def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
-        "facts": to_builtins(checkpoint.facts),
-        "constants": {
-            name: value.tolist()
-            for name, value in checkpoint.model.state_dict().items()
-            if value.dtype == torch.float64
-        },
-        "training_poses": [
-            torch.cat((poses.translation, poses.quaternion_wxyz()), dim=-1).tolist()
-            for poses in checkpoint.training_poses
-        ],
-    }
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is told once, by the error
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception:  # ONNX Runtime's errors have no common public root, and say nothing that helps
+        raise CheckpointError(f"{path} is damaged or not an ONNX file; export the run again") from None
 
 
-def _poses(rows: list[list[float]]) -> Pose:
-    seven = torch.tensor(rows, dtype=torch.float64)
-    return Pose.from_quaternion_wxyz(seven[:, 3:], seven[:, :3])
+def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> _Metadata:
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(_METADATA_KEY)
+    except Exception:  # metadata that are not text
+        text = None
+    if text is None:
+        raise CheckpointError(f"{path} was not exported by camloc: its metadata say nothing of it")
+    try:
+        return from_json(text.encode(), _Metadata)
+    except RecipeError as problem:
+        raise CheckpointError(f"{path} is of another version of camloc: {problem}") from None
+
+
+def _check_network(
+    session: onnxruntime.InferenceSession, original: PoseModel[Any], facts: Facts, path: Path
+) -> None:
+    """Raise CheckpointError for a network that does not take and give what the facts say."""
+    taken = {each.name: list(each.shape[1:]) for each in session.get_inputs()}
+    given = tuple(each.name for each in session.get_outputs())
+    size = [3, facts.preprocess.height, facts.preprocess.width]
+    if taken != {"images": size} or given != _output_type(original)._fields:
+        raise CheckpointError(f"{path} is damaged: its network does not fit its metadata; export it again")
+
+
+def _set_constants(original: PoseModel[Any], constants: dict[str, Any], path: Path) -> None:
+    """Give a model without weights the values that its `decode` needs."""
+    wanted = _constants_of(original)
+    try:
+        values = {name: torch.tensor(value, dtype=torch.float64) for name, value in constants.items()}
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        values = {}
+    if {name: value.shape for name, value in values.items()} != {
+        name: value.shape for name, value in wanted.items()
+    }:
+        raise CheckpointError(f"{path} is damaged: its constants are those of another model")
+    for name, value in values.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(original.get_submodule(owner), leaf, value)
+
+
+def _metadata(checkpoint: Checkpoint) -> _Metadata:
+    seven = [
+        torch.cat((poses.translation, poses.quaternion_wxyz()), dim=-1).tolist()
+        for poses in checkpoint.training_poses
+    ]
+    return _Metadata(
+        facts=checkpoint.facts,
+        constants={name: value.tolist() for name, value in _constants_of(checkpoint.model).items()},
+        training_poses=tuple(tuple((*row,) for row in rows) for rows in seven),
+    )
+
+
+def _constants_of(model: PoseModel[Any]) -> dict[str, Tensor]:
+    return {name: value for name, value in model.state_dict().items() if value.dtype == torch.float64}
 
 
 def _output_type(model: PoseModel[Any]) -> Any:

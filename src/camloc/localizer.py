@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from camloc.checkpoint import Checkpoint, load_checkpoint
+from camloc.core.device import torch_device
 from camloc.core.model import Decoded
 from camloc.core.types import Estimate, Frame, Located, Lost, View
 from camloc.errors import ImageError
@@ -40,11 +41,12 @@ class Localizer:
 
         Raises:
             CheckpointError: there is none, or it is damaged.
+            RecipeError: this machine has no such device.
         """
-        path = Path(run)
+        path, place = Path(run), torch_device(device)
         checkpoint = load_onnx(path) if path.suffix == ".onnx" else load_checkpoint(path)
-        checkpoint.model.to(device)
-        return cls(checkpoint, torch.device(device))
+        checkpoint.model.to(place)
+        return cls(checkpoint, place)
 
     def locate(self, photo: Path | str, *, camera: Camera | None = None) -> Estimate:
         """Where a photograph was taken.

@@ -163,7 +163,7 @@ def test_a_damaged_table_is_refused_with_its_line(rendered: Path, tmp_path: Path
     lines = (rendered / "frames.csv").read_text().splitlines()
     lines[2] = lines[2].rsplit(",", 1)[0] + ",north"
     (tmp_path / "frames.csv").write_text("\n".join(lines))
-    with pytest.raises(DatasetError, match=r"frames\.csv, line 3 is damaged"):
+    with pytest.raises(DatasetError, match=r"frames\.csv, line 3: 'north' is not a number"):
         demo.load(tmp_path, "corner")
     (tmp_path / "frames.csv").write_text("image\n")
     with pytest.raises(DatasetError, match=r"line 1: the columns are not"):

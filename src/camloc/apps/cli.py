@@ -1,54 +1,109 @@
-"""The command line: one file a command under `commands`, imported light, so that help is instant."""
+"""The command line: one file a command under `commands`, and only the one that is asked for is imported."""
 
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 
-import tyro
-
 from camloc import __version__
-from camloc.apps.commands.datasets import datasets
-from camloc.apps.commands.demo import demo
-from camloc.apps.commands.evaluate import evaluate
-from camloc.apps.commands.export import export
-from camloc.apps.commands.locate import locate
-from camloc.apps.commands.models import models
-from camloc.apps.commands.recipes import recipes
-from camloc.apps.commands.train import train
 from camloc.errors import CamlocError
 
-_DESCRIPTION = """Find where a camera is from one photograph.
+# In the order in which a newcomer needs them; each is the file and the function of that name.
+COMMANDS = {
+    "demo": "render a place, learn it, and locate photographs of it",
+    "train": "learn a place from photographs with known poses",
+    "evaluate": "measure a run on photographs it has not learned from",
+    "locate": "say where photographs were taken",
+    "export": "write a run as one ONNX file",
+    "datasets": "list data set layouts, check a folder, convert it",
+    "recipes": "list what can be trained",
+    "models": "list the networks",
+}
 
-Start with `camloc demo`. Poses are world_from_cam: camera axes right, down, forward."""
+_HELP = """usage: camloc COMMAND [OPTIONS]
+
+Find where a camera is from one photograph.
+
+{commands}
+
+options:
+  --help     show this, or with a command what that takes
+  --version  show the version
+
+Start with `camloc demo`. Poses are world_from_cam, in metres: camera axes right, down, forward."""
+
+_WRONG_ARGUMENTS = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; print one sentence and exit with status 1 where it cannot be done."""
+    """Run a command.
+
+    Where it cannot be done, print one sentence and exit with status 1; where the arguments make no
+    sense, with status 2.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments == ["--version"]:
-        print(f"camloc {__version__}")
-        return
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file name that is not UTF-8 must not stop an answer
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            _answer(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever was reading has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _answer(arguments: list[str]) -> None:
+    match arguments:
+        case [] | ["-h" | "--help", *_]:
+            print(_help())
+        case ["--version", *_]:
+            print(f"camloc {__version__}")
+        case [command, *_] if command not in COMMANDS:
+            sys.exit(_told(_unknown(command), status=_WRONG_ARGUMENTS))
+        case [command, *rest]:
+            _run(command, rest)
+
+
+def _run(command: str, arguments: list[str]) -> None:
     # Waiting threads must not spin: on a machine that is busy with other things, training is ten
     # times slower otherwise. Read by OpenMP when torch is imported, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import warnings
+
+    from camloc.apps.parsing import WrongArguments, parsed
+
     warnings.simplefilter("ignore")
-    app = tyro.extras.SubcommandApp()
-    for command in (demo, train, evaluate, locate, export, datasets, recipes, models):
-        app.command(command)
     try:
-        app.cli(prog="camloc", description=_DESCRIPTION, args=arguments or ["--help"], use_underscores=False)
+        parsed(command, arguments)()
+    except WrongArguments as problem:
+        sys.exit(_told(str(problem), status=_WRONG_ARGUMENTS))
     except CamlocError as problem:
         sys.exit(_told(str(problem)))
     except KeyboardInterrupt:
         sys.exit(_told("stopped; give the same command again to go on", status=130))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
     except OSError as problem:
         where = f" ({problem.filename})" if problem.filename else ""
         sys.exit(_told(f"{(problem.strerror or str(problem)).lower()}{where}"))
 
 
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    return _HELP.format(commands="\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()))
+
+
+def _unknown(command: str) -> str:
+    from difflib import get_close_matches
+
+    if command.startswith("-"):
+        return f"there is no option {command} before the command; see camloc --help"
+    near = get_close_matches(command, COMMANDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
+    return f"there is no command '{command}'; {hint}"
+
+
 def _told(sentence: str, *, status: int = 1) -> int:
-    print(f"camloc: {sentence}", file=sys.stderr)
+    print(f"camloc: {' '.join(sentence.splitlines())}", file=sys.stderr)
     return status

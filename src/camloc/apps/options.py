@@ -1,8 +1,11 @@
-"""Options that several commands share."""
+"""Options that several commands share: how help names them, and what their words mean."""
 
+import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
 
 from camloc.errors import RecipeError
 
@@ -12,7 +15,21 @@ if TYPE_CHECKING:
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
+# No default is shown for these: what happens without them stands in the command's own words.
+Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
+Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")]
+OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+Scene = Annotated[str, tyro.conf.arg(metavar="SCENE", help_behavior_hint="")]
+Layout = Annotated[str, tyro.conf.arg(metavar="LAYOUT")]
+ReaderOptions = tyro.conf.UseAppendAction[
+    Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE", help_behavior_hint="(repeatable)")]
+]
+Seed = Annotated[int, tyro.conf.arg(metavar="NUMBER")]
 Device = Literal["cpu", "cuda", "mps", "auto"]
+
+# NumPy and torch both take seeds up to here.
+_SEEDS = 2**32
 
 
 def seconds(duration: str) -> float:
@@ -21,23 +38,39 @@ def seconds(duration: str) -> float:
     Raises:
         RecipeError: it is not a duration.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", duration.strip())
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*(s|m|min|h|)", duration.strip(), re.ASCII)
     if match is None or float(match[1]) <= 0:
         raise RecipeError(f"'{duration}' is not a duration; write 90s, 20m or 1.5h")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def checked_seed(seed: int) -> int:
+    """The seed, if all generators of random numbers take it.
+
+    Raises:
+        RecipeError: it is negative or too large.
+    """
+    if not 0 <= seed < _SEEDS:
+        raise RecipeError(f"the seed {seed} is not a number from 0 to {_SEEDS - 1:,}")
+    return seed
 
 
 def reader_options(words: tuple[str, ...]) -> dict[str, str]:
     """Options of a data set's reader from words such as `split=blocks`.
 
     Raises:
-        RecipeError: a word is not of that form.
+        RecipeError: a word is not of that form, or names an option for the second time.
     """
-    pairs = [word.partition("=") for word in words]
-    for name, equals, value in pairs:
+    options: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
         if not (name and equals and value):
-            raise RecipeError(f"'{name}{equals}{value}' is not NAME=VALUE, as in split=blocks")
-    return {name.replace("-", "_"): value for name, _, value in pairs}
+            raise RecipeError(f"the option '{word}' is not NAME=VALUE, as in split=blocks")
+        name = name.replace("-", "_")
+        if name in options:
+            raise RecipeError(f"the option {name} is given twice; give it once")
+        options[name] = value
+    return options
 
 
 def data_source(
@@ -46,8 +79,8 @@ def data_source(
     """The frames that the options name; paths are made absolute, so that a run can be moved."""
     from camloc.recipes.settings import DataSource
 
-    named = {name: str(path.resolve()) for name, path in lists.items() if path is not None}
-    return DataSource(str(root.resolve()), layout, scene, {**reader_options(options), **named})
+    named = {name: os.path.realpath(path) for name, path in lists.items() if path is not None}
+    return DataSource(os.path.realpath(root), layout, scene, {**reader_options(options), **named})
 
 
 def backbone_weights(choice: str) -> "Weights":
@@ -58,4 +91,4 @@ def backbone_weights(choice: str) -> "Weights":
         case "hub":
             return "hub"
         case path:
-            return Path(path).resolve()
+            return Path(os.path.realpath(path))

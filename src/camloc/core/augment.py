@@ -163,24 +163,31 @@ def _warped(
 
 
 def _coloured(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) -> Float[Tensor, "b 3 h w"]:
-    def factor(strength: float) -> Tensor:
-        return draws.between(1.0 - strength, 1.0 + strength, 1, 1, 1)
-
-    if settings.brightness:
-        images = images * factor(settings.brightness)
-    if settings.contrast:
-        mean = _grey(images).mean((-2, -1), keepdim=True)
-        images = mean + (images - mean) * factor(settings.contrast)
-    if settings.saturation:
-        grey = _grey(images)
-        images = grey + (images - grey) * factor(settings.saturation)
-    images = images.clamp(0.0, 1.0)
+    if settings.brightness or settings.contrast or settings.saturation:
+        images = _relit(images, settings, draws)
     if settings.hue:
         shifts = draws.between(-settings.hue, settings.hue).tolist()
         images = torch.stack(
             [colour.adjust_hue_image(one, shift) for one, shift in zip(images, shifts, strict=True)]
         )
     return images
+
+
+def _relit(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) -> Float[Tensor, "b 3 h w"]:
+    """Brightness, contrast about the mean grey, and saturation, which together are one affine map of RGB."""
+
+    def factor(strength: float) -> Tensor:
+        return draws.between(1.0 - strength, 1.0 + strength, 1, 1)
+
+    brightness, contrast, saturation = map(
+        factor, (settings.brightness, settings.contrast, settings.saturation)
+    )
+    luma = images.new_tensor([[0.299, 0.587, 0.114]])
+    mean_grey = luma @ images.mean((-2, -1)).unsqueeze(-1)
+    blend = saturation * torch.eye(3) + (1.0 - saturation) * luma.expand(3, 3)
+    shift = (1.0 - contrast) * brightness * mean_grey
+    relit = torch.einsum("bij,bjhw->bihw", brightness * contrast * blend, images) + shift.unsqueeze(-1)
+    return relit.clamp_(0.0, 1.0)
 
 
 def _erased(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) -> Float[Tensor, "b 3 h w"]:
@@ -198,8 +205,3 @@ def _erased(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) -
     down = (y > corner[:, 1:]) & (y < corner[:, 1:] + extent[:, 1:])
     covered = down[:, :, None] & across[:, None, :] & wanted[:, None, None]
     return torch.where(covered[:, None], torch.full_like(images[:1, :1, :1, :1], 0.5), images)
-
-
-def _grey(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
-    weights = images.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)

@@ -144,7 +144,7 @@ class Preprocess:
             Without it such pictures stay as they are, and the view's camera leaves the distortion out.
 
     Raises:
-        RecipeError: a size that is not positive.
+        RecipeError: a size that is not positive, or larger than any picture.
     """
 
     width: int
@@ -153,10 +153,11 @@ class Preprocess:
     undistort: bool = False
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.height < 1 or self.short_side < 0:
+        most = max(self.width * self.height, self.short_side**2)
+        if self.width < 1 or self.height < 1 or self.short_side < 0 or most > MOST_PIXELS:
             raise RecipeError(
                 f"pictures of {self.width} x {self.height} pixels with a shorter side of {self.short_side} "
-                f"cannot be made; give positive sizes"
+                f"cannot be made; give positive sizes of {MOST_PIXELS:,} pixels in all at the most"
             )
 
     def canvas_size(self, width: int, height: int) -> tuple[int, int]:

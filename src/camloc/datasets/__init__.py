@@ -9,6 +9,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Collection
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
@@ -74,6 +75,15 @@ def option_types(layout: str) -> dict[str, Any]:
     return _option_types(_module(layout).load)
 
 
+def word_options(layout: str) -> tuple[str, ...]:
+    """The options of a layout's `load` that a word can give, as on a command line.
+
+    Raises:
+        DatasetError: there is no such layout.
+    """
+    return tuple(name for name, hint in option_types(layout).items() if not _is_object(hint))
+
+
 def _module(name: str) -> ModuleType:
     if name not in LAYOUTS:
         raise DatasetError(f"there is no layout {name!r}; the layouts are {', '.join(LAYOUTS)}")
@@ -105,6 +115,8 @@ def _as_type(name: str, value: Any, hint: Any) -> Any:
     """A value that may have been a word on a command line or in a file."""
     if not isinstance(value, str):
         return value
+    if _is_object(hint):
+        raise DatasetError(f"the option {name} cannot be given as a word; give it in Python")
     literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
     choices = [choice for literal in literals for choice in get_args(literal)]
     if choices and value not in choices:
@@ -117,3 +129,8 @@ def _as_type(name: str, value: Any, hint: Any) -> Any:
         except ValueError:
             raise DatasetError(f"the option {name} is a number, not {value!r}") from None
     return (value,) if get_origin(hint) is Collection else value
+
+
+def _is_object(hint: Any) -> bool:
+    """Whether a value of the type is neither a word, a number, a path nor a list of words."""
+    return any(is_dataclass(part) for part in (hint, *get_args(hint)))

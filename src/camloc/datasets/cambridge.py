@@ -25,6 +25,7 @@ from camloc.datasets.parts.files import (
     clean_name,
     existing_picture,
     is_file,
+    is_named,
     numbers_in,
     read_lines,
     sequence_of,
@@ -77,7 +78,7 @@ def load(
     cameras = _cameras(folder / "reconstruction.nvm", width=width, height=height)
     train_path, test_path = folder / "dataset_train.txt", folder / "dataset_test.txt"
     train_rows = _rows(train_path, cameras)
-    test_rows = _rows(test_path, cameras) if is_file(test_path) else []
+    test_rows = _rows(test_path, cameras) if is_named(test_path) else []
     rows = [*train_rows, *test_rows]
     broken = {row.frame.name for row in rows}.intersection(BROKEN_FRAMES.get(name, ()))
     selection = Selection(split, train_list, test_list, {*exclude, *broken})
@@ -133,7 +134,7 @@ def _stem(name: str) -> str:
 
 def _cameras(path: Path, *, width: int, height: int) -> dict[str, Camera]:
     """Cameras by the picture's name without its ending, from the first model of an NVM file."""
-    if not is_file(path):
+    if not is_named(path):
         return {}
     lines = read_lines(path)
     heading, count = next(lines, None), next(lines, None)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from camloc.core.types import Frame, Scene
 from camloc.datasets.parts.checks import Row, frames_from_matrices
-from camloc.datasets.parts.files import existing_picture, is_file, numbers_in, read_lines
+from camloc.datasets.parts.files import existing_picture, is_named, numbers_in, read_lines
 from camloc.datasets.parts.places import folder_name, scene_folder
 from camloc.datasets.parts.splits import Selection, Split, split_by_lists
 from camloc.errors import DatasetError
@@ -77,8 +77,8 @@ def _is_scene(folder: Path) -> bool:
 
 def _split_by_sequences(folder: Path, camera: Camera | None, selection: Selection) -> Split:
     train_path, test_path = folder / "TrainSplit.txt", folder / "TestSplit.txt"
-    test = _listed_sequences(test_path) if is_file(test_path) else []
-    if is_file(train_path):
+    test = _listed_sequences(test_path) if is_named(test_path) else []
+    if is_named(train_path):
         train = _listed_sequences(train_path)
     else:
         train = [sequence for sequence in _all_sequences(folder) if sequence not in test]

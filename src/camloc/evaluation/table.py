@@ -1,4 +1,7 @@
-"""The table of results for the terminal: every result with its baselines under it."""
+"""The table of results for the terminal, 80 columns wide: every result with its baselines under it.
+
+Means, maxima and further recalls are in `results.json` and in the report.
+"""
 
 from io import StringIO
 
@@ -17,7 +20,7 @@ def results_table(results: Results) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.add_column("Test set", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for heading in ("median", "mean", "90 %", "maximum"):
+    for heading in ("median", "90 % within"):
         table.add_column(heading, justify="right", no_wrap=True)
     for meters, degrees in _SHOWN_RECALLS:
         table.add_column(bound(meters, degrees, results.unit), justify="right", no_wrap=True)
@@ -39,9 +42,7 @@ def _add_block(table: Table, part: SetResults, unit: str) -> None:
     for number, (label, statistics) in enumerate(part.rows()):
         pairs = [
             (statistics.meters.median, statistics.degrees.median),
-            (statistics.meters.mean, statistics.degrees.mean),
             (statistics.meters.quantile_90, statistics.degrees.quantile_90),
-            (statistics.meters.maximum, statistics.degrees.maximum),
         ]
         first = number == 0
         table.add_row(

@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 
 from camloc.core.augment import Augment
@@ -117,8 +118,8 @@ def find_recipe(name: str) -> Recipe:
     """
     functions = recipe_functions()
     if name not in functions:
-        near = [known for known in functions if name.split("/")[0] in known] or list(functions)
-        raise RecipeError(f"there is no recipe '{name}'; did you mean {' or '.join(near[:4])}?")
+        near = get_close_matches(name, functions, n=4, cutoff=0.3) or list(functions)[:4]
+        raise RecipeError(f"there is no recipe '{name}'; did you mean {' or '.join(near)}?")
     return functions[name]()
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from camloc.core.types import Estimate, Frame, Scene
-from camloc.errors import DatasetError, ImageError
+from camloc.errors import CheckpointError, DatasetError, ImageError
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
 from camloc.evaluation.report import write_evaluation
 from camloc.evaluation.results import Results, results_of
@@ -65,9 +67,7 @@ def evaluate_run(
     scene = (data or facts.data).load()
     sets = test_sets(scene)
     if not sets:
-        raise DatasetError(
-            f"{(data or facts.data).root} has no test frames; name some with --test, such as a list of images"
-        )
+        raise DatasetError(f"{(data or facts.data).root} has no test frames; name some with --test-list FILE")
     total = sum(len(frames) for frames in sets.values())
     counted = _Counter(progress, total)
     evaluated = [
@@ -75,7 +75,7 @@ def evaluate_run(
         for name, frames in sets.items()
     ]
     training_poses = localizer.checkpoint.training_poses[0]
-    log = read_log(folder / LOG)
+    log = _log(folder / LOG)
     results = results_of(
         evaluated,
         training_poses,
@@ -118,6 +118,13 @@ def _final_epoch(folder: Path, frames: tuple[Frame, ...], *, device: str) -> Err
     localizer = Localizer.load(folder / LAST, device=device)
     estimates = tuple(localizer.locate_all(frames))
     return error_statistics(EvaluatedSet("test", frames, estimates).errors())
+
+
+def _log(path: Path) -> list[dict[str, float]]:
+    try:
+        return msgspec.convert(read_log(path), list[dict[str, float]])
+    except (msgspec.ValidationError, ValueError, OSError):
+        raise CheckpointError(f"{path} is damaged; delete it to evaluate without training curves") from None
 
 
 def _training_facts(facts: RunFacts, log: list[dict[str, float]]) -> TrainingFacts:

@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from camloc.checkpoint import facts_for, save_checkpoint
+from camloc.core.config import to_json
 from camloc.core.model import PoseModel
 from camloc.core.types import Frame, Scene, poses_of
 from camloc.errors import CheckpointError, DatasetError
@@ -19,6 +20,7 @@ from camloc.recipes.settings import LAST, RUN_FACTS, STATE, DataSource, RunFacts
 from camloc.training.fit import fit
 from camloc.training.held_out import hold_out
 from camloc.training.log import TrainingLog
+from camloc.training.memory import keep_freed_memory
 from camloc.training.pictures import Pictures, load_pictures
 from camloc.training.plan import Epoch, Step
 from camloc.training.pretrained import Weights, load_pretrained
@@ -42,6 +44,8 @@ class Compute:
 
     def launch(self) -> Fabric:
         """Start the processes; each of them returns from here."""
+        if self.device == "cpu":
+            keep_freed_memory()
         strategy = "ddp" if self.devices > 1 else "auto"
         fabric = Fabric(
             accelerator=self.device, devices=self.devices, strategy=strategy, precision=self.precision
@@ -150,9 +154,9 @@ def _with_schedule(
     return recipe.scaled(facts.schedule_share), facts
 
 
-def _identity(facts: RunFacts) -> RunFacts:
-    """What must be equal for one run to be the continuation of another."""
-    return replace(facts, schedule_share=1.0)
+def _identity(facts: RunFacts) -> bytes:
+    """What must be equal for one run to be the continuation of another, as it stands in a file."""
+    return to_json(replace(facts, schedule_share=1.0))
 
 
 def train(training: Training) -> Iterator[Step | Epoch]:

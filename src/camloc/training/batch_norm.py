@@ -29,16 +29,22 @@ def synchronise_batch_norm(model: nn.Module) -> nn.Module:
 def _forward(module: nn.BatchNorm2d, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     if not module.training:
         return type(module).forward(module, images)
-    count = images.new_tensor(images.numel() / images.shape[1])
-    sums = torch.cat((images.sum((0, 2, 3)), images.square().sum((0, 2, 3)), count[None]))
-    sums = _SumOverProcesses.apply(sums)
-    channels = images.shape[1]
+    # Half precision is too coarse for sums over a batch.
+    values = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
+    count = values.new_tensor([values.numel() / values.shape[1]])
+    sums = _SumOverProcesses.apply(torch.cat((values.sum((0, 2, 3)), count)))
     total = sums[-1].detach()
-    mean = sums[:channels] / total
-    variance = (sums[channels:-1] / total - mean.square()).clamp_min(0.0)
+    mean = sums[:-1] / total
+    # Squares of what is left of the mean: those of the values would cancel where the mean is large.
+    centered = values - mean[:, None, None]
+    variance = _SumOverProcesses.apply(centered.square().sum((0, 2, 3))) / total
     _update_running_statistics(module, mean.detach(), variance.detach() * total / (total - 1))
-    scale = torch.rsqrt(variance + module.eps) * module.weight
-    normalised = images * scale[:, None, None] + (module.bias - mean * scale)[:, None, None]
+    scale = torch.rsqrt(variance + module.eps)
+    if module.affine:
+        normalised = centered * (scale * module.weight)[:, None, None] + module.bias[:, None, None]
+    else:
+        normalised = centered * scale[:, None, None]
+    normalised = normalised.to(images.dtype)
     # timm's norms carry the activation that follows them.
     for following in ("drop", "act"):
         if hasattr(module, following):

@@ -49,14 +49,13 @@ def fit(
         CheckpointError: the state file is damaged.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
-    if plan.batch_size % fabric.world_size:
-        raise RecipeError(
-            f"a batch of {plan.batch_size} cannot be shared evenly by {fabric.world_size} processes"
-        )
+    batch_size = min(plan.batch_size, len(train))
+    if batch_size == 0 or batch_size % fabric.world_size:
+        raise RecipeError(f"a batch of {batch_size} cannot be shared evenly by {fabric.world_size} processes")
     if fabric.world_size > 1:
         synchronise_batch_norm(model)
     model.to(memory_format=torch.channels_last)
-    position = _position(state, Position(_fingerprint(plan, train, validation)))
+    position = _position(state, Position(_fingerprint(model, plan, train, validation)))
     if state is not None and position.stage > 0 and position.epoch == 0:
         load_modules(state, {"model": model})
     for number, stage in enumerate(plan.stages):
@@ -80,9 +79,11 @@ def fit(
         fabric.barrier()
 
 
-def _fingerprint(plan: Plan, train: Pictures, validation: Pictures | None) -> str:
+def _fingerprint(model: PoseModel[Any], plan: Plan, train: Pictures, validation: Pictures | None) -> str:
     """Digest of what decides the outcome of a training, so that a state is not taken up by another."""
     facts = hashlib.sha256(to_json(plan))
+    for name, tensor in model.state_dict().items():
+        facts.update(repr((name, tuple(tensor.shape))).encode())
     for pictures in (train, validation):
         if pictures is not None:
             facts.update(repr(pictures.images.shape).encode())

@@ -1,6 +1,7 @@
 """One JSON line an epoch, and the same for TensorBoard."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from camloc.training.plan import Epoch
 class TrainingLog:
     """`log.jsonl` of a run, and its TensorBoard folder.
 
-    Rows of epochs that are trained again after an interruption replace the old ones.
+    Rows of epochs that are trained again after an interruption replace the old ones. A number that is
+    infinite or NaN is left out of its row, since JSON has no word for it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,8 +33,11 @@ class TrainingLog:
         }
         if epoch.validation is not None:
             row |= {"validation_meters": epoch.validation[0], "validation_degrees": epoch.validation[1]}
+        row = {name: value for name, value in row.items() if math.isfinite(value)}
         rows = [earlier for earlier in read_log(self.path) if earlier["epoch"] < epoch.epoch]
-        write_atomically(self.path, "".join(json.dumps(entry) + "\n" for entry in [*rows, row]))
+        write_atomically(
+            self.path, "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in [*rows, row])
+        )
         self._write_board(row)
 
     def close(self) -> None:

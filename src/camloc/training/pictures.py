@@ -1,6 +1,8 @@
 """Pictures decoded and resized once into a file on disk, from which every epoch reads."""
 
+import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from camloc.core.cache_folder import cache_folder
 from camloc.core.config import to_json
+from camloc.core.files import write_atomically
 from camloc.core.images import Preprocess
 from camloc.core.types import Batch, Frame, poses_of
 from camloc.errors import CamlocError
@@ -116,22 +119,29 @@ def _decode(
     """Decode all pictures into a file that takes its name when it is whole."""
     unfinished = path.with_name(f".{uuid4().hex[:12]}.part")
     shape = (len(frames), 3, preprocess.height, preprocess.width)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     intrinsics = np.full((len(frames), 3, 3), np.nan)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        images = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        # Written, not mapped: a mapped file on a full disk ends the process with a bus error.
+        with unfinished.open("xb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            np.lib.format.write_array_header_1_0(file, header)
             for index, view in enumerate(pool.map(preprocess.view, frames)):
-                images[index] = view.image.numpy()
+                file.write(view.image.numpy().tobytes())
                 if view.camera is not None:
                     intrinsics[index] = view.camera.matrix().numpy()
                 if progress:
                     progress(index + 1, len(frames))
-        images.flush()
-        np.save(cameras_path, intrinsics)
+        cameras = io.BytesIO()
+        np.save(cameras, intrinsics)
+        write_atomically(cameras_path, cameras.getvalue())
         unfinished.replace(path)
     except OSError as problem:
         reason = (problem.strerror or str(problem)).lower()
-        raise CamlocError(f"the picture cache {path.parent} cannot be written: {reason}") from None
+        raise CamlocError(
+            f"the picture cache {path.parent} cannot be written ({reason}); name a folder with room for it "
+            f"in CAMLOC_CACHE"
+        ) from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder itself may be what is wrong, and that is told
+            unfinished.unlink()

@@ -2,10 +2,13 @@
 
 import socket
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
+from threading import Event, Thread
 from typing import Literal
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import huggingface_hub
 import safetensors.torch
@@ -108,10 +111,26 @@ def _cached(name: str) -> dict[str, Tensor] | None:
 
 def _downloaded(name: str) -> dict[str, Tensor] | None:
     """Weights fetched now; None at once where the hub does not answer."""
-    endpoint = urlsplit(huggingface_hub.constants.ENDPOINT)
-    address = (endpoint.hostname or "", endpoint.port or 443)
-    try:
-        socket.create_connection(address, timeout=_HUB_TIMEOUT_SECONDS).close()
-    except OSError:
+    if not _hub_answers():
         return None
     return timm.create_model(name, pretrained=True).state_dict()
+
+
+def _hub_answers() -> bool:
+    """Whether something listens where the hub, or the proxy on the way to it, should be."""
+    hub = urlsplit(huggingface_hub.constants.ENDPOINT)
+    proxy = urlsplit(getproxies().get(hub.scheme, ""))
+    address = proxy if proxy.hostname and not proxy_bypass(hub.hostname or "") else hub
+    port = address.port or (80 if address.scheme == "http" else 443)
+    answers = Event()
+
+    def knock() -> None:
+        with suppress(OSError):
+            socket.create_connection((address.hostname or "", port), timeout=_HUB_TIMEOUT_SECONDS).close()
+            answers.set()
+
+    # In a thread, since no timeout limits how long the hub's name is looked up.
+    thread = Thread(target=knock, daemon=True)
+    thread.start()
+    thread.join(_HUB_TIMEOUT_SECONDS)
+    return answers.is_set()

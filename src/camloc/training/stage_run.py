@@ -117,7 +117,8 @@ class StageRun:
         if self.validation is not None and is_due:
             errors = median_error(self.kept_model, self.validation, self.plan, self.fabric.device)
             score = errors[0] / self._scale[0] + errors[1] / self._scale[1]
-        is_best = score < position.best_score if self.validation is not None else is_last
+        # Where no validation ever gave a finite score, the last weights are kept.
+        is_best = score < position.best_score or (is_last and not self.best)
         if is_best:
             state = self.kept_model.state_dict()
             self.best = {name: value.detach().cpu().clone() for name, value in state.items()}

@@ -1,33 +1,37 @@
 """`camloc datasets`: which layouts can be read, what a folder holds, and the same in another layout."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 
-if TYPE_CHECKING:
-    from camloc.core.types import Scene
+from camloc.apps.options import Layout, ReaderOptions, Scene
 
-FORMATS = Literal["colmap", "nerfstudio", "table", "tum"]
+if TYPE_CHECKING:
+    from camloc.core.types import Scene as LoadedScene
+
+Format = Literal["none", "colmap", "nerfstudio", "table", "tum"]
 
 
 def datasets(
-    root: tyro.conf.Positional[Path | None] = None,
+    root: tyro.conf.Positional[
+        Annotated[Path | None, tyro.conf.arg(metavar="[FOLDER]", help_behavior_hint="")]
+    ] = None,
     *,
-    scene: str = "",
-    layout: str = "auto",
-    option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = (),
-    to: FORMATS | None = None,
-    out: Path | None = None,
+    scene: Scene = "",
+    layout: Layout = "auto",
+    option: ReaderOptions = (),
+    to: Annotated[Format, tyro.conf.arg(help_behavior_hint="")] = "none",
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")] = None,
 ) -> None:
     """List the layouts that can be read, or check what a folder holds, or write it in another layout.
 
     Args:
-        root: Folder of a data set; the layouts are listed if none is given.
+        root: Folder of a data set, or its file of poses; without one, the layouts are listed.
         scene: Which scene of the data set, where it has several.
         layout: Of the data set.
         option: For the layout's reader, such as split=blocks.
-        to: Write the frames' poses and cameras in this layout.
+        to: Write the frames' poses and cameras in this layout too.
         out: Where to write them: a folder for colmap, a file for the others.
     """
     from camloc.apps.options import reader_options
@@ -37,34 +41,32 @@ def datasets(
     if root is None:
         _list_layouts(LAYOUTS)
         return
+    if to != "none" and out is None:
+        raise RecipeError(f"say with --out where to write the {to} files")
+    if to == "none" and out is not None:
+        raise RecipeError(f"say with --to which of {', '.join(get_args(Format)[1:])} to write to {out}")
     layout = detect(root) if layout == "auto" else layout
     found = load(root, layout=layout, scene=scene or None, **reader_options(option))
     _describe(found, layout)
-    if to is None:
-        return
-    if out is None:
-        raise RecipeError(f"say with --out where to write the {to} files")
-    _write(found, to, out)
-    print(out)
+    if out is not None:
+        _write(found, to, out)
+        print(out)
 
 
 def _list_layouts(layouts: tuple[str, ...]) -> None:
     import importlib
 
-    from rich.console import Console
-    from rich.table import Table
+    from camloc.apps.listing import show
+    from camloc.datasets import word_options
 
-    from camloc.datasets import option_types
-
-    table = Table("layout", "what it is", "options", box=None, pad_edge=False)
+    rows = []
     for name in layouts:
         module = importlib.import_module(f"camloc.datasets.{name}")
-        summary = (module.__doc__ or "").split("\n")[0]
-        table.add_row(name, summary, ", ".join(option_types(name)) or "-")
-    Console(highlight=False).print(table)
+        rows.append((name, (module.__doc__ or "").split("\n")[0], ", ".join(word_options(name)) or "-"))
+    show(("layout", "what it is", "options"), rows)
 
 
-def _describe(scene: "Scene", layout: str) -> None:
+def _describe(scene: "LoadedScene", layout: str) -> None:
     """Numbers that show at a glance whether poses were read as they were meant."""
     from camloc.core.types import poses_of
 
@@ -87,7 +89,7 @@ def _describe(scene: "Scene", layout: str) -> None:
         _describe_oracle(scene)
 
 
-def _describe_oracle(scene: "Scene") -> None:
+def _describe_oracle(scene: "LoadedScene") -> None:
     from camloc.core.types import poses_of
     from camloc.evaluation.baselines import baseline_errors
 
@@ -96,7 +98,7 @@ def _describe_oracle(scene: "Scene") -> None:
     print(f"  baseline   the nearest training pose is {meters:.3f} m and {degrees:.2f}° away (medians)")
 
 
-def _write(scene: "Scene", to: FORMATS, out: Path) -> None:
+def _write(scene: "LoadedScene", to: Format, out: Path) -> None:
     from camloc.core.files import write_atomically
     from camloc.datasets import colmap, nerfstudio, table
     from camloc.evaluation.trajectory import truth_tum

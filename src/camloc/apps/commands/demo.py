@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
+from camloc.apps.options import Folder, Seed, checked_seed
+
 
 def demo(
-    *, out: Path = Path("runs/demo"), area: Literal["corner", "square"] = "corner", seed: int = 0
+    *, out: Folder = Path("runs/demo"), area: Literal["corner", "square"] = "corner", seed: Seed = 0
 ) -> None:
     """Render a place, learn it, and locate photographs of it that were not learned from.
 
@@ -24,7 +26,8 @@ def demo(
     from camloc.recipes.base import find_recipe
     from camloc.recipes.settings import DataSource
 
-    frames = {"corner": (800, 80), "square": (4000, 200)}[area]
+    seed = checked_seed(seed)
+    frames = {"corner": (1600, 60), "square": (4000, 200)}[area]
     place = DemoPlace(area=area, train_frames=frames[0], test_frames=frames[1], seed=seed)
     with counted("rendering") as progress:
         root = render(place, progress=progress)

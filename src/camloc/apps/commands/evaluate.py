@@ -1,25 +1,36 @@
 """`camloc evaluate`: how good a run is on photographs it has not learned from."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import tyro
 
-from camloc.apps.options import Device, data_source
+from camloc.apps.options import (
+    Device,
+    Layout,
+    OptionalFile,
+    OptionalFolder,
+    ReaderOptions,
+    Run,
+    Scene,
+    data_source,
+)
+from camloc.errors import RecipeError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from camloc.recipes.settings import DataSource
 
 
 def evaluate(
-    run: tyro.conf.Positional[Path],
+    run: tyro.conf.Positional[Run],
     *,
-    data: Path | None = None,
-    scene: str = "",
-    layout: str = "auto",
-    option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = (),
-    test_list: Path | None = None,
-    out: Path | None = None,
+    data: OptionalFolder = None,
+    scene: Scene = "",
+    layout: Layout = "auto",
+    option: ReaderOptions = (),
+    test_list: OptionalFile = None,
+    out: OptionalFolder = None,
     device: Device = "cpu",
 ) -> None:
     """Locate test photographs and write results.json, estimates.csv, TUM files and report.html.
@@ -38,13 +49,15 @@ def evaluate(
         device: Where to run.
     """
     source = None
+    if data is None and (scene or layout != "auto" or option or test_list):
+        raise RecipeError("say with --data which folder the scene, layout, option or test list is about")
     if data is not None:
         source = data_source(data, layout=layout, scene=scene, options=option, test_list=test_list)
     evaluate_and_report(run, source=source, out=out, device=device)
 
 
 def evaluate_and_report(
-    run: Path, *, source: "DataSource | None" = None, out: Path | None = None, device: str = "cpu"
+    run: "Path", *, source: "DataSource | None" = None, out: "Path | None" = None, device: str = "cpu"
 ) -> None:
     """Evaluate, print the table, and say where the report is."""
     from rich.console import Console

@@ -2,20 +2,22 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from camloc.apps.options import Device
-from camloc.errors import ImageError
+from camloc.apps.options import Device, Run
+from camloc.errors import ImageError, RecipeError
 
 if TYPE_CHECKING:
     from camloc.core.types import Estimate, Frame
 
 
 def locate(
-    run: tyro.conf.Positional[Path],
-    photos: tyro.conf.Positional[tuple[Path, ...]],
+    run: tyro.conf.Positional[Run],
+    photos: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PHOTO [PHOTO ...]", help_behavior_hint="")]
+    ],
     *,
     format: Literal["text", "json", "tum", "colmap"] = "text",
     device: Device = "cpu",
@@ -25,29 +27,30 @@ def locate(
     A photograph that cannot be placed is lost, with the reason. One that cannot be read is told on
     standard error, the others are still located, and the status is 1.
 
+    Poses are world_from_cam, and quaternions have w first, but: tum has lines "index x y z qx qy qz qw",
+    and colmap's images.txt holds cam_from_world. Photographs are counted from 0 in tum, from 1 in colmap.
+
     Args:
         run: Folder of a trained run, or an exported .onnx file.
         photos: Picture files of any size.
-        format: How to print poses. text: name, position x y z, quaternion w x y z, expected error; json: the
-            same as a list; tum: index x y z qx qy qz qw; colmap: lines of images.txt (cam_from_world).
+        format: How to print poses: with words, as a JSON list, or as lines of a TUM or a COLMAP file.
         device: Where to run.
     """
-    from camloc.core.types import Frame
-    from camloc.errors import RecipeError
+    from camloc.core.types import Frame, Lost
     from camloc.localizer import Localizer
 
     if not photos:
         raise RecipeError("name at least one photograph to locate")
     localizer = Localizer.load(run, device=device)
-    frames: list[Frame] = []
+    frames = [Frame(str(photo), photo) for photo in photos]
     estimates: list[Estimate] = []
     unreadable = 0
     for photo in photos:
         try:
             estimates.append(localizer.locate(photo))
-            frames.append(Frame(str(photo), photo))
         except ImageError as problem:
             print(f"camloc: {problem}", file=sys.stderr)
+            estimates.append(Lost(str(problem)))  # in its place, so that the others keep their numbers
             unreadable += 1
             continue
         if format == "text":
@@ -61,6 +64,7 @@ def locate(
 def _line(name: str, estimate: "Estimate") -> str:
     from camloc.core.types import Lost
 
+    name = name if name.isprintable() else ascii(name)
     if isinstance(estimate, Lost):
         return f"{name}  lost: {estimate.reason}"
     pose = estimate.world_from_cam

@@ -1,6 +1,7 @@
 """`camloc models`: the networks."""
 
 import json as json_module
+from typing import Any
 
 
 def models(*, json: bool = False) -> None:
@@ -9,13 +10,11 @@ def models(*, json: bool = False) -> None:
     Args:
         json: Print everything as JSON, settings included.
     """
-    from rich.console import Console
-    from rich.table import Table
-
+    from camloc.apps.listing import show
     from camloc.core.config import to_builtins
     from camloc.models import build_model, model_class, model_names, presets
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "model": name,
             "preset": preset,
@@ -29,7 +28,8 @@ def models(*, json: bool = False) -> None:
     if json:
         print(json_module.dumps(rows, indent=2))
         return
-    table = Table("model", "preset", "weights", "what it is", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(str(row["model"]), str(row["preset"]), f"{row['parameters']:,}", str(row["summary"]))
-    Console(highlight=False).print(table)
+    show(
+        ("model", "preset", "weights", "what it is"),
+        [(row["model"], row["preset"], f"{row['parameters']:,}", row["summary"]) for row in rows],
+        names=3,
+    )

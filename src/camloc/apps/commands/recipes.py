@@ -9,9 +9,7 @@ def recipes(*, json: bool = False) -> None:
     Args:
         json: Print everything as JSON.
     """
-    from rich.console import Console
-    from rich.table import Table
-
+    from camloc.apps.listing import show
     from camloc.core.config import to_builtins
     from camloc.recipes.base import recipe_functions, summary
 
@@ -23,10 +21,11 @@ def recipes(*, json: bool = False) -> None:
         }
         print(json_module.dumps(rows, indent=2))
         return
-    table = Table("recipe", "what it trains", "published (median)", box=None, pad_edge=False)
-    for name, function in functions.items():
-        published = "\n".join(
-            f"{number.scene} {number.meters:g} m {number.degrees:g}°" for number in function().published
-        )
-        table.add_row(name, summary(function), published or "-")
-    Console(highlight=False).print(table)
+    published = {
+        name: "\n".join(f"{each.scene} {each.meters:g} m {each.degrees:g}°" for each in function().published)
+        for name, function in functions.items()
+    }
+    show(
+        ("recipe", "what it trains", "published (median)"),
+        [(name, summary(function), published[name] or "-") for name, function in functions.items()],
+    )

@@ -1,14 +1,28 @@
 """`camloc train`: learn a place from photographs with known poses."""
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from camloc.apps.options import Device, data_source, seconds
+from camloc.apps.options import (
+    Device,
+    Folder,
+    Layout,
+    OptionalFile,
+    OptionalFolder,
+    ReaderOptions,
+    Scene,
+    Seed,
+    checked_seed,
+    data_source,
+    seconds,
+)
+from camloc.errors import RecipeError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from camloc.recipes.base import Recipe
     from camloc.recipes.run import Compute
     from camloc.recipes.settings import DataSource
@@ -16,20 +30,20 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: tyro.conf.Positional[str],
+    recipe: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECIPE")]],
     *,
-    data: Path,
-    out: Path | None = None,
-    scene: str = "",
-    layout: str = "auto",
-    option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = (),
-    train_list: Path | None = None,
-    test_list: Path | None = None,
+    data: Folder,
+    out: OptionalFolder = None,
+    scene: Scene = "",
+    layout: Layout = "auto",
+    option: ReaderOptions = (),
+    train_list: OptionalFile = None,
+    test_list: OptionalFile = None,
     backbone_weights: Annotated[str, tyro.conf.arg(metavar="none|hub|FILE")] = "none",
-    budget: Annotated[str, tyro.conf.arg(metavar="20m|1.5h")] = "",
-    seed: int = 0,
+    budget: Annotated[str, tyro.conf.arg(metavar="20m|1.5h", help_behavior_hint="")] = "",
+    seed: Seed = 0,
     device: Device = "cpu",
-    devices: int = 1,
+    devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
 ) -> None:
     """Learn a place from photographs with known poses.
 
@@ -44,17 +58,20 @@ def train(
         option: For the layout's reader, such as split=blocks.
         train_list: Text file that names the training images, one a line.
         test_list: Text file that names the test images, one a line.
-        backbone_weights: What the backbone starts from: none, timm's own from the hub, or a file
-            (safetensors, or a state dict of torch) with timm's names.
-        budget: Scale the recipe's schedule to this much time.
+        backbone_weights: What the backbone starts from; a file has weights with timm's names.
+        budget: Scale the recipe's schedule to this much time; as the recipe says if not given.
         seed: Of all randomness.
         device: Where to train.
         devices: Processes that share every batch.
     """
     from camloc.apps.options import backbone_weights as weights_of
+    from camloc.core.device import torch_device
     from camloc.recipes.base import find_recipe
     from camloc.recipes.run import Compute
 
+    if devices < 1:
+        raise RecipeError(f"training needs 1 device or more, not {devices}")
+    torch_device(device)
     source = data_source(
         data, layout=layout, scene=scene, options=option, train_list=train_list, test_list=test_list
     )
@@ -63,7 +80,7 @@ def train(
         name=recipe,
         source=source,
         out=out,
-        seed=seed,
+        seed=checked_seed(seed),
         weights=weights_of(backbone_weights),
         budget_seconds=seconds(budget) if budget else 0.0,
         compute=Compute(device, devices),
@@ -75,7 +92,7 @@ def train_and_report(
     *,
     name: str,
     source: "DataSource",
-    out: Path | None = None,
+    out: "Path | None" = None,
     seed: int = 0,
     weights: "Weights" = "none",
     budget_seconds: float = 0.0,

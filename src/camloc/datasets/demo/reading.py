@@ -1,16 +1,14 @@
 """Reading a rendered place back as frames."""
 
-import csv
-import json
 from pathlib import Path
-
-import torch
 
 from camloc.core.types import Frame, Scene
 from camloc.datasets.demo.writing import COLUMNS, FRAMES_FILE, SCENE_FILE
+from camloc.datasets.parts.checks import Row, frames_from_quaternions
+from camloc.datasets.parts.files import clean_name, is_file, numbers_in, read_json
+from camloc.datasets.parts.table_columns import Record, is_table, pose_columns, read_records
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
-from camloc.geometry.pose import Pose
 
 
 def load(root: Path, scene: str = "") -> Scene:
@@ -64,8 +62,8 @@ def _described(root: Path) -> tuple[str, Camera]:
     path = root / SCENE_FILE
     if not path.is_file():
         raise DatasetError(f"{root} is not a rendered demo place, {SCENE_FILE} is missing; render it first")
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text())
         return str(content["place"]["area"]), Camera(**content["camera"])
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
@@ -77,35 +75,30 @@ def _frames(root: Path) -> list[tuple[str, str, Frame]]:
     """Split, variant and frame of each row of the table."""
     _, camera = _described(root)
     path = root / FRAMES_FILE
-    if not path.is_file():
+    if not is_file(path):
         raise DatasetError(f"{path} is missing; delete the folder and render the place again")
-    with path.open(newline="") as table:
-        reader = csv.DictReader(table)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise DatasetError(
-                f"{path}, line 1: the columns are not {', '.join(COLUMNS)}; render the place again"
-            )
-        rows = []
-        for row in reader:
-            try:
-                rows.append((row["split"], row["variant"], _frame(root, row, camera)))
-            except (ValueError, TypeError) as error:
-                where = f"{path}, line {reader.line_num}"
-                raise DatasetError(f"{where} is damaged ({error}); render the place again") from None
-    return rows
+    names, records = read_records(path) if is_table(path) else ((), [])
+    if names != COLUMNS:
+        raise DatasetError(
+            f"{path}, line 1: the columns are not {', '.join(COLUMNS)}; render the place again"
+        )
+    pose = pose_columns(path, names, order=None)
+    rows = [Row(record.where, _frame(root, record, camera), pose.numbers(record)) for record in records]
+    frames = frames_from_quaternions(rows, rotation="world_from_cam")
+    return [
+        (record.cells["split"], record.cells["variant"], frame)
+        for record, frame in zip(records, frames, strict=True)
+    ]
 
 
-def _frame(root: Path, row: dict[str, str], camera: Camera) -> Frame:
-    quaternion_wxyz = torch.tensor(
-        [float(row[name]) for name in ("qw", "qx", "qy", "qz")], dtype=torch.float64
-    )
-    translation = torch.tensor([float(row[name]) for name in ("tx", "ty", "tz")], dtype=torch.float64)
+def _frame(root: Path, record: Record, camera: Camera) -> Frame:
+    cells = record.cells
+    (seconds,) = numbers_in([cells["seconds"]], record.where)
     return Frame(
-        name=row["image"],
-        image=root / row["image"],
+        name=cells["image"],
+        image=root / clean_name(cells["image"], record.where),
         camera=camera,
-        world_from_cam=Pose.from_quaternion_wxyz(quaternion_wxyz, translation),
-        sequence=row["walk"],
-        time=float(row["seconds"]),
-        depth=root / row["depth"] if row["depth"] else None,
+        sequence=cells["walk"],
+        time=seconds,
+        depth=root / clean_name(cells["depth"], record.where) if cells["depth"] else None,
     )

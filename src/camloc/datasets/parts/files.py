@@ -6,6 +6,7 @@ lead out of the data set.
 """
 
 import json
+import os
 import posixpath
 import re
 import warnings
@@ -127,6 +128,14 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def is_named(path: Path) -> bool:
+    """Whether anything has that name: also a folder, or a link that leads nowhere.
+
+    What may be left out is asked for by this: where it is there and is no file, reading it tells so.
+    """
+    return os.path.lexists(path)
 
 
 def _is_folder(path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pycolmap
 
-from camloc.datasets.parts.files import is_file, numbers_in, picture_size, read_json, read_lines
+from camloc.datasets.parts.files import is_named, numbers_in, picture_size, read_json, read_lines
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
@@ -93,9 +93,9 @@ def camera_beside(folder: Path, *, picture: Path) -> Camera | None:
     Raises:
         DatasetError: the file cannot be read, or does not hold a camera.
     """
-    if is_file(folder / CAMERA_FILE):
+    if is_named(folder / CAMERA_FILE):
         return _camera_from_json(folder / CAMERA_FILE)
-    if is_file(folder / MATRIX_FILE):
+    if is_named(folder / MATRIX_FILE):
         return _camera_from_matrix(folder / MATRIX_FILE, picture)
     return None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camloc.core.types import Frame
-from camloc.datasets.parts.files import clean_name, is_file, read_lines
+from camloc.datasets.parts.files import clean_name, is_named, read_lines
 from camloc.errors import DatasetError
 
 Split = tuple[tuple[Frame, ...], tuple[Frame, ...]]
@@ -39,9 +39,9 @@ class Selection:
             return self.train_list, self.test_list
         ending = f"_{self.split}.txt" if self.split else ".txt"
         train, test = root / f"train{ending}", root / f"test{ending}"
-        if self.split and not (is_file(train) or is_file(test)):
+        if self.split and not (is_named(train) or is_named(test)):
             raise DatasetError(f"there is neither {train} nor {test.name} for the split {self.split!r}")
-        return train if is_file(train) else None, test if is_file(test) else None
+        return train if is_named(train) else None, test if is_named(test) else None
 
 
 def split_by_lists(frames: Sequence[Frame], root: Path, selection: Selection) -> Split:

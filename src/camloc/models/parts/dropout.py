@@ -16,6 +16,8 @@ class BatchDropout(nn.Dropout):
         """Drop entries of `input` in training; the identity in evaluation."""
         if not self.training or self.p == 0.0:
             return input
+        if self.p == 1.0:  # nothing is left whose scale could make up for the rest
+            return torch.zeros_like(input)
         shares, share = _processes()
         rows = input.shape[0]
         kept = torch.rand((rows * shares, *input.shape[1:]), device=input.device) >= self.p

@@ -1,0 +1,51 @@
+"""Tables of results for the documentation: every number from a `results.json`, beside its baselines."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from camloc.evaluation.metrics import ErrorStatistics
+from camloc.evaluation.results import Results
+
+HEADINGS = ("", "median", "mean", "90 %", "within 0.25 m, 2°", "within 0.5 m, 5°", "lost")
+
+
+def results_table(named: Sequence[tuple[str, Results]], *, test_set: int = 0) -> str:
+    """A Markdown table of one test set of several results, with the baselines once, below."""
+    rows = [(label, results.sets[test_set].estimates) for label, results in named]
+    baselines = named[0][1].sets[test_set].rows()[1:]
+    lines = [_line(HEADINGS), _line(["---"] + ["--:"] * (len(HEADINGS) - 1))]
+    lines += [_line((f"**{label}**", *_cells(statistics))) for label, statistics in rows]
+    lines += [_line((f"*{label}*", *_cells(statistics))) for label, statistics in baselines]
+    return "\n".join(lines)
+
+
+def replace_block(path: Path, name: str, text: str) -> None:
+    """Put `text` between the comments `<!-- name: ... -->` and `<!-- end of name -->` of a page."""
+    page = path.read_text()
+    opening = re.search(rf"<!-- {re.escape(name)}:.*?-->", page)
+    assert opening is not None, f"{path} has no block '{name}'"
+    closing = f"<!-- end of {name} -->"
+    end = page.find(closing)
+    rest = page[end + len(closing) :] if end >= 0 else page[opening.end() :]
+    path.write_text(f"{page[: opening.end()]}\n\n{text}\n\n{closing}{rest}")
+
+
+def _cells(statistics: ErrorStatistics) -> tuple[str, ...]:
+    meters, degrees = statistics.meters, statistics.degrees
+    pairs = (
+        (meters.median, degrees.median),
+        (meters.mean, degrees.mean),
+        (meters.quantile_90, degrees.quantile_90),
+    )
+    shown = [f"{_number(far, 3)} m, {_number(turned, 2)}°" for far, turned in pairs]
+    recalls = [f"{statistics.recall(*bound):.0%}" for bound in ((0.25, 2.0), (0.5, 5.0))]
+    return (*shown, *recalls, str(statistics.lost))
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "∞" if value is None else f"{value:.{digits}f}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,197 @@
+"""What every recipe promises: a new function in a file of `camloc.recipes` is tested from here."""
+
+import importlib
+import inspect
+import math
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from tests.support.models import some_poses
+
+from camloc.core.config import from_builtins, from_json, to_builtins, to_json
+from camloc.core.images import Preprocess
+from camloc.core.model import PoseModel
+from camloc.core.types import Batch
+from camloc.datasets import LAYOUTS
+from camloc.errors import RecipeError
+from camloc.models import build_model, config_class, model_names
+from camloc.recipes.base import Recipe, find_recipe, recipe_functions, summary
+from camloc.training.plan import Plan
+from camloc.training.stages import start
+
+RECIPES = tuple(recipe_functions())
+
+# What a recipe may be said to train.
+_TRAINED = re.compile(r"HyperPose|PoseNet|Baseline APR|regressor")
+
+_PAPER = re.compile(r"_(?:19|20)\d\d$")
+
+
+@cache
+def network(model: str, settings: bytes) -> PoseModel[Any]:
+    """A network with the settings; several recipes share one."""
+    return build_model(model, from_json(settings, config_class(model)))
+
+
+def network_of(recipe: Recipe) -> PoseModel[Any]:
+    return network(recipe.model, to_json(recipe.config))
+
+
+def batch_for(recipe: Recipe) -> Batch:
+    """One picture of the size that the recipe's network sees."""
+    generator = torch.Generator().manual_seed(0)
+    return Batch(
+        images=torch.rand(1, 3, recipe.preprocess.height, recipe.preprocess.width, generator=generator),
+        world_from_cam=some_poses(1),
+        intrinsics=None,
+        scene=torch.zeros(1, dtype=torch.int64),
+    )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_found_by_its_name_and_is_the_same_every_time(name: str) -> None:
+    recipe = find_recipe(name)
+    assert recipe == find_recipe(name)
+    assert re.fullmatch(r"[a-z0-9_]+/[a-z0-9-]+", name)
+    assert recipe.model in model_names()
+    assert isinstance(recipe.config, config_class(recipe.model))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_takes_no_arguments_and_says_in_its_first_line_what_it_trains(name: str) -> None:
+    function = recipe_functions()[name]
+    assert not inspect.signature(function).parameters
+    first = summary(function)
+    assert _TRAINED.search(first), first
+    assert first.endswith(".")
+    assert len(first) <= 110
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_json(name: str) -> None:
+    recipe = find_recipe(name)
+    assert from_json(to_json(recipe.config), config_class(recipe.model)) == recipe.config
+    assert from_json(to_json(recipe.preprocess), Preprocess) == recipe.preprocess
+    restored = from_json(to_json(recipe), Recipe)
+    config: object = from_builtins(to_builtins(restored.config), config_class(recipe.model))
+    assert to_json(restored) == to_json(recipe)
+    assert config == recipe.config
+    assert restored.stages == recipe.stages
+    assert restored.augment == recipe.augment
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_plan_is_for_the_pictures_that_the_network_sees(name: str) -> None:
+    recipe = find_recipe(name)
+    plan = recipe.plan(seed=7)
+    assert (plan.width, plan.height) == (recipe.preprocess.width, recipe.preprocess.height)
+    assert plan.stages == recipe.stages
+    assert plan.augment == recipe.augment
+    assert (plan.batch_size, plan.seed, plan.validate_every) == (recipe.batch_size, 7, recipe.validate_every)
+    assert plan.epochs == recipe.epochs > 0
+    assert from_json(to_json(plan), Plan) == plan
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_stage_trains_something_of_the_model(name: str) -> None:
+    recipe = find_recipe(name)
+    model = network_of(recipe)
+    for stage in recipe.stages:
+        optimizer = start(stage, model)
+        trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        assert trained
+        assert any(not name.startswith(model.LOSS_PREFIX) for name in trained)
+        held = sum(len(group["params"]) for group in optimizer.param_groups)
+        assert held == len(trained)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_stage_is_a_stage(name: str) -> None:
+    for stage in find_recipe(name).stages:
+        assert stage.epochs >= 1
+        assert 0 < stage.learning_rate < 1
+        assert 0 <= stage.average < 1
+        steps = 10 * stage.epochs
+        factors = [stage.rate_factor(step, steps=steps, epoch=step // 10) for step in range(steps)]
+        assert all(0 <= factor <= 1 for factor in factors)
+        assert max(factors) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_terms_that_loss_weights_name_exist(name: str) -> None:
+    recipe = find_recipe(name)
+    model = network_of(recipe).eval()
+    batch = batch_for(recipe)
+    with torch.no_grad():
+        terms = model.losses(model(batch.images), batch)
+    named = {term for stage in recipe.stages for term in stage.loss_weights or {}}
+    assert named <= set(terms)
+    assert all(bool(value.isfinite()) for value in terms.values())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_network_answers_pictures_of_the_recipe(name: str) -> None:
+    recipe = find_recipe(name)
+    model = network_of(recipe).eval()
+    with torch.no_grad():
+        pose = model.decode(model(batch_for(recipe).images)).world_from_cam
+    assert bool(pose.is_finite().all())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_random_crops_have_room(name: str) -> None:
+    recipe = find_recipe(name)
+    if not recipe.augment.random_crop:
+        return
+    width, height = recipe.preprocess.canvas_size(640, 480)
+    assert width > recipe.preprocess.width
+    assert height > recipe.preprocess.height
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_published_numbers_have_a_source_and_a_scene_of_the_layout(name: str) -> None:
+    recipe = find_recipe(name)
+    assert recipe.layout in ("auto", *LAYOUTS)
+    for published in recipe.published:
+        assert re.search(r"Table \d", published.source)
+        assert 0 < published.meters < 100
+        assert 0 < published.degrees < 180
+        assert math.isfinite(published.meters)
+        assert published.scene in importlib.import_module(f"camloc.datasets.{recipe.layout}").SCENES
+    scenes = [published.scene for published in recipe.published]
+    assert len(set(scenes)) == len(scenes)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if _PAPER.search(name.split("/")[0])])
+def test_a_papers_recipe_names_its_table_or_says_that_there_is_none(name: str) -> None:
+    recipe, first = find_recipe(name), summary(recipe_functions()[name])
+    assert ("Table" in first) == bool(recipe.published), first
+    assert recipe.published or "no row" in first
+
+
+def test_the_names_of_files_that_are_not_recipes_are_not_recipes() -> None:
+    files = {name.split("/")[0] for name in RECIPES}
+    assert {"demo", "room", "hyperpose_2025", "pose_autoencoders_2022"} <= files
+    assert not files & {"base", "run", "evaluate", "settings", "budget"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("room/hyperpos", "room/hyperpose"),
+        ("hyperpose/cambridge", "hyperpose_2025/cambridge-baseline"),
+        ("demo", "demo/hyperpose"),
+        ("rooms/hyperpose", "room/hyperpose"),
+        ("nonsense", "/"),
+        ("", RECIPES[0]),
+    ],
+)
+def test_an_unknown_recipe_fails_with_suggestions(asked: str, meant: str) -> None:
+    with pytest.raises(RecipeError, match="did you mean") as told:
+        find_recipe(asked)
+    assert f"'{asked}'" in str(told.value)
+    assert meant in str(told.value)
+    assert "\n" not in str(told.value)

@@ -1,0 +1,5 @@
+"""The documentation's examples run on the place and the run of the integration tests."""
+
+from tests.integration.conftest import trained
+
+__all__ = ["trained"]

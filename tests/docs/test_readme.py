@@ -1,0 +1,93 @@
+"""What the README, the guides and the examples say can be typed, can be typed."""
+
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.command_line import camloc
+
+from camloc.apps.cli import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def typed_commands() -> list[tuple[str, list[str]]]:
+    """Every `camloc ...` line of an indented or fenced block, with the page that it is on."""
+    found = []
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            typed = re.match(r"(?:    |uv run |pip install uv && uv run )(?:uv run )?camloc (\w.*)", line)
+            if typed:
+                words = shlex.split(typed[1].split("  #")[0])
+                found.append((page.name, words))
+    return found
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(typed_commands()) > 8
+
+
+@pytest.mark.parametrize(("page", "words"), typed_commands())
+def test_commands_and_options_exist(page: str, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert words[0] in COMMANDS, page
+    told = camloc(capfd, words[0], "--help")
+    assert told.status == 0
+    for word in words[1:]:
+        if word.startswith("--"):
+            assert word in told.out, f"{page}: camloc {words[0]} has no option {word}"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_shows_what_was_measured() -> None:
+    page = (ROOT / "README.md").read_text()
+    for block in ("demo output", "redkitchen table"):
+        assert f"<!-- end of {block} -->" in page, f"nothing was written for '{block}'"
+
+
+def test_the_readmes_program_runs(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    shutil.copytree(trained / "run", tmp_path / "runs" / "room")
+    shutil.copy(next((trained / "place").glob("seq-*/*.color.png")), tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "README.md", "exec"), {})
+    assert "tensor" in capsys.readouterr().out
+
+
+def test_the_guides_recipe_variant_builds() -> None:
+    page = (ROOT / "docs" / "guides" / "training.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(program, "training.md", "exec"), names)
+    assert getattr(names["recipe"], "batch_size", None) == 8
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_examples_run_and_are_short(
+    example: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert len((ROOT / "examples" / example).read_text().splitlines()) <= 40
+    photo = next((trained / "place").glob("seq-*/*.color.png"))
+    arguments = {
+        "01_locate.py": [str(trained / "run"), str(photo)],
+        "02_train.py": [str(trained / "place"), str(tmp_path / "run")],
+    }[example]
+    monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "argv", [example, *arguments])
+    runpy.run_path(str(ROOT / "examples" / example), run_name="__main__")
+    assert capsys.readouterr().out.strip()

@@ -1,0 +1,111 @@
+"""Exported files that are wrong are refused in one sentence, whatever another tool put into them."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from tests.support.command_line import listing, refused
+from tests.support.damage import turned_into_folder
+from tests.support.trained import Exported
+
+Capture = pytest.CaptureFixture[str]
+Damage = Callable[[Path], object]
+
+
+def with_metadata(change: Callable[[dict[str, Any]], object]) -> Damage:
+    def damage(path: Path) -> None:
+        model = onnx.load(path)
+        (entry,) = (each for each in model.metadata_props if each.key == "camloc")
+        content = json.loads(entry.value)
+        change(content)
+        entry.value = json.dumps(content)
+        onnx.save(model, path)
+
+    return damage
+
+
+def with_text(text: str) -> Damage:
+    def damage(path: Path) -> None:
+        model = onnx.load(path)
+        (entry,) = (each for each in model.metadata_props if each.key == "camloc")
+        entry.value = text
+        onnx.save(model, path)
+
+    return damage
+
+
+def of_another_tool(path: Path) -> None:
+    shape = onnx.TensorProto.FLOAT, [1, 3]
+    taken, given = (onnx.helper.make_tensor_value_info(name, *shape) for name in ("images", "position"))
+    node = onnx.helper.make_node("Relu", ["images"], ["position"])
+    graph = onnx.helper.make_graph([node], "network", [taken], [given])
+    opset = onnx.helper.make_opsetid("", 17)
+    onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=[opset]), path)
+
+
+def with_graph_of_another_tool(path: Path) -> None:
+    kept = onnx.load(path).metadata_props[:]
+    of_another_tool(path)
+    model = onnx.load(path)
+    model.metadata_props.extend(kept)
+    onnx.save(model, path)
+
+
+def bytes_of(share: float) -> Damage:
+    return lambda path: path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+EXPORTED: dict[str, Damage] = {
+    "gone": lambda path: path.unlink(),
+    "a folder": lambda path: turned_into_folder(path.name)(path.parent),
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("a network\n" * 200),
+    "a pickle": lambda path: path.write_bytes(pickle.dumps([1.0] * 500)),
+    **{f"cut at {share}": bytes_of(share) for share in (0.01, 0.3, 0.8, 0.99)},
+    "of another tool": of_another_tool,
+    "of another tool with our metadata": with_graph_of_another_tool,
+    "with empty metadata": with_text(""),
+    "with text as metadata": with_text("made by hand"),
+    "with a list as metadata": with_text("[]"),
+    "with nothing in the metadata": with_text("{}"),
+    "with deep metadata": with_text("[" * 50_000),
+    "of another format": with_metadata(lambda content: content["facts"].update(format=9)),
+    "of an unknown model": with_metadata(lambda content: content["facts"].update(model="magic")),
+    "with an unknown fact": with_metadata(lambda content: content["facts"].update(colour="red")),
+    "with an unknown part": with_metadata(lambda content: content.update(extra=1)),
+    "without places": with_metadata(lambda content: content["facts"].update(scenes=[])),
+    "with more places": with_metadata(lambda content: content["facts"].update(scenes=["a", "b"])),
+    "without constants": with_metadata(lambda content: content.update(constants={})),
+    "with more constants": with_metadata(lambda content: content["constants"].update({"a.b": [1.0]})),
+    "with words as constants": with_metadata(
+        lambda content: content.update(constants=dict.fromkeys(content["constants"], "x"))
+    ),
+    "with constants of another shape": with_metadata(
+        lambda content: content.update(constants={name: [[1.0]] for name in content["constants"]})
+    ),
+    "without training poses": with_metadata(lambda content: content.update(training_poses=[[]])),
+    "with short training poses": with_metadata(lambda content: content.update(training_poses=[[[1, 2, 3]]])),
+    "with training poses of zeros": with_metadata(lambda content: content.update(training_poses=[[[0] * 7]])),
+    "for pictures of another size": with_metadata(
+        lambda content: content["facts"]["preprocess"].update(width=32)
+    ),
+}
+
+
+@pytest.mark.parametrize("what", EXPORTED)
+def test_an_exported_file_that_is_damaged(
+    what: str, trained: Path, exported: Exported, tmp_path: Path, capfd: Capture
+) -> None:
+    path = tmp_path / "model.onnx"
+    shutil.copy(exported.path, path)
+    EXPORTED[what](path)
+    before = listing(tmp_path)
+    told = refused(capfd, "locate", path, next((trained / "place" / "seq-02").glob("*.color.png")))
+    assert "model.onnx" in told
+    assert len(told) < 600
+    assert listing(tmp_path) == before

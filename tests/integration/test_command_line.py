@@ -1,0 +1,213 @@
+"""From pictures to poses by the command line alone, as the README says it."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.spatial.transform import Rotation
+from tests.support.command_line import camloc
+from tests.support.trained import Exported, small_place
+
+import camloc as package
+from camloc import datasets
+from camloc.evaluation.results import Results
+from camloc.localizer import Localizer
+
+Capture = pytest.CaptureFixture[str]
+Matrix = NDArray[np.float64]
+
+
+def photos_of(trained: Path) -> list[Path]:
+    return sorted((trained / "place" / "seq-02").glob("*.color.png"))
+
+
+def matrix_of(position: list[float], quaternion_wxyz: list[float]) -> Matrix:
+    """A 4x4 matrix by SciPy."""
+    w, x, y, z = quaternion_wxyz
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_quat([x, y, z, w]).as_matrix()
+    matrix[:3, 3] = position
+    return matrix
+
+
+def numbers(words: list[str]) -> list[float]:
+    return [float(word) for word in words]
+
+
+def parsed_text(text: str) -> dict[str, Matrix]:
+    poses = {}
+    for line in text.splitlines():
+        words = line.split()
+        position, quaternion = words.index("position"), words.index("quaternion_wxyz")
+        poses[words[0]] = matrix_of(
+            numbers(words[position + 1 : position + 4]), numbers(words[quaternion + 1 : quaternion + 5])
+        )
+    return poses
+
+
+def parsed_json(text: str) -> dict[str, Matrix]:
+    return {row["image"]: matrix_of(row["position"], row["quaternion_wxyz"]) for row in json.loads(text)}
+
+
+def parsed_tum(text: str, photos: list[Path]) -> dict[str, Matrix]:
+    poses = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            index, x, y, z, qx, qy, qz, qw = line.split()
+            poses[str(photos[int(index)])] = matrix_of(numbers([x, y, z]), numbers([qw, qx, qy, qz]))
+    return poses
+
+
+def parsed_colmap(text: str) -> dict[str, Matrix]:
+    poses = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            words = line.split()
+            cam_from_world = matrix_of(numbers(words[5:8]), numbers(words[1:5]))
+            poses[words[9]] = np.asarray(np.linalg.inv(cam_from_world), np.float64)
+    return poses
+
+
+def assert_same(ours: dict[str, Matrix], theirs: dict[str, Matrix], *, within: float) -> None:
+    assert list(ours) == list(theirs)
+    for name, matrix in ours.items():
+        np.testing.assert_allclose(theirs[name], matrix, rtol=0, atol=within)
+
+
+def test_a_folder_is_described_and_converted(trained: Path, tmp_path: Path, capfd: Capture) -> None:
+    described = camloc(capfd, "datasets", trained / "place")
+    assert described.status == 0
+    assert "layout sevenscenes, 18 training and 6 test frames" in described.out
+    assert "the nearest training pose" in described.out
+    table = tmp_path / "poses.csv"
+    assert camloc(capfd, "datasets", trained / "place", "--to", "table", "--out", table).status == 0
+    again = datasets.load(table, images=str(trained / "place"))
+    assert [frame.name for frame in again.test] == [
+        frame.name for frame in datasets.load(trained / "place").test
+    ]
+
+
+def test_training_writes_a_run_and_goes_on_with_it(
+    trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support.trained import tiny_recipe
+
+    from camloc.recipes import base
+
+    functions = {"tiny/hyperpose": lambda: tiny_recipe(epochs=2)}
+    monkeypatch.setattr(base, "recipe_functions", lambda: functions)
+    arguments = ("train", "tiny/hyperpose", "--data", trained / "place", "--out", tmp_path / "run")
+    ended = camloc(capfd, *arguments, "--seed", "3", "--layout", "sevenscenes")
+    assert ended.status == 0, ended.err
+    assert "weights learn from" in ended.err
+    assert f"camloc locate {tmp_path / 'run'}" in " ".join(ended.err.split())
+    assert "median" in ended.out
+    again = camloc(capfd, *arguments, "--seed", "3", "--layout", "sevenscenes")
+    assert again.status == 0, again.err
+    other = camloc(capfd, *arguments, "--seed", "4", "--layout", "sevenscenes")
+    assert other.status == 1
+    assert "other settings" in other.err
+
+
+def test_evaluating_leaves_results_estimates_trajectories_and_a_report(
+    trained: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    ended = camloc(capfd, "evaluate", trained / "run", "--out", tmp_path / "out")
+    assert ended.status == 0, ended.err
+    assert "Nearest training pose" in ended.out
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert found == {"results.json", "estimates.csv", "estimates.tum", "truth.tum", "report.html"}
+    results = Results.load(tmp_path / "out" / "results.json")
+    assert (results.train_frames, results.test_frames) == (16, 6)
+    assert (results.recipe, results.scene) == ("tiny/hyperpose", "place")
+    assert "http" not in (tmp_path / "out" / "report.html").read_text().replace("http://www.w3.org", "")
+
+
+def test_the_written_estimates_are_those_of_the_localizer(
+    trained: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    camloc(capfd, "evaluate", trained / "run", "--out", tmp_path)
+    table = datasets.load(tmp_path / "estimates.csv", images=str(trained / "place"))
+    answers = {photo.name: Localizer.load(trained / "run").locate(photo) for photo in photos_of(trained)}
+    frames = (*table.train, *table.test)
+    assert len(frames) == len(answers) == 6
+    for frame in frames:
+        answer = answers[Path(frame.name).name]
+        assert isinstance(answer, package.Located)
+        torch.testing.assert_close(frame.truth().matrix(), answer.world_from_cam.matrix(), rtol=0, atol=1e-5)
+    with (tmp_path / "estimates.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    truth = small_place().test
+    for row, matrix in zip(rows, truth, strict=True):
+        assert numbers([row[f"truth_{axis}"] for axis in ("tx", "ty", "tz")]) == pytest.approx(
+            matrix[:3, 3].tolist(), abs=1e-8
+        )
+    stamps = [line.split()[0] for line in (tmp_path / "truth.tum").read_text().splitlines()[1:]]
+    assert stamps == [line.split()[0] for line in (tmp_path / "estimates.tum").read_text().splitlines()[1:]]
+
+
+def test_all_formats_of_locate_hold_the_same_poses(trained: Path, capfd: Capture) -> None:
+    photos = photos_of(trained)
+    printed = {}
+    for format in ("text", "json", "tum", "colmap"):
+        ended = camloc(capfd, "locate", trained / "run", *photos, "--format", format)
+        assert (ended.status, ended.err) == (0, "")
+        printed[format] = ended.out
+    exact = parsed_json(printed["json"])
+    assert list(exact) == [str(photo) for photo in photos]
+    assert_same(exact, parsed_text(printed["text"]), within=2e-4)
+    assert_same(exact, parsed_tum(printed["tum"], photos), within=1e-7)
+    assert_same(exact, parsed_colmap(printed["colmap"]), within=1e-7)
+    assert "expected error" in printed["text"]
+    assert all(row["located"] and row["spread"]["meters"] > 0 for row in json.loads(printed["json"]))
+
+
+def test_a_photograph_that_cannot_be_read_does_not_move_the_others(
+    trained: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    first, last = photos_of(trained)[:2]
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    arguments = ("locate", trained / "run", first, tmp_path / "broken.jpg", last)
+    for format in ("text", "json", "tum", "colmap"):
+        ended = camloc(capfd, *arguments, "--format", format)
+        assert ended.status == 1
+        assert ended.err.startswith("camloc: ")
+        assert len(ended.err.splitlines()) == 1
+        if format == "json":
+            assert [row["located"] for row in json.loads(ended.out)] == [True, False, True]
+        if format == "tum":
+            assert [line.split()[0] for line in ended.out.splitlines()[1:]] == ["0", "2"]
+        if format == "colmap":
+            assert [line.split()[0] for line in ended.out.splitlines()[2:] if line] == ["1", "3"]
+
+
+def test_a_blank_photograph_is_lost_and_the_status_is_0(
+    trained: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    Image.new("RGB", (64, 48), (90, 90, 90)).save(tmp_path / "blank.png")
+    ended = camloc(capfd, "locate", trained / "run", tmp_path / "blank.png")
+    assert ended == (0, f"{tmp_path / 'blank.png'}  lost: the picture is blank\n", "")
+
+
+def test_the_exported_file_gives_the_same_poses(trained: Path, exported: Exported, capfd: Capture) -> None:
+    assert exported.out == f"{exported.path}\n"
+    assert "differ from the run's by at most" in exported.err
+    photos = photos_of(trained)
+    ours, theirs = (
+        parsed_json(camloc(capfd, "locate", run, *photos, "--format", "json").out)
+        for run in (trained / "run", exported.path)
+    )
+    assert_same(ours, theirs, within=1e-4)
+
+
+def test_a_run_can_be_moved(trained: Path, tmp_path: Path, capfd: Capture) -> None:
+    import shutil
+
+    shutil.copytree(trained / "run", tmp_path / "elsewhere")
+    assert camloc(capfd, "evaluate", tmp_path / "elsewhere").status == 0
+    assert camloc(capfd, "locate", tmp_path / "elsewhere" / "checkpoint", photos_of(trained)[0]).status == 0

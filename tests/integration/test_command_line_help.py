@@ -1,0 +1,145 @@
+"""Help, lists and arguments that make no sense: short, in words, and at once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.command_line import camloc, refused
+
+import camloc as package
+from camloc import datasets
+from camloc.apps import parsing
+from camloc.apps.cli import COMMANDS
+
+Capture = pytest.CaptureFixture[str]
+
+
+def python(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+def test_help_lists_every_command_in_one_line(capfd: Capture) -> None:
+    for arguments in ([], ["--help"], ["-h"]):
+        ended = camloc(capfd, *arguments)
+        assert ended.status == 0
+        lines = ended.out.splitlines()
+        assert len(lines) < 24
+        assert max(map(len, lines)) <= 100
+        for command in COMMANDS:
+            assert sum(line.split()[:1] == [command] for line in lines) == 1
+
+
+def test_every_command_is_a_file_and_every_file_a_command() -> None:
+    import camloc.apps.commands
+
+    (folder,) = camloc.apps.commands.__path__
+    files = {path.stem for path in Path(folder).glob("*.py")} - {"__init__"}
+    assert files == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_names_what_goes_where(command: str, capfd: Capture) -> None:
+    ended = camloc(capfd, command, "--help")
+    assert ended.status == 0
+    assert ended.err == ""
+    assert f"usage: camloc {command}" in ended.out
+    for type_name in ("STR", "PATH [", "{None}", "None", "[PATH", " INT"):
+        assert type_name not in ended.out, type_name
+
+
+def test_the_version_is_that_of_the_package(capfd: Capture) -> None:
+    assert camloc(capfd, "--version").out == f"camloc {package.__version__}\n"
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    heavy = ("torch", "numpy", "rich", "tyro", "PIL", "scipy", "msgspec", "matplotlib")
+    ended = python(
+        "import sys, camloc.apps.cli as cli; cli.main(['--help']); "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_parsing_arguments_imports_no_torch() -> None:
+    program = (
+        "import sys\nfrom camloc.apps.parsing import parsed\n"
+        "parsed('train', ['room/hyperpose', '--data', '.'])\n"
+        "print([m for m in ('torch', 'numpy', 'rich') if m in sys.modules])"
+    )
+    ended = python(program)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["trian"], ("no command 'trian'", "did you mean train?")),
+        (["conjure"], ("no command 'conjure'", "demo, train, evaluate")),
+        (["--verbose"], ("no option --verbose", "camloc --help")),
+        (["train"], ("RECIPE", "--data FOLDER", "camloc train --help")),
+        (["train", "room/hyperpose", "--dat", "x"], ("--data FOLDER", "--dat")),
+        (["train", "r", "--data", "x", "--seed", "lucky"], ("--seed", "'lucky'")),
+        (["train", "r", "--data", "x", "--device", "tpu"], ("'tpu'", "--device", "'cuda'")),
+        (["train", "r", "--data"], ("--data", "value")),
+        (["train", "r", "--data", "x", "--no-such"], ("--no-such",)),
+        (["demo", "--area", "moon"], ("'moon'", "'corner'")),
+        (["locate"], ("RUN", "camloc locate --help")),
+        (["locate", "run", "a.jpg", "--format", "xml"], ("'xml'", "'colmap'")),
+        (["export"], ("RUN",)),
+        (["export", "a", "b"], ("unrecognized", "b")),
+        (["evaluate", "--run", "x"], ("value", "run")),
+        (["datasets", "x", "--to", "pdf"], ("'pdf'", "'table'")),
+        (["recipes", "--jsn"], ("--jsn", "--json")),
+        (["models", "extra"], ("extra",)),
+    ],
+)
+def test_arguments_that_make_no_sense_end_with_status_2_and_a_sentence(
+    arguments: list[str], told: tuple[str, ...], capfd: Capture
+) -> None:
+    ended = camloc(capfd, *arguments)
+    assert ended.status == 2
+    assert ended.out == ""
+    (line,) = ended.err.splitlines()
+    assert line.startswith("camloc: ")
+    assert len(line) < 200
+    for part in told:
+        assert part in line
+    assert not set("│╭╰─") & set(line)
+
+
+def test_the_lists_name_everything_in_full(capfd: Capture) -> None:
+    recipes = camloc(capfd, "recipes").out
+    for name in json.loads(camloc(capfd, "recipes", "--json").out):
+        assert name in recipes.split()
+    layouts = camloc(capfd, "datasets").out
+    assert all(name in layouts.split() for name in datasets.LAYOUTS)
+    models = camloc(capfd, "models").out.split()
+    for row in json.loads(camloc(capfd, "models", "--json").out):
+        assert row["model"] in models
+        assert row["preset"] in models
+        assert f"{row['parameters']:,}" in models
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
+def test_a_reader_that_stops_early_is_no_error(arguments: list[str]) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "camloc", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    child.stdout.close()
+    assert child.stderr is not None
+    with child.stderr as said:
+        assert said.read() == b""
+    assert child.wait() == 0
+
+
+def test_an_interruption_says_how_to_go_on(capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parsing, "parsed", interrupted)
+    assert "same command again" in refused(capfd, "train", status=130)

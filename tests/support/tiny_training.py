@@ -1,0 +1,50 @@
+"""Pictures in memory and networks that learn from them in a fraction of a second."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from camloc.core.augment import Augment
+from camloc.models.hyperpose import HypernetworkConfig, HyperPose, HyperPoseConfig
+from camloc.training.pictures import Pictures
+from camloc.training.plan import Plan
+from camloc.training.stages import Stage
+from tests.support.models import TINY_BACKBONE, some_poses
+
+WIDTH, HEIGHT = 32, 24
+MARGIN = 4
+
+
+def tiny_pictures(count: int, *, seed: int = 0) -> Pictures:
+    """Noise, with poses that nothing in it tells; a little larger than the network's picture."""
+    width, height = WIDTH + MARGIN, HEIGHT + MARGIN
+    images = np.random.default_rng(seed).integers(0, 256, (count, 3, height, width), dtype=np.uint8)
+    intrinsics = torch.tensor([[30.0, 0.0, width / 2], [0.0, 30.0, height / 2], [0.0, 0.0, 1.0]]).double()
+    return Pictures(
+        images=images,
+        world_from_cam=some_poses(count, seed=seed),
+        intrinsics=intrinsics.expand(count, 3, 3),
+        scene=torch.zeros(count, dtype=torch.int64),
+    )
+
+
+def tiny_model(*, dropout: float = 0.0, seed: int = 0) -> HyperPose:
+    """HyperPose on the smallest backbone that has batch norms, with weights of the seed."""
+    torch.manual_seed(seed)
+    config = HyperPoseConfig(
+        backbone=TINY_BACKBONE,
+        hidden=16,
+        dropout=dropout,
+        hypernetwork=HypernetworkConfig(position=8, orientation=8),
+        positions="standardised",
+    )
+    model = HyperPose(config)
+    model.observe(some_poses(9))
+    return model
+
+
+def tiny_plan(*stages: Stage, batch_size: int = 4, augment: Augment | None = None) -> Plan:
+    """A plan for `tiny_pictures`."""
+    plan = Plan(stages, WIDTH, HEIGHT, batch_size=batch_size)
+    return plan if augment is None else replace(plan, augment=augment)

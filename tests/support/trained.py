@@ -1,0 +1,87 @@
+"""A small place with pictures that differ, and a run that has learned it for a few seconds."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from camloc.core.augment import Augment
+from camloc.core.images import Preprocess
+from camloc.models.hyperpose import HypernetworkConfig, HyperPoseConfig
+from camloc.recipes.base import Recipe
+from camloc.recipes.run import prepare, train
+from camloc.recipes.settings import DataSource
+from camloc.training.held_out import HoldOut
+from camloc.training.stages import Stage
+from tests.support.layouts import Matrix, Place, looking_at_target, write_sevenscenes
+from tests.support.models import TINY_BACKBONE
+
+WIDTH, HEIGHT = 64, 48
+TRAIN_FRAMES, TEST_FRAMES = 18, 6
+
+_FOCAL = 60.0
+_WAVES = np.random.default_rng(3).normal(0.0, 5.0, (3, 3))
+
+
+class Exported(NamedTuple):
+    """An exported run, and what `camloc export` printed."""
+
+    path: Path
+    out: str
+    err: str
+
+
+def small_place() -> Place:
+    """Cameras on a walk around the target, one in four of them for testing."""
+    angles = np.linspace(0.0, 1.6, TRAIN_FRAMES + TEST_FRAMES)
+    walk = [looking_at_target(np.array([3 * np.sin(a), -2 * np.cos(a), 0.3 * np.sin(7 * a)])) for a in angles]
+    test = tuple(pose for number, pose in enumerate(walk) if number % 4 == 2)
+    return Place(tuple(pose for number, pose in enumerate(walk) if number % 4 != 2), test)
+
+
+def photograph(world_from_cam: Matrix) -> NDArray[np.uint8]:
+    """(height, width, 3) what a camera sees of coloured waves: a colour for each direction of the world."""
+    columns, rows = np.meshgrid(np.arange(WIDTH) + 0.5 - WIDTH / 2, np.arange(HEIGHT) + 0.5 - HEIGHT / 2)
+    rays = np.stack([columns / _FOCAL, rows / _FOCAL, np.ones_like(columns)], axis=-1)
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    waves = np.sin(rays @ world_from_cam[:3, :3].T @ _WAVES.T + world_from_cam[:3, 3].sum())
+    return np.asarray(127.5 + 120 * waves, np.uint8)
+
+
+def write_place(root: Path) -> None:
+    """The small place as 7Scenes: 18 training and 6 test frames of 64 x 48 pixels."""
+    place = small_place()
+    write_sevenscenes(root, place)
+    for number, pose in enumerate(place.all):
+        (path,) = root.glob(f"seq-*/frame-{number:06d}.color.png")
+        Image.fromarray(photograph(pose)).save(path)
+
+
+def tiny_recipe(*, epochs: int = 6) -> Recipe:
+    """HyperPose with the smallest backbone there is."""
+    return Recipe(
+        model="hyperpose",
+        config=HyperPoseConfig(
+            backbone=TINY_BACKBONE,
+            hidden=16,
+            dropout=0.0,
+            hypernetwork=HypernetworkConfig(position=8, orientation=8),
+            positions="standardised",
+        ),
+        preprocess=Preprocess(WIDTH, HEIGHT),
+        stages=(Stage(epochs=epochs, learning_rate=2e-3),),
+        augment=Augment(),
+        batch_size=6,
+        hold_out=HoldOut(every=6, block=2),
+    )
+
+
+def train_run(root: Path, folder: Path) -> None:
+    """Learn the place in `root` into a run folder, as `camloc train` does."""
+    training = prepare(
+        tiny_recipe(), name="tiny/hyperpose", data=DataSource(str(root.resolve())), folder=folder
+    )
+    for _ in train(training):
+        pass

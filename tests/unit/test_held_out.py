@@ -1,0 +1,72 @@
+"""Validation frames: whole blocks of the training recordings."""
+
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from camloc.core.types import Frame
+from camloc.errors import RecipeError
+from camloc.training.held_out import HoldOut, hold_out
+
+
+def frames(**lengths: int) -> list[Frame]:
+    """Recordings of the lengths given, one after the other."""
+    return [
+        Frame(f"{name}/{number:04d}.png", Path(name) / f"{number:04d}.png", sequence=name)
+        for name, length in lengths.items()
+        for number in range(length)
+    ]
+
+
+def numbers(chosen: tuple[Frame, ...]) -> list[int]:
+    return [int(frame.image.stem) for frame in chosen]
+
+
+def test_the_middle_block_of_every_few_is_held_out() -> None:
+    train, held = hold_out(frames(a=100), HoldOut(every=5, block=10))
+    assert numbers(held) == [*range(20, 30), *range(70, 80)]
+    assert numbers(train) == [number for number in range(100) if number not in numbers(held)]
+
+
+def test_every_frame_is_on_one_side_and_the_order_stays() -> None:
+    everything = frames(a=83, b=7, c=240)
+    train, held = hold_out(everything, HoldOut())
+    assert [frame for frame in everything if frame in set(train)] == list(train)
+    assert [frame for frame in everything if frame in set(held)] == list(held)
+    assert sorted(frame.name for frame in (*train, *held)) == sorted(frame.name for frame in everything)
+
+
+def test_blocks_are_counted_within_each_recording() -> None:
+    _, held = hold_out(frames(a=45, b=50), HoldOut(every=5, block=10))
+    by_sequence = {name: numbers(tuple(group)) for name, group in groupby(held, lambda f: f.sequence)}
+    assert by_sequence == {"a": [18, 19, 20, 21, 22, 23, 24, 25, 26], "b": [*range(20, 30)]}
+
+
+def test_short_recordings_give_shorter_blocks() -> None:
+    _, held = hold_out(frames(a=8, b=16, c=3), HoldOut(every=8, block=20))
+    assert [frame.name for frame in held] == ["a/0004.png", "b/0008.png", "b/0009.png"]
+
+
+def test_recordings_whose_frames_alternate_are_told_apart() -> None:
+    apart = frames(a=40, b=40)
+    alternating = [frame for pair in zip(apart[:40], apart[40:], strict=True) for frame in pair]
+    expected = {frame.name for frame in hold_out(apart, HoldOut(every=4, block=5))[1]}
+    assert {frame.name for frame in hold_out(alternating, HoldOut(every=4, block=5))[1]} == expected
+    assert len(expected) == 20
+
+
+def test_nothing_is_held_out_when_not_asked() -> None:
+    everything = frames(a=30)
+    assert hold_out(everything, HoldOut(every=0)) == (tuple(everything), ())
+
+
+def test_a_single_frame_is_learned_from() -> None:
+    train, held = hold_out(frames(a=1), HoldOut())
+    assert (len(train), len(held)) == (1, 0)
+
+
+@pytest.mark.parametrize(("every", "block"), [(1, 20), (-1, 20), (8, 0)])
+def test_settings_that_leave_nothing_to_learn_from_are_refused(every: int, block: int) -> None:
+    with pytest.raises(RecipeError, match="held out"):
+        HoldOut(every=every, block=block)

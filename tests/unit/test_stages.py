@@ -1,0 +1,208 @@
+"""Stages: what trains and what stands still, how fast, and by which schedule."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan
+from torch import Tensor, nn
+
+from camloc.errors import RecipeError
+from camloc.training.fit import fit
+from camloc.training.stages import Schedule, Stage, set_learning_rate, set_modes, start
+
+
+def stage(**settings: Any) -> Stage:
+    return Stage(**{"epochs": 1, "learning_rate": 1e-3, **settings})
+
+
+def training_names(model: nn.Module) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def batch_norms(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
+
+
+def statistics(model: nn.Module) -> dict[str, Tensor]:
+    return {name: module.get_buffer("running_mean").clone() for name, module in batch_norms(model).items()}
+
+
+def statistics_after_a_step(settings: Stage) -> dict[str, bool]:
+    """For each batch norm, whether one step of training moves its running statistics."""
+    model = tiny_model()
+    before = statistics(model)
+    for _ in fit(model, tiny_pictures(4), tiny_plan(settings)):
+        pass
+    after = statistics(model)
+    return {name: not torch.equal(mean, after[name]) for name, mean in before.items()}
+
+
+@pytest.mark.parametrize("settings", [{"trains": ("*", "heads.*")}, {"holds": ("backbone.conv9.*",)}])
+def test_a_pattern_that_matches_nothing_fails(settings: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=r"heads\.\*|conv9") as refused:
+        start(stage(**settings), tiny_model())
+    assert "matches no parameter" in str(refused.value)
+
+
+def test_what_is_not_named_stands_still() -> None:
+    model = tiny_model()
+    start(stage(trains=("position_*", "balance.position")), model)
+    expected = {name for name, _ in model.named_parameters() if name.startswith("position_")}
+    assert training_names(model) == expected | {"balance.position"}
+    assert len(expected) > 4
+
+
+def test_what_is_held_stands_still_though_it_is_named() -> None:
+    model = tiny_model()
+    everything = {name for name, _ in model.named_parameters()}
+    start(stage(holds=("backbone.*", "hidden.*")), model)
+    still = everything - training_names(model)
+    assert still == {name for name in everything if name.startswith(("backbone.", "hidden."))}
+
+
+def test_a_later_stage_trains_what_an_earlier_one_held() -> None:
+    model = tiny_model()
+    start(stage(trains=("position_*",)), model)
+    start(stage(trains=("orientation_*",)), model)
+    assert all(name.startswith("orientation_") for name in training_names(model))
+
+
+def test_training_moves_what_trains_and_nothing_else() -> None:
+    model = tiny_model()
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    for _ in fit(model, tiny_pictures(8), tiny_plan(stage(trains=("position_*", "hidden.*"), epochs=2))):
+        pass
+    moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert moved == {name for name in before if name.startswith(("position_", "hidden."))}
+
+
+def test_modules_that_stand_still_are_in_evaluation_mode() -> None:
+    model = tiny_model(dropout=0.2)
+    chosen = stage(trains=("position_*", "backbone.network.layer1.0.conv1.*"))
+    start(chosen, model)
+    model.eval()
+    set_modes(chosen, model)
+    assert not any(module.training for module in batch_norms(model).values())
+    assert not model.orientation_head.training
+    assert model.position_head.training
+    assert model.dropout.training
+
+
+def test_statistics_of_batch_norms_move_where_these_train() -> None:
+    assert all(statistics_after_a_step(stage()).values())
+
+
+def test_statistics_of_frozen_parts_do_not_drift() -> None:
+    assert not any(statistics_after_a_step(stage(trains=("*head*", "*hyper*"))).values())
+    held = statistics_after_a_step(stage(holds=("backbone.network.layer1.*",)))
+    assert not any(moved for name, moved in held.items() if ".layer1." in name)
+    assert all(moved for name, moved in held.items() if ".layer1." not in name)
+
+
+def test_frozen_batch_norms_keep_their_statistics_and_learn_their_scale() -> None:
+    settings = stage(batch_norm="frozen")
+    assert not any(statistics_after_a_step(settings).values())
+    model = tiny_model()
+    start(settings, model)
+    assert all(module.weight.requires_grad for module in batch_norms(model).values())
+
+
+def test_the_losses_own_weights_are_not_decayed() -> None:
+    model = tiny_model()
+    optimizer = start(stage(weight_decay=0.1, optimizer="adamw"), model)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    decays = {
+        names[parameter]: group["weight_decay"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert decays.keys() == set(names.values()), "every parameter is in one group"
+    assert {name for name, decay in decays.items() if decay == 0.0} == {
+        "balance.position",
+        "balance.orientation",
+    }
+    assert set(decays.values()) == {0.0, 0.1}
+
+
+def test_the_rates_of_backbone_and_balance_reach_the_optimiser() -> None:
+    """Adam's first step moves every weight by the learning rate, whatever its gradient."""
+    model = tiny_model()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    settings = stage(learning_rate=1e-3, backbone_rate=0.1, balance_rate=5.0)
+    for _ in fit(model, tiny_pictures(4), tiny_plan(settings)):
+        pass
+
+    def largest_move(prefix: str) -> float:
+        moves = [
+            float((parameter.detach() - before[name]).abs().max())
+            for name, parameter in model.named_parameters()
+            if name.startswith(prefix)
+        ]
+        return max(moves)
+
+    assert largest_move("backbone.") == pytest.approx(1e-4, rel=0.02)
+    assert largest_move("balance.") == pytest.approx(5e-3, rel=0.02)
+    assert largest_move("position_head.") == pytest.approx(1e-3, rel=0.02)
+
+
+def test_settings_of_the_optimiser_are_the_stages() -> None:
+    model = tiny_model()
+    adam = start(stage(betas=(0.8, 0.9), epsilon=1e-10, weight_decay=1e-4), model)
+    assert type(adam) is torch.optim.Adam
+    assert adam.defaults["betas"] == (0.8, 0.9)
+    assert adam.defaults["eps"] == 1e-10
+    assert type(start(stage(optimizer="adamw"), model)) is torch.optim.AdamW
+
+
+@pytest.mark.parametrize(
+    ("schedule", "at_start", "in_the_middle", "at_the_end"),
+    [
+        ("constant", 1.0, 1.0, 1.0),
+        ("step", 1.0, 0.5**2, 0.5**4),
+        ("cosine", 1.0, 0.5, 0.0),
+        # Up over the first 20 steps, from 0.04 and one step; down over the other 80.
+        ("one_cycle", 0.04 + 0.96 / 20, 0.5 * (1 + math.cos(math.pi * 30 / 80)), 0.0),
+    ],
+)
+def test_schedules_at_start_middle_and_end(
+    schedule: Schedule, at_start: float, in_the_middle: float, at_the_end: float
+) -> None:
+    """100 steps in 10 epochs."""
+    settings = stage(epochs=10, schedule=schedule, step_epochs=2, step_factor=0.5, warm_up=0.2)
+    rates = [settings.rate_factor(step, steps=100, epoch=step // 10) for step in range(100)]
+    assert rates[0] == pytest.approx(at_start)
+    assert rates[50] == pytest.approx(in_the_middle, abs=1e-6)
+    assert rates[99] == pytest.approx(at_the_end, abs=1e-3)
+    assert max(rates) == pytest.approx(1.0)
+    assert min(rates) >= 0.0
+
+
+def test_one_cycle_is_at_its_highest_when_the_warm_up_ends() -> None:
+    settings = stage(schedule="one_cycle", warm_up=0.2)
+    rates = [settings.rate_factor(step, steps=100, epoch=0) for step in range(100)]
+    assert rates[19] == rates[20] == 1.0
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "one_cycle"])
+def test_schedules_of_a_single_step_learn_something(schedule: Schedule) -> None:
+    assert stage(schedule=schedule).rate_factor(0, steps=1, epoch=0) == 1.0
+
+
+def test_every_group_follows_the_schedule_with_its_own_factor() -> None:
+    optimizer = start(stage(backbone_rate=0.1, balance_rate=5.0), tiny_model())
+    set_learning_rate(optimizer, 0.02)
+    assert sorted(group["lr"] for group in optimizer.param_groups) == pytest.approx([0.002, 0.02, 0.1])
+
+
+def test_loss_weights_leave_a_term_out() -> None:
+    """Without the orientation term, nothing moves what only that term depends on."""
+    model = tiny_model()
+    before = model.orientation_head.weight.detach().clone()
+    settings = stage(loss_weights={"orientation": 0.0})
+    for _ in fit(model, tiny_pictures(4), tiny_plan(settings)):
+        pass
+    assert torch.equal(model.orientation_head.weight, before)

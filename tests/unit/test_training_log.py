@@ -1,0 +1,104 @@
+"""The log of a training: one strict JSON line an epoch, whatever happened in between."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.tiny_training import tiny_model
+
+from camloc.training.log import TrainingLog, read_log
+from camloc.training.plan import Epoch
+
+
+def epoch(number: int, **changes: Any) -> Epoch:
+    settings: dict[str, Any] = {
+        "epoch": number,
+        "stage": 0,
+        "losses": {"position": 1.5, "orientation": -0.25},
+        "learning_rate": 1e-3,
+        "validation": (0.5, 3.0),
+        "is_best": False,
+        "pictures_per_second": 123.456,
+        "seconds": 10.0 * number,
+        "model": None,
+    }
+    return Epoch(**{**settings, "model": tiny_model(), **changes})
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows, read by a parser that knows no word for infinite."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    text = (folder / "log.jsonl").read_text()
+    assert text.endswith("\n")
+    return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+
+
+def write(folder: Path, *epochs: Epoch) -> None:
+    log = TrainingLog(folder)
+    for each in epochs:
+        log.write(each)
+    log.close()
+
+
+def test_a_row_tells_everything_about_its_epoch(tmp_path: Path) -> None:
+    write(tmp_path, epoch(1))
+    assert rows(tmp_path) == [
+        {
+            "epoch": 1,
+            "stage": 0,
+            "learning_rate": 1e-3,
+            "seconds": 10.0,
+            "pictures_per_second": 123.5,
+            "loss_position": 1.5,
+            "loss_orientation": -0.25,
+            "validation_meters": 0.5,
+            "validation_degrees": 3.0,
+        }
+    ]
+
+
+def test_an_epoch_that_was_not_validated_has_no_validation(tmp_path: Path) -> None:
+    write(tmp_path, epoch(1, validation=None))
+    assert not [name for name in rows(tmp_path)[0] if name.startswith("validation")]
+
+
+def test_rows_are_replaced_when_epochs_are_done_again(tmp_path: Path) -> None:
+    write(tmp_path, *(epoch(number, seconds=1.0) for number in (1, 2, 3, 4)))
+    write(tmp_path, *(epoch(number, seconds=2.0) for number in (3, 4, 5)))
+    assert [(row["epoch"], row["seconds"]) for row in rows(tmp_path)] == [
+        (1, 1.0),
+        (2, 1.0),
+        (3, 2.0),
+        (4, 2.0),
+        (5, 2.0),
+    ]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_numbers_that_json_has_no_word_for_are_left_out(tmp_path: Path, value: float) -> None:
+    write(tmp_path, epoch(1, validation=(value, 3.0)), epoch(2))
+    first, second = rows(tmp_path)
+    assert "validation_meters" not in first
+    assert first["validation_degrees"] == 3.0
+    assert second["validation_meters"] == 0.5
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    assert read_log(tmp_path / "log.jsonl") == []
+    write(tmp_path, epoch(1), epoch(2))
+    assert read_log(tmp_path / "log.jsonl") == rows(tmp_path)
+
+
+def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
+    write(tmp_path, epoch(1), epoch(2))
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"loss_position" in events.read_bytes()
+
+
+def test_a_log_that_wrote_nothing_closes(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from tests.support.trained import Exported, train_run, write_place
+from tests.support.trained import Made, train_run, write_place
 
 from camloc.apps.cli import main
 
@@ -23,10 +23,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def exported(trained: Path) -> Exported:
+def exported(trained: Path) -> Made:
     """The run as an ONNX file, by `camloc export`. Not to be changed."""
-    path = trained / "exported.onnx"
+    return made("export", trained / "run", "--out", trained / "exported.onnx")
+
+
+@pytest.fixture(scope="session")
+def evaluated(trained: Path) -> Made:
+    """The folder of the run's evaluation, by `camloc evaluate`. Not to be changed."""
+    return made("evaluate", trained / "run", "--out", trained / "evaluated")
+
+
+def made(*arguments: str | Path) -> Made:
+    """What a command leaves at its last argument."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        main(["export", str(trained / "run"), "--out", str(path)])
-    return Exported(path, out.getvalue(), err.getvalue())
+        main([str(argument) for argument in arguments])
+    return Made(Path(arguments[-1]), out.getvalue(), err.getvalue())

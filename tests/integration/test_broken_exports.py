@@ -1,4 +1,4 @@
-"""Exported files that are wrong are refused in one sentence, whatever another tool put into them."""
+"""Made files that are wrong are refused in one sentence, whatever another tool put into them."""
 
 import json
 import pickle
@@ -11,7 +11,7 @@ import onnx
 import pytest
 from tests.support.command_line import listing, refused
 from tests.support.damage import turned_into_folder
-from tests.support.trained import Exported
+from tests.support.trained import Made
 
 Capture = pytest.CaptureFixture[str]
 Damage = Callable[[Path], object]
@@ -99,7 +99,7 @@ EXPORTED: dict[str, Damage] = {
 
 @pytest.mark.parametrize("what", EXPORTED)
 def test_an_exported_file_that_is_damaged(
-    what: str, trained: Path, exported: Exported, tmp_path: Path, capfd: Capture
+    what: str, trained: Path, exported: Made, tmp_path: Path, capfd: Capture
 ) -> None:
     path = tmp_path / "model.onnx"
     shutil.copy(exported.path, path)

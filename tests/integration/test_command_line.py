@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial.transform import Rotation
 from tests.support.command_line import camloc
-from tests.support.trained import Exported, small_place
+from tests.support.trained import Made, small_place
 
-import camloc as package
-from camloc import datasets
+from camloc import Located, datasets
 from camloc.evaluation.results import Results
 from camloc.localizer import Localizer
 
@@ -86,7 +85,7 @@ def test_a_folder_is_described_and_converted(trained: Path, tmp_path: Path, capf
     assert "the nearest training pose" in described.out
     table = tmp_path / "poses.csv"
     assert camloc(capfd, "datasets", trained / "place", "--to", "table", "--out", table).status == 0
-    again = datasets.load(table, images=str(trained / "place"))
+    again = datasets.load(table, images=trained / "place")
     assert [frame.name for frame in again.test] == [
         frame.name for frame in datasets.load(trained / "place").test
     ]
@@ -114,41 +113,41 @@ def test_training_writes_a_run_and_goes_on_with_it(
     assert "other settings" in other.err
 
 
-def test_evaluating_leaves_results_estimates_trajectories_and_a_report(
-    trained: Path, tmp_path: Path, capfd: Capture
-) -> None:
-    ended = camloc(capfd, "evaluate", trained / "run", "--out", tmp_path / "out")
-    assert ended.status == 0, ended.err
-    assert "Nearest training pose" in ended.out
-    found = {path.name for path in (tmp_path / "out").iterdir()}
+def test_evaluating_leaves_results_estimates_trajectories_and_a_report(evaluated: Made) -> None:
+    assert "report.html" in evaluated.err
+    assert "Nearest training pose" in evaluated.out
+    found = {path.name for path in evaluated.path.iterdir()}
     assert found == {"results.json", "estimates.csv", "estimates.tum", "truth.tum", "report.html"}
-    results = Results.load(tmp_path / "out" / "results.json")
+    results = Results.load(evaluated.path / "results.json")
     assert (results.train_frames, results.test_frames) == (16, 6)
     assert (results.recipe, results.scene) == ("tiny/hyperpose", "place")
-    assert "http" not in (tmp_path / "out" / "report.html").read_text().replace("http://www.w3.org", "")
+    assert "http" not in (evaluated.path / "report.html").read_text().replace("http://www.w3.org", "")
 
 
-def test_the_written_estimates_are_those_of_the_localizer(
-    trained: Path, tmp_path: Path, capfd: Capture
-) -> None:
-    camloc(capfd, "evaluate", trained / "run", "--out", tmp_path)
-    table = datasets.load(tmp_path / "estimates.csv", images=str(trained / "place"))
-    answers = {photo.name: Localizer.load(trained / "run").locate(photo) for photo in photos_of(trained)}
+def test_the_written_estimates_are_those_of_the_localizer(trained: Path, evaluated: Made) -> None:
+    localizer = Localizer.load(trained / "run")
+    answers = {photo.name: localizer.locate(photo) for photo in photos_of(trained)}
+    table = datasets.load(evaluated.path / "estimates.csv", images=trained / "place")
     frames = (*table.train, *table.test)
     assert len(frames) == len(answers) == 6
     for frame in frames:
         answer = answers[Path(frame.name).name]
-        assert isinstance(answer, package.Located)
+        assert isinstance(answer, Located)
         torch.testing.assert_close(frame.truth().matrix(), answer.world_from_cam.matrix(), rtol=0, atol=1e-5)
-    with (tmp_path / "estimates.csv").open(newline="") as file:
+
+
+def test_the_written_truth_is_the_truth(evaluated: Made) -> None:
+    with (evaluated.path / "estimates.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     truth = small_place().test
     for row, matrix in zip(rows, truth, strict=True):
         assert numbers([row[f"truth_{axis}"] for axis in ("tx", "ty", "tz")]) == pytest.approx(
             matrix[:3, 3].tolist(), abs=1e-8
         )
-    stamps = [line.split()[0] for line in (tmp_path / "truth.tum").read_text().splitlines()[1:]]
-    assert stamps == [line.split()[0] for line in (tmp_path / "estimates.tum").read_text().splitlines()[1:]]
+    stamps = [line.split()[0] for line in (evaluated.path / "truth.tum").read_text().splitlines()[1:]]
+    assert stamps == [
+        line.split()[0] for line in (evaluated.path / "estimates.tum").read_text().splitlines()[1:]
+    ]
 
 
 def test_all_formats_of_locate_hold_the_same_poses(trained: Path, capfd: Capture) -> None:
@@ -194,7 +193,7 @@ def test_a_blank_photograph_is_lost_and_the_status_is_0(
     assert ended == (0, f"{tmp_path / 'blank.png'}  lost: the picture is blank\n", "")
 
 
-def test_the_exported_file_gives_the_same_poses(trained: Path, exported: Exported, capfd: Capture) -> None:
+def test_the_exported_file_gives_the_same_poses(trained: Path, exported: Made, capfd: Capture) -> None:
     assert exported.out == f"{exported.path}\n"
     assert "differ from the run's by at most" in exported.err
     photos = photos_of(trained)

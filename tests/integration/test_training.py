@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan
 from tests.support.trained import tiny_recipe, write_place
-from tests.support.training_script import KILLS, STAGES, loss_curve, two_stage_recipe
+from tests.support.training_script import KILLS, STAGES, loss_curve, shared_run, two_stage_recipe
 
 from camloc.checkpoint import load_checkpoint
 from camloc.errors import CamlocError, CheckpointError, RecipeError
@@ -115,18 +116,38 @@ def test_the_second_stage_left_the_backbone_alone(killed: Path) -> None:
             assert torch.equal(tensor, last.state_dict()[name])
 
 
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
-    run_script("shared", tmp_path)
-    shared = json.loads((tmp_path / "shared.json").read_text())
+@pytest.fixture(scope="module")
+def shared(place: Path) -> Path:
+    """The folder with what two processes learned."""
+    run_script("shared", place.parent)
+    return place.parent
+
+
+def test_two_processes_learn_what_one_learns(shared: Path) -> None:
+    result = json.loads((shared / "shared.json").read_text())
     alone, weights = loss_curve(Fabric(accelerator="cpu", devices=1, precision="64-true"))
     assert len(alone) == 6
-    for ours, theirs in zip(alone, shared["curve"], strict=True):
+    for ours, theirs in zip(alone, result["curve"], strict=True):
         assert ours == pytest.approx(theirs, rel=_SAME, abs=_SAME)
-    first, second = shared["checksums"]
+    first, second = result["checksums"]
     assert first == second, "both processes hold the same weights"
     assert [float(weight.double().sum()) for weight in weights.values()] == pytest.approx(
         first, rel=1e-5, abs=1e-5
     )
+
+
+def test_a_run_of_two_processes_is_the_run_of_one(shared: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared / "place", tmp_path / "place")
+    shared_run(tmp_path, name="alone", devices=1)
+    timings = {"seconds", "pictures_per_second"}
+    rows = [read_log(path / LOG) for path in (shared / "shared", tmp_path / "alone")]
+    assert len(rows[0]) == 6
+    for ours, theirs in zip(*rows, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours.keys() - timings:
+            assert ours[name] == pytest.approx(theirs[name], rel=_SAME, abs=_SAME), name
+    assert (shared / "shared" / "run.json").exists()
+    assert load_checkpoint(shared / "shared").facts.epoch == load_checkpoint(tmp_path / "alone").facts.epoch
 
 
 def stage(**settings: Any) -> Stage:

@@ -145,6 +145,23 @@ def test_each_turn_is_about_its_own_axis_and_to_either_side(setting: str, axis: 
     assert degrees.abs().max() <= 10.0
 
 
+def test_turned_pictures_are_cut_from_the_middle_or_from_anywhere() -> None:
+    batch = pictures(64)
+    room = torch.tensor([SEEN_WIDTH - WIDTH, SEEN_HEIGHT - HEIGHT]).double()
+
+    def corners(settings: Augment) -> Tensor:
+        moved = changed(batch, settings)
+        assert moved.intrinsics is not None
+        return intrinsics(64)[:, :2, 2] - moved.intrinsics[:, :2, 2]
+
+    torch.testing.assert_close(corners(Augment(yaw_degrees=3.0)), (room / 2).expand(64, 2))
+    anywhere = corners(Augment(yaw_degrees=3.0, random_crop=True)) / room
+    assert (anywhere.amin(0) >= 0).all()
+    assert (anywhere.amin(0) < 0.1).all()
+    assert (anywhere.amax(0) > 0.9).all()
+    assert (anywhere.amax(0) <= 1).all()
+
+
 def test_zoom_scales_the_focal_lengths_between_the_factor_and_its_inverse() -> None:
     batch = pictures(64)
     moved = changed(batch, Augment(zoom=1.5))

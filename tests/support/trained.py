@@ -25,8 +25,8 @@ _FOCAL = 60.0
 _WAVES = np.random.default_rng(3).normal(0.0, 5.0, (3, 3))
 
 
-class Exported(NamedTuple):
-    """An exported run, and what `camloc export` printed."""
+class Made(NamedTuple):
+    """A file or folder that a command has made, and what it printed."""
 
     path: Path
     out: str

@@ -6,7 +6,8 @@
 `killed` trains the place in FOLDER/place twice: into FOLDER/undisturbed in one go, and into FOLDER/killed
 with a SIGKILL at every moment of `KILLS`. Its trainings are forks of one process, which has done the slow
 imports.
-`shared` trains in two processes with a common batch and writes FOLDER/shared.json.
+`shared` trains in two processes with a common batch: the place in FOLDER/place into FOLDER/shared, and
+pictures in memory, of which it writes FOLDER/shared.json.
 """
 
 import importlib
@@ -25,8 +26,9 @@ import torch
 from lightning_fabric import Fabric
 
 from camloc.core.augment import Augment
+from camloc.recipes import run
 from camloc.recipes.base import Recipe
-from camloc.recipes.run import prepare, train
+from camloc.recipes.run import Compute, prepare, train
 from camloc.recipes.settings import STATE, DataSource
 from camloc.training.fit import fit
 from camloc.training.plan import Epoch, Step
@@ -106,7 +108,7 @@ def killed_trainings(folder: Path) -> None:
         importlib.import_module(module)
     endings = []
 
-    def run(name: str, moment: Moment | None, *, kill_when: Path | None = None) -> None:
+    def start(name: str, moment: Moment | None, *, kill_when: Path | None = None) -> None:
         forking = multiprocessing.get_context("fork")
         process = forking.Process(target=learn, args=(folder / "place", folder / name, moment))
         process.start()
@@ -119,13 +121,13 @@ def killed_trainings(folder: Path) -> None:
         process.join()
         endings.append([name, process.exitcode])
 
-    run("undisturbed", None)
+    start("undisturbed", None)
     # The first kill comes from outside, as soon as the first epoch is saved.
-    run("killed", None, kill_when=folder / "killed" / STATE)
+    start("killed", None, kill_when=folder / "killed" / STATE)
     for moment in KILLS:
-        run("killed", moment)
-    run("killed", None)
-    run("killed", None)  # a training that is done is left as it is
+        start("killed", moment)
+    start("killed", None)
+    start("killed", None)  # a training that is done is left as it is
     (folder / "endings.json").write_text(json.dumps(endings))
 
 
@@ -143,11 +145,36 @@ def loss_curve(fabric: Fabric | None) -> tuple[list[dict[str, float]], dict[str,
     return curve, model.state_dict()
 
 
+def shared_run(folder: Path, *, name: str, devices: int) -> None:
+    """A run of the place, as `camloc train --devices` makes it."""
+    training = prepare(
+        two_stage_recipe(),
+        name="tiny/shared",
+        data=DataSource(str(folder / "place")),
+        folder=folder / name,
+        compute=Compute(devices=devices, precision="64-true"),
+    )
+    for _ in train(training):
+        pass
+
+
+def late(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, half a second later."""
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(0.5)
+        return function(*args, **kwargs)
+
+    return called
+
+
 def shared_training(folder: Path) -> None:
-    """The loss curve of two processes."""
+    """The loss curve of two processes, and a run of theirs of which the second lags behind."""
     torch.set_num_threads(1)
-    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp", precision="64-true")
-    fabric.launch()
+    fabric = Compute(devices=2, precision="64-true").launch()
+    if not fabric.is_global_zero:
+        run.first_model = late(run.first_model)
+    shared_run(folder, name="shared", devices=2)
     curve, weights = loss_curve(fabric)
     checksums: Any = fabric.all_gather(torch.stack([weight.double().sum() for weight in weights.values()]))
     if fabric.is_global_zero:

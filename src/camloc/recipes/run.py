@@ -138,7 +138,8 @@ def _with_schedule(
     recipe: Recipe, facts: RunFacts, folder: Path, *, model: PoseModel[Any], train: Pictures, fabric: Fabric
 ) -> tuple[Recipe, RunFacts]:
     """The schedule of the run in the folder if it is the same run, else one that fits the budget."""
-    if (folder / RUN_FACTS).exists():
+    # The first process looks for all: what it writes now would be an earlier run to a process that lags.
+    if fabric.broadcast((folder / RUN_FACTS).exists()):
         earlier = RunFacts.load(folder)
         if _identity(earlier) != _identity(facts):
             raise CheckpointError(

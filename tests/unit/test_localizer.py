@@ -1,0 +1,233 @@
+"""The front door answers with a pose that can be believed, or says why not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.support.models import some_poses
+from torch import Tensor, nn
+
+from camloc.checkpoint import Checkpoint, Facts
+from camloc.core.device import torch_device
+from camloc.core.images import Preprocess
+from camloc.core.model import Decoded, PoseModel, single_scene
+from camloc.core.types import Batch, Estimate, Frame, Located, Lost, Spread
+from camloc.errors import ImageError, RecipeError
+from camloc.geometry import Camera, Pose
+from camloc.localizer import Localizer
+
+WIDTH, HEIGHT = 64, 48
+CAMERA = Camera(WIDTH, HEIGHT, 50.0, 50.0, WIDTH / 2, HEIGHT / 2)
+
+
+class ColourOutput(NamedTuple):
+    colour: Tensor
+
+
+class ColourModel(PoseModel[ColourOutput]):
+    """Stands where the picture's mean colour says, and, if it knows it, at the focal length's height."""
+
+    def __init__(self, *, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+
+    def forward(self, images: Tensor) -> ColourOutput:
+        return ColourOutput(images.mean((2, 3)) * self.scale)
+
+    def decode(self, output: ColourOutput, *, intrinsics: Tensor | None = None) -> Decoded:
+        position = output.colour.double().clone()
+        if intrinsics is not None:
+            position[:, 2] += intrinsics[:, 0, 0] / 1000
+        identity = torch.eye(3, dtype=torch.float64).expand(len(position), 3, 3)
+        return single_scene(Pose(identity, position))
+
+    def losses(self, output: ColourOutput, batch: Batch) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+def localizer(model: PoseModel[ColourOutput] | None = None, *, spread: bool = True) -> Localizer:
+    facts = Facts(
+        format=1,
+        model="colour",
+        config={},
+        preprocess=Preprocess(WIDTH, HEIGHT),
+        scenes=("kitchen",),
+        spread=(0.12, 3.4) if spread else None,
+    )
+    checkpoint = Checkpoint(facts, (model or ColourModel()).eval(), (some_poses(20),))
+    return Localizer(checkpoint, torch.device("cpu"))
+
+
+def photo(folder: Path, number: int = 0, *, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
+    """A picture of patches about a colour of its own."""
+    rng = np.random.default_rng(number)
+    patches = rng.integers(0, 120, (6, 8, 3)) + rng.integers(0, 120, 3)
+    path = folder / f"{number}.png"
+    Image.fromarray(patches.astype(np.uint8)).resize(size, Image.Resampling.NEAREST).save(path)
+    return path
+
+
+def located(estimate: Estimate) -> Located:
+    assert isinstance(estimate, Located), estimate
+    return estimate
+
+
+def assert_equal(ours: Sequence[Estimate], theirs: Sequence[Estimate]) -> None:
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        if isinstance(one, Lost):
+            assert one == other
+            continue
+        expected = located(one).world_from_cam.matrix()
+        torch.testing.assert_close(located(other).world_from_cam.matrix(), expected, rtol=0, atol=1e-6)
+
+
+def test_an_answer_names_the_place_and_the_error_to_expect(tmp_path: Path) -> None:
+    answer = located(localizer().locate(photo(tmp_path)))
+    assert answer.scene == "kitchen"
+    assert answer.spread == Spread(meters=0.12, degrees=3.4)
+    assert answer.probability == 1.0
+    assert answer.world_from_cam.translation.dtype == torch.float64
+    assert answer.world_from_cam.shape == ()
+
+
+def test_a_model_that_was_never_validated_promises_no_error(tmp_path: Path) -> None:
+    assert located(localizer(spread=False).locate(photo(tmp_path))).spread is None
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (90, 120, 30)])
+def test_a_blank_picture_is_lost(colour: tuple[int, int, int], tmp_path: Path) -> None:
+    Image.new("RGB", (WIDTH, HEIGHT), colour).save(tmp_path / "blank.png")
+    assert localizer().locate(tmp_path / "blank.png") == Lost("the picture is blank")
+
+
+def test_a_picture_with_little_in_it_is_not_blank(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (WIDTH, HEIGHT), (90, 90, 90))
+    picture.paste((110, 110, 110), (0, 0, WIDTH, HEIGHT // 6))
+    picture.save(tmp_path / "wall.png")
+    assert isinstance(localizer().locate(tmp_path / "wall.png"), Located)
+
+
+def test_an_answer_far_from_every_training_camera_is_lost(tmp_path: Path) -> None:
+    answer = localizer(ColourModel(scale=100.0)).locate(photo(tmp_path))
+    assert isinstance(answer, Lost)
+    assert "times the extent of the training cameras" in answer.reason
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_an_answer_that_is_no_number_is_lost(scale: float, tmp_path: Path) -> None:
+    answer = localizer(ColourModel(scale=scale)).locate(photo(tmp_path))
+    assert answer == Lost("the network's answer is not a number")
+
+
+@pytest.mark.parametrize("size", [(16, 16), (64, 48), (640, 480), (48, 64), (301, 199), (1200, 90)])
+def test_a_picture_of_any_size_is_answered(size: tuple[int, int], tmp_path: Path) -> None:
+    assert isinstance(localizer().locate(photo(tmp_path, size=size)), Located)
+    assert isinstance(localizer().locate(str(photo(tmp_path, size=size))), Located)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_in_a_file_is_followed(orientation: int, tmp_path: Path) -> None:
+    rows = np.linspace(0, 255, 96).astype(np.uint8)
+    upright = Image.fromarray(np.repeat(rows[:, None], 128, axis=1)).convert("RGB")
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    stored.save(tmp_path / "turned.png", exif=exif)
+    upright.save(tmp_path / "upright.png")
+
+    class TopModel(ColourModel):
+        """Looks at the upper third alone."""
+
+        def forward(self, images: Tensor) -> ColourOutput:
+            return super().forward(images[:, :, : HEIGHT // 3])
+
+    ours, theirs = (localizer(TopModel()).locate(tmp_path / name) for name in ("turned.png", "upright.png"))
+    assert_equal([theirs], [ours])
+
+
+def test_what_is_no_picture_is_an_error_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "letter.jpg").write_text("Dear Madam")
+    with pytest.raises(ImageError, match=r"letter\.jpg"):
+        localizer().locate(tmp_path / "letter.jpg")
+
+
+def mixed_frames(folder: Path) -> list[Frame]:
+    """With and without cameras, blank, broken and missing, in no order."""
+    frames = [
+        Frame(str(number), photo(folder, number), CAMERA if number % 3 else None) for number in range(7)
+    ]
+    Image.new("RGB", (WIDTH, HEIGHT), (9, 9, 9)).save(folder / "blank.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG")
+    frames.insert(2, Frame("blank", folder / "blank.png", CAMERA))
+    frames.insert(5, Frame("broken", folder / "broken.png"))
+    frames.insert(6, Frame("missing", folder / "missing.png", CAMERA))
+    return frames
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 10, 32])
+def test_an_answer_does_not_depend_on_its_neighbours(batch_size: int, tmp_path: Path) -> None:
+    frames = mixed_frames(tmp_path)
+    alone = [answer for frame in frames for answer in localizer().locate_all([frame])]
+    together = list(localizer().locate_all(frames, batch_size=batch_size))
+    assert_equal(alone, together)
+    backwards = list(localizer().locate_all(frames[::-1], batch_size=batch_size))
+    assert_equal(alone, backwards[::-1])
+
+
+def test_a_camera_is_used_where_it_is_known(tmp_path: Path) -> None:
+    path = photo(tmp_path)
+    without, with_camera = (
+        located(localizer().locate(path, camera=camera)).world_from_cam.translation
+        for camera in (None, CAMERA)
+    )
+    torch.testing.assert_close(with_camera - without, torch.tensor([0.0, 0.0, 0.05]).double())
+
+
+def test_pictures_that_cannot_be_read_are_lost_in_their_place(tmp_path: Path) -> None:
+    answers = list(localizer().locate_all(mixed_frames(tmp_path), batch_size=4))
+    lost = {index: answer.reason for index, answer in enumerate(answers) if isinstance(answer, Lost)}
+    assert list(lost) == [2, 5, 6]
+    assert lost[2] == "the picture is blank"
+    assert "broken.png" in lost[5]
+    assert "does not exist" in lost[6]
+
+
+def test_no_frames_have_no_answers() -> None:
+    assert list(localizer().locate_all([])) == []
+
+
+def test_answers_come_before_all_pictures_are_read(tmp_path: Path) -> None:
+    seen = 0
+
+    def frames() -> object:
+        nonlocal seen
+        for number in range(6):
+            seen += 1
+            yield Frame(str(number), photo(tmp_path, number))
+
+    answers = localizer().locate_all(frames(), batch_size=2)  # type: ignore[arg-type]
+    next(answers)
+    assert seen == 2
+
+
+def test_a_device_that_is_not_there_is_told_in_a_sentence() -> None:
+    assert torch_device("cpu") == torch.device("cpu")
+    assert torch_device("auto").type in ("cpu", "cuda", "mps")
+    for name in ("toaster", "cuda:99", "xpu", ""):
+        with pytest.raises(RecipeError, match=r"device") as refused:
+            torch_device(name)
+        assert "\n" not in str(refused.value)

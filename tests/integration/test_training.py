@@ -31,7 +31,7 @@ from camloc.training.stages import Stage
 from camloc.training.state import read_position
 
 _CHECKOUT = Path(__file__).parents[2]
-_TIMEOUT_SECONDS = 240
+_TIMEOUT_SECONDS = 400
 
 # Bits of a double agree to 9 digits after some epochs; the order of sums differs.
 _SAME = 1e-6
@@ -141,7 +141,7 @@ def test_a_run_of_two_processes_is_the_run_of_one(shared: Path, tmp_path: Path) 
     shared_run(tmp_path, name="alone", devices=1)
     timings = {"seconds", "pictures_per_second"}
     rows = [read_log(path / LOG) for path in (shared / "shared", tmp_path / "alone")]
-    assert len(rows[0]) == 6
+    assert len(rows[0]) == 2
     for ours, theirs in zip(*rows, strict=True):
         assert ours.keys() == theirs.keys()
         for name in ours.keys() - timings:

@@ -147,8 +147,9 @@ def loss_curve(fabric: Fabric | None) -> tuple[list[dict[str, float]], dict[str,
 
 def shared_run(folder: Path, *, name: str, devices: int) -> None:
     """A run of the place, as `camloc train --devices` makes it."""
+    recipe = two_stage_recipe()
     training = prepare(
-        two_stage_recipe(),
+        replace(recipe, stages=tuple(replace(stage, epochs=1) for stage in recipe.stages)),
         name="tiny/shared",
         data=DataSource(str(folder / "place")),
         folder=folder / name,

@@ -90,9 +90,9 @@ def test_a_network_that_changed_after_its_export_is_noticed(checkpoint: Checkpoi
     assert torch.equal(ours.matrix(), theirs.matrix())
     with torch.no_grad():
         bias = checkpoint.model.get_parameter("position_head.bias")
-        bias += 1.0
+        bias.add_(1.0)
         assert largest_difference(checkpoint, path) > 0.1
-        bias -= 1.0
+        bias.sub_(1.0)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])

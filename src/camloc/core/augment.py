@@ -29,6 +29,7 @@ class Augment:
         yaw_degrees, pitch_degrees: turn about the camera's down and right axes, to either side.
         zoom: magnify by up to this factor or its inverse; 1.0 leaves the size alone.
         brightness, contrast, saturation: relative change, up or down.
+        cast: relative change of red, green and blue apart, as lamps and the evening sun do.
         hue: change as a share of the colour circle, either way.
         erase: largest share of the picture that a grey rectangle covers, on half of the pictures.
     """
@@ -41,6 +42,7 @@ class Augment:
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+    cast: float = 0.0
     hue: float = 0.0
     erase: float = 0.0
 
@@ -163,7 +165,7 @@ def _warped(
 
 
 def _coloured(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) -> Float[Tensor, "b 3 h w"]:
-    if settings.brightness or settings.contrast or settings.saturation:
+    if settings.brightness or settings.contrast or settings.saturation or settings.cast:
         images = _relit(images, settings, draws)
     if settings.hue:
         shifts = draws.between(-settings.hue, settings.hue).tolist()
@@ -174,7 +176,7 @@ def _coloured(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws)
 
 
 def _relit(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) -> Float[Tensor, "b 3 h w"]:
-    """Brightness, contrast about the mean grey, and saturation, which together are one affine map of RGB."""
+    """Brightness, contrast about the mean grey, saturation and cast: together one affine map of RGB."""
 
     def factor(strength: float) -> Tensor:
         return draws.between(1.0 - strength, 1.0 + strength, 1, 1)
@@ -187,6 +189,8 @@ def _relit(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) ->
     blend = saturation * torch.eye(3) + (1.0 - saturation) * luma.expand(3, 3)
     shift = (1.0 - contrast) * brightness * mean_grey
     relit = torch.einsum("bij,bjhw->bihw", brightness * contrast * blend, images) + shift.unsqueeze(-1)
+    if settings.cast:
+        relit = relit * draws.between(1.0 - settings.cast, 1.0 + settings.cast, 3, 1, 1)
     return relit.clamp_(0.0, 1.0)
 
 

@@ -13,14 +13,14 @@ from camloc.evaluation.results import Results, SetResults
 from camloc.evaluation.wording import angle, bound, distance, percent
 
 _SHOWN_RECALLS = ((0.25, 2.0), (0.5, 5.0))
+_BASELINES = ("nearest pose", "nearest position", "mean pose")
 
 
 def results_table(results: Results) -> Table:
-    """One block for each test set."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    table.add_column("Test set", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for heading in ("median", "90 % within"):
+    """One block for each test set: the result in bold, and below it what needs no learning."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("test set", no_wrap=True)
+    for heading in ("median", "90 %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for meters, degrees in _SHOWN_RECALLS:
         table.add_column(bound(meters, degrees, results.unit), justify="right", no_wrap=True)
@@ -39,20 +39,19 @@ def format_table(results: Results) -> str:
 
 
 def _add_block(table: Table, part: SetResults, unit: str) -> None:
-    for number, (label, statistics) in enumerate(part.rows()):
+    labels = (f"{part.name} ({part.estimates.frames:,})", *(f"  {baseline}" for baseline in _BASELINES))
+    for number, (label, (_, statistics)) in enumerate(zip(labels, part.rows(), strict=True)):
         pairs = [
             (statistics.meters.median, statistics.degrees.median),
             (statistics.meters.quantile_90, statistics.degrees.quantile_90),
         ]
-        first = number == 0
         table.add_row(
-            _plain(f"{part.name} ({statistics.frames:,})") if first else "",
-            label,
+            _plain(label),
             *(f"{distance(meters, unit)} {angle(degrees):>6}" for meters, degrees in pairs),
             *(percent(statistics.recall(*limits)) for limits in _SHOWN_RECALLS),
-            f"{statistics.lost:,}" if first else "",
-            style="bold" if first else None,
-            end_section=number == len(part.rows()) - 1,
+            "" if number else f"{statistics.lost:,}",
+            style=None if number else "bold",
+            end_section=number == len(labels) - 1,
         )
 
 

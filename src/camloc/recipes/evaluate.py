@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from camloc.core.types import Estimate, Frame, Scene
+from camloc.core.types import Estimate, Frame, Scene, poses_of
 from camloc.errors import CheckpointError, DatasetError, ImageError
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
 from camloc.evaluation.report import write_evaluation
@@ -74,7 +74,8 @@ def evaluate_run(
         EvaluatedSet(name, frames, tuple(counted(localizer.locate_all(frames))))
         for name, frames in sets.items()
     ]
-    training_poses = localizer.checkpoint.training_poses[0]
+    # Baselines may copy any training photograph, those that only chose the best epoch included.
+    training_poses = poses_of(scene.train) if scene.train else localizer.checkpoint.training_poses[0]
     log = _log(folder / LOG)
     results = results_of(
         evaluated,
@@ -132,7 +133,7 @@ def _training_facts(facts: RunFacts, log: list[dict[str, float]]) -> TrainingFac
     budget = f"{facts.budget_seconds / 60:g} minutes" if facts.budget_seconds else f"{len(log)} epochs"
     return TrainingFacts(
         seed=facts.seed,
-        device="cpu",
+        device=facts.device,
         budget=budget,
         epochs=int(last.get("epoch", 0)),
         seconds=float(last.get("seconds", 0.0)),

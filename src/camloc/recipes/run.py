@@ -117,7 +117,14 @@ def prepare(
         fabric.barrier()
     model, backbone = first_model(recipe, learned, seed=seed, weights=weights)
     facts = run_facts(
-        recipe, name=name, data=data, scene=scene, seed=seed, weights=str(weights), budget=budget_seconds
+        recipe,
+        name=name,
+        data=data,
+        scene=scene,
+        seed=seed,
+        weights=str(weights),
+        budget=budget_seconds,
+        device=_where(fabric),
     )
     recipe, facts = _with_schedule(recipe, facts, folder, model=model, train=train, fabric=fabric)
     return Training(folder, recipe, facts, scene, train, validation, learned, model, backbone, fabric)
@@ -155,9 +162,14 @@ def _with_schedule(
     return recipe.scaled(facts.schedule_share), facts
 
 
+def _where(fabric: Fabric) -> str:
+    kind = fabric.device.type
+    return kind if fabric.world_size == 1 else f"{fabric.world_size} x {kind}"
+
+
 def _identity(facts: RunFacts) -> bytes:
     """What must be equal for one run to be the continuation of another, as it stands in a file."""
-    return to_json(replace(facts, schedule_share=1.0))
+    return to_json(replace(facts, schedule_share=1.0, device=""))
 
 
 def train(training: Training) -> Iterator[Step | Epoch]:

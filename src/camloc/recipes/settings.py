@@ -54,6 +54,7 @@ class RunFacts:
         seed: of all randomness.
         backbone_weights: what the backbone starts from: "none", "hub" or a file.
         budget_seconds: wall-clock time that the schedule was scaled to, or 0.
+        device: what it trains on, such as "cpu" or "2 x cuda".
         schedule_share: what the recipe's epochs were multiplied by to fit the budget.
     """
 
@@ -64,6 +65,7 @@ class RunFacts:
     seed: int
     backbone_weights: str
     budget_seconds: float
+    device: str = ""
     schedule_share: float = 1.0
 
     def save(self, folder: Path) -> None:
@@ -89,7 +91,15 @@ class RunFacts:
 
 
 def run_facts(
-    recipe: Recipe, *, name: str, data: DataSource, scene: Scene, seed: int, weights: str, budget: float
+    recipe: Recipe,
+    *,
+    name: str,
+    data: DataSource,
+    scene: Scene,
+    seed: int,
+    weights: str,
+    budget: float,
+    device: str,
 ) -> RunFacts:
     """The facts of a run that is about to start."""
     return RunFacts(
@@ -100,4 +110,5 @@ def run_facts(
         seed=seed,
         backbone_weights=weights,
         budget_seconds=budget,
+        device=device,
     )

@@ -86,7 +86,7 @@ def test_frames_without_times_of_their_own_are_numbered(times: list[float | None
 def test_the_csv_holds_truth_estimate_errors_and_reasons() -> None:
     some = frames(3, times=[0.5, 1.5, 2.5])
     wrong = off_by(some[0], meters=0.25, degrees=30.0)
-    evaluated = EvaluatedSet("day, noon", some, (wrong, Lost("too dark"), Lost()))
+    evaluated = EvaluatedSet("day, noon", some, (wrong, Lost("too dark"), Lost("")))
     rows = list(csv.DictReader(StringIO(estimates_csv([evaluated]))))
     assert tuple(rows[0]) == CSV_COLUMNS
     first, second, third = rows

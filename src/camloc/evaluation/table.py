@@ -47,7 +47,7 @@ def _add_block(table: Table, part: SetResults, unit: str) -> None:
         ]
         table.add_row(
             _plain(label),
-            *(f"{distance(meters, unit)} {angle(degrees):>6}" for meters, degrees in pairs),
+            *(f"{distance(meters, unit)} {angle(degrees):>5}" for meters, degrees in pairs),
             *(percent(statistics.recall(*limits)) for limits in _SHOWN_RECALLS),
             "" if number else f"{statistics.lost:,}",
             style=None if number else "bold",

@@ -89,7 +89,7 @@ def start(stage: Stage, model: PoseModel[Any]) -> torch.optim.Optimizer:
     set_modes(stage, model)
     kind = torch.optim.AdamW if stage.optimizer == "adamw" else torch.optim.Adam
     groups = _parameter_groups(stage, model)
-    return kind(groups, lr=stage.learning_rate, betas=stage.betas, eps=stage.epsilon, fused=True)
+    return kind(groups, lr=stage.learning_rate, betas=stage.betas, eps=stage.epsilon)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -17,6 +17,7 @@ from camloc.core.files import write_atomically
 from camloc.core.model import Decoded, PoseModel
 from camloc.core.types import Batch
 from camloc.errors import CheckpointError, RecipeError
+from camloc.geometry.camera import Camera
 
 _METADATA_KEY = "camloc"
 
@@ -208,8 +209,12 @@ def largest_difference(checkpoint: Checkpoint, path: Path, *, pictures: int = 3)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(pictures, 3, preprocess.height, preprocess.width, generator=generator)
     exported = load_onnx(path).model
+    width, height = float(preprocess.width), float(preprocess.height)
+    camera = Camera(preprocess.width, preprocess.height, width, width, width / 2, height / 2)
+    intrinsics = camera.matrix().float().expand(pictures, 3, 3)
     with torch.inference_mode():
         ours, theirs = (
-            model.decode(model(images)).world_from_cam.matrix() for model in (checkpoint.model, exported)
+            model.decode(model(images), intrinsics=intrinsics).world_from_cam.matrix()
+            for model in (checkpoint.model, exported)
         )
     return float((ours - theirs).abs().max())

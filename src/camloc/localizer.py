@@ -19,8 +19,12 @@ from camloc.geometry.pose import Pose
 # A picture whose brightness varies less than this (8-bit levels) shows nothing to go by.
 BLANK_DEVIATION = 1.5
 
-# An answer further from every training camera than this many spreads of them was not learned.
+# An answer farther from every training camera than each of these was not learned: this many spreads of the
+# training cameras; where they stand in one spot, this many times the error to expect; and, in units of the
+# world, what is little in any place.
 FARTHEST_SPREADS = 3.0
+FARTHEST_ERRORS = 10.0
+FARTHEST_FLOOR = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +116,11 @@ class Localizer:
             return Lost("the network's answer is not a number")
         scene = int(decoded.scene[row])
         training = self.checkpoint.training_poses[scene]
-        if (distance := _spreads_away(pose, training)) > FARTHEST_SPREADS:
+        away, farthest = _distance_to_nearest(pose, training), self._farthest(training)
+        if away > farthest:
+            times = f"{away / farthest:.1f} times"
             return Lost(
-                f"the answer lies {distance:.1f} times the extent of the training cameras away from them all"
+                f"the answer lies far from every training camera: {times} the distance that is believed"
             )
         return Located(
             scene=self.checkpoint.facts.scenes[scene],
@@ -123,10 +129,19 @@ class Localizer:
             probability=float(decoded.probability[row]),
         )
 
+    def _farthest(self, training: Pose) -> float:
+        """How far from every training camera an answer may lie."""
+        expected = self.checkpoint.spread
+        error = 0.0 if expected is None else expected.meters
+        return max(FARTHEST_SPREADS * _spread(training), FARTHEST_ERRORS * error, FARTHEST_FLOOR)
 
-def _spreads_away(pose: Pose, training: Pose) -> float:
-    """Distance to the nearest training camera, in units of the training cameras' spread."""
-    centers = training.translation
-    spread = (centers - centers.mean(0)).square().sum(-1).mean().sqrt().clamp_min(1e-9)
-    nearest = torch.linalg.vector_norm(centers - pose.translation, dim=-1).min()
-    return float(nearest / spread)
+
+def _spread(poses: Pose) -> float:
+    """Root mean square distance of the camera centres to their mean."""
+    centres = poses.translation
+    return float((centres - centres.mean(0)).square().sum(-1).mean().sqrt())
+
+
+def _distance_to_nearest(pose: Pose, training: Pose) -> float:
+    """Distance to the nearest training camera."""
+    return float(torch.linalg.vector_norm(training.translation - pose.translation, dim=-1).min())

@@ -13,6 +13,7 @@ from tests.support.layouts import CAMERA, TARGET, WRITERS, Matrix, make_place
 
 from camloc import datasets
 from camloc.core.types import Frame, Scene, poses_of
+from camloc.errors import DatasetError
 from camloc.geometry import Camera
 
 # Positions and entries of rotations; the files hold all digits of doubles.
@@ -99,6 +100,19 @@ def test_a_scene_is_called_as_its_folder_or_as_asked(tmp_path: Path, variant: st
     options = WRITERS[variant](root, PLACE)
     assert datasets.load(root, **options).name == "market"
     assert datasets.load(root, scene="square", **options).name == "square"
+
+
+@each_writer
+def test_positions_are_in_metres_only_where_the_layout_or_the_user_says_so(
+    tmp_path: Path, variant: str
+) -> None:
+    options = WRITERS[variant](tmp_path, PLACE)
+    of_unknown_scale = variant.partition(":")[0] in ("colmap", "nerfstudio")
+    assert datasets.load(tmp_path, **options).unit == ("units" if of_unknown_scale else "m")
+    if of_unknown_scale:
+        assert datasets.load(tmp_path, unit="m", **options).unit == "m"
+        with pytest.raises(DatasetError, match="unit is one of m, units, not 'feet'"):
+            datasets.load(tmp_path, unit="feet", **options)
 
 
 @each_writer

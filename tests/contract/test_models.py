@@ -17,6 +17,7 @@ from camloc.geometry import Pose
 from camloc.models import build_model, config_class, model_names, presets
 
 WIDTH, HEIGHT = 64, 48
+INTRINSICS = torch.tensor([[60.0, 0.0, 32.0], [0.0, 60.0, 24.0], [0.0, 0.0, 1.0]])
 
 
 def small(name: str) -> PoseModel[Any]:
@@ -29,9 +30,15 @@ def batch_of(count: int, *, seed: int = 0) -> Batch:
     return Batch(
         images=torch.rand(count, 3, HEIGHT, WIDTH, generator=generator),
         world_from_cam=some_poses(count, seed=seed),
-        intrinsics=torch.eye(3).expand(count, 3, 3),
+        intrinsics=INTRINSICS.expand(count, 3, 3),
         scene=torch.zeros(count, dtype=torch.int64),
     )
+
+
+def answers(model: PoseModel[Any], batch: Batch) -> Pose:
+    """The poses that a model finds in a batch."""
+    decoded: Pose = model.decode(model(batch.images), intrinsics=batch.intrinsics).world_from_cam
+    return decoded
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -44,8 +51,8 @@ def test_outputs_are_named_tensors_with_one_row_to_each_picture(name: str) -> No
 @pytest.mark.parametrize("name", model_names())
 def test_decoded_rotations_are_proper(name: str) -> None:
     model = small(name).eval()
-    decoded = model.decode(model(batch_of(4).images), intrinsics=batch_of(4).intrinsics)
-    rotation = decoded.world_from_cam.rotation
+    decoded = answers(model, batch_of(4))
+    rotation = decoded.rotation
     assert rotation.dtype == torch.float64
     identity = torch.eye(3, dtype=torch.float64).expand(4, 3, 3)
     torch.testing.assert_close(rotation @ rotation.mT, identity, rtol=0, atol=1e-9)
@@ -97,7 +104,7 @@ def test_a_checkpoint_gives_back_the_same_answers(name: str, tmp_path: Path) -> 
     images = batch_of(2).images
     for one, other in zip(model(images), restored.model(images), strict=True):
         assert torch.equal(one, other)
-    ours, theirs = (each.decode(each(images)).world_from_cam for each in (model, restored.model))
+    ours, theirs = (answers(each, batch_of(2)) for each in (model, restored.model))
     assert torch.equal(ours.translation, theirs.translation)
     assert {entry.name for entry in tmp_path.iterdir()} == {"weights.safetensors", "checkpoint.json"}
 
@@ -111,9 +118,8 @@ def test_onnx_gives_the_same_poses_for_any_batch(name: str, tmp_path: Path) -> N
     export_onnx(load_checkpoint(tmp_path), tmp_path / "model.onnx")
     exported = load_onnx(tmp_path / "model.onnx")
     for count in (1, 5):
-        images = batch_of(count).images
-        ours = model.decode(model(images)).world_from_cam.matrix()
-        theirs = exported.model.decode(exported.model(images)).world_from_cam.matrix()
+        ours = answers(model, batch_of(count)).matrix()
+        theirs = answers(exported.model, batch_of(count)).matrix()
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,16 @@ def test_conditions_can_be_compared_frame_by_frame(rendered: Path) -> None:
         assert day.image != night.image
 
 
+def test_the_test_walks_have_the_name_of_their_light(rendered: Path) -> None:
+    scene = demo.load(rendered, "corner")
+    assert scene.test_name == "day"
+    assert set(scene.conditions) == {"night", "occluded"}
+    assert [frame.image for frame in scene.test] == [
+        frame.image for frame in demo.conditions(rendered)["day"]
+    ]
+    assert scene.unit == "m"
+
+
 def test_rendering_again_draws_nothing(cache: Path, rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(*_: object) -> None:
         raise AssertionError("the place is rendered already")
@@ -133,6 +144,32 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path) -> None
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+
+
+def test_what_a_killed_run_left_is_removed_a_day_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = 24 * 3600.0
+    ages = {  # of the folder, and of the picture in it
+        ".corner-32x24-0123456789ab-killed_1.partial": (1.1 * day, 1.1 * day),
+        ".square-640x480-0123456789ab-killed_2.partial": (3 * day, 2 * day),
+        ".corner-32x24-0123456789ab-at_work.partial": (3 * day, 0.9 * day),
+        ".corner-32x24-0123456789ab-started.partial": (0.0, 0.0),
+        ".notes.partial": (9 * day, 9 * day),
+        "corner-32x24-0123456789ab": (9 * day, 9 * day),
+    }
+    for name, (folder_age, picture_age) in ages.items():
+        picture = tmp_path / name / "walk" / "0.jpg"
+        picture.parent.mkdir(parents=True)
+        picture.write_bytes(b"")
+        now = time.time()
+        os.utime(picture, times=(now - picture_age,) * 2)
+        os.utime(picture.parent, times=(now - picture_age,) * 2)
+        os.utime(tmp_path / name, times=(now - folder_age,) * 2)
+    monkeypatch.setattr(rendering, "_draw_all", lambda *_: None)
+    folder = demo.render(FEW, tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*list(ages)[2:], folder.name}
 
 
 def test_the_slower_of_two_runs_takes_what_the_faster_has_rendered(tmp_path: Path) -> None:

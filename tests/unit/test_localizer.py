@@ -1,6 +1,7 @@
 """The front door answers with a pose that can be believed, or says why not."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,7 +116,51 @@ def test_a_picture_with_little_in_it_is_not_blank(tmp_path: Path) -> None:
 def test_an_answer_far_from_every_training_camera_is_lost(tmp_path: Path) -> None:
     answer = localizer(ColourModel(scale=100.0)).locate(photo(tmp_path))
     assert isinstance(answer, Lost)
-    assert "times the extent of the training cameras" in answer.reason
+    assert "far from every training camera" in answer.reason
+
+
+class StandingModel(ColourModel):
+    """Stands in one place, whatever the picture."""
+
+    def __init__(self, x: float) -> None:
+        super().__init__()
+        self.x = x
+
+    def decode(self, output: ColourOutput, *, intrinsics: Tensor | None = None) -> Decoded:
+        del intrinsics
+        position = torch.tensor([[self.x, 0.0, 0.0]], dtype=torch.float64).expand(len(output.colour), 3)
+        return single_scene(Pose(torch.eye(3, dtype=torch.float64).expand(len(position), 3, 3), position))
+
+
+@pytest.mark.parametrize(
+    ("meters", "x", "is_believed"),
+    [
+        (None, 0.49, True),
+        (None, 0.51, False),
+        (0.001, 0.49, True),
+        (0.001, 0.51, False),
+        (0.12, 1.19, True),
+        (0.12, 1.21, False),
+    ],
+)
+def test_where_all_training_cameras_stand_in_one_spot_the_expected_error_is_the_measure(
+    meters: float | None, x: float, is_believed: bool, tmp_path: Path
+) -> None:
+    about_a_tripod = Pose(some_poses(20).rotation, torch.zeros(20, 3, dtype=torch.float64))
+    whole = localizer(StandingModel(x)).checkpoint
+    facts = replace(whole.facts, spread=None if meters is None else (meters, 1.0))
+    checkpoint = replace(whole, facts=facts, training_poses=(about_a_tripod,))
+    answer = Localizer(checkpoint, torch.device("cpu")).locate(photo(tmp_path))
+    assert isinstance(answer, Located) == is_believed
+
+
+def test_where_training_cameras_spread_answers_among_them_are_believed(tmp_path: Path) -> None:
+    along = torch.tensor([[-2.0, 0.0, 0.0], [2.0, 0.0, 0.0]], dtype=torch.float64)  # 2 from their mean
+    training = Pose(torch.eye(3, dtype=torch.float64).expand(2, 3, 3), along)
+    for x, is_believed in ((7.9, True), (8.1, False)):
+        checkpoint = replace(localizer(StandingModel(x)).checkpoint, training_poses=(training,))
+        answer = Localizer(checkpoint, torch.device("cpu")).locate(photo(tmp_path))
+        assert isinstance(answer, Located) == is_believed
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])

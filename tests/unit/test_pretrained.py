@@ -128,6 +128,29 @@ def test_a_file_that_is_cut_short_is_refused(suffix: str, tmp_path: Path) -> Non
             load_pretrained(tiny_model(), path)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({0: torch.zeros(3)}, "entry 0 pairs int with Tensor"),
+        ({"epoch": 3}, "entry 'epoch' pairs str with int"),
+        ({"state_dict": {"epoch": None}}, "entry 'epoch' pairs str with NoneType"),
+        ({("a", 1): torch.zeros(3)}, "pairs tuple with Tensor"),
+        ({"conv1.weight": torch.zeros(3, 3).to_sparse()}, "entry 'conv1.weight' pairs str with Tensor"),
+        ({"state_dict": [torch.zeros(3)]}, "neither a safetensors file nor a state dict"),
+        ([1, 2], "neither a safetensors file nor a state dict"),
+        (torch.zeros(3), "neither a safetensors file nor a state dict"),
+    ],
+)
+def test_what_is_no_state_dict_is_told_with_its_odd_entry(content: object, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    whole = backbone_weights(seed=1)
+    torch.save({**whole, **content} if isinstance(content, dict) else content, path)
+    with pytest.raises(MissingExtraError, match=r"weights\.pth") as refused:
+        load_pretrained(tiny_model(), path)
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingExtraError, match=r"nowhere\.safetensors do not exist"):
         load_pretrained(tiny_model(), tmp_path / "nowhere.safetensors")

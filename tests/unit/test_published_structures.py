@@ -17,6 +17,7 @@ DEAD_CLASSIFIER = 1_281_000
         ("posenet", "efficientnet-b0", 5_946_219, DEAD_CLASSIFIER),
         ("hyperpose", "baseline", 6_607_467, DEAD_CLASSIFIER),
         ("hyperpose", "hypernetwork", 10_154_354, DEAD_CLASSIFIER),
+        ("scene_geometry", "indoor", 3_711_285, 0),
     ],
 )
 def test_a_preset_has_the_published_number_of_weights(

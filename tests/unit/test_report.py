@@ -13,7 +13,7 @@ import pytest
 import torch
 from tests.support.estimates import frames_with_pictures, line_of_poses, off_by, small_set
 
-from camloc.core.types import Lost
+from camloc.core.types import Lost, Unit
 from camloc.errors import CheckpointError, DatasetError
 from camloc.evaluation.figures import training_curve
 from camloc.evaluation.map_figure import map_axes
@@ -59,7 +59,7 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def results(*sets: EvaluatedSet, scene: str = "kitchen", unit: str = "m") -> Results:
+def results(*sets: EvaluatedSet, scene: str = "kitchen", unit: Unit = "m") -> Results:
     return results_of(
         sets,
         TRAINING,
@@ -195,7 +195,18 @@ def test_a_place_of_unknown_scale_is_not_told_in_metres(tmp_path: Path) -> None:
     found = results(small_set(tmp_path), unit="units")
     told = verdict(found) + format_table(found)
     assert "0.020 units" in told
+    assert re.search(r"0\.020 u .*\n", told)
+    assert "u: units of a world whose scale is not known" in told
     assert not re.search(r"\d m\b", told)
+
+
+def test_the_table_of_a_place_of_unknown_scale_is_not_wider_than_any(tmp_path: Path) -> None:
+    frames = frames_with_pictures(tmp_path, line_of_poses(40, step=90.0))
+    wrong = EvaluatedSet(
+        "occluded", frames, tuple(off_by(each, meters=123.4, degrees=120) for each in frames)
+    )
+    lines = format_table(results(wrong, unit="units")).splitlines()
+    assert max(len(line) for line in lines) <= 80
 
 
 def test_no_test_frames_are_a_sentence(tmp_path: Path) -> None:

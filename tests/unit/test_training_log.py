@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.support.tiny_training import tiny_model
 
+from camloc.errors import CheckpointError
 from camloc.training.log import TrainingLog, read_log
 from camloc.training.plan import Epoch
 
@@ -91,6 +92,39 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert read_log(tmp_path / "log.jsonl") == []
     write(tmp_path, epoch(1), epoch(2))
     assert read_log(tmp_path / "log.jsonl") == rows(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[1, 2]",
+        b'"epoch"',
+        b"3",
+        b"null",
+        b'{"epoch": 1',
+        b'{"epoch": "one"}',
+        b'{"epoch": null}',
+        b'{"epoch": [1]}',
+        b'{"loss_position": 1.5}',
+        b'{"epoch": 1, "loss_position": NaN}',
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+    ],
+)
+def test_a_line_that_is_not_the_row_of_an_epoch_is_named(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"epoch": 1}\n' + line + b"\n")
+    with pytest.raises(CheckpointError, match=r"log\.jsonl, line 2: .*delete") as told:
+        read_log(path)
+    assert "\n" not in str(told.value)
+    with pytest.raises(CheckpointError, match="line 2"):
+        write(tmp_path, epoch(2))
+
+
+def test_a_log_that_is_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").mkdir()
+    with pytest.raises(CheckpointError, match=r"log\.jsonl cannot be read"):
+        read_log(tmp_path / "log.jsonl")
 
 
 def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:

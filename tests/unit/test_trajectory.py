@@ -15,7 +15,7 @@ from tests.support.strategies import rotation_about
 
 from camloc.core.types import Estimate, Frame, Located, Lost, Spread
 from camloc.datasets import table
-from camloc.datasets.tum import read_trajectory
+from camloc.datasets.tum import Trajectory, read_trajectory, write_trajectory
 from camloc.errors import DatasetError
 from camloc.evaluation.scoring import EvaluatedSet
 from camloc.evaluation.trajectory import (
@@ -60,6 +60,24 @@ def test_a_tum_line_is_time_position_and_a_quaternion_with_the_scalar_last() -> 
     half = math.sqrt(0.5)
     assert [float(word) for word in line] == pytest.approx([1305031102.1753, 1, 2, 3, 0, 0, half, half])
     assert data_lines(estimates_tum((frame,), (Located("kitchen", quarter_turn),)))[0] == line
+
+
+def test_a_tum_file_is_the_same_whoever_writes_it(tmp_path: Path) -> None:
+    some = frames(3, times=[0.1, 0.1000000001, 1305031102.1753])
+    poses = Pose.stack([frame.truth() for frame in some])
+    write_trajectory(Trajectory((0.1, 0.1000000001, 1305031102.1753), poses), tmp_path / "walk.tum")
+    assert truth_tum(some) == (tmp_path / "walk.tum").read_text()
+    assert estimates_tum(some, [Located("kitchen", pose) for pose in poses]) == truth_tum(some)
+    read = read_trajectory(tmp_path / "walk.tum")
+    assert read.times == (0.1, 0.1000000001, 1305031102.1753)
+    torch.testing.assert_close(read.world_from_cam.translation, poses.translation, rtol=0, atol=0)
+
+
+def test_a_tum_file_of_lost_frames_has_its_heading_alone() -> None:
+    some = frames(2)
+    text = estimates_tum(some, [Lost("blur"), Lost("blur")])
+    assert text.startswith("#")
+    assert data_lines(text) == []
 
 
 def test_the_tum_reader_reads_the_estimates_back(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import roma
 import torch
 import torchvision.transforms.v2.functional as colour
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from camloc.core.types import Batch
@@ -127,10 +127,11 @@ def _moved(batch: Batch, settings: Augment, *, width: int, height: int, draws: D
     turn = torch.deg2rad(draws.between(-1.0, 1.0, 3) * degrees)
     old_from_new: Tensor = roma.euler_to_rotmat("ZYX", turn.flip(-1).double())
     grid = pixel_grid(width, height).reshape(-1, 2)
-    images = _warped(batch.images, grid, seen @ old_from_new @ torch.linalg.inv(wanted))
+    images, inside = _warped(batch.images, grid, seen @ old_from_new @ torch.linalg.inv(wanted))
     pose = batch.world_from_cam
     return batch.replace(
         images=images.unflatten(-1, (height, width)),
+        inside=inside.unflatten(-1, (height, width)),
         intrinsics=wanted.to(batch.intrinsics.dtype),
         world_from_cam=Pose(pose.rotation @ old_from_new.to(pose.rotation.dtype), pose.translation),
     )
@@ -151,8 +152,11 @@ def _cut_anywhere(batch: Batch, *, width: int, height: int, draws: Draws) -> Bat
 
 def _warped(
     images: Float[Tensor, "b 3 h w"], pixels: Float[Tensor, "n 2"], homography: Float[Tensor, "b 3 3"]
-) -> Float[Tensor, "b 3 n"]:
-    """Colours of `images` at the pixels that `homography` takes `pixels` to; edges are repeated."""
+) -> tuple[Float[Tensor, "b 3 n"], Bool[Tensor, "b n"]]:
+    """Colours of `images` at the pixels that `homography` takes `pixels` to, and which are in the picture.
+
+    Beyond its edges the colours of the edges are repeated.
+    """
     homogeneous = torch.cat((pixels, torch.ones_like(pixels[:, :1])), dim=-1)
     seen = homogeneous @ homography.transpose(-1, -2)
     rows, columns = images.shape[-2:]
@@ -161,7 +165,7 @@ def _warped(
     flat = torch.where(seen[..., 2:] > 1e-6, seen[..., :2] / seen[..., 2:], 10.0 * size)
     grid = (flat / size * 2 - 1).float().unsqueeze(1)
     sampled = torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    return sampled.squeeze(-2)
+    return sampled.squeeze(-2), ((flat >= 0) & (flat <= size)).all(-1)
 
 
 def _coloured(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) -> Float[Tensor, "b 3 h w"]:

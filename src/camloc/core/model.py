@@ -28,11 +28,14 @@ class Decoded(NamedTuple):
         world_from_cam: (b,) poses, double precision.
         scene: (b,) numbers of the places they are in.
         probability: (b,) of the place being that one.
+        residual: (b,) root mean square distance in metres that is left between the points of models
+            that align points, or None.
     """
 
     world_from_cam: Pose
     scene: Int[Tensor, "b"]
     probability: Float[Tensor, "b"]
+    residual: Float[Tensor, "b"] | None = None
 
 
 class Decoder(Protocol[Output_contra]):
@@ -52,6 +55,9 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
 
     # Prefix of the parameters that only the loss uses: they are not part of the network's size.
     LOSS_PREFIX: ClassVar[str] = "balance."
+
+    # Whether `decode` and `losses` need the camera's intrinsics.
+    NEEDS_INTRINSICS: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
@@ -113,9 +119,47 @@ class Regressor(PoseModel[Output]):
         return self.regress(self.encode(images))
 
 
-def single_scene(world_from_cam: Pose) -> Decoded:
+class Correspondences(NamedTuple):
+    """What each of n cells of b pictures says about the camera.
+
+    Attributes:
+        pixels: (b, n, 2) the cell's centre in the network's picture.
+        camera: (b, n, 3) what it sees, in camera axes and metres.
+        world: (b, n, 3) the same point in the world, relative to the model's centre.
+        weight: (b, n) how much it counts, not negative.
+    """
+
+    pixels: Float[Tensor, "b n 2"]
+    camera: Float[Tensor, "b n 3"]
+    world: Float[Tensor, "b n 3"]
+    weight: Float[Tensor, "b n"]
+
+    def double(self) -> "Correspondences":
+        """The same in double precision."""
+        return Correspondences(*(value.double() for value in self))
+
+
+class GeometryModel(PoseModel[Output]):
+    """A model that finds points of the place in a picture and the pose from these.
+
+    Its `decode` needs intrinsics.
+    """
+
+    NEEDS_INTRINSICS: ClassVar[bool] = True
+
+    @abstractmethod
+    def correspondences(self, output: Output, *, intrinsics: Float[Tensor, "b 3 3"]) -> Correspondences:
+        """What every cell of the output says, in the precision of the network."""
+
+    @abstractmethod
+    def placed(self, centered_from_cam: Pose) -> Pose:
+        """Poses in the data set's world, of poses in the frame of the correspondences' world points."""
+
+
+def single_scene(world_from_cam: Pose, *, residual: Tensor | None = None) -> Decoded:
     """The decoding of a model that knows one place only."""
     count = len(world_from_cam)
     device = world_from_cam.translation.device
     scene = torch.zeros(count, dtype=torch.int64, device=device)
-    return Decoded(world_from_cam, scene, torch.ones(count, dtype=torch.float64, device=device))
+    certain = torch.ones(count, dtype=torch.float64, device=device)
+    return Decoded(world_from_cam, scene, certain, residual)

@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
+
+# Of positions: metres, or those of a world whose scale is not known, such as a reconstruction from pictures.
+Unit = Literal["m", "units"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,8 @@ class Scene:
         conditions: further frames that are kept apart, by the name of what is different in them:
             "night", "winter". Nothing is learned from them.
         points: (n, 3) points of the place in its world, where the data set has some.
+        test_name: what the data set calls the frames of `test`, beside the names of the conditions.
+        unit: of positions: "m", or "units" where the scale of the world is not known.
     """
 
     name: str
@@ -60,6 +65,8 @@ class Scene:
     test: tuple[Frame, ...] = ()
     conditions: Mapping[str, tuple[Frame, ...]] = field(default_factory=dict)
     points: Float[Tensor, "n 3"] | None = None
+    test_name: str = "test"
+    unit: Unit = "m"
 
 
 def poses_of(frames: Sequence[Frame]) -> Pose:
@@ -93,12 +100,15 @@ class Batch:
         world_from_cam: (b,) poses in the precision of the network.
         intrinsics: (b, 3, 3) pinhole calibration matrices, or None where any is unknown.
         scene: (b,) numbers of the places.
+        inside: (b, height, width) False where a picture that was turned shows nothing of the
+            photograph, or None where it shows it everywhere.
     """
 
     images: Float[Tensor, "b 3 h w"]
     world_from_cam: Pose
     intrinsics: Float[Tensor, "b 3 3"] | None
     scene: Int[Tensor, "b"]
+    inside: Bool[Tensor, "b h w"] | None = None
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -109,6 +119,7 @@ class Batch:
             world_from_cam=self.world_from_cam[rows],
             intrinsics=None if self.intrinsics is None else self.intrinsics[rows],
             scene=self.scene[rows],
+            inside=None if self.inside is None else self.inside[rows],
         )
 
     def to(self, device: torch.device | str) -> "Batch":
@@ -118,6 +129,7 @@ class Batch:
             world_from_cam=self.world_from_cam.to(device),
             intrinsics=None if self.intrinsics is None else self.intrinsics.to(device),
             scene=self.scene.to(device),
+            inside=None if self.inside is None else self.inside.to(device),
         )
 
     def replace(self, **changes: object) -> "Batch":

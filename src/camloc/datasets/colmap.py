@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camloc.core.files import write_atomically
-from camloc.core.types import Frame, Scene
+from camloc.core.types import Frame, Scene, Unit
 from camloc.datasets.parts.checks import Row, frames_from_quaternions
 from camloc.datasets.parts.colmap_files import Image, is_model, read_cameras, read_images, read_points
 from camloc.datasets.parts.files import clean_name, existing_picture, is_file, sequence_of
@@ -46,6 +46,7 @@ def load(
     scene: str = "",
     *,
     images: Path | None = None,
+    unit: Unit = "units",
     split: str = "",
     train_list: Path | None = None,
     test_list: Path | None = None,
@@ -57,6 +58,7 @@ def load(
         root: the data's folder.
         scene: what to call the place; the folder's name otherwise.
         images: the folder that COLMAP's names are relative to; otherwise `images` in `root`, or `root`.
+        unit: of the model's world: "m" where it was given its true scale, which pictures alone do not tell.
         split, train_list, test_list, exclude: see `Selection`.
 
     Raises:
@@ -76,7 +78,7 @@ def load(
         exclude=selection.exclude,
     )
     train, test = split_by_lists(frames, root, selection)
-    return Scene(scene or folder_name(root), train, test, points=read_points(model))
+    return Scene(scene or folder_name(root), train, test, points=read_points(model), unit=unit)
 
 
 def write(scene: Scene, folder: Path, *, form: Literal["binary", "text"] = "binary") -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from camloc.core.files import write_atomically
-from camloc.core.types import Frame, Scene
+from camloc.core.types import Frame, Scene, Unit
 from camloc.datasets.parts.checks import Row, frames_from_matrices
 from camloc.datasets.parts.files import (
     clean_name,
@@ -47,6 +47,7 @@ def load(
     scene: str = "",
     *,
     images: Path | None = None,
+    unit: Unit = "units",
     split: str = "",
     train_list: Path | None = None,
     test_list: Path | None = None,
@@ -58,6 +59,7 @@ def load(
         root: the file, or its folder.
         scene: what to call the place; the folder's name otherwise.
         images: the folder that `file_path` is relative to; the file's own otherwise.
+        unit: of the file's world: "m" where it has its true scale, which the format does not tell.
         split, train_list, test_list, exclude: see `Selection`; where there are no lists, the file's
             `train_filenames` and `test_filenames`, or its being two files, split the frames.
 
@@ -78,7 +80,7 @@ def load(
     else:
         train, test = _own_split(rows, *contents[0], pictures)
         both = split_by_names(frames, train, test, exclude=exclude, source=files[0])
-    return Scene(scene or folder_name(root), *both)
+    return Scene(scene or folder_name(root), *both, unit=unit)
 
 
 def write(scene: Scene, path: Path) -> None:

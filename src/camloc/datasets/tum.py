@@ -37,7 +37,7 @@ class Trajectory(NamedTuple):
     """Poses in time.
 
     Attributes:
-        times: n times in seconds.
+        times: n times in seconds, or numbers to count by.
         world_from_cam: (n,) poses.
     """
 
@@ -113,13 +113,18 @@ def write_trajectory(trajectory: Trajectory, path: Path) -> None:
     Raises:
         CamlocError: the file cannot be written.
     """
+    write_atomically(path, trajectory_text(trajectory))
+
+
+def trajectory_text(trajectory: Trajectory) -> str:
+    """A trajectory as lines `time x y z qx qy qz qw`, with every digit of the numbers."""
     poses = trajectory.world_from_cam
     lines = ["# time x y z qx qy qz qw (world_from_cam)"]
     for time, position, (w, *xyz) in zip(
         trajectory.times, poses.translation.tolist(), poses.quaternion_wxyz().tolist(), strict=True
     ):
-        lines.append(" ".join(repr(float(number)) for number in (time, *position, *xyz, w)))
-    write_atomically(path, "\n".join(lines) + "\n")
+        lines.append(" ".join(map(str, (time, *position, *xyz, w))))
+    return "\n".join(lines) + "\n"
 
 
 def _pose_rows(path: Path) -> list[Row]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from camloc.core.config import from_json, to_json
 from camloc.core.files import write_atomically
-from camloc.core.types import Lost
+from camloc.core.types import Lost, Unit
 from camloc.errors import CheckpointError, DatasetError, RecipeError
 from camloc.evaluation.baselines import baseline_errors
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
@@ -60,7 +60,7 @@ class Results:
         model: name of the network.
         recipe: name of the recipe, that is of the settings it was trained with.
         scene: name of the place.
-        unit: of positions: "m", or "units" for a place of unknown scale.
+        unit: of positions; see `Scene`.
         parameters: number of learned values, or None where unknown.
         train_frames, test_frames: how many photographs there were of each.
         headline: the first test set, which is the test split itself; the result is judged by it.
@@ -81,7 +81,7 @@ class Results:
     test_frames: int
     headline: SetResults
     sets: tuple[SetResults, ...]
-    unit: str = "m"
+    unit: Unit = "m"
     parameters: int | None = None
     final_epoch: ErrorStatistics | None = None
     training: TrainingFacts | None = None
@@ -122,7 +122,7 @@ def results_of(
     model: str,
     recipe: str,
     scene: str,
-    unit: str = "m",
+    unit: Unit = "m",
     parameters: int | None = None,
     final_epoch: ErrorStatistics | None = None,
     training: TrainingFacts | None = None,

@@ -13,20 +13,24 @@ from camloc.evaluation.results import Results, SetResults
 from camloc.evaluation.wording import angle, bound, distance, percent
 
 _SHOWN_RECALLS = ((0.25, 2.0), (0.5, 5.0))
+_SHORT_UNITS = {"m": "m", "units": "u"}  # the longer word would not fit into 80 columns
 _BASELINES = ("nearest pose", "nearest position", "mean pose")
 
 
 def results_table(results: Results) -> Table:
     """One block for each test set: the result in bold, and below it what needs no learning."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    unit = _SHORT_UNITS[results.unit]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+    if results.unit != "m":
+        table.caption = f"{unit}: {results.unit} of a world whose scale is not known"
     table.add_column("test set", no_wrap=True)
     for heading in ("median", "90 %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for meters, degrees in _SHOWN_RECALLS:
-        table.add_column(bound(meters, degrees, results.unit), justify="right", no_wrap=True)
+        table.add_column(bound(meters, degrees, unit), justify="right", no_wrap=True)
     table.add_column("lost", justify="right", no_wrap=True)
     for part in results.sets:
-        _add_block(table, part, results.unit)
+        _add_block(table, part, unit)
     return table
 
 

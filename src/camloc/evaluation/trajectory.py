@@ -12,6 +12,7 @@ from io import StringIO
 from typing import Any
 
 from camloc.core.types import Estimate, Frame, Located, Lost
+from camloc.datasets.tum import Trajectory, trajectory_text
 from camloc.errors import DatasetError
 from camloc.evaluation.scoring import NO_REASON, EvaluatedSet
 from camloc.geometry.pose import Pose
@@ -70,18 +71,18 @@ def estimates_tum(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> str
     The time is the frames' own where all have one and no two are equal, else the number of the
     frame in the list, from 0; `truth_tum` of the same frames uses the same times.
     """
-    lines = [
-        _tum_line(stamp, estimate.world_from_cam)
-        for stamp, estimate in zip(_stamps(frames), estimates, strict=True)
-        if isinstance(estimate, Located)
-    ]
-    return _tum_text(lines)
+    return _tum_text(
+        [
+            (time, estimate.world_from_cam)
+            for time, estimate in zip(_times(frames), estimates, strict=True)
+            if isinstance(estimate, Located)
+        ]
+    )
 
 
 def truth_tum(frames: Sequence[Frame]) -> str:
     """The true poses of frames as TUM lines, with the times of `estimates_tum`."""
-    lines = [_tum_line(stamp, frame.truth()) for stamp, frame in zip(_stamps(frames), frames, strict=True)]
-    return _tum_text(lines)
+    return _tum_text([(time, frame.truth()) for time, frame in zip(_times(frames), frames, strict=True)])
 
 
 def estimates_colmap(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> str:
@@ -125,20 +126,15 @@ def estimate_values(name: str, estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def _stamps(frames: Sequence[Frame]) -> list[str]:
+def _times(frames: Sequence[Frame]) -> Sequence[float]:
     times = [frame.time for frame in frames if frame.time is not None]
-    if len(times) == len(frames) == len(set(times)):
-        return [f"{time:.6f}" for time in times]
-    return [str(number) for number in range(len(frames))]
+    return times if len(times) == len(frames) == len(set(times)) else range(len(frames))
 
 
-def _tum_line(stamp: str, world_from_cam: Pose) -> str:
-    w, x, y, z = world_from_cam.quaternion_wxyz().tolist()
-    return " ".join((stamp, *map(_text, (*world_from_cam.translation.tolist(), x, y, z, w))))
-
-
-def _tum_text(lines: Sequence[str]) -> str:
-    return "\n".join(("# time x y z qx qy qz qw, world_from_cam", *lines)) + "\n"
+def _tum_text(timed: Sequence[tuple[float, Pose]]) -> str:
+    times = tuple(time for time, _ in timed)
+    poses = Pose.stack([pose for _, pose in timed]) if timed else Pose.identity(0)
+    return trajectory_text(Trajectory(times, poses))
 
 
 def _pose_cells(world_from_cam: Pose) -> tuple[str, ...]:

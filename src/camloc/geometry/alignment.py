@@ -33,6 +33,18 @@ def weighted_kabsch(
     return Pose(rotation, translation)
 
 
+def alignment_residual(
+    target_from_source: Pose,
+    source: Float[Tensor, "*batch n 3"],
+    target: Float[Tensor, "*batch n 3"],
+    weights: Float[Tensor, "*batch n"],
+) -> Float[Tensor, "*batch"]:
+    """Weighted root mean square distance between the points after the motion, in their units."""
+    share = weights / weights.sum(-1, keepdim=True)
+    squares = (target - target_from_source.apply(source)).square().sum(-1)
+    return (share * squares).sum(-1).sqrt()
+
+
 class Similarity(NamedTuple):
     """A rigid motion after a change of scale: `x_b = scale * rotation @ x_a + translation`."""
 

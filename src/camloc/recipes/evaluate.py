@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from camloc.core.types import Estimate, Frame, Scene, poses_of
-from camloc.errors import CheckpointError, DatasetError, ImageError
+from camloc.errors import DatasetError, ImageError
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
 from camloc.evaluation.report import write_evaluation
 from camloc.evaluation.results import Results, results_of
@@ -59,8 +57,8 @@ def evaluate_run(
         progress: called with the number of frames done and of all.
 
     Raises:
-        CheckpointError: the run is incomplete.
-        DatasetError: there are no test frames.
+        CheckpointError: the run is incomplete or damaged.
+        DatasetError: there are no test frames, or the model has learned several places and not theirs.
     """
     facts = RunFacts.load(folder)
     localizer = Localizer.load(folder, device=device)
@@ -70,21 +68,23 @@ def evaluate_run(
         raise DatasetError(f"{(data or facts.data).root} has no test frames; name some with --test-list FILE")
     total = sum(len(frames) for frames in sets.values())
     counted = _Counter(progress, total)
+    place = _place(localizer, scene)
     evaluated = [
-        EvaluatedSet(name, frames, tuple(counted(localizer.locate_all(frames))))
+        EvaluatedSet(name, frames, tuple(counted(localizer.locate_all(frames))), scene=place)
         for name, frames in sets.items()
     ]
     # Baselines may copy any training photograph, those that only chose the best epoch included.
     training_poses = poses_of(scene.train) if scene.train else localizer.checkpoint.training_poses[0]
-    log = _log(folder / LOG)
+    log = read_log(folder / LOG)
     results = results_of(
         evaluated,
         training_poses,
         model=localizer.checkpoint.facts.model,
         recipe=facts.recipe,
         scene=scene.name,
+        unit=scene.unit,
         parameters=localizer.checkpoint.model.parameter_count(),
-        final_epoch=_final_epoch(folder, next(iter(sets.values())), device=device),
+        final_epoch=_final_epoch(folder, evaluated[0], device=device),
         training=_training_facts(facts, log),
         timing=time_answers(localizer, [frame for frames in sets.values() for frame in frames]),
         settings=facts.settings,
@@ -95,7 +95,7 @@ def evaluate_run(
 
 def test_sets(scene: Scene) -> Mapping[str, tuple[Frame, ...]]:
     """The frames that were kept apart, by name: the test split first, then other conditions."""
-    sets = {"test": scene.test, **scene.conditions}
+    sets = {scene.test_name: scene.test, **scene.conditions}
     return {name: frames for name, frames in sets.items() if frames}
 
 
@@ -112,20 +112,23 @@ def time_answers(localizer: Localizer, frames: list[Frame]) -> Timing | None:
     return timing_of(seconds, device=str(localizer.device))
 
 
-def _final_epoch(folder: Path, frames: tuple[Frame, ...], *, device: str) -> ErrorStatistics | None:
+def _place(localizer: Localizer, scene: Scene) -> str:
+    """Which of the model's places the frames are of; a model of one place may know it by another name."""
+    known = localizer.checkpoint.facts.scenes
+    if len(known) > 1 and scene.name not in known:
+        raise DatasetError(
+            f"the model has not learned {scene.name!r}, only {', '.join(known)}; say with --scene which it is"
+        )
+    return scene.name if len(known) > 1 else known[0]
+
+
+def _final_epoch(folder: Path, headline: EvaluatedSet, *, device: str) -> ErrorStatistics | None:
     """The statistics of the last epoch's weights on the first test set."""
     if not (folder / LAST).exists():
         return None
     localizer = Localizer.load(folder / LAST, device=device)
-    estimates = tuple(localizer.locate_all(frames))
-    return error_statistics(EvaluatedSet("test", frames, estimates).errors())
-
-
-def _log(path: Path) -> list[dict[str, float]]:
-    try:
-        return msgspec.convert(read_log(path), list[dict[str, float]])
-    except (msgspec.ValidationError, ValueError, OSError):
-        raise CheckpointError(f"{path} is damaged; delete it to evaluate without training curves") from None
+    estimates = tuple(localizer.locate_all(headline.frames))
+    return error_statistics(replace(headline, estimates=estimates).errors())
 
 
 def _training_facts(facts: RunFacts, log: list[dict[str, float]]) -> TrainingFacts:

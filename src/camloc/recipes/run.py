@@ -116,6 +116,13 @@ def prepare(
     if fabric.is_global_zero:
         fabric.barrier()
     model, backbone = first_model(recipe, learned, seed=seed, weights=weights)
+    if model.NEEDS_INTRINSICS and any(
+        part is not None and part.intrinsics is None for part in (train, validation)
+    ):
+        raise DatasetError(
+            f"{recipe.model} needs the camera's intrinsics, which some frames of {data.root} lack; give them, "
+            f"or train a regressor such as hyperpose"
+        )
     facts = run_facts(
         recipe,
         name=name,

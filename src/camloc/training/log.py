@@ -5,7 +5,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from camloc.core.files import write_atomically
+from camloc.errors import CheckpointError
 from camloc.training.plan import Epoch
 
 
@@ -56,7 +59,28 @@ class TrainingLog:
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The rows of a `log.jsonl`, empty if there is none yet."""
+    """The rows of a `log.jsonl`, empty if there is none yet.
+
+    Raises:
+        CheckpointError: the file cannot be read, or a line is not the row of an epoch.
+    """
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as problem:
+        raise CheckpointError(f"{path} cannot be read ({problem.strerror}); move it away to go on") from None
+    return [_row(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _row(line: bytes, path: Path, number: int) -> dict[str, float]:
+    try:
+        row = msgspec.json.decode(line, type=dict[str, int | float])
+    except (ValueError, RecursionError):
+        row = {}
+    if "epoch" not in row:
+        raise CheckpointError(
+            f"{path}, line {number}: this is not the row of an epoch; delete the line, or the file to go on "
+            f"without its training curves"
+        )
+    return row

@@ -59,14 +59,22 @@ def _read(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, OSError, ValueError, RuntimeError, EOFError, KeyError):
+    except (SafetensorError, UnpicklingError, OSError, ValueError, RuntimeError, EOFError, LookupError):
         loaded = None
     if isinstance(loaded, dict) and "state_dict" in loaded:
         loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+    if not isinstance(loaded, dict):
         raise MissingExtraError(
             f"{path} is neither a safetensors file nor a state dict that can be read without running code"
         )
+    for name, value in loaded.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
+            entry = " ".join(repr(name).split())[:40]
+            kinds = f"{type(name).__name__} with {type(value).__name__}"
+            raise MissingExtraError(
+                f"{path} is not a state dict, which has names and dense tensors: its entry {entry} pairs "
+                f"{kinds}; save a network's state_dict() and name that file"
+            )
     return loaded
 
 

@@ -87,10 +87,9 @@ def start(stage: Stage, model: PoseModel[Any]) -> torch.optim.Optimizer:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(_matches(name, stage.trains) and not _matches(name, stage.holds))
     set_modes(stage, model)
-    # Not the fused kernels: on CPUs they do not give the same bits after a restart.
     kind = torch.optim.AdamW if stage.optimizer == "adamw" else torch.optim.Adam
     groups = _parameter_groups(stage, model)
-    return kind(groups, lr=stage.learning_rate, betas=stage.betas, eps=stage.epsilon)
+    return kind(groups, lr=stage.learning_rate, betas=stage.betas, eps=stage.epsilon, fused=True)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

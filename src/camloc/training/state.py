@@ -1,18 +1,22 @@
 """The whole state of a training, in one file without pickle, so that it can go on exactly."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from camloc.core.config import from_builtins
 from camloc.core.files import write_atomically
-from camloc.errors import CheckpointError
+from camloc.errors import CheckpointError, RecipeError
+
+# What Adam and AdamW keep of each parameter.
+_REMEMBERED = {"step", "exp_avg", "exp_avg_sq"}
 
 
 @dataclass(frozen=True)
@@ -68,31 +72,80 @@ def read_position(path: Path) -> Position:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return Position(**json.loads(file.metadata()["position"]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-        raise CheckpointError(f"{path} is damaged; delete it to train from the start") from None
+            return from_builtins(json.loads(file.metadata()["position"]), Position)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError, RecipeError):
+        raise _damaged(path, "it does not say how far the training has come") from None
 
 
 def load_modules(path: Path, modules: dict[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
-    """Put saved weights back. Returns all parts of the file, by name."""
+    """Put saved weights back. Returns all parts of the file, by name.
+
+    Raises:
+        CheckpointError: the file is damaged, or lacks weights that fit.
+    """
     parts: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in load_file(path).items():
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError):
+        raise _damaged(path, "it cannot be read") from None
+    for key, tensor in tensors.items():
         part, _, name = key.partition("|")
         parts.setdefault(part, {})[name] = tensor
     for name, module in modules.items():
-        module.load_state_dict(parts[name])
+        try:
+            module.load_state_dict(parts.get(name, {}))
+        except RuntimeError:
+            raise _damaged(path, f"the weights of its part '{name}' are missing or do not fit") from None
     return parts
 
 
 def load_state(
     path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> dict[str, Tensor]:
-    """Put a saved state back. Returns the best weights so far, empty if there are none."""
+    """Put a saved state back. Returns the best weights so far, empty if there are none.
+
+    Args:
+        path: of the file, written after an epoch.
+        modules: what has weights; "model" among them.
+        optimizer: an Adam over the parameters that it had when the file was written.
+
+    Raises:
+        CheckpointError: the file is damaged, or lacks something that fits.
+    """
     parts = load_modules(path, modules)
-    state: dict[int, dict[str, Any]] = {}
-    for key, tensor in parts.get("optimizer", {}).items():
-        index, _, name = key.partition("|")
-        state.setdefault(int(index), {})[name] = tensor
+    state = _optimizer_state(path, parts.get("optimizer", {}), optimizer)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
-    return parts.get("best", {})
+    best = parts.get("best", {})
+    shapes = {name: value.shape for name, value in modules["model"].state_dict().items()}
+    is_missing = not best and math.isfinite(read_position(path).best_score)
+    if is_missing or (best and {name: value.shape for name, value in best.items()} != shapes):
+        raise _damaged(path, "its best weights are missing or do not fit")
+    return best
+
+
+def _optimizer_state(
+    path: Path, stored: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
+) -> dict[int, dict[str, Tensor]]:
+    """What the optimiser remembers of each parameter, by the parameter's number."""
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    numbers = {str(number): number for number in range(len(trained))}
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in stored.items():
+        index, _, name = key.partition("|")
+        if index not in numbers:
+            raise _damaged(path, f"its optimiser has no parameter {index[:20]!r}")
+        like = trained[numbers[index]]
+        if name not in _REMEMBERED or tensor.shape != (() if name == "step" else like.shape):
+            raise _damaged(path, f"what its optimiser remembers of parameter {index} does not fit")
+        if tensor.shape == like.shape:
+            # Fused optimisers go through memory in order, so it must be the order of the parameter.
+            tensor = torch.empty_like(like).copy_(tensor)
+        state.setdefault(numbers[index], {})[name] = tensor
+    if not state or any(set(memory) != _REMEMBERED for memory in state.values()):
+        raise _damaged(path, "a part of what its optimiser remembers is missing")
+    return state
+
+
+def _damaged(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged: {what}; delete it to train from the start")

@@ -10,6 +10,9 @@ from camloc.datasets.parts.table_columns import Record, is_table, pose_columns, 
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
+# The variant that is like the training walks, so that it is the test split itself.
+TEST_VARIANT = "day"
+
 
 def load(root: Path, scene: str = "") -> Scene:
     """The place that `render` put into the folder `root`: training walks and test walks, both by day.
@@ -24,11 +27,10 @@ def load(root: Path, scene: str = "") -> Scene:
         raise DatasetError(
             f"{root} holds the area '{area}', not '{scene}'; ask for '{area}' or render '{scene}'"
         )
-    rows = _frames(root)
-    train = tuple(frame for split, _, frame in rows if split == "train")
-    test = tuple(frame for split, variant, frame in rows if split == "test" and variant == "day")
-    others = {name: frames for name, frames in conditions(root).items() if name != "day"}
-    return Scene(name=area, train=train, test=test, conditions=others)
+    train = tuple(frame for split, _, frame in _frames(root) if split == "train")
+    others = conditions(root)
+    test = others.pop(TEST_VARIANT, ())
+    return Scene(name=area, train=train, test=test, conditions=others, test_name=TEST_VARIANT)
 
 
 def conditions(root: Path) -> dict[str, tuple[Frame, ...]]:

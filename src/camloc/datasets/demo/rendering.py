@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import lru_cache
@@ -28,6 +30,10 @@ from camloc.datasets.demo.writing import (
 
 Progress = Callable[[int, int], None]
 
+# A folder that is being rendered gets a new picture every few moments: one of yesterday was given up.
+_STALE_SECONDS = 24 * 3600.0
+_UNFINISHED = re.compile(r"\.[a-z]+-\d+x\d+-[0-9a-f]{12}-\w+\.partial")
+
 
 def render(
     place: DemoPlace,
@@ -39,7 +45,8 @@ def render(
     """The folder with a rendered place; it is rendered only if it is not there yet.
 
     A folder appears under its name when it is complete, so a run that was stopped leaves nothing that looks
-    finished, and runs at the same time do not disturb each other. The name holds a digest of the settings
+    finished, and runs at the same time do not disturb each other. What a run that was killed has left is
+    removed when a place is rendered a day later. The name holds a digest of the settings
     and of the renderer's source, so pictures of an older version are never taken for new ones.
 
     Args:
@@ -52,6 +59,7 @@ def render(
     if (folder / SCENE_FILE).is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder.parent)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".partial", dir=folder.parent))
     try:
         (partial / SCENE_FILE).write_text(scene_json(place, renderer=_source_digest()))
@@ -93,6 +101,24 @@ def _draw_all(folder: Path, place: DemoPlace, progress: Progress | None, process
     for _ in draw(folder, 1, 2) if companion is not None and companion.returncode != 0 else ():
         pass
     report(len(planned), len(planned))
+
+
+def _remove_stale(cache: Path) -> None:
+    """Remove unfinished folders in which nothing has been written for a day."""
+    for folder in cache.iterdir():
+        if _UNFINISHED.fullmatch(folder.name) and time.time() - _last_written(folder) > _STALE_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_written(folder: Path) -> float:
+    """When a file was last put into a folder or below it, in seconds of `time.time`.
+
+    A folder that another process finishes or removes meanwhile counts as just written.
+    """
+    try:
+        return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
+    except OSError:
+        return time.time()
 
 
 def _start_companion(folder: Path) -> "subprocess.Popen[bytes] | None":

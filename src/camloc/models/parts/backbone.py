@@ -64,7 +64,10 @@ def _without_classifier(config: BackboneConfig) -> nn.Module:
 
 
 def _cut_after(config: BackboneConfig, taps: tuple[int, ...]) -> nn.Module:
-    return _create(config, features_only=True, feature_cls="getter", out_indices=taps)
+    # Where strides become dilation only the architectures' own wrappers all take the option; otherwise
+    # the getter, which alone leaves out what lies behind the last tap.
+    wrapper = {} if "output_stride" in config.options else {"feature_cls": "getter"}
+    return _create(config, features_only=True, out_indices=taps, **wrapper)
 
 
 def _channels(network: Any, *, tapped: bool) -> tuple[int, ...]:

@@ -1,0 +1,105 @@
+"""What an evaluation says about names, places and units."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.support.command_line import camloc
+from tests.support.estimates import frames_with_pictures, line_of_poses
+
+from camloc import datasets
+from camloc.core.model import Decoded
+from camloc.core.types import Scene
+from camloc.datasets import nerfstudio
+from camloc.errors import DatasetError
+from camloc.evaluation.results import Results
+from camloc.localizer import Localizer
+from camloc.recipes import evaluate
+from camloc.recipes.evaluate import evaluate_run
+from camloc.recipes.evaluate import test_sets as sets_of
+from camloc.recipes.settings import DataSource
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_the_first_set_has_the_name_that_the_data_set_gives_it(tmp_path: Path) -> None:
+    day, night = (frames_with_pictures(tmp_path / name, line_of_poses(2)) for name in ("day", "night"))
+    named = Scene("square", day, day, conditions={"night": night, "winter": ()}, test_name="day")
+    assert list(sets_of(named)) == ["day", "night"]
+    assert sets_of(named)["day"] == day
+    assert list(sets_of(Scene("square", day, day))) == ["test"]
+    assert list(sets_of(Scene("square", day, (), conditions={"night": night}))) == ["night"]
+
+
+def test_a_named_test_set_is_the_headline_of_the_results(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = datasets.load(trained / "place")
+    named = replace(scene, test_name="day", conditions={"night": scene.test[:2]})
+    monkeypatch.setattr(DataSource, "load", lambda _: named)
+    results = evaluate_run(trained / "run", out=tmp_path).results
+    assert [part.name for part in results.sets] == ["day", "night"]
+    assert results.headline == results.sets[0]
+    assert ",day," in (tmp_path / "estimates.csv").read_text()
+
+
+def test_metres_are_not_claimed_for_a_place_of_unknown_scale(
+    trained: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    scene = datasets.load(trained / "place")
+    frames = tuple(replace(frame, camera=None) for frame in scene.test)
+    nerfstudio.write(Scene("place", frames), tmp_path / "transforms.json")
+    (tmp_path / "test.txt").write_text("".join(f"{frame.name}\n" for frame in frames[1:]))
+    (tmp_path / "train.txt").write_text(f"{frames[0].name}\n")
+    images = f"images={trained / 'place'}"
+    for option, unit in (((), "units"), (("--option", "unit=m"), "m")):
+        out = tmp_path / unit
+        data = ("--data", tmp_path, "--layout", "nerfstudio", "--option", images, *option)
+        ended = camloc(capfd, "evaluate", trained / "run", *data, "--out", out)
+        assert ended.status == 0, ended.err
+        assert f"0.25 {unit[0]}, 2°" in ended.out
+        assert ("units of a world whose scale is not known" in ended.out) == (unit == "units")
+        assert Results.load(out / "results.json").unit == unit
+        assert (" units" in (out / "report.html").read_text()) == (unit == "units")
+
+
+def localizer_of_two_places(run: Path) -> Localizer:
+    """The run as if it also knew a cellar, which it takes every other photograph for."""
+    localizer = Localizer.load(run)
+    whole = localizer.checkpoint
+    decode = whole.model.decode
+
+    def misplaced(*arguments: Any, **settings: Any) -> Decoded:
+        decoded = decode(*arguments, **settings)
+        return decoded._replace(scene=torch.arange(len(decoded.scene)) % 2)
+
+    whole.model.decode = misplaced  # type: ignore[method-assign]
+    facts = replace(whole.facts, scenes=(*whole.facts.scenes, "cellar"))
+    return replace(localizer, checkpoint=replace(whole, facts=facts, training_poses=whole.training_poses * 2))
+
+
+def test_an_answer_in_another_place_is_lost(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TwoPlaces:
+        load = staticmethod(lambda run, **_: localizer_of_two_places(run))
+
+    alone = evaluate_run(trained / "run", out=tmp_path / "alone").results
+    assert alone.headline.estimates.lost == 0
+    monkeypatch.setattr(evaluate, "Localizer", TwoPlaces)
+    results = evaluate_run(trained / "run", out=tmp_path / "both").results
+    assert results.headline.lost_reasons == {"placed in cellar": 3}
+    assert results.final_epoch is not None
+    assert results.final_epoch.lost == 3
+    elsewhere = DataSource(str(trained / "place"), scene="attic")
+    with pytest.raises(DatasetError, match=r"has not learned 'attic', only place, cellar; say with --scene"):
+        evaluate_run(trained / "run", data=elsewhere, out=tmp_path / "attic")
+
+
+def test_a_model_of_one_place_may_know_it_by_another_name(trained: Path, tmp_path: Path) -> None:
+    data = DataSource(str(trained / "place"), scene="attic")
+    results = evaluate_run(trained / "run", data=data, out=tmp_path).results
+    assert results.scene == "attic"
+    assert results.headline.estimates.lost == 0

@@ -40,6 +40,7 @@ class Facts:
         recipe: name of the recipe that it was trained by.
         epoch: when the weights were reached.
         backbone_weights: what the backbone started from.
+        focal: typical focal length of the training pictures in units of their longer side, or None.
     """
 
     format: int
@@ -51,6 +52,7 @@ class Facts:
     recipe: str = ""
     epoch: int = 0
     backbone_weights: str = "none"
+    focal: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,18 +3,21 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from camloc.checkpoint import Checkpoint, load_checkpoint
 from camloc.core.device import torch_device
-from camloc.core.model import Decoded
+from camloc.core.masks import mask_at, read_mask
+from camloc.core.model import Decoded, GeometryModel, PoseModel, single_scene
 from camloc.core.types import Estimate, Frame, Located, Lost, View
-from camloc.errors import ImageError
-from camloc.export import load_onnx
+from camloc.errors import ImageError, RecipeError
+from camloc.export import OnnxModel, load_onnx
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
+from camloc.refiners.outlier_filters import OutlierFilter, filtered_poses
 
 # A picture whose brightness varies less than this (8-bit levels) shows nothing to go by.
 BLANK_DEVIATION = 1.5
@@ -27,6 +30,18 @@ FARTHEST_ERRORS = 10.0
 FARTHEST_FLOOR = 0.5
 
 
+class _Seen(NamedTuple):
+    """A photograph as the network sees it.
+
+    Attributes:
+        view: the picture.
+        mask: (height, width) False where it does not count, or None where all of it does.
+    """
+
+    view: View
+    mask: Tensor | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Localizer:
     """Answers photographs of the places that a model has learned.
@@ -34,23 +49,48 @@ class Localizer:
     Attributes:
         checkpoint: the model, its preprocessing and its places.
         device: where the network runs.
+        outlier_filter: for models that align points, how wrong points are left out.
+        masks: for such models, a folder with a picture `NAME.png` for photographs NAME, black where
+            something is seen that does not belong to the place (COLMAP's masks); None for none.
     """
 
     checkpoint: Checkpoint
     device: torch.device
+    outlier_filter: OutlierFilter = "weights"
+    masks: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self._model, GeometryModel) and (self.outlier_filter != "weights" or self.masks):
+            raise RecipeError(
+                f"{self.checkpoint.facts.model} regresses poses; filters and masks are for models that align "
+                f"points, such as scene_geometry"
+            )
 
     @classmethod
-    def load(cls, run: Path | str, *, device: str = "cpu") -> "Localizer":
+    def load(
+        cls,
+        run: Path | str,
+        *,
+        device: str = "cpu",
+        outlier_filter: OutlierFilter = "weights",
+        masks: Path | None = None,
+    ) -> "Localizer":
         """From a run folder, a checkpoint folder, or an exported `.onnx` file.
 
         Raises:
             CheckpointError: there is none, or it is damaged.
-            RecipeError: this machine has no such device.
+            RecipeError: this machine has no such device, or the model has no points to filter.
         """
         path, place = Path(run), torch_device(device)
         checkpoint = load_onnx(path) if path.suffix == ".onnx" else load_checkpoint(path)
         checkpoint.model.to(place)
-        return cls(checkpoint, place)
+        return cls(checkpoint, place, outlier_filter, masks)
+
+    @property
+    def _model(self) -> PoseModel[Any]:
+        """The model, also where an exported network does its work."""
+        model = self.checkpoint.model
+        return model.original if isinstance(model, OnnxModel) else model
 
     def locate(self, photo: Path | str, *, camera: Camera | None = None) -> Estimate:
         """Where a photograph was taken.
@@ -58,17 +98,18 @@ class Localizer:
         Args:
             photo: a picture file of any size; it is turned as its EXIF orientation says.
             camera: its intrinsics, for models that use them. A photograph is then taken as it is
-                stored, if that is what they fit.
+                stored, if that is what they fit. Without it such a model takes the photograph to be
+                from the camera that it learned from.
 
         Raises:
-            ImageError: the file is not a picture that can be decoded.
+            ImageError: the file, or its mask, is not a picture that can be decoded.
         """
         path = Path(photo)
-        return self._answer([self.checkpoint.facts.preprocess.view(Frame(path.name, path, camera))])[0]
+        return self._answer([self._seen(Frame(path.name, path, camera))])[0]
 
     def locate_all(self, frames: Iterable[Frame], *, batch_size: int = 32) -> Iterator[Estimate]:
         """Where many frames were taken, in order; a picture that cannot be decoded is lost."""
-        pending: list[View | Lost] = []
+        pending: list[_Seen | Lost] = []
         for frame in frames:
             pending.append(self._view(frame))
             if len(pending) == batch_size:
@@ -76,36 +117,63 @@ class Localizer:
                 pending = []
         yield from self._answer(pending)
 
-    def _view(self, frame: Frame) -> View | Lost:
+    def _view(self, frame: Frame) -> "_Seen | Lost":
         try:
-            return self.checkpoint.facts.preprocess.view(frame)
+            return self._seen(frame)
         except ImageError as problem:
             return Lost(str(problem))
 
-    def _answer(self, views: Sequence[View | Lost]) -> list[Estimate]:
+    def _seen(self, frame: Frame) -> "_Seen":
+        facts = self.checkpoint.facts
+        focal = facts.focal if self._model.NEEDS_INTRINSICS else None
+        view = facts.preprocess.view(frame, assumed_focal=focal)
+        return _Seen(view, None if self.masks is None else read_mask(self.masks, frame, facts.preprocess))
+
+    def _answer(self, seen: "Sequence[_Seen | Lost]") -> list[Estimate]:
         """One estimate to each view, those that are lost already included.
 
         Views with and without intrinsics go separately, so that no answer depends on its neighbours.
         """
-        answers: dict[int, Estimate] = {row: view for row, view in enumerate(views) if isinstance(view, Lost)}
+        answers: dict[int, Estimate] = {row: each for row, each in enumerate(seen) if isinstance(each, Lost)}
         for is_known in (True, False):
             rows = {
-                row: view
-                for row, view in enumerate(views)
-                if isinstance(view, View) and (view.camera is not None) == is_known
+                row: each
+                for row, each in enumerate(seen)
+                if isinstance(each, _Seen) and (each.view.camera is not None) == is_known
             }
             if rows:
                 answers |= zip(rows, self._estimate(list(rows.values())), strict=True)
-        return [answers[row] for row in range(len(views))]
+        return [answers[row] for row in range(len(seen))]
 
     @torch.inference_mode()
-    def _estimate(self, views: Sequence[View]) -> list[Estimate]:
-        images = torch.stack([view.image for view in views]).to(self.device).float() / 255.0
-        model: Any = self.checkpoint.model
-        cameras = [view.camera.matrix() for view in views if view.camera is not None]
+    def _estimate(self, seen: "Sequence[_Seen]") -> list[Estimate]:
+        images = torch.stack([each.view.image for each in seen]).to(self.device).float() / 255.0
+        cameras = [each.view.camera.matrix() for each in seen if each.view.camera is not None]
+        if self._model.NEEDS_INTRINSICS and not cameras:
+            return [Lost("the camera's focal length is unknown; give it") for _ in seen]
         intrinsics = torch.stack(cameras).float().to(self.device) if cameras else None
-        decoded = model.decode(model(images), intrinsics=intrinsics)
-        return [self._judge(decoded, row, view) for row, view in enumerate(views)]
+        model: Any = self.checkpoint.model
+        masks = [each.mask for each in seen if each.mask is not None]
+        decoded = self._decoded(model(images), intrinsics, torch.stack(masks) if masks else None)
+        return [self._judge(decoded, row, each.view) for row, each in enumerate(seen)]
+
+    def _decoded(self, output: Any, intrinsics: Tensor | None, masks: Tensor | None) -> Decoded:
+        model: Any = self.checkpoint.model
+        geometry = self._model
+        if not isinstance(geometry, GeometryModel) or (self.outlier_filter == "weights" and masks is None):
+            decoded: Decoded = model.decode(output, intrinsics=intrinsics)
+            return decoded
+        assert intrinsics is not None
+        output = type(output)(*(value.to(intrinsics.device) for value in output))
+        cells = geometry.correspondences(output, intrinsics=intrinsics).double()
+        found = filtered_poses(
+            cells,
+            self.outlier_filter,
+            intrinsics=intrinsics.double(),
+            picture_height=self.checkpoint.facts.preprocess.height,
+            seen=None if masks is None else mask_at(masks.to(cells.pixels.device), cells.pixels),
+        )
+        return single_scene(geometry.placed(found.centered_from_cam), residual=found.residual)
 
     def _judge(self, decoded: Decoded, row: int, view: View) -> Estimate:
         """An answer that can be believed, or the reason why there is none."""
@@ -113,6 +181,8 @@ class Localizer:
             return Lost("the picture is blank")
         pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
         if not bool(pose.is_finite()):
+            if isinstance(self._model, GeometryModel):
+                return Lost("too few points of the picture agree on a pose")
             return Lost("the network's answer is not a number")
         scene = int(decoded.scene[row])
         training = self.checkpoint.training_poses[scene]
@@ -127,6 +197,7 @@ class Localizer:
             world_from_cam=pose,
             spread=self.checkpoint.spread,
             probability=float(decoded.probability[row]),
+            residual=None if decoded.residual is None else float(decoded.residual[row]),
         )
 
     def _farthest(self, training: Pose) -> float:

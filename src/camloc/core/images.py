@@ -129,6 +129,19 @@ def _one_line(problem: BaseException) -> str:
     return " ".join(str(problem).split()) or type(problem).__name__
 
 
+def centered_camera(path: Path, focal: float) -> Camera:
+    """A pinhole camera with a focal length in pixels that looks through the middle of a picture file.
+
+    It is for the picture upright, as its EXIF orientation says.
+
+    Raises:
+        ImageError: the file is not a picture that can be decoded.
+    """
+    stored, turn = _open(path)
+    upright = stored if turn is None else stored.transpose(turn)
+    return _assumed_camera(upright.width, upright.height, focal / max(upright.size))
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """How a picture of any size becomes the picture that a network sees.
@@ -166,13 +179,18 @@ class Preprocess:
         scale = max(cover, self.short_side / min(width, height))
         return max(self.width, round(width * scale)), max(self.height, round(height * scale))
 
-    def view(self, frame: Frame) -> View:
+    def view(self, frame: Frame, *, assumed_focal: float | None = None) -> View:
         """Read, scale and cut a frame's picture for the network.
+
+        Args:
+            frame: what to read.
+            assumed_focal: focal length of a camera that is unknown, in units of the longer side of
+                its pictures; None leaves it unknown.
 
         Raises:
             ImageError: the file cannot be decoded, or the intrinsics are for another picture.
         """
-        canvas = self.canvas(frame)
+        canvas = self.canvas(frame, assumed_focal=assumed_focal)
         _, height, width = canvas.image.shape
         left, top = (width - self.width) // 2, (height - self.height) // 2
         image = canvas.image[:, top : top + self.height, left : left + self.width]
@@ -181,9 +199,11 @@ class Preprocess:
         )
         return View(image.contiguous(), camera, frame.world_from_cam)
 
-    def canvas(self, frame: Frame) -> View:
+    def canvas(self, frame: Frame, *, assumed_focal: float | None = None) -> View:
         """Read and scale a frame's picture, not yet cut: what random crops are taken from."""
         picture, camera = _read_with_camera(frame)
+        if camera is None and assumed_focal is not None:
+            camera = _assumed_camera(picture.width, picture.height, assumed_focal)
         width, height = self.canvas_size(picture.width, picture.height)
         scaled = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
         image = _tensor(scaled)
@@ -213,6 +233,11 @@ def _read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
         f"{frame.image} has {upright.width} x {upright.height} pixels, but its intrinsics are for "
         f"{camera.width} x {camera.height}; correct the camera or the picture"
     )
+
+
+def _assumed_camera(width: int, height: int, focal: float) -> Camera:
+    pixels = focal * max(width, height)
+    return Camera(width, height, pixels, pixels, width / 2, height / 2)
 
 
 def _same_shape(picture: Image.Image, camera: Camera) -> bool:

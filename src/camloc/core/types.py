@@ -156,12 +156,15 @@ class Located:
         world_from_cam: the camera's pose in that place's world, double precision.
         spread: the accuracy to expect, or None where the model was never validated.
         probability: of the place being this one among those that the model knows.
+        residual: metres (root mean square) that are left between the points that a model aligned, or
+            None where it aligns none. Wrong intrinsics and unknown sights make it large.
     """
 
     scene: str
     world_from_cam: Pose
     spread: Spread | None = None
     probability: float = 1.0
+    residual: float | None = None
 
 
 @dataclass(frozen=True)

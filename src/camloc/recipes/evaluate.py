@@ -15,6 +15,7 @@ from camloc.evaluation.run_facts import Timing, TrainingFacts, timing_of
 from camloc.evaluation.scoring import EvaluatedSet
 from camloc.localizer import Localizer
 from camloc.recipes.settings import LAST, LOG, DataSource, RunFacts
+from camloc.refiners.outlier_filters import OutlierFilter
 from camloc.training.log import read_log
 
 FrameProgress = Callable[[int, int], None]
@@ -42,6 +43,8 @@ def evaluate_run(
     data: DataSource | None = None,
     out: Path | None = None,
     device: str = "cpu",
+    outlier_filter: OutlierFilter = "weights",
+    masks: Path | None = None,
     progress: FrameProgress | None = None,
 ) -> Evaluation:
     """Locate a run's test frames and write what came of it.
@@ -54,6 +57,7 @@ def evaluate_run(
         data: frames to evaluate on; those that were kept apart from training where it is None.
         out: where to write.
         device: where the network runs.
+        outlier_filter, masks: of `Localizer`, for models that align points.
         progress: called with the number of frames done and of all.
 
     Raises:
@@ -61,7 +65,7 @@ def evaluate_run(
         DatasetError: there are no test frames, or the model has learned several places and not theirs.
     """
     facts = RunFacts.load(folder)
-    localizer = Localizer.load(folder, device=device)
+    localizer = Localizer.load(folder, device=device, outlier_filter=outlier_filter, masks=masks)
     scene = (data or facts.data).load()
     sets = test_sets(scene)
     if not sets:

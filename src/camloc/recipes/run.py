@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 import torch
@@ -116,12 +117,10 @@ def prepare(
     if fabric.is_global_zero:
         fabric.barrier()
     model, backbone = first_model(recipe, learned, seed=seed, weights=weights)
-    if model.NEEDS_INTRINSICS and any(
-        part is not None and part.intrinsics is None for part in (train, validation)
-    ):
+    if model.NEEDS_INTRINSICS and any(frame.camera is None for frame in scene.train):
         raise DatasetError(
-            f"{recipe.model} needs the camera's intrinsics, which some frames of {data.root} lack; give them, "
-            f"or train a regressor such as hyperpose"
+            f"{recipe.model} needs the camera's intrinsics, which some frames of {data.root} lack; give "
+            f"them, or train a regressor such as hyperpose"
         )
     facts = run_facts(
         recipe,
@@ -169,6 +168,12 @@ def _with_schedule(
     return recipe.scaled(facts.schedule_share), facts
 
 
+def _typical_focal(frames: tuple[Frame, ...]) -> float | None:
+    """The middle one of the focal lengths, in units of the longer side of the pictures."""
+    cameras = [frame.camera for frame in frames if frame.camera is not None]
+    return median(camera.fx / max(camera.width, camera.height) for camera in cameras) if cameras else None
+
+
 def _where(fabric: Fabric) -> str:
     kind = fabric.device.type
     return kind if fabric.world_size == 1 else f"{fabric.world_size} x {kind}"
@@ -188,6 +193,7 @@ def train(training: Training) -> Iterator[Step | Epoch]:
     recipe, fabric, folder = training.recipe, training.fabric, training.folder
     facts = facts_for(recipe.model, recipe.config, recipe.preprocess, (training.scene.name,))
     facts = replace(facts, recipe=training.facts.recipe, backbone_weights=training.backbone)
+    facts = replace(facts, focal=_typical_focal(training.learned))
     poses = (poses_of(training.learned),)
     log = TrainingLog(folder) if fabric.is_global_zero else None
     events = fit(

@@ -136,14 +136,14 @@ def _optimizer_state(
         if index not in numbers:
             raise _damaged(path, f"its optimiser has no parameter {index[:20]!r}")
         like = trained[numbers[index]]
-        if name not in _REMEMBERED or tensor.shape != (() if name == "step" else like.shape):
+        if tensor.shape != (() if name == "step" else like.shape):
             raise _damaged(path, f"what its optimiser remembers of parameter {index} does not fit")
         if tensor.shape == like.shape:
             # Fused optimisers go through memory in order, so it must be the order of the parameter.
             tensor = torch.empty_like(like).copy_(tensor)
         state.setdefault(numbers[index], {})[name] = tensor
     if not state or any(set(memory) != _REMEMBERED for memory in state.values()):
-        raise _damaged(path, "a part of what its optimiser remembers is missing")
+        raise _damaged(path, "it does not hold what an Adam remembers")
     return state
 
 

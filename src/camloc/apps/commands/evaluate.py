@@ -6,6 +6,7 @@ import tyro
 
 from camloc.apps.options import (
     Device,
+    Filter,
     Layout,
     OptionalFile,
     OptionalFolder,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from camloc.recipes.settings import DataSource
+    from camloc.refiners.outlier_filters import OutlierFilter
 
 
 def evaluate(
@@ -30,6 +32,8 @@ def evaluate(
     layout: Layout = "auto",
     option: ReaderOptions = (),
     test_list: OptionalFile = None,
+    filter: Filter = "weights",
+    masks: OptionalFolder = None,
     out: OptionalFolder = None,
     device: Device = "cpu",
 ) -> None:
@@ -45,6 +49,8 @@ def evaluate(
         layout: Of the data set.
         option: For the layout's reader, such as split=blocks.
         test_list: Text file that names the test images, one a line.
+        filter: For models that align points, how wrong points are left out.
+        masks: For such models, folder with masks named PHOTO.png, black where a photograph does not count.
         out: Folder to write into; the run's own if not given.
         device: Where to run.
     """
@@ -53,11 +59,17 @@ def evaluate(
         raise RecipeError("say with --data which folder the scene, layout, option or test list is about")
     if data is not None:
         source = data_source(data, layout=layout, scene=scene, options=option, test_list=test_list)
-    evaluate_and_report(run, source=source, out=out, device=device)
+    evaluate_and_report(run, source=source, out=out, device=device, outlier_filter=filter, masks=masks)
 
 
 def evaluate_and_report(
-    run: "Path", *, source: "DataSource | None" = None, out: "Path | None" = None, device: str = "cpu"
+    run: "Path",
+    *,
+    source: "DataSource | None" = None,
+    out: "Path | None" = None,
+    device: str = "cpu",
+    outlier_filter: "OutlierFilter" = "weights",
+    masks: "Path | None" = None,
 ) -> None:
     """Evaluate, print the table, and say where the report is."""
     from rich.console import Console
@@ -67,6 +79,14 @@ def evaluate_and_report(
     from camloc.recipes.evaluate import evaluate_run
 
     with counted("locating") as progress:
-        evaluation = evaluate_run(run, data=source, out=out, device=device, progress=progress)
+        evaluation = evaluate_run(
+            run,
+            data=source,
+            out=out,
+            device=device,
+            outlier_filter=outlier_filter,
+            masks=masks,
+            progress=progress,
+        )
     Console(highlight=False).print(results_table(evaluation.results))
     console.print(f"report {evaluation.report}")

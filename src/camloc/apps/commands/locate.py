@@ -1,12 +1,13 @@
 """`camloc locate`: where photographs were taken."""
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from camloc.apps.options import Device, Run
+from camloc.apps.options import Device, Filter, OptionalFolder, Run
 from camloc.errors import ImageError, RecipeError
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ def locate(
     ],
     *,
     format: Literal["text", "json", "tum", "colmap"] = "text",
+    focal: Annotated[float | None, tyro.conf.arg(metavar="PIXELS", help_behavior_hint="")] = None,
+    filter: Filter = "weights",
+    masks: OptionalFolder = None,
     device: Device = "cpu",
 ) -> None:
     """Say where photographs were taken.
@@ -34,20 +38,28 @@ def locate(
         run: Folder of a trained run, or an exported .onnx file.
         photos: Picture files of any size.
         format: How to print poses: with words, as a JSON list, or as lines of a TUM or a COLMAP file.
+        focal: Focal length of the photographs, for models that need it; that of the camera that was learned
+            from if not given.
+        filter: For models that align points, how wrong points are left out.
+        masks: For such models, folder with masks named PHOTO.png, black where a photograph does not count.
         device: Where to run.
     """
+    from camloc.core.images import centered_camera
     from camloc.core.types import Frame, Lost
     from camloc.localizer import Localizer
 
     if not photos:
         raise RecipeError("name at least one photograph to locate")
-    localizer = Localizer.load(run, device=device)
+    if focal is not None and not (math.isfinite(focal) and focal > 0):
+        raise RecipeError(f"a focal length is a positive number of pixels, not {focal}")
+    localizer = Localizer.load(run, device=device, outlier_filter=filter, masks=masks)
     frames = [Frame(str(photo), photo) for photo in photos]
     estimates: list[Estimate] = []
     unreadable = 0
     for photo in photos:
         try:
-            estimates.append(localizer.locate(photo))
+            camera = None if focal is None else centered_camera(photo, focal)
+            estimates.append(localizer.locate(photo, camera=camera))
         except ImageError as problem:
             print(f"camloc: {problem}", file=sys.stderr)
             estimates.append(Lost(str(problem)))  # in its place, so that the others keep their numbers
@@ -73,6 +85,8 @@ def _line(name: str, estimate: "Estimate") -> str:
     text = f"{name}  {estimate.scene}  position {position}  quaternion_wxyz {quaternion}"
     if estimate.spread is not None:
         text += f"  expected error {estimate.spread.meters:.3f} m {estimate.spread.degrees:.2f}°"
+    if estimate.residual is not None:
+        text += f"  residual {estimate.residual:.3f} m"
     return text
 
 

@@ -1,0 +1,71 @@
+"""Each filter finds the pose that the sound correspondences agree on."""
+
+import pytest
+import roma
+import torch
+
+from camloc.core.model import Correspondences
+from camloc.geometry import Pose, pixel_grid, pose_error, unproject
+from camloc.refiners.outlier_filters import OUTLIER_FILTERS, OutlierFilter, filtered_poses
+
+WIDTH, HEIGHT, STRIDE = 160, 120, 8
+INTRINSICS = torch.tensor([[[130.0, 0.0, 80.0], [0.0, 130.0, 60.0], [0.0, 0.0, 1.0]]]).double()
+
+
+def truth() -> Pose:
+    torch.manual_seed(2)
+    return Pose(roma.random_rotmat(1).double(), torch.tensor([[0.4, -1.0, 2.0]]).double())
+
+
+def cells(*, wrong: float = 0.0) -> Correspondences:
+    """What an exact network would say, but for a share of the cells, whose world points are anywhere."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = pixel_grid(WIDTH // STRIDE, HEIGHT // STRIDE, stride=STRIDE).reshape(1, -1, 2)
+    depth = 1.0 + 3.0 * torch.rand(pixels.shape[:2], generator=generator).double()
+    camera = unproject(pixels, depth, INTRINSICS)
+    world = truth().apply(camera)
+    is_wrong = torch.rand(depth.shape, generator=generator) < wrong
+    anywhere = 3.0 * torch.randn(world.shape, generator=generator).double()
+    world = torch.where(is_wrong[..., None], world + anywhere, world)
+    return Correspondences(pixels, camera, world, torch.where(is_wrong, 1e-9, 1.0).double())
+
+
+def poses(given: Correspondences, name: OutlierFilter, *, seen: torch.Tensor | None = None) -> Pose:
+    return filtered_poses(
+        given, name, intrinsics=INTRINSICS, picture_height=HEIGHT, seen=seen
+    ).centered_from_cam
+
+
+@pytest.mark.parametrize("name", OUTLIER_FILTERS)
+def test_every_filter_finds_the_pose_of_sound_cells(name: OutlierFilter) -> None:
+    error = pose_error(poses(cells(), name), truth())
+    assert error.meters < 1e-5
+    assert error.degrees < 1e-4
+
+
+@pytest.mark.parametrize("name", ["weights", "rigid-ransac", "pnp-ransac"])
+def test_a_third_of_wrong_cells_does_no_harm(name: OutlierFilter) -> None:
+    error = pose_error(poses(cells(wrong=0.35), name), truth())
+    assert error.meters < 1e-3
+    assert error.degrees < 0.05
+    assert pose_error(poses(cells(wrong=0.35), "none"), truth()).meters > 0.05
+
+
+@pytest.mark.parametrize("name", OUTLIER_FILTERS)
+def test_cells_behind_a_mask_do_not_count(name: OutlierFilter) -> None:
+    given = cells(wrong=0.2)
+    seen = (given.weight > 0.5).double()
+    given = given._replace(weight=torch.ones_like(given.weight))
+    error = pose_error(poses(given, name, seen=seen), truth())
+    assert error.meters < 1e-5
+
+
+@pytest.mark.parametrize("name", ["rigid-ransac", "pnp-ransac"])
+def test_cells_that_agree_on_nothing_have_no_pose(name: OutlierFilter) -> None:
+    found = filtered_poses(cells(wrong=1.1), name, intrinsics=INTRINSICS, picture_height=HEIGHT)
+    assert not bool(found.centered_from_cam.is_finite().any())
+
+
+def test_random_samples_repeat() -> None:
+    first, second = (poses(cells(wrong=0.5), "pnp-ransac") for _ in range(2))
+    assert torch.equal(first.translation, second.translation)

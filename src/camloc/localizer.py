@@ -10,6 +10,7 @@ from torch import Tensor
 
 from camloc.checkpoint import Checkpoint, load_checkpoint
 from camloc.core.device import torch_device
+from camloc.core.mapped import MappedView
 from camloc.core.masks import mask_at, read_mask
 from camloc.core.model import Decoded, GeometryModel, PoseModel, single_scene
 from camloc.core.types import Estimate, Frame, Located, Lost, View
@@ -116,6 +117,28 @@ class Localizer:
                 yield from self._answer(pending)
                 pending = []
         yield from self._answer(pending)
+
+    @torch.inference_mode()
+    def mapped(self, frame: Frame) -> MappedView | None:
+        """What the model has learned of the part of the place that a photograph shows.
+
+        None where there is nothing to show: the model regresses poses, the picture or its mask cannot be
+        decoded, or the camera's focal length is unknown.
+        """
+        geometry = self._model
+        seen = self._view(frame) if isinstance(geometry, GeometryModel) else None
+        if not isinstance(geometry, GeometryModel) or not isinstance(seen, _Seen) or seen.view.camera is None:
+            return None
+        model: Any = self.checkpoint.model
+        output = model(seen.view.image[None].to(self.device).float() / 255.0)
+        output = type(output)(*(value.to(self.device) for value in output))
+        intrinsics = seen.view.camera.matrix()[None].float().to(self.device)
+        cells = geometry.correspondences(output, intrinsics=intrinsics)
+        if seen.mask is not None:
+            counted = mask_at(seen.mask[None].to(cells.pixels.device), cells.pixels)
+            cells = cells._replace(weight=cells.weight * counted)
+        world_from_centered = geometry.placed(Pose.identity(1))[0]
+        return MappedView.of_cells(seen.view.image, cells, world_from_centered=world_from_centered)
 
     def _view(self, frame: Frame) -> "_Seen | Lost":
         try:

@@ -14,7 +14,7 @@ INTRINSICS = torch.tensor([[[130.0, 0.0, 80.0], [0.0, 130.0, 60.0], [0.0, 0.0, 1
 
 def truth() -> Pose:
     torch.manual_seed(2)
-    return Pose(roma.random_rotmat(1).double(), torch.tensor([[0.4, -1.0, 2.0]]).double())
+    return Pose(roma.random_rotmat(1, dtype=torch.float64), torch.tensor([[0.4, -1.0, 2.0]]).double())
 
 
 def cells(*, wrong: float = 0.0) -> Correspondences:

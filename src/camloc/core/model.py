@@ -8,7 +8,7 @@ quaternion, aligning points) live in `decode`, so that an exported network stays
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -142,10 +142,29 @@ class Correspondences(NamedTuple):
 class GeometryModel(PoseModel[Output]):
     """A model that finds points of the place in a picture and the pose from these.
 
-    Its `decode` needs intrinsics.
+    Its `decode` needs intrinsics. `forward` is `from_features(features(images))`, so that the features
+    of a backbone that stands still can be computed once.
+
+    Attributes:
+        config: its settings.
+        backbone: what `features` depends on.
     """
 
     NEEDS_INTRINSICS: ClassVar[bool] = True
+    config: Any
+    backbone: nn.Module
+
+    @abstractmethod
+    def features(self, images: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b c h w"]:
+        """What the heads see of RGB pictures in [0, 1]."""
+
+    @abstractmethod
+    def from_features(self, features: Float[Tensor, "b c h w"]) -> Output:
+        """The output that features stand for."""
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
+        """The network: RGB pictures in [0, 1] to named tensors."""
+        return self.from_features(self.features(images))
 
     @abstractmethod
     def correspondences(self, output: Output, *, intrinsics: Float[Tensor, "b 3 3"]) -> Correspondences:

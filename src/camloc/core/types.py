@@ -24,7 +24,9 @@ class Frame:
         name: its name within the data set, with forward slashes; unique in a scene.
         image: the file.
         camera: intrinsics for the pixels as stored, or None where they are unknown.
-        world_from_cam: the camera's pose, double precision, or None for a picture to be located.
+        world_from_cam: the camera's pose, double precision, or None for a picture to be located. Where
+            only the position is known, as from GPS, its rotation is NaN; such frames are learned from
+            and never tested on.
         sequence: the recording that it belongs to; frames of one are alike, so validation frames
             are held out in blocks of it.
         time: seconds, in the data set's own clock, or None.
@@ -39,6 +41,11 @@ class Frame:
     time: float | None = None
     depth: Path | None = None
 
+    @property
+    def is_position_only(self) -> bool:
+        """Whether the position is known and the orientation is not."""
+        return self.world_from_cam is not None and not bool(self.world_from_cam.has_orientation())
+
     def truth(self) -> Pose:
         """The pose of a frame that is known to have one."""
         assert self.world_from_cam is not None, f"{self.name} has no pose"
@@ -51,7 +58,7 @@ class Scene:
 
     Attributes:
         name: how answers name the place.
-        train: frames to learn from, all with poses.
+        train: frames to learn from, all with poses, of which some may be positions alone.
         test: frames that are kept apart, all with poses.
         conditions: further frames that are kept apart, by the name of what is different in them:
             "night", "winter". Nothing is learned from them.
@@ -72,6 +79,11 @@ class Scene:
 def poses_of(frames: Sequence[Frame]) -> Pose:
     """The (n,) poses of frames that all have one."""
     return Pose.stack([frame.truth() for frame in frames])
+
+
+def oriented(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """The frames but for those of which only the position is known."""
+    return tuple(frame for frame in frames if not frame.is_position_only)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +113,15 @@ class Batch:
         intrinsics: (b, 3, 3) pinhole calibration matrices, or None where any is unknown.
         scene: (b,) numbers of the places.
         inside: (b, height, width) False where a picture that was turned shows nothing of the
-            photograph, or None where it shows it everywhere.
+            photograph (of every pixel or of every cell of the network's grid), or None where it shows
+            it everywhere.
     """
 
     images: Float[Tensor, "b 3 h w"]
     world_from_cam: Pose
     intrinsics: Float[Tensor, "b 3 3"] | None
     scene: Int[Tensor, "b"]
-    inside: Bool[Tensor, "b h w"] | None = None
+    inside: Bool[Tensor, "b _ _"] | None = None
 
     def __len__(self) -> int:
         return self.images.shape[0]

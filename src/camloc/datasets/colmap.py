@@ -95,8 +95,8 @@ def write(scene: Scene, folder: Path, *, form: Literal["binary", "text"] = "bina
     frames = (*scene.train, *scene.test)
     numbers: dict[Camera, int] = {}
     for number, frame in enumerate(frames, start=1):
-        if frame.camera is None or frame.world_from_cam is None:
-            raise DatasetError(f"{frame.name} has no intrinsics or no pose, and COLMAP needs both")
+        if frame.camera is None or frame.world_from_cam is None or frame.is_position_only:
+            raise DatasetError(f"{frame.name} has no intrinsics or no whole pose, and COLMAP needs both")
         if form == "text" and len(frame.name.split()) != 1:
             raise DatasetError(
                 f"{frame.name!r} holds a blank, which COLMAP's text form cuts; write it as binary"

@@ -98,8 +98,8 @@ def write(scene: Scene, path: Path) -> None:
     shared = values_from_camera(frames[0]) if len(cameras) == 1 else {}
     content: dict[str, Any] = {**shared, "frames": []}
     for frame in frames:
-        if frame.world_from_cam is None:
-            raise DatasetError(f"{frame.name} has no pose, and {path.name} needs one")
+        if frame.world_from_cam is None or frame.is_position_only:
+            raise DatasetError(f"{frame.name} has no whole pose, and {path.name} needs one")
         values: dict[str, Any] = {"file_path": frame.name, **({} if shared else values_from_camera(frame))}
         if frame.time is not None:
             values["time"] = frame.time

@@ -11,6 +11,10 @@ The first line names the columns, in any order; others than these are not read:
 | `scene`, `sequence` or `seq`, `time` | the place, the recording, seconds |
 | `width height fx fy cx cy`, `model`, `k1`... | intrinsics; else `camera.json` or `K.txt` beside the table |
 
+A training frame of which only the position is known, as from GPS, has four empty cells for its quaternion;
+a table of such frames alone has no columns for it. It then trains through its position; a test frame needs
+its whole pose.
+
 A quaternion read the wrong way round changes none of the papers' numbers, so the direction is never
 guessed: it is what the names of the columns end in, or the option `rotation`. Only the lists that are
 published with the papers (columns scene, split, seq, img_path, t1..t3, q1..q4, w first) are known by their
@@ -36,7 +40,7 @@ from camloc.datasets.parts.checks import (
 from camloc.datasets.parts.files import clean_name, existing_picture, is_file, numbers_in, sequence_of
 from camloc.datasets.parts.intrinsics import camera_beside, fields_of
 from camloc.datasets.parts.places import folder_name
-from camloc.datasets.parts.splits import Selection, split_by_lists, split_by_names
+from camloc.datasets.parts.splits import Selection, Split, split_by_lists, split_by_names
 from camloc.datasets.parts.table_columns import Order, PoseColumns, Record
 from camloc.errors import DatasetError
 
@@ -87,20 +91,17 @@ def load(
     rows = _rows(path, records, pose, path.parent if images is None else images)
     frames = frames_from_quaternions(
         rows,
-        rotation=_rotation(path, pose, rotation, published),
+        rotation=_rotation(path, pose, rotation, published) if pose.quaternion_wxyz else "world_from_cam",
         longest=QUATERNION_LENGTH if published is None else PUBLISHED_QUATERNION_LENGTH,
         exclude=exclude,
     )
-    selection = Selection(split, train_list, test_list, exclude)
-    column = None if train_list or test_list else _split_column(path, names, split)
+    column = None if train_list or test_list else columns.split_column(path, names, split)
     if column is None:
-        return Scene(name, *split_by_lists(frames, path.parent, selection))
-    sides = [_side(record, column) for record in records]
-    train, test = (
-        {row.frame.name: row.where for row, side in zip(rows, sides, strict=True) if side == wanted}
-        for wanted in ("train", "test")
-    )
-    return Scene(name, *split_by_names(frames, train, test, exclude=exclude, source=path))
+        sides = split_by_lists(frames, path.parent, Selection(split, train_list, test_list, exclude))
+    else:
+        sides = _split_by_column(path, frames, column, records=records, rows=rows, exclude=exclude)
+    _refuse_untestable(rows, sides[1])
+    return Scene(name, *sides)
 
 
 def write(scene: Scene, path: Path) -> None:
@@ -132,6 +133,8 @@ def _written(frame: Frame, side: str) -> dict[str, str | float | int]:
     row["time"] = "" if frame.time is None else float(frame.time)
     row |= zip(columns.POSITION_NAMES[0], frame.world_from_cam.translation.tolist(), strict=True)
     quaternion = frame.world_from_cam.quaternion_wxyz().tolist()
+    if frame.is_position_only:
+        quaternion = [""] * len(columns.QUATERNION_NAMES)
     row |= zip((f"{name}_world_from_cam" for name in columns.QUATERNION_NAMES), quaternion, strict=True)
     if frame.camera is not None:
         row |= {"model": frame.camera.model, **fields_of(frame.camera)}
@@ -139,15 +142,17 @@ def _written(frame: Frame, side: str) -> dict[str, str | float | int]:
 
 
 def _tables(folder: Path) -> list[Path]:
+    """The tables of a folder; positions alone may be of anything, and count where there is nothing else."""
     found = (*folder.glob("*.csv"), *folder.glob("*.tsv"))
-    return sorted(path for path in found if columns.is_table(path))
+    tables = sorted(path for path in found if columns.is_table(path))
+    return [path for path in tables if columns.has_quaternions(path)] or tables
 
 
 def _table(root: Path) -> Path:
     if not root.is_dir():
         return root
     tables = _tables(root)
-    if root / "poses.csv" in tables:
+    if columns.is_table(root / "poses.csv"):
         return root / "poses.csv"
     if len(tables) == 1:
         return tables[0]
@@ -214,24 +219,28 @@ def _rows(path: Path, records: Sequence[Record], pose: PoseColumns, pictures: Pa
     return rows
 
 
-def _split_column(path: Path, names: Collection[str], split: str) -> str | None:
-    """The column that says which frames are for testing, if there is one."""
-    if split:
-        return f"split_{split}".lower() if f"split_{split}".lower() in names else None
-    if "split" in names:
-        return "split"
-    found = [name for name in names if name.startswith("split_")]
-    if len(found) > 1:
-        raise DatasetError(
-            f"{path} has more than one split; choose one with the option split: {', '.join(found)}"
-        )
-    return found[0] if found else None
+def _split_by_column(
+    path: Path,
+    frames: Sequence[Frame],
+    column: str,
+    *,
+    records: Sequence[Record],
+    rows: Sequence[Row],
+    exclude: Collection[str],
+) -> Split:
+    sides = [columns.side_of(record, column) for record in records]
+    train, test = (
+        {row.frame.name: row.where for row, side in zip(rows, sides, strict=True) if side == wanted}
+        for wanted in ("train", "test")
+    )
+    return split_by_names(frames, train, test, exclude=exclude, source=path)
 
 
-def _side(record: Record, column: str) -> str:
-    side = record.cells[column].lower()
-    if side not in ("train", "test"):
-        raise DatasetError(
-            f"{record.where}: {column} is {record.cells[column][:40]!r}, and not train or test"
-        )
-    return side
+def _refuse_untestable(rows: Sequence[Row], test: Sequence[Frame]) -> None:
+    where = {row.frame.name: row.where for row in rows}
+    for frame in test:
+        if frame.is_position_only:
+            raise DatasetError(
+                f"{where[frame.name]}: the test frame {frame.name} has no quaternion, and only frames to "
+                f"learn from may lack it; give it, or leave the frame out"
+            )

@@ -44,9 +44,9 @@ def camera_map(
         unit: of the world's distances.
     """
     shown = map_axes(training)
-    train_places, true_places = _places(training, shown), _places(truth, shown)
-    found = _places(estimates[located], shown)
-    low, high = _bounds(np.concatenate((true_places, train_places)))
+    train_places, true_places = on_map(training, shown), on_map(truth, shown)
+    found = on_map(estimates[located], shown)
+    low, high = map_bounds(np.concatenate((true_places, train_places)))
     with styled():
         across, up = high - low
         figure = Figure(figsize=(7.6, 1.3 + 6.6 * up / across), layout="constrained")
@@ -62,10 +62,11 @@ def camera_map(
             rasterized=raster,
             zorder=1,
         )
-        pairs = np.stack((_places(truth[located], shown), found), axis=1)
+        pairs = np.stack((on_map(truth[located], shown), found), axis=1)
         axes.add_collection(LineCollection(list(pairs), colors="#9aa5b1", linewidths=0.7, zorder=2))
-        _cameras(axes, true_places, _views(truth, shown), color=INK, label="true cameras")
-        _cameras(axes, found, _views(estimates[located], shown), color=BLUE, label="estimated cameras")
+        draw_cameras(axes, true_places, directions_on_map(truth, shown), color=INK, label="true cameras")
+        looking = directions_on_map(estimates[located], shown)
+        draw_cameras(axes, found, looking, color=BLUE, label="estimated cameras")
         axes.set_xlim(low[0], high[0])
         axes.set_ylim(low[1], high[1])
         axes.set_aspect("equal")
@@ -88,18 +89,19 @@ def map_axes(training: Pose) -> tuple[int, int]:
     return first, second
 
 
-def _places(poses: Pose, shown: tuple[int, int]) -> Points:
+def on_map(poses: Pose, shown: tuple[int, int]) -> Points:
+    """Camera centres on the map."""
     places: Points = poses.translation[:, list(shown)].double().numpy()
     return places
 
 
-def _views(poses: Pose, shown: tuple[int, int]) -> Points:
+def directions_on_map(poses: Pose, shown: tuple[int, int]) -> Points:
     """Viewing directions (the camera's forward axis) on the map: shorter the more they leave it."""
     views: Points = poses.rotation[:, list(shown), 2].double().numpy()
     return views
 
 
-def _bounds(places: Points) -> tuple[Points, Points]:
+def map_bounds(places: Points) -> tuple[Points, Points]:
     """The corners of a map with a margin, neither much higher than wide nor a thin band."""
     low, high = places.min(axis=0), places.max(axis=0)
     extent = np.maximum(high - low, 1e-3) + 0.16 * max(float((high - low).max()), 1e-3)
@@ -109,7 +111,7 @@ def _bounds(places: Points) -> tuple[Points, Points]:
     return middle - extent / 2, middle + extent / 2
 
 
-def _cameras(axes: Axes, places: Points, views: Points, *, color: str, label: str) -> None:
+def draw_cameras(axes: Axes, places: Points, views: Points, *, color: str, label: str) -> None:
     """Dots at the camera centres, and for some of them an arrow along the viewing direction."""
     raster = len(places) > MOST_VECTOR_POINTS
     x, y = places.T

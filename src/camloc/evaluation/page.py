@@ -6,7 +6,9 @@ from html import escape
 from io import BytesIO
 from pathlib import Path
 
+from jaxtyping import UInt8
 from PIL import Image
+from torch import Tensor
 
 from camloc.core.images import read_image
 from camloc.errors import ImageError
@@ -169,8 +171,23 @@ def thumbnail(path: Path, *, width: int = 360) -> str:
         pixels = read_image(path)
     except ImageError:
         return '<span class="blank">picture not readable</span>'
+    return photograph(pixels, width=width)
+
+
+def photograph(pixels: UInt8[Tensor, "3 h w"], *, width: int = 360) -> str:
+    """A picture, at most this wide, as a JPEG inside the page."""
     picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
     picture.thumbnail((width, 2 * width))
     data = BytesIO()
     picture.save(data, format="JPEG", quality=72, optimize=True)
     return f'<img src="data:image/jpeg;base64,{b64encode(data.getvalue()).decode()}" alt="">'
+
+
+def sharp_picture(pixels: UInt8[Tensor, "3 h w"]) -> str:
+    """A picture of few pixels inside the page, whose pixels stay squares when it is shown larger."""
+    data = BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).save(data, format="PNG", optimize=True)
+    return (
+        f'<img style="image-rendering: pixelated" '
+        f'src="data:image/png;base64,{b64encode(data.getvalue()).decode()}" alt="">'
+    )

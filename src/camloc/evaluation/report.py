@@ -5,11 +5,14 @@ from html import escape
 from pathlib import Path
 
 from camloc.core.files import write_atomically
+from camloc.core.mapped import MappedView
 from camloc.evaluation import page
 from camloc.evaluation import report_sections as sections
 from camloc.evaluation.baselines import balance_of, baseline_errors
 from camloc.evaluation.figures import curves_of, error_curves
+from camloc.evaluation.point_cloud import CLOUD_NAME, ply, point_cloud
 from camloc.evaluation.report_frames import best_and_worst
+from camloc.evaluation.report_learned import what_it_has_learned
 from camloc.evaluation.report_words import WORDS, advice
 from camloc.evaluation.results import RESULTS_NAME, Results, headline_of
 from camloc.evaluation.scoring import EvaluatedSet
@@ -33,10 +36,12 @@ def write_evaluation(
     training_poses: Pose,
     *,
     log: Sequence[Mapping[str, float]] = (),
+    mapped: Mapping[int, MappedView] | None = None,
 ) -> None:
     """Write all that an evaluation leaves: results.json, estimates.csv, two TUM files, report.html.
 
-    The arguments are those of `write_report`.
+    Models that find points in photographs leave points.ply as well. The arguments are those of
+    `write_report`.
 
     Raises:
         CamlocError: a file cannot be written.
@@ -47,7 +52,9 @@ def write_evaluation(
     write_atomically(folder / CSV_NAME, estimates_csv(sets))
     write_atomically(folder / ESTIMATE_TUM_NAME, estimates_tum(headline.frames, headline.answers()))
     write_atomically(folder / TRUTH_TUM_NAME, truth_tum(headline.frames))
-    write_report(folder, results, sets, training_poses, log=log)
+    if mapped:
+        write_atomically(folder / CLOUD_NAME, ply(point_cloud(mapped.values())))
+    write_report(folder, results, sets, training_poses, log=log, mapped=mapped)
 
 
 def write_report(
@@ -57,6 +64,7 @@ def write_report(
     training_poses: Pose,
     *,
     log: Sequence[Mapping[str, float]] = (),
+    mapped: Mapping[int, MappedView] | None = None,
 ) -> Path:
     """Write `report.html` into a folder and return its path.
 
@@ -66,13 +74,15 @@ def write_report(
         sets: the test sets, whose pictures are read for the best and the worst frames.
         training_poses: (m,) poses of the training frames.
         log: rows of the training log; see `figures.training_curve`.
+        mapped: for models that find points in photographs, what they say about some frames of the first
+            test set, by the frames' row in it.
 
     Raises:
         CamlocError: the file cannot be written.
         DatasetError: there are no test frames or no training poses.
     """
     path = folder / REPORT_NAME
-    write_atomically(path, report_html(results, sets, training_poses, log=log))
+    write_atomically(path, report_html(results, sets, training_poses, log=log, mapped=mapped))
     return path
 
 
@@ -82,6 +92,7 @@ def report_html(
     training_poses: Pose,
     *,
     log: Sequence[Mapping[str, float]] = (),
+    mapped: Mapping[int, MappedView] | None = None,
 ) -> str:
     """The page that `write_report` writes."""
     headline = headline_of(sets)
@@ -115,6 +126,7 @@ def report_html(
             meters_per_degree=balance,
             unit=results.unit,
         ),
+        what_it_has_learned(headline, mapped or {}, training_poses, unit=results.unit),
         sections.training(log, results.unit),
         sections.facts(results),
         "<h2>What the words mean</h2>",

@@ -33,12 +33,18 @@ def nearest_pose(
         rows = Pose(block.rotation[:, None], block.translation[:, None])
         columns = Pose(references.rotation[None], references.translation[None])
         error = pose_error(rows, columns)
-        best = (error.meters + meters_per_degree * error.degrees).min(dim=1)
+        # Without a weight, orientations need not be known.
+        distance = error.meters + meters_per_degree * error.degrees if meters_per_degree else error.meters
+        best = distance.min(dim=1)
         nearest.append(best.indices)
         distances.append(best.values)
     return torch.cat(nearest), torch.cat(distances)
 
 
 def mean_pose(poses: Pose) -> Pose:
-    """One pose in the middle of a batch: the mean centre, and the chordal mean of the rotations."""
-    return Pose(nearest_rotation(poses.rotation.mean(0)), poses.translation.mean(0))
+    """One pose in the middle of a batch: the mean centre, and the chordal mean of the rotations.
+
+    Rotations that are not known do not count; where none is, neither is their mean.
+    """
+    rotation = poses.rotation[poses.has_orientation()].mean(0)
+    return Pose(nearest_rotation(rotation), poses.translation.mean(0))

@@ -25,7 +25,7 @@ class Pose:
     """A rigid motion `b_from_a`, or a batch of them: `x_b = rotation @ x_a + translation`.
 
     Attributes:
-        rotation: (*batch, 3, 3), proper rotation matrices.
+        rotation: (*batch, 3, 3), proper rotation matrices, or NaN where the orientation is not known.
         translation: (*batch, 3), in the units of the world (metres).
     """
 
@@ -124,6 +124,14 @@ class Pose:
     def to(self, target: torch.dtype | torch.device | str) -> "Pose":
         """The same motion in another precision or on another device."""
         return Pose(self.rotation.to(target), self.translation.to(target))
+
+    def has_orientation(self) -> Tensor:
+        """(*batch,) whether a pose is more than a position: its rotation is known."""
+        return self.rotation.isfinite().all(-1).all(-1)
+
+    def without_orientation(self) -> "Pose":
+        """The positions alone, as GPS gives them: rotations that are not known."""
+        return Pose(torch.full_like(self.rotation, torch.nan), self.translation)
 
     def is_finite(self) -> Tensor:
         """(*batch,) whether every number of a pose is finite."""

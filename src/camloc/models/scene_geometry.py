@@ -108,17 +108,13 @@ class SceneGeometry(GeometryModel[PointMaps]):
         near, far = config.depth_range or (NEAREST_SHARE * FARTHEST_AT_LEAST, FARTHEST_AT_LEAST)
         self.register_buffer("depth_range", torch.tensor([near, far], dtype=torch.float64))
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> PointMaps:
-        """World points, depths and weights on the grid."""
-        return self.read_maps(self.features(images))
-
     def features(self, images: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b c h w"]:
         """What the heads see: the backbone's maps on the grid."""
         height, width = images.shape[-2] // self.config.stride, images.shape[-1] // self.config.stride
         return on_one_grid(self.backbone(images), height, width)
 
-    def read_maps(self, features: Float[Tensor, "b c h w"]) -> PointMaps:
-        """The output, from the features of every cell."""
+    def from_features(self, features: Float[Tensor, "b c h w"]) -> PointMaps:
+        """World points, depths and weights on the grid."""
         cells = self.cells(features)
         near, far = self.get_buffer("depth_range").to(cells.dtype)
         camera = self.camera_head(cells)
@@ -164,7 +160,7 @@ class SceneGeometry(GeometryModel[PointMaps]):
         """Pose, consistency and reprojection terms (Eqs. 2 to 8)."""
         assert batch.intrinsics is not None, "training needs intrinsics"
         cells = self.correspondences(output, intrinsics=batch.intrinsics)
-        inside = None if batch.inside is None else self._cells_inside(batch.inside)
+        inside = None if batch.inside is None else self._cells_inside(batch.inside, output.weight.shape[1:])
         truth = Pose(
             batch.world_from_cam.rotation,
             batch.world_from_cam.translation - self.get_buffer("center"),
@@ -179,10 +175,11 @@ class SceneGeometry(GeometryModel[PointMaps]):
             picture_height=picture_height,
         )
 
-    def _cells_inside(self, inside: Tensor) -> Float[Tensor, "b n"]:
+    def _cells_inside(self, inside: Tensor, grid: torch.Size) -> Float[Tensor, "b n"]:
         """1 for cells whose centre shows the photograph, 0 for those beyond its edge."""
         half, step = self.config.stride // 2, self.config.stride
-        return inside[:, half::step, half::step].flatten(1).float()
+        cells = inside if inside.shape[1:] == grid else inside[:, half::step, half::step]
+        return cells.flatten(1).float()
 
     def observe(self, world_from_cam: Pose) -> None:
         """Note the mean of the training cameras and, if the range is the scene's own, their spread."""

@@ -21,7 +21,7 @@ class Published:
     """A number that the settings reached in a paper.
 
     Attributes:
-        scene: of the data set.
+        scene: of the data set, or "mean" of all its scenes.
         meters, degrees: median errors.
         source: paper, table and row.
     """
@@ -42,8 +42,12 @@ class Recipe:
         preprocess: how a picture becomes its input.
         stages: phases of training.
         augment: random changes of training pictures.
+        cached_variants: variants of every picture whose features are computed once, before training,
+            which then moves the heads alone; 0 passes every picture through the whole network anew.
         batch_size: pictures to a step.
         hold_out: which training frames choose the weights.
+        keep_orientation_every: of the frames that are learned from, only one of so many keeps its
+            orientation, and the others are positions alone; 0 leaves all as they are.
         validate_every: epochs between validations.
         layout: of the data set that the row is about; "auto" for any.
         published: what the same settings reached in the paper.
@@ -54,8 +58,10 @@ class Recipe:
     preprocess: Preprocess
     stages: tuple[Stage, ...]
     augment: Augment = field(default_factory=Augment)
+    cached_variants: int = 0
     batch_size: int = 32
     hold_out: HoldOut = field(default_factory=HoldOut)
+    keep_orientation_every: int = 0
     validate_every: int = 1
     layout: str = "auto"
     published: tuple[Published, ...] = ()

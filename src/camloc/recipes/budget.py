@@ -9,9 +9,11 @@ from lightning_fabric import Fabric
 
 from camloc.core.model import PoseModel
 from camloc.recipes.base import Recipe
+from camloc.training.features import FeatureVariants
 from camloc.training.fit import fit
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Step
+from camloc.training.stage_run import steps_per_epoch
 
 # Part of the budget that training steps may use; validation, writing and start-up take the rest.
 TRAINING_SHARE = 0.9
@@ -21,7 +23,12 @@ _TIMED_STEPS = 12
 
 
 def schedule_share(
-    recipe: Recipe, budget_seconds: float, *, model: PoseModel[Any], train: Pictures, fabric: Fabric
+    recipe: Recipe,
+    budget_seconds: float,
+    *,
+    model: PoseModel[Any],
+    train: Pictures | FeatureVariants,
+    fabric: Fabric,
 ) -> float:
     """What to multiply the recipe's epochs by for the budget, at the speed of a few trial steps.
 
@@ -29,11 +36,14 @@ def schedule_share(
     interrupted run goes on with the same schedule.
     """
     seconds = seconds_per_step(recipe, model=copy.deepcopy(model), train=train, fabric=fabric)
-    seconds_per_epoch = seconds * max(1, len(train) // recipe.batch_size)
-    return budget_seconds * TRAINING_SHARE / (seconds_per_epoch * recipe.epochs)
+    plan = recipe.plan(seed=0)
+    steps = sum(stage.epochs * steps_per_epoch(plan, stage, train) for stage in plan.stages)
+    return budget_seconds * TRAINING_SHARE / (seconds * steps)
 
 
-def seconds_per_step(recipe: Recipe, *, model: PoseModel[Any], train: Pictures, fabric: Fabric) -> float:
+def seconds_per_step(
+    recipe: Recipe, *, model: PoseModel[Any], train: Pictures | FeatureVariants, fabric: Fabric
+) -> float:
     """Seconds that one training step takes."""
     first = replace(recipe.stages[0], epochs=1 + _WARM_UP_STEPS + _TIMED_STEPS)
     plan = replace(recipe, stages=(first,)).plan(seed=0)

@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from camloc.core.types import Estimate, Frame, Scene, poses_of
+from camloc.core.mapped import MappedView
+from camloc.core.types import Estimate, Frame, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
 from camloc.evaluation.report import write_evaluation
-from camloc.evaluation.results import Results, results_of
+from camloc.evaluation.report_learned import rows_to_map
+from camloc.evaluation.results import Results, headline_of, results_of
 from camloc.evaluation.run_facts import Timing, TrainingFacts, timing_of
 from camloc.evaluation.scoring import EvaluatedSet
+from camloc.geometry.pose import Pose
 from camloc.localizer import Localizer
 from camloc.recipes.settings import LAST, LOG, DataSource, RunFacts
 from camloc.refiners.outlier_filters import OutlierFilter
@@ -50,7 +53,7 @@ def evaluate_run(
     """Locate a run's test frames and write what came of it.
 
     Leaves `results.json`, `estimates.csv`, two TUM files and `report.html` in the run's folder, or in
-    `out`.
+    `out`; of models that find points in photographs also `points.ply`.
 
     Args:
         folder: of the run.
@@ -78,7 +81,8 @@ def evaluate_run(
         for name, frames in sets.items()
     ]
     # Baselines may copy any training photograph, those that only chose the best epoch included.
-    training_poses = poses_of(scene.train) if scene.train else localizer.checkpoint.training_poses[0]
+    known = oriented(scene.train)
+    training_poses = poses_of(known) if known else localizer.checkpoint.training_poses[0]
     log = read_log(folder / LOG)
     results = results_of(
         evaluated,
@@ -93,7 +97,8 @@ def evaluate_run(
         timing=time_answers(localizer, [frame for frames in sets.values() for frame in frames]),
         settings=facts.settings,
     )
-    write_evaluation(out or folder, results, evaluated, training_poses, log=log)
+    mapped = _mapped(localizer, headline_of(evaluated), training_poses)
+    write_evaluation(out or folder, results, evaluated, training_poses, log=log, mapped=mapped)
     return Evaluation(results, (out or folder) / "report.html")
 
 
@@ -114,6 +119,12 @@ def time_answers(localizer: Localizer, frames: list[Frame]) -> Timing | None:
             continue
         seconds.append(time.perf_counter() - started)
     return timing_of(seconds, device=str(localizer.device))
+
+
+def _mapped(localizer: Localizer, headline: EvaluatedSet, training_poses: Pose) -> dict[int, MappedView]:
+    """What a model that finds points says about some frames, by their row; nothing for one that regresses."""
+    views = {row: localizer.mapped(headline.frames[row]) for row in rows_to_map(headline, training_poses)}
+    return {row: view for row, view in views.items() if view is not None}
 
 
 def _place(localizer: Localizer, scene: Scene) -> str:

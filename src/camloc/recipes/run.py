@@ -11,20 +11,22 @@ from lightning_fabric import Fabric
 
 from camloc.checkpoint import facts_for, save_checkpoint
 from camloc.core.config import to_json
-from camloc.core.model import PoseModel
-from camloc.core.types import Frame, Scene, poses_of
-from camloc.errors import CheckpointError, DatasetError
+from camloc.core.model import GeometryModel, PoseModel
+from camloc.core.types import Frame, Scene, oriented, poses_of
+from camloc.errors import CheckpointError, DatasetError, RecipeError
 from camloc.models import build_model
 from camloc.recipes.base import Recipe
 from camloc.recipes.budget import schedule_share
 from camloc.recipes.settings import LAST, RUN_FACTS, STATE, DataSource, RunFacts, run_facts
+from camloc.training.features import FeatureVariants, cached_features
 from camloc.training.fit import fit
-from camloc.training.held_out import hold_out
+from camloc.training.held_out import hold_out, keep_orientations
 from camloc.training.log import TrainingLog
 from camloc.training.memory import keep_freed_memory
 from camloc.training.pictures import Pictures, load_pictures
 from camloc.training.plan import Epoch, Step
 from camloc.training.pretrained import Weights, load_pretrained
+from camloc.training.stages import start
 
 PictureProgress = Callable[[int, int], None]
 
@@ -75,7 +77,7 @@ class Training:
     recipe: Recipe
     facts: RunFacts
     scene: Scene
-    train: Pictures
+    train: Pictures | FeatureVariants
     validation: Pictures | None
     learned: tuple[Frame, ...]
     model: PoseModel[Any]
@@ -107,9 +109,15 @@ def prepare(
     scene = data.load()
     if not scene.train:
         raise DatasetError(f"{data.root} has no training frames; name a split that has some")
+    if not oriented(scene.train):
+        raise DatasetError(
+            f"{data.root} has no training frame with an orientation; give some of them quaternions, for "
+            f"positions alone tell of no direction"
+        )
     folder = folder or Path("runs") / name / scene.name
     fabric = (compute or Compute()).launch()
     learned, held = hold_out(scene.train, recipe.hold_out)
+    learned = keep_orientations(learned, recipe.keep_orientation_every)
     if not fabric.is_global_zero:
         fabric.barrier()  # the first process decodes the pictures, the others find them done
     train = load_pictures(learned, recipe.preprocess, margin=recipe.augment.random_crop, progress=progress)
@@ -122,6 +130,9 @@ def prepare(
             f"{recipe.model} needs the camera's intrinsics, which some frames of {data.root} lack; give "
             f"them, or train a regressor such as hyperpose"
         )
+    shown: Pictures | FeatureVariants = train
+    if recipe.cached_variants:
+        shown = _features(recipe, model, train, seed=seed, fabric=fabric, progress=progress)
     facts = run_facts(
         recipe,
         name=name,
@@ -132,8 +143,44 @@ def prepare(
         budget=budget_seconds,
         device=_where(fabric),
     )
-    recipe, facts = _with_schedule(recipe, facts, folder, model=model, train=train, fabric=fabric)
-    return Training(folder, recipe, facts, scene, train, validation, learned, model, backbone, fabric)
+    recipe, facts = _with_schedule(recipe, facts, folder, model=model, train=shown, fabric=fabric)
+    return Training(folder, recipe, facts, scene, shown, validation, learned, model, backbone, fabric)
+
+
+def _features(
+    recipe: Recipe,
+    model: PoseModel[Any],
+    pictures: Pictures,
+    *,
+    seed: int,
+    fabric: Fabric,
+    progress: PictureProgress | None,
+) -> FeatureVariants:
+    """The features that the heads are trained on; the first process computes them for all."""
+    if not isinstance(model, GeometryModel):
+        raise RecipeError(f"{recipe.model} has no features that could be cached; set cached_variants to 0")
+    for stage in recipe.stages:
+        start(stage, model)
+        if any(parameter.requires_grad for parameter in model.backbone.parameters()):
+            raise RecipeError(
+                "features are cached of a backbone that stands still; hold it with 'backbone.*'"
+            )
+    if not fabric.is_global_zero:
+        fabric.barrier()
+    features = cached_features(
+        model,
+        pictures,
+        recipe.augment,
+        variants=recipe.cached_variants,
+        width=recipe.preprocess.width,
+        height=recipe.preprocess.height,
+        seed=seed,
+        device=fabric.device,
+        progress=progress,
+    )
+    if fabric.is_global_zero:
+        fabric.barrier()
+    return features
 
 
 def first_model(
@@ -148,7 +195,13 @@ def first_model(
 
 
 def _with_schedule(
-    recipe: Recipe, facts: RunFacts, folder: Path, *, model: PoseModel[Any], train: Pictures, fabric: Fabric
+    recipe: Recipe,
+    facts: RunFacts,
+    folder: Path,
+    *,
+    model: PoseModel[Any],
+    train: Pictures | FeatureVariants,
+    fabric: Fabric,
 ) -> tuple[Recipe, RunFacts]:
     """The schedule of the run in the folder if it is the same run, else one that fits the budget."""
     # The first process looks for all: what it writes now would be an earlier run to a process that lags.
@@ -194,7 +247,7 @@ def train(training: Training) -> Iterator[Step | Epoch]:
     facts = facts_for(recipe.model, recipe.config, recipe.preprocess, (training.scene.name,))
     facts = replace(facts, recipe=training.facts.recipe, backbone_weights=training.backbone)
     facts = replace(facts, focal=_typical_focal(training.learned))
-    poses = (poses_of(training.learned),)
+    poses = (poses_of(oriented(training.learned)),)
     log = TrainingLog(folder) if fabric.is_global_zero else None
     events = fit(
         training.model,

@@ -14,15 +14,17 @@ from camloc.core.config import to_json
 from camloc.core.model import PoseModel
 from camloc.errors import RecipeError
 from camloc.training.batch_norm import synchronise_batch_norm
+from camloc.training.features import FeatureVariants
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Epoch, Plan, Step
 from camloc.training.stage_run import StageRun
+from camloc.training.stages import learned_rows
 from camloc.training.state import Position, load_modules, load_state, read_position, save_state
 
 
 def fit(
     model: PoseModel[Any],
-    train: Pictures,
+    train: Pictures | FeatureVariants,
     plan: Plan,
     *,
     validation: Pictures | None = None,
@@ -45,13 +47,17 @@ def fit(
         state: file to write after each epoch and to go on from if it is there.
 
     Raises:
-        RecipeError: the batch cannot be shared out evenly, or a stage's pattern matches nothing.
+        RecipeError: the batch cannot be shared out evenly, a stage's pattern matches nothing, or there is
+            no frame that it could learn from.
         CheckpointError: the state file is damaged.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
-    batch_size = min(plan.batch_size, len(train))
-    if batch_size == 0 or batch_size % fabric.world_size:
-        raise RecipeError(f"a batch of {batch_size} cannot be shared evenly by {fabric.world_size} processes")
+    for stage in plan.stages:  # told before the first of them has trained for hours
+        batch_size = min(plan.batch_size, len(learned_rows(stage, train.world_from_cam)))
+        if batch_size % fabric.world_size:
+            raise RecipeError(
+                f"a batch of {batch_size} cannot be shared evenly by {fabric.world_size} processes"
+            )
     if fabric.world_size > 1:
         synchronise_batch_norm(model)
     model.to(memory_format=torch.channels_last)
@@ -79,7 +85,9 @@ def fit(
         fabric.barrier()
 
 
-def _fingerprint(model: PoseModel[Any], plan: Plan, train: Pictures, validation: Pictures | None) -> str:
+def _fingerprint(
+    model: PoseModel[Any], plan: Plan, train: Pictures | FeatureVariants, validation: Pictures | None
+) -> str:
     """Digest of what decides the outcome of a training, so that a state is not taken up by another."""
     facts = hashlib.sha256(to_json(plan))
     for name, tensor in model.state_dict().items():
@@ -88,6 +96,7 @@ def _fingerprint(model: PoseModel[Any], plan: Plan, train: Pictures, validation:
         if pictures is not None:
             facts.update(repr(pictures.images.shape).encode())
             facts.update(pictures.world_from_cam.translation.numpy().tobytes())
+            facts.update(pictures.world_from_cam.has_orientation().numpy().tobytes())
     return facts.hexdigest()
 
 

@@ -1,10 +1,10 @@
 """Validation frames from the training sequences: the test frames never choose anything."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 
-from camloc.core.types import Frame
+from camloc.core.types import Frame, oriented
 from camloc.errors import RecipeError
 
 
@@ -40,16 +40,54 @@ def hold_out(frames: Sequence[Frame], settings: HoldOut) -> tuple[tuple[Frame, .
     Blocks are counted within each sequence, also where frames of several alternate, and the middle one
     of every `every` is held out. Short recordings get shorter blocks, so that each of at least `every`
     frames gives some.
+
+    Frames of which only the position is known validate nothing and count for no block. Those between two
+    frames of a block that is held out are left out of both: their positions would tell what it asks.
     """
     if settings.every == 0:
         return tuple(frames), ()
-    lengths = Counter(frame.sequence for frame in frames)
+    complete = oriented(frames)
+    lengths = Counter(frame.sequence for frame in complete)
     passed: Counter[str] = Counter()
-    train: list[Frame] = []
     held: list[Frame] = []
-    for frame in frames:
+    for frame in complete:
         block = max(1, min(settings.block, lengths[frame.sequence] // settings.every))
-        is_held = (passed[frame.sequence] // block) % settings.every == settings.every // 2
-        (held if is_held else train).append(frame)
+        if (passed[frame.sequence] // block) % settings.every == settings.every // 2:
+            held.append(frame)
         passed[frame.sequence] += 1
-    return tuple(train), tuple(held)
+    apart = set(held)
+    apart |= _follow(frames, apart) & _follow(frames[::-1], apart)
+    return tuple(frame for frame in frames if frame not in apart), tuple(held)
+
+
+def _follow(frames: Sequence[Frame], held: Set[Frame]) -> set[Frame]:
+    """Positions alone whose last complete frame of the same sequence is held out."""
+    is_within: dict[str, bool] = {}
+    found = set()
+    for frame in frames:
+        if not frame.is_position_only:
+            is_within[frame.sequence] = frame in held
+        elif is_within.get(frame.sequence, False):
+            found.add(frame)
+    return found
+
+
+def keep_orientations(frames: Sequence[Frame], every: int) -> tuple[Frame, ...]:
+    """The frames, of whose orientations only every n-th stays, from the first; 0 leaves all as they are.
+
+    Source: "Implicit Learning of Scene Geometry", section IV-F, where n is 3.
+
+    Raises:
+        RecipeError: `every` is negative.
+    """
+    if every < 0:
+        raise RecipeError(
+            f"keep_orientation_every is {every}; let it be 1 or more, or 0 to keep every orientation"
+        )
+    if every == 0:
+        return tuple(frames)
+    kept = set(oriented(frames)[::every])
+    return tuple(
+        frame if frame in kept else replace(frame, world_from_cam=frame.truth().without_orientation())
+        for frame in frames
+    )

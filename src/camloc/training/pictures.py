@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from camloc.core.augment import Draws, augmented
 from camloc.core.cache_folder import cache_folder
 from camloc.core.config import to_json
 from camloc.core.files import write_atomically
@@ -23,6 +24,7 @@ from camloc.core.images import Preprocess
 from camloc.core.types import Batch, Frame, poses_of
 from camloc.errors import CamlocError
 from camloc.geometry.pose import Pose
+from camloc.training.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,10 @@ class Pictures:
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
+
+    def drawn(self, rows: Int[Tensor, "b"], plan: Plan, draws: Draws) -> Batch:
+        """The rows as a batch, cut, turned and coloured at random as the plan says."""
+        return augmented(self.batch(rows), plan.augment, width=plan.width, height=plan.height, draws=draws)
 
     def batch(self, rows: Int[Tensor, "b"]) -> Batch:
         """The rows as a batch in [0, 1]."""

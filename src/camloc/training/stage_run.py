@@ -10,15 +10,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from camloc.core.augment import Draws, augmented, centre_cut
-from camloc.core.model import PoseModel
+from camloc.core.augment import Draws, centre_cut
+from camloc.core.model import GeometryModel, PoseModel
 from camloc.errors import RecipeError
 from camloc.geometry.neighbours import mean_pose
 from camloc.geometry.pose import pose_error
 from camloc.training.average import averaged
+from camloc.training.features import FeatureVariants, Heads
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Epoch, Plan, Step
-from camloc.training.stages import Stage, set_learning_rate, set_modes, start
+from camloc.training.stages import Stage, learned_rows, set_learning_rate, set_modes, start
 from camloc.training.state import Position
 
 
@@ -28,7 +29,7 @@ class StageRun:
     def __init__(
         self,
         model: PoseModel[Any],
-        train: Pictures,
+        train: Pictures | FeatureVariants,
         validation: Pictures | None,
         plan: Plan,
         stage: Stage,
@@ -38,10 +39,15 @@ class StageRun:
         self.model, self.train, self.validation = model, train, validation
         self.plan, self.stage, self.number, self.fabric = plan, stage, number, fabric
         self.raw_optimizer = start(stage, model)
-        self.network, self.optimizer = fabric.setup(model, self.raw_optimizer)
+        # Where features were computed before, what follows them is all that runs.
+        part = (
+            Heads(model) if isinstance(train, FeatureVariants) and isinstance(model, GeometryModel) else model
+        )
+        self.network, self.optimizer = fabric.setup(part, self.raw_optimizer)
         self.average = averaged(model, stage.average) if stage.average else None
         self.best: dict[str, Tensor] = {}
-        self.steps = max(1, len(train) // plan.batch_size)
+        self.rows = learned_rows(stage, train.world_from_cam)
+        self.steps = steps_per_epoch(plan, stage, train)
         self.earlier_epochs = sum(stage.epochs for stage in plan.stages[:number])
 
     @property
@@ -56,13 +62,13 @@ class StageRun:
         return {"model": self.model} | ({} if self.average is None else {"average": self.average})
 
     def train_epoch(self, epoch: int) -> Generator[Step, None, dict[str, float]]:
-        """Train on every picture once; the last incomplete batch is left for another epoch."""
+        """Train on every picture of the stage once; the last incomplete batch is left for another epoch."""
         seed = int(np.random.SeedSequence((self.plan.seed, self.number, epoch)).generate_state(1)[0])
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         set_modes(self.stage, self.model)
-        order = torch.randperm(len(self.train), generator=generator)
-        batch_size = min(self.plan.batch_size, len(self.train))
+        order = self.rows[torch.randperm(len(self.rows), generator=generator)]
+        batch_size = min(self.plan.batch_size, len(self.rows))
         sums: dict[str, Tensor] = {}
         for step in range(self.steps):
             rate = self.stage.rate_factor(
@@ -85,13 +91,8 @@ class StageRun:
         """One step of the optimiser on this process's share of a batch."""
         share = len(rows) // self.fabric.world_size
         mine = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
-        batch = augmented(
-            self.train.batch(rows[mine]),
-            self.plan.augment,
-            width=self.plan.width,
-            height=self.plan.height,
-            draws=Draws(generator, len(rows), mine),
-        ).to(self.fabric.device)
+        draws = Draws(generator, len(rows), mine)
+        batch = self.train.drawn(rows[mine], self.plan, draws).to(self.fabric.device)
         losses = self.model.losses(self.network(batch.images), batch)
         weights = self.stage.loss_weights or {}
         total = torch.stack([weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
@@ -137,7 +138,7 @@ class StageRun:
             learning_rate=self.raw_optimizer.param_groups[0]["lr"],
             validation=errors,
             is_best=is_best,
-            pictures_per_second=self.steps * min(self.plan.batch_size, len(self.train)) / seconds,
+            pictures_per_second=self.steps * min(self.plan.batch_size, len(self.rows)) / seconds,
             seconds=position.seconds,
             model=self.kept_model,
         )
@@ -150,6 +151,15 @@ class StageRun:
         mean = mean_pose(self.train.world_from_cam)
         error = pose_error(mean, self.validation.world_from_cam)
         return max(float(error.meters.median()), 1e-9), max(float(error.degrees.median()), 1e-9)
+
+
+def steps_per_epoch(plan: Plan, stage: Stage, train: Pictures | FeatureVariants) -> int:
+    """Steps to an epoch of a stage.
+
+    Raises:
+        RecipeError: it learns from no picture.
+    """
+    return max(1, len(learned_rows(stage, train.world_from_cam)) // plan.batch_size)
 
 
 @torch.no_grad()

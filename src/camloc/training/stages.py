@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from camloc.core.model import PoseModel
 from camloc.errors import RecipeError
+from camloc.geometry.pose import Pose
 
 Schedule = Literal["constant", "step", "cosine", "one_cycle"]
+LearnsFrom = Literal["all", "full", "positions"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Stage:
     """One phase of a recipe.
 
     Attributes:
-        epochs: passes over the training frames.
+        epochs: passes over the training frames that it learns from.
         learning_rate: at its highest.
         trains: shell patterns of parameter names, such as "orientation_*"; what matches none stands
             still, in evaluation mode.
@@ -37,6 +40,8 @@ class Stage:
             validated and kept; 0 for none.
         gradient_clip: largest norm of the gradient; 0 for no limit.
         loss_weights: factors of the loss terms by name; a term not named counts fully.
+        learns_from: all training frames, or those whose full pose is known, or those of which only the
+            position is known.
     """
 
     epochs: int
@@ -57,6 +62,7 @@ class Stage:
     average: float = 0.0
     gradient_clip: float = 0.0
     loss_weights: dict[str, float] | None = None
+    learns_from: LearnsFrom = "all"
 
     def rate_factor(self, step: int, *, steps: int, epoch: int) -> float:
         """The learning rate at a step of the stage, as a share of its highest."""
@@ -72,6 +78,28 @@ class Stage:
                 if step < rise:
                     return 0.04 + 0.96 * (step + 1) / rise
                 return 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def learned_rows(stage: Stage, world_from_cam: Pose) -> Int[Tensor, "m"]:
+    """The numbers of the training frames that a stage learns from, of (n,) poses.
+
+    Raises:
+        RecipeError: there are none.
+    """
+    has_orientation = world_from_cam.has_orientation()
+    match stage.learns_from:
+        case "all":
+            rows = torch.arange(len(world_from_cam))
+        case "full":
+            rows = has_orientation.nonzero().squeeze(1)
+        case "positions":
+            rows = (~has_orientation).nonzero().squeeze(1)
+    if not len(rows):
+        wanted = {"all": "", "full": " with an orientation", "positions": " with a position alone"}
+        raise RecipeError(
+            f"a stage learns from training frames{wanted[stage.learns_from]}, and there are none; give some"
+        )
+    return rows
 
 
 def start(stage: Stage, model: PoseModel[Any]) -> torch.optim.Optimizer:

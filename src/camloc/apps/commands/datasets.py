@@ -68,7 +68,7 @@ def _list_layouts(layouts: tuple[str, ...]) -> None:
 
 def _describe(scene: "LoadedScene", layout: str) -> None:
     """Numbers that show at a glance whether poses were read as they were meant."""
-    from camloc.core.types import poses_of
+    from camloc.core.types import oriented, poses_of
 
     print(f"{scene.name}: layout {layout}, {len(scene.train)} training and {len(scene.test)} test frames")
     frames = (*scene.train, *scene.test)
@@ -85,22 +85,27 @@ def _describe(scene: "LoadedScene", layout: str) -> None:
     centers = poses_of(frames).translation
     low, high = centers.min(0).values, centers.max(0).values
     print("  positions  " + ", ".join(f"{a:.2f} to {b:.2f}" for a, b in zip(low, high, strict=True)))
-    if scene.test:
+    positions_alone = len(frames) - len(oriented(frames))
+    if positions_alone:
+        print(f"  poses      {positions_alone} frames have no orientation, only a position")
+    if scene.test and positions_alone < len(scene.train):
         _describe_oracle(scene)
 
 
 def _describe_oracle(scene: "LoadedScene") -> None:
-    from camloc.core.types import poses_of
+    from camloc.core.types import oriented, poses_of
     from camloc.evaluation.baselines import baseline_errors
 
-    errors = baseline_errors(poses_of(scene.test), poses_of(scene.train)).nearest_pose
+    errors = baseline_errors(poses_of(scene.test), poses_of(oriented(scene.train))).nearest_pose
     meters, degrees = float(errors.meters.median()), float(errors.degrees.median())
     print(f"  baseline   the nearest training pose is {meters:.3f} m and {degrees:.2f}° away (medians)")
 
 
 def _write(scene: "LoadedScene", to: Format, out: Path) -> None:
     from camloc.core.files import write_atomically
+    from camloc.core.types import oriented
     from camloc.datasets import colmap, nerfstudio, table
+    from camloc.errors import DatasetError
     from camloc.evaluation.trajectory import truth_tum
 
     match to:
@@ -111,4 +116,7 @@ def _write(scene: "LoadedScene", to: Format, out: Path) -> None:
         case "table":
             table.write(scene, out)
         case "tum":
-            write_atomically(out, truth_tum((*scene.train, *scene.test)))
+            frames = (*scene.train, *scene.test)
+            if len(oriented(frames)) < len(frames):
+                raise DatasetError("some frames have no orientation, and tum needs one; write a table")
+            write_atomically(out, truth_tum(frames))

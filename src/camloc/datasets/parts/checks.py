@@ -42,7 +42,8 @@ class Row:
     Attributes:
         where: the file and the line, as messages name them.
         frame: all but its pose.
-        numbers: the pose: 16 of a matrix, or 7: the centre, and a quaternion with w first.
+        numbers: the pose: 16 of a matrix; or 7: the centre, and a quaternion with w first; or 3: the
+            centre alone, where the orientation is not known.
     """
 
     where: str
@@ -96,7 +97,7 @@ def frames_from_quaternions(
     longest: float = QUATERNION_LENGTH,
     exclude: Collection[str] = (),
 ) -> tuple[Frame, ...]:
-    """Frames of rows with the camera's centre in the world and a quaternion, w first.
+    """Frames of rows with the camera's centre in the world and a quaternion, w first, or the centre alone.
 
     Args:
         rows: the frames.
@@ -109,7 +110,9 @@ def frames_from_quaternions(
             there twice, or far from all others; `exclude` names a frame that is not there.
     """
     rows = _without(rows, exclude)
-    numbers = np.array([row.numbers for row in rows], dtype=np.float64).reshape(-1, 7)
+    position_only = torch.tensor([len(row.numbers) == 3 for row in rows], dtype=torch.bool)
+    whole = [row.numbers if len(row.numbers) != 3 else (*row.numbers, 1.0, 0.0, 0.0, 0.0) for row in rows]
+    numbers = np.array(whole, dtype=np.float64).reshape(-1, 7)
     _refuse_infinite(rows, numbers)
     with np.errstate(over="ignore"):
         lengths = np.linalg.norm(numbers[:, 3:], axis=1)
@@ -127,7 +130,8 @@ def frames_from_quaternions(
     positions = numbers[:, :3]
     pose = Pose.from_quaternion_wxyz(torch.from_numpy(numbers[:, 3:]), torch.from_numpy(positions))
     turned = pose.rotation if rotation == "world_from_cam" else pose.rotation.transpose(-1, -2)
-    return _checked(rows, turned.contiguous(), positions)
+    known = torch.where(position_only[:, None, None], torch.nan, turned.contiguous())
+    return _checked(rows, known, positions)
 
 
 def _without(rows: Sequence[Row], exclude: Collection[str]) -> Sequence[Row]:

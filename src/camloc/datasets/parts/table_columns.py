@@ -20,6 +20,13 @@ QUATERNION_NAMES = ("qw", "qx", "qy", "qz")
 NUMBERED_NAMES = ("q1", "q2", "q3", "q4")
 ROTATIONS: tuple[Rotation, ...] = ("world_from_cam", "cam_from_world")
 
+# What the names of a quaternion's columns may end in, and what it then turns.
+_ENDINGS: dict[str, Rotation | None] = {"": None} | {f"_{rotation}": rotation for rotation in ROTATIONS}
+_QUATERNIONS = (
+    *({name + ending for name in QUATERNION_NAMES} for ending in _ENDINGS),
+    set(NUMBERED_NAMES),
+)
+
 # The lists that are published with the papers have exactly these columns.
 PUBLISHED_NAMES = {"scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", "q2", "q3", "q4"}
 
@@ -34,28 +41,34 @@ class Record:
 
 @dataclass(frozen=True)
 class PoseColumns:
-    """The columns of positions and of quaternions, w first, and what these turn if the names say so."""
+    """The columns of positions and of quaternions, w first, and what these turn if the names say so.
+
+    A table of positions alone has no columns of quaternions.
+    """
 
     position: tuple[str, ...]
     quaternion_wxyz: tuple[str, ...]
     rotation: Rotation | None
 
     def numbers(self, record: Record) -> list[float]:
-        """Position and quaternion of a row.
+        """Position and quaternion of a row, or the position alone where no cell of the quaternion is filled.
 
         Raises:
             DatasetError: a cell is not a number.
         """
-        cells = [record.cells[name] for name in (*self.position, *self.quaternion_wxyz)]
-        return numbers_in(cells, record.where)
+        quaternion = [record.cells[name] for name in self.quaternion_wxyz]
+        position = [record.cells[name] for name in self.position]
+        return numbers_in([*position, *quaternion] if any(quaternion) else position, record.where)
 
 
 def is_table(path: Path) -> bool:
     """Whether a file starts with the columns of a table of posed pictures."""
-    try:
-        return any(_is_header(_cells(line)[1]) for line in _first_lines(path))
-    except DatasetError:
-        return False
+    return any(_is_header(names) for names in _first_names(path))
+
+
+def has_quaternions(path: Path) -> bool:
+    """Whether a table has quaternions, and not positions alone."""
+    return any(_is_header(names) and _has_quaternion(names) for names in _first_names(path))
 
 
 def read_records(path: Path) -> tuple[tuple[str, ...], list[Record]]:
@@ -79,7 +92,7 @@ def read_records(path: Path) -> tuple[tuple[str, ...], list[Record]]:
     if not names:
         raise DatasetError(
             f"{path} does not start with the names of its columns; a picture (image), a position (tx ty tz) "
-            f"and a quaternion (qw qx qy qz) are needed"
+            f"and a quaternion (qw qx qy qz) are needed, of which frames to learn from may lack the last"
         )
     if not records:
         raise DatasetError(f"{path} has no row below the names of its columns")
@@ -87,25 +100,23 @@ def read_records(path: Path) -> tuple[tuple[str, ...], list[Record]]:
 
 
 def pose_columns(path: Path, names: Collection[str], *, order: Order | None) -> PoseColumns:
-    """The columns of the pose.
+    """The columns of the pose; those of the quaternion are empty in a table of positions alone.
 
     Raises:
         DatasetError: there are two quaternions, or the order of `q1..q4` is not known.
     """
     position = next(columns for columns in POSITION_NAMES if set(columns) <= set(names))
-    endings: list[tuple[str, Rotation | None]] = [
-        ("", None),
-        *((f"_{rotation}", rotation) for rotation in ROTATIONS),
-    ]
     found = [
         PoseColumns(position, columns, rotation)
-        for ending, rotation in endings
+        for ending, rotation in _ENDINGS.items()
         if set(columns := tuple(name + ending for name in QUATERNION_NAMES)) <= set(names)
     ]
     if len(found) > 1:
         raise DatasetError(f"{path} has more than one quaternion; keep the columns of one")
     if found:
         return found[0]
+    if not _has_quaternion(names):
+        return PoseColumns(position, (), None)
     if set(names) >= PUBLISHED_NAMES:
         order = "wxyz"
     if order is None:
@@ -135,6 +146,38 @@ def camera_of(record: Record) -> Camera | None:
     return camera_from_fields(dict(zip(present, values, strict=True)), model=model, where=record.where)
 
 
+def split_column(path: Path, names: Collection[str], split: str) -> str | None:
+    """The column that says which frames are for testing, if there is one.
+
+    Raises:
+        DatasetError: there are several, and none is chosen.
+    """
+    if split:
+        return f"split_{split}".lower() if f"split_{split}".lower() in names else None
+    if "split" in names:
+        return "split"
+    found = [name for name in names if name.startswith("split_")]
+    if len(found) > 1:
+        raise DatasetError(
+            f"{path} has more than one split; choose one with the option split: {', '.join(found)}"
+        )
+    return found[0] if found else None
+
+
+def side_of(record: Record, column: str) -> str:
+    """What a row is for, train or test, by the column of a split.
+
+    Raises:
+        DatasetError: it is neither.
+    """
+    side = record.cells[column].lower()
+    if side not in ("train", "test"):
+        raise DatasetError(
+            f"{record.where}: {column} is {record.cells[column][:40]!r}, and not train or test"
+        )
+    return side
+
+
 def _first_lines(path: Path) -> list[Line]:
     """The comments at the start of a file and the line after them."""
     lines = []
@@ -145,16 +188,26 @@ def _first_lines(path: Path) -> list[Line]:
     return lines
 
 
+def _first_names(path: Path) -> list[tuple[str, ...]]:
+    """What could be the names of the columns; nothing where the file cannot be read."""
+    try:
+        return [_cells(line)[1] for line in _first_lines(path)]
+    except DatasetError:
+        return []
+
+
 def _is_header(names: Sequence[str]) -> bool:
+    """Whether names are of a picture, a position, and a whole quaternion or nothing of one."""
     present = set(names)
-    quaternions = [
-        {name + ending for name in QUATERNION_NAMES} for ending in ("", *(f"_{r}" for r in ROTATIONS))
-    ]
     return (
         any(name in present for name in IMAGE_NAMES)
         and any(set(columns) <= present for columns in POSITION_NAMES)
-        and any(columns <= present for columns in (*quaternions, set(NUMBERED_NAMES)))
+        and (_has_quaternion(names) or not present & set().union(*_QUATERNIONS))
     )
+
+
+def _has_quaternion(names: Collection[str]) -> bool:
+    return any(columns <= set(names) for columns in _QUATERNIONS)
 
 
 def _cells(line: Line) -> tuple[str, tuple[str, ...]]:

@@ -56,6 +56,9 @@ def geometry_losses(
 ) -> dict[str, Tensor]:
     """The terms whose weight is not 0, weighted.
 
+    Pictures whose orientation is not known (section IV-F) count for the position term alone; the others
+    are means over the pictures that have one, and 0 where none has.
+
     Args:
         config: weights and forms.
         cells: n correspondences to each picture.
@@ -65,15 +68,21 @@ def geometry_losses(
         picture_height: of the picture that the pixels belong to.
     """
     shown = torch.ones_like(cells.weight) if inside is None else inside
+    # Rows are picked before anything is computed from them: a NaN that is masked afterwards is still a
+    # NaN in the gradient.
+    known = truth.has_orientation()
     terms: dict[str, Tensor] = {}
     if config.position or config.orientation:
         estimate = weighted_kabsch(cells.camera, cells.world, cells.weight * shown + 1e-8)
         meters = torch.linalg.vector_norm(estimate.translation - truth.translation, dim=-1)
-        radians = rotation_angle(truth.rotation, estimate.rotation)
         if config.position:
             terms["position"] = config.position * meters.mean()
         if config.orientation:
-            terms["orientation"] = config.orientation * radians.mean()
+            radians = rotation_angle(truth.rotation[known], estimate.rotation[known])
+            terms["orientation"] = config.orientation * _mean(radians, torch.ones_like(radians))
+    if config.consistency or config.reprojection:
+        cells = Correspondences(*(value[known] for value in cells))
+        truth, intrinsics, shown = truth[known], intrinsics[known], shown[known]
     if config.consistency:
         meters = torch.linalg.vector_norm(cells.world - truth.apply(cells.camera), dim=-1)
         terms["consistency"] = config.consistency * _mean(_formed(meters, config, config.clamp_meters), shown)
@@ -91,5 +100,5 @@ def _formed(error: Float[Tensor, "b n"], config: GeometryLossConfig, bend: float
     return bend * torch.tanh(error / bend) if config.form == "clamped" else error
 
 
-def _mean(values: Float[Tensor, "b n"], shown: Float[Tensor, "b n"]) -> Tensor:
+def _mean(values: Float[Tensor, "*n"], shown: Float[Tensor, "*n"]) -> Tensor:
     return (values * shown).sum() / shown.sum().clamp_min(1.0)

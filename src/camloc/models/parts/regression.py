@@ -107,16 +107,22 @@ class LearnedBalance(nn.Module):
     def forward(
         self, output: RegressedPose, truth_position: Float[Tensor, "b 3"], batch: Batch
     ) -> dict[str, Tensor]:
-        """The two terms, from positions relative to the same centre and a batch's true poses."""
+        """The two terms, from positions relative to the same centre and a batch's true poses.
+
+        Pictures whose orientation is not known count for the position alone. Where none has one, the
+        term is 0 with its s_q, which would otherwise fall without end.
+        """
         position = torch.linalg.vector_norm(output.position - truth_position, dim=-1).mean()
-        unit = F.normalize(output.quaternion_wxyz, dim=-1)
-        truth = batch.world_from_cam.quaternion_wxyz().to(unit.dtype)
+        known = batch.world_from_cam.has_orientation()
+        unit = F.normalize(output.quaternion_wxyz[known], dim=-1)
+        truth = batch.world_from_cam[known].quaternion_wxyz().to(unit.dtype)
         orientation = torch.linalg.vector_norm(unit - truth, dim=-1)
         if self.hemisphere_safe:
             orientation = orientation.minimum(torch.linalg.vector_norm(unit + truth, dim=-1))
+        balanced = orientation * torch.exp(-self.orientation) + self.orientation
         return {
             "position": position * torch.exp(-self.position) + self.position,
-            "orientation": orientation.mean() * torch.exp(-self.orientation) + self.orientation,
+            "orientation": balanced.sum() / max(1, len(balanced)),
         }
 
 

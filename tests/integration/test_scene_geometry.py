@@ -1,0 +1,143 @@
+"""Scene geometry from posed photographs to located ones: filters, masks, focal lengths, ONNX."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.support.command_line import camloc, listing, refused
+from tests.support.models import TINY_BACKBONE
+from tests.support.trained import HEIGHT, WIDTH, write_place
+
+from camloc.core.images import Preprocess
+from camloc.core.types import Located, Lost
+from camloc.geometry import Camera, pose_error
+from camloc.localizer import Localizer
+from camloc.models.scene_geometry import SceneGeometryConfig
+from camloc.recipes.base import Recipe
+from camloc.recipes.run import prepare, train
+from camloc.recipes.settings import DataSource
+from camloc.refiners.outlier_filters import OUTLIER_FILTERS, OutlierFilter
+from camloc.training.held_out import HoldOut
+from camloc.training.stages import Stage
+
+CAMERA = Camera(WIDTH, HEIGHT, 525 * WIDTH / 640, 525 * WIDTH / 640, WIDTH / 2, HEIGHT / 2)
+
+
+def recipe() -> Recipe:
+    return Recipe(
+        model="scene_geometry",
+        config=SceneGeometryConfig(TINY_BACKBONE, taps=(2, 3, 4), hidden=32, blocks=1),
+        preprocess=Preprocess(WIDTH, HEIGHT, undistort=True),
+        stages=(Stage(epochs=60, learning_rate=5e-3, optimizer="adamw", schedule="one_cycle"),),
+        batch_size=6,
+        hold_out=HoldOut(every=0),
+        validate_every=60,
+    )
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the data set `place` and the run `run`. Not to be changed."""
+    folder = tmp_path_factory.mktemp("scene-geometry")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
+        write_place(folder / "place")
+        data = DataSource(str(folder / "place"))
+        for _ in train(prepare(recipe(), name="tiny/scene-geometry", data=data, folder=folder / "run")):
+            pass
+        yield folder
+
+
+def photographs(learned: Path) -> list[Path]:
+    return [frame.image for frame in DataSource(str(learned / "place")).load().train]
+
+
+def test_learned_photographs_are_located(learned: Path) -> None:
+    localizer = Localizer.load(learned / "run")
+    frames = DataSource(str(learned / "place")).load().train
+    for frame, estimate in zip(frames, localizer.locate_all(frames), strict=True):
+        assert isinstance(estimate, Located)
+        error = pose_error(estimate.world_from_cam, frame.truth())
+        assert error.meters < 0.5, frame.name
+        assert error.degrees < 15.0, frame.name
+
+
+def test_a_photograph_without_intrinsics_is_taken_to_be_from_the_camera_that_was_learned_from(
+    learned: Path,
+) -> None:
+    localizer = Localizer.load(learned / "run")
+    frame = DataSource(str(learned / "place")).load().train[3]
+    known, unknown = localizer.locate(frame.image, camera=frame.camera), localizer.locate(frame.image)
+    assert isinstance(known, Located)
+    assert isinstance(unknown, Located)
+    assert pose_error(known.world_from_cam, unknown.world_from_cam).meters < 1e-6
+
+
+@pytest.mark.parametrize("name", OUTLIER_FILTERS)
+def test_every_filter_answers_or_says_why_not(learned: Path, name: OutlierFilter) -> None:
+    localizer = Localizer.load(learned / "run", outlier_filter=name)
+    answers = [localizer.locate(photo) for photo in photographs(learned)]
+    lost = [answer for answer in answers if isinstance(answer, Lost)]
+    assert all("agree" in answer.reason or "far from" in answer.reason for answer in lost)
+    assert len(lost) < len(answers)
+
+
+def test_what_a_mask_hides_does_not_count(learned: Path, tmp_path: Path) -> None:
+    photo = photographs(learned)[2]
+    smeared = np.asarray(Image.open(photo)).copy()
+    path, masks = tmp_path / "smeared.png", tmp_path / "masks"
+    masks.mkdir()
+    Image.fromarray(smeared).save(path)
+    mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    mask[:, : WIDTH // 2] = 0
+    Image.fromarray(mask).save(masks / "smeared.png.png")
+    plain = Localizer.load(learned / "run").locate(path)
+    masked = Localizer.load(learned / "run", masks=masks).locate(path)
+    everywhere = Localizer.load(learned / "run", masks=tmp_path).locate(path)
+    assert isinstance(plain, Located)
+    assert isinstance(masked, Located)
+    assert isinstance(everywhere, Located)
+    assert pose_error(plain.world_from_cam, masked.world_from_cam).meters > 1e-4
+    assert pose_error(plain.world_from_cam, everywhere.world_from_cam).meters < 1e-9
+
+
+def test_the_commands_take_filters_masks_and_a_focal_length(
+    learned: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    photo = photographs(learned)[0]
+    ended = camloc(capfd, "locate", learned / "run", photo, "--filter", "pnp-ransac", "--focal", "52.5")
+    assert "residual" in ended.out
+    camloc(capfd, "evaluate", learned / "run", "--filter", "none", "--out", tmp_path / "evaluated")
+    results = json.loads((tmp_path / "evaluated" / "results.json").read_text())
+    assert results["outlier_filter"] == "none"
+    assert "none" in (tmp_path / "evaluated" / "report.html").read_text()
+
+
+def test_an_exported_network_answers_alike(
+    learned: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    camloc(capfd, "export", learned / "run", "--out", tmp_path / "model.onnx")
+    photo = photographs(learned)[1]
+    names: tuple[OutlierFilter, ...] = ("weights", "none")
+    for name in names:
+        ours = Localizer.load(learned / "run", outlier_filter=name).locate(photo)
+        theirs = Localizer.load(tmp_path / "model.onnx", outlier_filter=name).locate(photo)
+        assert isinstance(ours, Located)
+        assert isinstance(theirs, Located)
+        assert pose_error(ours.world_from_cam, theirs.world_from_cam).meters < 1e-4
+
+
+@pytest.mark.parametrize(
+    "words", [("--focal", "nan"), ("--focal", "-3"), ("--masks", "no-such-folder"), ("--filter", "magic")]
+)
+def test_wrong_options_are_told_in_a_sentence(
+    learned: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, str]
+) -> None:
+    before = listing(tmp_path)
+    refused(
+        capfd, "locate", learned / "run", photographs(learned)[0], *words, status=2 if "magic" in words else 1
+    )
+    assert listing(tmp_path) == before

@@ -1,0 +1,123 @@
+"""Tables with rows of which only the position is known, as GPS gives it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.support.damage import PLACE, refusal
+from tests.support.layouts import CAMERA, write_picture, wxyz
+
+from camloc import datasets
+from camloc.core.types import Frame, Scene, poses_of
+from camloc.datasets import colmap, nerfstudio, table
+from camloc.errors import DatasetError
+from camloc.geometry import Pose
+
+NAMES = "image,x,y,z,qw_world_from_cam,qx_world_from_cam,qy_world_from_cam,qz_world_from_cam,split"
+POSITIONS = [matrix[:3, 3].tolist() for matrix in PLACE.all]
+
+
+def write_table(root: Path, *, position_only: set[int], name: str = "poses.csv") -> None:
+    """The place, with empty cells for the quaternions of some rows."""
+    lines = [NAMES]
+    for number, matrix in enumerate(PLACE.all):
+        write_picture(root / f"{number}.png")
+        quaternion = [""] * 4 if number in position_only else wxyz(matrix[:3, :3])
+        cells = [f"{number}.png", *POSITIONS[number], *quaternion, PLACE.side(number)]
+        lines.append(",".join(map(str, cells)))
+    (root / name).write_text("\n".join(lines) + "\n")
+
+
+def write_positions(root: Path, *, names: str = "image,x,y,z", name: str = "gps.csv") -> None:
+    """The place, with no columns for quaternions."""
+    rows = [f"{number}.png,{x},{y},{z}" for number, (x, y, z) in enumerate(POSITIONS)]
+    for number in range(len(rows)):
+        write_picture(root / f"{number}.png")
+    (root / name).write_text("\n".join([names, *rows]) + "\n")
+
+
+def test_rows_with_an_empty_quaternion_are_positions_alone(tmp_path: Path) -> None:
+    write_table(tmp_path, position_only={1, 3})
+    scene = datasets.load(tmp_path)
+    assert [frame.is_position_only for frame in scene.train] == [False, True, False, True, False]
+    assert not any(frame.is_position_only for frame in scene.test)
+    found = poses_of(scene.train)
+    torch.testing.assert_close(found.translation.tolist(), POSITIONS[:5], rtol=0, atol=1e-12)
+    whole = found[found.has_orientation()].rotation.numpy()
+    for rotation, number in zip(whole, (0, 2, 4), strict=True):
+        assert abs(rotation - PLACE.all[number][:3, :3]).max() < 1e-9
+
+
+def test_a_table_without_columns_for_quaternions_is_of_positions_alone(tmp_path: Path) -> None:
+    write_positions(tmp_path)
+    scene = datasets.load(tmp_path)
+    assert len(scene.train) == len(PLACE.all)
+    assert all(frame.is_position_only for frame in scene.train)
+
+
+def test_a_table_with_quaternions_goes_before_positions_beside_it(tmp_path: Path) -> None:
+    write_positions(tmp_path)
+    write_table(tmp_path, position_only=set(), name="cameras.csv")
+    assert not any(frame.is_position_only for frame in datasets.load(tmp_path).train)
+
+
+def test_a_test_frame_needs_its_whole_pose(tmp_path: Path) -> None:
+    write_table(tmp_path, position_only={6})
+    message = refusal(tmp_path)
+    assert "poses.csv, line 8" in message
+    assert "6.png has no quaternion" in message
+    assert len(datasets.load(tmp_path, exclude=["6.png"]).test) == 2
+
+
+def test_a_test_list_may_not_name_a_position_alone(tmp_path: Path) -> None:
+    write_positions(tmp_path)
+    (tmp_path / "test.txt").write_text("2.png\n")
+    assert "gps.csv, line 4" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [(("1", "", "0", "0"), "'' is not a number"), (("nan",) * 4, "NaN"), (("0",) * 4, "1.png is zero")],
+)
+def test_half_a_quaternion_or_none_that_turns_is_still_refused(
+    tmp_path: Path, cells: tuple[str, ...], told: str
+) -> None:
+    write_table(tmp_path, position_only={1})
+    path = tmp_path / "poses.csv"
+    path.write_text(path.read_text().replace(",,,,,", f",{','.join(cells)},"))
+    message = refusal(tmp_path)
+    assert "poses.csv, line 3" in message
+    assert told in message
+
+
+def test_a_position_that_is_no_number_or_far_away_is_refused(tmp_path: Path) -> None:
+    write_positions(tmp_path)
+    path = tmp_path / "gps.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], "1.png,nan,0,0", *lines[3:]]) + "\n")
+    assert "gps.csv, line 3" in refusal(tmp_path)
+    path.write_text("\n".join([*lines[:2], "1.png,9e6,0,0", *lines[3:]]) + "\n")
+    assert "away from all others" in refusal(tmp_path)
+
+
+def test_three_of_four_columns_of_a_quaternion_are_no_table(tmp_path: Path) -> None:
+    write_positions(tmp_path, names="image,x,y,qw,z")
+    assert "no layout" in refusal(tmp_path)
+
+
+def test_positions_alone_are_written_and_read_again(tmp_path: Path) -> None:
+    write_table(tmp_path, position_only={0, 4})
+    scene = datasets.load(tmp_path)
+    table.write(scene, tmp_path / "again.csv")
+    again = datasets.load(tmp_path / "again.csv")
+    torch.testing.assert_close(
+        poses_of(again.train).matrix(), poses_of(scene.train).matrix(), equal_nan=True, rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("write", [colmap.write, nerfstudio.write])
+def test_layouts_of_whole_poses_do_not_hold_positions_alone(tmp_path: Path, write: Any) -> None:
+    frame = Frame("1.png", tmp_path / "1.png", CAMERA, Pose.identity().without_orientation())
+    with pytest.raises(DatasetError, match="whole pose"):
+        write(Scene("place", (frame,)), tmp_path / "out")

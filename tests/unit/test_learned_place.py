@@ -1,0 +1,251 @@
+"""What a model that finds points has learned of a place: the points, as they are, in a file and on a page."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tests.support.estimates import line_of_poses, small_set
+from tests.support.models import small_config, some_poses
+
+from camloc.checkpoint import Checkpoint, Facts
+from camloc.core.config import to_builtins
+from camloc.core.images import Preprocess
+from camloc.core.mapped import MappedView
+from camloc.core.types import Frame, Lost
+from camloc.evaluation.point_cloud import PointCloud, middle_range, ply, point_cloud
+from camloc.evaluation.report import report_html, write_evaluation
+from camloc.evaluation.report_learned import MOST_MAPPED, rows_to_map, what_it_has_learned
+from camloc.evaluation.results import Results, results_of
+from camloc.evaluation.scoring import EvaluatedSet
+from camloc.export import export_onnx
+from camloc.geometry import Camera
+from camloc.localizer import Localizer
+from camloc.models.posenet import PoseNet
+from camloc.models.scene_geometry import PointMaps, SceneGeometry
+
+WIDTH, HEIGHT, STRIDE = 64, 48, 8
+CAMERA = Camera(WIDTH, HEIGHT, 50.0, 50.0, WIDTH / 2, HEIGHT / 2)
+TRAINING = line_of_poses(20, step=0.3)
+HEADING = "What it has learned of the place"
+
+
+def checkpoint(*, focal: float | None = None) -> Checkpoint:
+    torch.manual_seed(0)
+    config = small_config("scene_geometry")
+    model = SceneGeometry(config)
+    model.observe(some_poses(20))
+    facts = Facts(
+        format=1,
+        model="scene_geometry",
+        config=to_builtins(config),
+        preprocess=Preprocess(WIDTH, HEIGHT),
+        scenes=("kitchen",),
+        focal=focal,
+    )
+    return Checkpoint(facts, model.eval(), (some_poses(20),))
+
+
+def localizer(*, focal: float | None = None, masks: Path | None = None) -> Localizer:
+    return Localizer(checkpoint(focal=focal), torch.device("cpu"), masks=masks)
+
+
+def photo(folder: Path) -> Frame:
+    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / "photo.png")
+    return Frame("photo.png", folder / "photo.png", CAMERA)
+
+
+def mapped(frame: Frame, front_door: Localizer) -> MappedView:
+    view = front_door.mapped(frame)
+    assert view is not None
+    return view
+
+
+def small_view(*, number: int = 0, offset: float = 0.0) -> MappedView:
+    """Twelve cells of 4 pixels, whose points and weights grow with the cell's number."""
+    generator = torch.Generator().manual_seed(number)
+    index = torch.arange(12, dtype=torch.float64).reshape(3, 4)
+    picture = torch.randint(0, 256, (3, 12, 16), generator=generator, dtype=torch.uint8)
+    rows, columns = torch.meshgrid(torch.arange(3) * 4 + 2.0, torch.arange(4) * 4 + 2.0, indexing="ij")
+    world = torch.stack((index, 2 * index, offset + index), dim=-1)
+    return MappedView(picture, torch.stack((columns, rows), dim=-1).double(), world, 1 + index, index / 12)
+
+
+def read_ply(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """What any reader of the format finds: `point` and `color` by the header alone."""
+    head, _, body = data.partition(b"end_header\n")
+    lines = [line.split() for line in head.decode("ascii").splitlines()]
+    assert lines[0] == ["ply"]
+    assert lines[1] == ["format", "binary_little_endian", "1.0"]
+    (count,) = [int(line[2]) for line in lines if line[:2] == ["element", "vertex"]]
+    kinds = {"double": "<f8", "float": "<f4", "uchar": "u1"}
+    layout = np.dtype([(line[2], kinds[line[1]]) for line in lines if line[0] == "property"])
+    assert len(body) == count * layout.itemsize
+    rows = np.frombuffer(body, layout)
+    return (
+        np.stack([rows[name] for name in "xyz"], axis=-1),
+        np.stack([rows[name] for name in ("red", "green", "blue")], axis=-1),
+    )
+
+
+def results(*sets: EvaluatedSet) -> Results:
+    return results_of(
+        sets, TRAINING, model="m", recipe="r", scene="kitchen", unit="m", parameters=1, settings={}
+    )
+
+
+def test_a_view_holds_the_points_where_the_model_puts_them(tmp_path: Path) -> None:
+    front_door, frame = localizer(), photo(tmp_path)
+    view = mapped(frame, front_door)
+    assert view.world.shape == (HEIGHT // STRIDE, WIDTH // STRIDE, 3)
+    model = front_door.checkpoint.model
+    with torch.inference_mode():
+        output: PointMaps = model(view.picture[None].float() / 255.0)
+    center = some_poses(20).translation.mean(0)
+    torch.testing.assert_close(view.world, output.world[0].movedim(0, -1).double() + center)
+    torch.testing.assert_close(view.depth, output.camera[0, 0].double())
+    torch.testing.assert_close(view.weight, output.weight[0].double())
+    assert view.world.dtype == torch.float64
+    stored = np.asarray(Image.open(frame.image))
+    np.testing.assert_array_equal(view.colors()[2, 3].numpy(), stored[2 * STRIDE + 4, 3 * STRIDE + 4])
+
+
+def test_an_exported_network_maps_the_same(tmp_path: Path) -> None:
+    export_onnx(checkpoint(), tmp_path / "network.onnx")
+    frame = photo(tmp_path)
+    ours, theirs = mapped(frame, localizer()), mapped(frame, Localizer.load(tmp_path / "network.onnx"))
+    torch.testing.assert_close(theirs.world, ours.world, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(theirs.depth, ours.depth, atol=1e-4, rtol=1e-4)
+    assert torch.equal(theirs.picture, ours.picture)
+
+
+def test_where_there_is_nothing_to_map_there_is_none(tmp_path: Path) -> None:
+    frame = photo(tmp_path)
+    assert localizer().mapped(replace(frame, camera=None)) is None
+    assert localizer(focal=0.8).mapped(replace(frame, camera=None)) is not None
+    (tmp_path / "letter.jpg").write_text("Dear Madam")
+    assert localizer().mapped(Frame("letter.jpg", tmp_path / "letter.jpg", CAMERA)) is None
+    assert localizer().mapped(Frame("none.jpg", tmp_path / "none.jpg", CAMERA)) is None
+    regressor = replace(checkpoint(), model=PoseNet(small_config("posenet")).eval())
+    assert Localizer(regressor, torch.device("cpu")).mapped(frame) is None
+
+
+def test_masked_cells_have_no_weight_and_are_not_among_the_points(tmp_path: Path) -> None:
+    frame = photo(tmp_path)
+    mask = Image.new("L", (WIDTH, HEIGHT), 255)
+    mask.paste(0, (0, 0, WIDTH // 2, HEIGHT))
+    (tmp_path / "masks").mkdir()
+    mask.save(tmp_path / "masks" / "photo.png.png")
+    view = mapped(frame, localizer(masks=tmp_path / "masks"))
+    assert bool((view.weight[:, : view.weight.shape[1] // 2] == 0).all())
+    assert bool((view.weight[:, view.weight.shape[1] // 2 :] > 0).all())
+    left = view.world[:, : view.weight.shape[1] // 2].reshape(-1, 3)
+    assert not {tuple(row) for row in left.tolist()} & {
+        tuple(row) for row in point_cloud([view]).points.tolist()
+    }
+
+
+def test_the_half_of_each_photograph_that_counts_most_makes_the_cloud() -> None:
+    views = [small_view(), small_view(number=1, offset=0.5)]
+    cloud = point_cloud(views)
+    expected = [[n, 2 * n, n + shift] for shift in (0.0, 0.5) for n in range(5, 12)]
+    assert cloud.points.tolist() == expected
+    colors = torch.cat([view.colors().reshape(-1, 3)[5:] for view in views])
+    assert torch.equal(cloud.colors, colors)
+
+
+def test_stray_points_and_points_that_are_no_numbers_are_left_out() -> None:
+    view = small_view()
+    view.world[2, 3] = torch.tensor([1e4, 0.0, 0.0])
+    view.world[2, 2] = torch.nan
+    view.world[2, 1] = torch.inf
+    assert point_cloud([view]).points[:, 0].tolist() == [5, 6, 7, 8]
+    assert len(point_cloud([]).points) == 0
+
+
+def test_a_range_leaves_out_the_ends() -> None:
+    values = torch.arange(101, dtype=torch.float64).flip(0)
+    low, high = middle_range(torch.stack((values, -values), dim=-1))
+    assert low.tolist() == [2, -98]
+    assert high.tolist() == [98, -2]
+
+
+def test_a_ply_file_holds_every_point_and_its_colour_exactly() -> None:
+    far = torch.tensor([5_735_000.125, 620_000.25, 109.5], dtype=torch.float64)  # as maps count metres
+    cloud = point_cloud([small_view()])
+    cloud = PointCloud(cloud.points + far, cloud.colors)
+    points, colors = read_ply(ply(cloud))
+    np.testing.assert_array_equal(points, cloud.points.numpy())
+    np.testing.assert_array_equal(colors, cloud.colors.numpy())
+
+
+def test_colmap_opens_the_ply_file(tmp_path: Path) -> None:
+    cloud = point_cloud([small_view()])
+    (tmp_path / "points.ply").write_bytes(ply(cloud))
+    reconstruction = pycolmap.Reconstruction()
+    reconstruction.import_PLY(tmp_path / "points.ply")
+    found = {(*map(float, point.xyz), *map(int, point.color)) for point in reconstruction.points3D.values()}
+    assert found == {
+        (*point, *color) for point, color in zip(cloud.points.tolist(), cloud.colors.tolist(), strict=True)
+    }
+
+
+def test_the_report_of_a_model_that_finds_points_shows_them(tmp_path: Path) -> None:
+    evaluated = small_set(tmp_path / "pictures")
+    views = {row: small_view(number=row) for row in rows_to_map(evaluated, TRAINING)}
+    write_evaluation(tmp_path / "run", results(evaluated), [evaluated], TRAINING, mapped=views)
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert HEADING in html
+    for title in ("The best: 0.000 m, 0.00°", "The middle one: 0.030 m, 3.00°", "The worst: 0.050 m, 5.00°"):
+        assert title in html
+    assert "sees in 6 test photographs" in html
+    assert html.count("data:image/png;base64,") == 9  # three maps of three photographs
+    points, _ = read_ply((tmp_path / "run" / "points.ply").read_bytes())
+    np.testing.assert_array_equal(points, point_cloud(views.values()).points.numpy())
+
+
+def test_the_report_of_a_model_that_regresses_is_as_without_it(tmp_path: Path) -> None:
+    evaluated = small_set(tmp_path / "pictures")
+    write_evaluation(tmp_path / "run", results(evaluated), [evaluated], TRAINING, mapped={})
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert html == report_html(results(evaluated), [evaluated], TRAINING)
+    assert HEADING not in html
+    assert not (tmp_path / "run" / "points.ply").exists()
+
+
+def test_lost_photographs_are_not_mapped_and_others_evenly(tmp_path: Path) -> None:
+    evaluated = small_set(tmp_path, count=6)
+    estimates = list(evaluated.estimates)
+    estimates[5] = Lost("blur")
+    assert rows_to_map(replace(evaluated, estimates=tuple(estimates)), TRAINING) == [0, 1, 2, 3, 4]
+    assert rows_to_map(replace(evaluated, estimates=(Lost("blur"),) * 6), TRAINING) == []
+    times = 50
+    many = EvaluatedSet("test", evaluated.frames * times, evaluated.estimates * times)
+    rows = rows_to_map(many, TRAINING)
+    assert MOST_MAPPED <= len(rows) <= MOST_MAPPED + 3
+    assert max(b - a for a, b in pairwise(rows)) <= 6
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_photographs_are_shown_once(count: int, tmp_path: Path) -> None:
+    evaluated = small_set(tmp_path, count=count)
+    views = {row: small_view(number=row) for row in range(count)}
+    html = what_it_has_learned(evaluated, views, TRAINING, unit="m")
+    assert html.count("<h3>") == count
+
+
+def test_maps_without_extent_or_numbers_do_not_break_the_page(tmp_path: Path) -> None:
+    evaluated = small_set(tmp_path)
+    alike = small_view()
+    alike.world[:], alike.weight[:], alike.depth[:] = 1.0, 1.0, 2.0
+    broken = small_view(number=1)
+    broken.world[:], broken.depth[:], broken.weight[:] = torch.nan, torch.nan, torch.nan
+    assert HEADING in what_it_has_learned(evaluated, {0: alike, 1: broken}, TRAINING, unit="m")
+    assert what_it_has_learned(evaluated, {1: broken}, TRAINING, unit="m") == ""
+    assert what_it_has_learned(evaluated, {}, TRAINING, unit="m") == ""

@@ -1,0 +1,117 @@
+"""The network's maps and the pose that they stand for."""
+
+from typing import Any
+
+import pytest
+import roma
+import torch
+from tests.support.models import TINY_BACKBONE, some_poses
+
+from camloc.core.types import Batch
+from camloc.geometry import Pose, pixel_grid, pose_error, unproject
+from camloc.models import build_model
+from camloc.models.scene_geometry import PointMaps, SceneGeometry, SceneGeometryConfig
+
+WIDTH, HEIGHT, STRIDE = 96, 64, 8
+FOCAL = 90.0
+
+
+def intrinsics(focal: float = FOCAL) -> torch.Tensor:
+    matrix = [[focal, 0.0, WIDTH / 2], [0.0, focal, HEIGHT / 2], [0.0, 0.0, 1.0]]
+    return torch.tensor(matrix, dtype=torch.float64).expand(2, 3, 3)
+
+
+def network(**settings: Any) -> SceneGeometry:
+    torch.manual_seed(0)
+    config = SceneGeometryConfig(TINY_BACKBONE, taps=(2, 3, 4), hidden=16, **settings)
+    model = build_model("scene_geometry", config).eval()
+    assert isinstance(model, SceneGeometry)
+    return model
+
+
+def exact_maps(truth: Pose, *, noise: float = 0.0) -> PointMaps:
+    """What a network that knows the place says, in metres relative to the origin."""
+    torch.manual_seed(4)
+    rows, columns = HEIGHT // STRIDE, WIDTH // STRIDE
+    depth = 1.0 + 2.0 * torch.rand(2, rows, columns).double()
+    pixels = pixel_grid(columns, rows, stride=STRIDE).reshape(1, -1, 2).expand(2, -1, -1)
+    world = truth.apply(unproject(pixels, depth.flatten(1), intrinsics()))
+    world = world + noise * torch.randn_like(world)
+    return PointMaps(
+        world.transpose(-1, -2).unflatten(-1, (rows, columns)), depth.unsqueeze(1), torch.ones_like(depth)
+    )
+
+
+def truth() -> Pose:
+    torch.manual_seed(5)
+    return Pose(roma.random_rotmat(2, dtype=torch.float64), torch.randn(2, 3).double())
+
+
+def test_exact_maps_stand_for_the_pose() -> None:
+    decoded = network().decode(exact_maps(truth()), intrinsics=intrinsics())
+    error = pose_error(decoded.world_from_cam, truth())
+    assert error.meters.max() < 1e-9
+    assert error.degrees.max() < 1e-6
+    assert decoded.residual is not None
+    assert decoded.residual.max() < 1e-9
+
+
+def test_world_points_are_relative_to_the_mean_training_camera() -> None:
+    model = network()
+    poses = some_poses(9)
+    model.observe(Pose(poses.rotation, poses.translation + 1e6))
+    decoded = model.decode(exact_maps(truth()), intrinsics=intrinsics())
+    center = poses.translation.mean(0) + 1e6
+    torch.testing.assert_close(decoded.world_from_cam.translation, truth().translation + center)
+
+
+def test_a_wrong_focal_length_is_seen_in_the_residual() -> None:
+    """Points known to 5 cm at 1 to 3 m: a focal length 1.3 times too long leaves over twice as much."""
+    model, maps = network(), exact_maps(truth(), noise=0.05)
+    right, wrong = (model.decode(maps, intrinsics=intrinsics(scale * FOCAL)).residual for scale in (1.0, 1.3))
+    assert right is not None
+    assert wrong is not None
+    assert bool((wrong > 2.0 * right).all())
+
+
+def test_cells_of_no_weight_do_not_count() -> None:
+    maps = exact_maps(truth())
+    weight = torch.ones_like(maps.weight)
+    weight[:, 2] = 0.0
+    world = torch.where(weight.unsqueeze(1) > 0, maps.world, maps.world + 9.0)
+    decoded = network().decode(maps._replace(world=world, weight=weight), intrinsics=intrinsics())
+    assert pose_error(decoded.world_from_cam, truth()).meters.max() < 1e-9
+
+
+@pytest.mark.parametrize("stride", [4, 8, 16])
+@pytest.mark.parametrize("camera_points", ["depth", "direct"])
+@pytest.mark.parametrize("weights", ["learned", "alike"])
+def test_every_form_gives_maps_on_its_grid(stride: int, camera_points: str, weights: str) -> None:
+    model = network(stride=stride, camera_points=camera_points, weights=weights, blocks=1)
+    maps = model(torch.rand(2, 3, HEIGHT, WIDTH))
+    grid = (HEIGHT // stride, WIDTH // stride)
+    assert maps.world.shape == (2, 3, *grid)
+    assert maps.camera.shape == (2, 1 if camera_points == "depth" else 3, *grid)
+    assert maps.weight.shape == (2, *grid)
+    near, far = 0.1, 10.0
+    if camera_points == "depth":
+        assert bool(((maps.camera > near) & (maps.camera < far)).all())
+    batch = Batch(torch.rand(2, 3, HEIGHT, WIDTH), truth(), intrinsics(), torch.zeros(2, dtype=torch.int64))
+    losses = model.losses(maps, batch)
+    assert all(bool(value.isfinite()) for value in losses.values())
+
+
+def test_the_depth_range_can_be_the_places_own() -> None:
+    model = network(depth_range=None)
+    poses = some_poses(50)
+    model.observe(Pose(poses.rotation, 30.0 * poses.translation))
+    near, far = model.get_buffer("depth_range").tolist()
+    assert 600.0 < far < 1600.0
+    assert near == pytest.approx(0.01 * far)
+    model.observe(Pose(poses.rotation, 0.0 * poses.translation))
+    assert model.get_buffer("depth_range").tolist() == pytest.approx([0.1, 10.0])
+
+
+def test_aligning_needs_intrinsics() -> None:
+    with pytest.raises(ValueError, match="intrinsics"):
+        network().decode(exact_maps(truth()))

@@ -108,7 +108,8 @@ class Batch:
     """Views of one size, stacked for a network.
 
     Attributes:
-        images: (b, 3, height, width) RGB in [0, 1].
+        images: (b, 3, height, width) RGB in [0, 1]; or, where a backbone's features were computed
+            before training, (b, channels, height, width) these.
         world_from_cam: (b,) poses in the precision of the network.
         intrinsics: (b, 3, 3) pinhole calibration matrices, or None where any is unknown.
         scene: (b,) numbers of the places.
@@ -117,7 +118,7 @@ class Batch:
             it everywhere.
     """
 
-    images: Float[Tensor, "b 3 h w"]
+    images: Float[Tensor, "b _ h w"]
     world_from_cam: Pose
     intrinsics: Float[Tensor, "b 3 3"] | None
     scene: Int[Tensor, "b"]

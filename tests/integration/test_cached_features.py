@@ -1,0 +1,150 @@
+"""Training on features that were computed once: as exact, and only the heads move."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.support.models import TINY_BACKBONE
+from tests.support.trained import HEIGHT, WIDTH, tiny_recipe, write_place
+
+from camloc.core.augment import Augment, Draws
+from camloc.core.images import Preprocess
+from camloc.errors import CamlocError, RecipeError
+from camloc.models.scene_geometry import SceneGeometry, SceneGeometryConfig
+from camloc.recipes.base import Recipe
+from camloc.recipes.run import Training, prepare, train
+from camloc.recipes.settings import DataSource
+from camloc.training.features import FeatureVariants
+from camloc.training.held_out import HoldOut
+from camloc.training.plan import Epoch
+from camloc.training.stages import Stage
+
+VARIANTS = 3
+
+
+def recipe() -> Recipe:
+    return Recipe(
+        model="scene_geometry",
+        config=SceneGeometryConfig(TINY_BACKBONE, taps=(2, 3), hidden=16, blocks=1),
+        preprocess=Preprocess(WIDTH, HEIGHT, undistort=True),
+        stages=(Stage(epochs=4, learning_rate=3e-3, holds=("backbone.*",), average=0.9),),
+        augment=Augment(roll_degrees=20.0, yaw_degrees=10.0, brightness=0.2),
+        cached_variants=VARIANTS,
+        batch_size=6,
+        hold_out=HoldOut(every=6, block=2),
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("cached")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
+        write_place(folder / "place")
+        yield folder / "place"
+
+
+def prepared(place: Path, folder: Path, *, settings: Recipe | None = None, seed: int = 0) -> Training:
+    data = DataSource(str(place))
+    return prepare(settings or recipe(), name="tiny", data=data, folder=folder, seed=seed)
+
+
+def test_the_first_variant_is_the_photograph_and_the_others_are_turned(place: Path, tmp_path: Path) -> None:
+    training = prepared(place, tmp_path / "run")
+    cached, model = training.train, training.model
+    assert isinstance(cached, FeatureVariants)
+    assert isinstance(model, SceneGeometry)
+    plain = prepared(place, tmp_path / "plain", settings=replace(recipe(), cached_variants=0)).train
+    batch = plain.batch(torch.arange(len(cached)))  # type: ignore[union-attr]
+    with torch.no_grad():
+        features = model.eval().features(batch.images)
+    torch.testing.assert_close(
+        torch.from_numpy(cached.images[:, 0].astype("f4")), features, rtol=2e-3, atol=2e-3
+    )
+    torch.testing.assert_close(cached.rotation[:, 0], cached.world_from_cam.rotation)
+    assert bool(cached.inside[:, 0].all())
+    assert not bool(cached.inside[:, 1:].all())
+    turned = (cached.rotation[:, 1:] - cached.rotation[:, :1]).abs().amax((-1, -2))
+    assert bool((turned > 1e-4).all())
+
+
+def test_every_variant_is_drawn_with_its_own_labels(place: Path, tmp_path: Path) -> None:
+    training = prepared(place, tmp_path / "run")
+    cached = training.train
+    assert isinstance(cached, FeatureVariants)
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.arange(len(cached)).repeat(20)
+    batch = cached.drawn(rows, training.recipe.plan(0), Draws(generator, len(rows), slice(None)))
+    seen = set()
+    for number, row in enumerate(rows.tolist()):
+        (matches,) = (
+            (cached.rotation[row] == batch.world_from_cam.rotation[number]).all(-1).all(-1).nonzero().T
+        )
+        variant = int(matches[0])
+        seen.add(variant)
+        stored = torch.from_numpy(cached.images[row, variant].astype("f4"))
+        assert torch.equal(batch.images[number], stored)
+        assert torch.equal(batch.world_from_cam.translation[number], cached.world_from_cam.translation[row])
+    assert seen == set(range(VARIANTS))
+
+
+def test_only_the_heads_learn_and_the_loss_falls(place: Path, tmp_path: Path) -> None:
+    training = prepared(place, tmp_path / "run")
+    before = {name: value.clone() for name, value in training.model.state_dict().items()}
+    epochs = [event for event in train(training) if isinstance(event, Epoch)]
+    after = training.model.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed
+    assert not any(name.startswith("backbone.") for name in changed)
+    assert sum(epochs[-1].losses.values()) < sum(epochs[0].losses.values())
+
+
+def test_an_interrupted_training_ends_with_the_same_bits(place: Path, tmp_path: Path) -> None:
+    whole, broken = prepared(place, tmp_path / "whole"), prepared(place, tmp_path / "broken")
+    for _ in train(whole):
+        pass
+    for event in train(broken):
+        if isinstance(event, Epoch) and event.epoch == 3:
+            break
+    again = prepared(place, tmp_path / "broken")
+    for _ in train(again):
+        pass
+    ours, theirs = whole.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_features_are_computed_once(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared(place, tmp_path / "first")
+
+    def never(*_: object) -> None:
+        raise AssertionError("features were computed again")
+
+    monkeypatch.setattr(SceneGeometry, "features", never)
+    started = time.monotonic()
+    prepared(place, tmp_path / "second")
+    assert time.monotonic() - started < 60
+    with pytest.raises(AssertionError, match="again"):
+        prepared(place, tmp_path / "third", seed=1)
+
+
+def test_a_cache_that_cannot_be_written_is_told(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "features").write_text("a file where the folder should be")
+    monkeypatch.setenv("CAMLOC_CACHE", str(cache))
+    with pytest.raises(CamlocError, match="cache of features"):
+        prepared(place, tmp_path / "run")
+
+
+def test_a_backbone_that_trains_and_a_regressor_are_refused(place: Path, tmp_path: Path) -> None:
+    (stage,) = recipe().stages
+    moving = replace(recipe(), stages=(replace(stage, holds=()),))
+    with pytest.raises(RecipeError, match="stands still"):
+        prepared(place, tmp_path / "run", settings=moving)
+    with pytest.raises(RecipeError, match="cached_variants"):
+        prepared(place, tmp_path / "run", settings=replace(tiny_recipe(), cached_variants=2))

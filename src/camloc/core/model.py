@@ -146,13 +146,16 @@ class GeometryModel(PoseModel[Output]):
     of a backbone that stands still can be computed once.
 
     Attributes:
-        config: its settings.
-        backbone: what `features` depends on.
+        backbone: whose weights `features` depends on.
     """
 
     NEEDS_INTRINSICS: ClassVar[bool] = True
-    config: Any
     backbone: nn.Module
+
+    @property
+    @abstractmethod
+    def feature_settings(self) -> tuple[Any, ...]:
+        """The settings that `features` depends on."""
 
     @abstractmethod
     def features(self, images: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b c h w"]:

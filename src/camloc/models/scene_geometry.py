@@ -108,6 +108,11 @@ class SceneGeometry(GeometryModel[PointMaps]):
         near, far = config.depth_range or (NEAREST_SHARE * FARTHEST_AT_LEAST, FARTHEST_AT_LEAST)
         self.register_buffer("depth_range", torch.tensor([near, far], dtype=torch.float64))
 
+    @property
+    def feature_settings(self) -> tuple[object, ...]:
+        """Backbone, taps and stride."""
+        return (self.config.backbone, self.config.taps, self.config.stride)
+
     def features(self, images: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b c h w"]:
         """What the heads see: the backbone's maps on the grid."""
         height, width = images.shape[-2] // self.config.stride, images.shape[-1] // self.config.stride

@@ -10,7 +10,6 @@ table whose own frames lack quaternions needs none of it: `keep_orientation_ever
 from dataclasses import replace
 
 from camloc.models.hyperpose import HyperPoseConfig
-from camloc.models.scene_geometry import PRESETS
 from camloc.recipes import room
 from camloc.recipes.base import Recipe
 
@@ -22,10 +21,7 @@ _SLOWER = 0.1
 
 def scene_geometry() -> Recipe:
     """Scene geometry fine-tuned by positions alone: as in Table IV, "Ours, finetuned with L_position"."""
-    recipe = replace(room.hyperpose(), model="scene_geometry", config=PRESETS["mobilenetv2"])
-    (stage,) = recipe.stages
-    # A backbone with several taps has other names for its parts.
-    return _fine_tuned(replace(recipe, stages=(replace(stage, holds=()),)))
+    return _fine_tuned(room.scene_geometry())
 
 
 def posenet() -> Recipe:

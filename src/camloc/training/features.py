@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -205,8 +205,7 @@ def _cells(batch: Batch, columns: int) -> Tensor:
 
 def _digest(model: GeometryModel[Any], pictures: Pictures, settings: tuple[Any, ...]) -> str:
     facts = hashlib.sha256(to_json(settings))
-    config = {field.name: repr(getattr(model.config, field.name)) for field in fields(model.config)}
-    facts.update(repr(sorted(config.items())).encode())
+    facts.update(repr(model.feature_settings).encode())
     for name, value in model.backbone.state_dict().items():
         facts.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
     facts.update(repr(pictures.images.shape).encode() + str(pictures.images.filename).encode())

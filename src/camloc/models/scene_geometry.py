@@ -50,6 +50,7 @@ class SceneGeometryConfig:
         stride: side of a cell in pixels of the network's picture.
         hidden: width of the heads.
         blocks: residual blocks of 1 x 1 convolutions that the heads share; the paper has none.
+        dropout: share of the feature channels that a picture loses in training, where there are blocks.
         camera_points: the depth along a cell's ray, or directly a point in camera axes (Table II).
         weights: learned, or all alike (Table III, "no filtering").
         depth_range: nearest and farthest depth in metres: (0.1, 10) indoors, (0.1, 600) outdoors; None
@@ -62,6 +63,7 @@ class SceneGeometryConfig:
     stride: int = 8
     hidden: int = 256
     blocks: int = 0
+    dropout: float = 0.0
     camera_points: Literal["depth", "direct"] = "depth"
     weights: Literal["learned", "alike"] = "learned"
     depth_range: tuple[float, float] | None = (0.1, 10.0)
@@ -98,7 +100,7 @@ class SceneGeometry(GeometryModel[PointMaps]):
         channels = sum(self.backbone.channels)
         self.cells: nn.Module = nn.Identity()
         if config.blocks:
-            self.cells = CellNetwork(channels, config.hidden, blocks=config.blocks)
+            self.cells = CellNetwork(channels, config.hidden, blocks=config.blocks, dropout=config.dropout)
             channels = config.hidden
         self.world_head = cell_head(channels, config.hidden, 3)
         self.camera_head = cell_head(channels, config.hidden, 1 if config.camera_points == "depth" else 3)

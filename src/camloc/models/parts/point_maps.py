@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from camloc.models.parts.dropout import BatchDropout
+
 
 def on_one_grid(
     maps: Sequence[Float[Tensor, "b _ _ _"]], height: int, width: int
@@ -34,16 +36,18 @@ class CellNetwork(nn.Module):
     is only known through the features that the backbone gave it.
     """
 
-    def __init__(self, channels: int, hidden: int, *, blocks: int) -> None:
+    def __init__(self, channels: int, hidden: int, *, blocks: int, dropout: float = 0.0) -> None:
         super().__init__()
         # Taps of one backbone differ in scale by a factor of ten.
         self.norm = nn.BatchNorm2d(channels)
+        self.dropout = BatchDropout(dropout)
         self.project = nn.Conv2d(channels, hidden, 1)
         self.blocks = nn.ModuleList(_CellBlock(hidden) for _ in range(blocks))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """Features of every cell."""
-        cells: Tensor = F.relu(self.project(self.norm(features)))
+        kept = self.dropout(torch.ones_like(features[:, :, :1, :1]))  # whole channels, apart for each picture
+        cells: Tensor = F.relu(self.project(self.norm(features) * kept))
         for block in self.blocks:
             cells = block(cells)
         return cells

@@ -29,8 +29,9 @@ class PointMaps(NamedTuple):
 
     Attributes:
         world: (b, 3, h, w) points in metres, relative to the mean training camera (the paper's G).
-        camera: (b, 1, h, w) depths in metres along the cells' rays (the paper's d), or (b, 3, h, w)
-            points in camera axes (the paper's C) where these are predicted directly.
+        camera: (b, 1, h, w) depths in metres along the cells' rays (the paper's d), or these over the
+            focal length in pictures' widths, or (b, 3, h, w) points in camera axes (the paper's C):
+            see `SceneGeometryConfig`.
         weight: (b, h, w) how much a cell counts, within (0, 1) (the paper's w).
     """
 
@@ -52,6 +53,8 @@ class SceneGeometryConfig:
         blocks: residual blocks of 1 x 1 convolutions that the heads share; the paper has none.
         dropout: share of the feature channels that a picture loses in training, where there are blocks.
         camera_points: the depth along a cell's ray, or directly a point in camera axes (Table II).
+        depths: "metric" as published; "focal": in units of the focal length over the picture's width, so
+            that a zoomed picture, in which all looks nearer, does not ask for the same depths.
         weights: learned, or all alike (Table III, "no filtering").
         depth_range: nearest and farthest depth in metres: (0.1, 10) indoors, (0.1, 600) outdoors; None
             takes it from the spread of the training cameras.
@@ -65,6 +68,7 @@ class SceneGeometryConfig:
     blocks: int = 0
     dropout: float = 0.0
     camera_points: Literal["depth", "direct"] = "depth"
+    depths: Literal["metric", "focal"] = "metric"
     weights: Literal["learned", "alike"] = "learned"
     depth_range: tuple[float, float] | None = (0.1, 10.0)
     losses: GeometryLossConfig = GeometryLossConfig()
@@ -143,7 +147,10 @@ class SceneGeometry(GeometryModel[PointMaps]):
         grid = pixel_grid(width, height, stride=self.config.stride).reshape(-1, 2)
         pixels = grid.to(output.world).expand(output.world.shape[0], -1, -1)
         if self.config.camera_points == "depth":
-            camera = unproject(pixels, output.camera.flatten(1), intrinsics.to(pixels))
+            depths = output.camera.flatten(1)
+            if self.config.depths == "focal":
+                depths = depths * intrinsics[:, :1, 0].to(depths) / (width * self.config.stride)
+            camera = unproject(pixels, depths, intrinsics.to(pixels))
         else:
             camera = output.camera.flatten(2).transpose(-1, -2)
         return Correspondences(

@@ -75,6 +75,7 @@ def scene_geometry() -> Recipe:
             stride=16,
             blocks=2,
             depth_range=None,
+            depths="focal",
             losses=GeometryLossConfig(reprojection=0.01),
         ),
         preprocess=Preprocess(320, 240, undistort=True),

@@ -23,9 +23,10 @@ OutlierFilter = Literal["weights", "none", "rigid-ransac", "pnp-ransac"]
 OUTLIER_FILTERS: tuple[OutlierFilter, ...] = get_args(OutlierFilter)
 
 # A cell agrees with an alignment within this share of the median distance of the points from the camera,
-# and with a camera within this many pixels of a picture 480 high.
+# and with a camera within this many pixels of a picture 480 high. Chosen on frames held out of the training
+# frames of Red Kitchen, among 3, 6 and 10 % and 4 to 40 pixels: points are known to some 10 cm.
 RIGID_SHARE = 0.03
-PNP_PIXELS = 8.0
+PNP_PIXELS = 30.0
 PICTURE_HEIGHT = 480.0
 
 # A pose needs three points; fewer agreeing cells than this are chance.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -40,6 +40,7 @@ class Facts:
         recipe: name of the recipe that it was trained by.
         epoch: when the weights were reached.
         backbone_weights: what the backbone started from.
+        outlier_filter: for models that align points, the filter that was best on held-out frames.
         focal: typical focal length of the training pictures in units of their longer side, or None.
     """
 
@@ -53,6 +54,7 @@ class Facts:
     epoch: int = 0
     backbone_weights: str = "none"
     focal: float | None = None
+    outlier_filter: Literal["weights", "none", "rigid-ransac", "pnp-ransac"] = "weights"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,15 @@ def save_checkpoint(
         tensors[f"{_TRAINING_POSES}{scene}"] = seven
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     write_atomically(folder / WEIGHTS, save(contiguous))
+    write_atomically(folder / FACTS, to_json(facts))
+
+
+def replace_facts(folder: Path, facts: Facts) -> None:
+    """Write other facts to the weights that are in a checkpoint's folder.
+
+    Raises:
+        CamlocError: the folder cannot be written.
+    """
     write_atomically(folder / FACTS, to_json(facts))
 
 

@@ -50,18 +50,19 @@ class Localizer:
     Attributes:
         checkpoint: the model, its preprocessing and its places.
         device: where the network runs.
-        outlier_filter: for models that align points, how wrong points are left out.
+        outlier_filter: for models that align points, how wrong points are left out; None for the way
+            that was best on the frames held out of training.
         masks: for such models, a folder with a picture `NAME.png` for photographs NAME, black where
             something is seen that does not belong to the place (COLMAP's masks); None for none.
     """
 
     checkpoint: Checkpoint
     device: torch.device
-    outlier_filter: OutlierFilter = "weights"
+    outlier_filter: OutlierFilter | None = None
     masks: Path | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self._model, GeometryModel) and (self.outlier_filter != "weights" or self.masks):
+        if not isinstance(self._model, GeometryModel) and (self.outlier_filter or self.masks):
             raise RecipeError(
                 f"{self.checkpoint.facts.model} regresses poses; filters and masks are for models that align "
                 f"points, such as scene_geometry"
@@ -73,7 +74,7 @@ class Localizer:
         run: Path | str,
         *,
         device: str = "cpu",
-        outlier_filter: OutlierFilter = "weights",
+        outlier_filter: OutlierFilter | None = None,
         masks: Path | None = None,
     ) -> "Localizer":
         """From a run folder, a checkpoint folder, or an exported `.onnx` file.
@@ -86,6 +87,13 @@ class Localizer:
         checkpoint = load_onnx(path) if path.suffix == ".onnx" else load_checkpoint(path)
         checkpoint.model.to(place)
         return cls(checkpoint, place, outlier_filter, masks)
+
+    @property
+    def used_filter(self) -> OutlierFilter | None:
+        """How wrong points are left out, or None for a model that aligns none."""
+        if not isinstance(self._model, GeometryModel):
+            return None
+        return self.outlier_filter or self.checkpoint.facts.outlier_filter
 
     @property
     def _model(self) -> PoseModel[Any]:
@@ -183,7 +191,7 @@ class Localizer:
     def _decoded(self, output: Any, intrinsics: Tensor | None, masks: Tensor | None) -> Decoded:
         model: Any = self.checkpoint.model
         geometry = self._model
-        if not isinstance(geometry, GeometryModel) or (self.outlier_filter == "weights" and masks is None):
+        if not isinstance(geometry, GeometryModel) or (self.used_filter == "weights" and masks is None):
             decoded: Decoded = model.decode(output, intrinsics=intrinsics)
             return decoded
         assert intrinsics is not None
@@ -191,7 +199,7 @@ class Localizer:
         cells = geometry.correspondences(output, intrinsics=intrinsics).double()
         found = filtered_poses(
             cells,
-            self.outlier_filter,
+            self.used_filter or "weights",
             intrinsics=intrinsics.double(),
             picture_height=self.checkpoint.facts.preprocess.height,
             seen=None if masks is None else mask_at(masks.to(cells.pixels.device), cells.pixels),

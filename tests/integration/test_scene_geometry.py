@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.support.command_line import camloc, listing, refused
 from tests.support.models import TINY_BACKBONE
 from tests.support.trained import HEIGHT, WIDTH, write_place
 
+from camloc.checkpoint import load_checkpoint
 from camloc.core.images import Preprocess
-from camloc.core.types import Located, Lost
+from camloc.core.model import GeometryModel
+from camloc.core.types import Located, Lost, poses_of
 from camloc.geometry import Camera, pose_error
 from camloc.localizer import Localizer
 from camloc.models.scene_geometry import SceneGeometryConfig
@@ -20,6 +24,7 @@ from camloc.recipes.base import Recipe
 from camloc.recipes.run import prepare, train
 from camloc.recipes.settings import DataSource
 from camloc.refiners.outlier_filters import OUTLIER_FILTERS, OutlierFilter
+from camloc.training.filter_choice import best_filter, filter_errors
 from camloc.training.held_out import HoldOut
 from camloc.training.stages import Stage
 
@@ -83,6 +88,29 @@ def test_every_filter_answers_or_says_why_not(learned: Path, name: OutlierFilter
     lost = [answer for answer in answers if isinstance(answer, Lost)]
     assert all("agree" in answer.reason or "far from" in answer.reason for answer in lost)
     assert len(lost) < len(answers)
+
+
+def test_the_held_out_frames_choose_the_filter(learned: Path, tmp_path: Path) -> None:
+    """With none held out it is the learned weights, as published; a filter that is asked for goes before."""
+    assert Localizer.load(learned / "run").used_filter == "weights"
+    assert Localizer.load(learned / "run", outlier_filter="none").used_filter == "none"
+    settings = replace(recipe(), hold_out=HoldOut(every=4, block=2), stages=(Stage(2, 1e-3),))
+    data = DataSource(str(learned / "place"))
+    training = prepare(settings, name="tiny/scene-geometry", data=data, folder=tmp_path / "run")
+    for _ in train(training):
+        pass
+    facts = load_checkpoint(tmp_path / "run").facts
+    assert training.validation is not None
+    model = load_checkpoint(tmp_path / "run").model
+    assert isinstance(model, GeometryModel)
+    errors = filter_errors(model, training.validation, settings.plan(0), device=torch.device("cpu"))
+    assert set(errors) == set(OUTLIER_FILTERS)
+    poses = poses_of(training.learned)
+    assert facts.outlier_filter == best_filter(errors, training.validation, poses)
+    assert facts.spread == pytest.approx(errors[facts.outlier_filter], rel=1e-3)
+    made_up: dict[OutlierFilter, tuple[float, float]] = dict.fromkeys(OUTLIER_FILTERS, (1.0, 10.0))
+    made_up["rigid-ransac"] = (0.5, 10.0)
+    assert best_filter(made_up, training.validation, poses) == "rigid-ransac"
 
 
 def test_what_a_mask_hides_does_not_count(learned: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ Seed = Annotated[int, tyro.conf.arg(metavar="NUMBER")]
 Device = Literal["cpu", "cuda", "mps", "auto"]
 
 # As in `camloc.refiners.outlier_filters`, which loads torch.
-Filter = Literal["weights", "none", "rigid-ransac", "pnp-ransac"]
+Filter = Literal["auto", "weights", "none", "rigid-ransac", "pnp-ransac"]
 
 # NumPy and torch both take seeds up to here.
 _SEEDS = 2**32

@@ -57,6 +57,8 @@ def run_facts(results: Results) -> list[tuple[str, str]]:
     facts.append(
         ("Photographs", f"{results.train_frames:,} for training, {results.test_frames:,} for testing")
     )
+    if results.outlier_filter:
+        facts.append(("Wrong points left out by", results.outlier_filter))
     if training := results.training:
         counts = ((training.epochs, "epochs"), (training.updates, "updates"))
         spent = ", ".join(

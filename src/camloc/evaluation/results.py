@@ -61,6 +61,7 @@ class Results:
         recipe: name of the recipe, that is of the settings it was trained with.
         scene: name of the place.
         unit: of positions; see `Scene`.
+        outlier_filter: how a model that aligns points left wrong ones out, or "".
         parameters: number of learned values, or None where unknown.
         train_frames, test_frames: how many photographs there were of each.
         headline: the first test set, which is the test split itself; the result is judged by it.
@@ -82,6 +83,7 @@ class Results:
     headline: SetResults
     sets: tuple[SetResults, ...]
     unit: Unit = "m"
+    outlier_filter: str = ""
     parameters: int | None = None
     final_epoch: ErrorStatistics | None = None
     training: TrainingFacts | None = None
@@ -123,6 +125,7 @@ def results_of(
     recipe: str,
     scene: str,
     unit: Unit = "m",
+    outlier_filter: str = "",
     parameters: int | None = None,
     final_epoch: ErrorStatistics | None = None,
     training: TrainingFacts | None = None,
@@ -150,6 +153,7 @@ def results_of(
         recipe=recipe,
         scene=scene,
         unit=unit,
+        outlier_filter=outlier_filter,
         parameters=parameters,
         train_frames=len(training_poses),
         test_frames=len(filled[0].frames),

@@ -46,7 +46,7 @@ def evaluate_run(
     data: DataSource | None = None,
     out: Path | None = None,
     device: str = "cpu",
-    outlier_filter: OutlierFilter = "weights",
+    outlier_filter: OutlierFilter | None = None,
     masks: Path | None = None,
     progress: FrameProgress | None = None,
 ) -> Evaluation:
@@ -91,6 +91,7 @@ def evaluate_run(
         recipe=facts.recipe,
         scene=scene.name,
         unit=scene.unit,
+        outlier_filter=localizer.used_filter or "",
         parameters=localizer.checkpoint.model.parameter_count(),
         final_epoch=_final_epoch(folder, evaluated[0], device=device),
         training=_training_facts(facts, log),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from lightning_fabric import Fabric
 
-from camloc.checkpoint import facts_for, save_checkpoint
+from camloc.checkpoint import facts_for, load_checkpoint, replace_facts, save_checkpoint
 from camloc.core.config import to_json
 from camloc.core.model import GeometryModel, PoseModel
 from camloc.core.types import Frame, Scene, oriented, poses_of
@@ -19,6 +19,7 @@ from camloc.recipes.base import Recipe
 from camloc.recipes.budget import schedule_share
 from camloc.recipes.settings import LAST, RUN_FACTS, STATE, DataSource, RunFacts, run_facts
 from camloc.training.features import FeatureVariants, cached_features
+from camloc.training.filter_choice import best_filter, filter_errors
 from camloc.training.fit import fit
 from camloc.training.held_out import hold_out, keep_orientations
 from camloc.training.log import TrainingLog
@@ -270,3 +271,18 @@ def train(training: Training) -> Iterator[Step | Epoch]:
     finally:
         if log is not None:
             log.close()
+    if fabric.is_global_zero:
+        for name in ("checkpoint", LAST):
+            _choose_filter(training, folder / name)
+
+
+def _choose_filter(training: Training, folder: Path) -> None:
+    """Let the held-out frames choose how a model that aligns points leaves wrong ones out."""
+    if training.validation is None or not isinstance(training.model, GeometryModel):
+        return
+    checkpoint = load_checkpoint(folder)
+    assert isinstance(checkpoint.model, GeometryModel)
+    plan = training.recipe.plan(training.facts.seed)
+    errors = filter_errors(checkpoint.model, training.validation, plan, device=training.fabric.device)
+    best = best_filter(errors, training.validation, poses_of(training.learned))
+    replace_facts(folder, replace(checkpoint.facts, outlier_filter=best, spread=errors[best]))

@@ -32,7 +32,7 @@ def evaluate(
     layout: Layout = "auto",
     option: ReaderOptions = (),
     test_list: OptionalFile = None,
-    filter: Filter = "weights",
+    filter: Filter = "auto",
     masks: OptionalFolder = None,
     out: OptionalFolder = None,
     device: Device = "cpu",
@@ -49,7 +49,8 @@ def evaluate(
         layout: Of the data set.
         option: For the layout's reader, such as split=blocks.
         test_list: Text file that names the test images, one a line.
-        filter: For models that align points, how wrong points are left out.
+        filter: For models that align points, how wrong points are left out; auto is the way that was best
+            on held-out frames.
         masks: For such models, folder with masks named PHOTO.png, black where a photograph does not count.
         out: Folder to write into; the run's own if not given.
         device: Where to run.
@@ -59,7 +60,14 @@ def evaluate(
         raise RecipeError("say with --data which folder the scene, layout, option or test list is about")
     if data is not None:
         source = data_source(data, layout=layout, scene=scene, options=option, test_list=test_list)
-    evaluate_and_report(run, source=source, out=out, device=device, outlier_filter=filter, masks=masks)
+    evaluate_and_report(
+        run,
+        source=source,
+        out=out,
+        device=device,
+        outlier_filter=None if filter == "auto" else filter,
+        masks=masks,
+    )
 
 
 def evaluate_and_report(
@@ -68,7 +76,7 @@ def evaluate_and_report(
     source: "DataSource | None" = None,
     out: "Path | None" = None,
     device: str = "cpu",
-    outlier_filter: "OutlierFilter" = "weights",
+    outlier_filter: "OutlierFilter | None" = None,
     masks: "Path | None" = None,
 ) -> None:
     """Evaluate, print the table, and say where the report is."""

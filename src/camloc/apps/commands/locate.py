@@ -22,7 +22,7 @@ def locate(
     *,
     format: Literal["text", "json", "tum", "colmap"] = "text",
     focal: Annotated[float | None, tyro.conf.arg(metavar="PIXELS", help_behavior_hint="")] = None,
-    filter: Filter = "weights",
+    filter: Filter = "auto",
     masks: OptionalFolder = None,
     device: Device = "cpu",
 ) -> None:
@@ -40,7 +40,8 @@ def locate(
         format: How to print poses: with words, as a JSON list, or as lines of a TUM or a COLMAP file.
         focal: Focal length of the photographs, for models that need it; that of the camera that was learned
             from if not given.
-        filter: For models that align points, how wrong points are left out.
+        filter: For models that align points, how wrong points are left out; auto is the way that was best
+            on held-out frames.
         masks: For such models, folder with masks named PHOTO.png, black where a photograph does not count.
         device: Where to run.
     """
@@ -52,7 +53,9 @@ def locate(
         raise RecipeError("name at least one photograph to locate")
     if focal is not None and not (math.isfinite(focal) and focal > 0):
         raise RecipeError(f"a focal length is a positive number of pixels, not {focal}")
-    localizer = Localizer.load(run, device=device, outlier_filter=filter, masks=masks)
+    localizer = Localizer.load(
+        run, device=device, outlier_filter=None if filter == "auto" else filter, masks=masks
+    )
     frames = [Frame(str(photo), photo) for photo in photos]
     estimates: list[Estimate] = []
     unreadable = 0

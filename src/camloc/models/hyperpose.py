@@ -103,7 +103,7 @@ class HyperPose(Regressor[RegressedPose]):
     def __init__(self, config: HyperPoseConfig) -> None:
         super().__init__()
         self.backbone = Backbone(config.backbone)
-        self.pool = nn.AdaptiveAvgPool2d(config.grid)
+        self.grid = config.grid
         features = self.backbone.channels[-1] * config.grid[0] * config.grid[1]
         self.hidden = nn.Linear(features, config.hidden)
         self.dropout = BatchDropout(config.dropout)
@@ -121,7 +121,10 @@ class HyperPose(Regressor[RegressedPose]):
 
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
         """Pooled features; both halves of the pose read the same ones."""
-        features = self.pool(self.backbone(images)[-1]).flatten(1)
+        maps = self.backbone(images)[-1]
+        if maps.shape[-2:] != self.grid:  # pooling cells one by one would cost a tenth of a small network
+            maps = F.adaptive_avg_pool2d(maps, self.grid)
+        features = maps.flatten(1)
         return Latents(features, features)
 
     def regress(self, latents: Latents) -> RegressedPose:

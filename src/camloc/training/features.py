@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from camloc.core.augment import Augment, Draws, augmented, centre_cut
-from camloc.core.cache_folder import cache_folder
+from camloc.core.cache_folder import cache_folder, remove_stale_parts
 from camloc.core.config import to_json
 from camloc.core.files import write_atomically
 from camloc.core.model import GeometryModel
@@ -143,6 +143,7 @@ def _compute(
     found: dict[str, list[Tensor]] = {name: [] for name in _LABELS}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale_parts(path.parent)
         # Written, not mapped: a mapped file on a full disk ends the process with a bus error.
         with unfinished.open("xb") as file:
             for first in range(0, len(pictures), CHUNK):

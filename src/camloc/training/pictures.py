@@ -17,7 +17,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from camloc.core.augment import Draws, augmented
-from camloc.core.cache_folder import cache_folder
+from camloc.core.cache_folder import cache_folder, remove_stale_parts
 from camloc.core.config import to_json
 from camloc.core.files import write_atomically
 from camloc.core.images import Preprocess
@@ -129,6 +129,7 @@ def _decode(
     intrinsics = np.full((len(frames), 3, 3), np.nan)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale_parts(path.parent)
         # Written, not mapped: a mapped file on a full disk ends the process with a bus error.
         with unfinished.open("xb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             np.lib.format.write_array_header_1_0(file, header)

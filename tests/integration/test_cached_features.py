@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.support.command_line import listing, refused
 from tests.support.models import TINY_BACKBONE
 from tests.support.trained import HEIGHT, WIDTH, tiny_recipe, write_place
 
@@ -148,3 +149,12 @@ def test_a_backbone_that_trains_and_a_regressor_are_refused(place: Path, tmp_pat
         prepared(place, tmp_path / "run", settings=moving)
     with pytest.raises(RecipeError, match="cached_variants"):
         prepared(place, tmp_path / "run", settings=replace(tiny_recipe(), cached_variants=2))
+
+
+def test_the_command_wants_a_pretrained_backbone(
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = listing(tmp_path)
+    told = refused(capfd, "train", "room/scene-geometry", "--data", place, "--out", tmp_path / "run")
+    assert "--backbone-weights" in told
+    assert listing(tmp_path) == before

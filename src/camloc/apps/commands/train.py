@@ -105,6 +105,11 @@ def train_and_report(
     from camloc.recipes.run import prepare
     from camloc.recipes.run import train as run_training
 
+    if recipe.cached_variants and weights == "none":
+        raise RecipeError(
+            f"{name} trains heads on the features of a pretrained backbone; give it one with --backbone-weights "
+            f"FILE, or hub to download it"
+        )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with counted("reading pictures") as progress:
         training = prepare(

@@ -19,8 +19,11 @@ from torch import Tensor
 from torch.utils.benchmark import Timer
 
 from camloc.core.config import to_json
-from camloc.geometry import Pose, pose_error
+from camloc.geometry import Camera, Pose, pose_error
 from camloc.geometry.alignment import weighted_kabsch
+from camloc.models import build_model
+from camloc.recipes import implicit_geometry_2023, room
+from camloc.recipes.base import Recipe
 
 PAGE = Path("docs/results/alignment.md")
 GRIDS = ((30, 40, 1.5), (60, 80, 4.8), (120, 160, 30.0))
@@ -99,16 +102,60 @@ def measured(rows: int, columns: int, published: float, settings: Settings) -> R
     )
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What an answer takes from a decoded picture on, and its parts.
+
+    Attributes:
+        label: which network.
+        backbone, network, answer: median milliseconds of the backbone alone, of the whole network, and of
+            the network with its alignment.
+    """
+
+    label: str
+    backbone: float
+    network: float
+    answer: float
+
+
+def answered(label: str, recipe: Recipe, settings: Settings) -> Answer:
+    """The times of one recipe's network with random weights."""
+    torch.manual_seed(0)
+    model = build_model(recipe.model, recipe.config).eval()
+    width, height = recipe.preprocess.width, recipe.preprocess.height
+    image = torch.rand(1, 3, height, width).contiguous(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)
+    camera = Camera(width, height, float(width), float(width), width / 2, height / 2)
+    intrinsics = camera.matrix().float().unsqueeze(0)
+    names = {"model": model, "image": image, "intrinsics": intrinsics}
+
+    def milliseconds(statement: str) -> float:
+        timer = Timer(statement, globals=names, num_threads=settings.threads)
+        return 1000.0 * float(timer.blocked_autorange(min_run_time=settings.seconds).median)
+
+    with torch.inference_mode():
+        return Answer(
+            label,
+            backbone=milliseconds("model.backbone(image)"),
+            network=milliseconds("model(image)"),
+            answer=milliseconds("model.decode(model(image), intrinsics=intrinsics)"),
+        )
+
+
 def main(settings: Settings) -> None:
     """Measure and write the page."""
     rows = [measured(*grid, settings) for grid in GRIDS]
-    PAGE.with_suffix(".json").write_bytes(to_json(rows))
+    answers = [
+        answered("`room/scene-geometry`, 320 x 240", room.scene_geometry(), settings),
+        answered("as published, 640 x 480", implicit_geometry_2023.sevenscenes(), settings),
+    ]
+    PAGE.with_suffix(".json").write_bytes(to_json({"alignment": rows, "answers": answers}))
     lines = [
         "# Weighted alignment",
         "",
         "<!-- Written by benchmarks/alignment.py; do not edit. -->",
         "",
-        f"Median time of one alignment, single precision, batch of 1, {settings.threads} threads; both forms "
+        f"Median time of one alignment, single precision, {settings.threads} threads, batch of 1; both forms "
         "in the same run. The paper's column is from its own machine.",
         "",
         "| grid | weighted sum | with gradients | matrix of weights | ratio | paper | answers differ by |",
@@ -118,6 +165,20 @@ def main(settings: Settings) -> None:
         f"| {row.rows} x {row.columns} | {row.ours:.3f} ms | {row.backward:.3f} ms | {row.dense:.2f} ms | "
         f"{row.dense / row.ours:.0f} | {row.published:g} ms | {row.difference:.0e} m |"
         for row in rows
+    ]
+    lines += [
+        "",
+        "## The whole answer",
+        "",
+        "From a decoded picture in memory to a pose, beside the backbone alone, one picture at a time.",
+        "",
+        "| network | backbone | with heads | with alignment | ratio to the backbone |",
+        "| --- | --: | --: | --: | --: |",
+    ]
+    lines += [
+        f"| {each.label} | {each.backbone:.1f} ms | {each.network:.1f} ms | {each.answer:.1f} ms | "
+        f"{each.answer / each.backbone:.2f} |"
+        for each in answers
     ]
     lines += [
         "",

@@ -114,7 +114,7 @@ def _page(named: list[tuple[str, Results]], table: str, settings: Settings) -> s
         "compare with each other and not with published ones. The best epoch was chosen on frames held out "
         "of the training frames. A few trial steps fitted the schedule to the budget; where the minutes "
         "below are more, the machine was doing other things as well. Scene geometry first computes the "
-        "features of 16 variants of every photograph, which takes some minutes more and is kept for other runs.",
+        "features of 16 variants of every photograph: some minutes more, once for all runs.",
         "",
         "| | weights | epochs | minutes | ms a photograph | last epoch instead of the best |",
         "| --- | --: | --: | --: | --: | --: |",

@@ -107,7 +107,7 @@ def train_and_report(
 
     if recipe.cached_variants and weights == "none":
         raise RecipeError(
-            f"{name} trains heads on the features of a pretrained backbone; give it one with --backbone-weights "
+            f"{name} trains heads on the features of a pretrained backbone; name one: --backbone-weights "
             f"FILE, or hub to download it"
         )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -153,3 +153,14 @@ def _assert_proper(rotation: Tensor) -> None:
     identity = torch.eye(3, dtype=rotation.dtype)
     torch.testing.assert_close(rotation @ rotation.mT, identity, rtol=0.0, atol=1e-13)
     assert torch.linalg.det(rotation) > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_nearest_rotation_is_the_same_with_and_without_a_derivative(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(6)
+    matrices = torch.randn(200, 3, 3, generator=generator, dtype=dtype)
+    matrices[100:] @= torch.diag(torch.tensor([1.0, 1.0, -0.01], dtype=dtype))  # half of them nearly flat
+    plain = nearest_rotation(matrices)
+    tracked = nearest_rotation(matrices.clone().requires_grad_()).detach()
+    torch.testing.assert_close(plain, tracked, rtol=0, atol=1e-4 if dtype == torch.float32 else 1e-9)
+    torch.testing.assert_close(torch.linalg.det(plain), torch.ones(200, dtype=dtype))

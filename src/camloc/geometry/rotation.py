@@ -51,8 +51,20 @@ def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*bat
 
     It does not depend on the scale of `matrix`. roma damps its derivative below an absolute size, which
     would silently switch it off for covariances of points a few millimetres apart, so the scale is
-    taken out first.
+    taken out first. A matrix that is not finite gives NaN.
     """
+    if not (matrix.requires_grad and torch.is_grad_enabled()):
+        return _proper_polar_factor(matrix)
     scale = matrix.detach().abs().amax((-2, -1), keepdim=True)
     rotation: Tensor = roma.special_procrustes(matrix / torch.where(scale > 0, scale, 1.0))
     return rotation
+
+
+def _proper_polar_factor(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The nearest rotation without a derivative, which roma spends thirty times as long to prepare."""
+    is_finite = matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+    left, _, right = torch.linalg.svd(torch.where(is_finite, matrix, 0.0))
+    # Of the three axes the one that matters least is turned round where the product is a mirror.
+    handedness = torch.linalg.det(left @ right).sign()[..., None, None]
+    rotation = torch.cat((left[..., :2], left[..., 2:] * handedness), dim=-1) @ right
+    return torch.where(is_finite, rotation, torch.nan)

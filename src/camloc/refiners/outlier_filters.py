@@ -29,8 +29,9 @@ RIGID_SHARE = 0.03
 PNP_PIXELS = 30.0
 PICTURE_HEIGHT = 480.0
 
-# A pose needs three points; fewer agreeing cells than this are chance.
+# A pose needs three points; fewer agreeing cells than this, and than this share of all, are chance.
 FEWEST_INLIERS = 8
+LEAST_SHARE = 0.1
 
 
 class FilteredPose(NamedTuple):
@@ -104,9 +105,11 @@ def _robust(
         found = _rigid_ransac(one, seed)
     else:
         found = _pnp_ransac(one, intrinsics, picture_height, seed)
-    if found is None or int(found[1].sum()) < FEWEST_INLIERS:
+    if found is None:
         return _none()
     pose, agree = found
+    if int(agree.sum()) < max(FEWEST_INLIERS, LEAST_SHARE * len(agree)):
+        return _none()
     residual = alignment_residual(pose, one.camera, one.world, agree.double())
     return FilteredPose(pose, residual, agree.double().sum() / allowed.numel())
 

@@ -27,7 +27,7 @@ def demo(
     from camloc.recipes.settings import DataSource
 
     seed = checked_seed(seed)
-    frames = {"corner": (1500, 60), "square": (4000, 200)}[area]
+    frames = {"corner": (1600, 60), "square": (4000, 200)}[area]
     place = DemoPlace(area=area, train_frames=frames[0], test_frames=frames[1], seed=seed)
     with counted("rendering") as progress:
         root = render(place, progress=progress)

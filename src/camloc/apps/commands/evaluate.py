@@ -39,6 +39,8 @@ def evaluate(
 ) -> None:
     """Locate test photographs and write results.json, estimates.csv, TUM files and report.html.
 
+    Models that align points also leave points.ply: what they have learned of the place.
+
     Beside every number stand two baselines: copying the nearest training pose, which an oracle
     chooses, and always answering the mean training pose.
 

@@ -10,14 +10,9 @@ from torch import Tensor
 from camloc.core.model import Correspondences
 from camloc.core.types import Batch
 from camloc.geometry import Pose, pixel_grid, unproject
+from camloc.models.parts.balance import BalanceConfig, LearnedBalance
 from camloc.models.parts.geometry_losses import GeometryLossConfig, geometry_losses
-from camloc.models.parts.regression import (
-    BalanceConfig,
-    LearnedBalance,
-    RegressedPose,
-    WorldFrame,
-    regression_losses,
-)
+from camloc.models.parts.regression import RegressedPose, WorldFrame, regression_losses
 
 CAMERA = torch.tensor([[90.0, 0.0, 48.0], [0.0, 90.0, 40.0], [0.0, 0.0, 1.0]]).double()
 NEED_ORIENTATION = ("orientation", "consistency", "reprojection")

@@ -17,8 +17,8 @@ def small_config(name: str) -> Any:
     config = config_class(name)()
     assert "backbone" in {field.name for field in fields(config)}
     changes: dict[str, Any] = {"backbone": TINY_BACKBONE}
-    if "positions" in {field.name for field in fields(config)}:
-        changes["positions"] = "standardised"
+    if "regression" in {field.name for field in fields(config)}:
+        changes["regression"] = replace(config.regression, positions="standardised")
     return replace(config, **changes)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from camloc.core.augment import Augment
 from camloc.models.hyperpose import HypernetworkConfig, HyperPose, HyperPoseConfig
+from camloc.models.parts.regression import RegressionConfig
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Plan
 from camloc.training.stages import Stage
@@ -37,7 +38,7 @@ def tiny_model(*, dropout: float = 0.0, seed: int = 0) -> HyperPose:
         hidden=16,
         dropout=dropout,
         hypernetwork=HypernetworkConfig(position=8, orientation=8),
-        positions="standardised",
+        regression=RegressionConfig(positions="standardised"),
     )
     model = HyperPose(config)
     model.observe(some_poses(9))

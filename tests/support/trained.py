@@ -10,6 +10,7 @@ from PIL import Image
 from camloc.core.augment import Augment
 from camloc.core.images import Preprocess
 from camloc.models.hyperpose import HypernetworkConfig, HyperPoseConfig
+from camloc.models.parts.regression import RegressionConfig
 from camloc.recipes.base import Recipe
 from camloc.recipes.run import prepare, train
 from camloc.recipes.settings import DataSource
@@ -68,7 +69,7 @@ def tiny_recipe(*, epochs: int = 6) -> Recipe:
             hidden=16,
             dropout=0.0,
             hypernetwork=HypernetworkConfig(position=8, orientation=8),
-            positions="standardised",
+            regression=RegressionConfig(positions="standardised"),
         ),
         preprocess=Preprocess(WIDTH, HEIGHT),
         stages=(Stage(epochs=epochs, learning_rate=2e-3),),

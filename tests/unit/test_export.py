@@ -58,7 +58,7 @@ def test_another_program_finds_named_inputs_and_outputs(path: Path) -> None:
     (taken,) = session.get_inputs()
     assert (taken.name, taken.shape[1:]) == ("images", [3, HEIGHT, WIDTH])
     assert isinstance(taken.shape[0], str), "the batch is free"
-    assert [given.name for given in session.get_outputs()] == ["position", "quaternion_wxyz"]
+    assert [given.name for given in session.get_outputs()] == ["position", "orientation"]
 
 
 def test_the_metadata_hold_everything_an_answer_needs(checkpoint: Checkpoint, path: Path) -> None:

@@ -19,7 +19,7 @@ def test_training_starts_from_the_ordinary_head() -> None:
     model.position_hyper = model.orientation_hyper = None
     ordinary = model.regress(latents)
     assert torch.equal(whole.position, ordinary.position)
-    assert torch.equal(whole.quaternion_wxyz, ordinary.quaternion_wxyz)
+    assert torch.equal(whole.orientation, ordinary.orientation)
     assert whole.position.abs().max() > 0
 
 

@@ -10,14 +10,8 @@ from torch import Tensor
 
 from camloc.core.types import Batch
 from camloc.geometry import Pose
-from camloc.models.parts.regression import (
-    BalanceConfig,
-    LearnedBalance,
-    Positions,
-    RegressedPose,
-    WorldFrame,
-    regression_losses,
-)
+from camloc.models.parts.balance import BalanceConfig, LearnedBalance
+from camloc.models.parts.regression import Positions, RegressedPose, WorldFrame, regression_losses
 
 # Where a place may be on the map: metres east, north and up.
 UTM = torch.tensor([620_123.4567, 5_735_456.789, 110.25], dtype=torch.float64)

@@ -15,20 +15,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.core.model import Decoded, Latents, Regressor
-from camloc.core.types import Batch
-from camloc.geometry.pose import Pose
+from camloc.core.model import Latents
 from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.dropout import BatchDropout
-from camloc.models.parts.hyper import HyperLinear
-from camloc.models.parts.regression import (
-    BalanceConfig,
-    LearnedBalance,
-    Positions,
-    RegressedPose,
-    WorldFrame,
-    regression_losses,
-)
+from camloc.models.parts.hyper import HyperHead
+from camloc.models.parts.regression import RegressedPose, RegressionConfig, SingleSceneRegressor
 
 
 @dataclass(frozen=True)
@@ -55,8 +47,7 @@ class HyperPoseConfig:
         hidden: width of the ordinary heads' shared layer.
         dropout: rate after it.
         hypernetwork: None for the baseline regressor without one.
-        positions: regress world coordinates as they are (published) or standardised ones.
-        balance: initial loss weights.
+        regression: how the pose is regressed.
     """
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -64,8 +55,7 @@ class HyperPoseConfig:
     hidden: int = 1024
     dropout: float = 0.1
     hypernetwork: HypernetworkConfig | None = field(default_factory=HypernetworkConfig)
-    positions: Positions = "raw"
-    balance: BalanceConfig = BalanceConfig(position=0.0, orientation=0.0)
+    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(0.0, 0.0))
 
 
 PRESETS = {
@@ -76,48 +66,27 @@ PRESETS = {
 }
 
 
-class HyperHead(nn.Module):
-    """One half of the pose through a linear layer that is generated for each picture.
-
-    The condition passes through two adjacent linear layers before the activation, as released.
-    """
-
-    def __init__(self, features: int, outputs: int, *, width: int) -> None:
-        super().__init__()
-        self.embedding = nn.Linear(features, width)
-        self.condition = nn.Linear(width, width)
-        self.input = nn.Linear(features, width)
-        self.layer = HyperLinear(width, outputs, condition=width)
-        for linear in (self.embedding, self.condition, self.input):
-            nn.init.kaiming_normal_(linear.weight)
-
-    def forward(self, features: Float[Tensor, "b features"]) -> Float[Tensor, "b outputs"]:
-        """What is added to the ordinary head's output."""
-        condition = F.silu(self.condition(self.embedding(features)))
-        return self.layer(self.input(features), condition)  # type: ignore[no-any-return]
-
-
-class HyperPose(Regressor[RegressedPose]):
+class HyperPose(SingleSceneRegressor):
     """A CNN with an ordinary pair of heads and, beside it, a generated one."""
 
     def __init__(self, config: HyperPoseConfig) -> None:
-        super().__init__()
+        super().__init__(config.regression)
         self.backbone = Backbone(config.backbone)
         self.grid = config.grid
         features = self.backbone.channels[-1] * config.grid[0] * config.grid[1]
         self.hidden = nn.Linear(features, config.hidden)
         self.dropout = BatchDropout(config.dropout)
         self.position_head = nn.Linear(config.hidden, 3)
-        self.orientation_head = nn.Linear(config.hidden, 4)
+        self.orientation_head = nn.Linear(config.hidden, config.regression.orientation_size)
         for linear in (self.hidden, self.position_head, self.orientation_head):
             nn.init.kaiming_normal_(linear.weight)
         self.position_hyper: HyperHead | None = None
         self.orientation_hyper: HyperHead | None = None
         if config.hypernetwork is not None:
             self.position_hyper = HyperHead(features, 3, width=config.hypernetwork.position)
-            self.orientation_hyper = HyperHead(features, 4, width=config.hypernetwork.orientation)
-        self.world = WorldFrame(config.positions)
-        self.balance = LearnedBalance(config.balance)
+            self.orientation_hyper = HyperHead(
+                features, config.regression.orientation_size, width=config.hypernetwork.orientation
+            )
 
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
         """Pooled features; both halves of the pose read the same ones."""
@@ -130,22 +99,9 @@ class HyperPose(Regressor[RegressedPose]):
     def regress(self, latents: Latents) -> RegressedPose:
         """The ordinary heads' pose plus the generated heads' pose."""
         hidden = self.dropout(F.relu(self.hidden(latents.position)))
-        position, quaternion_wxyz = self.position_head(hidden), self.orientation_head(hidden)
+        position, orientation = self.position_head(hidden), self.orientation_head(hidden)
         if self.position_hyper is not None:
             position = position + self.position_hyper(latents.position)
         if self.orientation_hyper is not None:
-            quaternion_wxyz = quaternion_wxyz + self.orientation_hyper(latents.orientation)
-        return self.world(position, quaternion_wxyz)  # type: ignore[no-any-return]
-
-    def decode(self, output: RegressedPose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Poses; intrinsics are not needed."""
-        del intrinsics
-        return self.world.decode(output)
-
-    def losses(self, output: RegressedPose, batch: Batch) -> dict[str, Tensor]:
-        """Position and orientation terms with learned balance."""
-        return regression_losses(self.balance, self.world, output, batch)
-
-    def observe(self, world_from_cam: Pose) -> None:
-        """Note the centre and spread of the training positions."""
-        self.world.observe(world_from_cam)
+            orientation = orientation + self.orientation_hyper(latents.orientation)
+        return self.world(position, orientation)  # type: ignore[no-any-return]

@@ -6,7 +6,8 @@ from camloc.core.augment import Augment
 from camloc.core.images import Preprocess
 from camloc.models.hyperpose import HypernetworkConfig, HyperPoseConfig
 from camloc.models.parts.backbone import BackboneConfig
-from camloc.models.parts.regression import BalanceConfig
+from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.regression import RegressionConfig
 from camloc.recipes.base import Recipe
 from camloc.training.held_out import HoldOut
 from camloc.training.stages import Stage
@@ -32,8 +33,9 @@ def hyperpose() -> Recipe:
             hidden=256,
             dropout=0.0,
             hypernetwork=HypernetworkConfig(position=64, orientation=64),
-            positions="standardised",
-            balance=BalanceConfig(position=-1.0, orientation=-3.0),
+            regression=RegressionConfig(
+                positions="standardised", balance=BalanceConfig(position=-1.0, orientation=-3.0)
+            ),
         ),
         preprocess=Preprocess(128, 96),
         stages=(

@@ -9,7 +9,8 @@ a tenth of it here.
 from camloc.core.augment import Augment
 from camloc.core.images import Preprocess
 from camloc.models.hyperpose import HypernetworkConfig, HyperPoseConfig
-from camloc.models.parts.regression import BalanceConfig
+from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.regression import RegressionConfig
 from camloc.recipes.base import Published, Recipe
 from camloc.training.stages import Stage
 
@@ -49,7 +50,9 @@ def _cambridge(
     )
     return Recipe(
         model="hyperpose",
-        config=HyperPoseConfig(hypernetwork=hypernetwork, balance=BalanceConfig(-3.0, -6.5)),
+        config=HyperPoseConfig(
+            hypernetwork=hypernetwork, regression=RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+        ),
         preprocess=_CROP,
         stages=_phases(epochs=600, step_epochs=200),
         augment=Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5),
@@ -63,7 +66,9 @@ def _cambridge(
 def _sevenscenes(hypernetwork: HypernetworkConfig | None, published: tuple[Published, ...]) -> Recipe:
     return Recipe(
         model="hyperpose",
-        config=HyperPoseConfig(hypernetwork=hypernetwork, balance=BalanceConfig(0.0, 0.0)),
+        config=HyperPoseConfig(
+            hypernetwork=hypernetwork, regression=RegressionConfig(balance=BalanceConfig(0.0, 0.0))
+        ),
         preprocess=_CROP,
         stages=_phases(epochs=100, step_epochs=20),
         augment=Augment(random_crop=True),

@@ -12,8 +12,9 @@ from camloc.core.augment import Augment
 from camloc.core.images import Preprocess
 from camloc.models.hyperpose import HypernetworkConfig, HyperPoseConfig
 from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW
+from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.geometry_losses import GeometryLossConfig
-from camloc.models.parts.regression import BalanceConfig
+from camloc.models.parts.regression import RegressionConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.recipes.base import Recipe
 from camloc.training.held_out import HoldOut
@@ -27,8 +28,9 @@ def hyperpose() -> Recipe:
         config=HyperPoseConfig(
             backbone=MOBILENETV2_TENSORFLOW,
             hypernetwork=HypernetworkConfig(),
-            positions="standardised",
-            balance=BalanceConfig(position=-2.0, orientation=-3.0),
+            regression=RegressionConfig(
+                positions="standardised", balance=BalanceConfig(position=-2.0, orientation=-3.0)
+            ),
         ),
         preprocess=Preprocess(160, 120),
         stages=(

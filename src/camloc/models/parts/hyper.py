@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class HyperLinear(nn.Module):
@@ -30,3 +31,24 @@ class HyperLinear(nn.Module):
         generated = self.generator(condition).unflatten(-1, (self.inputs + 1, self.outputs))
         weight, bias = generated[..., :-1, :], generated[..., -1, :]
         return torch.baddbmm(bias.unsqueeze(-2), values.unsqueeze(-2), weight).squeeze(-2)
+
+
+class HyperHead(nn.Module):
+    """One half of the pose through a linear layer that is generated for each picture.
+
+    The condition passes through two adjacent linear layers before the activation, as released.
+    """
+
+    def __init__(self, features: int, outputs: int, *, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(features, width)
+        self.condition = nn.Linear(width, width)
+        self.input = nn.Linear(features, width)
+        self.layer = HyperLinear(width, outputs, condition=width)
+        for linear in (self.embedding, self.condition, self.input):
+            nn.init.kaiming_normal_(linear.weight)
+
+    def forward(self, features: Float[Tensor, "b features"]) -> Float[Tensor, "b outputs"]:
+        """What is added to the ordinary head's output."""
+        condition = F.silu(self.condition(self.embedding(features)))
+        return self.layer(self.input(features), condition)  # type: ignore[no-any-return]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from camloc.training.average import averaged
+from camloc.training.average import WarmedUpAverage
 
 
 class Counter(nn.Module):
@@ -32,7 +32,7 @@ def numbers(module: nn.Module) -> tuple[float, float, int]:
 def averages(values: list[float], *, decay: float) -> list[tuple[float, float, int]]:
     model = Counter()
     model.become(1000.0)
-    average = averaged(model, decay)
+    average = WarmedUpAverage(model, decay)
     found = []
     for value in values:
         model.become(value)
@@ -61,7 +61,7 @@ def test_the_decay_rises_to_what_was_asked_and_no_further() -> None:
 
 def test_the_model_itself_is_left_alone() -> None:
     model = Counter()
-    average = averaged(model, 0.9)
+    average = WarmedUpAverage(model, 0.9)
     for value in (1.0, 2.0):
         model.become(value)
         average.update_parameters(model)

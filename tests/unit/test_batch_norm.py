@@ -12,7 +12,7 @@ from tests.support.tiny_training import tiny_model
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from camloc.training.average import averaged
+from camloc.training.average import WarmedUpAverage
 from camloc.training.batch_norm import synchronise_batch_norm
 
 CHANNELS = 5
@@ -103,7 +103,7 @@ def test_every_batch_norm_of_a_network_is_converted_and_its_weights_keep_their_n
 def test_a_copy_for_averaging_uses_its_own_statistics() -> None:
     norm = norms()[0].double()
     synchronise_batch_norm(norm)
-    average = averaged(norm, 0.9)
+    average = WarmedUpAverage(norm, 0.9)
     norm.train()
     for seed in range(5):
         norm(images(seed=seed))

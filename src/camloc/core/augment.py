@@ -2,6 +2,9 @@
 
 Turning a camera about its own centre changes its picture by a homography whatever the place looks
 like, so turned views are exact new training pictures. Colour changes leave the pose alone.
+
+Numbers are drawn, and cameras and poses computed, on the CPU; the pictures are changed where they are. On an
+accelerator they get the same changes as on a CPU, and nothing here waits for it.
 """
 
 import math
@@ -13,6 +16,7 @@ import torchvision.transforms.v2.functional as colour
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from camloc.core.device import moved
 from camloc.core.types import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.camera import pixel_grid
@@ -79,7 +83,7 @@ def augmented(batch: Batch, settings: Augment, *, width: int, height: int, draws
     """A batch of `width` x `height` pictures, cut, turned and coloured at random.
 
     Args:
-        batch: pictures at least that large.
+        batch: pictures at least that large, on any device; the rest of it on the CPU.
         settings: what changes, and by how much.
         width, height: the network's picture.
         draws: where the randomness comes from, for as many rows as the batch has.
@@ -87,8 +91,8 @@ def augmented(batch: Batch, settings: Augment, *, width: int, height: int, draws
     Raises:
         RecipeError: the camera should turn or zoom and its intrinsics are unknown.
     """
-    moved = _moved(batch, settings, width=width, height=height, draws=draws)
-    return moved.replace(images=_erased(_coloured(moved.images, settings, draws), settings, draws))
+    turned = _turned(batch, settings, width=width, height=height, draws=draws)
+    return turned.replace(images=_erased(_coloured(turned.images, settings, draws), settings, draws))
 
 
 def centre_cut(batch: Batch, *, width: int, height: int) -> Batch:
@@ -107,7 +111,7 @@ def _cut(batch: Batch, left: int, top: int, *, width: int, height: int) -> Batch
     return batch.replace(images=images, intrinsics=intrinsics)
 
 
-def _moved(batch: Batch, settings: Augment, *, width: int, height: int, draws: Draws) -> Batch:
+def _turned(batch: Batch, settings: Augment, *, width: int, height: int, draws: Draws) -> Batch:
     if not settings.moves:
         if not settings.random_crop:
             return centre_cut(batch, width=width, height=height)
@@ -126,8 +130,9 @@ def _moved(batch: Batch, settings: Augment, *, width: int, height: int, draws: D
     degrees = torch.tensor([settings.pitch_degrees, settings.yaw_degrees, settings.roll_degrees])
     turn = torch.deg2rad(draws.between(-1.0, 1.0, 3) * degrees)
     old_from_new: Tensor = roma.euler_to_rotmat("ZYX", turn.flip(-1).double())
-    grid = pixel_grid(width, height).reshape(-1, 2)
-    images, inside = _warped(batch.images, grid, seen @ old_from_new @ torch.linalg.inv(wanted))
+    grid = pixel_grid(width, height, device=batch.images.device).reshape(-1, 2)
+    homography = seen @ old_from_new @ torch.linalg.inv(wanted)
+    images, inside = _warped(batch.images, grid, moved(homography, batch.images.device))
     pose = batch.world_from_cam
     return batch.replace(
         images=images.unflatten(-1, (height, width)),
@@ -160,7 +165,7 @@ def _warped(
     homogeneous = torch.cat((pixels, torch.ones_like(pixels[:, :1])), dim=-1)
     seen = homogeneous @ homography.transpose(-1, -2)
     rows, columns = images.shape[-2:]
-    size = seen.new_tensor([columns, rows])
+    size = moved(torch.tensor([columns, rows], dtype=seen.dtype), seen.device)
     # A ray that turned behind the camera has no pixel: it counts as far outside.
     flat = torch.where(seen[..., 2:] > 1e-6, seen[..., :2] / seen[..., 2:], 10.0 * size)
     grid = (flat / size * 2 - 1).float().unsqueeze(1)
@@ -188,13 +193,15 @@ def _relit(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) ->
     brightness, contrast, saturation = map(
         factor, (settings.brightness, settings.contrast, settings.saturation)
     )
-    luma = images.new_tensor([[0.299, 0.587, 0.114]])
-    mean_grey = luma @ images.mean((-2, -1)).unsqueeze(-1)
+    luma = torch.tensor([[0.299, 0.587, 0.114]], dtype=images.dtype)
     blend = saturation * torch.eye(3) + (1.0 - saturation) * luma.expand(3, 3)
-    shift = (1.0 - contrast) * brightness * mean_grey
-    relit = torch.einsum("bij,bjhw->bihw", brightness * contrast * blend, images) + shift.unsqueeze(-1)
+    mean_grey = moved(luma, images.device) @ images.mean((-2, -1)).unsqueeze(-1)
+    shift = moved((1.0 - contrast) * brightness, images.device) * mean_grey
+    mixed = moved(brightness * contrast * blend, images.device)
+    relit = torch.einsum("bij,bjhw->bihw", mixed, images) + shift.unsqueeze(-1)
     if settings.cast:
-        relit = relit * draws.between(1.0 - settings.cast, 1.0 + settings.cast, 3, 1, 1)
+        cast = draws.between(1.0 - settings.cast, 1.0 + settings.cast, 3, 1, 1)
+        relit = relit * moved(cast, images.device)
     return relit.clamp_(0.0, 1.0)
 
 
@@ -211,5 +218,6 @@ def _erased(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) -
     y = (torch.arange(height) + 0.5) / height
     across = (x > corner[:, :1]) & (x < corner[:, :1] + extent[:, :1])
     down = (y > corner[:, 1:]) & (y < corner[:, 1:] + extent[:, 1:])
-    covered = down[:, :, None] & across[:, None, :] & wanted[:, None, None]
+    down, across = (moved(side, images.device) for side in (down & wanted[:, None], across))
+    covered = down[:, :, None] & across[:, None, :]
     return torch.where(covered[:, None], torch.full_like(images[:1, :1, :1, :1], 0.5), images)

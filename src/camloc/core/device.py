@@ -1,8 +1,26 @@
 """Where networks run."""
 
 import torch
+from torch import Tensor
 
 from camloc.errors import RecipeError
+
+CPU = torch.device("cpu")
+
+
+def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on a device, without waiting for what that device is still busy with."""
+    device = torch.device(device)
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        # From ordinary memory, a copy would wait for every step that was queued before it.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done all that it was asked to do."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def torch_device(name: str) -> torch.device:

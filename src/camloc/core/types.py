@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from camloc.core.device import moved
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 
@@ -107,6 +108,9 @@ class View:
 class Batch:
     """Views of one size, stacked for a network.
 
+    While pictures are changed at random, they and `inside` may be on another device than the rest: what
+    is drawn and computed for whole pictures stays on the CPU, and is the same whatever trains.
+
     Attributes:
         images: (b, 3, height, width) RGB in [0, 1]; or, where a backbone's features were computed
             before training, (b, channels, height, width) these.
@@ -139,11 +143,13 @@ class Batch:
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         return Batch(
-            images=self.images.to(device),
-            world_from_cam=self.world_from_cam.to(device),
-            intrinsics=None if self.intrinsics is None else self.intrinsics.to(device),
-            scene=self.scene.to(device),
-            inside=None if self.inside is None else self.inside.to(device),
+            images=moved(self.images, device),
+            world_from_cam=Pose(
+                moved(self.world_from_cam.rotation, device), moved(self.world_from_cam.translation, device)
+            ),
+            intrinsics=None if self.intrinsics is None else moved(self.intrinsics, device),
+            scene=moved(self.scene, device),
+            inside=None if self.inside is None else moved(self.inside, device),
         )
 
     def replace(self, **changes: object) -> "Batch":

@@ -188,15 +188,18 @@ def _unit_camera(model: str, distortion: tuple[float, ...]) -> "pycolmap.Camera"
     return Camera(1, 1, 1.0, 1.0, 0.0, 0.0, model, distortion).to_colmap()
 
 
-def pixel_grid(width: int, height: int, *, stride: int = 1) -> Float[Tensor, "height width 2"]:
+def pixel_grid(
+    width: int, height: int, *, stride: int = 1, device: torch.device | None = None
+) -> Float[Tensor, "height width 2"]:
     """Pixel coordinates (x, y) of the centres of the cells of a grid over a picture.
 
     Args:
         width, height: number of cells across and down.
         stride: side of a cell in pixels; the first centre is at (stride / 2, stride / 2).
+        device: where the grid is made; None for the CPU.
     """
-    across = (torch.arange(width, dtype=torch.float64) + 0.5) * stride
-    down = (torch.arange(height, dtype=torch.float64) + 0.5) * stride
+    across = (torch.arange(width, dtype=torch.float64, device=device) + 0.5) * stride
+    down = (torch.arange(height, dtype=torch.float64, device=device) + 0.5) * stride
     y, x = torch.meshgrid(down, across, indexing="ij")
     return torch.stack((x, y), dim=-1)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
+from camloc.core.device import wait_for
 from camloc.core.model import PoseModel
 from camloc.recipes.base import Recipe
 from camloc.training.features import FeatureVariants
@@ -47,11 +48,14 @@ def seconds_per_step(
     """Seconds that one training step takes."""
     first = replace(recipe.stages[0], epochs=1 + _WARM_UP_STEPS + _TIMED_STEPS)
     plan = replace(recipe, stages=(first,)).plan(seed=0)
-    times: list[float] = []
+    steps, started = 0, 0.0
     for event in fit(model, train, plan, fabric=fabric):
         if isinstance(event, Step):
-            times.append(time.monotonic())
-            if len(times) > _WARM_UP_STEPS + _TIMED_STEPS:
+            steps += 1
+            if steps in (_WARM_UP_STEPS, _WARM_UP_STEPS + _TIMED_STEPS):
+                wait_for(fabric.device)  # a step is told when it was asked for, not when it is done
+            if steps == _WARM_UP_STEPS:
+                started = time.monotonic()
+            if steps == _WARM_UP_STEPS + _TIMED_STEPS:
                 break
-    timed = times[_WARM_UP_STEPS:]
-    return (timed[-1] - timed[0]) / (len(timed) - 1)
+    return (time.monotonic() - started) / _TIMED_STEPS

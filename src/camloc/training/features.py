@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from camloc.core.augment import Augment, Draws, augmented, centre_cut
 from camloc.core.cache_folder import cache_folder, remove_stale_parts
 from camloc.core.config import to_json
+from camloc.core.device import CPU, moved
 from camloc.core.files import write_atomically
 from camloc.core.model import GeometryModel
 from camloc.core.types import Batch
@@ -56,19 +57,21 @@ class FeatureVariants:
     def __len__(self) -> int:
         return int(self.images.shape[0])
 
-    def drawn(self, rows: Int[Tensor, "b"], plan: Plan, draws: Draws) -> Batch:
-        """The rows, each as one of its variants."""
+    def drawn(self, rows: Int[Tensor, "b"], plan: Plan, draws: Draws, *, device: torch.device = CPU) -> Batch:
+        """The rows, each as one of its variants, on a device."""
         del plan  # pictures were changed when their features were computed
         variants = self.images.shape[1]
         chosen = draws.between(0.0, variants).long().clamp_max(variants - 1)
         features = np.stack([self.images[row, variant] for row, variant in zip(rows, chosen, strict=True)])
-        return Batch(
-            images=torch.from_numpy(features).float().contiguous(memory_format=torch.channels_last),
+        images = moved(torch.from_numpy(features), device).float()
+        batch = Batch(
+            images=images.contiguous(memory_format=torch.channels_last),
             world_from_cam=Pose(self.rotation[rows, chosen], self.world_from_cam.translation[rows]),
             intrinsics=self.intrinsics[rows, chosen],
             scene=self.scene[rows],
             inside=self.inside[rows, chosen],
         )
+        return batch.to(device)
 
 
 class Heads(nn.Module):
@@ -149,10 +152,10 @@ def _compute(
             for first in range(0, len(pictures), CHUNK):
                 rows = torch.arange(first, min(first + CHUNK, len(pictures)))
                 batches = [
-                    _variant(pictures.batch(rows), number, augment, width, height, generator)
+                    _variant(pictures.batch(rows, device=device), number, augment, width, height, generator)
                     for number in range(variants)
                 ]
-                features = torch.stack([model.features(each.images.to(device)).cpu() for each in batches], 1)
+                features = torch.stack([model.features(each.images) for each in batches], 1).cpu()
                 if first == 0:
                     shape = (len(pictures), *features.shape[1:])
                     header = {"descr": "<f2", "fortran_order": False, "shape": tuple(map(int, shape))}
@@ -201,7 +204,7 @@ def _cells(batch: Batch, columns: int) -> Tensor:
     stride = width // columns
     if batch.inside is None:
         return torch.ones(len(batch), height // stride, columns, dtype=torch.bool)
-    return batch.inside[:, stride // 2 :: stride, stride // 2 :: stride]
+    return batch.inside[:, stride // 2 :: stride, stride // 2 :: stride].cpu()
 
 
 def _digest(model: GeometryModel[Any], pictures: Pictures, settings: tuple[Any, ...]) -> str:

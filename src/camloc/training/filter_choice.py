@@ -26,9 +26,9 @@ def filter_errors(
     found: dict[OutlierFilter, list[PoseError]] = {name: [] for name in OUTLIER_FILTERS}
     for first in range(0, len(pictures), batch_size):
         rows = torch.arange(first, min(first + batch_size, len(pictures)))
-        batch = centre_cut(pictures.batch(rows), width=plan.width, height=plan.height)
+        batch = centre_cut(pictures.batch(rows, device=device), width=plan.width, height=plan.height)
         assert batch.intrinsics is not None, "training has refused frames without intrinsics"
-        output = model(batch.images.to(device))
+        output = model(batch.images)
         cells = model.correspondences(output, intrinsics=batch.intrinsics.to(device)).double()
         for name, errors in found.items():
             poses = filtered_poses(

@@ -19,6 +19,7 @@ from torch import Tensor
 from camloc.core.augment import Draws, augmented
 from camloc.core.cache_folder import cache_folder, remove_stale_parts
 from camloc.core.config import to_json
+from camloc.core.device import CPU, moved
 from camloc.core.files import write_atomically
 from camloc.core.images import Preprocess
 from camloc.core.types import Batch, Frame, poses_of
@@ -46,13 +47,15 @@ class Pictures:
     def __len__(self) -> int:
         return int(self.images.shape[0])
 
-    def drawn(self, rows: Int[Tensor, "b"], plan: Plan, draws: Draws) -> Batch:
-        """The rows as a batch, cut, turned and coloured at random as the plan says."""
-        return augmented(self.batch(rows), plan.augment, width=plan.width, height=plan.height, draws=draws)
+    def drawn(self, rows: Int[Tensor, "b"], plan: Plan, draws: Draws, *, device: torch.device = CPU) -> Batch:
+        """The rows as a batch on a device, cut, turned and coloured there at random as the plan says."""
+        batch = self.batch(rows, device=device)
+        changed = augmented(batch, plan.augment, width=plan.width, height=plan.height, draws=draws)
+        return changed.to(device)
 
-    def batch(self, rows: Int[Tensor, "b"]) -> Batch:
-        """The rows as a batch in [0, 1]."""
-        picked = torch.from_numpy(np.asarray(self.images[rows.numpy()]))
+    def batch(self, rows: Int[Tensor, "b"], *, device: torch.device = CPU) -> Batch:
+        """The rows as a batch in [0, 1], its pictures on a device and the rest on the CPU."""
+        picked = moved(torch.from_numpy(np.asarray(self.images[rows.numpy()])), device)
         return Batch(
             images=picked.float().div_(255.0).contiguous(memory_format=torch.channels_last),
             world_from_cam=self.world_from_cam[rows],

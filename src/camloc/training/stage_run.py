@@ -15,7 +15,7 @@ from camloc.core.model import GeometryModel, PoseModel
 from camloc.errors import RecipeError
 from camloc.geometry.neighbours import mean_pose
 from camloc.geometry.pose import pose_error
-from camloc.training.average import averaged
+from camloc.training.average import WarmedUpAverage
 from camloc.training.features import FeatureVariants, Heads
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Epoch, Plan, Step
@@ -44,7 +44,7 @@ class StageRun:
             Heads(model) if isinstance(train, FeatureVariants) and isinstance(model, GeometryModel) else model
         )
         self.network, self.optimizer = fabric.setup(part, self.raw_optimizer)
-        self.average = averaged(model, stage.average) if stage.average else None
+        self.average = WarmedUpAverage(model, stage.average) if stage.average else None
         self.best: dict[str, Tensor] = {}
         self.rows = learned_rows(stage, train.world_from_cam)
         self.steps = steps_per_epoch(plan, stage, train)
@@ -70,6 +70,7 @@ class StageRun:
         order = self.rows[torch.randperm(len(self.rows), generator=generator)]
         batch_size = min(self.plan.batch_size, len(self.rows))
         sums: dict[str, Tensor] = {}
+        looks = steps_between_looks(self.fabric.device)
         for step in range(self.steps):
             rate = self.stage.rate_factor(
                 epoch * self.steps + step, steps=self.stage.epochs * self.steps, epoch=epoch
@@ -77,7 +78,10 @@ class StageRun:
             set_learning_rate(self.raw_optimizer, self.stage.learning_rate * rate)
             rows = order[step * batch_size : (step + 1) * batch_size]
             for name, value in self._step(rows, generator).items():
-                sums[name] = sums.get(name, torch.zeros(())) + value.detach().cpu()
+                sums[name] = sums[name] + value if name in sums else value
+            is_time_to_look = (step + 1) % looks == 0 or step + 1 == self.steps
+            if is_time_to_look and not torch.stack(list(sums.values())).isfinite().all():
+                raise _diverged()
             yield Step(self.earlier_epochs + epoch + 1, step + 1, self.steps)
         means = {name: value / self.steps for name, value in sums.items()}
         return {name: self._over_processes(value) for name, value in means.items()}
@@ -92,20 +96,26 @@ class StageRun:
         share = len(rows) // self.fabric.world_size
         mine = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
         draws = Draws(generator, len(rows), mine)
-        batch = self.train.drawn(rows[mine], self.plan, draws).to(self.fabric.device)
-        losses = self.model.losses(self.network(batch.images), batch)
+        batch = self.train.drawn(rows[mine], self.plan, draws, device=self.fabric.device)
+        try:
+            losses = self.model.losses(self.network(batch.images), batch)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of what is not finite
+            raise _diverged() from None
         weights = self.stage.loss_weights or {}
         total = torch.stack([weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
-        if not total.isfinite():
-            raise RecipeError("training diverged: the loss is no longer finite; lower the learning rate")
         self.raw_optimizer.zero_grad()
         self.fabric.backward(total)
         if self.stage.gradient_clip:
-            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.stage.gradient_clip)
+            self.fabric.clip_gradients(
+                self.network,
+                self.optimizer,
+                max_norm=self.stage.gradient_clip,
+                error_if_nonfinite=False,  # it would wait for the device; the loss tells as well
+            )
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        return losses
+        return {name: value.detach() for name, value in losses.items()}
 
     def report(
         self, epoch: int, losses: dict[str, float], position: Position, seconds: float
@@ -162,6 +172,18 @@ def steps_per_epoch(plan: Plan, stage: Stage, train: Pictures | FeatureVariants)
     return max(1, len(learned_rows(stage, train.world_from_cam)) // plan.batch_size)
 
 
+def steps_between_looks(device: torch.device) -> int:
+    """After how many steps to look whether the loss is finite.
+
+    To look at it on an accelerator is to wait for all steps that were asked of it before.
+    """
+    return 1 if device.type == "cpu" else 50
+
+
+def _diverged() -> RecipeError:
+    return RecipeError("training diverged: the loss is no longer finite; lower the learning rate")
+
+
 @torch.no_grad()
 def median_error(
     model: PoseModel[Any], pictures: Pictures, plan: Plan, device: torch.device, *, batch_size: int = 64
@@ -172,7 +194,8 @@ def median_error(
     meters, degrees = [], []
     for start_row in range(0, len(pictures), batch_size):
         rows = torch.arange(start_row, min(start_row + batch_size, len(pictures)))
-        batch = centre_cut(pictures.batch(rows), width=plan.width, height=plan.height).to(device)
+        pictured = pictures.batch(rows, device=device)
+        batch = centre_cut(pictured, width=plan.width, height=plan.height).to(device)
         decoded = model.decode(model(batch.images), intrinsics=batch.intrinsics)
         error = pose_error(decoded.world_from_cam, batch.world_from_cam)
         meters.append(error.meters.cpu().nan_to_num(nan=torch.inf))

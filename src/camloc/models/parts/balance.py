@@ -63,16 +63,23 @@ class LearnedBalance(nn.Module):
         term is 0 with its s_q, which would otherwise fall without end.
         """
         known = batch.world_from_cam.has_orientation()
-        turned = compared_values(self.form, orientation[known])
-        truths = compared_truths(self.form, batch.world_from_cam.rotation[known]).to(turned.dtype)
+        # Rows are set aside by a choice, not by picking: to count the picked ones is to wait for the device.
+        # No NaN may enter, for one that is set aside afterwards is still a NaN in the gradient.
+        rotation = batch.world_from_cam.rotation
+        some = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
+        turned = compared_values(self.form, orientation)
+        truths = compared_truths(self.form, torch.where(known[:, None, None], rotation, some)).to(
+            turned.dtype
+        )
         if not self.config.hemisphere_safe:
             truths = truths[:1]
         nearest = distance(self.config.distance, turned - truths).amin(0)
         balanced = nearest * torch.exp(-self.orientation) + self.orientation
+        total = torch.where(known, balanced, 0.0).sum()
         moved = distance(self.config.distance, position - truth_position).mean()
         return {
             "position": moved * torch.exp(-self.position) + self.position,
-            "orientation": balanced.sum() / max(1, len(balanced)),
+            "orientation": total / known.sum().clamp_min(1),
         }
 
 

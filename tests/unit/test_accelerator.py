@@ -1,0 +1,100 @@
+"""Training on an accelerator: pictures are changed there, and nothing waits for it within a step.
+
+A tensor on the device "meta" has a shape and no values. What would have to wait for a value of an
+accelerator, or mixes devices, fails there.
+"""
+
+from itertools import takewhile
+from typing import Any, get_args
+
+import pytest
+import torch
+from tests.support.models import TINY_BACKBONE
+from tests.support.tiny_training import HEIGHT, WIDTH, tiny_model, tiny_pictures, tiny_plan
+
+from camloc.core.augment import Augment, Draws
+from camloc.core.types import Batch
+from camloc.errors import RecipeError
+from camloc.models.hyperpose import HyperPose, HyperPoseConfig
+from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.orientation import OrientationForm
+from camloc.models.parts.regression import RegressionConfig
+from camloc.training import stage_run
+from camloc.training.average import WarmedUpAverage
+from camloc.training.fit import fit
+from camloc.training.plan import Epoch
+from camloc.training.stages import Stage
+
+META = torch.device("meta")
+EVERYTHING = Augment(
+    random_crop=True,
+    yaw_degrees=5.0,
+    zoom=1.1,
+    brightness=0.3,
+    contrast=0.3,
+    saturation=0.3,
+    cast=0.1,
+    hue=0.1,
+    erase=0.3,
+)
+
+
+def drawn(augment: Augment, device: torch.device) -> Batch:
+    plan = tiny_plan(Stage(epochs=1, learning_rate=1e-3), augment=augment)
+    draws = Draws(torch.Generator().manual_seed(0), 4, slice(0, 4))
+    return tiny_pictures(4).drawn(torch.arange(4), plan, draws, device=device)
+
+
+def tensors_of(batch: Batch) -> list[torch.Tensor]:
+    pose = batch.world_from_cam
+    optional = [tensor for tensor in (batch.intrinsics, batch.inside) if tensor is not None]
+    return [batch.images, pose.rotation, pose.translation, batch.scene, *optional]
+
+
+@pytest.mark.parametrize("augment", [Augment(), Augment(random_crop=True), EVERYTHING])
+def test_a_batch_is_drawn_on_a_device_that_is_not_asked_for_a_value(augment: Augment) -> None:
+    there, here = drawn(augment, META), drawn(augment, torch.device("cpu"))
+    assert here.images.shape == (4, 3, HEIGHT, WIDTH)
+    for far, near in zip(tensors_of(there), tensors_of(here), strict=True):
+        assert far.device == META
+        assert (far.shape, far.dtype, far.stride()) == (near.shape, near.dtype, near.stride())
+
+
+@pytest.mark.parametrize("form", get_args(OrientationForm))
+@pytest.mark.parametrize("distance", ["euclidean", "absolute"])
+def test_a_step_of_a_regressor_asks_the_device_for_no_value(form: OrientationForm, distance: Any) -> None:
+    regression = RegressionConfig("standardised", form, BalanceConfig(distance=distance))
+    model = HyperPose(HyperPoseConfig(TINY_BACKBONE, regression=regression)).to(META)
+    average = WarmedUpAverage(model, 0.9)
+    batch = drawn(EVERYTHING, META)
+    for _ in range(2):
+        losses = model.losses(model(batch.images), batch)
+        torch.stack(list(losses.values())).sum().backward()
+        average.update_parameters(model)
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("steps", [1, 3, 50])
+def test_a_loss_that_is_seldom_looked_at_still_ends_a_training_that_diverged(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage_run, "steps_between_looks", lambda _: steps)
+    plan = tiny_plan(Stage(epochs=5, learning_rate=1e30))
+    events = fit(tiny_model(), tiny_pictures(16), plan)
+    with pytest.raises(RecipeError, match=r"diverged.*lower the learning rate"):
+        list(takewhile(lambda event: event.epoch == 1, events))
+
+
+def test_on_a_cpu_every_loss_is_looked_at() -> None:
+    assert stage_run.steps_between_looks(torch.device("cpu")) == 1
+    assert stage_run.steps_between_looks(torch.device("cuda")) > 1
+
+
+def test_losses_do_not_depend_on_how_often_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def curve() -> list[dict[str, float]]:
+        events = fit(tiny_model(), tiny_pictures(16), tiny_plan(Stage(epochs=3, learning_rate=1e-3)))
+        return [event.losses for event in events if isinstance(event, Epoch)]
+
+    often = curve()
+    monkeypatch.setattr(stage_run, "steps_between_looks", lambda _: 50)
+    assert curve() == often

@@ -7,6 +7,7 @@ import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from camloc.errors import RecipeError
 
@@ -22,12 +23,15 @@ class BackboneConfig:
         name: timm's name of the architecture.
         options: keyword arguments for its constructor, such as `{"pad_type": "same"}`.
         mean, deviation: subtracted from and divided into RGB in [0, 1] before the first layer.
+        local_contrast: side in pixels of the window whose own mean and deviation are taken instead, so
+            that lamps, shade and the colour of the light matter less; 0 for none.
     """
 
     name: str = "efficientnet_b0"
     options: dict[str, str | float | int | bool | tuple[int, ...]] = field(default_factory=dict)
     mean: tuple[float, float, float] = IMAGENET_MEAN
     deviation: tuple[float, float, float] = IMAGENET_DEVIATION
+    local_contrast: int = 0
 
 
 # ImageNet weights that came from TensorFlow see RGB in [-1, 1] and pictures padded "same".
@@ -49,14 +53,47 @@ class Backbone(nn.Module):
         self.config = config
         self.network = _without_classifier(config) if taps is None else _cut_after(config, taps)
         self.channels = _channels(self.network, tapped=taps is not None)
+        self.contrast = LocalContrast(config.local_contrast) if config.local_contrast else None
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(config.deviation).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Maps of RGB pictures in [0, 1], one for each tap."""
-        mean, deviation = self.get_buffer("mean"), self.get_buffer("deviation")
-        maps = self.network((images - mean) / deviation)
+        maps = self.network(self._normalised(images))
         return [maps] if isinstance(maps, Tensor) else list(maps)
+
+    def _normalised(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        if self.contrast is not None:
+            return self.contrast(images)  # type: ignore[no-any-return]
+        return (images - self.get_buffer("mean")) / self.get_buffer("deviation")
+
+
+class LocalContrast(nn.Module):
+    """Each colour relative to the mean and deviation of the pixels around.
+
+    What is left of a wall is the same in the sun, in the shade and under a lamp. The statistics are those
+    of overlapping windows half a window apart, interpolated between: as local contrast normalisation
+    (Jarrett et al. 2009), at the price of two small poolings.
+    """
+
+    # Added to the deviation, so that the noise of an even sky is not blown up: four grey levels of a hundred.
+    FLOOR = 0.04
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.step = max(1, window // 2)
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Pictures of the same size, each colour of a mean near 0 and a deviation of at most 1."""
+        centred = images - self._around(images)
+        return centred / (self._around(centred.square()).sqrt() + self.FLOOR)
+
+    def _around(self, values: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Means over windows, at every pixel."""
+        means = F.avg_pool2d(
+            values, 2 * self.step, self.step, padding=self.step // 2, count_include_pad=False, ceil_mode=True
+        )
+        return F.interpolate(means, values.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _without_classifier(config: BackboneConfig) -> nn.Module:

@@ -20,6 +20,16 @@ def results_table(named: Sequence[tuple[str, Results]], *, test_set: int = 0) ->
     return "\n".join(lines)
 
 
+def medians(results: Sequence[Results], *, test_set: int = 0) -> tuple[list[float], list[float]]:
+    """Median metres and degrees of several trainings; where most frames were lost, infinity."""
+    errors = [each.sets[test_set].estimates for each in results]
+    return [_value(each.meters.median) for each in errors], [_value(each.degrees.median) for each in errors]
+
+
+def _value(number: float | None) -> float:
+    return float("inf") if number is None else number
+
+
 def replace_block(path: Path, name: str, text: str) -> None:
     """Put `text` between the comments `<!-- name: ... -->` and `<!-- end of name -->` of a page."""
     page = path.read_text()

@@ -1,14 +1,17 @@
 """`camloc demo`: the whole way once, on a place that needs no download."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from camloc.apps.options import Folder, Seed, checked_seed
 
+if TYPE_CHECKING:
+    from camloc.datasets.demo import DemoPlace
 
-def demo(
-    *, out: Folder = Path("runs/demo"), area: Literal["corner", "square"] = "corner", seed: Seed = 0
-) -> None:
+Area = Literal["corner", "square"]
+
+
+def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", seed: Seed = 0) -> None:
     """Render a place, learn it, and locate photographs of it that were not learned from.
 
     Photographs of a market square are rendered once into the cache folder. HyperPose learns a corner of
@@ -22,15 +25,13 @@ def demo(
     """
     from camloc.apps.commands.train import train_and_report
     from camloc.apps.progress import console, counted
-    from camloc.datasets.demo import DemoPlace, load, render
+    from camloc.datasets.demo import load, render
     from camloc.recipes.base import find_recipe
     from camloc.recipes.settings import DataSource
 
     seed = checked_seed(seed)
-    frames = {"corner": (1600, 60), "square": (4000, 200)}[area]
-    place = DemoPlace(area=area, train_frames=frames[0], test_frames=frames[1], seed=seed)
     with counted("rendering") as progress:
-        root = render(place, progress=progress)
+        root = render(place_of(area, seed=seed), progress=progress)
     console.print(f"the place is in {root}")
     name = "demo/hyperpose" if area == "corner" else "demo/hyperpose-square"
     train_and_report(
@@ -38,3 +39,11 @@ def demo(
     )
     photo = load(root, area).test[0].image
     console.print(f"such as  camloc locate {out} {photo}")
+
+
+def place_of(area: Area, *, seed: int) -> "DemoPlace":
+    """The place that the demo learns."""
+    from camloc.datasets.demo import DemoPlace
+
+    train_frames, test_frames = {"corner": (1600, 60), "square": (4000, 200)}[area]
+    return DemoPlace(area=area, train_frames=train_frames, test_frames=test_frames, seed=seed)

@@ -79,7 +79,7 @@ def draw(folder: Path, part: int, parts: int) -> Iterable[Shot]:
     free_space, renderer = free_space_of(place.seed), Renderer(seed=place.seed)
     for shot in shots(place, free_space)[part::parts]:
         if not (folder / shot.image).is_file():
-            write_frame(folder, shot, _photograph(renderer, free_space, place, shot))
+            write_frame(folder, shot, photograph(renderer, free_space, place, shot))
         yield shot
 
 
@@ -140,7 +140,8 @@ def _publish(partial: Path, folder: Path) -> None:
             raise
 
 
-def _photograph(renderer: Renderer, free_space: FreeSpace, place: DemoPlace, shot: Shot) -> RenderedView:
+def photograph(renderer: Renderer, free_space: FreeSpace, place: DemoPlace, shot: Shot) -> RenderedView:
+    """What the camera of a shot sees, people in view included."""
     occluders = None
     if shot.crowd is not None:
         x, y = shot.world_from_cam[:2, 3].tolist()

@@ -254,13 +254,19 @@ def test_results_of_another_version_are_refused(tmp_path: Path) -> None:
         Results.load(tmp_path / "none.json")
 
 
-def test_the_table_has_both_baselines_under_every_result(tmp_path: Path) -> None:
-    table = format_table(results(small_set(tmp_path / "day", name="[red]day"), lost_set(tmp_path / "night")))
+def test_the_table_has_the_baselines_under_every_result(tmp_path: Path) -> None:
+    other = frames_with_pictures(tmp_path / "walk", line_of_poses(6, step=0.7))
+    walk = EvaluatedSet("walk", other, tuple(Lost("too dark") for _ in other))
+    day, night = small_set(tmp_path / "day", name="[red]day"), lost_set(tmp_path / "night")
+    table = format_table(results(day, night, walk))
     lines = table.splitlines()
-    assert [line.split("  ")[0].strip() for line in lines if "(6)" in line] == ["[red]day (6)", "night (6)"]
+    shown = [line.split("  ")[0].strip() for line in lines if "(6)" in line]
+    assert shown == ["[red]day (6)", "night (6)", "walk (6)"]
     assert max(len(line) for line in lines) <= 80
-    for baseline in ("nearest pose", "nearest position", "mean pose"):
-        assert sum(baseline in line for line in lines) == 2
+    # Day and night have the same camera poses, and so the same baselines, which stand there once.
+    order = [line.strip().split("  ")[0] for line in lines if "(6)" in line or line.startswith("   ")]
+    baselines = ["nearest pose", "nearest position", "mean pose"]
+    assert order == ["[red]day (6)", "night (6)", *baselines, "walk (6)", *baselines]
     assert "∞" in next(line for line in lines if "night (6)" in line)
     assert "\x1b" not in table
 

@@ -1,14 +1,16 @@
-"""The table of results for the terminal, 80 columns wide: every result with its baselines under it.
+"""The table of results for the terminal, 80 columns wide: every result, and its baselines under it.
 
 Means, maxima and further recalls are in `results.json` and in the report.
 """
 
 from io import StringIO
+from itertools import zip_longest
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results, SetResults
 from camloc.evaluation.wording import angle, bound, distance, percent
 
@@ -18,7 +20,11 @@ _BASELINES = ("nearest pose", "nearest position", "mean pose")
 
 
 def results_table(results: Results) -> Table:
-    """One block for each test set: the result in bold, and below it what needs no learning."""
+    """One block for each test set: the result in bold, and below it what needs no learning.
+
+    Test sets that follow each other and have the same baselines, as those of equal camera poses have, share
+    a block.
+    """
     unit = _SHORT_UNITS[results.unit]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
     if results.unit != "m":
@@ -29,8 +35,12 @@ def results_table(results: Results) -> Table:
     for meters, degrees in _SHOWN_RECALLS:
         table.add_column(bound(meters, degrees, unit), justify="right", no_wrap=True)
     table.add_column("lost", justify="right", no_wrap=True)
-    for part in results.sets:
-        _add_block(table, part, unit)
+    for part, following in zip_longest(results.sets, results.sets[1:]):
+        _add_row(table, f"{part.name} ({part.estimates.frames:,})", part.estimates, unit, is_estimate=True)
+        if following is None or _baselines(following) != _baselines(part):
+            for label, statistics in _baselines(part):
+                _add_row(table, f"  {label}", statistics, unit)
+            table.add_section()
     return table
 
 
@@ -42,21 +52,24 @@ def format_table(results: Results) -> str:
     return "\n".join(line for line in lines if line) + "\n"
 
 
-def _add_block(table: Table, part: SetResults, unit: str) -> None:
-    labels = (f"{part.name} ({part.estimates.frames:,})", *(f"  {baseline}" for baseline in _BASELINES))
-    for number, (label, (_, statistics)) in enumerate(zip(labels, part.rows(), strict=True)):
-        pairs = [
-            (statistics.meters.median, statistics.degrees.median),
-            (statistics.meters.quantile_90, statistics.degrees.quantile_90),
-        ]
-        table.add_row(
-            _plain(label),
-            *(f"{distance(meters, unit)} {angle(degrees):>5}" for meters, degrees in pairs),
-            *(percent(statistics.recall(*limits)) for limits in _SHOWN_RECALLS),
-            "" if number else f"{statistics.lost:,}",
-            style=None if number else "bold",
-            end_section=number == len(labels) - 1,
-        )
+def _baselines(part: SetResults) -> list[tuple[str, ErrorStatistics]]:
+    return [(label, statistics) for label, (_, statistics) in zip(_BASELINES, part.rows()[1:], strict=True)]
+
+
+def _add_row(
+    table: Table, label: str, statistics: ErrorStatistics, unit: str, *, is_estimate: bool = False
+) -> None:
+    pairs = [
+        (statistics.meters.median, statistics.degrees.median),
+        (statistics.meters.quantile_90, statistics.degrees.quantile_90),
+    ]
+    table.add_row(
+        _plain(label),
+        *(f"{distance(meters, unit)} {angle(degrees):>5}" for meters, degrees in pairs),
+        *(percent(statistics.recall(*limits)) for limits in _SHOWN_RECALLS),
+        f"{statistics.lost:,}" if is_estimate else "",
+        style="bold" if is_estimate else None,
+    )
 
 
 def _plain(text: str) -> str:

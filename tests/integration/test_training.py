@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan
 from tests.support.trained import tiny_recipe, write_place
-from tests.support.training_script import KILLS, STAGES, loss_curve, shared_run, two_stage_recipe
+from tests.support.training_script import KILLS, STAGES, WINDOW, loss_curve, shared_run, two_stage_recipe
 
 from camloc.checkpoint import load_checkpoint
 from camloc.errors import CamlocError, CheckpointError, RecipeError
@@ -134,6 +134,15 @@ def test_two_processes_learn_what_one_learns(shared: Path) -> None:
     assert [float(weight.double().sum()) for weight in weights.values()] == pytest.approx(
         first, rel=1e-5, abs=1e-5
     )
+
+
+def test_two_processes_learn_from_windows_what_one_learns(shared: Path) -> None:
+    result = json.loads((shared / "shared.json").read_text())
+    alone, _ = loss_curve(Fabric(accelerator="cpu", devices=1, precision="64-true"), window=WINDOW)
+    assert len(alone) == 3
+    assert "relative_orientation" in alone[0]
+    for ours, theirs in zip(alone, result["windows"], strict=True):
+        assert ours == pytest.approx(theirs, rel=_SAME, abs=_SAME)
 
 
 def test_a_run_of_two_processes_is_the_run_of_one(shared: Path, tmp_path: Path) -> None:

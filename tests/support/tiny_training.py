@@ -7,6 +7,7 @@ import torch
 
 from camloc.core.augment import Augment
 from camloc.models.hyperpose import HypernetworkConfig, HyperPose, HyperPoseConfig
+from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Plan
@@ -15,6 +16,9 @@ from tests.support.models import TINY_BACKBONE, some_poses
 
 WIDTH, HEIGHT = 32, 24
 MARGIN = 4
+
+# Pictures of one recording.
+RECORDING = 12
 
 
 def tiny_pictures(count: int, *, seed: int = 0) -> Pictures:
@@ -27,6 +31,7 @@ def tiny_pictures(count: int, *, seed: int = 0) -> Pictures:
         world_from_cam=some_poses(count, seed=seed),
         intrinsics=intrinsics.expand(count, 3, 3),
         scene=torch.zeros(count, dtype=torch.int64),
+        sequence=torch.arange(count) // RECORDING,
     )
 
 
@@ -41,6 +46,18 @@ def tiny_model(*, dropout: float = 0.0, seed: int = 0) -> HyperPose:
         regression=RegressionConfig(positions="standardised"),
     )
     model = HyperPose(config)
+    model.observe(some_poses(9))
+    return model
+
+
+def window_model(*, seed: int = 0) -> HyperPose:
+    """`tiny_model` with the loss of the way between frames, as AtLoc+ has it."""
+    torch.manual_seed(seed)
+    relative = BalanceConfig(distance="absolute", hemisphere_safe=False)
+    regression = RegressionConfig("standardised", "log_quaternion", relative, relative)
+    model = HyperPose(
+        HyperPoseConfig(TINY_BACKBONE, hidden=16, dropout=0.2, hypernetwork=None, regression=regression)
+    )
     model.observe(some_poses(9))
     return model
 

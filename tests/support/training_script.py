@@ -33,7 +33,8 @@ from camloc.recipes.settings import STATE, DataSource
 from camloc.training.fit import fit
 from camloc.training.plan import Epoch, Step
 from camloc.training.stages import Stage
-from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan
+from camloc.training.windows import Window
+from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan, window_model
 from tests.support.trained import tiny_recipe
 
 AUGMENT = Augment(
@@ -58,6 +59,8 @@ STAGES = (
     ),
     Stage(epochs=3, learning_rate=1e-3, trains=("*head*", "*hyper*", "balance.*"), schedule="cosine"),
 )
+
+WINDOW = Window(frames=3, apart=2)
 
 Moment = Callable[[Step | Epoch], bool]
 
@@ -131,11 +134,18 @@ def killed_trainings(folder: Path) -> None:
     (folder / "endings.json").write_text(json.dumps(endings))
 
 
-def loss_curve(fabric: Fabric | None) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+def loss_curve(
+    fabric: Fabric | None, *, window: Window | None = None
+) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
     """Loss terms of every epoch of a small training in double precision, and the last weights."""
     settings = replace(STAGES[0], average=0.8, gradient_clip=1.0)
-    plan = tiny_plan(settings, STAGES[1], batch_size=8, augment=AUGMENT)
-    model = tiny_model(dropout=0.2)
+    if window is None:
+        model = tiny_model(dropout=0.2)
+        plan = tiny_plan(settings, STAGES[1], batch_size=8, augment=AUGMENT)
+    else:
+        model = window_model()
+        plan = tiny_plan(settings, batch_size=4 * window.frames, augment=AUGMENT)
+        plan = replace(plan, window=window)
     curve = []
     for event in fit(model, tiny_pictures(24), plan, validation=tiny_pictures(8, seed=1), fabric=fabric):
         if isinstance(event, Epoch):
@@ -177,9 +187,10 @@ def shared_training(folder: Path) -> None:
         run.first_model = late(run.first_model)
     shared_run(folder, name="shared", devices=2)
     curve, weights = loss_curve(fabric)
+    windows, _ = loss_curve(fabric, window=WINDOW)
     checksums: Any = fabric.all_gather(torch.stack([weight.double().sum() for weight in weights.values()]))
     if fabric.is_global_zero:
-        result = {"curve": curve, "checksums": checksums.tolist()}
+        result = {"curve": curve, "windows": windows, "checksums": checksums.tolist()}
         (folder / "shared.json").write_text(json.dumps(result))
 
 

@@ -120,6 +120,8 @@ class Batch:
         inside: (b, height, width) False where a picture that was turned shows nothing of the
             photograph (of every pixel or of every cell of the network's grid), or None where it shows
             it everywhere.
+        window: how many views that follow one another are frames of one recording in their order; 1
+            where each stands for itself.
     """
 
     images: Float[Tensor, "b _ h w"]
@@ -127,11 +129,13 @@ class Batch:
     intrinsics: Float[Tensor, "b 3 3"] | None
     scene: Int[Tensor, "b"]
     inside: Bool[Tensor, "b _ _"] | None = None
+    window: int = 1
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     def __getitem__(self, rows: slice | Tensor) -> "Batch":
+        """Some of the views, each for itself."""
         return Batch(
             images=self.images[rows],
             world_from_cam=self.world_from_cam[rows],
@@ -150,6 +154,7 @@ class Batch:
             intrinsics=None if self.intrinsics is None else moved(self.intrinsics, device),
             scene=moved(self.scene, device),
             inside=None if self.inside is None else moved(self.inside, device),
+            window=self.window,
         )
 
     def replace(self, **changes: object) -> "Batch":

@@ -14,6 +14,7 @@ from camloc.errors import RecipeError
 from camloc.training.held_out import HoldOut
 from camloc.training.plan import Plan
 from camloc.training.stages import Stage
+from camloc.training.windows import Window
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Recipe:
         cached_variants: variants of every picture whose features are computed once, before training,
             which then moves the heads alone; 0 passes every picture through the whole network anew.
         batch_size: pictures to a step.
+        window: which frames are learned together. An epoch has one window around every frame.
         hold_out: which training frames choose the weights.
         keep_orientation_every: of the frames that are learned from, only one of so many keeps its
             orientation, and the others are positions alone; 0 leaves all as they are.
@@ -60,6 +62,7 @@ class Recipe:
     augment: Augment = field(default_factory=Augment)
     cached_variants: int = 0
     batch_size: int = 32
+    window: Window = Window()
     hold_out: HoldOut = field(default_factory=HoldOut)
     keep_orientation_every: int = 0
     validate_every: int = 1
@@ -79,6 +82,7 @@ class Recipe:
             height=self.preprocess.height,
             augment=self.augment,
             batch_size=self.batch_size,
+            window=self.window,
             seed=seed,
             validate_every=self.validate_every,
         )

@@ -45,6 +45,7 @@ class FeatureVariants:
         intrinsics: (n, v, 3, 3) of the variants.
         inside: (n, v, h, w) whether a cell shows the photograph.
         scene: (n,) numbers of the places.
+        sequence: (n,) numbers of the recordings.
     """
 
     images: Any
@@ -53,6 +54,7 @@ class FeatureVariants:
     intrinsics: Float[Tensor, "n v 3 3"]
     inside: Tensor
     scene: Int[Tensor, "n"]
+    sequence: Int[Tensor, "n"]
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
@@ -121,6 +123,7 @@ def cached_features(
         intrinsics=intrinsics,
         inside=inside,
         scene=pictures.scene,
+        sequence=pictures.sequence,
     )
 
 

@@ -53,11 +53,10 @@ def fit(
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     for stage in plan.stages:  # told before the first of them has trained for hours
-        batch_size = min(plan.batch_size, len(learned_rows(stage, train.world_from_cam)))
-        if batch_size % fabric.world_size:
-            raise RecipeError(
-                f"a batch of {batch_size} cannot be shared evenly by {fabric.world_size} processes"
-            )
+        windows = min(plan.windows_per_batch, len(learned_rows(stage, train.world_from_cam)))
+        if windows % fabric.world_size:
+            what = f"{windows} windows" if plan.window.frames > 1 else f"{windows}"
+            raise RecipeError(f"a batch of {what} cannot be shared evenly by {fabric.world_size} processes")
     if fabric.world_size > 1:
         synchronise_batch_norm(model)
     model.to(memory_format=torch.channels_last)
@@ -97,6 +96,7 @@ def _fingerprint(
             facts.update(repr(pictures.images.shape).encode())
             facts.update(pictures.world_from_cam.translation.numpy().tobytes())
             facts.update(pictures.world_from_cam.has_orientation().numpy().tobytes())
+            facts.update(pictures.sequence.numpy().tobytes())
     return facts.hexdigest()
 
 

@@ -37,12 +37,14 @@ class Pictures:
         world_from_cam: (n,) poses, double precision.
         intrinsics: (n, 3, 3), or None where any is unknown.
         scene: (n,) numbers of the places.
+        sequence: (n,) numbers of the recordings, within each of which the pictures are in their order.
     """
 
     images: Any
     world_from_cam: Pose
     intrinsics: Tensor | None
     scene: Int[Tensor, "n"]
+    sequence: Int[Tensor, "n"]
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
@@ -94,11 +96,13 @@ def load_pictures(
     if not path.exists() or not cameras_path.exists():
         _decode(frames, reader, path, cameras_path, progress=progress)
     intrinsics = torch.from_numpy(np.load(cameras_path))
+    recordings = {name: number for number, name in enumerate(dict.fromkeys(each.sequence for each in frames))}
     return Pictures(
         images=np.load(path, mmap_mode="r"),
         world_from_cam=poses_of(frames),
         intrinsics=None if intrinsics.isnan().any() else intrinsics,
         scene=torch.full((len(frames),), scene, dtype=torch.int64),
+        sequence=torch.tensor([recordings[frame.sequence] for frame in frames]),
     )
 
 

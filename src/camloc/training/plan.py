@@ -5,7 +5,9 @@ from typing import Any
 
 from camloc.core.augment import Augment
 from camloc.core.model import PoseModel
+from camloc.errors import RecipeError
 from camloc.training.stages import Stage
+from camloc.training.windows import Window
 
 
 @dataclass(frozen=True)
@@ -16,9 +18,13 @@ class Plan:
         stages: phases, in order.
         width, height: the network's picture.
         augment: random changes of training pictures.
-        batch_size: pictures to a step, over all devices together.
+        batch_size: pictures to a step, over all devices together, whole windows.
+        window: which frames are learned together.
         seed: of weights, order, augmentation and dropout.
         validate_every: epochs between validations; the last of a stage is always validated.
+
+    Raises:
+        RecipeError: a batch is not a number of whole windows.
     """
 
     stages: tuple[Stage, ...]
@@ -26,8 +32,21 @@ class Plan:
     height: int
     augment: Augment = field(default_factory=Augment)
     batch_size: int = 32
+    window: Window = Window()
     seed: int = 0
     validate_every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.window.frames:
+            raise RecipeError(
+                f"a batch of {self.batch_size} pictures does not hold whole windows of {self.window.frames}; "
+                f"make it a multiple of that"
+            )
+
+    @property
+    def windows_per_batch(self) -> int:
+        """Windows to a step, over all devices together."""
+        return self.batch_size // self.window.frames
 
     @property
     def epochs(self) -> int:

@@ -21,6 +21,7 @@ from camloc.training.pictures import Pictures
 from camloc.training.plan import Epoch, Plan, Step
 from camloc.training.stages import Stage, learned_rows, set_learning_rate, set_modes, start
 from camloc.training.state import Position
+from camloc.training.windows import windows_around
 
 
 class StageRun:
@@ -46,7 +47,9 @@ class StageRun:
         self.network, self.optimizer = fabric.setup(part, self.raw_optimizer)
         self.average = WarmedUpAverage(model, stage.average) if stage.average else None
         self.best: dict[str, Tensor] = {}
-        self.rows = learned_rows(stage, train.world_from_cam)
+        rows = learned_rows(stage, train.world_from_cam)
+        self.windows = windows_around(rows, train.sequence, plan.window)
+        self.windows_per_batch = min(plan.windows_per_batch, len(rows))
         self.steps = steps_per_epoch(plan, stage, train)
         self.earlier_epochs = sum(stage.epochs for stage in plan.stages[:number])
 
@@ -62,13 +65,12 @@ class StageRun:
         return {"model": self.model} | ({} if self.average is None else {"average": self.average})
 
     def train_epoch(self, epoch: int) -> Generator[Step, None, dict[str, float]]:
-        """Train on every picture of the stage once; the last incomplete batch is left for another epoch."""
+        """Train on every window of the stage once; the last incomplete batch is left for another epoch."""
         seed = int(np.random.SeedSequence((self.plan.seed, self.number, epoch)).generate_state(1)[0])
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         set_modes(self.stage, self.model)
-        order = self.rows[torch.randperm(len(self.rows), generator=generator)]
-        batch_size = min(self.plan.batch_size, len(self.rows))
+        order = self.windows[torch.randperm(len(self.windows), generator=generator)]
         sums: dict[str, Tensor] = {}
         looks = steps_between_looks(self.fabric.device)
         for step in range(self.steps):
@@ -76,8 +78,8 @@ class StageRun:
                 epoch * self.steps + step, steps=self.stage.epochs * self.steps, epoch=epoch
             )
             set_learning_rate(self.raw_optimizer, self.stage.learning_rate * rate)
-            rows = order[step * batch_size : (step + 1) * batch_size]
-            for name, value in self._step(rows, generator).items():
+            chosen = order[step * self.windows_per_batch : (step + 1) * self.windows_per_batch]
+            for name, value in self._step(chosen.flatten(), generator).items():
                 sums[name] = sums[name] + value if name in sums else value
             is_time_to_look = (step + 1) % looks == 0 or step + 1 == self.steps
             if is_time_to_look and not torch.stack(list(sums.values())).isfinite().all():
@@ -92,11 +94,12 @@ class StageRun:
         return float(reduced)
 
     def _step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """One step of the optimiser on this process's share of a batch."""
+        """One step of the optimiser on this process's share of a batch: of rows, window after window."""
         share = len(rows) // self.fabric.world_size
         mine = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
         draws = Draws(generator, len(rows), mine)
         batch = self.train.drawn(rows[mine], self.plan, draws, device=self.fabric.device)
+        batch = batch.replace(window=self.plan.window.frames)
         try:
             losses = self.model.losses(self.network(batch.images), batch)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of what is not finite
@@ -148,7 +151,7 @@ class StageRun:
             learning_rate=self.raw_optimizer.param_groups[0]["lr"],
             validation=errors,
             is_best=is_best,
-            pictures_per_second=self.steps * min(self.plan.batch_size, len(self.rows)) / seconds,
+            pictures_per_second=self.steps * self.windows_per_batch * self.plan.window.frames / seconds,
             seconds=position.seconds,
             model=self.kept_model,
         )
@@ -169,7 +172,7 @@ def steps_per_epoch(plan: Plan, stage: Stage, train: Pictures | FeatureVariants)
     Raises:
         RecipeError: it learns from no picture.
     """
-    return max(1, len(learned_rows(stage, train.world_from_cam)) // plan.batch_size)
+    return max(1, len(learned_rows(stage, train.world_from_cam)) // plan.windows_per_batch)
 
 
 def steps_between_looks(device: torch.device) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from camloc.core.types import Batch
@@ -43,12 +43,19 @@ class LearnedBalance(nn.Module):
     Source: Kendall and Cipolla 2017; HyperPose 2023 Eq. 6, TransPoseNet Eq. 8.
     """
 
-    def __init__(self, config: BalanceConfig, form: OrientationForm = "quaternion") -> None:
+    def __init__(
+        self,
+        config: BalanceConfig,
+        form: OrientationForm = "quaternion",
+        *,
+        relative: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.form: OrientationForm = form
         self.position = nn.Parameter(torch.tensor(config.position))
         self.orientation = nn.Parameter(torch.tensor(config.orientation))
+        self.relative = relative
 
     def forward(
         self,
@@ -60,27 +67,41 @@ class LearnedBalance(nn.Module):
         """The two terms, from positions relative to the same centre and a batch's true orientations.
 
         Pictures whose orientation is not known count for the position alone. Where none has one, the
-        term is 0 with its s_q, which would otherwise fall without end.
+        term is 0 with its s_q, which would otherwise fall without end. The terms of `relative`, a
+        `RelativePoseLoss`, are added where there is one.
         """
-        known = batch.world_from_cam.has_orientation()
-        # Rows are set aside by a choice, not by picking: to count the picked ones is to wait for the device.
-        # No NaN may enter, for one that is set aside afterwards is still a NaN in the gradient.
-        rotation = batch.world_from_cam.rotation
-        some = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
         turned = compared_values(self.form, orientation)
-        truths = compared_truths(self.form, torch.where(known[:, None, None], rotation, some)).to(
-            turned.dtype
-        )
-        if not self.config.hemisphere_safe:
-            truths = truths[:1]
-        nearest = distance(self.config.distance, turned - truths).amin(0)
-        balanced = nearest * torch.exp(-self.orientation) + self.orientation
+        truths, known = known_truths(self.config, self.form, turned, batch)
+        turns = distance(self.config.distance, turned - truths)
+        balanced = turns * torch.exp(-self.orientation) + self.orientation
         total = torch.where(known, balanced, 0.0).sum()
         moved = distance(self.config.distance, position - truth_position).mean()
-        return {
+        terms = {
             "position": moved * torch.exp(-self.position) + self.position,
             "orientation": total / known.sum().clamp_min(1),
         }
+        if self.relative is not None:
+            terms |= self.relative(position, orientation, truth_position, batch)
+        return terms
+
+
+def known_truths(
+    config: BalanceConfig, form: OrientationForm, turned: Float[Tensor, "b n"], batch: Batch
+) -> tuple[Float[Tensor, "b n"], Bool[Tensor, "b"]]:
+    """What each picture's orientation should have compared as, and for which pictures that is known.
+
+    Of the ways to say a rotation it is the nearest to `turned`, or the first where that is not asked for.
+    Where it is not known it is no NaN, which would be one in the gradient even of rows that do not count.
+    """
+    # Rows are set aside by a choice, not by picking: to count the picked ones is to wait for the device.
+    rotation = batch.world_from_cam.rotation
+    known = batch.world_from_cam.has_orientation()
+    some = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
+    truths = compared_truths(form, torch.where(known[:, None, None], rotation, some)).to(turned.dtype)
+    if not config.hemisphere_safe:
+        return truths[0], known
+    nearest = distance(config.distance, turned.detach() - truths).argmin(0)
+    return truths[nearest, torch.arange(len(turned), device=turned.device)], known
 
 
 def distance(kind: Distance, difference: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:

@@ -18,6 +18,7 @@ from camloc.models.parts.orientation import (
     rotation_from_values,
     values_from_rotation,
 )
+from camloc.models.parts.relative_pose import RelativePoseLoss
 
 Positions = Literal["raw", "standardised"]
 
@@ -43,11 +44,14 @@ class RegressionConfig:
         positions: regress world coordinates as they are (published) or standardised ones.
         orientation: the numbers that stand for an orientation.
         balance: the loss and its initial weights.
+        relative: the loss of the way between the frames of a window, with initial weights of its own; None
+            for none. The recipe's window says which frames these are.
     """
 
     positions: Positions = "raw"
     orientation: OrientationForm = "quaternion"
     balance: BalanceConfig = BalanceConfig()
+    relative: BalanceConfig | None = None
 
     @property
     def orientation_size(self) -> int:
@@ -109,7 +113,8 @@ class SingleSceneRegressor(Regressor[RegressedPose]):
     def __init__(self, config: RegressionConfig) -> None:
         super().__init__()
         self.world = WorldFrame(config.positions, config.orientation)
-        self.balance = LearnedBalance(config.balance, config.orientation)
+        relative = config.relative and RelativePoseLoss(config.relative, config.orientation)
+        self.balance = LearnedBalance(config.balance, config.orientation, relative=relative)
 
     def decode(self, output: RegressedPose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
         """Poses; intrinsics are not needed."""
@@ -117,7 +122,7 @@ class SingleSceneRegressor(Regressor[RegressedPose]):
         return self.world.decode(output)
 
     def losses(self, output: RegressedPose, batch: Batch) -> dict[str, Tensor]:
-        """Position and orientation terms with learned balance."""
+        """Position and orientation terms with learned balance, of poses and of the way between them."""
         return regression_losses(self.balance, self.world, output, batch)
 
     def observe(self, world_from_cam: Pose) -> None:

@@ -1,0 +1,135 @@
+"""Learning from windows of frames: exact resume, held-out frames and positions alone as for single frames."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.support.tiny_training import RECORDING, tiny_pictures, tiny_plan, window_model
+from tests.support.trained import tiny_recipe, write_place
+from torch import Tensor
+
+from camloc.core.types import Batch
+from camloc.models.hyperpose import HyperPose
+from camloc.models.parts.regression import RegressedPose
+from camloc.recipes.base import Recipe
+from camloc.recipes.run import prepare, train
+from camloc.recipes.settings import DataSource
+from camloc.training.fit import fit
+from camloc.training.log import read_log
+from camloc.training.pictures import Pictures
+from camloc.training.plan import Epoch, Plan, Step
+from camloc.training.stages import Stage
+from camloc.training.windows import Window
+
+WINDOW = Window(frames=3, apart=2)
+
+
+def plan(**settings: int) -> Plan:
+    return replace(tiny_plan(Stage(epochs=3, learning_rate=1e-3), batch_size=6), window=WINDOW, **settings)
+
+
+def seen_batches(
+    pictures: Pictures, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[Batch, list[int]]]:
+    """The batches of one epoch, and which pictures they were drawn from."""
+    model = window_model()
+    rows: list[list[int]] = []
+    batches: list[Batch] = []
+    draw, losses = Pictures.drawn, type(model).losses
+
+    def drawn(self: Pictures, chosen: Tensor, *args: object, **settings: object) -> Batch:
+        rows.append(chosen.tolist())
+        return draw(self, chosen, *args, **settings)  # type: ignore[arg-type]
+
+    def watched(self: HyperPose, output: RegressedPose, batch: Batch) -> dict[str, Tensor]:
+        batches.append(batch)
+        return losses(self, output, batch)
+
+    monkeypatch.setattr(Pictures, "drawn", drawn)
+    monkeypatch.setattr(type(model), "losses", watched)
+    next(event for event in fit(model, pictures, plan) if isinstance(event, Epoch))
+    return list(zip(batches, rows, strict=True))
+
+
+def test_a_batch_is_window_after_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = tiny_pictures(24)
+    seen = seen_batches(pictures, plan(), monkeypatch)
+    assert len(seen) == 12, "one window around every picture, two to a batch"
+    middles = []
+    for batch, rows in seen:
+        assert batch.window == 3
+        assert torch.equal(batch.world_from_cam.translation, pictures.world_from_cam.translation[rows])
+        for window in (rows[:3], rows[3:]):
+            middles.append(window[1])
+            first = window[1] - window[1] % RECORDING
+            clamped = [min(max(window[1] + step, first), first + RECORDING - 1) for step in (-2, 0, 2)]
+            assert window == clamped
+    assert sorted(middles) == list(range(24))
+
+
+def test_the_way_between_frames_is_learned() -> None:
+    long = replace(plan(), stages=(Stage(epochs=30, learning_rate=3e-3),))
+    epochs = [event for event in fit(window_model(), tiny_pictures(6), long) if isinstance(event, Epoch)]
+    assert epochs[-1].losses["relative_position"] < epochs[0].losses["relative_position"] - 0.3
+
+
+def test_an_interrupted_training_on_windows_ends_with_the_same_weights(tmp_path: Path) -> None:
+    whole, parts = window_model(), window_model()
+    for _ in fit(whole, tiny_pictures(12), plan()):
+        pass
+    state = tmp_path / "state.safetensors"
+    for event in fit(parts, tiny_pictures(12), plan(), state=state):
+        if isinstance(event, Step) and event.epoch == 3:
+            break
+    again = window_model(seed=9)
+    epochs = [
+        event for event in fit(again, tiny_pictures(12), plan(), state=state) if isinstance(event, Epoch)
+    ]
+    assert [epoch.epoch for epoch in epochs] == [3]
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+
+
+def test_other_windows_are_another_training(tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    for _ in fit(window_model(), tiny_pictures(12), plan(), state=state):
+        pass
+    other = replace(plan(), window=replace(WINDOW, apart=1))
+    assert (
+        sum(isinstance(event, Epoch) for event in fit(window_model(), tiny_pictures(12), other, state=state))
+        == 3
+    )
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
+    write_place(tmp_path / "place")
+    return tmp_path
+
+
+def window_recipe() -> Recipe:
+    recipe = tiny_recipe(epochs=2)
+    regression = replace(recipe.config.regression, relative=recipe.config.regression.balance)
+    config = replace(recipe.config, regression=regression)
+    return replace(recipe, config=config, batch_size=6, window=WINDOW)
+
+
+@pytest.mark.parametrize("keep_orientation_every", [0, 3])
+def test_a_run_on_windows_logs_both_ways(place: Path, keep_orientation_every: int) -> None:
+    """With frames held out, and with positions alone among the frames of a window."""
+    recipe = replace(window_recipe(), keep_orientation_every=keep_orientation_every)
+    training = prepare(
+        recipe, name="tiny/windows", data=DataSource(str(place / "place")), folder=place / "run"
+    )
+    assert training.validation is not None
+    for _ in train(training):
+        pass
+    rows = read_log(place / "run" / "log.jsonl")
+    assert len(rows) == 2
+    for row in rows:  # which has the numbers that are finite
+        assert {name for name in row if name.startswith("loss_")} == {
+            f"loss_{name}"
+            for name in ("position", "orientation", "relative_position", "relative_orientation")
+        }

@@ -25,8 +25,8 @@ from camloc.training.windows import Window
 WINDOW = Window(frames=3, apart=2)
 
 
-def plan(**settings: int) -> Plan:
-    return replace(tiny_plan(Stage(epochs=3, learning_rate=1e-3), batch_size=6), window=WINDOW, **settings)
+def plan() -> Plan:
+    return replace(tiny_plan(Stage(epochs=3, learning_rate=1e-3), batch_size=6), window=WINDOW)
 
 
 def seen_batches(

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from camloc.core.augment import Augment
-from camloc.models.hyperpose import HypernetworkConfig, HyperPose, HyperPoseConfig
+from camloc.models.hyperpose import HyperPose, HyperPoseConfig
 from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.hypernetwork import HypernetworkConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Plan

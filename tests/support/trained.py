@@ -9,7 +9,8 @@ from PIL import Image
 
 from camloc.core.augment import Augment
 from camloc.core.images import Preprocess
-from camloc.models.hyperpose import HypernetworkConfig, HyperPoseConfig
+from camloc.models.hyperpose import HyperPoseConfig
+from camloc.models.parts.hypernetwork import HypernetworkConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.recipes.base import Recipe
 from camloc.recipes.run import prepare, train

@@ -17,6 +17,12 @@ DEAD_CLASSIFIER = 1_281_000
         ("posenet", "efficientnet-b0", 5_946_219, DEAD_CLASSIFIER),
         ("hyperpose", "baseline", 6_607_467, DEAD_CLASSIFIER),
         ("hyperpose", "hypernetwork", 10_154_354, DEAD_CLASSIFIER),
+        ("atloc", "paper", 24_447_558, 0),
+        ("atloc", "plus", 24_447_558, 0),
+        ("atloc", "quaternion", 24_449_607, 0),
+        ("atloc", "hypernetwork", 29_176_142, 0),
+        ("mapnet", "paper", 22_347_590, 0),
+        ("mapnet", "posenet", 22_347_590, 0),
         ("scene_geometry", "indoor", 3_711_285, 0),
     ],
 )

@@ -20,20 +20,8 @@ from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, Backb
 from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.dropout import BatchDropout
 from camloc.models.parts.hyper import HyperHead
+from camloc.models.parts.hypernetwork import HypernetworkConfig
 from camloc.models.parts.regression import RegressedPose, RegressionConfig, SingleSceneRegressor
-
-
-@dataclass(frozen=True)
-class HypernetworkConfig:
-    """Sizes of the hypernetwork's two branches (the papers' theta_h), supplement Table 6.
-
-    Attributes:
-        position: width of the branch that generates the position head.
-        orientation: width of the branch that generates the orientation head.
-    """
-
-    position: int = 256
-    orientation: int = 512
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from camloc.core.augment import Augment
 from camloc.core.images import Preprocess
-from camloc.models.hyperpose import HypernetworkConfig, HyperPoseConfig
+from camloc.models.hyperpose import HyperPoseConfig
 from camloc.models.parts.backbone import BackboneConfig
 from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.hypernetwork import HypernetworkConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.recipes.base import Recipe
 from camloc.training.held_out import HoldOut

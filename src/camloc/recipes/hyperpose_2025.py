@@ -8,8 +8,9 @@ a tenth of it here.
 
 from camloc.core.augment import Augment
 from camloc.core.images import Preprocess
-from camloc.models.hyperpose import HypernetworkConfig, HyperPoseConfig
+from camloc.models.hyperpose import HyperPoseConfig
 from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.hypernetwork import HypernetworkConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.recipes.base import Published, Recipe
 from camloc.training.stages import Stage

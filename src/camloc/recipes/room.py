@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from camloc.core.augment import Augment
 from camloc.core.images import Preprocess
-from camloc.models.hyperpose import HypernetworkConfig, HyperPoseConfig
+from camloc.models.hyperpose import HyperPoseConfig
 from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW
 from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.geometry_losses import GeometryLossConfig
+from camloc.models.parts.hypernetwork import HypernetworkConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.recipes.base import Recipe

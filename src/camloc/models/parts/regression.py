@@ -113,7 +113,9 @@ class SingleSceneRegressor(Regressor[RegressedPose]):
     def __init__(self, config: RegressionConfig) -> None:
         super().__init__()
         self.world = WorldFrame(config.positions, config.orientation)
-        relative = config.relative and RelativePoseLoss(config.relative, config.orientation)
+        relative = None
+        if config.relative is not None:
+            relative = RelativePoseLoss(config.relative, config.orientation)
         self.balance = LearnedBalance(config.balance, config.orientation, relative=relative)
 
     def decode(self, output: RegressedPose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:

@@ -63,4 +63,5 @@ class RelativePoseLoss(nn.Module):
 
 def _steps(values: Float[Tensor, "b n"], window: int) -> Float[Tensor, "p n"]:
     """From each frame of a window to its next."""
-    return values.unflatten(0, (-1, window)).diff(dim=1).flatten(0, 1)
+    steps: Tensor = values.unflatten(0, (-1, window)).diff(dim=1).flatten(0, 1)
+    return steps

@@ -1,0 +1,76 @@
+"""MapNet: a plain regressor that also learns the way from frame to frame.
+
+A ResNet-34's pooled features are widened to 2,048 channels, from which position and log quaternion are read.
+What makes it MapNet is the loss: the poses of three frames of a recording, and the differences between
+them, are compared with the truth. At test time it sees single pictures. Without that term it is the PoseNet
+that its paper compares with.
+
+Source: Brahmbhatt et al., "Geometry-Aware Learning of Maps for Camera Localization", CVPR 2018, section 3,
+and the authors' code. Not here: fine-tuning on unlabelled video (MapNet+) and pose graphs (MapNet+PGO).
+"""
+
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from camloc.core.model import Latents
+from camloc.models.parts.backbone import Backbone, BackboneConfig
+from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.dropout import BatchDropout
+from camloc.models.parts.regression import RegressedPose, RegressionConfig, SingleSceneRegressor
+
+# Mean absolute errors, log quaternions as they are labelled, and where the learned weights start.
+_LOSS = BalanceConfig(position=0.0, orientation=-3.0, hemisphere_safe=False, distance="absolute")
+
+
+@dataclass(frozen=True)
+class MapNetConfig:
+    """Settings of `MapNet`.
+
+    Attributes:
+        backbone: the network in front; the authors normalise pictures with the statistics of their scene.
+        features: width of the vector that the pose is read from.
+        dropout: rate before the heads.
+        regression: how the pose is regressed; without `relative`, a PoseNet.
+    """
+
+    backbone: BackboneConfig = BackboneConfig("resnet34")
+    features: int = 2048
+    dropout: float = 0.5
+    regression: RegressionConfig = RegressionConfig(
+        orientation="log_quaternion", balance=_LOSS, relative=_LOSS
+    )
+
+
+PRESETS = {
+    "paper": MapNetConfig(),
+    "posenet": MapNetConfig(regression=replace(MapNetConfig().regression, relative=None)),
+}
+
+
+class MapNet(SingleSceneRegressor):
+    """A CNN, one wide layer and two linear heads."""
+
+    def __init__(self, config: MapNetConfig) -> None:
+        super().__init__(config.regression)
+        self.backbone = Backbone(config.backbone)
+        self.widen = nn.Linear(self.backbone.channels[-1], config.features)
+        self.dropout = BatchDropout(config.dropout)
+        self.position_head = nn.Linear(config.features, 3)
+        self.orientation_head = nn.Linear(config.features, config.regression.orientation_size)
+        for linear in (self.widen, self.position_head, self.orientation_head):
+            nn.init.kaiming_normal_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+        """The wide vector; both halves of the pose read the same one."""
+        features = F.relu(self.widen(self.backbone(images)[-1].mean((-2, -1))))
+        return Latents(features, features)
+
+    def regress(self, latents: Latents) -> RegressedPose:
+        """Position and orientation, each by a linear head."""
+        position = self.position_head(self.dropout(latents.position))
+        orientation = self.orientation_head(self.dropout(latents.orientation))
+        return self.world(position, orientation)  # type: ignore[no-any-return]

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -31,6 +31,16 @@ class Published:
     meters: float
     degrees: float
     source: str
+
+    @classmethod
+    def of_scenes(
+        cls, scenes: Sequence[str], errors: Sequence[tuple[float, float]], source: str
+    ) -> "tuple[Published, ...]":
+        """A row of a table: the (meters, degrees) of scenes in their order."""
+        return tuple(
+            cls(scene, meters, degrees, source)
+            for scene, (meters, degrees) in zip(scenes, errors, strict=True)
+        )
 
 
 @dataclass(frozen=True)

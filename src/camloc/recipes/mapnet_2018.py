@@ -1,7 +1,7 @@
 """MapNet (Brahmbhatt et al., CVPR 2018) on 7Scenes, and the PoseNet of its paper.
 
 Settings of the authors' code: Adam at 1e-4 with decay 5e-4 for 300 epochs, whole frames with a shorter side
-of 256, no changes of pictures; MapNet with windows of 3 frames, 10 apart, 20 windows to a batch, and gradients
+of 256, no changes of pictures; MapNet with windows of 3 frames, 10 apart, 20 windows to a batch, gradients
 clipped at 5. Their decay pulls at the learned weights of the loss too, ours does not. They start from
 ImageNet weights of ResNet-34 (`--backbone-weights`).
 """

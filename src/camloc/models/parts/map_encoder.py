@@ -1,0 +1,44 @@
+"""A feature map read by a Transformer and told in one vector."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from camloc.models.parts.position_codes import PositionCodes
+from camloc.models.parts.transformer import Encoder, TransformerConfig
+
+
+class MapEncoder(nn.Module):
+    """The cells of a map, projected, and before them a learned token, whose answer is the map's description.
+
+    Source: TransPoseNet (2021) section 3.1, Eq. 1.
+    """
+
+    def __init__(self, channels: int, config: TransformerConfig, codes: PositionCodes | None = None) -> None:
+        """`codes` of its own, or None where it is called with codes that several maps share."""
+        super().__init__()
+        self.projection = nn.Linear(channels, config.width)  # the papers' 1 x 1 convolution
+        self.token = nn.Parameter(torch.zeros(config.width))
+        self.encoder = Encoder(config)
+        self.codes = codes
+
+    def forward(
+        self, maps: Float[Tensor, "b c h w"], shared_codes: PositionCodes | None = None
+    ) -> Float[Tensor, "b d"]:
+        """The token's answer."""
+        answer: Tensor = self.encoder.first(*self._tokens(maps, shared_codes))
+        return answer
+
+    def attention(
+        self, maps: Float[Tensor, "b c h w"], shared_codes: PositionCodes | None = None
+    ) -> Float[Tensor, "b heads h w"]:
+        """How much the token sees of each cell in the last layer, for figures."""
+        weights = self.encoder.first_weights(*self._tokens(maps, shared_codes))
+        return weights[..., 1:].unflatten(-1, maps.shape[-2:])
+
+    def _tokens(self, maps: Tensor, shared_codes: PositionCodes | None) -> tuple[Tensor, Tensor]:
+        codes = self.codes if shared_codes is None else shared_codes
+        assert codes is not None, "an encoder without codes of its own is called with shared ones"
+        cells = self.projection(maps.flatten(2).mT)
+        token = self.token.expand(maps.shape[0], 1, -1)
+        return torch.cat((token, cells), dim=1), codes(maps.shape[-2], maps.shape[-1])

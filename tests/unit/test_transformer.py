@@ -25,6 +25,11 @@ def seeded(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
 Shaken = TypeVar("Shaken", bound=nn.Module)
 
 
@@ -47,7 +52,7 @@ def assert_same_gradients(ours: nn.Module, plain: nn.Module) -> None:
     found = plain_names(gradients(ours))
     assert set(found) == set(expected)
     for name, value in found.items():
-        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5, msg=name)
+        torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-9, msg=name)
 
 
 @pytest.mark.parametrize("config", FORMS)
@@ -55,15 +60,17 @@ def assert_same_gradients(ours: nn.Module, plain: nn.Module) -> None:
 def test_the_first_cell_and_its_gradients_are_those_of_the_plain_form(
     config: TransformerConfig, cells: int
 ) -> None:
-    ours, plain = shaken(Encoder(config)), PlainEncoder(config)
+    ours, plain = shaken(Encoder(config)).double(), PlainEncoder(config).double()
     plain.load_state_dict(plain_names(ours.state_dict()))
-    seen, positions = seeded(3, cells, config.width), seeded(cells, config.width, seed=1)
+    seen, positions = seeded(3, cells, config.width).double(), seeded(cells, config.width, seed=1).double()
     found, expected = ours.first(seen, positions), plain(seen, positions)[:, 0]
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-    weights = seeded(config.width, seed=2)
-    (found @ weights).sum().backward()
-    (expected @ weights).sum().backward()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    direction = seeded(config.width, seed=2).double()
+    (found @ direction).sum().backward()
+    (expected @ direction).sum().backward()
     assert_same_gradients(ours, plain)
+    single = ours.float().first(seen.float(), positions.float())
+    torch.testing.assert_close(single.double(), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("config", FORMS)
@@ -76,15 +83,15 @@ def test_all_cells_are_those_of_the_plain_form(config: TransformerConfig) -> Non
 
 @pytest.mark.parametrize("config", FORMS)
 def test_a_decoder_and_its_gradients_are_those_of_the_plain_form(config: TransformerConfig) -> None:
-    ours, plain = shaken(Decoder(config)), PlainDecoder(config)
+    ours, plain = shaken(Decoder(config)).double(), PlainDecoder(config).double()
     plain.load_state_dict(plain_names(ours.state_dict()))
-    queries, memory = seeded(4, config.width), seeded(2, 11, config.width, seed=1)
-    positions = seeded(11, config.width, seed=2)
+    queries, memory = seeded(4, config.width).double(), seeded(2, 11, config.width, seed=1).double()
+    positions = seeded(11, config.width, seed=2).double()
     found, expected = ours(queries, memory, positions), plain(queries, memory, positions)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-    weights = seeded(config.width, seed=3)
-    (found @ weights).sum().backward()
-    (expected @ weights).sum().backward()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    direction = seeded(config.width, seed=3).double()
+    (found @ direction).sum().backward()
+    (expected @ direction).sum().backward()
     assert_same_gradients(ours, plain)
 
 

@@ -106,9 +106,13 @@ class AtLoc(SingleSceneRegressor):
         self.position_hyper: HyperHead | None = None
         self.orientation_hyper: HyperHead | None = None
         if config.hypernetwork is not None:
-            widths = config.hypernetwork
-            self.position_hyper = HyperHead(config.features, 3, width=widths.position)
-            self.orientation_hyper = HyperHead(config.features, orientation_size, width=widths.orientation)
+            hyper = config.hypernetwork
+            self.position_hyper = HyperHead(
+                config.features, 3, width=hyper.position, generator=hyper.generator
+            )
+            self.orientation_hyper = HyperHead(
+                config.features, orientation_size, width=hyper.orientation, generator=hyper.generator
+            )
 
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
         """The vector after attention; both halves of the pose read the same one."""

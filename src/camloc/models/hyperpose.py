@@ -71,9 +71,10 @@ class HyperPose(SingleSceneRegressor):
         self.position_hyper: HyperHead | None = None
         self.orientation_hyper: HyperHead | None = None
         if config.hypernetwork is not None:
-            self.position_hyper = HyperHead(features, 3, width=config.hypernetwork.position)
+            hyper, orientation_size = config.hypernetwork, config.regression.orientation_size
+            self.position_hyper = HyperHead(features, 3, width=hyper.position, generator=hyper.generator)
             self.orientation_hyper = HyperHead(
-                features, config.regression.orientation_size, width=config.hypernetwork.orientation
+                features, orientation_size, width=hyper.orientation, generator=hyper.generator
             )
 
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from camloc.models.parts.hyper import GeneratorConfig
+
 
 @dataclass(frozen=True)
 class HypernetworkConfig:
@@ -10,7 +12,9 @@ class HypernetworkConfig:
     Attributes:
         position: width of the branch that generates the position head.
         orientation: width of the branch that generates the orientation head.
+        generator: how the weights are generated.
     """
 
     position: int = 256
     orientation: int = 512
+    generator: GeneratorConfig = GeneratorConfig()

@@ -34,7 +34,8 @@ class MapEncoder(nn.Module):
     ) -> Float[Tensor, "b heads h w"]:
         """How much the token sees of each cell in the last layer, for figures."""
         weights = self.encoder.first_weights(*self._tokens(maps, shared_codes))
-        return weights[..., 1:].unflatten(-1, maps.shape[-2:])
+        cells: Tensor = weights[..., 1:].unflatten(-1, maps.shape[-2:])
+        return cells
 
     def _tokens(self, maps: Tensor, shared_codes: PositionCodes | None) -> tuple[Tensor, Tensor]:
         codes = self.codes if shared_codes is None else shared_codes

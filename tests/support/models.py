@@ -8,18 +8,29 @@ import torch
 from camloc.geometry import Pose
 from camloc.models import config_class
 from camloc.models.parts.backbone import BackboneConfig
+from camloc.models.parts.transformer import TransformerConfig
 
 TINY_BACKBONE = BackboneConfig("test_resnet")
 
 
 def small_config(name: str) -> Any:
-    """A model's default settings with the smallest backbone of timm."""
+    """A model's default settings with the smallest backbone of timm and small Transformers."""
     config = config_class(name)()
-    assert "backbone" in {field.name for field in fields(config)}
+    names = {field.name for field in fields(config)}
+    assert "backbone" in names
     changes: dict[str, Any] = {"backbone": TINY_BACKBONE}
-    if "regression" in {field.name for field in fields(config)}:
+    if "regression" in names:
         changes["regression"] = replace(config.regression, positions="standardised")
+    if "encoder" in names:
+        changes["encoder"] = _smaller(config.encoder)
+    if hasattr(getattr(config, "hypernetwork", None), "encoder"):
+        hypernetwork = config.hypernetwork
+        changes["hypernetwork"] = replace(hypernetwork, encoder=_smaller(hypernetwork.encoder))
     return replace(config, **changes)
+
+
+def _smaller(config: TransformerConfig) -> TransformerConfig:
+    return replace(config, width=32, layers=2)
 
 
 def some_poses(count: int, *, seed: int = 0) -> Pose:

@@ -167,7 +167,7 @@ def test_a_cell_has_the_codes_of_its_column_and_row() -> None:
 
 
 def test_the_released_token_code_is_one_half_repeated() -> None:
-    codes = PositionCodes(6, rows=1, columns=1, token="repeated")
+    codes = PositionCodes(6, rows=1, columns=1, token_repeats=2)
     assert codes.token.shape == (3,)
     assert torch.equal(codes(1, 1)[0], torch.cat((codes.token, codes.token)))
 

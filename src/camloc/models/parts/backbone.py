@@ -40,27 +40,49 @@ MOBILENETV2_TENSORFLOW = BackboneConfig(
 )
 
 
+# The tap behind everything, with the convolution that some architectures put there (1280 channels for
+# EfficientNet-B0 and MobileNetV2).
+FINAL = -1
+
+
 class Backbone(nn.Module):
     """A timm network without its classifier, ending in the maps that are used and nothing after.
 
-    With `taps` given, the maps after those stages (timm's numbering, 0 = stride 2), and the network
-    is cut after the last of them. Without, the one final map before pooling, with the convolution
-    that some architectures put there (1280 channels for EfficientNet-B0 and MobileNetV2).
+    `taps` are the stages whose maps are wanted (timm's numbering, 0 = stride 2), in the order in which the
+    maps are given; one may be wanted twice. The network is cut after the last of them. `FINAL` is the map
+    before pooling.
+
+    Attributes:
+        channels: of the map of each tap.
+        strides: of the map of each tap but the final one, in pixels of the picture.
     """
 
-    def __init__(self, config: BackboneConfig, *, taps: tuple[int, ...] | None = None) -> None:
+    def __init__(self, config: BackboneConfig, *, taps: tuple[int, ...] = (FINAL,)) -> None:
         super().__init__()
         self.config = config
-        self.network = _without_classifier(config) if taps is None else _cut_after(config, taps)
-        self.channels = _channels(self.network, tapped=taps is not None)
+        stages = tuple(sorted(set(taps) - {FINAL}))
+        self.taps, self.stages = taps, stages
+        network: Any = _without_classifier(config) if FINAL in taps else _cut_after(config, stages)
+        self.network = network
+        shapes = _stage_shapes(network, stages) if stages else {}
+        self.channels = tuple(int(network.num_features) if tap == FINAL else shapes[tap][0] for tap in taps)
+        self.strides = tuple(shapes[tap][1] for tap in taps if tap != FINAL)
         self.contrast = LocalContrast(config.local_contrast) if config.local_contrast else None
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(config.deviation).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Maps of RGB pictures in [0, 1], one for each tap."""
-        maps = self.network(self._normalised(images))
-        return [maps] if isinstance(maps, Tensor) else list(maps)
+        network: Any = self.network
+        seen = self._normalised(images)
+        if FINAL not in self.taps:
+            maps = dict(zip(self.stages, network(seen), strict=True))
+        elif self.stages:
+            final, stages = network.forward_intermediates(seen, indices=list(self.stages))
+            maps = {FINAL: final, **dict(zip(self.stages, stages, strict=True))}
+        else:
+            maps = {FINAL: network(seen)}
+        return [maps[tap] for tap in self.taps]
 
     def _normalised(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         if self.contrast is not None:
@@ -107,8 +129,12 @@ def _cut_after(config: BackboneConfig, taps: tuple[int, ...]) -> nn.Module:
     return _create(config, features_only=True, out_indices=taps, **wrapper)
 
 
-def _channels(network: Any, *, tapped: bool) -> tuple[int, ...]:
-    return tuple(network.feature_info.channels()) if tapped else (int(network.num_features),)
+def _stage_shapes(network: Any, stages: tuple[int, ...]) -> dict[int, tuple[int, int]]:
+    """(channels, stride) of the maps of stages."""
+    info = network.feature_info
+    if isinstance(info, list):  # of a network that was not cut
+        return {stage: (info[stage]["num_chs"], info[stage]["reduction"]) for stage in stages}
+    return dict(zip(stages, zip(info.channels(), info.reduction(), strict=True), strict=True))
 
 
 def _create(config: BackboneConfig, **arguments: Any) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A feature map read by a Transformer and told in one vector."""
+"""A feature map told in one vector: read cell by cell by a Transformer, or averaged."""
 
 import torch
 from jaxtyping import Float
@@ -43,3 +43,21 @@ class MapEncoder(nn.Module):
         cells = self.projection(maps.flatten(2).mT)
         token = self.token.expand(maps.shape[0], 1, -1)
         return torch.cat((token, cells), dim=1), codes(maps.shape[-2], maps.shape[-1])
+
+
+class PooledEncoder(nn.Module):
+    """The mean of a map's cells through two layers, for comparison with `MapEncoder`.
+
+    Source: HyperPose (2023) Fig. 1a and Table 5, "Backbone embedding"; the number of layers is ours.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+    def forward(
+        self, maps: Float[Tensor, "b c h w"], shared_codes: PositionCodes | None = None
+    ) -> Float[Tensor, "b d"]:
+        """A description in which places are forgotten, so that codes of them are not used."""
+        del shared_codes
+        return self.layers(maps.mean((-2, -1)))  # type: ignore[no-any-return]

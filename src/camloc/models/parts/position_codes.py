@@ -1,5 +1,7 @@
 """Learned codes of where in a feature map a cell is."""
 
+import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -8,24 +10,22 @@ from torch import Tensor, nn
 
 from camloc.errors import RecipeError
 
-TokenCode = Literal["own", "repeated"]
-
 
 class PositionCodes(nn.Module):
     """A code for each column and one for each row, side by side, and a code for the token before the cells.
 
-    Source: TransPoseNet (2021) section 3.1, Eq. 2, where the token's code is a pair of its own ("own"). In
-    the released code one vector of half the width serves for both halves ("repeated").
+    Source: TransPoseNet (2021) section 3.1, Eq. 2.
     """
 
-    def __init__(self, width: int, *, rows: int, columns: int, token: TokenCode = "own") -> None:
+    def __init__(self, width: int, *, rows: int, columns: int, token_repeats: int = 1) -> None:
+        """`token_repeats`: how often the token's vector is repeated to fill the width."""
         super().__init__()
         if width % 2:
             raise RecipeError(f"codes of columns and rows cannot share a width of {width}; give an even one")
         self.column = nn.Parameter(torch.rand(columns, width // 2))
         self.row = nn.Parameter(torch.rand(rows, width // 2))
-        self.token = nn.Parameter(torch.rand(width if token == "own" else width // 2))
-        self.repeats = 1 if token == "own" else 2
+        self.token = nn.Parameter(torch.rand(width // token_repeats))
+        self.token_repeats = token_repeats
 
     def forward(self, rows: int, columns: int) -> Float[Tensor, "n d"]:
         """Codes of the token and of `rows` x `columns` cells, row by row.
@@ -42,4 +42,32 @@ class PositionCodes(nn.Module):
         across = self.column[:columns].expand(rows, -1, -1)
         down = self.row[:rows].unsqueeze(1).expand(-1, columns, -1)
         cells = torch.cat((across, down), dim=-1).flatten(0, 1)
-        return torch.cat((self.token.repeat(self.repeats).unsqueeze(0), cells))
+        return torch.cat((self.token.repeat(self.token_repeats).unsqueeze(0), cells))
+
+
+@dataclass(frozen=True)
+class PositionCodesConfig:
+    """Which codes a network's encoders have, and for how large maps.
+
+    Attributes:
+        kind: "own": each encoder its own, and the token's a pair of vectors, as in TransPoseNet's text;
+            "shared": all encoders the same, whatever their cells' size, and the token's one vector twice,
+            as in the released code.
+        picture_width, picture_height: largest picture that there are codes for, in pixels.
+    """
+
+    kind: Literal["own", "shared"] = "own"
+    picture_width: int = 224
+    picture_height: int = 224
+
+    def own(self, width: int, *, stride: int) -> PositionCodes | None:
+        """Codes for one encoder alone, whose cells are `stride` pixels apart, if it has its own."""
+        return self._codes(width, stride, token_repeats=1) if self.kind == "own" else None
+
+    def shared(self, width: int, *, stride: int) -> PositionCodes | None:
+        """Codes for all encoders, if they share them; `stride` is that of the finest map."""
+        return self._codes(width, stride, token_repeats=2) if self.kind == "shared" else None
+
+    def _codes(self, width: int, stride: int, *, token_repeats: int) -> PositionCodes:
+        rows, columns = math.ceil(self.picture_height / stride), math.ceil(self.picture_width / stride)
+        return PositionCodes(width, rows=rows, columns=columns, token_repeats=token_repeats)

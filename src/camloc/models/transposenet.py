@@ -1,0 +1,98 @@
+"""TransPoseNet: attention to two maps of a CNN, one for each half of the pose.
+
+The cells of a coarse map are read by one Transformer encoder for the position, those of a finer map by
+another for the orientation. Before the cells stands a learned token; what the last layer makes of it is
+all that the head of that half sees.
+
+Source: Shavit, Ferens and Keller, "Paying Attention to Activation Maps in Camera Pose Regression", 2021,
+section 3. `docs/models/transposenet.md` lists where the released code differs.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from camloc.core.model import Latents
+from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.map_encoder import MapEncoder
+from camloc.models.parts.position_codes import PositionCodesConfig
+from camloc.models.parts.regression import RegressedPose, RegressionConfig, SingleSceneRegressor
+from camloc.models.parts.regression_head import RegressionHead
+from camloc.models.parts.transformer import TransformerConfig
+
+
+@dataclass(frozen=True)
+class TransPoseNetConfig:
+    """Settings of `TransPoseNet`.
+
+    Attributes:
+        backbone: the network in front.
+        position_tap, orientation_tap: its stages whose maps the two encoders read (timm's numbering,
+            0 = stride 2). Of EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2 has
+            28 x 28: the paper's m_rdct4 and m_rdct3 (Table 8).
+        encoder: of both maps (Tables 6 and 7).
+        codes: of where cells are.
+        hidden: width of the heads' hidden layer.
+        orientation_prior: whether the orientation head also reads the position's latent vector, as the
+            paper's does outdoors from its second phase on. It starts as if it did not.
+        regression: how the pose is regressed.
+    """
+
+    backbone: BackboneConfig = BackboneConfig()
+    position_tap: int = 3
+    orientation_tap: int = 2
+    encoder: TransformerConfig = TransformerConfig()
+    codes: PositionCodesConfig = PositionCodesConfig()
+    hidden: int = 1024
+    orientation_prior: bool = False
+    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+
+
+PRESETS = {
+    "paper": TransPoseNetConfig(),
+    "paper-outdoors": TransPoseNetConfig(orientation_prior=True),
+    "released": TransPoseNetConfig(encoder=TransformerConfig(heads=8), codes=PositionCodesConfig("shared")),
+    "mobilenetv2-tensorflow": TransPoseNetConfig(MOBILENETV2_TENSORFLOW),
+}
+
+
+class TransPoseNet(SingleSceneRegressor):
+    """A CNN cut after its second map, and for each half of the pose an encoder and a head."""
+
+    def __init__(self, config: TransPoseNetConfig) -> None:
+        super().__init__(config.regression)
+        self.backbone = Backbone(config.backbone, taps=(config.position_tap, config.orientation_tap))
+        width, (position_stride, orientation_stride) = config.encoder.width, self.backbone.strides
+        position_channels, orientation_channels = self.backbone.channels
+        self.codes = config.codes.shared(width, stride=min(self.backbone.strides))
+        self.position_encoder = MapEncoder(
+            position_channels, config.encoder, config.codes.own(width, stride=position_stride)
+        )
+        self.orientation_encoder = MapEncoder(
+            orientation_channels, config.encoder, config.codes.own(width, stride=orientation_stride)
+        )
+        activation = config.encoder.activation
+        self.position_head = RegressionHead(width, 3, hidden=config.hidden, activation=activation)
+        self.orientation_head = RegressionHead(
+            width,
+            config.regression.orientation_size,
+            hidden=config.hidden,
+            activation=activation,
+            prior=width if config.orientation_prior else 0,
+        )
+
+    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+        """The two tokens, as the last layers leave them."""
+        position_map, orientation_map = self.backbone(images)
+        return Latents(
+            self.position_encoder(position_map, self.codes),
+            self.orientation_encoder(orientation_map, self.codes),
+        )
+
+    def regress(self, latents: Latents) -> RegressedPose:
+        """Position and orientation, each from its token."""
+        position = self.position_head(latents.position)
+        orientation = self.orientation_head(latents.orientation, latents.position)
+        return self.world(position, orientation)  # type: ignore[no-any-return]

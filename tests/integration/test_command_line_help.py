@@ -4,14 +4,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from tests.support.command_line import camloc, refused
 
 import camloc as package
-from camloc import datasets
-from camloc.apps import parsing
+from camloc import datasets, models
+from camloc.apps import listing, parsing
 from camloc.apps.cli import COMMANDS
+from camloc.core.model import PoseModel
 
 Capture = pytest.CaptureFixture[str]
 
@@ -122,6 +125,58 @@ def test_the_lists_name_everything_in_full(capfd: Capture) -> None:
         assert row["model"] in models
         assert row["preset"] in models
         assert f"{row['parameters']:,}" in models
+
+
+def test_recipes_stand_under_the_heading_of_their_file(capfd: Capture) -> None:
+    lines = camloc(capfd, "recipes").out.splitlines()
+    headings = [line for line in lines if line and not line.startswith(" ")]
+    assert any(line.startswith("MapNet (Brahmbhatt et al., CVPR 2018)") for line in headings)
+    row = lines.index(next(line for line in lines if line.startswith("  mapnet_2018/sevenscenes ")))
+    assert lines[row - 1].startswith("MapNet")
+    assert "published" not in "".join(lines)
+
+
+@pytest.mark.parametrize("word", ["mapnet", "MapNet", "2018"])
+def test_a_word_chooses_recipes_and_shows_their_numbers(word: str, capfd: Capture) -> None:
+    told = camloc(capfd, "recipes", word)
+    assert "mapnet_2018/sevenscenes" in told.out.split()
+    assert "heads 0.18 m 13.3°" in told.out
+    assert "demo/hyperpose" not in told.out.split()
+    chosen = json.loads(camloc(capfd, "recipes", word, "--json").out)
+    assert {name for name in chosen if name.startswith("mapnet")} == {
+        "mapnet_2018/sevenscenes",
+        "mapnet_2018/sevenscenes-posenet",
+    }
+    assert chosen["mapnet_2018/sevenscenes"]["window"] == {"frames": 3, "apart": 10}
+
+
+def test_a_word_that_no_recipe_has_is_told(capfd: Capture) -> None:
+    assert "no recipe has 'nonsense'" in refused(capfd, "recipes", "nonsense", status=1)
+
+
+@pytest.mark.parametrize("width", [72, 80, 120])
+def test_recipes_fit_a_terminal(width: int, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_FILE_WIDTH", width)
+    for words in ((), ("2023",)):
+        lines = camloc(capfd, "recipes", *words).out.splitlines()
+        assert max(map(len, lines)) <= width
+
+
+def test_counting_weights_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks are as large as they like: only their shapes are made."""
+    made: list[torch.device] = []
+    build = models.build_model
+
+    def watched(name: str, config: object) -> PoseModel[Any]:
+        model = build(name, config)
+        made.extend({parameter.device for parameter in model.parameters()})
+        return model
+
+    monkeypatch.setattr(models, "build_model", watched)
+    for name in models.model_names():
+        for config in models.presets(name).values():
+            assert models.parameter_count(name, config) > 0
+    assert set(made) == {torch.device("meta")}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])

@@ -1,5 +1,6 @@
 """What an evaluation says about names, places and units."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from camloc.localizer import Localizer
 from camloc.recipes import evaluate
 from camloc.recipes.evaluate import evaluate_run
 from camloc.recipes.evaluate import test_sets as sets_of
-from camloc.recipes.settings import DataSource
+from camloc.recipes.settings import DataSource, RunFacts
 
 Capture = pytest.CaptureFixture[str]
 
@@ -43,6 +44,19 @@ def test_a_named_test_set_is_the_headline_of_the_results(
     assert [part.name for part in results.sets] == ["day", "night"]
     assert results.headline == results.sets[0]
     assert ",day," in (tmp_path / "estimates.csv").read_text()
+
+
+def test_a_schedule_that_was_scaled_to_a_budget_is_told(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    facts = RunFacts.load(tmp_path / "run")
+    replace(facts, budget_seconds=90.0, schedule_share=0.3751).save(tmp_path / "run")
+    training = evaluate_run(tmp_path / "run").results.training
+    assert training is not None
+    assert (training.budget, training.schedule_share) == ("1.5 minutes", 0.3751)
+    assert "the recipe&#x27;s epochs times 0.375" in (tmp_path / "run" / "report.html").read_text()
+    facts.save(tmp_path / "run")
+    evaluate_run(tmp_path / "run")
+    assert "epochs times" not in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_metres_are_not_claimed_for_a_place_of_unknown_scale(

@@ -67,6 +67,10 @@ def run_facts(results: Results) -> list[tuple[str, str]]:
         facts.append(("Training", f"{spent} on {training.device}"))
         if training.budget:
             facts.append(("Budget", training.budget))
+        if training.schedule_share != 1.0:
+            facts.append(
+                ("Schedule", f"the recipe's epochs times {training.schedule_share:.3g}, to fit the budget")
+            )
         facts.append(("Seed", str(training.seed)))
     if timing := results.timing:
         facts.append(

@@ -40,6 +40,7 @@ class TrainingFacts:
         seed: of every random choice.
         device: what it ran on.
         budget: what was allowed, in words: "20 minutes", "200 epochs".
+        schedule_share: what the recipe's epochs were multiplied by to fit the budget; 1 where none was given.
         epochs, updates: passes over the training frames, and steps of the optimiser.
         seconds: wall time.
     """
@@ -47,6 +48,7 @@ class TrainingFacts:
     seed: int
     device: str
     budget: str = ""
+    schedule_share: float = 1.0
     epochs: int = 0
     updates: int = 0
     seconds: float = 0.0

@@ -62,6 +62,14 @@ def build_model(name: str, config: Any) -> "PoseModel[Any]":
     return model_class(name)(config)
 
 
+def parameter_count(name: str, config: Any) -> int:
+    """Number of learned values of a network, without making it: some presets have hundreds of millions."""
+    import torch
+
+    with torch.device("meta"):
+        return build_model(name, config).parameter_count()
+
+
 def _module(name: str) -> ModuleType:
     if name not in model_names():
         raise RecipeError(f"there is no model '{name}'; the models are {', '.join(model_names())}")

@@ -146,3 +146,8 @@ def find_recipe(name: str) -> Recipe:
 def summary(function: RecipeFunction) -> str:
     """The first sentence of a recipe's docstring."""
     return (inspect.getdoc(function) or "").split("\n")[0]
+
+
+def file_summary(function: RecipeFunction) -> str:
+    """The first line of the docstring of the file that a recipe stands in."""
+    return (inspect.getdoc(inspect.getmodule(function)) or "").split("\n")[0]

@@ -154,6 +154,7 @@ def _training_facts(facts: RunFacts, log: list[dict[str, float]]) -> TrainingFac
         seed=facts.seed,
         device=facts.device,
         budget=budget,
+        schedule_share=facts.schedule_share,
         epochs=int(last.get("epoch", 0)),
         seconds=float(last.get("seconds", 0.0)),
     )

@@ -10,21 +10,15 @@ def models(*, json: bool = False) -> None:
     Args:
         json: Print everything as JSON, settings included.
     """
-    import torch
-
     from camloc.apps.listing import show
     from camloc.core.config import to_builtins
-    from camloc.models import build_model, model_class, model_names, presets
-
-    def weights(name: str, config: Any) -> int:
-        with torch.device("meta"):  # counted without being made: some presets have hundreds of millions
-            return build_model(name, config).parameter_count()
+    from camloc.models import model_class, model_names, parameter_count, presets
 
     rows: list[dict[str, Any]] = [
         {
             "model": name,
             "preset": preset,
-            "parameters": weights(name, config),
+            "parameters": parameter_count(name, config),
             "summary": (model_class(name).__doc__ or "").split("\n")[0],
             "config": to_builtins(config),
         }

@@ -188,7 +188,7 @@ def test_the_names_of_files_that_are_not_recipes_are_not_recipes() -> None:
     ("asked", "meant"),
     [
         ("room/hyperpos", "room/hyperpose"),
-        ("hyperpose/cambridge", "hyperpose_2025/cambridge-baseline"),
+        ("hyperpose/cambridge-base", "hyperpose_2025/cambridge-baseline"),
         ("demo", "demo/hyperpose"),
         ("rooms/hyperpose", "room/hyperpose"),
         ("nonsense", "/"),

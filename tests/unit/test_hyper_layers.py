@@ -8,7 +8,8 @@ import torch
 from tests.support.models import TINY_BACKBONE
 from torch import Tensor, nn
 
-from camloc.models.hyperpose import HyperPose, HyperPoseConfig
+from camloc.core.model import Latents
+from camloc.models.hyperpose import HyperPose, HyperPoseConfig, Infusion
 from camloc.models.parts.hyper import (
     CompactHyperLinear,
     GeneratorConfig,
@@ -17,7 +18,7 @@ from camloc.models.parts.hyper import (
     HyperMLP,
     hyper_linear,
 )
-from camloc.models.parts.hypernetwork import HypernetworkConfig
+from camloc.models.parts.hypernetwork import HypernetworkConfig, HyperTwin
 
 SMALL = HyperPoseConfig(backbone=TINY_BACKBONE, dropout=0.0)
 FORMS = tuple(GeneratorConfig(form, rank=6) for form in get_args(GeneratorConfig.__annotations__["form"]))
@@ -35,12 +36,14 @@ def seeded(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("generator", FORMS)
-def test_training_starts_from_the_ordinary_head(generator: GeneratorConfig) -> None:
+@pytest.mark.parametrize("infusion", get_args(Infusion))
+def test_training_starts_from_the_ordinary_head(generator: GeneratorConfig, infusion: Infusion) -> None:
     torch.manual_seed(0)
-    model = HyperPose(replace(SMALL, hypernetwork=HypernetworkConfig(generator=generator))).eval()
+    hypernetwork = HypernetworkConfig(8, 8, generator=generator)
+    model = HyperPose(replace(SMALL, hidden=16, hypernetwork=hypernetwork, infusion=infusion)).eval()
     latents = model.encode(torch.rand(2, 3, 48, 64))
     whole = model.regress(latents)
-    model.position_hyper = model.orientation_hyper = None
+    model.hidden_hyper = model.position_hyper = model.orientation_hyper = None
     ordinary = model.regress(latents)
     assert torch.equal(whole.position, ordinary.position)
     assert torch.equal(whole.orientation, ordinary.orientation)
@@ -139,6 +142,39 @@ def test_a_compact_head_is_a_head_of_the_same_sizes() -> None:
     full, compact = (HyperHead(7, 4, width=5, generator=FORMS[index]) for index in (0, 2))
     assert isinstance(compact.layer, CompactHyperLinear)
     assert compact(seeded(2, 7)).shape == full(seeded(2, 7)).shape == (2, 4)
+
+
+@pytest.mark.parametrize("infusion", ["one_layer", "two_layers"])
+def test_an_integrated_layer_adds_to_the_ordinary_one(infusion: Infusion) -> None:
+    """Generated weights and ordinary ones are those of one layer, the sum of both."""
+    torch.manual_seed(0)
+    config = replace(SMALL, hidden=12, hypernetwork=HypernetworkConfig(4, 5), infusion=infusion)
+    model = HyperPose(config).double().eval()
+    shake(model)
+    features = seeded(1, model.hidden.in_features).double()
+    hidden = model.hidden(features)
+    if model.hidden_hyper is not None:
+        hidden = hidden + extended(features) @ generated(model.hidden_hyper, features)
+    hidden = torch.relu(hidden)
+    assert isinstance(model.position_hyper, HyperTwin)
+    assert isinstance(model.orientation_hyper, HyperTwin)
+    position = model.position_head(hidden) + extended(hidden) @ generated(model.position_hyper, features)
+    orientation = model.orientation_head(hidden) + extended(hidden) @ generated(
+        model.orientation_hyper, features
+    )
+    output = model.regress(Latents(features, features))
+    torch.testing.assert_close(output.position, position, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(output.orientation, orientation, rtol=1e-10, atol=1e-12)
+    assert (model.hidden_hyper is not None) == (infusion == "two_layers")
+
+
+def extended(values: Tensor) -> Tensor:
+    return torch.cat((values, torch.ones_like(values[:, :1])), dim=1)
+
+
+def generated(twin: HyperTwin, features: Tensor) -> Tensor:
+    weights: Tensor = twin.layer.weights(nn.functional.silu(twin.condition(twin.embedding(features))))
+    return weights[0]
 
 
 def test_without_hypernetwork_nothing_of_it_is_built() -> None:

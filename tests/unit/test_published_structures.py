@@ -24,6 +24,8 @@ DEAD_CODES = (2 * (60 - 28) + (60 - 1)) * 128
         ("posenet", "efficientnet-b0", 5_946_219, DEAD_CLASSIFIER),
         ("hyperpose", "baseline", 6_607_467, DEAD_CLASSIFIER),
         ("hyperpose", "hypernetwork", 10_154_354, DEAD_CLASSIFIER),
+        ("hyperpose", "hypernetwork-256-256", 8_513_138, DEAD_CLASSIFIER),
+        ("hyperpose", "hypernetwork-256-1024", 15_402_866, DEAD_CLASSIFIER),
         ("atloc", "paper", 24_447_558, 0),
         ("atloc", "plus", 24_447_558, 0),
         ("atloc", "quaternion", 24_449_607, 0),

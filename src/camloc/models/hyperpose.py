@@ -6,10 +6,13 @@ that of the ordinary heads.
 
 Source: Ferens and Keller, "HyperPose: Hypernetwork-Infused Camera Pose Localization and an Extended
 Cambridge Landmarks Dataset", 2025, supplement sections 1.2, 3, 4 and 8 (baseline APR with and without
-hypernetwork). Structure as released: one generated layer for each half of the pose.
+hypernetwork). Structure as released: one generated layer for each half of the pose. The ablations of
+section 4 that the paper makes with its network of several places are settings here, in the form that they
+have for one place.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,9 +22,14 @@ from camloc.core.model import Latents
 from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.dropout import BatchDropout
-from camloc.models.parts.hyper import HyperHead
-from camloc.models.parts.hypernetwork import HypernetworkConfig
+from camloc.models.parts.hyper import GeneratorConfig, HyperHead
+from camloc.models.parts.hypernetwork import HypernetworkConfig, HyperTwin
 from camloc.models.parts.regression import RegressedPose, RegressionConfig, SingleSceneRegressor
+
+# "residual": the generated heads have an input of their own, and the two poses are added. "one_layer": the
+# generated heads see what the ordinary ones see. "two_layers": the hidden layer before them has a generated
+# twin too, whose output is added before its activation. Supplement Table 4.
+Infusion = Literal["residual", "one_layer", "two_layers"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class HyperPoseConfig:
         hidden: width of the ordinary heads' shared layer.
         dropout: rate after it.
         hypernetwork: None for the baseline regressor without one.
+        infusion: how the generated layers join the ordinary ones. A twin of the hidden layer has a million
+            weights, which only the compact generator makes of few.
         regression: how the pose is regressed.
     """
 
@@ -43,12 +53,20 @@ class HyperPoseConfig:
     hidden: int = 1024
     dropout: float = 0.1
     hypernetwork: HypernetworkConfig | None = field(default_factory=HypernetworkConfig)
+    infusion: Infusion = "residual"
     regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(0.0, 0.0))
 
+
+_COMPACT = HypernetworkConfig(generator=GeneratorConfig("compact"))
 
 PRESETS = {
     "baseline": HyperPoseConfig(hypernetwork=None),
     "hypernetwork": HyperPoseConfig(),
+    "hypernetwork-256-256": HyperPoseConfig(hypernetwork=HypernetworkConfig(256, 256)),
+    "hypernetwork-256-1024": HyperPoseConfig(hypernetwork=HypernetworkConfig(256, 1024)),
+    "compact": HyperPoseConfig(hypernetwork=_COMPACT),
+    "one-integrated-layer": HyperPoseConfig(infusion="one_layer"),
+    "two-integrated-layers": HyperPoseConfig(hypernetwork=_COMPACT, infusion="two_layers"),
     "baseline-mobilenetv2-tensorflow": HyperPoseConfig(MOBILENETV2_TENSORFLOW, hypernetwork=None),
     "hypernetwork-mobilenetv2-tensorflow": HyperPoseConfig(MOBILENETV2_TENSORFLOW),
 }
@@ -68,13 +86,23 @@ class HyperPose(SingleSceneRegressor):
         self.orientation_head = nn.Linear(config.hidden, config.regression.orientation_size)
         for linear in (self.hidden, self.position_head, self.orientation_head):
             nn.init.kaiming_normal_(linear.weight)
-        self.position_hyper: HyperHead | None = None
-        self.orientation_hyper: HyperHead | None = None
+        self.hidden_hyper: HyperTwin | None = None
+        self.position_hyper: HyperHead | HyperTwin | None = None
+        self.orientation_hyper: HyperHead | HyperTwin | None = None
         if config.hypernetwork is not None:
-            hyper, orientation_size = config.hypernetwork, config.regression.orientation_size
-            self.position_hyper = HyperHead(features, 3, width=hyper.position, generator=hyper.generator)
-            self.orientation_hyper = HyperHead(
-                features, orientation_size, width=hyper.orientation, generator=hyper.generator
+            self._add_hypernetwork(config, config.hypernetwork, features)
+
+    def _add_hypernetwork(self, config: HyperPoseConfig, hyper: HypernetworkConfig, features: int) -> None:
+        def beside(outputs: int, width: int) -> HyperHead | HyperTwin:
+            if config.infusion == "residual":
+                return HyperHead(features, outputs, width=width, generator=hyper.generator)
+            return HyperTwin(features, config.hidden, outputs, width=width, generator=hyper.generator)
+
+        self.position_hyper = beside(3, hyper.position)
+        self.orientation_hyper = beside(config.regression.orientation_size, hyper.orientation)
+        if config.infusion == "two_layers":
+            self.hidden_hyper = HyperTwin(
+                features, features, config.hidden, width=hyper.position, generator=hyper.generator
             )
 
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
@@ -87,10 +115,23 @@ class HyperPose(SingleSceneRegressor):
 
     def regress(self, latents: Latents) -> RegressedPose:
         """The ordinary heads' pose plus the generated heads' pose."""
-        hidden = self.dropout(F.relu(self.hidden(latents.position)))
+        hidden = self.hidden(latents.position)
+        if self.hidden_hyper is not None:
+            hidden = hidden + self.hidden_hyper(latents.position, latents.position)
+        hidden = self.dropout(F.relu(hidden))
         position, orientation = self.position_head(hidden), self.orientation_head(hidden)
         if self.position_hyper is not None:
-            position = position + self.position_hyper(latents.position)
+            position = position + _generated(self.position_hyper, latents.position, hidden)
         if self.orientation_hyper is not None:
-            orientation = orientation + self.orientation_hyper(latents.orientation)
+            orientation = orientation + _generated(self.orientation_hyper, latents.orientation, hidden)
         return self.world(position, orientation)  # type: ignore[no-any-return]
+
+
+def _generated(
+    hyper: HyperHead | HyperTwin, features: Float[Tensor, "b n"], hidden: Float[Tensor, "b m"]
+) -> Float[Tensor, "b k"]:
+    match hyper:
+        case HyperHead():
+            return hyper(features)  # type: ignore[no-any-return]
+        case HyperTwin():
+            return hyper(hidden, features)  # type: ignore[no-any-return]

@@ -1,0 +1,34 @@
+"""Every model has a page, and what its table says of presets is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from camloc.models import model_names, parameter_count, presets
+
+PAGES = Path(__file__).parents[2] / "docs" / "models"
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_page_tells_the_weights_of_presets(name: str) -> None:
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| ([\d,]+) \|", (PAGES / f"{name}.md").read_text("utf-8"), re.MULTILINE
+    )
+    known = presets(name)
+    for preset, weights in rows:
+        assert parameter_count(name, known[preset]) == int(weights.replace(",", "")), preset
+
+
+def test_the_pages_of_regressors_have_such_rows() -> None:
+    for name in ("atloc", "hyperpose", "mapnet", "posenet"):
+        assert re.search(
+            r"^\| `[\w-]+` \| [\d,]+ \|", (PAGES / f"{name}.md").read_text("utf-8"), re.MULTILINE
+        )
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_index_and_the_readme_name_every_model(name: str) -> None:
+    root = PAGES.parents[1]
+    assert f"models/{name}.md" in (root / "docs" / "index.md").read_text("utf-8")
+    assert f"| `{name}` |" in (root / "README.md").read_text("utf-8")

@@ -137,3 +137,13 @@ def test_a_regressor_is_its_encoding_and_its_regression(name: str) -> None:
     images = batch_of(2).images
     for one, other in zip(model(images), model.regress(model.encode(images)), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_step_of_a_regressor_never_waits_for_an_accelerator(name: str) -> None:
+    """On the device "meta", which has shapes and no values, what would have to wait for a value fails."""
+    model = small(name).train().to("meta")
+    if not isinstance(model, Regressor):
+        pytest.skip(f"{name} is not a regressor")
+    batch = batch_of(4).to("meta").replace(window=2)
+    torch.stack(list(model.losses(model(batch.images), batch).values())).sum().backward()

@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "learn a place from photographs with known poses",
     "evaluate": "measure a run on photographs it has not learned from",
     "locate": "say where photographs were taken",
+    "masks": "leave people and cars out of photographs",
     "export": "write a run as one ONNX file",
     "datasets": "list data set layouts, check a folder, convert it",
     "recipes": "list what can be trained",

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from camloc.core.orientation import exif_orientation, turned_upright
 from camloc.core.silence import without_warnings
 from camloc.core.types import Frame, View
 from camloc.errors import ImageError, RecipeError
@@ -28,17 +29,6 @@ _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG
 _SEVERAL_PICTURES_ALLOWED = ("MPO",)  # phones store a second picture behind the photograph
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 
-# The turn that brings a picture upright, for each value of the EXIF orientation but 1.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 
 def read_image(path: Path, *, upright: bool = True) -> UInt8[Tensor, "3 height width"]:
     """Decode a picture file as 8-bit RGB.
@@ -54,23 +44,23 @@ def read_image(path: Path, *, upright: bool = True) -> UInt8[Tensor, "3 height w
         ImageError: missing, not a file, empty, not a picture, damaged or cut short, animated,
             smaller than 16 pixels, larger than 170 million pixels, or deeper than 8 bits.
     """
-    stored, turn = _open(path)
-    return _tensor(stored if turn is None or not upright else stored.transpose(turn))
+    stored, orientation = _open(path)
+    return _tensor(turned_upright(stored, orientation) if upright else stored)
 
 
 def _tensor(picture: Image.Image) -> UInt8[Tensor, "3 height width"]:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
-def _open(path: Path) -> tuple[Image.Image, Image.Transpose | None]:
-    """A file's picture as stored, and the turn that brings it upright."""
+def _open(path: Path) -> tuple[Image.Image, int]:
+    """A file's picture as stored, and its EXIF orientation."""
     name = str(path) if str(path).isprintable() else ascii(str(path))
     try:
         _refuse_path(path, name)
         with without_warnings, Image.open(path) as picture:
             _refuse_picture(picture, name)
             picture.load()
-            return picture.convert("RGB"), _turn(picture)
+            return picture.convert("RGB"), exif_orientation(picture)
     except ImageError:
         raise
     except PermissionError:
@@ -81,18 +71,6 @@ def _open(path: Path) -> tuple[Image.Image, Image.Transpose | None]:
         raise ImageError(f"{name} says it has more than {MOST_PIXELS:,} pixels; resize it first") from None
     except Exception as problem:  # decoders of damaged files raise anything, from TypeError to struct.error
         raise ImageError(f"{name} is damaged or cut short: {_one_line(problem)}") from None
-
-
-def _turn(picture: Image.Image) -> Image.Transpose | None:
-    """The turn that a picture's EXIF orientation asks for.
-
-    Only the orientation is read: Pillow's own turning writes the other EXIF fields anew, and fails
-    where these are damaged.
-    """
-    try:
-        return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # damaged EXIF beside a sound picture
-        return None
 
 
 def _refuse_path(path: Path, name: str) -> None:
@@ -137,8 +115,7 @@ def centered_camera(path: Path, focal: float) -> Camera:
     Raises:
         ImageError: the file is not a picture that can be decoded.
     """
-    stored, turn = _open(path)
-    upright = stored if turn is None else stored.transpose(turn)
+    upright = turned_upright(*_open(path))
     return _assumed_camera(upright.width, upright.height, focal / max(upright.size))
 
 
@@ -221,8 +198,8 @@ def _read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
     That is the picture as stored, whatever its EXIF orientation says, unless the intrinsics only fit
     the upright picture. Without intrinsics it is the upright picture.
     """
-    stored, turn = _open(frame.image)
-    upright = stored if turn is None else stored.transpose(turn)
+    stored, orientation = _open(frame.image)
+    upright = turned_upright(stored, orientation)
     camera = frame.camera
     if camera is None:
         return upright, None

@@ -1,0 +1,117 @@
+"""What does not belong to a place, found by what it is: a network names the class of every pixel.
+
+Source: "Implicit Learning of Scene Geometry" 2023, Table III, "Rigid + Filter Dynamic" and "+ Others". The
+paper takes InternImage; any of torchvision's segmentation networks does here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision import models
+from torchvision.transforms.v2.functional import normalize, resize_image
+
+from camloc.errors import RecipeError
+
+# As torchvision's segmentation networks are trained and judged: the shorter side of what they see, and the
+# colours of ImageNet. Of a strip they see less: its longer side is at most this many times the shorter.
+SHORT_SIDE = 520
+LONGEST = 4
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+# Pascal's and Cityscapes' names of what moves by itself or is moved, and so is not there the next time.
+MOVING = (
+    *("person", "rider", "bird", "cat", "cow", "dog", "horse", "sheep"),
+    *("bicycle", "motorbike", "motorcycle", "car", "bus", "truck", "train", "aeroplane", "boat"),
+)
+
+
+def network_names() -> tuple[str, ...]:
+    """torchvision's segmentation networks."""
+    return tuple(models.list_models(module=models.segmentation))
+
+
+def published_classes(network: str) -> tuple[str, ...]:
+    """What the published weights of a network tell apart, in the order of its outputs.
+
+    Raises:
+        RecipeError: there is no such network.
+    """
+    _known(network)
+    return tuple(models.get_model_weights(network).DEFAULT.meta["categories"])
+
+
+def segmentation_network(network: str, *, classes: int) -> nn.Module:
+    """A network with random weights, in evaluation mode.
+
+    Raises:
+        RecipeError: there is no such network.
+    """
+    _known(network)
+    built: nn.Module = models.get_model(network, weights=None, weights_backbone=None, num_classes=classes)
+    return built.eval()
+
+
+def left_out_numbers(classes: Sequence[str], leave_out: Sequence[str]) -> tuple[int, ...]:
+    """The outputs of a network whose pixels do not count.
+
+    Args:
+        classes: names of the outputs.
+        leave_out: names among them; where there are none, all that is `MOVING`.
+
+    Raises:
+        RecipeError: the network does not know one of them, or nothing that moves.
+    """
+    for name in leave_out:
+        if name not in classes:
+            near = get_close_matches(name, classes, n=3) or list(classes)
+            raise RecipeError(f"the network knows no '{name}' that could be left out, but {', '.join(near)}")
+    wanted = leave_out or [name for name in MOVING if name in classes]
+    if not wanted:
+        raise RecipeError(
+            f"the network knows nothing that moves; say with --leave-out which of {', '.join(classes)} does "
+            f"not belong to the place"
+        )
+    return tuple(number for number, name in enumerate(classes) if name in wanted)
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A network that says which pixels of a photograph belong to the place.
+
+    Attributes:
+        network: gives `{"out": (b, c, h, w)}` scores of classes for pictures in ImageNet's colours, as
+            torchvision's networks do.
+        left_out: numbers of the classes that do not belong to the place.
+        device: where the network is.
+    """
+
+    network: nn.Module
+    left_out: tuple[int, ...]
+    device: torch.device
+
+    @torch.inference_mode()
+    def belonging(self, image: UInt8[Tensor, "3 height width"]) -> Bool[Tensor, "height width"]:
+        """True where an upright photograph shows the place, False where it shows something left out."""
+        height, width = image.shape[1:]
+        colours = image.to(self.device).float() / 255.0
+        seen = normalize(resize_image(colours, _size(height, width), antialias=True), _MEAN, _DEVIATION)
+        scores: Float[Tensor, "1 c h w"] = self.network(seen.unsqueeze(0))["out"]
+        classes = scores.argmax(1, keepdim=True).float()
+        numbers = F.interpolate(classes, (height, width), mode="nearest-exact")[0, 0].long()
+        return ~torch.isin(numbers, torch.tensor(self.left_out, device=self.device)).cpu()
+
+
+def _size(height: int, width: int) -> list[int]:
+    scale = min(SHORT_SIDE / min(height, width), LONGEST * SHORT_SIDE / max(height, width))
+    return [max(1, round(height * scale)), max(1, round(width * scale))]
+
+
+def _known(network: str) -> None:
+    names = network_names()
+    if network not in names:
+        raise RecipeError(f"torchvision has no segmentation network '{network}'; it has {', '.join(names)}")

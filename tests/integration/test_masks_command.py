@@ -1,0 +1,192 @@
+"""`camloc masks`: from photographs to masks that `camloc locate` and `camloc evaluate` take."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+from tests.integration.test_evaluate_geometry import geometry_recipe
+from tests.support.command_line import camloc, listing, refused, sentence
+from tests.support.trained import HEIGHT, TEST_FRAMES, TRAIN_FRAMES, WIDTH, write_place
+from torchvision.models import get_model_weights
+
+from camloc.recipes.run import prepare, train
+from camloc.recipes.settings import DataSource
+from camloc.refiners.segmentation import segmentation_network
+
+Capture = pytest.CaptureFixture[str]
+
+NAME = "lraspp_mobilenet_v3_large"
+CLASSES = ("street", "person", "sky")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the data set `place`, and weights that see people in half of its first photograph."""
+    folder = tmp_path_factory.mktemp("masks")
+    write_place(folder / "place")
+    torch.manual_seed(0)
+    network = segmentation_network(NAME, classes=len(CLASSES))
+    weights = network.state_dict()
+    with torch.no_grad():
+        scores = network(seen_by_torchvision(photographs(folder)[0]))["out"][0]
+        # Random weights see one class everywhere; this lets the picture decide between the first two.
+        weights["classifier.low_classifier.bias"] += torch.tensor(
+            [float((scores[1] - scores[0]).median()), 0.0, -1e6]
+        )
+    safetensors.torch.save_file(weights, folder / "weights.safetensors")
+    (folder / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    return folder
+
+
+def photographs(folder: Path) -> list[Path]:
+    return [frame.image for frame in DataSource(str(folder / "place")).load().train]
+
+
+def seen_by_torchvision(photo: Path) -> torch.Tensor:
+    """A photograph as torchvision's own preprocessing gives it to its network."""
+    with Image.open(photo) as picture:
+        seen: torch.Tensor = get_model_weights(NAME).DEFAULT.transforms()(picture)
+    return seen.unsqueeze(0)
+
+
+def options(place: Path, out: Path) -> list[str | Path]:
+    return ["--weights", place / "weights.safetensors", "--classes", place / "classes.txt", "--out", out]
+
+
+def is_black(path: Path) -> np.ndarray:
+    with Image.open(path) as mask:
+        return np.asarray(mask) < 128
+
+
+def test_a_mask_is_black_where_the_network_sees_people(place: Path, tmp_path: Path, capfd: Capture) -> None:
+    photo = photographs(place)[0]
+    ended = camloc(capfd, "masks", photo, *options(place, tmp_path))
+    assert ended.status == 0, ended.err
+    assert ended.out == f"{tmp_path}\n"
+    network = segmentation_network(NAME, classes=len(CLASSES))
+    network.load_state_dict(safetensors.torch.load_file(place / "weights.safetensors"))
+    with torch.no_grad():
+        person = network(seen_by_torchvision(photo))["out"].argmax(1) == 1
+    wanted = torch.nn.functional.interpolate(person[None].float(), (HEIGHT, WIDTH), mode="nearest-exact")
+    black = is_black(tmp_path / f"{photo.name}.png")
+    assert 0.2 < black.mean() < 0.8
+    assert (black == (wanted[0, 0].numpy() > 0)).mean() > 0.97
+    camloc(capfd, "masks", photo, *options(place, tmp_path / "sky"), "--leave-out", "sky")
+    assert not is_black(tmp_path / "sky" / f"{photo.name}.png").any()
+    camloc(capfd, "masks", photo, *options(place, tmp_path / "all"), "--leave-out", "person,street")
+    assert is_black(tmp_path / "all" / f"{photo.name}.png").all()
+
+
+def test_masks_of_a_data_set_are_what_evaluation_and_location_take(
+    place: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
+    masks, run = tmp_path / "masks", tmp_path / "run"
+    ended = camloc(capfd, "masks", "--data", place / "place", *options(place, masks))
+    assert ended.status == 0, ended.err
+    assert len(list(masks.rglob("*.png"))) == TRAIN_FRAMES + TEST_FRAMES
+    data = DataSource(str(place / "place"))
+    for _ in train(prepare(geometry_recipe(), name="tiny/points", data=data, folder=run)):
+        pass
+    for name, words in (("plain", []), ("masked", ["--masks", masks])):
+        camloc(capfd, "evaluate", run, "--filter", "weights", "--out", tmp_path / name, *words)
+    plain, masked = (
+        json.loads((tmp_path / name / "results.json").read_text())["headline"]["estimates"]["meters"][
+            "median"
+        ]
+        for name in ("plain", "masked")
+    )
+    assert plain != pytest.approx(masked, rel=1e-6)
+    photo = photographs(place)[0]
+    (tmp_path / "beside").mkdir()
+    answers = []
+    for words in ([], ["--masks", tmp_path / "beside"], ["--masks", masks / photo.parent.name]):
+        answers.append(camloc(capfd, "locate", run, photo, "--filter", "weights", *words).out)
+    assert answers[0] == answers[1] != answers[2]
+
+
+def test_masks_that_are_there_are_not_made_again(place: Path, tmp_path: Path, capfd: Capture) -> None:
+    photos = photographs(place)[:2]
+    camloc(capfd, "masks", *photos, *options(place, tmp_path))
+    before = listing(tmp_path)
+    (tmp_path / f"{photos[1].name}.png").unlink()
+    assert camloc(capfd, "masks", *photos, *options(place, tmp_path)).status == 0
+    after = listing(tmp_path)
+    assert {path for path in before if before[path] != after[path]} == {
+        str(tmp_path / f"{photos[1].name}.png")
+    }
+
+
+def test_masks_with_other_settings_do_not_mix(place: Path, tmp_path: Path, capfd: Capture) -> None:
+    photo = photographs(place)[0]
+    camloc(capfd, "masks", photo, *options(place, tmp_path))
+    before = listing(tmp_path)
+    told = refused(capfd, "masks", photo, *options(place, tmp_path), "--leave-out", "sky")
+    assert "other settings" in told
+    assert listing(tmp_path) == before
+
+
+def test_a_photograph_that_cannot_be_read_is_told_and_the_others_get_masks(
+    place: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"not a picture")
+    photo = photographs(place)[0]
+    ended = camloc(capfd, "masks", broken, photo, *options(place, tmp_path / "masks"))
+    assert ended.status == 1
+    assert "broken.jpg" in ended.err
+    assert [path.name for path in (tmp_path / "masks").glob("*.png")] == [f"{photo.name}.png"]
+
+
+def test_what_cannot_be_done_is_told_in_a_sentence(
+    place: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = photographs(place)[0]
+    twin = tmp_path / "other" / photo.name
+    twin.parent.mkdir()
+    twin.write_bytes(photo.read_bytes())
+    (tmp_path / "two.txt").write_text("street\nperson\n")
+    (tmp_path / "twice.txt").write_text("street\nstreet\n")
+    out = tmp_path / "out"
+    words = options(place, out)
+    file = place / "weights.safetensors"
+    told = {
+        "one of the two": refused(capfd, "masks", *words),
+        "one of the two ": refused(capfd, "masks", photo, "--data", place / "place", *words),
+        "two folders": refused(capfd, "masks", photo, twin, *words),
+        "no segmentation network 'lraspp'": refused(capfd, "masks", photo, *words, "--network", "lraspp"),
+        "no 'persons'": refused(capfd, "masks", photo, *words, "--leave-out", "persons"),
+        "3 classes apart and not 2": refused(
+            capfd, "masks", photo, "--weights", file, "--classes", tmp_path / "two.txt", "--out", out
+        ),
+        "each once": refused(
+            capfd, "masks", photo, "--weights", file, "--classes", tmp_path / "twice.txt", "--out", out
+        ),
+        "no text file": refused(
+            capfd, "masks", photo, "--weights", file, "--classes", tmp_path / "none.txt", "--out", out
+        ),
+        "do not exist": refused(capfd, "masks", photo, "--weights", tmp_path / "none.pth", "--out", out),
+    }
+    for part, line in told.items():
+        assert part.strip() in line
+    assert not out.exists()
+
+
+def test_a_file_that_is_cut_short_is_told_in_a_sentence(place: Path, tmp_path: Path, capfd: Capture) -> None:
+    whole = (place / "weights.safetensors").read_bytes()
+    (tmp_path / "short.safetensors").write_bytes(whole[: len(whole) // 2])
+    ended = camloc(
+        capfd,
+        "masks",
+        photographs(place)[0],
+        "--weights",
+        tmp_path / "short.safetensors",
+        "--out",
+        tmp_path / "m",
+    )
+    assert ended.status == 1
+    assert "short.safetensors is neither" in sentence(ended.err)

@@ -1,0 +1,65 @@
+"""Masks are written where they are looked for, and turned as their photographs are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import ExifTags, Image
+from torch import Tensor
+
+from camloc.core.images import Preprocess, read_image
+from camloc.core.masks import mask_path, read_mask, write_mask
+from camloc.core.types import Frame
+from camloc.errors import ImageError
+from camloc.geometry import Camera
+
+WIDTH, HEIGHT = 40, 24
+
+
+def photograph(path: Path, *, orientation: int) -> Path:
+    """Stored as 40 x 24 pixels, red in one corner of what is stored."""
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    picture[: HEIGHT // 3, : WIDTH // 4, 0] = 255
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path, exif=exif)
+    return path
+
+
+def is_not_red(image: Tensor) -> Tensor:
+    return image[0] < 128
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("is_camera_known", [True, False])
+def test_a_mask_is_read_as_it_was_written_however_the_photograph_is_turned(
+    orientation: int, is_camera_known: bool, tmp_path: Path
+) -> None:
+    """A known camera is for the picture as stored, an unknown one for the picture upright."""
+    path = photograph(tmp_path / "a.png", orientation=orientation)
+    camera = Camera(WIDTH, HEIGHT, 30.0, 30.0, WIDTH / 2, HEIGHT / 2) if is_camera_known else None
+    frame = Frame("day/a.png", path, camera)
+    write_mask(tmp_path / "masks", frame, is_not_red(read_image(path)))
+    is_turned = not is_camera_known and orientation >= 5
+    preprocess = Preprocess(HEIGHT, WIDTH) if is_turned else Preprocess(WIDTH, HEIGHT)
+    mask = read_mask(tmp_path / "masks", frame, preprocess)
+    assert torch.equal(mask, is_not_red(preprocess.view(frame).image))
+    assert 0.05 < (~mask).double().mean() < 0.12
+
+
+def test_a_mask_is_a_black_and_white_picture_of_the_photographs_size(tmp_path: Path) -> None:
+    frame = Frame("a.jpg", photograph(tmp_path / "a.jpg", orientation=6))
+    write_mask(tmp_path, frame, is_not_red(read_image(frame.image)))
+    assert mask_path(tmp_path, frame) == tmp_path / "a.jpg.png"
+    with Image.open(tmp_path / "a.jpg.png") as written:
+        assert (written.format, written.mode, written.size) == ("PNG", "L", (WIDTH, HEIGHT))
+        assert set(np.unique(np.asarray(written))) == {0, 255}
+
+
+def test_a_photograph_without_a_mask_counts_everywhere(tmp_path: Path) -> None:
+    frame = Frame("a.png", photograph(tmp_path / "a.png", orientation=1))
+    assert bool(read_mask(tmp_path, frame, Preprocess(WIDTH, HEIGHT)).all())
+    with pytest.raises(ImageError, match="no folder with masks"):
+        read_mask(tmp_path / "nowhere", frame, Preprocess(WIDTH, HEIGHT))

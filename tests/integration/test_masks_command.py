@@ -142,9 +142,7 @@ def test_a_photograph_that_cannot_be_read_is_told_and_the_others_get_masks(
     assert [path.name for path in (tmp_path / "masks").glob("*.png")] == [f"{photo.name}.png"]
 
 
-def test_what_cannot_be_done_is_told_in_a_sentence(
-    place: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_done_is_told_in_a_sentence(place: Path, tmp_path: Path, capfd: Capture) -> None:
     photo = photographs(place)[0]
     twin = tmp_path / "other" / photo.name
     twin.parent.mkdir()

@@ -90,7 +90,7 @@ def test_the_published_classes_have_what_moves_in_them() -> None:
 
 
 def test_a_network_that_is_not_there_is_told_with_those_that_are() -> None:
-    with pytest.raises(RecipeError, match="'lraspp'.*lraspp_mobilenet_v3_large"):
+    with pytest.raises(RecipeError, match=r"'lraspp'.*lraspp_mobilenet_v3_large"):
         segmentation_network("lraspp", classes=2)
     with pytest.raises(RecipeError, match="'lraspp'"):
         published_classes("lraspp")

@@ -45,8 +45,8 @@ def _refuse_other_classes(network: nn.Module, found: dict[str, Tensor], *, sourc
             continue
         if loaded.shape[1:] == wanted.shape[1:] and len(loaded) != len(wanted):
             raise MissingExtraError(
-                f"{source} tells {len(loaded)} classes apart and not {len(wanted)}; name its classes in a text "
-                f"file, one a line: --classes FILE"
+                f"{source} tells {len(loaded)} classes apart and not {len(wanted)}; name its classes in a "
+                f"text file, one a line: --classes FILE"
             )
 
 
@@ -64,5 +64,6 @@ def _from_hub(name: str) -> dict[str, Tensor]:
     except (OSError, RuntimeError):  # it answers and does not deliver
         pass
     raise MissingExtraError(
-        f"published weights for {name} are not on this machine and the hub cannot be reached; pass --weights FILE"
+        f"published weights for {name} are not on this machine and the hub cannot be reached; pass "
+        f"--weights FILE"
     )

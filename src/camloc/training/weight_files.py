@@ -1,4 +1,4 @@
-"""Files of pretrained weights, read without running code; and whether those who publish them can be reached."""
+"""Files of pretrained weights, read without running code, and whether their publisher can be reached."""
 
 import socket
 import warnings
@@ -74,7 +74,7 @@ def fill_network(network: nn.Module, loaded: dict[str, Tensor], *, source: str) 
 
 
 def server_answers(address: str) -> bool:
-    """Whether something listens where the server of a web address, or the proxy on the way to it, should be."""
+    """Whether something listens where a web address, or the proxy on the way to it, should be."""
     server = urlsplit(address)
     proxy = urlsplit(getproxies().get(server.scheme, ""))
     asked = proxy if proxy.hostname and not proxy_bypass(server.hostname or "") else server

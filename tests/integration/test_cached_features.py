@@ -16,8 +16,9 @@ from camloc.core.images import Preprocess
 from camloc.errors import CamlocError, RecipeError
 from camloc.models.scene_geometry import SceneGeometry, SceneGeometryConfig
 from camloc.recipes.base import Recipe
+from camloc.recipes.evaluate import evaluate_run
 from camloc.recipes.run import Training, prepare, train
-from camloc.recipes.settings import DataSource
+from camloc.recipes.settings import DataSource, RunFacts
 from camloc.training.features import FeatureVariants
 from camloc.training.held_out import HoldOut
 from camloc.training.plan import Epoch
@@ -129,6 +130,24 @@ def test_features_are_computed_once(place: Path, tmp_path: Path, monkeypatch: py
     assert time.monotonic() - started < 60
     with pytest.raises(AssertionError, match="again"):
         prepared(place, tmp_path / "third", seed=1)
+
+
+def test_the_time_that_features_took_is_known_to_every_run_that_uses_them(
+    place: Path, tmp_path: Path
+) -> None:
+    first = prepared(place, tmp_path / "first")
+    assert 0 < first.facts.feature_seconds < 60
+    second = prepared(place, tmp_path / "second")
+    assert second.facts.feature_seconds == first.facts.feature_seconds
+    assert RunFacts.load(tmp_path / "second").feature_seconds == first.facts.feature_seconds
+    for _ in train(second):
+        pass
+    results = evaluate_run(tmp_path / "second").results
+    assert results.training is not None
+    assert results.training.feature_seconds == first.facts.feature_seconds
+    assert "Features before that" in (tmp_path / "second" / "report.html").read_text()
+    whole = prepared(place, tmp_path / "whole", settings=replace(recipe(), cached_variants=0))
+    assert whole.facts.feature_seconds == 0.0
 
 
 def test_a_cache_that_cannot_be_written_is_told(

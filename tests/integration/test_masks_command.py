@@ -92,7 +92,8 @@ def test_masks_of_a_data_set_are_what_evaluation_and_location_take(
     data = DataSource(str(place / "place"))
     for _ in train(prepare(geometry_recipe(), name="tiny/points", data=data, folder=run)):
         pass
-    for name, words in (("plain", []), ("masked", ["--masks", masks])):
+    chosen: dict[str, list[str | Path]] = {"plain": [], "masked": ["--masks", masks]}
+    for name, words in chosen.items():
         camloc(capfd, "evaluate", run, "--filter", "weights", "--out", tmp_path / name, *words)
     plain, masked = (
         json.loads((tmp_path / name / "results.json").read_text())["headline"]["estimates"]["meters"][
@@ -103,10 +104,13 @@ def test_masks_of_a_data_set_are_what_evaluation_and_location_take(
     assert plain != pytest.approx(masked, rel=1e-6)
     photo = photographs(place)[0]
     (tmp_path / "beside").mkdir()
-    answers = []
-    for words in ([], ["--masks", tmp_path / "beside"], ["--masks", masks / photo.parent.name]):
-        answers.append(camloc(capfd, "locate", run, photo, "--filter", "weights", *words).out)
-    assert answers[0] == answers[1] != answers[2]
+    folders = {"none": tmp_path / "beside", "its own": masks / photo.parent.name}
+    answers = {
+        name: camloc(capfd, "locate", run, photo, "--filter", "weights", "--masks", folder).out
+        for name, folder in folders.items()
+    }
+    assert camloc(capfd, "locate", run, photo, "--filter", "weights").out == answers["none"]
+    assert answers["its own"] != answers["none"]
 
 
 def test_masks_that_are_there_are_not_made_again(place: Path, tmp_path: Path, capfd: Capture) -> None:

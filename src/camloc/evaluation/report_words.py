@@ -65,6 +65,8 @@ def run_facts(results: Results) -> list[tuple[str, str]]:
             [f"{count:,} {what}" for count, what in counts if count] + [_duration(training.seconds)]
         )
         facts.append(("Training", f"{spent} on {training.device}"))
+        if training.feature_seconds:
+            facts.append(("Features before that", _duration(training.feature_seconds)))
         if training.budget:
             facts.append(("Budget", training.budget))
         if training.schedule_share != 1.0:

@@ -42,7 +42,8 @@ class TrainingFacts:
         budget: what was allowed, in words: "20 minutes", "200 epochs".
         schedule_share: what the recipe's epochs were multiplied by to fit the budget; 1 where none was given.
         epochs, updates: passes over the training frames, and steps of the optimiser.
-        seconds: wall time.
+        seconds: wall time of the epochs.
+        feature_seconds: wall time of computing the features that heads were trained on, or 0.
     """
 
     seed: int
@@ -52,6 +53,7 @@ class TrainingFacts:
     epochs: int = 0
     updates: int = 0
     seconds: float = 0.0
+    feature_seconds: float = 0.0
 
 
 def timing_of(seconds: Sequence[float], *, device: str, warm_up: int = 3) -> Timing | None:

@@ -157,6 +157,7 @@ def _training_facts(facts: RunFacts, log: list[dict[str, float]]) -> TrainingFac
         schedule_share=facts.schedule_share,
         epochs=int(last.get("epoch", 0)),
         seconds=float(last.get("seconds", 0.0)),
+        feature_seconds=facts.feature_seconds,
     )
 
 

@@ -144,6 +144,8 @@ def prepare(
         budget=budget_seconds,
         device=_where(fabric),
     )
+    if isinstance(shown, FeatureVariants):
+        facts = replace(facts, feature_seconds=shown.seconds)
     recipe, facts = _with_schedule(recipe, facts, folder, model=model, train=shown, fabric=fabric)
     return Training(folder, recipe, facts, scene, shown, validation, learned, model, backbone, fabric)
 
@@ -235,7 +237,7 @@ def _where(fabric: Fabric) -> str:
 
 def _identity(facts: RunFacts) -> bytes:
     """What must be equal for one run to be the continuation of another, as it stands in a file."""
-    return to_json(replace(facts, schedule_share=1.0, device=""))
+    return to_json(replace(facts, schedule_share=1.0, device="", feature_seconds=0.0))
 
 
 def train(training: Training) -> Iterator[Step | Epoch]:

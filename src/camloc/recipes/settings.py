@@ -56,6 +56,8 @@ class RunFacts:
         budget_seconds: wall-clock time that the schedule was scaled to, or 0.
         device: what it trains on, such as "cpu" or "2 x cuda".
         schedule_share: what the recipe's epochs were multiplied by to fit the budget.
+        feature_seconds: that computing features took, before training or for an earlier run with the same
+            ones; 0 where there are none.
     """
 
     recipe: str
@@ -67,6 +69,7 @@ class RunFacts:
     budget_seconds: float
     device: str = ""
     schedule_share: float = 1.0
+    feature_seconds: float = 0.0
 
     def save(self, folder: Path) -> None:
         """Write `run.json`."""

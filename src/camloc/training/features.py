@@ -7,6 +7,7 @@ the camera's centre is exact, so each variant has its own exact pose and intrins
 import contextlib
 import hashlib
 import io
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class FeatureVariants:
         inside: (n, v, h, w) whether a cell shows the photograph.
         scene: (n,) numbers of the places.
         sequence: (n,) numbers of the recordings.
+        seconds: that computing them took, whichever run it was for.
     """
 
     images: Any
@@ -55,6 +57,7 @@ class FeatureVariants:
     inside: Tensor
     scene: Int[Tensor, "n"]
     sequence: Int[Tensor, "n"]
+    seconds: float = 0.0
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
@@ -116,6 +119,7 @@ def cached_features(
         _compute(model, pictures, settings, path, labels, device=device, progress=progress)
     with np.load(labels) as read:
         rotation, intrinsics, inside = (torch.from_numpy(read[name]) for name in _LABELS)
+        seconds = float(read["seconds"])
     return FeatureVariants(
         images=np.load(path, mmap_mode="r"),
         world_from_cam=pictures.world_from_cam,
@@ -124,6 +128,7 @@ def cached_features(
         inside=inside,
         scene=pictures.scene,
         sequence=pictures.sequence,
+        seconds=seconds,
     )
 
 
@@ -143,6 +148,7 @@ def _compute(
 ) -> None:
     augment, variants, width, height, seed = settings
     generator = torch.Generator().manual_seed(seed)
+    started = time.monotonic()
     was_training = model.training
     model.eval().to(device)
     unfinished = path.with_name(f".{uuid4().hex[:12]}.part")
@@ -172,7 +178,8 @@ def _compute(
                     progress(int(rows[-1]) + 1, len(pictures))
         packed = io.BytesIO()
         turns, cameras, shown = (torch.cat(found[name]).numpy() for name in _LABELS)
-        np.savez(packed, rotation=turns, intrinsics=cameras, inside=shown)
+        seconds = np.float64(time.monotonic() - started)
+        np.savez(packed, rotation=turns, intrinsics=cameras, inside=shown, seconds=seconds)
         write_atomically(labels, packed.getvalue())
         unfinished.replace(path)
     except OSError as problem:
@@ -211,7 +218,7 @@ def _cells(batch: Batch, columns: int) -> Tensor:
 
 
 def _digest(model: GeometryModel[Any], pictures: Pictures, settings: tuple[Any, ...]) -> str:
-    facts = hashlib.sha256(to_json(settings))
+    facts = hashlib.sha256(to_json(settings) + repr((*_LABELS, "seconds")).encode())
     facts.update(repr(model.feature_settings).encode())
     for name, value in model.backbone.state_dict().items():
         facts.update(name.encode() + value.cpu().contiguous().numpy().tobytes())

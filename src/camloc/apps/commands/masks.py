@@ -73,8 +73,11 @@ def masks(
 
     if bool(photos) == bool(data):
         raise RecipeError("name photographs, or a data set with --data; one of the two")
-    source = data and data_source(data, layout=layout, scene=scene, options=option)
-    frames = _frames(photos) if source is None else _photographs(source.load())
+    if data is None:
+        frames = _frames(photos)
+    else:
+        source = data_source(data, layout=layout, scene=scene, options=option)
+        frames = _photographs(source.load())
     segmentation = _segmentation(
         network, weights=weights, classes=classes, leave_out=leave_out, device=device, out=out
     )

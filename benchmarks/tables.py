@@ -13,7 +13,13 @@ HEADINGS = ("", "median", "mean", "90 %", "within 0.25 m, 2°", "within 0.5 m, 5
 def results_table(named: Sequence[tuple[str, Results]], *, test_set: int = 0) -> str:
     """A Markdown table of one test set of several results, with the baselines once, below."""
     rows = [(label, results.sets[test_set].estimates) for label, results in named]
-    baselines = named[0][1].sets[test_set].rows()[1:]
+    return statistics_table(rows, named[0][1].sets[test_set].rows()[1:])
+
+
+def statistics_table(
+    rows: Sequence[tuple[str, ErrorStatistics]], baselines: Sequence[tuple[str, ErrorStatistics]] = ()
+) -> str:
+    """A Markdown table of the errors of several methods, and below them what needs no learning."""
     lines = [_line(HEADINGS), _line(["---"] + ["--:"] * (len(HEADINGS) - 1))]
     lines += [_line((f"**{label}**", *_cells(statistics))) for label, statistics in rows]
     lines += [_line((f"*{label}*", *_cells(statistics))) for label, statistics in baselines]

@@ -1,0 +1,224 @@
+"""The page of a room: made from `docs/results/<place>.json` alone, whatever machine its runs were on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from benchmarks.tables import results_table, statistics_table
+from camloc.core.config import from_json
+from camloc.evaluation.drawing import BLUE, GREY, ORANGE, legend_below, log_scale, styled, svg
+from camloc.evaluation.metrics import ErrorStatistics
+from camloc.evaluation.results import Results
+
+# Each model keeps its colour and its dashes in all figures.
+_LINES = ((GREY, ":"), (ORANGE, "--"), (BLUE, "-"))
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is said about a place.
+
+    Attributes:
+        title: of its page.
+        what: where the photographs are from.
+        split: which of them are for testing.
+        options: for the reader of its layout.
+    """
+
+    title: str
+    what: str
+    split: str
+    options: tuple[str, ...] = ()
+
+
+ROOMS = {
+    "redkitchen": Room(
+        "Red Kitchen, learned in minutes",
+        "7Scenes' Red Kitchen, sequence 01",
+        "Every fourth block of 50 frames is for testing. This is not the official split, so the numbers "
+        "compare with each other and not with published ones.",
+    ),
+    "hololens": Room(
+        "An office floor, learned in minutes",
+        "Sequence 000 that DeepVideoMVS (Duzceker et al. 2021) recorded with a HoloLens: one walk through "
+        "a kitchen, a lounge and a corridor",
+        "Every fifth block of 12 frames is for testing.",
+        ("rotation=world_from_cam",),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One model's run.
+
+    Attributes:
+        label: what tables call it.
+        results: its `results.json`.
+        curve: seconds since the start, and the median errors (metres, degrees) of the held-out frames then.
+            The seconds are those of computing features and of training steps; decoding photographs, which
+            takes all models the same time, and looking at the held-out frames do not count.
+        filters: for models that align points, the errors of the same weights with each way of leaving wrong
+            ones out.
+    """
+
+    label: str
+    results: Results
+    curve: tuple[tuple[float, float, float], ...] = ()
+    filters: dict[str, ErrorStatistics] | None = None
+
+
+@dataclass(frozen=True)
+class MachineRuns:
+    """All models on one kind of machine.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        machine: what it was, in words.
+        models: what was learned.
+    """
+
+    device: str
+    machine: str
+    models: tuple[Learned, ...]
+
+    @property
+    def results(self) -> list[tuple[str, Results]]:
+        """The results by the models' labels."""
+        return [(each.label, each.results) for each in self.models]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything that a page shows."""
+
+    place: str
+    runs: tuple[MachineRuns, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> "Measured":
+        """Read what an earlier measurement left."""
+        return from_json(path.read_bytes(), cls)
+
+    def with_runs(self, runs: MachineRuns) -> "Measured":
+        """The same with one device's runs exchanged; CPUs come first."""
+        others = [each for each in self.runs if each.device != runs.device]
+        return Measured(self.place, tuple(sorted((*others, runs), key=lambda each: each.device)))
+
+
+def summary(runs: MachineRuns, room: Room) -> str:
+    """One paragraph and the table of all models."""
+    first = runs.models[0].results
+    budget = first.training.budget if first.training else "some time"
+    where = "CPU" if runs.device == "cpu" else "GPU"
+    return (
+        f"{room.what}: {first.train_frames} training photographs, {first.test_frames} to be located, a "
+        f"budget of {budget} of {where} training for each model, ImageNet features of MobileNetV2:\n\n"
+        f"{results_table(runs.results)}"
+    )
+
+
+def page(measured: Measured, room: Room) -> str:
+    """The whole page."""
+    lines = [f"# {room.title}", "", "<!-- Written by benchmarks/rooms.py; do not edit. -->", ""]
+    for number, runs in enumerate(measured.runs):
+        if len(measured.runs) > 1:
+            lines += [f"## On a {'CPU' if runs.device == 'cpu' else 'GPU'}", ""]
+        lines += [summary(runs, room), ""]
+        if number == 0:
+            lines += [
+                f"{room.split} The best epoch was chosen on frames held out of the training frames. A few "
+                "trial steps fitted the schedule to the budget; where the minutes below are more, the "
+                "machine was doing other things as well. Scene geometry first computes the features of 16 "
+                "variants of every photograph, once for all runs; these minutes are not part of the budget.",
+                "",
+            ]
+        lines += [*_runs(runs), *_curves(measured.place, runs), *_filters(runs)]
+    options = "".join(f" --option {option}" for option in room.options)
+    lines += [
+        f"    uv run python -m benchmarks.rooms {measured.place} --data FOLDER --backbone-weights FILE",
+        "",
+        f"runs all of it; with `--device cuda` on a GPU. One model is `camloc train room/scene-geometry "
+        f"--data FOLDER{options} --backbone-weights FILE --budget 20m`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def curve_name(place: str, runs: MachineRuns) -> str:
+    """The file of the figure of one device's runs."""
+    return f"{place}-{runs.device}.svg"
+
+
+def curve_figure(runs: MachineRuns) -> bytes | None:
+    """Held-out errors over minutes, as SVG; None where no run has noted any."""
+    if not any(each.curve for each in runs.models):
+        return None
+    with styled():
+        figure = Figure(figsize=(8.4, 3.5), layout="constrained")
+        panels = figure.subplots(1, 2)
+        for axes, column, title in zip(panels, (1, 2), ("position (m)", "orientation (°)"), strict=True):
+            for each, (color, dashes) in zip(runs.models, _LINES, strict=False):
+                minutes = [point[0] / 60 for point in each.curve]
+                errors = [point[column] for point in each.curve]
+                axes.plot(minutes, errors, color=color, linestyle=dashes, linewidth=1.8, label=each.label)
+            axes.set_title(f"Held-out {title}")
+            axes.set_xlabel("minutes")
+            axes.set_xlim(left=0.0)
+            log_scale(axes, "y")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        legend_below(figure, panels[0])
+        return svg(figure)
+
+
+def _runs(runs: MachineRuns) -> Sequence[str]:
+    lines = [
+        "| | weights | epochs | minutes of features | minutes of training | ms a photograph | "
+        "last epoch instead of the best |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
+    ]
+    for label, results in runs.results:
+        training, timing, final = results.training, results.timing, results.final_epoch
+        before = f"{training.feature_seconds / 60:.1f}" if training and training.feature_seconds else ""
+        minutes = f"{training.seconds / 60:.1f}" if training else ""
+        last = f"{final.meters.median:.3f} m, {final.degrees.median:.2f}°" if final else ""
+        answer = f"{timing.median:.0f}" if timing else ""
+        lines.append(
+            f"| {label} | {results.parameters or 0:,} | {training.epochs if training else ''} | {before} | "
+            f"{minutes} | {answer} | {last} |"
+        )
+    first = runs.models[0].results
+    seed = f"Seed {first.training.seed}, " if first.training else ""
+    software = ", ".join(f"{name} {version}" for name, version in sorted(first.software.items()))
+    return [*lines, "", f"{seed}{runs.machine}, {software}. Photographs are located on its CPU.", ""]
+
+
+def _curves(place: str, runs: MachineRuns) -> Sequence[str]:
+    if not any(each.curve for each in runs.models):
+        return []
+    return [
+        f"![Held-out errors over minutes of training]({curve_name(place, runs)})",
+        "",
+        "Median errors on the held-out frames. The time of computing features counts, and a curve starts "
+        "where its first epoch was looked at; decoding the photographs, which all models need, and looking "
+        "at the held-out frames do not count.",
+        "",
+    ]
+
+
+def _filters(runs: MachineRuns) -> list[str]:
+    lines: list[str] = []
+    for each in runs.models:
+        if each.filters is None:
+            continue
+        lines += [
+            f"How {each.label} leaves wrong points out, with the same weights. The held-out frames chose "
+            f"`{each.results.outlier_filter}`, which is the row above.",
+            "",
+            statistics_table(list(each.filters.items())),
+            "",
+        ]
+    return lines

@@ -1,0 +1,142 @@
+"""A regressor, HyperPose and scene geometry in a room, at the same budget, beside what needs no learning.
+
+    uv run python -m benchmarks.rooms redkitchen --data FOLDER --backbone-weights FILE
+    uv run python -m benchmarks.rooms hololens --data FOLDER --backbone-weights FILE --device cuda --budget 2m
+
+trains what is not trained yet, evaluates it, and writes `docs/results/<place>.json`, `.md` and a figure; for
+Red Kitchen also the table in the README. What was measured on another kind of device stays on the page.
+"""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from benchmarks.room_page import (
+    ROOMS,
+    Learned,
+    MachineRuns,
+    Measured,
+    curve_figure,
+    curve_name,
+    page,
+    summary,
+)
+from benchmarks.tables import replace_block
+from camloc.apps.commands.train import train
+from camloc.core.config import to_json
+from camloc.evaluation.metrics import ErrorStatistics
+from camloc.evaluation.results import Results
+from camloc.recipes.evaluate import evaluate_run
+from camloc.recipes.settings import LOG, RunFacts
+from camloc.refiners.outlier_filters import OUTLIER_FILTERS
+from camloc.training.log import read_log
+
+RECIPES = (
+    ("baseline APR", "room/baseline"),
+    ("HyperPose", "room/hyperpose"),
+    ("scene geometry", "room/scene-geometry"),
+)
+ALIGNED = "room/scene-geometry"
+RESULTS = Path("docs/results")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the data are and how long to train.
+
+    Attributes:
+        place: which page to write.
+        data: folder of the frames.
+        backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
+        budget: wall-clock time of each training.
+        device: where to train.
+        out: folder of the runs, one below it for each place and device.
+        seed: of all randomness.
+    """
+
+    place: Annotated[Literal["redkitchen", "hololens"], tyro.conf.Positional]
+    data: Path
+    backbone_weights: str = "none"
+    budget: str = "20m"
+    device: Literal["cpu", "cuda"] = "cpu"
+    out: Path = Path("runs/rooms")
+    seed: int = 0
+
+
+def main(settings: Settings) -> None:
+    """Train what is not trained yet, and write the page."""
+    models = tuple(_learned(label, recipe, settings) for label, recipe in RECIPES)
+    runs = MachineRuns(settings.device, _machine(settings.device), models)
+    path = RESULTS / f"{settings.place}.json"
+    measured = Measured.load(path) if path.exists() else Measured(settings.place, ())
+    measured = measured.with_runs(runs)
+    path.write_bytes(to_json(measured))
+    write_pages(measured)
+
+
+def write_pages(measured: Measured) -> None:
+    """The page, its figures and, for Red Kitchen, the table in the README."""
+    room = ROOMS[measured.place]
+    (RESULTS / f"{measured.place}.md").write_text(page(measured, room))
+    for runs in measured.runs:
+        figure = curve_figure(runs)
+        if figure is not None:
+            (RESULTS / curve_name(measured.place, runs)).write_bytes(figure)
+    if measured.place == "redkitchen":
+        replace_block(Path("README.md"), "redkitchen table", summary(measured.runs[0], room))
+
+
+def _learned(label: str, recipe: str, settings: Settings) -> Learned:
+    folder = settings.out / settings.place / settings.device / recipe
+    if not (folder / "results.json").exists():
+        train(
+            recipe,
+            data=settings.data,
+            out=folder,
+            option=ROOMS[settings.place].options,
+            backbone_weights=settings.backbone_weights,
+            budget=settings.budget,
+            seed=settings.seed,
+            device=settings.device,
+        )
+    return Learned(
+        label,
+        Results.load(folder / "results.json"),
+        curve_of(folder),
+        _filters(folder) if recipe == ALIGNED else None,
+    )
+
+
+def curve_of(folder: Path) -> tuple[tuple[float, float, float], ...]:
+    """The held-out errors of a run over the seconds of features and training steps."""
+    before = RunFacts.load(folder).feature_seconds
+    return tuple(
+        (round(before + row["seconds"], 1), row["validation_meters"], row["validation_degrees"])
+        for row in read_log(folder / LOG)
+        if "validation_meters" in row and "validation_degrees" in row
+    )
+
+
+def _filters(folder: Path) -> dict[str, ErrorStatistics]:
+    """The same weights with each way of leaving wrong points out, as in the paper's Table III."""
+    found = {}
+    for name in OUTLIER_FILTERS:
+        out = folder / "filters" / name
+        if not (out / "results.json").exists():
+            evaluate_run(folder, out=out, outlier_filter=name)
+        found[name] = Results.load(out / "results.json").headline.estimates
+    return found
+
+
+def _machine(device: str) -> str:
+    cores = f"{os.cpu_count()} cores ({platform.machine()})"
+    return cores if device == "cpu" else f"{torch.cuda.get_device_name()}, {cores}"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

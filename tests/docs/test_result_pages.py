@@ -1,0 +1,92 @@
+"""Pages of results say what their files of numbers say, and nothing that was typed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from benchmarks.room_page import (
+    ROOMS,
+    Learned,
+    MachineRuns,
+    Measured,
+    curve_figure,
+    curve_name,
+    page,
+    summary,
+)
+from benchmarks.rooms import curve_of
+
+from camloc.core.config import from_json, to_json
+from camloc.evaluation.results import Results
+from camloc.recipes.evaluate import evaluate_run
+from camloc.recipes.settings import RunFacts
+from camloc.training.log import read_log
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+MEASURED = [place for place in ROOMS if (RESULTS / f"{place}.json").exists()]
+
+
+def learned(folder: Path) -> Learned:
+    results = Results.load(folder / "results.json")
+    return Learned("tiny", results, curve_of(folder), {"none": results.headline.estimates})
+
+
+@pytest.fixture(scope="module")
+def runs(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> MachineRuns:
+    folder = tmp_path_factory.mktemp("pages") / "run"
+    evaluate_run(trained / "run", out=folder)
+    for name in ("run.json", "log.jsonl"):
+        (folder / name).write_bytes((trained / "run" / name).read_bytes())
+    return MachineRuns("cpu", "2 cores", (learned(folder),))
+
+
+@pytest.mark.parametrize("place", MEASURED)
+def test_a_rooms_page_is_what_its_numbers_give(place: str) -> None:
+    measured = Measured.load(RESULTS / f"{place}.json")
+    assert (RESULTS / f"{place}.md").read_text() == page(measured, ROOMS[place])
+    for each in measured.runs:
+        assert (RESULTS / curve_name(place, each)).exists() == (curve_figure(each) is not None)
+
+
+def test_the_readme_has_the_table_of_red_kitchens_page() -> None:
+    measured = Measured.load(RESULTS / "redkitchen.json")
+    assert summary(measured.runs[0], ROOMS["redkitchen"]) in (ROOT / "README.md").read_text()
+
+
+def test_a_curve_has_the_seconds_of_features_and_of_training(trained: Path, tmp_path: Path) -> None:
+    rows = [row for row in read_log(trained / "run" / "log.jsonl") if "validation_meters" in row]
+    assert curve_of(trained / "run") == tuple(
+        (round(row["seconds"], 1), row["validation_meters"], row["validation_degrees"]) for row in rows
+    )
+    (tmp_path / "log.jsonl").write_bytes((trained / "run" / "log.jsonl").read_bytes())
+    replace(RunFacts.load(trained / "run"), feature_seconds=100.0).save(tmp_path)
+    assert curve_of(tmp_path)[0][0] == pytest.approx(100.0 + rows[0]["seconds"], abs=0.06)
+
+
+def test_a_page_shows_each_device_with_its_figure(runs: MachineRuns) -> None:
+    other = replace(runs, device="cuda", machine="some GPU, 16 cores")
+    measured = Measured("hololens", (other,)).with_runs(runs).with_runs(other)
+    assert [each.device for each in measured.runs] == ["cpu", "cuda"]
+    text = page(measured, ROOMS["hololens"])
+    for part in (
+        "## On a CPU",
+        "## On a GPU",
+        "hololens-cpu.svg",
+        "hololens-cuda.svg",
+        "some GPU",
+        "2 cores",
+    ):
+        assert part in text
+    assert f"| {runs.models[0].results.parameters:,} |" in text
+    assert from_json(to_json(measured), Measured) == measured
+
+
+def test_the_figure_shows_every_model_over_minutes(runs: MachineRuns) -> None:
+    figure = curve_figure(runs)
+    assert figure is not None
+    assert b"minutes" in figure or b"<svg" in figure
+    assert len(figure) < 60_000
+    silent = replace(runs, models=tuple(replace(each, curve=()) for each in runs.models))
+    assert curve_figure(silent) is None
+    assert ".svg" not in page(Measured("hololens", (silent,)), ROOMS["hololens"])

@@ -43,8 +43,8 @@ ROOMS = {
     ),
     "hololens": Room(
         "An office floor, learned in minutes",
-        "Sequence 000 that DeepVideoMVS (Duzceker et al. 2021) recorded with a HoloLens: one walk through "
-        "a kitchen, a lounge and a corridor",
+        "One walk with a HoloLens through a kitchen, a lounge and a corridor (sequence 000 of the sample "
+        "data of DeepVideoMVS, Duzceker et al. 2021)",
         "Every fifth block of 12 frames is for testing.",
         ("rotation=world_from_cam",),
     ),

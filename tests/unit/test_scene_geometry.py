@@ -1,5 +1,6 @@
 """The network's maps and the pose that they stand for."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,10 @@ import roma
 import torch
 from tests.support.models import TINY_BACKBONE, some_poses
 
+from camloc.checkpoint import facts_for, load_checkpoint, save_checkpoint
+from camloc.core.images import Preprocess
 from camloc.core.types import Batch
+from camloc.export import export_onnx, largest_difference
 from camloc.geometry import Pose, pixel_grid, pose_error, unproject
 from camloc.models import build_model
 from camloc.models.scene_geometry import PointMaps, SceneGeometry, SceneGeometryConfig
@@ -86,8 +90,11 @@ def test_cells_of_no_weight_do_not_count() -> None:
 @pytest.mark.parametrize("stride", [4, 8, 16])
 @pytest.mark.parametrize("camera_points", ["depth", "direct"])
 @pytest.mark.parametrize("weights", ["learned", "alike"])
-def test_every_form_gives_maps_on_its_grid(stride: int, camera_points: str, weights: str) -> None:
-    model = network(stride=stride, camera_points=camera_points, weights=weights, blocks=1)
+@pytest.mark.parametrize("context", [None, (2, 3)])
+def test_every_form_gives_maps_on_its_grid(
+    stride: int, camera_points: str, weights: str, context: tuple[int, int] | None
+) -> None:
+    model = network(stride=stride, camera_points=camera_points, weights=weights, blocks=1, context=context)
     maps = model(torch.rand(2, 3, HEIGHT, WIDTH))
     grid = (HEIGHT // stride, WIDTH // stride)
     assert maps.world.shape == (2, 3, *grid)
@@ -99,6 +106,34 @@ def test_every_form_gives_maps_on_its_grid(stride: int, camera_points: str, weig
     batch = Batch(torch.rand(2, 3, HEIGHT, WIDTH), truth(), intrinsics(), torch.zeros(2, dtype=torch.int64))
     losses = model.losses(maps, batch)
     assert all(bool(value.isfinite()) for value in losses.values())
+
+
+def test_with_context_a_cell_knows_of_the_other_end_of_the_picture_and_where_it_is() -> None:
+    images = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    features = network().features(images)
+    other = features.clone()
+    other[..., -1] += 1.0  # the last column of cells
+    alike = features[..., :1, :1].expand_as(features)
+    for context, knows in ((None, False), ((2, 3), True)):
+        model = network(blocks=1, context=context)
+        first, changed, same = (model.from_features(each).world for each in (features, other, alike))
+        assert torch.equal(first[..., 0], changed[..., 0]) != knows
+        assert torch.allclose(same, same[..., :1, :1], atol=1e-6) != knows
+
+
+def test_with_context_every_cell_weight_learns_and_the_exported_network_answers_alike(tmp_path: Path) -> None:
+    model = network(blocks=1, context=(2, 3)).train()
+    images = torch.rand(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    batch = Batch(images, truth(), intrinsics(), torch.zeros(2, dtype=torch.int64))
+    torch.stack(list(model.losses(model(images), batch).values())).sum().backward()
+    assert sum(".context." in name for name, _ in model.cells.named_parameters(prefix="cells")) == 7
+    for name, parameter in model.cells.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.any()), name
+    facts = facts_for("scene_geometry", model.config, Preprocess(WIDTH, HEIGHT), ("kitchen",))
+    save_checkpoint(tmp_path, facts, model.eval(), (some_poses(9),))
+    export_onnx(load_checkpoint(tmp_path), tmp_path / "model.onnx")
+    assert largest_difference(load_checkpoint(tmp_path), tmp_path / "model.onnx") <= 1e-4
 
 
 def test_the_depth_range_can_be_the_places_own() -> None:

@@ -51,6 +51,8 @@ class SceneGeometryConfig:
         stride: side of a cell in pixels of the network's picture.
         hidden: width of the heads.
         blocks: residual blocks of 1 x 1 convolutions that the heads share; the paper has none.
+        context: rows and columns on which the whole picture is summed up for every cell, where there are
+            blocks; None as published, where a cell knows its surroundings alone.
         dropout: share of the feature channels that a picture loses in training, where there are blocks.
         camera_points: the depth along a cell's ray, or directly a point in camera axes (Table II).
         depths: "metric" as published; "focal": in units of the focal length over the picture's width, so
@@ -66,6 +68,7 @@ class SceneGeometryConfig:
     stride: int = 8
     hidden: int = 256
     blocks: int = 0
+    context: tuple[int, int] | None = None
     dropout: float = 0.0
     camera_points: Literal["depth", "direct"] = "depth"
     depths: Literal["metric", "focal"] = "metric"
@@ -104,7 +107,13 @@ class SceneGeometry(GeometryModel[PointMaps]):
         channels = sum(self.backbone.channels)
         self.cells: nn.Module = nn.Identity()
         if config.blocks:
-            self.cells = CellNetwork(channels, config.hidden, blocks=config.blocks, dropout=config.dropout)
+            self.cells = CellNetwork(
+                channels,
+                config.hidden,
+                blocks=config.blocks,
+                dropout=config.dropout,
+                context=config.context,
+            )
             channels = config.hidden
         self.world_head = cell_head(channels, config.hidden, 3)
         self.camera_head = cell_head(channels, config.hidden, 1 if config.camera_points == "depth" else 3)

@@ -7,8 +7,10 @@ from camloc.core.images import Preprocess
 from camloc.models.hyperpose import HyperPoseConfig
 from camloc.models.parts.backbone import BackboneConfig
 from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.geometry_losses import GeometryLossConfig
 from camloc.models.parts.hypernetwork import HypernetworkConfig
 from camloc.models.parts.regression import RegressionConfig
+from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.recipes.base import Recipe
 from camloc.training.held_out import HoldOut
 from camloc.training.stages import Stage
@@ -69,6 +71,25 @@ def baseline() -> Recipe:
     """The same regressor without its hypernetwork, for comparison."""
     recipe = hyperpose()
     return replace(recipe, config=replace(recipe.config, hypernetwork=None))
+
+
+def scene_geometry() -> Recipe:
+    """Scene geometry on the corner, from scratch, with the frames and the schedule of its regressors."""
+    return replace(
+        hyperpose(),
+        model="scene_geometry",
+        config=SceneGeometryConfig(
+            backbone=SMALL_RESNET,
+            taps=(2, 3, 4),
+            stride=16,
+            hidden=128,
+            blocks=2,
+            context=(6, 8),
+            depth_range=(1.0, 40.0),
+            # Things are some ten metres away: a radian moves what is seen as far as ten metres do.
+            losses=GeometryLossConfig(orientation=10.0, consistency=0.3, reprojection=0.003),
+        ),
+    )
 
 
 def hyperpose_square() -> Recipe:

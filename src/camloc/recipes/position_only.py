@@ -10,7 +10,7 @@ table whose own frames lack quaternions needs none of it: `keep_orientation_ever
 from dataclasses import replace
 
 from camloc.models.hyperpose import HyperPoseConfig
-from camloc.recipes import room
+from camloc.recipes import demo, room
 from camloc.recipes.base import Recipe
 
 # The share of the epochs that is spent on fine-tuning, and the learning rate there relative to the first
@@ -27,6 +27,16 @@ def scene_geometry() -> Recipe:
 def posenet() -> Recipe:
     """A regressor (Baseline APR) fine-tuned by positions alone: the foil of Table IV, there MapNet."""
     return _fine_tuned(room.baseline())
+
+
+def demo_scene_geometry() -> Recipe:
+    """Scene geometry on the embedded place, fine-tuned by positions alone."""
+    return _fine_tuned(demo.scene_geometry())
+
+
+def demo_posenet() -> Recipe:
+    """A regressor (Baseline APR) on the embedded place, fine-tuned by positions alone: the foil there."""
+    return _fine_tuned(demo.baseline())
 
 
 def _fine_tuned(recipe: Recipe) -> Recipe:

@@ -9,6 +9,9 @@ from torch.nn import functional as F
 
 from camloc.models.parts.dropout import BatchDropout
 
+# Width of the features on the coarse grid that stands for the whole picture.
+CONTEXT_CHANNELS = 64
+
 
 def on_one_grid(
     maps: Sequence[Float[Tensor, "b _ _ _"]], height: int, width: int
@@ -33,24 +36,70 @@ class CellNetwork(nn.Module):
     """A small network that sees one cell of a map at a time: residual blocks of 1 x 1 convolutions.
 
     As the heads of ACE (Brachmann et al. 2023): cells share weights, and whatever lies around a cell
-    is only known through the features that the backbone gave it.
+    is only known through the features that the backbone gave it, and through `context` if there is one.
     """
 
-    def __init__(self, channels: int, hidden: int, *, blocks: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        *,
+        blocks: int,
+        dropout: float = 0.0,
+        context: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
         # Taps of one backbone differ in scale by a factor of ten.
         self.norm = nn.BatchNorm2d(channels)
         self.dropout = BatchDropout(dropout)
         self.project = nn.Conv2d(channels, hidden, 1)
+        self.context = PictureContext(channels, hidden, context) if context else None
         self.blocks = nn.ModuleList(_CellBlock(hidden) for _ in range(blocks))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """Features of every cell."""
         kept = self.dropout(torch.ones_like(features[:, :, :1, :1]))  # whole channels, apart for each picture
-        cells: Tensor = F.relu(self.project(self.norm(features) * kept))
+        normal = self.norm(features) * kept
+        cells: Tensor = self.project(normal)
+        if self.context is not None:
+            cells = cells + self.context(normal)
+        cells = F.relu(cells)
         for block in self.blocks:
             cells = block(cells)
         return cells
+
+
+class PictureContext(nn.Module):
+    """What the whole picture shows and where in it a cell is, as something to add to every cell.
+
+    A cell that is asked for a point of the world has to know where the camera is, which its own
+    surroundings alone do not say before a network has learned a great deal.
+
+    Args:
+        channels: of the features.
+        hidden: width of the cells.
+        grid: rows and columns to which the features are averaged for the whole picture's sake.
+    """
+
+    def __init__(self, channels: int, hidden: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid = grid
+        rows, columns = grid
+        self.narrow = nn.Conv2d(channels, CONTEXT_CHANNELS, 1)
+        self.whole = nn.Linear(CONTEXT_CHANNELS * rows * columns, hidden)
+        self.spread = nn.Linear(hidden, hidden)
+        self.place = nn.Conv2d(2, hidden, 1, bias=False)
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+        """What to add to the cells."""
+        height, width = features.shape[-2:]
+        coarse = _resized(F.relu(self.narrow(features)), *self.grid)
+        whole: Tensor = self.spread(F.relu(self.whole(coarse.flatten(1))))
+        across = torch.linspace(-1.0, 1.0, width, device=features.device, dtype=features.dtype)
+        down = torch.linspace(-1.0, 1.0, height, device=features.device, dtype=features.dtype)
+        places = torch.stack((across.expand(height, width), down.unsqueeze(1).expand(height, width)))
+        added: Tensor = whole[:, :, None, None] + self.place(places.unsqueeze(0))
+        return added
 
 
 class _CellBlock(nn.Module):

@@ -124,7 +124,7 @@ def curve_of(folder: Path) -> tuple[tuple[float, float, float], ...]:
 
 def _filters(folder: Path) -> dict[str, ErrorStatistics]:
     """The same weights with each way of leaving wrong points out, as in the paper's Table III."""
-    found = {}
+    found: dict[str, ErrorStatistics] = {}
     for name in OUTLIER_FILTERS:
         out = folder / "filters" / name
         if not (out / "results.json").exists():

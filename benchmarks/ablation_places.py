@@ -1,0 +1,72 @@
+"""The frames that the ablations learn from and are tested on, and what needs no learning there."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from benchmarks.ablation_page import Baselines
+from benchmarks.ablation_rows import Place
+from camloc.apps.progress import counted
+from camloc.core.masks import mask_path, write_mask
+from camloc.core.types import Scene, poses_of
+from camloc.datasets.demo import OCCLUDED, DemoPlace, Renderer, render
+from camloc.datasets.demo.free_space import free_space_of
+from camloc.datasets.demo.place import shots
+from camloc.evaluation.baselines import baseline_errors
+from camloc.evaluation.metrics import error_statistics
+from camloc.recipes.evaluate import test_sets
+from camloc.recipes.settings import DataSource
+
+
+def source_of(
+    place: Place, *, data: Path | None, demo_frames: tuple[int, int], masks: Path
+) -> tuple[DataSource, Path | None]:
+    """The frames of a place, and the folder of its masks if it has some.
+
+    Args:
+        place: which.
+        data: the folder of Red Kitchen.
+        demo_frames: training frames of the embedded place, and test frames of each kind; it is rendered if
+            it is not there.
+        masks: folder for the masks of rendered places.
+    """
+    if place == "redkitchen":
+        return DataSource(os.path.realpath(data or "")), None
+    learned, tested = demo_frames
+    demo = DemoPlace(train_frames=learned, test_frames=tested, variants=("day", OCCLUDED), depth_every=0)
+    with counted("rendering") as progress:
+        root = render(demo, progress=progress)
+    _write_masks(demo, DataSource(str(root), "demo").load(), masks / root.name)
+    return DataSource(str(root), "demo"), masks / root.name
+
+
+def _write_masks(demo: DemoPlace, scene: Scene, folder: Path) -> None:
+    """Masks that are black where the renderer has drawn a person or a van."""
+    frames = {frame.name: frame for frame in scene.conditions[OCCLUDED]}
+    if all(mask_path(folder, frame).exists() for frame in frames.values()):
+        return
+    renderer, free_space = Renderer(seed=demo.seed), free_space_of(demo.seed)
+    for shot in shots(demo, free_space):
+        if shot.image not in frames or shot.crowd is None:
+            continue
+        east, north = shot.world_from_cam[:2, 3].tolist()
+        crowd = shot.crowd.at(
+            shot.seconds,
+            camera=(east, north),
+            free_space=free_space,
+            texture_number=renderer.square.atlas.number,
+        )
+        view = renderer.render_view(shot.world_from_cam, demo.intrinsics(), occluders=crowd)
+        write_mask(folder, frames[shot.image], ~torch.from_numpy(view.is_occluder))
+
+
+def baselines_of(place: Place, scene: Scene) -> Baselines:
+    """What copying a training pose and the mean pose reach on the test sets."""
+    training = poses_of(scene.train)
+    found = {name: baseline_errors(poses_of(frames), training) for name, frames in test_sets(scene).items()}
+    return Baselines(
+        place,
+        nearest_pose={name: error_statistics(each.nearest_pose) for name, each in found.items()},
+        mean_pose={name: error_statistics(each.mean_pose) for name, each in found.items()},
+    )

@@ -1,0 +1,78 @@
+"""One row of the ablations: trained, and tested in each of its ways. Runs in a process of its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.ablation_page import Measurement
+from benchmarks.ablation_rows import Place, Row, Way
+from camloc.core.types import Scene
+from camloc.evaluation.metrics import ErrorStatistics, error_statistics
+from camloc.evaluation.scoring import EvaluatedSet
+from camloc.localizer import Localizer
+from camloc.recipes.evaluate import test_sets
+from camloc.recipes.run import Compute, prepare, train
+from camloc.recipes.settings import LOG, DataSource
+from camloc.refiners.outlier_filters import OutlierFilter
+from camloc.training.log import read_log
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row with one seed, and where it finds what it needs."""
+
+    place: Place
+    row: Row
+    seed: int
+    source: DataSource
+    weights: Path | None
+    masks: Path | None
+    device: str
+    folder: Path
+    settings: str
+
+
+def measured(task: Task) -> Measurement:
+    """Train one row, and locate the test frames in each of its ways."""
+    recipe = task.row.recipe
+    training = prepare(
+        recipe,
+        name=f"{task.place}/{task.row.key}",
+        data=task.source,
+        folder=task.folder,
+        seed=task.seed,
+        weights=task.weights or "none",
+        compute=Compute(task.device),
+    )
+    for _ in train(training):
+        pass
+    return Measurement(
+        place=task.place,
+        key=task.row.key,
+        seed=task.seed,
+        settings=task.settings,
+        model=recipe.model,
+        width=recipe.preprocess.width,
+        height=recipe.preprocess.height,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        frames=len(training.learned),
+        parameters=training.model.parameter_count(),
+        minutes=read_log(task.folder / LOG)[-1]["seconds"] / 60,
+        device=torch.cuda.get_device_name() if task.device == "cuda" else "a CPU",
+        errors={way: _errors(task, training.scene, way) for way in task.row.ways},
+    )
+
+
+def _errors(task: Task, scene: Scene, way: Way) -> dict[str, ErrorStatistics]:
+    """The errors on every test set, with one way to find poses."""
+    outlier_filter: OutlierFilter | None = None
+    if way != "regressed":
+        outlier_filter = "none" if way == "none, masked" else way
+    masks = task.masks if way == "none, masked" else None
+    localizer = Localizer.load(task.folder, device=task.device, outlier_filter=outlier_filter, masks=masks)
+    return {
+        name: error_statistics(EvaluatedSet(name, frames, tuple(localizer.locate_all(frames))).errors())
+        for name, frames in test_sets(scene).items()
+    }

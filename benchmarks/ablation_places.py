@@ -13,6 +13,7 @@ from camloc.core.types import Scene, poses_of
 from camloc.datasets.demo import OCCLUDED, DemoPlace, Renderer, render
 from camloc.datasets.demo.free_space import free_space_of
 from camloc.datasets.demo.place import shots
+from camloc.datasets.demo.rendering import photograph
 from camloc.evaluation.baselines import baseline_errors
 from camloc.evaluation.metrics import error_statistics
 from camloc.recipes.evaluate import test_sets
@@ -48,17 +49,9 @@ def _write_masks(demo: DemoPlace, scene: Scene, folder: Path) -> None:
         return
     renderer, free_space = Renderer(seed=demo.seed), free_space_of(demo.seed)
     for shot in shots(demo, free_space):
-        if shot.image not in frames or shot.crowd is None:
-            continue
-        east, north = shot.world_from_cam[:2, 3].tolist()
-        crowd = shot.crowd.at(
-            shot.seconds,
-            camera=(east, north),
-            free_space=free_space,
-            texture_number=renderer.square.atlas.number,
-        )
-        view = renderer.render_view(shot.world_from_cam, demo.intrinsics(), occluders=crowd)
-        write_mask(folder, frames[shot.image], ~torch.from_numpy(view.is_occluder))
+        if shot.image in frames:
+            view = photograph(renderer, free_space, demo, shot)
+            write_mask(folder, frames[shot.image], ~torch.from_numpy(view.is_occluder))
 
 
 def baselines_of(place: Place, scene: Scene) -> Baselines:

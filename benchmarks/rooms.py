@@ -27,7 +27,7 @@ from benchmarks.room_page import (
     summary,
 )
 from benchmarks.tables import replace_block
-from camloc.apps.commands.train import train
+from benchmarks.trainings import Trained, train_all
 from camloc.core.config import to_json
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results
@@ -70,7 +70,9 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
-    models = tuple(_learned(label, recipe, settings) for label, recipe in RECIPES)
+    trainings = {label: _training(recipe, settings) for label, recipe in RECIPES}
+    train_all(trainings.values(), device=settings.device, jobs=1)  # each has the machine to itself
+    models = tuple(_learned(label, training) for label, training in trainings.items())
     runs = MachineRuns(settings.device, _machine(settings.device), models)
     path = RESULTS / f"{settings.place}.json"
     measured = Measured.load(path) if path.exists() else Measured(settings.place, ())
@@ -91,25 +93,17 @@ def write_pages(measured: Measured) -> None:
         replace_block(Path("README.md"), "redkitchen table", summary(measured.runs[0], room))
 
 
-def _learned(label: str, recipe: str, settings: Settings) -> Learned:
+def _training(recipe: str, settings: Settings) -> Trained:
     folder = settings.out / settings.place / settings.device / recipe
-    if not (folder / "results.json").exists():
-        train(
-            recipe,
-            data=settings.data,
-            out=folder,
-            option=ROOMS[settings.place].options,
-            backbone_weights=settings.backbone_weights,
-            budget=settings.budget,
-            seed=settings.seed,
-            device=settings.device,
-        )
-    return Learned(
-        label,
-        Results.load(folder / "results.json"),
-        curve_of(folder),
-        _filters(folder) if recipe == ALIGNED else None,
-    )
+    how = ["--backbone-weights", settings.backbone_weights, "--budget", settings.budget]
+    for option in ROOMS[settings.place].options:
+        how += ["--option", option]
+    return Trained(recipe, settings.data, folder, settings.seed, tuple(how))
+
+
+def _learned(label: str, training: Trained) -> Learned:
+    filters = _filters(training.folder) if training.recipe == ALIGNED else None
+    return Learned(label, training.results(), curve_of(training.folder), filters)
 
 
 def curve_of(folder: Path) -> tuple[tuple[float, float, float], ...]:

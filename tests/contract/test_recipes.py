@@ -2,9 +2,8 @@
 
 import importlib
 import inspect
-import math
 import re
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -31,7 +30,23 @@ _TRAINED = re.compile(r"HyperPose|PoseNet|MapNet|AtLoc|Baseline APR|regressor|[S
 _PAPER = re.compile(r"_(?:19|20)\d\d$")
 
 
-@cache
+def settings_of(name: str) -> tuple[str, bytes]:
+    recipe = find_recipe(name)
+    return recipe.model, to_json(recipe.config)
+
+
+# Recipes whose networks have the same settings stand one after the other: some networks have hundreds of
+# millions of weights, and only one is held at a time.
+_ALIKE = sorted(RECIPES, key=settings_of)
+
+
+@pytest.fixture(scope="module", params=_ALIKE)
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of a recipe; all tests of a network run before the next one is built."""
+    return str(request.param)
+
+
+@lru_cache(maxsize=1)
 def network(model: str, settings: bytes) -> PoseModel[Any]:
     """A network with the settings; several recipes share one."""
     return build_model(model, from_json(settings, config_class(model)))
@@ -39,6 +54,18 @@ def network(model: str, settings: bytes) -> PoseModel[Any]:
 
 def network_of(recipe: Recipe) -> PoseModel[Any]:
     return network(recipe.model, to_json(recipe.config))
+
+
+@lru_cache(maxsize=1)
+def output_for(name: str) -> tuple[Batch, Any]:
+    """Pictures of a recipe, and what its network makes of them.
+
+    As in training, where batch norm sees what it normalises: deep random networks overflow otherwise.
+    """
+    recipe = find_recipe(name)
+    batch = batch_for(recipe)
+    with torch.no_grad():
+        return batch, network_of(recipe).train()(batch.images)
 
 
 def batch_for(recipe: Recipe) -> Batch:
@@ -99,7 +126,6 @@ def test_the_plan_is_for_the_pictures_that_the_network_sees(name: str) -> None:
     assert from_json(to_json(plan), Plan) == plan
 
 
-@pytest.mark.parametrize("name", RECIPES)
 def test_every_stage_trains_something_of_the_model(name: str) -> None:
     recipe = find_recipe(name)
     model = network_of(recipe)
@@ -124,26 +150,19 @@ def test_every_stage_is_a_stage(name: str) -> None:
         assert max(factors) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("name", RECIPES)
 def test_the_terms_that_loss_weights_name_exist(name: str) -> None:
     recipe = find_recipe(name)
-    model = network_of(recipe).train()
-    batch = batch_for(recipe)
+    batch, output = output_for(name)
     with torch.no_grad():
-        terms = model.losses(model(batch.images), batch)
+        terms = network_of(recipe).losses(output, batch)
     named = {term for stage in recipe.stages for term in stage.loss_weights or {}}
     assert named <= set(terms)
     assert all(bool(value.isfinite()) for value in terms.values())
 
 
-@pytest.mark.parametrize("name", RECIPES)
 def test_the_network_answers_pictures_of_the_recipe(name: str) -> None:
-    recipe = find_recipe(name)
-    # As in training, where batch norm sees what it normalises: deep random networks overflow otherwise.
-    model = network_of(recipe).train()
-    with torch.no_grad():
-        batch = batch_for(recipe)
-        pose = model.decode(model(batch.images), intrinsics=batch.intrinsics).world_from_cam
+    batch, output = output_for(name)
+    pose = network_of(find_recipe(name)).decode(output, intrinsics=batch.intrinsics).world_from_cam
     assert bool(pose.is_finite().all())
 
 
@@ -162,9 +181,8 @@ def test_published_numbers_have_a_source_and_a_scene_of_the_layout(name: str) ->
     assert recipe.layout in ("auto", *LAYOUTS)
     for published in recipe.published:
         assert re.search(r"Table [\dIV]", published.source)
-        assert 0 < published.meters < 100
+        assert published.meters is None or 0 < published.meters < 100
         assert 0 < published.degrees < 180
-        assert math.isfinite(published.meters)
         scenes = importlib.import_module(f"camloc.datasets.{recipe.layout}").SCENES
         assert published.scene in (*scenes, "mean")  # of all scenes of the data set
     named = [published.scene for published in recipe.published]

@@ -23,12 +23,12 @@ class Published:
 
     Attributes:
         scene: of the data set, or "mean" of all its scenes.
-        meters, degrees: median errors.
+        meters, degrees: median errors; None for positions of which the paper says nothing.
         source: paper, table and row.
     """
 
     scene: str
-    meters: float
+    meters: float | None
     degrees: float
     source: str
 

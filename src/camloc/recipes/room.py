@@ -12,14 +12,19 @@ from camloc.core.augment import Augment
 from camloc.core.images import Preprocess
 from camloc.models.atloc import AtLocConfig
 from camloc.models.hyperpose import HyperPoseConfig
+from camloc.models.hyperpose_2023 import AttentionHypernetworkConfig, HyperPose2023Config
 from camloc.models.mapnet import MapNetConfig
 from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW
 from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.geometry_losses import GeometryLossConfig
+from camloc.models.parts.hyper import GeneratorConfig
 from camloc.models.parts.hypernetwork import HypernetworkConfig
+from camloc.models.parts.position_codes import PositionCodesConfig
 from camloc.models.parts.regression import RegressionConfig
+from camloc.models.parts.transformer import TransformerConfig
 from camloc.models.posenet import PoseNetConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
+from camloc.models.transposenet import TransPoseNetConfig
 from camloc.recipes.base import Recipe
 from camloc.training.held_out import HoldOut
 from camloc.training.stages import Stage
@@ -32,6 +37,10 @@ _ABSOLUTE = RegressionConfig(
     balance=BalanceConfig(position=-2.0, orientation=-3.0, distance="absolute"),
 )
 _DROPOUT = 0.1
+
+# Of the Transformers: no dropout of attention weights, which CPUs would be slow with.
+_ENCODER = TransformerConfig(attention_dropout=0.0)
+_CODES = PositionCodesConfig(picture_width=224, picture_height=168)
 
 
 def hyperpose() -> Recipe:
@@ -163,3 +172,44 @@ def mapnet() -> Recipe:
         batch_size=15,
         window=window,
     )
+
+
+def transposenet() -> Recipe:
+    """TransPoseNet: attention to two maps of MobileNetV2, of 14 x 11 and 28 x 21 cells."""
+    config = TransPoseNetConfig(
+        MOBILENETV2_TENSORFLOW, encoder=_ENCODER, codes=_CODES, regression=hyperpose().config.regression
+    )
+    return _attentive("transposenet", config)
+
+
+def hyperpose_2023_compact() -> Recipe:
+    """HyperPose (2023) with compact generators: TransPoseNet, and heads that each picture makes anew."""
+    config = HyperPose2023Config(
+        MOBILENETV2_TENSORFLOW,
+        encoder=_ENCODER,
+        codes=_CODES,
+        hypernetwork=AttentionHypernetworkConfig(encoder=_ENCODER),
+        regression=hyperpose().config.regression,
+    )
+    return _attentive("hyperpose_2023", config)
+
+
+def hyperpose_2023() -> Recipe:
+    """HyperPose (2023) with generators of every weight, which are 127 million numbers, as published."""
+    recipe = hyperpose_2023_compact()
+    hypernetwork = replace(recipe.config.hypernetwork, generator=GeneratorConfig("full"))
+    return replace(recipe, config=replace(recipe.config, hypernetwork=hypernetwork))
+
+
+def _attentive(model: str, config: TransPoseNetConfig | HyperPose2023Config) -> Recipe:
+    """The same schedule at a third of its rate, on pictures with nearly as many cells as published."""
+    recipe = hyperpose()
+    (stage,) = recipe.stages
+    stage = replace(
+        stage,
+        learning_rate=3e-4,
+        backbone_rate=1.0,
+        gradient_clip=5.0,
+        holds=tuple(pattern.replace("network.", "network.model.") for pattern in stage.holds),
+    )
+    return replace(recipe, model=model, config=config, preprocess=Preprocess(224, 168), stages=(stage,))

@@ -69,5 +69,8 @@ def _told(function: "RecipeFunction", *, full: bool) -> list[str]:
     from camloc.recipes.base import summary
 
     published = function().published if full else ()
-    numbers = ", ".join(f"{each.scene} {each.meters:g} m {each.degrees:g}°" for each in published)
+    numbers = ", ".join(
+        f"{each.scene} {'' if each.meters is None else f'{each.meters:g} m '}{each.degrees:g}°"
+        for each in published
+    )
     return [summary(function), *([f"published: {numbers}"] if numbers else [])]

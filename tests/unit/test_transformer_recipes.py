@@ -1,0 +1,114 @@
+"""The phases of the Transformers' papers: what each trains, and what stands still."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from tests.support.models import TINY_BACKBONE, some_poses
+
+from camloc.core.types import Batch
+from camloc.models import build_model
+from camloc.models.parts.transformer import TransformerConfig
+from camloc.recipes.base import Recipe, find_recipe, recipe_functions
+from camloc.training.stages import start
+
+TINY = TransformerConfig(width=16, layers=2, heads=2)
+
+
+@cache
+def small(name: str) -> Recipe:
+    """A recipe with a network that is built in no time."""
+    recipe = find_recipe(name)
+    config = replace(recipe.config, backbone=TINY_BACKBONE, encoder=TINY)
+    if recipe.model == "hyperpose_2023":
+        config = replace(config, hypernetwork=replace(config.hypernetwork, encoder=TINY))
+    return replace(recipe, config=config)
+
+
+def trained(name: str) -> list[set[str]]:
+    """The modules, two deep, that each stage of a recipe trains."""
+    recipe = small(name)
+    torch.manual_seed(0)
+    model = build_model(recipe.model, recipe.config)
+    found = []
+    for stage in recipe.stages:
+        start(stage, model)
+        names = [each for each, parameter in model.named_parameters() if parameter.requires_grad]
+        found.append({".".join(each.split(".")[:2]) for each in names})
+    return found
+
+
+def test_transposenet_trains_everything_but_the_prior_and_then_each_head_alone() -> None:
+    first, second, third = trained("transposenet_2021/cambridge")
+    assert {"position_encoder.encoder", "orientation_head.hidden", "balance.position"} <= first
+    assert any(each.startswith("backbone") for each in first)
+    assert "orientation_head.prior" not in first
+    assert second == {"position_head.hidden", "position_head.output"}
+    assert third == {"orientation_head.hidden", "orientation_head.output", "orientation_head.prior"}
+
+
+def test_transposenet_has_no_prior_indoors_and_trains_its_heads_faster() -> None:
+    first, _, third = trained("transposenet_2021/sevenscenes")
+    assert "orientation_head.hidden" in first
+    assert third == {"orientation_head.hidden", "orientation_head.output"}
+    stages = find_recipe("transposenet_2021/sevenscenes").stages
+    assert [(stage.learning_rate, stage.weight_decay) for stage in stages] == [
+        (1e-4, 1e-4),
+        (1e-3, 1e-2),
+        (1e-3, 1e-2),
+    ]
+
+
+@pytest.mark.parametrize("scenes", ["cambridge", "sevenscenes"])
+def test_hyperpose_trains_everything_and_then_what_serves_one_half_of_the_pose(scenes: str) -> None:
+    first, second, third = trained(f"hyperpose_2023/{scenes}")
+    assert {"position.encoder", "orientation.encoder", "balance.orientation"} <= first
+    assert second == {"position.head", "position.hyper", "position.hyper_encoder"}
+    assert third == {"orientation.head", "orientation.hyper", "orientation.hyper_encoder"}
+
+
+@pytest.mark.parametrize("scenes", ["cambridge", "sevenscenes"])
+def test_the_released_hyperpose_leaves_the_hypernetworks_encoders_alone_later(scenes: str) -> None:
+    _, second, third = trained(f"hyperpose_2023/{scenes}-released")
+    assert second == {"position.head", "position.hyper"}
+    assert third == {"orientation.head", "orientation.hyper"}
+
+
+@pytest.mark.parametrize("name", ["transposenet_2021/cambridge", "hyperpose_2023/cambridge"])
+def test_what_a_later_phase_does_not_name_does_not_move_by_one_bit(name: str) -> None:
+    recipe = small(name)
+    torch.manual_seed(0)
+    model = build_model(recipe.model, recipe.config)
+    stage = recipe.stages[1]
+    optimizer = start(stage, model)
+    before = {each: value.clone() for each, value in model.state_dict().items()}
+    batch = Batch(torch.rand(2, 3, 48, 64), some_poses(2), None, torch.zeros(2, dtype=torch.int64))
+    for _ in range(2):
+        optimizer.zero_grad()
+        losses = model.losses(model(batch.images), batch)
+        weights = stage.loss_weights or {}
+        torch.stack([weights.get(each, 1.0) * value for each, value in losses.items()]).sum().backward()
+        optimizer.step()
+    moved = {each for each, value in model.state_dict().items() if not torch.equal(value, before[each])}
+    assert moved
+    assert all(each.startswith(("position_head.", "position.")) for each in moved)
+
+
+@pytest.mark.parametrize(
+    "name", [each for each in recipe_functions() if each.startswith(("transposenet", "hyperpose_2023"))]
+)
+def test_ablations_end_with_the_first_phase_and_have_one_number_of_one_scene(name: str) -> None:
+    recipe = find_recipe(name)
+    if "/shop-" not in name:
+        assert len(recipe.published) in (4, 7)
+        return
+    assert len(recipe.stages) == 1
+    assert [each.scene for each in recipe.published] == ["ShopFacade"]
+
+
+def test_the_room_recipes_of_one_half_differ_in_their_generators_alone() -> None:
+    full, compact = find_recipe("room/hyperpose-2023"), find_recipe("room/hyperpose-2023-compact")
+    hypernetwork = replace(full.config.hypernetwork, generator=compact.config.hypernetwork.generator)
+    assert replace(full, config=replace(full.config, hypernetwork=hypernetwork)) == compact
+    assert full.preprocess == find_recipe("room/transposenet").preprocess

@@ -42,12 +42,14 @@ class Trained:
 def train_all(trainings: Iterable[Trained], *, device: str, jobs: int) -> None:
     """Train what has no results yet, `jobs` at a time, each by the command that a person would type.
 
+    All first seeds come before all second ones, so that what is there early says something of every row.
     What a training prints is kept in `printed.txt` beside its run.
 
     Raises:
         SystemExit: one of them failed; the others were finished all the same.
     """
     missing = [each for each in trainings if not (each.folder / "results.json").exists()]
+    missing.sort(key=lambda each: each.seed)
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         failed = [each for each in pool.map(lambda one: _run(one, device, jobs), missing) if each is not None]
     if failed:

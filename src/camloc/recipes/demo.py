@@ -5,12 +5,17 @@ from dataclasses import replace
 from camloc.core.augment import Augment
 from camloc.core.images import Preprocess
 from camloc.models.hyperpose import HyperPoseConfig
+from camloc.models.hyperpose_2023 import AttentionHypernetworkConfig, HyperPose2023Config
 from camloc.models.parts.backbone import BackboneConfig
 from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.geometry_losses import GeometryLossConfig
+from camloc.models.parts.hyper import GeneratorConfig
 from camloc.models.parts.hypernetwork import HypernetworkConfig
+from camloc.models.parts.position_codes import PositionCodesConfig
 from camloc.models.parts.regression import RegressionConfig
+from camloc.models.parts.transformer import TransformerConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
+from camloc.models.transposenet import TransPoseNetConfig
 from camloc.recipes.base import Recipe
 from camloc.training.held_out import HoldOut
 from camloc.training.stages import Stage
@@ -23,7 +28,16 @@ SMALL_RESNET = BackboneConfig(
     {"output_stride": 16, "channels": (32, 48, 48, 64)},
     mean=(0.5, 0.5, 0.5),
     deviation=(0.25, 0.25, 0.25),
+    local_contrast=32,
 )
+
+_REGRESSION = RegressionConfig(
+    positions="standardised", balance=BalanceConfig(position=-1.0, orientation=-3.0)
+)
+
+# Of the Transformers.
+_ENCODER = TransformerConfig(width=128, layers=2, attention_dropout=0.0)
+_CODES = PositionCodesConfig(picture_width=128, picture_height=96)
 
 
 def hyperpose() -> Recipe:
@@ -33,18 +47,16 @@ def hyperpose() -> Recipe:
         config=HyperPoseConfig(
             backbone=SMALL_RESNET,
             grid=(6, 8),
-            hidden=256,
+            hidden=512,
             dropout=0.0,
             hypernetwork=HypernetworkConfig(position=64, orientation=64),
-            regression=RegressionConfig(
-                positions="standardised", balance=BalanceConfig(position=-1.0, orientation=-3.0)
-            ),
+            regression=_REGRESSION,
         ),
         preprocess=Preprocess(128, 96),
         stages=(
             Stage(
-                epochs=22,
-                learning_rate=2e-3,
+                epochs=15,
+                learning_rate=4e-3,
                 optimizer="adamw",
                 weight_decay=0.01,
                 balance_rate=5.0,
@@ -90,6 +102,46 @@ def scene_geometry() -> Recipe:
             losses=GeometryLossConfig(orientation=10.0, consistency=0.3, reprojection=0.003),
         ),
     )
+
+
+def transposenet() -> Recipe:
+    """TransPoseNet, narrow and of two layers, on the corner: attention to 6 x 8 and to 12 x 16 cells."""
+    return _attentive(
+        "transposenet",
+        TransPoseNetConfig(SMALL_RESNET, encoder=_ENCODER, codes=_CODES, hidden=256, regression=_REGRESSION),
+    )
+
+
+def hyperpose_2023() -> Recipe:
+    """HyperPose (2023), narrow and of two layers, on the corner, with generators of every weight."""
+    return _attentive("hyperpose_2023", _hyperpose_2023(GeneratorConfig("full")))
+
+
+def hyperpose_2023_compact() -> Recipe:
+    """HyperPose (2023), narrow and of two layers, on the corner, with compact generators."""
+    return _attentive("hyperpose_2023", _hyperpose_2023(GeneratorConfig("compact", rank=64)))
+
+
+def _hyperpose_2023(generator: GeneratorConfig) -> HyperPose2023Config:
+    hypernetwork = AttentionHypernetworkConfig(
+        encoder=_ENCODER, position_hidden=(128, 64), orientation_hidden=(128, 128), generator=generator
+    )
+    return HyperPose2023Config(
+        SMALL_RESNET,
+        encoder=_ENCODER,
+        codes=_CODES,
+        hidden=256,
+        hypernetwork=hypernetwork,
+        regression=_REGRESSION,
+    )
+
+
+def _attentive(model: str, config: TransPoseNetConfig | HyperPose2023Config) -> Recipe:
+    """The schedule of the corner's regressors at a quarter of their rate, as Transformers need it."""
+    recipe = hyperpose()
+    (stage,) = recipe.stages
+    slower = replace(stage, learning_rate=stage.learning_rate / 4)
+    return replace(recipe, model=model, config=config, stages=(slower,))
 
 
 def hyperpose_square() -> Recipe:

@@ -45,5 +45,5 @@ def place_of(area: Area, *, seed: int) -> "DemoPlace":
     """The place that the demo learns."""
     from camloc.datasets.demo import DemoPlace
 
-    train_frames, test_frames = {"corner": (1600, 60), "square": (4000, 200)}[area]
+    train_frames, test_frames = {"corner": (2400, 60), "square": (4000, 200)}[area]
     return DemoPlace(area=area, train_frames=train_frames, test_frames=test_frames, seed=seed)

@@ -21,5 +21,5 @@ for event in train(training):
         meters, degrees = event.validation
         print(f"epoch {event.epoch}: {meters:.2f} m, {degrees:.1f} degrees on held-out frames")
 
-if training.scene.test:
+if training.scenes[0].test:
     print(evaluate_run(Path(out)).report)

@@ -1,6 +1,6 @@
 """A checkpoint: a folder with `weights.safetensors` and `checkpoint.json`, and nothing to unpickle."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +36,8 @@ class Facts:
         config: its settings.
         preprocess: how a picture becomes its input.
         scenes: names of the places, in the order of their numbers.
-        spread: median error on held-out frames of training, or None.
+        spread: median error on held-out frames of training, or None; of several places the mean of theirs.
+        spreads: of several places the median errors of each, by name.
         recipe: name of the recipe that it was trained by.
         epoch: when the weights were reached.
         backbone_weights: what the backbone started from.
@@ -50,6 +51,7 @@ class Facts:
     preprocess: Preprocess
     scenes: tuple[str, ...]
     spread: tuple[float, float] | None = None
+    spreads: dict[str, tuple[float, float]] = field(default_factory=dict)
     recipe: str = ""
     epoch: int = 0
     backbone_weights: str = "none"
@@ -71,10 +73,12 @@ class Checkpoint:
     model: PoseModel[Any]
     training_poses: tuple[Pose, ...]
 
-    @property
-    def spread(self) -> Spread | None:
-        """The accuracy to expect of an answer, or None where the model was never validated."""
-        return None if self.facts.spread is None else Spread(*self.facts.spread)
+    def spread_in(self, scene: int) -> Spread | None:
+        """The accuracy to expect of an answer in a place, or None where that was never validated."""
+        found = self.facts.spread
+        if len(self.facts.scenes) > 1:
+            found = self.facts.spreads.get(self.facts.scenes[scene])
+        return None if found is None else Spread(*found)
 
 
 def save_checkpoint(
@@ -141,6 +145,9 @@ def model_from_facts(facts: Facts, *, source: Path) -> PoseModel[Any]:
     Raises:
         CheckpointError: this version of camloc has no such model or settings, or they make no network.
     """
+    places = facts.config.get("scenes", 1)
+    if places != len(facts.scenes):
+        raise CheckpointError(f"{source} names {len(facts.scenes)} places for a model of {places}")
     try:
         return build_model(facts.model, from_builtins(facts.config, config_class(facts.model)))
     except RecipeError as problem:

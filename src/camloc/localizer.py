@@ -217,7 +217,7 @@ class Localizer:
             return Lost("the network's answer is not a number")
         scene = int(decoded.scene[row])
         training = self.checkpoint.training_poses[scene]
-        away, farthest = _distance_to_nearest(pose, training), self._farthest(training)
+        away, farthest = _distance_to_nearest(pose, training), self._farthest(scene)
         if away > farthest:
             times = f"{away / farthest:.1f} times"
             return Lost(
@@ -226,16 +226,20 @@ class Localizer:
         return Located(
             scene=self.checkpoint.facts.scenes[scene],
             world_from_cam=pose,
-            spread=self.checkpoint.spread,
+            spread=self.checkpoint.spread_in(scene),
             probability=float(decoded.probability[row]),
             residual=None if decoded.residual is None else float(decoded.residual[row]),
         )
 
-    def _farthest(self, training: Pose) -> float:
-        """How far from every training camera an answer may lie."""
-        expected = self.checkpoint.spread
+    def _farthest(self, scene: int) -> float:
+        """How far from every training camera of a place an answer may lie."""
+        expected = self.checkpoint.spread_in(scene)
         error = 0.0 if expected is None else expected.meters
-        return max(FARTHEST_SPREADS * _spread(training), FARTHEST_ERRORS * error, FARTHEST_FLOOR)
+        return max(
+            FARTHEST_SPREADS * _spread(self.checkpoint.training_poses[scene]),
+            FARTHEST_ERRORS * error,
+            FARTHEST_FLOOR,
+        )
 
 
 def _spread(poses: Pose) -> float:

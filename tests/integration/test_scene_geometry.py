@@ -105,7 +105,7 @@ def test_the_held_out_frames_choose_the_filter(learned: Path, tmp_path: Path) ->
     assert isinstance(model, GeometryModel)
     errors = filter_errors(model, training.validation, settings.plan(0), device=torch.device("cpu"))
     assert set(errors) == set(OUTLIER_FILTERS)
-    poses = poses_of(training.learned)
+    poses = poses_of(training.learned[0])
     assert facts.outlier_filter == best_filter(errors, training.validation, poses)
     assert facts.spread == pytest.approx(errors[facts.outlier_filter], rel=1e-3)
     made_up: dict[OutlierFilter, tuple[float, float]] = dict.fromkeys(OUTLIER_FILTERS, (1.0, 10.0))

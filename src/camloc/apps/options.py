@@ -21,6 +21,12 @@ Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
 OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")]
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Scene = Annotated[str, tyro.conf.arg(metavar="SCENE", help_behavior_hint="")]
+Folders = tyro.conf.UseAppendAction[
+    Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(repeatable)")]
+]
+Scenes = tyro.conf.UseAppendAction[
+    Annotated[tuple[str, ...], tyro.conf.arg(metavar="SCENE", help_behavior_hint="(repeatable)")]
+]
 Layout = Annotated[str, tyro.conf.arg(metavar="LAYOUT")]
 ReaderOptions = tyro.conf.UseAppendAction[
     Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE", help_behavior_hint="(repeatable)")]
@@ -84,6 +90,47 @@ def data_source(
 
     named = {name: os.path.realpath(path) for name, path in lists.items() if path is not None}
     return DataSource(os.path.realpath(root), layout, scene, {**reader_options(options), **named})
+
+
+def data_sources(
+    roots: tuple[Path, ...],
+    *,
+    layout: str,
+    scenes: tuple[str, ...],
+    options: tuple[str, ...],
+    **lists: Path | None,
+) -> "tuple[DataSource, ...]":
+    """The frames of one place or of several: of several folders, or of several scenes of one folder.
+
+    `scenes` are the names of the places in the order of the folders, or the scenes of the one folder there is;
+    "all" stands for all that it holds.
+
+    Raises:
+        RecipeError: there is no folder, or it is not clear which names belong to which folder.
+        DatasetError: all scenes of a folder are asked for, and it holds none.
+    """
+    if not roots:
+        raise RecipeError("name the folder of the data set with --data")
+    if scenes == ("all",) and len(roots) == 1:
+        from camloc.datasets import scene_names
+
+        scenes = scene_names(roots[0], layout=layout)
+    if len(roots) == 1:
+        roots = roots * max(1, len(scenes))
+    scenes = scenes or ("",) * len(roots)
+    if len(scenes) != len(roots):
+        raise RecipeError(
+            f"{len(roots)} folders have {len(scenes)} names; give each --data its --scene, in the same order, or "
+            f"none"
+        )
+    if len(roots) > 1 and any(lists.values()):
+        raise RecipeError(
+            "a list of images is of one place; put train.txt and test.txt into the folder of each instead"
+        )
+    return tuple(
+        data_source(root, layout=layout, scene=scene, options=options, **lists)
+        for root, scene in zip(roots, scenes, strict=True)
+    )
 
 
 def backbone_weights(choice: str) -> "Weights":

@@ -52,6 +52,8 @@ def _line(event: "Epoch", epochs: int) -> str:
     if event.validation is not None:
         meters, degrees = event.validation
         text += f"   held-out frames {meters:6.3f} m  {degrees:6.2f}°"
+        if event.right_place is not None and len(event.places) > 1:
+            text += f"  place {event.right_place:6.1%}"
     return text + ("   best so far" if event.is_best and event.validation is not None else "")
 
 

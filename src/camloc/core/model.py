@@ -8,6 +8,7 @@ quaternion, aligning points) live in `decode`, so that an exported network stays
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from camloc.core.types import Batch
+from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
 
 Output = TypeVar("Output", bound=tuple[Tensor, ...])
@@ -79,6 +81,19 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
     def observe(self, world_from_cam: Pose) -> None:
         """Note constants of the training poses (such as their mean) before training starts."""
 
+    def observe_places(self, places: Sequence[Pose]) -> None:
+        """The same of the training poses of each place, every one in that place's own world.
+
+        Raises:
+            RecipeError: the model does not learn so many places.
+        """
+        if len(places) != 1:
+            raise RecipeError(
+                f"{type(self).__name__} learns one place, not {len(places)}; train a model of several places, "
+                f"such as ms_transformer"
+            )
+        self.observe(places[0])
+
     def parameter_count(self) -> int:
         """Number of learned values of the network, without those that only the loss uses."""
         return sum(
@@ -92,12 +107,13 @@ class Latents(NamedTuple):
     """A regressor's description of a picture, one half for each half of the pose.
 
     Attributes:
-        position: (b, d) what the position is regressed from.
-        orientation: (b, d) what the orientation is regressed from.
+        position: (b, d) what the position is regressed from; of models of several places (b, s, d), one
+            description for each place.
+        orientation: (b, d) what the orientation is regressed from, likewise.
     """
 
-    position: Float[Tensor, "b d"]
-    orientation: Float[Tensor, "b e"]
+    position: Float[Tensor, "b *places d"]
+    orientation: Float[Tensor, "b *places e"]
 
 
 class Regressor(PoseModel[Output]):

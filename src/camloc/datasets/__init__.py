@@ -66,6 +66,21 @@ def detect(root: Path) -> str:
             raise DatasetError(f"{root} has more than one layout; choose one of {', '.join(several)}")
 
 
+def scene_names(root: Path, *, layout: str = "auto") -> tuple[str, ...]:
+    """The scenes that stand side by side in a folder, in alphabetical order.
+
+    Raises:
+        DatasetError: the layout is not clear, or there are none.
+    """
+    name = detect(root) if layout == "auto" else layout
+    module = _module(name)
+    inside = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    found = tuple(scene for scene in inside if _fits(module, root / scene))
+    if not found:
+        raise DatasetError(f"{root} does not hold scenes of the layout {name} side by side; name one place")
+    return found
+
+
 def option_types(layout: str) -> dict[str, Any]:
     """The options of a layout's `load`, with their types.
 

@@ -47,6 +47,8 @@ def tiles(results: Results) -> str:
     ]
     shown = [(term, value, f"nearest pose {other}") for term, value, other in tiles]
     shown.append(("Lost", f"{estimates.lost:,}", f"of {estimates.frames:,}"))
+    if decision := results.headline.decision:
+        shown.append(("Right place", percent(decision.share), f"of {decision.frames:,}"))
     if results.timing:
         shown.append(("Time a photograph", f"{results.timing.median:.0f} ms", results.timing.device))
     items = "".join(
@@ -112,6 +114,8 @@ def test_sets(results: Results, sets: Sequence[EvaluatedSet], training_poses: Po
         if several:
             judged = comparison(part.estimates, part.nearest_training_pose, part.mean_training_pose)
             count = f"{part.estimates.frames:,} photographs, {part.estimates.lost:,} lost."
+            if part.decision:
+                count += f" {percent(part.decision.share)} were put into the right place."
             parts += [
                 f"<h2>Test set: {escape(part.name)}</h2>",
                 f"<p>{count} {escape(judged)}</p>",

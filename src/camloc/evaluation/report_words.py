@@ -30,6 +30,11 @@ WORDS = (
         "A photograph that got no pose. It counts as infinitely wrong in every number, so giving up never "
         "looks better than being wrong. The mean is infinite (∞) as soon as one photograph is lost.",
     ),
+    (
+        "Right place",
+        "Of models of several places: the share of photographs that were put into the place that they are of. "
+        "One that was put into another place is lost, since its pose is in another world.",
+    ),
     ("Recall", "The share of all photographs for which both errors are within the two bounds."),
     (
         "Nearest training pose",

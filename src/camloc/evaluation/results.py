@@ -14,6 +14,7 @@ from camloc.core.files import write_atomically
 from camloc.core.types import Lost, Unit
 from camloc.errors import CheckpointError, DatasetError, RecipeError
 from camloc.evaluation.baselines import baseline_errors
+from camloc.evaluation.decision import PlaceDecision
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
 from camloc.evaluation.run_facts import Timing, TrainingFacts, software_versions
 from camloc.evaluation.scoring import NO_REASON, EvaluatedSet
@@ -33,6 +34,7 @@ class SetResults:
         nearest_training_position: of copying the one whose centre is nearest to the truth.
         mean_training_pose: of always answering the mean of the training poses.
         lost_reasons: how many frames were lost for which reason.
+        decision: how often the right place was named, of models of several places; None of others.
     """
 
     name: str
@@ -41,6 +43,7 @@ class SetResults:
     nearest_training_position: ErrorStatistics
     mean_training_pose: ErrorStatistics
     lost_reasons: dict[str, int] = field(default_factory=dict)
+    decision: PlaceDecision | None = None
 
     def rows(self) -> tuple[tuple[str, ErrorStatistics], ...]:
         """The result and its baselines, each with the label that tables and figures give it."""
@@ -191,4 +194,5 @@ def set_results(evaluated: EvaluatedSet, training_poses: Pose) -> SetResults:
         nearest_training_position=error_statistics(baselines.nearest_position),
         mean_training_pose=error_statistics(baselines.mean_pose),
         lost_reasons={reason or NO_REASON: count for reason, count in reasons.most_common()},
+        decision=evaluated.decision(),
     )

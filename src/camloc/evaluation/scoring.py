@@ -7,6 +7,7 @@ import torch
 
 from camloc.core.types import Estimate, Frame, Located, Lost, poses_of
 from camloc.errors import CheckpointError, DatasetError
+from camloc.evaluation.decision import PlaceDecision, place_decision
 from camloc.geometry.pose import Pose, PoseError, pose_error
 
 NO_REASON = "no reason given"
@@ -22,12 +23,14 @@ class EvaluatedSet:
         estimates: the answers, in the same order.
         scene: name of the place, so that an answer in another place's world counts as lost; None
             where the model knows one place only.
+        places: how many places the model knows.
     """
 
     name: str
     frames: tuple[Frame, ...]
     estimates: tuple[Estimate, ...]
     scene: str | None = None
+    places: int = 1
 
     def truth(self) -> Pose:
         """The (n,) true poses."""
@@ -40,6 +43,12 @@ class EvaluatedSet:
     def errors(self) -> PoseError:
         """The (n,) errors of the answers; see `evaluate_set`."""
         return evaluate_set(self.frames, self.answers())
+
+    def decision(self) -> PlaceDecision | None:
+        """How often the right place was named, or None where there was nothing to decide."""
+        if self.scene is None or self.places < 2:
+            return None
+        return place_decision(self.estimates, self.scene)
 
     def _answer(self, estimate: Estimate) -> Estimate:
         match estimate:

@@ -27,8 +27,12 @@ def results_table(results: Results) -> Table:
     """
     unit = _SHORT_UNITS[results.unit]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+    captions = []
     if results.unit != "m":
-        table.caption = f"{unit}: {results.unit} of a world whose scale is not known"
+        captions.append(f"{unit}: {results.unit} of a world whose scale is not known")
+    if decision := results.headline.decision:
+        captions.append(f"put into the right place: {percent(decision.share)} of {results.headline.name}")
+    table.caption = "\n".join(captions) or None
     table.add_column("test set", no_wrap=True)
     for heading in ("median", "90 %"):
         table.add_column(heading, justify="right", no_wrap=True)

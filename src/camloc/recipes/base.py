@@ -57,7 +57,8 @@ class Recipe:
             which then moves the heads alone; 0 passes every picture through the whole network anew.
         batch_size: pictures to a step.
         window: which frames are learned together. An epoch has one window around every frame.
-        hold_out: which training frames choose the weights.
+        balanced: whether every place has an equal part in an epoch, however many pictures it has.
+        hold_out: which training frames of each place choose the weights.
         keep_orientation_every: of the frames that are learned from, only one of so many keeps its
             orientation, and the others are positions alone; 0 leaves all as they are.
         validate_every: epochs between validations.
@@ -73,6 +74,7 @@ class Recipe:
     cached_variants: int = 0
     batch_size: int = 32
     window: Window = Window()
+    balanced: bool = False
     hold_out: HoldOut = field(default_factory=HoldOut)
     keep_orientation_every: int = 0
     validate_every: int = 1
@@ -95,7 +97,23 @@ class Recipe:
             window=self.window,
             seed=seed,
             validate_every=self.validate_every,
+            balanced=self.balanced,
         )
+
+    def of_places(self, count: int) -> "Recipe":
+        """The same recipe for so many places: models of several have a setting `scenes`.
+
+        Raises:
+            RecipeError: the model learns one place only.
+        """
+        if hasattr(self.config, "scenes"):
+            return replace(self, config=replace(self.config, scenes=count))
+        if count > 1:
+            raise RecipeError(
+                f"{self.model} learns one place, not {count}; take a recipe of a model for several places, such "
+                f"as room/ms-transformer"
+            )
+        return self
 
     def scaled(self, share: float) -> "Recipe":
         """The same recipe with every stage stretched or shrunk by `share`, to one epoch at least."""

@@ -10,7 +10,7 @@ from camloc.core.mapped import MappedView
 from camloc.core.types import Estimate, Frame, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
-from camloc.evaluation.report import write_evaluation
+from camloc.evaluation.report import REPORT_NAME, write_evaluation
 from camloc.evaluation.report_learned import rows_to_map
 from camloc.evaluation.results import Results, headline_of, results_of
 from camloc.evaluation.run_facts import Timing, TrainingFacts, timing_of
@@ -50,7 +50,7 @@ def evaluate_run(
     masks: Path | None = None,
     progress: FrameProgress | None = None,
 ) -> Evaluation:
-    """Locate a run's test frames and write what came of it.
+    """Locate the test frames of one place and write what came of it.
 
     Leaves `results.json`, `estimates.csv`, two TUM files and `report.html` in the run's folder, or in
     `out`; of models that find points in photographs also `points.ply`.
@@ -68,21 +68,41 @@ def evaluate_run(
         DatasetError: there are no test frames, or the model has learned several places and not theirs.
     """
     facts = RunFacts.load(folder)
+    sources = facts.data if data is None else (data,)
+    if len(sources) > 1:
+        raise DatasetError(f"{folder} has learned {len(sources)} places; say with --data which it is about")
     localizer = Localizer.load(folder, device=device, outlier_filter=outlier_filter, masks=masks)
-    scene = (data or facts.data).load()
+    return evaluate_scene(
+        _tested(sources[0]),
+        folder=folder,
+        facts=facts,
+        localizer=localizer,
+        out=out or folder,
+        progress=progress,
+    )
+
+
+def evaluate_scene(
+    scene: Scene,
+    *,
+    folder: Path,
+    facts: RunFacts,
+    localizer: Localizer,
+    out: Path,
+    progress: FrameProgress | None = None,
+) -> Evaluation:
+    """Locate the test frames of a place and write what came of it into `out`; see `evaluate_run`."""
     sets = test_sets(scene)
-    if not sets:
-        raise DatasetError(f"{(data or facts.data).root} has no test frames; name some with --test-list FILE")
-    total = sum(len(frames) for frames in sets.values())
-    counted = _Counter(progress, total)
+    counted = _Counter(progress, sum(len(frames) for frames in sets.values()))
     place = _place(localizer, scene)
+    known = localizer.checkpoint.facts.scenes
     evaluated = [
-        EvaluatedSet(name, frames, tuple(counted(localizer.locate_all(frames))), scene=place)
+        EvaluatedSet(name, frames, tuple(counted(localizer.locate_all(frames))), place, len(known))
         for name, frames in sets.items()
     ]
     # Baselines may copy any training photograph, those that only chose the best epoch included.
-    known = oriented(scene.train)
-    training_poses = poses_of(known) if known else localizer.checkpoint.training_poses[0]
+    trained = oriented(scene.train)
+    training_poses = poses_of(trained) if trained else localizer.checkpoint.training_poses[known.index(place)]
     log = read_log(folder / LOG)
     results = results_of(
         evaluated,
@@ -93,14 +113,22 @@ def evaluate_run(
         unit=scene.unit,
         outlier_filter=localizer.used_filter or "",
         parameters=localizer.checkpoint.model.parameter_count(),
-        final_epoch=_final_epoch(folder, evaluated[0], device=device),
+        final_epoch=_final_epoch(folder, evaluated[0], device=str(localizer.device)),
         training=_training_facts(facts, log),
         timing=time_answers(localizer, [frame for frames in sets.values() for frame in frames]),
         settings=facts.settings,
     )
     mapped = _mapped(localizer, headline_of(evaluated), training_poses)
-    write_evaluation(out or folder, results, evaluated, training_poses, log=log, mapped=mapped)
-    return Evaluation(results, (out or folder) / "report.html")
+    write_evaluation(out, results, evaluated, training_poses, log=log, mapped=mapped)
+    return Evaluation(results, out / REPORT_NAME)
+
+
+def _tested(source: DataSource) -> Scene:
+    """The place of a source, if it has frames that were kept apart."""
+    scene = source.load()
+    if not test_sets(scene):
+        raise DatasetError(f"{source.root} has no test frames; name some with --test-list FILE")
+    return scene
 
 
 def test_sets(scene: Scene) -> Mapping[str, tuple[Frame, ...]]:

@@ -1,5 +1,6 @@
 """Training a recipe into a run folder: every file it leaves, and going on after an interruption."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import torch
 from lightning_fabric import Fabric
 
-from camloc.checkpoint import facts_for, load_checkpoint, replace_facts, save_checkpoint
+from camloc.checkpoint import Facts, facts_for, load_checkpoint, replace_facts, save_checkpoint
 from camloc.core.config import to_json
 from camloc.core.model import GeometryModel, PoseModel
 from camloc.core.types import Frame, Scene, oriented, poses_of
@@ -17,17 +18,29 @@ from camloc.errors import CheckpointError, DatasetError, RecipeError
 from camloc.models import build_model
 from camloc.recipes.base import Recipe
 from camloc.recipes.budget import schedule_share
-from camloc.recipes.settings import LAST, RUN_FACTS, STATE, DataSource, RunFacts, run_facts
+from camloc.recipes.settings import (
+    LAST,
+    RUN_FACTS,
+    STATE,
+    DataSource,
+    RunFacts,
+    load_scenes,
+    run_facts,
+)
 from camloc.training.features import FeatureVariants, cached_features
 from camloc.training.filter_choice import best_filter, filter_errors
 from camloc.training.fit import fit
 from camloc.training.held_out import hold_out, keep_orientations
 from camloc.training.log import TrainingLog
 from camloc.training.memory import keep_freed_memory
-from camloc.training.pictures import Pictures, load_pictures
+from camloc.training.pictures import Pictures
+from camloc.training.places import load_places
 from camloc.training.plan import Epoch, Step
 from camloc.training.pretrained import Weights, load_pretrained
 from camloc.training.stages import start
+
+# Characters of the names of several places that a folder is called after.
+_LONGEST_NAME = 60
 
 PictureProgress = Callable[[int, int], None]
 
@@ -66,9 +79,9 @@ class Training:
         folder: of the run.
         recipe: with its schedule as it will be run.
         facts: what is written to `run.json`.
-        scene: the place.
-        train, validation: the pictures.
-        learned: the frames behind `train`.
+        scenes: the places, in the order of their numbers.
+        train, validation: the pictures of all of them.
+        learned: the frames behind `train`, place by place.
         model: the network, with its first weights.
         backbone: what the backbone starts from, for the record.
         fabric: where it runs.
@@ -77,10 +90,10 @@ class Training:
     folder: Path
     recipe: Recipe
     facts: RunFacts
-    scene: Scene
+    scenes: tuple[Scene, ...]
     train: Pictures | FeatureVariants
     validation: Pictures | None
-    learned: tuple[Frame, ...]
+    learned: tuple[tuple[Frame, ...], ...]
     model: PoseModel[Any]
     backbone: str
     fabric: Fabric
@@ -90,7 +103,7 @@ def prepare(
     recipe: Recipe,
     *,
     name: str,
-    data: DataSource,
+    data: DataSource | tuple[DataSource, ...],
     folder: Path | None = None,
     seed: int = 0,
     weights: Weights = "none",
@@ -100,36 +113,35 @@ def prepare(
 ) -> Training:
     """Read the frames, build the model, and find out whether an earlier run goes on.
 
-    The run's folder is `runs/<name>/<scene>` unless one is given.
+    The run's folder is `runs/<name>/<scene>` unless one is given. Several places are numbered in the order of
+    their data; each keeps its own world.
 
     Raises:
+        RecipeError: the recipe's model does not learn so many places.
         DatasetError: the frames cannot be used.
         CheckpointError: the folder holds a run with other settings.
         MissingExtraError: the backbone's weights are not there.
     """
-    scene = data.load()
-    if not scene.train:
-        raise DatasetError(f"{data.root} has no training frames; name a split that has some")
-    if not oriented(scene.train):
-        raise DatasetError(
-            f"{data.root} has no training frame with an orientation; give some of them quaternions, for "
-            f"positions alone tell of no direction"
-        )
-    folder = folder or Path("runs") / name / scene.name
+    sources = data if isinstance(data, tuple) else (data,)
+    scenes = load_scenes(sources)
+    recipe = recipe.of_places(len(scenes))
+    folder = folder or Path("runs") / name / place_folder(scenes)
     fabric = (compute or Compute()).launch()
-    learned, held = hold_out(scene.train, recipe.hold_out)
-    learned = keep_orientations(learned, recipe.keep_orientation_every)
+    split = [hold_out(scene.train, recipe.hold_out) for scene in scenes]
+    learned = tuple(keep_orientations(kept, recipe.keep_orientation_every) for kept, _ in split)
+    held = [frames for _, frames in split]
     if not fabric.is_global_zero:
         fabric.barrier()  # the first process decodes the pictures, the others find them done
-    train = load_pictures(learned, recipe.preprocess, margin=recipe.augment.random_crop, progress=progress)
-    validation = load_pictures(held, recipe.preprocess) if held else None
+    train = load_places(learned, recipe.preprocess, margin=recipe.augment.random_crop, progress=progress)
+    validation = load_places(held, recipe.preprocess) if any(held) else None
     if fabric.is_global_zero:
         fabric.barrier()
     model, backbone = first_model(recipe, learned, seed=seed, weights=weights)
-    if model.NEEDS_INTRINSICS and any(frame.camera is None for frame in scene.train):
+    if model.NEEDS_INTRINSICS and any(frame.camera is None for scene in scenes for frame in scene.train):
         raise DatasetError(
-            f"{recipe.model} needs the camera's intrinsics, which some frames of {data.root} lack; give "
-            f"them, or train a regressor such as hyperpose"
+            f"{recipe.model} needs the camera's intrinsics, which some frames of "
+            f"{', '.join(source.root for source in sources)} lack; give them, or train a regressor such as "
+            f"hyperpose"
         )
     shown: Pictures | FeatureVariants = train
     if recipe.cached_variants:
@@ -137,8 +149,8 @@ def prepare(
     facts = run_facts(
         recipe,
         name=name,
-        data=data,
-        scene=scene,
+        data=sources,
+        scenes=scenes,
         seed=seed,
         weights=str(weights),
         budget=budget_seconds,
@@ -147,7 +159,7 @@ def prepare(
     if isinstance(shown, FeatureVariants):
         facts = replace(facts, feature_seconds=shown.seconds)
     recipe, facts = _with_schedule(recipe, facts, folder, model=model, train=shown, fabric=fabric)
-    return Training(folder, recipe, facts, scene, shown, validation, learned, model, backbone, fabric)
+    return Training(folder, recipe, facts, scenes, shown, validation, learned, model, backbone, fabric)
 
 
 def _features(
@@ -187,13 +199,13 @@ def _features(
 
 
 def first_model(
-    recipe: Recipe, learned: tuple[Frame, ...], *, seed: int, weights: Weights
+    recipe: Recipe, learned: tuple[tuple[Frame, ...], ...], *, seed: int, weights: Weights
 ) -> tuple[PoseModel[Any], str]:
     """The recipe's network before training, and what its backbone starts from."""
     torch.manual_seed(seed)
     model = build_model(recipe.model, recipe.config)
     backbone = load_pretrained(model, weights)
-    model.observe(poses_of(learned))
+    model.observe_places([poses_of(frames) for frames in learned])
     return model, backbone
 
 
@@ -224,9 +236,15 @@ def _with_schedule(
     return recipe.scaled(facts.schedule_share), facts
 
 
-def _typical_focal(frames: tuple[Frame, ...]) -> float | None:
+def place_folder(scenes: tuple[Scene, ...]) -> str:
+    """What the folder of a run is called after its places."""
+    names = "+".join(scene.name for scene in scenes)
+    return names if len(scenes) == 1 or len(names) <= _LONGEST_NAME else f"{len(scenes)}-places"
+
+
+def _typical_focal(learned: tuple[tuple[Frame, ...], ...]) -> float | None:
     """The middle one of the focal lengths, in units of the longer side of the pictures."""
-    cameras = [frame.camera for frame in frames if frame.camera is not None]
+    cameras = [frame.camera for frames in learned for frame in frames if frame.camera is not None]
     return median(camera.fx / max(camera.width, camera.height) for camera in cameras) if cameras else None
 
 
@@ -247,10 +265,11 @@ def train(training: Training) -> Iterator[Step | Epoch]:
     `tensorboard/` and `state.safetensors`, from which a run that was interrupted goes on.
     """
     recipe, fabric, folder = training.recipe, training.fabric, training.folder
-    facts = facts_for(recipe.model, recipe.config, recipe.preprocess, (training.scene.name,))
+    names = tuple(scene.name for scene in training.scenes)
+    facts = facts_for(recipe.model, recipe.config, recipe.preprocess, names)
     facts = replace(facts, recipe=training.facts.recipe, backbone_weights=training.backbone)
     facts = replace(facts, focal=_typical_focal(training.learned))
-    poses = (poses_of(oriented(training.learned)),)
+    poses = tuple(poses_of(oriented(frames)) for frames in training.learned)
     log = TrainingLog(folder) if fabric.is_global_zero else None
     events = fit(
         training.model,
@@ -264,7 +283,7 @@ def train(training: Training) -> Iterator[Step | Epoch]:
         for event in events:
             if log is not None and isinstance(event, Epoch):
                 log.write(event)
-                now = replace(facts, epoch=event.epoch, spread=event.validation)
+                now = _reached(facts, event)
                 if event.is_best:
                     save_checkpoint(folder / "checkpoint", now, event.model, poses)
                 if event.epoch == recipe.epochs:
@@ -278,6 +297,19 @@ def train(training: Training) -> Iterator[Step | Epoch]:
             _choose_filter(training, folder / name)
 
 
+def _reached(facts: Facts, event: Epoch) -> Facts:
+    """The facts of an epoch's weights; errors that are infinite have no place in a file."""
+    spreads = {
+        facts.scenes[place]: medians
+        for place, medians in event.places.items()
+        if len(facts.scenes) > 1 and all(map(math.isfinite, medians))
+    }
+    spread = event.validation
+    if spread is not None and not all(map(math.isfinite, spread)):
+        spread = None
+    return replace(facts, epoch=event.epoch, spread=spread, spreads=spreads)
+
+
 def _choose_filter(training: Training, folder: Path) -> None:
     """Let the held-out frames choose how a model that aligns points leaves wrong ones out."""
     if training.validation is None or not isinstance(training.model, GeometryModel):
@@ -286,5 +318,5 @@ def _choose_filter(training: Training, folder: Path) -> None:
     assert isinstance(checkpoint.model, GeometryModel)
     plan = training.recipe.plan(training.facts.seed)
     errors = filter_errors(checkpoint.model, training.validation, plan, device=training.fabric.device)
-    best = best_filter(errors, training.validation, poses_of(training.learned))
+    best = best_filter(errors, training.validation, poses_of(training.learned[0]))
     replace_facts(folder, replace(checkpoint.facts, outlier_filter=best, spread=errors[best]))

@@ -1,5 +1,6 @@
 """Where a run is and what it was made from: `run.json`."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 from camloc import datasets
 from camloc.core.config import from_json, to_builtins, to_json
 from camloc.core.files import write_atomically
-from camloc.core.types import Scene
-from camloc.errors import CheckpointError, RecipeError
+from camloc.core.types import Scene, oriented
+from camloc.errors import CheckpointError, DatasetError, RecipeError
 from camloc.recipes.base import Recipe
 
 RUN_FACTS = "run.json"
@@ -42,6 +43,27 @@ class DataSource:
         return datasets.load(Path(self.root), layout=self.layout, scene=self.scene or None, **self.options)
 
 
+def load_scenes(sources: tuple[DataSource, ...]) -> tuple[Scene, ...]:
+    """The places that a run learns from, each with a name of its own.
+
+    Raises:
+        DatasetError: a place has no frames that could be learned from, or two have one name.
+    """
+    scenes = tuple(source.load() for source in sources)
+    for scene, source in zip(scenes, sources, strict=True):
+        if not scene.train:
+            raise DatasetError(f"{source.root} has no training frames; name a split that has some")
+        if not oriented(scene.train):
+            raise DatasetError(
+                f"{source.root} has no training frame with an orientation; give some of them quaternions, for "
+                f"positions alone tell of no direction"
+            )
+    for name, count in Counter(scene.name for scene in scenes).items():
+        if count > 1:
+            raise DatasetError(f"{count} places are called {name!r}; give each a name with --scene, in order")
+    return scenes
+
+
 @dataclass(frozen=True)
 class RunFacts:
     """Everything that decides how a run ends.
@@ -49,8 +71,8 @@ class RunFacts:
     Attributes:
         recipe: its name.
         settings: what the recipe returned, as plain values.
-        data: the frames.
-        scene: name of the place.
+        data: where the frames of each place are.
+        scenes: names of the places.
         seed: of all randomness.
         backbone_weights: what the backbone starts from: "none", "hub" or a file.
         budget_seconds: wall-clock time that the schedule was scaled to, or 0.
@@ -62,8 +84,8 @@ class RunFacts:
 
     recipe: str
     settings: dict[str, Any]
-    data: DataSource
-    scene: str
+    data: tuple[DataSource, ...]
+    scenes: tuple[str, ...]
     seed: int
     backbone_weights: str
     budget_seconds: float
@@ -97,8 +119,8 @@ def run_facts(
     recipe: Recipe,
     *,
     name: str,
-    data: DataSource,
-    scene: Scene,
+    data: tuple[DataSource, ...],
+    scenes: tuple[Scene, ...],
     seed: int,
     weights: str,
     budget: float,
@@ -109,7 +131,7 @@ def run_facts(
         recipe=name,
         settings=to_builtins(recipe),
         data=data,
-        scene=scene.name,
+        scenes=tuple(scene.name for scene in scenes),
         seed=seed,
         backbone_weights=weights,
         budget_seconds=budget,

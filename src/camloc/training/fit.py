@@ -97,6 +97,7 @@ def _fingerprint(
             facts.update(pictures.world_from_cam.translation.numpy().tobytes())
             facts.update(pictures.world_from_cam.has_orientation().numpy().tobytes())
             facts.update(pictures.sequence.numpy().tobytes())
+            facts.update(pictures.scene.numpy().tobytes())
     return facts.hexdigest()
 
 

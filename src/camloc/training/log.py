@@ -36,6 +36,8 @@ class TrainingLog:
         }
         if epoch.validation is not None:
             row |= {"validation_meters": epoch.validation[0], "validation_degrees": epoch.validation[1]}
+        if epoch.right_place is not None and len(epoch.places) > 1:
+            row["validation_right_place"] = epoch.right_place
         row = {name: value for name, value in row.items() if math.isfinite(value)}
         rows = [earlier for earlier in read_log(self.path) if earlier["epoch"] < epoch.epoch]
         write_atomically(

@@ -90,7 +90,7 @@ def load_pictures(
         ImageError: a picture cannot be decoded.
         CamlocError: the cache cannot be written.
     """
-    reader = _with_margin(preprocess, frames[0]) if margin else preprocess
+    reader = with_margin(preprocess, frames[0]) if margin else preprocess
     path = cache_folder() / "pictures" / f"{_digest(frames, reader)}.npy"
     cameras_path = path.with_suffix(".intrinsics.npy")
     if not path.exists() or not cameras_path.exists():
@@ -106,7 +106,7 @@ def load_pictures(
     )
 
 
-def _with_margin(preprocess: Preprocess, frame: Frame) -> Preprocess:
+def with_margin(preprocess: Preprocess, frame: Frame) -> Preprocess:
     """The same scaling as `preprocess`, keeping all of a picture of the shape that `frame` has."""
     _, height, width = preprocess.canvas(frame).image.shape
     return replace(preprocess, width=width, height=height, short_side=0)

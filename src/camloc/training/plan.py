@@ -1,5 +1,6 @@
 """What a training is asked to do, and what it tells while it does it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ class Plan:
         window: which frames are learned together.
         seed: of weights, order, augmentation and dropout.
         validate_every: epochs between validations; the last of a stage is always validated.
+        balanced: whether every place has an equal part in an epoch, however many pictures it has.
 
     Raises:
         RecipeError: a batch is not a number of whole windows.
@@ -35,6 +37,7 @@ class Plan:
     window: Window = Window()
     seed: int = 0
     validate_every: int = 1
+    balanced: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size % self.window.frames:
@@ -77,7 +80,10 @@ class Epoch:
         stage: number of the stage, from 0.
         losses: mean of every loss term over the epoch.
         learning_rate: at its end.
-        validation: median (meters, degrees) on the held-out frames, or None if not validated now.
+        validation: median (meters, degrees) on the held-out frames, or None if not validated now; of
+            several places the means of their medians, infinite while one of them is not told from others.
+        places: the medians of each place, by its number, where they were validated.
+        right_place: share of the held-out frames that were put into their own place.
         is_best: whether these are the best weights so far, which is when they are worth keeping.
         pictures_per_second: training speed.
         seconds: since training began, earlier runs included.
@@ -93,3 +99,5 @@ class Epoch:
     pictures_per_second: float
     seconds: float
     model: PoseModel[Any]
+    places: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    right_place: float | None = None

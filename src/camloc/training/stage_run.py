@@ -10,17 +10,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from camloc.core.augment import Draws, centre_cut
+from camloc.core.augment import Draws
 from camloc.core.model import GeometryModel, PoseModel
 from camloc.errors import RecipeError
-from camloc.geometry.neighbours import mean_pose
-from camloc.geometry.pose import pose_error
 from camloc.training.average import WarmedUpAverage
 from camloc.training.features import FeatureVariants, Heads
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Epoch, Plan, Step
+from camloc.training.sampling import balanced_order
 from camloc.training.stages import Stage, learned_rows, set_learning_rate, set_modes, start
 from camloc.training.state import Position
+from camloc.training.validation import Medians, mean_pose_errors, validate
 from camloc.training.windows import windows_around
 
 
@@ -70,7 +70,7 @@ class StageRun:
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         set_modes(self.stage, self.model)
-        order = self.windows[torch.randperm(len(self.windows), generator=generator)]
+        order = self.windows[self._order(generator)]
         sums: dict[str, Tensor] = {}
         looks = steps_between_looks(self.fabric.device)
         for step in range(self.steps):
@@ -87,6 +87,12 @@ class StageRun:
             yield Step(self.earlier_epochs + epoch + 1, step + 1, self.steps)
         means = {name: value / self.steps for name, value in sums.items()}
         return {name: self._over_processes(value) for name, value in means.items()}
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        """In which order the windows are learned."""
+        if not self.plan.balanced:
+            return torch.randperm(len(self.windows), generator=generator)
+        return balanced_order(self.train.scene[self.windows[:, 0]], generator)
 
     def _over_processes(self, value: Tensor) -> float:
         reduced = self.fabric.all_reduce(value, reduce_op="mean")
@@ -127,10 +133,10 @@ class StageRun:
         number = self.earlier_epochs + epoch + 1
         is_last = epoch + 1 == self.stage.epochs
         is_due = is_last or (epoch + 1) % self.plan.validate_every == 0
-        errors, score = None, position.best_score
+        found, score = None, position.best_score
         if self.validation is not None and is_due:
-            errors = median_error(self.kept_model, self.validation, self.plan, self.fabric.device)
-            score = errors[0] / self._scale[0] + errors[1] / self._scale[1]
+            found = validate(self.kept_model, self.validation, self.plan, self.fabric.device)
+            score = found.score(self._scale)
         # Where no validation ever gave a finite score, the last weights are kept.
         is_best = score < position.best_score or (is_last and not self.best)
         if is_best:
@@ -149,21 +155,21 @@ class StageRun:
             stage=self.number,
             losses=losses,
             learning_rate=self.raw_optimizer.param_groups[0]["lr"],
-            validation=errors,
+            validation=None if found is None else found.mean,
             is_best=is_best,
             pictures_per_second=self.steps * self.windows_per_batch * self.plan.window.frames / seconds,
             seconds=position.seconds,
             model=self.kept_model,
+            places={} if found is None else found.places,
+            right_place=None if found is None else found.right_place,
         )
         return position, report
 
     @cached_property
-    def _scale(self) -> tuple[float, float]:
+    def _scale(self) -> dict[int, Medians]:
         """Errors of always answering the mean training pose: what one unit of the score is worth."""
         assert self.validation is not None
-        mean = mean_pose(self.train.world_from_cam)
-        error = pose_error(mean, self.validation.world_from_cam)
-        return max(float(error.meters.median()), 1e-9), max(float(error.degrees.median()), 1e-9)
+        return mean_pose_errors(self.train.world_from_cam, self.train.scene, self.validation)
 
 
 def steps_per_epoch(plan: Plan, stage: Stage, train: Pictures | FeatureVariants) -> int:
@@ -185,23 +191,3 @@ def steps_between_looks(device: torch.device) -> int:
 
 def _diverged() -> RecipeError:
     return RecipeError("training diverged: the loss is no longer finite; lower the learning rate")
-
-
-@torch.no_grad()
-def median_error(
-    model: PoseModel[Any], pictures: Pictures, plan: Plan, device: torch.device, *, batch_size: int = 64
-) -> tuple[float, float]:
-    """Median (meters, degrees) of a model on pictures; poses that are not finite are infinitely wrong."""
-    was_training = model.training
-    model.eval()
-    meters, degrees = [], []
-    for start_row in range(0, len(pictures), batch_size):
-        rows = torch.arange(start_row, min(start_row + batch_size, len(pictures)))
-        pictured = pictures.batch(rows, device=device)
-        batch = centre_cut(pictured, width=plan.width, height=plan.height).to(device)
-        decoded = model.decode(model(batch.images), intrinsics=batch.intrinsics)
-        error = pose_error(decoded.world_from_cam, batch.world_from_cam)
-        meters.append(error.meters.cpu().nan_to_num(nan=torch.inf))
-        degrees.append(error.degrees.cpu().nan_to_num(nan=torch.inf))
-    model.train(was_training)
-    return float(torch.cat(meters).median()), float(torch.cat(degrees).median())

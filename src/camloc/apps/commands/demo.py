@@ -35,7 +35,7 @@ def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", seed: Seed =
     console.print(f"the place is in {root}")
     name = "demo/hyperpose" if area == "corner" else "demo/hyperpose-square"
     train_and_report(
-        find_recipe(name), name=name, source=DataSource(str(root), "demo", area), out=out, seed=seed
+        find_recipe(name), name=name, sources=(DataSource(str(root), "demo", area),), out=out, seed=seed
     )
     photo = load(root, area).test[0].image
     console.print(f"such as  camloc locate {out} {photo}")

@@ -7,13 +7,14 @@ import tyro
 from camloc.apps.options import (
     Device,
     Filter,
+    Folders,
     Layout,
     OptionalFile,
     OptionalFolder,
     ReaderOptions,
     Run,
-    Scene,
-    data_source,
+    Scenes,
+    data_sources,
 )
 from camloc.errors import RecipeError
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 def evaluate(
     run: tyro.conf.Positional[Run],
     *,
-    data: OptionalFolder = None,
-    scene: Scene = "",
+    data: Folders = (),
+    scene: Scenes = (),
     layout: Layout = "auto",
     option: ReaderOptions = (),
     test_list: OptionalFile = None,
@@ -42,12 +43,13 @@ def evaluate(
     Models that align points also leave points.ply: what they have learned of the place.
 
     Beside every number stand two baselines: copying the nearest training pose, which an oracle
-    chooses, and always answering the mean training pose.
+    chooses, and always answering the mean training pose. Of a run of several places each is evaluated, and
+    how often the right one is named.
 
     Args:
         run: Folder of a trained run.
         data: Folder of a data set; the run's own test frames if not given.
-        scene: Which scene of the data set, where it has several.
+        scene: Which scene of the data set, where it has several; of several folders the names of the places.
         layout: Of the data set.
         option: For the layout's reader, such as split=blocks.
         test_list: Text file that names the test images, one a line.
@@ -57,14 +59,14 @@ def evaluate(
         out: Folder to write into; the run's own if not given.
         device: Where to run.
     """
-    source = None
-    if data is None and (scene or layout != "auto" or option or test_list):
+    sources: tuple[DataSource, ...] = ()
+    if not data and (scene or layout != "auto" or option or test_list):
         raise RecipeError("say with --data which folder the scene, layout, option or test list is about")
-    if data is not None:
-        source = data_source(data, layout=layout, scene=scene, options=option, test_list=test_list)
+    if data:
+        sources = data_sources(data, layout=layout, scenes=scene, options=option, test_list=test_list)
     evaluate_and_report(
         run,
-        source=source,
+        sources=sources,
         out=out,
         device=device,
         outlier_filter=None if filter == "auto" else filter,
@@ -75,7 +77,7 @@ def evaluate(
 def evaluate_and_report(
     run: "Path",
     *,
-    source: "DataSource | None" = None,
+    sources: "tuple[DataSource, ...]" = (),
     out: "Path | None" = None,
     device: str = "cpu",
     outlier_filter: "OutlierFilter | None" = None,
@@ -85,13 +87,26 @@ def evaluate_and_report(
     from rich.console import Console
 
     from camloc.apps.progress import console, counted
+    from camloc.evaluation.places import places_table
     from camloc.evaluation.table import results_table
     from camloc.recipes.evaluate import evaluate_run
+    from camloc.recipes.evaluate_places import evaluate_places
+    from camloc.recipes.settings import RunFacts
 
+    if len(RunFacts.load(run).scenes) > 1:
+        if outlier_filter or masks:
+            raise RecipeError("filters and masks are for models that align points, which learn one place")
+        with counted("locating") as progress:
+            places = evaluate_places(run, data=sources, out=out, device=device, progress=progress)
+        Console(highlight=False).print(places_table(places.results))
+        console.print(f"report {places.report}")
+        return
+    if len(sources) > 1:
+        raise RecipeError(f"{run} has learned one place; evaluate it on one --data at a time")
     with counted("locating") as progress:
         evaluation = evaluate_run(
             run,
-            data=source,
+            data=sources[0] if sources else None,
             out=out,
             device=device,
             outlier_filter=outlier_filter,

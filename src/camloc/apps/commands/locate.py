@@ -85,7 +85,10 @@ def _line(name: str, estimate: "Estimate") -> str:
     pose = estimate.world_from_cam
     position = " ".join(f"{value:.4f}" for value in pose.translation.tolist())
     quaternion = " ".join(f"{value:.6f}" for value in pose.quaternion_wxyz().tolist())
-    text = f"{name}  {estimate.scene}  position {position}  quaternion_wxyz {quaternion}"
+    place = (
+        estimate.scene if estimate.probability == 1.0 else f"{estimate.scene} ({estimate.probability:.0%})"
+    )
+    text = f"{name}  {place}  position {position}  quaternion_wxyz {quaternion}"
     if estimate.spread is not None:
         text += f"  expected error {estimate.spread.meters:.3f} m {estimate.spread.degrees:.2f}°"
     if estimate.residual is not None:

@@ -7,15 +7,15 @@ import tyro
 
 from camloc.apps.options import (
     Device,
-    Folder,
+    Folders,
     Layout,
     OptionalFile,
     OptionalFolder,
     ReaderOptions,
-    Scene,
+    Scenes,
     Seed,
     checked_seed,
-    data_source,
+    data_sources,
     seconds,
 )
 from camloc.errors import RecipeError
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 def train(
     recipe: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECIPE")]],
     *,
-    data: Folder,
+    data: Folders = (),
     out: OptionalFolder = None,
-    scene: Scene = "",
+    scene: Scenes = (),
     layout: Layout = "auto",
     option: ReaderOptions = (),
     train_list: OptionalFile = None,
@@ -45,15 +45,19 @@ def train(
     device: Device = "cpu",
     devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
 ) -> None:
-    """Learn a place from photographs with known poses.
+    """Learn a place, or several with one model, from photographs with known poses.
+
+    Several places are several folders, --data A --data B, or several scenes of one, --scene chess --scene fire.
+    Each keeps its own world; answers name the place. The recipe's model must be one of several places.
 
     A run that was interrupted goes on where it stopped when the same command is given again.
 
     Args:
         recipe: What to train and how; `camloc recipes` lists them.
-        data: Folder of the data set.
+        data: Folder of the data set; given several times, one place each.
         out: Folder of the run; runs/RECIPE/SCENE if not given.
-        scene: Which scene of the data set, where it has several.
+        scene: Which scene of the data set, where it has several, or all; of several folders the names of the
+            places, in their order.
         layout: Of the data set; `camloc datasets` lists them.
         option: For the layout's reader, such as split=blocks.
         train_list: Text file that names the training images, one a line.
@@ -72,13 +76,13 @@ def train(
     if devices < 1:
         raise RecipeError(f"training needs 1 device or more, not {devices}")
     torch_device(device)
-    source = data_source(
-        data, layout=layout, scene=scene, options=option, train_list=train_list, test_list=test_list
+    sources = data_sources(
+        data, layout=layout, scenes=scene, options=option, train_list=train_list, test_list=test_list
     )
     train_and_report(
         find_recipe(recipe),
         name=recipe,
-        source=source,
+        sources=sources,
         out=out,
         seed=checked_seed(seed),
         weights=weights_of(backbone_weights),
@@ -91,14 +95,14 @@ def train_and_report(
     recipe: "Recipe",
     *,
     name: str,
-    source: "DataSource",
+    sources: "tuple[DataSource, ...]",
     out: "Path | None" = None,
     seed: int = 0,
     weights: "Weights" = "none",
     budget_seconds: float = 0.0,
     compute: "Compute | None" = None,
 ) -> None:
-    """Train a recipe, evaluate it where there are test frames, and say what to do next."""
+    """Train a recipe on a place or several, evaluate it where there are test frames, and say what to do next."""
     from camloc.apps.commands.evaluate import evaluate_and_report
     from camloc.apps.progress import console, counted, watched
     from camloc.recipes.evaluate import test_sets
@@ -115,7 +119,7 @@ def train_and_report(
         training = prepare(
             recipe,
             name=name,
-            data=source,
+            data=sources,
             folder=out,
             seed=seed,
             weights=weights,
@@ -129,13 +133,15 @@ def train_and_report(
             pass
         return
     held = 0 if training.validation is None else len(training.validation)
+    count = sum(len(frames) for frames in training.learned)
     console.print(
-        f"{name} on {training.scene.name}: {training.model.parameter_count():,} weights learn from "
-        f"{len(training.learned)} photographs; {held} more choose the best epoch"
+        f"{name} on {', '.join(scene.name for scene in training.scenes)}: "
+        f"{training.model.parameter_count():,} weights learn from {count} photographs; {held} more choose the "
+        f"best epoch"
     )
     for _ in watched(events, epochs=training.recipe.epochs):
         pass
-    if test_sets(training.scene):
+    if any(test_sets(scene) for scene in training.scenes):
         evaluate_and_report(training.folder)
     console.print(
         f"\nnext   camloc locate {training.folder} PHOTO.jpg\n       camloc export {training.folder}"

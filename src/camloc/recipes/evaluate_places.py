@@ -1,0 +1,75 @@
+"""Evaluating a run of several places: each as a run of one, and a page that shows them together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from camloc.errors import DatasetError
+from camloc.evaluation.places import PlacesResults, places_results, write_places
+from camloc.evaluation.results import RESULTS_NAME, Results
+from camloc.localizer import Localizer
+from camloc.recipes.evaluate import FrameProgress, evaluate_scene, test_sets
+from camloc.recipes.settings import DataSource, RunFacts
+
+PLACES = "places"
+
+
+@dataclass(frozen=True, eq=False)
+class PlacesEvaluation:
+    """What an evaluation of several places found.
+
+    Attributes:
+        results: of the places together.
+        places: of each place.
+        report: the page that shows them all.
+    """
+
+    results: PlacesResults
+    places: tuple[Results, ...]
+    report: Path
+
+
+def evaluate_places(
+    folder: Path,
+    *,
+    data: Sequence[DataSource] = (),
+    out: Path | None = None,
+    device: str = "cpu",
+    progress: FrameProgress | None = None,
+) -> PlacesEvaluation:
+    """Locate the test frames of every place that a run has learned, or of those of `data`.
+
+    Leaves in `places/<name>` of the run's folder, or of `out`, what `evaluate_run` leaves of one place, and
+    beside that folder a `results.json` and a `report.html` of all of them. A place without test frames is left
+    out.
+
+    Raises:
+        CheckpointError: the run is incomplete or damaged.
+        DatasetError: there are no test frames at all, or the model has not learned a place of `data`.
+    """
+    facts = RunFacts.load(folder)
+    out = out or folder
+    localizer = Localizer.load(folder, device=device)
+    scenes = [source.load() for source in data or facts.data]
+    tested = [scene for scene in scenes if test_sets(scene)]
+    if not tested:
+        raise DatasetError(f"none of the places of {folder} has test frames; name a split that has some")
+    found = []
+    for scene in tested:
+        evaluation = evaluate_scene(
+            scene,
+            folder=folder,
+            facts=facts,
+            localizer=localizer,
+            out=out / PLACES / scene.name,
+            progress=progress,
+        )
+        found.append(evaluation.results)
+    results = places_results(found)
+    report = write_places(out, results)
+    return PlacesEvaluation(results, tuple(found), report)
+
+
+def place_results(folder: Path, place: str) -> Results:
+    """What an earlier evaluation of a run of several places found about one of them."""
+    return Results.load(folder / PLACES / place / RESULTS_NAME)

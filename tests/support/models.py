@@ -10,6 +10,9 @@ from camloc.models import config_class
 from camloc.models.parts.backbone import BackboneConfig
 from camloc.models.parts.transformer import TransformerConfig
 
+# Of models of several.
+SCENES = 3
+
 TINY_BACKBONE = BackboneConfig("test_resnet")
 
 
@@ -26,7 +29,18 @@ def small_config(name: str) -> Any:
     if hasattr(getattr(config, "hypernetwork", None), "encoder"):
         hypernetwork = config.hypernetwork
         changes["hypernetwork"] = replace(hypernetwork, encoder=_smaller(hypernetwork.encoder))
+    if "transformer" in names:
+        changes["transformer"] = _smaller(config.transformer)
+    if "layers" in names:
+        changes["layers"] = (2, 2)
+    if "scenes" in names:
+        changes["scenes"] = SCENES
     return replace(config, **changes)
+
+
+def scene_names(config: Any) -> tuple[str, ...]:
+    """Names for the places of a model with these settings."""
+    return tuple(f"place-{number}" for number in range(getattr(config, "scenes", 1)))
 
 
 def _smaller(config: TransformerConfig) -> TransformerConfig:

@@ -102,8 +102,8 @@ def data_sources(
 ) -> "tuple[DataSource, ...]":
     """The frames of one place or of several: of several folders, or of several scenes of one folder.
 
-    `scenes` are the names of the places in the order of the folders, or the scenes of the one folder there is;
-    "all" stands for all that it holds.
+    `scenes` are the names of the places in the order of the folders, or the scenes of the one folder there
+    is; "all" stands for all that it holds.
 
     Raises:
         RecipeError: there is no folder, or it is not clear which names belong to which folder.
@@ -120,8 +120,8 @@ def data_sources(
     scenes = scenes or ("",) * len(roots)
     if len(scenes) != len(roots):
         raise RecipeError(
-            f"{len(roots)} folders have {len(scenes)} names; give each --data its --scene, in the same order, or "
-            f"none"
+            f"{len(roots)} folders have {len(scenes)} names; give each --data its --scene, in the same "
+            f"order, or none"
         )
     if len(roots) > 1 and any(lists.values()):
         raise RecipeError(

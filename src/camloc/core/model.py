@@ -89,8 +89,8 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
         """
         if len(places) != 1:
             raise RecipeError(
-                f"{type(self).__name__} learns one place, not {len(places)}; train a model of several places, "
-                f"such as ms_transformer"
+                f"{type(self).__name__} learns one place, not {len(places)}; train a model of several, such "
+                f"as ms_transformer"
             )
         self.observe(places[0])
 

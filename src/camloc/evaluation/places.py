@@ -151,7 +151,7 @@ def places_html(results: PlacesResults) -> str:
         f'<tr class="result"><th scope="row">mean</th>{mean}</tr>\n</tbody></table></div>\n{confused}'
         '<p class="note">A photograph that was put into another place is lost: its pose is in another world. '
         "The mean is that of the places' medians.</p>\n"
-        "<footer>Made by camloc. The reports of the places are in the folder places beside this page.</footer>"
+        "<footer>Made by camloc. The places' own reports are in the folder places beside this page.</footer>"
     )
     return page.whole_page(f"{len(results.places)} places: {results.model} · camloc report", body)
 

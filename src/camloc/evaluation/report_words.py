@@ -32,7 +32,7 @@ WORDS = (
     ),
     (
         "Right place",
-        "Of models of several places: the share of photographs that were put into the place that they are of. "
+        "Of models of several places: the share of photographs that were put into the place that they show. "
         "One that was put into another place is lost, since its pose is in another world.",
     ),
     ("Recall", "The share of all photographs for which both errors are within the two bounds."),

@@ -110,8 +110,8 @@ class Recipe:
             return replace(self, config=replace(self.config, scenes=count))
         if count > 1:
             raise RecipeError(
-                f"{self.model} learns one place, not {count}; take a recipe of a model for several places, such "
-                f"as room/ms-transformer"
+                f"{self.model} learns one place, not {count}; take a recipe of a model for several places, "
+                f"such as room/ms-transformer"
             )
         return self
 

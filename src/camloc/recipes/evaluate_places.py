@@ -40,8 +40,8 @@ def evaluate_places(
     """Locate the test frames of every place that a run has learned, or of those of `data`.
 
     Leaves in `places/<name>` of the run's folder, or of `out`, what `evaluate_run` leaves of one place, and
-    beside that folder a `results.json` and a `report.html` of all of them. A place without test frames is left
-    out.
+    beside that folder a `results.json` and a `report.html` of all of them. A place without test frames is
+    left out.
 
     Raises:
         CheckpointError: the run is incomplete or damaged.

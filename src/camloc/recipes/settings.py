@@ -55,8 +55,8 @@ def load_scenes(sources: tuple[DataSource, ...]) -> tuple[Scene, ...]:
             raise DatasetError(f"{source.root} has no training frames; name a split that has some")
         if not oriented(scene.train):
             raise DatasetError(
-                f"{source.root} has no training frame with an orientation; give some of them quaternions, for "
-                f"positions alone tell of no direction"
+                f"{source.root} has no training frame with an orientation; give some of them quaternions, "
+                f"for positions alone tell of no direction"
             )
     for name, count in Counter(scene.name for scene in scenes).items():
         if count > 1:

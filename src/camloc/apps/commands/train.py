@@ -47,8 +47,8 @@ def train(
 ) -> None:
     """Learn a place, or several with one model, from photographs with known poses.
 
-    Several places are several folders, --data A --data B, or several scenes of one, --scene chess --scene fire.
-    Each keeps its own world; answers name the place. The recipe's model must be one of several places.
+    Several places are several folders, --data A --data B, or scenes of one, --scene chess --scene fire. Each
+    keeps its own world, and answers name the place. The recipe's model must be one of several places.
 
     A run that was interrupted goes on where it stopped when the same command is given again.
 
@@ -102,7 +102,7 @@ def train_and_report(
     budget_seconds: float = 0.0,
     compute: "Compute | None" = None,
 ) -> None:
-    """Train a recipe on a place or several, evaluate it where there are test frames, and say what to do next."""
+    """Train a recipe, evaluate it where there are test frames, and say what to do next."""
     from camloc.apps.commands.evaluate import evaluate_and_report
     from camloc.apps.progress import console, counted, watched
     from camloc.recipes.evaluate import test_sets
@@ -136,8 +136,8 @@ def train_and_report(
     count = sum(len(frames) for frames in training.learned)
     console.print(
         f"{name} on {', '.join(scene.name for scene in training.scenes)}: "
-        f"{training.model.parameter_count():,} weights learn from {count} photographs; {held} more choose the "
-        f"best epoch"
+        f"{training.model.parameter_count():,} weights learn from {count} photographs; {held} more choose "
+        f"the best epoch"
     )
     for _ in watched(events, epochs=training.recipe.epochs):
         pass

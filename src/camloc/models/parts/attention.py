@@ -7,6 +7,7 @@ q . (W x) = (W' q) . x, and a weighted mean of W x is W times the weighted mean 
 """
 
 import math
+from collections.abc import Callable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -64,6 +65,10 @@ class Attention(nn.Module):
         bias = self.value.bias.unflatten(0, (self.heads, 1, -1))
         attended = seen @ projection.mT + weights.sum(-1, keepdim=True) * bias
         return self.output(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def cheaper_for(self, queries: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """The way that is cheaper for so many queries to a picture: `of_few`, or `forward`."""
+        return self.of_few if queries * self.heads < self.query.in_features else self
 
     def weights(
         self, queries: Float[Tensor, "b s d"], keys: Float[Tensor, "b n d"]

@@ -18,17 +18,17 @@ class PositionCodes(nn.Module):
     """
 
     def __init__(self, width: int, *, rows: int, columns: int, token_repeats: int = 1) -> None:
-        """`token_repeats`: how often the token's vector is repeated to fill the width."""
+        """`token_repeats`: how often the token's vector is repeated to fill the width; 0 for no token."""
         super().__init__()
         if width % 2:
             raise RecipeError(f"codes of columns and rows cannot share a width of {width}; give an even one")
         self.column = nn.Parameter(torch.rand(columns, width // 2))
         self.row = nn.Parameter(torch.rand(rows, width // 2))
-        self.token = nn.Parameter(torch.rand(width // token_repeats))
+        self.token = nn.Parameter(torch.rand(width // token_repeats)) if token_repeats else None
         self.token_repeats = token_repeats
 
     def forward(self, rows: int, columns: int) -> Float[Tensor, "n d"]:
-        """Codes of the token and of `rows` x `columns` cells, row by row.
+        """Codes of the token, if there is one, and of `rows` x `columns` cells, row by row.
 
         Raises:
             RecipeError: the map is larger than what there are codes for.
@@ -42,6 +42,8 @@ class PositionCodes(nn.Module):
         across = self.column[:columns].expand(rows, -1, -1)
         down = self.row[:rows].unsqueeze(1).expand(-1, columns, -1)
         cells = torch.cat((across, down), dim=-1).flatten(0, 1)
+        if self.token is None:
+            return cells
         return torch.cat((self.token.repeat(self.token_repeats).unsqueeze(0), cells))
 
 
@@ -60,13 +62,13 @@ class PositionCodesConfig:
     picture_width: int = 224
     picture_height: int = 224
 
-    def own(self, width: int, *, stride: int) -> PositionCodes | None:
+    def own(self, width: int, *, stride: int, has_token: bool = True) -> PositionCodes | None:
         """Codes for one encoder alone, whose cells are `stride` pixels apart, if it has its own."""
-        return self._codes(width, stride, token_repeats=1) if self.kind == "own" else None
+        return self._codes(width, stride, token_repeats=int(has_token)) if self.kind == "own" else None
 
-    def shared(self, width: int, *, stride: int) -> PositionCodes | None:
+    def shared(self, width: int, *, stride: int, has_token: bool = True) -> PositionCodes | None:
         """Codes for all encoders, if they share them; `stride` is that of the finest map."""
-        return self._codes(width, stride, token_repeats=2) if self.kind == "shared" else None
+        return self._codes(width, stride, token_repeats=2 * has_token) if self.kind == "shared" else None
 
     def _codes(self, width: int, stride: int, *, token_repeats: int) -> PositionCodes:
         rows, columns = math.ceil(self.picture_height / stride), math.ceil(self.picture_width / stride)

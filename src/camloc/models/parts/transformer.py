@@ -139,7 +139,8 @@ class DecoderLayer(nn.Module):
         positioned = normed + queries
         answers = answers + self.dropout(self.attention(positioned, positioned, normed))
         asked = self.memory_norm(answers) + queries
-        answers = answers + self.dropout(self.memory_attention.of_few(asked, keys, memory))
+        attend = self.memory_attention.cheaper_for(queries.shape[0])
+        answers = answers + self.dropout(attend(asked, keys, memory))
         return answers + self.dropout(self.feed_forward(answers))  # type: ignore[no-any-return]
 
 

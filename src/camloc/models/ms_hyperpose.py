@@ -1,0 +1,216 @@
+"""MS-HyperPose: one model of many places whose heads are partly generated from each picture.
+
+An MS-Transformer with four layers everywhere. Beside the pair of heads that all places share, a
+hypernetwork generates a second pair for the place that was decided on: it sees that place's answer and the
+backbone's pooled features, and its pose is added to that of the shared heads.
+
+Source: Ferens and Keller, "HyperPose: Hypernetwork-Infused Camera Pose Localization and an Extended
+Cambridge Landmarks Dataset", 2025, supplement sections 3, 4 and 8. Structure as released; the integrated
+forms of its Table 4, of which no code is released, are our reading.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from camloc.core.model import Latents
+from camloc.models.parts.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.hyper import GeneratorConfig, hyper_linear
+from camloc.models.parts.place_transformer import PlaceTransformer
+from camloc.models.parts.places import PlaceRegressor
+from camloc.models.parts.position_codes import PositionCodesConfig
+from camloc.models.parts.regression import RegressedPose, RegressionConfig
+from camloc.models.parts.regression_head import RegressionHead
+from camloc.models.parts.transformer import TransformerConfig
+
+
+@dataclass(frozen=True)
+class PlaceHypernetworkConfig:
+    """Settings of the hypernetwork.
+
+    Attributes:
+        reads: the answer of the place's query alone, or with the embedded features of the backbone (Table 3).
+        position, orientation: the papers' theta_h, widths of the generated heads (Table 5): the position's
+            hidden layers have `position` and half of it, the orientation's `orientation` twice.
+        infusion: "residual" adds the pose of generated heads; "integrated" generates, instead of heads of
+            their own, what is added to the shared heads' output layer alone (1) or to both their layers (2)
+            (Table 4).
+        integrated_layers: how many layers of the shared heads are added to, of "integrated".
+        generator: how the weights are generated.
+    """
+
+    reads: Literal["backbone and token", "token"] = "backbone and token"
+    position: int = 256
+    orientation: int = 512
+    infusion: Literal["residual", "integrated"] = "residual"
+    integrated_layers: Literal[1, 2] = 1
+    generator: GeneratorConfig = GeneratorConfig("compact", rank=256)
+
+
+@dataclass(frozen=True)
+class MSHyperPoseConfig:
+    """Settings of `MSHyperPose`.
+
+    Attributes:
+        scenes: number of places.
+        backbone: the network in front.
+        position_tap, orientation_tap: its stages whose maps are read (timm's numbering, 0 = stride 2).
+        transformer: of both halves, encoder and decoder alike.
+        codes: of where cells are.
+        hidden: width of the shared heads' hidden layer.
+        hypernetwork: what generates the other heads.
+        regression: how the pose is regressed.
+    """
+
+    scenes: int = 7
+    backbone: BackboneConfig = BackboneConfig()
+    position_tap: int = 3
+    orientation_tap: int = 2
+    transformer: TransformerConfig = TransformerConfig(layers=4)
+    codes: PositionCodesConfig = PositionCodesConfig("shared")
+    hidden: int = 1024
+    hypernetwork: PlaceHypernetworkConfig = PlaceHypernetworkConfig()
+    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(0.0, 0.0))
+
+
+_RELEASED = MSHyperPoseConfig(
+    transformer=TransformerConfig(layers=4, heads=8),
+    hypernetwork=PlaceHypernetworkConfig(generator=GeneratorConfig("full")),
+)
+_OUTDOORS = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+
+PRESETS = {
+    "compact": MSHyperPoseConfig(),
+    "sevenscenes": _RELEASED,
+    "cambridge": replace(_RELEASED, scenes=4, regression=_OUTDOORS),
+    "compact-mobilenetv2-tensorflow": MSHyperPoseConfig(backbone=MOBILENETV2_TENSORFLOW),
+}
+
+
+class GeneratedLayers(nn.Module):
+    """Generated linear layers, each with a linear layer and Swish of its own before its generator.
+
+    As a stack they are a head, with Swish between; one by one they stand beside layers of another head.
+    """
+
+    def __init__(
+        self, sizes: tuple[tuple[int, int], ...], *, condition: int, generator: GeneratorConfig
+    ) -> None:
+        super().__init__()
+        self.conditions = nn.ModuleList(nn.Linear(condition, condition) for _ in sizes)
+        last = len(sizes) - 1
+        self.layers = nn.ModuleList(
+            hyper_linear(
+                inputs,
+                outputs,
+                condition=condition,
+                generator=generator,
+                start="nothing" if number == last else "ordinary",
+            )
+            for number, (inputs, outputs) in enumerate(sizes)
+        )
+
+    def forward(
+        self, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
+    ) -> Float[Tensor, "b outputs"]:
+        """All layers, one after the other."""
+        for number in range(len(self.layers) - 1):
+            values = F.silu(self.layer(number, values, condition))
+        return self.layer(len(self.layers) - 1, values, condition)
+
+    def layer(self, number: int, values: Tensor, condition: Tensor) -> Tensor:
+        """One layer alone."""
+        told = F.silu(self.conditions[number](condition))
+        return self.layers[number](values, told)  # type: ignore[no-any-return]
+
+
+class HyperBranch(nn.Module):
+    """The heads of one half of the pose: the shared one, and what is generated beside it."""
+
+    def __init__(self, config: MSHyperPoseConfig, outputs: int, *, generated_hidden: tuple[int, ...]) -> None:
+        super().__init__()
+        width, hyper = config.transformer.width, config.hypernetwork
+        self.head = RegressionHead(width, outputs, hidden=config.hidden)
+        self.integrated = hyper.integrated_layers if hyper.infusion == "integrated" else 0
+        sizes = tuple(pairwise((width, *generated_hidden, outputs)))
+        if self.integrated:
+            sizes = ((width, config.hidden), (config.hidden, outputs))[-self.integrated :]
+        self.generated = GeneratedLayers(sizes, condition=width, generator=hyper.generator)
+
+    def forward(self, token: Float[Tensor, "b d"], condition: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
+        """The numbers of half a pose."""
+        if not self.integrated:
+            return self.head(token) + self.generated(token, condition)  # type: ignore[no-any-return]
+        hidden = self.head.hidden(token)
+        if self.integrated == 2:
+            hidden = hidden + self.generated.layer(0, token, condition)
+        hidden = self.head.activation(hidden)
+        added = self.generated.layer(self.integrated - 1, hidden, condition)
+        return self.head.output(hidden) + added  # type: ignore[no-any-return]
+
+
+class MSHyperPose(PlaceRegressor):
+    """An MS-Transformer, pooled features of its backbone, and heads of which one pair is generated."""
+
+    def __init__(self, config: MSHyperPoseConfig) -> None:
+        super().__init__(config.regression, config.scenes)
+        hyper, width = config.hypernetwork, config.transformer.width
+        taps: tuple[int, ...] = (config.position_tap, config.orientation_tap)
+        self.reads_backbone = hyper.reads == "backbone and token"
+        self.backbone = Backbone(config.backbone, taps=(*taps, FINAL) if self.reads_backbone else taps)
+        channels, strides = self.backbone.channels, self.backbone.strides
+        self.codes = config.codes.shared(width, stride=min(strides), has_token=False)
+        self.position_transformer, self.orientation_transformer = (
+            PlaceTransformer(
+                seen,
+                config.transformer,
+                scenes=config.scenes,
+                codes=config.codes.own(width, stride=stride, has_token=False),
+            )
+            for seen, stride in zip(channels[:2], strides, strict=True)
+        )
+        self.scene = nn.Linear(2 * width, 1)
+        if self.reads_backbone:
+            self.position_hyper_embedding = nn.Linear(channels[-1], width)
+            self.orientation_hyper_embedding = nn.Linear(channels[-1], width)
+        self.position_heads = HyperBranch(config, 3, generated_hidden=(hyper.position, hyper.position // 2))
+        self.orientation_heads = HyperBranch(
+            config,
+            config.regression.orientation_size,
+            generated_hidden=(hyper.orientation, hyper.orientation),
+        )
+        self.width = width
+
+    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+        """For each place the two answers, and behind each of them what its weights are generated from."""
+        position_map, orientation_map, *final = self.backbone(images)
+        position = self.position_transformer(position_map, self.codes)
+        orientation = self.orientation_transformer(orientation_map, self.codes)
+        if not final:
+            return Latents(position, orientation)
+        features = final[0].mean((-2, -1)).unsqueeze(1)
+        return Latents(
+            torch.cat((position, position + self.position_hyper_embedding(features)), dim=-1),
+            torch.cat((orientation, orientation + self.orientation_hyper_embedding(features)), dim=-1),
+        )
+
+    def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
+        """A number for each place, from its two answers."""
+        answers = (latents.position[..., : self.width], latents.orientation[..., : self.width])
+        return self.scene(torch.cat(answers, dim=-1)).squeeze(-1)  # type: ignore[no-any-return]
+
+    def regress_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> RegressedPose:
+        """Position and orientation, each by its shared and its generated head."""
+        position = self.position_heads(*self._told(latents.position))
+        orientation = self.orientation_heads(*self._told(latents.orientation))
+        return self.world(position, orientation, scene)  # type: ignore[no-any-return]
+
+    def _told(self, latent: Float[Tensor, "b e"]) -> tuple[Tensor, Tensor]:
+        """The place's answer, and what weights are generated from."""
+        return latent[:, : self.width], latent[:, -self.width :]

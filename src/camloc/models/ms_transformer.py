@@ -1,0 +1,108 @@
+"""MS-Transformer: one model of many places, with a query for each place that asks what the picture shows.
+
+Two maps of a CNN, one for each half of the pose, are read by a Transformer encoder; a decoder answers one
+query for each place. All answers together tell which place it is; the answer of that place goes to the
+heads. With a single place it is the MS-Trans-1S of later tables.
+
+Source: Shavit, Ferens and Keller, "Learning Multi-Scene Absolute Pose Regression with Transformers", ICCV
+2021; teacher of Shavit and Keller, "Camera Pose Auto-Encoders", ECCV 2022, section 4. Structure as released.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from camloc.core.model import Latents
+from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.place_heads import Heads, place_heads
+from camloc.models.parts.place_transformer import PlaceTransformer
+from camloc.models.parts.places import PlaceRegressor
+from camloc.models.parts.position_codes import PositionCodesConfig
+from camloc.models.parts.regression import RegressedPose, RegressionConfig
+from camloc.models.parts.transformer import TransformerConfig
+
+
+@dataclass(frozen=True)
+class MSTransformerConfig:
+    """Settings of `MSTransformer`.
+
+    Attributes:
+        scenes: number of places.
+        backbone: the network in front.
+        position_tap, orientation_tap: its stages whose maps are read (timm's numbering, 0 = stride 2). Of
+            EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2 has 28 x 28.
+        transformer: of both halves, encoder and decoder alike, but for the number of layers.
+        layers: of the position's encoder and decoder, and of the orientation's.
+        codes: of where cells are.
+        heads: one pair that all places share, or one for each place.
+        hidden: width of the heads' hidden layer.
+        regression: how the pose is regressed.
+    """
+
+    scenes: int = 7
+    backbone: BackboneConfig = BackboneConfig()
+    position_tap: int = 3
+    orientation_tap: int = 2
+    transformer: TransformerConfig = TransformerConfig()
+    layers: tuple[int, int] = (6, 6)
+    codes: PositionCodesConfig = PositionCodesConfig("shared")
+    heads: Heads = "shared"
+    hidden: int = 1024
+    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(0.0, -3.0))
+
+
+_RELEASED = MSTransformerConfig(transformer=TransformerConfig(heads=8))
+_OUTDOORS = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+
+PRESETS = {
+    "sevenscenes": replace(_RELEASED, layers=(6, 4)),
+    "cambridge": replace(_RELEASED, scenes=4, regression=_OUTDOORS),
+    "cambridge-own-heads": replace(_RELEASED, scenes=4, heads="own", regression=_OUTDOORS),
+    "one-scene": replace(_RELEASED, scenes=1, regression=_OUTDOORS),
+    "mobilenetv2-tensorflow": MSTransformerConfig(backbone=MOBILENETV2_TENSORFLOW, layers=(4, 4)),
+}
+
+
+class MSTransformer(PlaceRegressor):
+    """A CNN cut after its second map, an encoder and a decoder for each half of the pose, and heads."""
+
+    def __init__(self, config: MSTransformerConfig) -> None:
+        super().__init__(config.regression, config.scenes)
+        self.backbone = Backbone(config.backbone, taps=(config.position_tap, config.orientation_tap))
+        width, strides = config.transformer.width, self.backbone.strides
+        self.codes = config.codes.shared(width, stride=min(strides), has_token=False)
+        self.position_transformer, self.orientation_transformer = (
+            PlaceTransformer(
+                channels,
+                replace(config.transformer, layers=layers),
+                scenes=config.scenes,
+                codes=config.codes.own(width, stride=stride, has_token=False),
+            )
+            for channels, stride, layers in zip(self.backbone.channels, strides, config.layers, strict=True)
+        )
+        self.scene = nn.Linear(2 * width, 1)
+        self.position_heads, self.orientation_heads = (
+            place_heads(config.heads, width, outputs, hidden=config.hidden, scenes=config.scenes)
+            for outputs in (3, config.regression.orientation_size)
+        )
+
+    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+        """Each place's two answers."""
+        position_map, orientation_map = self.backbone(images)
+        return Latents(
+            self.position_transformer(position_map, self.codes),
+            self.orientation_transformer(orientation_map, self.codes),
+        )
+
+    def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
+        """A number for each place, from its two answers."""
+        return self.scene(torch.cat((latents.position, latents.orientation), dim=-1)).squeeze(-1)  # type: ignore[no-any-return]
+
+    def regress_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> RegressedPose:
+        """Position and orientation, each from its answer."""
+        position = self.position_heads(latents.position, scene)
+        orientation = self.orientation_heads(latents.orientation, scene)
+        return self.world(position, orientation, scene)  # type: ignore[no-any-return]

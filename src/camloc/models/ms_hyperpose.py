@@ -38,18 +38,15 @@ class PlaceHypernetworkConfig:
         reads: the answer of the place's query alone, or with the embedded features of the backbone (Table 3).
         position, orientation: the papers' theta_h, widths of the generated heads (Table 5): the position's
             hidden layers have `position` and half of it, the orientation's `orientation` twice.
-        infusion: "residual" adds the pose of generated heads; "integrated" generates, instead of heads of
-            their own, what is added to the shared heads' output layer alone (1) or to both their layers (2)
-            (Table 4).
-        integrated_layers: how many layers of the shared heads are added to, of "integrated".
+        infusion: "residual" adds the pose of generated heads; otherwise layers of the shared heads have a
+            generated twin each, the output layer ("one_layer") or both ("two_layers") (Table 4).
         generator: how the weights are generated.
     """
 
     reads: Literal["backbone and token", "token"] = "backbone and token"
     position: int = 256
     orientation: int = 512
-    infusion: Literal["residual", "integrated"] = "residual"
-    integrated_layers: Literal[1, 2] = 1
+    infusion: Literal["residual", "one_layer", "two_layers"] = "residual"
     generator: GeneratorConfig = GeneratorConfig("compact", rank=256)
 
 
@@ -122,7 +119,7 @@ class GeneratedLayers(nn.Module):
         """All layers, one after the other."""
         for number in range(len(self.layers) - 1):
             values = F.silu(self.layer(number, values, condition))
-        return self.layer(len(self.layers) - 1, values, condition)
+        return self.layer(-1, values, condition)
 
     def layer(self, number: int, values: Tensor, condition: Tensor) -> Tensor:
         """One layer alone."""
@@ -137,21 +134,24 @@ class HyperBranch(nn.Module):
         super().__init__()
         width, hyper = config.transformer.width, config.hypernetwork
         self.head = RegressionHead(width, outputs, hidden=config.hidden)
-        self.integrated = hyper.integrated_layers if hyper.infusion == "integrated" else 0
-        sizes = tuple(pairwise((width, *generated_hidden, outputs)))
-        if self.integrated:
-            sizes = ((width, config.hidden), (config.hidden, outputs))[-self.integrated :]
+        self.infusion = hyper.infusion
+        twins = ((width, config.hidden), (config.hidden, outputs))
+        sizes = {
+            "residual": tuple(pairwise((width, *generated_hidden, outputs))),
+            "one_layer": twins[1:],
+            "two_layers": twins,
+        }[hyper.infusion]
         self.generated = GeneratedLayers(sizes, condition=width, generator=hyper.generator)
 
     def forward(self, token: Float[Tensor, "b d"], condition: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         """The numbers of half a pose."""
-        if not self.integrated:
+        if self.infusion == "residual":
             return self.head(token) + self.generated(token, condition)  # type: ignore[no-any-return]
         hidden = self.head.hidden(token)
-        if self.integrated == 2:
+        if self.infusion == "two_layers":
             hidden = hidden + self.generated.layer(0, token, condition)
         hidden = self.head.activation(hidden)
-        added = self.generated.layer(self.integrated - 1, hidden, condition)
+        added = self.generated.layer(-1, hidden, condition)
         return self.head.output(hidden) + added  # type: ignore[no-any-return]
 
 

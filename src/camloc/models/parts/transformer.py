@@ -10,6 +10,7 @@ codes are added.
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -116,11 +117,14 @@ class Encoder(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Queries that ask each other, then what the encoder made of the cells, then a feed-forward network."""
+    """Queries that ask each other, then what the encoder made of the cells, then a feed-forward network.
 
-    def __init__(self, config: TransformerConfig) -> None:
+    The first layer of a decoder is given zeros, of which a normalisation leaves its bias alone.
+    """
+
+    def __init__(self, config: TransformerConfig, *, is_first: bool = False) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = _NormOfZeros(config.width) if is_first else nn.LayerNorm(config.width)
         self.attention = _attention(config)
         self.memory_norm = nn.LayerNorm(config.width)
         self.memory_attention = _attention(config)
@@ -152,7 +156,9 @@ class Decoder(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(
+            DecoderLayer(config, is_first=number == 0) for number in range(config.layers)
+        )
         self.norm = nn.LayerNorm(config.width)
 
     def forward(
@@ -167,6 +173,18 @@ class Decoder(nn.Module):
         for layer in self.layers:
             answers = layer(answers, queries, keys, memory)
         return self.norm(answers)  # type: ignore[no-any-return]
+
+
+class _NormOfZeros(nn.Module):
+    """What `nn.LayerNorm` does to zeros; its weight has no effect on them, and is left out."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, zeros: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
+        """The bias."""
+        return zeros + self.bias
 
 
 def activation_layer(name: Activation) -> nn.Module:

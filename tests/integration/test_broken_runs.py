@@ -47,7 +47,7 @@ def cut(path: str, share: float) -> Damage:
     return damage
 
 
-def facts(path: str, *keys: str, value: object = None) -> Damage:
+def facts(path: str, *keys: str | int, value: object = None) -> Damage:
     """Give a place deep in a JSON file another value, or take it away."""
 
     def damage(run: Path) -> None:
@@ -137,10 +137,13 @@ RUNS: dict[str, tuple[tuple[str, ...], Damage]] = {
     "run.json has an unknown fact": (FACTS_OF_RUN, facts("run.json", "colour", value="red")),
     "run.json lacks the data": (FACTS_OF_RUN, facts("run.json", "data")),
     "run.json has a word as seed": (FACTS_OF_RUN, facts("run.json", "seed", value="lucky")),
-    "the data are gone": (FACTS_OF_RUN, facts("run.json", "data", "root", value="/nowhere/at/all")),
-    "the data have another layout": (FACTS_OF_RUN, facts("run.json", "data", "layout", value="tum")),
-    "the data have an unknown layout": (FACTS_OF_RUN, facts("run.json", "data", "layout", value="tun")),
-    "the data have an unknown option": (FACTS_OF_RUN, facts("run.json", "data", "options", "x", value="1")),
+    "the data are gone": (FACTS_OF_RUN, facts("run.json", "data", 0, "root", value="/nowhere/at/all")),
+    "the data have another layout": (FACTS_OF_RUN, facts("run.json", "data", 0, "layout", value="tum")),
+    "the data have an unknown layout": (FACTS_OF_RUN, facts("run.json", "data", 0, "layout", value="tun")),
+    "the data have an unknown option": (
+        FACTS_OF_RUN,
+        facts("run.json", "data", 0, "options", "x", value="1"),
+    ),
     "the log is no JSON": (FACTS_OF_RUN, holding("log.jsonl", '{"epoch": 1\n')),
     "the log is binary": (FACTS_OF_RUN, holding("log.jsonl", b"\xff\xfe\x00")),
     "the log is a folder": (FACTS_OF_RUN, turned_into_folder("log.jsonl")),

@@ -130,7 +130,7 @@ class Recipe:
 
 RecipeFunction = Callable[[], Recipe]
 
-_NOT_RECIPES = ("base", "run", "evaluate", "settings", "budget")
+_NOT_RECIPES = ("base", "run", "evaluate", "evaluate_places", "settings", "budget")
 
 
 def recipe_functions() -> dict[str, RecipeFunction]:

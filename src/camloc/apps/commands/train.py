@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def train(
     recipe: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECIPE")]],
     *,
-    data: Folders = (),
+    data: Folders,
     out: OptionalFolder = None,
     scene: Scenes = (),
     layout: Layout = "auto",

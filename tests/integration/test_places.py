@@ -1,0 +1,218 @@
+"""One model of several places: learned, told apart, evaluated, exported, the same after interruptions."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.support.command_line import camloc, refused
+from tests.support.several_places import (
+    AWAY,
+    NAMES,
+    places_recipe,
+    prepared,
+    stop_in_epoch,
+    train_places,
+    write_places,
+)
+from tests.support.trained import tiny_recipe
+
+from camloc.checkpoint import load_checkpoint
+from camloc.core.config import from_json
+from camloc.core.types import Located
+from camloc.errors import CheckpointError, DatasetError, RecipeError
+from camloc.evaluation.places import PlacesResults
+from camloc.export import export_onnx
+from camloc.localizer import Localizer
+from camloc.recipes.evaluate import evaluate_run
+from camloc.recipes.evaluate_places import evaluate_places, place_results
+from camloc.recipes.run import train
+from camloc.recipes.settings import DataSource, RunFacts
+from camloc.training.log import read_log
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("places")
+
+
+@pytest.fixture(scope="module")
+def sources(root: Path) -> tuple[DataSource, ...]:
+    return write_places(root / "data")
+
+
+@pytest.fixture(scope="module")
+def learned(root: Path, sources: tuple[DataSource, ...]) -> Path:
+    """A run that has learned both places, and its evaluation."""
+    train_places(sources, root / "run")
+    evaluate_places(root / "run")
+    return root / "run"
+
+
+def test_a_checkpoint_names_its_places_and_keeps_the_poses_of_each(learned: Path) -> None:
+    checkpoint = load_checkpoint(learned)
+    assert checkpoint.facts.scenes == NAMES
+    assert checkpoint.facts.config["scenes"] == 2
+    garden, cellar = (poses.translation.mean() for poses in checkpoint.training_poses)
+    assert abs(garden) < 5
+    assert abs(cellar - AWAY) < 5
+    assert RunFacts.load(learned).scenes == NAMES
+
+
+def test_every_place_has_its_own_world(learned: Path) -> None:
+    centers = load_checkpoint(learned).model.get_buffer("world.center")
+    assert centers.dtype == torch.float64
+    assert float((centers[1] - centers[0]).min()) > AWAY - 5
+
+
+def test_places_are_told_apart_and_answers_are_in_their_worlds(
+    learned: Path, sources: tuple[DataSource, ...]
+) -> None:
+    localizer = Localizer.load(learned)
+    for source, name, middle in zip(sources, NAMES, (0.0, AWAY), strict=True):
+        for answer in localizer.locate_all(source.load().test):
+            assert isinstance(answer, Located)
+            assert answer.scene == name
+            assert 0.5 < answer.probability <= 1.0
+            assert float((answer.world_from_cam.translation - middle).abs().max()) < 10
+
+
+def test_the_error_to_expect_is_that_of_the_place(learned: Path, sources: tuple[DataSource, ...]) -> None:
+    facts = load_checkpoint(learned).facts
+    assert set(facts.spreads) == set(NAMES)
+    assert facts.spread == pytest.approx(
+        [sum(each) / 2 for each in zip(*facts.spreads.values(), strict=True)]
+    )
+    answer = Localizer.load(learned).locate(sources[1].load().test[0].image)
+    assert isinstance(answer, Located)
+    assert answer.spread == facts.spreads["cellar"]
+
+
+def test_results_have_every_place_and_how_often_it_was_named(learned: Path) -> None:
+    results = PlacesResults.load(learned / "results.json")
+    assert from_json((learned / "results.json").read_bytes(), PlacesResults) == results
+    assert [place.name for place in results.places] == list(NAMES)
+    assert (results.decision.frames, results.decision.right) == (12, 12)
+    medians = [place.headline.estimates.meters.median or 0.0 for place in results.places]
+    assert results.meters == pytest.approx(sum(medians) / 2)
+    for name in NAMES:
+        single = place_results(learned, name)
+        assert single.scene == name
+        assert single.headline.decision is not None
+        assert single.headline.decision.share == 1.0
+        files = {path.name for path in (learned / "places" / name).iterdir()}
+        assert {"results.json", "estimates.csv", "estimates.tum", "truth.tum", "report.html"} <= files
+        assert "Right place" in (learned / "places" / name / "report.html").read_text()
+    page = (learned / "report.html").read_text()
+    assert all(f'href="places/{name}/report.html"' in page for name in NAMES)
+    assert page.count("100 %") == 4
+
+
+def test_validation_is_logged_with_the_share_of_right_places(learned: Path) -> None:
+    rows = read_log(learned / "log.jsonl")
+    assert rows[-1]["validation_right_place"] == 1.0
+    assert "loss_scene" in rows[0]
+    assert rows[-1]["loss_scene"] < rows[0]["loss_scene"]
+
+
+def test_an_exported_model_names_the_same_places(
+    learned: Path, sources: tuple[DataSource, ...], tmp_path: Path
+) -> None:
+    export_onnx(load_checkpoint(learned), tmp_path / "model.onnx")
+    frames = [source.load().test[0] for source in sources]
+    ours, theirs = (
+        list(Localizer.load(path).locate_all(frames)) for path in (learned, tmp_path / "model.onnx")
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        assert isinstance(one, Located)
+        assert isinstance(other, Located)
+        assert (one.scene, one.spread) == (other.scene, other.spread)
+        assert one.probability == pytest.approx(other.probability, abs=1e-4)
+        torch.testing.assert_close(
+            one.world_from_cam.matrix(), other.world_from_cam.matrix(), rtol=0, atol=1e-4
+        )
+
+
+def test_photographs_are_located_with_the_place_and_its_probability(
+    learned: Path, sources: tuple[DataSource, ...], capfd: Capture
+) -> None:
+    photo = sources[1].load().test[0].image
+    assert f"{photo}  cellar (" in camloc(capfd, "locate", learned, photo).out
+    (row,) = json.loads(camloc(capfd, "locate", learned, photo, "--format", "json").out)
+    assert row["scene"] == "cellar"
+    assert 0.5 < row["probability"] <= 1.0
+
+
+def test_a_run_of_several_places_is_evaluated_from_the_command_line(
+    learned: Path, root: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    ended = camloc(capfd, "evaluate", learned, "--out", tmp_path / "all")
+    assert ended.status == 0, ended.err
+    assert [name in ended.out for name in (*NAMES, "mean")] == [True] * 3
+    cellar = ("--data", root / "data" / "cellar")
+    assert camloc(capfd, "evaluate", learned, *cellar, "--out", tmp_path / "one").status == 0
+    assert [place.name for place in PlacesResults.load(tmp_path / "one" / "results.json").places] == [
+        "cellar"
+    ]
+    told = refused(capfd, "evaluate", learned, *cellar, "--scene", "attic", "--out", tmp_path / "attic")
+    assert "has not learned 'attic', only garden, cellar" in told
+    with pytest.raises(DatasetError, match="has learned 2 places"):
+        evaluate_run(learned)
+
+
+def test_a_training_that_was_stopped_ends_with_the_same_bits(
+    sources: tuple[DataSource, ...], tmp_path: Path
+) -> None:
+    recipe = replace(places_recipe(epochs=3), balanced=True)
+    train_places(sources, tmp_path / "whole", recipe)
+    stop_in_epoch(sources, tmp_path / "stopped", 3, recipe)
+    train_places(sources, tmp_path / "stopped", recipe)
+    for name in ("weights.safetensors", "checkpoint.json"):
+        whole = (tmp_path / "whole" / "last" / name).read_bytes()
+        assert (tmp_path / "stopped" / "last" / name).read_bytes() == whole
+
+
+def test_places_in_another_order_are_another_run(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
+    prepared(sources, tmp_path)
+    with pytest.raises(CheckpointError, match="holds a run with other settings"):
+        prepared(sources[::-1], tmp_path)
+
+
+def test_frames_are_held_out_of_every_place(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
+    training = prepared(sources, tmp_path)
+    assert training.validation is not None
+    assert training.validation.scene.bincount().tolist() == [2, 2]
+    assert training.train.scene.bincount().tolist() == [16, 16]
+    assert [len(frames) for frames in training.learned] == [16, 16]
+
+
+def test_one_place_is_a_list_of_one(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
+    recipe = places_recipe(epochs=1)
+    for _ in train(prepared(sources[:1], tmp_path, recipe)):
+        pass
+    checkpoint = load_checkpoint(tmp_path)
+    assert checkpoint.facts.scenes == ("garden",)
+    assert checkpoint.facts.config["scenes"] == 1
+    assert evaluate_run(tmp_path).results.headline.decision is None
+
+
+def test_a_model_of_one_place_refuses_several(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="hyperpose learns one place, not 2; take a recipe"):
+        prepared(sources, tmp_path, tiny_recipe())
+
+
+def test_two_places_need_two_names(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="2 places are called 'garden'; give each a name with --scene"):
+        prepared((sources[0], sources[0]), tmp_path)
+
+
+def test_a_checkpoint_of_fewer_names_than_places_is_refused(learned: Path, tmp_path: Path) -> None:
+    for name in ("weights.safetensors", "checkpoint.json"):
+        (tmp_path / name).write_bytes((learned / "checkpoint" / name).read_bytes())
+    facts = json.loads((tmp_path / "checkpoint.json").read_text())
+    (tmp_path / "checkpoint.json").write_text(json.dumps({**facts, "scenes": ["garden"]}))
+    with pytest.raises(CheckpointError, match="names 1 places for a model of 2"):
+        load_checkpoint(tmp_path)

@@ -163,6 +163,7 @@ def test_a_cell_has_the_codes_of_its_column_and_row() -> None:
     codes = PositionCodes(6, rows=3, columns=4)
     told = codes(2, 4)
     assert told.shape == (1 + 2 * 4, 6)
+    assert codes.token is not None
     assert torch.equal(told[0], codes.token)
     for row in range(2):
         for column in range(4):
@@ -172,6 +173,7 @@ def test_a_cell_has_the_codes_of_its_column_and_row() -> None:
 
 def test_the_released_token_code_is_one_half_repeated() -> None:
     codes = PositionCodes(6, rows=1, columns=1, token_repeats=2)
+    assert codes.token is not None
     assert codes.token.shape == (3,)
     assert torch.equal(codes(1, 1)[0], torch.cat((codes.token, codes.token)))
 
@@ -194,3 +196,10 @@ def test_codes_are_for_queries_and_keys_and_not_for_values() -> None:
     cells = seeded(1, 1, 8).expand(1, 6, 8)  # alike: whatever is looked at, the same is seen
     one, other = (encoder(cells, seeded(6, 8, seed=seed)) for seed in (1, 2))
     torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_codes_without_a_token_are_those_of_the_cells_alone() -> None:
+    codes = PositionCodes(6, rows=2, columns=4, token_repeats=0)
+    assert codes.token is None
+    assert codes(2, 4).shape == (2 * 4, 6)
+    assert torch.equal(codes(2, 4)[5], torch.cat((codes.column[1], codes.row[1])))

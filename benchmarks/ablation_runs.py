@@ -57,11 +57,11 @@ def measured(task: Task) -> Measurement:
         height=recipe.preprocess.height,
         batch_size=recipe.batch_size,
         epochs=recipe.epochs,
-        frames=len(training.learned),
+        frames=len(training.learned[0]),
         parameters=training.model.parameter_count(),
         minutes=read_log(task.folder / LOG)[-1]["seconds"] / 60,
         device=torch.cuda.get_device_name() if task.device == "cuda" else "a CPU",
-        errors={way: _errors(task, training.scene, way) for way in task.row.ways},
+        errors={way: _errors(task, training.scenes[0], way) for way in task.row.ways},
     )
 
 

@@ -25,7 +25,9 @@ from camloc.training.stages import start
 RECIPES = tuple(recipe_functions())
 
 # What a recipe may be said to train.
-_TRAINED = re.compile(r"HyperPose|PoseNet|MapNet|AtLoc|Baseline APR|regressor|[Ss]cene geometry")
+_TRAINED = re.compile(
+    r"HyperPose|MS-Transformer|PoseNet|MapNet|AtLoc|Baseline APR|regressor|[Ss]cene geometry"
+)
 
 _PAPER = re.compile(r"_(?:19|20)\d\d$")
 

@@ -26,21 +26,26 @@ NAMES = ("garden", "cellar")
 
 def write_places(root: Path) -> tuple[DataSource, ...]:
     """A garden, and a cellar in red light far away whose pictures have another shape, as 7Scenes."""
-    write_place(root / NAMES[0])
+    garden, cellar = (root / name for name in NAMES)
+    write_place(garden)
+    write_lit_place(cellar, light=(0.8, 0.1, 0.0), away=AWAY)
+    return tuple(DataSource(str(path.resolve())) for path in (garden, cellar))
+
+
+def write_lit_place(root: Path, *, light: tuple[float, float, float], away: float) -> None:
+    """The small place in coloured light, elsewhere in the world, with pictures of another size."""
     place = small_place()
-    moved = tuple(_moved(pose) for pose in place.train), tuple(_moved(pose) for pose in place.test)
-    write_sevenscenes(root / NAMES[1], Place(*moved))
+    moved = (tuple(_moved(pose, away) for pose in poses) for poses in (place.train, place.test))
+    write_sevenscenes(root, Place(*moved))
     for number, pose in enumerate(place.all):
-        (path,) = (root / NAMES[1]).glob(f"seq-*/frame-{number:06d}.color.png")
-        red = np.asarray(photograph(pose) * (0.8, 0.1, 0.0), np.uint8)
-        Image.fromarray(red).resize((96, 72)).save(path)
-    return tuple(DataSource(str((root / name).resolve())) for name in NAMES)
+        (path,) = root.glob(f"seq-*/frame-{number:06d}.color.png")
+        Image.fromarray(np.asarray(photograph(pose) * light, np.uint8)).resize((96, 72)).save(path)
 
 
-def _moved(pose: Matrix) -> Matrix:
-    away = pose.copy()
-    away[:3, 3] += AWAY
-    return away
+def _moved(pose: Matrix, away: float) -> Matrix:
+    elsewhere = pose.copy()
+    elsewhere[:3, 3] += away
+    return elsewhere
 
 
 def places_recipe(*, epochs: int = 30) -> Recipe:

@@ -23,8 +23,8 @@ class PlaceDecision:
 
     @property
     def share(self) -> float:
-        """Of the frames that were put into their place."""
-        return self.right / self.frames
+        """Of the frames that were put into their place; all of them where there was nothing to decide."""
+        return self.right / self.frames if self.frames else 1.0
 
 
 def place_decision(estimates: Sequence[Estimate], scene: str) -> PlaceDecision:

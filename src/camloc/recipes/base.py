@@ -130,7 +130,7 @@ class Recipe:
 
 RecipeFunction = Callable[[], Recipe]
 
-_NOT_RECIPES = ("base", "run", "evaluate", "evaluate_places", "settings", "budget")
+_NOT_RECIPES = ("base", "run", "evaluate", "evaluate_places", "extension", "knowledge", "settings", "budget")
 
 
 def recipe_functions() -> dict[str, RecipeFunction]:

@@ -14,6 +14,8 @@ from camloc.models.atloc import AtLocConfig
 from camloc.models.hyperpose import HyperPoseConfig
 from camloc.models.hyperpose_2023 import AttentionHypernetworkConfig, HyperPose2023Config
 from camloc.models.mapnet import MapNetConfig
+from camloc.models.ms_hyperpose import MSHyperPoseConfig
+from camloc.models.ms_transformer import MSTransformerConfig
 from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW
 from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.geometry_losses import GeometryLossConfig
@@ -201,7 +203,34 @@ def hyperpose_2023() -> Recipe:
     return replace(recipe, config=replace(recipe.config, hypernetwork=hypernetwork))
 
 
-def _attentive(model: str, config: TransPoseNetConfig | HyperPose2023Config) -> Recipe:
+def ms_transformer() -> Recipe:
+    """MS-Transformer on pretrained MobileNetV2: one model of several rooms, or of one."""
+    config = MSTransformerConfig(
+        backbone=MOBILENETV2_TENSORFLOW,
+        transformer=_ENCODER,
+        layers=(4, 4),
+        codes=replace(_CODES, kind="shared"),
+        regression=hyperpose().config.regression,
+    )
+    return replace(_attentive("ms_transformer", config), balanced=True)
+
+
+def ms_hyperpose() -> Recipe:
+    """MS-HyperPose with compact generators on pretrained MobileNetV2: one model of several rooms."""
+    config = MSHyperPoseConfig(
+        backbone=MOBILENETV2_TENSORFLOW,
+        transformer=replace(_ENCODER, layers=4),
+        codes=replace(_CODES, kind="shared"),
+        regression=hyperpose().config.regression,
+    )
+    recipe = _attentive("ms_hyperpose", config)
+    # The hypernetwork reads the final map: the network is not cut, and its layers have their own names.
+    (stage,) = recipe.stages
+    stage = replace(stage, holds=hyperpose().stages[0].holds)
+    return replace(recipe, stages=(stage,), balanced=True)
+
+
+def _attentive(model: str, config: object) -> Recipe:
     """The same schedule at a third of its rate, on pictures with nearly as many cells as published."""
     recipe = hyperpose()
     (stage,) = recipe.stages

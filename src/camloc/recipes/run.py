@@ -18,11 +18,13 @@ from camloc.errors import CheckpointError, DatasetError, RecipeError
 from camloc.models import build_model
 from camloc.recipes.base import Recipe
 from camloc.recipes.budget import schedule_share
+from camloc.recipes.knowledge import take_over, thinned
 from camloc.recipes.settings import (
     LAST,
     RUN_FACTS,
     STATE,
     DataSource,
+    Extension,
     RunFacts,
     load_scenes,
     run_facts,
@@ -109,12 +111,14 @@ def prepare(
     weights: Weights = "none",
     budget_seconds: float = 0.0,
     compute: Compute | None = None,
+    extension: Extension | None = None,
     progress: PictureProgress | None = None,
 ) -> Training:
     """Read the frames, build the model, and find out whether an earlier run goes on.
 
     The run's folder is `runs/<name>/<scene>` unless one is given. Several places are numbered in the order of
-    their data; each keeps its own world.
+    their data; each keeps its own world. The last place of an `extension` is new, and what is known of the
+    others is taken over from the run that it extends.
 
     Raises:
         RecipeError: the recipe's model does not learn so many places.
@@ -124,6 +128,8 @@ def prepare(
     """
     sources = data if isinstance(data, tuple) else (data,)
     scenes = load_scenes(sources)
+    if extension is not None:
+        scenes = (*scenes[:-1], thinned(scenes[-1], extension.fraction))
     recipe = recipe.of_places(len(scenes))
     folder = folder or Path("runs") / name / place_folder(scenes)
     fabric = (compute or Compute()).launch()
@@ -137,6 +143,8 @@ def prepare(
     if fabric.is_global_zero:
         fabric.barrier()
     model, backbone = first_model(recipe, learned, seed=seed, weights=weights)
+    if extension is not None:
+        backbone = take_over(model, Path(extension.run))
     if model.NEEDS_INTRINSICS and any(frame.camera is None for scene in scenes for frame in scene.train):
         raise DatasetError(
             f"{recipe.model} needs the camera's intrinsics, which some frames of "
@@ -156,6 +164,7 @@ def prepare(
         budget=budget_seconds,
         device=_where(fabric),
     )
+    facts = replace(facts, extension=extension)
     if isinstance(shown, FeatureVariants):
         facts = replace(facts, feature_seconds=shown.seconds)
     recipe, facts = _with_schedule(recipe, facts, folder, model=model, train=shown, fabric=fabric)

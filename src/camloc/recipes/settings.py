@@ -43,6 +43,19 @@ class DataSource:
         return datasets.load(Path(self.root), layout=self.layout, scene=self.scene or None, **self.options)
 
 
+@dataclass(frozen=True)
+class Extension:
+    """That a run goes on from another, with a place more.
+
+    Attributes:
+        run: folder of the other run.
+        fraction: how much of the new place's training frames is learned from, evenly spaced.
+    """
+
+    run: str
+    fraction: float = 1.0
+
+
 def load_scenes(sources: tuple[DataSource, ...]) -> tuple[Scene, ...]:
     """The places that a run learns from, each with a name of its own.
 
@@ -77,6 +90,7 @@ class RunFacts:
         backbone_weights: what the backbone starts from: "none", "hub" or a file.
         budget_seconds: wall-clock time that the schedule was scaled to, or 0.
         device: what it trains on, such as "cpu" or "2 x cuda".
+        extension: what the run goes on from, or None for a run of its own.
         schedule_share: what the recipe's epochs were multiplied by to fit the budget.
         feature_seconds: that computing features took, before training or for an earlier run with the same
             ones; 0 where there are none.
@@ -90,6 +104,7 @@ class RunFacts:
     backbone_weights: str
     budget_seconds: float
     device: str = ""
+    extension: Extension | None = None
     schedule_share: float = 1.0
     feature_seconds: float = 0.0
 

@@ -18,7 +18,7 @@ from camloc.training.features import FeatureVariants, Heads
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Epoch, Plan, Step
 from camloc.training.sampling import balanced_order
-from camloc.training.stages import Stage, learned_rows, set_learning_rate, set_modes, start
+from camloc.training.stages import Stage, hold_known_places, learned_rows, set_learning_rate, set_modes, start
 from camloc.training.state import Position
 from camloc.training.validation import Medians, mean_pose_errors, validate
 from camloc.training.windows import windows_around
@@ -114,6 +114,7 @@ class StageRun:
         total = torch.stack([weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
         self.raw_optimizer.zero_grad()
         self.fabric.backward(total)
+        hold_known_places(self.stage, self.model)
         if self.stage.gradient_clip:
             self.fabric.clip_gradients(
                 self.network,

@@ -40,6 +40,8 @@ class Stage:
             validated and kept; 0 for none.
         gradient_clip: largest norm of the gradient; 0 for no limit.
         loss_weights: factors of the loss terms by name; a term not named counts fully.
+        known_places: of parameters with a row for every place (their names end in "_of_place"), the rows of
+            so many first places stand still.
         learns_from: all training frames, or those whose full pose is known, or those of which only the
             position is known.
     """
@@ -62,6 +64,7 @@ class Stage:
     average: float = 0.0
     gradient_clip: float = 0.0
     loss_weights: dict[str, float] | None = None
+    known_places: int = 0
     learns_from: LearnsFrom = "all"
 
     def rate_factor(self, step: int, *, steps: int, epoch: int) -> float:
@@ -133,6 +136,14 @@ def set_modes(stage: Stage, model: nn.Module) -> None:
             module.eval()
         if stage.batch_norm == "frozen" and isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
+
+
+def hold_known_places(stage: Stage, model: nn.Module) -> None:
+    """Take the gradient away from the rows of places that stand still."""
+    if stage.known_places:
+        for name, parameter in model.named_parameters():
+            if name.endswith("_of_place") and parameter.grad is not None:
+                parameter.grad[: stage.known_places].zero_()
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -1,0 +1,166 @@
+"""Adding a place to a run of several: what moves, and what became of the places that it knew.
+
+Source: HyperPose (2025) supplement, section 7, where a model of six scenes learns a seventh from 5 to 75 % of
+its frames in 2 to 5 epochs. What the paper does with the scenes that are known is not said. Here their frames
+are shown again, in equal parts, so that they are not forgotten and stay apart from the new one.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from camloc.core.config import from_builtins, from_json, to_json
+from camloc.core.files import write_atomically
+from camloc.errors import CheckpointError, RecipeError
+from camloc.evaluation.places import OnePlace, PlacesResults
+from camloc.models import config_class
+from camloc.recipes.base import Recipe
+from camloc.recipes.settings import RunFacts
+from camloc.training.stages import Stage
+
+# What moves. "all": the whole network. "heads": what belongs to places, and the heads. "place": what belongs
+# to the new place alone, its queries and, where places have their own, its heads.
+Moves = Literal["all", "heads", "place"]
+
+_TRAINS: dict[Moves, tuple[str, ...]] = {
+    "all": ("*",),
+    "heads": ("*_of_place", "scene.*", "position_h*", "orientation_h*", "balance.*"),
+    "place": ("*_of_place",),
+}
+
+# Of the highest learning rate that the places were learned with.
+RATE = 0.3
+
+COMPARISON = "extension.json"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A place that was known, before and after another was added.
+
+    Attributes:
+        place: its name.
+        before, after: median (meters, degrees) of its first test set; None for infinity.
+    """
+
+    place: str
+    before: tuple[float | None, float | None]
+    after: tuple[float | None, float | None]
+
+    @property
+    def change(self) -> tuple[float, float]:
+        """Both medians after over before, less 1."""
+        shares = [
+            float("inf") if now is None or not then else now / then - 1.0
+            for then, now in zip(self.before, self.after, strict=True)
+        ]
+        return shares[0], shares[1]
+
+
+@dataclass(frozen=True)
+class ExtensionResults:
+    """`extension.json`: what an extension did.
+
+    Attributes:
+        run: that was extended.
+        fraction, epochs, moves: how.
+        new: the new place's first test set.
+        known: the other places.
+        right_before, right_after: share of the known places' photographs that were put into their place.
+    """
+
+    run: str
+    fraction: float
+    epochs: int
+    moves: Moves
+    new: OnePlace
+    known: tuple[Comparison, ...]
+    right_before: float
+    right_after: float
+
+    @classmethod
+    def load(cls, folder: Path) -> "ExtensionResults":
+        """Of a run that extended another.
+
+        Raises:
+            CheckpointError: it has none.
+        """
+        try:
+            return from_json((folder / COMPARISON).read_bytes(), cls)
+        except (OSError, RecipeError) as problem:
+            raise CheckpointError(f"{folder} has no {COMPARISON} of this version: {problem}") from None
+
+
+def recipe_of(facts: RunFacts) -> Recipe:
+    """The settings that a run was trained with."""
+    recipe = from_builtins(facts.settings, Recipe)
+    return replace(recipe, config=from_builtins(recipe.config, config_class(recipe.model)))
+
+
+def extending(recipe: Recipe, *, known: int, epochs: int, moves: Moves = "all") -> Recipe:
+    """The recipe of an extension: one stage over all places, in equal parts, at a lower rate.
+
+    Args:
+        recipe: that the known places were learned with.
+        known: how many places are known.
+        epochs: passes over as many frames as all places have.
+        moves: what moves.
+
+    Raises:
+        RecipeError: the recipe is of a model of one place, or there are no epochs.
+    """
+    if not hasattr(recipe.config, "scenes"):
+        raise RecipeError(
+            f"{recipe.model} learns one place and cannot be extended; train one of several places"
+        )
+    if epochs < 1:
+        raise RecipeError(f"an extension needs 1 epoch or more, not {epochs}")
+    first: Stage = recipe.stages[0]
+    stage = replace(
+        first,
+        epochs=epochs,
+        learning_rate=RATE * first.learning_rate,
+        schedule="cosine",
+        trains=_TRAINS[moves],
+        holds=first.holds if moves == "all" else (),
+    )
+    if moves == "place":
+        stage = replace(stage, known_places=known, weight_decay=0.0)
+    return replace(recipe, stages=(stage,), balanced=True, validate_every=1, published=())
+
+
+def write_comparison(
+    folder: Path,
+    before: PlacesResults,
+    after: PlacesResults,
+    *,
+    fraction: float,
+    epochs: int,
+    moves: Moves,
+    run: Path,
+) -> ExtensionResults:
+    """Compare the known places before and after, and write `extension.json` into the run's folder."""
+    now = {place.name: place for place in after.places}
+    known = tuple(Comparison(each.name, _medians(each), _medians(now[each.name])) for each in before.places)
+    names = {each.name for each in before.places}
+    decided = [place.headline.decision for place in after.places if place.name in names]
+    frames = sum(each.frames for each in decided if each is not None)
+    right = sum(each.right for each in decided if each is not None)
+    (new,) = (place for place in after.places if place.name not in names)
+    results = ExtensionResults(
+        run=str(run),
+        fraction=fraction,
+        epochs=epochs,
+        moves=moves,
+        new=new,
+        known=known,
+        right_before=before.decision.share,
+        right_after=right / frames if frames else 1.0,
+    )
+    write_atomically(folder / COMPARISON, to_json(results))
+    return results
+
+
+def _medians(place: OnePlace) -> tuple[float | None, float | None]:
+    estimates = place.headline.estimates
+    return estimates.meters.median, estimates.degrees.median

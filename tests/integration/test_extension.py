@@ -1,0 +1,142 @@
+"""A place more: what is taken over, what moves, what is told, and that the old run stays."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.support.command_line import camloc, listing, refused
+from tests.support.several_places import NAMES, train_places, write_lit_place, write_places
+
+from camloc.checkpoint import load_checkpoint
+from camloc.core.types import Located
+from camloc.errors import CheckpointError
+from camloc.localizer import Localizer
+from camloc.recipes.extension import ExtensionResults, extending, recipe_of
+from camloc.recipes.knowledge import take_over
+from camloc.recipes.settings import DataSource, Extension, RunFacts
+
+Capture = pytest.CaptureFixture[str]
+State = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learned two places, and the data of a third."""
+    root = tmp_path_factory.mktemp("extension")
+    train_places(write_places(root / "data"), root / "run")
+    write_lit_place(root / "attic", light=(0.0, 0.2, 0.9), away=-500.0)
+    return root / "run"
+
+
+def extended(capfd: Capture, learned: Path, out: Path, *options: str) -> ExtensionResults:
+    """Extend the run by the third place."""
+    data = ("--data", learned.parent / "attic")
+    ended = camloc(capfd, "extend", learned, *data, "--out", out, *options)
+    assert ended.status == 0, ended.err
+    assert "attic" in ended.out
+    return ExtensionResults.load(out)
+
+
+def states(learned: Path, out: Path) -> tuple[State, State]:
+    return load_checkpoint(learned).model.state_dict(), load_checkpoint(out / "last").model.state_dict()
+
+
+def test_a_place_is_added_and_the_old_run_stays(learned: Path, tmp_path: Path, capfd: Capture) -> None:
+    before = listing(learned)
+    results = extended(capfd, learned, tmp_path / "new", "--epochs", "20", "--fraction", "0.5")
+    assert listing(learned) == before
+    checkpoint = load_checkpoint(tmp_path / "new")
+    assert checkpoint.facts.scenes == (*NAMES, "attic")
+    assert [len(poses) for poses in checkpoint.training_poses] == [16, 16, 8]
+    facts = RunFacts.load(tmp_path / "new")
+    assert facts.extension == Extension(str(learned.resolve()), 0.5)
+    assert [each.place for each in results.known] == list(NAMES)
+    assert results.new.name == "attic"
+    assert (results.fraction, results.epochs, results.moves) == (0.5, 20, "all")
+    assert results.right_before == 1.0
+    photo = DataSource(str(learned.parent / "attic")).load().test[0].image
+    answer = Localizer.load(tmp_path / "new").locate(photo)
+    assert isinstance(answer, Located)
+    assert answer.scene == "attic"
+    assert float((answer.world_from_cam.translation + 500.0).abs().max()) < 10
+
+
+def test_the_worlds_of_known_places_are_taken_over(learned: Path, tmp_path: Path, capfd: Capture) -> None:
+    extended(capfd, learned, tmp_path / "new", "--epochs", "1")
+    known, now = states(learned, tmp_path / "new")
+    for name in ("world.center", "world.spread", "world.orientation"):
+        assert torch.equal(now[name][:2], known[name])
+    assert float((now["world.center"][2] + 500.0).abs().max()) < 5
+
+
+@pytest.mark.parametrize("moves", ["place", "heads"])
+def test_what_does_not_move_stays_as_it_was(
+    moves: str, learned: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    extended(capfd, learned, tmp_path / "new", "--epochs", "1", "--moves", moves)
+    known, now = states(learned, tmp_path / "new")
+    moved = {
+        name
+        for name, value in known.items()
+        if not name.startswith("world.")
+        and not torch.equal(value, now[name][: len(value)] if value.ndim else now[name])
+    }
+    if moves == "place":
+        assert moved == set()
+    else:
+        assert {"scene.weight", "position_transformer.query_of_place"} <= moved
+        assert all(
+            name.startswith(("scene.", "balance.", "position_h", "orientation_h"))
+            or name.endswith("_of_place")
+            for name in moved
+        )
+    new = now["position_transformer.query_of_place"]
+    assert new.shape[0] == 3
+
+
+def test_only_the_new_places_rows_learn_where_nothing_else_moves(
+    learned: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    extended(capfd, learned, tmp_path / "one", "--epochs", "1", "--moves", "place")
+    extended(capfd, learned, tmp_path / "two", "--epochs", "2", "--moves", "place")
+    one, two = (states(learned, tmp_path / name)[1] for name in ("one", "two"))
+    name = "position_transformer.query_of_place"
+    assert torch.equal(one[name][:2], two[name][:2])
+    assert not torch.equal(one[name][2], two[name][2])
+
+
+def test_the_same_command_again_trains_nothing_anew(learned: Path, tmp_path: Path, capfd: Capture) -> None:
+    extended(capfd, learned, tmp_path / "new", "--epochs", "1")
+    weights = (tmp_path / "new" / "checkpoint" / "weights.safetensors").read_bytes()
+    extended(capfd, learned, tmp_path / "new", "--epochs", "1")
+    assert (tmp_path / "new" / "checkpoint" / "weights.safetensors").read_bytes() == weights
+    told = refused(
+        capfd,
+        "extend",
+        learned,
+        "--data",
+        learned.parent / "attic",
+        "--out",
+        tmp_path / "new",
+        "--fraction",
+        "0.5",
+    )
+    assert "holds a run with other settings" in told
+
+
+def test_what_makes_no_sense_is_told(learned: Path, tmp_path: Path, capfd: Capture) -> None:
+    command = ("extend", learned, "--data", learned.parent / "attic", "--out", tmp_path / "new")
+    assert "fraction of 0 of the frames cannot be" in refused(capfd, *command, "--fraction", "0")
+    assert "needs 1 epoch or more, not 0" in refused(capfd, *command, "--epochs", "0")
+    garden = ("extend", learned, "--data", learned.parent / "data" / "garden", "--out", tmp_path / "new")
+    assert "2 places are called 'garden'" in refused(capfd, *garden)
+
+
+def test_another_network_cannot_go_on_from_a_run(learned: Path) -> None:
+    recipe = extending(recipe_of(RunFacts.load(learned)), known=2, epochs=1)
+    assert recipe.balanced
+    assert recipe.stages[0].epochs == 1
+    from tests.support.tiny_training import tiny_model
+
+    with pytest.raises(CheckpointError, match="holds another network"):
+        take_over(tiny_model(), learned)

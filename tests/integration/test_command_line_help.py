@@ -133,7 +133,7 @@ def test_recipes_stand_under_the_heading_of_their_file(capfd: Capture) -> None:
     assert any(line.startswith("MapNet (Brahmbhatt et al., CVPR 2018)") for line in headings)
     row = lines.index(next(line for line in lines if line.startswith("  mapnet_2018/sevenscenes ")))
     assert lines[row - 1].startswith("MapNet")
-    assert "published" not in "".join(lines)
+    assert "published: " not in "".join(lines)
 
 
 @pytest.mark.parametrize("word", ["mapnet", "MapNet", "2018"])

@@ -18,6 +18,7 @@ from tests.support.several_places import (
 )
 from tests.support.trained import tiny_recipe
 
+from camloc.apps.options import data_sources
 from camloc.checkpoint import load_checkpoint
 from camloc.core.config import from_json
 from camloc.core.types import Located
@@ -216,3 +217,37 @@ def test_a_checkpoint_of_fewer_names_than_places_is_refused(learned: Path, tmp_p
     (tmp_path / "checkpoint.json").write_text(json.dumps({**facts, "scenes": ["garden"]}))
     with pytest.raises(CheckpointError, match="names 1 places for a model of 2"):
         load_checkpoint(tmp_path)
+
+
+def test_several_folders_scenes_and_options_are_put_together(root: Path) -> None:
+    data = root / "data"
+    every = data_sources((data,), layout="auto", scenes=("all",), options=())
+    assert [each.scene for each in every] == sorted(NAMES)
+    assert {each.root for each in every} == {str(data.resolve())}
+    both = (data / "garden", data / "cellar")
+    named = data_sources(both, layout="auto", scenes=("a", "b"), options=("x=1", "b:y=2"))
+    assert [(each.scene, each.options) for each in named] == [("a", {"x": "1"}), ("b", {"x": "1", "y": "2"})]
+    assert [each.scene for each in data_sources(both, layout="auto", scenes=(), options=())] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("count", "scenes", "options", "told"),
+    [
+        (0, (), (), "name the folder of the data set with --data"),
+        (2, ("a",), (), "2 folders have 1 names; give each --data its --scene"),
+        (2, ("a", "b"), ("c:x=1",), "the option 'c:x=1' is for 'c', which no --scene names"),
+        (1, ("all",), (), "does not hold scenes side by side"),
+    ],
+)
+def test_folders_and_names_that_do_not_belong_together_are_told(
+    count: int, scenes: tuple[str, ...], options: tuple[str, ...], told: str, root: Path
+) -> None:
+    folders = (root / "data" / "garden", root / "data" / "cellar")[:count]
+    with pytest.raises((RecipeError, DatasetError), match=told):
+        data_sources(folders, layout="auto", scenes=scenes, options=options)
+
+
+def test_a_list_of_images_is_of_one_place(root: Path) -> None:
+    folders = (root / "data" / "garden", root / "data" / "cellar")
+    with pytest.raises(RecipeError, match="a list of images is of one place"):
+        data_sources(folders, layout="auto", scenes=(), options=(), train_list=root / "train.txt")

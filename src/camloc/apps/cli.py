@@ -11,10 +11,10 @@ from camloc.errors import CamlocError
 COMMANDS = {
     "demo": "render a place, learn it, and locate photographs of it",
     "train": "learn a place from photographs with known poses",
-    "extend": "add a place to a run of several, from a few photographs",
     "evaluate": "measure a run on photographs it has not learned from",
     "locate": "say where photographs were taken",
     "masks": "leave people and cars out of photographs",
+    "extend": "add a place to a run of several, from a few photographs",
     "export": "write a run as one ONNX file",
     "datasets": "list data set layouts, check a folder, convert it",
     "recipes": "list what can be trained",

@@ -103,7 +103,8 @@ def data_sources(
     """The frames of one place or of several: of several folders, or of several scenes of one folder.
 
     `scenes` are the names of the places in the order of the folders, or the scenes of the one folder there
-    is; "all" stands for all that it holds.
+    is; "all" stands for all that it holds. An option is for all places, or with a name before it, as in
+    "office:rotation=world_from_cam", for the place of that name.
 
     Raises:
         RecipeError: there is no folder, or it is not clear which names belong to which folder.
@@ -127,8 +128,18 @@ def data_sources(
         raise RecipeError(
             "a list of images is of one place; put train.txt and test.txt into the folder of each instead"
         )
+    named = {word: word.partition("=")[0].rpartition(":")[0] for word in options}
+    for word, scene in named.items():
+        if scene and scene not in scenes:
+            raise RecipeError(f"the option '{word}' is for {scene!r}, which no --scene names")
     return tuple(
-        data_source(root, layout=layout, scene=scene, options=options, **lists)
+        data_source(
+            root,
+            layout=layout,
+            scene=scene,
+            options=tuple(word.removeprefix(f"{scene}:") for word, of in named.items() if of in ("", scene)),
+            **lists,
+        )
         for root, scene in zip(roots, scenes, strict=True)
     )
 

@@ -70,14 +70,13 @@ def scene_names(root: Path, *, layout: str = "auto") -> tuple[str, ...]:
     """The scenes that stand side by side in a folder, in alphabetical order.
 
     Raises:
-        DatasetError: the layout is not clear, or there are none.
+        DatasetError: there is no such layout, or there are none.
     """
-    name = detect(root) if layout == "auto" else layout
-    module = _module(name)
+    modules = [_module(name) for name in (LAYOUTS if layout == "auto" else (layout,))]
     inside = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    found = tuple(scene for scene in inside if _fits(module, root / scene))
+    found = tuple(name for name in inside if any(_fits(module, root / name) for module in modules))
     if not found:
-        raise DatasetError(f"{root} does not hold scenes of the layout {name} side by side; name one place")
+        raise DatasetError(f"{root} does not hold scenes side by side; name the folder of one place")
     return found
 
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from camloc.core.model import Latents
 from camloc.models.parts.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.hyper import GeneratorConfig, hyper_linear
+from camloc.models.parts.hyper import GeneratorConfig, Start, hyper_linear
 from camloc.models.parts.place_transformer import PlaceTransformer
 from camloc.models.parts.places import PlaceRegressor
 from camloc.models.parts.position_codes import PositionCodesConfig
@@ -97,20 +97,18 @@ class GeneratedLayers(nn.Module):
     """
 
     def __init__(
-        self, sizes: tuple[tuple[int, int], ...], *, condition: int, generator: GeneratorConfig
+        self,
+        sizes: tuple[tuple[int, int], ...],
+        *,
+        condition: int,
+        generator: GeneratorConfig,
+        starts: tuple[Start, ...],
     ) -> None:
         super().__init__()
         self.conditions = nn.ModuleList(nn.Linear(condition, condition) for _ in sizes)
-        last = len(sizes) - 1
         self.layers = nn.ModuleList(
-            hyper_linear(
-                inputs,
-                outputs,
-                condition=condition,
-                generator=generator,
-                start="nothing" if number == last else "ordinary",
-            )
-            for number, (inputs, outputs) in enumerate(sizes)
+            hyper_linear(inputs, outputs, condition=condition, generator=generator, start=start)
+            for (inputs, outputs), start in zip(sizes, starts, strict=True)
         )
 
     def forward(
@@ -141,7 +139,10 @@ class HyperBranch(nn.Module):
             "one_layer": twins[1:],
             "two_layers": twins,
         }[hyper.infusion]
-        self.generated = GeneratedLayers(sizes, condition=width, generator=hyper.generator)
+        # Hidden layers of a head of its own start as ordinary ones: were all zero, none would move.
+        hidden_start: Start = "ordinary" if hyper.infusion == "residual" else "nothing"
+        starts = (*(hidden_start for _ in sizes[1:]), "nothing")
+        self.generated = GeneratedLayers(sizes, condition=width, generator=hyper.generator, starts=starts)
 
     def forward(self, token: Float[Tensor, "b d"], condition: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         """The numbers of half a pose."""

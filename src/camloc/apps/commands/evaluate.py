@@ -51,7 +51,7 @@ def evaluate(
         data: Folder of a data set; the run's own test frames if not given.
         scene: Which scene of the data set, where it has several; of several folders the names of the places.
         layout: Of the data set.
-        option: For the layout's reader, such as split=blocks.
+        option: For the layout's reader, such as split=blocks; of one place of several SCENE:split=blocks.
         test_list: Text file that names the test images, one a line.
         filter: For models that align points, how wrong points are left out; auto is the way that was best
             on held-out frames.

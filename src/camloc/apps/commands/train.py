@@ -59,7 +59,7 @@ def train(
         scene: Which scene of the data set, where it has several, or all; of several folders the names of the
             places, in their order.
         layout: Of the data set; `camloc datasets` lists them.
-        option: For the layout's reader, such as split=blocks.
+        option: For the layout's reader, such as split=blocks; of one place of several SCENE:split=blocks.
         train_list: Text file that names the training images, one a line.
         test_list: Text file that names the test images, one a line.
         backbone_weights: What the backbone starts from; a file has weights with timm's names.

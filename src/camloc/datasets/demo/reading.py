@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from camloc.core.types import Frame, Scene
+from camloc.datasets.demo.walks import AREAS
 from camloc.datasets.demo.writing import COLUMNS, FRAMES_FILE, SCENE_FILE
 from camloc.datasets.parts.checks import Row, frames_from_quaternions
 from camloc.datasets.parts.files import clean_name, is_file, numbers_in, read_json
@@ -17,20 +18,21 @@ TEST_VARIANT = "day"
 def load(root: Path, scene: str = "") -> Scene:
     """The place that `render` put into the folder `root`: training walks and test walks, both by day.
 
-    The test walks in other light, weather and company are the scene's `conditions`.
+    The test walks in other light, weather and company are the scene's `conditions`. A `scene` that is no area
+    is what to call the place.
 
     Raises:
         DatasetError: the folder holds no rendered place, another area, or a damaged table.
     """
     area, _ = _described(root)
-    if scene not in ("", area):
+    if scene != area and scene in AREAS:
         raise DatasetError(
             f"{root} holds the area '{area}', not '{scene}'; ask for '{area}' or render '{scene}'"
         )
     train = tuple(frame for split, _, frame in _frames(root) if split == "train")
     others = conditions(root)
     test = others.pop(TEST_VARIANT, ())
-    return Scene(name=area, train=train, test=test, conditions=others, test_name=TEST_VARIANT)
+    return Scene(name=scene or area, train=train, test=test, conditions=others, test_name=TEST_VARIANT)
 
 
 def conditions(root: Path) -> dict[str, tuple[Frame, ...]]:

@@ -1,0 +1,174 @@
+"""One model of four places beside a model for each, and a place more from a part of its photographs.
+
+    uv run python -m benchmarks.places --redkitchen FOLDER --hololens FOLDER --backbone-weights FILE \\
+        --device cuda --jobs 4
+
+trains MS-Transformer and MS-HyperPose on a room of 7Scenes, an office floor seen by a HoloLens and corners
+of two rendered squares, together and one by one, each at the same budget to a place; and without the office,
+which `camloc extend` then adds from 5 to 100 % of its frames. Writes `docs/results/places.json` and `.md`.
+What is there is not trained again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from benchmarks.places_page import Extensions, Measured, Together, page
+from benchmarks.trainings import Trained, train_all
+from camloc.apps.options import seconds
+from camloc.core.config import to_json
+from camloc.datasets.demo import DemoPlace, render
+from camloc.evaluation.places import PlacesResults
+from camloc.evaluation.results import Results
+from camloc.recipes.evaluate_places import place_results
+from camloc.recipes.extension import COMPARISON, ExtensionResults
+
+MODELS = (("MS-Transformer", "room/ms-transformer"), ("MS-HyperPose", "room/ms-hyperpose"))
+NEW = "office"
+NEW_OPTION = "rotation=world_from_cam"
+FRACTIONS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
+PAGE = Path("docs/results/places.md")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the data are and how to train.
+
+    Attributes:
+        redkitchen, hololens: folders of real frames.
+        backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
+        budget: wall-clock time of training to a place.
+        epochs: of an extension.
+        out: folder of the runs.
+        device: where to train.
+        jobs: trainings at a time.
+        seed: of all randomness.
+    """
+
+    redkitchen: Path
+    hololens: Path
+    backbone_weights: str = "none"
+    budget: str = "30s"
+    epochs: int = 3
+    out: Path = Path("runs/places")
+    device: str = "cpu"
+    jobs: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Extended(Trained):
+    """A run that adds a place to another.
+
+    Attributes:
+        run: the other.
+    """
+
+    run: Path = Path()
+
+    def command(self, device: str) -> list[str]:
+        """The command that extends, and measures before and after."""
+        words = ["extend", str(self.run), "--data", str(self.data), "--out", str(self.folder)]
+        return [*words, "--seed", str(self.seed), "--device", device, *self.options]
+
+
+def main(settings: Settings) -> None:
+    """Train what is not trained yet, and write the page."""
+    places = {
+        "redkitchen": settings.redkitchen,
+        NEW: settings.hololens,
+        **{f"corner-{seed}": render(_corner(seed)) for seed in (0, 1)},
+    }
+    alone = {
+        (recipe, name): _training(recipe, {name: root}, settings, settings.out / recipe / name)
+        for _, recipe in MODELS
+        for name, root in places.items()
+    }
+    together = {
+        recipe: _training(recipe, places, settings, settings.out / recipe / "all") for _, recipe in MODELS
+    }
+    others = {name: root for name, root in places.items() if name != NEW}
+    base = {
+        recipe: _training(recipe, others, settings, settings.out / recipe / "known") for _, recipe in MODELS
+    }
+    extensions = {
+        (recipe, fraction): _extension(base[recipe], fraction, settings)
+        for _, recipe in MODELS
+        for fraction in FRACTIONS
+    }
+    # The longest first, so that no job is left alone with it.
+    longest_first = (*together.values(), *base.values(), *alone.values())
+    train_all(longest_first, device=settings.device, jobs=settings.jobs)
+    for each in extensions.values():
+        if not (each.folder / COMPARISON).exists():  # stopped between the two files
+            (each.folder / "results.json").unlink(missing_ok=True)
+    train_all(extensions.values(), device=settings.device, jobs=settings.jobs)
+    measured = measured_in(settings.out, tuple(places))
+    PAGE.with_suffix(".json").write_bytes(to_json(measured))
+    PAGE.write_text(page(measured))
+
+
+def measured_in(out: Path, places: Sequence[str]) -> Measured:
+    """What the runs in a folder reached."""
+    together, curves = [], []
+    for label, recipe in MODELS:
+        folder = out / recipe
+        together.append(
+            Together(
+                label=label,
+                all=PlacesResults.load(folder / "all" / "results.json"),
+                here=tuple(place_results(folder / "all", name) for name in places),
+                alone=tuple(Results.load(folder / name / "results.json") for name in places),
+            )
+        )
+        found = tuple(ExtensionResults.load(folder / _name(fraction)) for fraction in FRACTIONS)
+        curves.append(Extensions(label, found))
+    return Measured(tuple(together), tuple(curves))
+
+
+def _corner(seed: int) -> DemoPlace:
+    return DemoPlace(
+        area="corner",
+        width=224,
+        height=168,
+        train_frames=600,
+        test_frames=80,
+        variants=("day",),
+        depth_every=0,
+        seed=seed,
+    )
+
+
+def _training(recipe: str, places: dict[str, Path], settings: Settings, folder: Path) -> Trained:
+    (_, first), *others = places.items()
+    words = [word for _, root in others for word in ("--data", str(root))]
+    words += [word for name in places for word in ("--scene", name)]
+    words += [word for name in places if name == NEW for word in ("--option", f"{NEW}:{NEW_OPTION}")]
+    words += ["--backbone-weights", settings.backbone_weights]
+    words += ["--budget", f"{seconds(settings.budget) * len(places):g}s"]
+    return Trained(recipe, first, folder, settings.seed, tuple(words))
+
+
+def _extension(base: Trained, fraction: float, settings: Settings) -> Extended:
+    options = (
+        "--scene",
+        NEW,
+        "--option",
+        NEW_OPTION,
+        "--fraction",
+        f"{fraction:g}",
+        "--epochs",
+        str(settings.epochs),
+    )
+    folder = base.folder.parent / _name(fraction)
+    return Extended(base.recipe, settings.hololens, folder, settings.seed, options, run=base.folder)
+
+
+def _name(fraction: float) -> str:
+    return f"known+{NEW}-{round(100 * fraction):03d}"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

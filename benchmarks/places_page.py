@@ -1,0 +1,145 @@
+"""The page of several places: tables from the results of runs."""
+
+import platform
+from dataclasses import dataclass
+
+from camloc.evaluation.decision import PlaceDecision
+from camloc.evaluation.metrics import ErrorStatistics
+from camloc.evaluation.places import PlacesResults
+from camloc.evaluation.results import Results
+from camloc.recipes.extension import ExtensionResults
+
+
+@dataclass(frozen=True)
+class Together:
+    """One model of all places, and a model of the same kind for each.
+
+    Attributes:
+        label: of the kind.
+        all: what the one model reached.
+        here: the same, place by place.
+        alone: what the models of one place reached.
+    """
+
+    label: str
+    all: PlacesResults
+    here: tuple[Results, ...]
+    alone: tuple[Results, ...]
+
+
+@dataclass(frozen=True)
+class Extensions:
+    """A place that was added from different parts of its frames.
+
+    Attributes:
+        label: of the kind of model.
+        results: of each part, the whole last.
+    """
+
+    label: str
+    results: tuple[ExtensionResults, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything on the page."""
+
+    together: tuple[Together, ...]
+    extensions: tuple[Extensions, ...]
+
+
+def page(measured: Measured) -> str:
+    """The page."""
+    first = measured.together[0]
+    training = first.alone[0].training
+    frames = ", ".join(f"{each.scene} ({each.train_frames} and {each.test_frames})" for each in first.here)
+    lines = [
+        "# Several places, one model",
+        "",
+        "<!-- Written by benchmarks/places.py; do not edit. -->",
+        "",
+        f"Four places, with photographs for training and for testing: {frames}. ImageNet features of "
+        f"MobileNetV2 in front; {training.budget if training else ''} on "
+        f"{training.device if training else ''} for every model of one place, and as many times that for a "
+        "model of several as it has places, of which each has an equal part. The splits are not official "
+        "ones, so the numbers compare with each other and not with published ones. A photograph that is put "
+        "into another place counts as infinitely wrong.",
+        "",
+        "| | place | one model of all | a model for each | ratio | right place |",
+        "| --- | --- | --: | --: | --: | --: |",
+        *(line for kind in measured.together for line in _together(kind)),
+        "",
+        *_extension_words(measured.extensions[0].results[0]),
+        "",
+        "| | part of the frames | new place | ratio to all frames | right place | known places, position | "
+        "orientation | right place |",
+        "| --- | --: | --: | --: | --: | --: | --: | --: |",
+        *(line for kind in measured.extensions for line in _extended(kind)),
+    ]
+    lines += [
+        "",
+        f"{platform.machine()}, "
+        + ", ".join(f"{name} {version}" for name, version in sorted(first.all.software.items()))
+        + ".",
+        "",
+        "    uv run python -m benchmarks.places --redkitchen DIR --hololens DIR --backbone-weights FILE",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _together(kind: Together) -> list[str]:
+    lines = []
+    for here, alone in zip(kind.here, kind.alone, strict=True):
+        ours, theirs = here.headline.estimates, alone.headline.estimates
+        cells = (kind.label, here.scene, _medians(ours), _medians(theirs), _ratios(ours, theirs))
+        lines.append(f"| {' | '.join(cells)} | {_share(here.headline.decision)} |")
+    return [*lines, f"| **{kind.label}** | all | | | | **{_share(kind.all.decision)}** |"]
+
+
+def _extension_words(first: ExtensionResults) -> list[str]:
+    names = ", ".join(each.place for each in first.known)
+    return [
+        "## A place more",
+        "",
+        f"A model of {names} learns {first.new.name} from a part of its training frames, as `camloc extend` "
+        f"does it: {first.epochs} passes over as many frames as all places have, of which the new place has "
+        f"an equal part however few of its frames are known. For the places that were known before the table "
+        f"has the largest change of a median, and how many of their photographs are put into the right "
+        f"place, before and after.",
+    ]
+
+
+def _extended(kind: Extensions) -> list[str]:
+    whole = kind.results[-1].new.headline.estimates
+    lines = []
+    for each in kind.results:
+        new = each.new.headline
+        changes = list(zip(*(place.change for place in each.known), strict=True))
+        cells = (
+            kind.label,
+            f"{each.fraction:.0%}",
+            _medians(new.estimates),
+            _ratios(new.estimates, whole),
+            _share(new.decision),
+            f"{max(changes[0]):+.0%}",
+            f"{max(changes[1]):+.0%}",
+            f"{each.right_before:.1%} to {each.right_after:.1%}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _medians(errors: ErrorStatistics) -> str:
+    if errors.meters.median is None or errors.degrees.median is None:
+        return "∞"
+    return f"{errors.meters.median:.3f} m, {errors.degrees.median:.2f}°"
+
+
+def _ratios(ours: ErrorStatistics, theirs: ErrorStatistics) -> str:
+    pairs = ((ours.meters.median, theirs.meters.median), (ours.degrees.median, theirs.degrees.median))
+    return ", ".join("∞" if one is None or not other else f"{one / other:.2f}" for one, other in pairs)
+
+
+def _share(decision: PlaceDecision | None) -> str:
+    return "" if decision is None else f"{decision.share:.1%}"

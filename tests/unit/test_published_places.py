@@ -1,0 +1,155 @@
+"""MS-Transformer and MS-HyperPose answer as the published structures do, with what these need alone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from benchmarks.published_places import PlainMSHyperPose, PlainMSTransformer, copy_place_weights
+from tests.support.models import some_poses
+from torch import Tensor, nn
+
+from camloc.core.model import Latents
+from camloc.core.types import Batch
+from camloc.geometry.pose import Pose
+from camloc.models.ms_hyperpose import PRESETS as HYPERPOSE
+from camloc.models.ms_hyperpose import MSHyperPose
+from camloc.models.ms_transformer import PRESETS as TRANSFORMER
+from camloc.models.ms_transformer import MSTransformer
+from camloc.models.parts.places import PlaceRegressor, latents_in
+from camloc.models.parts.regression import RegressionConfig
+
+SMALL = replace(TRANSFORMER["sevenscenes"].transformer, width=32, dropout=0.0, attention_dropout=0.0)
+
+
+def small_transformer(**changes: object) -> MSTransformer:
+    torch.manual_seed(0)
+    settings = {"transformer": SMALL, "layers": (2, 1), "scenes": 5, **changes}
+    return MSTransformer(replace(TRANSFORMER["sevenscenes"], **settings))  # type: ignore[arg-type]
+
+
+def small_hyperpose(**changes: object) -> MSHyperPose:
+    torch.manual_seed(0)
+    hypernetwork = replace(HYPERPOSE["sevenscenes"].hypernetwork, position=16, orientation=16, **changes)  # type: ignore[arg-type]
+    config = replace(HYPERPOSE["sevenscenes"], transformer=replace(SMALL, layers=2), scenes=5)
+    return MSHyperPose(replace(config, hypernetwork=hypernetwork))
+
+
+def pictures(count: int = 3) -> Tensor:
+    return torch.rand(count, 3, 96, 64, generator=torch.Generator().manual_seed(0))
+
+
+def shaken(module: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return module
+
+
+def assert_same_answers(ours: PlaceRegressor, plain: nn.Module) -> None:
+    copy_place_weights(shaken(ours), plain)
+    with torch.no_grad():
+        found, (position, orientation, chances) = ours.eval()(pictures()), plain.eval()(pictures())
+    torch.testing.assert_close(found.position, position, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.orientation, orientation, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.scene_logits.log_softmax(-1), chances, rtol=1e-5, atol=1e-5)
+    assert position.abs().max() > 0.01
+
+
+def test_ms_transformer_answers_as_the_published_structure() -> None:
+    config = replace(TRANSFORMER["sevenscenes"], transformer=SMALL, layers=(2, 1), scenes=5)
+    assert_same_answers(small_transformer(), PlainMSTransformer(config))
+
+
+def test_ms_hyperpose_answers_as_the_published_structure() -> None:
+    ours = small_hyperpose()
+    config = replace(HYPERPOSE["sevenscenes"], transformer=replace(SMALL, layers=2), scenes=5)
+    config = replace(config, hypernetwork=replace(config.hypernetwork, position=16, orientation=16))
+    assert_same_answers(ours, PlainMSHyperPose(config))
+
+
+def test_the_published_structures_have_the_published_numbers_of_weights() -> None:
+    with torch.device("meta"):
+        models = [
+            PlainMSTransformer(TRANSFORMER["sevenscenes"]),
+            PlainMSTransformer(TRANSFORMER["cambridge"]),
+            PlainMSHyperPose(HYPERPOSE["sevenscenes"]),
+        ]
+    counts = [sum(each.numel() for each in model.parameters()) for model in models]
+    assert counts == [16_432_748, 18_541_676, 142_682_227]
+
+
+def test_compact_generators_are_at_most_20_megabytes_of_more_than_500() -> None:
+    with torch.device("meta"):
+        sizes = [
+            4
+            * sum(
+                parameter.numel()
+                for name, parameter in MSHyperPose(HYPERPOSE[preset]).named_parameters()
+                if ".generated.layers." in name
+            )
+            for preset in ("sevenscenes", "compact")
+        ]
+    assert sizes[0] == 4 * 127_309_319
+    assert 1e6 < sizes[1] <= 20e6
+
+
+def test_the_loss_is_about_the_true_place_whatever_was_decided() -> None:
+    model = small_transformer(regression=RegressionConfig(positions="standardised")).eval()
+    places = [some_poses(6, seed=number) for number in range(5)]
+    model.observe_places([Pose(each.rotation, each.translation + 100.0 * n) for n, each in enumerate(places)])
+    output = model(pictures())
+    scene = torch.tensor([4, 0, 2])
+    latents = latents_in(Latents(output.position_latents, output.orientation_latents), scene)
+    pose = model.world.decode(model.regress_in(latents, scene), scene)
+    batch = Batch(pictures(), pose, None, scene)
+    right = model.losses(output, batch)
+    assert set(right) == {"position", "orientation", "scene"}
+    # Nothing is left of the errors but the learned weights of the balance.
+    weight = float(model.balance.position.detach())
+    assert float(right["position"].detach()) == pytest.approx(weight, abs=1e-3)
+    wrong = model.losses(output, batch.replace(scene=(scene + 1) % 5))
+    assert bool(wrong["position"] > right["position"] + 10)
+
+
+def test_a_place_is_decoded_with_its_probability_in_its_world() -> None:
+    model = small_transformer().eval()
+    output = model(pictures())
+    decoded = model.decode(output)
+    chances = output.scene_logits.double().softmax(-1)
+    assert torch.equal(decoded.scene, chances.argmax(-1))
+    assert torch.equal(decoded.probability, chances.max(-1).values)
+
+
+@pytest.mark.parametrize("places", [1, 7, 40])
+def test_what_heads_cost_does_not_grow_with_the_places(places: int) -> None:
+    model = small_hyperpose() if places == 5 else small_transformer(scenes=places)
+    seen: list[torch.Size] = []
+    model.position_heads.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
+    output = model.eval()(pictures())
+    assert seen == [(3, 32)]
+    assert output.position_latents.shape == (3, places, 32)
+
+
+def test_every_place_may_have_heads_of_its_own() -> None:
+    model = small_transformer(heads="own").eval()
+    latents = latents_in(model.encode(pictures()), torch.zeros(3, dtype=torch.int64))
+    answers = [model.regress_in(latents, torch.full((3,), scene)).position for scene in range(5)]
+    for number, one in enumerate(answers):
+        assert all(not torch.allclose(one, other) for other in answers[:number])
+    mixed = model.regress_in(latents, torch.tensor([3, 1, 4])).position
+    torch.testing.assert_close(mixed, torch.stack([answers[3][0], answers[1][1], answers[4][2]]))
+
+
+@pytest.mark.parametrize("infusion", ["residual", "one_layer", "two_layers"])
+@pytest.mark.parametrize("reads", ["token", "backbone and token"])
+def test_a_hypernetwork_starts_without_effect_and_then_has_one(infusion: str, reads: str) -> None:
+    model = small_hyperpose(infusion=infusion, reads=reads).eval()
+    output = model(pictures())
+    token = latents_in(
+        Latents(output.position_latents, output.orientation_latents), output.scene_logits.argmax(-1)
+    )
+    plain = model.position_heads.head(token.position[:, :32])
+    torch.testing.assert_close(output.position, plain)
+    shaken(model.position_heads.generated)
+    assert not torch.allclose(model(pictures()).position, plain)

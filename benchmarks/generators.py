@@ -11,13 +11,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import torch
 import tyro
 
-from benchmarks.tables import medians
+from benchmarks.tables import mean_and_range, medians
 from benchmarks.trainings import Trained, train_all
 from camloc.apps.commands.demo import place_of
 from camloc.core.config import to_json
@@ -42,7 +41,7 @@ class Settings:
     """Where the data are and how to train.
 
     Attributes:
-        data: folder of the real frames.
+        data: folder of the real frames; without it the corner alone is measured.
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names, for these.
         seeds: how many trainings of each row.
         out: folder of the corner's runs, some of which `benchmarks.robustness` has trained.
@@ -51,7 +50,7 @@ class Settings:
         jobs: trainings at a time.
     """
 
-    data: Path
+    data: Path | None = None
     backbone_weights: str = "none"
     seeds: int = 3
     out: Path = Path("runs/robustness")
@@ -78,15 +77,10 @@ class Size:
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
     corner = render(place_of("corner", seed=0))
-    places = {
-        "the embedded square's corner": ("demo", corner, settings.out, ("--layout", "demo")),
-        "Red Kitchen": (
-            "room",
-            settings.data,
-            settings.room,
-            ("--backbone-weights", settings.backbone_weights),
-        ),
-    }
+    places = {"the embedded square's corner": ("demo", corner, settings.out, ("--layout", "demo"))}
+    if settings.data is not None:
+        weights = ("--backbone-weights", settings.backbone_weights)
+        places["Red Kitchen"] = ("room", settings.data, settings.room, weights)
     table = {
         place: {
             label: [
@@ -168,8 +162,8 @@ def _line(label: str, results: list[Results], size: Size) -> str:
     meters, degrees = medians(results)
     return (
         f"| {label} | {size.weights:,} | {size.generators:,} | {4e-6 * size.weights:.1f} | "
-        f"{size.milliseconds:.1f} | {mean(meters):.3f} m ({min(meters):.3f} to {max(meters):.3f}) | "
-        f"{mean(degrees):.2f}° ({min(degrees):.2f} to {max(degrees):.2f}) |"
+        f"{size.milliseconds:.1f} | {mean_and_range(meters, ' m', digits=3)} | "
+        f"{mean_and_range(degrees, '°', digits=2)} |"
     )
 
 

@@ -13,7 +13,7 @@ from statistics import mean
 
 import tyro
 
-from benchmarks.tables import medians
+from benchmarks.tables import mean_and_range, medians
 from benchmarks.trainings import Trained, train_all
 from camloc.core.config import to_json
 from camloc.evaluation.metrics import ErrorStatistics
@@ -59,6 +59,7 @@ class Settings:
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
         budget: wall-clock time of each training, such as 20m; as the recipes say where it is empty.
         seeds: how many trainings of each row.
+        rows: labels of the rows to train and show; all of them if none is given.
         out: folder of the runs.
         device: where to train.
         jobs: trainings at a time.
@@ -68,6 +69,7 @@ class Settings:
     backbone_weights: str = "none"
     budget: str = ""
     seeds: int = 3
+    rows: tuple[str, ...] = ()
     out: Path = Path("runs/regressors")
     device: str = "cpu"
     jobs: int = 1
@@ -75,7 +77,8 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
-    table = {row.label: _trainings(row, settings) for row in ROWS}
+    wanted = [row for row in ROWS if not settings.rows or row.label in settings.rows]
+    table = {row.label: _trainings(row, settings) for row in wanted}
     train_all(
         (each for trainings in table.values() for each in trainings),
         device=settings.device,
@@ -106,8 +109,7 @@ def write_page(table: dict[str, list[Results]]) -> None:
         "<!-- Written by benchmarks/regressors.py; do not edit. -->",
         "",
         f"{first.scene}: {first.train_frames} training photographs, {first.test_frames} to be located. "
-        f"ImageNet features of MobileNetV2 in front of all; each row is the mean of the medians of {seeds} "
-        f"trainings with different seeds, and in brackets the least and the largest of them. "
+        f"ImageNet features of MobileNetV2 in front of all. {_repeated(seeds)} "
         f"{training.budget if training else ''} on {training.device if training else 'cpu'} each; the best "
         "epoch was chosen on frames held out of the training frames. The split is not the official one, so "
         "the numbers compare with each other and not with published ones.",
@@ -123,7 +125,11 @@ def write_page(table: dict[str, list[Results]]) -> None:
         "",
         "| | position | orientation |",
         "| --- | --: | --: |",
-        *(_ratio(row.label, table[row.label], table[row.without]) for row in ROWS if row.without in table),
+        *(
+            _ratio(row.label, table[row.label], table[row.without])
+            for row in ROWS
+            if {row.label, row.without} <= set(table)
+        ),
         "",
         f"{platform.machine()}, "
         + ", ".join(f"{name} {version}" for name, version in sorted(first.software.items()))
@@ -135,14 +141,23 @@ def write_page(table: dict[str, list[Results]]) -> None:
     PAGE.write_text("\n".join(lines))
 
 
+def _repeated(seeds: int) -> str:
+    if seeds == 1:
+        return "Each row is one training: differences of a tenth are within what another seed gives."
+    return (
+        f"Each row is the mean of the medians of {seeds} trainings with different seeds, and in brackets the "
+        f"least and the largest of them."
+    )
+
+
 def _line(label: str, results: list[Results]) -> str:
     meters, degrees = medians(results)
     recall = mean(each.headline.estimates.recall(0.25, 2.0) for each in results)
     minutes = mean(each.training.seconds / 60 if each.training else 0.0 for each in results)
     return (
         f"| **{label}** | {results[0].parameters or 0:,} | "
-        f"{mean(meters):.3f} m ({min(meters):.3f} to {max(meters):.3f}) | "
-        f"{mean(degrees):.2f}° ({min(degrees):.2f} to {max(degrees):.2f}) | {recall:.0%} | {minutes:.1f} |"
+        f"{mean_and_range(meters, ' m', digits=3)} | {mean_and_range(degrees, '°', digits=2)} | "
+        f"{recall:.0%} | {minutes:.1f} |"
     )
 
 
@@ -155,7 +170,7 @@ def _ratio(label: str, with_it: list[Results], without: list[Results]) -> str:
     shown = []
     for ours, theirs in zip(medians(with_it), medians(without), strict=True):
         ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-        shown.append(f"{mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        shown.append(mean_and_range(ratios, "", digits=2))
     return f"| {label} | {shown[0]} | {shown[1]} |"
 
 

@@ -116,7 +116,7 @@ def write_page(table: dict[str, list[Trained]]) -> None:
     results = {label: [each.results() for each in row] for label, row in table.items()}
     PAGE.with_suffix(".json").write_bytes(to_json(results))
     first = results[ROWS[0][0]]
-    device = first[0].training.device if first[0].training else "?"
+    devices = {each.training.device for row in results.values() for each in row if each.training}
     sets = [part.name for part in first[0].sets]
     head = ["", "| | " + " | ".join(sets) + " |", "| --- |" + " --: |" * len(sets)]
     lines = [
@@ -126,7 +126,7 @@ def write_page(table: dict[str, list[Trained]]) -> None:
         "",
         f"All learn {first[0].train_frames} day frames of the embedded square's corner from random weights, "
         f"without people, at the same schedule; all test sets have the same {first[0].test_frames} camera "
-        f"poses. Medians, mean over {len(first)} seeds, trained on {device}.",
+        f"poses. Medians, mean over {len(first)} seeds, trained on {' and '.join(sorted(devices))}.",
         *head,
         *(_errors_line(f"**{label}**", rows) for label, rows in results.items()),
         *(_baseline_line(number, first[0]) for number in range(1, 4)),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results
@@ -34,6 +35,14 @@ def medians(results: Sequence[Results], *, test_set: int = 0) -> tuple[list[floa
 
 def _value(number: float | None) -> float:
     return float("inf") if number is None else number
+
+
+def mean_and_range(values: Sequence[float], unit: str, *, digits: int) -> str:
+    """The mean of a few numbers and, where there are several, the least and the largest."""
+    shown = f"{mean(values):.{digits}f}{unit}"
+    if len(values) == 1:
+        return shown
+    return f"{shown} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def replace_block(path: Path, name: str, text: str) -> None:

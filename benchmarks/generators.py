@@ -1,170 +1,215 @@
-"""The hypernetwork of 2023 with generators of every weight and with compact ones: size, time, error.
+"""Which small form of a generated layer learns best: a choice made by measurement.
 
-    uv run python -m benchmarks.generators --data FOLDER --backbone-weights FILE [--device cuda --jobs 6]
+    uv run python -m benchmarks.generators
 
-trains both, and the same network without a hypernetwork, on the embedded square's corner and on real frames,
-as `benchmarks.robustness` and `benchmarks.regressors`, whose runs it takes up. Writes
-`docs/results/generators.json` and `.md`.
+writes `docs/results/generators.json` and `.md`, in two minutes. Generated heads of three layers, as
+HyperPose 2023 has them, learn what a head does whose weights depend on hidden causes.
 """
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from benchmarks.tables import mean_and_range, medians
-from benchmarks.trainings import Trained, train_all
-from camloc.apps.commands.demo import place_of
 from camloc.core.config import to_json
-from camloc.core.model import PoseModel
-from camloc.datasets.demo import render
-from camloc.evaluation.results import Results
-from camloc.models import build_model
 from camloc.models.parts.hyper import CompactHyperLinear, HyperLinear
-from camloc.recipes.base import find_recipe
 
 PAGE = Path("docs/results/generators.md")
-ROWS = (
-    ("without hypernetwork", "transposenet"),
-    ("full generators", "hyperpose-2023"),
-    ("compact generators", "hyperpose-2023-compact"),
-)
-PASSES = 30
+SIZES = (32, 64, 64, 4)
+CONDITION = 32
+CAUSES = 6
+RATES = (3e-4, 1e-3, 3e-3)
+
+Maker = Callable[[int, int, bool], nn.Module]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the data are and how to train.
+    """How long to learn.
 
     Attributes:
-        data: folder of the real frames; without it the corner alone is measured.
-        backbone_weights: ImageNet weights of MobileNetV2, in timm's names, for these.
-        seeds: how many trainings of each row.
-        out: folder of the corner's runs, some of which `benchmarks.robustness` has trained.
-        room: folder of the real frames' runs.
-        device: where to train.
-        jobs: trainings at a time.
+        steps: of 64 rows each.
     """
 
-    data: Path | None = None
-    backbone_weights: str = "none"
-    seeds: int = 3
-    out: Path = Path("runs/robustness")
-    room: Path = Path("runs/regressors")
-    device: str = "cpu"
-    jobs: int = 1
+    steps: int = 1500
 
 
 @dataclass(frozen=True)
-class Size:
-    """What a network weighs and takes.
+class Row:
+    """One form of generated layers.
 
     Attributes:
-        weights: learned values.
-        generators: those of the layers that generate weights.
-        milliseconds: shortest of many passes of one picture, two threads; all networks of a place in turn.
+        form: its name.
+        weights: how many there are to learn.
+        error: root mean square error on new rows, in standard deviations of what was to be learned.
+        rate: the learning rate with which it is least.
     """
 
+    form: str
     weights: int
-    generators: int
-    milliseconds: float
+    error: float
+    rate: float
+
+
+class FactorsLinear(nn.Module):
+    """Both factors of a matrix of low rank are generated: the other small form."""
+
+    def __init__(self, inputs: int, outputs: int, *, rank: int, is_last: bool) -> None:
+        super().__init__()
+        self.shape = (inputs, rank, outputs)
+        self.generator = nn.Linear(CONDITION, inputs * rank + rank * outputs + outputs)
+        nn.init.zeros_(self.generator.weight)
+        inward, outward, bias = self._split(self.generator.bias.data)
+        nn.init.uniform_(inward, -(inputs**-0.5), inputs**-0.5)
+        bound = 0.0 if is_last else (3.0 / rank) ** 0.5
+        nn.init.uniform_(outward, -bound, bound)
+        nn.init.zeros_(bias)
+
+    def forward(self, values: Tensor, condition: Tensor) -> Tensor:
+        """Rows of values through the layers of their rows of conditions."""
+        inward, outward, bias = self._split(self.generator(condition))
+        return (values.unsqueeze(-2) @ inward @ outward).squeeze(-2) + bias
+
+    def _split(self, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, rank, outputs = self.shape
+        inward, outward, bias = flat.split((inputs * rank, rank * outputs, outputs), dim=-1)
+        return inward.unflatten(-1, (inputs, rank)), outward.unflatten(-1, (rank, outputs)), bias
+
+
+class StaticLinear(nn.Module):
+    """A layer that is the same whatever the condition."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(inputs, outputs)
+
+    def forward(self, values: Tensor, condition: Tensor) -> Tensor:
+        """Rows of values through the layer."""
+        del condition
+        return self.layer(values)  # type: ignore[no-any-return]
+
+
+def full(inputs: int, outputs: int, is_last: bool) -> nn.Module:
+    """Every weight is generated."""
+    return HyperLinear(inputs, outputs, condition=CONDITION, start="nothing" if is_last else "ordinary")
+
+
+def patterns(rank: int) -> Maker:
+    """Strengths of fixed patterns are generated: our compact form."""
+    return lambda inputs, outputs, is_last: CompactHyperLinear(
+        inputs, outputs, condition=CONDITION, rank=rank, start="nothing" if is_last else "ordinary"
+    )
+
+
+def factors(rank: int) -> Maker:
+    """Both factors are generated."""
+    return lambda inputs, outputs, is_last: FactorsLinear(inputs, outputs, rank=rank, is_last=is_last)
+
+
+FORMS: dict[str, Maker] = {
+    "static": lambda inputs, outputs, _: StaticLinear(inputs, outputs),
+    "full": full,
+    "patterns, rank 16": patterns(16),
+    "patterns, rank 64": patterns(64),
+    "factors, rank 1": factors(1),
+    "factors, rank 4": factors(4),
+}
+
+
+class Head(nn.Module):
+    """Layers with Swish between."""
+
+    def __init__(self, maker: Maker) -> None:
+        super().__init__()
+        last = len(SIZES) - 2
+        self.layers = nn.ModuleList(
+            maker(*pair, number == last) for number, pair in enumerate(pairwise(SIZES))
+        )
+
+    def forward(self, values: Tensor, condition: Tensor) -> Tensor:
+        """Rows of values and of conditions to outputs."""
+        for layer in self.layers[:-1]:
+            values = F.silu(layer(values, condition))
+        return self.layers[-1](values, condition)  # type: ignore[no-any-return]
+
+
+def examples(seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Values, conditions and what is to be learned, 64 rows at a time."""
+    fixed = torch.Generator().manual_seed(0)
+    mixture = torch.randn(CAUSES, CONDITION, generator=fixed) / CAUSES**0.5
+    layers = [torch.randn(CAUSES + 1, *pair, generator=fixed) / pair[0] ** 0.5 for pair in pairwise(SIZES)]
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        causes = F.one_hot(torch.randint(CAUSES, (64,), generator=generator), CAUSES).float()
+        values = inputs = torch.randn(64, SIZES[0], generator=generator)
+        for number, layer in enumerate(layers):
+            matrix = layer[0] + torch.einsum("bk,kio->bio", causes, layer[1:])
+            values = (values.unsqueeze(1) @ matrix).squeeze(1)
+            values = F.silu(values) if number < len(layers) - 1 else values
+        yield inputs, torch.tanh(2.0 * causes @ mixture), values
+
+
+def learned_error(head: Head, rate: float, steps: int) -> float:
+    """The error on new rows after learning."""
+    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    for _, (values, condition, wanted) in zip(range(steps), examples(seed=1), strict=False):
+        optimizer.zero_grad()
+        F.mse_loss(head(values, condition), wanted).backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        pairs = [
+            (head(values, condition), wanted)
+            for _, (values, condition, wanted) in zip(range(50), examples(seed=2), strict=False)
+        ]
+    found, wanted = (torch.cat(each) for each in zip(*pairs, strict=True))
+    return float(((found - wanted).square().mean() / wanted.var()).sqrt())
+
+
+def measured(form: str, steps: int) -> Row:
+    """A form with the learning rate that suits it best."""
+    errors: dict[float, float] = {}
+    weights = 0
+    for rate in RATES:
+        torch.manual_seed(0)
+        head = Head(FORMS[form])
+        weights = sum(parameter.numel() for parameter in head.parameters())
+        errors[rate] = learned_error(head, rate, steps)
+    best = min(errors, key=errors.__getitem__)
+    return Row(form, weights, errors[best], best)
 
 
 def main(settings: Settings) -> None:
-    """Train what is not trained yet, and write the page."""
-    corner = render(place_of("corner", seed=0))
-    places = {"the embedded square's corner": ("demo", corner, settings.out, ("--layout", "demo"))}
-    if settings.data is not None:
-        weights = ("--backbone-weights", settings.backbone_weights)
-        places["Red Kitchen"] = ("room", settings.data, settings.room, weights)
-    table = {
-        place: {
-            label: [
-                Trained(f"{file}/{row}", data, out / file / row / f"seed-{seed}", seed, options)
-                for seed in range(settings.seeds)
-            ]
-            for label, row in ROWS
-        }
-        for place, (file, data, out, options) in places.items()
-    }
-    everything = [each for rows in table.values() for trainings in rows.values() for each in trainings]
-    train_all(everything, device=settings.device, jobs=settings.jobs)
-    sizes = {place: measured([rows[label][0].recipe for label, _ in ROWS]) for place, rows in table.items()}
-    write_page(
-        {p: {k: [e.results() for e in v] for k, v in rows.items()} for p, rows in table.items()}, sizes
-    )
-
-
-def measured(recipes: Sequence[str]) -> list[Size]:
-    """Size and time of the networks of recipes, measured in turn."""
-    torch.set_num_threads(2)
-    models = [_network(name) for name in recipes]
-    best = [float("inf")] * len(models)
-    with torch.inference_mode():
-        for _ in range(PASSES):
-            for number, (model, image) in enumerate(models):
-                started = time.perf_counter()
-                model(image)
-                best[number] = min(best[number], time.perf_counter() - started)
-    return [
-        Size(model.parameter_count(), _generators(model), 1000 * seconds)
-        for (model, _), seconds in zip(models, best, strict=True)
-    ]
-
-
-def _network(name: str) -> tuple[PoseModel[Any], torch.Tensor]:
-    recipe = find_recipe(name)
-    model = build_model(recipe.model, recipe.config).eval().to(memory_format=torch.channels_last)
-    image = torch.rand(1, 3, recipe.preprocess.height, recipe.preprocess.width)
-    return model, image.contiguous(memory_format=torch.channels_last)
-
-
-def _generators(model: PoseModel[Any]) -> int:
-    layers = [each for each in model.modules() if isinstance(each, HyperLinear | CompactHyperLinear)]
-    return sum(parameter.numel() for layer in layers for parameter in layer.parameters())
-
-
-def write_page(table: dict[str, dict[str, list[Results]]], sizes: dict[str, list[Size]]) -> None:
-    """The page and its numbers."""
-    PAGE.with_suffix(".json").write_bytes(to_json({"results": table, "sizes": sizes}))
+    """Measure and write the page."""
+    rows = [measured(form, settings.steps) for form in FORMS]
+    PAGE.with_suffix(".json").write_bytes(to_json(rows))
+    sizes = ", ".join(map(str, SIZES))
     lines = [
-        "# Full and compact generators",
+        "# Small generators of weights",
         "",
         "<!-- Written by benchmarks/generators.py; do not edit. -->",
         "",
-        "HyperPose of 2023 generates all weights of its second pair of heads for each picture. The compact "
-        "form generates the strengths of fixed patterns instead (`models/parts/hyper.py`). Errors are means "
-        "of the medians over the seeds, with the least and the largest.",
+        f"Heads of layers {sizes} with Swish between learn a head whose weights depend on which of {CAUSES} "
+        f"causes there is; they see {CONDITION} numbers that tell the cause. Error on new rows in standard "
+        f"deviations (1 is as good as always answering the mean), after {settings.steps:,} steps of 64 rows, "
+        f"with the best of {len(RATES)} learning rates. `patterns` is the compact form of "
+        "`models/parts/hyper.py`; `factors` generates both factors of a matrix of low rank.",
+        "",
+        "| form | weights | error | learning rate |",
+        "| --- | --: | --: | --: |",
+        *(f"| {row.form} | {row.weights:,} | {row.error:.3f} | {row.rate:g} |" for row in rows),
+        "",
+        "    uv run python -m benchmarks.generators",
+        "",
     ]
-    for place, rows in table.items():
-        seeds = next(iter(rows.values()))
-        first, device = seeds[0], seeds[0].training.device if seeds[0].training else "?"
-        lines += [
-            "",
-            f"## {place[0].upper()}{place[1:]}",
-            "",
-            f"{first.train_frames} training photographs, {first.test_frames} to be located, "
-            f"{len(seeds)} seeds, trained on {device}.",
-            "",
-            "| | weights | of the generators | MB | ms a picture | position | orientation |",
-            "| --- | --: | --: | --: | --: | --: | --: |",
-            *(_line(label, rows[label], size) for (label, _), size in zip(ROWS, sizes[place], strict=True)),
-        ]
-    lines += ["", "    uv run python -m benchmarks.generators --data FOLDER --backbone-weights FILE", ""]
     PAGE.write_text("\n".join(lines))
-
-
-def _line(label: str, results: list[Results], size: Size) -> str:
-    meters, degrees = medians(results)
-    return (
-        f"| {label} | {size.weights:,} | {size.generators:,} | {4e-6 * size.weights:.1f} | "
-        f"{size.milliseconds:.1f} | {mean_and_range(meters, ' m', digits=3)} | "
-        f"{mean_and_range(degrees, '°', digits=2)} |"
-    )
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

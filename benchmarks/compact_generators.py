@@ -1,0 +1,175 @@
+"""The hypernetwork of 2023 with generators of every weight and with compact ones: size, time, error.
+
+    uv run python -m benchmarks.compact_generators --data FOLDER --backbone-weights FILE [--device cuda --jobs 6]
+
+trains both, and the same network without a hypernetwork, on the embedded square's corner and on real frames,
+as `benchmarks.robustness` and `benchmarks.regressors`, whose runs it takes up. Writes
+`docs/results/compact_generators.json` and `.md`.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from benchmarks.tables import mean_and_range, medians
+from benchmarks.trainings import Trained, train_all
+from camloc.apps.commands.demo import place_of
+from camloc.core.config import to_json
+from camloc.core.model import PoseModel
+from camloc.datasets.demo import render
+from camloc.evaluation.results import Results
+from camloc.models import build_model
+from camloc.models.parts.hyper import CompactHyperLinear, HyperLinear
+from camloc.recipes.base import find_recipe
+
+PAGE = Path("docs/results/compact_generators.md")
+ROWS = (
+    ("without hypernetwork", "transposenet"),
+    ("full generators", "hyperpose-2023"),
+    ("compact generators", "hyperpose-2023-compact"),
+)
+PASSES = 30
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the data are and how to train.
+
+    Attributes:
+        data: folder of the real frames; without it the corner alone is measured.
+        backbone_weights: ImageNet weights of MobileNetV2, in timm's names, for these.
+        seeds: how many trainings of each row.
+        out: folder of the corner's runs, some of which `benchmarks.robustness` has trained.
+        room: folder of the real frames' runs.
+        device: where to train.
+        jobs: trainings at a time.
+    """
+
+    data: Path | None = None
+    backbone_weights: str = "none"
+    seeds: int = 3
+    out: Path = Path("runs/robustness")
+    room: Path = Path("runs/regressors")
+    device: str = "cpu"
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a network weighs and takes.
+
+    Attributes:
+        weights: learned values.
+        generators: those of the layers that generate weights.
+        milliseconds: shortest of many passes of one picture, two threads; all networks of a place in turn.
+    """
+
+    weights: int
+    generators: int
+    milliseconds: float
+
+
+def main(settings: Settings) -> None:
+    """Train what is not trained yet, and write the page."""
+    corner = render(place_of("corner", seed=0))
+    places = {"the embedded square's corner": ("demo", corner, settings.out, ("--layout", "demo"))}
+    if settings.data is not None:
+        weights = ("--backbone-weights", settings.backbone_weights)
+        places["Red Kitchen"] = ("room", settings.data, settings.room, weights)
+    table = {
+        place: {
+            label: [
+                Trained(f"{file}/{row}", data, out / file / row / f"seed-{seed}", seed, options)
+                for seed in range(settings.seeds)
+            ]
+            for label, row in ROWS
+        }
+        for place, (file, data, out, options) in places.items()
+    }
+    everything = [each for rows in table.values() for trainings in rows.values() for each in trainings]
+    train_all(everything, device=settings.device, jobs=settings.jobs)
+    sizes = {place: measured([rows[label][0].recipe for label, _ in ROWS]) for place, rows in table.items()}
+    write_page(
+        {p: {k: [e.results() for e in v] for k, v in rows.items()} for p, rows in table.items()}, sizes
+    )
+
+
+def measured(recipes: Sequence[str]) -> list[Size]:
+    """Size and time of the networks of recipes, measured in turn."""
+    torch.set_num_threads(2)
+    models = [_network(name) for name in recipes]
+    best = [float("inf")] * len(models)
+    with torch.inference_mode():
+        for _ in range(PASSES):
+            for number, (model, image) in enumerate(models):
+                started = time.perf_counter()
+                model(image)
+                best[number] = min(best[number], time.perf_counter() - started)
+    return [
+        Size(model.parameter_count(), _generators(model), 1000 * seconds)
+        for (model, _), seconds in zip(models, best, strict=True)
+    ]
+
+
+def _network(name: str) -> tuple[PoseModel[Any], torch.Tensor]:
+    recipe = find_recipe(name)
+    model = build_model(recipe.model, recipe.config).eval().to(memory_format=torch.channels_last)
+    image = torch.rand(1, 3, recipe.preprocess.height, recipe.preprocess.width)
+    return model, image.contiguous(memory_format=torch.channels_last)
+
+
+def _generators(model: PoseModel[Any]) -> int:
+    layers = [each for each in model.modules() if isinstance(each, HyperLinear | CompactHyperLinear)]
+    return sum(parameter.numel() for layer in layers for parameter in layer.parameters())
+
+
+def write_page(table: dict[str, dict[str, list[Results]]], sizes: dict[str, list[Size]]) -> None:
+    """The page and its numbers."""
+    PAGE.with_suffix(".json").write_bytes(to_json({"results": table, "sizes": sizes}))
+    lines = [
+        "# Full and compact generators",
+        "",
+        "<!-- Written by benchmarks/compact_generators.py; do not edit. -->",
+        "",
+        "HyperPose of 2023 generates all weights of its second pair of heads for each picture. The compact "
+        "form generates the strengths of fixed patterns instead (`models/parts/hyper.py`). Errors are means "
+        "of the medians over the seeds, with the least and the largest.",
+    ]
+    for place, rows in table.items():
+        seeds = next(iter(rows.values()))
+        first, device = seeds[0], seeds[0].training.device if seeds[0].training else "?"
+        lines += [
+            "",
+            f"## {place[0].upper()}{place[1:]}",
+            "",
+            f"{first.train_frames} training photographs, {first.test_frames} to be located, "
+            f"{len(seeds)} seeds, trained on {device}.",
+            "",
+            "| | weights | of the generators | MB | ms a picture | position | orientation |",
+            "| --- | --: | --: | --: | --: | --: | --: |",
+            *(_line(label, rows[label], size) for (label, _), size in zip(ROWS, sizes[place], strict=True)),
+        ]
+    lines += [
+        "",
+        "    uv run python -m benchmarks.compact_generators --data FOLDER --backbone-weights FILE",
+        "",
+    ]
+    PAGE.write_text("\n".join(lines))
+
+
+def _line(label: str, results: list[Results], size: Size) -> str:
+    meters, degrees = medians(results)
+    return (
+        f"| {label} | {size.weights:,} | {size.generators:,} | {4e-6 * size.weights:.1f} | "
+        f"{size.milliseconds:.1f} | {mean_and_range(meters, ' m', digits=3)} | "
+        f"{mean_and_range(degrees, '°', digits=2)} |"
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

@@ -1,6 +1,6 @@
 """The hypernetwork of 2023 with generators of every weight and with compact ones: size, time, error.
 
-    uv run python -m benchmarks.compact_generators --data FOLDER --backbone-weights FILE [--device cuda --jobs 6]
+    uv run python -m benchmarks.compact_generators --data FOLDER --backbone-weights FILE
 
 trains both, and the same network without a hypernetwork, on the embedded square's corner and on real frames,
 as `benchmarks.robustness` and `benchmarks.regressors`, whose runs it takes up. Writes

@@ -84,7 +84,7 @@ class PlainMapEncoder(nn.Module):
     def forward(self, maps: Tensor, codes: PlainCodes) -> Tensor:
         """The token's answer."""
         cells = self.projection(maps).flatten(2).transpose(1, 2)
-        values = torch.cat((self.token.expand(len(maps), 1, -1), cells), dim=1)
+        values = torch.cat((self.token.expand(maps.shape[0], 1, -1), cells), dim=1)
         return self.encoder(values, codes(*maps.shape[-2:]))[:, 0]  # type: ignore[no-any-return]
 
 
@@ -175,8 +175,8 @@ class PlainHyperLayers(nn.Module):
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.ModuleDict)
             weights = F.silu(layer["generator"](condition))
-            weights = weights.view(len(values), self.sizes[number] + 1, self.sizes[number + 1])
-            values = torch.cat((values, values.new_ones(len(values), 1)), dim=-1)
+            weights = weights.view(values.shape[0], self.sizes[number] + 1, self.sizes[number + 1])
+            values = torch.cat((values, values.new_ones(values.shape[0], 1)), dim=-1)
             values = torch.bmm(values.unsqueeze(1), weights).squeeze(1)
             values = F.silu(values) if number + 1 < len(self.layers) else values
         return values

@@ -1,0 +1,214 @@
+"""How long a Transformer model takes for one photograph, beside the structure as it was published.
+
+    uv run python -m benchmarks.latency
+
+writes `docs/results/latency.json` and `.md`. The published structures are built from torch's own modules
+(`benchmarks/published.py`), with the same weights where there are such, and both sides are measured in
+turn, so that whatever else the machine does disturbs both. The shortest of many passes counts. What was
+measured before is read from the folder of runs; delete it to measure again.
+"""
+
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+import tyro
+from torch import Tensor, nn
+
+from benchmarks.latency_page import Row, Times, page
+from benchmarks.published import PlainHyperPose, PlainTransPoseNet, copy_weights
+from camloc.core.config import from_json, to_json
+from camloc.models import build_model
+from camloc.models.hyperpose_2023 import PRESETS as HYPERPOSE
+from camloc.models.transposenet import PRESETS as TRANSPOSENET
+
+PAGE = Path("docs/results/latency.md")
+SIDE = 224
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        threads: of torch and of ONNX Runtime.
+        rounds: passes of each side.
+        out: folder of what is measured.
+    """
+
+    threads: int = 2
+    rounds: int = 40
+    out: Path = Path("runs/latency")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model of ours and the published structure that it is compared with.
+
+    Attributes:
+        name: of the file of its times.
+        label: of its row.
+        model: ours.
+        config: its settings.
+        published: the settings of the published structure.
+    """
+
+    name: str
+    label: str
+    model: str
+    config: Any
+    published: Any
+
+    @property
+    def same(self) -> bool:
+        """Whether the two are the same function of a picture."""
+        return bool(self.config == self.published)
+
+
+_FOUR_HEADS = replace(TRANSPOSENET["released"], encoder=replace(TRANSPOSENET["released"].encoder, heads=4))
+
+CASES = (
+    Case(
+        "transposenet",
+        "TransPoseNet, as released (8 heads)",
+        "transposenet",
+        TRANSPOSENET["released"],
+        TRANSPOSENET["released"],
+    ),
+    Case("transposenet-4", "TransPoseNet, 4 heads", "transposenet", _FOUR_HEADS, _FOUR_HEADS),
+    Case(
+        "hyperpose-2023",
+        "HyperPose 2023, as released",
+        "hyperpose_2023",
+        HYPERPOSE["released"],
+        HYPERPOSE["released"],
+    ),
+    Case(
+        "hyperpose-2023-compact",
+        "HyperPose 2023, `compact`, beside the released one",
+        "hyperpose_2023",
+        HYPERPOSE["compact"],
+        HYPERPOSE["released"],
+    ),
+)
+
+
+def measured(case: Case, settings: Settings) -> Row:
+    """The times of one case, with random weights."""
+    torch.manual_seed(0)
+    ours = _shaken(build_model(case.model, case.config)).eval()
+    kind: Callable[[Any], nn.Module] = PlainTransPoseNet if case.model == "transposenet" else PlainHyperPose
+    plain = _shaken(kind(case.published)).eval()
+    if case.same:
+        copy_weights(ours, plain)
+    image = torch.rand(1, 3, SIDE, SIDE)
+    exported = _exported(ours, image), _exported(plain, image)
+
+    def passes(threads: int) -> dict[str, Callable[[], Any]]:
+        torch.set_num_threads(threads)
+        onnx, published_onnx = (_session(each, image, threads) for each in exported)
+        return {
+            "torch": lambda: ours(image),
+            "onnx": onnx,
+            "published_torch": lambda: plain(image),
+            "published_onnx": published_onnx,
+        }
+
+    with torch.inference_mode():
+        cpu = _shortest(passes(1), settings.rounds, time.process_time)
+        each = passes(settings.threads)
+        wall = _shortest(each, settings.rounds, time.perf_counter)
+        wanted = each["published_torch"]()
+        difference = max(_difference(each[name](), wanted) for name in ("torch", "onnx"))
+    return Row(
+        label=case.label,
+        weights=_weights(ours),
+        published_weights=_weights(plain),
+        wall=wall,
+        cpu=cpu,
+        difference=difference if case.same else None,
+        threads=settings.threads,
+        rounds=settings.rounds,
+        machine=f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}, ONNX Runtime "
+        f"{onnxruntime.__version__}",
+    )
+
+
+def _shaken(module: nn.Module) -> nn.Module:
+    """Without weights that are zero: what a generated layer does would not show."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape[-1:]))
+    return module
+
+
+def _exported(module: nn.Module, image: Tensor) -> bytes:
+    """The module as ONNX, exported as `camloc export` does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            (image.expand(2, -1, -1, -1),),
+            input_names=["images"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    return bytes(program.model_proto.SerializeToString())
+
+
+def _session(exported: bytes, image: Tensor, threads: int) -> Callable[[], Any]:
+    """A pass of an exported module in ONNX Runtime."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 4
+    session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
+    inputs = {"images": image.numpy()}
+    return lambda: session.run(None, inputs)
+
+
+def _difference(found: Any, wanted: Any) -> float:
+    pairs = [(torch.as_tensor(one), torch.as_tensor(other)) for one, other in zip(found, wanted, strict=True)]
+    return max(float((one - other).abs().max() / other.abs().max()) for one, other in pairs)
+
+
+def _shortest(passes: Mapping[str, Callable[[], Any]], rounds: int, clock: Callable[[], float]) -> Times:
+    """Milliseconds of the shortest pass of each, taken in turn."""
+    times: dict[str, list[float]] = {name: [] for name in passes}
+    for _ in range(rounds + 2):
+        for name, run in passes.items():
+            started = clock()
+            run()
+            times[name].append(1000.0 * (clock() - started))
+    return Times(**{name: min(taken[2:]) for name, taken in times.items()})
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(
+        parameter.numel() for name, parameter in module.named_parameters() if not name.startswith("balance.")
+    )
+
+
+def main(settings: Settings) -> None:
+    """Measure what is not measured yet, and write the page."""
+    settings.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for case in CASES:
+        path = settings.out / f"{case.name}.json"
+        if not path.exists():
+            path.write_bytes(to_json(measured(case, settings)))
+        rows.append(from_json(path.read_bytes(), Row))
+    PAGE.with_suffix(".json").write_bytes(to_json(rows))
+    PAGE.write_text(page(rows))
+    print(page(rows))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

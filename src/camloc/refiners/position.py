@@ -7,6 +7,7 @@ stays the network's.
 Source: "Camera Pose Auto-Encoders" (ECCV 2022), section 3.3.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -75,7 +76,7 @@ class PositionRefiner:
         if encoder is None and settings.way != "neighbours":
             raise RecipeError(f"refining by '{settings.way}' needs a pose auto-encoder; teach one first")
         self.settings = settings
-        self._encoder = None if encoder is None else encoder.cpu().eval()
+        self._encoder = None if encoder is None else copy.deepcopy(encoder).cpu().eval()
         self._training_poses = tuple(poses.to("cpu").to(torch.float64) for poses in training_poses)
         self._indices = tuple(PoseIndex(poses, settings.metric) for poses in self._training_poses)
 

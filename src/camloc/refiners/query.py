@@ -1,7 +1,7 @@
 """What a refiner is told of photographs, and what it is."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -44,6 +44,7 @@ class Query:
         )
 
 
+@runtime_checkable
 class Refiner(Protocol):
     """Something that improves answers after the network."""
 

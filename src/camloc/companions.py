@@ -1,0 +1,198 @@
+"""Small networks that stand beside a checkpoint: folders in the run, each with its weights and a JSON file.
+
+A companion belongs to the weights that it has learned from. Their digest stands in its JSON, and beside other
+weights it is refused.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from camloc.checkpoint import Checkpoint
+from camloc.core.config import from_json, to_json
+from camloc.core.files import write_atomically
+from camloc.errors import CheckpointError, RecipeError
+from camloc.geometry.pose_index import PoseMetric
+from camloc.refiners.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
+from camloc.refiners.position import WAYS, PositionRefinement, PositionRefiner, Way
+from camloc.refiners.query import Refiner
+
+FORMAT = 1
+WEIGHTS = "weights.safetensors"
+AUTOENCODER = "autoencoder"
+
+Facts = TypeVar("Facts")
+
+# Where no frames were held out that could choose.
+UNTRIED = PositionRefinement("anchored", neighbours=10, ridge=1.0, metric=PoseMetric(turn_weight=0.3))
+
+
+@dataclass(frozen=True)
+class HeldOutErrors:
+    """Median errors on the frames held out of training."""
+
+    meters: float
+    degrees: float
+
+
+@dataclass(frozen=True)
+class AutoencoderFacts:
+    """What `autoencoder/autoencoder.json` holds.
+
+    Attributes:
+        teacher: digest of the weights that it has learned from.
+        scenes: names of the places, in the order of their numbers.
+        config: its settings.
+        latents: sizes of the teacher's position and orientation latents.
+        recipe: name of the recipe that it was taught by.
+        answers: the teacher's errors, or None where no frames were held out.
+        student: errors of the teacher's heads on the encodings of the true poses, or None.
+        student_of_answers: the same on the encodings of the teacher's own answers, or None.
+        refined: median position errors in metres with each way of refining, by its name.
+        best_way: the way that was best on the held-out frames, or "none".
+        anchored: the settings of that way that were best on them.
+        format: version of this layout.
+    """
+
+    teacher: str
+    scenes: tuple[str, ...]
+    config: PoseAutoencoderConfig
+    latents: tuple[int, int]
+    recipe: str = ""
+    answers: HeldOutErrors | None = None
+    student: HeldOutErrors | None = None
+    student_of_answers: HeldOutErrors | None = None
+    refined: dict[str, float] = field(default_factory=dict)
+    best_way: Literal["none", "neighbours", "affine", "adamw", "anchored"] = "none"
+    anchored: PositionRefinement = UNTRIED
+    format: int = FORMAT
+
+
+def digest(network: nn.Module) -> str:
+    """A digest of a network's weights."""
+    facts = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        facts.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return facts.hexdigest()[:32]
+
+
+def run_around(folder: Path) -> Path:
+    """The run folder of a run folder, or of a checkpoint's folder in it."""
+    return folder.parent if folder.name == "checkpoint" else folder
+
+
+def save_autoencoder(run: Path, facts: AutoencoderFacts, encoder: PoseAutoencoder) -> None:
+    """Write an auto-encoder beside a run's checkpoint; a reader sees the old one or the new one.
+
+    Raises:
+        CamlocError: the folder cannot be written.
+    """
+    _save(run / AUTOENCODER, facts, encoder)
+
+
+def load_autoencoder(run: Path, checkpoint: Checkpoint) -> tuple[AutoencoderFacts, PoseAutoencoder] | None:
+    """The auto-encoder of a checkpoint in a run folder, or None where none was taught.
+
+    Raises:
+        CheckpointError: it is damaged, or has learned from other weights.
+    """
+    folder = run_around(run) / AUTOENCODER
+    facts = _facts(folder, AutoencoderFacts)
+    if facts is None:
+        return None
+    if facts.teacher != digest(checkpoint.model) or facts.scenes != checkpoint.facts.scenes:
+        raise CheckpointError(
+            f"{folder} has learned from other weights than the run's; teach it anew with camloc autoencode"
+        )
+    encoder = PoseAutoencoder(facts.config, latents=facts.latents, scenes=len(facts.scenes))
+    _fill(encoder, folder)
+    return facts, encoder
+
+
+def refiners_of(run: Path, checkpoint: Checkpoint) -> dict[str, Refiner]:
+    """All that can refine a checkpoint's answers, by name; nothing where no auto-encoder was taught.
+
+    Raises:
+        CheckpointError: the auto-encoder is damaged, or has learned from other weights.
+    """
+    found = load_autoencoder(run, checkpoint)
+    if found is None:
+        return {}
+    facts, encoder = found
+    return {way: PositionRefiner(settings_of(way, facts), checkpoint.training_poses, encoder) for way in WAYS}
+
+
+def chosen_refiner(run: Path, checkpoint: Checkpoint, refine: str) -> tuple[str, dict[str, Refiner]]:
+    """The way that is meant, and what refines so: nothing for "none".
+
+    Args:
+        run: its folder, or an exported network.
+        checkpoint: of it.
+        refine: a way, "none", or "auto" for what was best on held-out frames.
+
+    Raises:
+        CheckpointError: the auto-encoder is damaged, or has learned from other weights.
+        RecipeError: there is no such way, or no auto-encoder for it.
+    """
+    if refine == "none":
+        return refine, {}
+    known = ("none", "auto", *WAYS)
+    if refine not in known:
+        raise RecipeError(f"there is no way '{refine}' to refine positions; choose one of {', '.join(known)}")
+    if refine == "neighbours":
+        return refine, {refine: PositionRefiner(PositionRefinement(refine), checkpoint.training_poses)}
+    found = load_autoencoder(run, checkpoint)
+    if found is None:
+        raise RecipeError(
+            f"{run_around(run)} has no pose auto-encoder to refine with; teach one with camloc autoencode, "
+            f"or refine by 'neighbours'"
+        )
+    way = found[0].best_way if refine == "auto" else refine
+    return way, {} if way == "none" else {way: refiners_of(run, checkpoint)[way]}
+
+
+def settings_of(way: Way, facts: AutoencoderFacts) -> PositionRefinement:
+    """The settings of a way: the published ones, or what the held-out frames chose where there are none."""
+    return facts.anchored if way == "anchored" else PositionRefinement(way)
+
+
+def _save(folder: Path, facts: object, network: nn.Module) -> None:
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    write_atomically(folder / WEIGHTS, save(tensors))
+    write_atomically(folder / f"{folder.name}.json", to_json(facts))
+
+
+def _facts(folder: Path, kind: type[Facts]) -> Facts | None:
+    """What a companion's JSON file says, or None where there is no companion."""
+    path = folder / f"{folder.name}.json"
+    if not path.exists():
+        return None
+    try:
+        facts = from_json(path.read_bytes(), kind)
+    except (RecipeError, OSError) as problem:
+        raise CheckpointError(
+            f"{path} cannot be read: {problem}; teach it anew with camloc autoencode"
+        ) from None
+    found = getattr(facts, "format", None)
+    if found != FORMAT:
+        raise CheckpointError(f"{path} has format {found}, this version of camloc reads {FORMAT}")
+    return facts
+
+
+def _fill(network: nn.Module, folder: Path) -> None:
+    """Put a companion's weights into a network of its structure, in evaluation mode."""
+    path = folder / WEIGHTS
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+        network.load_state_dict(tensors)
+    except (SafetensorError, OSError, RuntimeError):
+        raise CheckpointError(
+            f"{path} is missing, damaged or does not fit {folder.name}.json; teach it anew with camloc "
+            f"autoencode"
+        ) from None
+    network.eval()

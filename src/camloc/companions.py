@@ -1,7 +1,7 @@
 """Small networks that stand beside a checkpoint: folders in the run, each with its weights and a JSON file.
 
 A companion belongs to the weights that it has learned from. Their digest stands in its JSON, and beside other
-weights it is refused.
+weights it is no companion.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class AutoencoderFacts:
         student_of_answers: the same on the encodings of the teacher's own answers, or None.
         refined: median position errors in metres with each way of refining, by its name.
         best_way: the way that was best on the held-out frames, or "none".
-        anchored: the settings of that way that were best on them.
+        settings: of every way that were best on them, by its name; empty where no frames were held out.
         format: version of this layout.
     """
 
@@ -69,7 +69,7 @@ class AutoencoderFacts:
     student_of_answers: HeldOutErrors | None = None
     refined: dict[str, float] = field(default_factory=dict)
     best_way: Literal["none", "neighbours", "affine", "adamw", "anchored"] = "none"
-    anchored: PositionRefinement = UNTRIED
+    settings: dict[str, PositionRefinement] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -95,30 +95,34 @@ def save_autoencoder(run: Path, facts: AutoencoderFacts, encoder: PoseAutoencode
     _save(run / AUTOENCODER, facts, encoder)
 
 
-def load_autoencoder(run: Path, checkpoint: Checkpoint) -> tuple[AutoencoderFacts, PoseAutoencoder] | None:
-    """The auto-encoder of a checkpoint in a run folder, or None where none was taught.
+def autoencoder_facts(run: Path) -> AutoencoderFacts | None:
+    """What is known about the auto-encoder in a run folder, whichever weights taught it, or None.
 
     Raises:
-        CheckpointError: it is damaged, or has learned from other weights.
+        CheckpointError: it is damaged.
     """
-    folder = run_around(run) / AUTOENCODER
-    facts = _facts(folder, AutoencoderFacts)
-    if facts is None:
+    return _facts(run_around(run) / AUTOENCODER, AutoencoderFacts)
+
+
+def load_autoencoder(run: Path, checkpoint: Checkpoint) -> tuple[AutoencoderFacts, PoseAutoencoder] | None:
+    """The auto-encoder of a checkpoint in a run folder, or None where none has learned from its weights.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    facts = autoencoder_facts(run)
+    if facts is None or facts.scenes != checkpoint.facts.scenes or facts.teacher != digest(checkpoint.model):
         return None
-    if facts.teacher != digest(checkpoint.model) or facts.scenes != checkpoint.facts.scenes:
-        raise CheckpointError(
-            f"{folder} has learned from other weights than the run's; teach it anew with camloc autoencode"
-        )
     encoder = PoseAutoencoder(facts.config, latents=facts.latents, scenes=len(facts.scenes))
-    _fill(encoder, folder)
+    _fill(encoder, run_around(run) / AUTOENCODER)
     return facts, encoder
 
 
 def refiners_of(run: Path, checkpoint: Checkpoint) -> dict[str, Refiner]:
-    """All that can refine a checkpoint's answers, by name; nothing where no auto-encoder was taught.
+    """All that can refine a checkpoint's answers, by name; nothing without an auto-encoder of its own.
 
     Raises:
-        CheckpointError: the auto-encoder is damaged, or has learned from other weights.
+        CheckpointError: the auto-encoder is damaged.
     """
     found = load_autoencoder(run, checkpoint)
     if found is None:
@@ -136,8 +140,8 @@ def chosen_refiner(run: Path, checkpoint: Checkpoint, refine: str) -> tuple[str,
         refine: a way, "none", or "auto" for what was best on held-out frames.
 
     Raises:
-        CheckpointError: the auto-encoder is damaged, or has learned from other weights.
-        RecipeError: there is no such way, or no auto-encoder for it.
+        CheckpointError: the auto-encoder is damaged.
+        RecipeError: there is no such way, or no auto-encoder of these weights for it.
     """
     if refine == "none":
         return refine, {}
@@ -149,16 +153,16 @@ def chosen_refiner(run: Path, checkpoint: Checkpoint, refine: str) -> tuple[str,
     found = load_autoencoder(run, checkpoint)
     if found is None:
         raise RecipeError(
-            f"{run_around(run)} has no pose auto-encoder to refine with; teach one with camloc autoencode, "
-            f"or refine by 'neighbours'"
+            f"{run_around(run)} has no pose auto-encoder that learned from its weights; teach one with "
+            f"camloc autoencode, or refine by 'neighbours'"
         )
     way = found[0].best_way if refine == "auto" else refine
     return way, {} if way == "none" else {way: refiners_of(run, checkpoint)[way]}
 
 
 def settings_of(way: Way, facts: AutoencoderFacts) -> PositionRefinement:
-    """The settings of a way: the published ones, or what the held-out frames chose where there are none."""
-    return facts.anchored if way == "anchored" else PositionRefinement(way)
+    """The settings of a way that held-out frames chose, or usual ones."""
+    return facts.settings.get(way, UNTRIED if way == "anchored" else PositionRefinement(way))
 
 
 def _save(folder: Path, facts: object, network: nn.Module) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "measure a run on photographs it has not learned from",
     "locate": "say where photographs were taken",
     "masks": "leave people and cars out of photographs",
+    "autoencode": "teach a run's pose auto-encoder, which refines its answers",
     "export": "write a run as one ONNX file",
     "datasets": "list data set layouts, check a folder, convert it",
     "recipes": "list what can be trained",

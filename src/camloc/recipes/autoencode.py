@@ -179,7 +179,7 @@ def facts_of(teaching: Teaching) -> AutoencoderFacts:
         ),
         refined={way: errors.median for way, errors in choice.errors.items()},
         best_way=choice.best,
-        anchored=choice.anchored,
+        settings=choice.settings,
     )
 
 

@@ -144,6 +144,11 @@ class PoseAutoencoder(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
+    def megabytes(self) -> float:
+        """Size of its weights and constants."""
+        return sum(value.numel() * value.element_size() for value in self.state_dict().values()) / 1e6
+
+    @property
     def _device(self) -> torch.device:
         return self.get_buffer("center").device
 

@@ -1,6 +1,7 @@
 """Which way of refining suits a place and its network: the one that is best on the held-out frames."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -9,15 +10,15 @@ import torch
 from camloc.geometry.pose import Pose
 from camloc.geometry.pose_index import PoseMetric
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
-from camloc.refiners.position import WAYS, PositionRefinement, PositionRefiner
+from camloc.refiners.position import WAYS, PositionRefinement, PositionRefiner, Way
 from camloc.refiners.query import Query
 from camloc.training.teacher import Taught
 
-# What is tried. As published, neighbours are three; more of them know better in which direction the latents
-# change, and the ridge says how far they are trusted.
+# What is tried. As published, neighbours are three, and which are near the paper leaves open. Anchored at
+# the answer, more of them know better where latents change to, and the ridge says how far to trust them.
+TURN_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
 NEIGHBOURS = (3, 10, 30)
 RIDGES = (0.01, 0.1, 1.0, 3.0)
-TURN_WEIGHTS = (0.1, 0.3, 1.0)
 
 
 class RefinedErrors(NamedTuple):
@@ -37,12 +38,15 @@ class RefinedErrors(NamedTuple):
         return self.median + self.mean
 
 
-def candidates() -> Iterator[PositionRefinement]:
-    """The settings that compete with the network's own answer."""
-    for count, ridge, weight in product(NEIGHBOURS, RIDGES, TURN_WEIGHTS):
-        yield PositionRefinement(
-            "anchored", neighbours=count, ridge=ridge, metric=PoseMetric(turn_weight=weight)
-        )
+def candidates(way: Way) -> Iterator[PositionRefinement]:
+    """The settings of a way that compete."""
+    for weight in TURN_WEIGHTS:
+        published = PositionRefinement(way, metric=PoseMetric(turn_weight=weight))
+        if way != "anchored":
+            yield published
+            continue
+        for count, ridge in product(NEIGHBOURS, RIDGES):
+            yield replace(published, neighbours=count, ridge=ridge)
 
 
 def refined_errors(refiner: PositionRefiner | None, held: Taught) -> RefinedErrors:
@@ -59,13 +63,12 @@ class RefinementChoice(NamedTuple):
 
     Attributes:
         best: the way with the least errors; "none" where it is the network's own answer.
-        anchored: the best settings of that way.
-        errors: of every way, by its name; "none" is the network's own answer, and all but "anchored" have
-            the published settings.
+        settings: the best of every way.
+        errors: of every way with these settings; "none" is the network's own answer.
     """
 
     best: str
-    anchored: PositionRefinement
+    settings: dict[str, PositionRefinement]
     errors: dict[str, RefinedErrors]
 
 
@@ -73,14 +76,13 @@ def choose_refinement(
     encoder: PoseAutoencoder, training_poses: tuple[Pose, ...], held: Taught
 ) -> RefinementChoice:
     """Try everything on held-out frames, none of which may be among the training poses."""
+    settings: dict[str, PositionRefinement] = {}
     errors = {"none": refined_errors(None, held)}
-    tried = {
-        settings: refined_errors(PositionRefiner(settings, training_poses, encoder), held)
-        for settings in candidates()
-    }
-    anchored = min(tried, key=lambda settings: tried[settings].score)
     for way in WAYS:
-        settings = anchored if way == "anchored" else PositionRefinement(way)
-        errors[way] = refined_errors(PositionRefiner(settings, training_poses, encoder), held)
-    best = min(errors, key=lambda way: errors[way].score)
-    return RefinementChoice(best, anchored, errors)
+        tried = {
+            each: refined_errors(PositionRefiner(each, training_poses, encoder), held)
+            for each in candidates(way)
+        }
+        settings[way] = min(tried, key=lambda each: tried[each].score)
+        errors[way] = tried[settings[way]]
+    return RefinementChoice(min(errors, key=lambda way: errors[way].score), settings, errors)

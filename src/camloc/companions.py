@@ -68,7 +68,7 @@ class AutoencoderFacts:
     student: HeldOutErrors | None = None
     student_of_answers: HeldOutErrors | None = None
     refined: dict[str, float] = field(default_factory=dict)
-    best_way: Literal["none", "neighbours", "affine", "adamw", "anchored"] = "none"
+    best_way: Way | Literal["none"] = "none"
     settings: dict[str, PositionRefinement] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -149,7 +149,8 @@ def chosen_refiner(run: Path, checkpoint: Checkpoint, refine: str) -> tuple[str,
     if refine not in known:
         raise RecipeError(f"there is no way '{refine}' to refine positions; choose one of {', '.join(known)}")
     if refine == "neighbours":
-        return refine, {refine: PositionRefiner(PositionRefinement(refine), checkpoint.training_poses)}
+        control = PositionRefinement("neighbours")
+        return refine, {refine: PositionRefiner(control, checkpoint.training_poses)}
     found = load_autoencoder(run, checkpoint)
     if found is None:
         raise RecipeError(

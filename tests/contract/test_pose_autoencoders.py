@@ -10,7 +10,7 @@ from torch import Tensor
 
 from camloc.core.model import Latents, Regressor
 from camloc.models import build_model, model_class, model_names
-from camloc.refiners.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
+from camloc.refiners.pose_autoencoder import Branches, PoseAutoencoder, PoseAutoencoderConfig
 from camloc.training.distillation import Distillation, DistillationConfig, decoded
 from camloc.training.lesson import learn
 from camloc.training.stages import Stage
@@ -36,7 +36,7 @@ def lesson_of(teacher: Regressor[Any], config: DistillationConfig | None = None)
     train = taught(teacher)
     torch.manual_seed(0)
     position, orientation = (int(half.shape[1]) for half in train.latents)
-    branches = "shared" if train.is_shared else "separate"
+    branches: Branches = "shared" if train.is_shared else "separate"
     encoder = PoseAutoencoder(
         PoseAutoencoderConfig(branches=branches, hidden=(16,)), latents=(position, orientation)
     )

@@ -37,7 +37,7 @@ def student(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield run
 
 
-def short_recipe() -> students.StudentRecipe:
+def short_recipe() -> student_recipes.StudentRecipe:
     recipe = students.quick()
     return replace(recipe, stage=replace(recipe.stage, epochs=3), variants=2)
 

@@ -27,7 +27,7 @@ def distances_to_all(query: Pose, references: Pose, metric: PoseMetric) -> Tenso
     """(n,) the metric by its definition, from the middle of the references where it is needed."""
 
     def moves(pose: Pose) -> Tensor:
-        return torch.linalg.vector_norm(references.translation - pose.translation, dim=-1)
+        return (references.translation - pose.translation).square().sum(-1).sqrt()
 
     def turns(quaternion: Tensor) -> Tensor:
         both = [references.quaternion_wxyz() - sign * quaternion for sign in (1.0, -1.0)]

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from camloc.geometry.pose import Pose
-from camloc.geometry.rotation import quaternion_wxyz_from_rotation
 
 Nearness = Literal["joint", "published"]
 Array = NDArray[np.float64]
@@ -101,6 +101,20 @@ class PoseIndex:
             rows[query], distances[query] = near, far
         return torch.from_numpy(rows), torch.from_numpy(distances)
 
+    def nearest_of_all(
+        self, queries: Pose, count: int
+    ) -> tuple[Int[Tensor, "b count"], Float[Tensor, "b count"]]:
+        """The same as `nearest` by comparing with every reference, for comparison."""
+        count = min(count, len(self))
+        every = np.arange(len(self))
+        rows = np.empty((len(queries), count), np.int64)
+        distances = np.empty((len(queries), count))
+        for query, (position, quaternion) in enumerate(zip(*_numbers(queries), strict=True)):
+            far = self._distances(every, position, quaternion, self._scales(position, quaternion))
+            rows[query] = np.argsort(far, kind="stable")[:count]
+            distances[query] = far[rows[query]]
+        return torch.from_numpy(rows), torch.from_numpy(distances)
+
     def _nearest(self, position: Array, quaternion: Array, count: int) -> tuple[NDArray[np.int64], Array]:
         scales = self._scales(position, quaternion)
         sign = -1.0 if quaternion @ self._middle < 0.0 else 1.0
@@ -150,9 +164,13 @@ class PoseIndex:
 
 
 def _numbers(poses: Pose) -> tuple[Array, Array]:
-    """Positions and unit quaternions in double precision."""
-    quaternions = quaternion_wxyz_from_rotation(poses.rotation.detach().cpu().double())
-    return poses.translation.detach().cpu().double().numpy(), quaternions.numpy()
+    """Positions and unit quaternions, w first, in double precision."""
+    positions, rotations = (
+        part.detach().cpu().double().numpy() for part in (poses.translation, poses.rotation)
+    )
+    if not len(positions):
+        return positions, np.empty((0, 4))
+    return positions, np.asarray(Rotation.from_matrix(rotations).as_quat(scalar_first=True))
 
 
 def _middle(quaternions: Array) -> Array:

@@ -23,7 +23,7 @@ def affine_weights(
     away = (neighbours - latent.unsqueeze(1)).double()
     gram = _with_ridge(away @ away.mT, ridge)
     ones = torch.ones_like(gram[..., :1])
-    weights = torch.linalg.solve(gram, ones).squeeze(-1)
+    weights: Tensor = torch.linalg.solve(gram, ones).squeeze(-1)
     return weights / weights.sum(-1, keepdim=True)
 
 
@@ -86,11 +86,15 @@ def anchored_weights(
     wanted = (latent - anchor).double().unsqueeze(-1)
     gram = away @ away.mT
     damped = _with_ridge(gram, ridge / gram.shape[-1])
-    return torch.linalg.solve(damped, away @ wanted).squeeze(-1)
+    weights: Tensor = torch.linalg.solve(damped, away @ wanted).squeeze(-1)
+    return weights
 
 
 def _with_ridge(gram: Float[Tensor, "b k k"], share: float) -> Float[Tensor, "b k k"]:
     """A Gram matrix with a share of its trace added to the diagonal, so that it has an inverse."""
     trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
-    added = share * trace + torch.finfo(gram.dtype).tiny ** 0.5
-    return gram + added[:, None, None] * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    added = share * trace + float(torch.finfo(gram.dtype).tiny) ** 0.5
+    damped: Tensor = gram + added[:, None, None] * torch.eye(
+        gram.shape[-1], dtype=gram.dtype, device=gram.device
+    )
+    return damped

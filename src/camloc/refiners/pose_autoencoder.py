@@ -23,6 +23,7 @@ from camloc.core.model import Latents
 from camloc.errors import RecipeError
 from camloc.geometry.neighbours import mean_pose
 from camloc.geometry.pose import Pose
+from camloc.geometry.rotation import quaternion_wxyz_from_rotation
 from camloc.models.parts.fourier import FourierFeatures
 
 Branches = Literal["separate", "joint", "shared"]
@@ -126,9 +127,20 @@ class PoseAutoencoder(nn.Module):
         """
         if scene is None:
             scene = torch.zeros(len(world_from_cam), dtype=torch.int64, device=self._device)
-        relative = self._relative(world_from_cam, scene)
-        move = self.features(relative.translation.float())
-        turn = self.features(relative.quaternion_wxyz().float())
+        return self.encode(self.numbers(world_from_cam, scene), scene)
+
+    def numbers(self, world_from_cam: Pose, scene: Int[Tensor, "b"]) -> Float[Tensor, "b 7"]:
+        """The seven numbers of (b,) poses that the networks read: a position and a quaternion."""
+        poses = world_from_cam.to(self._device).to(torch.float64)
+        moved = (poses.translation - self.get_buffer("center")[scene]) / self.get_buffer("spread")[
+            scene
+        ].unsqueeze(-1)
+        turned = self.get_buffer("middle")[scene].mT @ poses.rotation
+        return torch.cat((moved, quaternion_wxyz_from_rotation(turned)), dim=-1).float()
+
+    def encode(self, numbers: Float[Tensor, "b 7"], scene: Int[Tensor, "b"]) -> Latents:
+        """The latents of what `numbers` says of poses."""
+        move, turn = self.features(numbers[:, :3]), self.features(numbers[:, 3:])
         code = self._code(scene)
         whole = torch.cat((move, turn, code), dim=-1)
         apart = self.config.branches == "separate"
@@ -146,18 +158,12 @@ class PoseAutoencoder(nn.Module):
     @property
     def megabytes(self) -> float:
         """Size of its weights and constants."""
-        return sum(value.numel() * value.element_size() for value in self.state_dict().values()) / 1e6
+        size: int = sum(value.numel() * value.element_size() for value in self.state_dict().values())
+        return size / 1e6
 
     @property
     def _device(self) -> torch.device:
         return self.get_buffer("center").device
-
-    def _relative(self, world_from_cam: Pose, scene: Int[Tensor, "b"]) -> Pose:
-        """The poses as the network reads them, double precision."""
-        poses = world_from_cam.to(self._device).to(torch.float64)
-        moved = poses.translation - self.get_buffer("center")[scene]
-        turned = self.get_buffer("middle")[scene].mT @ poses.rotation
-        return Pose(turned, moved / self.get_buffer("spread")[scene].unsqueeze(-1))
 
     def _scaled(self, half: str, values: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
         return self.get_buffer(f"{half}_mean") + self.get_buffer(f"{half}_scale") * values

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from camloc.errors import RecipeError
@@ -77,8 +77,11 @@ class PositionRefiner:
             raise RecipeError(f"refining by '{settings.way}' needs a pose auto-encoder; teach one first")
         self.settings = settings
         self._encoder = None if encoder is None else copy.deepcopy(encoder).cpu().eval()
-        self._training_poses = tuple(poses.to("cpu").to(torch.float64) for poses in training_poses)
-        self._indices = tuple(PoseIndex(poses, settings.metric) for poses in self._training_poses)
+        self._poses = Pose.cat([poses.to("cpu").to(torch.float64) for poses in training_poses])
+        self._indices = tuple(PoseIndex(poses, settings.metric) for poses in training_poses)
+        self._firsts = torch.tensor([0, *(len(poses) for poses in training_poses)]).cumsum(0)
+        scene = torch.arange(len(training_poses)).repeat_interleave(self._firsts.diff())
+        self._numbers = None if self._encoder is None else self._encoder.numbers(self._poses, scene)
 
     def refined(self, query: Query) -> Pose:
         """The answers with better positions; orientations are untouched.
@@ -89,53 +92,54 @@ class PositionRefiner:
         asked = query[query.answered()]
         if not len(asked):
             return query.world_from_cam
-        neighbours = self.neighbours(asked)
-        places = neighbours.translation
+        rows = self._nearest(asked)
+        places = self._poses.translation[rows]
         match self.settings.way:
             case "neighbours":
                 positions = places.mean(1)
             case "anchored":
                 own = asked.world_from_cam.translation.cpu().double()
-                weights = self._weights(asked, neighbours)
-                positions = own + (weights.unsqueeze(-1) * (places - own.unsqueeze(1))).sum(1)
+                weights = self._weights(asked, rows).unsqueeze(-1)
+                positions = own + (weights * (places - own.unsqueeze(1))).sum(1)
             case "affine" | "adamw":
-                positions = (self._weights(asked, neighbours).unsqueeze(-1) * places).sum(1)
+                positions = (self._weights(asked, rows).unsqueeze(-1) * places).sum(1)
         better = Pose(asked.world_from_cam.rotation, positions.to(asked.world_from_cam.translation))
         return replace_answered(query, better)
 
     def neighbours(self, asked: Query) -> Pose:
         """(b, k) nearest training poses of answers, nearest first; fewer where fewer are known."""
+        rows = self._nearest(asked)
+        return Pose(self._poses.rotation[rows], self._poses.translation[rows])
+
+    def _nearest(self, asked: Query) -> Int[Tensor, "b k"]:
+        """The numbers of these poses, counted over all places."""
         count = min(self.settings.neighbours, *(len(index) for index in self._indices))
-        shape = (len(asked), count)
-        found = Pose.identity(*shape)
-        rotation, translation = found.rotation.clone(), found.translation.clone()
+        rows = torch.empty(len(asked), count, dtype=torch.int64)
         scene = asked.scene.cpu()
         for number, index in enumerate(self._indices):
             own = scene == number
-            rows, _ = index.nearest(asked.world_from_cam.to("cpu")[own], count)
-            rotation[own] = self._training_poses[number].rotation[rows]
-            translation[own] = self._training_poses[number].translation[rows]
-        return Pose(rotation, translation)
+            found, _ = index.nearest(asked.world_from_cam.to("cpu")[own], count)
+            rows[own] = found + self._firsts[number]
+        return rows
 
     @torch.no_grad()
-    def _weights(self, asked: Query, neighbours: Pose) -> Float[Tensor, "b k"]:
+    def _weights(self, asked: Query, rows: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         if asked.latents is None:
             raise RecipeError(
                 f"refining by '{self.settings.way}' compares latents, which an exported network does not "
                 f"give; use the run's folder, or the way 'neighbours'"
             )
-        settings = self.settings
+        assert self._encoder is not None, "a way that compares latents is only made with an encoder"
+        assert self._numbers is not None, "and with what it reads of training poses"
+        settings, scene = self.settings, asked.scene.cpu()
         latent = stacked(asked.latents, settings.latents).cpu()
-        batch, count = neighbours.shape
-        around = self._encoded(
-            Pose(neighbours.rotation.flatten(0, 1), neighbours.translation.flatten(0, 1)),
-            asked.scene.cpu().repeat_interleave(count),
-        ).unflatten(0, (batch, count))
+        known = self._encoder.encode(self._numbers[rows.flatten()], scene.repeat_interleave(rows.shape[1]))
+        around = stacked(known, settings.latents).unflatten(0, (len(asked), rows.shape[1]))
         match settings.way:
             case "affine":
                 return affine_weights(latent, around, ridge=settings.ridge)
             case "anchored":
-                own = self._encoded(asked.world_from_cam, asked.scene.cpu())
+                own = stacked(self._encoder(asked.world_from_cam, scene), settings.latents)
                 return anchored_weights(latent, own, around, ridge=settings.ridge)
             case _:
                 return descended_weights(
@@ -145,7 +149,3 @@ class PositionRefiner:
                     learning_rate=settings.learning_rate,
                     constraint=settings.constraint,
                 )
-
-    def _encoded(self, poses: Pose, scene: Tensor) -> Float[Tensor, "b d"]:
-        assert self._encoder is not None, "a way that compares latents is only made with an encoder"
-        return stacked(self._encoder(poses, scene), self.settings.latents)

@@ -113,7 +113,8 @@ class Distillation(Lesson):
             for half, ours, theirs in zip(Latents._fields, latents, wanted, strict=True)
         }
         answer = decoded(self.teacher, latents)
-        return terms | network.balance(answer, self.train.world_from_cam[rows])
+        balanced: dict[str, Tensor] = network.balance(answer, self.train.world_from_cam[rows])
+        return terms | balanced
 
     def measures(self, network: Student) -> dict[str, float]:
         """The student's median errors on held-out poses, and how far its latents are from the teacher's.
@@ -138,7 +139,8 @@ class Distillation(Lesson):
     def _distance(self, difference: Float[Tensor, "b d"]) -> Tensor:
         if self.config.latent_distance == "squared":
             return difference.square().mean()
-        return torch.linalg.vector_norm(difference, dim=-1).mean()
+        length: Tensor = torch.linalg.vector_norm(difference, dim=-1)
+        return length.mean()
 
 
 def decoded(teacher: Regressor[Any], latents: Latents) -> Pose:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -67,7 +67,7 @@ class RefinementChoice(NamedTuple):
         errors: of every way with these settings; "none" is the network's own answer.
     """
 
-    best: str
+    best: Way | Literal["none"]
     settings: dict[str, PositionRefinement]
     errors: dict[str, RefinedErrors]
 
@@ -85,4 +85,6 @@ def choose_refinement(
         }
         settings[way] = min(tried, key=lambda each: tried[each].score)
         errors[way] = tried[settings[way]]
-    return RefinementChoice(min(errors, key=lambda way: errors[way].score), settings, errors)
+    best = min(WAYS, key=lambda way: errors[way].score)
+    better = errors[best].score < errors["none"].score
+    return RefinementChoice(best if better else "none", settings, errors)

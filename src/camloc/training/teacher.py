@@ -108,8 +108,12 @@ def taught_views(
             progress(done, variants * len(pictures))
     position = torch.cat([each.position for each, *_ in found])
     orientation = position if is_shared else torch.cat([each.orientation for each, *_ in found])
-    truths, answered = (Pose.cat([each[column] for each in found]) for column in (1, 2))
-    return Taught(Latents(position, orientation), truths, answered, torch.cat([each[3] for each in found]))
+    return Taught(
+        Latents(position, orientation),
+        Pose.cat([truth for _, truth, _, _ in found]),
+        Pose.cat([answer for _, _, answer, _ in found]),
+        torch.cat([scene for *_, scene in found]),
+    )
 
 
 def _batches(pictures: Pictures, device: torch.device, variants: int) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ weights it is no companion.
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -17,19 +17,35 @@ from camloc.checkpoint import Checkpoint
 from camloc.core.config import from_json, to_json
 from camloc.core.files import write_atomically
 from camloc.errors import CheckpointError, RecipeError
-from camloc.geometry.pose_index import PoseMetric
+from camloc.refiners.image_decoder import ImageDecoder, ImageDecoderConfig
 from camloc.refiners.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
-from camloc.refiners.position import WAYS, PositionRefinement, PositionRefiner, Way
-from camloc.refiners.query import Refiner
+from camloc.refiners.position import PositionRefinement
+from camloc.refiners.relative_pose import RelativePoseConfig, RelativePoseRegressor
+from camloc.refiners.virtual_view import VirtualView
 
 FORMAT = 1
 WEIGHTS = "weights.safetensors"
 AUTOENCODER = "autoencoder"
 
+DECODER = "decoder"
+RELATIVE = "relative"
+
 Facts = TypeVar("Facts")
 
-# Where no frames were held out that could choose.
-UNTRIED = PositionRefinement("anchored", neighbours=10, ridge=1.0, metric=PoseMetric(turn_weight=0.3))
+
+@dataclass(frozen=True)
+class PositionErrors:
+    """Position errors on the frames held out of training, in metres.
+
+    Attributes:
+        median, mean: of all frames.
+        sure_gain: how much less the mean is than that of the network's own answers, less three standard
+            errors of the difference; what is positive is no luck of single frames.
+    """
+
+    median: float
+    mean: float
+    sure_gain: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,9 +69,8 @@ class AutoencoderFacts:
         answers: the teacher's errors, or None where no frames were held out.
         student: errors of the teacher's heads on the encodings of the true poses, or None.
         student_of_answers: the same on the encodings of the teacher's own answers, or None.
-        refined: median position errors in metres with each way of refining, by its name.
-        best_way: the way that was best on the held-out frames, or "none".
-        settings: of every way that were best on them, by its name; empty where no frames were held out.
+        refined: position errors with each way of refining, by its name; "none" is the teacher's own.
+        settings: of every way that were best on held-out frames, by its name; empty where there were none.
         format: version of this layout.
     """
 
@@ -67,9 +82,53 @@ class AutoencoderFacts:
     answers: HeldOutErrors | None = None
     student: HeldOutErrors | None = None
     student_of_answers: HeldOutErrors | None = None
-    refined: dict[str, float] = field(default_factory=dict)
-    best_way: Way | Literal["none"] = "none"
+    refined: dict[str, PositionErrors] = field(default_factory=dict)
     settings: dict[str, PositionRefinement] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class DecoderFacts:
+    """What `decoder/decoder.json` holds.
+
+    Attributes:
+        encoder: digest of the auto-encoder whose encodings it reads.
+        config: its settings.
+        latents: sizes of the encodings' halves.
+        is_shared: whether they are one.
+        differences: mean absolute differences to the pictures held out, of brightness from 0 to 1, by what
+            was compared: "decoded", "nearest photograph" and "mean photograph".
+        format: version of this layout.
+    """
+
+    encoder: str
+    config: ImageDecoderConfig
+    latents: tuple[int, int]
+    is_shared: bool
+    differences: dict[str, float] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class RelativeFacts:
+    """What `relative/relative.json` holds.
+
+    Attributes:
+        encoder: digest of the auto-encoder whose encodings it reads.
+        config: its settings.
+        latents: sizes of the encodings' halves.
+        view: the settings of virtual relative pose regression that were best on the held-out frames.
+        published: position errors with the paper's settings, or None where no frames were held out.
+        refined: with the best ones, or None.
+        format: version of this layout.
+    """
+
+    encoder: str
+    config: RelativePoseConfig
+    latents: tuple[int, int]
+    view: VirtualView = VirtualView()
+    published: PositionErrors | None = None
+    refined: PositionErrors | None = None
     format: int = FORMAT
 
 
@@ -118,52 +177,52 @@ def load_autoencoder(run: Path, checkpoint: Checkpoint) -> tuple[AutoencoderFact
     return facts, encoder
 
 
-def refiners_of(run: Path, checkpoint: Checkpoint) -> dict[str, Refiner]:
-    """All that can refine a checkpoint's answers, by name; nothing without an auto-encoder of its own.
+def save_decoder(run: Path, facts: DecoderFacts, decoder: ImageDecoder) -> None:
+    """Write an image decoder beside a run's auto-encoder.
 
     Raises:
-        CheckpointError: the auto-encoder is damaged.
+        CamlocError: the folder cannot be written.
     """
-    found = load_autoencoder(run, checkpoint)
-    if found is None:
-        return {}
-    facts, encoder = found
-    return {way: PositionRefiner(settings_of(way, facts), checkpoint.training_poses, encoder) for way in WAYS}
+    _save(run / DECODER, facts, decoder)
 
 
-def chosen_refiner(run: Path, checkpoint: Checkpoint, refine: str) -> tuple[str, dict[str, Refiner]]:
-    """The way that is meant, and what refines so: nothing for "none".
-
-    Args:
-        run: its folder, or an exported network.
-        checkpoint: of it.
-        refine: a way, "none", or "auto" for what was best on held-out frames.
+def load_decoder(run: Path, encoder: PoseAutoencoder) -> tuple[DecoderFacts, ImageDecoder] | None:
+    """The image decoder of an auto-encoder in a run folder, or None where none has learned from it.
 
     Raises:
-        CheckpointError: the auto-encoder is damaged.
-        RecipeError: there is no such way, or no auto-encoder of these weights for it.
+        CheckpointError: it is damaged.
     """
-    if refine == "none":
-        return refine, {}
-    known = ("none", "auto", *WAYS)
-    if refine not in known:
-        raise RecipeError(f"there is no way '{refine}' to refine positions; choose one of {', '.join(known)}")
-    if refine == "neighbours":
-        control = PositionRefinement("neighbours")
-        return refine, {refine: PositionRefiner(control, checkpoint.training_poses)}
-    found = load_autoencoder(run, checkpoint)
-    if found is None:
-        raise RecipeError(
-            f"{run_around(run)} has no pose auto-encoder that learned from its weights; teach one with "
-            f"camloc autoencode, or refine by 'neighbours'"
-        )
-    way = found[0].best_way if refine == "auto" else refine
-    return way, {} if way == "none" else {way: refiners_of(run, checkpoint)[way]}
+    folder = run_around(run) / DECODER
+    facts = _facts(folder, DecoderFacts)
+    if facts is None or facts.encoder != digest(encoder):
+        return None
+    decoder = ImageDecoder(facts.config, latents=facts.latents, is_shared=facts.is_shared)
+    _fill(decoder, folder)
+    return facts, decoder
 
 
-def settings_of(way: Way, facts: AutoencoderFacts) -> PositionRefinement:
-    """The settings of a way that held-out frames chose, or usual ones."""
-    return facts.settings.get(way, UNTRIED if way == "anchored" else PositionRefinement(way))
+def save_relative(run: Path, facts: RelativeFacts, regressor: RelativePoseRegressor) -> None:
+    """Write a relative pose regressor beside a run's auto-encoder.
+
+    Raises:
+        CamlocError: the folder cannot be written.
+    """
+    _save(run / RELATIVE, facts, regressor)
+
+
+def load_relative(run: Path, encoder: PoseAutoencoder) -> tuple[RelativeFacts, RelativePoseRegressor] | None:
+    """The relative pose regressor of an auto-encoder in a run folder, or None where none learned from it.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    folder = run_around(run) / RELATIVE
+    facts = _facts(folder, RelativeFacts)
+    if facts is None or facts.encoder != digest(encoder):
+        return None
+    regressor = RelativePoseRegressor(facts.config, latents=facts.latents)
+    _fill(regressor, folder)
+    return facts, regressor
 
 
 def _save(folder: Path, facts: object, network: nn.Module) -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from camloc.checkpoint import Checkpoint, load_checkpoint
-from camloc.companions import chosen_refiner
 from camloc.core.belief import doubt_of_picture, doubt_of_pose
 from camloc.core.device import torch_device
 from camloc.core.mapped import MappedView, mapped_view
@@ -20,6 +19,7 @@ from camloc.errors import ImageError, RecipeError
 from camloc.export import OnnxModel, load_onnx
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
+from camloc.refinement import chosen_refiner
 from camloc.refiners.outlier_filters import OutlierFilter, filtered_decoding
 from camloc.refiners.query import Query, Refiner
 

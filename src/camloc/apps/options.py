@@ -38,7 +38,7 @@ Device = Literal["cpu", "cuda", "mps", "auto"]
 Filter = Literal["auto", "weights", "none", "rigid-ransac", "pnp-ransac"]
 
 # As in `camloc.refiners.position`; "auto" is what was best on held-out frames.
-Refine = Literal["none", "auto", "neighbours", "affine", "adamw", "anchored"]
+Refine = Literal["none", "auto", "neighbours", "affine", "adamw", "anchored", "virtual"]
 
 # NumPy and torch both take seeds up to here.
 _SEEDS = 2**32

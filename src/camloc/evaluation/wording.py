@@ -6,7 +6,12 @@ from camloc.evaluation.results import Results
 INFINITE = "∞"
 
 # What tables call the ways of refining positions.
-WAYS = {"none": "not refined", "neighbours": "mean of neighbours", "adamw": "affine, 3 steps"}
+WAYS = {
+    "none": "not refined",
+    "neighbours": "mean of neighbours",
+    "adamw": "affine, 3 steps",
+    "virtual": "virtual view",
+}
 
 
 def way_name(way: str) -> str:

@@ -177,8 +177,7 @@ def facts_of(teaching: Teaching) -> AutoencoderFacts:
         student_of_answers=_errors(
             pose_error(decoded(teacher.model, encoder(held.answers, held.scene)), truth)
         ),
-        refined={way: errors.median for way, errors in choice.errors.items()},
-        best_way=choice.best,
+        refined=choice.errors,
         settings=choice.settings,
     )
 

@@ -142,6 +142,9 @@ _NOT_RECIPES = (
     "budget",
     "student",
     "autoencode",
+    "teach_decoder",
+    "teach_relative",
+    "sights",
 )
 
 

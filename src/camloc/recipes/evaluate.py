@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from camloc.companions import refiners_of
 from camloc.core.mapped import MappedView
 from camloc.core.types import Frame, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError
@@ -19,6 +18,7 @@ from camloc.evaluation.scoring import EvaluatedSet
 from camloc.geometry.pose import Pose
 from camloc.localizer import Localizer, Ways
 from camloc.recipes.settings import LAST, LOG, DataSource, RunFacts
+from camloc.refinement import refiners_of
 from camloc.refiners.outlier_filters import OutlierFilter
 from camloc.training.log import read_log
 

@@ -18,8 +18,10 @@ from camloc.errors import RecipeError
 from camloc.refiners.pose_autoencoder import perceptron
 from camloc.refiners.query import stacked
 
-# Rows and columns of the first map of the convolutional decoder, whose sides double at every layer.
-_DOUBLINGS = 4
+# How often the convolutional decoder doubles its map with a convolution after; a last time, four colours of a
+# cell become four pixels.
+_DOUBLINGS = 3
+_SIDE = 2 ** (_DOUBLINGS + 1)
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class ImageDecoderConfig:
 
     Attributes:
         kind: "perceptron": four layers, as published. "convolutional": a small map that is doubled and
-            convolved four times, of a thirtieth of the weights.
+            convolved, of a thirtieth of the weights.
         width, height: of the picture.
         hidden: sizes of the perceptron's layers before the last, or of the one layer before the first map.
         channels: of the convolutional decoder's maps, from the smallest to the largest.
@@ -38,7 +40,7 @@ class ImageDecoderConfig:
     width: int = 64
     height: int = 64
     hidden: tuple[int, ...] = (256,)
-    channels: tuple[int, ...] = (128, 96, 64, 48, 32)
+    channels: tuple[int, ...] = (128, 96, 64, 48)
 
 
 PUBLISHED = ImageDecoderConfig("perceptron", hidden=(512, 1024, 2048))
@@ -93,13 +95,12 @@ class ImageDecoder(nn.Module):
 
 
 def _convolutional(config: ImageDecoderConfig, inputs: int) -> nn.Sequential:
-    side = 2**_DOUBLINGS
-    if config.width % side or config.height % side or len(config.channels) != _DOUBLINGS + 1:
+    if config.width % _SIDE or config.height % _SIDE or len(config.channels) != _DOUBLINGS + 1:
         raise RecipeError(
-            f"a convolutional decoder doubles its map {_DOUBLINGS} times: give it {_DOUBLINGS + 1} numbers "
-            f"of channels, and a width and a height that {side} divides, not {config.width} x {config.height}"
+            f"a convolutional decoder needs {_DOUBLINGS + 1} numbers of channels, and a width and a height "
+            f"that {_SIDE} divides, unlike {config.width} x {config.height}"
         )
-    rows, columns = config.height // side, config.width // side
+    rows, columns = config.height // _SIDE, config.width // _SIDE
     first = config.channels[0]
     layers: list[nn.Module] = [
         perceptron(inputs, *config.hidden, first * rows * columns),
@@ -112,4 +113,4 @@ def _convolutional(config: ImageDecoderConfig, inputs: int) -> nn.Sequential:
             nn.Conv2d(thick, thin, 3, padding=1),
             nn.ReLU(),
         ]
-    return nn.Sequential(*layers, nn.Conv2d(config.channels[-1], 3, 3, padding=1))
+    return nn.Sequential(*layers, nn.Conv2d(config.channels[-1], 3 * 4, 3, padding=1), nn.PixelShuffle(2))

@@ -1,41 +1,31 @@
 """Which way of refining suits a place and its network: the one that is best on the held-out frames."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from camloc.companions import PositionErrors
 from camloc.geometry.pose import Pose
 from camloc.geometry.pose_index import PoseMetric
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
 from camloc.refiners.position import WAYS, PositionRefinement, PositionRefiner, Way
-from camloc.refiners.query import Query
+from camloc.refiners.query import Query, Refiner
 from camloc.training.teacher import Taught
 
 # What is tried. As published, neighbours are three, and which are near the paper leaves open. Anchored at
 # the answer, more of them know better where latents change to, and the ridge says how far to trust them.
 TURN_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
 NEIGHBOURS = (3, 10, 30)
-RIDGES = (0.01, 0.1, 1.0, 3.0)
+RIDGES = (0.01, 0.1, 1.0, 3.0, 10.0)
 
-
-class RefinedErrors(NamedTuple):
-    """Position errors on held-out frames, in metres.
-
-    Attributes:
-        median: of all frames.
-        mean: of all frames.
-    """
-
-    median: float
-    mean: float
-
-    @property
-    def score(self) -> float:
-        """What is made small: the median alone would choose among the luck of single frames."""
-        return self.median + self.mean
+# Held-out frames stand in blocks of a recording and are alike, so they prove less than their number says.
+STANDARD_ERRORS = 3.0
 
 
 def candidates(way: Way) -> Iterator[PositionRefinement]:
@@ -49,27 +39,39 @@ def candidates(way: Way) -> Iterator[PositionRefinement]:
             yield replace(published, neighbours=count, ridge=ridge)
 
 
-def refined_errors(refiner: PositionRefiner | None, held: Taught) -> RefinedErrors:
+def refined_errors(refiner: Refiner | None, held: Taught, *, images: Tensor | None = None) -> PositionErrors:
     """The errors of the teacher's answers on held-out frames, refined; as they are without a refiner."""
-    query = Query(held.answers.to("cpu"), held.scene.cpu(), held.latents)
-    poses = query.world_from_cam if refiner is None else refiner.refined(query)
-    away = torch.linalg.vector_norm(poses.translation - held.world_from_cam.to("cpu").translation, dim=-1)
-    away = away.nan_to_num(nan=torch.inf)
-    return RefinedErrors(float(away.median()), float(away.mean()))
+    query = Query(held.answers.to("cpu"), held.scene.cpu(), held.latents, images)
+    truth = held.world_from_cam.to("cpu")
+    own, better = query.world_from_cam, query.world_from_cam if refiner is None else refiner.refined(query)
+    before, after = (
+        torch.linalg.vector_norm(poses.translation - truth.translation, dim=-1) for poses in (own, better)
+    )
+    gain = (before - after)[query.answered()]
+    return PositionErrors(
+        median=float(after.nan_to_num(nan=torch.inf).median()),
+        mean=float(after.nan_to_num(nan=torch.inf).mean()),
+        sure_gain=_sure(gain) if refiner is not None else 0.0,
+    )
+
+
+def _sure(gain: Float[Tensor, "n"]) -> float:
+    """Its mean less so many standard errors."""
+    if len(gain) < 2:
+        return -math.inf
+    return float(gain.mean() - STANDARD_ERRORS * gain.std() / math.sqrt(len(gain)))
 
 
 class RefinementChoice(NamedTuple):
     """What held-out frames say about refining.
 
     Attributes:
-        best: the way with the least errors; "none" where it is the network's own answer.
         settings: the best of every way.
         errors: of every way with these settings; "none" is the network's own answer.
     """
 
-    best: Way | Literal["none"]
     settings: dict[str, PositionRefinement]
-    errors: dict[str, RefinedErrors]
+    errors: dict[str, PositionErrors]
 
 
 def choose_refinement(
@@ -83,8 +85,6 @@ def choose_refinement(
             each: refined_errors(PositionRefiner(each, training_poses, encoder), held)
             for each in candidates(way)
         }
-        settings[way] = min(tried, key=lambda each: tried[each].score)
+        settings[way] = max(tried, key=lambda each: tried[each].sure_gain)
         errors[way] = tried[settings[way]]
-    best = min(WAYS, key=lambda way: errors[way].score)
-    better = errors[best].score < errors["none"].score
-    return RefinementChoice(best if better else "none", settings, errors)
+    return RefinementChoice(settings, errors)

@@ -1,0 +1,94 @@
+"""What a relative pose regressor is shown of frames, as photographs that are located and as references."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from camloc.core.augment import Draws, centre_cut
+from camloc.core.model import Latents
+from camloc.core.types import poses_of
+from camloc.geometry.pose_index import PoseIndex
+from camloc.recipes.autoencode import PictureProgress, Teacher
+from camloc.recipes.student import RelativeRecipe, StudentRecipe
+from camloc.recipes.teach_decoder import encoded
+from camloc.refiners.image_decoder import ImageDecoder
+from camloc.refiners.pose_autoencoder import PoseAutoencoder
+from camloc.refiners.virtual_view import enlarged
+from camloc.training.decoding import decoded_pictures
+from camloc.training.pictures import Pictures, load_pictures
+from camloc.training.plan import Plan
+from camloc.training.relative_lesson import Examination, Seen
+from camloc.training.teacher import Taught
+
+
+class Sights:
+    """What is seen of a run's frames; built once, with everything that does not change computed."""
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        recipe: StudentRecipe,
+        settings: RelativeRecipe,
+        encoder: PoseAutoencoder,
+        decoder: ImageDecoder | None,
+        progress: PictureProgress | None,
+    ) -> None:
+        self.teacher, self.settings = teacher, settings
+        self.preprocess, self.poses = teacher.checkpoint.facts.preprocess, poses_of(teacher.learned)
+        self.pictures = load_pictures(teacher.learned, self.preprocess)
+        self.encodings = encoded(encoder, teacher.learned)
+        self.decoded = None if decoder is None else decoded_pictures(decoder, self.encodings)
+        is_latent = settings.config.sees == "latents"
+        self.taught = teacher.taught(teacher.learned, recipe, progress=progress) if is_latent else None
+        one = replace(recipe, variants=1)
+        self.held: Taught | None = teacher.taught(teacher.held, one) if teacher.held else None
+        self.held_images = (
+            None
+            if is_latent or not teacher.held
+            else self._whole(load_pictures(teacher.held, self.preprocess))
+        )
+
+    def query(self, rows: Tensor, generator: torch.Generator) -> Seen:
+        """Photographs, changed at random, or the teacher's latents of one of their variants."""
+        device = self.teacher.device
+        if self.taught is not None:
+            count = len(self.poses)
+            variants = len(self.taught) // count
+            chosen = rows + count * torch.randint(variants, (len(rows),), generator=generator)
+            content = Latents(*(half[chosen.to(device)] for half in self.taught.latents))
+            return Seen(content, self.taught.world_from_cam[chosen.to(device)])
+        plan = Plan((), self.preprocess.width, self.preprocess.height, augment=self.settings.augment)
+        draws = Draws(generator, len(rows), slice(0, len(rows)))
+        batch = self.pictures.drawn(rows, plan, draws, device=device)
+        return Seen(batch.images, batch.world_from_cam)
+
+    def reference(self, rows: Tensor, generator: torch.Generator) -> Seen:
+        """Training frames as references: encodings, decoded pictures, or the photographs."""
+        del generator
+        if self.decoded is not None and self.settings.references == "photographs":
+            return Seen(self._whole(self.pictures, rows), self.poses[rows].to(self.teacher.device))
+        return self._remembered(rows)
+
+    def examination(self) -> Examination | None:
+        """The held-out frames, with the references that they would get in use: never a photograph."""
+        if self.held is None:
+            return None
+        near, _ = PoseIndex(self.poses).nearest(self.held.answers.to("cpu"), 1)
+        content = self.held.latents if self.held_images is None else self.held_images
+        return Examination(Seen(content, self.held.world_from_cam), self._remembered(near[:, 0]))
+
+    def _remembered(self, rows: Tensor) -> Seen:
+        """Training frames as references without their photographs."""
+        device = self.teacher.device
+        rows, poses = rows.to(device), self.poses[rows].to(device)
+        if self.decoded is None:
+            return Seen(Latents(*(half[rows] for half in self.encodings)), poses)
+        size = torch.empty(0, 3, self.preprocess.height, self.preprocess.width)
+        return Seen(enlarged(self.decoded[rows].float() / 255.0, size), poses)
+
+    def _whole(self, pictures: Pictures, rows: Tensor | None = None) -> Tensor:
+        """Photographs as they are."""
+        chosen = torch.arange(len(pictures)) if rows is None else rows
+        batch = pictures.batch(chosen, device=self.teacher.device)
+        return centre_cut(batch, width=self.preprocess.width, height=self.preprocess.height).images

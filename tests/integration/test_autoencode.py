@@ -8,18 +8,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tests.support.command_line import camloc, listing, refused
+from tests.support.models import TINY_BACKBONE
 
 from camloc import Localizer, Located
 from camloc.checkpoint import load_checkpoint
-from camloc.companions import AUTOENCODER, autoencoder_facts, load_autoencoder, refiners_of
+from camloc.companions import AUTOENCODER, autoencoder_facts, load_autoencoder, load_decoder
 from camloc.core.types import Lost
-from camloc.errors import CheckpointError
+from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.results import Results
 from camloc.recipes import student as student_recipes
 from camloc.recipes import students
 from camloc.recipes.autoencode import Teacher, prepare_teaching, teach
+from camloc.recipes.teach_decoder import encoder_of
+from camloc.recipes.teach_relative import teach_relative
+from camloc.refinement import refiners_of, surest
+from camloc.refiners.image_decoder import ImageDecoderConfig
 from camloc.refiners.position import WAYS
+from camloc.refiners.relative_pose import RelativePoseConfig, Sees
+from camloc.training.pairs import PairSettings
 
 Capture = pytest.CaptureFixture[str]
 
@@ -61,11 +69,11 @@ def test_the_auto_encoder_stands_beside_the_checkpoint_and_needs_no_unpickling(
     assert facts is not None
     assert facts.recipe == "tiny/student"
     assert facts.config.branches == "shared"  # HyperPose regresses both halves from the same features
-    assert facts.best_way in ("none", *WAYS)
+    assert surest(facts.refined) in ("none", *WAYS)
     assert set(facts.settings) == set(WAYS)
     assert set(facts.refined) == {"none", *WAYS}
     assert facts.answers is not None
-    assert facts.refined["none"] == pytest.approx(facts.answers.meters)
+    assert facts.refined["none"].median == pytest.approx(facts.answers.meters)
 
 
 def test_what_is_written_is_what_was_taught(student: Path) -> None:
@@ -96,8 +104,6 @@ def test_every_way_refines_and_says_what_it_was_before(trained: Path, student: P
 
 
 def test_what_is_lost_is_not_refined(student: Path, tmp_path: Path) -> None:
-    from PIL import Image
-
     Image.new("RGB", (64, 48), (50, 60, 70)).save(tmp_path / "blank.png")
     answer = Localizer.load(student, refine="affine").locate(tmp_path / "blank.png")
     assert answer == Lost("the picture is blank")
@@ -185,4 +191,80 @@ def test_models_that_regress_nothing_cannot_teach(trained: Path, tmp_path: Path,
     told = refused(capfd, "autoencode", tmp_path)
     assert "not a run" in told
     told = refused(capfd, "autoencode", trained / "run", "--recipe", "students/slow")
-    assert "did you mean students/quick" in told
+    assert "students/quick" in told
+
+
+def short_virtual(sees: Sees) -> student_recipes.StudentRecipe:
+    """Everything that stands beside a checkpoint, learned for a moment."""
+    recipe = short_recipe()
+    assert recipe.decoder is not None
+    assert recipe.relative is not None
+    config = ImageDecoderConfig(width=16, height=16, hidden=(8,), channels=(4, 4, 4, 4))
+    decoder = replace(recipe.decoder, config=config, stage=replace(recipe.decoder.stage, epochs=2))
+    relative = replace(
+        recipe.relative,
+        config=RelativePoseConfig(sees, TINY_BACKBONE, latent=8),
+        stage=replace(recipe.relative.stage, epochs=2),
+        pairs=PairSettings(per_frame=2, candidates=5),
+        batch_size=8,
+    )
+    return replace(recipe, decoder=decoder, relative=relative)
+
+
+@pytest.mark.parametrize("sees", ["pictures", "encoding", "latents"])
+def test_the_command_teaches_virtual_views_and_their_pictures(
+    sees: Sees, trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
+    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual(sees))
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run", run)
+    told = refused(capfd, "locate", run, photo_of(trained), "--refine", "virtual")
+    assert "camloc autoencode" in told
+    ended = camloc(capfd, "autoencode", run, "--virtual")
+    assert ended.status == 0, ended.err
+    assert "virtual view" in ended.out
+    assert (run / "decoder" / "pictures.png").exists() == (sees == "pictures")
+    located = camloc(capfd, "locate", run, photo_of(trained), "--refine", "virtual")
+    assert located.status == 0, located.err
+    assert "refined from" in located.out
+    evaluated = camloc(capfd, "evaluate", run, "--refine", "virtual", "--out", tmp_path / "evaluated")
+    assert evaluated.status == 0, evaluated.err
+    results = Results.load(tmp_path / "evaluated" / "results.json")
+    assert set(results.headline.every_way) == {"none", *WAYS, "virtual"}
+    assert results.headline.estimates == results.headline.every_way["virtual"]
+
+
+def test_a_decoder_leaves_a_picture_of_true_and_decoded_photographs(
+    trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
+    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual("latents"))
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run", run)
+    ended = camloc(capfd, "autoencode", run, "--decoder")
+    assert ended.status == 0, ended.err
+    assert str(run / "decoder" / "pictures.png") in ended.err.replace("\n", "")
+    with Image.open(run / "decoder" / "pictures.png") as sheet:
+        size = sheet.size
+    assert size == (2 * (16 * 3 + 6) + 6, 2 * (16 * 3 + 6) + 6)  # two frames are held out
+    found = load_autoencoder(run, load_checkpoint(run))
+    assert found is not None
+    decoder = load_decoder(run, found[1])
+    assert decoder is not None
+    assert set(decoder[0].differences) == {"decoded", "nearest photograph", "mean photograph"}
+    # Taught anew, the auto-encoder is another one, and the decoder no longer belongs to it.
+    assert camloc(capfd, "autoencode", run, "--seed", "5").status == 0
+    again = load_autoencoder(run, load_checkpoint(run))
+    assert again is not None
+    assert load_decoder(run, again[1]) is None
+
+
+def test_what_needs_a_companion_that_is_not_there_says_which(trained: Path, student: Path) -> None:
+    with pytest.raises(RecipeError, match="no pose auto-encoder"):
+        encoder_of(Teacher.load(trained / "run"))
+    teacher = Teacher.load(student)
+    with pytest.raises(RecipeError, match="no image decoder"):
+        next(iter(teach_relative(teacher, short_virtual("pictures"))))
+    with pytest.raises(RecipeError, match="no relative pose regressor"):
+        next(iter(teach_relative(teacher, replace(short_recipe(), relative=None))))

@@ -84,8 +84,8 @@ class Sights:
         rows, poses = rows.to(device), self.poses[rows].to(device)
         if self.decoded is None:
             return Seen(Latents(*(half[rows] for half in self.encodings)), poses)
-        size = torch.empty(0, 3, self.preprocess.height, self.preprocess.width)
-        return Seen(enlarged(self.decoded[rows].float() / 255.0, size), poses)
+        width, height = self.preprocess.width, self.preprocess.height
+        return Seen(enlarged(self.decoded[rows].float() / 255.0, width=width, height=height), poses)
 
     def _whole(self, pictures: Pictures, rows: Tensor | None = None) -> Tensor:
         """Photographs as they are."""

@@ -133,13 +133,14 @@ class VirtualViewRefiner:
     ) -> Float[Tensor, "b 3 h w"] | Latents:
         if self._decoder is None or isinstance(seen, tuple) or self._regressor.config.sees != "pictures":
             return encodings
-        return enlarged(self._decoder(encodings), seen)
+        height, width = seen.shape[-2:]
+        return enlarged(self._decoder(encodings), width=width, height=height)
 
     @property
     def _device(self) -> torch.device:
         return self._regressor.get_buffer("scale").device
 
 
-def enlarged(pictures: Float[Tensor, "b 3 _ _"], like: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+def enlarged(pictures: Float[Tensor, "b 3 _ _"], *, width: int, height: int) -> Float[Tensor, "b 3 h w"]:
     """Small pictures in the size of others."""
-    return F.interpolate(pictures, like.shape[-2:], mode="bilinear", align_corners=False)
+    return F.interpolate(pictures, (height, width), mode="bilinear", align_corners=False)

@@ -64,7 +64,7 @@ class ImageDecoder(nn.Module):
         """
         super().__init__()
         self.config = config
-        self.half: Literal["both", "position"] = "position" if is_shared else "both"
+        self.reads: Literal["both", "position"] = "position" if is_shared else "both"
         inputs = latents[0] if is_shared else sum(latents)
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(()))
@@ -79,13 +79,13 @@ class ImageDecoder(nn.Module):
 
     def observe(self, latents: Latents) -> None:
         """Note the mean and the spread of the training poses' latents."""
-        values = stacked(latents, self.half)
+        values = stacked(latents, self.reads)
         self.get_buffer("mean").copy_(values.mean(0))
         self.get_buffer("scale").copy_(values.std(0).square().mean().sqrt().clamp_min(1e-6))
 
     def forward(self, latents: Latents) -> Float[Tensor, "b 3 h w"]:
         """Pictures of (b,) encoded poses."""
-        values = stacked(latents, self.half)
+        values = stacked(latents, self.reads)
         drawn: Tensor = self.network((values - self.get_buffer("mean")) / self.get_buffer("scale"))
         return drawn.sigmoid()
 

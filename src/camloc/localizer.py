@@ -21,7 +21,7 @@ from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.refinement import chosen_refiner
 from camloc.refiners.outlier_filters import OutlierFilter, filtered_decoding
-from camloc.refiners.query import Query, Refiner
+from camloc.refiners.query import Query, Refiner, in_one_place
 
 # Estimates of one photograph by the name of what refined them; "none" for the network's own.
 Ways = Mapping[str, Estimate]
@@ -201,7 +201,8 @@ class Localizer:
         output, latents = self._output(images)
         decoded = self._decoded(output, intrinsics, torch.stack(masks) if masks else None)
         own = [self._judge(decoded, row, each.view) for row, each in enumerate(seen)]
-        query = Query(decoded.world_from_cam.to("cpu"), decoded.scene.cpu(), latents, images)
+        told = None if latents is None else in_one_place(latents, decoded.scene)
+        query = Query(decoded.world_from_cam.to("cpu"), decoded.scene.cpu(), told, images)
         refined = {name: refiner.refined(query) for name, refiner in self.refiners.items()}
         return [
             {"none": answer} | {name: _moved(answer, poses[row]) for name, poses in refined.items()}

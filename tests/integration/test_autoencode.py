@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from tests.support.command_line import camloc, listing, refused
 from tests.support.models import TINY_BACKBONE
+from tests.support.several_places import AWAY, NAMES, train_places, write_places
 
 from camloc import Localizer, Located
 from camloc.checkpoint import load_checkpoint
@@ -20,9 +21,10 @@ from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.results import Results
 from camloc.recipes import student as student_recipes
 from camloc.recipes import students
-from camloc.recipes.autoencode import Teacher, prepare_teaching, teach
+from camloc.recipes.autoencode import prepare_teaching, teach
 from camloc.recipes.teach_decoder import encoder_of
 from camloc.recipes.teach_relative import teach_relative
+from camloc.recipes.teacher import Teacher
 from camloc.refinement import refiners_of, surest
 from camloc.refiners.image_decoder import ImageDecoderConfig
 from camloc.refiners.position import WAYS
@@ -268,3 +270,25 @@ def test_what_needs_a_companion_that_is_not_there_says_which(trained: Path, stud
         next(iter(teach_relative(teacher, short_virtual("pictures"))))
     with pytest.raises(RecipeError, match="no relative pose regressor"):
         next(iter(teach_relative(teacher, replace(short_recipe(), relative=None))))
+
+
+def test_a_teacher_of_several_places_has_an_auto_encoder_of_all(
+    tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual("latents"))
+    sources, run = write_places(tmp_path / "data"), tmp_path / "run"
+    train_places(sources, run)
+    ended = camloc(capfd, "autoencode", run, "--decoder", "--virtual")
+    assert ended.status == 0, ended.err
+    facts = autoencoder_facts(run)
+    assert facts is not None
+    assert facts.scenes == NAMES
+    for refine in ("neighbours", "anchored", "virtual"):
+        localizer = Localizer.load(run, refine=refine)
+        for source, name, middle in zip(sources, NAMES, (0.0, AWAY), strict=True):
+            for answer in localizer.locate_all(source.load().test):
+                assert isinstance(answer, Located)
+                assert answer.unrefined is not None
+                assert answer.scene == name
+                assert float((answer.world_from_cam.translation - middle).abs().max()) < 10

@@ -1,94 +1,19 @@
 """Teaching a finished run's pose auto-encoder, and what it leaves in the run's folder."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from camloc.checkpoint import Checkpoint, load_checkpoint
-from camloc.companions import AutoencoderFacts, HeldOutErrors, digest, run_around, save_autoencoder
-from camloc.core.config import from_builtins
-from camloc.core.device import torch_device
-from camloc.core.model import Regressor
-from camloc.core.types import Frame, Scene, oriented, poses_of
-from camloc.errors import DatasetError, RecipeError
+from camloc.companions import AutoencoderFacts, HeldOutErrors, digest, save_autoencoder
 from camloc.geometry.pose import Pose, PoseError, pose_error
-from camloc.recipes.settings import RunFacts
 from camloc.recipes.student import StudentRecipe
+from camloc.recipes.teacher import PictureProgress, Teacher
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
-from camloc.training.distillation import Distillation, decoded
-from camloc.training.held_out import HoldOut, hold_out, keep_orientations
+from camloc.training.distillation import Distillation
 from camloc.training.lesson import Round, learn
-from camloc.training.pictures import load_pictures
 from camloc.training.refinement_choice import choose_refinement
-from camloc.training.teacher import Taught, frozen, taught_views
-
-PictureProgress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Teacher:
-    """A run whose regressor can teach.
-
-    Attributes:
-        run: its folder.
-        checkpoint: its weights and facts.
-        model: the regressor, frozen.
-        scene: the place.
-        learned, held: the frames that it learned from and those that chose its weights, all with
-            orientations.
-        device: where it runs.
-    """
-
-    run: Path
-    checkpoint: Checkpoint
-    model: Regressor[Any]
-    scene: Scene
-    learned: tuple[Frame, ...]
-    held: tuple[Frame, ...]
-    device: torch.device
-
-    @classmethod
-    def load(cls, run: Path, *, device: str = "cpu") -> "Teacher":
-        """The teacher of a run folder, with the frames as the run itself held them out.
-
-        Raises:
-            CheckpointError: the run is incomplete or damaged.
-            DatasetError: its frames cannot be read any more.
-            RecipeError: its model is no regressor, or this machine has no such device.
-        """
-        place, folder = torch_device(device), run_around(run)
-        facts, checkpoint = RunFacts.load(folder), load_checkpoint(folder)
-        if not isinstance(checkpoint.model, Regressor):
-            raise RecipeError(
-                f"{checkpoint.facts.model} regresses no pose from latents, so it cannot teach a pose "
-                f"auto-encoder; train a regressor such as hyperpose"
-            )
-        scene = facts.data.load()
-        learned, held = hold_out(scene.train, from_builtins(facts.settings["hold_out"], HoldOut))
-        learned = oriented(keep_orientations(learned, int(facts.settings.get("keep_orientation_every", 0))))
-        if not learned:
-            raise DatasetError(f"{facts.data.root} has no training frame with an orientation any more")
-        model = frozen(checkpoint.model).to(place)
-        return cls(folder, checkpoint, model, scene, learned, held, place)
-
-    def taught(
-        self, frames: tuple[Frame, ...], recipe: StudentRecipe, *, progress: PictureProgress | None = None
-    ) -> Taught:
-        """What the teacher sees in frames, of each as many views as the recipe says."""
-        preprocess = self.checkpoint.facts.preprocess
-        return taught_views(
-            self.model,
-            load_pictures(frames, preprocess),
-            width=preprocess.width,
-            height=preprocess.height,
-            augment=recipe.augment,
-            variants=recipe.variants,
-            device=self.device,
-            progress=progress,
-        ).to(self.device)
+from camloc.training.teacher import Taught
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +50,7 @@ def prepare_teaching(
 ) -> Teaching:
     """Compute the teacher's latents, and build the encoder."""
     train = teacher.taught(teacher.learned, recipe, progress=progress)
-    held = teacher.taught(teacher.held, replace(recipe, variants=1)) if teacher.held else None
+    held = teacher.taught(teacher.held, recipe, variants=1) if teacher.holds_out else None
     if train.is_shared:
         recipe = replace(recipe, config=replace(recipe.config, branches="shared"))
     torch.manual_seed(seed)
@@ -133,14 +58,9 @@ def prepare_teaching(
     encoder = PoseAutoencoder(
         recipe.config, latents=(position, orientation), scenes=len(teacher.checkpoint.facts.scenes)
     ).to(teacher.device)
-    encoder.observe(training_poses(teacher), train.latents)
+    encoder.observe(teacher.training_poses, train.latents)
     lesson = Distillation(encoder, teacher.model, train, held, recipe.distillation)
     return Teaching(teacher, recipe, name, lesson, seed)
-
-
-def training_poses(teacher: Teacher) -> tuple[Pose, ...]:
-    """The poses of the frames that were learned from, of each place."""
-    return (poses_of(teacher.learned),)
 
 
 def teach(teaching: Teaching) -> Iterator[Round]:
@@ -168,18 +88,21 @@ def facts_of(teaching: Teaching) -> AutoencoderFacts:
     )
     if held is None:
         return facts
-    choice = choose_refinement(encoder, training_poses(teacher), held)
+    choice = choose_refinement(encoder, teacher.training_poses, held)
     truth = held.world_from_cam
     return replace(
         facts,
         answers=_errors(pose_error(held.answers, truth)),
-        student=_errors(pose_error(decoded(teacher.model, encoder(truth, held.scene)), truth)),
-        student_of_answers=_errors(
-            pose_error(decoded(teacher.model, encoder(held.answers, held.scene)), truth)
-        ),
+        student=_errors(pose_error(_through(teacher, encoder, truth, held), truth)),
+        student_of_answers=_errors(pose_error(_through(teacher, encoder, held.answers, held), truth)),
         refined=choice.errors,
         settings=choice.settings,
     )
+
+
+def _through(teacher: Teacher, encoder: PoseAutoencoder, poses: Pose, held: Taught) -> Pose:
+    """Poses through the encoder and the teacher's heads."""
+    return teacher.model.pose_in(encoder(poses, held.scene), held.scene)
 
 
 def _errors(error: PoseError) -> HeldOutErrors:

@@ -145,6 +145,7 @@ _NOT_RECIPES = (
     "teach_decoder",
     "teach_relative",
     "sights",
+    "teacher",
 )
 
 

@@ -1,22 +1,20 @@
 """What a relative pose regressor is shown of frames, as photographs that are located and as references."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from camloc.core.augment import Draws, centre_cut
 from camloc.core.model import Latents
-from camloc.core.types import poses_of
-from camloc.geometry.pose_index import PoseIndex
-from camloc.recipes.autoencode import PictureProgress, Teacher
 from camloc.recipes.student import RelativeRecipe, StudentRecipe
 from camloc.recipes.teach_decoder import encoded
+from camloc.recipes.teacher import PictureProgress, Teacher, all_poses
 from camloc.refiners.image_decoder import ImageDecoder
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
+from camloc.refiners.position import PositionRefinement, PositionRefiner
+from camloc.refiners.query import Query
 from camloc.refiners.virtual_view import enlarged
 from camloc.training.decoding import decoded_pictures
-from camloc.training.pictures import Pictures, load_pictures
+from camloc.training.pictures import Pictures
 from camloc.training.plan import Plan
 from camloc.training.relative_lesson import Examination, Seen
 from camloc.training.teacher import Taught
@@ -35,19 +33,17 @@ class Sights:
         progress: PictureProgress | None,
     ) -> None:
         self.teacher, self.settings = teacher, settings
-        self.preprocess, self.poses = teacher.checkpoint.facts.preprocess, poses_of(teacher.learned)
-        self.pictures = load_pictures(teacher.learned, self.preprocess)
+        self.preprocess, self.poses = teacher.checkpoint.facts.preprocess, all_poses(teacher.learned)
+        self.pictures = teacher.pictures(teacher.learned)
         self.encodings = encoded(encoder, teacher.learned)
         self.decoded = None if decoder is None else decoded_pictures(decoder, self.encodings)
         is_latent = settings.config.sees == "latents"
         self.taught = teacher.taught(teacher.learned, recipe, progress=progress) if is_latent else None
-        one = replace(recipe, variants=1)
-        self.held: Taught | None = teacher.taught(teacher.held, one) if teacher.held else None
-        self.held_images = (
-            None
-            if is_latent or not teacher.held
-            else self._whole(load_pictures(teacher.held, self.preprocess))
-        )
+        self.held: Taught | None = None
+        if teacher.holds_out:
+            self.held = teacher.taught(teacher.held, recipe, variants=1)
+        looks = teacher.holds_out and not is_latent
+        self.held_images = self._whole(teacher.pictures(teacher.held)) if looks else None
 
     def query(self, rows: Tensor, generator: torch.Generator) -> Seen:
         """Photographs, changed at random, or the teacher's latents of one of their variants."""
@@ -74,7 +70,9 @@ class Sights:
         """The held-out frames, with the references that they would get in use: never a photograph."""
         if self.held is None:
             return None
-        near, _ = PoseIndex(self.poses).nearest(self.held.answers.to("cpu"), 1)
+        one = PositionRefinement("neighbours", neighbours=1)
+        search = PositionRefiner(one, self.teacher.training_poses)
+        near = search.nearest(Query(self.held.answers.to("cpu"), self.held.scene))
         content = self.held.latents if self.held_images is None else self.held_images
         return Examination(Seen(content, self.held.world_from_cam), self._remembered(near[:, 0]))
 

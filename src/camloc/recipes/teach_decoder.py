@@ -9,17 +9,16 @@ from torch import Tensor
 from camloc.companions import DECODER, DecoderFacts, digest, load_autoencoder, save_decoder
 from camloc.core.files import write_atomically
 from camloc.core.model import Latents
-from camloc.core.types import Frame, poses_of
 from camloc.errors import RecipeError
 from camloc.evaluation.side_by_side import side_by_side
-from camloc.geometry.pose_index import PoseIndex
-from camloc.recipes.autoencode import Teacher, training_poses
 from camloc.recipes.student import DecoderRecipe
+from camloc.recipes.teacher import Places, Teacher, all_poses, scene_numbers
 from camloc.refiners.image_decoder import ImageDecoder
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
+from camloc.refiners.position import PositionRefinement, PositionRefiner
+from camloc.refiners.query import Query
 from camloc.training.decoding import Decoding, decoded_pictures, picture_error, small_pictures
 from camloc.training.lesson import Round, learn
-from camloc.training.pictures import load_pictures
 
 # Pictures side by side in the figure.
 SHOWN = 6
@@ -39,9 +38,10 @@ def encoder_of(teacher: Teacher) -> PoseAutoencoder:
 
 
 @torch.no_grad()
-def encoded(encoder: PoseAutoencoder, frames: tuple[Frame, ...]) -> Latents:
-    """The encodings of the true poses of frames."""
-    latents: Latents = encoder(poses_of(frames))
+def encoded(encoder: PoseAutoencoder, places: Places) -> Latents:
+    """The encodings of the true poses of frames, place after place."""
+    scene = scene_numbers(places).to(next(encoder.parameters()).device)
+    latents: Latents = encoder(all_poses(places), scene)
     return latents
 
 
@@ -52,7 +52,7 @@ def teach_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> 
     """
     encoder = encoder_of(teacher)
     train = _small(teacher, teacher.learned, recipe)
-    held = _small(teacher, teacher.held, recipe) if teacher.held else None
+    held = _small(teacher, teacher.held, recipe) if teacher.holds_out else None
     latents = encoded(encoder, teacher.learned)
     torch.manual_seed(seed)
     is_shared = encoder.config.branches == "shared"
@@ -71,16 +71,18 @@ def teach_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> 
     save_decoder(teacher.run, facts, decoder)
 
 
-def _small(teacher: Teacher, frames: tuple[Frame, ...], recipe: DecoderRecipe) -> Tensor:
-    preprocess = teacher.checkpoint.facts.preprocess
-    cut, config = (preprocess.width, preprocess.height), recipe.config
-    pictures = load_pictures(frames, preprocess)
-    return small_pictures(pictures, cut=cut, width=config.width, height=config.height).to(teacher.device)
+def _small(teacher: Teacher, places: Places, recipe: DecoderRecipe) -> Tensor:
+    preprocess, config = teacher.checkpoint.facts.preprocess, recipe.config
+    cut = (preprocess.width, preprocess.height)
+    small = small_pictures(teacher.pictures(places), cut=cut, width=config.width, height=config.height)
+    return small.to(teacher.device)
 
 
 def _differences(teacher: Teacher, train: Tensor, held: Tensor, made: Tensor) -> dict[str, float]:
     """How far decoded pictures are from the true ones, beside pictures that need no decoder."""
-    nearest, _ = PoseIndex(training_poses(teacher)[0]).nearest(poses_of(teacher.held), 1)
+    asked = Query(all_poses(teacher.held), scene_numbers(teacher.held))
+    one = PositionRefinement("neighbours", neighbours=1)
+    nearest = PositionRefiner(one, teacher.training_poses).nearest(asked)
     mean = train.float().mean(0).round().to(torch.uint8).expand_as(held)
     return {
         "decoded": picture_error(made, held),

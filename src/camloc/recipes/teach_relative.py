@@ -7,19 +7,18 @@ from itertools import chain, product
 import torch
 
 from camloc.companions import PositionErrors, RelativeFacts, digest, load_decoder, save_relative
-from camloc.core.types import poses_of
 from camloc.errors import RecipeError
 from camloc.models.parts.balance import BalanceConfig
-from camloc.recipes.autoencode import PictureProgress, Teacher, training_poses
 from camloc.recipes.sights import Sights
 from camloc.recipes.student import RelativeRecipe, StudentRecipe
 from camloc.recipes.teach_decoder import encoder_of
+from camloc.recipes.teacher import PictureProgress, Teacher, all_poses
 from camloc.refiners.image_decoder import ImageDecoder
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
 from camloc.refiners.relative_pose import RelativePoseRegressor
 from camloc.refiners.virtual_view import VirtualView, VirtualViewRefiner
 from camloc.training.lesson import Round, learn
-from camloc.training.pairs import overlapping_pairs
+from camloc.training.pairs import joined_pairs, overlapping_pairs
 from camloc.training.refinement_choice import refined_errors
 from camloc.training.relative_lesson import RelativeLesson, RelativeStudent
 
@@ -48,8 +47,14 @@ def teach_relative(
     torch.manual_seed(seed)
     regressor = RelativePoseRegressor(settings.config, latents=encoder.latents)
     _start_from(teacher, regressor)
-    pairs = overlapping_pairs(teacher.learned, settings.pairs, points=teacher.scene.points, seed=seed)
-    poses = poses_of(teacher.learned)
+    pairs = joined_pairs(
+        [
+            overlapping_pairs(frames, settings.pairs, points=scene.points, seed=seed)
+            for frames, scene in zip(teacher.learned, teacher.scenes, strict=True)
+        ],
+        [len(frames) for frames in teacher.learned],
+    )
+    poses = all_poses(teacher.learned)
     regressor.observe(poses[pairs.reference], poses[pairs.query])
     student = RelativeStudent(regressor.to(teacher.device), BalanceConfig(0.0, -3.0)).to(teacher.device)
     lesson = RelativeLesson(
@@ -57,7 +62,7 @@ def teach_relative(
     )
     yield from learn(lesson, settings.stage, batch_size=settings.batch_size, seed=seed, measure_every=2)
     facts = RelativeFacts(digest(encoder), settings.config, encoder.latents)
-    if teacher.held:
+    if teacher.holds_out:
         facts = _with_choice(facts, teacher, sights, encoder, regressor, decoder)
     save_relative(teacher.run, facts, regressor)
 
@@ -104,7 +109,7 @@ def _with_choice(
     assert held is not None, "there is nothing to choose by"
 
     def errors(view: VirtualView) -> PositionErrors:
-        refiner = VirtualViewRefiner(view, training_poses(teacher), encoder, regressor, decoder)
+        refiner = VirtualViewRefiner(view, teacher.training_poses, encoder, regressor, decoder)
         return refined_errors(refiner, held, images=sights.held_images)
 
     tried = {view: errors(view) for view in views()}

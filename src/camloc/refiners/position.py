@@ -92,7 +92,7 @@ class PositionRefiner:
         asked = query[query.answered()]
         if not len(asked):
             return query.world_from_cam
-        rows = self._nearest(asked)
+        rows = self.nearest(asked)
         places = self._poses.translation[rows]
         match self.settings.way:
             case "neighbours":
@@ -108,11 +108,11 @@ class PositionRefiner:
 
     def neighbours(self, asked: Query) -> Pose:
         """(b, k) nearest training poses of answers, nearest first; fewer where fewer are known."""
-        rows = self._nearest(asked)
+        rows = self.nearest(asked)
         return Pose(self._poses.rotation[rows], self._poses.translation[rows])
 
-    def _nearest(self, asked: Query) -> Int[Tensor, "b k"]:
-        """The numbers of these poses, counted over all places."""
+    def nearest(self, asked: Query) -> Int[Tensor, "b k"]:
+        """The numbers of the training poses nearest to answers, counted place after place."""
         count = min(self.settings.neighbours, *(len(index) for index in self._indices))
         rows = torch.empty(len(asked), count, dtype=torch.int64)
         scene = asked.scene.cpu()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from camloc.core.model import Latents
 from camloc.geometry.pose import Pose
+from camloc.models.parts.places import latents_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,3 +66,8 @@ def stacked(latents: Latents, which: str) -> Float[Tensor, "b d"]:
     """The latents of one half, or of both as one vector (the paper's z_p)."""
     halves = {"position": latents[:1], "orientation": latents[1:], "both": tuple(latents)}[which]
     return torch.cat(halves, dim=-1)
+
+
+def in_one_place(latents: Latents, scene: Int[Tensor, "b"]) -> Latents:
+    """The latents (b, d) and (b, e) of one place for each picture; as they are where there is one place."""
+    return latents if latents.position.ndim == 2 else latents_in(latents, scene)

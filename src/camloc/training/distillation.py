@@ -112,7 +112,7 @@ class Distillation(Lesson):
             f"{half}_latent": self._distance(ours - theirs)
             for half, ours, theirs in zip(Latents._fields, latents, wanted, strict=True)
         }
-        answer = decoded(self.teacher, latents)
+        answer = self.teacher.pose_in(latents, self.train.scene[rows])
         balanced: dict[str, Tensor] = network.balance(answer, self.train.world_from_cam[rows])
         return terms | balanced
 
@@ -126,8 +126,8 @@ class Distillation(Lesson):
             return {}
         truth = self.held.world_from_cam
         latents = network.encoder(truth, self.held.scene)
-        error = pose_error(decoded(self.teacher, latents), truth)
-        scale = pose_error(mean_pose(self.train.world_from_cam), truth)
+        error = pose_error(self.teacher.pose_in(latents, self.held.scene), truth)
+        scale = pose_error(self._middles(self.held.scene), truth)
         meters, degrees = (float(each.median()) for each in error)
         far, turned = (max(float(each.median()), 1e-9) for each in scale)
         away = sum(
@@ -136,17 +136,17 @@ class Distillation(Lesson):
         score = meters / far + degrees / turned + away
         return {"score": score, "meters": meters, "degrees": degrees, "latents": away}
 
+    def _middles(self, scene: Int[Tensor, "n"]) -> Pose:
+        """The mean training poses of places."""
+        poses, of = self.train.world_from_cam, self.train.scene
+        middles = [mean_pose(poses[of == number]) for number in range(int(of.max()) + 1)]
+        return Pose.stack(middles)[scene]
+
     def _distance(self, difference: Float[Tensor, "b d"]) -> Tensor:
         if self.config.latent_distance == "squared":
             return difference.square().mean()
         length: Tensor = torch.linalg.vector_norm(difference, dim=-1)
         return length.mean()
-
-
-def decoded(teacher: Regressor[Any], latents: Latents) -> Pose:
-    """The poses that a teacher's heads read in latents."""
-    found: Pose = teacher.decode(teacher.regress(latents)).world_from_cam
-    return found
 
 
 def _relative(ours: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"]) -> float:

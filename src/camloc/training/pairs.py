@@ -1,7 +1,9 @@
 """Pairs of training frames that see the same part of the place, which relative poses are learned from."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import median
 
 import torch
@@ -106,6 +108,25 @@ def overlapping_pairs(
     with_depth = sum(depth is not None for depth in depths)
     rest = "frustum" if points is None else "points"
     return Pairs(query, reference, share, {"depth": with_depth, rest: len(frames) - with_depth})
+
+
+def joined_pairs(places: Sequence[Pairs], counts: Sequence[int]) -> Pairs:
+    """Pairs of several places as one, of frames that are numbered place after place.
+
+    Args:
+        places: the pairs of each.
+        counts: how many frames each place has.
+    """
+    firsts = list(accumulate(counts, initial=0))
+    measured: Counter[str] = Counter()
+    for pairs in places:
+        measured.update(pairs.measured)
+    return Pairs(
+        torch.cat([pairs.query + first for pairs, first in zip(places, firsts, strict=False)]),
+        torch.cat([pairs.reference + first for pairs, first in zip(places, firsts, strict=False)]),
+        torch.cat([pairs.overlap for pairs in places]),
+        dict(measured),
+    )
 
 
 def _seen_from(

@@ -12,6 +12,7 @@ from camloc.core.augment import Augment, Draws, augmented, centre_cut
 from camloc.core.model import Latents, Regressor
 from camloc.core.types import Batch
 from camloc.geometry.pose import Pose
+from camloc.refiners.query import in_one_place
 from camloc.training.pictures import Pictures
 
 # Pictures that pass through the teacher together.
@@ -23,9 +24,10 @@ class Taught:
     """What a teacher makes of n views, in memory.
 
     Attributes:
-        latents: (n, d) and (n, e); one tensor twice where the teacher's halves are one.
+        latents: (n, d) and (n, e), of teachers of several places those in the true one; one tensor twice
+            where the teacher's halves are one.
         world_from_cam: (n,) true poses, double precision.
-        answers: (n,) the teacher's poses, double precision.
+        answers: (n,) the teacher's poses in the true places, double precision.
         scene: (n,) numbers of the places.
     """
 
@@ -98,9 +100,10 @@ def taught_views(
         if done >= len(pictures):
             draws = Draws(generator, len(batch), slice(0, len(batch)))
             view = augmented(batch, change, width=width, height=height, draws=draws)
-        latents = teacher.encode(view.images)
+        scene = view.scene.to(device)
+        latents = in_one_place(teacher.encode(view.images), scene)
         is_shared &= latents.position is latents.orientation
-        answers = teacher.decode(teacher.regress(latents)).world_from_cam
+        answers = teacher.pose_in(latents, scene)
         kept = Latents(*(half.float().cpu() for half in latents))
         found.append((kept, view.world_from_cam.to("cpu"), answers.to("cpu"), view.scene.cpu()))
         done += len(view)

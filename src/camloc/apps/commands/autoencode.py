@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from camloc.companions import AutoencoderFacts, PositionErrors
-    from camloc.recipes.autoencode import Teacher
     from camloc.recipes.student import StudentRecipe
+    from camloc.recipes.teacher import Teacher
 
 
 def autoencode(
@@ -42,8 +42,8 @@ def autoencode(
 
     from camloc.apps.progress import console
     from camloc.companions import load_autoencoder, load_relative
-    from camloc.recipes.autoencode import Teacher
     from camloc.recipes.student import find_student
+    from camloc.recipes.teacher import Teacher
     from camloc.refinement import errors_of
 
     settings, seed = find_student(recipe), checked_seed(seed)
@@ -58,7 +58,7 @@ def autoencode(
     if found is not None and found[0].answers is not None:
         relative = load_relative(teacher.run, found[1])
         errors = errors_of(found[0], None if relative is None else relative[0])
-        Console(highlight=False).print(_held_out(found[0], errors, teacher.scene.unit))
+        Console(highlight=False).print(_held_out(found[0], errors, teacher.scenes[0].unit))
     console.print(
         f"\nnext   camloc locate {run} PHOTO.jpg --refine auto\n       camloc evaluate {run} --refine auto"
     )

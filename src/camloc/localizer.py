@@ -1,7 +1,7 @@
 """The front door: load what was learned, ask where a photograph was taken."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,26 +9,22 @@ import torch
 from torch import Tensor
 
 from camloc.checkpoint import Checkpoint, load_checkpoint
+from camloc.core.belief import doubt_of_picture, doubt_of_pose
 from camloc.core.device import torch_device
-from camloc.core.mapped import MappedView
-from camloc.core.masks import mask_at, read_mask
-from camloc.core.model import Decoded, GeometryModel, PoseModel, single_scene
+from camloc.core.mapped import MappedView, mapped_view
+from camloc.core.masks import read_mask
+from camloc.core.model import Decoded, GeometryModel, Latents, PoseModel, Regressor
 from camloc.core.types import Estimate, Frame, Located, Lost, View
 from camloc.errors import ImageError, RecipeError
 from camloc.export import OnnxModel, load_onnx
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
-from camloc.refiners.outlier_filters import OutlierFilter, filtered_poses
+from camloc.refinement import chosen_refiner
+from camloc.refiners.outlier_filters import OutlierFilter, filtered_decoding
+from camloc.refiners.query import Query, Refiner, in_one_place
 
-# A picture whose brightness varies less than this (8-bit levels) shows nothing to go by.
-BLANK_DEVIATION = 1.5
-
-# An answer farther from every training camera than each of these was not learned: this many spreads of the
-# training cameras; where they stand in one spot, this many times the error to expect; and, in units of the
-# world, what is little in any place.
-FARTHEST_SPREADS = 3.0
-FARTHEST_ERRORS = 10.0
-FARTHEST_FLOOR = 0.5
+# Estimates of one photograph by the name of what refined them; "none" for the network's own.
+Ways = Mapping[str, Estimate]
 
 
 class _Seen(NamedTuple):
@@ -54,12 +50,16 @@ class Localizer:
             that was best on the frames held out of training.
         masks: for such models, a folder with a picture `NAME.png` for photographs NAME, black where
             something is seen that does not belong to the place (COLMAP's masks); None for none.
+        refiners: what may improve answers after the network, by name.
+        refine: which of them does, or "none".
     """
 
     checkpoint: Checkpoint
     device: torch.device
     outlier_filter: OutlierFilter | None = None
     masks: Path | None = None
+    refiners: Mapping[str, Refiner] = field(default_factory=dict)
+    refine: str = "none"
 
     def __post_init__(self) -> None:
         if not isinstance(self._model, GeometryModel) and (self.outlier_filter or self.masks):
@@ -76,17 +76,27 @@ class Localizer:
         device: str = "cpu",
         outlier_filter: OutlierFilter | None = None,
         masks: Path | None = None,
+        refine: str = "none",
     ) -> "Localizer":
         """From a run folder, a checkpoint folder, or an exported `.onnx` file.
 
+        Args:
+            run: the folder or file.
+            device: where the network runs.
+            outlier_filter, masks: see the class.
+            refine: "none"; a way of `camloc.refiners.position`; or "auto" for what was best on the frames
+                held out of training. All but "neighbours" need the run's pose auto-encoder.
+
         Raises:
             CheckpointError: there is none, or it is damaged.
-            RecipeError: this machine has no such device, or the model has no points to filter.
+            RecipeError: this machine has no such device, or the model has no points to filter, or there is
+                nothing to refine with.
         """
         path, place = Path(run), torch_device(device)
         checkpoint = load_onnx(path) if path.suffix == ".onnx" else load_checkpoint(path)
+        refine, refiners = chosen_refiner(path, checkpoint, refine)
         checkpoint.model.to(place)
-        return cls(checkpoint, place, outlier_filter, masks)
+        return cls(checkpoint, place, outlier_filter, masks, refiners, refine)
 
     @property
     def used_filter(self) -> OutlierFilter | None:
@@ -114,10 +124,14 @@ class Localizer:
             ImageError: the file, or its mask, is not a picture that can be decoded.
         """
         path = Path(photo)
-        return self._answer([self._seen(Frame(path.name, path, camera))])[0]
+        return self._answer([self._seen(Frame(path.name, path, camera))])[0][self.refine]
 
     def locate_all(self, frames: Iterable[Frame], *, batch_size: int = 32) -> Iterator[Estimate]:
         """Where many frames were taken, in order; a picture that cannot be decoded is lost."""
+        return (ways[self.refine] for ways in self.locate_every_way(frames, batch_size=batch_size))
+
+    def locate_every_way(self, frames: Iterable[Frame], *, batch_size: int = 32) -> Iterator[Ways]:
+        """The same with each of the refiners: estimates by their name, and by "none" the network's own."""
         pending: list[_Seen | Lost] = []
         for frame in frames:
             pending.append(self._view(frame))
@@ -137,16 +151,9 @@ class Localizer:
         seen = self._view(frame) if isinstance(geometry, GeometryModel) else None
         if not isinstance(geometry, GeometryModel) or not isinstance(seen, _Seen) or seen.view.camera is None:
             return None
-        model: Any = self.checkpoint.model
-        output = model(seen.view.image[None].to(self.device).float() / 255.0)
-        output = type(output)(*(value.to(self.device) for value in output))
+        output = self.checkpoint.model(seen.view.image[None].to(self.device).float() / 255.0)
         intrinsics = seen.view.camera.matrix()[None].float().to(self.device)
-        cells = geometry.correspondences(output, intrinsics=intrinsics)
-        if seen.mask is not None:
-            counted = mask_at(seen.mask[None].to(cells.pixels.device), cells.pixels)
-            cells = cells._replace(weight=cells.weight * counted)
-        world_from_centered = geometry.placed(Pose.identity(1))[0]
-        return MappedView.of_cells(seen.view.image, cells, world_from_centered=world_from_centered)
+        return mapped_view(geometry, output, seen.view.image, intrinsics=intrinsics, mask=seen.mask)
 
     def _view(self, frame: Frame) -> "_Seen | Lost":
         try:
@@ -160,12 +167,14 @@ class Localizer:
         view = facts.preprocess.view(frame, assumed_focal=focal)
         return _Seen(view, None if self.masks is None else read_mask(self.masks, frame, facts.preprocess))
 
-    def _answer(self, seen: "Sequence[_Seen | Lost]") -> list[Estimate]:
-        """One estimate to each view, those that are lost already included.
+    def _answer(self, seen: "Sequence[_Seen | Lost]") -> list[Ways]:
+        """Estimates of each view, those that are lost already included.
 
         Views with and without intrinsics go separately, so that no answer depends on its neighbours.
         """
-        answers: dict[int, Estimate] = {row: each for row, each in enumerate(seen) if isinstance(each, Lost)}
+        answers: dict[int, Ways] = {
+            row: self._every_way(each) for row, each in enumerate(seen) if isinstance(each, Lost)
+        }
         for is_known in (True, False):
             rows = {
                 row: each
@@ -176,17 +185,37 @@ class Localizer:
                 answers |= zip(rows, self._estimate(list(rows.values())), strict=True)
         return [answers[row] for row in range(len(seen))]
 
+    def _every_way(self, estimate: Estimate) -> Ways:
+        """One estimate that no refiner changes."""
+        return dict.fromkeys(("none", *self.refiners), estimate)
+
     @torch.inference_mode()
-    def _estimate(self, seen: "Sequence[_Seen]") -> list[Estimate]:
+    def _estimate(self, seen: "Sequence[_Seen]") -> list[Ways]:
         images = torch.stack([each.view.image for each in seen]).to(self.device).float() / 255.0
         cameras = [each.view.camera.matrix() for each in seen if each.view.camera is not None]
         if self._model.NEEDS_INTRINSICS and not cameras:
-            return [Lost("the camera's focal length is unknown; give it") for _ in seen]
+            unknown = Lost("the camera's focal length is unknown; give it")
+            return [self._every_way(unknown) for _ in seen]
         intrinsics = torch.stack(cameras).float().to(self.device) if cameras else None
-        model: Any = self.checkpoint.model
         masks = [each.mask for each in seen if each.mask is not None]
-        decoded = self._decoded(model(images), intrinsics, torch.stack(masks) if masks else None)
-        return [self._judge(decoded, row, each.view) for row, each in enumerate(seen)]
+        output, latents = self._output(images)
+        decoded = self._decoded(output, intrinsics, torch.stack(masks) if masks else None)
+        own = [self._judge(decoded, row, each.view) for row, each in enumerate(seen)]
+        told = None if latents is None else in_one_place(latents, decoded.scene)
+        query = Query(decoded.world_from_cam.to("cpu"), decoded.scene.cpu(), told, images)
+        refined = {name: refiner.refined(query) for name, refiner in self.refiners.items()}
+        return [
+            {"none": answer} | {name: _moved(answer, poses[row]) for name, poses in refined.items()}
+            for row, answer in enumerate(own)
+        ]
+
+    def _output(self, images: Tensor) -> tuple[Any, Latents | None]:
+        """What the network says, and the latents that it says it from, if something asks for them."""
+        model: Any = self.checkpoint.model
+        if not self.refiners or not isinstance(model, Regressor):
+            return model(images), None
+        latents = model.encode(images)
+        return model.regress(latents), latents
 
     def _decoded(self, output: Any, intrinsics: Tensor | None, masks: Tensor | None) -> Decoded:
         model: Any = self.checkpoint.model
@@ -194,35 +223,22 @@ class Localizer:
         if not isinstance(geometry, GeometryModel) or (self.used_filter == "weights" and masks is None):
             decoded: Decoded = model.decode(output, intrinsics=intrinsics)
             return decoded
-        assert intrinsics is not None
-        output = type(output)(*(value.to(intrinsics.device) for value in output))
-        cells = geometry.correspondences(output, intrinsics=intrinsics).double()
-        found = filtered_poses(
-            cells,
+        assert intrinsics is not None, "without intrinsics such a model is not asked"
+        return filtered_decoding(
+            geometry,
+            output,
             self.used_filter or "weights",
-            intrinsics=intrinsics.double(),
+            intrinsics=intrinsics,
             picture_height=self.checkpoint.facts.preprocess.height,
-            seen=None if masks is None else mask_at(masks.to(cells.pixels.device), cells.pixels),
+            masks=masks,
         )
-        return single_scene(geometry.placed(found.centered_from_cam), residual=found.residual)
 
     def _judge(self, decoded: Decoded, row: int, view: View) -> Estimate:
         """An answer that can be believed, or the reason why there is none."""
-        if float(view.image.float().mean(0).std()) < BLANK_DEVIATION:
-            return Lost("the picture is blank")
-        pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
-        if not bool(pose.is_finite()):
-            if isinstance(self._model, GeometryModel):
-                return Lost("too few points of the picture agree on a pose")
-            return Lost("the network's answer is not a number")
         scene = int(decoded.scene[row])
-        training = self.checkpoint.training_poses[scene]
-        away, farthest = _distance_to_nearest(pose, training), self._farthest(scene)
-        if away > farthest:
-            times = f"{away / farthest:.1f} times"
-            return Lost(
-                f"the answer lies far from every training camera: {times} the distance that is believed"
-            )
+        pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
+        if reason := doubt_of_picture(view.image) or self._doubt(pose, scene):
+            return Lost(reason)
         return Located(
             scene=self.checkpoint.facts.scenes[scene],
             world_from_cam=pose,
@@ -231,23 +247,19 @@ class Localizer:
             residual=None if decoded.residual is None else float(decoded.residual[row]),
         )
 
-    def _farthest(self, scene: int) -> float:
-        """How far from every training camera of a place an answer may lie."""
-        expected = self.checkpoint.spread_in(scene)
-        error = 0.0 if expected is None else expected.meters
-        return max(
-            FARTHEST_SPREADS * _spread(self.checkpoint.training_poses[scene]),
-            FARTHEST_ERRORS * error,
-            FARTHEST_FLOOR,
+    def _doubt(self, pose: Pose, scene: int) -> str:
+        if not bool(pose.is_finite()) and isinstance(self._model, GeometryModel):
+            return "too few points of the picture agree on a pose"
+        return doubt_of_pose(
+            pose, self.checkpoint.training_poses[scene], expected=self.checkpoint.spread_in(scene)
         )
 
 
-def _spread(poses: Pose) -> float:
-    """Root mean square distance of the camera centres to their mean."""
-    centres = poses.translation
-    return float((centres - centres.mean(0)).square().sum(-1).mean().sqrt())
-
-
-def _distance_to_nearest(pose: Pose, training: Pose) -> float:
-    """Distance to the nearest training camera."""
-    return float(torch.linalg.vector_norm(training.translation - pose.translation, dim=-1).min())
+def _moved(answer: Estimate, refined: Pose) -> Estimate:
+    """An answer that was believed, refined. What is lost stays lost."""
+    match answer:
+        case Located(world_from_cam=own):
+            better = refined.to("cpu").to(torch.float64)
+            return replace(answer, world_from_cam=better, unrefined=own)
+        case lost:
+            return lost

@@ -15,6 +15,7 @@ COMMANDS = {
     "locate": "say where photographs were taken",
     "masks": "leave people and cars out of photographs",
     "extend": "add a place to a run of several, from a few photographs",
+    "autoencode": "teach a run's pose auto-encoder, which refines its answers",
     "export": "write a run as one ONNX file",
     "datasets": "list data set layouts, check a folder, convert it",
     "recipes": "list what can be trained",

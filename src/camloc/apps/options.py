@@ -37,6 +37,9 @@ Device = Literal["cpu", "cuda", "mps", "auto"]
 # As in `camloc.refiners.outlier_filters`, which loads torch.
 Filter = Literal["auto", "weights", "none", "rigid-ransac", "pnp-ransac"]
 
+# As in `camloc.refiners.position`; "auto" is what was best on held-out frames.
+Refine = Literal["none", "auto", "neighbours", "affine", "adamw", "anchored", "virtual"]
+
 # NumPy and torch both take seeds up to here.
 _SEEDS = 2**32
 

@@ -1,12 +1,14 @@
 """`MappedView`: what a model has learned of the part of the place that one photograph shows."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from camloc.core.model import Correspondences
+from camloc.core.masks import mask_at
+from camloc.core.model import Correspondences, GeometryModel
 from camloc.geometry.pose import Pose
 
 
@@ -60,3 +62,20 @@ class MappedView:
         columns = self.pixels[..., 0].long().clamp(0, width - 1)
         rows = self.pixels[..., 1].long().clamp(0, height - 1)
         return torch.movedim(self.picture[:, rows, columns], 0, -1)
+
+
+def mapped_view(
+    model: GeometryModel[Any],
+    output: Any,
+    picture: UInt8[Tensor, "3 height width"],
+    *,
+    intrinsics: Float[Tensor, "1 3 3"],
+    mask: Bool[Tensor, "height width"] | None = None,
+) -> MappedView:
+    """What a model's output says about the one photograph that it is of; masked cells weigh nothing."""
+    output = type(output)(*(value.to(intrinsics.device) for value in output))
+    cells = model.correspondences(output, intrinsics=intrinsics)
+    if mask is not None:
+        counted = mask_at(mask[None].to(cells.pixels.device), cells.pixels)
+        cells = cells._replace(weight=cells.weight * counted)
+    return MappedView.of_cells(picture, cells, world_from_centered=model.placed(Pose.identity(1))[0])

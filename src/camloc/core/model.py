@@ -134,6 +134,11 @@ class Regressor(PoseModel[Output]):
         """The network: RGB pictures in [0, 1] to named tensors."""
         return self.regress(self.encode(images))
 
+    def pose_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> Pose:
+        """The poses that latent vectors (b, d) and (b, e) stand for, in the places that they are of."""
+        del scene
+        return self.decode(self.regress(latents)).world_from_cam
+
 
 class Correspondences(NamedTuple):
     """What each of n cells of b pictures says about the camera.

@@ -183,6 +183,7 @@ class Located:
         probability: of the place being this one among those that the model knows.
         residual: metres (root mean square) that are left between the points that a model aligned, or
             None where it aligns none. Wrong intrinsics and unknown sights make it large.
+        unrefined: the network's own answer, where something has refined it, or None.
     """
 
     scene: str
@@ -190,6 +191,7 @@ class Located:
     spread: Spread | None = None
     probability: float = 1.0
     residual: float | None = None
+    unrefined: Pose | None = None
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ def report_html(
         '<p class="note">Position over orientation. The words are explained at the end.</p>',
         "<h2>How many are near enough</h2>",
         sections.recalls(results.headline, results.unit),
+        sections.refinements(results),
         "<h2>How errors are distributed</h2>",
         page.drawing(
             *error_curves(curves, unit=results.unit),

@@ -14,7 +14,7 @@ from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.report_words import run_facts, settings_text
 from camloc.evaluation.results import Results, SetResults
 from camloc.evaluation.scoring import EvaluatedSet
-from camloc.evaluation.wording import angle, bound, comparison, distance, percent, verdict
+from camloc.evaluation.wording import angle, bound, comparison, distance, percent, verdict, way_name
 from camloc.geometry.pose import Pose
 
 # Each set's figure is some tens of kilobytes; with more sets than this the rest has tables alone.
@@ -83,6 +83,31 @@ def recalls(part: SetResults, unit: str) -> str:
         (label, [percent(recall.share) for recall in statistics.recalls]) for label, statistics in part.rows()
     ]
     return page.table(("Share within", *headings), rows, emphasis="Estimate")
+
+
+def refinements(results: Results) -> str:
+    """Every way of refining positions beside the network's own answers, or nothing where nothing refines."""
+    if not any(part.every_way for part in results.sets):
+        return ""
+
+    def cells(statistics: ErrorStatistics) -> list[str]:
+        meters = statistics.meters
+        shown = (meters.median, meters.mean, meters.quantile_90)
+        return [escape(distance(value, results.unit)) for value in shown]
+
+    tables = [
+        page.table(
+            (part.name if len(results.sets) > 1 else "", "Median", "Mean", "90 %"),
+            [(way_name(way), cells(statistics)) for way, statistics in part.every_way.items()],
+            emphasis=way_name(results.refined_by),
+        )
+        for part in results.sets
+    ]
+    explained = (
+        "Positions moved towards training cameras near the answer; orientations stay as they are. The mean "
+        "of the neighbours looks at no photograph: what it gives, knowing the training cameras gives."
+    )
+    return f"<h2>What refining changes</h2>\n<p>{explained}</p>\n" + "\n".join(tables)
 
 
 def map_of_cameras(evaluated: EvaluatedSet, training_poses: Pose, unit: str) -> str:

@@ -35,6 +35,8 @@ class SetResults:
         mean_training_pose: of always answering the mean of the training poses.
         lost_reasons: how many frames were lost for which reason.
         decision: how often the right place was named, of models of several places; None of others.
+        every_way: of the estimates as each refiner leaves them, by its name, and by "none" of the network's
+            own; empty where nothing refines.
     """
 
     name: str
@@ -44,6 +46,7 @@ class SetResults:
     mean_training_pose: ErrorStatistics
     lost_reasons: dict[str, int] = field(default_factory=dict)
     decision: PlaceDecision | None = None
+    every_way: dict[str, ErrorStatistics] = field(default_factory=dict)
 
     def rows(self) -> tuple[tuple[str, ErrorStatistics], ...]:
         """The result and its baselines, each with the label that tables and figures give it."""
@@ -65,6 +68,7 @@ class Results:
         scene: name of the place.
         unit: of positions; see `Scene`.
         outlier_filter: how a model that aligns points left wrong ones out, or "".
+        refined_by: what refined the positions of the estimates, or "none".
         parameters: number of learned values, or None where unknown.
         train_frames, test_frames: how many photographs there were of each.
         headline: the first test set, which is the test split itself; the result is judged by it.
@@ -87,6 +91,7 @@ class Results:
     sets: tuple[SetResults, ...]
     unit: Unit = "m"
     outlier_filter: str = ""
+    refined_by: str = "none"
     parameters: int | None = None
     final_epoch: ErrorStatistics | None = None
     training: TrainingFacts | None = None
@@ -129,6 +134,7 @@ def results_of(
     scene: str,
     unit: Unit = "m",
     outlier_filter: str = "",
+    refined_by: str = "none",
     parameters: int | None = None,
     final_epoch: ErrorStatistics | None = None,
     training: TrainingFacts | None = None,
@@ -157,6 +163,7 @@ def results_of(
         scene=scene,
         unit=unit,
         outlier_filter=outlier_filter,
+        refined_by=refined_by,
         parameters=parameters,
         train_frames=len(training_poses),
         test_frames=len(filled[0].frames),
@@ -195,4 +202,5 @@ def set_results(evaluated: EvaluatedSet, training_poses: Pose) -> SetResults:
         mean_training_pose=error_statistics(baselines.mean_pose),
         lost_reasons={reason or NO_REASON: count for reason, count in reasons.most_common()},
         decision=evaluated.decision(),
+        every_way={way: error_statistics(evaluated.refined(way).errors()) for way in evaluated.every_way},
     )

@@ -1,7 +1,7 @@
 """The one place where an estimate is held against the truth."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -24,6 +24,8 @@ class EvaluatedSet:
         scene: name of the place, so that an answer in another place's world counts as lost; None
             where the model knows one place only.
         places: how many places the model knows.
+        every_way: the estimates as each refiner leaves them, by its name, and by "none" the network's own;
+            empty where nothing refines.
     """
 
     name: str
@@ -31,6 +33,7 @@ class EvaluatedSet:
     estimates: tuple[Estimate, ...]
     scene: str | None = None
     places: int = 1
+    every_way: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
 
     def truth(self) -> Pose:
         """The (n,) true poses."""
@@ -39,6 +42,10 @@ class EvaluatedSet:
     def answers(self) -> tuple[Estimate, ...]:
         """The estimates, where one in another place's world is `Lost`."""
         return tuple(self._answer(estimate) for estimate in self.estimates)
+
+    def refined(self, way: str) -> "EvaluatedSet":
+        """The same frames with the estimates of one way."""
+        return replace(self, estimates=self.every_way[way])
 
     def errors(self) -> PoseError:
         """The (n,) errors of the answers; see `evaluate_set`."""

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results, SetResults
-from camloc.evaluation.wording import angle, bound, distance, percent
+from camloc.evaluation.wording import angle, bound, distance, percent, way_name
 
 _SHOWN_RECALLS = ((0.25, 2.0), (0.5, 5.0))
 _SHORT_UNITS = {"m": "m", "units": "u"}  # the longer word would not fit into 80 columns
@@ -20,7 +20,7 @@ _BASELINES = ("nearest pose", "nearest position", "mean pose")
 
 
 def results_table(results: Results) -> Table:
-    """One block for each test set: the result in bold, and below it what needs no learning.
+    """One block for each test set: the result in bold, other ways of refining it, what needs no learning.
 
     Test sets that follow each other and have the same baselines, as those of equal camera poses have, share
     a block.
@@ -41,6 +41,9 @@ def results_table(results: Results) -> Table:
     table.add_column("lost", justify="right", no_wrap=True)
     for part, following in zip_longest(results.sets, results.sets[1:]):
         _add_row(table, f"{part.name} ({part.estimates.frames:,})", part.estimates, unit, is_estimate=True)
+        for way, statistics in part.every_way.items():
+            if way != results.refined_by:  # which is the row above
+                _add_row(table, f"  {way_name(way)}", statistics, unit)
         if following is None or _baselines(following) != _baselines(part):
             for label, statistics in _baselines(part):
                 _add_row(table, f"  {label}", statistics, unit)

@@ -114,7 +114,8 @@ def estimate_values(name: str, estimate: Estimate) -> dict[str, Any]:
     if not isinstance(estimate, Located):
         return {"image": name, "located": False, "reason": estimate.reason}
     pose = estimate.world_from_cam
-    spread = estimate.spread
+    spread, unrefined = estimate.spread, estimate.unrefined
+    own = {} if unrefined is None else {"unrefined_position": unrefined.translation.tolist()}
     return {
         "image": name,
         "located": True,
@@ -123,6 +124,7 @@ def estimate_values(name: str, estimate: Estimate) -> dict[str, Any]:
         "position": pose.translation.tolist(),
         "quaternion_wxyz": pose.quaternion_wxyz().tolist(),
         "spread": None if spread is None else {"meters": spread.meters, "degrees": spread.degrees},
+        **own,
     }
 
 

@@ -5,6 +5,19 @@ from camloc.evaluation.results import Results
 
 INFINITE = "∞"
 
+# What tables call the ways of refining positions.
+WAYS = {
+    "none": "not refined",
+    "neighbours": "mean of neighbours",
+    "adamw": "affine, 3 steps",
+    "virtual": "virtual view",
+}
+
+
+def way_name(way: str) -> str:
+    """What tables call a way of refining positions."""
+    return WAYS.get(way, way)
+
 
 def distance(value: float | None, unit: str) -> str:
     """A distance with three significant digits or millimetres, and its unit."""

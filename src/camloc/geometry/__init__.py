@@ -4,12 +4,15 @@ from camloc.geometry.alignment import umeyama, weighted_kabsch
 from camloc.geometry.camera import Camera, pixel_grid, project, unproject
 from camloc.geometry.neighbours import mean_pose, nearest_pose
 from camloc.geometry.pose import Pose, PoseError, pose_error
+from camloc.geometry.pose_index import PoseIndex, PoseMetric
 from camloc.geometry.rotation import nearest_rotation, rotation_angle
 
 __all__ = [
     "Camera",
     "Pose",
     "PoseError",
+    "PoseIndex",
+    "PoseMetric",
     "mean_pose",
     "nearest_pose",
     "nearest_rotation",

@@ -29,12 +29,15 @@ class PoseNetConfig:
         latent: size of each of the two latent vectors (the paper's d).
         dropout: rate before the heads.
         regression: how the pose is regressed.
+        grid: (rows, columns) that the final map is averaged to; (1, 1) is the published global average, a
+            finer grid keeps where in the picture a feature is.
     """
 
     backbone: BackboneConfig = BackboneConfig("mobilenetv2_100")
     latent: int = 256
     dropout: float = 0.1
     regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+    grid: tuple[int, int] = (1, 1)
 
 
 PRESETS = {
@@ -51,7 +54,8 @@ class PoseNet(SingleSceneRegressor):
     def __init__(self, config: PoseNetConfig) -> None:
         super().__init__(config.regression)
         self.backbone = Backbone(config.backbone)
-        features = self.backbone.channels[-1]
+        self.grid = config.grid
+        features = self.backbone.channels[-1] * config.grid[0] * config.grid[1]
         self.position_latent = nn.Linear(features, config.latent)
         self.orientation_latent = nn.Linear(features, config.latent)
         self.dropout = BatchDropout(config.dropout)
@@ -67,7 +71,10 @@ class PoseNet(SingleSceneRegressor):
 
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
         """The paper's z_x and z_q."""
-        features = self.backbone(images)[-1].mean((-2, -1))
+        maps = self.backbone(images)[-1]
+        if maps.shape[-2:] != self.grid:
+            maps = F.adaptive_avg_pool2d(maps, self.grid)
+        features = maps.flatten(1)
         return Latents(F.relu(self.position_latent(features)), F.relu(self.orientation_latent(features)))
 
     def regress(self, latents: Latents) -> RegressedPose:

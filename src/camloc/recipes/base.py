@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 from camloc.core.augment import Augment
 from camloc.core.images import Preprocess
@@ -129,21 +129,44 @@ class Recipe:
 
 
 RecipeFunction = Callable[[], Recipe]
+Kind = TypeVar("Kind")
 
-_NOT_RECIPES = ("base", "run", "evaluate", "evaluate_places", "extension", "knowledge", "settings", "budget")
+_NOT_RECIPES = (
+    "base",
+    "run",
+    "evaluate",
+    "evaluate_places",
+    "extension",
+    "knowledge",
+    "settings",
+    "budget",
+    "student",
+    "autoencode",
+    "teach_decoder",
+    "teach_relative",
+    "sights",
+    "teacher",
+)
 
 
 def recipe_functions() -> dict[str, RecipeFunction]:
     """All recipes by name: `<file>/<function>`, in the order of the files."""
+    return functions_that_return(Recipe)
+
+
+def functions_that_return(kind: type[Kind]) -> dict[str, Callable[[], Kind]]:
+    """The functions of all recipe files whose answer is of a kind, by name."""
     package = importlib.import_module("camloc.recipes")
-    found: dict[str, RecipeFunction] = {}
+    found: dict[str, Callable[[], Kind]] = {}
     for entry in pkgutil.iter_modules(package.__path__):
         if entry.name in _NOT_RECIPES:
             continue
         module = importlib.import_module(f"camloc.recipes.{entry.name}")
         for name, function in vars(module).items():
             is_public = inspect.isfunction(function) and not name.startswith("_")
-            if is_public and function.__module__ == module.__name__:
+            if not is_public or function.__module__ != module.__name__:
+                continue
+            if function.__annotations__.get("return") is kind:
                 found[f"{entry.name}/{name.replace('_', '-')}"] = function
     return found
 
@@ -154,14 +177,22 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         RecipeError: there is none of that name.
     """
-    functions = recipe_functions()
+    return found_among(recipe_functions(), name)
+
+
+def found_among(functions: dict[str, Callable[[], Kind]], name: str) -> Kind:
+    """What the function of a name returns.
+
+    Raises:
+        RecipeError: there is none of that name.
+    """
     if name not in functions:
         near = get_close_matches(name, functions, n=4, cutoff=0.3) or list(functions)[:4]
         raise RecipeError(f"there is no recipe '{name}'; did you mean {' or '.join(near)}?")
     return functions[name]()
 
 
-def summary(function: RecipeFunction) -> str:
+def summary(function: Callable[[], Any]) -> str:
     """The first sentence of a recipe's docstring."""
     return (inspect.getdoc(function) or "").split("\n")[0]
 

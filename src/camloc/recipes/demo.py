@@ -14,10 +14,15 @@ from camloc.models.parts.hypernetwork import HypernetworkConfig
 from camloc.models.parts.position_codes import PositionCodesConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.models.parts.transformer import TransformerConfig
+from camloc.models.posenet import PoseNetConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.models.transposenet import TransPoseNetConfig
+from camloc.recipes import students
 from camloc.recipes.base import Recipe
+from camloc.recipes.student import RelativeRecipe, StudentRecipe
+from camloc.refiners.relative_pose import RelativePoseConfig
 from camloc.training.held_out import HoldOut
+from camloc.training.pairs import PairSettings
 from camloc.training.stages import Stage
 
 # A ResNet of 0.3 million weights: from random ones, and with minutes to learn, small is accurate. Its
@@ -149,3 +154,35 @@ def hyperpose_square() -> Recipe:
     recipe = hyperpose()
     (stage,) = recipe.stages
     return replace(recipe, stages=(replace(stage, epochs=4 * stage.epochs),), validate_every=5)
+
+
+def posenet() -> Recipe:
+    """PoseNet-like regressor on the same corner: latents of 256 numbers, the published teacher's."""
+    recipe = hyperpose()
+    config = PoseNetConfig(
+        backbone=SMALL_RESNET, grid=(6, 8), dropout=0.0, regression=recipe.config.regression
+    )
+    return replace(recipe, model="posenet", config=config)
+
+
+def virtual() -> StudentRecipe:
+    """A pose auto-encoder, decoded pictures of 64 x 64, and relative poses from these."""
+    recipe = students.quick()
+    assert recipe.decoder is not None
+    stage = Stage(
+        epochs=6,
+        learning_rate=1e-3,
+        optimizer="adamw",
+        weight_decay=0.01,
+        balance_rate=5.0,
+        schedule="one_cycle",
+        average=0.998,
+        gradient_clip=5.0,
+    )
+    relative = RelativeRecipe(
+        RelativePoseConfig("pictures", SMALL_RESNET, grid=(6, 8), dropout=0.0),
+        stage,
+        pairs=PairSettings(per_frame=6),
+        augment=hyperpose().augment,
+    )
+    return replace(recipe, relative=relative)

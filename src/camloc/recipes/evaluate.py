@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from camloc.core.mapped import MappedView
-from camloc.core.types import Estimate, Frame, Scene, oriented, poses_of
+from camloc.core.types import Frame, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
 from camloc.evaluation.report import REPORT_NAME, write_evaluation
@@ -16,8 +16,9 @@ from camloc.evaluation.results import Results, headline_of, results_of
 from camloc.evaluation.run_facts import Timing, TrainingFacts, timing_of
 from camloc.evaluation.scoring import EvaluatedSet
 from camloc.geometry.pose import Pose
-from camloc.localizer import Localizer
+from camloc.localizer import Localizer, Ways
 from camloc.recipes.settings import LAST, LOG, DataSource, RunFacts
+from camloc.refinement import refiners_of
 from camloc.refiners.outlier_filters import OutlierFilter
 from camloc.training.log import read_log
 
@@ -48,6 +49,7 @@ def evaluate_run(
     device: str = "cpu",
     outlier_filter: OutlierFilter | None = None,
     masks: Path | None = None,
+    refine: str = "none",
     progress: FrameProgress | None = None,
 ) -> Evaluation:
     """Locate the test frames of one place and write what came of it.
@@ -61,6 +63,8 @@ def evaluate_run(
         out: where to write.
         device: where the network runs.
         outlier_filter, masks: of `Localizer`, for models that align points.
+        refine: of `Localizer`. Where the run has a pose auto-encoder, every way of refining is measured
+            beside it.
         progress: called with the number of frames done and of all.
 
     Raises:
@@ -71,7 +75,9 @@ def evaluate_run(
     sources = facts.data if data is None else (data,)
     if len(sources) > 1:
         raise DatasetError(f"{folder} has learned {len(sources)} places; say with --data which it is about")
-    localizer = Localizer.load(folder, device=device, outlier_filter=outlier_filter, masks=masks)
+    localizer = Localizer.load(
+        folder, device=device, outlier_filter=outlier_filter, masks=masks, refine=refine
+    )
     return evaluate_scene(
         _tested(sources[0]),
         folder=folder,
@@ -95,9 +101,14 @@ def evaluate_scene(
     sets = test_sets(scene)
     counted = _Counter(progress, sum(len(frames) for frames in sets.values()))
     place = _place(localizer, scene)
+    every_way = replace(
+        localizer, refiners={**refiners_of(folder, localizer.checkpoint), **localizer.refiners}
+    )
     known = localizer.checkpoint.facts.scenes
     evaluated = [
-        EvaluatedSet(name, frames, tuple(counted(localizer.locate_all(frames))), place, len(known))
+        _evaluated(
+            name, frames, counted(every_way.locate_every_way(frames)), localizer.refine, place, len(known)
+        )
         for name, frames in sets.items()
     ]
     # Baselines may copy any training photograph, those that only chose the best epoch included.
@@ -112,6 +123,7 @@ def evaluate_scene(
         scene=scene.name,
         unit=scene.unit,
         outlier_filter=localizer.used_filter or "",
+        refined_by=localizer.refine,
         parameters=localizer.checkpoint.model.parameter_count(),
         final_epoch=_final_epoch(folder, evaluated[0], device=str(localizer.device)),
         training=_training_facts(facts, log),
@@ -129,6 +141,15 @@ def _tested(source: DataSource) -> Scene:
     if not test_sets(scene):
         raise DatasetError(f"{source.root} has no test frames; name some with --test-list FILE")
     return scene
+
+
+def _evaluated(
+    name: str, frames: tuple[Frame, ...], answers: Iterator[Ways], refine: str, place: str, places: int
+) -> EvaluatedSet:
+    """The answers of one set by each way, and by the one that is asked for."""
+    ways = list(answers)
+    each = {way: tuple(answer[way] for answer in ways) for way in ways[0]}
+    return EvaluatedSet(name, frames, each[refine], place, places, each if len(each) > 1 else {})
 
 
 def test_sets(scene: Scene) -> Mapping[str, tuple[Frame, ...]]:
@@ -190,16 +211,16 @@ def _training_facts(facts: RunFacts, log: list[dict[str, float]]) -> TrainingFac
 
 
 class _Counter:
-    """Counts estimates as they pass, for a progress bar."""
+    """Counts answers as they pass, for a progress bar."""
 
     def __init__(self, progress: FrameProgress | None, total: int) -> None:
         self.progress = progress
         self.total = total
         self.done = 0
 
-    def __call__(self, estimates: Iterator[Estimate]) -> Iterator[Estimate]:
-        for estimate in estimates:
+    def __call__(self, answers: Iterator[Ways]) -> Iterator[Ways]:
+        for answer in answers:
             self.done += 1
             if self.progress:
                 self.progress(self.done, self.total)
-            yield estimate
+            yield answer

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camloc.core.model import Correspondences
+from camloc.core.masks import mask_at
+from camloc.core.model import Correspondences, Decoded, GeometryModel, single_scene
 from camloc.geometry.alignment import alignment_residual, weighted_kabsch
 from camloc.geometry.pose import Pose
 
@@ -80,6 +81,28 @@ def filtered_poses(
         torch.stack([each.residual for each in found]),
         torch.stack([each.inliers for each in found]),
     )
+
+
+def filtered_decoding(
+    model: GeometryModel[Any],
+    output: Any,
+    outlier_filter: OutlierFilter,
+    *,
+    intrinsics: Float[Tensor, "b 3 3"],
+    picture_height: int,
+    masks: Tensor | None = None,
+) -> Decoded:
+    """A model's `decode` with another filter, or (b, height, width) masks, False where nothing counts."""
+    output = type(output)(*(value.to(intrinsics.device) for value in output))
+    cells = model.correspondences(output, intrinsics=intrinsics).double()
+    found = filtered_poses(
+        cells,
+        outlier_filter,
+        intrinsics=intrinsics.double(),
+        picture_height=picture_height,
+        seen=None if masks is None else mask_at(masks.to(cells.pixels.device), cells.pixels),
+    )
+    return single_scene(model.placed(found.centered_from_cam), residual=found.residual)
 
 
 def _aligned(cells: Correspondences, counted: Tensor, *, inliers: Tensor) -> FilteredPose:

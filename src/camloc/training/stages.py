@@ -105,8 +105,8 @@ def learned_rows(stage: Stage, world_from_cam: Pose) -> Int[Tensor, "m"]:
     return rows
 
 
-def start(stage: Stage, model: PoseModel[Any]) -> torch.optim.Optimizer:
-    """Let what the stage names train and nothing else, and build its optimiser.
+def start(stage: Stage, model: nn.Module) -> torch.optim.Optimizer:
+    """Let what the stage names of a network train and nothing else, and build its optimiser.
 
     Raises:
         RecipeError: a pattern matches no parameter.
@@ -152,12 +152,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
         group["lr"] = learning_rate * group["rate"]
 
 
-def _parameter_groups(stage: Stage, model: PoseModel[Any]) -> list[dict[str, Any]]:
+def _parameter_groups(stage: Stage, model: nn.Module) -> list[dict[str, Any]]:
     backbone, loss, rest = [], [], []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if name.startswith(model.LOSS_PREFIX):
+        if name.startswith(PoseModel.LOSS_PREFIX):
             loss.append(parameter)
         elif name.startswith("backbone."):
             backbone.append(parameter)

@@ -12,6 +12,7 @@ from camloc.apps.options import (
     OptionalFile,
     OptionalFolder,
     ReaderOptions,
+    Refine,
     Run,
     Scenes,
     data_sources,
@@ -35,6 +36,7 @@ def evaluate(
     test_list: OptionalFile = None,
     filter: Filter = "auto",
     masks: OptionalFolder = None,
+    refine: Refine = "none",
     out: OptionalFolder = None,
     device: Device = "cpu",
 ) -> None:
@@ -56,6 +58,8 @@ def evaluate(
         filter: For models that align points, how wrong points are left out; auto is the way that was best
             on held-out frames.
         masks: For such models, folder with masks named PHOTO.png, black where a photograph does not count.
+        refine: How positions are refined, as for camloc locate. Where the run has a pose auto-encoder, every
+            way is in the table.
         out: Folder to write into; the run's own if not given.
         device: Where to run.
     """
@@ -71,6 +75,7 @@ def evaluate(
         device=device,
         outlier_filter=None if filter == "auto" else filter,
         masks=masks,
+        refine=refine,
     )
 
 
@@ -82,6 +87,7 @@ def evaluate_and_report(
     device: str = "cpu",
     outlier_filter: "OutlierFilter | None" = None,
     masks: "Path | None" = None,
+    refine: str = "none",
 ) -> None:
     """Evaluate, print the table, and say where the report is."""
     from rich.console import Console
@@ -111,6 +117,7 @@ def evaluate_and_report(
             device=device,
             outlier_filter=outlier_filter,
             masks=masks,
+            refine=refine,
             progress=progress,
         )
     Console(highlight=False).print(results_table(evaluation.results))

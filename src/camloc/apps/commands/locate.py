@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from camloc.apps.options import Device, Filter, OptionalFolder, Run
+from camloc.apps.options import Device, Filter, OptionalFolder, Refine, Run
 from camloc.errors import ImageError, RecipeError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from camloc.core.types import Estimate, Frame
 
 
@@ -24,6 +26,7 @@ def locate(
     focal: Annotated[float | None, tyro.conf.arg(metavar="PIXELS", help_behavior_hint="")] = None,
     filter: Filter = "auto",
     masks: OptionalFolder = None,
+    refine: Refine = "none",
     device: Device = "cpu",
 ) -> None:
     """Say where photographs were taken.
@@ -43,6 +46,9 @@ def locate(
         filter: For models that align points, how wrong points are left out; auto is the way that was best
             on held-out frames.
         masks: For such models, folder with masks named PHOTO.png, black where a photograph does not count.
+        refine: Move positions towards training cameras near the answer: neighbours by their mean, affine (the
+            paper's, exact), adamw (the paper's three steps) or anchored as the run's pose auto-encoder says,
+            auto by what was best on held-out frames.
         device: Where to run.
     """
     from camloc.core.images import centered_camera
@@ -54,7 +60,7 @@ def locate(
     if focal is not None and not (math.isfinite(focal) and focal > 0):
         raise RecipeError(f"a focal length is a positive number of pixels, not {focal}")
     localizer = Localizer.load(
-        run, device=device, outlier_filter=None if filter == "auto" else filter, masks=masks
+        run, device=device, outlier_filter=None if filter == "auto" else filter, masks=masks, refine=refine
     )
     frames = [Frame(str(photo), photo) for photo in photos]
     estimates: list[Estimate] = []
@@ -83,7 +89,7 @@ def _line(name: str, estimate: "Estimate") -> str:
     if isinstance(estimate, Lost):
         return f"{name}  lost: {estimate.reason}"
     pose = estimate.world_from_cam
-    position = " ".join(f"{value:.4f}" for value in pose.translation.tolist())
+    position = _numbers(pose.translation)
     quaternion = " ".join(f"{value:.6f}" for value in pose.quaternion_wxyz().tolist())
     place = (
         estimate.scene if estimate.probability == 1.0 else f"{estimate.scene} ({estimate.probability:.0%})"
@@ -93,7 +99,13 @@ def _line(name: str, estimate: "Estimate") -> str:
         text += f"  expected error {estimate.spread.meters:.3f} m {estimate.spread.degrees:.2f}°"
     if estimate.residual is not None:
         text += f"  residual {estimate.residual:.3f} m"
+    if estimate.unrefined is not None:
+        text += f"  refined from {_numbers(estimate.unrefined.translation)}"
     return text
+
+
+def _numbers(position: "Tensor") -> str:
+    return " ".join(f"{value:.4f}" for value in position.tolist())
 
 
 def _formatted(frames: "list[Frame]", estimates: "list[Estimate]", format: str) -> str:

@@ -121,6 +121,10 @@ class PlaceRegressor(Regressor[PlacePose]):
         pose = self.regress_in(latents_in(latents, scene), scene)
         return PlacePose(*pose, logits, *latents)
 
+    def pose_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> Pose:
+        """The poses that latent vectors (b, d) and (b, e) stand for, in the places that they are of."""
+        return self.world.decode(self.regress_in(latents, scene), scene)
+
     def decode(self, output: PlacePose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
         """Poses in the likeliest places; intrinsics are not needed."""
         del intrinsics

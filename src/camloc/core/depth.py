@@ -1,0 +1,33 @@
+"""Depth pictures: 16 bits a pixel, millimetres."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from camloc.errors import ImageError
+
+# What some depth cameras write where they measure nothing.
+_NOTHING = 65535
+
+
+def read_depth(path: Path) -> Float[Tensor, "h w"]:
+    """Metres along the viewing direction; 0 where nothing was measured.
+
+    Raises:
+        ImageError: the file is missing, damaged, or no picture of 16 bits: a photograph is no depth picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            if not picture.mode.startswith("I"):
+                raise ImageError(
+                    f"{path} is no depth picture: its mode is {picture.mode}, and 16 bits a pixel are needed"
+                )
+            millimetres = np.asarray(picture, dtype=np.int64)
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as problem:
+        raise ImageError(f"{path} cannot be read as a depth picture: {problem}") from None
+    known = np.where(millimetres == _NOTHING, 0, millimetres)
+    return torch.from_numpy(known / 1000.0)

@@ -1,0 +1,187 @@
+"""Which of very many known poses are nearest: a search that does not look at all of them."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from camloc.geometry.pose import Pose
+
+Nearness = Literal["joint", "published"]
+Array = NDArray[np.float64]
+
+# Where cameras do not move, or do not turn, distances are not divided by nothing.
+_LEAST_SCALE = 1e-9
+
+# Rounding must not lose a pose that lies exactly on the edge of the ball that is searched.
+_MARGIN = 1.0 + 1e-9
+
+
+@dataclass(frozen=True)
+class PoseMetric:
+    """How far two poses are from each other, of positions x, y and unit quaternions q, r.
+
+    With the two terms
+
+        a = |x - y| / s_x        b = turn_weight * min(|q - r|, |q + r|) / s_q
+
+    (q and -q are the same rotation) the distance is `sqrt(a^2 + b^2)` if joint, `a + b` as published.
+
+    Attributes:
+        kind: "joint": s_x and s_q are the root mean square of those distances from the reference poses to
+            their mean, the same for all queries. "published": they are the largest of those distances from
+            the query to any reference, as in the code of "Camera Pose Auto-Encoders" (ECCV 2022), which did
+            not look at signs; it costs a look at all references.
+        turn_weight: how much orientations count.
+    """
+
+    kind: Nearness = "joint"
+    turn_weight: float = 1.0
+
+
+class PoseIndex:
+    """The k nearest of n reference poses, exactly, in the time of a search in a tree.
+
+    The tree holds seven numbers to a pose, its scaled position and quaternion, and its own distance is the
+    joint one. The published one is at least as large but for its scales, so whatever it finds near lies in a
+    ball of the tree, which is then looked at pose by pose.
+    """
+
+    def __init__(self, references: Pose, metric: PoseMetric | None = None) -> None:
+        """Build the tree.
+
+        Args:
+            references: (n,) poses of one world, all with orientations.
+            metric: what near means.
+
+        Raises:
+            ValueError: there are no references, or one of them is not finite.
+        """
+        if not len(references) or not bool(references.is_finite().all()):
+            raise ValueError("the nearest poses are searched among one or more poses that are all finite")
+        self.metric = metric or PoseMetric()
+        self._positions, quaternions = _numbers(references)
+        # Both signs of a quaternion are right; those that lie together are found together.
+        self._middle = _middle(quaternions)
+        self._quaternions = np.where(quaternions @ self._middle < 0.0, -1.0, 1.0)[:, None] * quaternions
+        self._move_scale = _root_mean_square(self._positions - self._positions.mean(axis=0))
+        self._turn_scale = _root_mean_square(self._quaternions - self._middle)
+        self._tree = KDTree(self._coordinates(self._positions, self._quaternions))
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def nearest(self, queries: Pose, count: int) -> tuple[Int[Tensor, "b count"], Float[Tensor, "b count"]]:
+        """The numbers of the nearest references of each query and their distances, nearest first.
+
+        Of references that are equally far the one with the lower number comes first. Where there are fewer
+        than `count` references, there are as many columns as references.
+
+        Args:
+            queries: (b,) finite poses.
+            count: how many.
+
+        Raises:
+            ValueError: `count` is not positive.
+        """
+        if count < 1:
+            raise ValueError(f"one nearest pose or more can be searched, not {count}")
+        count = min(count, len(self))
+        rows = np.empty((len(queries), count), np.int64)
+        distances = np.empty((len(queries), count))
+        for query, (position, quaternion) in enumerate(zip(*_numbers(queries), strict=True)):
+            near, far = self._nearest(position, quaternion, count)
+            rows[query], distances[query] = near, far
+        return torch.from_numpy(rows), torch.from_numpy(distances)
+
+    def nearest_of_all(
+        self, queries: Pose, count: int
+    ) -> tuple[Int[Tensor, "b count"], Float[Tensor, "b count"]]:
+        """The same as `nearest` by comparing with every reference, for comparison."""
+        count = min(count, len(self))
+        every = np.arange(len(self))
+        rows = np.empty((len(queries), count), np.int64)
+        distances = np.empty((len(queries), count))
+        for query, (position, quaternion) in enumerate(zip(*_numbers(queries), strict=True)):
+            far = self._distances(every, position, quaternion, self._scales(position, quaternion))
+            rows[query] = np.argsort(far, kind="stable")[:count]
+            distances[query] = far[rows[query]]
+        return torch.from_numpy(rows), torch.from_numpy(distances)
+
+    def _nearest(self, position: Array, quaternion: Array, count: int) -> tuple[NDArray[np.int64], Array]:
+        scales = self._scales(position, quaternion)
+        sign = -1.0 if quaternion @ self._middle < 0.0 else 1.0
+        one, other = (
+            self._coordinates(position, turned) for turned in (sign * quaternion, -sign * quaternion)
+        )
+        far, near = self._tree.query(one, [*range(1, count + 1)])
+        bound = self._distances(near, position, quaternion, scales).max()
+        # With the other sign only what is nearer still matters, which cuts most of the tree off.
+        _, nearer = self._tree.query(other, [*range(1, count + 1)], distance_upper_bound=far[-1])
+        if (nearer < len(self)).all():
+            bound = min(bound, self._distances(nearer, position, quaternion, scales).max())
+        # Whatever is within the bound by the metric lies in one of two balls of the tree.
+        radius = _MARGIN * bound * max(scales[0] / self._move_scale, scales[1] / self._turn_scale)
+        balls = (self._tree.query_ball_point(each, radius) for each in (one, other))
+        candidates = np.unique(np.concatenate([*balls]).astype(np.int64))
+        distances = self._distances(candidates, position, quaternion, scales)
+        order = np.argsort(distances, kind="stable")[:count]
+        return candidates[order], distances[order]
+
+    def _coordinates(self, positions: Array, quaternions: Array) -> Array:
+        """Where poses are in the tree."""
+        turn = self.metric.turn_weight / self._turn_scale
+        return np.concatenate((positions / self._move_scale, turn * quaternions), axis=-1)
+
+    def _scales(self, position: Array, quaternion: Array) -> tuple[float, float]:
+        """What the two terms of the metric are divided by."""
+        if self.metric.kind == "joint":
+            return self._move_scale, self._turn_scale
+        moved, turned = self._differences(slice(None), position, quaternion)
+        return max(moved.max(), _LEAST_SCALE), max(turned.max(), _LEAST_SCALE)
+
+    def _distances(
+        self, rows: NDArray[np.int64], position: Array, quaternion: Array, scales: tuple[float, float]
+    ) -> Array:
+        """The metric between a query and some references."""
+        moved, turned = self._differences(rows, position, quaternion)
+        a, b = moved / scales[0], self.metric.turn_weight * turned / scales[1]
+        return np.hypot(a, b) if self.metric.kind == "joint" else a + b
+
+    def _differences(
+        self, rows: NDArray[np.int64] | slice, position: Array, quaternion: Array
+    ) -> tuple[Array, Array]:
+        """Distances of positions and of quaternions, of the nearer sign, to some references."""
+        turns = (_length(self._quaternions[rows] - sign * quaternion) for sign in (1.0, -1.0))
+        return _length(self._positions[rows] - position), np.minimum(*turns)
+
+
+def _numbers(poses: Pose) -> tuple[Array, Array]:
+    """Positions and unit quaternions, w first, in double precision."""
+    positions, rotations = (
+        part.detach().cpu().double().numpy() for part in (poses.translation, poses.rotation)
+    )
+    if not len(positions):
+        return positions, np.empty((0, 4))
+    return positions, np.asarray(Rotation.from_matrix(rotations).as_quat(scalar_first=True))
+
+
+def _middle(quaternions: Array) -> Array:
+    """The mean orientation: the axis along which quaternions of any sign lie most (Markley et al. 2007)."""
+    _, axes = np.linalg.eigh(quaternions.T @ quaternions)
+    return np.asarray(axes[:, -1])
+
+
+def _length(rows: Array) -> Array:
+    return np.asarray(np.sqrt(np.square(rows).sum(axis=-1)))
+
+
+def _root_mean_square(rows: Array) -> float:
+    return max(math.sqrt(np.square(rows).sum(axis=-1).mean()), _LEAST_SCALE)

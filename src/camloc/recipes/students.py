@@ -1,0 +1,64 @@
+"""Pose auto-encoders that are taught in a minute on a CPU, of any regressor; not rows of a paper."""
+
+from dataclasses import replace
+
+from camloc.core.augment import Augment
+from camloc.recipes.student import DecoderRecipe, RelativeRecipe, StudentRecipe
+from camloc.refiners.image_decoder import ImageDecoderConfig
+from camloc.refiners.pose_autoencoder import PoseAutoencoderConfig
+from camloc.refiners.relative_pose import RelativePoseConfig
+from camloc.training.pairs import PairSettings
+from camloc.training.stages import Stage
+
+_LESSON = Stage(
+    epochs=20,
+    learning_rate=5e-3,
+    optimizer="adamw",
+    weight_decay=1e-3,
+    balance_rate=5.0,
+    schedule="one_cycle",
+    average=0.99,
+)
+
+
+def quick() -> StudentRecipe:
+    """The published encoder reading whole poses, of four turned and coloured views of every photograph."""
+    return StudentRecipe(
+        config=PoseAutoencoderConfig(branches="joint"),
+        stage=_LESSON,
+        batch_size=64,
+        variants=4,
+        augment=Augment(
+            yaw_degrees=5.0,
+            pitch_degrees=5.0,
+            roll_degrees=5.0,
+            brightness=0.2,
+            contrast=0.2,
+            saturation=0.2,
+        ),
+        decoder=DecoderRecipe(ImageDecoderConfig(), replace(_LESSON, learning_rate=3e-3)),
+        relative=RelativeRecipe(
+            RelativePoseConfig("latents"),
+            replace(_LESSON, epochs=10, learning_rate=2e-3),
+            batch_size=128,
+            pairs=PairSettings(per_frame=8),
+        ),
+    )
+
+
+def four_layers() -> StudentRecipe:
+    """The same without Fourier features."""
+    recipe = quick()
+    return replace(recipe, config=replace(recipe.config, frequencies=0))
+
+
+def two_layers() -> StudentRecipe:
+    """The same with two layers and without Fourier features."""
+    recipe = quick()
+    return replace(recipe, config=replace(recipe.config, frequencies=0, hidden=(64,)))
+
+
+def separate() -> StudentRecipe:
+    """The published encoder, whose branches each read their own half of the pose."""
+    recipe = quick()
+    return replace(recipe, config=replace(recipe.config, branches="separate"))

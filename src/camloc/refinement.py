@@ -1,0 +1,126 @@
+"""What can refine a checkpoint's answers, from what stands beside it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from camloc.checkpoint import Checkpoint
+from camloc.companions import (
+    AutoencoderFacts,
+    PositionErrors,
+    RelativeFacts,
+    load_autoencoder,
+    load_decoder,
+    load_relative,
+    run_around,
+)
+from camloc.errors import RecipeError
+from camloc.geometry.pose_index import PoseMetric
+from camloc.refiners.pose_autoencoder import PoseAutoencoder
+from camloc.refiners.position import WAYS, PositionRefinement, PositionRefiner, Way
+from camloc.refiners.query import Refiner
+from camloc.refiners.relative_pose import RelativePoseRegressor
+from camloc.refiners.virtual_view import VirtualViewRefiner
+
+VIRTUAL = "virtual"
+
+# Where no frames were held out that could choose.
+UNTRIED = PositionRefinement("anchored", neighbours=10, ridge=1.0, metric=PoseMetric(turn_weight=0.3))
+
+
+def refiners_of(run: Path, checkpoint: Checkpoint) -> dict[str, Refiner]:
+    """All that can refine a checkpoint's answers, by name; nothing without an auto-encoder of its own.
+
+    Args:
+        run: its folder.
+        checkpoint: of it.
+
+    Raises:
+        CheckpointError: a companion is damaged.
+    """
+    found = load_autoencoder(run, checkpoint)
+    if found is None:
+        return {}
+    facts, encoder = found
+    refiners: dict[str, Refiner] = {
+        way: PositionRefiner(settings_of(way, facts), checkpoint.training_poses, encoder) for way in WAYS
+    }
+    relative = load_relative(run, encoder)
+    if relative is not None and (virtual := _virtual(run, checkpoint, encoder, relative)) is not None:
+        refiners[VIRTUAL] = virtual
+    return refiners
+
+
+def chosen_refiner(run: Path, checkpoint: Checkpoint, refine: str) -> tuple[str, dict[str, Refiner]]:
+    """The way that is meant, and what refines so: nothing for "none".
+
+    Args:
+        run: its folder, or an exported network.
+        checkpoint: of it.
+        refine: a way, "none", or "auto" for what was best on held-out frames.
+
+    Raises:
+        CheckpointError: a companion is damaged.
+        RecipeError: there is no such way, or no companion of these weights for it.
+    """
+    if refine == "none":
+        return refine, {}
+    known = ("none", "auto", *WAYS, VIRTUAL)
+    if refine not in known:
+        raise RecipeError(f"there is no way '{refine}' to refine positions; choose one of {', '.join(known)}")
+    if refine == "neighbours":
+        control = PositionRefinement("neighbours")
+        return refine, {refine: PositionRefiner(control, checkpoint.training_poses)}
+    refiners = refiners_of(run, checkpoint)
+    if not refiners:
+        raise RecipeError(
+            f"{run_around(run)} has no pose auto-encoder that learned from its weights; teach one with "
+            f"camloc autoencode, or refine by 'neighbours'"
+        )
+    way = best_way(run, checkpoint) if refine == "auto" else refine
+    if way != "none" and way not in refiners:
+        raise RecipeError(
+            f"{run_around(run)} has no relative pose regressor; teach one with camloc autoencode --virtual"
+        )
+    return way, {} if way == "none" else {way: refiners[way]}
+
+
+def best_way(run: Path, checkpoint: Checkpoint) -> str:
+    """The way that is surest to help, on the frames held out of training; "none" where none is."""
+    found = load_autoencoder(run, checkpoint)
+    if found is None:
+        return "none"
+    relative = load_relative(run, found[1])
+    errors = errors_of(found[0], None if relative is None else relative[0])
+    return surest(errors)
+
+
+def surest(errors: Mapping[str, PositionErrors]) -> str:
+    """The way with the largest sure gain; "none" where there is no gain."""
+    return max(errors, key=lambda way: errors[way].sure_gain) if errors else "none"
+
+
+def errors_of(facts: AutoencoderFacts, relative: RelativeFacts | None) -> dict[str, PositionErrors]:
+    """What every way reached on the held-out frames, by its name; "none" is the network's own."""
+    if relative is None or relative.refined is None or not facts.refined:
+        return facts.refined
+    return {**facts.refined, VIRTUAL: relative.refined}
+
+
+def settings_of(way: Way, facts: AutoencoderFacts) -> PositionRefinement:
+    """The settings of a way that held-out frames chose, or usual ones."""
+    return facts.settings.get(way, UNTRIED if way == "anchored" else PositionRefinement(way))
+
+
+def _virtual(
+    run: Path,
+    checkpoint: Checkpoint,
+    encoder: PoseAutoencoder,
+    relative: tuple[RelativeFacts, RelativePoseRegressor],
+) -> VirtualViewRefiner | None:
+    """Virtual relative pose regression, or None where the pictures that it looks at cannot be decoded."""
+    facts, regressor = relative
+    decoder = load_decoder(run, encoder)
+    if decoder is None and regressor.config.sees == "pictures":
+        return None
+    pictures = None if decoder is None else decoder[1]
+    return VirtualViewRefiner(facts.view, checkpoint.training_poses, encoder, regressor, pictures)

@@ -1,0 +1,202 @@
+"""Camera pose auto-encoder: what a regressor would see from a pose, without a photograph.
+
+    x -> Fourier features -> MLP -> position latent        q -> Fourier features -> MLP -> orientation latent
+
+It learns from a regressor, its teacher, whose heads turn the latents back into the pose. Poses of training
+photographs then stand for what the photographs looked like, at seven numbers each.
+
+Source: Shavit and Keller, "Camera Pose Auto-Encoders for Improving Pose Regression", ECCV 2022, section 3.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from camloc.core.model import Latents
+from camloc.errors import RecipeError
+from camloc.geometry.neighbours import mean_pose
+from camloc.geometry.pose import Pose
+from camloc.geometry.rotation import quaternion_wxyz_from_rotation
+from camloc.models.parts.fourier import FourierFeatures
+
+Branches = Literal["separate", "joint", "shared"]
+Numbers = Literal["raw", "standardised"]
+SceneCode = Literal["one_hot", "embedding", "fourier"]
+
+# Numbers of a learned code of a place, as many as its Fourier features have as published.
+_EMBEDDED = 13
+
+
+@dataclass(frozen=True)
+class PoseAutoencoderConfig:
+    """Settings of `PoseAutoencoder`; with the defaults its layers are the published ones.
+
+    Attributes:
+        frequencies: of the Fourier features (the paper's L); 0 for none.
+        with_pi: whether angles are multiplied by pi, as in the paper, or not, as in its code.
+        hidden: sizes of the layers before the last, whose size is that of the teacher's latents.
+        branches: "separate": each half of the latents from its half of the pose, as published. "joint": each
+            from the whole pose. "shared": one network from the whole pose gives both halves, for teachers
+            whose halves are one.
+        numbers: "raw": metres of the world and its quaternions, as in the paper's code. "standardised":
+            offsets from the mean training pose in units of the training positions' spread, and latents
+            relative to their mean.
+        scene_code: how the number of a place enters, where there are several: "one_hot", a learned
+            "embedding", or as Fourier features of the number, as published.
+    """
+
+    frequencies: int = 6
+    with_pi: bool = True
+    hidden: tuple[int, ...] = (64, 128, 256)
+    branches: Branches = "separate"
+    numbers: Numbers = "standardised"
+    scene_code: SceneCode = "one_hot"
+
+
+class PoseAutoencoder(nn.Module):
+    """A small network from poses to the latents of a regressor."""
+
+    def __init__(self, config: PoseAutoencoderConfig, *, latents: tuple[int, int], scenes: int = 1) -> None:
+        """A network with fresh weights.
+
+        Args:
+            config: its settings.
+            latents: sizes of the teacher's position and orientation latents.
+            scenes: how many places the teacher knows.
+
+        Raises:
+            RecipeError: halves of different sizes should be one.
+        """
+        super().__init__()
+        if config.branches == "shared" and latents[0] != latents[1]:
+            raise RecipeError(
+                f"one network cannot give latents of {latents[0]} and {latents[1]} numbers; let the "
+                f"auto-encoder's branches be joint or separate"
+            )
+        self.config, self.latents, self.scenes = config, latents, scenes
+        self.features = FourierFeatures(config.frequencies, base=math.pi if config.with_pi else 1.0)
+        self.scene_embedding = None
+        if scenes > 1 and config.scene_code == "embedding":
+            self.scene_embedding = nn.Embedding(scenes, _EMBEDDED)
+        move, turn, code = self.features.size(3), self.features.size(4), self._code_size()
+        wide = (move + turn + code, move + turn + code)
+        inputs = (move + code, turn + code) if config.branches == "separate" else wide
+        self.position = perceptron(inputs[0], *config.hidden, latents[0])
+        self.orientation: nn.Module | None = None
+        if config.branches != "shared":
+            self.orientation = perceptron(inputs[1], *config.hidden, latents[1])
+        self._register_frame()
+
+    def _register_frame(self) -> None:
+        """Constants of the training poses and of the teacher's latents."""
+        count = self.scenes
+        self.register_buffer("center", torch.zeros(count, 3, dtype=torch.float64))
+        self.register_buffer("spread", torch.ones(count, dtype=torch.float64))
+        self.register_buffer("middle", torch.eye(3, dtype=torch.float64).repeat(count, 1, 1))
+        for half, size in zip(Latents._fields, self.latents, strict=True):
+            self.register_buffer(f"{half}_mean", torch.zeros(size))
+            self.register_buffer(f"{half}_scale", torch.ones(()))
+
+    def observe(self, world_from_cam: Sequence[Pose], latents: Latents) -> None:
+        """Note the training poses of each place and the teacher's latents of them, if standardised."""
+        if self.config.numbers == "raw":
+            return
+        for scene, poses in enumerate(world_from_cam):
+            centers = poses.translation.double()
+            spread = (centers - centers.mean(0)).square().sum(-1).mean().sqrt()
+            self.get_buffer("center")[scene] = centers.mean(0)
+            self.get_buffer("spread")[scene] = spread.clamp_min(1e-6)
+            self.get_buffer("middle")[scene] = mean_pose(poses).rotation.double()
+        for half, values in zip(Latents._fields, latents, strict=True):
+            self.get_buffer(f"{half}_mean").copy_(values.mean(0))
+            self.get_buffer(f"{half}_scale").copy_(values.std(0).square().mean().sqrt().clamp_min(1e-6))
+
+    def forward(self, world_from_cam: Pose, scene: Int[Tensor, "b"] | None = None) -> Latents:
+        """The latents of (b,) poses.
+
+        Args:
+            world_from_cam: poses in any precision; quaternions are taken with w >= 0.
+            scene: (b,) numbers of the places, or None where there is one.
+        """
+        if scene is None:
+            scene = torch.zeros(len(world_from_cam), dtype=torch.int64, device=self._device)
+        return self.encode(self.numbers(world_from_cam, scene), scene)
+
+    def numbers(self, world_from_cam: Pose, scene: Int[Tensor, "b"]) -> Float[Tensor, "b 7"]:
+        """The seven numbers of (b,) poses that the networks read: a position and a quaternion."""
+        poses = world_from_cam.to(self._device).to(torch.float64)
+        moved = (poses.translation - self.get_buffer("center")[scene]) / self.get_buffer("spread")[
+            scene
+        ].unsqueeze(-1)
+        turned = self.get_buffer("middle")[scene].mT @ poses.rotation
+        return torch.cat((moved, quaternion_wxyz_from_rotation(turned)), dim=-1).float()
+
+    def encode(self, numbers: Float[Tensor, "b 7"], scene: Int[Tensor, "b"]) -> Latents:
+        """The latents of what `numbers` says of poses."""
+        move, turn = self.features(numbers[:, :3]), self.features(numbers[:, 3:])
+        code = self._code(scene)
+        whole = torch.cat((move, turn, code), dim=-1)
+        apart = self.config.branches == "separate"
+        position = self.position(torch.cat((move, code), dim=-1) if apart else whole)
+        if self.orientation is None:
+            orientation = position
+        else:
+            orientation = self.orientation(torch.cat((turn, code), dim=-1) if apart else whole)
+        return Latents(self._scaled("position", position), self._scaled("orientation", orientation))
+
+    def parameter_count(self) -> int:
+        """Number of learned values."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def megabytes(self) -> float:
+        """Size of its weights and constants."""
+        size: int = sum(value.numel() * value.element_size() for value in self.state_dict().values())
+        return size / 1e6
+
+    @property
+    def _device(self) -> torch.device:
+        return self.get_buffer("center").device
+
+    def _scaled(self, half: str, values: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        return self.get_buffer(f"{half}_mean") + self.get_buffer(f"{half}_scale") * values
+
+    def _code_size(self) -> int:
+        if self.scenes == 1:
+            return 0
+        match self.config.scene_code:
+            case "one_hot":
+                return self.scenes
+            case "embedding":
+                return _EMBEDDED
+            case "fourier":
+                return self.features.size(1)
+
+    def _code(self, scene: Int[Tensor, "b"]) -> Float[Tensor, "b c"]:
+        if self.scenes == 1:
+            return torch.zeros(len(scene), 0, device=self._device)
+        if self.scene_embedding is not None:
+            embedded: Tensor = self.scene_embedding(scene)
+            return embedded
+        if self.config.scene_code == "fourier":
+            waves: Tensor = self.features(scene.float().unsqueeze(-1))
+            return waves
+        return F.one_hot(scene, self.scenes).float()
+
+
+def perceptron(*sizes: int) -> nn.Sequential:
+    """Linear layers with ReLU between them, Xavier weights and no biases at the start, as released."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        linear = nn.Linear(inputs, outputs)
+        nn.init.xavier_uniform_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

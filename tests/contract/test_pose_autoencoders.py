@@ -1,0 +1,129 @@
+"""Every regressor can teach a pose auto-encoder, and is the same afterwards."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.support.models import small_config, some_poses
+from tests.support.tiny_training import tiny_pictures
+from torch import Tensor
+
+from camloc.core.model import Latents, Regressor
+from camloc.models import build_model, model_class, model_names
+from camloc.refiners.pose_autoencoder import Branches, PoseAutoencoder, PoseAutoencoderConfig
+from camloc.training.distillation import Distillation, DistillationConfig
+from camloc.training.lesson import learn
+from camloc.training.pictures import Pictures
+from camloc.training.stages import Stage
+from camloc.training.teacher import Taught, frozen, taught_views
+
+WIDTH, HEIGHT = 32, 24
+REGRESSORS = tuple(name for name in model_names() if issubclass(model_class(name), Regressor))
+
+
+def teacher_of(name: str) -> Regressor[Any]:
+    torch.manual_seed(0)
+    model = build_model(name, small_config(name))
+    assert isinstance(model, Regressor)
+    model.observe_places([some_poses(9, seed=number) for number in range(places_of(name))])
+    return frozen(model)
+
+
+def places_of(name: str) -> int:
+    """How many places the small model of a name knows."""
+    return int(getattr(small_config(name), "scenes", 1))
+
+
+def views_of(count: int, *, seed: int = 0, places: int = 1) -> Pictures:
+    """Pictures of all places in turn."""
+    return replace(tiny_pictures(count, seed=seed), scene=torch.arange(count) % places)
+
+
+def taught(name: str, teacher: Regressor[Any], count: int = 12, *, seed: int = 0) -> Taught:
+    pictures = views_of(count, seed=seed, places=places_of(name))
+    return taught_views(teacher, pictures, width=WIDTH, height=HEIGHT)
+
+
+def lesson_of(name: str, teacher: Regressor[Any], config: DistillationConfig | None = None) -> Distillation:
+    train, places = taught(name, teacher), places_of(name)
+    torch.manual_seed(0)
+    position, orientation = (int(half.shape[1]) for half in train.latents)
+    branches: Branches = "shared" if train.is_shared else "separate"
+    encoder = PoseAutoencoder(
+        PoseAutoencoderConfig(branches=branches, hidden=(16,)), latents=(position, orientation), scenes=places
+    )
+    own = [train.world_from_cam[train.scene == number] for number in range(places)]
+    encoder.observe(own, train.latents)
+    held = taught(name, teacher, 6, seed=1)
+    return Distillation(encoder, teacher, train, held, config or DistillationConfig())
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_latents_are_what_the_teacher_answers_from(name: str) -> None:
+    teacher = teacher_of(name)
+    views = taught(name, teacher)
+    answers = teacher.pose_in(views.latents, views.scene)
+    torch.testing.assert_close(answers.matrix(), views.answers.matrix(), rtol=0, atol=1e-5)
+    whole = tiny_pictures(12).batch(torch.arange(12)).images[:, :, 2:-2, 2:-2]
+    with torch.no_grad():
+        decoded = teacher.decode(teacher(whole))
+    # Of several places an answer is compared where the teacher takes it to be.
+    same = decoded.scene == views.scene
+    assert same.any()
+    found, expected = views.answers.matrix()[same], decoded.world_from_cam.matrix()[same]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_the_pose_loss_reaches_the_encoder_through_the_frozen_heads(name: str) -> None:
+    lesson = lesson_of(name, teacher_of(name))
+    losses = lesson.losses(lesson.network, torch.arange(12), torch.Generator())
+    for term in ("position", "orientation"):
+        gradients = torch.autograd.grad(
+            losses[term], list(lesson.network.encoder.parameters()), retain_graph=True, allow_unused=True
+        )
+        reached = [each for each in gradients if each is not None and each.abs().max() > 0]
+        assert reached, f"the {term} loss gives the encoder no gradient"
+        assert all(each.isfinite().all() for each in reached)
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_the_teacher_does_not_move_by_one_bit(name: str) -> None:
+    teacher = teacher_of(name)
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    lesson = lesson_of(name, teacher)
+    for _ in learn(lesson, Stage(epochs=2, learning_rate=0.01), batch_size=4):
+        pass
+    assert not teacher.training
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    for key, value in teacher.state_dict().items():
+        assert torch.equal(value, before[key]), f"{key} has moved"
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_a_lesson_brings_latents_nearer_and_poses_too(name: str) -> None:
+    halves = (("position_latent", "orientation_latent"), ("position", "orientation"))
+    for learned, ignored in (halves, halves[::-1]):
+        lesson = lesson_of(name, teacher_of(name))
+        stage = Stage(epochs=40, learning_rate=5e-3, loss_weights=dict.fromkeys(ignored, 0.0))
+        rounds = list(learn(lesson, stage, batch_size=12, measure_every=40))
+        for term in learned:
+            assert rounds[-1].losses[term] < rounds[0].losses[term], term
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_the_codes_way_of_teaching_can_be_asked_for(name: str) -> None:
+    teacher = teacher_of(name)
+    published = lesson_of(name, teacher, DistillationConfig(latent_distance="squared", reads="teacher"))
+    seen: list[Tensor] = []
+    encoder = published.network.encoder
+    encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].translation))
+    scene = published.train.scene[:5]
+    terms = published.losses(published.network, torch.arange(5), torch.Generator())
+    torch.testing.assert_close(seen[0], published.train.answers.translation[:5])
+    with torch.no_grad():
+        latents = encoder(published.train.answers[torch.arange(5)], scene)
+    wanted = Latents(*(half[:5] for half in published.train.latents))
+    expected = (latents.position - wanted.position).square().mean()
+    torch.testing.assert_close(terms["position_latent"], expected)

@@ -1,0 +1,99 @@
+"""Pairs of frames that relative poses are learned from really see the same."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.unit.test_overlap import CAMERA, camera_at
+
+from camloc.core.depth import read_depth
+from camloc.core.types import Frame
+from camloc.errors import DatasetError, ImageError
+from camloc.training.pairs import PairSettings, overlapping_pairs
+
+
+def row_of_frames(count: int = 6, *, step: float = 0.5, depth: Path | None = None) -> tuple[Frame, ...]:
+    """Cameras side by side in front of a wall, two metres away."""
+    return tuple(
+        Frame(str(number), Path(f"{number}.png"), CAMERA, camera_at(step * number, 0.0, 0.0), depth=depth)
+        for number in range(count)
+    )
+
+
+def depth_picture(folder: Path, *, meters: float = 2.0) -> Path:
+    path = folder / "wall.png"
+    Image.fromarray(np.full((40, 40), round(1000 * meters), np.uint16)).save(path)
+    return path
+
+
+def test_depth_is_metres_and_nothing_where_nothing_was_measured(tmp_path: Path) -> None:
+    millimetres = np.array([[1500, 0], [65535, 250]], np.uint16)
+    Image.fromarray(millimetres).save(tmp_path / "depth.png")
+    assert read_depth(tmp_path / "depth.png").tolist() == [[1.5, 0.0], [0.0, 0.25]]
+
+
+def test_a_photograph_is_no_depth_picture(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "photo.png")
+    Image.new("L", (8, 8), 200).save(tmp_path / "grey.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    for name in ("photo.png", "grey.png", "broken.png", "missing.png"):
+        with pytest.raises(ImageError, match="depth picture"):
+            read_depth(tmp_path / name)
+
+
+def test_pairs_have_as_much_in_common_as_is_asked_for(tmp_path: Path) -> None:
+    frames = row_of_frames(depth=depth_picture(tmp_path))
+    pairs = overlapping_pairs(frames, PairSettings(per_frame=10, least_overlap=0.7))
+    # Two metres from the wall a picture is four metres wide: 0.5 m apart share 7/8, 1 m 3/4, 1.5 m 5/8.
+    apart = (pairs.query - pairs.reference).abs()
+    assert set(apart.tolist()) == {1, 2}
+    assert (pairs.overlap >= 0.7).all()
+    expected = 1.0 - apart.double() / 8
+    torch.testing.assert_close(pairs.overlap, expected, rtol=0, atol=0.05)
+    assert pairs.measured == {"depth": 6, "frustum": 0}
+
+
+def test_a_frame_is_no_pair_with_itself_and_pairs_go_both_ways(tmp_path: Path) -> None:
+    frames = row_of_frames(depth=depth_picture(tmp_path))
+    pairs = overlapping_pairs(frames, PairSettings(per_frame=10))
+    both = set(zip(pairs.query.tolist(), pairs.reference.tolist(), strict=True))
+    assert all(one != other for one, other in both)
+    assert {(other, one) for one, other in both} == both
+    assert len(both) == len(pairs)
+
+
+def test_no_frame_has_more_pairs_than_are_asked_for_and_a_seed_repeats_them() -> None:
+    frames = row_of_frames(12, step=0.1)
+    few = PairSettings(per_frame=3)
+    pairs = overlapping_pairs(frames, few, seed=5)
+    assert pairs.query.bincount().tolist() == [3] * 12
+    again, other = overlapping_pairs(frames, few, seed=5), overlapping_pairs(frames, few, seed=6)
+    assert torch.equal(pairs.reference, again.reference)
+    assert not torch.equal(pairs.reference, other.reference)
+
+
+def test_without_depth_points_of_the_place_tell_and_without_these_frusta() -> None:
+    frames = row_of_frames()
+    grid = torch.linspace(-3, 6, 60, dtype=torch.float64)
+    x, y = torch.meshgrid(grid, grid, indexing="ij")
+    wall = torch.stack((x, y, torch.full_like(x, 2.0)), dim=-1).flatten(0, 1)
+    by_points = overlapping_pairs(frames, PairSettings(per_frame=10, least_overlap=0.7), points=wall)
+    assert by_points.measured == {"depth": 0, "points": 6}
+    assert set((by_points.query - by_points.reference).abs().tolist()) == {1, 2}
+    by_frusta = overlapping_pairs(frames, PairSettings(per_frame=10))
+    assert by_frusta.measured == {"depth": 0, "frustum": 6}
+
+
+def test_frames_with_nothing_in_common_or_without_cameras_are_told() -> None:
+    back_to_back = tuple(
+        replace(frame, world_from_cam=camera_at(0.0, 0.0, 0.0, degrees=180.0 * number))
+        for number, frame in enumerate(row_of_frames(2))
+    )
+    with pytest.raises(DatasetError, match="no two of the 2 training frames"):
+        overlapping_pairs(back_to_back, PairSettings())
+    unknown = (*row_of_frames(2), replace(row_of_frames(1)[0], name="gift.png", camera=None))
+    with pytest.raises(DatasetError, match=r"focal length of gift\.png"):
+        overlapping_pairs(unknown, PairSettings())

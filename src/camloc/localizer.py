@@ -94,7 +94,7 @@ class Localizer:
         """
         path, place = Path(run), torch_device(device)
         checkpoint = load_onnx(path) if path.suffix == ".onnx" else load_checkpoint(path)
-        refine, refiners = chosen_refiner(path, checkpoint, refine)
+        refine, refiners = chosen_refiner(path, checkpoint, refine, device=place)
         checkpoint.model.to(place)
         return cls(checkpoint, place, outlier_filter, masks, refiners, refine)
 

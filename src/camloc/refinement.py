@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from camloc.checkpoint import Checkpoint
 from camloc.companions import (
     AutoencoderFacts,
@@ -13,6 +15,7 @@ from camloc.companions import (
     load_relative,
     run_around,
 )
+from camloc.core.device import CPU
 from camloc.errors import RecipeError
 from camloc.geometry.pose_index import PoseMetric
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
@@ -27,12 +30,13 @@ VIRTUAL = "virtual"
 UNTRIED = PositionRefinement("anchored", neighbours=10, ridge=1.0, metric=PoseMetric(turn_weight=0.3))
 
 
-def refiners_of(run: Path, checkpoint: Checkpoint) -> dict[str, Refiner]:
+def refiners_of(run: Path, checkpoint: Checkpoint, *, device: torch.device = CPU) -> dict[str, Refiner]:
     """All that can refine a checkpoint's answers, by name; nothing without an auto-encoder of its own.
 
     Args:
         run: its folder.
         checkpoint: of it.
+        device: where networks that look at pictures run; the small ones run on the CPU.
 
     Raises:
         CheckpointError: a companion is damaged.
@@ -45,18 +49,21 @@ def refiners_of(run: Path, checkpoint: Checkpoint) -> dict[str, Refiner]:
         way: PositionRefiner(settings_of(way, facts), checkpoint.training_poses, encoder) for way in WAYS
     }
     relative = load_relative(run, encoder)
-    if relative is not None and (virtual := _virtual(run, checkpoint, encoder, relative)) is not None:
+    if relative is not None and (virtual := _virtual(run, checkpoint, encoder, relative, device)) is not None:
         refiners[VIRTUAL] = virtual
     return refiners
 
 
-def chosen_refiner(run: Path, checkpoint: Checkpoint, refine: str) -> tuple[str, dict[str, Refiner]]:
+def chosen_refiner(
+    run: Path, checkpoint: Checkpoint, refine: str, *, device: torch.device = CPU
+) -> tuple[str, dict[str, Refiner]]:
     """The way that is meant, and what refines so: nothing for "none".
 
     Args:
         run: its folder, or an exported network.
         checkpoint: of it.
         refine: a way, "none", or "auto" for what was best on held-out frames.
+        device: where networks that look at pictures run.
 
     Raises:
         CheckpointError: a companion is damaged.
@@ -70,7 +77,7 @@ def chosen_refiner(run: Path, checkpoint: Checkpoint, refine: str) -> tuple[str,
     if refine == "neighbours":
         control = PositionRefinement("neighbours")
         return refine, {refine: PositionRefiner(control, checkpoint.training_poses)}
-    refiners = refiners_of(run, checkpoint)
+    refiners = refiners_of(run, checkpoint, device=device)
     if not refiners:
         raise RecipeError(
             f"{run_around(run)} has no pose auto-encoder that learned from its weights; teach one with "
@@ -116,11 +123,14 @@ def _virtual(
     checkpoint: Checkpoint,
     encoder: PoseAutoencoder,
     relative: tuple[RelativeFacts, RelativePoseRegressor],
+    device: torch.device,
 ) -> VirtualViewRefiner | None:
     """Virtual relative pose regression, or None where the pictures that it looks at cannot be decoded."""
     facts, regressor = relative
     decoder = load_decoder(run, encoder)
     if decoder is None and regressor.config.sees == "pictures":
         return None
-    pictures = None if decoder is None else decoder[1]
-    return VirtualViewRefiner(facts.view, checkpoint.training_poses, encoder, regressor, pictures)
+    pictures = None if decoder is None else decoder[1].to(device)
+    return VirtualViewRefiner(
+        facts.view, checkpoint.training_poses, encoder.to(device), regressor.to(device), pictures
+    )

@@ -12,7 +12,7 @@ from tests.unit.test_overlap import CAMERA, camera_at
 from camloc.core.depth import read_depth
 from camloc.core.types import Frame
 from camloc.errors import DatasetError, ImageError
-from camloc.training.pairs import PairSettings, overlapping_pairs
+from camloc.training.pairs import PairSettings, joined_pairs, overlapping_pairs
 
 
 def row_of_frames(count: int = 6, *, step: float = 0.5, depth: Path | None = None) -> tuple[Frame, ...]:
@@ -87,13 +87,26 @@ def test_without_depth_points_of_the_place_tell_and_without_these_frusta() -> No
     assert by_frusta.measured == {"depth": 0, "frustum": 6}
 
 
-def test_frames_with_nothing_in_common_or_without_cameras_are_told() -> None:
+def test_frames_with_nothing_in_common_are_told() -> None:
     back_to_back = tuple(
         replace(frame, world_from_cam=camera_at(0.0, 0.0, 0.0, degrees=180.0 * number))
         for number, frame in enumerate(row_of_frames(2))
     )
     with pytest.raises(DatasetError, match="no two of the 2 training frames"):
         overlapping_pairs(back_to_back, PairSettings())
-    unknown = (*row_of_frames(2), replace(row_of_frames(1)[0], name="gift.png", camera=None))
-    with pytest.raises(DatasetError, match=r"focal length of gift\.png"):
-        overlapping_pairs(unknown, PairSettings())
+
+
+def test_frames_of_unknown_cameras_are_taken_to_be_from_a_usual_one() -> None:
+    unknown = tuple(replace(frame, camera=None) for frame in row_of_frames(4, step=0.2))
+    pairs = overlapping_pairs(unknown, PairSettings(per_frame=10))
+    assert 1 in (pairs.query - pairs.reference).abs()
+
+
+def test_pairs_of_several_places_stay_within_their_places() -> None:
+    near = overlapping_pairs(row_of_frames(4), PairSettings(per_frame=10))
+    far = overlapping_pairs(row_of_frames(3), PairSettings(per_frame=10))
+    both = joined_pairs([near, far], [4, 3])
+    assert len(both) == len(near) + len(far)
+    assert both.query.max() == both.reference.max() == 6
+    assert ((both.query < 4) == (both.reference < 4)).all()
+    assert both.measured == {"depth": 0, "frustum": 7}

@@ -46,11 +46,11 @@ def prepare_teaching(
     *,
     name: str,
     seed: int = 0,
+    seen: tuple[Taught, Taught | None] | None = None,
     progress: PictureProgress | None = None,
 ) -> Teaching:
-    """Compute the teacher's latents, and build the encoder."""
-    train = teacher.taught(teacher.learned, recipe, progress=progress)
-    held = teacher.taught(teacher.held, recipe, variants=1) if teacher.holds_out else None
+    """Compute the teacher's latents, unless they are `seen` already, and build the encoder."""
+    train, held = seen or what_it_sees(teacher, recipe, progress=progress)
     if train.is_shared:
         recipe = replace(recipe, config=replace(recipe.config, branches="shared"))
     torch.manual_seed(seed)
@@ -61,6 +61,14 @@ def prepare_teaching(
     encoder.observe(teacher.training_poses, train.latents)
     lesson = Distillation(encoder, teacher.model, train, held, recipe.distillation)
     return Teaching(teacher, recipe, name, lesson, seed)
+
+
+def what_it_sees(
+    teacher: Teacher, recipe: StudentRecipe, *, progress: PictureProgress | None = None
+) -> tuple[Taught, Taught | None]:
+    """The teacher's latents of the frames to learn from and of those held out, if any are."""
+    train = teacher.taught(teacher.learned, recipe, progress=progress)
+    return train, teacher.taught(teacher.held, recipe, variants=1) if teacher.holds_out else None
 
 
 def teach(teaching: Teaching) -> Iterator[Round]:

@@ -102,7 +102,8 @@ def evaluate_scene(
     counted = _Counter(progress, sum(len(frames) for frames in sets.values()))
     place = _place(localizer, scene)
     every_way = replace(
-        localizer, refiners={**refiners_of(folder, localizer.checkpoint), **localizer.refiners}
+        localizer,
+        refiners={**refiners_of(folder, localizer.checkpoint, device=localizer.device), **localizer.refiners},
     )
     known = localizer.checkpoint.facts.scenes
     evaluated = [

@@ -35,13 +35,14 @@ def evaluate_places(
     data: Sequence[DataSource] = (),
     out: Path | None = None,
     device: str = "cpu",
+    refine: str = "none",
     progress: FrameProgress | None = None,
 ) -> PlacesEvaluation:
     """Locate the test frames of every place that a run has learned, or of those of `data`.
 
     Leaves in `places/<name>` of the run's folder, or of `out`, what `evaluate_run` leaves of one place, and
     beside that folder a `results.json` and a `report.html` of all of them. A place without test frames is
-    left out.
+    left out. `refine` is that of `Localizer`.
 
     Raises:
         CheckpointError: the run is incomplete or damaged.
@@ -49,7 +50,7 @@ def evaluate_places(
     """
     facts = RunFacts.load(folder)
     out = out or folder
-    localizer = Localizer.load(folder, device=device)
+    localizer = Localizer.load(folder, device=device, refine=refine)
     scenes = [source.load() for source in data or facts.data]
     tested = [scene for scene in scenes if test_sets(scene)]
     if not tested:

@@ -9,7 +9,7 @@ Source: "Camera Pose Auto-Encoders" (ECCV 2022), section 3.3.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -75,7 +75,9 @@ class PositionRefiner:
         """
         if encoder is None and settings.way != "neighbours":
             raise RecipeError(f"refining by '{settings.way}' needs a pose auto-encoder; teach one first")
-        self.settings = settings
+        is_shared = encoder is not None and encoder.config.branches == "shared"
+        # Halves that are one say the same twice.
+        self.settings = replace(settings, latents="position") if is_shared else settings
         self._encoder = None if encoder is None else copy.deepcopy(encoder).cpu().eval()
         self._poses = Pose.cat([poses.to("cpu").to(torch.float64) for poses in training_poses])
         self._indices = tuple(PoseIndex(poses, settings.metric) for poses in training_poses)

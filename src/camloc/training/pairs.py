@@ -22,6 +22,9 @@ from camloc.geometry.pose_index import PoseIndex
 _RAYS_ACROSS = 24
 _MOST_POINTS = 400
 
+# Of a phone, held upright or not: regressors do not need to know it.
+USUAL_CAMERA = Camera(width=640, height=640, fx=640.0, fy=640.0, cx=320.0, cy=320.0)
+
 # Where nothing says how far things are: this many spreads of the cameras.
 _DEPTH_SPREADS = 2.0
 
@@ -71,19 +74,20 @@ def overlapping_pairs(
 
     What a frame sees is told by its depth picture; by points of the place that lie in its picture where it
     has none; where there are none either, by points of its frustum around the usual depth. What is hidden
-    from the query is noticed in the query's depth picture.
+    from the query is noticed in the query's depth picture. A frame whose camera is unknown is taken to be
+    from a usual one.
 
     Args:
-        frames: with orientations and cameras.
+        frames: with orientations.
         settings: which make a pair.
         points: of the place.
         seed: of the draw.
 
     Raises:
-        DatasetError: a frame has no camera, or no two frames have enough in common.
+        DatasetError: no two frames have enough in common.
         ImageError: a depth picture cannot be read.
     """
-    poses, cameras = poses_of(frames), _cameras(frames)
+    poses, cameras = poses_of(frames), [frame.camera or USUAL_CAMERA for frame in frames]
     depths = [None if frame.depth is None else read_depth(frame.depth) for frame in frames]
     usual = _usual_depths(depths, poses)
     seen = [_seen(cameras[row], poses[row], depths[row], points, usual) for row in range(len(frames))]
@@ -144,18 +148,6 @@ def _seen_from(
         for part in hits.split([len(each) for each in sights])
     ]
     return torch.stack(shares)
-
-
-def _cameras(frames: Sequence[Frame]) -> list[Camera]:
-    cameras = []
-    for frame in frames:
-        if frame.camera is None:
-            raise DatasetError(
-                f"the focal length of {frame.name} is unknown, so what it has in common with others is too; "
-                f"give intrinsics"
-            )
-        cameras.append(frame.camera)
-    return cameras
 
 
 def _usual_depths(depths: Sequence[Tensor | None], poses: Pose) -> Float[Tensor, "d"]:

@@ -103,7 +103,9 @@ def evaluate_and_report(
         if outlier_filter or masks:
             raise RecipeError("filters and masks are for models that align points, which learn one place")
         with counted("locating") as progress:
-            places = evaluate_places(run, data=sources, out=out, device=device, progress=progress)
+            places = evaluate_places(
+                run, data=sources, out=out, device=device, refine=refine, progress=progress
+            )
         Console(highlight=False).print(places_table(places.results))
         console.print(f"report {places.report}")
         return

@@ -1,0 +1,362 @@
+"""What a run's pose auto-encoder reaches, in every form and with every way of refining, as a file.
+
+    uv run python -m benchmarks.student_measurements RUN [--device cuda --virtual]
+
+writes `RUN/students.json`. Settings are chosen on held-out frames; test frames only measure.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+from torch import Tensor
+
+from camloc.companions import DecoderFacts, PositionErrors, RelativeFacts, load_decoder, load_relative
+from camloc.core.augment import centre_cut
+from camloc.core.config import from_json, to_json
+from camloc.core.files import write_atomically
+from camloc.geometry.pose import Pose, PoseError, pose_error
+from camloc.geometry.pose_index import Nearness, PoseMetric
+from camloc.recipes import demo, students
+from camloc.recipes.autoencode import Teaching, prepare_teaching, teach, what_it_sees
+from camloc.recipes.evaluate import evaluate_run
+from camloc.recipes.student import DecoderRecipe, StudentRecipe
+from camloc.recipes.teach_decoder import encoder_of, teach_decoder
+from camloc.recipes.teach_relative import teach_relative
+from camloc.recipes.teacher import Places, Teacher
+from camloc.refinement import refiners_of
+from camloc.refiners.image_decoder import PUBLISHED
+from camloc.refiners.pose_autoencoder import PoseAutoencoder
+from camloc.refiners.position import LatentHalf, PositionRefinement, PositionRefiner, Way
+from camloc.refiners.relative_pose import Sees
+from camloc.refiners.virtual_view import VirtualView, VirtualViewRefiner
+from camloc.training.lesson import learn
+from camloc.training.refinement_choice import choose_refinement, refined_errors
+from camloc.training.teacher import Taught
+
+NAME = "students.json"
+
+FORMS = (
+    ("Fourier features, four layers, whole pose", students.quick),
+    ("Fourier features, four layers, own half", students.separate),
+    ("four layers", students.four_layers),
+    ("two layers", students.two_layers),
+)
+NEIGHBOURS = (1, 3, 5, 10, 30)
+
+# Metres of noise, in spreads of the training cameras, that starting guesses are off by.
+NOISES = (0.0, 0.02, 0.05, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class Medians:
+    """Median errors in metres and degrees."""
+
+    meters: float
+    degrees: float
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of auto-encoder.
+
+    Attributes:
+        label: of the form.
+        parameters: learned values.
+        megabytes: of its file.
+        seconds: that it was taught for, the teacher's latents aside.
+        held, test: errors of its encodings of true poses through the teacher's heads.
+        held_of_answers, test_of_answers: the same of the teacher's own answers.
+        refined: on held-out frames, by way.
+        refined_test: on test frames, with the settings that the held-out frames chose.
+    """
+
+    label: str
+    parameters: int
+    megabytes: float
+    seconds: float
+    held: Medians
+    held_of_answers: Medians
+    test: Medians
+    test_of_answers: Medians
+    refined: dict[str, PositionErrors]
+    refined_test: dict[str, PositionErrors]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way with one setting, on held-out frames."""
+
+    way: Way
+    neighbours: int
+    metric: Nearness
+    turn_weight: float
+    latents: LatentHalf
+    ridge: float
+    errors: PositionErrors
+
+
+@dataclass(frozen=True)
+class Start:
+    """Starting guesses around the truth, on test frames: median metres before and after, by way."""
+
+    off: float
+    before: float
+    after: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One image decoder: its size, and how far its pictures are from those held out."""
+
+    label: str
+    parameters: int
+    facts: DecoderFacts
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One relative pose regressor.
+
+    Attributes:
+        sees: what it looks at.
+        references: what references were in its training.
+        facts: with the errors on held-out frames.
+        test: on test frames, with the paper's settings and with those that the held-out frames chose.
+    """
+
+    sees: Sees
+    references: str
+    facts: RelativeFacts
+    test_published: PositionErrors
+    test: PositionErrors
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything about one run.
+
+    Attributes:
+        place, recipe: what was learned, by which recipe.
+        latent: sizes of the teacher's latents.
+        held, test: the teacher's errors.
+        frames: numbers of frames learned from, held out, and tested on.
+        forms, settings, starts, decoders, virtual: the parts.
+    """
+
+    place: str
+    recipe: str
+    latent: tuple[int, int]
+    held: Medians
+    test: Medians
+    frames: tuple[int, int, int]
+    forms: tuple[Form, ...]
+    settings: tuple[Setting, ...]
+    starts: tuple[Start, ...]
+    decoders: tuple[Drawn, ...] = ()
+    virtual: tuple[Seen, ...] = ()
+
+    @classmethod
+    def load(cls, run: Path) -> "Measured":
+        """What was written into a run's folder."""
+        return from_json((run / NAME).read_bytes(), cls)
+
+
+def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
+    """Teach and measure. What is left beside the run's checkpoint is `students/quick`."""
+    teacher = Teacher.load(run, device=device)
+    recipe = students.quick()
+    seen = what_it_sees(teacher, recipe)
+    held = seen[1]
+    assert held is not None, "without held-out frames nothing can be chosen"
+    tested = tuple(scene.test for scene in teacher.scenes)
+    test = teacher.taught(tested, recipe, variants=1)
+    forms = tuple(_form(label, form(), teacher, seen, test) for label, form in FORMS)
+    kept = prepare_teaching(teacher, recipe, name="students/quick", seen=seen)
+    for _ in teach(kept):
+        pass
+    encoder = encoder_of(teacher)
+    pictures = _images(teacher, tested)
+    measured = Measured(
+        place=", ".join(scene.name for scene in teacher.scenes),
+        recipe=teacher.checkpoint.facts.recipe,
+        latent=encoder.latents,
+        held=_medians(pose_error(held.answers, held.world_from_cam)),
+        test=_medians(pose_error(test.answers, test.world_from_cam)),
+        frames=(sum(map(len, teacher.learned)), len(held), len(test)),
+        forms=forms,
+        settings=tuple(_settings(encoder, teacher, held)),
+        starts=tuple(_starts(teacher, test)),
+    )
+    if is_virtual:
+        measured = replace(measured, decoders=tuple(_decoders(teacher)))
+    looked = (
+        (("pictures", "photographs"), ("pictures", "decoded"), ("encoding", "decoded")) if is_virtual else ()
+    )
+    kinds: tuple[tuple[Sees, str], ...] = (*looked, ("latents", "decoded"))  # the last one stays
+    return replace(
+        measured, virtual=tuple(_virtual(teacher, sees, kind, test, pictures) for sees, kind in kinds)
+    )
+
+
+def _form(
+    label: str, recipe: StudentRecipe, teacher: Teacher, seen: tuple[Taught, Taught | None], test: Taught
+) -> Form:
+    teaching = prepare_teaching(teacher, recipe, name=label, seen=seen)
+    started = time.monotonic()
+    for _ in learn(teaching.lesson, recipe.stage, batch_size=recipe.batch_size, measure_every=5):
+        pass
+    seconds = time.monotonic() - started
+    held, encoder = teaching.lesson.held, teaching.encoder
+    assert held is not None, "without held-out frames nothing can be chosen"
+    choice = choose_refinement(encoder, teacher.training_poses, held)
+    refiners = {
+        way: PositionRefiner(settings, teacher.training_poses, encoder)
+        for way, settings in choice.settings.items()
+    }
+    return Form(
+        label,
+        encoder.parameter_count(),
+        encoder.megabytes,
+        seconds,
+        held=_student(teaching, held.world_from_cam, held),
+        held_of_answers=_student(teaching, held.answers, held),
+        test=_student(teaching, test.world_from_cam, test),
+        test_of_answers=_student(teaching, test.answers, test),
+        refined=choice.errors,
+        refined_test={
+            "none": refined_errors(None, test),
+            **{way: refined_errors(refiner, test) for way, refiner in refiners.items()},
+        },
+    )
+
+
+@torch.no_grad()
+def _student(teaching: Teaching, poses: Pose, views: Taught) -> Medians:
+    """Poses through the encoder and the teacher's heads, against the truth."""
+    latents = teaching.encoder(poses, views.scene)
+    answers = teaching.teacher.model.pose_in(latents, views.scene)
+    return _medians(pose_error(answers, views.world_from_cam))
+
+
+def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: Taught) -> list[Setting]:
+    """What neighbours, metric, latents and ridge do, on held-out frames."""
+    metrics = [PoseMetric(turn_weight=weight) for weight in (0.03, 0.1, 0.3, 1.0)] + [PoseMetric("published")]
+    ways: tuple[Way, ...] = ("neighbours", "affine")
+    tried = [
+        PositionRefinement(way, neighbours=count, metric=metric)
+        for way, count, metric in product(ways, NEIGHBOURS, metrics)
+    ]
+    halves: tuple[LatentHalf, ...] = ("both", "position", "orientation")
+    tried += [
+        PositionRefinement("affine", metric=metric, latents=half)
+        for metric, half in product(metrics, halves[1:])
+    ]
+    tried += [
+        PositionRefinement("anchored", neighbours=count, metric=metric, latents=half, ridge=ridge)
+        for count, metric, half, ridge in product((3, 10, 30), metrics, halves, (0.01, 0.1, 1.0, 3.0, 10.0))
+    ]
+    found = []
+    for each in tried:
+        errors = refined_errors(PositionRefiner(each, teacher.training_poses, encoder), held)
+        metric = each.metric
+        found.append(
+            Setting(
+                each.way, each.neighbours, metric.kind, metric.turn_weight, each.latents, each.ridge, errors
+            )
+        )
+    return found
+
+
+def _starts(teacher: Teacher, test: Taught) -> list[Start]:
+    """Guesses around the truth instead of the teacher's answers, as in the paper's verification."""
+    refiners = refiners_of(teacher.run, teacher.checkpoint)
+    spread = _spread(teacher.training_poses[0])
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for noise in NOISES:
+        truth = test.world_from_cam.to("cpu")
+        moved = noise * spread * torch.randn(len(test), 3, generator=generator, dtype=torch.float64) / 3**0.5
+        guesses = replace(test, answers=Pose(truth.rotation, truth.translation + moved))
+        after = {
+            way: refined_errors(refiner, guesses).median
+            for way, refiner in refiners.items()
+            if isinstance(refiner, PositionRefiner)
+        }
+        found.append(Start(noise * spread, refined_errors(None, guesses).median, after))
+    return found
+
+
+def _decoders(teacher: Teacher) -> list[Drawn]:
+    """The published decoder and ours; ours stays, with its figure."""
+    ours = students.quick().decoder
+    assert ours is not None
+    published = DecoderRecipe(PUBLISHED, replace(ours.stage, learning_rate=1e-3))
+    found = []
+    for label, recipe in (("perceptron, the published layers", published), ("convolutional", ours)):
+        for _ in teach_decoder(teacher, recipe):
+            pass
+        loaded = load_decoder(teacher.run, encoder_of(teacher))
+        assert loaded is not None
+        found.append(Drawn(label, loaded[1].parameter_count(), loaded[0]))
+    return found
+
+
+def _virtual(teacher: Teacher, sees: Sees, kind: str, test: Taught, pictures: Tensor) -> Seen:
+    recipe = students.quick() if sees == "latents" else demo.virtual()
+    assert recipe.relative is not None
+    config = replace(recipe.relative.config, sees=sees)
+    references: Literal["photographs", "decoded"] = "photographs" if kind == "photographs" else "decoded"
+    recipe = replace(recipe, relative=replace(recipe.relative, config=config, references=references))
+    for _ in teach_relative(teacher, recipe):
+        pass
+    encoder = encoder_of(teacher)
+    loaded, decoder = load_relative(teacher.run, encoder), load_decoder(teacher.run, encoder)
+    assert loaded is not None
+    facts, regressor = loaded
+
+    def errors(view: VirtualView) -> PositionErrors:
+        drawn = None if decoder is None else decoder[1].to(teacher.device)
+        refiner = VirtualViewRefiner(
+            view, teacher.training_poses, encoder, regressor.to(teacher.device), drawn
+        )
+        return refined_errors(refiner, test, images=pictures)
+
+    return Seen(sees, kind, facts, test_published=errors(VirtualView()), test=errors(facts.view))
+
+
+def _images(teacher: Teacher, places: Places) -> Tensor:
+    """The pictures of frames as the teacher sees them."""
+    pictures, preprocess = teacher.pictures(places), teacher.checkpoint.facts.preprocess
+    whole = pictures.batch(torch.arange(len(pictures)))
+    return centre_cut(whole, width=preprocess.width, height=preprocess.height).images
+
+
+def _medians(error: PoseError) -> Medians:
+    return Medians(float(error.meters.median()), float(error.degrees.median()))
+
+
+def _spread(poses: Pose) -> float:
+    away = poses.translation - poses.translation.mean(0)
+    return float(away.square().sum(-1).mean().sqrt())
+
+
+def main(run: tyro.conf.Positional[Path], *, device: str = "cpu", virtual: bool = False) -> None:
+    """Measure, and write the file.
+
+    Args:
+        run: Folder of a trained run of a regressor.
+        device: Where to teach.
+        virtual: Also measure image decoders and relative poses from pictures.
+    """
+    measured = measure(run, device=device, is_virtual=virtual)
+    evaluate_run(run, device=device)  # with every way of refining beside the answers
+    write_atomically(run / NAME, to_json(measured))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,225 @@
+"""The page of the pose auto-encoders, from what was measured."""
+
+import platform
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from benchmarks.student_measurements import NEIGHBOURS, Measured, Medians, Seen, Setting
+from camloc.companions import PositionErrors
+from camloc.evaluation.wording import way_name
+
+WAYS = ("none", "neighbours", "affine", "adamw", "anchored")
+
+INTRODUCTION = """# Pose auto-encoders, and what they are for
+
+<!-- Written by benchmarks/pose_autoencoders.py; do not edit. -->
+
+Every teacher is a regressor as its recipe trains it. Its auto-encoder learns from the training frames.
+Whatever had to be chosen (epochs, neighbours, metric, ridge, share) was chosen on frames held out of
+them; the test frames only measure. All errors are medians, positions in metres."""
+
+STUDENTS = """## Students and their teachers
+
+Test frames. The student is the teacher's heads on encodings: of the true poses, as in the paper's text,
+where the answer is put in and should come out; and of the teacher's own answers, as in its code. The
+ratio is of the second to the teacher, position and orientation."""
+
+REFINED = """## Positions refined
+
+Held-out frames / test frames, with the first form of auto-encoder above. The mean of the neighbours looks
+at no latents: what it gains, knowing the training cameras gains. Neighbours are three, as published, but
+for `anchored` and the virtual view; the weight of orientations in the search was chosen for each way."""
+
+SETTINGS = """## Neighbours, metric, latents
+
+Held-out frames, each number with the best of all other settings: by how many neighbours; by the metric of
+nearness (the weight of orientations, or the metric of the paper's code); by the latents that are
+compared."""
+
+STARTS = """## Starting from guesses
+
+As the paper verifies it: a guess around the truth starts the search instead of the teacher's answer, with
+the true orientation. Test frames, with the settings of above."""
+
+PICTURES = """## Decoded pictures, and virtual views
+
+Mean absolute difference of brightness, from 0 to 1, to the pictures of the frames held out, 64 x 64."""
+
+VIRTUAL = """![True pictures above, decoded from the encodings of their poses below](pose_autoencoders.png)
+
+Relative poses, regressed from remembered poses: with a CNN from the photograph and a decoded picture
+(`pictures`; learned from decoded pictures, or as published from photographs), with a CNN and an encoding,
+or from the teacher's latents and an encoding. Held-out / test frames: the teacher; with the paper's
+settings, the nearest pose and all the way; and with those that were best on held-out frames."""
+
+
+def page(measured: Sequence[Measured]) -> str:
+    """All of it."""
+    machine = f"{platform.machine()}, torch {torch.__version__}."
+    command = "uv run python -m benchmarks.pose_autoencoders --redkitchen FOLDER --hololens FOLDER \\"
+    parts = [
+        INTRODUCTION,
+        *_students(measured),
+        *_refined(measured),
+        SETTINGS,
+        *(_settings(measured, heading, columns) for heading, columns in _columns()),
+        STARTS,
+        _starts(measured),
+        *_virtual(measured),
+        machine,
+        f"    {command}\n      --backbone-weights FILE\n",
+    ]
+    return "\n\n".join(parts)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table whose first column is text."""
+    lines = [headings, ["---", *["--:"] * (len(headings) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _name(each: Measured) -> str:
+    return f"{each.place}, `{each.recipe}`"
+
+
+def _both(errors: Medians) -> str:
+    return f"{errors.meters:.3f} m, {errors.degrees:.2f}°"
+
+
+def _students(measured: Sequence[Measured]) -> list[str]:
+    rows, near = [], 0
+    for each in measured:
+        for form in each.forms:
+            moved = form.test_of_answers.meters / each.test.meters
+            turned = form.test_of_answers.degrees / each.test.degrees
+            near += max(moved, turned) <= 1.15
+            rows.append(
+                (
+                    f"{_name(each)}: {form.label}",
+                    f"{form.megabytes:.2f} MB",
+                    _both(each.test),
+                    _both(form.test),
+                    _both(form.test_of_answers),
+                    f"{moved:.2f}, {turned:.2f}",
+                    f"{form.seconds:.0f} s",
+                )
+            )
+    counted = f"Of {len(rows)} students {near} are at most 15 % worse than their teacher in both."
+    headings = ("", "size", "teacher", "student of true poses", "of answers", "ratio", "taught in")
+    return [STUDENTS, table(headings, rows), counted]
+
+
+def _refined(measured: Sequence[Measured]) -> list[str]:
+    rows, better, held_helped, helped = [], 0, 0, 0
+    for each in measured:
+        held, test, last = each.forms[0].refined, each.forms[0].refined_test, each.virtual[-1]
+        pairs = [_pair(held[way], test[way]) for way in WAYS]
+        rows.append((_name(each), *pairs, _pair(last.facts.refined, last.test)))
+        better += test["affine"].median < test["neighbours"].median
+        held_helped += held["anchored"].median <= held["none"].median
+        helped += test["anchored"].median <= test["none"].median
+    of = f"of {len(measured)} runs"
+    counted = (
+        f"On test frames the exact affine combination is better than the mean of as many neighbours on "
+        f"{better} {of}. Anchored at\nthe network's own answer, the median is no worse than unrefined on "
+        f"{held_helped} {of} on held-out frames, and on {helped}\non test frames."
+    )
+    headings = ("", *(way_name(way) for way in WAYS), "virtual view, from latents")
+    return [REFINED, table(headings, rows), counted]
+
+
+def _pair(held: PositionErrors | None, test: PositionErrors) -> str:
+    return f"{'' if held is None else f'{held.median:.3f}'} / {test.median:.3f}"
+
+
+def _metric(setting: Setting) -> str:
+    return "paper's code" if setting.metric == "published" else f"{setting.turn_weight:g}"
+
+
+def _columns() -> list[tuple[str, list[tuple[str, dict[str, object]]]]]:
+    """The tables of settings: what varies, and the columns with what they stand for."""
+    counts: list[tuple[str, dict[str, object]]] = [
+        (f"{way}, {k}", {"way": way, "neighbours": k}) for way in WAYS[1:3] for k in NEIGHBOURS
+    ]
+    counts += [(f"anchored, {k}", {"way": "anchored", "neighbours": k}) for k in (3, 10, 30)]
+    metrics: list[tuple[str, dict[str, object]]] = [
+        (f"{way}, {metric}", {"way": way, "metric": metric})
+        for way in ("affine", "anchored")
+        for metric in ("0.03", "0.1", "0.3", "1", "paper's code")
+    ]
+    latents: list[tuple[str, dict[str, object]]] = [
+        (f"{way}, {half}", {"way": way, "latents": half})
+        for way in ("affine", "anchored")
+        for half in ("both", "position", "orientation")
+    ]
+    return [("neighbours", counts), ("metric", metrics), ("latents", latents)]
+
+
+def _settings(
+    measured: Sequence[Measured], heading: str, columns: list[tuple[str, dict[str, object]]]
+) -> str:
+    rows = []
+    for each in measured:
+        row = [_name(each)]
+        for _, wanted in columns:
+            found = [
+                setting.errors.median
+                for setting in each.settings
+                if wanted.items()
+                <= {
+                    "way": setting.way,
+                    "neighbours": setting.neighbours,
+                    "metric": _metric(setting),
+                    "latents": setting.latents,
+                }.items()
+            ]
+            row.append(f"{min(found):.3f}")
+        rows.append(row)
+    return table((f"by {heading}", *(label for label, _ in columns)), rows)
+
+
+def _starts(measured: Sequence[Measured]) -> str:
+    rows = [
+        (
+            f"{_name(each)}: off by {start.off:.3f} m",
+            f"{start.before:.3f}",
+            *(f"{start.after[way]:.3f}" for way in WAYS[1:]),
+        )
+        for each in measured
+        for start in each.starts
+    ]
+    return table(("", "guess", *(way_name(way) for way in WAYS[1:])), rows)
+
+
+def _virtual(measured: Sequence[Measured]) -> list[str]:
+    kinds = ("decoded", "nearest photograph", "mean photograph")
+    drawn = [
+        (
+            f"{_name(each)}: {decoder.label}",
+            f"{decoder.parameters:,}",
+            *(f"{decoder.facts.differences[kind]:.4f}" for kind in kinds),
+        )
+        for each in measured
+        for decoder in each.decoders
+    ]
+    seen = [_seen(each, one) for each in measured for one in each.virtual]
+    headings = ("", "teacher", "as published", "chosen", "reference, how many, how often, how far")
+    return [
+        PICTURES,
+        table(("", "weights", *kinds), drawn),
+        VIRTUAL,
+        table(headings, seen),
+    ]
+
+
+def _seen(each: Measured, seen: Seen) -> tuple[str, ...]:
+    view, teacher = seen.facts.view, each.forms[0]
+    learned = ", of photographs" if seen.references == "photographs" else ""
+    return (
+        f"{_name(each)}: {seen.sees}{learned}",
+        _pair(teacher.refined["none"], teacher.refined_test["none"]),
+        _pair(seen.facts.published, seen.test_published),
+        _pair(seen.facts.refined, seen.test),
+        f"{view.reference}, {view.neighbours}, {view.iterations}, {view.share:g}",
+    )

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from camloc.models import parameter_count, presets
+from camloc.models import model_names, parameter_count, presets
 
 PAGES = Path(__file__).parents[2] / "docs" / "models"
-NAMES = sorted(page.stem for page in PAGES.glob("*.md"))
+NAMES = model_names()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -22,7 +22,7 @@ def test_a_page_tells_the_weights_of_presets(name: str) -> None:
 
 
 def test_the_pages_of_regressors_have_such_rows() -> None:
-    for name in ("atloc", "hyperpose", "mapnet", "posenet"):
+    for name in ("atloc", "hyperpose", "hyperpose_2023", "mapnet", "posenet", "transposenet"):
         assert re.search(
             r"^\| `[\w-]+` \| [\d,]+ \|", (PAGES / f"{name}.md").read_text("utf-8"), re.MULTILINE
         )

@@ -60,7 +60,7 @@ def hyperpose() -> Recipe:
         preprocess=Preprocess(128, 96),
         stages=(
             Stage(
-                epochs=15,
+                epochs=13,
                 learning_rate=4e-3,
                 optimizer="adamw",
                 weight_decay=0.01,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.support.strategies import pose_batches
 from torch import Tensor
 
-from camloc.geometry import Pose, PoseIndex, PoseMetric
+from camloc.geometry import Pose, PoseIndex, PoseMetric, pose_index
 from camloc.geometry.pose_index import Nearness
 
 KINDS: tuple[Nearness, ...] = ("joint", "published")
@@ -95,6 +95,15 @@ def test_cameras_that_stand_still_or_never_turn_have_neighbours_all_the_same() -
     assert PoseIndex(standing).nearest(standing[3:4], 1)[0].tolist() == [[3]]
     straight = Pose(turned.rotation[:1].expand(5, 3, 3), turned.translation)
     assert PoseIndex(straight).nearest(straight[3:4], 1)[0].tolist() == [[3]]
+
+
+def test_poses_that_are_read_in_parts_are_the_same_poses(monkeypatch: pytest.MonkeyPatch) -> None:
+    references, queries = scattered(20, seed=5), scattered(4, seed=6)
+    whole = PoseIndex(references).nearest(queries, 5)
+    monkeypatch.setattr(pose_index, "_CHUNK", 3)
+    rows, distances = PoseIndex(references).nearest(queries, 5)
+    assert torch.equal(rows, whole[0])
+    torch.testing.assert_close(distances, whole[1])
 
 
 def test_no_queries_have_no_neighbours() -> None:

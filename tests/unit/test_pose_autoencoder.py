@@ -77,6 +77,22 @@ def test_published_branches_read_their_own_half_of_the_pose() -> None:
     assert not torch.allclose(joint(poses).orientation, joint(moved).orientation)
 
 
+@pytest.mark.parametrize("scenes", [1, 3])
+def test_a_branch_reads_the_fourier_features_of_its_numbers_and_the_code_of_the_place(scenes: int) -> None:
+    numbers, scene = torch.randn(3, 7), torch.zeros(3, dtype=torch.int64)
+    move, turn = (FourierFeatures(2)(half) for half in (numbers[:, :3], numbers[:, 3:]))
+    code = torch.eye(scenes)[scene] if scenes > 1 else torch.zeros(3, 0)
+    separate, joint = (small(replace(SMALL, branches=kind), scenes=scenes) for kind in ("separate", "joint"))
+    for encoder, read in (
+        (separate, (torch.cat((move, code), -1), torch.cat((turn, code), -1))),
+        (joint, (torch.cat((move, turn, code), -1),) * 2),
+    ):
+        latents = encoder.encode(numbers, scene)
+        assert encoder.orientation is not None
+        torch.testing.assert_close(latents.position, encoder.position(read[0]))
+        torch.testing.assert_close(latents.orientation, encoder.orientation(read[1]))
+
+
 def test_teachers_whose_halves_are_one_need_one_network() -> None:
     encoder = small(replace(SMALL, branches="shared"))
     latents = encoder(some_poses(3))

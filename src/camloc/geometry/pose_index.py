@@ -20,6 +20,9 @@ Array = NDArray[np.float64]
 # Where cameras do not move, or do not turn, distances are not divided by nothing.
 _LEAST_SCALE = 1e-9
 
+# Rotations that are converted at once, which bounds memory.
+_CHUNK = 500_000
+
 # Rounding must not lose a pose that lies exactly on the edge of the ball that is searched.
 _MARGIN = 1.0 + 1e-9
 
@@ -116,21 +119,26 @@ class PoseIndex:
         return torch.from_numpy(rows), torch.from_numpy(distances)
 
     def _nearest(self, position: Array, quaternion: Array, count: int) -> tuple[NDArray[np.int64], Array]:
-        scales = self._scales(position, quaternion)
-        sign = -1.0 if quaternion @ self._middle < 0.0 else 1.0
+        scales, wanted = self._scales(position, quaternion), [*range(1, count + 1)]
+        side = float(quaternion @ self._middle)
+        sign = -1.0 if side < 0.0 else 1.0
         one, other = (
             self._coordinates(position, turned) for turned in (sign * quaternion, -sign * quaternion)
         )
-        far, near = self._tree.query(one, [*range(1, count + 1)])
+        # All references lie on the one side of the middle, so with the other sign none is nearer than this.
+        least = self.metric.turn_weight / self._turn_scale * abs(side)
+        far, near = self._tree.query(one, wanted)
         bound = self._distances(near, position, quaternion, scales).max()
-        # With the other sign only what is nearer still matters, which cuts most of the tree off.
-        _, nearer = self._tree.query(other, [*range(1, count + 1)], distance_upper_bound=far[-1])
-        if (nearer < len(self)).all():
-            bound = min(bound, self._distances(nearer, position, quaternion, scales).max())
+        if least < far[-1]:
+            # With the other sign only what is nearer still matters, which cuts most of the tree off.
+            _, nearer = self._tree.query(other, wanted, distance_upper_bound=far[-1])
+            if (nearer < len(self)).all():
+                bound = min(bound, self._distances(nearer, position, quaternion, scales).max())
         # Whatever is within the bound by the metric lies in one of two balls of the tree.
         radius = _MARGIN * bound * max(scales[0] / self._move_scale, scales[1] / self._turn_scale)
-        balls = (self._tree.query_ball_point(each, radius) for each in (one, other))
-        candidates = np.unique(np.concatenate([*balls]).astype(np.int64))
+        centers = (one,) if radius < least else (one, other)
+        balls = [self._tree.query_ball_point(center, radius) for center in centers]
+        candidates = np.unique(np.concatenate(balls).astype(np.int64))
         distances = self._distances(candidates, position, quaternion, scales)
         order = np.argsort(distances, kind="stable")[:count]
         return candidates[order], distances[order]
@@ -168,9 +176,12 @@ def _numbers(poses: Pose) -> tuple[Array, Array]:
     positions, rotations = (
         part.detach().cpu().double().numpy() for part in (poses.translation, poses.rotation)
     )
-    if not len(positions):
-        return positions, np.empty((0, 4))
-    return positions, np.asarray(Rotation.from_matrix(rotations).as_quat(scalar_first=True))
+    quaternions = np.empty((len(positions), 4))
+    for first in range(0, len(positions), _CHUNK):
+        rows = slice(first, first + _CHUNK)
+        turned = Rotation.from_matrix(rotations[rows], assume_valid=True)  # as those of poses are
+        quaternions[rows] = turned.as_quat(scalar_first=True)
+    return positions, quaternions
 
 
 def _middle(quaternions: Array) -> Array:

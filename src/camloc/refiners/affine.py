@@ -92,9 +92,7 @@ def anchored_weights(
 
 def _with_ridge(gram: Float[Tensor, "b k k"], share: float) -> Float[Tensor, "b k k"]:
     """A Gram matrix with a share of its trace added to the diagonal, so that it has an inverse."""
-    trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
-    added = share * trace + float(torch.finfo(gram.dtype).tiny) ** 0.5
-    damped: Tensor = gram + added[:, None, None] * torch.eye(
-        gram.shape[-1], dtype=gram.dtype, device=gram.device
-    )
+    damped: Tensor = gram.clone()
+    diagonal = damped.diagonal(dim1=-2, dim2=-1)
+    diagonal += share * diagonal.sum(-1, keepdim=True) + float(torch.finfo(gram.dtype).tiny) ** 0.5
     return damped

@@ -140,15 +140,16 @@ class PoseAutoencoder(nn.Module):
 
     def encode(self, numbers: Float[Tensor, "b 7"], scene: Int[Tensor, "b"]) -> Latents:
         """The latents of what `numbers` says of poses."""
-        move, turn = self.features(numbers[:, :3]), self.features(numbers[:, 3:])
-        code = self._code(scene)
-        whole = torch.cat((move, turn, code), dim=-1)
-        apart = self.config.branches == "separate"
-        position = self.position(torch.cat((move, code), dim=-1) if apart else whole)
-        if self.orientation is None:
-            orientation = position
-        else:
-            orientation = self.orientation(torch.cat((turn, code), dim=-1) if apart else whole)
+        # The features of all seven at once, wave after wave, and then those of three and of four.
+        waves: Tensor = self.features(numbers).unflatten(-1, (-1, 7))
+        move, turn = waves[..., :3].flatten(-2), waves[..., 3:].flatten(-2)
+        if self.config.branches != "separate":
+            move = turn = torch.cat((move, turn), dim=-1)
+        if self.scenes > 1:
+            code = self._code(scene)
+            move, turn = (torch.cat((half, code), dim=-1) for half in (move, turn))
+        position = self.position(move)
+        orientation = position if self.orientation is None else self.orientation(turn)
         return Latents(self._scaled("position", position), self._scaled("orientation", orientation))
 
     def parameter_count(self) -> int:
@@ -180,8 +181,6 @@ class PoseAutoencoder(nn.Module):
                 return self.features.size(1)
 
     def _code(self, scene: Int[Tensor, "b"]) -> Float[Tensor, "b c"]:
-        if self.scenes == 1:
-            return torch.zeros(len(scene), 0, device=self._device)
         if self.scene_embedding is not None:
             embedded: Tensor = self.scene_embedding(scene)
             return embedded

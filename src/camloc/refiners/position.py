@@ -91,7 +91,8 @@ class PositionRefiner:
         Raises:
             RecipeError: latents are needed, and the network gave none.
         """
-        asked = query[query.answered()]
+        answered = query.answered()
+        asked = query.among(answered)
         if not len(asked):
             return query.world_from_cam
         rows = self.nearest(asked)
@@ -105,8 +106,7 @@ class PositionRefiner:
                 positions = own + (weights * (places - own.unsqueeze(1))).sum(1)
             case "affine" | "adamw":
                 positions = (self._weights(asked, rows).unsqueeze(-1) * places).sum(1)
-        better = Pose(asked.world_from_cam.rotation, positions.to(asked.world_from_cam.translation))
-        return replace_answered(query, better)
+        return replace_answered(query, answered, positions)
 
     def neighbours(self, asked: Query) -> Pose:
         """(b, k) nearest training poses of answers, nearest first; fewer where fewer are known."""
@@ -116,6 +116,8 @@ class PositionRefiner:
     def nearest(self, asked: Query) -> Int[Tensor, "b k"]:
         """The numbers of the training poses nearest to answers, counted place after place."""
         count = min(self.settings.neighbours, *(len(index) for index in self._indices))
+        if len(self._indices) == 1:
+            return self._indices[0].nearest(asked.world_from_cam, count)[0]
         rows = torch.empty(len(asked), count, dtype=torch.int64)
         scene = asked.scene.cpu()
         for number, index in enumerate(self._indices):
@@ -135,14 +137,16 @@ class PositionRefiner:
         assert self._numbers is not None, "and with what it reads of training poses"
         settings, scene = self.settings, asked.scene.cpu()
         latent = stacked(asked.latents, settings.latents).cpu()
-        known = self._encoder.encode(self._numbers[rows.flatten()], scene.repeat_interleave(rows.shape[1]))
-        around = stacked(known, settings.latents).unflatten(0, (len(asked), rows.shape[1]))
+        read = self._numbers[rows]
+        if settings.way == "anchored":  # the answers themselves come first
+            read = torch.cat((self._encoder.numbers(asked.world_from_cam, scene).unsqueeze(1), read), dim=1)
+        known = self._encoder.encode(read.flatten(0, 1), scene.repeat_interleave(read.shape[1]))
+        around = stacked(known, settings.latents).unflatten(0, read.shape[:2])
         match settings.way:
             case "affine":
                 return affine_weights(latent, around, ridge=settings.ridge)
             case "anchored":
-                own = stacked(self._encoder(asked.world_from_cam, scene), settings.latents)
-                return anchored_weights(latent, own, around, ridge=settings.ridge)
+                return anchored_weights(latent, around[:, 0], around[:, 1:], ridge=settings.ridge)
             case _:
                 return descended_weights(
                     latent,

@@ -35,6 +35,10 @@ class Query:
         """Whether there is an answer that could be refined."""
         return self.world_from_cam.is_finite()
 
+    def among(self, chosen: Bool[Tensor, "b"]) -> "Query":
+        """The photographs that are chosen."""
+        return self if bool(chosen.all()) else self[chosen]
+
     def __getitem__(self, rows: Tensor) -> "Query":
         """Some of the photographs."""
         return Query(
@@ -53,13 +57,15 @@ class Refiner(Protocol):
         """(b,) better poses; those of photographs without an answer stay as they are."""
 
 
-def replace_answered(query: Query, better: Pose) -> Pose:
-    """The answers, with those that could be refined replaced by the (a,) better ones."""
-    rotation, translation = query.world_from_cam.rotation.clone(), query.world_from_cam.translation.clone()
-    answered = query.answered()
-    rotation[answered] = better.rotation.to(rotation)
-    translation[answered] = better.translation.to(translation)
-    return Pose(rotation, translation)
+def replace_answered(query: Query, answered: Bool[Tensor, "b"], better: Float[Tensor, "a 3"]) -> Pose:
+    """The answers, with the positions of those that are `answered` replaced by the (a,) better ones."""
+    own = query.world_from_cam
+    better = better.to(own.translation)
+    if bool(answered.all()):
+        return Pose(own.rotation, better)
+    translation = own.translation.clone()
+    translation[answered] = better
+    return Pose(own.rotation, translation)
 
 
 def stacked(latents: Latents, which: str) -> Float[Tensor, "b d"]:

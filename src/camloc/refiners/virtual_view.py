@@ -89,7 +89,8 @@ class VirtualViewRefiner:
         Raises:
             RecipeError: pictures or latents are needed and missing.
         """
-        asked = query[query.answered()]
+        answered = query.answered()
+        asked = query.among(answered)
         if not len(asked):
             return query.world_from_cam
         current = asked.world_from_cam.to("cpu").to(torch.float64)
@@ -97,7 +98,7 @@ class VirtualViewRefiner:
             current = self._regressed(asked, current)
         own = asked.world_from_cam.translation.cpu().double()
         moved = own + self.settings.share * (current.translation - own)
-        return replace_answered(query, Pose(asked.world_from_cam.rotation, moved))
+        return replace_answered(query, answered, moved)
 
     def _regressed(self, asked: Query, current: Pose) -> Pose:
         """What references around `current` say: the mean of the places, and the nearest one's direction."""

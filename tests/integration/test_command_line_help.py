@@ -15,6 +15,8 @@ from camloc import datasets, models
 from camloc.apps import listing, parsing
 from camloc.apps.cli import COMMANDS
 from camloc.core.model import PoseModel
+from camloc.recipes.base import recipe_functions
+from camloc.recipes.student import student_functions
 
 Capture = pytest.CaptureFixture[str]
 
@@ -148,6 +150,31 @@ def test_a_word_chooses_recipes_and_shows_their_numbers(word: str, capfd: Captur
         "mapnet_2018/sevenscenes-posenet",
     }
     assert chosen["mapnet_2018/sevenscenes"]["window"] == {"frames": 3, "apart": 10}
+
+
+def test_what_is_taught_beside_a_run_stands_in_a_group_of_its_own(capfd: Capture) -> None:
+    lines = camloc(capfd, "recipes").out.splitlines()
+    heading = next(row for row, line in enumerate(lines) if "camloc autoencode RUN --recipe NAME" in line)
+    named = [
+        {word for line in part for word in line.split()[:1]} for part in (lines[:heading], lines[heading:])
+    ]
+    assert set(student_functions()) <= named[1]
+    assert not set(student_functions()) & named[0]
+    assert not set(recipe_functions()) & named[1]
+    whole = json.loads(camloc(capfd, "recipes", "--json").out)
+    assert {name for name, row in whole.items() if row["command"] == "autoencode"} == set(student_functions())
+    assert {name for name, row in whole.items() if row["command"] == "train"} == set(recipe_functions())
+    assert whole["students/quick"]["variants"] == 4
+
+
+def test_a_word_chooses_among_them_too_and_shows_their_numbers(capfd: Capture) -> None:
+    told = camloc(capfd, "recipes", "Virtual Relative Pose").out
+    assert "heads 0.1 m 12.2°" in told
+    assert "students/quick" not in told.split()
+    assert "2 recipes; camloc autoencode RUN --recipe NAME" in told
+    both = json.loads(camloc(capfd, "recipes", "PoseNet+MobileNet", "--json").out)
+    assert both["pose_autoencoders_2022/teacher-mobilenet"]["command"] == "train"
+    assert both["pose_autoencoders_2022/mobilenet"]["published"][0]["meters"] == 1.15
 
 
 def test_a_word_that_no_recipe_has_is_told(capfd: Capture) -> None:

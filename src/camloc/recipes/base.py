@@ -197,6 +197,6 @@ def summary(function: Callable[[], Any]) -> str:
     return (inspect.getdoc(function) or "").split("\n")[0]
 
 
-def file_summary(function: RecipeFunction) -> str:
+def file_summary(function: Callable[[], Any]) -> str:
     """The first line of the docstring of the file that a recipe stands in."""
     return (inspect.getdoc(inspect.getmodule(function)) or "").split("\n")[0]

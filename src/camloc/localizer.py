@@ -1,26 +1,25 @@
 """The front door: load what was learned, ask where a photograph was taken."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from camloc.answers import decoded_output, judged, model_of, moved
 from camloc.checkpoint import Checkpoint, load_checkpoint
-from camloc.core.belief import doubt_of_picture, doubt_of_pose
 from camloc.core.device import torch_device
 from camloc.core.mapped import MappedView, mapped_view
 from camloc.core.masks import read_mask
-from camloc.core.model import Decoded, GeometryModel, Latents, PoseModel, Regressor
-from camloc.core.types import Estimate, Frame, Located, Lost, View
+from camloc.core.model import GeometryModel, Latents, PoseModel, Regressor
+from camloc.core.types import Estimate, Frame, Lost, View
 from camloc.errors import ImageError, RecipeError
-from camloc.export import OnnxModel, load_onnx
+from camloc.export import load_onnx
 from camloc.geometry.camera import Camera
-from camloc.geometry.pose import Pose
 from camloc.refinement import chosen_refiner
-from camloc.refiners.outlier_filters import OutlierFilter, filtered_decoding
+from camloc.refiners.outlier_filters import OutlierFilter
 from camloc.refiners.query import Query, Refiner, in_one_place
 
 # Estimates of one photograph by the name of what refined them; "none" for the network's own.
@@ -107,9 +106,7 @@ class Localizer:
 
     @property
     def _model(self) -> PoseModel[Any]:
-        """The model, also where an exported network does its work."""
-        model = self.checkpoint.model
-        return model.original if isinstance(model, OnnxModel) else model
+        return model_of(self.checkpoint)
 
     def locate(self, photo: Path | str, *, camera: Camera | None = None) -> Estimate:
         """Where a photograph was taken.
@@ -199,13 +196,19 @@ class Localizer:
         intrinsics = torch.stack(cameras).float().to(self.device) if cameras else None
         masks = [each.mask for each in seen if each.mask is not None]
         output, latents = self._output(images)
-        decoded = self._decoded(output, intrinsics, torch.stack(masks) if masks else None)
-        own = [self._judge(decoded, row, each.view) for row, each in enumerate(seen)]
+        decoded = decoded_output(
+            self.checkpoint,
+            output,
+            self.used_filter,
+            intrinsics=intrinsics,
+            masks=torch.stack(masks) if masks else None,
+        )
+        own = [judged(self.checkpoint, decoded, row, each.view) for row, each in enumerate(seen)]
         told = None if latents is None else in_one_place(latents, decoded.scene)
         query = Query(decoded.world_from_cam.to("cpu"), decoded.scene.cpu(), told, images)
         refined = {name: refiner.refined(query) for name, refiner in self.refiners.items()}
         return [
-            {"none": answer} | {name: _moved(answer, poses[row]) for name, poses in refined.items()}
+            {"none": answer} | {name: moved(answer, poses[row]) for name, poses in refined.items()}
             for row, answer in enumerate(own)
         ]
 
@@ -216,50 +219,3 @@ class Localizer:
             return model(images), None
         latents = model.encode(images)
         return model.regress(latents), latents
-
-    def _decoded(self, output: Any, intrinsics: Tensor | None, masks: Tensor | None) -> Decoded:
-        model: Any = self.checkpoint.model
-        geometry = self._model
-        if not isinstance(geometry, GeometryModel) or (self.used_filter == "weights" and masks is None):
-            decoded: Decoded = model.decode(output, intrinsics=intrinsics)
-            return decoded
-        assert intrinsics is not None, "without intrinsics such a model is not asked"
-        return filtered_decoding(
-            geometry,
-            output,
-            self.used_filter or "weights",
-            intrinsics=intrinsics,
-            picture_height=self.checkpoint.facts.preprocess.height,
-            masks=masks,
-        )
-
-    def _judge(self, decoded: Decoded, row: int, view: View) -> Estimate:
-        """An answer that can be believed, or the reason why there is none."""
-        scene = int(decoded.scene[row])
-        pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
-        if reason := doubt_of_picture(view.image) or self._doubt(pose, scene):
-            return Lost(reason)
-        return Located(
-            scene=self.checkpoint.facts.scenes[scene],
-            world_from_cam=pose,
-            spread=self.checkpoint.spread_in(scene),
-            probability=float(decoded.probability[row]),
-            residual=None if decoded.residual is None else float(decoded.residual[row]),
-        )
-
-    def _doubt(self, pose: Pose, scene: int) -> str:
-        if not bool(pose.is_finite()) and isinstance(self._model, GeometryModel):
-            return "too few points of the picture agree on a pose"
-        return doubt_of_pose(
-            pose, self.checkpoint.training_poses[scene], expected=self.checkpoint.spread_in(scene)
-        )
-
-
-def _moved(answer: Estimate, refined: Pose) -> Estimate:
-    """An answer that was believed, refined. What is lost stays lost."""
-    match answer:
-        case Located(world_from_cam=own):
-            better = refined.to("cpu").to(torch.float64)
-            return replace(answer, world_from_cam=better, unrefined=own)
-        case lost:
-            return lost

@@ -1,0 +1,84 @@
+"""Estimates of what a network says: poses that can be believed, or the reason why there is none."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camloc.checkpoint import Checkpoint
+from camloc.core.belief import doubt_of_picture, doubt_of_pose
+from camloc.core.model import Decoded, GeometryModel, PoseModel
+from camloc.core.types import Estimate, Located, Lost, View
+from camloc.export import OnnxModel
+from camloc.geometry.pose import Pose
+from camloc.refiners.outlier_filters import OutlierFilter, filtered_decoding
+
+
+def model_of(checkpoint: Checkpoint) -> PoseModel[Any]:
+    """The model, also where an exported network does its work."""
+    model = checkpoint.model
+    return model.original if isinstance(model, OnnxModel) else model
+
+
+def decoded_output(
+    checkpoint: Checkpoint,
+    output: Any,
+    outlier_filter: OutlierFilter | None,
+    *,
+    intrinsics: Tensor | None,
+    masks: Tensor | None,
+) -> Decoded:
+    """The poses that a network's output stands for.
+
+    Args:
+        checkpoint: of the network.
+        output: of b photographs.
+        outlier_filter: for models that align points, how wrong points are left out.
+        intrinsics: (b, 3, 3), for models that need them.
+        masks: (b, height, width) False where a photograph does not count, for models that align points.
+    """
+    model: Any = checkpoint.model
+    geometry = model_of(checkpoint)
+    if not isinstance(geometry, GeometryModel) or (outlier_filter == "weights" and masks is None):
+        decoded: Decoded = model.decode(output, intrinsics=intrinsics)
+        return decoded
+    assert intrinsics is not None, "without intrinsics such a model is not asked"
+    return filtered_decoding(
+        geometry,
+        output,
+        outlier_filter or "weights",
+        intrinsics=intrinsics,
+        picture_height=checkpoint.facts.preprocess.height,
+        masks=masks,
+    )
+
+
+def judged(checkpoint: Checkpoint, decoded: Decoded, row: int, view: View) -> Estimate:
+    """The answer of one photograph if it can be believed, or the reason why there is none."""
+    scene = int(decoded.scene[row])
+    pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
+    if reason := doubt_of_picture(view.image) or _doubt(checkpoint, pose, scene):
+        return Lost(reason)
+    return Located(
+        scene=checkpoint.facts.scenes[scene],
+        world_from_cam=pose,
+        spread=checkpoint.spread_in(scene),
+        probability=float(decoded.probability[row]),
+        residual=None if decoded.residual is None else float(decoded.residual[row]),
+    )
+
+
+def moved(answer: Estimate, refined: Pose) -> Estimate:
+    """An answer that was believed, refined. What is lost stays lost."""
+    match answer:
+        case Located(world_from_cam=own):
+            return replace(answer, world_from_cam=refined.to("cpu").to(torch.float64), unrefined=own)
+        case lost:
+            return lost
+
+
+def _doubt(checkpoint: Checkpoint, pose: Pose, scene: int) -> str:
+    if not bool(pose.is_finite()) and isinstance(model_of(checkpoint), GeometryModel):
+        return "too few points of the picture agree on a pose"
+    return doubt_of_pose(pose, checkpoint.training_poses[scene], expected=checkpoint.spread_in(scene))

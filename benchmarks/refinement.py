@@ -7,10 +7,9 @@ on a GTX 1080) beside ours. The poses are those of cameras that wander through p
 Times are taken by the clock, and of the processor: the latter hardly change with what else it has to do.
 """
 
-import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +17,21 @@ import torch
 import tyro
 from torch import Tensor
 
+from benchmarks.refinement_page import Row, Search, Size, Times, page
 from camloc.core.config import to_json
 from camloc.core.model import Latents
 from camloc.geometry import Pose, PoseIndex, PoseMetric
 from camloc.geometry.pose_index import Nearness
+from camloc.recipes import students
 from camloc.refiners.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
 from camloc.refiners.position import WAYS, PositionRefinement, PositionRefiner, Way
 from camloc.refiners.query import Query
 
 PAGE = Path("docs/results/refinement_cost.md")
 LATENT = 256
+
+# Of the embedded place's regressor.
+WIDE = 3072
 
 
 @dataclass(frozen=True)
@@ -43,53 +47,6 @@ class Settings:
     poses: int = 26_000
     many: int = 10_000_000
     queries: int = 200
-
-
-@dataclass(frozen=True)
-class Times:
-    """Milliseconds of a call.
-
-    Attributes:
-        processor: of the thread that calls, the median.
-        clock, clock_90: by the clock, median and 90 % quantile.
-    """
-
-    processor: float
-    clock: float
-    clock_90: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    Attributes:
-        label: what was timed.
-        times: over the queries.
-        published: milliseconds on the paper's machine, or None.
-    """
-
-    label: str
-    times: Times
-    published: float | None = None
-
-
-@dataclass(frozen=True)
-class Search:
-    """The nearest three of many poses.
-
-    Attributes:
-        poses: how many.
-        kind: of the metric.
-        build_seconds: that the tree takes once, of the processor.
-        tree, brute_force: of one search.
-    """
-
-    poses: int
-    kind: Nearness
-    build_seconds: float
-    tree: Times
-    brute_force: Times
 
 
 def wandering_poses(count: int, *, seed: int = 0) -> Pose:
@@ -152,6 +109,22 @@ def refined(way: Way, poses: Pose, encoder: PoseAutoencoder, queries: list[Query
     return Row(label, times, {"adamw": 7.51}.get(way))
 
 
+def files() -> list[Size]:
+    """The sizes of auto-encoders for narrow latents and for one wide one, as published and as taught here."""
+    published, ours = PoseAutoencoderConfig(), students.quick().config
+    return [
+        Size(f"latents of {LATENT}", PoseAutoencoder(published, latents=(LATENT, LATENT)).megabytes, 0.89),
+        Size("the same, `students/quick`", PoseAutoencoder(ours, latents=(LATENT, LATENT)).megabytes),
+        Size(f"one latent of {WIDE:,}", _shared(published).megabytes),
+        Size("the same, `students/quick`", _shared(ours).megabytes),
+    ]
+
+
+def _shared(config: PoseAutoencoderConfig) -> PoseAutoencoder:
+    """For teachers whose halves are one, wide."""
+    return PoseAutoencoder(replace(config, branches="shared"), latents=(WIDE, WIDE))
+
+
 def main(settings: Settings) -> None:
     """Measure, and write the page."""
     torch.set_num_threads(1)
@@ -171,61 +144,13 @@ def main(settings: Settings) -> None:
     searches = [searched(poses, kind, asked) for kind in ("joint", "published")]
     many = wandering_poses(settings.many)
     searches.append(searched(many, "joint", questions(many, settings.queries)))
-    megabytes = encoder.megabytes
+    sizes = files()
     PAGE.with_suffix(".json").write_bytes(
-        to_json({"rows": rows, "searches": searches, "megabytes": megabytes, "poses": settings.poses})
+        to_json({"rows": rows, "searches": searches, "sizes": sizes, "poses": settings.poses})
     )
-    page = _page(rows, searches, megabytes, settings)
-    PAGE.write_text(page)
-    print(page)
-
-
-def _page(rows: list[Row], searches: list[Search], megabytes: float, settings: Settings) -> str:
-    lines = [
-        "# What refining a position costs",
-        "",
-        "<!-- Written by benchmarks/refinement.py; do not edit. -->",
-        "",
-        f"{settings.poses:,} remembered poses, one answer at a time, one thread of a CPU. Medians of the time "
-        f"of the processor, which other programs change less, and by the clock. Refining is search, encoding "
-        f"and weights together, as are the paper's 7.51 ms; its times are from a GTX 1080.",
-        "",
-        "| | processor | by the clock | 90 % of them | paper |",
-        "| --- | --: | --: | --: | --: |",
-        *(
-            f"| {row.label} | {row.times.processor:.3f} ms | {row.times.clock:.3f} ms | "
-            f"{row.times.clock_90:.3f} ms | {'' if row.published is None else f'{row.published:g} ms'} |"
-            for row in rows
-        ),
-        "",
-        "## Nearest poses",
-        "",
-        "Three of them. Comparing with all poses was timed in the same run, vectorised, on the same thread. "
-        "The ratio and the building of the tree are of the processor's time.",
-        "",
-        "| poses | metric | tree, built once | search, processor | by the clock | all poses | ratio |",
-        "| --: | --- | --: | --: | --: | --: | --: |",
-        *(
-            f"| {each.poses:,} | {each.kind} | {each.build_seconds:.2f} s | {each.tree.processor:.3f} ms | "
-            f"{each.tree.clock:.3f} ms | {each.brute_force.processor:.2f} ms | "
-            f"{each.brute_force.processor / each.tree.processor:.0f} |"
-            for each in searches
-        ),
-        "",
-        "## Memory",
-        "",
-        "| | ours | paper |",
-        "| --- | --: | --: |",
-        f"| pose auto-encoder, latents of {LATENT} | {megabytes:.2f} MB | 0.89 MB |",
-        f"| {settings.poses:,} poses, seven numbers of double precision | "
-        f"{settings.poses * 7 * 8 / 1e6:.2f} MB | 2.15 MB |",
-        "",
-        f"{platform.machine()}, torch {torch.__version__}.",
-        "",
-        "    uv run python -m benchmarks.refinement",
-        "",
-    ]
-    return "\n".join(lines)
+    found = page(rows, searches, sizes, settings.poses)
+    PAGE.write_text(found)
+    print(found)
 
 
 if __name__ == "__main__":

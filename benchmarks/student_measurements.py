@@ -42,6 +42,7 @@ NAME = "students.json"
 
 FORMS = (
     ("Fourier features, four layers, whole pose", students.quick),
+    ("the same, last layer whole, single precision", students.whole),
     ("Fourier features, four layers, own half", students.separate),
     ("four layers", students.four_layers),
     ("two layers", students.two_layers),
@@ -212,6 +213,7 @@ def _form(
         pass
     seconds = time.monotonic() - started
     held, encoder = teaching.lesson.held, teaching.encoder
+    encoder.round_off()
     assert held is not None, "without held-out frames nothing can be chosen"
     choice = choose_refinement(encoder, teacher.training_poses, held)
     refiners = {

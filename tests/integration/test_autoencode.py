@@ -15,7 +15,7 @@ from tests.support.several_places import AWAY, NAMES, train_places, write_places
 
 from camloc import Localizer, Located
 from camloc.checkpoint import load_checkpoint
-from camloc.companions import AUTOENCODER, autoencoder_facts, load_autoencoder, load_decoder
+from camloc.companions import AUTOENCODER, autoencoder_facts, digest, load_autoencoder, load_decoder
 from camloc.core.types import Lost
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.results import Results
@@ -87,6 +87,21 @@ def test_what_is_written_is_what_was_taught(student: Path) -> None:
     latents = encoder(poses)
     assert latents.position.shape == (len(poses), encoder.latents[0])
     assert latents.position.isfinite().all()
+
+
+def test_what_was_measured_is_what_is_read_again(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are kept in half precision, and the errors beside them are errors of what is kept."""
+    monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
+    shutil.copytree(trained / "run", tmp_path / "run")
+    teaching = prepare_teaching(Teacher.load(tmp_path / "run"), short_recipe(), name="tiny/student")
+    for _ in teach(teaching):
+        pass
+    loaded = load_autoencoder(tmp_path / "run", load_checkpoint(tmp_path / "run"))
+    assert loaded is not None
+    assert loaded[0].config.kept == "half"
+    assert digest(loaded[1]) == digest(teaching.encoder)
 
 
 def test_every_way_refines_and_says_what_it_was_before(trained: Path, student: Path) -> None:

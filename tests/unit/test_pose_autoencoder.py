@@ -2,15 +2,18 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from tests.support.models import some_poses
 
+from camloc.companions import AUTOENCODER, WEIGHTS, AutoencoderFacts, save_autoencoder
 from camloc.core.model import Latents
 from camloc.errors import RecipeError
 from camloc.geometry import Pose
 from camloc.models.parts.fourier import FourierFeatures
+from camloc.recipes import students
 from camloc.refiners.pose_autoencoder import Branches, PoseAutoencoder, PoseAutoencoderConfig, SceneCode
 
 PUBLISHED = PoseAutoencoderConfig(numbers="raw", scene_code="fourier")
@@ -41,8 +44,7 @@ def test_the_networks_of_the_paper_have_their_numbers_of_weights(
 
 def test_the_ablation_of_two_layers_has_two() -> None:
     encoder = PoseAutoencoder(replace(PUBLISHED, frequencies=0, hidden=(64,)), latents=(256, 256))
-    shapes = [tuple(each.shape) for each in encoder.parameters() if each.ndim == 2]
-    assert shapes == [(64, 3), (256, 64), (64, 4), (256, 64)]
+    assert matrices(encoder) == [(64, 3), (256, 64), (64, 4), (256, 64)]
 
 
 def test_fourier_features_are_the_papers_with_pi_and_its_codes_without() -> None:
@@ -56,6 +58,45 @@ def test_fourier_features_are_the_papers_with_pi_and_its_codes_without() -> None
     assert with_pi.tolist() == pytest.approx(expected, abs=1e-6)
     assert without.tolist()[2:4] == pytest.approx([math.sin(0.3), math.sin(-0.7)], abs=1e-6)
     assert FourierFeatures(0)(values.float()).shape == (1, 2)
+
+
+def test_wide_latents_need_a_file_of_no_more_than_a_megabyte(tmp_path: Path) -> None:
+    config, wide = replace(students.quick().config, branches="shared"), (3072, 3072)
+    compact = PoseAutoencoder(config, latents=wide)
+    assert matrices(compact)[-2:] == [(128, 256), (3072, 128)]
+    assert compact(some_poses(2)).position.shape == (2, 3072)
+    save_autoencoder(tmp_path, AutoencoderFacts("", ("place",), config, wide), compact)
+    written = (tmp_path / AUTOENCODER / WEIGHTS).stat().st_size
+    assert written <= 1_000_000
+    assert compact.megabytes == pytest.approx(written / 1e6, rel=0.01)
+    published = PoseAutoencoder(replace(PUBLISHED, branches="shared"), latents=wide)
+    assert matrices(published)[-1] == (3072, 256)
+    assert published.megabytes > 3.0
+
+
+def matrices(encoder: PoseAutoencoder) -> list[tuple[int, ...]]:
+    """The shapes of the weights, layer after layer."""
+    return [tuple(each.shape) for each in encoder.parameters() if each.ndim == 2]
+
+
+def test_a_layer_that_would_not_be_smaller_stays_as_published() -> None:
+    compact = PoseAutoencoder(replace(PUBLISHED, rank=128), latents=(256, 256))
+    assert compact.parameter_count() == 220_224
+
+
+def test_what_is_kept_in_half_precision_is_what_rounding_leaves() -> None:
+    encoder = small(replace(SMALL, kept="half"))
+    encoder.observe((some_poses(20),), Latents(*torch.randn(2, 20, 5)))
+    before = encoder(some_poses(3)).position
+    encoder.round_off()
+    again = small(replace(SMALL, kept="half"))
+    again.load_state_dict(encoder.kept())
+    assert again.position[0].weight.dtype == torch.float32
+    assert torch.equal(again(some_poses(3)).position, encoder(some_poses(3)).position)
+    torch.testing.assert_close(encoder(some_poses(3)).position, before, rtol=1e-2, atol=1e-2)
+    assert not torch.equal(encoder(some_poses(3)).position, before)
+    assert encoder.kept()["center"].dtype == torch.float64
+    assert 0.4 < encoder.megabytes / small().megabytes < 1.0
 
 
 def test_a_quaternion_and_its_negative_are_one_pose() -> None:

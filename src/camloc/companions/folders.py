@@ -1,6 +1,7 @@
 """Companions in the run's folder: each a folder with weights and a JSON file, written and read."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,7 +45,7 @@ def save_autoencoder(run: Path, facts: AutoencoderFacts, encoder: PoseAutoencode
     Raises:
         CamlocError: the folder cannot be written.
     """
-    _save(run / AUTOENCODER, facts, encoder)
+    _save(run / AUTOENCODER, facts, encoder.kept())
 
 
 def autoencoder_facts(run: Path) -> AutoencoderFacts | None:
@@ -76,7 +77,7 @@ def save_decoder(run: Path, facts: DecoderFacts, decoder: ImageDecoder) -> None:
     Raises:
         CamlocError: the folder cannot be written.
     """
-    _save(run / DECODER, facts, decoder)
+    _save(run / DECODER, facts, decoder.state_dict())
 
 
 def load_decoder(run: Path, encoder: PoseAutoencoder) -> tuple[DecoderFacts, ImageDecoder] | None:
@@ -100,7 +101,7 @@ def save_relative(run: Path, facts: RelativeFacts, regressor: RelativePoseRegres
     Raises:
         CamlocError: the folder cannot be written.
     """
-    _save(run / RELATIVE, facts, regressor)
+    _save(run / RELATIVE, facts, regressor.state_dict())
 
 
 def load_relative(run: Path, encoder: PoseAutoencoder) -> tuple[RelativeFacts, RelativePoseRegressor] | None:
@@ -118,8 +119,8 @@ def load_relative(run: Path, encoder: PoseAutoencoder) -> tuple[RelativeFacts, R
     return facts, regressor
 
 
-def _save(folder: Path, facts: object, network: nn.Module) -> None:
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+def _save(folder: Path, facts: object, state: Mapping[str, Tensor]) -> None:
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     write_atomically(folder / WEIGHTS, save(tensors))
     write_atomically(folder / f"{folder.name}.json", to_json(facts))
 

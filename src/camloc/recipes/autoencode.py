@@ -80,6 +80,7 @@ def teach(teaching: Teaching) -> Iterator[Round]:
     yield from learn(
         teaching.lesson, recipe.stage, batch_size=recipe.batch_size, seed=teaching.seed, measure_every=5
     )
+    teaching.encoder.round_off()
     save_autoencoder(teaching.teacher.run, facts_of(teaching), teaching.encoder)
 
 

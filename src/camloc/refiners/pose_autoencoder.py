@@ -29,6 +29,7 @@ from camloc.models.parts.fourier import FourierFeatures
 Branches = Literal["separate", "joint", "shared"]
 Numbers = Literal["raw", "standardised"]
 SceneCode = Literal["one_hot", "embedding", "fourier"]
+Precision = Literal["single", "half"]
 
 # Numbers of a learned code of a place, as many as its Fourier features have as published.
 _EMBEDDED = 13
@@ -50,6 +51,9 @@ class PoseAutoencoderConfig:
             relative to their mean.
         scene_code: how the number of a place enters, where there are several: "one_hot", a learned
             "embedding", or as Fourier features of the number, as published.
+        rank: of the last layer, which is then a product of two, where that is smaller: latents of thousands
+            of numbers vary in few directions. 0 for a whole layer, as published.
+        kept: precision of the weights in files: "single", as published, or "half". Computed is in single.
     """
 
     frequencies: int = 6
@@ -58,6 +62,8 @@ class PoseAutoencoderConfig:
     branches: Branches = "separate"
     numbers: Numbers = "standardised"
     scene_code: SceneCode = "one_hot"
+    rank: int = 0
+    kept: Precision = "single"
 
 
 class PoseAutoencoder(nn.Module):
@@ -88,10 +94,10 @@ class PoseAutoencoder(nn.Module):
         move, turn, code = self.features.size(3), self.features.size(4), self._code_size()
         wide = (move + turn + code, move + turn + code)
         inputs = (move + code, turn + code) if config.branches == "separate" else wide
-        self.position = perceptron(inputs[0], *config.hidden, latents[0])
+        self.position = perceptron(inputs[0], *config.hidden, latents[0], rank=config.rank)
         self.orientation: nn.Module | None = None
         if config.branches != "shared":
-            self.orientation = perceptron(inputs[1], *config.hidden, latents[1])
+            self.orientation = perceptron(inputs[1], *config.hidden, latents[1], rank=config.rank)
         self._register_frame()
 
     def _register_frame(self) -> None:
@@ -156,10 +162,23 @@ class PoseAutoencoder(nn.Module):
         """Number of learned values."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    def kept(self) -> dict[str, Tensor]:
+        """What files hold: the weights in the precision that they are kept in, and the constants."""
+        precision = torch.float16 if self.config.kept == "half" else torch.float32
+        learned = {name for name, _ in self.named_parameters()}
+        return {
+            name: value.to(precision) if name in learned else value
+            for name, value in self.state_dict().items()
+        }
+
+    def round_off(self) -> None:
+        """Round the weights to what files hold of them, so that what is measured is what is read again."""
+        self.load_state_dict(self.kept())
+
     @property
     def megabytes(self) -> float:
-        """Size of its weights and constants."""
-        size: int = sum(value.numel() * value.element_size() for value in self.state_dict().values())
+        """Size of what files hold."""
+        size: int = sum(value.numel() * value.element_size() for value in self.kept().values())
         return size / 1e6
 
     @property
@@ -190,8 +209,15 @@ class PoseAutoencoder(nn.Module):
         return F.one_hot(scene, self.scenes).float()
 
 
-def perceptron(*sizes: int) -> nn.Sequential:
-    """Linear layers with ReLU between them, Xavier weights and no biases at the start, as released."""
+def perceptron(*sizes: int, rank: int = 0) -> nn.Sequential:
+    """Linear layers with ReLU between them, Xavier weights and no biases at the start, as released.
+
+    With a `rank` the last one is a product of two, of which the first gives so many numbers, if that is
+    smaller.
+    """
+    inputs, outputs = sizes[-2:]
+    if 0 < rank * (inputs + outputs) < inputs * outputs:
+        return nn.Sequential(*perceptron(*sizes[:-1], rank), *perceptron(rank, outputs))
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
         linear = nn.Linear(inputs, outputs)

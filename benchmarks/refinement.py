@@ -7,6 +7,7 @@ on a GTX 1080) beside ours. The poses are those of cameras that wander through p
 Times are taken by the clock, and of the processor: the latter hardly change with what else it has to do.
 """
 
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from benchmarks.refinement_page import Row, Search, Size, Times, page
+from benchmarks.refinement_page import Measured, Row, Search, Size, Times, page
 from camloc.core.config import to_json
 from camloc.core.model import Latents
 from camloc.geometry import Pose, PoseIndex, PoseMetric
@@ -109,15 +110,15 @@ def refined(way: Way, poses: Pose, encoder: PoseAutoencoder, queries: list[Query
     return Row(label, times, {"adamw": 7.51}.get(way))
 
 
-def files() -> list[Size]:
+def files() -> tuple[Size, ...]:
     """The sizes of auto-encoders for narrow latents and for one wide one, as published and as taught here."""
     published, ours = PoseAutoencoderConfig(), students.quick().config
-    return [
+    return (
         Size(f"latents of {LATENT}", PoseAutoencoder(published, latents=(LATENT, LATENT)).megabytes, 0.89),
         Size("the same, `students/quick`", PoseAutoencoder(ours, latents=(LATENT, LATENT)).megabytes),
         Size(f"one latent of {WIDE:,}", _shared(published).megabytes),
         Size("the same, `students/quick`", _shared(ours).megabytes),
-    ]
+    )
 
 
 def _shared(config: PoseAutoencoderConfig) -> PoseAutoencoder:
@@ -144,13 +145,11 @@ def main(settings: Settings) -> None:
     searches = [searched(poses, kind, asked) for kind in ("joint", "published")]
     many = wandering_poses(settings.many)
     searches.append(searched(many, "joint", questions(many, settings.queries)))
-    sizes = files()
-    PAGE.with_suffix(".json").write_bytes(
-        to_json({"rows": rows, "searches": searches, "sizes": sizes, "poses": settings.poses})
-    )
-    found = page(rows, searches, sizes, settings.poses)
-    PAGE.write_text(found)
-    print(found)
+    machine = f"{platform.machine()}, torch {torch.__version__}"
+    measured = Measured(settings.poses, tuple(rows), tuple(searches), files(), machine)
+    PAGE.with_suffix(".json").write_bytes(to_json(measured))
+    PAGE.write_text(page(measured))
+    print(page(measured))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 """The page of `benchmarks.refinement`: what is measured, and how it is shown."""
 
-import platform
 from dataclasses import dataclass
-
-import torch
 
 from camloc.geometry.pose_index import Nearness
 
@@ -70,8 +67,26 @@ class Size:
     published: float | None = None
 
 
-def page(rows: list[Row], searches: list[Search], sizes: list[Size], poses: int) -> str:
-    """The page of what was measured with so many remembered poses."""
+@dataclass(frozen=True)
+class Measured:
+    """All that the page shows.
+
+    Attributes:
+        poses: that are remembered where rows were timed.
+        rows, searches, sizes: the tables.
+        machine: on what.
+    """
+
+    poses: int
+    rows: tuple[Row, ...]
+    searches: tuple[Search, ...]
+    sizes: tuple[Size, ...]
+    machine: str
+
+
+def page(measured: Measured) -> str:
+    """The page of what was measured."""
+    poses = measured.poses
     lines = [
         "# What refining a position costs",
         "",
@@ -86,7 +101,7 @@ def page(rows: list[Row], searches: list[Search], sizes: list[Size], poses: int)
         *(
             f"| {row.label} | {row.times.processor:.3f} ms | {row.times.clock:.3f} ms | "
             f"{row.times.clock_90:.3f} ms | {'' if row.published is None else f'{row.published:g} ms'} |"
-            for row in rows
+            for row in measured.rows
         ),
         "",
         "## Nearest poses",
@@ -100,7 +115,7 @@ def page(rows: list[Row], searches: list[Search], sizes: list[Size], poses: int)
             f"| {each.poses:,} | {each.kind} | {each.build_seconds:.2f} s | {each.tree.processor:.3f} ms | "
             f"{each.tree.clock:.3f} ms | {each.brute_force.processor:.2f} ms | "
             f"{each.brute_force.processor / each.tree.processor:.0f} |"
-            for each in searches
+            for each in measured.searches
         ),
         "",
         "## Memory",
@@ -110,11 +125,11 @@ def page(rows: list[Row], searches: list[Search], sizes: list[Size], poses: int)
         *(
             f"| pose auto-encoder, {each.label} | {each.megabytes:.2f} MB | "
             f"{'' if each.published is None else f'{each.published:g} MB'} |"
-            for each in sizes
+            for each in measured.sizes
         ),
         f"| {poses:,} poses, seven numbers of double precision | {poses * 7 * 8 / 1e6:.2f} MB | 2.15 MB |",
         "",
-        f"{platform.machine()}, torch {torch.__version__}.",
+        f"{measured.machine}.",
         "",
         "    uv run python -m benchmarks.refinement",
         "",

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from benchmarks import refinement_page
 from benchmarks.room_page import (
     ROOMS,
     Learned,
@@ -47,6 +48,11 @@ def test_a_rooms_page_is_what_its_numbers_give(place: str) -> None:
     assert (RESULTS / f"{place}.md").read_text() == page(measured, ROOMS[place])
     for each in measured.runs:
         assert (RESULTS / curve_name(place, each)).exists() == (curve_figure(each) is not None)
+
+
+def test_the_page_of_refinements_cost_is_what_its_numbers_give() -> None:
+    measured = from_json((RESULTS / "refinement_cost.json").read_bytes(), refinement_page.Measured)
+    assert (RESULTS / "refinement_cost.md").read_text() == refinement_page.page(measured)
 
 
 def test_the_readme_has_the_table_of_red_kitchens_page() -> None:

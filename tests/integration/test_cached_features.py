@@ -17,7 +17,8 @@ from camloc.errors import CamlocError, RecipeError
 from camloc.models.scene_geometry import SceneGeometry, SceneGeometryConfig
 from camloc.recipes.base import Recipe
 from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.run import Training, prepare, train
+from camloc.recipes.preparation import Training, prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import DataSource, RunFacts
 from camloc.training.features import FeatureVariants
 from camloc.training.held_out import HoldOut

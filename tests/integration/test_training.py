@@ -19,9 +19,9 @@ from tests.support.training_script import KILLS, STAGES, WINDOW, loss_curve, sha
 
 from camloc.checkpoint import load_checkpoint
 from camloc.errors import CamlocError, CheckpointError, RecipeError
-from camloc.recipes import run
 from camloc.recipes.base import Recipe
-from camloc.recipes.run import prepare, train
+from camloc.recipes.preparation import Training, prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import LAST, LOG, DataSource, RunFacts
 from camloc.training.fit import fit
 from camloc.training.log import read_log
@@ -319,7 +319,7 @@ def test_a_state_that_is_cut_short_is_told(tmp_path: Path) -> None:
         epochs_of(fit(tiny_model(), pictures, plan, state=state))
 
 
-def prepared(place: Path, folder: Path, recipe: Recipe | None = None, **settings: Any) -> run.Training:
+def prepared(place: Path, folder: Path, recipe: Recipe | None = None, **settings: Any) -> Training:
     data = settings.pop("data", DataSource(str(place)))
     return prepare(recipe or tiny_recipe(), name="tiny/hyperpose", data=data, folder=folder, **settings)
 

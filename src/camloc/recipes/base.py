@@ -133,6 +133,7 @@ Kind = TypeVar("Kind")
 
 _NOT_RECIPES = (
     "base",
+    "preparation",
     "run",
     "evaluate",
     "evaluate_places",

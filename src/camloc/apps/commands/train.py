@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from camloc.recipes.base import Recipe
-    from camloc.recipes.run import Compute
+    from camloc.recipes.preparation import Compute
     from camloc.recipes.settings import DataSource
     from camloc.training.pretrained import Weights
 
@@ -71,7 +71,7 @@ def train(
     from camloc.apps.options import backbone_weights as weights_of
     from camloc.core.device import torch_device
     from camloc.recipes.base import find_recipe
-    from camloc.recipes.run import Compute
+    from camloc.recipes.preparation import Compute
 
     if devices < 1:
         raise RecipeError(f"training needs 1 device or more, not {devices}")
@@ -106,7 +106,7 @@ def train_and_report(
     from camloc.apps.commands.evaluate import evaluate_and_report
     from camloc.apps.progress import console, counted, watched
     from camloc.recipes.evaluate import test_sets
-    from camloc.recipes.run import prepare
+    from camloc.recipes.preparation import prepare
     from camloc.recipes.run import train as run_training
 
     if recipe.cached_variants and weights == "none":

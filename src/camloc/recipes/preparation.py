@@ -9,21 +9,21 @@ import torch
 from lightning_fabric import Fabric
 
 from camloc.core.config import to_json
-from camloc.core.model import GeometryModel, PoseModel
+from camloc.core.model import GeometryModel, PoseModel, Regressor
 from camloc.core.types import Frame, Scene, poses_of
-from camloc.errors import CheckpointError, DatasetError, RecipeError
+from camloc.errors import CheckpointError, DatasetError
 from camloc.models import build_model
 from camloc.recipes.base import Recipe
 from camloc.recipes.budget import schedule_share
 from camloc.recipes.knowledge import take_over, thinned
 from camloc.recipes.settings import RUN_FACTS, DataSource, Extension, RunFacts, load_scenes, run_facts
-from camloc.training.features import FeatureVariants, cached_features
+from camloc.training.feature_cache import Variants, cached_features
+from camloc.training.features import FeatureVariants, still_part
 from camloc.training.held_out import hold_out, keep_orientations
 from camloc.training.memory import keep_freed_memory
 from camloc.training.pictures import Pictures
 from camloc.training.places import load_places
 from camloc.training.pretrained import Weights, load_pretrained
-from camloc.training.stages import start
 
 # Characters of the names of several places that a folder is called after.
 _LONGEST_NAME = 60
@@ -164,28 +164,14 @@ def _features(
     fabric: Fabric,
     progress: PictureProgress | None,
 ) -> FeatureVariants:
-    """The features that the heads are trained on; the first process computes them for all."""
-    if not isinstance(model, GeometryModel):
-        raise RecipeError(f"{recipe.model} has no features that could be cached; set cached_variants to 0")
-    for stage in recipe.stages:
-        start(stage, model)
-        if any(parameter.requires_grad for parameter in model.backbone.parameters()):
-            raise RecipeError(
-                "features are cached of a backbone that stands still; hold it with 'backbone.*'"
-            )
+    """What training starts from; the first process computes it for all."""
+    cut = still_part(model, recipe.stages)
+    assert isinstance(model, GeometryModel | Regressor), "only these have a part that can stand still"
     if not fabric.is_global_zero:
         fabric.barrier()
-    features = cached_features(
-        model,
-        pictures,
-        recipe.augment,
-        variants=recipe.cached_variants,
-        width=recipe.preprocess.width,
-        height=recipe.preprocess.height,
-        seed=seed,
-        device=fabric.device,
-        progress=progress,
-    )
+    size = recipe.preprocess
+    variants = Variants(recipe.augment, recipe.cached_variants, size.width, size.height, seed)
+    features = cached_features(model, pictures, variants, cut=cut, device=fabric.device, progress=progress)
     if fabric.is_global_zero:
         fabric.barrier()
     return features

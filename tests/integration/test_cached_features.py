@@ -9,11 +9,11 @@ import pytest
 import torch
 from tests.support.command_line import listing, refused
 from tests.support.models import TINY_BACKBONE
-from tests.support.trained import HEIGHT, WIDTH, tiny_recipe, write_place
+from tests.support.trained import HEIGHT, WIDTH, write_place
 
 from camloc.core.augment import Augment, Draws
 from camloc.core.images import Preprocess
-from camloc.errors import CamlocError, RecipeError
+from camloc.errors import CamlocError
 from camloc.models.scene_geometry import SceneGeometry, SceneGeometryConfig
 from camloc.recipes.base import Recipe
 from camloc.recipes.evaluate import evaluate_run
@@ -160,15 +160,6 @@ def test_a_cache_that_cannot_be_written_is_told(
     monkeypatch.setenv("CAMLOC_CACHE", str(cache))
     with pytest.raises(CamlocError, match="cache of features"):
         prepared(place, tmp_path / "run")
-
-
-def test_a_backbone_that_trains_and_a_regressor_are_refused(place: Path, tmp_path: Path) -> None:
-    (stage,) = recipe().stages
-    moving = replace(recipe(), stages=(replace(stage, holds=()),))
-    with pytest.raises(RecipeError, match="stands still"):
-        prepared(place, tmp_path / "run", settings=moving)
-    with pytest.raises(RecipeError, match="cached_variants"):
-        prepared(place, tmp_path / "run", settings=replace(tiny_recipe(), cached_variants=2))
 
 
 def test_the_command_wants_a_pretrained_backbone(

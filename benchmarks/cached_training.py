@@ -52,14 +52,12 @@ class Settings:
 def main(settings: Settings) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
-    print("| stands still up to | whole, pictures/s | cached, pictures/s | features, pictures/s | bytes |")
-    print("| --- | --: | --: | --: | --: |")
+    print("| stands still up to | whole, pictures/s | cached, pictures/s | bytes |")
+    print("| --- | --: | --: | --: |")
     for block in settings.blocks:
         recipe = find_recipe(settings.recipe).cached(settings.variants, holds=(_UP_TO.format(block),))
         with TemporaryDirectory() as folder:
-            started = time.process_time()
             cached = prepared(recipe, settings, Path(folder) / "cached")
-            seconds = time.process_time() - started
             whole = prepared(replace(recipe, cached_variants=0), settings, Path(folder) / "whole")
             sides = [
                 (pictures_per_second(whole, settings.steps), pictures_per_second(cached, settings.steps))
@@ -67,12 +65,12 @@ def main(settings: Settings) -> None:
             ]
         features = cached.train
         assert isinstance(features, FeatureVariants)
-        count, variants, *shape = features.images.shape
+        _, _, *shape = features.images.shape
         size = features.images[0, 0].nbytes
         fastest = [max(side) for side in zip(*sides, strict=True)]
         print(
             f"| blocks.{block} ({' x '.join(map(str, shape))}) | {fastest[0]:.0f} | {fastest[1]:.0f} "
-            f"| {count * variants / seconds:.0f} | {size:,} |",
+            f"| {size:,} |",
             flush=True,
         )
 

@@ -68,6 +68,7 @@ def test_the_first_variant_is_the_photograph_and_the_others_are_turned(place: Pa
         torch.from_numpy(cached.images[:, 0].astype("f4")), features, rtol=2e-3, atol=2e-3
     )
     torch.testing.assert_close(cached.rotation[:, 0], cached.world_from_cam.rotation)
+    assert cached.inside is not None
     assert bool(cached.inside[:, 0].all())
     assert not bool(cached.inside[:, 1:].all())
     turned = (cached.rotation[:, 1:] - cached.rotation[:, :1]).abs().amax((-1, -2))

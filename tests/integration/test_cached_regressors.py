@@ -199,8 +199,9 @@ def test_recipes_that_differ_behind_what_stands_still_share_a_cache(
     assert isinstance(attentive, HyperPose2023Config)
     first = tiny_recipe().cached(2, holds=holds)
     configs = {"posenet": PoseNetConfig(TINY_BACKBONE, regression=regression), "hyperpose_2023": attentive}
-    weights = prepared(place, tmp_path / "first", first).model.backbone.network.state_dict()
-    torch.save(weights, tmp_path / "weights.pth")
+    backbone = prepared(place, tmp_path / "first", first).model.backbone
+    assert isinstance(backbone, Backbone)
+    torch.save(backbone.network.state_dict(), tmp_path / "weights.pth")
     for name, config in configs.items():
         recipe = replace(tiny_recipe(), model=name, config=config).cached(2, holds=HOLDS)
         data = DataSource(str(place))
@@ -223,6 +224,6 @@ def test_the_command_takes_a_number_of_variants(
 ) -> None:
     before = listing(tmp_path)
     command = ("train", "room/baseline", "--data", place, "--out", tmp_path / "run", "--cached-variants")
-    assert "--backbone-weights" in refused(capfd, *command, 4)
-    assert "not -1" in refused(capfd, *command, -1)
+    assert "--backbone-weights" in refused(capfd, *command, "4")
+    assert "not -1" in refused(capfd, *command, "-1")
     assert listing(tmp_path) == before

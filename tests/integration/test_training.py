@@ -19,6 +19,7 @@ from tests.support.training_script import KILLS, STAGES, WINDOW, loss_curve, sha
 
 from camloc.checkpoint import load_checkpoint
 from camloc.errors import CamlocError, CheckpointError, RecipeError
+from camloc.recipes import preparation
 from camloc.recipes.base import Recipe
 from camloc.recipes.preparation import Training, prepare
 from camloc.recipes.run import train
@@ -379,7 +380,7 @@ def test_the_schedule_of_a_budget_is_remembered(
     def measured_again(*_: object, **__: object) -> float:
         raise AssertionError("an interrupted run must not measure anew")
 
-    monkeypatch.setattr(run, "schedule_share", measured_again)
+    monkeypatch.setattr(preparation, "schedule_share", measured_again)
     again = prepared(place, tmp_path, budget_seconds=3.0)
     assert again.recipe == first.recipe
     assert again.facts.schedule_share == first.facts.schedule_share

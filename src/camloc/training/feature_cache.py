@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -158,8 +159,8 @@ def _compute(
                 if progress:
                     progress(int(rows[-1]) + 1, len(pictures))
         packed = io.BytesIO()
-        arrays = {name: torch.cat(values).numpy() for name, values in found.items()}
-        np.savez(packed, seconds=np.float64(time.monotonic() - started), **arrays)
+        arrays: dict[str, Any] = {name: torch.cat(values).numpy() for name, values in found.items()}
+        np.savez(packed, **arrays, seconds=np.float64(time.monotonic() - started))
         write_atomically(labels, packed.getvalue())
         unfinished.replace(path)
     except OSError as problem:

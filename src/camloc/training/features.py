@@ -124,12 +124,12 @@ class FromFeatures(nn.Module):
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Any:
         """The model's output."""
+        if self.upper is None:
+            assert isinstance(self.model, GeometryModel), "only its heads have features of their own"
+            return self.model.from_features(features)
+        maps = self.upper(features)
         match self.model:
-            case GeometryModel() as model if self.upper is None:
-                return model.from_features(features)
             case GeometryModel() as model:
-                maps = self.upper(features)
                 return model.from_features(model.features_of(maps, width=self.width, height=self.height))
             case Regressor() as model:
-                assert self.upper is not None, "a regressor's features are maps of its backbone"
-                return model.regress(model.describe(self.upper(features)))
+                return model.regress(model.describe(maps))

@@ -7,7 +7,7 @@ cut behind every block whose map is all that the later ones know of the picture.
 from typing import Any
 
 from jaxtyping import Float
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import Tensor, fx, nn
 
 from camloc.errors import RecipeError
@@ -159,7 +159,8 @@ def _drawn(backbone: Backbone) -> tuple[_Outline, fx.Graph]:
 
 
 def _node(graph: fx.Graph, name: str) -> fx.Node:
-    return next(node for node in graph.nodes if node.name == name)
+    nodes: dict[str, fx.Node] = {node.name: node for node in graph.nodes}
+    return nodes[name]
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:

@@ -12,7 +12,8 @@ from camloc.evaluation.metrics import ErrorStatistics, error_statistics
 from camloc.evaluation.scoring import EvaluatedSet
 from camloc.localizer import Localizer
 from camloc.recipes.evaluate import test_sets
-from camloc.recipes.run import Compute, prepare, train
+from camloc.recipes.preparation import Compute, prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import LOG, DataSource
 from camloc.refiners.outlier_filters import OutlierFilter
 from camloc.training.log import read_log

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from camloc.recipes import demo
 from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.run import prepare, train
+from camloc.recipes.preparation import prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import DataSource
 from camloc.training.plan import Epoch
 

@@ -9,15 +9,16 @@ import pytest
 import torch
 from tests.support.command_line import listing, refused
 from tests.support.models import TINY_BACKBONE
-from tests.support.trained import HEIGHT, WIDTH, tiny_recipe, write_place
+from tests.support.trained import HEIGHT, WIDTH, write_place
 
 from camloc.core.augment import Augment, Draws
 from camloc.core.images import Preprocess
-from camloc.errors import CamlocError, RecipeError
+from camloc.errors import CamlocError
 from camloc.models.scene_geometry import SceneGeometry, SceneGeometryConfig
 from camloc.recipes.base import Recipe
 from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.run import Training, prepare, train
+from camloc.recipes.preparation import Training, prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import DataSource, RunFacts
 from camloc.training.features import FeatureVariants
 from camloc.training.held_out import HoldOut
@@ -67,6 +68,7 @@ def test_the_first_variant_is_the_photograph_and_the_others_are_turned(place: Pa
         torch.from_numpy(cached.images[:, 0].astype("f4")), features, rtol=2e-3, atol=2e-3
     )
     torch.testing.assert_close(cached.rotation[:, 0], cached.world_from_cam.rotation)
+    assert cached.inside is not None
     assert bool(cached.inside[:, 0].all())
     assert not bool(cached.inside[:, 1:].all())
     turned = (cached.rotation[:, 1:] - cached.rotation[:, :1]).abs().amax((-1, -2))
@@ -159,15 +161,6 @@ def test_a_cache_that_cannot_be_written_is_told(
     monkeypatch.setenv("CAMLOC_CACHE", str(cache))
     with pytest.raises(CamlocError, match="cache of features"):
         prepared(place, tmp_path / "run")
-
-
-def test_a_backbone_that_trains_and_a_regressor_are_refused(place: Path, tmp_path: Path) -> None:
-    (stage,) = recipe().stages
-    moving = replace(recipe(), stages=(replace(stage, holds=()),))
-    with pytest.raises(RecipeError, match="stands still"):
-        prepared(place, tmp_path / "run", settings=moving)
-    with pytest.raises(RecipeError, match="cached_variants"):
-        prepared(place, tmp_path / "run", settings=replace(tiny_recipe(), cached_variants=2))
 
 
 def test_the_command_wants_a_pretrained_backbone(

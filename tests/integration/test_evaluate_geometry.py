@@ -9,7 +9,8 @@ from tests.support.trained import TEST_FRAMES, tiny_recipe, write_place
 from camloc import datasets
 from camloc.recipes.base import Recipe
 from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.run import prepare, train
+from camloc.recipes.preparation import prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import DataSource
 
 HEADING = "What it has learned of the place"

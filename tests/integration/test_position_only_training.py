@@ -22,7 +22,8 @@ from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.recipes import position_only
 from camloc.recipes.base import Recipe, find_recipe
 from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.run import prepare, train
+from camloc.recipes.preparation import prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import LAST, LOG, DataSource
 from camloc.training.fit import fit
 from camloc.training.held_out import HoldOut

@@ -19,9 +19,10 @@ from tests.support.training_script import KILLS, STAGES, WINDOW, loss_curve, sha
 
 from camloc.checkpoint import load_checkpoint
 from camloc.errors import CamlocError, CheckpointError, RecipeError
-from camloc.recipes import run
+from camloc.recipes import preparation
 from camloc.recipes.base import Recipe
-from camloc.recipes.run import prepare, train
+from camloc.recipes.preparation import Training, prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import LAST, LOG, DataSource, RunFacts
 from camloc.training.fit import fit
 from camloc.training.log import read_log
@@ -319,7 +320,7 @@ def test_a_state_that_is_cut_short_is_told(tmp_path: Path) -> None:
         epochs_of(fit(tiny_model(), pictures, plan, state=state))
 
 
-def prepared(place: Path, folder: Path, recipe: Recipe | None = None, **settings: Any) -> run.Training:
+def prepared(place: Path, folder: Path, recipe: Recipe | None = None, **settings: Any) -> Training:
     data = settings.pop("data", DataSource(str(place)))
     return prepare(recipe or tiny_recipe(), name="tiny/hyperpose", data=data, folder=folder, **settings)
 
@@ -379,7 +380,7 @@ def test_the_schedule_of_a_budget_is_remembered(
     def measured_again(*_: object, **__: object) -> float:
         raise AssertionError("an interrupted run must not measure anew")
 
-    monkeypatch.setattr(run, "schedule_share", measured_again)
+    monkeypatch.setattr(preparation, "schedule_share", measured_again)
     again = prepared(place, tmp_path, budget_seconds=3.0)
     assert again.recipe == first.recipe
     assert again.facts.schedule_share == first.facts.schedule_share

@@ -13,7 +13,8 @@ from camloc.core.types import Batch
 from camloc.models.hyperpose import HyperPose
 from camloc.models.parts.regression import RegressedPose
 from camloc.recipes.base import Recipe
-from camloc.recipes.run import prepare, train
+from camloc.recipes.preparation import prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import DataSource
 from camloc.training.fit import fit
 from camloc.training.log import read_log

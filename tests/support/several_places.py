@@ -10,7 +10,8 @@ from camloc.models.ms_transformer import MSTransformerConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.models.parts.transformer import TransformerConfig
 from camloc.recipes.base import Recipe
-from camloc.recipes.run import Training, prepare, train
+from camloc.recipes.preparation import Training, prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import DataSource
 from camloc.training.plan import Step
 from camloc.training.stages import Stage

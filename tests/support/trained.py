@@ -13,7 +13,8 @@ from camloc.models.hyperpose import HyperPoseConfig
 from camloc.models.parts.hypernetwork import HypernetworkConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.recipes.base import Recipe
-from camloc.recipes.run import prepare, train
+from camloc.recipes.preparation import prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import DataSource
 from camloc.training.held_out import HoldOut
 from camloc.training.stages import Stage

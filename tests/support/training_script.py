@@ -26,9 +26,10 @@ import torch
 from lightning_fabric import Fabric
 
 from camloc.core.augment import Augment
-from camloc.recipes import run
+from camloc.recipes import preparation
 from camloc.recipes.base import Recipe
-from camloc.recipes.run import Compute, prepare, train
+from camloc.recipes.preparation import Compute, prepare
+from camloc.recipes.run import train
 from camloc.recipes.settings import STATE, DataSource
 from camloc.training.fit import fit
 from camloc.training.plan import Epoch, Step
@@ -184,7 +185,7 @@ def shared_training(folder: Path) -> None:
     torch.set_num_threads(1)
     fabric = Compute(devices=2, precision="64-true").launch()
     if not fabric.is_global_zero:
-        run.first_model = late(run.first_model)
+        preparation.first_model = late(preparation.first_model)
     shared_run(folder, name="shared", devices=2)
     curve, weights = loss_curve(fabric)
     windows, _ = loss_curve(fabric, window=WINDOW)

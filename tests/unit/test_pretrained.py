@@ -24,6 +24,7 @@ WEIGHTS_VARIABLE = "CAMLOC_TEST_WEIGHTS"
 def backbone_weights(*, seed: int) -> dict[str, Tensor]:
     """Weights in timm's names, classifier included, as a pretrained file has them."""
     model = tiny_model(seed=seed)
+    assert isinstance(model.backbone, Backbone)
     generator = torch.Generator().manual_seed(seed)
     weights = {
         name: torch.randn(tensor.shape, generator=generator) if tensor.is_floating_point() else tensor

@@ -120,11 +120,20 @@ class Regressor(PoseModel[Output]):
     """A model that describes a picture by latent vectors and regresses the pose from these.
 
     A camera pose auto-encoder learns to predict the latents from a pose, with the heads frozen.
+
+    Attributes:
+        backbone: gives the maps of RGB pictures in [0, 1], and nothing else of a picture is seen.
     """
 
-    @abstractmethod
+    backbone: nn.Module
+
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
         """The latent vectors of pictures."""
+        return self.describe(self.backbone(images))
+
+    @abstractmethod
+    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
+        """The latent vectors of pictures of which the backbone gave these maps."""
 
     @abstractmethod
     def regress(self, latents: Latents) -> Output:
@@ -167,7 +176,7 @@ class GeometryModel(PoseModel[Output]):
     of a backbone that stands still can be computed once.
 
     Attributes:
-        backbone: whose weights `features` depends on.
+        backbone: gives the maps of RGB pictures in [0, 1], which `features` is made of.
     """
 
     NEEDS_INTRINSICS: ClassVar[bool] = True
@@ -178,9 +187,15 @@ class GeometryModel(PoseModel[Output]):
     def feature_settings(self) -> tuple[Any, ...]:
         """The settings that `features` depends on."""
 
-    @abstractmethod
     def features(self, images: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b c h w"]:
         """What the heads see of RGB pictures in [0, 1]."""
+        return self.features_of(self.backbone(images), width=images.shape[-1], height=images.shape[-2])
+
+    @abstractmethod
+    def features_of(
+        self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int
+    ) -> Float[Tensor, "b c h w"]:
+        """What the heads see of pictures of a size of which the backbone gave these maps."""
 
     @abstractmethod
     def from_features(self, features: Float[Tensor, "b c h w"]) -> Output:

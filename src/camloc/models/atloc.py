@@ -114,10 +114,10 @@ class AtLoc(SingleSceneRegressor):
                 config.features, orientation_size, width=hyper.orientation, generator=hyper.generator
             )
 
-    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
         """The vector after attention; both halves of the pose read the same one."""
-        pooled = self.backbone(images)[-1].mean((-2, -1))
-        features = self.attention(F.relu(self.widen(pooled)))
+        (final,) = maps
+        features = self.attention(F.relu(self.widen(final.mean((-2, -1)))))
         return Latents(features, features)
 
     def regress(self, latents: Latents) -> RegressedPose:

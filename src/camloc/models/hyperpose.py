@@ -105,12 +105,12 @@ class HyperPose(SingleSceneRegressor):
                 features, features, config.hidden, width=hyper.position, generator=hyper.generator
             )
 
-    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
         """Pooled features; both halves of the pose read the same ones."""
-        maps = self.backbone(images)[-1]
-        if maps.shape[-2:] != self.grid:  # pooling cells one by one would cost a tenth of a small network
-            maps = F.adaptive_avg_pool2d(maps, self.grid)
-        features = maps.flatten(1)
+        (final,) = maps
+        if final.shape[-2:] != self.grid:  # pooling cells one by one would cost a tenth of a small network
+            final = F.adaptive_avg_pool2d(final, self.grid)
+        features = final.flatten(1)
         return Latents(features, features)
 
     def regress(self, latents: Latents) -> RegressedPose:

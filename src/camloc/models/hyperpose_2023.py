@@ -177,9 +177,9 @@ class HyperPose2023(SingleSceneRegressor):
             generated_hidden=hyper.orientation_hidden,
         )
 
-    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
         """For each half of the pose the main network's token and, behind it, the hypernetwork's."""
-        position_map, orientation_map, *pooled = self.backbone(images)
+        position_map, orientation_map, *pooled = maps
         position_hyper_map, orientation_hyper_map = (*pooled, *pooled) or (position_map, orientation_map)
         return Latents(
             self.position.encode(position_map, position_hyper_map, self.codes),

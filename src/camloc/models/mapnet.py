@@ -64,9 +64,10 @@ class MapNet(SingleSceneRegressor):
             nn.init.kaiming_normal_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
         """The wide vector; both halves of the pose read the same one."""
-        features = F.relu(self.widen(self.backbone(images)[-1].mean((-2, -1))))
+        (final,) = maps
+        features = F.relu(self.widen(final.mean((-2, -1))))
         return Latents(features, features)
 
     def regress(self, latents: Latents) -> RegressedPose:

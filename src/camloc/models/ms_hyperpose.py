@@ -188,9 +188,9 @@ class MSHyperPose(PlaceRegressor):
         )
         self.width = width
 
-    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
         """For each place the two answers, and behind each of them what its weights are generated from."""
-        position_map, orientation_map, *final = self.backbone(images)
+        position_map, orientation_map, *final = maps
         position = self.position_transformer(position_map, self.codes)
         orientation = self.orientation_transformer(orientation_map, self.codes)
         if not final:

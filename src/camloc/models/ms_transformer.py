@@ -89,9 +89,9 @@ class MSTransformer(PlaceRegressor):
             for outputs in (3, config.regression.orientation_size)
         )
 
-    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
         """Each place's two answers."""
-        position_map, orientation_map = self.backbone(images)
+        position_map, orientation_map = maps
         return Latents(
             self.position_transformer(position_map, self.codes),
             self.orientation_transformer(orientation_map, self.codes),

@@ -69,12 +69,12 @@ class PoseNet(SingleSceneRegressor):
         ):
             nn.init.kaiming_normal_(layer.weight)
 
-    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
         """The paper's z_x and z_q."""
-        maps = self.backbone(images)[-1]
-        if maps.shape[-2:] != self.grid:
-            maps = F.adaptive_avg_pool2d(maps, self.grid)
-        features = maps.flatten(1)
+        (final,) = maps
+        if final.shape[-2:] != self.grid:
+            final = F.adaptive_avg_pool2d(final, self.grid)
+        features = final.flatten(1)
         return Latents(F.relu(self.position_latent(features)), F.relu(self.orientation_latent(features)))
 
     def regress(self, latents: Latents) -> RegressedPose:

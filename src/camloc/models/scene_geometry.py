@@ -128,10 +128,11 @@ class SceneGeometry(GeometryModel[PointMaps]):
         """Backbone, taps and stride."""
         return (self.config.backbone, self.config.taps, self.config.stride)
 
-    def features(self, images: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b c h w"]:
+    def features_of(
+        self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int
+    ) -> Float[Tensor, "b c h w"]:
         """What the heads see: the backbone's maps on the grid."""
-        height, width = images.shape[-2] // self.config.stride, images.shape[-1] // self.config.stride
-        return on_one_grid(self.backbone(images), height, width)
+        return on_one_grid(maps, height // self.config.stride, width // self.config.stride)
 
     def from_features(self, features: Float[Tensor, "b c h w"]) -> PointMaps:
         """World points, depths and weights on the grid."""

@@ -83,9 +83,9 @@ class TransPoseNet(SingleSceneRegressor):
             prior=width if config.orientation_prior else 0,
         )
 
-    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
         """The two tokens, as the last layers leave them."""
-        position_map, orientation_map = self.backbone(images)
+        position_map, orientation_map = maps
         return Latents(
             self.position_encoder(position_map, self.codes),
             self.orientation_encoder(orientation_map, self.codes),

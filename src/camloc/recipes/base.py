@@ -53,8 +53,8 @@ class Recipe:
         preprocess: how a picture becomes its input.
         stages: phases of training.
         augment: random changes of training pictures.
-        cached_variants: variants of every picture whose features are computed once, before training,
-            which then moves the heads alone; 0 passes every picture through the whole network anew.
+        cached_variants: variants of every picture that pass once, before training, through what stands still
+            at the beginning of the backbone; 0 passes every picture through the whole network in every step.
         batch_size: pictures to a step.
         window: which frames are learned together. An epoch has one window around every frame.
         balanced: whether every place has an equal part in an epoch, however many pictures it has.
@@ -115,6 +115,15 @@ class Recipe:
             )
         return self
 
+    def cached(self, variants: int, *, holds: tuple[str, ...] = ()) -> "Recipe":
+        """The same recipe from so many cached variants of every picture.
+
+        `holds` are patterns of what stands still beside what the stages hold already: the more of the
+        backbone's beginning does, the shorter are a step and, behind its strides, the cache.
+        """
+        stages = tuple(replace(stage, holds=(*stage.holds, *holds)) for stage in self.stages)
+        return replace(self, cached_variants=variants, stages=stages)
+
     def scaled(self, share: float) -> "Recipe":
         """The same recipe with every stage stretched or shrunk by `share`, to one epoch at least."""
         stages = tuple(
@@ -133,6 +142,7 @@ Kind = TypeVar("Kind")
 
 _NOT_RECIPES = (
     "base",
+    "preparation",
     "run",
     "evaluate",
     "evaluate_places",

@@ -11,10 +11,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from camloc.core.augment import Draws
-from camloc.core.model import GeometryModel, PoseModel
+from camloc.core.model import GeometryModel, PoseModel, Regressor
 from camloc.errors import RecipeError
 from camloc.training.average import WarmedUpAverage
-from camloc.training.features import FeatureVariants, Heads
+from camloc.training.features import FeatureVariants, FromFeatures
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Epoch, Plan, Step
 from camloc.training.sampling import balanced_order
@@ -40,10 +40,10 @@ class StageRun:
         self.model, self.train, self.validation = model, train, validation
         self.plan, self.stage, self.number, self.fabric = plan, stage, number, fabric
         self.raw_optimizer = start(stage, model)
-        # Where features were computed before, what follows them is all that runs.
-        part = (
-            Heads(model) if isinstance(train, FeatureVariants) and isinstance(model, GeometryModel) else model
-        )
+        part: nn.Module = model
+        if isinstance(train, FeatureVariants):  # what follows them is all that runs
+            assert isinstance(model, GeometryModel | Regressor), "only of these are there features"
+            part = FromFeatures(model, train.cut, width=plan.width, height=plan.height)
         self.network, self.optimizer = fabric.setup(part, self.raw_optimizer)
         self.average = WarmedUpAverage(model, stage.average) if stage.average else None
         self.best: dict[str, Tensor] = {}

@@ -68,7 +68,8 @@ def extend(
     from camloc.recipes.evaluate import test_sets
     from camloc.recipes.evaluate_places import evaluate_places
     from camloc.recipes.extension import extending, recipe_of, write_comparison
-    from camloc.recipes.run import Compute, prepare, train
+    from camloc.recipes.preparation import Compute, prepare
+    from camloc.recipes.run import train
     from camloc.recipes.settings import Extension, RunFacts
 
     torch_device(device)

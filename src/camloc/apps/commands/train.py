@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from camloc.recipes.base import Recipe
-    from camloc.recipes.run import Compute
+    from camloc.recipes.preparation import Compute
     from camloc.recipes.settings import DataSource
     from camloc.training.pretrained import Weights
 
@@ -41,6 +41,7 @@ def train(
     test_list: OptionalFile = None,
     backbone_weights: Annotated[str, tyro.conf.arg(metavar="none|hub|FILE")] = "none",
     budget: Annotated[str, tyro.conf.arg(metavar="20m|1.5h", help_behavior_hint="")] = "",
+    cached_variants: Annotated[int | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
@@ -64,6 +65,8 @@ def train(
         test_list: Text file that names the test images, one a line.
         backbone_weights: What the backbone starts from; a file has weights with timm's names.
         budget: Scale the recipe's schedule to this much time; as the recipe says if not given.
+        cached_variants: Pass so many variants of every picture once through the layers that stand still, and
+            start from there in every step, which is faster; 0 for none; as the recipe says if not given.
         seed: Of all randomness.
         device: Where to train.
         devices: Processes that share every batch.
@@ -71,16 +74,19 @@ def train(
     from camloc.apps.options import backbone_weights as weights_of
     from camloc.core.device import torch_device
     from camloc.recipes.base import find_recipe
-    from camloc.recipes.run import Compute
+    from camloc.recipes.preparation import Compute
 
     if devices < 1:
         raise RecipeError(f"training needs 1 device or more, not {devices}")
+    if cached_variants is not None and cached_variants < 0:
+        raise RecipeError(f"a picture has 0 cached variants or more, not {cached_variants}")
     torch_device(device)
+    found = find_recipe(recipe)
     sources = data_sources(
         data, layout=layout, scenes=scene, options=option, train_list=train_list, test_list=test_list
     )
     train_and_report(
-        find_recipe(recipe),
+        found if cached_variants is None else found.cached(cached_variants),
         name=recipe,
         sources=sources,
         out=out,
@@ -106,13 +112,13 @@ def train_and_report(
     from camloc.apps.commands.evaluate import evaluate_and_report
     from camloc.apps.progress import console, counted, watched
     from camloc.recipes.evaluate import test_sets
-    from camloc.recipes.run import prepare
+    from camloc.recipes.preparation import prepare
     from camloc.recipes.run import train as run_training
 
     if recipe.cached_variants and weights == "none":
         raise RecipeError(
-            f"{name} trains heads on the features of a pretrained backbone; name one: --backbone-weights "
-            f"FILE, or hub to download it"
+            f"{name} starts from the features of a pretrained backbone; name one: --backbone-weights FILE, "
+            f"or hub to download it"
         )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with counted("reading pictures") as progress:

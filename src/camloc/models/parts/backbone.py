@@ -73,8 +73,20 @@ class Backbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Maps of RGB pictures in [0, 1], one for each tap."""
+        return self.maps(self.normalised(images))
+
+    def normalised(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Pictures as the network sees them."""
+        if self.contrast is not None:
+            return self.contrast(images)  # type: ignore[no-any-return]
+        return (images - self.get_buffer("mean")) / self.get_buffer("deviation")
+
+    def maps(self, seen: Any) -> list[Any]:
+        """Maps of normalised pictures (b, 3, h, w), one for each tap.
+
+        Not annotated with shapes, for `backbone_split` calls it with what stands for a tensor.
+        """
         network: Any = self.network
-        seen = self._normalised(images)
         if FINAL not in self.taps:
             maps = dict(zip(self.stages, network(seen), strict=True))
         elif self.stages:
@@ -83,11 +95,6 @@ class Backbone(nn.Module):
         else:
             maps = {FINAL: network(seen)}
         return [maps[tap] for tap in self.taps]
-
-    def _normalised(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        if self.contrast is not None:
-            return self.contrast(images)  # type: ignore[no-any-return]
-        return (images - self.get_buffer("mean")) / self.get_buffer("deviation")
 
 
 class LocalContrast(nn.Module):

@@ -83,7 +83,7 @@ class PlaceFrames(nn.Module):
 
 
 class PlaceRegressor(Regressor[PlacePose]):
-    """A regressor of several places: a subclass is its network, `encode`, `scene_logits` and `regress_in`.
+    """A regressor of several places: a subclass is its network, `describe`, `scene_logits` and `regress_in`.
 
     A picture's latents are told for every place, and which place it is by all of them; the heads see those of
     the likeliest place alone, so that what they cost does not grow with the places. The loss asks the heads
@@ -103,7 +103,7 @@ class PlaceRegressor(Regressor[PlacePose]):
         self.balance = LearnedBalance(config.balance, config.orientation, relative=relative)
 
     @abstractmethod
-    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
         """The latent vectors of pictures, (b, s, d) and (b, s, e): what they would be in each place."""
 
     @abstractmethod

@@ -105,7 +105,7 @@ class WorldFrame(nn.Module):
 
 
 class SingleSceneRegressor(Regressor[RegressedPose]):
-    """A regressor of one place: a subclass is its network, `encode` and `regress`.
+    """A regressor of one place: a subclass is its network, `describe` and `regress`.
 
     `regress` ends with `self.world(position, orientation)`.
     """

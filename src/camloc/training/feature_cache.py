@@ -1,0 +1,222 @@
+"""Features of pictures, computed once into a file on disk, from which every later step reads."""
+
+import contextlib
+import hashlib
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from camloc.core.augment import Augment, Draws, augmented, centre_cut
+from camloc.core.cache_folder import cache_folder, remove_stale_parts
+from camloc.core.config import to_json
+from camloc.core.files import write_atomically
+from camloc.core.model import GeometryModel
+from camloc.core.types import Batch
+from camloc.errors import CamlocError
+from camloc.models.parts.backbone import Backbone
+from camloc.models.parts.backbone_split import LowerPart
+from camloc.training.features import HEADS, FeatureVariants, Splittable
+from camloc.training.pictures import Pictures
+from camloc.training.places import Joined
+
+# Pictures that pass through the backbone together.
+CHUNK = 16
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Which variants of every picture there are.
+
+    Attributes:
+        augment: ranges that all but the first are drawn from; the first is the picture as it is.
+        count: to a picture.
+        width, height: of the network's picture.
+        seed: of all randomness.
+    """
+
+    augment: Augment
+    count: int
+    width: int
+    height: int
+    seed: int
+
+    def of(self, batch: Batch, number: int, generator: torch.Generator) -> Batch:
+        """One variant of each picture of a batch."""
+        if number == 0:
+            return centre_cut(batch, width=self.width, height=self.height)
+        draws = Draws(generator, len(batch), slice(0, len(batch)))
+        return augmented(batch, self.augment, width=self.width, height=self.height, draws=draws)
+
+
+def cached_features(
+    model: Splittable,
+    pictures: Pictures,
+    variants: Variants,
+    *,
+    cut: str,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> FeatureVariants:
+    """The features of all pictures, computed now or read from the cache of an earlier call.
+
+    The cache's name is a digest of the weights before the cut, the pictures and the settings: recipes that
+    differ in what comes later share it.
+
+    Args:
+        model: with the weights that stand still.
+        pictures: in the size that `augmented` takes.
+        variants: of each.
+        cut: where in the model, as `still_part` says.
+        device: where to compute.
+        progress: called with the number of pictures done and of all.
+
+    Raises:
+        CamlocError: the cache cannot be written.
+        RecipeError: pictures should turn and their intrinsics are unknown.
+    """
+    first_part = _first_part(model, cut)
+    path = cache_folder() / "features" / f"{_digest(model, first_part, pictures, variants)}.npy"
+    labels = path.with_suffix(".labels.npz")
+    if not (path.exists() and labels.exists()):
+        was_training = model.training
+        model.eval().to(device)
+        try:
+            _compute(model, first_part, pictures, variants, path, labels, device=device, progress=progress)
+        finally:
+            model.train(was_training)
+    with np.load(labels) as read:
+        found = {name: torch.from_numpy(read[name]) for name in _LABELS if name in read.files}
+        seconds = float(read["seconds"])
+    return FeatureVariants(
+        images=np.load(path, mmap_mode="r"),
+        cut=cut,
+        world_from_cam=pictures.world_from_cam,
+        rotation=found["rotation"],
+        intrinsics=found.get("intrinsics"),
+        inside=found.get("inside"),
+        scene=pictures.scene,
+        sequence=pictures.sequence,
+        seconds=seconds,
+    )
+
+
+_LABELS = ("rotation", "intrinsics", "inside")
+
+
+def _first_part(model: Splittable, cut: str) -> Callable[[Tensor], Tensor]:
+    if cut == HEADS:
+        assert isinstance(model, GeometryModel), "heads with features of their own are a geometry model's"
+        return model.features
+    assert isinstance(model.backbone, Backbone), "only backbones are cut"
+    return LowerPart(model.backbone, cut)
+
+
+@torch.no_grad()
+def _compute(
+    model: Splittable,
+    first_part: Callable[[Tensor], Tensor],
+    pictures: Pictures,
+    variants: Variants,
+    path: Path,
+    labels: Path,
+    *,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    generator = torch.Generator().manual_seed(variants.seed)
+    started = time.monotonic()
+    unfinished = path.with_name(f".{uuid4().hex[:12]}.part")
+    found: dict[str, list[Tensor]] = {}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale_parts(path.parent)
+        # Written, not mapped: a mapped file on a full disk ends the process with a bus error.
+        with unfinished.open("xb") as file:
+            for first in range(0, len(pictures), CHUNK):
+                rows = torch.arange(first, min(first + CHUNK, len(pictures)))
+                batches = [
+                    variants.of(pictures.batch(rows, device=device), number, generator)
+                    for number in range(variants.count)
+                ]
+                features = torch.stack([first_part(each.images) for each in batches], 1).cpu()
+                if first == 0:
+                    shape = (len(pictures), *features.shape[1:])
+                    header = {"descr": "<f2", "fortran_order": False, "shape": tuple(map(int, shape))}
+                    np.lib.format.write_array_header_1_0(file, header)
+                    columns = _columns(model, batches[0].images)
+                file.write(features.half().numpy().tobytes())
+                for name, values in _labels(batches, columns).items():
+                    found.setdefault(name, []).append(values)
+                if progress:
+                    progress(int(rows[-1]) + 1, len(pictures))
+        packed = io.BytesIO()
+        arrays: dict[str, Any] = {name: torch.cat(values).numpy() for name, values in found.items()}
+        np.savez(packed, **arrays, seconds=np.float64(time.monotonic() - started))
+        write_atomically(labels, packed.getvalue())
+        unfinished.replace(path)
+    except OSError as problem:
+        reason = (problem.strerror or str(problem)).lower()
+        raise CamlocError(
+            f"the cache of features {path.parent} cannot be written ({reason}); name a folder with room for "
+            f"it in CAMLOC_CACHE"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):  # the folder itself may be what is wrong, and that is told
+            unfinished.unlink()
+
+
+def _columns(model: Splittable, images: Float[Tensor, "b 3 h w"]) -> int:
+    """Of the grid of cells that a model's output has; 0 where it has none."""
+    return int(model.features(images[:1]).shape[-1]) if isinstance(model, GeometryModel) else 0
+
+
+def _labels(batches: list[Batch], columns: int) -> dict[str, Tensor]:
+    """What is known of the variants of the same pictures: (b, v, ...) of each."""
+    labels = {"rotation": torch.stack([each.world_from_cam.rotation for each in batches], 1)}
+    cameras = [each.intrinsics for each in batches if each.intrinsics is not None]
+    if cameras:
+        labels["intrinsics"] = torch.stack(cameras, 1)
+    if columns:
+        labels["inside"] = torch.stack([_cells(each, columns) for each in batches], 1)
+    return labels
+
+
+def _cells(batch: Batch, columns: int) -> Tensor:
+    """Whether the middle of each cell shows the photograph."""
+    height, width = batch.images.shape[-2:]
+    stride = width // columns
+    if batch.inside is None:
+        return torch.ones(len(batch), height // stride, columns, dtype=torch.bool)
+    return batch.inside[:, stride // 2 :: stride, stride // 2 :: stride].cpu()
+
+
+def _digest(
+    model: Splittable,
+    first_part: Callable[[Tensor], Tensor],
+    pictures: Pictures,
+    variants: Variants,
+) -> str:
+    facts = hashlib.sha256(to_json(variants) + repr((*_LABELS, "seconds")).encode())
+    if isinstance(model, GeometryModel):  # its cells are those of `inside`
+        facts.update(repr(model.feature_settings).encode())
+    part: nn.Module = model.backbone
+    if isinstance(first_part, LowerPart):
+        part = first_part
+        # By number, for wrappers of timm have names of their own for the same layers.
+        facts.update(repr((first_part.config, first_part.operations)).encode())
+    for value in part.state_dict().values():
+        facts.update(repr(tuple(value.shape)).encode() + value.cpu().contiguous().numpy().tobytes())
+    images = pictures.images
+    files = images.arrays if isinstance(images, Joined) else (images,)
+    facts.update(repr((images.shape, [str(file.filename) for file in files])).encode())
+    facts.update(pictures.world_from_cam.matrix().numpy().tobytes())
+    return facts.hexdigest()[:24]

@@ -1,0 +1,229 @@
+"""Any model starts from what stands still of its backbone: the same steps, the same bits, the same names."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.support.command_line import listing, refused
+from tests.support.models import TINY_BACKBONE, small_config
+from tests.support.several_places import places_recipe, write_places
+from tests.support.several_places import prepared as prepared_places
+from tests.support.trained import tiny_recipe, write_place
+from torch import Tensor
+
+from camloc.checkpoint import load_checkpoint
+from camloc.core.augment import Augment, Draws
+from camloc.core.model import GeometryModel, Regressor
+from camloc.errors import RecipeError
+from camloc.models import model_names
+from camloc.models.hyperpose_2023 import HyperPose2023Config
+from camloc.models.mapnet import MapNetConfig
+from camloc.models.parts.backbone import Backbone
+from camloc.models.parts.backbone_split import LowerPart
+from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.regression import RegressionConfig
+from camloc.models.posenet import PoseNetConfig
+from camloc.recipes.base import Recipe
+from camloc.recipes.preparation import Training, prepare
+from camloc.recipes.run import train
+from camloc.recipes.settings import DataSource
+from camloc.training.feature_cache import Variants, cached_features
+from camloc.training.features import FeatureVariants, FromFeatures, still_part
+from camloc.training.pictures import Pictures
+from camloc.training.plan import Epoch
+from camloc.training.stages import Stage, start
+from camloc.training.windows import Window
+
+# The stem and the first stage, whatever wrapper of timm is around the network.
+HOLDS = ("backbone.network.*conv1.[0-9].*", "backbone.network.*bn1.*", "backbone.network.*layer1.*")
+
+VARIANTS = 3
+
+
+def cached(recipe: Recipe, *, variants: int = VARIANTS) -> Recipe:
+    augment = Augment(roll_degrees=20.0, yaw_degrees=10.0, brightness=0.2)
+    return replace(recipe, augment=augment).cached(variants, holds=HOLDS)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("cached")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
+        write_place(folder / "place")
+        yield folder / "place"
+
+
+def prepared(place: Path, folder: Path, recipe: Recipe) -> Training:
+    return prepare(recipe, name="tiny", data=DataSource(str(place)), folder=folder)
+
+
+def features_of(training: Training) -> FeatureVariants:
+    assert isinstance(training.train, FeatureVariants)
+    return training.train
+
+
+def draws(count: int) -> Draws:
+    return Draws(torch.Generator().manual_seed(0), count, slice(0, count))
+
+
+def step(network: Any, model: Any, batch: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Losses and gradients, with the same dropout every time."""
+    torch.manual_seed(0)
+    model.zero_grad()
+    losses = model.losses(network(batch.images), batch)
+    torch.stack(list(losses.values())).sum().backward()
+    return losses, {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_step_from_features_is_the_step_from_the_picture(name: str, place: Path, tmp_path: Path) -> None:
+    settings = replace(tiny_recipe(), model=name, config=small_config(name), augment=Augment())
+    training = prepared(place, tmp_path / "run", settings.cached(1, holds=HOLDS))
+    (stage,) = training.recipe.stages
+    model, plan = training.model, training.recipe.plan(0)
+    assert isinstance(model, GeometryModel | Regressor)
+    whole = prepared(place, tmp_path / "whole", settings).train
+    assert isinstance(whole, Pictures)
+    rows = torch.arange(6)
+    pictures = whole.drawn(rows, plan, draws(6)).replace(window=2)
+    features = features_of(training)
+    maps = features.drawn(rows, plan, draws(6)).replace(window=2)
+    start(stage, model)
+    assert isinstance(model.backbone, Backbone)
+    exact = LowerPart(model.backbone, features.cut)(pictures.images)
+    torch.testing.assert_close(maps.images, exact, rtol=2**-10, atol=1e-5)  # they are kept in half precision
+    part = FromFeatures(model, features.cut, width=plan.width, height=plan.height)
+    assert maps.images.shape[1] == 32, "a map of the first stage"
+    expected_losses, expected = step(model, model, pictures)
+    losses, found = step(part, model, maps.replace(images=exact))
+    rounded_losses, _ = step(part, model, maps)
+    for term, value in expected_losses.items():
+        torch.testing.assert_close(losses[term], value)
+        torch.testing.assert_close(rounded_losses[term], value, rtol=5e-3, atol=5e-3)
+    assert found.keys() == expected.keys()
+    assert any(name.startswith("backbone.") for name in found), "later layers of the backbone learn"
+    for parameter, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[parameter], rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_held_stays_and_the_rest_of_the_backbone_learns(place: Path, tmp_path: Path) -> None:
+    training = prepared(place, tmp_path / "run", cached(tiny_recipe()))
+    before = {name: value.clone() for name, value in training.model.named_parameters()}
+    epochs = [event for event in train(training) if isinstance(event, Epoch)]
+    moved = {
+        name for name, value in training.model.named_parameters() if not torch.equal(value, before[name])
+    }
+    assert sum(epochs[-1].losses.values()) < sum(epochs[0].losses.values())
+    assert any(name.startswith("backbone.network.layer2.") for name in moved)
+    held = ("backbone.network.conv1.", "backbone.network.bn1.", "backbone.network.layer1.")
+    assert not any(name.startswith(held) for name in moved)
+
+
+def test_an_interrupted_training_ends_with_the_same_bits(place: Path, tmp_path: Path) -> None:
+    (stage,) = tiny_recipe(epochs=4).stages
+    recipe = cached(replace(tiny_recipe(), stages=(replace(stage, average=0.9),)))
+    whole = prepared(place, tmp_path / "whole", recipe)
+    for _ in train(whole):
+        pass
+    for event in train(prepared(place, tmp_path / "broken", recipe)):
+        if isinstance(event, Epoch) and event.epoch == 2:
+            break
+    again = prepared(place, tmp_path / "broken", recipe)
+    for _ in train(again):
+        pass
+    ours, theirs = whole.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_checkpoints_of_both_ways_are_of_the_same_network(place: Path, tmp_path: Path) -> None:
+    recipe = cached(tiny_recipe(epochs=1))
+    for name, variants in (("cached", VARIANTS), ("whole", 0)):
+        for _ in train(prepared(place, tmp_path / name, replace(recipe, cached_variants=variants))):
+            pass
+    ours, theirs = (load_checkpoint(tmp_path / name / "checkpoint") for name in ("cached", "whole"))
+    assert ours.facts.config == theirs.facts.config
+    assert list(ours.model.state_dict()) == list(theirs.model.state_dict())
+
+
+def test_windows_of_frames_learn_the_way_between_them(place: Path, tmp_path: Path) -> None:
+    regression = RegressionConfig("standardised", relative=BalanceConfig())
+    config = MapNetConfig(TINY_BACKBONE, features=16, dropout=0.0, regression=regression)
+    recipe = replace(tiny_recipe(), model="mapnet", config=config, window=Window(frames=3, apart=2))
+    epochs = [event for event in train(prepared(place, tmp_path, cached(recipe))) if isinstance(event, Epoch)]
+    terms = epochs[-1].losses
+    assert any("relative" in name for name in terms)
+    assert sum(terms.values()) < sum(epochs[0].losses.values())
+
+
+def test_several_places_are_learned_each_in_its_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
+    training = prepared_places(write_places(tmp_path), tmp_path / "run", cached(places_recipe(epochs=8)))
+    features = features_of(training)
+    assert features.scene.unique().tolist() == [0, 1]
+    epochs = [event for event in train(training) if isinstance(event, Epoch)]
+    assert epochs[-1].losses["scene"] < epochs[0].losses["scene"]
+
+
+def test_regressors_need_no_intrinsics_unless_pictures_turn(place: Path, tmp_path: Path) -> None:
+    training = prepared(place, tmp_path / "run", replace(tiny_recipe(), augment=Augment()))
+    assert isinstance(training.train, Pictures)
+    unknown, model = replace(training.train, intrinsics=None), training.model
+    assert isinstance(model, Regressor)
+    stage = Stage(epochs=1, learning_rate=1e-3, holds=HOLDS)
+    cut = still_part(model, (stage,))
+
+    def computed(augment: Augment) -> FeatureVariants:
+        variants = Variants(augment, VARIANTS, 64, 48, seed=0)
+        return cached_features(model, unknown, variants, cut=cut, device=torch.device("cpu"))
+
+    features = computed(Augment(brightness=0.2))
+    batch = features.drawn(torch.arange(4), training.recipe.plan(0), draws(4))
+    assert batch.intrinsics is None
+    with pytest.raises(RecipeError, match="intrinsics"):
+        computed(Augment(roll_degrees=10.0))
+
+
+def test_recipes_that_differ_behind_what_stands_still_share_a_cache(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
+    holds = ("backbone.*",)
+    regression = RegressionConfig("standardised")
+    attentive = small_config("hyperpose_2023")
+    assert isinstance(attentive, HyperPose2023Config)
+    first = tiny_recipe().cached(2, holds=holds)
+    configs = {"posenet": PoseNetConfig(TINY_BACKBONE, regression=regression), "hyperpose_2023": attentive}
+    backbone = prepared(place, tmp_path / "first", first).model.backbone
+    assert isinstance(backbone, Backbone)
+    torch.save(backbone.network.state_dict(), tmp_path / "weights.pth")
+    for name, config in configs.items():
+        recipe = replace(tiny_recipe(), model=name, config=config).cached(2, holds=HOLDS)
+        data = DataSource(str(place))
+        prepare(recipe, name="tiny", data=data, folder=tmp_path / name, weights=tmp_path / "weights.pth")
+    assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 2
+
+
+def test_a_first_layer_that_trains_is_refused(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="first layer trains here; hold 'backbone"):
+        prepared(place, tmp_path / "run", tiny_recipe().cached(2))
+    (stage,) = tiny_recipe().cached(2, holds=HOLDS).stages
+    moving = replace(stage, holds=())
+    with pytest.raises(RecipeError, match="in every stage"):
+        prepared(place, tmp_path / "run", replace(tiny_recipe(), stages=(stage, moving), cached_variants=2))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_takes_a_number_of_variants(
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = listing(tmp_path)
+    command = ("train", "room/baseline", "--data", place, "--out", tmp_path / "run", "--cached-variants")
+    assert "--backbone-weights" in refused(capfd, *command, "4")
+    assert "not -1" in refused(capfd, *command, "-1")
+    assert listing(tmp_path) == before

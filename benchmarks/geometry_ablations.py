@@ -47,6 +47,8 @@ class Settings:
         seeds: of all randomness; each row is trained with each.
         epochs: of rows that learn from all frames.
         scratch_epochs: of the comparison of backbones.
+        variants: of every photograph of Red Kitchen, whose features are computed once for all rows with the
+            same grid; 0 for pictures that are changed anew at every step, which takes a GPU.
         demo_frames, demo_test_frames: training frames of the embedded place, and test frames of each kind.
         results: the file of numbers; the page stands beside it.
         out: folder of the runs.
@@ -61,6 +63,7 @@ class Settings:
     seeds: tuple[int, ...] = (0,)
     epochs: int = 30
     scratch_epochs: int = 20
+    variants: int = 8
     demo_frames: int = 800
     demo_test_frames: int = 60
     results: Path = Path("docs/results/geometry_ablations.json")
@@ -131,7 +134,12 @@ def _outcomes(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Measurement 
 
 def _tasks(place: Place, source: DataSource, masks: Path | None, settings: Settings) -> list[Task]:
     tasks = []
-    rows = rows_of(place, epochs=settings.epochs, scratch_epochs=settings.scratch_epochs)
+    rows = rows_of(
+        place,
+        epochs=settings.epochs,
+        scratch_epochs=settings.scratch_epochs,
+        variants=settings.variants,
+    )
     for row in rows:
         if settings.rows and row.key not in settings.rows:
             continue

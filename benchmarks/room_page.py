@@ -13,8 +13,11 @@ from camloc.evaluation.drawing import BLUE, GREY, ORANGE, legend_below, log_scal
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results
 
+# Of the rows of the tables.
+ORDER = ("baseline APR", "HyperPose", "scene geometry")
+
 # Each model keeps its colour and its dashes in all figures.
-_LINES = ((GREY, ":"), (ORANGE, "--"), (BLUE, "-"))
+_LINES = dict(zip(ORDER, ((GREY, ":"), (ORANGE, "--"), (BLUE, "-")), strict=True))
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Learned:
     Attributes:
         label: what tables call it.
         results: its `results.json`.
+        machine: what it was trained on, in words.
         curve: seconds since the start, and the median errors (metres, degrees) of the held-out frames then.
             The seconds are those of computing features and of training steps; decoding photographs, which
             takes all models the same time, and looking at the held-out frames do not count.
@@ -67,6 +71,7 @@ class Learned:
 
     label: str
     results: Results
+    machine: str
     curve: tuple[tuple[float, float, float], ...] = ()
     filters: dict[str, ErrorStatistics] | None = None
 
@@ -77,12 +82,10 @@ class MachineRuns:
 
     Attributes:
         device: "cpu" or "cuda".
-        machine: what it was, in words.
         models: what was learned.
     """
 
     device: str
-    machine: str
     models: tuple[Learned, ...]
 
     @property
@@ -104,9 +107,13 @@ class Measured:
         return from_json(path.read_bytes(), cls)
 
     def with_runs(self, runs: MachineRuns) -> "Measured":
-        """The same with one device's runs exchanged; CPUs come first."""
-        others = [each for each in self.runs if each.device != runs.device]
-        return Measured(self.place, tuple(sorted((*others, runs), key=lambda each: each.device)))
+        """The same with runs on one device exchanged, model by model; CPUs come first."""
+        by_device = {each.device: each for each in self.runs}
+        before = by_device[runs.device].models if runs.device in by_device else ()
+        models = {each.label: each for each in (*before, *runs.models)}
+        known = [label for label in ORDER if label in models]
+        by_device[runs.device] = MachineRuns(runs.device, tuple(models[label] for label in known))
+        return Measured(self.place, tuple(by_device[device] for device in sorted(by_device)))
 
 
 def summary(runs: MachineRuns, room: Room) -> str:
@@ -161,7 +168,10 @@ def curve_figure(runs: MachineRuns) -> bytes | None:
         figure = Figure(figsize=(8.4, 3.5), layout="constrained")
         panels = figure.subplots(1, 2)
         for axes, column, title in zip(panels, (1, 2), ("position (m)", "orientation (°)"), strict=True):
-            for each, (color, dashes) in zip(runs.models, _LINES, strict=False):
+            for each in runs.models:
+                if not each.curve:
+                    continue
+                color, dashes = _LINES[each.label]
                 minutes = [point[0] / 60 for point in each.curve]
                 errors = [point[column] for point in each.curve]
                 axes.plot(minutes, errors, color=color, linestyle=dashes, linewidth=1.8, label=each.label)
@@ -190,10 +200,20 @@ def _runs(runs: MachineRuns) -> Sequence[str]:
             f"| {label} | {results.parameters or 0:,} | {training.epochs if training else ''} | {before} | "
             f"{minutes} | {answer} | {last} |"
         )
-    first = runs.models[0].results
-    seed = f"Seed {first.training.seed}, " if first.training else ""
-    software = ", ".join(f"{name} {version}" for name, version in sorted(first.software.items()))
-    return [*lines, "", f"{seed}{runs.machine}, {software}. Photographs are located on its CPU.", ""]
+    return [*lines, "", f"{_circumstances(runs)} Photographs are located on the machine's CPU.", ""]
+
+
+def _circumstances(runs: MachineRuns) -> str:
+    """Seed, machine and software, once for all models that share them."""
+    by_words: dict[str, list[str]] = {}
+    for each in runs.models:
+        seed = f"seed {each.results.training.seed}, " if each.results.training else ""
+        software = ", ".join(f"{name} {version}" for name, version in sorted(each.results.software.items()))
+        by_words.setdefault(f"{seed}{each.machine}, {software}", []).append(each.label)
+    if len(by_words) == 1:
+        by_words = dict.fromkeys(by_words, ["all"])
+    said = [f"{', '.join(labels)}: {words}." for words, labels in by_words.items()]
+    return " ".join(text[0].upper() + text[1:] for text in said)
 
 
 def _curves(place: str, runs: MachineRuns) -> Sequence[str]:

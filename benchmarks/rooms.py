@@ -9,6 +9,7 @@ Red Kitchen also the table in the README. What was measured on another kind of d
 
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,6 +56,8 @@ class Settings:
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
         budget: wall-clock time of each training.
         device: where to train.
+        jobs: trainings at a time, each on its share of the processors.
+        recipes: which models to train; those that are left out keep the numbers that the page has.
         out: folder of the runs, one below it for each place and device.
         seed: of all randomness.
     """
@@ -64,16 +67,25 @@ class Settings:
     backbone_weights: str = "none"
     budget: str = "20m"
     device: Literal["cpu", "cuda"] = "cpu"
+    jobs: int = 1
+    recipes: tuple[str, ...] = tuple(recipe for _, recipe in RECIPES)
     out: Path = Path("runs/rooms")
     seed: int = 0
 
 
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
-    trainings = {label: _training(recipe, settings) for label, recipe in RECIPES}
-    train_all(trainings.values(), device=settings.device, jobs=1)  # each has the machine to itself
-    models = tuple(_learned(label, training) for label, training in trainings.items())
-    runs = MachineRuns(settings.device, _machine(settings.device), models)
+    unknown = set(settings.recipes) - {recipe for _, recipe in RECIPES}
+    if unknown:
+        sys.exit(
+            f"this page has no {' or '.join(sorted(unknown))}; it has {', '.join(r for _, r in RECIPES)}"
+        )
+    trainings = {
+        label: _training(recipe, settings) for label, recipe in RECIPES if recipe in settings.recipes
+    }
+    train_all(trainings.values(), device=settings.device, jobs=settings.jobs)
+    models = tuple(_learned(label, training, settings) for label, training in trainings.items())
+    runs = MachineRuns(settings.device, models)
     path = RESULTS / f"{settings.place}.json"
     measured = Measured.load(path) if path.exists() else Measured(settings.place, ())
     measured = measured.with_runs(runs)
@@ -101,9 +113,9 @@ def _training(recipe: str, settings: Settings) -> Trained:
     return Trained(recipe, settings.data, folder, settings.seed, tuple(how))
 
 
-def _learned(label: str, training: Trained) -> Learned:
+def _learned(label: str, training: Trained, settings: Settings) -> Learned:
     filters = _filters(training.folder) if training.recipe == ALIGNED else None
-    return Learned(label, training.results(), curve_of(training.folder), filters)
+    return Learned(label, training.results(), _machine(settings), curve_of(training.folder), filters)
 
 
 def curve_of(folder: Path) -> tuple[tuple[float, float, float], ...]:
@@ -127,9 +139,10 @@ def _filters(folder: Path) -> dict[str, ErrorStatistics]:
     return found
 
 
-def _machine(device: str) -> str:
-    cores = f"{os.cpu_count()} cores ({platform.machine()})"
-    return cores if device == "cpu" else f"{torch.cuda.get_device_name()}, {cores}"
+def _machine(settings: Settings) -> str:
+    cores = os.cpu_count() or 1
+    words = f"{max(1, cores // settings.jobs)} of {cores} cores ({platform.machine()})"
+    return words if settings.device == "cpu" else f"{torch.cuda.get_device_name()}, {words}"
 
 
 if __name__ == "__main__":

@@ -210,9 +210,9 @@ def _circumstances(runs: MachineRuns) -> str:
         seed = f"seed {each.results.training.seed}, " if each.results.training else ""
         software = ", ".join(f"{name} {version}" for name, version in sorted(each.results.software.items()))
         by_words.setdefault(f"{seed}{each.machine}, {software}", []).append(each.label)
-    if len(by_words) == 1:
-        by_words = dict.fromkeys(by_words, ["all"])
-    said = [f"{', '.join(labels)}: {words}." for words, labels in by_words.items()]
+    said = [
+        f"{'all' if len(by_words) == 1 else ', '.join(labels)}: {words}." for words, labels in by_words.items()
+    ]
     return " ".join(text[0].upper() + text[1:] for text in said)
 
 

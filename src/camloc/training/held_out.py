@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from camloc.core.types import Frame, oriented
 from camloc.errors import RecipeError
 
-
 # Parts of a place that are held out, where blocks of `SHORTEST_BLOCK` frames or more allow it.
 HELD_PARTS = 3
 SHORTEST_BLOCK = 5

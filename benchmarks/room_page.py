@@ -28,12 +28,14 @@ class Room:
         title: of its page.
         what: where the photographs are from.
         split: which of them are for testing.
+        aligned: the recipe of scene geometry that suits it, by its held-out frames.
         options: for the reader of its layout.
     """
 
     title: str
     what: str
     split: str
+    aligned: str = "room/scene-geometry"
     options: tuple[str, ...] = ()
 
 
@@ -49,7 +51,8 @@ ROOMS = {
         "One walk with a HoloLens through a kitchen, a lounge and a corridor (sequence 000 of the sample "
         "data of DeepVideoMVS, Duzceker et al. 2021)",
         "Every fifth block of 12 frames is for testing.",
-        ("rotation=world_from_cam",),
+        aligned="room/scene-geometry-context",
+        options=("rotation=world_from_cam",),
     ),
 }
 
@@ -60,6 +63,7 @@ class Learned:
 
     Attributes:
         label: what tables call it.
+        recipe: that trained it.
         results: its `results.json`.
         machine: what it was trained on, in words.
         curve: seconds since the start, and the median errors (metres, degrees) of the held-out frames then.
@@ -70,6 +74,7 @@ class Learned:
     """
 
     label: str
+    recipe: str
     results: Results
     machine: str
     curve: tuple[tuple[float, float, float], ...] = ()
@@ -148,7 +153,7 @@ def page(measured: Measured, room: Room) -> str:
     lines += [
         f"    uv run python -m benchmarks.rooms {measured.place} --data FOLDER --backbone-weights FILE",
         "",
-        f"runs all of it; with `--device cuda` on a GPU. One model is `camloc train room/scene-geometry "
+        f"runs all of it; with `--device cuda` on a GPU. One model is `camloc train {room.aligned} "
         f"--data FOLDER{options} --backbone-weights FILE --budget 20m`.",
         "",
     ]
@@ -186,19 +191,20 @@ def curve_figure(runs: MachineRuns) -> bytes | None:
 
 def _runs(runs: MachineRuns) -> Sequence[str]:
     lines = [
-        "| | weights | epochs | minutes of features | minutes of training | ms a photograph | "
+        "| | recipe | weights | epochs | minutes of features | minutes of training | ms a photograph | "
         "last epoch instead of the best |",
-        "| --- | --: | --: | --: | --: | --: | --: |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: |",
     ]
-    for label, results in runs.results:
+    for each in runs.models:
+        results, weights = each.results, f"{each.results.parameters or 0:,}"
         training, timing, final = results.training, results.timing, results.final_epoch
         before = f"{training.feature_seconds / 60:.1f}" if training and training.feature_seconds else ""
-        minutes = f"{training.seconds / 60:.1f}" if training else ""
+        minutes, epochs = (f"{training.seconds / 60:.1f}", training.epochs) if training else ("", "")
         last = f"{final.meters.median:.3f} m, {final.degrees.median:.2f}°" if final else ""
         answer = f"{timing.median:.0f}" if timing else ""
         lines.append(
-            f"| {label} | {results.parameters or 0:,} | {training.epochs if training else ''} | {before} | "
-            f"{minutes} | {answer} | {last} |"
+            f"| {each.label} | `{each.recipe}` | {weights} | {epochs} | {before} | {minutes} | {answer} | "
+            f"{last} |"
         )
     return [*lines, "", f"{_circumstances(runs)} Photographs are located on the machine's CPU.", ""]
 
@@ -211,7 +217,8 @@ def _circumstances(runs: MachineRuns) -> str:
         software = ", ".join(f"{name} {version}" for name, version in sorted(each.results.software.items()))
         by_words.setdefault(f"{seed}{each.machine}, {software}", []).append(each.label)
     said = [
-        f"{'all' if len(by_words) == 1 else ', '.join(labels)}: {words}." for words, labels in by_words.items()
+        f"{'all' if len(by_words) == 1 else ', '.join(labels)}: {words}."
+        for words, labels in by_words.items()
     ]
     return " ".join(text[0].upper() + text[1:] for text in said)
 

@@ -9,7 +9,6 @@ Red Kitchen also the table in the README. What was measured on another kind of d
 
 import os
 import platform
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +17,7 @@ import torch
 import tyro
 
 from benchmarks.room_page import (
+    ORDER,
     ROOMS,
     Learned,
     MachineRuns,
@@ -37,12 +37,12 @@ from camloc.recipes.settings import LOG, RunFacts
 from camloc.refiners.outlier_filters import OUTLIER_FILTERS
 from camloc.training.log import read_log
 
-RECIPES = (
-    ("baseline APR", "room/baseline"),
-    ("HyperPose", "room/hyperpose"),
-    ("scene geometry", "room/scene-geometry"),
+MODELS: tuple[Literal["baseline", "hyperpose", "scene-geometry"], ...] = (
+    "baseline",
+    "hyperpose",
+    "scene-geometry",
 )
-ALIGNED = "room/scene-geometry"
+_LABELS = dict(zip(MODELS, ORDER, strict=True))
 RESULTS = Path("docs/results")
 
 
@@ -57,7 +57,7 @@ class Settings:
         budget: wall-clock time of each training.
         device: where to train.
         jobs: trainings at a time, each on its share of the processors.
-        recipes: which models to train; those that are left out keep the numbers that the page has.
+        models: which of them to train; those that are left out keep the numbers that the page has.
         out: folder of the runs, one below it for each place and device.
         seed: of all randomness.
     """
@@ -68,21 +68,14 @@ class Settings:
     budget: str = "20m"
     device: Literal["cpu", "cuda"] = "cpu"
     jobs: int = 1
-    recipes: tuple[str, ...] = tuple(recipe for _, recipe in RECIPES)
+    models: tuple[Literal["baseline", "hyperpose", "scene-geometry"], ...] = MODELS
     out: Path = Path("runs/rooms")
     seed: int = 0
 
 
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
-    unknown = set(settings.recipes) - {recipe for _, recipe in RECIPES}
-    if unknown:
-        sys.exit(
-            f"this page has no {' or '.join(sorted(unknown))}; it has {', '.join(r for _, r in RECIPES)}"
-        )
-    trainings = {
-        label: _training(recipe, settings) for label, recipe in RECIPES if recipe in settings.recipes
-    }
+    trainings = {_LABELS[model]: _training(_recipe(model, settings), settings) for model in settings.models}
     train_all(trainings.values(), device=settings.device, jobs=settings.jobs)
     models = tuple(_learned(label, training, settings) for label, training in trainings.items())
     runs = MachineRuns(settings.device, models)
@@ -105,6 +98,10 @@ def write_pages(measured: Measured) -> None:
         replace_block(Path("README.md"), "redkitchen table", summary(measured.runs[0], room))
 
 
+def _recipe(model: str, settings: Settings) -> str:
+    return ROOMS[settings.place].aligned if model == "scene-geometry" else f"room/{model}"
+
+
 def _training(recipe: str, settings: Settings) -> Trained:
     folder = settings.out / settings.place / settings.device / recipe
     how = ["--backbone-weights", settings.backbone_weights, "--budget", settings.budget]
@@ -114,8 +111,10 @@ def _training(recipe: str, settings: Settings) -> Trained:
 
 
 def _learned(label: str, training: Trained, settings: Settings) -> Learned:
-    filters = _filters(training.folder) if training.recipe == ALIGNED else None
-    return Learned(label, training.results(), _machine(settings), curve_of(training.folder), filters)
+    filters = _filters(training.folder) if training.recipe == ROOMS[settings.place].aligned else None
+    return Learned(
+        label, training.recipe, training.results(), _machine(settings), curve_of(training.folder), filters
+    )
 
 
 def curve_of(folder: Path) -> tuple[tuple[float, float, float], ...]:

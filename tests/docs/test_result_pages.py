@@ -29,7 +29,14 @@ MEASURED = [place for place in ROOMS if (RESULTS / f"{place}.json").exists()]
 
 def learned(folder: Path) -> Learned:
     results = Results.load(folder / "results.json")
-    return Learned("baseline APR", results, "2 cores", curve_of(folder), {"none": results.headline.estimates})
+    return Learned(
+        "baseline APR",
+        "room/baseline",
+        results,
+        "2 cores",
+        curve_of(folder),
+        {"none": results.headline.estimates},
+    )
 
 
 @pytest.fixture(scope="module")

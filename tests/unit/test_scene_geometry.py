@@ -141,7 +141,7 @@ def test_the_depth_range_can_be_the_places_own() -> None:
     poses = some_poses(50)
     model.observe(Pose(poses.rotation, 30.0 * poses.translation))
     near, far = model.get_buffer("depth_range").tolist()
-    assert 600.0 < far < 1600.0
+    assert 150.0 < far < 400.0
     assert near == pytest.approx(0.01 * far)
     model.observe(Pose(poses.rotation, 0.0 * poses.translation))
     assert model.get_buffer("depth_range").tolist() == pytest.approx([0.1, 10.0])

@@ -93,7 +93,7 @@ PRESETS = {
 
 # Where the depth range is the scene's own: the farthest in spreads of the training cameras, its least,
 # and the nearest as a share of it. A room of 0.5 m spread gets the published range of rooms.
-FARTHEST_SPREADS = 20.0
+FARTHEST_SPREADS = 5.0
 FARTHEST_AT_LEAST = 10.0
 NEAREST_SHARE = 0.01
 

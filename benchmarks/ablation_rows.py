@@ -75,8 +75,8 @@ def rows_of(place: Place, *, epochs: int, scratch_epochs: int, variants: int = 0
         epochs: of rows that learn from all frames with their poses. Rows that learn from a third of them have
             three times as many, which are as many steps.
         scratch_epochs: of the comparison of backbones.
-        variants: of every photograph, whose features are computed once where the backbone stands still; 0
-            for features of a picture that is changed anew at every step.
+        variants: of every photograph, which pass once through what stands still of a backbone; 0 for
+            pictures that are changed anew at every step.
     """
     base = _fixed(room.scene_geometry() if place == "redkitchen" else demo.scene_geometry(), epochs)
     config: SceneGeometryConfig = base.config
@@ -157,9 +157,8 @@ def _fixed(recipe: Recipe, *epochs: int) -> Recipe:
 
 
 def _cached(recipe: Recipe, variants: int) -> Recipe:
-    """The recipe on cached features, if its backbone stands still."""
-    stands = all("backbone.*" in stage.holds for stage in recipe.stages)
-    return replace(recipe, cached_variants=variants) if stands else recipe
+    """The recipe on cached features, if the beginning of its backbone stands still."""
+    return recipe.cached(variants) if all(stage.holds for stage in recipe.stages) else recipe
 
 
 def _changed(recipe: Recipe, **settings: object) -> Recipe:

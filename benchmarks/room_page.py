@@ -28,14 +28,16 @@ class Room:
         title: of its page.
         what: where the photographs are from.
         split: which of them are for testing.
-        aligned: the recipe of scene geometry that suits it, by its held-out frames.
+        recipes: of the regressor, of HyperPose and of scene geometry that suit it, by its held-out frames.
+        start: what the networks start from.
         options: for the reader of its layout.
     """
 
     title: str
     what: str
     split: str
-    aligned: str = "room/scene-geometry"
+    recipes: tuple[str, str, str] = ("room/baseline", "room/hyperpose", "room/scene-geometry")
+    start: str = "ImageNet features of MobileNetV2"
     options: tuple[str, ...] = ()
 
 
@@ -51,8 +53,16 @@ ROOMS = {
         "One walk with a HoloLens through a kitchen, a lounge and a corridor (sequence 000 of the sample "
         "data of DeepVideoMVS, Duzceker et al. 2021)",
         "Every fifth block of 12 frames is for testing.",
-        aligned="room/scene-geometry-context",
+        recipes=("room/baseline", "room/hyperpose", "room/scene-geometry-context"),
         options=("rotation=world_from_cam",),
+    ),
+    "corner": Room(
+        "The corner of the embedded square",
+        "Rendered day frames of the corner",
+        "Test frames are from walks of their own.",
+        recipes=("demo/baseline", "demo/hyperpose", "demo/scene-geometry-imagenet"),
+        start="random weights for the regressors, whose pictures are 128 x 96, and ImageNet features of "
+        "MobileNetV2 for scene geometry",
     ),
 }
 
@@ -128,7 +138,7 @@ def summary(runs: MachineRuns, room: Room) -> str:
     where = "CPU" if runs.device == "cpu" else "GPU"
     return (
         f"{room.what}: {first.train_frames} training photographs, {first.test_frames} to be located, a "
-        f"budget of {budget} of {where} training for each model, ImageNet features of MobileNetV2:\n\n"
+        f"budget of {budget} of {where} training for each model, {room.start}:\n\n"
         f"{results_table(runs.results)}"
     )
 
@@ -144,7 +154,7 @@ def page(measured: Measured, room: Room) -> str:
             lines += [
                 f"{room.split} The best epoch was chosen on frames held out of the training frames. A few "
                 "trial steps fitted the schedule to the budget; where the minutes below are more, the "
-                "machine was doing other things as well. Scene geometry first computes the features of 16 "
+                "machine was doing other things as well. Scene geometry first computes the features of some "
                 "variants of every photograph, once for all runs; these minutes are not part of the budget.",
                 "",
             ]
@@ -153,7 +163,7 @@ def page(measured: Measured, room: Room) -> str:
     lines += [
         f"    uv run python -m benchmarks.rooms {measured.place} --data FOLDER --backbone-weights FILE",
         "",
-        f"runs all of it; with `--device cuda` on a GPU. One model is `camloc train {room.aligned} "
+        f"runs all of it; with `--device cuda` on a GPU. One model is `camloc train {room.recipes[2]} "
         f"--data FOLDER{options} --backbone-weights FILE --budget 20m`.",
         "",
     ]

@@ -2,6 +2,7 @@
 
     uv run python -m benchmarks.rooms redkitchen --data FOLDER --backbone-weights FILE
     uv run python -m benchmarks.rooms hololens --data FOLDER --backbone-weights FILE --device cuda --budget 2m
+    uv run python -m benchmarks.rooms corner --backbone-weights FILE --budget 5m
 
 trains what is not trained yet, evaluates it, and writes `docs/results/<place>.json`, `.md` and a figure; for
 Red Kitchen also the table in the README. What was measured on another kind of device stays on the page.
@@ -9,6 +10,7 @@ Red Kitchen also the table in the README. What was measured on another kind of d
 
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,9 +31,13 @@ from benchmarks.room_page import (
 )
 from benchmarks.tables import replace_block
 from benchmarks.trainings import Trained, train_all
+from camloc.apps.progress import counted
 from camloc.core.config import to_json
+from camloc.datasets.demo import DemoPlace, render
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results
+from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW
+from camloc.recipes.base import find_recipe
 from camloc.recipes.evaluate import evaluate_run
 from camloc.recipes.settings import LOG, RunFacts
 from camloc.refiners.outlier_filters import OUTLIER_FILTERS
@@ -52,7 +58,7 @@ class Settings:
 
     Attributes:
         place: which page to write.
-        data: folder of the frames.
+        data: folder of the frames; the corner of the embedded square is rendered.
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
         budget: wall-clock time of each training.
         device: where to train.
@@ -62,8 +68,8 @@ class Settings:
         seed: of all randomness.
     """
 
-    place: Annotated[Literal["redkitchen", "hololens"], tyro.conf.Positional]
-    data: Path
+    place: Annotated[Literal["redkitchen", "hololens", "corner"], tyro.conf.Positional]
+    data: Path | None = None
     backbone_weights: str = "none"
     budget: str = "20m"
     device: Literal["cpu", "cuda"] = "cpu"
@@ -75,7 +81,10 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
-    trainings = {_LABELS[model]: _training(_recipe(model, settings), settings) for model in settings.models}
+    room = ROOMS[settings.place]
+    data = settings.data or _rendered(settings.place)
+    recipes = dict(zip(MODELS, room.recipes, strict=True))
+    trainings = {_LABELS[model]: _training(recipes[model], data, settings) for model in settings.models}
     train_all(trainings.values(), device=settings.device, jobs=settings.jobs)
     models = tuple(_learned(label, training, settings) for label, training in trainings.items())
     runs = MachineRuns(settings.device, models)
@@ -98,20 +107,25 @@ def write_pages(measured: Measured) -> None:
         replace_block(Path("README.md"), "redkitchen table", summary(measured.runs[0], room))
 
 
-def _recipe(model: str, settings: Settings) -> str:
-    return ROOMS[settings.place].aligned if model == "scene-geometry" else f"room/{model}"
+def _rendered(place: str) -> Path:
+    if place != "corner":
+        sys.exit(f"where are the photographs of {place}? Say --data FOLDER")
+    with counted("rendering") as progress:
+        return render(DemoPlace(train_frames=2400, test_frames=60), progress=progress)
 
 
-def _training(recipe: str, settings: Settings) -> Trained:
+def _training(recipe: str, data: Path, settings: Settings) -> Trained:
     folder = settings.out / settings.place / settings.device / recipe
-    how = ["--backbone-weights", settings.backbone_weights, "--budget", settings.budget]
+    how = ["--budget", settings.budget]
+    if find_recipe(recipe).config.backbone == MOBILENETV2_TENSORFLOW:
+        how += ["--backbone-weights", settings.backbone_weights]
     for option in ROOMS[settings.place].options:
         how += ["--option", option]
-    return Trained(recipe, settings.data, folder, settings.seed, tuple(how))
+    return Trained(recipe, data, folder, settings.seed, tuple(how))
 
 
 def _learned(label: str, training: Trained, settings: Settings) -> Learned:
-    filters = _filters(training.folder) if training.recipe == ROOMS[settings.place].aligned else None
+    filters = _filters(training.folder) if label == _LABELS["scene-geometry"] else None
     return Learned(
         label, training.recipe, training.results(), _machine(settings), curve_of(training.folder), filters
     )

@@ -117,7 +117,7 @@ def scene_geometry_imagenet() -> Recipe:
         recipe,
         config=replace(
             recipe.config,
-            context=(9, 12),
+            context=(3, 4),
             depth_range=(1.0, 40.0),
             losses=GeometryLossConfig(orientation=10.0, consistency=0.3, reprojection=0.01),
         ),

@@ -31,9 +31,10 @@ from benchmarks.room_page import (
 )
 from benchmarks.tables import replace_block
 from benchmarks.trainings import Trained, train_all
+from camloc.apps.commands.demo import place_of
 from camloc.apps.progress import counted
 from camloc.core.config import to_json
-from camloc.datasets.demo import DemoPlace, render
+from camloc.datasets.demo import render
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results
 from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW
@@ -111,7 +112,7 @@ def _rendered(place: str) -> Path:
     if place != "corner":
         sys.exit(f"where are the photographs of {place}? Say --data FOLDER")
     with counted("rendering") as progress:
-        return render(DemoPlace(train_frames=2400, test_frames=60), progress=progress)
+        return render(place_of("corner", seed=0), progress=progress)
 
 
 def _training(recipe: str, data: Path, settings: Settings) -> Trained:

@@ -111,18 +111,19 @@ def _place(place: Place, measured: Sequence[Measurement], baselines: Sequence[Ba
         rows = [(line, _of(measured, line)) for line in table.lines]
         rows = [(line, found) for line, found in rows if found]
         if rows:
-            lines += [f"### {table.title}", "", *_table(table, rows, baselines), ""]
+            devices = sorted({each.device for _, found in rows for each in found})
+            lines += [f"### {table.title}", "", f"Trained on {' and '.join(devices)}.", ""]
+            lines += [*_table(table, rows, baselines), ""]
     return lines
 
 
 def _setting(place: Place, measured: Sequence[Measurement]) -> str:
     base = next((each for each in measured if each.key == "base"), measured[0])
     seeds = sorted({each.seed for each in measured})
-    devices = " and ".join(sorted({each.device for each in measured}))
     common = (
         f"{base.frames} training photographs of {base.width} x {base.height} pixels, batches of "
         f"{base.batch_size}, {base.epochs} epochs unless a line says otherwise; seed"
-        f"{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}; trained on {devices}."
+        f"{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}."
     )
     if place == "redkitchen":
         return (

@@ -66,7 +66,7 @@ class Table:
     lines: tuple[Line, ...]
 
 
-def rows_of(place: Place, *, epochs: int, scratch_epochs: int) -> tuple[Row, ...]:
+def rows_of(place: Place, *, epochs: int, scratch_epochs: int, variants: int = 0) -> tuple[Row, ...]:
     """Everything that is trained on a place, the longest first.
 
     Args:
@@ -75,6 +75,8 @@ def rows_of(place: Place, *, epochs: int, scratch_epochs: int) -> tuple[Row, ...
         epochs: of rows that learn from all frames with their poses. Rows that learn from a third of them have
             three times as many, which are as many steps.
         scratch_epochs: of the comparison of backbones.
+        variants: of every photograph, which pass once through what stands still of a backbone; 0 for
+            pictures that are changed anew at every step.
     """
     base = _fixed(room.scene_geometry() if place == "redkitchen" else demo.scene_geometry(), epochs)
     config: SceneGeometryConfig = base.config
@@ -98,7 +100,7 @@ def rows_of(place: Place, *, epochs: int, scratch_epochs: int) -> tuple[Row, ...
         Row("direct points", _changed(base, camera_points="direct"), starts_pretrained=is_pretrained),
         Row("alike", _changed(base, weights="alike"), ("none", "rigid-ransac", "pnp-ransac"), is_pretrained),
     ]
-    return tuple(rows)
+    return tuple(replace(row, recipe=_cached(row.recipe, variants)) for row in rows)
 
 
 def tables_of(place: Place) -> tuple[Table, ...]:
@@ -152,6 +154,11 @@ def _fixed(recipe: Recipe, *epochs: int) -> Recipe:
     """The recipe with so many epochs in each stage, nothing held out, and every picture changed anew."""
     stages = tuple(replace(stage, epochs=count) for stage, count in zip(recipe.stages, epochs, strict=True))
     return replace(recipe, stages=stages, hold_out=HoldOut(every=0), cached_variants=0)
+
+
+def _cached(recipe: Recipe, variants: int) -> Recipe:
+    """The recipe on cached features, if the beginning of its backbone stands still."""
+    return recipe.cached(variants) if all(stage.holds for stage in recipe.stages) else recipe
 
 
 def _changed(recipe: Recipe, **settings: object) -> Recipe:

@@ -29,7 +29,7 @@ class Task:
     source: DataSource
     weights: Path | None
     masks: Path | None
-    device: str
+    compute: Compute
     folder: Path
     settings: str
 
@@ -44,7 +44,7 @@ def measured(task: Task) -> Measurement:
         folder=task.folder,
         seed=task.seed,
         weights=task.weights or "none",
-        compute=Compute(task.device),
+        compute=task.compute,
     )
     for _ in train(training):
         pass
@@ -61,9 +61,14 @@ def measured(task: Task) -> Measurement:
         frames=len(training.learned[0]),
         parameters=training.model.parameter_count(),
         minutes=read_log(task.folder / LOG)[-1]["seconds"] / 60,
-        device=torch.cuda.get_device_name() if task.device == "cuda" else "a CPU",
+        device=_where(task.compute),
         errors={way: _errors(task, training.scenes[0], way) for way in task.row.ways},
     )
+
+
+def _where(compute: Compute) -> str:
+    machine = torch.cuda.get_device_name() if compute.device == "cuda" else "a CPU"
+    return machine if compute.precision == "32-true" else f"{machine} in mixed precision"
 
 
 def _errors(task: Task, scene: Scene, way: Way) -> dict[str, ErrorStatistics]:
@@ -72,7 +77,9 @@ def _errors(task: Task, scene: Scene, way: Way) -> dict[str, ErrorStatistics]:
     if way != "regressed":
         outlier_filter = "none" if way == "none, masked" else way
     masks = task.masks if way == "none, masked" else None
-    localizer = Localizer.load(task.folder, device=task.device, outlier_filter=outlier_filter, masks=masks)
+    localizer = Localizer.load(
+        task.folder, device=task.compute.device, outlier_filter=outlier_filter, masks=masks
+    )
     return {
         name: error_statistics(EvaluatedSet(name, frames, tuple(localizer.locate_all(frames))).errors())
         for name, frames in test_sets(scene).items()

@@ -29,6 +29,7 @@ from camloc.core.config import from_json, to_json
 from camloc.core.files import write_atomically
 from camloc.core.types import Scene
 from camloc.errors import CamlocError
+from camloc.recipes.preparation import Compute
 from camloc.recipes.settings import DataSource
 from camloc.training.pictures import load_pictures
 
@@ -43,10 +44,14 @@ class Settings:
         places: which places to measure.
         rows: names of rows to train; all of them if none is given.
         device: where to train.
+        precision: "bf16-mixed" halves the time of processors that multiply bfloat16.
         jobs: trainings at a time, each on its share of the processors.
         seeds: of all randomness; each row is trained with each.
         epochs: of rows that learn from all frames.
         scratch_epochs: of the comparison of backbones.
+        variants: of every photograph of Red Kitchen, which pass through the layers that stand still once for
+            all rows with the same grid (27 GB for a grid of 1/4); 0 for pictures that are changed anew at
+            every step, which takes a GPU.
         demo_frames, demo_test_frames: training frames of the embedded place, and test frames of each kind.
         results: the file of numbers; the page stands beside it.
         out: folder of the runs.
@@ -57,10 +62,12 @@ class Settings:
     places: tuple[Place, ...] = PLACES
     rows: tuple[str, ...] = ()
     device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     jobs: int = 1
     seeds: tuple[int, ...] = (0,)
     epochs: int = 30
     scratch_epochs: int = 20
+    variants: int = 8
     demo_frames: int = 800
     demo_test_frames: int = 60
     results: Path = Path("docs/results/geometry_ablations.json")
@@ -131,7 +138,12 @@ def _outcomes(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Measurement 
 
 def _tasks(place: Place, source: DataSource, masks: Path | None, settings: Settings) -> list[Task]:
     tasks = []
-    rows = rows_of(place, epochs=settings.epochs, scratch_epochs=settings.scratch_epochs)
+    rows = rows_of(
+        place,
+        epochs=settings.epochs,
+        scratch_epochs=settings.scratch_epochs,
+        variants=settings.variants,
+    )
     for row in rows:
         if settings.rows and row.key not in settings.rows:
             continue
@@ -141,10 +153,11 @@ def _tasks(place: Place, source: DataSource, masks: Path | None, settings: Setti
         for seed in settings.seeds:
             # The way to the data is not part of it: another machine has them elsewhere.
             frames = (settings.demo_frames, settings.demo_test_frames) if place == "demo" else ()
-            facts = to_json((row, place, seed, frames))
+            facts = to_json((row, place, seed, frames, settings.precision))
             digest = hashlib.sha256(facts).hexdigest()[:16]
             folder = settings.out / place / row.key.replace(" ", "-") / f"seed-{seed}-{digest}"
-            tasks.append(Task(place, row, seed, source, weights, masks, settings.device, folder, digest))
+            compute = Compute(settings.device, precision=settings.precision)
+            tasks.append(Task(place, row, seed, source, weights, masks, compute, folder, digest))
     return tasks
 
 

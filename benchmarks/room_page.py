@@ -13,8 +13,11 @@ from camloc.evaluation.drawing import BLUE, GREY, ORANGE, legend_below, log_scal
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results
 
+# Of the rows of the tables.
+ORDER = ("baseline APR", "HyperPose", "scene geometry")
+
 # Each model keeps its colour and its dashes in all figures.
-_LINES = ((GREY, ":"), (ORANGE, "--"), (BLUE, "-"))
+_LINES = dict(zip(ORDER, ((GREY, ":"), (ORANGE, "--"), (BLUE, "-")), strict=True))
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,16 @@ class Room:
         title: of its page.
         what: where the photographs are from.
         split: which of them are for testing.
+        recipes: of the regressor, of HyperPose and of scene geometry that suit it, by its held-out frames.
+        start: what the networks start from.
         options: for the reader of its layout.
     """
 
     title: str
     what: str
     split: str
+    recipes: tuple[str, str, str] = ("room/baseline", "room/hyperpose", "room/scene-geometry")
+    start: str = "ImageNet features of MobileNetV2"
     options: tuple[str, ...] = ()
 
 
@@ -46,7 +53,16 @@ ROOMS = {
         "One walk with a HoloLens through a kitchen, a lounge and a corridor (sequence 000 of the sample "
         "data of DeepVideoMVS, Duzceker et al. 2021)",
         "Every fifth block of 12 frames is for testing.",
-        ("rotation=world_from_cam",),
+        recipes=("room/baseline", "room/hyperpose", "room/scene-geometry-context"),
+        options=("rotation=world_from_cam",),
+    ),
+    "corner": Room(
+        "The corner of the embedded square",
+        "Rendered day frames of the corner",
+        "Test frames are from walks of their own.",
+        recipes=("demo/baseline", "demo/hyperpose", "demo/scene-geometry-imagenet"),
+        start="random weights for the regressors, whose pictures are 128 x 96, and ImageNet features of "
+        "MobileNetV2 for scene geometry",
     ),
 }
 
@@ -57,7 +73,9 @@ class Learned:
 
     Attributes:
         label: what tables call it.
+        recipe: that trained it.
         results: its `results.json`.
+        machine: what it was trained on, in words.
         curve: seconds since the start, and the median errors (metres, degrees) of the held-out frames then.
             The seconds are those of computing features and of training steps; decoding photographs, which
             takes all models the same time, and looking at the held-out frames do not count.
@@ -66,7 +84,9 @@ class Learned:
     """
 
     label: str
+    recipe: str
     results: Results
+    machine: str
     curve: tuple[tuple[float, float, float], ...] = ()
     filters: dict[str, ErrorStatistics] | None = None
 
@@ -77,12 +97,10 @@ class MachineRuns:
 
     Attributes:
         device: "cpu" or "cuda".
-        machine: what it was, in words.
         models: what was learned.
     """
 
     device: str
-    machine: str
     models: tuple[Learned, ...]
 
     @property
@@ -104,9 +122,13 @@ class Measured:
         return from_json(path.read_bytes(), cls)
 
     def with_runs(self, runs: MachineRuns) -> "Measured":
-        """The same with one device's runs exchanged; CPUs come first."""
-        others = [each for each in self.runs if each.device != runs.device]
-        return Measured(self.place, tuple(sorted((*others, runs), key=lambda each: each.device)))
+        """The same with runs on one device exchanged, model by model; CPUs come first."""
+        by_device = {each.device: each for each in self.runs}
+        before = by_device[runs.device].models if runs.device in by_device else ()
+        models = {each.label: each for each in (*before, *runs.models)}
+        known = [label for label in ORDER if label in models]
+        by_device[runs.device] = MachineRuns(runs.device, tuple(models[label] for label in known))
+        return Measured(self.place, tuple(by_device[device] for device in sorted(by_device)))
 
 
 def summary(runs: MachineRuns, room: Room) -> str:
@@ -116,7 +138,7 @@ def summary(runs: MachineRuns, room: Room) -> str:
     where = "CPU" if runs.device == "cpu" else "GPU"
     return (
         f"{room.what}: {first.train_frames} training photographs, {first.test_frames} to be located, a "
-        f"budget of {budget} of {where} training for each model, ImageNet features of MobileNetV2:\n\n"
+        f"budget of {budget} of {where} training for each model, {room.start}:\n\n"
         f"{results_table(runs.results)}"
     )
 
@@ -132,7 +154,7 @@ def page(measured: Measured, room: Room) -> str:
             lines += [
                 f"{room.split} The best epoch was chosen on frames held out of the training frames. A few "
                 "trial steps fitted the schedule to the budget; where the minutes below are more, the "
-                "machine was doing other things as well. Scene geometry first computes the features of 16 "
+                "machine was doing other things as well. Scene geometry first computes the features of some "
                 "variants of every photograph, once for all runs; these minutes are not part of the budget.",
                 "",
             ]
@@ -141,7 +163,7 @@ def page(measured: Measured, room: Room) -> str:
     lines += [
         f"    uv run python -m benchmarks.rooms {measured.place} --data FOLDER --backbone-weights FILE",
         "",
-        f"runs all of it; with `--device cuda` on a GPU. One model is `camloc train room/scene-geometry "
+        f"runs all of it; with `--device cuda` on a GPU. One model is `camloc train {room.recipes[2]} "
         f"--data FOLDER{options} --backbone-weights FILE --budget 20m`.",
         "",
     ]
@@ -161,7 +183,10 @@ def curve_figure(runs: MachineRuns) -> bytes | None:
         figure = Figure(figsize=(8.4, 3.5), layout="constrained")
         panels = figure.subplots(1, 2)
         for axes, column, title in zip(panels, (1, 2), ("position (m)", "orientation (°)"), strict=True):
-            for each, (color, dashes) in zip(runs.models, _LINES, strict=False):
+            for each in runs.models:
+                if not each.curve:
+                    continue
+                color, dashes = _LINES[each.label]
                 minutes = [point[0] / 60 for point in each.curve]
                 errors = [point[column] for point in each.curve]
                 axes.plot(minutes, errors, color=color, linestyle=dashes, linewidth=1.8, label=each.label)
@@ -176,24 +201,36 @@ def curve_figure(runs: MachineRuns) -> bytes | None:
 
 def _runs(runs: MachineRuns) -> Sequence[str]:
     lines = [
-        "| | weights | epochs | minutes of features | minutes of training | ms a photograph | "
+        "| | recipe | weights | epochs | minutes of features | minutes of training | ms a photograph | "
         "last epoch instead of the best |",
-        "| --- | --: | --: | --: | --: | --: | --: |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: |",
     ]
-    for label, results in runs.results:
+    for each in runs.models:
+        results, weights = each.results, f"{each.results.parameters or 0:,}"
         training, timing, final = results.training, results.timing, results.final_epoch
         before = f"{training.feature_seconds / 60:.1f}" if training and training.feature_seconds else ""
-        minutes = f"{training.seconds / 60:.1f}" if training else ""
+        minutes, epochs = (f"{training.seconds / 60:.1f}", training.epochs) if training else ("", "")
         last = f"{final.meters.median:.3f} m, {final.degrees.median:.2f}°" if final else ""
         answer = f"{timing.median:.0f}" if timing else ""
         lines.append(
-            f"| {label} | {results.parameters or 0:,} | {training.epochs if training else ''} | {before} | "
-            f"{minutes} | {answer} | {last} |"
+            f"| {each.label} | `{each.recipe}` | {weights} | {epochs} | {before} | {minutes} | {answer} | "
+            f"{last} |"
         )
-    first = runs.models[0].results
-    seed = f"Seed {first.training.seed}, " if first.training else ""
-    software = ", ".join(f"{name} {version}" for name, version in sorted(first.software.items()))
-    return [*lines, "", f"{seed}{runs.machine}, {software}. Photographs are located on its CPU.", ""]
+    return [*lines, "", f"{_circumstances(runs)} Photographs are located on the machine's CPU.", ""]
+
+
+def _circumstances(runs: MachineRuns) -> str:
+    """Seed, machine and software, once for all models that share them."""
+    by_words: dict[str, list[str]] = {}
+    for each in runs.models:
+        seed = f"seed {each.results.training.seed}, " if each.results.training else ""
+        software = ", ".join(f"{name} {version}" for name, version in sorted(each.results.software.items()))
+        by_words.setdefault(f"{seed}{each.machine}, {software}", []).append(each.label)
+    said = [
+        f"{'all' if len(by_words) == 1 else ', '.join(labels)}: {words}."
+        for words, labels in by_words.items()
+    ]
+    return " ".join(text[0].upper() + text[1:] for text in said)
 
 
 def _curves(place: str, runs: MachineRuns) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
     uv run python -m benchmarks.rooms redkitchen --data FOLDER --backbone-weights FILE
     uv run python -m benchmarks.rooms hololens --data FOLDER --backbone-weights FILE --device cuda --budget 2m
+    uv run python -m benchmarks.rooms corner --backbone-weights FILE --budget 5m
 
 trains what is not trained yet, evaluates it, and writes `docs/results/<place>.json`, `.md` and a figure; for
 Red Kitchen also the table in the README. What was measured on another kind of device stays on the page.
@@ -9,6 +10,7 @@ Red Kitchen also the table in the README. What was measured on another kind of d
 
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +19,7 @@ import torch
 import tyro
 
 from benchmarks.room_page import (
+    ORDER,
     ROOMS,
     Learned,
     MachineRuns,
@@ -28,20 +31,25 @@ from benchmarks.room_page import (
 )
 from benchmarks.tables import replace_block
 from benchmarks.trainings import Trained, train_all
+from camloc.apps.commands.demo import place_of
+from camloc.apps.progress import counted
 from camloc.core.config import to_json
+from camloc.datasets.demo import render
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results
+from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW
+from camloc.recipes.base import find_recipe
 from camloc.recipes.evaluate import evaluate_run
 from camloc.recipes.settings import LOG, RunFacts
 from camloc.refiners.outlier_filters import OUTLIER_FILTERS
 from camloc.training.log import read_log
 
-RECIPES = (
-    ("baseline APR", "room/baseline"),
-    ("HyperPose", "room/hyperpose"),
-    ("scene geometry", "room/scene-geometry"),
+MODELS: tuple[Literal["baseline", "hyperpose", "scene-geometry"], ...] = (
+    "baseline",
+    "hyperpose",
+    "scene-geometry",
 )
-ALIGNED = "room/scene-geometry"
+_LABELS = dict(zip(MODELS, ORDER, strict=True))
 RESULTS = Path("docs/results")
 
 
@@ -51,29 +59,36 @@ class Settings:
 
     Attributes:
         place: which page to write.
-        data: folder of the frames.
+        data: folder of the frames; the corner of the embedded square is rendered.
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
         budget: wall-clock time of each training.
         device: where to train.
+        jobs: trainings at a time, each on its share of the processors.
+        models: which of them to train; those that are left out keep the numbers that the page has.
         out: folder of the runs, one below it for each place and device.
         seed: of all randomness.
     """
 
-    place: Annotated[Literal["redkitchen", "hololens"], tyro.conf.Positional]
-    data: Path
+    place: Annotated[Literal["redkitchen", "hololens", "corner"], tyro.conf.Positional]
+    data: Path | None = None
     backbone_weights: str = "none"
     budget: str = "20m"
     device: Literal["cpu", "cuda"] = "cpu"
+    jobs: int = 1
+    models: tuple[Literal["baseline", "hyperpose", "scene-geometry"], ...] = MODELS
     out: Path = Path("runs/rooms")
     seed: int = 0
 
 
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
-    trainings = {label: _training(recipe, settings) for label, recipe in RECIPES}
-    train_all(trainings.values(), device=settings.device, jobs=1)  # each has the machine to itself
-    models = tuple(_learned(label, training) for label, training in trainings.items())
-    runs = MachineRuns(settings.device, _machine(settings.device), models)
+    room = ROOMS[settings.place]
+    data = settings.data or _rendered(settings.place)
+    recipes = dict(zip(MODELS, room.recipes, strict=True))
+    trainings = {_LABELS[model]: _training(recipes[model], data, settings) for model in settings.models}
+    train_all(trainings.values(), device=settings.device, jobs=settings.jobs)
+    models = tuple(_learned(label, training, settings) for label, training in trainings.items())
+    runs = MachineRuns(settings.device, models)
     path = RESULTS / f"{settings.place}.json"
     measured = Measured.load(path) if path.exists() else Measured(settings.place, ())
     measured = measured.with_runs(runs)
@@ -93,17 +108,28 @@ def write_pages(measured: Measured) -> None:
         replace_block(Path("README.md"), "redkitchen table", summary(measured.runs[0], room))
 
 
-def _training(recipe: str, settings: Settings) -> Trained:
+def _rendered(place: str) -> Path:
+    if place != "corner":
+        sys.exit(f"where are the photographs of {place}? Say --data FOLDER")
+    with counted("rendering") as progress:
+        return render(place_of("corner", seed=0), progress=progress)
+
+
+def _training(recipe: str, data: Path, settings: Settings) -> Trained:
     folder = settings.out / settings.place / settings.device / recipe
-    how = ["--backbone-weights", settings.backbone_weights, "--budget", settings.budget]
+    how = ["--budget", settings.budget]
+    if find_recipe(recipe).config.backbone == MOBILENETV2_TENSORFLOW:
+        how += ["--backbone-weights", settings.backbone_weights]
     for option in ROOMS[settings.place].options:
         how += ["--option", option]
-    return Trained(recipe, settings.data, folder, settings.seed, tuple(how))
+    return Trained(recipe, data, folder, settings.seed, tuple(how))
 
 
-def _learned(label: str, training: Trained) -> Learned:
-    filters = _filters(training.folder) if training.recipe == ALIGNED else None
-    return Learned(label, training.results(), curve_of(training.folder), filters)
+def _learned(label: str, training: Trained, settings: Settings) -> Learned:
+    filters = _filters(training.folder) if label == _LABELS["scene-geometry"] else None
+    return Learned(
+        label, training.recipe, training.results(), _machine(settings), curve_of(training.folder), filters
+    )
 
 
 def curve_of(folder: Path) -> tuple[tuple[float, float, float], ...]:
@@ -127,9 +153,10 @@ def _filters(folder: Path) -> dict[str, ErrorStatistics]:
     return found
 
 
-def _machine(device: str) -> str:
-    cores = f"{os.cpu_count()} cores ({platform.machine()})"
-    return cores if device == "cpu" else f"{torch.cuda.get_device_name()}, {cores}"
+def _machine(settings: Settings) -> str:
+    cores = os.cpu_count() or 1
+    words = f"{max(1, cores // settings.jobs)} of {cores} cores ({platform.machine()})"
+    return words if settings.device == "cpu" else f"{torch.cuda.get_device_name()}, {words}"
 
 
 if __name__ == "__main__":

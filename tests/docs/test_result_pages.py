@@ -30,7 +30,14 @@ MEASURED = [place for place in ROOMS if (RESULTS / f"{place}.json").exists()]
 
 def learned(folder: Path) -> Learned:
     results = Results.load(folder / "results.json")
-    return Learned("tiny", results, curve_of(folder), {"none": results.headline.estimates})
+    return Learned(
+        "baseline APR",
+        "room/baseline",
+        results,
+        "2 cores",
+        curve_of(folder),
+        {"none": results.headline.estimates},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +46,7 @@ def runs(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> MachineRuns
     evaluate_run(trained / "run", out=folder)
     for name in ("run.json", "log.jsonl"):
         (folder / name).write_bytes((trained / "run" / name).read_bytes())
-    return MachineRuns("cpu", "2 cores", (learned(folder),))
+    return MachineRuns("cpu", (learned(folder),))
 
 
 @pytest.mark.parametrize("place", MEASURED)
@@ -71,7 +78,8 @@ def test_a_curve_has_the_seconds_of_features_and_of_training(trained: Path, tmp_
 
 
 def test_a_page_shows_each_device_with_its_figure(runs: MachineRuns) -> None:
-    other = replace(runs, device="cuda", machine="some GPU, 16 cores")
+    (one,) = runs.models
+    other = MachineRuns("cuda", (replace(one, machine="some GPU, 16 cores"),))
     measured = Measured("hololens", (other,)).with_runs(runs).with_runs(other)
     assert [each.device for each in measured.runs] == ["cpu", "cuda"]
     text = page(measured, ROOMS["hololens"])
@@ -96,3 +104,15 @@ def test_the_figure_shows_every_model_over_minutes(runs: MachineRuns) -> None:
     silent = replace(runs, models=tuple(replace(each, curve=()) for each in runs.models))
     assert curve_figure(silent) is None
     assert ".svg" not in page(Measured("hololens", (silent,)), ROOMS["hololens"])
+
+
+def test_a_model_that_is_not_trained_again_keeps_its_numbers(runs: MachineRuns) -> None:
+    (one,) = runs.models
+    points, again = replace(one, label="scene geometry"), replace(one, machine="4 cores")
+    measured = Measured("hololens", (runs,)).with_runs(MachineRuns("cpu", (points,)))
+    measured = measured.with_runs(MachineRuns("cpu", (again,)))
+    (kept,) = measured.runs
+    assert [(each.label, each.machine) for each in kept.models] == [
+        ("baseline APR", "4 cores"),
+        ("scene geometry", "2 cores"),
+    ]

@@ -24,9 +24,16 @@ def numbers(chosen: tuple[Frame, ...]) -> list[int]:
 
 
 def test_the_middle_block_of_every_few_is_held_out() -> None:
-    train, held = hold_out(frames(a=100), HoldOut(every=5, block=10))
-    assert numbers(held) == [*range(20, 30), *range(70, 80)]
-    assert numbers(train) == [number for number in range(100) if number not in numbers(held)]
+    train, held = hold_out(frames(a=150), HoldOut(every=5, block=10))
+    assert numbers(held) == [*range(20, 30), *range(70, 80), *range(120, 130)]
+    assert numbers(train) == [number for number in range(150) if number not in numbers(held)]
+
+
+def test_few_frames_are_held_out_in_several_places_all_the_same() -> None:
+    _, held = hold_out(frames(a=90), HoldOut(every=5, block=25))
+    assert numbers(held) == [*range(12, 18), *range(42, 48), *range(72, 78)]
+    _, held = hold_out(frames(a=60), HoldOut(every=6, block=25))  # not shorter than 5 frames
+    assert numbers(held) == [*range(15, 20), *range(45, 50)]
 
 
 def test_every_frame_is_on_one_side_and_the_order_stays() -> None:
@@ -38,9 +45,13 @@ def test_every_frame_is_on_one_side_and_the_order_stays() -> None:
 
 
 def test_blocks_are_counted_within_each_recording() -> None:
-    _, held = hold_out(frames(a=45, b=50), HoldOut(every=5, block=10))
+    _, held = hold_out(frames(a=45, b=50, c=100), HoldOut(every=5, block=10))
     by_sequence = {name: numbers(tuple(group)) for name, group in groupby(held, lambda f: f.sequence)}
-    assert by_sequence == {"a": [18, 19, 20, 21, 22, 23, 24, 25, 26], "b": [*range(20, 30)]}
+    assert by_sequence == {
+        "a": [18, 19, 20, 21, 22, 23, 24, 25, 26],
+        "b": [*range(20, 30)],
+        "c": [*range(20, 30), *range(70, 80)],
+    }
 
 
 def test_short_recordings_give_shorter_blocks() -> None:

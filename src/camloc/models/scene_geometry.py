@@ -21,7 +21,7 @@ from camloc.geometry.camera import pixel_grid, unproject
 from camloc.geometry.pose import Pose
 from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.parts.geometry_losses import GeometryLossConfig, geometry_losses
-from camloc.models.parts.point_maps import CellNetwork, cell_head, on_one_grid
+from camloc.models.parts.point_maps import CellNetwork, Cells, cell_head, on_one_grid, suggested_points
 
 
 class PointMaps(NamedTuple):
@@ -51,8 +51,9 @@ class SceneGeometryConfig:
         stride: side of a cell in pixels of the network's picture.
         hidden: width of the heads.
         blocks: residual blocks of 1 x 1 convolutions that the heads share; the paper has none.
-        context: rows and columns on which the whole picture is summed up for every cell, where there are
-            blocks; None as published, where a cell knows its surroundings alone.
+        context: rows and columns on which the whole picture is summed up, where there are blocks: every
+            cell knows of it, and world points start from where it suggests them; None as published, where
+            a cell knows its surroundings alone.
         dropout: share of the feature channels that a picture loses in training, where there are blocks.
         camera_points: the depth along a cell's ray, or directly a point in camera axes (Table II).
         depths: "metric" as published; "focal": in units of the focal length over the picture's width, so
@@ -92,7 +93,7 @@ PRESETS = {
 
 # Where the depth range is the scene's own: the farthest in spreads of the training cameras, its least,
 # and the nearest as a share of it. A room of 0.5 m spread gets the published range of rooms.
-FARTHEST_SPREADS = 20.0
+FARTHEST_SPREADS = 5.0
 FARTHEST_AT_LEAST = 10.0
 NEAREST_SHARE = 0.01
 
@@ -136,7 +137,7 @@ class SceneGeometry(GeometryModel[PointMaps]):
 
     def from_features(self, features: Float[Tensor, "b c h w"]) -> PointMaps:
         """World points, depths and weights on the grid."""
-        cells = self.cells(features)
+        cells, suggestion = self.cells(features) if self.config.blocks else Cells(features, None)
         near, far = self.get_buffer("depth_range").to(cells.dtype)
         camera = self.camera_head(cells)
         if self.config.camera_points == "depth":
@@ -145,6 +146,8 @@ class SceneGeometry(GeometryModel[PointMaps]):
             # Points start in front of the camera, where those that it sees are.
             camera = camera + torch.stack((far * 0, far * 0, near + 0.2 * far)).view(3, 1, 1)
         world = self.world_head(cells)
+        if suggestion is not None:
+            world = world + suggested_points(suggestion, camera[:, -1:])
         if self.config.weights == "learned":
             weight = torch.sigmoid(self.weight_head(cells)).squeeze(1)
         else:

@@ -17,7 +17,7 @@ from camloc.models.parts.transformer import TransformerConfig
 from camloc.models.posenet import PoseNetConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.models.transposenet import TransPoseNetConfig
-from camloc.recipes import students
+from camloc.recipes import room, students
 from camloc.recipes.base import Recipe
 from camloc.recipes.student import RelativeRecipe, StudentRecipe
 from camloc.refiners.relative_pose import RelativePoseConfig
@@ -106,6 +106,36 @@ def scene_geometry() -> Recipe:
             # Things are some ten metres away: a radian moves what is seen as far as ten metres do.
             losses=GeometryLossConfig(orientation=10.0, consistency=0.3, reprojection=0.003),
         ),
+    )
+
+
+def scene_geometry_imagenet() -> Recipe:
+    """Scene geometry on the corner, on cached features of a MobileNetV2 that knows ImageNet's pictures."""
+    recipe = room.scene_geometry()
+    (stage,) = recipe.stages
+    return replace(
+        recipe,
+        config=replace(
+            recipe.config,
+            context=(3, 4),
+            depth_range=(1.0, 40.0),
+            losses=GeometryLossConfig(orientation=10.0, consistency=0.3, reprojection=0.01),
+        ),
+        # The features are those of photographs, which are sharper than 128 x 96 pixels.
+        preprocess=Preprocess(192, 144),
+        stages=(replace(stage, epochs=24, learning_rate=3e-3),),
+        augment=Augment(
+            yaw_degrees=6.0,
+            pitch_degrees=4.0,
+            roll_degrees=6.0,
+            zoom=1.1,
+            brightness=0.3,
+            contrast=0.3,
+            saturation=0.3,
+        ),
+        cached_variants=4,
+        hold_out=hyperpose().hold_out,
+        layout="demo",
     )
 
 

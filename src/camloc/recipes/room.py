@@ -133,6 +133,12 @@ def scene_geometry() -> Recipe:
     )
 
 
+def scene_geometry_context() -> Recipe:
+    """Scene geometry that looks at the whole picture too: for several rooms, or few photographs of one."""
+    recipe = scene_geometry()
+    return replace(recipe, config=replace(recipe.config, context=(5, 5)))
+
+
 def baseline() -> Recipe:
     """The same regressor without its hypernetwork."""
     recipe = hyperpose()

@@ -7,6 +7,10 @@ from dataclasses import dataclass, replace
 from camloc.core.types import Frame, oriented
 from camloc.errors import RecipeError
 
+# Parts of a place that are held out, where blocks of `SHORTEST_BLOCK` frames or more allow it.
+HELD_PARTS = 3
+SHORTEST_BLOCK = 5
+
 
 @dataclass(frozen=True)
 class HoldOut:
@@ -38,8 +42,9 @@ def hold_out(frames: Sequence[Frame], settings: HoldOut) -> tuple[tuple[Frame, .
     """Frames to train on and frames to validate on, each in the order given.
 
     Blocks are counted within each sequence, also where frames of several alternate, and the middle one
-    of every `every` is held out. Short recordings get shorter blocks, so that each of at least `every`
-    frames gives some.
+    of every `every` is held out. Where there are few frames, blocks are shorter, down to `SHORTEST_BLOCK`
+    frames, so that some `HELD_PARTS` parts of the place are held out: a single one may show what no other
+    frame does. Short recordings get shorter blocks too, so that each of at least `every` frames gives some.
 
     Frames of which only the position is known validate nothing and count for no block. Those between two
     frames of a block that is held out are left out of both: their positions would tell what it asks.
@@ -48,10 +53,12 @@ def hold_out(frames: Sequence[Frame], settings: HoldOut) -> tuple[tuple[Frame, .
         return tuple(frames), ()
     complete = oriented(frames)
     lengths = Counter(frame.sequence for frame in complete)
+    several = len(complete) // (HELD_PARTS * settings.every)
+    longest = min(settings.block, max(SHORTEST_BLOCK, several))
     passed: Counter[str] = Counter()
     held: list[Frame] = []
     for frame in complete:
-        block = max(1, min(settings.block, lengths[frame.sequence] // settings.every))
+        block = max(1, min(longest, lengths[frame.sequence] // settings.every))
         if (passed[frame.sequence] // block) % settings.every == settings.every // 2:
             held.append(frame)
         passed[frame.sequence] += 1

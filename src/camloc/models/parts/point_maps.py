@@ -1,6 +1,7 @@
 """Maps of a backbone brought to one grid, and the heads that give every cell of it its numbers."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,9 @@ from camloc.models.parts.dropout import BatchDropout
 
 # Width of the features on the coarse grid that stands for the whole picture.
 CONTEXT_CHANNELS = 64
+
+# Width of the vector that sums up the whole picture.
+CONTEXT_HIDDEN = 512
 
 
 def on_one_grid(
@@ -30,6 +34,19 @@ def _resized(values: Float[Tensor, "b c _ _"], height: int, width: int) -> Float
     if rows >= height and columns >= width and rows % height == 0 and columns % width == 0:
         return F.avg_pool2d(values, (rows // height, columns // width))
     return F.interpolate(values, (height, width), mode="bilinear", align_corners=False)
+
+
+class Cells(NamedTuple):
+    """What a network says of the cells of a map.
+
+    Attributes:
+        features: (b, d, h, w) of every cell.
+        suggestion: (b, 3, 4) where the whole picture suggests that things are: an affine map of
+            (column, row, 1) times depth, and 1, to the world's axes; None without a context.
+    """
+
+    features: Float[Tensor, "b d h w"]
+    suggestion: Float[Tensor, "b 3 4"] | None
 
 
 class CellNetwork(nn.Module):
@@ -56,24 +73,28 @@ class CellNetwork(nn.Module):
         self.context = PictureContext(channels, hidden, context) if context else None
         self.blocks = nn.ModuleList(_CellBlock(hidden) for _ in range(blocks))
 
-    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        """Features of every cell."""
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Cells:
+        """Features of every cell, and what the whole picture suggests if there is a context."""
         kept = self.dropout(torch.ones_like(features[:, :, :1, :1]))  # whole channels, apart for each picture
         normal = self.norm(features) * kept
         cells: Tensor = self.project(normal)
+        suggestion = None
         if self.context is not None:
-            cells = cells + self.context(normal)
+            added, suggestion = self.context(normal)
+            cells = cells + added
         cells = F.relu(cells)
         for block in self.blocks:
             cells = block(cells)
-        return cells
+        return Cells(cells, suggestion)
 
 
 class PictureContext(nn.Module):
-    """What the whole picture shows and where in it a cell is, as something to add to every cell.
+    """What the whole picture shows and where in it a cell is.
 
     A cell that is asked for a point of the world has to know where the camera is, which its own
-    surroundings alone do not say before a network has learned a great deal.
+    surroundings alone do not say before a network has learned a great deal. The whole picture is summed up
+    in a vector, as a regressor does. Every cell gets to know of it, and from it comes a first guess of the
+    camera, which carries the cells' rays into the world; cells then only say what is different.
 
     Args:
         channels: of the features.
@@ -86,20 +107,40 @@ class PictureContext(nn.Module):
         self.grid = grid
         rows, columns = grid
         self.narrow = nn.Conv2d(channels, CONTEXT_CHANNELS, 1)
-        self.whole = nn.Linear(CONTEXT_CHANNELS * rows * columns, hidden)
-        self.spread = nn.Linear(hidden, hidden)
+        self.whole = nn.Linear(CONTEXT_CHANNELS * rows * columns, CONTEXT_HIDDEN)
+        self.spread = nn.Linear(CONTEXT_HIDDEN, hidden)
         self.place = nn.Conv2d(2, hidden, 1, bias=False)
+        self.suggest = nn.Linear(CONTEXT_HIDDEN, 12)
 
-    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        """What to add to the cells."""
-        height, width = features.shape[-2:]
+    def forward(
+        self, features: Float[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b d h w"], Float[Tensor, "b 3 4"]]:
+        """What to add to the cells, and the `suggestion` of `Cells`."""
         coarse = _resized(F.relu(self.narrow(features)), *self.grid)
-        whole: Tensor = self.spread(F.relu(self.whole(coarse.flatten(1))))
-        across = torch.linspace(-1.0, 1.0, width, device=features.device, dtype=features.dtype)
-        down = torch.linspace(-1.0, 1.0, height, device=features.device, dtype=features.dtype)
-        places = torch.stack((across.expand(height, width), down.unsqueeze(1).expand(height, width)))
-        added: Tensor = whole[:, :, None, None] + self.place(places.unsqueeze(0))
-        return added
+        whole = F.relu(self.whole(coarse.flatten(1)))
+        spots = self.place(cell_places(features).unsqueeze(0))
+        added: Tensor = self.spread(whole)[:, :, None, None] + spots
+        return added, self.suggest(whole).unflatten(-1, (3, 4))
+
+
+def suggested_points(
+    suggestion: Float[Tensor, "b 3 4"], depth: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 3 h w"]:
+    """The points of the world at cells' depths, as a `suggestion` of `Cells` has them.
+
+    Intrinsics are not asked for, so that the network is exported without them: a map that is affine has
+    room for the focal length that the photographs have in common.
+    """
+    seen = torch.cat((cell_places(depth) * depth, depth, torch.ones_like(depth)), dim=1)
+    return torch.einsum("bij,bjhw->bihw", suggestion, seen)
+
+
+def cell_places(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "2 h w"]:
+    """Where the cells of maps are: columns and rows, from -1 at one edge to 1 at the other."""
+    height, width = maps.shape[-2:]
+    across = torch.linspace(-1.0, 1.0, width, device=maps.device, dtype=maps.dtype)
+    down = torch.linspace(-1.0, 1.0, height, device=maps.device, dtype=maps.dtype)
+    return torch.stack((across.expand(height, width), down.unsqueeze(1).expand(height, width)))
 
 
 class _CellBlock(nn.Module):

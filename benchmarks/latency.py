@@ -23,7 +23,7 @@ from torch import nn
 
 from benchmarks.latency_page import Row, Times, page
 from benchmarks.passes import exported, largest_difference, onnx_pass, shaken, shortest, weights_of
-from benchmarks.published import PlainHyperPose, PlainTransPoseNet
+from benchmarks.published import PlainHyperPose, PlainTransPoseNet, copy_weights
 from camloc.core.config import from_json, to_json
 from camloc.models import build_model
 from camloc.models.hyperpose_2023 import PRESETS as HYPERPOSE
@@ -107,7 +107,7 @@ def measured(case: Case, settings: Settings) -> Row:
     kind: Callable[[Any], nn.Module] = PlainTransPoseNet if case.model == "transposenet" else PlainHyperPose
     plain = shaken(kind(case.published)).eval()
     if case.same:
-        copyweights_of(ours, plain)
+        copy_weights(ours, plain)
     image = torch.rand(1, 3, SIDE, SIDE)
     files = exported(ours, image), exported(plain, image)
 

@@ -11,8 +11,7 @@ measured before is read from the folder of runs; delete it to measure again.
 import os
 import platform
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from typing import Any
 import onnxruntime
 import torch
 import tyro
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.latency_page import Row, Times, page
+from benchmarks.passes import exported, largest_difference, onnx_pass, shaken, shortest, weights_of
 from benchmarks.published import PlainHyperPose, PlainTransPoseNet, copy_weights
 from camloc.core.config import from_json, to_json
 from camloc.models import build_model
@@ -103,17 +103,17 @@ CASES = (
 def measured(case: Case, settings: Settings) -> Row:
     """The times of one case, with random weights."""
     torch.manual_seed(0)
-    ours = _shaken(build_model(case.model, case.config)).eval()
+    ours = shaken(build_model(case.model, case.config)).eval()
     kind: Callable[[Any], nn.Module] = PlainTransPoseNet if case.model == "transposenet" else PlainHyperPose
-    plain = _shaken(kind(case.published)).eval()
+    plain = shaken(kind(case.published)).eval()
     if case.same:
         copy_weights(ours, plain)
     image = torch.rand(1, 3, SIDE, SIDE)
-    exported = _exported(ours, image), _exported(plain, image)
+    files = exported(ours, image), exported(plain, image)
 
     def passes(threads: int) -> dict[str, Callable[[], Any]]:
         torch.set_num_threads(threads)
-        onnx, published_onnx = (_session(each, image, threads) for each in exported)
+        onnx, published_onnx = (onnx_pass(each, image, threads) for each in files)
         return {
             "torch": lambda: ours(image),
             "onnx": onnx,
@@ -122,15 +122,15 @@ def measured(case: Case, settings: Settings) -> Row:
         }
 
     with torch.inference_mode():
-        cpu = _shortest(passes(1), settings.rounds, time.process_time)
+        cpu = Times(**shortest(passes(1), settings.rounds, time.process_time))
         each = passes(settings.threads)
-        wall = _shortest(each, settings.rounds, time.perf_counter)
+        wall = Times(**shortest(each, settings.rounds, time.perf_counter))
         wanted = each["published_torch"]()
-        difference = max(_difference(each[name](), wanted) for name in ("torch", "onnx"))
+        difference = max(largest_difference(each[name](), wanted) for name in ("torch", "onnx"))
     return Row(
         label=case.label,
-        weights=_weights(ours),
-        published_weights=_weights(plain),
+        weights=weights_of(ours),
+        published_weights=weights_of(plain),
         wall=wall,
         cpu=cpu,
         difference=difference if case.same else None,
@@ -138,61 +138,6 @@ def measured(case: Case, settings: Settings) -> Row:
         rounds=settings.rounds,
         machine=f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}, ONNX Runtime "
         f"{onnxruntime.__version__}",
-    )
-
-
-def _shaken(module: nn.Module) -> nn.Module:
-    """Without weights that are zero: what a generated layer does would not show."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.02 * torch.randn(parameter.shape[-1:]))
-    return module
-
-
-def _exported(module: nn.Module, image: Tensor) -> bytes:
-    """The module as ONNX, exported as `camloc export` does."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module,
-            (image.expand(2, -1, -1, -1),),
-            input_names=["images"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    return bytes(program.model_proto.SerializeToString())
-
-
-def _session(exported: bytes, image: Tensor, threads: int) -> Callable[[], Any]:
-    """A pass of an exported module in ONNX Runtime."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 4
-    session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
-    inputs = {"images": image.numpy()}
-    return lambda: session.run(None, inputs)
-
-
-def _difference(found: Any, wanted: Any) -> float:
-    pairs = [(torch.as_tensor(one), torch.as_tensor(other)) for one, other in zip(found, wanted, strict=True)]
-    return max(float((one - other).abs().max() / other.abs().max()) for one, other in pairs)
-
-
-def _shortest(passes: Mapping[str, Callable[[], Any]], rounds: int, clock: Callable[[], float]) -> Times:
-    """Milliseconds of the shortest pass of each, taken in turn."""
-    times: dict[str, list[float]] = {name: [] for name in passes}
-    for _ in range(rounds + 2):
-        for name, run in passes.items():
-            started = clock()
-            run()
-            times[name].append(1000.0 * (clock() - started))
-    return Times(**{name: min(taken[2:]) for name, taken in times.items()})
-
-
-def _weights(module: nn.Module) -> int:
-    return sum(
-        parameter.numel() for name, parameter in module.named_parameters() if not name.startswith("balance.")
     )
 
 

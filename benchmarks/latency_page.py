@@ -1,5 +1,6 @@
 """The page of `benchmarks.latency`: what is measured, and how it is shown."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -61,13 +62,13 @@ def page(rows: list[Row]) -> str:
         "",
         f"## By the clock, {first.threads} threads",
         "",
-        *_table([(row.label, row.wall) for row in rows]),
+        *times_table([(row.label, row.wall) for row in rows]),
         "",
         "## Time of the processor, 1 thread",
         "",
         "Other programs on the machine hardly change these.",
         "",
-        *_table([(row.label, row.cpu) for row in rows]),
+        *times_table([(row.label, row.cpu) for row in rows]),
         "",
         "## Size, and how far the outputs are from the published ones",
         "",
@@ -83,7 +84,8 @@ def page(rows: list[Row]) -> str:
     return "\n".join([*lines, "", f"{first.machine}.", "", "    uv run python -m benchmarks.latency", ""])
 
 
-def _table(named: list[tuple[str, Times]]) -> list[str]:
+def times_table(named: Sequence[tuple[str, Times]]) -> list[str]:
+    """The lines of a table of times with their ratios."""
     lines = [
         "| model | published, PyTorch | ours, PyTorch | ratio | ours, ONNX Runtime | ratio | "
         "published, ONNX Runtime | ratio |",

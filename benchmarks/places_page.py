@@ -7,6 +7,7 @@ from camloc.evaluation.decision import PlaceDecision
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.places import PlacesResults
 from camloc.evaluation.results import Results
+from camloc.evaluation.wording import change
 from camloc.recipes.extension import ExtensionResults
 
 
@@ -72,8 +73,8 @@ def page(measured: Measured) -> str:
         *_extension_words(measured.extensions[0].results[0]),
         "",
         "| | part of the frames | new place | ratio to all frames | right place | known places, position | "
-        "orientation | right place |",
-        "| --- | --: | --: | --: | --: | --: | --: | --: |",
+        "orientation | right place | taken for the new one |",
+        "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
         *(line for kind in measured.extensions for line in _extended(kind)),
     ]
     lines += [
@@ -106,7 +107,7 @@ def _extension_words(first: ExtensionResults) -> list[str]:
         f"does it: {first.epochs} passes over as many frames as all places have, of which the new place has "
         f"an equal part however few of its frames are known. For the places that were known before the table "
         f"has the largest change of a median, and how many of their photographs are put into the right "
-        f"place, before and after.",
+        f"place, before and after, and how many into the new one.",
     ]
 
 
@@ -115,19 +116,24 @@ def _extended(kind: Extensions) -> list[str]:
     lines = []
     for each in kind.results:
         new = each.new.headline
-        changes = list(zip(*(place.change for place in each.known), strict=True))
         cells = (
             kind.label,
             f"{each.fraction:.0%}",
             _medians(new.estimates),
             _ratios(new.estimates, whole),
             _share(new.decision),
-            f"{max(changes[0]):+.0%}",
-            f"{max(changes[1]):+.0%}",
+            *(_largest_change(each, half) for half in (0, 1)),
             f"{each.right_before:.1%} to {each.right_after:.1%}",
+            f"{each.taken_for_new:,}",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _largest_change(results: ExtensionResults, half: int) -> str:
+    """Of the medians of the known places: of positions (0) or of orientations (1)."""
+    worst = max(results.known, key=lambda known: known.change[half])
+    return change(worst.before[half], worst.after[half])
 
 
 def _medians(errors: ErrorStatistics) -> str:

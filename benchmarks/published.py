@@ -42,13 +42,17 @@ class PlainBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The 14 x 14 and the 28 x 28 map of pictures of 224 x 224."""
+        coarse, fine, _ = self.with_final(images)
+        return coarse, fine
+
+    def with_final(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, and the map before pooling."""
         values = self.network.bn1(self.network.conv_stem(self.normalised(images)))
         maps = []
         for block in self.network.blocks:
             values = block(values)
             maps.append(values)
-        self.network.bn2(self.network.conv_head(values))
-        return maps[4], maps[2]
+        return maps[4], maps[2], self.network.bn2(self.network.conv_head(values))
 
     def classify(self, images: Tensor) -> Tensor:
         """ImageNet classes."""
@@ -81,10 +85,12 @@ class PlainMapEncoder(nn.Module):
         self.token = nn.Parameter(torch.zeros(config.width))
         self.encoder = PlainEncoder(config)
 
-    def forward(self, maps: Tensor, codes: PlainCodes) -> Tensor:
-        """The token's answer."""
+    def forward(self, maps: Tensor, codes: PlainCodes, added: Tensor | None = None) -> Tensor:
+        """The token's answer, where (b, width) may be added to the token."""
         cells = self.projection(maps).flatten(2).transpose(1, 2)
-        values = torch.cat((self.token.expand(maps.shape[0], 1, -1), cells), dim=1)
+        token = self.token.expand(maps.shape[0], 1, -1)
+        token = token if added is None else token + added.unsqueeze(1)
+        values = torch.cat((token, cells), dim=1)
         return self.encoder(values, codes(*maps.shape[-2:]))[:, 0]  # type: ignore[no-any-return]
 
 

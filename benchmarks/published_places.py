@@ -1,4 +1,4 @@
-"""MS-Transformer and MS-HyperPose as their authors published them, dead parts included.
+"""MS-Transformer, MS-HyperPose, TransPoseNet of many places as their authors published them, dead parts too.
 
 EfficientNet-B0 with its classifier, run to its end, and once more for MS-HyperPose; tables of 50 position
 codes; encoders and decoders of `benchmarks.plain`; every weight of generated layers generated. Modules have
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.plain import PlainDecoder, PlainEncoder, plain_names
-from benchmarks.published import COARSE, FINE, PlainBackbone, PlainHead
+from benchmarks.published import COARSE, FINE, PlainBackbone, PlainCodes, PlainHead, PlainMapEncoder
 from camloc.models.ms_hyperpose import MSHyperPoseConfig
 from camloc.models.ms_transformer import MSTransformerConfig
+from camloc.models.ms_transposenet import MSTransPoseNetConfig
 from camloc.models.parts.transformer import TransformerConfig
 
 # Rows of each table of codes.
@@ -173,6 +174,32 @@ class PlainMSHyperPose(nn.Module):
             self.orientation_heads(turned, turned + self.orientation_hyper_embedding(features)),
             chances,
         )
+
+
+class PlainMSTransPoseNet(nn.Module):
+    """TransPoseNet of many places as released, with the sizes of `config`, but for batches of any size.
+
+    The number of the place that the classifier decided on goes through a linear layer into both tokens.
+    """
+
+    def __init__(self, config: MSTransPoseNetConfig) -> None:
+        super().__init__()
+        self.backbone = PlainBackbone()
+        self.codes = PlainCodes(config.encoder.width)
+        self.scene = nn.Linear(FINAL_CHANNELS, config.scenes)
+        self.place = nn.Linear(1, config.encoder.width)
+        self.position_encoder = PlainMapEncoder(COARSE, config.encoder)
+        self.orientation_encoder = PlainMapEncoder(FINE, config.encoder)
+        self.position_head = PlainHead(config.encoder, config.hidden, 3)
+        self.orientation_head = PlainHead(config.encoder, config.hidden, 4)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Position and quaternion in the likeliest place, and log-probabilities of all."""
+        coarse, fine, final = self.backbone.with_final(images)
+        chances = F.log_softmax(self.scene(final.mean((-2, -1))), dim=-1)
+        place = self.place(chances.argmax(-1, keepdim=True).to(chances.dtype))
+        position = self.position_head(self.position_encoder(coarse, self.codes, place))
+        return position, self.orientation_head(self.orientation_encoder(fine, self.codes, place)), chances
 
 
 def _selected(answers: Tensor, chances: Tensor) -> Tensor:

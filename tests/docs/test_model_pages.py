@@ -22,7 +22,15 @@ def test_a_page_tells_the_weights_of_presets(name: str) -> None:
 
 
 def test_the_pages_of_regressors_have_such_rows() -> None:
-    for name in ("atloc", "hyperpose", "hyperpose_2023", "mapnet", "posenet", "transposenet"):
+    for name in (
+        "atloc",
+        "hyperpose",
+        "hyperpose_2023",
+        "mapnet",
+        "ms_transposenet",
+        "posenet",
+        "transposenet",
+    ):
         assert re.search(
             r"^\| `[\w-]+` \| [\d,]+ \|", (PAGES / f"{name}.md").read_text("utf-8"), re.MULTILINE
         )

@@ -11,6 +11,7 @@ from camloc.checkpoint import load_checkpoint
 from camloc.core.types import Located
 from camloc.errors import CheckpointError
 from camloc.localizer import Localizer
+from camloc.models.parts.places import PlaceRegressor, latents_in
 from camloc.recipes.extension import ExtensionResults, extending, recipe_of
 from camloc.recipes.knowledge import take_over
 from camloc.recipes.settings import DataSource, Extension, RunFacts
@@ -92,6 +93,46 @@ def test_what_does_not_move_stays_as_it_was(
         )
     new = now["position_transformer.query_of_place"]
     assert new.shape[0] == 3
+
+
+def test_poses_in_known_places_stay_the_same_to_the_last_bit_where_only_the_new_place_moves(
+    learned: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    results = extended(capfd, learned, tmp_path / "new", "--epochs", "2", "--moves", "place")
+    known, now = load_checkpoint(learned).model, load_checkpoint(tmp_path / "new" / "last").model
+    assert isinstance(known, PlaceRegressor)
+    assert isinstance(now, PlaceRegressor)
+    images = torch.rand(5, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for place in range(len(NAMES)):
+            scene = torch.full((5,), place)
+            before, after = (
+                model.pose_in(latents_in(model.encode(images), scene), scene) for model in (known, now)
+            )
+            assert torch.equal(before.translation, after.translation)
+            assert torch.equal(before.rotation, after.rotation)
+    later = [value for name, value in now.named_parameters() if ".of_group.0.output" in name]
+    assert later
+    assert all(bool(value.any()) for value in later)
+    # What is put into its place has the error that it had.
+    for each in results.known:
+        assert each.decided_after is not None
+        if each.decided_after.right == each.decided_after.frames:
+            assert each.after == each.before
+
+
+def test_a_place_that_joined_apart_can_be_followed_by_others(
+    learned: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    extended(capfd, learned, tmp_path / "one", "--epochs", "1", "--moves", "place")
+    write_lit_place(tmp_path / "loft", light=(0.9, 0.9, 0.2), away=300.0)
+    for moves in ("place", "all"):
+        out = tmp_path / moves
+        data = ("--data", tmp_path / "loft", "--out", out)
+        assert camloc(capfd, "extend", tmp_path / "one", *data, "--epochs", "1", "--moves", moves).status == 0
+        facts = load_checkpoint(out).facts
+        assert facts.scenes == (*NAMES, "attic", "loft")
+        assert facts.config["groups"] == ([2, 1, 1] if moves == "place" else [2, 2])
 
 
 def test_only_the_new_places_rows_learn_where_nothing_else_moves(

@@ -4,7 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from benchmarks.published_places import PlainMSHyperPose, PlainMSTransformer, copy_place_weights
+from benchmarks.published_places import (
+    PlainMSHyperPose,
+    PlainMSTransformer,
+    PlainMSTransPoseNet,
+    copy_place_weights,
+)
 from tests.support.models import some_poses
 from torch import Tensor, nn
 
@@ -15,6 +20,7 @@ from camloc.models.ms_hyperpose import PRESETS as HYPERPOSE
 from camloc.models.ms_hyperpose import MSHyperPose
 from camloc.models.ms_transformer import PRESETS as TRANSFORMER
 from camloc.models.ms_transformer import MSTransformer
+from camloc.models.ms_transposenet import PRESETS as TRANSPOSENET
 from camloc.models.parts.places import PlaceRegressor, latents_in
 from camloc.models.parts.regression import RegressionConfig
 
@@ -74,9 +80,10 @@ def test_the_published_structures_have_the_published_numbers_of_weights() -> Non
             PlainMSTransformer(TRANSFORMER["sevenscenes"]),
             PlainMSTransformer(TRANSFORMER["cambridge"]),
             PlainMSHyperPose(HYPERPOSE["sevenscenes"]),
+            PlainMSTransPoseNet(TRANSPOSENET["sevenscenes"]),
         ]
     counts = [sum(each.numel() for each in model.parameters()) for model in models]
-    assert counts == [16_432_748, 18_541_676, 142_682_227]
+    assert counts == [16_432_748, 18_541_676, 142_682_227, 10_644_850]
 
 
 def test_compact_generators_are_at_most_20_megabytes_of_more_than_500() -> None:

@@ -24,6 +24,11 @@ DEAD_NORMS = 2 * 256
 DEAD_OF_PLACES = DEAD_PLACE_CODES + DEAD_NORMS
 
 
+def other_tokens(places: int) -> int:
+    """Of TransPoseNet of many places: a linear layer of the place's number, instead of which we have rows."""
+    return 512 - 2 * 256 * places
+
+
 @pytest.mark.parametrize(
     ("model", "preset", "as_released", "never_used"),
     [
@@ -48,6 +53,7 @@ DEAD_OF_PLACES = DEAD_PLACE_CODES + DEAD_NORMS
         ("ms_transformer", "cambridge-own-heads", 20_142_209, DEAD_CNN + DEAD_OF_PLACES),
         ("ms_hyperpose", "sevenscenes", 142_682_227, DEAD_CLASSIFIER + DEAD_OF_PLACES),
         ("ms_hyperpose", "cambridge", 142_680_691, DEAD_CLASSIFIER + DEAD_OF_PLACES),
+        ("ms_transposenet", "sevenscenes", 10_644_850, DEAD_CLASSIFIER + DEAD_CODES + other_tokens(7)),
         ("hyperpose_2023", "released", 142_734_962, DEAD_CNN + DEAD_CODES),
     ],
 )

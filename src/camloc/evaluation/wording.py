@@ -29,6 +29,23 @@ def angle(value: float | None) -> str:
     return INFINITE if value is None else f"{_digits(value, 2)}°"
 
 
+def change(before: float | None, after: float | None) -> str:
+    """How an error changed, as a percentage where there is one; None is the error of what is lost."""
+    match before, after:
+        case None, None:
+            return "still lost"
+        case _, None:
+            return "lost"
+        case None, _:
+            return "was lost"
+        case then, now if then == now:
+            return "same"
+        case 0, _:
+            return "was 0"
+        case then, now:
+            return f"{now / then - 1.0:+.0%}".replace("%", " %")
+
+
 def percent(share: float) -> str:
     """A share as a percentage; only none at all is "0 %", only every one is "100 %"."""
     if 0.0 < share < 0.001:

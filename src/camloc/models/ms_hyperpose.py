@@ -22,6 +22,7 @@ from camloc.core.model import Latents
 from camloc.models.parts.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.hyper import GeneratorConfig, Start, hyper_linear
+from camloc.models.parts.place_groups import LaterHeads, LaterLogits, group_sizes
 from camloc.models.parts.place_transformer import PlaceTransformer
 from camloc.models.parts.places import PlaceRegressor
 from camloc.models.parts.position_codes import PositionCodesConfig
@@ -56,6 +57,7 @@ class MSHyperPoseConfig:
 
     Attributes:
         scenes: number of places.
+        groups: how many places joined at a time, where some joined later and apart; () for all together.
         backbone: the network in front.
         position_tap, orientation_tap: its stages whose maps are read (timm's numbering, 0 = stride 2).
         transformer: of both halves, encoder and decoder alike.
@@ -66,6 +68,7 @@ class MSHyperPoseConfig:
     """
 
     scenes: int = 7
+    groups: tuple[int, ...] = ()
     backbone: BackboneConfig = BackboneConfig()
     position_tap: int = 3
     orientation_tap: int = 2
@@ -162,6 +165,7 @@ class MSHyperPose(PlaceRegressor):
     def __init__(self, config: MSHyperPoseConfig) -> None:
         super().__init__(config.regression, config.scenes)
         hyper, width = config.hypernetwork, config.transformer.width
+        groups = group_sizes(config.scenes, config.groups)
         taps: tuple[int, ...] = (config.position_tap, config.orientation_tap)
         self.reads_backbone = hyper.reads == "backbone and token"
         self.backbone = Backbone(config.backbone, taps=(*taps, FINAL) if self.reads_backbone else taps)
@@ -171,12 +175,13 @@ class MSHyperPose(PlaceRegressor):
             PlaceTransformer(
                 seen,
                 config.transformer,
-                scenes=config.scenes,
+                groups=groups,
                 codes=config.codes.own(width, stride=stride, has_token=False),
             )
             for seen, stride in zip(channels[:2], strides, strict=True)
         )
         self.scene = nn.Linear(2 * width, 1)
+        self.scene_later = LaterLogits(groups, 2 * width)
         if self.reads_backbone:
             self.position_hyper_embedding = nn.Linear(channels[-1], width)
             self.orientation_hyper_embedding = nn.Linear(channels[-1], width)
@@ -185,6 +190,10 @@ class MSHyperPose(PlaceRegressor):
             config,
             config.regression.orientation_size,
             generated_hidden=(hyper.orientation, hyper.orientation),
+        )
+        self.position_heads_later, self.orientation_heads_later = (
+            LaterHeads(groups, width, outputs, hidden=config.hidden)
+            for outputs in (3, config.regression.orientation_size)
         )
         self.width = width
 
@@ -203,13 +212,17 @@ class MSHyperPose(PlaceRegressor):
 
     def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
         """A number for each place, from its two answers."""
-        answers = (latents.position[..., : self.width], latents.orientation[..., : self.width])
-        return self.scene(torch.cat(answers, dim=-1)).squeeze(-1)  # type: ignore[no-any-return]
+        halves = (latents.position[..., : self.width], latents.orientation[..., : self.width])
+        answers = torch.cat(halves, dim=-1)
+        return self.scene_later(self.scene(answers).squeeze(-1), answers)  # type: ignore[no-any-return]
 
     def regress_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> RegressedPose:
         """Position and orientation, each by its shared and its generated head."""
-        position = self.position_heads(*self._told(latents.position))
-        orientation = self.orientation_heads(*self._told(latents.orientation))
+        position_told, orientation_told = self._told(latents.position), self._told(latents.orientation)
+        position = self.position_heads_later(self.position_heads(*position_told), position_told[0], scene)
+        orientation = self.orientation_heads_later(
+            self.orientation_heads(*orientation_told), orientation_told[0], scene
+        )
         return self.world(position, orientation, scene)  # type: ignore[no-any-return]
 
     def _told(self, latent: Float[Tensor, "b e"]) -> tuple[Tensor, Tensor]:

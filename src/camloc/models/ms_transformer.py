@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from camloc.core.model import Latents
 from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.place_groups import LaterHeads, LaterLogits, group_sizes
 from camloc.models.parts.place_heads import Heads, place_heads
 from camloc.models.parts.place_transformer import PlaceTransformer
 from camloc.models.parts.places import PlaceRegressor
@@ -31,6 +32,7 @@ class MSTransformerConfig:
 
     Attributes:
         scenes: number of places.
+        groups: how many places joined at a time, where some joined later and apart; () for all together.
         backbone: the network in front.
         position_tap, orientation_tap: its stages whose maps are read (timm's numbering, 0 = stride 2). Of
             EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2 has 28 x 28.
@@ -43,6 +45,7 @@ class MSTransformerConfig:
     """
 
     scenes: int = 7
+    groups: tuple[int, ...] = ()
     backbone: BackboneConfig = BackboneConfig()
     position_tap: int = 3
     orientation_tap: int = 2
@@ -71,6 +74,7 @@ class MSTransformer(PlaceRegressor):
 
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__(config.regression, config.scenes)
+        groups = group_sizes(config.scenes, config.groups)
         self.backbone = Backbone(config.backbone, taps=(config.position_tap, config.orientation_tap))
         width, strides = config.transformer.width, self.backbone.strides
         self.codes = config.codes.shared(width, stride=min(strides), has_token=False)
@@ -78,15 +82,20 @@ class MSTransformer(PlaceRegressor):
             PlaceTransformer(
                 channels,
                 replace(config.transformer, layers=layers),
-                scenes=config.scenes,
+                groups=groups,
                 codes=config.codes.own(width, stride=stride, has_token=False),
             )
             for channels, stride, layers in zip(self.backbone.channels, strides, config.layers, strict=True)
         )
         self.scene = nn.Linear(2 * width, 1)
+        self.scene_later = LaterLogits(groups, 2 * width)
+        sizes = (3, config.regression.orientation_size)
         self.position_heads, self.orientation_heads = (
             place_heads(config.heads, width, outputs, hidden=config.hidden, scenes=config.scenes)
-            for outputs in (3, config.regression.orientation_size)
+            for outputs in sizes
+        )
+        self.position_heads_later, self.orientation_heads_later = (
+            LaterHeads(groups, width, outputs, hidden=config.hidden) for outputs in sizes
         )
 
     def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
@@ -99,10 +108,13 @@ class MSTransformer(PlaceRegressor):
 
     def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
         """A number for each place, from its two answers."""
-        return self.scene(torch.cat((latents.position, latents.orientation), dim=-1)).squeeze(-1)  # type: ignore[no-any-return]
+        answers = torch.cat((latents.position, latents.orientation), dim=-1)
+        return self.scene_later(self.scene(answers).squeeze(-1), answers)  # type: ignore[no-any-return]
 
     def regress_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> RegressedPose:
         """Position and orientation, each from its answer."""
         position = self.position_heads(latents.position, scene)
         orientation = self.orientation_heads(latents.orientation, scene)
+        position = self.position_heads_later(position, latents.position, scene)
+        orientation = self.orientation_heads_later(orientation, latents.orientation, scene)
         return self.world(position, orientation, scene)  # type: ignore[no-any-return]

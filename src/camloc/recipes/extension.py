@@ -5,6 +5,7 @@ its frames in 2 to 5 epochs. What the paper does with the scenes that are known 
 are shown again, in equal parts, so that they are not forgotten and stay apart from the new one.
 """
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 from camloc.core.config import from_builtins, from_json, to_json
 from camloc.core.files import write_atomically
 from camloc.errors import CheckpointError, RecipeError
+from camloc.evaluation.decision import PlaceDecision
 from camloc.evaluation.places import OnePlace, PlacesResults
 from camloc.models import config_class
 from camloc.recipes.base import Recipe
@@ -19,17 +21,14 @@ from camloc.recipes.settings import RunFacts
 from camloc.training.stages import Stage
 
 # What moves. "all": the whole network. "heads": what belongs to places, and the heads. "place": what belongs
-# to the new place alone, its queries and, where places have their own, its heads.
+# to the new place alone. It becomes a group of its own (`models.parts.place_groups`): the known places are
+# answered by the same calls as before, and their poses stay the same to the last bit. Only which place a
+# photograph is put into can still change.
 Moves = Literal["all", "heads", "place"]
 
-_TRAINS: dict[Moves, tuple[str, ...]] = {
-    "all": ("*",),
-    "heads": ("*_of_place", "scene.*", "position_h*", "orientation_h*", "balance.*"),
-    "place": ("*_of_place",),
-}
-
-# Of the highest learning rate that the places were learned with.
-RATE = 0.3
+# Of the highest learning rate that the places were learned with. What belongs to the new place alone is new,
+# and can harm no other.
+RATE: dict[Moves, float] = {"all": 0.3, "heads": 0.3, "place": 1.0}
 
 COMPARISON = "extension.json"
 
@@ -40,21 +39,34 @@ class Comparison:
 
     Attributes:
         place: its name.
-        before, after: median (meters, degrees) of its first test set; None for infinity.
+        before, after: median (meters, degrees) of its first test set; None for infinity, where half of the
+            photographs or more are lost or put into another place.
+        decided_before, decided_after: into which places its photographs were put; None of a model of one.
     """
 
     place: str
     before: tuple[float | None, float | None]
     after: tuple[float | None, float | None]
+    decided_before: PlaceDecision | None = None
+    decided_after: PlaceDecision | None = None
 
     @property
     def change(self) -> tuple[float, float]:
-        """Both medians after over before, less 1."""
-        shares = [
-            float("inf") if now is None or not then else now / then - 1.0
-            for then, now in zip(self.before, self.after, strict=True)
-        ]
-        return shares[0], shares[1]
+        """Both medians after over before, less 1; infinite where it was 0 or is infinite now."""
+        meters, degrees = (_change(*each) for each in zip(self.before, self.after, strict=True))
+        return meters, degrees
+
+    def taken_for(self, place: str) -> int:
+        """How many of its photographs are now put into another place."""
+        return 0 if self.decided_after is None else self.decided_after.taken_for.get(place, 0)
+
+
+def _change(then: float | None, now: float | None) -> float:
+    if then == now:
+        return 0.0
+    if now is None or then == 0:
+        return math.inf
+    return now / then - 1.0 if then is not None else -1.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ class ExtensionResults:
         run: that was extended.
         fraction, epochs, moves: how.
         new: the new place's first test set.
-        known: the other places.
+        known: the other places, each before and after.
         right_before, right_after: share of the known places' photographs that were put into their place.
     """
 
@@ -77,6 +89,11 @@ class ExtensionResults:
     known: tuple[Comparison, ...]
     right_before: float
     right_after: float
+
+    @property
+    def taken_for_new(self) -> int:
+        """How many photographs of the known places are now put into the new one."""
+        return sum(each.taken_for(self.new.name) for each in self.known)
 
     @classmethod
     def load(cls, folder: Path) -> "ExtensionResults":
@@ -98,7 +115,7 @@ def recipe_of(facts: RunFacts) -> Recipe:
 
 
 def extending(recipe: Recipe, *, known: int, epochs: int, moves: Moves = "all") -> Recipe:
-    """The recipe of an extension: one stage over all places, in equal parts, at a lower rate.
+    """The recipe of an extension: one stage over all places, in equal parts.
 
     Args:
         recipe: that the known places were learned with.
@@ -116,17 +133,42 @@ def extending(recipe: Recipe, *, known: int, epochs: int, moves: Moves = "all") 
     if epochs < 1:
         raise RecipeError(f"an extension needs 1 epoch or more, not {epochs}")
     first: Stage = recipe.stages[0]
+    groups = _groups(recipe.config.groups, known=known, moves=moves)
     stage = replace(
         first,
         epochs=epochs,
-        learning_rate=RATE * first.learning_rate,
+        learning_rate=RATE[moves] * first.learning_rate,
         schedule="cosine",
-        trains=_TRAINS[moves],
+        trains=_trains(moves, later_groups=len(groups) - 1),
         holds=first.holds if moves == "all" else (),
     )
     if moves == "place":
         stage = replace(stage, known_places=known, weight_decay=0.0)
-    return replace(recipe, stages=(stage,), balanced=True, validate_every=1, published=())
+    return replace(
+        recipe,
+        config=replace(recipe.config, groups=groups),
+        stages=(stage,),
+        balanced=True,
+        validate_every=1,
+        published=(),
+    )
+
+
+def _groups(groups: tuple[int, ...], *, known: int, moves: Moves) -> tuple[int, ...]:
+    """The groups with one place more: in one of its own, or in the last there is."""
+    if moves == "place":
+        return (*(groups or (known,)), 1)
+    return (*groups[:-1], groups[-1] + 1) if groups else ()
+
+
+def _trains(moves: Moves, *, later_groups: int) -> tuple[str, ...]:
+    match moves:
+        case "all":
+            return ("*",)
+        case "heads":
+            return ("*_of_place", "scene*", "position_h*", "orientation_h*", "balance.*")
+        case "place":
+            return ("*_of_place", f"*_later.of_group.{later_groups - 1}.*")
 
 
 def write_comparison(
@@ -141,7 +183,7 @@ def write_comparison(
 ) -> ExtensionResults:
     """Compare the known places before and after, and write `extension.json` into the run's folder."""
     now = {place.name: place for place in after.places}
-    known = tuple(Comparison(each.name, _medians(each), _medians(now[each.name])) for each in before.places)
+    known = tuple(_compared(each, now[each.name]) for each in before.places)
     names = {each.name for each in before.places}
     decided = [place.headline.decision for place in after.places if place.name in names]
     frames = sum(each.frames for each in decided if each is not None)
@@ -159,6 +201,16 @@ def write_comparison(
     )
     write_atomically(folder / COMPARISON, to_json(results))
     return results
+
+
+def _compared(before: OnePlace, after: OnePlace) -> Comparison:
+    return Comparison(
+        before.name,
+        _medians(before),
+        _medians(after),
+        before.headline.decision,
+        after.headline.decision,
+    )
 
 
 def _medians(place: OnePlace) -> tuple[float | None, float | None]:

@@ -11,6 +11,9 @@ from camloc.core.model import PoseModel
 from camloc.core.types import Scene
 from camloc.errors import CheckpointError, RecipeError
 
+# In the names of weights that only one group of places has.
+_OF_GROUP = ".of_group."
+
 
 def thinned(scene: Scene, fraction: float) -> Scene:
     """A place of which only a part of the training frames is known, evenly spaced over the recordings.
@@ -29,7 +32,7 @@ def take_over(model: PoseModel[Any], run: Path) -> str:
     """Give a model of more places the weights of a run; returns what that run's backbone started from.
 
     Where the model has a row for every place, the rows of the places that the run does not know stay as they
-    are.
+    are; and so does what only a group of places has that the run does not know.
 
     Raises:
         CheckpointError: the run is missing, damaged, or of another network.
@@ -37,10 +40,11 @@ def take_over(model: PoseModel[Any], run: Path) -> str:
     checkpoint = load_checkpoint(run)
     state = model.state_dict()
     known = checkpoint.model.state_dict()
-    fits = state.keys() == known.keys() and all(
+    is_later = all(_OF_GROUP in name for name in state.keys() - known.keys())
+    fits = known.keys() <= state.keys() and all(
         value.shape[1:] == state[name].shape[1:] for name, value in known.items()
     )
-    if not fits:
+    if not (is_later and fits):
         raise CheckpointError(f"{run} holds another network than the one that should go on from it")
     for name, value in known.items():
         if value.shape == state[name].shape:

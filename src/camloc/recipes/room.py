@@ -16,6 +16,7 @@ from camloc.models.hyperpose_2023 import AttentionHypernetworkConfig, HyperPose2
 from camloc.models.mapnet import MapNetConfig
 from camloc.models.ms_hyperpose import MSHyperPoseConfig
 from camloc.models.ms_transformer import MSTransformerConfig
+from camloc.models.ms_transposenet import MSTransPoseNetConfig
 from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW
 from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.geometry_losses import GeometryLossConfig
@@ -229,8 +230,22 @@ def ms_hyperpose() -> Recipe:
         codes=replace(_CODES, kind="shared"),
         regression=hyperpose().config.regression,
     )
-    recipe = _attentive("ms_hyperpose", config)
-    # The hypernetwork reads the final map: the network is not cut, and its layers have their own names.
+    return _uncut(_attentive("ms_hyperpose", config))
+
+
+def ms_transposenet() -> Recipe:
+    """TransPoseNet of several rooms on pretrained MobileNetV2, with a classifier that tells them apart."""
+    config = MSTransPoseNetConfig(
+        backbone=MOBILENETV2_TENSORFLOW,
+        encoder=_ENCODER,
+        codes=replace(_CODES, kind="shared"),
+        regression=hyperpose().config.regression,
+    )
+    return _uncut(_attentive("ms_transposenet", config))
+
+
+def _uncut(recipe: Recipe) -> Recipe:
+    """Of several places, with a network whose final map is read: layers of a whole one keep their names."""
     (stage,) = recipe.stages
     stage = replace(stage, holds=hyperpose().stages[0].holds)
     return replace(recipe, stages=(stage,), balanced=True)

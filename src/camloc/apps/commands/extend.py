@@ -22,6 +22,8 @@ from camloc.apps.options import (
 from camloc.errors import RecipeError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from camloc.recipes.extension import ExtensionResults
 
 # As in `camloc.recipes.extension`, which loads torch.
@@ -49,6 +51,10 @@ def extend(
     beside the new one, each with an equal part, so their data must still be there. Their errors are measured
     before and after, and compared in extension.json.
 
+    With --moves place no known place can be harmed: whatever a photograph is answered in a known place stays
+    the same to the last bit. Only a photograph of it that is now put into the new place is lost, and how many
+    are stands in the table. The new place is learned best with --moves all.
+
     Args:
         run: Folder of a trained run of a model of several places.
         data: Folder of the new place.
@@ -57,7 +63,8 @@ def extend(
         option: For the layout's reader, such as split=blocks.
         fraction: Part of the new place's training frames that is learned from, evenly spaced.
         epochs: Passes over as many photographs as all places have.
-        moves: What is trained: the whole network, the heads of all places, or what belongs to the new place.
+        moves: What is trained: the whole network, the heads of all places, or what belongs to the new place
+            alone, which leaves the poses of the known places as they are.
         out: Folder of the new run; RUN+SCENE if not given.
         seed: Of all randomness.
         device: Where to train.
@@ -117,21 +124,44 @@ def extend(
 
 
 def _print(results: "ExtensionResults") -> None:
-    from rich import box
     from rich.console import Console
+
+    Console(highlight=False).print(extension_table(results))
+
+
+def extension_table(results: "ExtensionResults") -> "Table":
+    """The known places before and after, and the new one."""
+    from rich import box
     from rich.table import Table
 
-    from camloc.evaluation.wording import angle, distance, percent
+    from camloc.evaluation.wording import angle, change, distance, percent
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
-    for heading in ("place", "before", "after", "change"):
-        table.add_column(heading, justify="left" if heading == "place" else "right", no_wrap=True)
+    table.add_column("place", no_wrap=True)
+    for heading in ("before", "after", "change", "right place", "put into the new"):
+        table.add_column(heading, justify="right")
     for known in results.known:
         medians = [f"{distance(each[0], 'm')} {angle(each[1])}" for each in (known.before, known.after)]
-        table.add_row(known.place, *medians, " ".join(f"{share:+.0%}" for share in known.change))
-    new = results.new.headline.estimates
-    median = f"{distance(new.meters.median, results.new.unit)} {angle(new.degrees.median)}"
-    table.add_row(results.new.name, "", median, "new", style="bold")
+        changes = [change(*each) for each in zip(known.before, known.after, strict=True)]
+        words = changes[0] if changes[0] == changes[1] else ", ".join(changes)
+        decided = known.decided_after
+        right = "" if decided is None else percent(decided.share)
+        taken = "" if decided is None else f"{known.taken_for(results.new.name):,} of {decided.frames:,}"
+        table.add_row(_plain(known.place), *medians, words, right, taken)
+    new = results.new.headline
+    median = (
+        f"{distance(new.estimates.meters.median, results.new.unit)} {angle(new.estimates.degrees.median)}"
+    )
+    right = "" if new.decision is None else percent(new.decision.share)
+    table.add_row(_plain(results.new.name), "", median, "new", right, "", style="bold")
     shares = [percent(share) for share in (results.right_before, results.right_after)]
-    table.caption = f"known places put into the right one: {shares[0]} before, {shares[1]} after"
-    Console(highlight=False).print(table)
+    table.caption = (
+        f"known places: {shares[0]} put into the right one before, {shares[1]} after; "
+        f"{results.taken_for_new:,} of their photographs are now taken for {_plain(results.new.name)}"
+    )
+    return table
+
+
+def _plain(name: str) -> str:
+    """A name that is not taken for markup."""
+    return name.replace("[", r"\[")

@@ -45,6 +45,36 @@ class MapEncoder(nn.Module):
         return torch.cat((token, cells), dim=1), codes(maps.shape[-2], maps.shape[-1])
 
 
+class PlaceMapEncoder(MapEncoder):
+    """A map described for every place: what is learned of a place joins the token before the last layer.
+
+    The layers before it, which are nearly all of the work, are computed once for all places.
+
+    Args:
+        groups: how many places are in each group; each group is answered by a call of its own.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        config: TransformerConfig,
+        codes: PositionCodes | None = None,
+        *,
+        groups: tuple[int, ...],
+    ) -> None:
+        super().__init__(channels, config, codes)
+        self.token_of_place = nn.Parameter(torch.zeros(sum(groups), config.width))
+        self.groups = groups
+
+    def forward(
+        self, maps: Float[Tensor, "b c h w"], shared_codes: PositionCodes | None = None
+    ) -> Float[Tensor, "b s d"]:
+        """The token's answer in each place."""
+        added = self.token_of_place.split(self.groups)
+        answers: Tensor = self.encoder.firsts(*self._tokens(maps, shared_codes), added=added)
+        return answers
+
+
 class PooledEncoder(nn.Module):
     """The mean of a map's cells through two layers, for comparison with `MapEncoder`.
 

@@ -14,19 +14,25 @@ class PlaceTransformer(nn.Module):
     Args:
         channels: of the map.
         config: of encoder and decoder alike.
-        scenes: number of places.
+        groups: how many places are in each group; the queries of a group ask each other and no others.
         codes: of its own, or None where it is called with codes that several maps share.
 
     Source: MS-Transformer (Shavit, Ferens and Keller 2021), section 3.
     """
 
     def __init__(
-        self, channels: int, config: TransformerConfig, *, scenes: int, codes: PositionCodes | None = None
+        self,
+        channels: int,
+        config: TransformerConfig,
+        *,
+        groups: tuple[int, ...],
+        codes: PositionCodes | None = None,
     ) -> None:
         super().__init__()
         self.projection = nn.Linear(channels, config.width)  # the paper's 1 x 1 convolution
         self.encoder = Encoder(config)
-        self.query_of_place = nn.Parameter(torch.randn(scenes, config.width))
+        self.query_of_place = nn.Parameter(torch.randn(sum(groups), config.width))
+        self.groups = groups
         self.decoder = Decoder(config)
         self.codes = codes
 
@@ -38,4 +44,7 @@ class PlaceTransformer(nn.Module):
         assert codes is not None, "a Transformer without codes of its own is called with shared ones"
         positions = codes(maps.shape[-2], maps.shape[-1])
         memory = self.encoder(self.projection(maps.flatten(2).mT), positions)
-        return self.decoder(self.query_of_place, memory, positions)  # type: ignore[no-any-return]
+        parts = [
+            self.decoder(queries, memory, positions) for queries in self.query_of_place.split(self.groups)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

@@ -7,6 +7,7 @@ Source: TransPoseNet (2021) section 3.1; HyperPose (2023) section 3.1.1; Carion 
 codes are added.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,11 +66,17 @@ class EncoderLayer(nn.Module):
 
     def first(self, cells: Float[Tensor, "b n d"], positions: Float[Tensor, "n d"]) -> Float[Tensor, "b 1 d"]:
         """The first cell alone, informed by all."""
+        return self.firsts(cells[:, :1], cells, positions)
+
+    def firsts(
+        self, tokens: Float[Tensor, "b s d"], cells: Float[Tensor, "b n d"], positions: Float[Tensor, "n d"]
+    ) -> Float[Tensor, "b s d"]:
+        """Each of several tokens that stand where the first cell is, informed by all cells."""
         normed = self.norm(cells)
-        positioned = normed + positions
-        attended = self.attention.of_few(positioned[:, :1], positioned, normed)
-        first = cells[:, :1] + self.dropout(attended)
-        return first + self.dropout(self.feed_forward(first))  # type: ignore[no-any-return]
+        asked = self.norm(tokens) + positions[:1]
+        attend = self.attention.cheaper_for(tokens.shape[1])
+        tokens = tokens + self.dropout(attend(asked, normed + positions, normed))
+        return tokens + self.dropout(self.feed_forward(tokens))  # type: ignore[no-any-return]
 
     def first_weights(
         self, cells: Float[Tensor, "b n d"], positions: Float[Tensor, "n d"]
@@ -98,6 +105,21 @@ class Encoder(nn.Module):
     def first(self, cells: Float[Tensor, "b n d"], positions: Float[Tensor, "n d"]) -> Float[Tensor, "b d"]:
         """The first cell of `forward`, with nothing of the last layer computed for the others."""
         return self.norm(self._last().first(self._before_last(cells, positions), positions)).squeeze(1)  # type: ignore[no-any-return]
+
+    def firsts(
+        self,
+        cells: Float[Tensor, "b n d"],
+        positions: Float[Tensor, "n d"],
+        *,
+        added: Sequence[Float[Tensor, "_ d"]],
+    ) -> Float[Tensor, "b s d"]:
+        """`first`, once for each row of `added`, which the first cell is given before the last layer.
+
+        All but that layer is computed once. Every member of `added` is answered by a call of its own.
+        """
+        cells = self._before_last(cells, positions)
+        parts = [self._last().firsts(cells[:, :1] + rows, cells, positions) for rows in added]
+        return self.norm(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))  # type: ignore[no-any-return]
 
     def first_weights(
         self, cells: Float[Tensor, "b n d"], positions: Float[Tensor, "n d"]

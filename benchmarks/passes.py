@@ -1,0 +1,72 @@
+"""Passes of networks and how long they take, in PyTorch and in ONNX Runtime: shared by the pages of latency.
+
+Whatever is compared runs in turn, so that what else the machine does disturbs all sides alike, and the
+shortest of many passes counts.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+
+def exported(module: nn.Module, image: Tensor) -> bytes:
+    """The module as ONNX, exported as `camloc export` does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            (image.expand(2, -1, -1, -1),),
+            input_names=["images"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    return bytes(program.model_proto.SerializeToString())
+
+
+def onnx_pass(onnx: bytes, image: Tensor, threads: int) -> Callable[[], Any]:
+    """A pass of an exported module in ONNX Runtime."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 4
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    inputs = {"images": image.numpy()}
+    return lambda: session.run(None, inputs)
+
+
+def shaken(module: nn.Module) -> nn.Module:
+    """Without weights that are zero: what a generated layer does would not show."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape[-1:]))
+    return module
+
+
+def shortest(
+    passes: Mapping[str, Callable[[], Any]], rounds: int, clock: Callable[[], float], *, warm_up: int = 2
+) -> dict[str, float]:
+    """Milliseconds of the shortest pass of each, taken in turn."""
+    times: dict[str, list[float]] = {name: [] for name in passes}
+    for _ in range(rounds + warm_up):
+        for name, run in passes.items():
+            started = clock()
+            run()
+            times[name].append(1000.0 * (clock() - started))
+    return {name: min(taken[warm_up:]) for name, taken in times.items()}
+
+
+def largest_difference(found: Any, wanted: Any) -> float:
+    """Of any output of two passes, over the largest number of that output."""
+    pairs = [(torch.as_tensor(one), torch.as_tensor(other)) for one, other in zip(found, wanted, strict=True)]
+    return max(float((one - other).abs().max() / other.abs().max()) for one, other in pairs)
+
+
+def weights_of(module: nn.Module) -> int:
+    """How many learned values a network has, without those that only the loss uses."""
+    return sum(
+        parameter.numel() for name, parameter in module.named_parameters() if not name.startswith("balance.")
+    )

@@ -1,0 +1,124 @@
+"""TransPoseNet of many places: a classifier tells which place it is, and the tokens are told.
+
+The network of `transposenet` with two things more. A linear layer on the backbone's pooled last map is the
+classifier. What is learned of each place, a vector for either half of the pose, is added to the token, which
+then asks the map on that place's behalf.
+
+Source: the code, as of 2022, of Shavit, Ferens and Keller, "Paying Attention to Activation Maps in Camera
+Pose Regression", 2021; the paper is about one place. `docs/models/ms_transposenet.md` says what is ours: that
+the tokens are told before the last layer, so that all others are computed once for all places.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from camloc.core.model import Latents
+from camloc.models.parts.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.parts.balance import BalanceConfig
+from camloc.models.parts.map_encoder import PlaceMapEncoder
+from camloc.models.parts.place_groups import LaterHeads, group_sizes
+from camloc.models.parts.places import PlaceRegressor
+from camloc.models.parts.position_codes import PositionCodesConfig
+from camloc.models.parts.regression import RegressedPose, RegressionConfig
+from camloc.models.parts.regression_head import RegressionHead
+from camloc.models.parts.transformer import TransformerConfig
+
+
+@dataclass(frozen=True)
+class MSTransPoseNetConfig:
+    """Settings of `MSTransPoseNet`.
+
+    Attributes:
+        scenes: number of places.
+        groups: how many places joined at a time, where some joined later and apart; () for all together.
+        backbone: the network in front.
+        position_tap, orientation_tap: its stages whose maps the two encoders read (timm's numbering,
+            0 = stride 2). Of EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2 has 28 x 28.
+        encoder: of both maps.
+        codes: of where cells are.
+        hidden: width of the heads' hidden layer.
+        regression: how the pose is regressed.
+    """
+
+    scenes: int = 7
+    groups: tuple[int, ...] = ()
+    backbone: BackboneConfig = BackboneConfig()
+    position_tap: int = 3
+    orientation_tap: int = 2
+    encoder: TransformerConfig = TransformerConfig()
+    codes: PositionCodesConfig = PositionCodesConfig("shared")
+    hidden: int = 1024
+    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(0.0, -3.0))
+
+
+_RELEASED = MSTransPoseNetConfig(encoder=TransformerConfig(heads=8))
+_OUTDOORS = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+
+PRESETS = {
+    "sevenscenes": _RELEASED,
+    "cambridge": replace(_RELEASED, scenes=4, regression=_OUTDOORS),
+    "mobilenetv2-tensorflow": MSTransPoseNetConfig(backbone=MOBILENETV2_TENSORFLOW),
+}
+
+
+class PlaceClassifier(nn.Module):
+    """A linear layer with a row for each place."""
+
+    def __init__(self, channels: int, scenes: int) -> None:
+        super().__init__()
+        linear = nn.Linear(channels, scenes)
+        self.weight_of_place = nn.Parameter(linear.weight.detach())
+        self.bias_of_place = nn.Parameter(linear.bias.detach())
+
+    def forward(self, features: Float[Tensor, "b c"]) -> Float[Tensor, "b s"]:
+        """The logarithm of each place's probability."""
+        return F.linear(features, self.weight_of_place, self.bias_of_place).log_softmax(-1)
+
+
+class MSTransPoseNet(PlaceRegressor):
+    """A CNN, a classifier of places, and for each half of the pose an encoder told of places, and a head."""
+
+    def __init__(self, config: MSTransPoseNetConfig) -> None:
+        super().__init__(config.regression, config.scenes)
+        groups = group_sizes(config.scenes, config.groups)
+        taps = (config.position_tap, config.orientation_tap, FINAL)
+        self.backbone = Backbone(config.backbone, taps=taps)
+        width, strides = config.encoder.width, self.backbone.strides
+        *seen, final_channels = self.backbone.channels
+        self.codes = config.codes.shared(width, stride=min(strides))
+        self.position_encoder, self.orientation_encoder = (
+            PlaceMapEncoder(channels, config.encoder, config.codes.own(width, stride=stride), groups=groups)
+            for channels, stride in zip(seen, strides, strict=True)
+        )
+        self.scene = PlaceClassifier(final_channels, config.scenes)
+        sizes, activation = (3, config.regression.orientation_size), config.encoder.activation
+        self.position_head, self.orientation_head = (
+            RegressionHead(width, outputs, hidden=config.hidden, activation=activation) for outputs in sizes
+        )
+        self.position_heads_later, self.orientation_heads_later = (
+            LaterHeads(groups, width, outputs, hidden=config.hidden) for outputs in sizes
+        )
+
+    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+        """The two tokens in each place; behind the position's the logarithm of the place's probability."""
+        position_map, orientation_map, final = self.backbone(images)
+        chances = self.scene(final.mean((-2, -1))).unsqueeze(-1)
+        position = self.position_encoder(position_map, self.codes)
+        return Latents(
+            torch.cat((position, chances), dim=-1), self.orientation_encoder(orientation_map, self.codes)
+        )
+
+    def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
+        """What the classifier said of each place."""
+        return latents.position[..., -1]
+
+    def regress_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> RegressedPose:
+        """Position and orientation, each from its token."""
+        token, turned = latents.position[:, :-1], latents.orientation
+        position = self.position_heads_later(self.position_head(token), token, scene)
+        orientation = self.orientation_heads_later(self.orientation_head(turned), turned, scene)
+        return self.world(position, orientation, scene)  # type: ignore[no-any-return]

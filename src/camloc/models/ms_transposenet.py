@@ -103,9 +103,9 @@ class MSTransPoseNet(PlaceRegressor):
             LaterHeads(groups, width, outputs, hidden=config.hidden) for outputs in sizes
         )
 
-    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
         """The two tokens in each place; behind the position's the logarithm of the place's probability."""
-        position_map, orientation_map, final = self.backbone(images)
+        position_map, orientation_map, final = maps
         chances = self.scene(final.mean((-2, -1))).unsqueeze(-1)
         position = self.position_encoder(position_map, self.codes)
         return Latents(

@@ -1,9 +1,9 @@
 """Attention in two ways, each without what its answer does not need.
 
 Nothing is masked, because all pictures of a batch have the same cells, and no weights are kept, so that
-torch's fused kernel does the work where many ask many. Where few queries ask many cells (the one token whose
-answer is wanted, a query for each place), the cells' keys and values are never projected:
-q . (W x) = (W' q) . x, and a weighted mean of W x is W times the weighted mean of x.
+torch's fused kernel does the work where many ask many, and with dropout on CPUs one of ours. Where few
+queries ask many cells (the one token whose answer is wanted, a query for each place), the cells' keys and
+values are never projected: q . (W x) = (W' q) . x, and a weighted mean of W x is W times that of x.
 """
 
 import math
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from camloc.errors import RecipeError
 from camloc.models.parts.dropout import BatchDropout
+from camloc.models.parts.dropped_attention import attention_with_dropout
 
 
 class Attention(nn.Module):
@@ -46,13 +47,16 @@ class Attention(nn.Module):
     def forward(
         self, queries: Float[Tensor, "b s d"], keys: Float[Tensor, "b n d"], values: Float[Tensor, "b n d"]
     ) -> Float[Tensor, "b s d"]:
-        """Many queries: all are projected, and torch's fused kernel attends."""
+        """Many queries: all are projected, and a fused kernel attends."""
         query, key, value = (
             projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for projected in (self.query(queries), self.key(keys), self.value(values))
         )
         rate = self.dropout.p if self.training else 0.0
-        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
+        if rate and query.device.type == "cpu":
+            attended = attention_with_dropout(query, key, value, rate=rate)
+        else:
+            attended = F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
         return self.output(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def of_few(

@@ -32,8 +32,8 @@ class TransformerConfig:
         feed_forward: width of the hidden layer behind attention; None for `width`, as published.
         activation: of that layer.
         dropout: rate behind attention, in the hidden layer and behind it.
-        attention_dropout: rate of the attention weights. Between many cells torch draws them, in every
-            process for itself, and without its fastest kernel on CPUs; 0 avoids both.
+        attention_dropout: rate of the attention weights. Between many cells every process draws for itself,
+            and without torch's fastest kernel on CPUs; 0 avoids both.
     """
 
     width: int = 256

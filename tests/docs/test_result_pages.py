@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from benchmarks import refinement_page
+from benchmarks.many_places_page import Costs
+from benchmarks.many_places_page import page as many_places_page
 from benchmarks.room_page import (
     ROOMS,
     Learned,
@@ -60,6 +62,11 @@ def test_a_rooms_page_is_what_its_numbers_give(place: str) -> None:
 def test_the_page_of_refinements_cost_is_what_its_numbers_give() -> None:
     measured = from_json((RESULTS / "refinement_cost.json").read_bytes(), refinement_page.Measured)
     assert (RESULTS / "refinement_cost.md").read_text() == refinement_page.page(measured)
+
+
+def test_the_page_of_many_places_is_what_its_numbers_give() -> None:
+    costs = from_json((RESULTS / "many_places.json").read_bytes(), Costs)
+    assert (RESULTS / "many_places.md").read_text() == many_places_page(costs)
 
 
 def test_the_readme_has_the_table_of_red_kitchens_page() -> None:

@@ -67,7 +67,12 @@ def test_the_same_seed_drops_the_same_and_another_does_not() -> None:
 def test_no_weight_is_kept_for_the_gradient() -> None:
     query, key, value = (heads(64, dtype=torch.float32) for _ in range(3))
     kept: list[Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each) or each, lambda each: each):
+
+    def packed(each: Tensor) -> Tensor:
+        kept.append(each)
+        return each
+
+    with torch.autograd.graph.saved_tensors_hooks(packed, lambda each: each):
         attention_with_dropout(query, key, value, rate=RATE)
     weights = 2 * 3 * 64 * 64
     assert sum(each.nbytes for each in kept if each.dtype == torch.bool) == weights

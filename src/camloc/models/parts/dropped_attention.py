@@ -28,8 +28,9 @@ def attention_with_dropout(
     The rate is rounded to a multiple of 1 / 65536.
     """
     flat = (each.flatten(0, 1).contiguous() for each in (query, key, value))
-    attended: Tensor = _Attention.apply(*flat, rate)  # type: ignore[no-untyped-call]
-    return attended.unflatten(0, query.shape[:2])
+    attended: Tensor = _Attention.apply(*flat, rate)
+    heads: Tensor = attended.unflatten(0, query.shape[:2])
+    return heads
 
 
 def drawn(rows: int, columns: int, *, rate: float) -> Bool[Tensor, "rows columns"]:
@@ -62,7 +63,7 @@ class _Attention(torch.autograd.Function):
         return attended
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value, attended, kept = ctx.saved_tensors
         of_query, of_key, of_value = (torch.empty_like(each) for each in (query, key, value))
         # Of a softmax's gradient: the mean of the weights' gradients, weighted by them.

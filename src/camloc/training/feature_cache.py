@@ -1,6 +1,5 @@
 """Features of pictures, computed once into a file on disk, from which every later step reads."""
 
-import contextlib
 import hashlib
 import io
 import time
@@ -8,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -16,12 +14,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camloc.core.augment import Augment, Draws, augmented, centre_cut
-from camloc.core.cache_folder import cache_folder, remove_stale_parts
+from camloc.core.cache_folder import cache_file, cache_folder
 from camloc.core.config import to_json
 from camloc.core.files import write_atomically
 from camloc.core.model import GeometryModel
 from camloc.core.types import Batch
-from camloc.errors import CamlocError
 from camloc.models.parts.backbone import Backbone
 from camloc.models.parts.backbone_split import LowerPart
 from camloc.training.features import HEADS, FeatureVariants, Splittable
@@ -134,44 +131,29 @@ def _compute(
 ) -> None:
     generator = torch.Generator().manual_seed(variants.seed)
     started = time.monotonic()
-    unfinished = path.with_name(f".{uuid4().hex[:12]}.part")
     found: dict[str, list[Tensor]] = {}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale_parts(path.parent)
-        # Written, not mapped: a mapped file on a full disk ends the process with a bus error.
-        with unfinished.open("xb") as file:
-            for first in range(0, len(pictures), CHUNK):
-                rows = torch.arange(first, min(first + CHUNK, len(pictures)))
-                batches = [
-                    variants.of(pictures.batch(rows, device=device), number, generator)
-                    for number in range(variants.count)
-                ]
-                features = torch.stack([first_part(each.images) for each in batches], 1).cpu()
-                if first == 0:
-                    shape = (len(pictures), *features.shape[1:])
-                    header = {"descr": "<f2", "fortran_order": False, "shape": tuple(map(int, shape))}
-                    np.lib.format.write_array_header_1_0(file, header)
-                    columns = _columns(model, batches[0].images)
-                file.write(features.half().numpy().tobytes())
-                for name, values in _labels(batches, columns).items():
-                    found.setdefault(name, []).append(values)
-                if progress:
-                    progress(int(rows[-1]) + 1, len(pictures))
+    with cache_file(path, of="the cache of features") as file:
+        for first in range(0, len(pictures), CHUNK):
+            rows = torch.arange(first, min(first + CHUNK, len(pictures)))
+            batches = [
+                variants.of(pictures.batch(rows, device=device), number, generator)
+                for number in range(variants.count)
+            ]
+            features = torch.stack([first_part(each.images) for each in batches], 1).cpu()
+            if first == 0:
+                shape = (len(pictures), *features.shape[1:])
+                header = {"descr": "<f2", "fortran_order": False, "shape": tuple(map(int, shape))}
+                np.lib.format.write_array_header_1_0(file, header)
+                columns = _columns(model, batches[0].images)
+            file.write(features.half().numpy().tobytes())
+            for name, values in _labels(batches, columns).items():
+                found.setdefault(name, []).append(values)
+            if progress:
+                progress(int(rows[-1]) + 1, len(pictures))
         packed = io.BytesIO()
         arrays: dict[str, Any] = {name: torch.cat(values).numpy() for name, values in found.items()}
         np.savez(packed, **arrays, seconds=np.float64(time.monotonic() - started))
         write_atomically(labels, packed.getvalue())
-        unfinished.replace(path)
-    except OSError as problem:
-        reason = (problem.strerror or str(problem)).lower()
-        raise CamlocError(
-            f"the cache of features {path.parent} cannot be written ({reason}); name a folder with room for "
-            f"it in CAMLOC_CACHE"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):  # the folder itself may be what is wrong, and that is told
-            unfinished.unlink()
 
 
 def _columns(model: Splittable, images: Float[Tensor, "b 3 h w"]) -> int:

@@ -1,6 +1,5 @@
 """Pictures decoded and resized once into a file on disk, from which every epoch reads."""
 
-import contextlib
 import hashlib
 import io
 import os
@@ -9,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -17,13 +15,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from camloc.core.augment import Draws, augmented
-from camloc.core.cache_folder import cache_folder, remove_stale_parts
+from camloc.core.cache_folder import cache_file, cache_folder
 from camloc.core.config import to_json
 from camloc.core.device import CPU, moved
 from camloc.core.files import write_atomically
 from camloc.core.images import Preprocess
 from camloc.core.types import Batch, Frame, poses_of
-from camloc.errors import CamlocError
 from camloc.geometry.pose import Pose
 from camloc.training.plan import Plan
 
@@ -130,15 +127,11 @@ def _decode(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Decode all pictures into a file that takes its name when it is whole."""
-    unfinished = path.with_name(f".{uuid4().hex[:12]}.part")
     shape = (len(frames), 3, preprocess.height, preprocess.width)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     intrinsics = np.full((len(frames), 3, 3), np.nan)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale_parts(path.parent)
-        # Written, not mapped: a mapped file on a full disk ends the process with a bus error.
-        with unfinished.open("xb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with cache_file(path, of="the picture cache") as file:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             np.lib.format.write_array_header_1_0(file, header)
             for index, view in enumerate(pool.map(preprocess.view, frames)):
                 file.write(view.image.numpy().tobytes())
@@ -149,13 +142,3 @@ def _decode(
         cameras = io.BytesIO()
         np.save(cameras, intrinsics)
         write_atomically(cameras_path, cameras.getvalue())
-        unfinished.replace(path)
-    except OSError as problem:
-        reason = (problem.strerror or str(problem)).lower()
-        raise CamlocError(
-            f"the picture cache {path.parent} cannot be written ({reason}); name a folder with room for it "
-            f"in CAMLOC_CACHE"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):  # the folder itself may be what is wrong, and that is told
-            unfinished.unlink()

@@ -18,7 +18,7 @@ from camloc.evaluation import page
 from camloc.evaluation.decision import PlaceDecision, all_decisions
 from camloc.evaluation.results import RESULTS_NAME, Results, SetResults
 from camloc.evaluation.run_facts import TrainingFacts
-from camloc.evaluation.wording import angle, distance, percent
+from camloc.evaluation.wording import angle, distance, percent, plain
 
 _REPORT = "report.html"
 _HEADINGS = ("median", "90 %", "nearest training pose", "right place", "lost")
@@ -119,7 +119,7 @@ def places_table(results: PlacesResults) -> Table:
     for heading in _HEADINGS:
         table.add_column(heading, justify="right")
     for place in results.places:
-        table.add_row(place.name.replace("[", r"\["), *_cells(place))
+        table.add_row(plain(place.name), *_cells(place))
     table.add_section()
     table.add_row("mean", *_mean_cells(results), style="bold")
     return table

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results, SetResults
-from camloc.evaluation.wording import angle, bound, distance, percent, way_name
+from camloc.evaluation.wording import angle, bound, distance, percent, plain, way_name
 
 _SHOWN_RECALLS = ((0.25, 2.0), (0.5, 5.0))
 _SHORT_UNITS = {"m": "m", "units": "u"}  # the longer word would not fit into 80 columns
@@ -71,14 +71,9 @@ def _add_row(
         (statistics.meters.quantile_90, statistics.degrees.quantile_90),
     ]
     table.add_row(
-        _plain(label),
+        plain(label),
         *(f"{distance(meters, unit)} {angle(degrees):>5}" for meters, degrees in pairs),
         *(percent(statistics.recall(*limits)) for limits in _SHOWN_RECALLS),
         f"{statistics.lost:,}" if is_estimate else "",
         style="bold" if is_estimate else None,
     )
-
-
-def _plain(text: str) -> str:
-    """A name as it is: square brackets in it are not markup."""
-    return text.replace("[", r"\[")

@@ -19,6 +19,11 @@ def way_name(way: str) -> str:
     return WAYS.get(way, way)
 
 
+def plain(name: str) -> str:
+    """A name as it is in a table of the terminal: square brackets in it are not markup."""
+    return name.replace("[", r"\[")
+
+
 def distance(value: float | None, unit: str) -> str:
     """A distance with three significant digits or millimetres, and its unit."""
     return INFINITE if value is None else f"{_digits(value, 3)} {unit}"

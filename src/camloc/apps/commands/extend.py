@@ -134,7 +134,7 @@ def extension_table(results: "ExtensionResults") -> "Table":
     from rich import box
     from rich.table import Table
 
-    from camloc.evaluation.wording import angle, change, distance, percent
+    from camloc.evaluation.wording import angle, change, distance, percent, plain
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
     table.add_column("place", no_wrap=True)
@@ -147,21 +147,16 @@ def extension_table(results: "ExtensionResults") -> "Table":
         decided = known.decided_after
         right = "" if decided is None else percent(decided.share)
         taken = "" if decided is None else f"{known.taken_for(results.new.name):,} of {decided.frames:,}"
-        table.add_row(_plain(known.place), *medians, words, right, taken)
+        table.add_row(plain(known.place), *medians, words, right, taken)
     new = results.new.headline
     median = (
         f"{distance(new.estimates.meters.median, results.new.unit)} {angle(new.estimates.degrees.median)}"
     )
     right = "" if new.decision is None else percent(new.decision.share)
-    table.add_row(_plain(results.new.name), "", median, "new", right, "", style="bold")
+    table.add_row(plain(results.new.name), "", median, "new", right, "", style="bold")
     shares = [percent(share) for share in (results.right_before, results.right_after)]
     table.caption = (
         f"known places: {shares[0]} put into the right one before, {shares[1]} after; "
-        f"{results.taken_for_new:,} of their photographs are now taken for {_plain(results.new.name)}"
+        f"{results.taken_for_new:,} of their photographs are now taken for {plain(results.new.name)}"
     )
     return table
-
-
-def _plain(name: str) -> str:
-    """A name that is not taken for markup."""
-    return name.replace("[", r"\[")

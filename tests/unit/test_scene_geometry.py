@@ -126,6 +126,7 @@ def test_with_context_every_cell_weight_learns_and_the_exported_network_answers_
     images = torch.rand(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     batch = Batch(images, truth(), intrinsics(), torch.zeros(2, dtype=torch.int64))
     torch.stack(list(model.losses(model(images), batch).values())).sum().backward()
+    assert model.cells is not None
     assert sum(".context." in name for name, _ in model.cells.named_parameters(prefix="cells")) == 9
     for name, parameter in model.cells.named_parameters():
         assert parameter.grad is not None, name

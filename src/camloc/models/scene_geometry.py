@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from camloc.core.model import Correspondences, Decoded, GeometryModel, single_scene
 from camloc.core.types import Batch
@@ -106,7 +106,7 @@ class SceneGeometry(GeometryModel[PointMaps]):
         self.config = config
         self.backbone = Backbone(config.backbone, taps=config.taps)
         channels = sum(self.backbone.channels)
-        self.cells: nn.Module = nn.Identity()
+        self.cells: CellNetwork | None = None
         if config.blocks:
             self.cells = CellNetwork(
                 channels,
@@ -137,7 +137,7 @@ class SceneGeometry(GeometryModel[PointMaps]):
 
     def from_features(self, features: Float[Tensor, "b c h w"]) -> PointMaps:
         """World points, depths and weights on the grid."""
-        cells, suggestion = self.cells(features) if self.config.blocks else Cells(features, None)
+        cells, suggestion = Cells(features, None) if self.cells is None else self.cells(features)
         near, far = self.get_buffer("depth_range").to(cells.dtype)
         camera = self.camera_head(cells)
         if self.config.camera_points == "depth":

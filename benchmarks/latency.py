@@ -8,21 +8,18 @@ turn, so that whatever else the machine does disturbs both. The shortest of many
 measured before is read from the folder of runs; delete it to measure again.
 """
 
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import torch
 import tyro
 from torch import nn
 
 from benchmarks.latency_page import Row, Times, page
-from benchmarks.passes import exported, largest_difference, onnx_pass, shaken, shortest, weights_of
+from benchmarks.passes import both_sides, largest_difference, machine, shaken, shortest, weights_of
 from benchmarks.published import PlainHyperPose, PlainTransPoseNet, copy_weights
 from camloc.core.config import from_json, to_json
 from camloc.models import build_model
@@ -109,18 +106,7 @@ def measured(case: Case, settings: Settings) -> Row:
     if case.same:
         copy_weights(ours, plain)
     image = torch.rand(1, 3, SIDE, SIDE)
-    files = exported(ours, image), exported(plain, image)
-
-    def passes(threads: int) -> dict[str, Callable[[], Any]]:
-        torch.set_num_threads(threads)
-        onnx, published_onnx = (onnx_pass(each, image, threads) for each in files)
-        return {
-            "torch": lambda: ours(image),
-            "onnx": onnx,
-            "published_torch": lambda: plain(image),
-            "published_onnx": published_onnx,
-        }
-
+    passes = both_sides(ours, plain, image)
     with torch.inference_mode():
         cpu = Times(**shortest(passes(1), settings.rounds, time.process_time))
         each = passes(settings.threads)
@@ -136,8 +122,7 @@ def measured(case: Case, settings: Settings) -> Row:
         difference=difference if case.same else None,
         threads=settings.threads,
         rounds=settings.rounds,
-        machine=f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}, ONNX Runtime "
-        f"{onnxruntime.__version__}",
+        machine=machine(),
     )
 
 

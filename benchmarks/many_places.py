@@ -8,22 +8,19 @@ layers. Writes `docs/results/many_places.json` and `.md`. The shortest of some p
 turn. What was measured before is read from the folder of runs; delete it to measure again.
 """
 
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import torch
 import tyro
 from torch import nn
 
 from benchmarks.latency_page import Times
 from benchmarks.many_places_page import Costs, Growth, Pair, Step, page
-from benchmarks.passes import exported, largest_difference, onnx_pass, shaken, shortest
+from benchmarks.passes import both_sides, largest_difference, machine, shaken, shortest
 from benchmarks.published_places import (
     PlainMSHyperPose,
     PlainMSTransformer,
@@ -140,26 +137,14 @@ def measured(case: Case, settings: Settings) -> Pair:
         threads=settings.threads,
         rounds=settings.rounds,
         device=settings.device if settings.device == "cpu" else torch.cuda.get_device_name(),
-        machine=f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}, ONNX Runtime "
-        f"{onnxruntime.__version__}",
+        machine=machine(),
     )
 
 
 def answers(ours: nn.Module, plain: nn.Module, settings: Settings) -> tuple[Times, Times | None, float]:
     """One photograph in time of the processor and by the clock, and how far the outputs differ."""
     image = torch.rand(1, 3, SIDE, SIDE)
-    files = exported(ours, image), exported(plain, image)
-
-    def passes(threads: int) -> dict[str, Callable[[], Any]]:
-        torch.set_num_threads(threads)
-        onnx, published_onnx = (onnx_pass(each, image, threads) for each in files)
-        return {
-            "torch": lambda: ours(image),
-            "onnx": onnx,
-            "published_torch": lambda: plain(image),
-            "published_onnx": published_onnx,
-        }
-
+    passes = both_sides(ours, plain, image)
     with torch.inference_mode():
         wall = None
         if settings.threads:
@@ -180,7 +165,11 @@ def training_steps(ours: Any, plain: nn.Module, scenes: int, settings: Settings)
     steps = step_of_ours(ours, batch), step_of_plain(plain, batch)
 
     def awaited(step: Callable[[], None]) -> Callable[[], None]:
-        return lambda: (step(), wait_for(device))[1]  # type: ignore[func-returns-value]
+        def run() -> None:
+            step()
+            wait_for(device)
+
+        return run
 
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     names = ("ours", "plain")

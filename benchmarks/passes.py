@@ -4,6 +4,8 @@ Whatever is compared runs in turn, so that what else the machine does disturbs a
 shortest of many passes counts.
 """
 
+import os
+import platform
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,6 +38,33 @@ def onnx_pass(onnx: bytes, image: Tensor, threads: int) -> Callable[[], Any]:
     session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     inputs = {"images": image.numpy()}
     return lambda: session.run(None, inputs)
+
+
+def both_sides(
+    ours: nn.Module, plain: nn.Module, image: Tensor
+) -> Callable[[int], dict[str, Callable[[], Any]]]:
+    """For a number of threads the passes of ours and of the published structure, by the fields of `Times`."""
+    files = exported(ours, image), exported(plain, image)
+
+    def passes(threads: int) -> dict[str, Callable[[], Any]]:
+        torch.set_num_threads(threads)
+        onnx, published_onnx = (onnx_pass(each, image, threads) for each in files)
+        return {
+            "torch": lambda: ours(image),
+            "onnx": onnx,
+            "published_torch": lambda: plain(image),
+            "published_onnx": published_onnx,
+        }
+
+    return passes
+
+
+def machine() -> str:
+    """What passes are measured on, in words."""
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}, ONNX Runtime "
+        f"{onnxruntime.__version__}"
+    )
 
 
 def shaken(module: nn.Module) -> nn.Module:

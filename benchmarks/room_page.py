@@ -30,6 +30,8 @@ class Room:
         split: which of them are for testing.
         recipes: of the regressor, of HyperPose and of scene geometry that suit it, by its held-out frames.
         start: what the networks start from.
+        budget: of each training.
+        is_rendered: whether its frames are made by camloc, and need no folder.
         options: for the reader of its layout.
     """
 
@@ -38,6 +40,8 @@ class Room:
     split: str
     recipes: tuple[str, str, str] = ("room/baseline", "room/hyperpose", "room/scene-geometry")
     start: str = "ImageNet features of MobileNetV2"
+    budget: str = "20m"
+    is_rendered: bool = False
     options: tuple[str, ...] = ()
 
 
@@ -63,6 +67,8 @@ ROOMS = {
         recipes=("demo/baseline", "demo/hyperpose", "demo/scene-geometry-imagenet"),
         start="random weights for the regressors, whose pictures are 128 x 96, and ImageNet features of "
         "MobileNetV2 for scene geometry",
+        budget="4m",
+        is_rendered=True,
     ),
 }
 
@@ -160,11 +166,12 @@ def page(measured: Measured, room: Room) -> str:
             ]
         lines += [*_runs(runs), *_curves(measured.place, runs), *_filters(runs)]
     options = "".join(f" --option {option}" for option in room.options)
+    data = "" if room.is_rendered else " --data FOLDER"
     lines += [
-        f"    uv run python -m benchmarks.rooms {measured.place} --data FOLDER --backbone-weights FILE",
+        f"    uv run python -m benchmarks.rooms {measured.place}{data} --backbone-weights FILE",
         "",
         f"runs all of it; with `--device cuda` on a GPU. One model is `camloc train {room.recipes[2]} "
-        f"--data FOLDER{options} --backbone-weights FILE --budget 20m`.",
+        f"--data FOLDER{options} --backbone-weights FILE --budget {room.budget}`.",
         "",
     ]
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
     uv run python -m benchmarks.rooms redkitchen --data FOLDER --backbone-weights FILE
     uv run python -m benchmarks.rooms hololens --data FOLDER --backbone-weights FILE --device cuda --budget 2m
-    uv run python -m benchmarks.rooms corner --backbone-weights FILE --budget 5m
+    uv run python -m benchmarks.rooms corner --backbone-weights FILE --jobs 2
 
 trains what is not trained yet, evaluates it, and writes `docs/results/<place>.json`, `.md` and a figure; for
 Red Kitchen also the table in the README. What was measured on another kind of device stays on the page.
@@ -13,7 +13,7 @@ import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import torch
 import tyro
@@ -44,11 +44,8 @@ from camloc.recipes.settings import LOG, RunFacts
 from camloc.refiners.outlier_filters import OUTLIER_FILTERS
 from camloc.training.log import read_log
 
-MODELS: tuple[Literal["baseline", "hyperpose", "scene-geometry"], ...] = (
-    "baseline",
-    "hyperpose",
-    "scene-geometry",
-)
+Model = Literal["baseline", "hyperpose", "scene-geometry"]
+MODELS: tuple[Model, ...] = get_args(Model)
 _LABELS = dict(zip(MODELS, ORDER, strict=True))
 RESULTS = Path("docs/results")
 
@@ -61,7 +58,7 @@ class Settings:
         place: which page to write.
         data: folder of the frames; the corner of the embedded square is rendered.
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
-        budget: wall-clock time of each training.
+        budget: wall-clock time of each training; that of the place's page if not given.
         device: where to train.
         jobs: trainings at a time, each on its share of the processors.
         models: which of them to train; those that are left out keep the numbers that the page has.
@@ -72,10 +69,10 @@ class Settings:
     place: Annotated[Literal["redkitchen", "hololens", "corner"], tyro.conf.Positional]
     data: Path | None = None
     backbone_weights: str = "none"
-    budget: str = "20m"
+    budget: str = ""
     device: Literal["cpu", "cuda"] = "cpu"
     jobs: int = 1
-    models: tuple[Literal["baseline", "hyperpose", "scene-geometry"], ...] = MODELS
+    models: tuple[Model, ...] = MODELS
     out: Path = Path("runs/rooms")
     seed: int = 0
 
@@ -109,7 +106,7 @@ def write_pages(measured: Measured) -> None:
 
 
 def _rendered(place: str) -> Path:
-    if place != "corner":
+    if not ROOMS[place].is_rendered:
         sys.exit(f"where are the photographs of {place}? Say --data FOLDER")
     with counted("rendering") as progress:
         return render(place_of("corner", seed=0), progress=progress)
@@ -117,7 +114,7 @@ def _rendered(place: str) -> Path:
 
 def _training(recipe: str, data: Path, settings: Settings) -> Trained:
     folder = settings.out / settings.place / settings.device / recipe
-    how = ["--budget", settings.budget]
+    how = ["--budget", settings.budget or ROOMS[settings.place].budget]
     if find_recipe(recipe).config.backbone == MOBILENETV2_TENSORFLOW:
         how += ["--backbone-weights", settings.backbone_weights]
     for option in ROOMS[settings.place].options:

@@ -22,6 +22,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The data set, with a cache of its own for all tests of a file."""
+    folder = tmp_path_factory.mktemp("cached")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
+        write_place(folder / "place")
+        yield folder / "place"
+
+
 @pytest.fixture(scope="session")
 def exported(trained: Path) -> Made:
     """The run as an ONNX file, by `camloc export`. Not to be changed."""

@@ -1,7 +1,6 @@
 """Training on features that were computed once: as exact, and only the heads move."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 from tests.support.command_line import listing, refused
 from tests.support.models import TINY_BACKBONE
-from tests.support.trained import HEIGHT, WIDTH, write_place
+from tests.support.trained import HEIGHT, WIDTH
 
 from camloc.core.augment import Augment, Draws
 from camloc.core.images import Preprocess
@@ -39,15 +38,6 @@ def recipe() -> Recipe:
         batch_size=6,
         hold_out=HoldOut(every=6, block=2),
     )
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("cached")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
-        write_place(folder / "place")
-        yield folder / "place"
 
 
 def prepared(place: Path, folder: Path, *, settings: Recipe | None = None, seed: int = 0) -> Training:

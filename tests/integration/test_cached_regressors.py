@@ -1,6 +1,5 @@
 """Any model starts from what stands still of its backbone: the same steps, the same bits, the same names."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from tests.support.command_line import listing, refused
 from tests.support.models import TINY_BACKBONE, small_config
 from tests.support.several_places import places_recipe, write_places
 from tests.support.several_places import prepared as prepared_places
-from tests.support.trained import tiny_recipe, write_place
+from tests.support.trained import tiny_recipe
 from torch import Tensor
 
 from camloc.checkpoint import load_checkpoint
@@ -46,15 +45,6 @@ VARIANTS = 3
 def cached(recipe: Recipe, *, variants: int = VARIANTS) -> Recipe:
     augment = Augment(roll_degrees=20.0, yaw_degrees=10.0, brightness=0.2)
     return replace(recipe, augment=augment).cached(variants, holds=HOLDS)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("cached")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
-        write_place(folder / "place")
-        yield folder / "place"
 
 
 def prepared(place: Path, folder: Path, recipe: Recipe) -> Training:

@@ -19,7 +19,7 @@ import tyro
 from benchmarks.tables import mean_and_range, medians
 from benchmarks.trainings import Trained, train_all
 from camloc.apps.commands.demo import place_of
-from camloc.core.config import to_json
+from camloc.core.config import from_json, to_json
 from camloc.core.model import PoseModel
 from camloc.datasets.demo import render
 from camloc.evaluation.results import Results
@@ -41,7 +41,8 @@ class Settings:
     """Where the data are and how to train.
 
     Attributes:
-        data: folder of the real frames; without it the corner alone is measured.
+        data: folder of the real frames; without it those keep the numbers that the page has.
+        corner: whether to measure the corner too; it keeps the numbers that the page has if not.
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names, for these.
         seeds: how many trainings of each row.
         out: folder of the corner's runs, some of which `benchmarks.robustness` has trained.
@@ -51,6 +52,7 @@ class Settings:
     """
 
     data: Path | None = None
+    corner: bool = True
     backbone_weights: str = "none"
     seeds: int = 3
     out: Path = Path("runs/robustness")
@@ -74,10 +76,35 @@ class Size:
     milliseconds: float
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Everything that the page shows.
+
+    Attributes:
+        results: of the trainings of each row of each place.
+        sizes: of the networks, in the order of the rows, by place.
+    """
+
+    results: dict[str, dict[str, list[Results]]]
+    sizes: dict[str, list[Size]]
+
+    @classmethod
+    def of_page(cls) -> "Measured":
+        """What an earlier measurement left."""
+        path = PAGE.with_suffix(".json")
+        return from_json(path.read_bytes(), cls) if path.exists() else cls({}, {})
+
+    def with_places(self, new: "Measured") -> "Measured":
+        """The same with places measured anew."""
+        return Measured(self.results | new.results, self.sizes | new.sizes)
+
+
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
-    corner = render(place_of("corner", seed=0))
-    places = {"the embedded square's corner": ("demo", corner, settings.out, ("--layout", "demo"))}
+    places: dict[str, tuple[str, Path, Path, tuple[str, ...]]] = {}
+    if settings.corner:
+        corner = render(place_of("corner", seed=0))
+        places["the embedded square's corner"] = ("demo", corner, settings.out, ("--layout", "demo"))
     if settings.data is not None:
         weights = ("--backbone-weights", settings.backbone_weights)
         places["Red Kitchen"] = ("room", settings.data, settings.room, weights)
@@ -94,9 +121,8 @@ def main(settings: Settings) -> None:
     everything = [each for rows in table.values() for trainings in rows.values() for each in trainings]
     train_all(everything, device=settings.device, jobs=settings.jobs)
     sizes = {place: measured([rows[label][0].recipe for label, _ in ROWS]) for place, rows in table.items()}
-    write_page(
-        {p: {k: [e.results() for e in v] for k, v in rows.items()} for p, rows in table.items()}, sizes
-    )
+    found = {p: {k: [e.results() for e in v] for k, v in rows.items()} for p, rows in table.items()}
+    write_page(Measured.of_page().with_places(Measured(found, sizes)))
 
 
 def measured(recipes: Sequence[str]) -> list[Size]:
@@ -128,9 +154,9 @@ def _generators(model: PoseModel[Any]) -> int:
     return sum(parameter.numel() for layer in layers for parameter in layer.parameters())
 
 
-def write_page(table: dict[str, dict[str, list[Results]]], sizes: dict[str, list[Size]]) -> None:
+def write_page(measured: Measured) -> None:
     """The page and its numbers."""
-    PAGE.with_suffix(".json").write_bytes(to_json({"results": table, "sizes": sizes}))
+    PAGE.with_suffix(".json").write_bytes(to_json(measured))
     lines = [
         "# Full and compact generators",
         "",
@@ -140,19 +166,24 @@ def write_page(table: dict[str, dict[str, list[Results]]], sizes: dict[str, list
         "form generates the strengths of fixed patterns instead (`models/parts/hyper.py`). Errors are means "
         "of the medians over the seeds, with the least and the largest.",
     ]
-    for place, rows in table.items():
+    for place, rows in measured.results.items():
         seeds = next(iter(rows.values()))
-        first, device = seeds[0], seeds[0].training.device if seeds[0].training else "?"
+        first = seeds[0]
+        assert first.training is not None, "these are runs of `camloc train`"
+        budget, device = first.training.budget, first.training.device
         lines += [
             "",
             f"## {place[0].upper()}{place[1:]}",
             "",
             f"{first.train_frames} training photographs, {first.test_frames} to be located, "
-            f"{len(seeds)} seeds, trained on {device}.",
+            f"{len(seeds)} seeds, {budget} of training on {device} each.",
             "",
             "| | weights | of the generators | MB | ms a picture | position | orientation |",
             "| --- | --: | --: | --: | --: | --: | --: |",
-            *(_line(label, rows[label], size) for (label, _), size in zip(ROWS, sizes[place], strict=True)),
+            *(
+                _line(label, rows[label], size)
+                for (label, _), size in zip(ROWS, measured.sizes[place], strict=True)
+            ),
         ]
     lines += [
         "",

@@ -6,15 +6,14 @@ trains each row of `ROWS` on real frames (7Scenes' Red Kitchen, sequence 01, wit
 evaluates it, and writes `docs/results/regressors.json` and `.md`. Runs that are there are not trained again.
 """
 
-import platform
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import geometric_mean, mean
 
 import tyro
 
 from benchmarks.tables import mean_and_range, medians
-from benchmarks.trainings import Trained, train_all
+from benchmarks.trainings import Trained, share_of_machine, train_all
 from camloc.core.config import to_json
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results
@@ -84,7 +83,10 @@ def main(settings: Settings) -> None:
         device=settings.device,
         jobs=settings.jobs,
     )
-    write_page({label: [each.results() for each in trainings] for label, trainings in table.items()})
+    write_page(
+        {label: [each.results() for each in trainings] for label, trainings in table.items()},
+        machine=share_of_machine(settings.device, settings.jobs),
+    )
 
 
 def _trainings(row: Row, settings: Settings) -> list[Trained]:
@@ -97,25 +99,28 @@ def _trainings(row: Row, settings: Settings) -> list[Trained]:
     ]
 
 
-def write_page(table: dict[str, list[Results]]) -> None:
-    """The page and its numbers."""
+def write_page(table: dict[str, list[Results]], *, machine: str) -> None:
+    """The page and its numbers; `machine` says what each training had."""
     PAGE.with_suffix(".json").write_bytes(to_json(table))
     first = next(iter(table.values()))[0]
     training = first.training
+    assert training is not None, "these are runs of `camloc train`"
     seeds = len(next(iter(table.values())))
+    pairs = [row for row in ROWS if {row.label, row.without} <= set(table)]
     lines = [
         "# The regressors, with and without hypernetworks",
         "",
         "<!-- Written by benchmarks/regressors.py; do not edit. -->",
         "",
         f"{first.scene}: {first.train_frames} training photographs, {first.test_frames} to be located. "
-        f"ImageNet features of MobileNetV2 in front of all. {_repeated(seeds)} "
-        f"{training.budget if training else ''} on {training.device if training else 'cpu'} each; the best "
-        "epoch was chosen on frames held out of the training frames. The split is not the official one, so "
-        "the numbers compare with each other and not with published ones.",
+        f"MobileNetV2, trained on ImageNet, in front of all; what its first half makes of 16 views of every "
+        f"photograph was computed once before ({_features(table)}). {_repeated(seeds)} "
+        f"Each training had {training.budget} and {machine}; the best epoch was chosen on frames held out of "
+        "the training frames. The split is not the official one, so the numbers compare with each other and "
+        "not with published ones.",
         "",
-        "| | weights | position | orientation | within 0.25 m, 2° | minutes |",
-        "| --- | --: | --: | --: | --: | --: |",
+        "| | weights | position | orientation | within 0.25 m, 2° | epochs | minutes |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
         *(_line(label, results) for label, results in table.items()),
         *(_baseline(label, each) for label, each in first.headline.rows()[1:]),
         "",
@@ -125,15 +130,11 @@ def write_page(table: dict[str, list[Results]]) -> None:
         "",
         "| | position | orientation |",
         "| --- | --: | --: |",
-        *(
-            _ratio(row.label, table[row.label], table[row.without])
-            for row in ROWS
-            if {row.label, row.without} <= set(table)
-        ),
+        *(_ratio(row.label, table[row.label], table[row.without]) for row in pairs),
         "",
-        f"{platform.machine()}, "
-        + ", ".join(f"{name} {version}" for name, version in sorted(first.software.items()))
-        + ".",
+        _verdict([(table[row.label], table[row.without]) for row in pairs]),
+        "",
+        f"{', '.join(f'{name} {version}' for name, version in sorted(first.software.items()))}.",
         "",
         "    uv run python -m benchmarks.regressors --data FOLDER --backbone-weights FILE",
         "",
@@ -153,25 +154,55 @@ def _repeated(seeds: int) -> str:
 def _line(label: str, results: list[Results]) -> str:
     meters, degrees = medians(results)
     recall = mean(each.headline.estimates.recall(0.25, 2.0) for each in results)
-    minutes = mean(each.training.seconds / 60 if each.training else 0.0 for each in results)
+    trainings = [each.training for each in results if each.training is not None]
+    minutes = mean(each.seconds / 60 for each in trainings)
+    epochs = mean(each.epochs for each in trainings)
     return (
         f"| **{label}** | {results[0].parameters or 0:,} | "
         f"{mean_and_range(meters, ' m', digits=3)} | {mean_and_range(degrees, '°', digits=2)} | "
-        f"{recall:.0%} | {minutes:.1f} |"
+        f"{recall:.0%} | {epochs:.0f} | {minutes:.1f} |"
     )
 
 
 def _baseline(label: str, errors: ErrorStatistics) -> str:
     recall = f"{errors.recall(0.25, 2.0):.0%}"
-    return f"| *{label}* | | {errors.meters.median:.3f} m | {errors.degrees.median:.2f}° | {recall} | |"
+    return f"| *{label}* | | {errors.meters.median:.3f} m | {errors.degrees.median:.2f}° | {recall} | | |"
+
+
+def _features(table: dict[str, list[Results]]) -> str:
+    """How long computing features took, for rows of one size of pictures once."""
+    seconds = {
+        each.training.feature_seconds for row in table.values() for each in row if each.training is not None
+    }
+    least, most = min(seconds) / 60, max(seconds) / 60
+    return f"{least:.1f} to {most:.1f} minutes" if len(seconds) > 1 else f"{most:.1f} minutes"
+
+
+def _ratios(with_it: list[Results], without: list[Results]) -> tuple[list[float], list[float]]:
+    """What the errors of position and of orientation are multiplied by, seed by seed."""
+    meters, degrees = (
+        [one / other for one, other in zip(ours, theirs, strict=True)]
+        for ours, theirs in zip(medians(with_it), medians(without), strict=True)
+    )
+    return meters, degrees
 
 
 def _ratio(label: str, with_it: list[Results], without: list[Results]) -> str:
-    shown = []
-    for ours, theirs in zip(medians(with_it), medians(without), strict=True):
-        ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-        shown.append(mean_and_range(ratios, "", digits=2))
-    return f"| {label} | {shown[0]} | {shown[1]} |"
+    meters, degrees = _ratios(with_it, without)
+    return f"| {label} | {mean_and_range(meters, '', digits=2)} | {mean_and_range(degrees, '', digits=2)} |"
+
+
+def _verdict(pairs: list[tuple[list[Results], list[Results]]]) -> str:
+    """Whether hypernetworks help, over all pairs and seeds, in words."""
+    ratios = [_ratios(*pair) for pair in pairs]
+    said = []
+    for what, column in (("position", 0), ("orientation", 1)):
+        factor = geometric_mean([each for pair in ratios for each in pair[column]])
+        better = sum(each < 1.0 for pair in ratios for each in pair[column])
+        seeds = sum(len(pair[column]) for pair in ratios)
+        helps = "helps" if factor < 1.0 else "does not help"
+        said.append(f"{helps} in {what} ({factor:.2f} times the error; better in {better} of {seeds})")
+    return f"Over all pairs and seeds the hypernetwork {' and '.join(said)}."
 
 
 if __name__ == "__main__":

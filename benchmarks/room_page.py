@@ -230,7 +230,10 @@ def _circumstances(runs: MachineRuns) -> str:
     """Seed, machine and software, once for all models that share them."""
     by_words: dict[str, list[str]] = {}
     for each in runs.models:
-        seed = f"seed {each.results.training.seed}, " if each.results.training else ""
+        seed, training = "", each.results.training
+        if training is not None:
+            arithmetic = ", in bfloat16" if training.precision == "bf16-mixed" else ""
+            seed = f"seed {training.seed}{arithmetic}, "
         software = ", ".join(f"{name} {version}" for name, version in sorted(each.results.software.items()))
         by_words.setdefault(f"{seed}{each.machine}, {software}", []).append(each.label)
     said = [

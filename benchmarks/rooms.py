@@ -8,14 +8,11 @@ trains what is not trained yet, evaluates it, and writes `docs/results/<place>.j
 Red Kitchen also the table in the README. What was measured on another kind of device stays on the page.
 """
 
-import os
-import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-import torch
 import tyro
 
 from benchmarks.room_page import (
@@ -30,7 +27,7 @@ from benchmarks.room_page import (
     summary,
 )
 from benchmarks.tables import replace_block
-from benchmarks.trainings import Trained, train_all
+from benchmarks.trainings import Trained, share_of_machine, train_all
 from camloc.apps.commands.demo import place_of
 from camloc.apps.progress import counted
 from camloc.core.config import to_json
@@ -60,6 +57,8 @@ class Settings:
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
         budget: wall-clock time of each training; that of the place's page if not given.
         device: where to train.
+        precision: of the arithmetic; "bf16-mixed" makes steps of scene geometry cheaper where the processor
+            multiplies bfloat16, and those of the regressors, whose convolutions are small, dearer.
         jobs: trainings at a time, each on its share of the processors.
         models: which of them to train; those that are left out keep the numbers that the page has.
         out: folder of the runs, one below it for each place and device.
@@ -71,6 +70,7 @@ class Settings:
     backbone_weights: str = "none"
     budget: str = ""
     device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     jobs: int = 1
     models: tuple[Model, ...] = MODELS
     out: Path = Path("runs/rooms")
@@ -114,7 +114,7 @@ def _rendered(place: str) -> Path:
 
 def _training(recipe: str, data: Path, settings: Settings) -> Trained:
     folder = settings.out / settings.place / settings.device / recipe
-    how = ["--budget", settings.budget or ROOMS[settings.place].budget]
+    how = ["--budget", settings.budget or ROOMS[settings.place].budget, "--precision", settings.precision]
     if find_recipe(recipe).config.backbone == MOBILENETV2_TENSORFLOW:
         how += ["--backbone-weights", settings.backbone_weights]
     for option in ROOMS[settings.place].options:
@@ -124,9 +124,8 @@ def _training(recipe: str, data: Path, settings: Settings) -> Trained:
 
 def _learned(label: str, training: Trained, settings: Settings) -> Learned:
     filters = _filters(training.folder) if label == _LABELS["scene-geometry"] else None
-    return Learned(
-        label, training.recipe, training.results(), _machine(settings), curve_of(training.folder), filters
-    )
+    machine = share_of_machine(settings.device, settings.jobs)
+    return Learned(label, training.recipe, training.results(), machine, curve_of(training.folder), filters)
 
 
 def curve_of(folder: Path) -> tuple[tuple[float, float, float], ...]:
@@ -148,12 +147,6 @@ def _filters(folder: Path) -> dict[str, ErrorStatistics]:
             evaluate_run(folder, out=out, outlier_filter=name)
         found[name] = Results.load(out / "results.json").headline.estimates
     return found
-
-
-def _machine(settings: Settings) -> str:
-    cores = os.cpu_count() or 1
-    words = f"{max(1, cores // settings.jobs)} of {cores} cores ({platform.machine()})"
-    return words if settings.device == "cpu" else f"{torch.cuda.get_device_name()}, {words}"
 
 
 if __name__ == "__main__":

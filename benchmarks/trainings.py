@@ -1,12 +1,15 @@
 """Many trainings, side by side where the machine has room; what is there already is not trained again."""
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from camloc.evaluation.results import Results
 
@@ -54,6 +57,13 @@ def train_all(trainings: Iterable[Trained], *, device: str, jobs: int) -> None:
         failed = [each for each in pool.map(lambda one: _run(one, device, jobs), missing) if each is not None]
     if failed:
         raise SystemExit("these trainings failed:\n" + "\n".join(failed))
+
+
+def share_of_machine(device: str, jobs: int) -> str:
+    """What each of so many trainings at a time has of this machine, in words."""
+    cores = os.cpu_count() or 1
+    words = f"{max(1, cores // jobs)} of {cores} cores ({platform.machine()})"
+    return words if device == "cpu" else f"{torch.cuda.get_device_name()}, {words}"
 
 
 def _run(training: Trained, device: str, jobs: int) -> str | None:

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 from tests.support.command_line import camloc
 from tests.support.trained import Made, small_place
+from torch.nn.utils import parameters_to_vector
 
 from camloc import Located, datasets
 from camloc.evaluation.results import Results
@@ -111,6 +112,33 @@ def test_training_writes_a_run_and_goes_on_with_it(
     other = camloc(capfd, *arguments, "--seed", "4", "--layout", "sevenscenes")
     assert other.status == 1
     assert "other settings" in other.err
+
+
+def test_training_in_bfloat16_is_told_and_gives_other_weights(
+    trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support.trained import tiny_recipe
+
+    from camloc.checkpoint import load_checkpoint
+    from camloc.recipes import base
+
+    functions = {"tiny/hyperpose": lambda: tiny_recipe(epochs=1)}
+    monkeypatch.setattr(base, "recipe_functions", lambda: functions)
+    weights = {}
+    for precision in ("32-true", "bf16-mixed"):
+        run = tmp_path / precision
+        arguments = ("train", "tiny/hyperpose", "--data", trained / "place", "--out", run)
+        ended = camloc(capfd, *arguments, "--layout", "sevenscenes", "--precision", precision)
+        assert ended.status == 0, ended.err
+        training = Results.load(run / "results.json").training
+        assert training is not None
+        assert training.precision == precision
+        assert ("in bfloat16" in (run / "report.html").read_text()) == (precision == "bf16-mixed")
+        weights[precision] = parameters_to_vector(load_checkpoint(run / "last").model.parameters()).detach()
+    single, mixed = weights.values()
+    assert single.dtype == mixed.dtype == torch.float32
+    assert not torch.equal(single, mixed)
+    torch.testing.assert_close(mixed, single, atol=0.02, rtol=0)
 
 
 def test_evaluating_leaves_results_estimates_trajectories_and_a_report(evaluated: Made) -> None:

@@ -21,7 +21,7 @@ from camloc.checkpoint import load_checkpoint
 from camloc.errors import CamlocError, CheckpointError, RecipeError
 from camloc.recipes import preparation
 from camloc.recipes.base import Recipe
-from camloc.recipes.preparation import Training, prepare
+from camloc.recipes.preparation import Compute, Training, prepare
 from camloc.recipes.run import train
 from camloc.recipes.settings import LAST, LOG, DataSource, RunFacts
 from camloc.training.fit import fit
@@ -342,6 +342,7 @@ def test_a_run_folder_with_other_settings_is_refused(place: Path, tmp_path: Path
         (None, {"seed": 1}),
         (None, {"budget_seconds": 60.0}),
         (None, {"data": other_data}),
+        (None, {"compute": Compute(precision="bf16-mixed")}),
         (replace(recipe, batch_size=4), {}),
         (replace(recipe, stages=(replace(only, learning_rate=1e-4),)), {}),
         (replace(recipe, config=replace(recipe.config, hypernetwork=None)), {}),

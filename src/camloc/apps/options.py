@@ -33,6 +33,7 @@ ReaderOptions = tyro.conf.UseAppendAction[
 ]
 Seed = Annotated[int, tyro.conf.arg(metavar="NUMBER")]
 Device = Literal["cpu", "cuda", "mps", "auto"]
+Precision = Literal["32-true", "bf16-mixed"]
 
 # As in `camloc.refiners.outlier_filters`, which loads torch.
 Filter = Literal["auto", "weights", "none", "rigid-ransac", "pnp-ransac"]

@@ -39,6 +39,7 @@ class TrainingFacts:
     Attributes:
         seed: of every random choice.
         device: what it ran on.
+        precision: of its arithmetic, in the words of Lightning Fabric.
         budget: what was allowed, in words: "20 minutes", "200 epochs".
         schedule_share: what the recipe's epochs were multiplied by to fit the budget; 1 where none was given.
         epochs, updates: passes over the training frames, and steps of the optimiser.
@@ -48,6 +49,7 @@ class TrainingFacts:
 
     seed: int
     device: str
+    precision: str = "32-true"
     budget: str = ""
     schedule_share: float = 1.0
     epochs: int = 0

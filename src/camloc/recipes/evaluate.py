@@ -203,6 +203,7 @@ def _training_facts(facts: RunFacts, log: list[dict[str, float]]) -> TrainingFac
     return TrainingFacts(
         seed=facts.seed,
         device=facts.device,
+        precision=facts.precision,
         budget=budget,
         schedule_share=facts.schedule_share,
         epochs=int(last.get("epoch", 0)),

@@ -90,6 +90,7 @@ class RunFacts:
         backbone_weights: what the backbone starts from: "none", "hub" or a file.
         budget_seconds: wall-clock time that the schedule was scaled to, or 0.
         device: what it trains on, such as "cpu" or "2 x cuda".
+        precision: of its arithmetic, such as "32-true" or "bf16-mixed".
         extension: what the run goes on from, or None for a run of its own.
         schedule_share: what the recipe's epochs were multiplied by to fit the budget.
         feature_seconds: that computing features took, before training or for an earlier run with the same
@@ -104,6 +105,7 @@ class RunFacts:
     backbone_weights: str
     budget_seconds: float
     device: str = ""
+    precision: str = "32-true"
     extension: Extension | None = None
     schedule_share: float = 1.0
     feature_seconds: float = 0.0

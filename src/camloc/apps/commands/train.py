@@ -11,6 +11,7 @@ from camloc.apps.options import (
     Layout,
     OptionalFile,
     OptionalFolder,
+    Precision,
     ReaderOptions,
     Scenes,
     Seed,
@@ -45,6 +46,7 @@ def train(
     seed: Seed = 0,
     device: Device = "cpu",
     devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
+    precision: Precision = "32-true",
 ) -> None:
     """Learn a place, or several with one model, from photographs with known poses.
 
@@ -70,6 +72,8 @@ def train(
         seed: Of all randomness.
         device: Where to train.
         devices: Processes that share every batch.
+        precision: Of the arithmetic; bf16-mixed multiplies in bfloat16, which is faster where the processor
+            or GPU can.
     """
     from camloc.apps.options import backbone_weights as weights_of
     from camloc.core.device import torch_device
@@ -93,7 +97,7 @@ def train(
         seed=checked_seed(seed),
         weights=weights_of(backbone_weights),
         budget_seconds=seconds(budget) if budget else 0.0,
-        compute=Compute(device, devices),
+        compute=Compute(device, devices, precision),
     )
 
 

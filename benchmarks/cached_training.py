@@ -2,7 +2,8 @@
 
     uv run python -m benchmarks.cached_training --data FOLDER --backbone-weights FILE
 
-prints a table. Counted is processor time of one thread, so that whatever else the machine does counts little.
+writes `docs/results/cached_training.json` and `.md`. Counted is processor time of one thread, so that
+whatever else the machine does counts little.
 """
 
 import time
@@ -13,6 +14,8 @@ from tempfile import TemporaryDirectory
 import torch
 import tyro
 
+from benchmarks.passes import machine
+from camloc.core.config import to_json
 from camloc.recipes.base import Recipe, find_recipe
 from camloc.recipes.preparation import Training, prepare
 from camloc.recipes.settings import DataSource
@@ -24,6 +27,7 @@ from camloc.training.plan import Step
 _UP_TO = "backbone.network.*blocks.[0-{}].*"
 
 _WARM_UP_STEPS = 5
+PAGE = Path("docs/results/cached_training.md")
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,46 @@ class Settings:
     rounds: int = 3
 
 
+@dataclass(frozen=True)
+class Speed:
+    """Of one part that stands still.
+
+    Attributes:
+        block: its last.
+        shape: channels, rows and columns of a picture's features.
+        bytes: of them.
+        whole, cached: pictures a second of processor time.
+    """
+
+    block: int
+    shape: tuple[int, ...]
+    bytes: int
+    whole: float
+    cached: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything that the page shows."""
+
+    recipe: str
+    batch_size: int
+    picture: tuple[int, int]
+    machine: str
+    speeds: tuple[Speed, ...]
+
+
 def main(settings: Settings) -> None:
-    """Measure and print."""
+    """Measure, and write the page."""
     torch.set_num_threads(1)
-    print("| stands still up to | whole, pictures/s | cached, pictures/s | bytes |")
-    print("| --- | --: | --: | --: |")
+    speeds = []
+    recipe = find_recipe(settings.recipe)
+    # Of what the recipe itself holds, only what comes before the blocks: each row says how far it goes.
+    (stage,) = recipe.stages
+    before = tuple(pattern for pattern in stage.holds if ".blocks." not in pattern)
+    first = replace(recipe, stages=(replace(stage, holds=before),))
     for block in settings.blocks:
-        recipe = find_recipe(settings.recipe).cached(settings.variants, holds=(_UP_TO.format(block),))
+        recipe = first.cached(settings.variants, holds=(_UP_TO.format(block),))
         with TemporaryDirectory() as folder:
             cached = prepared(recipe, settings, Path(folder) / "cached")
             whole = prepared(replace(recipe, cached_variants=0), settings, Path(folder) / "whole")
@@ -67,12 +104,45 @@ def main(settings: Settings) -> None:
         assert isinstance(features, FeatureVariants)
         _, _, *shape = features.images.shape
         size = features.images[0, 0].nbytes
-        fastest = [max(side) for side in zip(*sides, strict=True)]
-        print(
-            f"| blocks.{block} ({' x '.join(map(str, shape))}) | {fastest[0]:.0f} | {fastest[1]:.0f} "
-            f"| {size:,} |",
-            flush=True,
+        whole_side, cached_side = (max(side) for side in zip(*sides, strict=True))
+        speeds.append(Speed(block, tuple(shape), size, whole_side, cached_side))
+    picture = (first.preprocess.width, first.preprocess.height)
+    measured = Measured(settings.recipe, first.batch_size, picture, machine(), tuple(speeds))
+    PAGE.with_suffix(".json").write_bytes(to_json(measured))
+    PAGE.write_text(page(measured))
+
+
+def page(measured: Measured) -> str:
+    """The whole page."""
+    width, height = measured.picture
+    lines = [
+        "# Training behind cached features",
+        "",
+        "<!-- Written by benchmarks/cached_training.py; do not edit. -->",
+        "",
+        f"How many pictures a second of processor time `{measured.recipe}` learns from, in batches of "
+        f"{measured.batch_size} and pictures of {width} x {height}, when MobileNetV2 stands still up to a "
+        "block: passing every picture through the whole network, or starting from features that were computed "
+        "once. "
+        "One thread; the fastest of some runs of each, in turn.",
+        "",
+        "| stands still up to | features | kB a variant | whole | cached | ratio |",
+        "| --- | --- | --: | --: | --: | --: |",
+    ]
+    for each in measured.speeds:
+        shape = " x ".join(map(str, each.shape))
+        lines.append(
+            f"| blocks.{each.block} | {shape} | {each.bytes / 1000:.0f} | {each.whole:.0f} | "
+            f"{each.cached:.0f} | {each.cached / each.whole:.2f} |"
         )
+    lines += [
+        "",
+        f"{measured.machine}.",
+        "",
+        "    uv run python -m benchmarks.cached_training --data FOLDER --backbone-weights FILE",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def prepared(recipe: Recipe, settings: Settings, folder: Path) -> Training:

@@ -122,7 +122,9 @@ def main(settings: Settings) -> None:
     train_all(everything, device=settings.device, jobs=settings.jobs)
     sizes = {place: measured([rows[label][0].recipe for label, _ in ROWS]) for place, rows in table.items()}
     found = {p: {k: [e.results() for e in v] for k, v in rows.items()} for p, rows in table.items()}
-    write_page(Measured.of_page().with_places(Measured(found, sizes)))
+    all_places = Measured.of_page().with_places(Measured(found, sizes))
+    PAGE.with_suffix(".json").write_bytes(to_json(all_places))
+    PAGE.write_text(page(all_places))
 
 
 def measured(recipes: Sequence[str]) -> list[Size]:
@@ -154,9 +156,8 @@ def _generators(model: PoseModel[Any]) -> int:
     return sum(parameter.numel() for layer in layers for parameter in layer.parameters())
 
 
-def write_page(measured: Measured) -> None:
-    """The page and its numbers."""
-    PAGE.with_suffix(".json").write_bytes(to_json(measured))
+def page(measured: Measured) -> str:
+    """The whole page."""
     lines = [
         "# Full and compact generators",
         "",
@@ -190,7 +191,7 @@ def write_page(measured: Measured) -> None:
         "    uv run python -m benchmarks.compact_generators --data FOLDER --backbone-weights FILE",
         "",
     ]
-    PAGE.write_text("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _line(label: str, results: list[Results], size: Size) -> str:

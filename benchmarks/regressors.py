@@ -74,6 +74,19 @@ class Settings:
     jobs: int = 1
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Everything that the page shows.
+
+    Attributes:
+        machine: what each training had, in words.
+        rows: the results of each row's trainings, by its label.
+    """
+
+    machine: str
+    rows: dict[str, list[Results]]
+
+
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
     wanted = [row for row in ROWS if not settings.rows or row.label in settings.rows]
@@ -83,10 +96,10 @@ def main(settings: Settings) -> None:
         device=settings.device,
         jobs=settings.jobs,
     )
-    write_page(
-        {label: [each.results() for each in trainings] for label, trainings in table.items()},
-        machine=share_of_machine(settings.device, settings.jobs),
-    )
+    results = {label: [each.results() for each in trainings] for label, trainings in table.items()}
+    measured = Measured(share_of_machine(settings.device, settings.jobs), results)
+    PAGE.with_suffix(".json").write_bytes(to_json(measured))
+    PAGE.write_text(page(measured))
 
 
 def _trainings(row: Row, settings: Settings) -> list[Trained]:
@@ -99,47 +112,54 @@ def _trainings(row: Row, settings: Settings) -> list[Trained]:
     ]
 
 
-def write_page(table: dict[str, list[Results]], *, machine: str) -> None:
-    """The page and its numbers; `machine` says what each training had."""
-    PAGE.with_suffix(".json").write_bytes(to_json(table))
+def page(measured: Measured) -> str:
+    """The whole page."""
+    table = measured.rows
     first = next(iter(table.values()))[0]
     training = first.training
     assert training is not None, "these are runs of `camloc train`"
     seeds = len(next(iter(table.values())))
     pairs = [row for row in ROWS if {row.label, row.without} <= set(table)]
-    lines = [
-        "# The regressors, with and without hypernetworks",
-        "",
-        "<!-- Written by benchmarks/regressors.py; do not edit. -->",
-        "",
-        f"{first.scene}: {first.train_frames} training photographs, {first.test_frames} to be located. "
-        f"MobileNetV2, trained on ImageNet, in front of all; what its first half makes of 16 views of every "
-        f"photograph was computed once before ({_features(table)}). {_repeated(seeds)} "
-        f"Each training had {training.budget} and {machine}; the best epoch was chosen on frames held out of "
-        "the training frames. The split is not the official one, so the numbers compare with each other and "
-        "not with published ones.",
-        "",
-        "| | weights | position | orientation | within 0.25 m, 2° | epochs | minutes |",
-        "| --- | --: | --: | --: | --: | --: | --: |",
-        *(_line(label, results) for label, results in table.items()),
-        *(_baseline(label, each) for label, each in first.headline.rows()[1:]),
-        "",
-        "## What the hypernetwork changes",
-        "",
-        "Error with the hypernetwork over error without it, seed by seed; below 1 it helps.",
-        "",
-        "| | position | orientation |",
-        "| --- | --: | --: |",
-        *(_ratio(row.label, table[row.label], table[row.without]) for row in pairs),
-        "",
-        _verdict([(table[row.label], table[row.without]) for row in pairs]),
-        "",
-        f"{', '.join(f'{name} {version}' for name, version in sorted(first.software.items()))}.",
-        "",
-        "    uv run python -m benchmarks.regressors --data FOLDER --backbone-weights FILE",
-        "",
-    ]
-    PAGE.write_text("\n".join(lines))
+    return "\n".join(
+        (
+            "# The regressors, with and without hypernetworks",
+            "",
+            "<!-- Written by benchmarks/regressors.py; do not edit. -->",
+            "",
+            f"{first.scene}: {first.train_frames} training photographs, {first.test_frames} to be located. "
+            f"MobileNetV2, trained on ImageNet, in front of all; what its first half makes of 16 views of "
+            f"every photograph was computed once before ({_features(table)}). {_repeated(seeds)} "
+            f"Each training had {training.budget} and {measured.machine}; the best epoch was chosen on "
+            "frames held out of the training frames. The split is not the official one, so the numbers "
+            "compare with each other and not with published ones.",
+            "",
+            "| | weights | position | orientation | within 0.25 m, 2° | epochs | minutes |",
+            "| --- | --: | --: | --: | --: | --: | --: |",
+            *(_line(label, results) for label, results in table.items()),
+            *(_baseline(label, each) for label, each in first.headline.rows()[1:]),
+            "",
+            "## What the hypernetwork changes",
+            "",
+            "Error with the hypernetwork over error without it, seed by seed; below 1 it helps.",
+            "",
+            "| | position | orientation |",
+            "| --- | --: | --: |",
+            *(_ratio(row.label, table[row.label], table[row.without]) for row in pairs),
+            "",
+            _verdict([(table[row.label], table[row.without]) for row in pairs]),
+            "",
+            f"{', '.join(f'{name} {version}' for name, version in sorted(first.software.items()))}.",
+            "",
+            "    uv run python -m benchmarks.regressors --data FOLDER --backbone-weights FILE "
+            f"--budget {_duration(training.budget)}",
+            "",
+        )
+    )
+
+
+def _duration(budget: str) -> str:
+    """A budget in minutes, as the command takes it."""
+    return budget.replace(" minutes", "m")
 
 
 def _repeated(seeds: int) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from benchmarks.tables import medians
-from benchmarks.trainings import Trained, train_all
+from benchmarks.trainings import Trained, share_of_machine, train_all
 from camloc.apps.commands.demo import place_of
 from camloc.core.config import to_json
 from camloc.datasets.demo import OCCLUDED, DemoPlace, Renderer, render
@@ -48,15 +48,30 @@ class Settings:
 
     Attributes:
         seeds: how many trainings of each.
+        rows: labels of the rows to train and show; all of them if none is given.
         out: folder of the runs.
         device: where to train.
         jobs: trainings at a time.
     """
 
     seeds: int = 3
+    rows: tuple[str, ...] = ()
     out: Path = Path("runs/robustness")
     device: str = "cpu"
     jobs: int = 1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything that the page shows but its figure.
+
+    Attributes:
+        machine: what each training had, in words.
+        rows: the results of each row's trainings, by its label.
+    """
+
+    machine: str
+    rows: dict[str, list[Results]]
 
 
 def main(settings: Settings) -> None:
@@ -69,10 +84,16 @@ def main(settings: Settings) -> None:
             for seed in range(settings.seeds)
         ]
         for label, recipe in ROWS
+        if not settings.rows or label in settings.rows
     }
     train_all((each for row in table.values() for each in row), device=settings.device, jobs=settings.jobs)
-    draw_walk({label: [each.folder for each in table[label]] for label in DRAWN}, covered(place))
-    write_page(table)
+    drawn = {label: [each.folder for each in table[label]] for label in DRAWN if label in table}
+    if drawn:
+        draw_walk(drawn, covered(place))
+    results = {label: [each.results() for each in row] for label, row in table.items()}
+    measured = Measured(share_of_machine(settings.device, settings.jobs), results)
+    PAGE.with_suffix(".json").write_bytes(to_json(measured))
+    PAGE.write_text(page(measured))
 
 
 def covered(place: DemoPlace) -> dict[str, float]:
@@ -111,12 +132,11 @@ def _errors(folder: Path, variant: str) -> list[float]:
     return [float(row["meters"] or "nan") for row in rows]
 
 
-def write_page(table: dict[str, list[Trained]]) -> None:
-    """The page and its numbers."""
-    results = {label: [each.results() for each in row] for label, row in table.items()}
-    PAGE.with_suffix(".json").write_bytes(to_json(results))
-    first = results[ROWS[0][0]]
-    devices = {each.training.device for row in results.values() for each in row if each.training}
+def page(measured: Measured) -> str:
+    """The whole page."""
+    results = measured.rows
+    first = next(iter(results.values()))
+    schedule = sorted({each.training.epochs for row in results.values() for each in row if each.training})
     sets = [part.name for part in first[0].sets]
     head = ["", "| | " + " | ".join(sets) + " |", "| --- |" + " --: |" * len(sets)]
     lines = [
@@ -125,8 +145,9 @@ def write_page(table: dict[str, list[Trained]]) -> None:
         "<!-- Written by benchmarks/robustness.py; do not edit. -->",
         "",
         f"All learn {first[0].train_frames} day frames of the embedded square's corner from random weights, "
-        f"without people, at the same schedule; all test sets have the same {first[0].test_frames} camera "
-        f"poses. Medians, mean over {len(first)} seeds, trained on {' and '.join(sorted(devices))}.",
+        f"without people, in {' or '.join(map(str, schedule))} epochs; all test sets have the same "
+        f"{first[0].test_frames} camera poses. Medians, mean over {len(first)} seeds; each training had "
+        f"{measured.machine}.",
         *head,
         *(_errors_line(f"**{label}**", rows) for label, rows in results.items()),
         *(_baseline_line(number, first[0]) for number in range(1, 4)),
@@ -135,7 +156,11 @@ def write_page(table: dict[str, list[Trained]]) -> None:
         "",
         "Error with the hypernetwork over error without it, mean over the seeds; below 1 it helps.",
         *head,
-        *(_ratio_line(one, results[one], results[other]) for one, other in PAIRS),
+        *(
+            _ratio_line(one, results[one], results[other])
+            for one, other in PAIRS
+            if {one, other} <= set(results)
+        ),
         "",
         f"![Error along the walk]({FIGURE.name})",
         "",
@@ -145,7 +170,7 @@ def write_page(table: dict[str, list[Trained]]) -> None:
         "    uv run python -m benchmarks.robustness",
         "",
     ]
-    PAGE.write_text("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _errors_line(label: str, rows: list[Results]) -> str:

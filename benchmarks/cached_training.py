@@ -122,9 +122,8 @@ def page(measured: Measured) -> str:
         "",
         f"How many pictures a second of processor time `{measured.recipe}` learns from, in batches of "
         f"{measured.batch_size} and pictures of {width} x {height}, when MobileNetV2 stands still up to a "
-        "block: passing every picture through the whole network, or starting from features that were computed "
-        "once. "
-        "One thread; the fastest of some runs of each, in turn.",
+        "block: passing every picture through the whole network, or starting from features that were "
+        "computed once. One thread; the fastest of some runs of each, in turn.",
         "",
         "| stands still up to | features | kB a variant | whole | cached | ratio |",
         "| --- | --- | --: | --: | --: | --: |",

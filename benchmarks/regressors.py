@@ -3,7 +3,8 @@
     uv run python -m benchmarks.regressors --data FOLDER --backbone-weights FILE [--device cuda --jobs 8]
 
 trains each row of `ROWS` on real frames (7Scenes' Red Kitchen, sequence 01, with `train.txt` and `test.txt`),
-evaluates it, and writes `docs/results/regressors.json` and `.md`. Runs that are there are not trained again.
+evaluates it, and writes `docs/results/regressors.json` and `.md`. Runs that are there are not trained again;
+rows that are left out keep the numbers that the page has.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from statistics import geometric_mean, mean
 import tyro
 
 from benchmarks.tables import mean_and_range, medians
-from benchmarks.trainings import Trained, share_of_machine, train_all
+from benchmarks.trainings import Repeated, Table, Trained, table_of
 from camloc.core.config import to_json
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results
@@ -58,7 +59,7 @@ class Settings:
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
         budget: wall-clock time of each training, such as 20m; as the recipes say where it is empty.
         seeds: how many trainings of each row.
-        rows: labels of the rows to train and show; all of them if none is given.
+        rows: labels of the rows to train; all of them if none is given.
         out: folder of the runs.
         device: where to train.
         jobs: trainings at a time.
@@ -74,32 +75,15 @@ class Settings:
     jobs: int = 1
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Everything that the page shows.
-
-    Attributes:
-        machine: what each training had, in words.
-        rows: the results of each row's trainings, by its label.
-    """
-
-    machine: str
-    rows: dict[str, list[Results]]
-
-
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
     wanted = [row for row in ROWS if not settings.rows or row.label in settings.rows]
-    table = {row.label: _trainings(row, settings) for row in wanted}
-    train_all(
-        (each for trainings in table.values() for each in trainings),
-        device=settings.device,
-        jobs=settings.jobs,
-    )
-    results = {label: [each.results() for each in trainings] for label, trainings in table.items()}
-    measured = Measured(share_of_machine(settings.device, settings.jobs), results)
-    PAGE.with_suffix(".json").write_bytes(to_json(measured))
-    PAGE.write_text(page(measured))
+    trainings = {row.label: _trainings(row, settings) for row in wanted}
+    new = table_of(trainings, device=settings.device, jobs=settings.jobs)
+    path = PAGE.with_suffix(".json")
+    table = Table.load(path).with_rows(new, order=[row.label for row in ROWS])
+    path.write_bytes(to_json(table))
+    PAGE.write_text(page(table))
 
 
 def _trainings(row: Row, settings: Settings) -> list[Trained]:
@@ -112,14 +96,15 @@ def _trainings(row: Row, settings: Settings) -> list[Trained]:
     ]
 
 
-def page(measured: Measured) -> str:
+def page(table: Table) -> str:
     """The whole page."""
-    table = measured.rows
-    first = next(iter(table.values()))[0]
-    training = first.training
-    assert training is not None, "these are runs of `camloc train`"
-    seeds = len(next(iter(table.values())))
-    pairs = [row for row in ROWS if {row.label, row.without} <= set(table)]
+    row = next(iter(table.rows.values()))
+    first, budget = row.results[0], row.training.budget
+    pairs = [
+        (row.label, _ratios(table.results(row.label), table.results(row.without)))
+        for row in ROWS
+        if {row.label, row.without} <= set(table.rows)
+    ]
     return "\n".join(
         (
             "# The regressors, with and without hypernetworks",
@@ -127,15 +112,14 @@ def page(measured: Measured) -> str:
             "<!-- Written by benchmarks/regressors.py; do not edit. -->",
             "",
             f"{first.scene}: {first.train_frames} training photographs, {first.test_frames} to be located. "
-            f"MobileNetV2, trained on ImageNet, in front of all; what its first half makes of 16 views of "
-            f"every photograph was computed once before ({_features(table)}). {_repeated(seeds)} "
-            f"Each training had {training.budget} and {measured.machine}; the best epoch was chosen on "
-            "frames held out of the training frames. The split is not the official one, so the numbers "
-            "compare with each other and not with published ones.",
+            f"MobileNetV2, trained on ImageNet, in front of all. {_repeated(table)} Each training had "
+            f"{budget}{_features(table)}; the best epoch was chosen on frames held out of the training frames. "
+            "The split is not the official one, so the numbers compare with each other and not with published "
+            "ones.",
             "",
-            "| | weights | position | orientation | within 0.25 m, 2° | epochs | minutes |",
-            "| --- | --: | --: | --: | --: | --: | --: |",
-            *(_line(label, results) for label, results in table.items()),
+            "| | weights | position | orientation | within 0.25 m, 2° | minutes | trained |",
+            "| --- | --: | --: | --: | --: | --: | --- |",
+            *(_line(label, row) for label, row in table.rows.items()),
             *(_baseline(label, each) for label, each in first.headline.rows()[1:]),
             "",
             "## What the hypernetwork changes",
@@ -144,14 +128,14 @@ def page(measured: Measured) -> str:
             "",
             "| | position | orientation |",
             "| --- | --: | --: |",
-            *(_ratio(row.label, table[row.label], table[row.without]) for row in pairs),
+            *(_ratio(label, *ratios) for label, ratios in pairs),
             "",
-            _verdict([(table[row.label], table[row.without]) for row in pairs]),
+            _verdict([ratios for _, ratios in pairs]),
             "",
             f"{', '.join(f'{name} {version}' for name, version in sorted(first.software.items()))}.",
             "",
             "    uv run python -m benchmarks.regressors --data FOLDER --backbone-weights FILE "
-            f"--budget {_duration(training.budget)}",
+            f"--budget {_duration(budget)}",
             "",
         )
     )
@@ -162,25 +146,24 @@ def _duration(budget: str) -> str:
     return budget.replace(" minutes", "m")
 
 
-def _repeated(seeds: int) -> str:
-    if seeds == 1:
+def _repeated(table: Table) -> str:
+    if all(len(row.results) == 1 for row in table.rows.values()):
         return "Each row is one training: differences of a tenth are within what another seed gives."
     return (
-        f"Each row is the mean of the medians of {seeds} trainings with different seeds, and in brackets the "
-        f"least and the largest of them."
+        "Each row is the mean of the medians of trainings with different seeds, and in brackets the least "
+        "and the largest of them."
     )
 
 
-def _line(label: str, results: list[Results]) -> str:
+def _line(label: str, row: Repeated) -> str:
+    results = row.results
     meters, degrees = medians(results)
     recall = mean(each.headline.estimates.recall(0.25, 2.0) for each in results)
-    trainings = [each.training for each in results if each.training is not None]
-    minutes = mean(each.seconds / 60 for each in trainings)
-    epochs = mean(each.epochs for each in trainings)
+    minutes = mean(each.training.seconds / 60 for each in results if each.training is not None)
     return (
         f"| **{label}** | {results[0].parameters or 0:,} | "
         f"{mean_and_range(meters, ' m', digits=3)} | {mean_and_range(degrees, '°', digits=2)} | "
-        f"{recall:.0%} | {epochs:.0f} | {minutes:.1f} |"
+        f"{recall:.0%} | {minutes:.1f} | {row.words()} |"
     )
 
 
@@ -189,32 +172,30 @@ def _baseline(label: str, errors: ErrorStatistics) -> str:
     return f"| *{label}* | | {errors.meters.median:.3f} m | {errors.degrees.median:.2f}° | {recall} | | |"
 
 
-def _features(table: dict[str, list[Results]]) -> str:
-    """How long computing features took, for rows of one size of pictures once."""
-    seconds = {
-        each.training.feature_seconds for row in table.values() for each in row if each.training is not None
-    }
-    least, most = min(seconds) / 60, max(seconds) / 60
-    return f"{least:.1f} to {most:.1f} minutes" if len(seconds) > 1 else f"{most:.1f} minutes"
+def _features(table: Table) -> str:
+    """What is not part of the budget: features that many rows share."""
+    seconds = {row.training.feature_seconds for row in table.rows.values()} - {0.0}
+    if not seconds:
+        return ""
+    minutes = " and ".join(f"{each / 60:.1f}" for each in sorted(seconds))
+    return f", beside features of the network's first half that rows share, once for {minutes} minutes"
 
 
 def _ratios(with_it: list[Results], without: list[Results]) -> tuple[list[float], list[float]]:
-    """What the errors of position and of orientation are multiplied by, seed by seed."""
+    """What the errors of position and of orientation are multiplied by, for each seed that both have."""
     meters, degrees = (
-        [one / other for one, other in zip(ours, theirs, strict=True)]
+        [one / other for one, other in zip(ours, theirs, strict=False)]
         for ours, theirs in zip(medians(with_it), medians(without), strict=True)
     )
     return meters, degrees
 
 
-def _ratio(label: str, with_it: list[Results], without: list[Results]) -> str:
-    meters, degrees = _ratios(with_it, without)
+def _ratio(label: str, meters: list[float], degrees: list[float]) -> str:
     return f"| {label} | {mean_and_range(meters, '', digits=2)} | {mean_and_range(degrees, '', digits=2)} |"
 
 
-def _verdict(pairs: list[tuple[list[Results], list[Results]]]) -> str:
+def _verdict(ratios: list[tuple[list[float], list[float]]]) -> str:
     """Whether hypernetworks help, over all pairs and seeds, in words."""
-    ratios = [_ratios(*pair) for pair in pairs]
     said = []
     for what, column in (("position", 0), ("orientation", 1)):
         factor = geometric_mean([each for pair in ratios for each in pair[column]])

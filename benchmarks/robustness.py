@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from benchmarks.tables import medians
-from benchmarks.trainings import Trained, share_of_machine, train_all
+from benchmarks.trainings import Repeated, Table, Trained, table_of
 from camloc.apps.commands.demo import place_of
 from camloc.core.config import to_json
 from camloc.datasets.demo import OCCLUDED, DemoPlace, Renderer, render
@@ -48,7 +48,7 @@ class Settings:
 
     Attributes:
         seeds: how many trainings of each.
-        rows: labels of the rows to train and show; all of them if none is given.
+        rows: labels of the rows to train; the others keep the numbers that the page has.
         out: folder of the runs.
         device: where to train.
         jobs: trainings at a time.
@@ -61,24 +61,11 @@ class Settings:
     jobs: int = 1
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Everything that the page shows but its figure.
-
-    Attributes:
-        machine: what each training had, in words.
-        rows: the results of each row's trainings, by its label.
-    """
-
-    machine: str
-    rows: dict[str, list[Results]]
-
-
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
     place = place_of("corner", seed=0)
     root = render(place)
-    table = {
+    trainings = {
         label: [
             Trained(recipe, root, settings.out / recipe / f"seed-{seed}", seed, ("--layout", "demo"))
             for seed in range(settings.seeds)
@@ -86,14 +73,14 @@ def main(settings: Settings) -> None:
         for label, recipe in ROWS
         if not settings.rows or label in settings.rows
     }
-    train_all((each for row in table.values() for each in row), device=settings.device, jobs=settings.jobs)
-    drawn = {label: [each.folder for each in table[label]] for label in DRAWN if label in table}
-    if drawn:
-        draw_walk(drawn, covered(place))
-    results = {label: [each.results() for each in row] for label, row in table.items()}
-    measured = Measured(share_of_machine(settings.device, settings.jobs), results)
-    PAGE.with_suffix(".json").write_bytes(to_json(measured))
-    PAGE.write_text(page(measured))
+    new = table_of(trainings, device=settings.device, jobs=settings.jobs)
+    path = PAGE.with_suffix(".json")
+    table = Table.load(path).with_rows(new, order=[label for label, _ in ROWS])
+    path.write_bytes(to_json(table))
+    PAGE.write_text(page(table))
+    if set(DRAWN) <= set(trainings):
+        runs = {label: [each.folder for each in trainings[label]] for label in DRAWN}
+        draw_walk(runs, covered(place))
 
 
 def covered(place: DemoPlace) -> dict[str, float]:
@@ -132,24 +119,23 @@ def _errors(folder: Path, variant: str) -> list[float]:
     return [float(row["meters"] or "nan") for row in rows]
 
 
-def page(measured: Measured) -> str:
-    """The whole page."""
-    results = measured.rows
-    first = next(iter(results.values()))
-    schedule = sorted({each.training.epochs for row in results.values() for each in row if each.training})
+def page(table: Table) -> str:
+    """The whole page but its figure."""
+    first = next(iter(table.rows.values())).results
     sets = [part.name for part in first[0].sets]
-    head = ["", "| | " + " | ".join(sets) + " |", "| --- |" + " --: |" * len(sets)]
+    head = ["", f"| | {' | '.join(sets)} |", f"| --- |{' --: |' * len(sets)}"]
     lines = [
         "# Light that was never trained on, and people in the way",
         "",
         "<!-- Written by benchmarks/robustness.py; do not edit. -->",
         "",
         f"All learn {first[0].train_frames} day frames of the embedded square's corner from random weights, "
-        f"without people, in {' or '.join(map(str, schedule))} epochs; all test sets have the same "
-        f"{first[0].test_frames} camera poses. Medians, mean over {len(first)} seeds; each training had "
-        f"{measured.machine}.",
-        *head,
-        *(_errors_line(f"**{label}**", rows) for label, rows in results.items()),
+        f"without people; all test sets have the same {first[0].test_frames} camera poses. Medians, mean "
+        "over the seeds.",
+        "",
+        f"{head[1]} trained |",
+        f"{head[2]} --- |",
+        *(_errors_line(f"**{label}**", row) for label, row in table.rows.items()),
         *(_baseline_line(number, first[0]) for number in range(1, 4)),
         "",
         "## What the hypernetwork changes",
@@ -157,9 +143,9 @@ def page(measured: Measured) -> str:
         "Error with the hypernetwork over error without it, mean over the seeds; below 1 it helps.",
         *head,
         *(
-            _ratio_line(one, results[one], results[other])
+            _ratio_line(one, table.results(one), table.results(other))
             for one, other in PAIRS
-            if {one, other} <= set(results)
+            if {one, other} <= set(table.rows)
         ),
         "",
         f"![Error along the walk]({FIGURE.name})",
@@ -173,24 +159,25 @@ def page(measured: Measured) -> str:
     return "\n".join(lines)
 
 
-def _errors_line(label: str, rows: list[Results]) -> str:
-    cells = []
+def _errors_line(label: str, row: Repeated) -> str:
+    cells, rows = [], row.results
     for number in range(len(rows[0].sets)):
         meters, degrees = medians(rows, test_set=number)
         cells.append(f"{mean(meters):.2f} m, {mean(degrees):.2f}°")
-    return f"| {label} | {' | '.join(cells)} |"
+    return f"| {label} | {' | '.join(cells)} | {row.words()} |"
 
 
 def _baseline_line(number: int, results: Results) -> str:
     rows = [part.rows()[number] for part in results.sets]
     cells = [f"{errors.meters.median:.2f} m, {errors.degrees.median:.2f}°" for _, errors in rows]
-    return f"| *{rows[0][0]}* | {' | '.join(cells)} |"
+    return f"| *{rows[0][0]}* | {' | '.join(cells)} | |"
 
 
 def _ratio_line(label: str, with_it: list[Results], without: list[Results]) -> str:
     cells = []
     for number in range(len(with_it[0].sets)):
         pairs = zip(medians(with_it, test_set=number), medians(without, test_set=number), strict=True)
+        # For each seed that both have.
         further, turned = (mean(map(truediv, ours, theirs)) for ours, theirs in pairs)
         cells.append(f"{further:.2f} m, {turned:.2f}°")
     return f"| {label} | {' | '.join(cells)} |"

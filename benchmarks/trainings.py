@@ -4,14 +4,16 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from camloc.core.config import from_json
 from camloc.evaluation.results import Results
+from camloc.evaluation.run_facts import TrainingFacts
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,61 @@ class Trained:
         """The command that trains and evaluates it."""
         words = ["train", self.recipe, "--data", str(self.data), "--out", str(self.folder)]
         return [*words, "--seed", str(self.seed), "--device", device, *self.options]
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A row of a table: one training with several seeds.
+
+    Attributes:
+        machine: what each of them had, in words.
+        results: of each of them.
+    """
+
+    machine: str
+    results: list[Results]
+
+    @property
+    def training(self) -> TrainingFacts:
+        """What the first of them was given and used."""
+        training = self.results[0].training
+        assert training is not None, "these are runs of `camloc train`"
+        return training
+
+    def words(self) -> str:
+        """How often, how long and where it was trained."""
+        seeds = f"{len(self.results)} seeds" if len(self.results) > 1 else "1 seed"
+        return f"{seeds}, {self.training.epochs} epochs, {self.machine}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a page, by their labels."""
+
+    rows: dict[str, Repeated]
+
+    @classmethod
+    def load(cls, path: Path) -> "Table":
+        """What an earlier measurement left in a file, or no rows."""
+        return from_json(path.read_bytes(), cls) if path.exists() else cls({})
+
+    def with_rows(self, new: "Table", *, order: Sequence[str]) -> "Table":
+        """The same with rows measured anew, in an order."""
+        rows = self.rows | new.rows
+        return Table({label: rows[label] for label in order if label in rows})
+
+    def results(self, label: str) -> list[Results]:
+        """Of a row."""
+        return self.rows[label].results
+
+
+def table_of(trainings: Mapping[str, Sequence[Trained]], *, device: str, jobs: int) -> Table:
+    """Train what is missing of every row, `jobs` at a time, and take the results."""
+    train_all((each for row in trainings.values() for each in row), device=device, jobs=jobs)
+    machine = share_of_machine(device, jobs)
+    return Table(
+        {label: Repeated(machine, [each.results() for each in row]) for label, row in trainings.items()}
+    )
 
 
 def train_all(trainings: Iterable[Trained], *, device: str, jobs: int) -> None:

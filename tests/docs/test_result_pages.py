@@ -1,10 +1,12 @@
 """Pages of results say what their files of numbers say, and nothing that was typed."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from benchmarks import refinement_page
+from benchmarks import compact_generators, refinement_page, regressors, robustness
 from benchmarks.many_places_page import Costs
 from benchmarks.many_places_page import page as many_places_page
 from benchmarks.room_page import (
@@ -18,6 +20,7 @@ from benchmarks.room_page import (
     summary,
 )
 from benchmarks.rooms import curve_of
+from benchmarks.trainings import Repeated, Table
 
 from camloc.core.config import from_json, to_json
 from camloc.evaluation.results import Results
@@ -59,14 +62,32 @@ def test_a_rooms_page_is_what_its_numbers_give(place: str) -> None:
         assert (RESULTS / curve_name(place, each)).exists() == (curve_figure(each) is not None)
 
 
-def test_the_page_of_refinements_cost_is_what_its_numbers_give() -> None:
-    measured = from_json((RESULTS / "refinement_cost.json").read_bytes(), refinement_page.Measured)
-    assert (RESULTS / "refinement_cost.md").read_text() == refinement_page.page(measured)
+PAGES: tuple[tuple[str, type, Callable[[Any], str]], ...] = (
+    ("refinement_cost", refinement_page.Measured, refinement_page.page),
+    ("many_places", Costs, many_places_page),
+    ("regressors", Table, regressors.page),
+    ("robustness", Table, robustness.page),
+    ("compact_generators", compact_generators.Measured, compact_generators.page),
+)
 
 
-def test_the_page_of_many_places_is_what_its_numbers_give() -> None:
-    costs = from_json((RESULTS / "many_places.json").read_bytes(), Costs)
-    assert (RESULTS / "many_places.md").read_text() == many_places_page(costs)
+@pytest.mark.parametrize(("name", "kind", "page_of"), PAGES, ids=[name for name, *_ in PAGES])
+def test_a_page_is_what_its_numbers_give(name: str, kind: type, page_of: Callable[[Any], str]) -> None:
+    measured: Any = from_json((RESULTS / f"{name}.json").read_bytes(), kind)
+    assert (RESULTS / f"{name}.md").read_text() == page_of(measured)
+
+
+def test_rows_measured_anew_take_the_place_of_their_like(trained: Path, tmp_path: Path) -> None:
+    evaluate_run(trained / "run", out=tmp_path / "run")
+    results = Results.load(tmp_path / "run" / "results.json")
+    old = Table({"b": Repeated("one core", [results]), "a": Repeated("one core", [results])})
+    new = Table({"b": Repeated("two cores", [results, results])})
+    both = old.with_rows(new, order=["a", "b", "c"])
+    assert [(label, row.machine, len(row.results)) for label, row in both.rows.items()] == [
+        ("a", "one core", 1),
+        ("b", "two cores", 2),
+    ]
+    assert both.rows["b"].words() == "2 seeds, 6 epochs, two cores"
 
 
 def test_the_readme_has_the_table_of_red_kitchens_page() -> None:

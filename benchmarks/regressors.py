@@ -113,9 +113,9 @@ def page(table: Table) -> str:
             "",
             f"{first.scene}: {first.train_frames} training photographs, {first.test_frames} to be located. "
             f"MobileNetV2, trained on ImageNet, in front of all. {_repeated(table)} Each training had "
-            f"{budget}{_features(table)}; the best epoch was chosen on frames held out of the training frames. "
-            "The split is not the official one, so the numbers compare with each other and not with published "
-            "ones.",
+            f"{budget}{_features(table)}; the best epoch was chosen on frames held out of the training "
+            "frames. The split is not the official one, so the numbers compare with each other and not with "
+            "published ones.",
             "",
             "| | weights | position | orientation | within 0.25 m, 2° | minutes | trained |",
             "| --- | --: | --: | --: | --: | --: | --- |",
@@ -178,7 +178,7 @@ def _features(table: Table) -> str:
     if not seconds:
         return ""
     minutes = " and ".join(f"{each / 60:.1f}" for each in sorted(seconds))
-    return f", beside features of the network's first half that rows share, once for {minutes} minutes"
+    return f", beside features of the network's first half that rows share, {minutes} minutes a seed"
 
 
 def _ratios(with_it: list[Results], without: list[Results]) -> tuple[list[float], list[float]]:

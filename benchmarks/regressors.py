@@ -13,13 +13,17 @@ from statistics import geometric_mean, mean
 
 import tyro
 
-from benchmarks.tables import mean_and_range, medians
+from benchmarks.tables import mean_and_range, medians, replace_block
 from benchmarks.trainings import Repeated, Table, Trained, table_of
 from camloc.core.config import to_json
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results
 
 PAGE = Path("docs/results/regressors.md")
+
+# The page of the model, which says whether hypernetworks help, and the block of it that does.
+MODEL_PAGE = Path("docs/models/hyperpose.md")
+BLOCK = "what real frames say"
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def main(settings: Settings) -> None:
     table = Table.load(path).with_rows(new, order=[row.label for row in ROWS])
     path.write_bytes(to_json(table))
     PAGE.write_text(page(table))
+    replace_block(MODEL_PAGE, BLOCK, verdict(table))
 
 
 def _trainings(row: Row, settings: Settings) -> list[Trained]:
@@ -100,11 +105,6 @@ def page(table: Table) -> str:
     """The whole page."""
     row = next(iter(table.rows.values()))
     first, budget = row.results[0], row.training.budget
-    pairs = [
-        (row.label, _ratios(table.results(row.label), table.results(row.without)))
-        for row in ROWS
-        if {row.label, row.without} <= set(table.rows)
-    ]
     return "\n".join(
         (
             "# The regressors, with and without hypernetworks",
@@ -128,9 +128,9 @@ def page(table: Table) -> str:
             "",
             "| | position | orientation |",
             "| --- | --: | --: |",
-            *(_ratio(label, *ratios) for label, ratios in pairs),
+            *(_ratio(label, *ratios) for label, ratios in _pairs(table).items()),
             "",
-            _verdict([ratios for _, ratios in pairs]),
+            verdict(table),
             "",
             f"{', '.join(f'{name} {version}' for name, version in sorted(first.software.items()))}.",
             "",
@@ -194,8 +194,18 @@ def _ratio(label: str, meters: list[float], degrees: list[float]) -> str:
     return f"| {label} | {mean_and_range(meters, '', digits=2)} | {mean_and_range(degrees, '', digits=2)} |"
 
 
-def _verdict(ratios: list[tuple[list[float], list[float]]]) -> str:
+def _pairs(table: Table) -> dict[str, tuple[list[float], list[float]]]:
+    """The ratios of every row that has one without its hypernetwork beside it."""
+    return {
+        row.label: _ratios(table.results(row.label), table.results(row.without))
+        for row in ROWS
+        if {row.label, row.without} <= set(table.rows)
+    }
+
+
+def verdict(table: Table) -> str:
     """Whether hypernetworks help, over all pairs and seeds, in words."""
+    ratios = list(_pairs(table).values())
     said = []
     for what, column in (("position", 0), ("orientation", 1)):
         factor = geometric_mean([each for pair in ratios for each in pair[column]])

@@ -77,6 +77,13 @@ def test_a_page_is_what_its_numbers_give(name: str, kind: type, page_of: Callabl
     assert (RESULTS / f"{name}.md").read_text() == page_of(measured)
 
 
+def test_the_models_page_says_whether_hypernetworks_helped() -> None:
+    said = regressors.verdict(Table.load(RESULTS / "regressors.json"))
+    text = (ROOT / regressors.MODEL_PAGE).read_text()
+    block = text.partition(f"<!-- {regressors.BLOCK}:")[2].partition(f"<!-- end of {regressors.BLOCK} -->")[0]
+    assert block.partition("-->")[2].strip() == said
+
+
 def test_rows_measured_anew_take_the_place_of_their_like(trained: Path, tmp_path: Path) -> None:
     evaluate_run(trained / "run", out=tmp_path / "run")
     results = Results.load(tmp_path / "run" / "results.json")

@@ -1,11 +1,18 @@
 """A place more: what is taken over, what moves, what is told, and that the old run stays."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from tests.support.command_line import camloc, listing, refused
-from tests.support.several_places import NAMES, train_places, write_lit_place, write_places
+from tests.support.several_places import (
+    NAMES,
+    places_recipe,
+    train_places,
+    write_lit_place,
+    write_places,
+)
 
 from camloc.checkpoint import load_checkpoint
 from camloc.core.types import Located
@@ -163,6 +170,24 @@ def test_the_same_command_again_trains_nothing_anew(learned: Path, tmp_path: Pat
         "0.5",
     )
     assert "holds a run with other settings" in told
+
+
+@pytest.mark.parametrize("moves", ["all", "place"])
+def test_a_run_that_learned_behind_cached_features_is_extended_behind_them(
+    moves: str, tmp_path: Path, capfd: Capture
+) -> None:
+    holds = ("backbone.network.*conv1.[0-9].*", "backbone.network.*bn1.*", "backbone.network.*layer1.*")
+    (stage,) = places_recipe(epochs=1).stages
+    recipe = replace(places_recipe(), stages=(replace(stage, batch_norm="frozen"),)).cached(2, holds=holds)
+    train_places(write_places(tmp_path / "data"), tmp_path / "run", recipe)
+    write_lit_place(tmp_path / "attic", light=(0.0, 0.2, 0.9), away=-500.0)
+    results = extended(capfd, tmp_path / "run", tmp_path / "new", "--epochs", "1", "--moves", moves)
+    assert results.new.name == "attic"
+    assert RunFacts.load(tmp_path / "new").feature_seconds > 0
+    known, now = states(tmp_path / "run", tmp_path / "new")
+    still = [name for name in known if name.startswith("backbone.") and "layer1" in name]
+    assert still
+    assert all(torch.equal(now[name], known[name]) for name in still)
 
 
 def test_what_makes_no_sense_is_told(learned: Path, tmp_path: Path, capfd: Capture) -> None:

@@ -54,7 +54,7 @@ def _held(network: str, *, blocks: str) -> tuple[str, ...]:
 
 
 def hyperpose() -> Recipe:
-    """HyperPose (2025) on pretrained MobileNetV2: a room in twenty minutes on two cores."""
+    """HyperPose (2025) on pretrained MobileNetV2: a room in minutes on a CPU."""
     return Recipe(
         model="hyperpose",
         config=HyperPoseConfig(

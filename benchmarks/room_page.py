@@ -67,7 +67,7 @@ ROOMS = {
         recipes=("demo/baseline", "demo/hyperpose", "demo/scene-geometry-imagenet"),
         start="random weights for the regressors, whose pictures are 128 x 96, and ImageNet features of "
         "MobileNetV2 for scene geometry",
-        budget="4m",
+        budget="15m",
         is_rendered=True,
     ),
 }

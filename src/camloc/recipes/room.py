@@ -48,8 +48,12 @@ _ENCODER = TransformerConfig(layers=2, attention_dropout=0.0)
 _CODES = PositionCodesConfig(picture_width=160, picture_height=120)
 
 
-def _held(network: str, *, blocks: str) -> tuple[str, ...]:
-    """Patterns of MobileNetV2's first blocks and of what comes before them."""
+def held_blocks(network: str, *, blocks: str) -> tuple[str, ...]:
+    """Patterns of MobileNetV2's first blocks, and of what comes before them, for a stage to hold.
+
+    `network` is what the parameters' names begin with: "backbone.network", or "backbone.network.model" where
+    maps before the final one are read.
+    """
     return (f"{network}.conv_stem.*", f"{network}.bn1.*", f"{network}.blocks.[{blocks}].*")
 
 
@@ -71,7 +75,7 @@ def hyperpose() -> Recipe:
                 learning_rate=1e-3,
                 # What the first half sees is the same everywhere. That the second trains counts: held up to
                 # blocks.5, held-out errors of the baseline were twice as large.
-                holds=_held("backbone.network", blocks="0-3"),
+                holds=held_blocks("backbone.network", blocks="0-3"),
                 optimizer="adamw",
                 weight_decay=0.01,
                 backbone_rate=0.3,
@@ -251,7 +255,7 @@ def ms_transposenet() -> Recipe:
 def _uncut(recipe: Recipe) -> Recipe:
     """Of several places, with a network whose final map is read: layers of a whole one keep their names."""
     (stage,) = recipe.stages
-    stage = replace(stage, holds=_held("backbone.network", blocks="0-2"))
+    stage = replace(stage, holds=held_blocks("backbone.network", blocks="0-2"))
     return replace(recipe, stages=(stage,), balanced=True)
 
 
@@ -264,6 +268,6 @@ def _attentive(model: str, config: object) -> Recipe:
         learning_rate=3e-4,
         backbone_rate=1.0,
         gradient_clip=5.0,
-        holds=_held("backbone.network.model", blocks="0-2"),
+        holds=held_blocks("backbone.network.model", blocks="0-2"),
     )
     return replace(recipe, model=model, config=config, stages=(stage,))

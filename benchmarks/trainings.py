@@ -66,7 +66,9 @@ class Repeated:
     def words(self) -> str:
         """How often, how long and where it was trained."""
         seeds = f"{len(self.results)} seeds" if len(self.results) > 1 else "1 seed"
-        return f"{seeds}, {self.training.epochs} epochs, {self.machine}"
+        epochs = sorted({each.training.epochs for each in self.results if each.training is not None})
+        counted = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"{epochs[0]}"
+        return f"{seeds}, {counted} epochs, {self.machine}"
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ as `benchmarks.robustness` and `benchmarks.regressors`, whose runs it takes up. 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
 
+from benchmarks.passes import shortest
 from benchmarks.tables import mean_and_range, medians
 from benchmarks.trainings import Trained, train_all
 from camloc.apps.commands.demo import place_of
@@ -34,6 +36,10 @@ ROWS = (
     ("compact generators", "hyperpose-2023-compact"),
 )
 PASSES = 30
+
+# The places, and the files of their recipes.
+CORNER, ROOM = "the embedded square's corner", "Red Kitchen"
+FILES = {CORNER: "demo", ROOM: "room"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,8 @@ class Size:
     Attributes:
         weights: learned values.
         generators: those of the layers that generate weights.
-        milliseconds: shortest of many passes of one picture, two threads; all networks of a place in turn.
+        milliseconds: of the processor, one thread, for one picture: the shortest of many passes; all networks
+            of a place in turn.
     """
 
     weights: int
@@ -94,53 +101,50 @@ class Measured:
         path = PAGE.with_suffix(".json")
         return from_json(path.read_bytes(), cls) if path.exists() else cls({}, {})
 
-    def with_places(self, new: "Measured") -> "Measured":
-        """The same with places measured anew."""
-        return Measured(self.results | new.results, self.sizes | new.sizes)
-
 
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
-    places: dict[str, tuple[str, Path, Path, tuple[str, ...]]] = {}
+    places: dict[str, tuple[Path, Path, tuple[str, ...]]] = {}
     if settings.corner:
-        corner = render(place_of("corner", seed=0))
-        places["the embedded square's corner"] = ("demo", corner, settings.out, ("--layout", "demo"))
+        places[CORNER] = (render(place_of("corner", seed=0)), settings.out, ("--layout", "demo"))
     if settings.data is not None:
         weights = ("--backbone-weights", settings.backbone_weights)
-        places["Red Kitchen"] = ("room", settings.data, settings.room, weights)
+        places[ROOM] = (settings.data, settings.room, weights)
     table = {
         place: {
             label: [
-                Trained(f"{file}/{row}", data, out / file / row / f"seed-{seed}", seed, options)
+                Trained(name, data, out / name / f"seed-{seed}", seed, options)
                 for seed in range(settings.seeds)
             ]
-            for label, row in ROWS
+            for label, name in rows_of(place).items()
         }
-        for place, (file, data, out, options) in places.items()
+        for place, (data, out, options) in places.items()
     }
     everything = [each for rows in table.values() for trainings in rows.values() for each in trainings]
     train_all(everything, device=settings.device, jobs=settings.jobs)
-    sizes = {place: measured([rows[label][0].recipe for label, _ in ROWS]) for place, rows in table.items()}
     found = {p: {k: [e.results() for e in v] for k, v in rows.items()} for p, rows in table.items()}
-    all_places = Measured.of_page().with_places(Measured(found, sizes))
+    results = Measured.of_page().results | found
+    sizes = {place: measured(list(rows_of(place).values())) for place in results}
+    all_places = Measured(results, sizes)
     PAGE.with_suffix(".json").write_bytes(to_json(all_places))
     PAGE.write_text(page(all_places))
 
 
+def rows_of(place: str) -> dict[str, str]:
+    """The recipes of a place's rows by their labels."""
+    return {label: f"{FILES[place]}/{row}" for label, row in ROWS}
+
+
 def measured(recipes: Sequence[str]) -> list[Size]:
     """Size and time of the networks of recipes, measured in turn."""
-    torch.set_num_threads(2)
-    models = [_network(name) for name in recipes]
-    best = [float("inf")] * len(models)
+    torch.set_num_threads(1)
+    models = {name: _network(name) for name in recipes}
+    passes = {name: partial(model, image) for name, (model, image) in models.items()}
     with torch.inference_mode():
-        for _ in range(PASSES):
-            for number, (model, image) in enumerate(models):
-                started = time.perf_counter()
-                model(image)
-                best[number] = min(best[number], time.perf_counter() - started)
+        milliseconds = shortest(passes, PASSES, time.process_time)
     return [
-        Size(model.parameter_count(), _generators(model), 1000 * seconds)
-        for (model, _), seconds in zip(models, best, strict=True)
+        Size(model.parameter_count(), _generators(model), milliseconds[name])
+        for name, (model, _) in models.items()
     ]
 
 
@@ -165,7 +169,8 @@ def page(measured: Measured) -> str:
         "",
         "HyperPose of 2023 generates all weights of its second pair of heads for each picture. The compact "
         "form generates the strengths of fixed patterns instead (`models/parts/hyper.py`). Errors are means "
-        "of the medians over the seeds, with the least and the largest.",
+        "of the medians over the seeds, with the least and the largest. Times are of the processor, on one "
+        "thread.",
     ]
     for place, rows in measured.results.items():
         seeds = next(iter(rows.values()))

@@ -67,7 +67,7 @@ ROOMS = {
         recipes=("demo/baseline", "demo/hyperpose", "demo/scene-geometry-imagenet"),
         start="random weights for the regressors, whose pictures are 128 x 96, and ImageNet features of "
         "MobileNetV2 for scene geometry",
-        budget="15m",
+        budget="5m",
         is_rendered=True,
     ),
 }
@@ -171,10 +171,21 @@ def page(measured: Measured, room: Room) -> str:
         f"    uv run python -m benchmarks.rooms {measured.place}{data} --backbone-weights FILE",
         "",
         f"runs all of it; with `--device cuda` on a GPU. One model is `camloc train {room.recipes[2]} "
-        f"--data FOLDER{options} --backbone-weights FILE --budget {room.budget}`.",
+        f"--data FOLDER{options} --backbone-weights FILE --budget {room.budget}`.{_precisions(measured)}",
         "",
     ]
     return "\n".join(lines)
+
+
+def _precisions(measured: Measured) -> str:
+    """How to have the rows whose arithmetic is not single precision."""
+    mixed = [
+        each.label
+        for runs in measured.runs
+        for each in runs.models
+        if each.results.training is not None and each.results.training.precision == "bf16-mixed"
+    ]
+    return f" With `--precision bf16-mixed`: {', '.join(mixed)}." if mixed else ""
 
 
 def curve_name(place: str, runs: MachineRuns) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import compact_generators, refinement_page, regressors, robustness
+from benchmarks import cached_training, compact_generators, refinement_page, regressors, robustness
 from benchmarks.many_places_page import Costs
 from benchmarks.many_places_page import page as many_places_page
 from benchmarks.room_page import (
@@ -68,6 +68,7 @@ PAGES: tuple[tuple[str, type, Callable[[Any], str]], ...] = (
     ("regressors", Table, regressors.page),
     ("robustness", Table, robustness.page),
     ("compact_generators", compact_generators.Measured, compact_generators.page),
+    ("cached_training", cached_training.Measured, cached_training.page),
 )
 
 

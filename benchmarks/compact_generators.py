@@ -19,7 +19,7 @@ import tyro
 
 from benchmarks.passes import shortest
 from benchmarks.tables import mean_and_range, medians
-from benchmarks.trainings import Trained, train_all
+from benchmarks.trainings import Table, Trained, table_of
 from camloc.apps.commands.demo import place_of
 from camloc.core.config import from_json, to_json
 from camloc.core.model import PoseModel
@@ -92,7 +92,7 @@ class Measured:
         sizes: of the networks, in the order of the rows, by place.
     """
 
-    results: dict[str, dict[str, list[Results]]]
+    results: dict[str, Table]
     sizes: dict[str, list[Size]]
 
     @classmethod
@@ -110,20 +110,16 @@ def main(settings: Settings) -> None:
     if settings.data is not None:
         weights = ("--backbone-weights", settings.backbone_weights)
         places[ROOM] = (settings.data, settings.room, weights)
-    table = {
-        place: {
+    results = Measured.of_page().results
+    for place, (data, out, options) in places.items():
+        trainings = {
             label: [
                 Trained(name, data, out / name / f"seed-{seed}", seed, options)
                 for seed in range(settings.seeds)
             ]
             for label, name in rows_of(place).items()
         }
-        for place, (data, out, options) in places.items()
-    }
-    everything = [each for rows in table.values() for trainings in rows.values() for each in trainings]
-    train_all(everything, device=settings.device, jobs=settings.jobs)
-    found = {p: {k: [e.results() for e in v] for k, v in rows.items()} for p, rows in table.items()}
-    results = Measured.of_page().results | found
+        results[place] = table_of(trainings, device=settings.device, jobs=settings.jobs)
     sizes = {place: measured(list(rows_of(place).values())) for place in results}
     all_places = Measured(results, sizes)
     PAGE.with_suffix(".json").write_bytes(to_json(all_places))
@@ -172,22 +168,20 @@ def page(measured: Measured) -> str:
         "of the medians over the seeds, with the least and the largest. Times are of the processor, on one "
         "thread.",
     ]
-    for place, rows in measured.results.items():
-        seeds = next(iter(rows.values()))
-        first = seeds[0]
-        assert first.training is not None, "these are runs of `camloc train`"
-        budget, device = first.training.budget, first.training.device
+    for place, table in measured.results.items():
+        row = next(iter(table.rows.values()))
+        first, training = row.results[0], row.training
         lines += [
             "",
             f"## {place[0].upper()}{place[1:]}",
             "",
             f"{first.train_frames} training photographs, {first.test_frames} to be located, "
-            f"{len(seeds)} seeds, {budget} of training on {device} each.",
+            f"{len(row.results)} seeds, {training.budget} of training on {training.device} each.",
             "",
             "| | weights | of the generators | MB | ms a picture | position | orientation |",
             "| --- | --: | --: | --: | --: | --: | --: |",
             *(
-                _line(label, rows[label], size)
+                _line(label, table.results(label), size)
                 for (label, _), size in zip(ROWS, measured.sizes[place], strict=True)
             ),
         ]

@@ -24,6 +24,7 @@ from benchmarks.ablation_page import Ablations, Measurement, page
 from benchmarks.ablation_places import baselines_of, source_of
 from benchmarks.ablation_rows import PLACES, Place, rows_of
 from benchmarks.ablation_runs import Task, measured
+from camloc.apps.options import Precision
 from camloc.apps.progress import console, counted
 from camloc.core.config import from_json, to_json
 from camloc.core.files import write_atomically
@@ -62,7 +63,7 @@ class Settings:
     places: tuple[Place, ...] = PLACES
     rows: tuple[str, ...] = ()
     device: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     jobs: int = 1
     seeds: tuple[int, ...] = (0,)
     epochs: int = 30

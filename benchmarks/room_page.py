@@ -183,7 +183,7 @@ def _precisions(measured: Measured) -> str:
         each.label
         for runs in measured.runs
         for each in runs.models
-        if each.results.training is not None and each.results.training.precision == "bf16-mixed"
+        if each.results.training is not None and each.results.training.is_bfloat16
     ]
     return f" With `--precision bf16-mixed`: {', '.join(mixed)}." if mixed else ""
 
@@ -243,7 +243,7 @@ def _circumstances(runs: MachineRuns) -> str:
     for each in runs.models:
         seed, training = "", each.results.training
         if training is not None:
-            arithmetic = ", in bfloat16" if training.precision == "bf16-mixed" else ""
+            arithmetic = ", in bfloat16" if training.is_bfloat16 else ""
             seed = f"seed {training.seed}{arithmetic}, "
         software = ", ".join(f"{name} {version}" for name, version in sorted(each.results.software.items()))
         by_words.setdefault(f"{seed}{each.machine}, {software}", []).append(each.label)

@@ -29,6 +29,7 @@ from benchmarks.room_page import (
 from benchmarks.tables import replace_block
 from benchmarks.trainings import Trained, share_of_machine, train_all
 from camloc.apps.commands.demo import place_of
+from camloc.apps.options import Precision
 from camloc.apps.progress import counted
 from camloc.core.config import to_json
 from camloc.datasets.demo import render
@@ -70,7 +71,7 @@ class Settings:
     backbone_weights: str = "none"
     budget: str = ""
     device: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     jobs: int = 1
     models: tuple[Model, ...] = MODELS
     out: Path = Path("runs/rooms")

@@ -6,7 +6,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from tests.support.trained import Made, train_run, write_place
+from tests.support.trained import Made, place_with_cache, train_run
 
 from camloc.apps.cli import main
 
@@ -14,10 +14,7 @@ from camloc.apps.cli import main
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the data set `place`, the run `run` and the pictures' cache. Not to be changed."""
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
-        write_place(folder / "place")
+    with place_with_cache(tmp_path_factory.mktemp("trained")) as folder:
         train_run(folder / "place", folder / "run")
         yield folder
 
@@ -25,10 +22,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The data set, with a cache of its own for all tests of a file."""
-    folder = tmp_path_factory.mktemp("cached")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
-        write_place(folder / "place")
+    with place_with_cache(tmp_path_factory.mktemp("cached")) as folder:
         yield folder / "place"
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tests.support.command_line import camloc, listing, refused
 from tests.support.models import TINY_BACKBONE
-from tests.support.trained import HEIGHT, WIDTH, write_place
+from tests.support.trained import HEIGHT, WIDTH, place_with_cache
 
 from camloc.checkpoint import load_checkpoint
 from camloc.core.images import Preprocess
@@ -47,10 +47,7 @@ def recipe() -> Recipe:
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the data set `place` and the run `run`. Not to be changed."""
-    folder = tmp_path_factory.mktemp("scene-geometry")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
-        write_place(folder / "place")
+    with place_with_cache(tmp_path_factory.mktemp("scene-geometry")) as folder:
         data = DataSource(str(folder / "place"))
         for _ in train(prepare(recipe(), name="tiny/scene-geometry", data=data, folder=folder / "run")):
             pass

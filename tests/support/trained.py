@@ -1,9 +1,12 @@
 """A small place with pictures that differ, and a run that has learned it for a few seconds."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -79,6 +82,15 @@ def tiny_recipe(*, epochs: int = 6) -> Recipe:
         batch_size=6,
         hold_out=HoldOut(every=6, block=2),
     )
+
+
+@contextmanager
+def place_with_cache(folder: Path) -> Iterator[Path]:
+    """The small place in `folder / "place"`, with camloc's cache beside it as long as the block lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
+        write_place(folder / "place")
+        yield folder
 
 
 def train_run(root: Path, folder: Path) -> None:

@@ -69,7 +69,7 @@ def run_facts(results: Results) -> list[tuple[str, str]]:
         spent = ", ".join(
             [f"{count:,} {what}" for count, what in counts if count] + [_duration(training.seconds)]
         )
-        arithmetic = " in bfloat16" if training.precision == "bf16-mixed" else ""
+        arithmetic = " in bfloat16" if training.is_bfloat16 else ""
         facts.append(("Training", f"{spent} on {training.device}{arithmetic}"))
         if training.feature_seconds:
             facts.append(("Features before that", _duration(training.feature_seconds)))

@@ -57,6 +57,11 @@ class TrainingFacts:
     seconds: float = 0.0
     feature_seconds: float = 0.0
 
+    @property
+    def is_bfloat16(self) -> bool:
+        """Whether products were of bfloat16."""
+        return self.precision == "bf16-mixed"
+
 
 def timing_of(seconds: Sequence[float], *, device: str, warm_up: int = 3) -> Timing | None:
     """Percentiles of the seconds that photographs took, or None when only warming up was measured."""

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from benchmarks.tables import results_table, statistics_table
+from benchmarks.tables import mean_and_range, medians, results_table, statistics_table
 from camloc.core.config import from_json
 from camloc.evaluation.drawing import BLUE, GREY, ORANGE, legend_below, log_scale, styled, svg
 from camloc.evaluation.metrics import ErrorStatistics
@@ -87,6 +88,7 @@ class Learned:
             takes all models the same time, and looking at the held-out frames do not count.
         filters: for models that align points, the errors of the same weights with each way of leaving wrong
             ones out.
+        other_seeds: results of the same training with other seeds.
     """
 
     label: str
@@ -95,6 +97,7 @@ class Learned:
     machine: str
     curve: tuple[tuple[float, float, float], ...] = ()
     filters: dict[str, ErrorStatistics] | None = None
+    other_seeds: tuple[Results, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ def page(measured: Measured, room: Room) -> str:
                 "variants of every photograph, once for all runs; these minutes are not part of the budget.",
                 "",
             ]
-        lines += [*_runs(runs), *_curves(measured.place, runs), *_filters(runs)]
+        lines += [*_runs(runs), *_seeds(runs), *_curves(measured.place, runs), *_filters(runs)]
     options = "".join(f" --option {option}" for option in room.options)
     data = "" if room.is_rendered else " --data FOLDER"
     lines += [
@@ -252,6 +255,29 @@ def _circumstances(runs: MachineRuns) -> str:
         for words, labels in by_words.items()
     ]
     return " ".join(text[0].upper() + text[1:] for text in said)
+
+
+def _seeds(runs: MachineRuns) -> list[str]:
+    """The medians of trainings that differ in their seed alone, where there are such."""
+    repeated = [each for each in runs.models if each.other_seeds]
+    if not repeated:
+        return []
+    lines = [
+        "The same trainings with several seeds: the mean of their medians, in brackets the least and the "
+        "largest. The tables and the figure of this page are of the first seed.",
+        "",
+        "| | seeds | position | orientation | within 0.25 m, 2° |",
+        "| --- | --: | --: | --: | --: |",
+    ]
+    for each in repeated:
+        results = [each.results, *each.other_seeds]
+        meters, degrees = medians(results)
+        recall = mean(one.headline.estimates.recall(0.25, 2.0) for one in results)
+        lines.append(
+            f"| **{each.label}** | {len(results)} | {mean_and_range(meters, ' m', digits=3)} | "
+            f"{mean_and_range(degrees, '°', digits=2)} | {recall:.0%} |"
+        )
+    return [*lines, ""]
 
 
 def _curves(place: str, runs: MachineRuns) -> Sequence[str]:

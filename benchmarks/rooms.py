@@ -9,7 +9,9 @@ Red Kitchen also the table in the README. What was measured on another kind of d
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -62,8 +64,8 @@ class Settings:
             multiplies bfloat16, and those of the regressors, whose convolutions are small, dearer.
         jobs: trainings at a time, each on its share of the processors.
         models: which of them to train; those that are left out keep the numbers that the page has.
+        seeds: how many trainings of each; the tables show the first, and what the medians of all are.
         out: folder of the runs, one below it for each place and device.
-        seed: of all randomness.
     """
 
     place: Annotated[Literal["redkitchen", "hololens", "corner"], tyro.conf.Positional]
@@ -74,8 +76,8 @@ class Settings:
     precision: Precision = "32-true"
     jobs: int = 1
     models: tuple[Model, ...] = MODELS
+    seeds: int = 1
     out: Path = Path("runs/rooms")
-    seed: int = 0
 
 
 def main(settings: Settings) -> None:
@@ -83,8 +85,8 @@ def main(settings: Settings) -> None:
     room = ROOMS[settings.place]
     data = settings.data or _rendered(settings.place)
     recipes = dict(zip(MODELS, room.recipes, strict=True))
-    trainings = {_LABELS[model]: _training(recipes[model], data, settings) for model in settings.models}
-    train_all(trainings.values(), device=settings.device, jobs=settings.jobs)
+    trainings = {_LABELS[model]: _trainings(recipes[model], data, settings) for model in settings.models}
+    train_all(chain(*trainings.values()), device=settings.device, jobs=settings.jobs)
     models = tuple(_learned(label, training, settings) for label, training in trainings.items())
     runs = MachineRuns(settings.device, models)
     path = RESULTS / f"{settings.place}.json"
@@ -113,20 +115,29 @@ def _rendered(place: str) -> Path:
         return render(place_of("corner", seed=0), progress=progress)
 
 
-def _training(recipe: str, data: Path, settings: Settings) -> Trained:
+def _trainings(recipe: str, data: Path, settings: Settings) -> list[Trained]:
+    """One for each seed; the folder of the first has the recipe's name, and the others are beside it."""
     folder = settings.out / settings.place / settings.device / recipe
     how = ["--budget", settings.budget or ROOMS[settings.place].budget, "--precision", settings.precision]
     if find_recipe(recipe).config.backbone == MOBILENETV2_TENSORFLOW:
         how += ["--backbone-weights", settings.backbone_weights]
     for option in ROOMS[settings.place].options:
         how += ["--option", option]
-    return Trained(recipe, data, folder, settings.seed, tuple(how))
+    folders = [folder, *(folder.with_name(f"{folder.name}-seed-{seed}") for seed in range(1, settings.seeds))]
+    return [Trained(recipe, data, each, seed, tuple(how)) for seed, each in enumerate(folders)]
 
 
-def _learned(label: str, training: Trained, settings: Settings) -> Learned:
-    filters = _filters(training.folder) if label == _LABELS["scene-geometry"] else None
-    machine = share_of_machine(settings.device, settings.jobs)
-    return Learned(label, training.recipe, training.results(), machine, curve_of(training.folder), filters)
+def _learned(label: str, trainings: Sequence[Trained], settings: Settings) -> Learned:
+    first, *others = trainings
+    return Learned(
+        label,
+        first.recipe,
+        first.results(),
+        share_of_machine(settings.device, settings.jobs),
+        curve_of(first.folder),
+        _filters(first.folder) if label == _LABELS["scene-geometry"] else None,
+        tuple(each.results() for each in others),
+    )
 
 
 def curve_of(folder: Path) -> tuple[tuple[float, float, float], ...]:

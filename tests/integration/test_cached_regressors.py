@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.support.command_line import listing, refused
@@ -158,6 +159,29 @@ def test_several_places_are_learned_each_in_its_world(
     assert features.scene.unique().tolist() == [0, 1]
     epochs = [event for event in train(training) if isinstance(event, Epoch)]
     assert epochs[-1].losses["scene"] < epochs[0].losses["scene"]
+
+
+def test_a_place_has_a_cache_of_its_own_whatever_it_is_learned_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
+    places, recipe = write_places(tmp_path), cached(places_recipe())
+    both = features_of(prepared_places(places, tmp_path / "both", recipe))
+    caches = listing(tmp_path / "cache" / "features")
+    assert sum(str(name).endswith(".npy") for name in caches) == len(places)
+    alone = [
+        features_of(prepared_places((place,), tmp_path / f"alone-{number}", recipe))
+        for number, place in enumerate(places)
+    ]
+    assert listing(tmp_path / "cache" / "features") == caches
+    rows = torch.arange(len(both))
+    for place, features in enumerate(alone):
+        mine = rows[both.scene == place].numpy()
+        for variant in range(VARIANTS):
+            chosen = np.full(len(mine), variant)
+            assert np.array_equal(both.images[mine, chosen], features.images[:, variant])
+        assert torch.equal(both.rotation[mine], features.rotation)
+    assert both.seconds == pytest.approx(sum(each.seconds for each in alone))
 
 
 def test_regressors_need_no_intrinsics_unless_pictures_turn(place: Path, tmp_path: Path) -> None:

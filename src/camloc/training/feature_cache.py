@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from camloc.models.parts.backbone import Backbone
 from camloc.models.parts.backbone_split import LowerPart
 from camloc.training.features import HEADS, FeatureVariants, Splittable
 from camloc.training.pictures import Pictures
-from camloc.training.places import Joined
+from camloc.training.places import Joined, apart, count_on
 
 # Pictures that pass through the backbone together.
 CHUNK = 16
@@ -65,8 +66,8 @@ def cached_features(
 ) -> FeatureVariants:
     """The features of all pictures, computed now or read from the cache of an earlier call.
 
-    The cache's name is a digest of the weights before the cut, the pictures and the settings: recipes that
-    differ in what comes later share it.
+    Every place has a cache of its own, whatever it is learned with. A cache's name is a digest of the weights
+    before the cut, the pictures and the settings: recipes that differ in what comes later share it.
 
     Args:
         model: with the weights that stand still.
@@ -81,6 +82,47 @@ def cached_features(
         RecipeError: pictures should turn and their intrinsics are unknown.
     """
     first_part = _first_part(model, cut)
+    parts, done = [], 0
+    for place in apart(pictures):
+        counted = progress and partial(count_on, progress, done, len(pictures))
+        parts.append(_of_place(model, first_part, place, variants, device=device, progress=counted))
+        done += len(place)
+    labels = {
+        name: torch.cat([part.labels[name] for part in parts])
+        for name in _LABELS
+        if all(name in part.labels for part in parts)
+    }
+    return FeatureVariants(
+        images=parts[0].images if len(parts) == 1 else Joined(tuple(part.images for part in parts)),
+        cut=cut,
+        world_from_cam=pictures.world_from_cam,
+        rotation=labels["rotation"],
+        intrinsics=labels.get("intrinsics"),
+        inside=labels.get("inside"),
+        scene=pictures.scene,
+        sequence=pictures.sequence,
+        seconds=sum(part.seconds for part in parts),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _OfPlace:
+    """What the cache of a place holds."""
+
+    images: Any
+    labels: dict[str, Tensor]
+    seconds: float
+
+
+def _of_place(
+    model: Splittable,
+    first_part: Callable[[Tensor], Tensor],
+    pictures: Pictures,
+    variants: Variants,
+    *,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None,
+) -> _OfPlace:
     path = cache_folder() / "features" / f"{_digest(model, first_part, pictures, variants)}.npy"
     labels = path.with_suffix(".labels.npz")
     if not (path.exists() and labels.exists()):
@@ -93,17 +135,7 @@ def cached_features(
     with np.load(labels) as read:
         found = {name: torch.from_numpy(read[name]) for name in _LABELS if name in read.files}
         seconds = float(read["seconds"])
-    return FeatureVariants(
-        images=np.load(path, mmap_mode="r"),
-        cut=cut,
-        world_from_cam=pictures.world_from_cam,
-        rotation=found["rotation"],
-        intrinsics=found.get("intrinsics"),
-        inside=found.get("inside"),
-        scene=pictures.scene,
-        sequence=pictures.sequence,
-        seconds=seconds,
-    )
+    return _OfPlace(np.load(path, mmap_mode="r"), found, seconds)
 
 
 _LABELS = ("rotation", "intrinsics", "inside")
@@ -197,8 +229,8 @@ def _digest(
         facts.update(repr((first_part.config, first_part.operations)).encode())
     for value in part.state_dict().values():
         facts.update(repr(tuple(value.shape)).encode() + value.cpu().contiguous().numpy().tobytes())
-    images = pictures.images
-    files = images.arrays if isinstance(images, Joined) else (images,)
-    facts.update(repr((images.shape, [str(file.filename) for file in files])).encode())
+    facts.update(repr((pictures.images.shape, [str(pictures.images.filename)])).encode())
+    if pictures.intrinsics is None:  # as those of another place may be unknown, beside which it is learned
+        facts.update(b"no intrinsics")
     facts.update(pictures.world_from_cam.matrix().numpy().tobytes())
     return facts.hexdigest()[:24]

@@ -7,7 +7,6 @@ the camera's centre is exact, so each variant has its own exact pose and intrins
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -64,8 +63,7 @@ class FeatureVariants:
         del plan  # pictures were changed when their features were computed
         variants = self.images.shape[1]
         chosen = draws.between(0.0, variants).long().clamp_max(variants - 1)
-        features = np.stack([self.images[row, variant] for row, variant in zip(rows, chosen, strict=True)])
-        images = moved(torch.from_numpy(features), device).float()
+        images = moved(torch.from_numpy(self.images[rows.numpy(), chosen.numpy()]), device).float()
         batch = Batch(
             images=images.contiguous(memory_format=torch.channels_last),
             world_from_cam=Pose(self.rotation[rows, chosen], self.world_from_cam.translation[rows]),

@@ -35,7 +35,7 @@ def load_places(
     parts: list[Pictures] = []
     for number, frames in enumerate(places):
         if frames:
-            counted = progress and partial(_count_on, progress, done, total)
+            counted = progress and partial(count_on, progress, done, total)
             parts.append(load_pictures(frames, reader, scene=number, progress=counted))
             done += len(frames)
     return parts[0] if len(parts) == 1 else joined(parts)
@@ -57,6 +57,26 @@ def joined(parts: Sequence[Pictures]) -> Pictures:
     )
 
 
+def apart(pictures: Pictures) -> list[Pictures]:
+    """The pictures of each place, as they were before they were joined."""
+    if not isinstance(pictures.images, Joined):
+        return [pictures]
+    found, first = [], 0
+    for images in pictures.images.arrays:
+        rows = slice(first, first + len(images))
+        found.append(
+            Pictures(
+                images=images,
+                world_from_cam=pictures.world_from_cam[rows],
+                intrinsics=None if pictures.intrinsics is None else pictures.intrinsics[rows],
+                scene=pictures.scene[rows],
+                sequence=pictures.sequence[rows],
+            )
+        )
+        first = rows.stop
+    return found
+
+
 class Joined:
     """Arrays of rows of one shape, one after the other, from which rows are picked as from one array."""
 
@@ -65,16 +85,22 @@ class Joined:
         self.ends = np.cumsum([len(array) for array in arrays])
         self.shape = (int(self.ends[-1]), *arrays[0].shape[1:])
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        picked = np.empty((len(rows), *self.shape[1:]), self.arrays[0].dtype)
+    def __getitem__(self, index: "_Rows | tuple[_Rows, _Rows]") -> NDArray[Any]:
+        """Rows; or, with a second index for each row, what stands there in the row."""
+        rows, *others = index if isinstance(index, tuple) else (index,)
+        picked = np.empty((len(rows), *self.shape[1 + len(others) :]), self.arrays[0].dtype)
         owner = np.searchsorted(self.ends, rows, side="right")
         for number in np.unique(owner):
             mine = owner == number
             first = self.ends[number] - len(self.arrays[number])
-            picked[mine] = self.arrays[number][rows[mine] - first]
+            picked[mine] = self.arrays[number][rows[mine] - first, *(other[mine] for other in others)]
         return picked
 
 
-def _count_on(progress: Progress, before: int, total: int, done: int, of_this_place: int) -> None:
+_Rows = NDArray[np.int64]
+
+
+def count_on(progress: Progress, before: int, total: int, done: int, of_this_place: int) -> None:
+    """Tell `progress` of all places what was done in one of them, when `before` were done in others."""
     del of_this_place
     progress(before + done, total)

@@ -142,6 +142,20 @@ def test_the_figure_shows_every_model_over_minutes(runs: MachineRuns) -> None:
     assert ".svg" not in page(Measured("hololens", (silent,)), ROOMS["hololens"])
 
 
+def test_a_page_shows_what_other_seeds_give(runs: MachineRuns) -> None:
+    (one,) = runs.models
+    assert "several seeds" not in page(Measured("corner", (runs,)), ROOMS["corner"])
+    errors = one.results.headline.estimates
+    assert errors.meters.median is not None
+    worse = replace(errors, meters=replace(errors.meters, median=errors.meters.median + 0.3))
+    headline = replace(one.results.headline, estimates=worse)
+    other = replace(one.results, headline=headline, sets=(headline, *one.results.sets[1:]))
+    repeated = MachineRuns("cpu", (replace(one, other_seeds=(other,)),))
+    text = page(Measured("corner", (repeated,)), ROOMS["corner"])
+    first = errors.meters.median
+    assert f"| 2 | {first + 0.15:.3f} m ({first:.3f} to {first + 0.3:.3f}) |" in text
+
+
 def test_a_model_that_is_not_trained_again_keeps_its_numbers(runs: MachineRuns) -> None:
     (one,) = runs.models
     points, again = replace(one, label="scene geometry"), replace(one, machine="4 cores")

@@ -16,7 +16,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.places_page import Extensions, Measured, Together, page
-from benchmarks.trainings import Trained, train_all
+from benchmarks.trainings import Trained, share_of_machine, train_all
 from camloc.apps.options import seconds
 from camloc.core.config import to_json
 from camloc.datasets.demo import DemoPlace, render
@@ -105,12 +105,13 @@ def main(settings: Settings) -> None:
         if not (each.folder / COMPARISON).exists():  # stopped between the two files
             (each.folder / "results.json").unlink(missing_ok=True)
     train_all(extensions.values(), device=settings.device, jobs=settings.jobs)
-    measured = measured_in(settings.out, tuple(places))
+    machine = share_of_machine(settings.device, settings.jobs)
+    measured = measured_in(settings.out, tuple(places), machine=machine)
     PAGE.with_suffix(".json").write_bytes(to_json(measured))
     PAGE.write_text(page(measured))
 
 
-def measured_in(out: Path, places: Sequence[str]) -> Measured:
+def measured_in(out: Path, places: Sequence[str], *, machine: str) -> Measured:
     """What the runs in a folder reached."""
     together, curves = [], []
     for label, recipe in MODELS:
@@ -125,7 +126,7 @@ def measured_in(out: Path, places: Sequence[str]) -> Measured:
         )
         found = tuple(ExtensionResults.load(folder / _name(fraction)) for fraction in FRACTIONS)
         curves.append(Extensions(label, found))
-    return Measured(tuple(together), tuple(curves))
+    return Measured(machine, tuple(together), tuple(curves))
 
 
 def _corner(seed: int) -> DemoPlace:

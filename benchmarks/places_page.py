@@ -1,6 +1,5 @@
 """The page of several places: tables from the results of runs."""
 
-import platform
 from dataclasses import dataclass
 
 from camloc.evaluation.decision import PlaceDecision
@@ -43,8 +42,15 @@ class Extensions:
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything on the page."""
+    """Everything on the page.
 
+    Attributes:
+        machine: what each training had, in words.
+        together: models of all places.
+        extensions: models that got a place more.
+    """
+
+    machine: str
     together: tuple[Together, ...]
     extensions: tuple[Extensions, ...]
 
@@ -79,7 +85,7 @@ def page(measured: Measured) -> str:
     ]
     lines += [
         "",
-        f"{platform.machine()}, "
+        f"{measured.machine}; "
         + ", ".join(f"{name} {version}" for name, version in sorted(first.all.software.items()))
         + ".",
         "",

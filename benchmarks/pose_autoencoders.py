@@ -20,8 +20,8 @@ from pathlib import Path
 import tyro
 
 from benchmarks.student_measurements import NAME, Measured
-from benchmarks.student_page import page
-from benchmarks.trainings import Trained, train_all
+from benchmarks.student_page import Students, page
+from benchmarks.trainings import Trained, share_of_machine, train_all
 from camloc.apps.commands.demo import place_of
 from camloc.companions import DECODER
 from camloc.core.config import to_json
@@ -66,17 +66,17 @@ def main(settings: Settings) -> None:
         failed = [each for each in pool.map(lambda run: _measure(run, settings), missing) if each]
     if failed:
         raise SystemExit("these lessons failed:\n" + "\n".join(failed))
-    write_page([each.folder for each in teachers])
+    write_page([each.folder for each in teachers], machine=share_of_machine(settings.device, settings.jobs))
 
 
-def write_page(runs: list[Path]) -> None:
+def write_page(runs: list[Path], *, machine: str) -> None:
     """The page and its numbers, from runs that were measured."""
-    measured = [Measured.load(run) for run in runs]
-    PAGE.with_suffix(".json").write_bytes(to_json(measured))
-    for run, each in zip(runs, measured, strict=True):
+    students = Students(machine, tuple(Measured.load(run) for run in runs))
+    PAGE.with_suffix(".json").write_bytes(to_json(students))
+    for run, each in zip(runs, students.runs, strict=True):
         if each.recipe == DRAWN:
             PAGE.with_suffix(".png").write_bytes((run / DECODER / PICTURES).read_bytes())
-    PAGE.write_text(page(measured))
+    PAGE.write_text(page(students))
 
 
 def _teachers(settings: Settings) -> list[Trained]:

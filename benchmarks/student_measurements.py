@@ -19,6 +19,8 @@ from camloc.companions import DecoderFacts, PositionErrors, RelativeFacts, load_
 from camloc.core.augment import centre_cut
 from camloc.core.config import from_json, to_json
 from camloc.core.files import write_atomically
+from camloc.evaluation.results import RESULTS_NAME, Results
+from camloc.evaluation.run_facts import TrainingFacts
 from camloc.geometry.pose import Pose, PoseError, pose_error
 from camloc.geometry.pose_index import Nearness, PoseMetric
 from camloc.recipes import demo, students
@@ -146,6 +148,8 @@ class Measured:
         latent: sizes of the teacher's latents.
         held, test: the teacher's errors.
         frames: numbers of frames learned from, held out, and tested on.
+        training: of the teacher.
+        software: versions of what it ran on.
         forms, settings, starts, decoders, virtual: the parts.
     """
 
@@ -155,6 +159,8 @@ class Measured:
     held: Medians
     test: Medians
     frames: tuple[int, int, int]
+    training: TrainingFacts
+    software: dict[str, str]
     forms: tuple[Form, ...]
     settings: tuple[Setting, ...]
     starts: tuple[Start, ...]
@@ -182,6 +188,8 @@ def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
         pass
     encoder = encoder_of(teacher)
     pictures = _images(teacher, tested)
+    reached = Results.load(run / RESULTS_NAME)
+    assert reached.training is not None, "it is a run of `camloc train`"
     measured = Measured(
         place=", ".join(scene.name for scene in teacher.scenes),
         recipe=teacher.checkpoint.facts.recipe,
@@ -189,6 +197,8 @@ def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
         held=_medians(pose_error(held.answers, held.world_from_cam)),
         test=_medians(pose_error(test.answers, test.world_from_cam)),
         frames=(sum(map(len, teacher.learned)), len(held), len(test)),
+        training=reached.training,
+        software=reached.software,
         forms=forms,
         settings=tuple(_settings(encoder, teacher, held)),
         starts=tuple(_starts(teacher, test)),

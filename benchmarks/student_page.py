@@ -1,9 +1,7 @@
 """The page of the pose auto-encoders, from what was measured."""
 
-import platform
 from collections.abc import Iterable, Sequence
-
-import torch
+from dataclasses import dataclass
 
 from benchmarks.student_measurements import NEIGHBOURS, Measured, Medians, Seen, Setting
 from camloc.companions import PositionErrors
@@ -15,9 +13,14 @@ INTRODUCTION = """# Pose auto-encoders, and what they are for
 
 <!-- Written by benchmarks/pose_autoencoders.py; do not edit. -->
 
-Every teacher is a regressor as its recipe trains it. Its auto-encoder learns from the training frames.
-Whatever had to be chosen (epochs, neighbours, metric, ridge, share) was chosen on frames held out of
-them; the test frames only measure. All errors are medians, positions in metres."""
+Every teacher is a regressor as its recipe trains it, in the time that the first table has. Its
+auto-encoder learns from the training frames. Whatever had to be chosen (epochs, neighbours, metric, ridge,
+share) was chosen on frames held out of them; the test frames only measure. All errors are medians,
+positions in metres."""
+
+TEACHERS = """## Teachers
+
+Errors on held-out and on test frames."""
 
 STUDENTS = """## Students and their teachers
 
@@ -54,12 +57,28 @@ or from the teacher's latents and an encoding. Held-out / test frames: the teach
 settings, the nearest pose and all the way; and with those that were best on held-out frames."""
 
 
-def page(measured: Sequence[Measured]) -> str:
+@dataclass(frozen=True)
+class Students:
+    """Everything on the page.
+
+    Attributes:
+        machine: what each teacher had, in words.
+        runs: of the teachers.
+    """
+
+    machine: str
+    runs: tuple[Measured, ...]
+
+
+def page(students: Students) -> str:
     """All of it."""
-    machine = f"{platform.machine()}, torch {torch.__version__}."
+    measured = students.runs
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(measured[0].software.items()))
     command = "uv run python -m benchmarks.pose_autoencoders --redkitchen FOLDER --hololens FOLDER \\"
     parts = [
         INTRODUCTION,
+        TEACHERS,
+        _teachers(measured),
         *_students(measured),
         *_refined(measured),
         SETTINGS,
@@ -67,7 +86,7 @@ def page(measured: Sequence[Measured]) -> str:
         STARTS,
         _starts(measured),
         *_virtual(measured),
-        machine,
+        f"{students.machine}; {versions}.",
         f"    {command}\n      --backbone-weights FILE\n",
     ]
     return "\n\n".join(parts)
@@ -85,6 +104,23 @@ def _name(each: Measured) -> str:
 
 def _both(errors: Medians) -> str:
     return f"{errors.meters:.3f} m, {errors.degrees:.2f}°"
+
+
+def _teachers(measured: Sequence[Measured]) -> str:
+    rows = [
+        (
+            _name(each),
+            f"{each.frames[0]:,}",
+            each.training.budget,
+            str(each.training.epochs),
+            f"{each.latent[0]}, {each.latent[1]}",
+            _both(each.held),
+            _both(each.test),
+        )
+        for each in measured
+    ]
+    headings = ("", "frames", "budget", "epochs", "latents", "held-out frames", "test frames")
+    return table(headings, rows)
 
 
 def _students(measured: Sequence[Measured]) -> list[str]:

@@ -5,8 +5,8 @@
 
 trains MS-Transformer and MS-HyperPose on a room of 7Scenes, an office floor seen by a HoloLens and corners
 of two rendered squares, together and one by one, each at the same budget to a place; and without the office,
-which `camloc extend` then adds from 5 to 100 % of its frames. Writes `docs/results/places.json` and `.md`.
-What is there is not trained again.
+which `camloc extend` then adds from 5 to 100 % of its frames. Writes `docs/results/places.json`, `.md` and a
+figure. What is there is not trained again.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.places_page import Extensions, Measured, Together, page
+from benchmarks.places_page import Extensions, Measured, Together, extension_figure, page
 from benchmarks.trainings import Trained, share_of_machine, train_all
 from camloc.apps.options import seconds
 from camloc.core.config import to_json
@@ -109,6 +109,7 @@ def main(settings: Settings) -> None:
     measured = measured_in(settings.out, tuple(places), machine=machine)
     PAGE.with_suffix(".json").write_bytes(to_json(measured))
     PAGE.write_text(page(measured))
+    PAGE.with_suffix(".svg").write_bytes(extension_figure(measured))
 
 
 def measured_in(out: Path, places: Sequence[str], *, machine: str) -> Measured:

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
 from camloc.evaluation.decision import PlaceDecision
+from camloc.evaluation.drawing import BLUE, ORANGE, legend_below, styled, svg
 from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.places import PlacesResults
 from camloc.evaluation.results import Results
@@ -82,6 +86,8 @@ def page(measured: Measured) -> str:
         "orientation | right place | taken for the new one |",
         "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
         *(line for kind in measured.extensions for line in _extended(kind)),
+        "",
+        "![Errors in the new place over the part of its frames](places.svg)",
     ]
     lines += [
         "",
@@ -115,6 +121,38 @@ def _extension_words(first: ExtensionResults) -> list[str]:
         f"has the largest change of a median, and how many of their photographs are put into the right "
         f"place, before and after, and how many into the new one.",
     ]
+
+
+def extension_figure(measured: Measured) -> bytes:
+    """The errors in the new place over the part of its frames that was learned, as SVG.
+
+    As the paper's Figure 6. Where most photographs are put into another place there is no error to draw.
+    """
+    with styled():
+        figure = Figure(figsize=(8.4, 3.5), layout="constrained")
+        panels = figure.subplots(1, 2)
+        for axes, half, title in zip(panels, (0, 1), ("position (m)", "orientation (°)"), strict=True):
+            for kind, (color, dashes) in zip(measured.extensions, _LINES, strict=True):
+                errors = [_errors(each, half) for each in kind.results]
+                parts = [each.fraction for each in kind.results]
+                axes.plot(parts, errors, dashes, color=color, marker="o", linewidth=1.8, label=kind.label)
+            axes.set_title(f"New place, {title}")
+            axes.set_xlabel("part of its frames that was learned")
+            axes.set_xlim(0.0, 1.02)
+            axes.set_ylim(bottom=0.0)
+            axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        legend_below(figure, panels[0])
+        return svg(figure)
+
+
+# Colours and dashes of the kinds of model.
+_LINES = ((BLUE, "-"), (ORANGE, "--"))
+
+
+def _errors(results: ExtensionResults, half: int) -> float:
+    errors = results.new.headline.estimates
+    median = (errors.meters, errors.degrees)[half].median
+    return float("nan") if median is None else median
 
 
 def _extended(kind: Extensions) -> list[str]:

@@ -14,9 +14,9 @@ from operator import truediv
 from pathlib import Path
 from statistics import mean
 
-import matplotlib.pyplot as plt
 import numpy as np
 import tyro
+from matplotlib.figure import Figure
 
 from benchmarks.tables import medians
 from benchmarks.trainings import Repeated, Table, Trained, table_of
@@ -26,6 +26,7 @@ from camloc.datasets.demo import OCCLUDED, DemoPlace, Renderer, render
 from camloc.datasets.demo.free_space import free_space_of
 from camloc.datasets.demo.place import shots
 from camloc.datasets.demo.rendering import photograph
+from camloc.evaluation.drawing import GREY, ORANGE, PURPLE, legend_below, styled, svg
 from camloc.evaluation.results import Results
 
 PAGE = Path("docs/results/robustness.md")
@@ -39,7 +40,7 @@ ROWS = (
 )
 # A model with a hypernetwork, and the same without.
 PAIRS = (("HyperPose 2025", "baseline APR"), ("HyperPose 2023, compact", "TransPoseNet"))
-DRAWN = {"baseline APR": "#7a7a7a", "HyperPose 2025": "#c1440e"}
+DRAWN = {"baseline APR": GREY, "HyperPose 2025": ORANGE}
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def main(settings: Settings) -> None:
     PAGE.write_text(page(table))
     if set(DRAWN) <= set(trainings):
         runs = {label: [each.folder for each in trainings[label]] for label in DRAWN}
-        draw_walk(runs, covered(place))
+        FIGURE.write_bytes(walk_figure(runs, covered(place)))
 
 
 def covered(place: DemoPlace) -> dict[str, float]:
@@ -92,24 +93,24 @@ def covered(place: DemoPlace) -> dict[str, float]:
     }
 
 
-def draw_walk(folders: dict[str, list[Path]], cover: dict[str, float]) -> None:
-    """The position error along the occluded walks, over the share of the picture that people cover."""
-    figure, (above, below) = plt.subplots(
-        2, 1, figsize=(8.0, 4.2), sharex=True, height_ratios=(3, 1), layout="constrained"
-    )
-    steps = np.arange(len(cover))
-    for label, runs in folders.items():
-        for variant, style in ((OCCLUDED, "-"), ("day", ":")):
-            errors = np.array([_errors(run, variant) for run in runs]).mean(0)
-            above.plot(steps, errors, style, color=DRAWN[label], label=f"{label}, {variant}", linewidth=1.4)
-    below.fill_between(steps, 100 * np.array(list(cover.values())), color="#4a6fa5", alpha=0.5, linewidth=0)
-    above.set(ylabel="position error, m", ylim=(0, None))
-    below.set(ylabel="covered, %", xlabel="frame of the test walks", xlim=(0, len(cover) - 1), ylim=(0, 100))
-    above.legend(frameon=False, fontsize=8, ncols=2)
-    for axes in (above, below):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(FIGURE, metadata={"Date": None})
-    plt.close(figure)
+def walk_figure(folders: dict[str, list[Path]], cover: dict[str, float]) -> bytes:
+    """The position error along the occluded walks, above the share of the picture that people cover; SVG."""
+    with styled():
+        figure = Figure(figsize=(8.4, 4.4), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        steps = np.arange(len(cover))
+        for label, runs in folders.items():
+            for variant, dashes in ((OCCLUDED, "-"), ("day", ":")):
+                errors = np.array([_errors(run, variant) for run in runs]).mean(0)
+                named = f"{label}, {variant}"
+                above.plot(steps, errors, dashes, color=DRAWN[label], label=named, linewidth=1.6)
+        below.fill_between(steps, 100 * np.array(list(cover.values())), color=PURPLE, alpha=0.5, linewidth=0)
+        above.set_title("position error (m)")
+        above.set_ylim(bottom=0)
+        below.set_title("covered by people (%)")
+        below.set(xlabel="frame of the test walks", xlim=(0, len(cover) - 1), ylim=(0, 100))
+        legend_below(figure, above)
+        return svg(figure)
 
 
 def _errors(folder: Path, variant: str) -> list[float]:

@@ -32,6 +32,7 @@ class Row:
             over the largest number of it; None where ours is another network.
         threads, rounds: how it was measured.
         machine: on what.
+        multiply_adds, published_multiply_adds: of one picture, in convolutions and products of matrices.
     """
 
     label: str
@@ -43,6 +44,8 @@ class Row:
     threads: int
     rounds: int
     machine: str
+    multiply_adds: int = 0
+    published_multiply_adds: int = 0
 
 
 def page(rows: list[Row]) -> str:
@@ -70,6 +73,16 @@ def page(rows: list[Row]) -> str:
         "",
         *times_table([(row.label, row.cpu) for row in rows]),
         "",
+        "## What is computed",
+        "",
+        "Multiplications with additions, in convolutions and products of matrices. As the outputs are the "
+        "same, most of them have to be made: where the times above are less by more than these, the rest is "
+        "what was read and written between them.",
+        "",
+        "| model | published | ours | ratio |",
+        "| --- | --: | --: | --: |",
+        *(_arithmetic(row) for row in rows),
+        "",
         "## Size, and how far the outputs are from the published ones",
         "",
         "| model | weights | | published | | ratio | outputs differ by |",
@@ -82,6 +95,11 @@ def page(rows: list[Row]) -> str:
         differ = "another network" if row.difference is None else f"{row.difference:.0e}"
         lines.append(f"| {row.label} | {cells} | {row.published_weights / row.weights:.1f} | {differ} |")
     return "\n".join([*lines, "", f"{first.machine}.", "", "    uv run python -m benchmarks.latency", ""])
+
+
+def _arithmetic(row: Row) -> str:
+    published, ours = row.published_multiply_adds, row.multiply_adds
+    return f"| {row.label} | {published / 1e9:.2f} G | {ours / 1e9:.2f} G | {published / ours:.2f} |"
 
 
 def times_table(named: Sequence[tuple[str, Times]]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import onnxruntime
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def exported(module: nn.Module, image: Tensor) -> bytes:
@@ -94,6 +95,14 @@ def largest_difference(found: Any, wanted: Any) -> float:
     """Of any output of two passes, over the largest number of that output."""
     pairs = [(torch.as_tensor(one), torch.as_tensor(other)) for one, other in zip(found, wanted, strict=True)]
     return max(float((one - other).abs().max() / other.abs().max()) for one, other in pairs)
+
+
+def multiply_adds(module: nn.Module, image: Tensor) -> int:
+    """How many multiplications of two numbers, each with an addition, a pass makes in matrix products."""
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        module(image)
+    return counter.get_total_flops() // 2
 
 
 def weights_of(module: nn.Module) -> int:

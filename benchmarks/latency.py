@@ -18,7 +18,7 @@ import torch
 import tyro
 from torch import nn
 
-from benchmarks.latency_page import Row, Times, page
+from benchmarks.latency_page import Measured, Row, Times, page
 from benchmarks.passes import (
     both_sides,
     largest_difference,
@@ -154,9 +154,10 @@ def main(settings: Settings) -> None:
         if not path.exists():
             path.write_bytes(to_json(measured(case, settings)))
         rows.append(with_arithmetic(from_json(path.read_bytes(), Row), case))
-    PAGE.with_suffix(".json").write_bytes(to_json(rows))
-    PAGE.write_text(page(rows))
-    print(page(rows))
+    all_of_it = Measured(tuple(rows))
+    PAGE.with_suffix(".json").write_bytes(to_json(all_of_it))
+    PAGE.write_text(page(all_of_it))
+    print(page(all_of_it))
 
 
 if __name__ == "__main__":

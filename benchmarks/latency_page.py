@@ -48,9 +48,16 @@ class Row:
     published_multiply_adds: int = 0
 
 
-def page(rows: list[Row]) -> str:
+@dataclass(frozen=True)
+class Measured:
+    """Everything on the page."""
+
+    rows: tuple[Row, ...]
+
+
+def page(measured: Measured) -> str:
     """The page of measured rows."""
-    first = rows[0]
+    rows, first = measured.rows, measured.rows[0]
     lines = [
         "# One photograph through a Transformer",
         "",

@@ -69,9 +69,9 @@ def test_a_rooms_page_is_what_its_numbers_give(place: str) -> None:
         assert (RESULTS / curve_name(place, each)).exists() == (curve_figure(each) is not None)
 
 
-PAGES: tuple[tuple[str, Any, Callable[[Any], str]], ...] = (
+PAGES: tuple[tuple[str, type, Callable[[Any], str]], ...] = (
     ("refinement_cost", refinement_page.Measured, refinement_page.page),
-    ("latency", list[latency_page.Row], latency_page.page),
+    ("latency", latency_page.Measured, latency_page.page),
     ("many_places", Costs, many_places_page),
     ("regressors", Table, regressors.page),
     ("robustness", Table, robustness.page),
@@ -81,7 +81,7 @@ PAGES: tuple[tuple[str, Any, Callable[[Any], str]], ...] = (
 
 
 @pytest.mark.parametrize(("name", "kind", "page_of"), PAGES, ids=[name for name, *_ in PAGES])
-def test_a_page_is_what_its_numbers_give(name: str, kind: Any, page_of: Callable[[Any], str]) -> None:
+def test_a_page_is_what_its_numbers_give(name: str, kind: type, page_of: Callable[[Any], str]) -> None:
     measured: Any = from_json((RESULTS / f"{name}.json").read_bytes(), kind)
     assert (RESULTS / f"{name}.md").read_text() == page_of(measured)
 

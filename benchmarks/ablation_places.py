@@ -16,8 +16,8 @@ from camloc.datasets.demo.place import shots
 from camloc.datasets.demo.rendering import photograph
 from camloc.evaluation.baselines import baseline_errors
 from camloc.evaluation.metrics import error_statistics
-from camloc.recipes.evaluate import test_sets
-from camloc.recipes.settings import DataSource
+from camloc.runs.evaluate import test_sets
+from camloc.runs.facts import DataSource
 
 
 def source_of(

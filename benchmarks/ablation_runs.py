@@ -11,11 +11,11 @@ from camloc.core.types import Scene
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
 from camloc.evaluation.scoring import EvaluatedSet
 from camloc.localizer import Localizer
-from camloc.recipes.evaluate import test_sets
-from camloc.recipes.preparation import Compute, prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import LOG, DataSource
 from camloc.refiners.outlier_filters import OutlierFilter
+from camloc.runs.evaluate import test_sets
+from camloc.runs.facts import LOG, DataSource
+from camloc.runs.preparation import Compute, prepare
+from camloc.runs.train import train
 from camloc.training.log import read_log
 
 

@@ -17,8 +17,8 @@ import tyro
 from benchmarks.passes import machine
 from camloc.core.config import to_json
 from camloc.recipes.base import Recipe, find_recipe
-from camloc.recipes.preparation import Training, prepare
-from camloc.recipes.settings import DataSource
+from camloc.runs.facts import DataSource
+from camloc.runs.preparation import Training, prepare
 from camloc.training.features import FeatureVariants
 from camloc.training.fit import fit
 from camloc.training.plan import Step

@@ -30,8 +30,8 @@ from camloc.core.config import from_json, to_json
 from camloc.core.files import write_atomically
 from camloc.core.types import Scene
 from camloc.errors import CamlocError
-from camloc.recipes.preparation import Compute
-from camloc.recipes.settings import DataSource
+from camloc.runs.facts import DataSource
+from camloc.runs.preparation import Compute
 from camloc.training.pictures import load_pictures
 
 

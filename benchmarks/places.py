@@ -22,8 +22,8 @@ from camloc.core.config import to_json
 from camloc.datasets.demo import DemoPlace, render
 from camloc.evaluation.places import PlacesResults
 from camloc.evaluation.results import Results
-from camloc.recipes.evaluate_places import place_results
-from camloc.recipes.extension import COMPARISON, ExtensionResults
+from camloc.runs.evaluate_places import place_results
+from camloc.runs.extension import COMPARISON, ExtensionResults
 
 MODELS = (("MS-Transformer", "room/ms-transformer"), ("MS-HyperPose", "room/ms-hyperpose"))
 NEW = "office"

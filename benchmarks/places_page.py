@@ -11,7 +11,7 @@ from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.places import PlacesResults
 from camloc.evaluation.results import Results
 from camloc.evaluation.wording import change
-from camloc.recipes.extension import ExtensionResults
+from camloc.runs.extension import ExtensionResults
 
 
 @dataclass(frozen=True)

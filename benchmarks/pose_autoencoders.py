@@ -26,7 +26,7 @@ from camloc.apps.commands.demo import place_of
 from camloc.companions import DECODER
 from camloc.core.config import to_json
 from camloc.datasets.demo import render
-from camloc.recipes.teach_decoder import PICTURES
+from camloc.runs.teach_decoder import PICTURES
 
 PAGE = Path("docs/results/pose_autoencoders.md")
 

@@ -39,9 +39,9 @@ from camloc.evaluation.metrics import ErrorStatistics
 from camloc.evaluation.results import Results
 from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW
 from camloc.recipes.base import find_recipe
-from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.settings import LOG, RunFacts
 from camloc.refiners.outlier_filters import OUTLIER_FILTERS
+from camloc.runs.evaluate import evaluate_run
+from camloc.runs.facts import LOG, RunFacts
 from camloc.training.log import read_log
 
 Model = Literal["baseline", "hyperpose", "scene-geometry"]

@@ -24,18 +24,18 @@ from camloc.evaluation.run_facts import TrainingFacts
 from camloc.geometry.pose import Pose, PoseError, pose_error
 from camloc.geometry.pose_index import Nearness, PoseMetric
 from camloc.recipes import demo, students
-from camloc.recipes.autoencode import Teaching, prepare_teaching, teach, what_it_sees
-from camloc.recipes.evaluate import evaluate_run
 from camloc.recipes.student import DecoderRecipe, StudentRecipe
-from camloc.recipes.teach_decoder import encoder_of, teach_decoder
-from camloc.recipes.teach_relative import teach_relative
-from camloc.recipes.teacher import Places, Teacher
 from camloc.refinement import refiners_of
 from camloc.refiners.image_decoder import PUBLISHED
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
 from camloc.refiners.position import LatentHalf, PositionRefinement, PositionRefiner, Way
 from camloc.refiners.relative_pose import Sees
 from camloc.refiners.virtual_view import VirtualView, VirtualViewRefiner
+from camloc.runs.autoencode import Teaching, prepare_teaching, teach, what_it_sees
+from camloc.runs.evaluate import evaluate_run
+from camloc.runs.teach_decoder import encoder_of, teach_decoder
+from camloc.runs.teach_relative import teach_relative
+from camloc.runs.teacher import Places, Teacher
 from camloc.training.lesson import learn
 from camloc.training.refinement_choice import choose_refinement, refined_errors
 from camloc.training.teacher import Taught

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from camloc.recipes import demo
-from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.preparation import prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import DataSource
+from camloc.runs.evaluate import evaluate_run
+from camloc.runs.facts import DataSource
+from camloc.runs.preparation import prepare
+from camloc.runs.train import train
 from camloc.training.plan import Epoch
 
 data, out = sys.argv[1:3]

@@ -21,14 +21,14 @@ from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.results import Results
 from camloc.recipes import student as student_recipes
 from camloc.recipes import students
-from camloc.recipes.autoencode import prepare_teaching, teach
-from camloc.recipes.teach_decoder import encoder_of
-from camloc.recipes.teach_relative import teach_relative
-from camloc.recipes.teacher import Teacher
 from camloc.refinement import refiners_of, surest
 from camloc.refiners.image_decoder import ImageDecoderConfig
 from camloc.refiners.position import WAYS
 from camloc.refiners.relative_pose import RelativePoseConfig, Sees
+from camloc.runs.autoencode import prepare_teaching, teach
+from camloc.runs.teach_decoder import encoder_of
+from camloc.runs.teach_relative import teach_relative
+from camloc.runs.teacher import Teacher
 from camloc.training.pairs import PairSettings
 
 Capture = pytest.CaptureFixture[str]

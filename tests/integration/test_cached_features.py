@@ -15,10 +15,10 @@ from camloc.core.images import Preprocess
 from camloc.errors import CamlocError
 from camloc.models.scene_geometry import SceneGeometry, SceneGeometryConfig
 from camloc.recipes.base import Recipe
-from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.preparation import Training, prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import DataSource, RunFacts
+from camloc.runs.evaluate import evaluate_run
+from camloc.runs.facts import DataSource, RunFacts
+from camloc.runs.preparation import Training, prepare
+from camloc.runs.train import train
 from camloc.training.features import FeatureVariants
 from camloc.training.held_out import HoldOut
 from camloc.training.plan import Epoch

@@ -27,9 +27,9 @@ from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.models.posenet import PoseNetConfig
 from camloc.recipes.base import Recipe
-from camloc.recipes.preparation import Training, prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import DataSource
+from camloc.runs.facts import DataSource
+from camloc.runs.preparation import Training, prepare
+from camloc.runs.train import train
 from camloc.training.feature_cache import Variants, cached_features
 from camloc.training.features import FeatureVariants, FromFeatures, still_part
 from camloc.training.pictures import Pictures

@@ -17,10 +17,10 @@ from camloc.datasets import nerfstudio
 from camloc.errors import DatasetError
 from camloc.evaluation.results import Results
 from camloc.localizer import Localizer
-from camloc.recipes import evaluate
-from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.evaluate import test_sets as sets_of
-from camloc.recipes.settings import DataSource, RunFacts
+from camloc.runs import evaluate
+from camloc.runs.evaluate import evaluate_run
+from camloc.runs.evaluate import test_sets as sets_of
+from camloc.runs.facts import DataSource, RunFacts
 
 Capture = pytest.CaptureFixture[str]
 

@@ -8,10 +8,10 @@ from tests.support.trained import TEST_FRAMES, tiny_recipe, write_place
 
 from camloc import datasets
 from camloc.recipes.base import Recipe
-from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.preparation import prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import DataSource
+from camloc.runs.evaluate import evaluate_run
+from camloc.runs.facts import DataSource
+from camloc.runs.preparation import prepare
+from camloc.runs.train import train
 
 HEADING = "What it has learned of the place"
 

@@ -19,9 +19,9 @@ from camloc.core.types import Located
 from camloc.errors import CheckpointError
 from camloc.localizer import Localizer
 from camloc.models.parts.places import PlaceRegressor, latents_in
-from camloc.recipes.extension import ExtensionResults, extending, recipe_of
-from camloc.recipes.knowledge import take_over
-from camloc.recipes.settings import DataSource, Extension, RunFacts
+from camloc.runs.extension import ExtensionResults, extending, recipe_of
+from camloc.runs.facts import DataSource, Extension, RunFacts
+from camloc.runs.knowledge import take_over
 
 Capture = pytest.CaptureFixture[str]
 State = dict[str, torch.Tensor]

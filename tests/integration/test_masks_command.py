@@ -13,10 +13,10 @@ from tests.support.command_line import camloc, listing, refused, sentence
 from tests.support.trained import HEIGHT, TEST_FRAMES, TRAIN_FRAMES, WIDTH, write_place
 from torchvision.models import get_model_weights
 
-from camloc.recipes.preparation import prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import DataSource
 from camloc.refiners.segmentation import segmentation_network
+from camloc.runs.facts import DataSource
+from camloc.runs.preparation import prepare
+from camloc.runs.train import train
 
 Capture = pytest.CaptureFixture[str]
 

@@ -26,10 +26,10 @@ from camloc.errors import CheckpointError, DatasetError, RecipeError
 from camloc.evaluation.places import PlacesResults
 from camloc.export import export_onnx
 from camloc.localizer import Localizer
-from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.evaluate_places import evaluate_places, place_results
-from camloc.recipes.run import train
-from camloc.recipes.settings import DataSource, RunFacts
+from camloc.runs.evaluate import evaluate_run
+from camloc.runs.evaluate_places import evaluate_places, place_results
+from camloc.runs.facts import DataSource, RunFacts
+from camloc.runs.train import train
 from camloc.training.log import read_log
 
 Capture = pytest.CaptureFixture[str]

@@ -21,10 +21,10 @@ from camloc.evaluation.baselines import baseline_errors
 from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.recipes import position_only
 from camloc.recipes.base import Recipe, find_recipe
-from camloc.recipes.evaluate import evaluate_run
-from camloc.recipes.preparation import prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import LAST, LOG, DataSource
+from camloc.runs.evaluate import evaluate_run
+from camloc.runs.facts import LAST, LOG, DataSource
+from camloc.runs.preparation import prepare
+from camloc.runs.train import train
 from camloc.training.fit import fit
 from camloc.training.held_out import HoldOut
 from camloc.training.log import read_log

@@ -21,10 +21,10 @@ from camloc.geometry import Camera, pose_error
 from camloc.localizer import Localizer
 from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.recipes.base import Recipe
-from camloc.recipes.preparation import prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import DataSource
 from camloc.refiners.outlier_filters import OUTLIER_FILTERS, OutlierFilter
+from camloc.runs.facts import DataSource
+from camloc.runs.preparation import prepare
+from camloc.runs.train import train
 from camloc.training.filter_choice import best_filter, filter_errors
 from camloc.training.held_out import HoldOut
 from camloc.training.stages import Stage

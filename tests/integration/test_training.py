@@ -19,11 +19,11 @@ from tests.support.training_script import KILLS, STAGES, WINDOW, loss_curve, sha
 
 from camloc.checkpoint import load_checkpoint
 from camloc.errors import CamlocError, CheckpointError, RecipeError
-from camloc.recipes import preparation
 from camloc.recipes.base import Recipe
-from camloc.recipes.preparation import Compute, Training, prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import LAST, LOG, DataSource, RunFacts
+from camloc.runs import preparation
+from camloc.runs.facts import LAST, LOG, DataSource, RunFacts
+from camloc.runs.preparation import Compute, Training, prepare
+from camloc.runs.train import train
 from camloc.training.fit import fit
 from camloc.training.log import read_log
 from camloc.training.pictures import Pictures

@@ -13,9 +13,9 @@ from camloc.core.types import Batch
 from camloc.models.hyperpose import HyperPose
 from camloc.models.parts.regression import RegressedPose
 from camloc.recipes.base import Recipe
-from camloc.recipes.preparation import prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import DataSource
+from camloc.runs.facts import DataSource
+from camloc.runs.preparation import prepare
+from camloc.runs.train import train
 from camloc.training.fit import fit
 from camloc.training.log import read_log
 from camloc.training.pictures import Pictures

@@ -10,9 +10,9 @@ from camloc.models.ms_transformer import MSTransformerConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.models.parts.transformer import TransformerConfig
 from camloc.recipes.base import Recipe
-from camloc.recipes.preparation import Training, prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import DataSource
+from camloc.runs.facts import DataSource
+from camloc.runs.preparation import Training, prepare
+from camloc.runs.train import train
 from camloc.training.plan import Step
 from camloc.training.stages import Stage
 from tests.support.layouts import Matrix, Place, write_sevenscenes

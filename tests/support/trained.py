@@ -16,9 +16,9 @@ from camloc.models.hyperpose import HyperPoseConfig
 from camloc.models.parts.hypernetwork import HypernetworkConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.recipes.base import Recipe
-from camloc.recipes.preparation import prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import DataSource
+from camloc.runs.facts import DataSource
+from camloc.runs.preparation import prepare
+from camloc.runs.train import train
 from camloc.training.held_out import HoldOut
 from camloc.training.stages import Stage
 from tests.support.layouts import Matrix, Place, looking_at_target, write_sevenscenes

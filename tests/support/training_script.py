@@ -26,11 +26,11 @@ import torch
 from lightning_fabric import Fabric
 
 from camloc.core.augment import Augment
-from camloc.recipes import preparation
 from camloc.recipes.base import Recipe
-from camloc.recipes.preparation import Compute, prepare
-from camloc.recipes.run import train
-from camloc.recipes.settings import STATE, DataSource
+from camloc.runs import preparation
+from camloc.runs.facts import STATE, DataSource
+from camloc.runs.preparation import Compute, prepare
+from camloc.runs.train import train
 from camloc.training.fit import fit
 from camloc.training.plan import Epoch, Step
 from camloc.training.stages import Stage

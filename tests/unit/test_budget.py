@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from tests.support.tiny_training import tiny_model, tiny_pictures
 from tests.support.trained import tiny_recipe
 
-from camloc.recipes import budget
+from camloc.runs import budget
 from camloc.training.plan import Step
 
 

@@ -13,7 +13,7 @@ from camloc.evaluation.decision import PlaceDecision
 from camloc.evaluation.places import OnePlace
 from camloc.evaluation.results import results_of
 from camloc.evaluation.wording import change
-from camloc.recipes.extension import Comparison, ExtensionResults
+from camloc.runs.extension import Comparison, ExtensionResults
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import tyro
 from camloc.errors import RecipeError
 
 if TYPE_CHECKING:
-    from camloc.recipes.settings import DataSource
+    from camloc.runs.facts import DataSource
     from camloc.training.pretrained import Weights
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -90,7 +90,7 @@ def data_source(
     root: Path, *, layout: str, scene: str, options: tuple[str, ...], **lists: Path | None
 ) -> "DataSource":
     """The frames that the options name; paths are made absolute, so that a run can be moved."""
-    from camloc.recipes.settings import DataSource
+    from camloc.runs.facts import DataSource
 
     named = {name: os.path.realpath(path) for name, path in lists.items() if path is not None}
     return DataSource(os.path.realpath(root), layout, scene, {**reader_options(options), **named})

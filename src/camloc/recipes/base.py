@@ -140,24 +140,6 @@ class Recipe:
 RecipeFunction = Callable[[], Recipe]
 Kind = TypeVar("Kind")
 
-_NOT_RECIPES = (
-    "base",
-    "preparation",
-    "run",
-    "evaluate",
-    "evaluate_places",
-    "extension",
-    "knowledge",
-    "settings",
-    "budget",
-    "student",
-    "autoencode",
-    "teach_decoder",
-    "teach_relative",
-    "sights",
-    "teacher",
-)
-
 
 def recipe_functions() -> dict[str, RecipeFunction]:
     """All recipes by name: `<file>/<function>`, in the order of the files."""
@@ -165,18 +147,16 @@ def recipe_functions() -> dict[str, RecipeFunction]:
 
 
 def functions_that_return(kind: type[Kind]) -> dict[str, Callable[[], Kind]]:
-    """The functions of all recipe files whose answer is of a kind, by name."""
+    """The functions of all recipe files that ask nothing and whose answer is of a kind, by name."""
     package = importlib.import_module("camloc.recipes")
     found: dict[str, Callable[[], Kind]] = {}
     for entry in pkgutil.iter_modules(package.__path__):
-        if entry.name in _NOT_RECIPES:
-            continue
         module = importlib.import_module(f"camloc.recipes.{entry.name}")
         for name, function in vars(module).items():
             is_public = inspect.isfunction(function) and not name.startswith("_")
             if not is_public or function.__module__ != module.__name__:
                 continue
-            if function.__annotations__.get("return") is kind:
+            if function.__annotations__ == {"return": kind}:
                 found[f"{entry.name}/{name.replace('_', '-')}"] = function
     return found
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from camloc.companions import AutoencoderFacts, PositionErrors
     from camloc.recipes.student import StudentRecipe
-    from camloc.recipes.teacher import Teacher
+    from camloc.runs.teacher import Teacher
 
 
 def autoencode(
@@ -43,8 +43,8 @@ def autoencode(
     from camloc.apps.progress import console
     from camloc.companions import load_autoencoder, load_relative
     from camloc.recipes.student import find_student
-    from camloc.recipes.teacher import Teacher
     from camloc.refinement import errors_of
+    from camloc.runs.teacher import Teacher
 
     settings, seed = find_student(recipe), checked_seed(seed)
     teacher = Teacher.load(run, device=device)
@@ -66,7 +66,7 @@ def autoencode(
 
 def _encoder(teacher: "Teacher", settings: "StudentRecipe", *, name: str, seed: int) -> None:
     from camloc.apps.progress import console, counted
-    from camloc.recipes.autoencode import prepare_teaching, teach
+    from camloc.runs.autoencode import prepare_teaching, teach
 
     with counted("what it sees") as progress:
         teaching = prepare_teaching(teacher, settings, name=name, seed=seed, progress=progress)
@@ -87,7 +87,7 @@ def _encoder(teacher: "Teacher", settings: "StudentRecipe", *, name: str, seed: 
 def _decoder(teacher: "Teacher", settings: "StudentRecipe", *, seed: int) -> None:
     from camloc.apps.progress import console
     from camloc.companions import DECODER
-    from camloc.recipes.teach_decoder import PICTURES, teach_decoder
+    from camloc.runs.teach_decoder import PICTURES, teach_decoder
 
     if settings.decoder is None:
         raise RecipeError("this recipe has no image decoder; choose one that has, such as students/quick")
@@ -102,7 +102,7 @@ def _decoder(teacher: "Teacher", settings: "StudentRecipe", *, seed: int) -> Non
 
 def _relative(teacher: "Teacher", settings: "StudentRecipe", *, seed: int) -> None:
     from camloc.apps.progress import console, counted
-    from camloc.recipes.teach_relative import teach_relative
+    from camloc.runs.teach_relative import teach_relative
 
     with counted("what it sees") as progress:
         for event in teach_relative(teacher, settings, seed=seed, progress=progress):

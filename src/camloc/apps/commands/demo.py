@@ -27,7 +27,7 @@ def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", seed: Seed =
     from camloc.apps.progress import console, counted
     from camloc.datasets.demo import load, render
     from camloc.recipes.base import find_recipe
-    from camloc.recipes.settings import DataSource
+    from camloc.runs.facts import DataSource
 
     seed = checked_seed(seed)
     with counted("rendering") as progress:

@@ -22,8 +22,8 @@ from camloc.errors import RecipeError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from camloc.recipes.settings import DataSource
     from camloc.refiners.outlier_filters import OutlierFilter
+    from camloc.runs.facts import DataSource
 
 
 def evaluate(
@@ -95,9 +95,9 @@ def evaluate_and_report(
     from camloc.apps.progress import console, counted
     from camloc.evaluation.places import places_table
     from camloc.evaluation.table import results_table
-    from camloc.recipes.evaluate import evaluate_run
-    from camloc.recipes.evaluate_places import evaluate_places
-    from camloc.recipes.settings import RunFacts
+    from camloc.runs.evaluate import evaluate_run
+    from camloc.runs.evaluate_places import evaluate_places
+    from camloc.runs.facts import RunFacts
 
     if len(RunFacts.load(run).scenes) > 1:
         if outlier_filter or masks:

@@ -24,9 +24,9 @@ from camloc.errors import RecipeError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from camloc.recipes.extension import ExtensionResults
+    from camloc.runs.extension import ExtensionResults
 
-# As in `camloc.recipes.extension`, which loads torch.
+# As in `camloc.runs.extension`, which loads torch.
 Moves = Literal["all", "heads", "place"]
 
 
@@ -72,12 +72,12 @@ def extend(
     """
     from camloc.apps.progress import console, counted, watched
     from camloc.core.device import torch_device
-    from camloc.recipes.evaluate import test_sets
-    from camloc.recipes.evaluate_places import evaluate_places
-    from camloc.recipes.extension import extending, recipe_of, write_comparison
-    from camloc.recipes.preparation import Compute, prepare
-    from camloc.recipes.run import train
-    from camloc.recipes.settings import Extension, RunFacts
+    from camloc.runs.evaluate import test_sets
+    from camloc.runs.evaluate_places import evaluate_places
+    from camloc.runs.extension import extending, recipe_of, write_comparison
+    from camloc.runs.facts import Extension, RunFacts
+    from camloc.runs.preparation import Compute, prepare
+    from camloc.runs.train import train
 
     torch_device(device)
     if devices < 1:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from camloc.recipes.base import Recipe
-    from camloc.recipes.preparation import Compute
-    from camloc.recipes.settings import DataSource
+    from camloc.runs.facts import DataSource
+    from camloc.runs.preparation import Compute
     from camloc.training.pretrained import Weights
 
 
@@ -79,7 +79,7 @@ def train(
     from camloc.apps.options import backbone_weights as weights_of
     from camloc.core.device import torch_device
     from camloc.recipes.base import find_recipe
-    from camloc.recipes.preparation import Compute
+    from camloc.runs.preparation import Compute
 
     if devices < 1:
         raise RecipeError(f"training needs 1 device or more, not {devices}")
@@ -116,9 +116,9 @@ def train_and_report(
     """Train a recipe, evaluate it where there are test frames, and say what to do next."""
     from camloc.apps.commands.evaluate import evaluate_and_report
     from camloc.apps.progress import console, counted, watched
-    from camloc.recipes.evaluate import test_sets
-    from camloc.recipes.preparation import prepare
-    from camloc.recipes.run import train as run_training
+    from camloc.runs.evaluate import test_sets
+    from camloc.runs.preparation import prepare
+    from camloc.runs.train import train as run_training
 
     if recipe.cached_variants and weights == "none":
         raise RecipeError(

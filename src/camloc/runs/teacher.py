@@ -16,8 +16,8 @@ from camloc.core.model import Regressor
 from camloc.core.types import Frame, Scene, oriented, poses_of
 from camloc.errors import DatasetError, RecipeError
 from camloc.geometry.pose import Pose
-from camloc.recipes.settings import RunFacts, load_scenes
 from camloc.recipes.student import StudentRecipe
+from camloc.runs.facts import RunFacts, load_scenes
 from camloc.training.held_out import HoldOut, hold_out, keep_orientations
 from camloc.training.pictures import Pictures
 from camloc.training.places import load_places

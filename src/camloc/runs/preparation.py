@@ -14,9 +14,9 @@ from camloc.core.types import Frame, Scene, poses_of
 from camloc.errors import CheckpointError, DatasetError
 from camloc.models import build_model
 from camloc.recipes.base import Recipe
-from camloc.recipes.budget import schedule_share
-from camloc.recipes.knowledge import take_over, thinned
-from camloc.recipes.settings import RUN_FACTS, DataSource, Extension, RunFacts, load_scenes, run_facts
+from camloc.runs.budget import schedule_share
+from camloc.runs.facts import RUN_FACTS, DataSource, Extension, RunFacts, load_scenes, run_facts
+from camloc.runs.knowledge import take_over, thinned
 from camloc.training.feature_cache import Variants, cached_features
 from camloc.training.features import FeatureVariants, still_part
 from camloc.training.held_out import hold_out, keep_orientations

@@ -8,8 +8,8 @@ import torch
 from camloc.companions import AutoencoderFacts, HeldOutErrors, digest, save_autoencoder
 from camloc.geometry.pose import Pose, PoseError, pose_error
 from camloc.recipes.student import StudentRecipe
-from camloc.recipes.teacher import PictureProgress, Teacher
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
+from camloc.runs.teacher import PictureProgress, Teacher
 from camloc.training.distillation import Distillation
 from camloc.training.lesson import Round, learn
 from camloc.training.refinement_choice import choose_refinement

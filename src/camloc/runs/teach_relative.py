@@ -9,14 +9,14 @@ import torch
 from camloc.companions import PositionErrors, RelativeFacts, digest, load_decoder, save_relative
 from camloc.errors import RecipeError
 from camloc.models.parts.balance import BalanceConfig
-from camloc.recipes.sights import Sights
 from camloc.recipes.student import RelativeRecipe, StudentRecipe
-from camloc.recipes.teach_decoder import encoder_of
-from camloc.recipes.teacher import PictureProgress, Teacher, all_poses
 from camloc.refiners.image_decoder import ImageDecoder
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
 from camloc.refiners.relative_pose import RelativePoseRegressor
 from camloc.refiners.virtual_view import VirtualView, VirtualViewRefiner
+from camloc.runs.sights import Sights
+from camloc.runs.teach_decoder import encoder_of
+from camloc.runs.teacher import PictureProgress, Teacher, all_poses
 from camloc.training.lesson import Round, learn
 from camloc.training.pairs import joined_pairs, overlapping_pairs
 from camloc.training.refinement_choice import refined_errors

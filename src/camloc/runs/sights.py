@@ -6,13 +6,13 @@ from torch import Tensor
 from camloc.core.augment import Draws, centre_cut
 from camloc.core.model import Latents
 from camloc.recipes.student import RelativeRecipe, StudentRecipe
-from camloc.recipes.teach_decoder import encoded
-from camloc.recipes.teacher import PictureProgress, Teacher, all_poses
 from camloc.refiners.image_decoder import ImageDecoder
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
 from camloc.refiners.position import PositionRefinement, PositionRefiner
 from camloc.refiners.query import Query
 from camloc.refiners.virtual_view import enlarged
+from camloc.runs.teach_decoder import encoded
+from camloc.runs.teacher import PictureProgress, Teacher, all_poses
 from camloc.training.decoding import decoded_pictures
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Plan

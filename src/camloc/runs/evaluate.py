@@ -17,9 +17,9 @@ from camloc.evaluation.run_facts import Timing, TrainingFacts, timing_of
 from camloc.evaluation.scoring import EvaluatedSet
 from camloc.geometry.pose import Pose
 from camloc.localizer import Localizer, Ways
-from camloc.recipes.settings import LAST, LOG, DataSource, RunFacts
 from camloc.refinement import refiners_of
 from camloc.refiners.outlier_filters import OutlierFilter
+from camloc.runs.facts import LAST, LOG, DataSource, RunFacts
 from camloc.training.log import read_log
 
 FrameProgress = Callable[[int, int], None]

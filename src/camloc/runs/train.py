@@ -9,8 +9,8 @@ from statistics import median
 from camloc.checkpoint import Facts, facts_for, load_checkpoint, replace_facts, save_checkpoint
 from camloc.core.model import GeometryModel
 from camloc.core.types import Frame, oriented, poses_of
-from camloc.recipes.preparation import Training
-from camloc.recipes.settings import LAST, STATE
+from camloc.runs.facts import LAST, STATE
+from camloc.runs.preparation import Training
 from camloc.training.filter_choice import best_filter, filter_errors
 from camloc.training.fit import fit
 from camloc.training.log import TrainingLog

@@ -17,7 +17,7 @@ from camloc.evaluation.decision import PlaceDecision
 from camloc.evaluation.places import OnePlace, PlacesResults
 from camloc.models import config_class
 from camloc.recipes.base import Recipe
-from camloc.recipes.settings import RunFacts
+from camloc.runs.facts import RunFacts
 from camloc.training.stages import Stage
 
 # What moves. "all": the whole network. "heads": what belongs to places, and the heads. "place": what belongs

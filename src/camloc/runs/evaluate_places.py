@@ -8,8 +8,8 @@ from camloc.errors import DatasetError
 from camloc.evaluation.places import PlacesResults, places_results, write_places
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.localizer import Localizer
-from camloc.recipes.evaluate import FrameProgress, evaluate_scene, test_sets
-from camloc.recipes.settings import DataSource, RunFacts
+from camloc.runs.evaluate import FrameProgress, evaluate_scene, test_sets
+from camloc.runs.facts import DataSource, RunFacts
 
 PLACES = "places"
 

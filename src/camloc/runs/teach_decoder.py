@@ -12,11 +12,11 @@ from camloc.core.model import Latents
 from camloc.errors import RecipeError
 from camloc.evaluation.side_by_side import side_by_side
 from camloc.recipes.student import DecoderRecipe
-from camloc.recipes.teacher import Places, Teacher, all_poses, scene_numbers
 from camloc.refiners.image_decoder import ImageDecoder
 from camloc.refiners.pose_autoencoder import PoseAutoencoder
 from camloc.refiners.position import PositionRefinement, PositionRefiner
 from camloc.refiners.query import Query
+from camloc.runs.teacher import Places, Teacher, all_poses, scene_numbers
 from camloc.training.decoding import Decoding, decoded_pictures, picture_error, small_pictures
 from camloc.training.lesson import Round, learn
 

@@ -173,12 +173,13 @@ def _baseline(label: str, errors: ErrorStatistics) -> str:
 
 
 def _features(table: Table) -> str:
-    """What is not part of the budget: features that many rows share."""
-    seconds = {row.training.feature_seconds for row in table.rows.values()} - {0.0}
-    if not seconds:
+    """The time of features that many rows share, and whether the budget covers it."""
+    trainings = [row.training for row in table.rows.values() if row.training.feature_seconds]
+    if not trainings:
         return ""
-    minutes = " and ".join(f"{each / 60:.1f}" for each in sorted(seconds))
-    return f", beside features of the network's first half that rows share, {minutes} minutes a seed"
+    minutes = " and ".join(f"{each / 60:.1f}" for each in sorted({one.feature_seconds for one in trainings}))
+    covered = "including" if all(each.budget_covers_features for each in trainings) else "beside"
+    return f", {covered} features of the network's first half that rows share, {minutes} minutes a seed"
 
 
 def _ratios(with_it: list[Results], without: list[Results]) -> tuple[list[float], list[float]]:

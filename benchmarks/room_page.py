@@ -163,8 +163,7 @@ def page(measured: Measured, room: Room) -> str:
             lines += [
                 f"{room.split} The best epoch was chosen on frames held out of the training frames. A few "
                 "trial steps fitted the schedule to the budget; where the minutes below are more, the "
-                "machine was doing other things as well. Scene geometry first computes the features of some "
-                "variants of every photograph, once for all runs; these minutes are not part of the budget.",
+                f"machine was doing other things as well. {_features(runs)}",
                 "",
             ]
         lines += [*_runs(runs), *_seeds(runs), *_curves(measured.place, runs), *_filters(runs)]
@@ -178,6 +177,23 @@ def page(measured: Measured, room: Room) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _features(runs: MachineRuns) -> str:
+    """Who computes features first, and whether the budget covers that time."""
+    found = [
+        (each.label, each.results.training)
+        for each in runs.models
+        if each.results.training is not None and each.results.training.feature_seconds
+    ]
+    if not found:
+        return ""
+    are = "are" if all(training.budget_covers_features for _, training in found) else "are not"
+    labels = " and ".join(label for label, _ in found)
+    return (
+        f"Features of some variants of every photograph are computed first, once for all runs, by {labels}; "
+        f"these minutes {are} part of the budget."
+    )
 
 
 def _precisions(measured: Measured) -> str:

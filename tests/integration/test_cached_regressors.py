@@ -27,6 +27,7 @@ from camloc.models.parts.balance import BalanceConfig
 from camloc.models.parts.regression import RegressionConfig
 from camloc.models.posenet import PoseNetConfig
 from camloc.recipes.base import Recipe
+from camloc.runs import preparation
 from camloc.runs.facts import DataSource
 from camloc.runs.preparation import Training, prepare
 from camloc.runs.train import train
@@ -182,6 +183,24 @@ def test_a_place_has_a_cache_of_its_own_whatever_it_is_learned_with(
             assert np.array_equal(both.images[mine, chosen], features.images[:, variant])
         assert torch.equal(both.rotation[mine], features.rotation)
     assert both.seconds == pytest.approx(sum(each.seconds for each in alone))
+
+
+def test_a_budget_covers_features(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[float] = []
+
+    def asked(_: Recipe, seconds: float, **__: object) -> float:
+        left.append(seconds)
+        return 0.5
+
+    monkeypatch.setattr(preparation, "schedule_share", asked)
+    for name, budget in (("some", 60.0), ("none", 1e-3)):
+        data = DataSource(str(place))
+        training = prepare(
+            cached(tiny_recipe()), name="tiny", data=data, folder=tmp_path / name, budget_seconds=budget
+        )
+        assert training.facts.feature_seconds > 1e-3
+        assert training.facts.budget_covers_features
+        assert left.pop() == max(0.0, budget - training.facts.feature_seconds)
 
 
 def test_regressors_need_no_intrinsics_unless_pictures_turn(place: Path, tmp_path: Path) -> None:

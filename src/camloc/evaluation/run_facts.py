@@ -44,7 +44,8 @@ class TrainingFacts:
         schedule_share: what the recipe's epochs were multiplied by to fit the budget; 1 where none was given.
         epochs, updates: passes over the training frames, and steps of the optimiser.
         seconds: wall time of the epochs.
-        feature_seconds: wall time of computing the features that heads were trained on, or 0.
+        feature_seconds: wall time of computing the features that training started from, or 0.
+        budget_covers_features: whether that time was taken off the budget, or came on top of it.
     """
 
     seed: int
@@ -56,6 +57,7 @@ class TrainingFacts:
     updates: int = 0
     seconds: float = 0.0
     feature_seconds: float = 0.0
+    budget_covers_features: bool = False
 
     @property
     def is_bfloat16(self) -> bool:

@@ -26,13 +26,13 @@ _TIMED_STEPS = 25
 
 def schedule_share(
     recipe: Recipe,
-    budget_seconds: float,
+    seconds_left: float,
     *,
     model: PoseModel[Any],
     train: Pictures | FeatureVariants,
     fabric: Fabric,
 ) -> float:
-    """What to multiply the recipe's epochs by for the budget, at the speed of a few trial steps.
+    """What to multiply the recipe's epochs by for the time that is left, at the speed of a few trial steps.
 
     The trial trains a copy, so it leaves no trace; the answer is noted in `run.json`, so an
     interrupted run goes on with the same schedule.
@@ -40,7 +40,7 @@ def schedule_share(
     seconds = seconds_per_step(recipe, model=copy.deepcopy(model), train=train, fabric=fabric)
     plan = recipe.plan(seed=0)
     steps = sum(stage.epochs * steps_per_epoch(plan, stage, train) for stage in plan.stages)
-    return budget_seconds * TRAINING_SHARE / (seconds * steps)
+    return seconds_left * TRAINING_SHARE / (seconds * steps)
 
 
 def seconds_per_step(

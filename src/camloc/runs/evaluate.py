@@ -209,6 +209,7 @@ def _training_facts(facts: RunFacts, log: list[dict[str, float]]) -> TrainingFac
         epochs=int(last.get("epoch", 0)),
         seconds=float(last.get("seconds", 0.0)),
         feature_seconds=facts.feature_seconds,
+        budget_covers_features=facts.budget_covers_features,
     )
 
 

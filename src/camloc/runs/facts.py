@@ -95,6 +95,8 @@ class RunFacts:
         schedule_share: what the recipe's epochs were multiplied by to fit the budget.
         feature_seconds: that computing features took, before training or for an earlier run with the same
             ones; 0 where there are none.
+        budget_covers_features: whether these seconds were taken off the budget, or came on top of it as in
+            runs of earlier versions.
     """
 
     recipe: str
@@ -109,6 +111,7 @@ class RunFacts:
     extension: Extension | None = None
     schedule_share: float = 1.0
     feature_seconds: float = 0.0
+    budget_covers_features: bool = False
 
     def save(self, folder: Path) -> None:
         """Write `run.json`."""

@@ -212,8 +212,10 @@ def _with_schedule(
             )
         return recipe.scaled(earlier.schedule_share), earlier
     if facts.budget_seconds:
-        share = schedule_share(recipe, facts.budget_seconds, model=model, train=train, fabric=fabric)
-        facts = replace(facts, schedule_share=fabric.broadcast(share))
+        # Features count as if they were computed now, so that a budget gives the same run whatever is cached.
+        left = max(0.0, facts.budget_seconds - facts.feature_seconds)
+        share = schedule_share(recipe, left, model=model, train=train, fabric=fabric)
+        facts = replace(facts, schedule_share=fabric.broadcast(share), budget_covers_features=True)
     if fabric.is_global_zero:
         facts.save(folder)
     fabric.barrier()
@@ -233,4 +235,5 @@ def _where(fabric: Fabric) -> str:
 
 def _identity(facts: RunFacts) -> bytes:
     """What must be equal for one run to be the continuation of another, as it stands in a file."""
-    return to_json(replace(facts, schedule_share=1.0, device="", feature_seconds=0.0))
+    decided = replace(facts, device="", schedule_share=1.0, feature_seconds=0.0, budget_covers_features=False)
+    return to_json(decided)

@@ -66,8 +66,8 @@ def train(
         train_list: Text file that names the training images, one a line.
         test_list: Text file that names the test images, one a line.
         backbone_weights: What the backbone starts from; a file has weights with timm's names.
-        budget: Scale the recipe's schedule to this much time, on top of reading pictures and computing
-            features; as the recipe says if not given.
+        budget: Scale the recipe's schedule to this much time, of which computing features is a part and
+            reading pictures is not; as the recipe says if not given.
         cached_variants: Pass so many variants of every picture once through the layers that stand still, and
             start from there in every step, which is faster; 0 for none; as the recipe says if not given.
         seed: Of all randomness.

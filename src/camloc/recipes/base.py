@@ -142,7 +142,7 @@ Kind = TypeVar("Kind")
 
 
 def recipe_functions() -> dict[str, RecipeFunction]:
-    """All recipes by name: `<file>/<function>`, in the order of the files."""
+    """All recipes by name: `<file or folder>/<function>`, in the order of the files."""
     return functions_that_return(Recipe)
 
 
@@ -154,7 +154,7 @@ def functions_that_return(kind: type[Kind]) -> dict[str, Callable[[], Kind]]:
         module = importlib.import_module(f"camloc.recipes.{entry.name}")
         for name, function in vars(module).items():
             is_public = inspect.isfunction(function) and not name.startswith("_")
-            if not is_public or function.__module__ != module.__name__:
+            if not is_public or _file_of(function) != module.__name__:
                 continue
             if function.__annotations__ == {"return": kind}:
                 found[f"{entry.name}/{name.replace('_', '-')}"] = function
@@ -188,5 +188,10 @@ def summary(function: Callable[[], Any]) -> str:
 
 
 def file_summary(function: Callable[[], Any]) -> str:
-    """The first line of the docstring of the file that a recipe stands in."""
-    return (inspect.getdoc(inspect.getmodule(function)) or "").split("\n")[0]
+    """The first line of the docstring of the file, or of the folder, that a recipe stands in."""
+    return (inspect.getdoc(importlib.import_module(_file_of(function))) or "").split("\n")[0]
+
+
+def _file_of(function: Callable[[], Any]) -> str:
+    """The module in `camloc.recipes` that a function stands in, or the package that has its module."""
+    return ".".join(function.__module__.split(".")[:3])

@@ -90,6 +90,29 @@ def write_sevenscenes(root: Path, place: Place) -> dict[str, Any]:
     return {"camera": CAMERA}
 
 
+def write_twelvescenes(root: Path, place: Place) -> dict[str, Any]:
+    """One recording, whose first sequence is for testing, and in which tracking was lost once."""
+    infinite = np.full((4, 4), "-1.#INF")
+    recording = [*place.test, *place.train[:2], infinite, *place.train[2:]]
+    for number, matrix in enumerate(recording):
+        stem = root / "data" / f"frame-{number:06d}"
+        write_picture(Path(f"{stem}.color.jpg"))
+        Path(f"{stem}.pose.txt").write_text("".join(words(*row.tolist()) + "\n" for row in matrix))
+    intrinsics = (FOCAL, 0, WIDTH / 2, 0, 0, FOCAL, HEIGHT / 2, 0, 0, 0, 1, 0, 0, 0, 0, 1)
+    (root / "info.txt").write_text(
+        f"m_versionNumber = 4\nm_sensorName = StructureSensor\nm_colorWidth = {WIDTH}\n"
+        f"m_colorHeight = {HEIGHT}\nm_depthWidth = 640\nm_calibrationColorIntrinsic = "
+        f"{words(*intrinsics)} \n"
+    )
+    tested, last = len(place.test), len(recording) - 1
+    (root / "split.txt").write_text(
+        f"sequence0 [frames={tested}] [start=0 ; end={tested - 1}]\n"
+        f"sequence1 [frames=2] [start={tested} ; end={tested + 1}]\n"
+        f"sequence2 [frames={last - tested - 1}] [start={tested + 2} ; end={last}]\n"
+    )
+    return {}
+
+
 def write_cambridge(root: Path, place: Place) -> dict[str, Any]:
     """Centres with `cam_from_world` quaternions, and VisualSFM's file with names in .jpg."""
     cameras = []
@@ -247,4 +270,5 @@ WRITERS: dict[str, Callable[[Path, Place], dict[str, Any]]] = {
     "sevenscenes": write_sevenscenes,
     "table": write_table,
     "tum": write_tum,
+    "twelvescenes": write_twelvescenes,
 }

@@ -1,4 +1,4 @@
-"""What is wrong in 7Scenes and Cambridge is told in one sentence that names file and line."""
+"""What is wrong in 7Scenes, 12Scenes and Cambridge is told in one sentence that names file and line."""
 
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tests.support.damage import (
 
 POSE = "seq-01/frame-000002.pose.txt"
 COLOUR = "seq-01/frame-000002.color.png"
+MOMENT = "data/frame-000004.pose.txt"
 
 CASES: list[Case] = [
     ("sevenscenes", "a picture is missing", removed(COLOUR), (POSE, COLOUR, "does not exist")),
@@ -55,6 +56,33 @@ CASES: list[Case] = [
         replaced("TestSplit.txt", "sequence1"),
         ("TestSplit.txt", "both", "seq-01"),
     ),
+    ("twelvescenes", "a pose is missing", removed(MOMENT), ("frame-000004.color.jpg", "frame-000004.pose")),
+    ("twelvescenes", "NaN", edited(MOMENT, 2, word(1, "nan")), (MOMENT, "NaN or infinity")),
+    ("twelvescenes", "mirrored", replaced(MOMENT, lines(MIRRORED)), (MOMENT, "mirrored")),
+    ("twelvescenes", "no size", edited("info.txt", 3, lambda _: ""), ("info.txt", "no width")),
+    ("twelvescenes", "no focal length", edited("info.txt", 6, lambda _: ""), ("info.txt", "no focal")),
+    ("twelvescenes", "a word", edited("info.txt", 4, word(2, "tall")), ("info.txt, line 4", "'tall'")),
+    (
+        "twelvescenes",
+        "a short matrix",
+        edited("info.txt", 6, lambda line: " ".join(line.split()[:9])),
+        ("info.txt, line 6", "7 numbers", "16"),
+    ),
+    ("twelvescenes", "no split", removed("split.txt"), ("split.txt", "lists of pictures")),
+    (
+        "twelvescenes",
+        "one sequence",
+        replaced("split.txt", "sequence0 [frames=9] [start=0 ; end=8]\n"),
+        ("split.txt", "no two sequences"),
+    ),
+    (
+        "twelvescenes",
+        "sequences in disorder",
+        edited("split.txt", 3, lambda line: line.replace("start=5", "start=1")),
+        ("split.txt, line 3", "before the one above"),
+    ),
+    ("twelvescenes", "garbage", edited("split.txt", 2, lambda _: "walk"), ("split.txt, line 2", "'walk'")),
+    ("twelvescenes", "split is binary", replaced("split.txt", b"\x00\x01"), ("split.txt", "binary")),
     (
         "cambridge",
         "a short row",

@@ -67,14 +67,17 @@ def detect(root: Path) -> str:
 
 
 def scene_names(root: Path, *, layout: str = "auto") -> tuple[str, ...]:
-    """The scenes that stand side by side in a folder, in alphabetical order.
+    """The scenes that stand side by side in a folder, or where their layout has them, in alphabetical order.
 
     Raises:
         DatasetError: there is no such layout, or there are none.
     """
     modules = [_module(name) for name in (LAYOUTS if layout == "auto" else (layout,))]
-    inside = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    found = tuple(name for name in inside if any(_fits(module, root / name) for module in modules))
+    inside = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
+    known = {name for module in modules for name in getattr(module, "SCENES", ())}
+    found = tuple(
+        name for name in sorted(inside | known) if any(_fits(module, root / name) for module in modules)
+    )
     if not found:
         raise DatasetError(f"{root} does not hold scenes side by side; name the folder of one place")
     return found

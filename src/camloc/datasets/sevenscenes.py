@@ -18,8 +18,9 @@ from pathlib import Path
 
 from camloc.core.types import Frame, Scene
 from camloc.datasets.parts.checks import Row, frames_from_matrices
-from camloc.datasets.parts.files import existing_picture, is_named, numbers_in, read_lines
+from camloc.datasets.parts.files import is_named, read_lines
 from camloc.datasets.parts.places import folder_name, scene_folder
+from camloc.datasets.parts.recordings import POSE, matrix_in, recorded
 from camloc.datasets.parts.splits import Selection, Split, split_by_lists
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -29,8 +30,6 @@ LOOKS_FOR = "folders seq-01, seq-02, ... with files frame-000000.pose.txt (7Scen
 
 COLOUR_CAMERA = Camera(width=640, height=480, fx=525.0, fy=525.0, cx=320.0, cy=240.0)
 
-_POSE = ".pose.txt"
-_COLOUR = re.compile(r"(frame-\d+)\.color\.(?:png|jpe?g)", re.IGNORECASE)
 _SEQUENCE_LINE = re.compile(r"(?:sequence|seq-?)\s*(\d+)", re.IGNORECASE)
 
 
@@ -72,7 +71,7 @@ def load(
 
 
 def _is_scene(folder: Path) -> bool:
-    return next(folder.glob(f"seq-*/frame-*{_POSE}"), None) is not None
+    return next(folder.glob(f"seq-*/frame-*{POSE}"), None) is not None
 
 
 def _split_by_sequences(folder: Path, camera: Camera | None, selection: Selection) -> Split:
@@ -123,29 +122,11 @@ def _frames(
 
 def _rows(folder: Path, sequence: str, camera: Camera | None) -> list[Row]:
     """The frames of a sequence that have a pose, in their order."""
-    names = {path.name for path in (folder / sequence).iterdir()}
-    pictures = {match[1]: name for name in sorted(names) if (match := _COLOUR.fullmatch(name))}
-    stems = sorted(name.removesuffix(_POSE) for name in names if name.endswith(_POSE))
-    for stem, picture in pictures.items():
-        if f"{stem}{_POSE}" not in names:
-            raise DatasetError(f"{folder / sequence / picture} has no {stem}{_POSE} beside it")
-    rows = []
-    for stem in stems:
-        path = folder / sequence / f"{stem}{_POSE}"
-        picture = pictures.get(stem, f"{stem}.color.png")
-        image = existing_picture(folder / sequence / picture, str(path))
-        depth = image.with_name(f"{stem}.depth.png") if f"{stem}.depth.png" in names else None
-        frame = Frame(f"{sequence}/{picture}", image, camera, sequence=sequence, depth=depth)
-        rows.append(Row(str(path), frame, _matrix(path)))
-    return rows
-
-
-def _matrix(path: Path) -> list[float]:
-    rows = []
-    for line in read_lines(path):
-        rows.append(numbers_in(line.text.split(), line.where))
-        if len(rows[-1]) != 4:
-            raise DatasetError(f"{line.where}: the matrix has {len(rows[-1])} numbers here, and 4 are needed")
-    if len(rows) != 4:
-        raise DatasetError(f"{path} holds {len(rows)} rows of numbers, and the 4 of a matrix are needed")
-    return [number for row in rows for number in row]
+    return [
+        Row(
+            str(each.pose),
+            Frame(f"{sequence}/{each.picture}", each.image, camera, sequence=sequence, depth=each.depth),
+            matrix_in(each.pose),
+        )
+        for each in recorded(folder / sequence)
+    ]

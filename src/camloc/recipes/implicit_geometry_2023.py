@@ -101,6 +101,56 @@ def sevenscenes_densenet121() -> Recipe:
     return _indoor(config, (Published("mean", 0.121, 3.52, "Table II, row 12"),))
 
 
+def twelvescenes() -> Recipe:
+    """Scene geometry on 12Scenes with MobileNetV3: Table II, rows 4 and 13 (mean of the scenes)."""
+    return _twelvescenes(sevenscenes(), 0.061, 2.33, "rows 4 and 13")
+
+
+def twelvescenes_pose_loss() -> Recipe:
+    """Scene geometry on 12Scenes, pose loss alone: Table II, row 1 (mean of the scenes)."""
+    return _twelvescenes(sevenscenes_pose_loss(), 0.067, 2.48, "row 1")
+
+
+def twelvescenes_pose_and_reprojection() -> Recipe:
+    """Scene geometry on 12Scenes, pose and reprojection losses: Table II, row 2 (mean of the scenes)."""
+    return _twelvescenes(sevenscenes_pose_and_reprojection(), 0.063, 2.41, "row 2")
+
+
+def twelvescenes_pose_and_consistency() -> Recipe:
+    """Scene geometry on 12Scenes, pose and consistency losses: Table II, row 3 (mean of the scenes)."""
+    return _twelvescenes(sevenscenes_pose_and_consistency(), 0.066, 2.34, "row 3")
+
+
+def twelvescenes_quarter() -> Recipe:
+    """Scene geometry on 12Scenes on a grid of 1/4 of the picture: Table II, row 5 (mean of the scenes)."""
+    return _twelvescenes(sevenscenes_quarter(), 0.06, 2.31, "row 5")
+
+
+def twelvescenes_sixteenth() -> Recipe:
+    """Scene geometry on 12Scenes on a grid of 1/16 of the picture: Table II, row 7 (mean of the scenes)."""
+    return _twelvescenes(sevenscenes_sixteenth(), 0.068, 2.65, "row 7")
+
+
+def twelvescenes_direct_points() -> Recipe:
+    """Scene geometry on 12Scenes, points instead of depths: Table II, row 8 (mean of the scenes)."""
+    return _twelvescenes(sevenscenes_direct_points(), 0.064, 2.57, "row 8")
+
+
+def twelvescenes_hrnet() -> Recipe:
+    """Scene geometry on 12Scenes with HRNetV2: Table II, row 10 (mean of the scenes)."""
+    return _twelvescenes(sevenscenes_hrnet(), 0.068, 2.61, "row 10")
+
+
+def twelvescenes_resnet34() -> Recipe:
+    """Scene geometry on 12Scenes with ResNet-34: Table II, row 11 (mean of the scenes)."""
+    return _twelvescenes(sevenscenes_resnet34(), 0.064, 2.49, "row 11")
+
+
+def twelvescenes_densenet121() -> Recipe:
+    """Scene geometry on 12Scenes with DenseNet-121: Table II, row 12 (mean of the scenes)."""
+    return _twelvescenes(sevenscenes_densenet121(), 0.062, 2.43, "row 12")
+
+
 def cambridge_no_filtering() -> Recipe:
     """Scene geometry on Cambridge Landmarks, all cells alike: Table III, "Rigid + No Filtering"."""
     errors = ((0.55, 0.87), (0.79, 1.63), (0.59, 2.32), (1.13, 3.55))
@@ -125,6 +175,12 @@ def _ablation(losses: GeometryLossConfig, meters: float, degrees: float, row: st
     return _indoor(
         SceneGeometryConfig(losses=losses), (Published("mean", meters, degrees, f"Table II, {row}"),)
     )
+
+
+def _twelvescenes(recipe: Recipe, meters: float, degrees: float, row: str) -> Recipe:
+    """A row of 7Scenes on 12Scenes, whose pictures have the same shape."""
+    published = (Published("mean", meters, degrees, f"Table II, {row}"),)
+    return replace(recipe, layout="twelvescenes", published=published)
 
 
 def _indoor(config: SceneGeometryConfig, published: tuple[Published, ...]) -> Recipe:

@@ -31,7 +31,8 @@ def scene_folder(
         if scene and root.resolve().name in scenes and scene in scenes and root.resolve().name != scene:
             raise DatasetError(f"{root} is the scene {root.resolve().name!r}, not {scene!r}")
         return root
-    found = [path.name for path in sorted(root.iterdir()) if path.is_dir() and is_scene(path)]
+    inside = {path.name for path in root.iterdir() if path.is_dir()}
+    found = [name for name in sorted(inside | set(scenes)) if is_scene(root / name)]
     if scene or not found:
         there = f"; the scenes in it are {', '.join(found)}" if found else f", which needs {looks_for}"
         raise DatasetError(

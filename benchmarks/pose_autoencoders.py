@@ -33,8 +33,8 @@ PAGE = Path("docs/results/pose_autoencoders.md")
 DEMO = ("demo/posenet", "demo/hyperpose", "demo/transposenet")
 ROOM = ("room/posenet", "room/hyperpose", "room/transposenet")
 
-# Teachers whose encodings are decoded into pictures, and beside which relative poses are learned from pictures:
-# on the place that is rendered, for which there is depth. From latents all teachers' are.
+# Teachers whose encodings are decoded into pictures, and beside which relative poses are learned from
+# pictures, on the place that is rendered, for which there is depth. From latents all teachers' are.
 SEEN = ("demo/posenet", "demo/hyperpose")
 DRAWN = "demo/posenet"
 

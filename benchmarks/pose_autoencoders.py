@@ -34,8 +34,9 @@ DEMO = ("demo/posenet", "demo/hyperpose", "demo/transposenet")
 ROOM = ("room/posenet", "room/hyperpose", "room/transposenet")
 
 # Teachers whose encodings are decoded into pictures, and beside which relative poses are learned from
-# pictures, on the place that is rendered, for which there is depth. From latents all teachers' are.
-SEEN = ("demo/posenet", "demo/hyperpose")
+# pictures, which takes most of an hour of one core: on the place that is rendered, for which there is depth.
+# From latents all teachers' are.
+SEEN = ("demo/posenet",)
 DRAWN = "demo/posenet"
 
 

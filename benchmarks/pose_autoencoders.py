@@ -19,8 +19,8 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.student_measurements import NAME, Measured
 from benchmarks.student_page import Students, page
+from benchmarks.student_records import NAME, Measured
 from benchmarks.trainings import Trained, share_of_machine, train_all
 from camloc.apps.commands.demo import place_of
 from camloc.companions import DECODER

@@ -6,7 +6,7 @@ writes `RUN/students.json`. Settings are chosen on held-out frames; test frames 
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -15,14 +15,14 @@ import torch
 import tyro
 from torch import Tensor
 
-from camloc.companions import DecoderFacts, PositionErrors, RelativeFacts, load_decoder, load_relative
+from benchmarks.student_records import NAME, NEIGHBOURS, Drawn, Form, Measured, Medians, Seen, Setting, Start
+from camloc.companions import PositionErrors, load_decoder, load_relative
 from camloc.core.augment import centre_cut
-from camloc.core.config import from_json, to_json
+from camloc.core.config import to_json
 from camloc.core.files import write_atomically
 from camloc.evaluation.results import RESULTS_NAME, Results
-from camloc.evaluation.run_facts import TrainingFacts
 from camloc.geometry.pose import Pose, PoseError, pose_error
-from camloc.geometry.pose_index import Nearness, PoseMetric
+from camloc.geometry.pose_index import PoseMetric
 from camloc.recipes import demo, students
 from camloc.recipes.student import DecoderRecipe, StudentRecipe
 from camloc.refinement import refiners_of
@@ -40,8 +40,6 @@ from camloc.training.lesson import learn
 from camloc.training.refinement_choice import choose_refinement, refined_errors
 from camloc.training.teacher import Taught
 
-NAME = "students.json"
-
 FORMS = (
     ("Fourier features, four layers, whole pose", students.quick),
     ("the same, last layer whole, single precision", students.whole),
@@ -49,128 +47,9 @@ FORMS = (
     ("four layers", students.four_layers),
     ("two layers", students.two_layers),
 )
-NEIGHBOURS = (1, 3, 5, 10, 30)
 
 # Metres of noise, in spreads of the training cameras, that starting guesses are off by.
 NOISES = (0.0, 0.02, 0.05, 0.1, 0.2)
-
-
-@dataclass(frozen=True)
-class Medians:
-    """Median errors in metres and degrees."""
-
-    meters: float
-    degrees: float
-
-
-@dataclass(frozen=True)
-class Form:
-    """One form of auto-encoder.
-
-    Attributes:
-        label: of the form.
-        parameters: learned values.
-        megabytes: of its file.
-        seconds: that it was taught for, the teacher's latents aside.
-        held, test: errors of its encodings of true poses through the teacher's heads.
-        held_of_answers, test_of_answers: the same of the teacher's own answers.
-        refined: on held-out frames, by way.
-        refined_test: on test frames, with the settings that the held-out frames chose.
-    """
-
-    label: str
-    parameters: int
-    megabytes: float
-    seconds: float
-    held: Medians
-    held_of_answers: Medians
-    test: Medians
-    test_of_answers: Medians
-    refined: dict[str, PositionErrors]
-    refined_test: dict[str, PositionErrors]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One way with one setting, on held-out frames."""
-
-    way: Way
-    neighbours: int
-    metric: Nearness
-    turn_weight: float
-    latents: LatentHalf
-    ridge: float
-    errors: PositionErrors
-
-
-@dataclass(frozen=True)
-class Start:
-    """Starting guesses around the truth, on test frames: median metres before and after, by way."""
-
-    off: float
-    before: float
-    after: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One image decoder: its size, and how far its pictures are from those held out."""
-
-    label: str
-    parameters: int
-    facts: DecoderFacts
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One relative pose regressor.
-
-    Attributes:
-        sees: what it looks at.
-        references: what references were in its training.
-        facts: with the errors on held-out frames.
-        test: on test frames, with the paper's settings and with those that the held-out frames chose.
-    """
-
-    sees: Sees
-    references: str
-    facts: RelativeFacts
-    test_published: PositionErrors
-    test: PositionErrors
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Everything about one run.
-
-    Attributes:
-        place, recipe: what was learned, by which recipe.
-        latent: sizes of the teacher's latents.
-        held, test: the teacher's errors.
-        frames: numbers of frames learned from, held out, and tested on.
-        training: of the teacher.
-        software: versions of what it ran on.
-        forms, settings, starts, decoders, virtual: the parts.
-    """
-
-    place: str
-    recipe: str
-    latent: tuple[int, int]
-    held: Medians
-    test: Medians
-    frames: tuple[int, int, int]
-    training: TrainingFacts
-    software: dict[str, str]
-    forms: tuple[Form, ...]
-    settings: tuple[Setting, ...]
-    starts: tuple[Start, ...]
-    decoders: tuple[Drawn, ...] = ()
-    virtual: tuple[Seen, ...] = ()
-
-    @classmethod
-    def load(cls, run: Path) -> "Measured":
-        """What was written into a run's folder."""
-        return from_json((run / NAME).read_bytes(), cls)
 
 
 def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.student_measurements import NEIGHBOURS, Measured, Medians, Seen, Setting
+from benchmarks.student_records import NEIGHBOURS, Measured, Medians, Seen, Setting
 from camloc.companions import PositionErrors
 from camloc.evaluation.wording import way_name
 

@@ -1,0 +1,134 @@
+"""What is measured of a run's pose auto-encoder, and the file that keeps it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from camloc.companions import DecoderFacts, PositionErrors, RelativeFacts
+from camloc.core.config import from_json
+from camloc.evaluation.run_facts import TrainingFacts
+from camloc.geometry.pose_index import Nearness
+from camloc.refiners.position import LatentHalf, Way
+from camloc.refiners.relative_pose import Sees
+
+NAME = "students.json"
+
+# Numbers of neighbours that are tried.
+NEIGHBOURS = (1, 3, 5, 10, 30)
+
+
+@dataclass(frozen=True)
+class Medians:
+    """Median errors in metres and degrees."""
+
+    meters: float
+    degrees: float
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of auto-encoder.
+
+    Attributes:
+        label: of the form.
+        parameters: learned values.
+        megabytes: of its file.
+        seconds: that it was taught for, the teacher's latents aside.
+        held, test: errors of its encodings of true poses through the teacher's heads.
+        held_of_answers, test_of_answers: the same of the teacher's own answers.
+        refined: on held-out frames, by way.
+        refined_test: on test frames, with the settings that the held-out frames chose.
+    """
+
+    label: str
+    parameters: int
+    megabytes: float
+    seconds: float
+    held: Medians
+    held_of_answers: Medians
+    test: Medians
+    test_of_answers: Medians
+    refined: dict[str, PositionErrors]
+    refined_test: dict[str, PositionErrors]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way with one setting, on held-out frames."""
+
+    way: Way
+    neighbours: int
+    metric: Nearness
+    turn_weight: float
+    latents: LatentHalf
+    ridge: float
+    errors: PositionErrors
+
+
+@dataclass(frozen=True)
+class Start:
+    """Starting guesses around the truth, on test frames: median metres before and after, by way."""
+
+    off: float
+    before: float
+    after: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One image decoder: its size, and how far its pictures are from those held out."""
+
+    label: str
+    parameters: int
+    facts: DecoderFacts
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One relative pose regressor.
+
+    Attributes:
+        sees: what it looks at.
+        references: what references were in its training.
+        facts: with the errors on held-out frames.
+        test: on test frames, with the paper's settings and with those that the held-out frames chose.
+    """
+
+    sees: Sees
+    references: str
+    facts: RelativeFacts
+    test_published: PositionErrors
+    test: PositionErrors
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything about one run.
+
+    Attributes:
+        place, recipe: what was learned, by which recipe.
+        latent: sizes of the teacher's latents.
+        held, test: the teacher's errors.
+        frames: numbers of frames learned from, held out, and tested on.
+        training: of the teacher.
+        software: versions of what it ran on.
+        forms, settings, starts, decoders, virtual: the parts.
+    """
+
+    place: str
+    recipe: str
+    latent: tuple[int, int]
+    held: Medians
+    test: Medians
+    frames: tuple[int, int, int]
+    training: TrainingFacts
+    software: dict[str, str]
+    forms: tuple[Form, ...]
+    settings: tuple[Setting, ...]
+    starts: tuple[Start, ...]
+    decoders: tuple[Drawn, ...] = ()
+    virtual: tuple[Seen, ...] = ()
+
+    @classmethod
+    def load(cls, run: Path) -> "Measured":
+        """What was written into a run's folder."""
+        return from_json((run / NAME).read_bytes(), cls)

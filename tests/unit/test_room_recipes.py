@@ -16,9 +16,9 @@ CUTS = {
     "room/atloc-hypernetwork": "backbone_network_blocks_3_3",
     "room/transposenet": "backbone_network_model_blocks_2_2",
     "room/hyperpose-2023-compact": "backbone_network_model_blocks_2_2",
-    "room/ms-transformer": "backbone_network_model_blocks_2_2",
-    "room/ms-hyperpose": "backbone_network_blocks_2_2",
-    "room/ms-transposenet": "backbone_network_blocks_2_2",
+    "room/ms-transformer": "backbone_network_model_blocks_3_3",
+    "room/ms-hyperpose": "backbone_network_blocks_3_3",
+    "room/ms-transposenet": "backbone_network_blocks_3_3",
     "room/scene-geometry": HEADS,
     "demo/scene-geometry-imagenet": "backbone_network_model_blocks_3_3",
 }

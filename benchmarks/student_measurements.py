@@ -15,7 +15,19 @@ import torch
 import tyro
 from torch import Tensor
 
-from benchmarks.student_records import NAME, NEIGHBOURS, Drawn, Form, Measured, Medians, Seen, Setting, Start
+from benchmarks.student_records import (
+    FOURIER,
+    NAME,
+    NEIGHBOURS,
+    QUICK,
+    Drawn,
+    Form,
+    Measured,
+    Medians,
+    Seen,
+    Setting,
+    Start,
+)
 from camloc.companions import PositionErrors, load_decoder, load_relative
 from camloc.core.augment import centre_cut
 from camloc.core.config import to_json
@@ -41,10 +53,10 @@ from camloc.training.refinement_choice import choose_refinement, refined_errors
 from camloc.training.teacher import Taught
 
 FORMS = (
-    ("Fourier features, four layers, whole pose", students.quick),
+    (FOURIER, students.fourier),
     ("the same, last layer whole, single precision", students.whole),
     ("Fourier features, four layers, own half", students.separate),
-    ("four layers", students.four_layers),
+    (QUICK, students.quick),
     ("two layers", students.two_layers),
 )
 
@@ -53,16 +65,16 @@ NOISES = (0.0, 0.02, 0.05, 0.1, 0.2)
 
 
 def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
-    """Teach and measure. What is left beside the run's checkpoint is `students/quick`."""
+    """Teach and measure. What is left beside the run's checkpoint is `students/fourier`."""
     teacher = Teacher.load(run, device=device)
-    recipe = students.quick()
+    recipe = students.fourier()
     seen = what_it_sees(teacher, recipe)
     held = seen[1]
     assert held is not None, "without held-out frames nothing can be chosen"
     tested = tuple(scene.test for scene in teacher.scenes)
     test = teacher.taught(tested, recipe, variants=1)
     forms = tuple(_form(label, form(), teacher, seen, test) for label, form in FORMS)
-    kept = prepare_teaching(teacher, recipe, name="students/quick", seen=seen)
+    kept = prepare_teaching(teacher, recipe, name="students/fourier", seen=seen)
     for _ in teach(kept):
         pass
     encoder = encoder_of(teacher)
@@ -184,7 +196,7 @@ def _starts(teacher: Teacher, test: Taught) -> list[Start]:
 
 def _decoders(teacher: Teacher) -> list[Drawn]:
     """The published decoder and ours; ours stays, with its figure."""
-    ours = students.quick().decoder
+    ours = students.fourier().decoder
     assert ours is not None
     published = DecoderRecipe(PUBLISHED, replace(ours.stage, learning_rate=1e-3))
     found = []
@@ -198,7 +210,7 @@ def _decoders(teacher: Teacher) -> list[Drawn]:
 
 
 def _virtual(teacher: Teacher, sees: Sees, kind: str, test: Taught, pictures: Tensor) -> Seen:
-    recipe = students.quick() if sees == "latents" else demo.virtual()
+    recipe = students.fourier() if sees == "latents" else demo.virtual()
     assert recipe.relative is not None
     config = replace(recipe.relative.config, sees=sees)
     references: Literal["photographs", "decoded"] = "photographs" if kind == "photographs" else "decoded"

@@ -7,10 +7,15 @@ from camloc.companions import DecoderFacts, PositionErrors, RelativeFacts
 from camloc.core.config import from_json
 from camloc.evaluation.run_facts import TrainingFacts
 from camloc.geometry.pose_index import Nearness
+from camloc.refinement import surest
 from camloc.refiners.position import LatentHalf, Way
 from camloc.refiners.relative_pose import Sees
 
 NAME = "students.json"
+
+# What the forms are called that are told of more than others: with the published Fourier features, and
+# `students/quick`.
+FOURIER, QUICK = "Fourier features, four layers, whole pose", "four layers"
 
 # Numbers of neighbours that are tried.
 NEIGHBOURS = (1, 3, 5, 10, 30)
@@ -49,6 +54,11 @@ class Form:
     test_of_answers: Medians
     refined: dict[str, PositionErrors]
     refined_test: dict[str, PositionErrors]
+
+    @property
+    def auto(self) -> str:
+        """What `--refine auto` would do by what the held-out frames gained."""
+        return surest(self.refined)
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,11 @@ class Measured:
     starts: tuple[Start, ...]
     decoders: tuple[Drawn, ...] = ()
     virtual: tuple[Seen, ...] = ()
+
+    def form(self, label: str) -> Form:
+        """The form of a label."""
+        (found,) = (each for each in self.forms if each.label == label)
+        return found
 
     @classmethod
     def load(cls, run: Path) -> "Measured":

@@ -13,6 +13,7 @@ from benchmarks import (
     refinement_page,
     regressors,
     robustness,
+    student_page,
 )
 from benchmarks.many_places_page import Costs
 from benchmarks.many_places_page import page as many_places_page
@@ -77,6 +78,7 @@ PAGES: tuple[tuple[str, type, Callable[[Any], str]], ...] = (
     ("robustness", Table, robustness.page),
     ("compact_generators", compact_generators.Measured, compact_generators.page),
     ("cached_training", cached_training.Measured, cached_training.page),
+    ("pose_autoencoders", student_page.Students, student_page.page),
 )
 
 

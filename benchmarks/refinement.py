@@ -112,12 +112,12 @@ def refined(way: Way, poses: Pose, encoder: PoseAutoencoder, queries: list[Query
 
 def files() -> tuple[Size, ...]:
     """The sizes of auto-encoders for narrow latents and for one wide one, as published and as taught here."""
-    published, ours = PoseAutoencoderConfig(), students.fourier().config
+    published, ours = PoseAutoencoderConfig(), students.quick().config
     return (
         Size(f"latents of {LATENT}", PoseAutoencoder(published, latents=(LATENT, LATENT)).megabytes, 0.89),
-        Size("the same, `students/fourier`", PoseAutoencoder(ours, latents=(LATENT, LATENT)).megabytes),
+        Size("the same, `students/quick`", PoseAutoencoder(ours, latents=(LATENT, LATENT)).megabytes),
         Size(f"one latent of {WIDE:,}", _shared(published).megabytes),
-        Size("the same, `students/fourier`", _shared(ours).megabytes),
+        Size("the same, `students/quick`", _shared(ours).megabytes),
     )
 
 

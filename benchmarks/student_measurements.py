@@ -16,10 +16,10 @@ import tyro
 from torch import Tensor
 
 from benchmarks.student_records import (
-    FOURIER,
     NAME,
     NEIGHBOURS,
-    QUICK,
+    WITH_FOURIER,
+    WITHOUT_FOURIER,
     Drawn,
     Form,
     Measured,
@@ -53,10 +53,10 @@ from camloc.training.refinement_choice import choose_refinement, refined_errors
 from camloc.training.teacher import Taught
 
 FORMS = (
-    (FOURIER, students.fourier),
+    (WITH_FOURIER, students.quick),
     ("the same, last layer whole, single precision", students.whole),
     ("Fourier features, four layers, own half", students.separate),
-    (QUICK, students.quick),
+    (WITHOUT_FOURIER, students.four_layers),
     ("two layers", students.two_layers),
 )
 
@@ -65,16 +65,16 @@ NOISES = (0.0, 0.02, 0.05, 0.1, 0.2)
 
 
 def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
-    """Teach and measure. What is left beside the run's checkpoint is `students/fourier`."""
+    """Teach and measure. What is left beside the run's checkpoint is `students/quick`."""
     teacher = Teacher.load(run, device=device)
-    recipe = students.fourier()
+    recipe = students.quick()
     seen = what_it_sees(teacher, recipe)
     held = seen[1]
     assert held is not None, "without held-out frames nothing can be chosen"
     tested = tuple(scene.test for scene in teacher.scenes)
     test = teacher.taught(tested, recipe, variants=1)
     forms = tuple(_form(label, form(), teacher, seen, test) for label, form in FORMS)
-    kept = prepare_teaching(teacher, recipe, name="students/fourier", seen=seen)
+    kept = prepare_teaching(teacher, recipe, name="students/quick", seen=seen)
     for _ in teach(kept):
         pass
     encoder = encoder_of(teacher)
@@ -196,7 +196,7 @@ def _starts(teacher: Teacher, test: Taught) -> list[Start]:
 
 def _decoders(teacher: Teacher) -> list[Drawn]:
     """The published decoder and ours; ours stays, with its figure."""
-    ours = students.fourier().decoder
+    ours = students.quick().decoder
     assert ours is not None
     published = DecoderRecipe(PUBLISHED, replace(ours.stage, learning_rate=1e-3))
     found = []
@@ -210,7 +210,7 @@ def _decoders(teacher: Teacher) -> list[Drawn]:
 
 
 def _virtual(teacher: Teacher, sees: Sees, kind: str, test: Taught, pictures: Tensor) -> Seen:
-    recipe = students.fourier() if sees == "latents" else demo.virtual()
+    recipe = students.quick() if sees == "latents" else demo.virtual()
     assert recipe.relative is not None
     config = replace(recipe.relative.config, sees=sees)
     references: Literal["photographs", "decoded"] = "photographs" if kind == "photographs" else "decoded"

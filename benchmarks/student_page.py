@@ -4,7 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.student_records import FOURIER, NEIGHBOURS, QUICK, Form, Measured, Medians, Seen, Setting
+from benchmarks.student_records import (
+    NEIGHBOURS,
+    WITH_FOURIER,
+    WITHOUT_FOURIER,
+    Form,
+    Measured,
+    Medians,
+    Seen,
+    Setting,
+)
 from camloc.companions import PositionErrors
 from camloc.evaluation.wording import way_name
 
@@ -169,7 +178,7 @@ def _two(ratios: tuple[float, float]) -> str:
 
 def _refined(measured: Sequence[Measured]) -> list[str]:
     parts = [REFINED]
-    for label in (FOURIER, QUICK):
+    for label in (WITH_FOURIER, WITHOUT_FOURIER):
         forms = [each.form(label) for each in measured]
         rows = [_refined_row(_name(each), form) for each, form in zip(measured, forms, strict=True)]
         headings = ("", *(way_name(way) for way in WAYS), "auto", "chosen")

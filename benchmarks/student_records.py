@@ -13,9 +13,9 @@ from camloc.refiners.relative_pose import Sees
 
 NAME = "students.json"
 
-# What the forms are called that are told of more than others: with the published Fourier features, and
-# `students/quick`.
-FOURIER, QUICK = "Fourier features, four layers, whole pose", "four layers"
+# What the forms are called that are told of more than others: `students/quick` with the published Fourier
+# features, and `students/four-layers` without.
+WITH_FOURIER, WITHOUT_FOURIER = "Fourier features, four layers, whole pose", "four layers"
 
 # Numbers of neighbours that are tried.
 NEIGHBOURS = (1, 3, 5, 10, 30)

@@ -210,7 +210,7 @@ def posenet() -> Recipe:
 
 def virtual() -> StudentRecipe:
     """A pose auto-encoder, decoded pictures of 64 x 64, and relative poses from these."""
-    recipe = students.fourier()
+    recipe = students.quick()
     assert recipe.decoder is not None
     stage = Stage(
         epochs=6,

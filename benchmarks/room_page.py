@@ -282,15 +282,17 @@ def _seeds(runs: MachineRuns) -> list[str]:
         "The same trainings with several seeds: the mean of their medians, in brackets the least and the "
         "largest. The tables and the figure of this page are of the first seed.",
         "",
-        "| | seeds | position | orientation | within 0.25 m, 2° |",
-        "| --- | --: | --: | --: | --: |",
+        "| | seeds | epochs | position | orientation | within 0.25 m, 2° |",
+        "| --- | --: | --: | --: | --: | --: |",
     ]
     for each in repeated:
         results = [each.results, *each.other_seeds]
         meters, degrees = medians(results)
+        epochs = [one.training.epochs for one in results if one.training is not None]
         recall = mean(one.headline.estimates.recall(0.25, 2.0) for one in results)
         lines.append(
-            f"| **{each.label}** | {len(results)} | {mean_and_range(meters, ' m', digits=3)} | "
+            f"| **{each.label}** | {len(results)} | {mean_and_range(epochs, '', digits=0)} | "
+            f"{mean_and_range(meters, ' m', digits=3)} | "
             f"{mean_and_range(degrees, '°', digits=2)} | {recall:.0%} |"
         )
     return [*lines, ""]

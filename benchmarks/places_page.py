@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from benchmarks.tables import versions
 from camloc.evaluation.decision import PlaceDecision
 from camloc.evaluation.drawing import BLUE, ORANGE, legend_below, styled, svg
 from camloc.evaluation.metrics import ErrorStatistics
@@ -91,9 +92,7 @@ def page(measured: Measured) -> str:
     ]
     lines += [
         "",
-        f"{measured.machine}; "
-        + ", ".join(f"{name} {version}" for name, version in sorted(first.all.software.items()))
-        + ".",
+        f"{measured.machine}; {versions(first.all.software)}.",
         "",
         "    uv run python -m benchmarks.places --redkitchen DIR --hololens DIR --backbone-weights FILE",
         "",

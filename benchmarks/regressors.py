@@ -13,7 +13,7 @@ from statistics import geometric_mean, mean
 
 import tyro
 
-from benchmarks.tables import mean_and_range, medians, replace_block
+from benchmarks.tables import mean_and_range, medians, replace_block, versions
 from benchmarks.trainings import Repeated, Table, Trained, table_of
 from camloc.core.config import to_json
 from camloc.evaluation.metrics import ErrorStatistics
@@ -132,7 +132,7 @@ def page(table: Table) -> str:
             "",
             verdict(table),
             "",
-            f"{', '.join(f'{name} {version}' for name, version in sorted(first.software.items()))}.",
+            f"{versions(first.software)}.",
             "",
             "    uv run python -m benchmarks.regressors --data FOLDER --backbone-weights FILE "
             f"--budget {_duration(budget)}",

@@ -8,7 +8,7 @@ from statistics import mean
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from benchmarks.tables import mean_and_range, medians, results_table, statistics_table
+from benchmarks.tables import mean_and_range, medians, results_table, statistics_table, versions
 from camloc.core.config import from_json
 from camloc.evaluation.drawing import BLUE, GREY, ORANGE, legend_below, log_scale, styled, svg
 from camloc.evaluation.metrics import ErrorStatistics
@@ -264,8 +264,7 @@ def _circumstances(runs: MachineRuns) -> str:
         if training is not None:
             arithmetic = ", in bfloat16" if training.is_bfloat16 else ""
             seed = f"seed {training.seed}{arithmetic}, "
-        software = ", ".join(f"{name} {version}" for name, version in sorted(each.results.software.items()))
-        by_words.setdefault(f"{seed}{each.machine}, {software}", []).append(each.label)
+        by_words.setdefault(f"{seed}{each.machine}, {versions(each.results.software)}", []).append(each.label)
     said = [
         f"{'all' if len(by_words) == 1 else ', '.join(labels)}: {words}."
         for words, labels in by_words.items()

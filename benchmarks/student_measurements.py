@@ -169,7 +169,13 @@ def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: Taught) -> list[
         metric = each.metric
         found.append(
             Setting(
-                each.way, each.neighbours, metric.kind, metric.turn_weight, each.latents, each.ridge, errors
+                each.way,
+                each.neighbours,
+                metric.kind,
+                metric.turn_weight,
+                each.latents,
+                each.ridge,
+                errors.median,
             )
         )
     return found

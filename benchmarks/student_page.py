@@ -14,6 +14,7 @@ from benchmarks.student_records import (
     Seen,
     Setting,
 )
+from benchmarks.tables import versions
 from camloc.companions import PositionErrors
 from camloc.evaluation.wording import way_name
 
@@ -84,7 +85,6 @@ class Students:
 def page(students: Students) -> str:
     """All of it."""
     measured = students.runs
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(measured[0].software.items()))
     command = "uv run python -m benchmarks.pose_autoencoders --redkitchen FOLDER --hololens FOLDER \\"
     parts = [
         INTRODUCTION,
@@ -97,7 +97,7 @@ def page(students: Students) -> str:
         STARTS,
         _starts(measured),
         *_virtual(measured),
-        f"{students.machine}; {versions}.",
+        f"{students.machine}; {versions(measured[0].software)}.",
         f"    {command}\n      --backbone-weights FILE\n",
     ]
     return "\n\n".join(parts)
@@ -241,7 +241,7 @@ def _settings(
         row = [_name(each)]
         for _, wanted in columns:
             found = [
-                setting.errors.median
+                setting.median
                 for setting in each.settings
                 if wanted.items()
                 <= {

@@ -1,7 +1,7 @@
 """Tables of results for the documentation: every number from a `results.json`, beside its baselines."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -43,6 +43,11 @@ def mean_and_range(values: Sequence[float], unit: str, *, digits: int) -> str:
     if len(values) == 1:
         return shown
     return f"{shown} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def versions(software: Mapping[str, str]) -> str:
+    """What results ran on, in words."""
+    return ", ".join(f"{name} {version}" for name, version in sorted(software.items()))
 
 
 def replace_block(path: Path, name: str, text: str) -> None:

@@ -4,9 +4,10 @@
         --device cuda --jobs 4
 
 trains MS-Transformer and MS-HyperPose on a room of 7Scenes, an office floor seen by a HoloLens and corners
-of two rendered squares, together and one by one, each at the same budget to a place; and without the office,
-which `camloc extend` then adds from 5 to 100 % of its frames. Writes `docs/results/places.json`, `.md` and a
-figure. What is there is not trained again.
+of two rendered squares, together and one by one, each at the same budget to a place; and without one of them,
+which `camloc extend` then adds: the room from 5 to 100 % of its frames, the office from 25 and 100 %, and
+both also where nothing but what belongs to the new place moves. Writes `docs/results/places.json`, `.md` and
+a figure. What is there is not trained again.
 """
 
 from collections.abc import Sequence
@@ -23,12 +24,19 @@ from camloc.datasets.demo import DemoPlace, render
 from camloc.evaluation.places import PlacesResults
 from camloc.evaluation.results import Results
 from camloc.runs.evaluate_places import place_results
-from camloc.runs.extension import COMPARISON, ExtensionResults
+from camloc.runs.extension import COMPARISON, ExtensionResults, Moves
 
 MODELS = (("MS-Transformer", "room/ms-transformer"), ("MS-HyperPose", "room/ms-hyperpose"))
-NEW = "office"
-NEW_OPTION = "rotation=world_from_cam"
-FRACTIONS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
+ROOM, OFFICE = "redkitchen", "office"
+OPTIONS = {OFFICE: "rotation=world_from_cam"}
+
+# What joins a model of the others, what moves then, and from which parts of the new place's frames.
+JOINING: tuple[tuple[str, Moves, tuple[float, ...]], ...] = (
+    (ROOM, "all", (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)),
+    (ROOM, "place", (0.25, 1.0)),
+    (OFFICE, "all", (0.25, 1.0)),
+    (OFFICE, "place", (0.25, 1.0)),
+)
 PAGE = Path("docs/results/places.md")
 
 
@@ -51,7 +59,7 @@ class Settings:
     hololens: Path
     backbone_weights: str = "none"
     budget: str = "30s"
-    epochs: int = 3
+    epochs: int = 5
     out: Path = Path("runs/places")
     device: str = "cpu"
     jobs: int = 1
@@ -77,34 +85,34 @@ class Extended(Trained):
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
     places = {
-        "redkitchen": settings.redkitchen,
-        NEW: settings.hololens,
+        ROOM: settings.redkitchen,
+        OFFICE: settings.hololens,
         **{f"corner-{seed}": render(_corner(seed)) for seed in (0, 1)},
     }
-    alone = {
-        (recipe, name): _training(recipe, {name: root}, settings, settings.out / recipe / name)
-        for _, recipe in MODELS
-        for name, root in places.items()
-    }
-    together = {
-        recipe: _training(recipe, places, settings, settings.out / recipe / "all") for _, recipe in MODELS
-    }
-    others = {name: root for name, root in places.items() if name != NEW}
-    base = {
-        recipe: _training(recipe, others, settings, settings.out / recipe / "known") for _, recipe in MODELS
-    }
-    extensions = {
-        (recipe, fraction): _extension(base[recipe], fraction, settings)
-        for _, recipe in MODELS
-        for fraction in FRACTIONS
-    }
+    together: list[Trained] = []
+    base: list[Trained] = []
+    alone: list[Trained] = []
+    extensions: list[Extended] = []
+    for _, recipe in MODELS:
+        folder = settings.out / recipe
+        together.append(_training(recipe, places, settings, folder / "all"))
+        alone += [_training(recipe, {name: root}, settings, folder / name) for name, root in places.items()]
+        known = {}
+        for new in (ROOM, OFFICE):
+            others = {name: root for name, root in places.items() if name != new}
+            known[new] = _training(recipe, others, settings, folder / f"without-{new}")
+        base += known.values()
+        extensions += [
+            _extension(known[new], new, places[new], moves, fraction, settings)
+            for new, moves, fractions in JOINING
+            for fraction in fractions
+        ]
     # The longest first, so that no job is left alone with it.
-    longest_first = (*together.values(), *base.values(), *alone.values())
-    train_all(longest_first, device=settings.device, jobs=settings.jobs)
-    for each in extensions.values():
+    train_all((*together, *base, *alone), device=settings.device, jobs=settings.jobs)
+    for each in extensions:
         if not (each.folder / COMPARISON).exists():  # stopped between the two files
             (each.folder / "results.json").unlink(missing_ok=True)
-    train_all(extensions.values(), device=settings.device, jobs=settings.jobs)
+    train_all(extensions, device=settings.device, jobs=settings.jobs)
     machine = share_of_machine(settings.device, settings.jobs)
     measured = measured_in(settings.out, tuple(places), machine=machine)
     PAGE.with_suffix(".json").write_bytes(to_json(measured))
@@ -125,8 +133,9 @@ def measured_in(out: Path, places: Sequence[str], *, machine: str) -> Measured:
                 alone=tuple(Results.load(folder / name / "results.json") for name in places),
             )
         )
-        found = tuple(ExtensionResults.load(folder / _name(fraction)) for fraction in FRACTIONS)
-        curves.append(Extensions(label, found))
+        for new, moves, fractions in JOINING:
+            names = [_name(new, moves, fraction) for fraction in fractions]
+            curves.append(Extensions(label, tuple(ExtensionResults.load(folder / name) for name in names)))
     return Measured(machine, tuple(together), tuple(curves))
 
 
@@ -147,29 +156,31 @@ def _training(recipe: str, places: dict[str, Path], settings: Settings, folder: 
     (_, first), *others = places.items()
     words = [word for _, root in others for word in ("--data", str(root))]
     words += [word for name in places for word in ("--scene", name)]
-    words += [word for name in places if name == NEW for word in ("--option", f"{NEW}:{NEW_OPTION}")]
+    words += [
+        word
+        for name, option in OPTIONS.items()
+        if name in places
+        for word in ("--option", f"{name}:{option}")
+    ]
     words += ["--backbone-weights", settings.backbone_weights]
     words += ["--budget", f"{seconds(settings.budget) * len(places):g}s"]
     return Trained(recipe, first, folder, settings.seed, tuple(words))
 
 
-def _extension(base: Trained, fraction: float, settings: Settings) -> Extended:
-    options = (
-        "--scene",
-        NEW,
-        "--option",
-        NEW_OPTION,
-        "--fraction",
-        f"{fraction:g}",
-        "--epochs",
-        str(settings.epochs),
-    )
-    folder = base.folder.parent / _name(fraction)
-    return Extended(base.recipe, settings.hololens, folder, settings.seed, options, run=base.folder)
+def _extension(
+    base: Trained, new: str, root: Path, moves: Moves, fraction: float, settings: Settings
+) -> Extended:
+    words = ["--scene", new, "--fraction", f"{fraction:g}", "--epochs", str(settings.epochs)]
+    words += ["--moves", moves]
+    if new in OPTIONS:
+        words += ["--option", OPTIONS[new]]
+    folder = base.folder.parent / _name(new, moves, fraction)
+    return Extended(base.recipe, root, folder, settings.seed, tuple(words), run=base.folder)
 
 
-def _name(fraction: float) -> str:
-    return f"known+{NEW}-{round(100 * fraction):03d}"
+def _name(new: str, moves: Moves, fraction: float) -> str:
+    part = f"without-{new}+{round(100 * fraction):03d}"
+    return part if moves == "all" else f"{part}-{moves}"
 
 
 if __name__ == "__main__":

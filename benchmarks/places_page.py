@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from benchmarks.tables import versions
+from benchmarks.tables import median_words, versions
 from camloc.evaluation.decision import PlaceDecision
 from camloc.evaluation.drawing import BLUE, ORANGE, legend_below, styled, svg
 from camloc.evaluation.metrics import ErrorStatistics
@@ -34,7 +34,7 @@ class Together:
 
 @dataclass(frozen=True)
 class Extensions:
-    """A place that was added from different parts of its frames.
+    """A place that was added in one way from different parts of its frames.
 
     Attributes:
         label: of the kind of model.
@@ -52,7 +52,7 @@ class Measured:
     Attributes:
         machine: what each training had, in words.
         together: models of all places.
-        extensions: models that got a place more.
+        extensions: models that got a place more; of each new place those that are drawn as a curve first.
     """
 
     machine: str
@@ -82,13 +82,9 @@ def page(measured: Measured) -> str:
         *(line for kind in measured.together for line in _together(kind)),
         "",
         *_extension_words(measured.extensions[0].results[0]),
+        *(line for name in _new_places(measured) for line in _joined(name, measured)),
         "",
-        "| | part of the frames | new place | ratio to all frames | right place | known places, position | "
-        "orientation | right place | taken for the new one |",
-        "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
-        *(line for kind in measured.extensions for line in _extended(kind)),
-        "",
-        "![Errors in the new place over the part of its frames](places.svg)",
+        f"![Errors in {_new_places(measured)[0]} over the part of its frames](places.svg)",
     ]
     lines += [
         "",
@@ -104,38 +100,64 @@ def _together(kind: Together) -> list[str]:
     lines = []
     for here, alone in zip(kind.here, kind.alone, strict=True):
         ours, theirs = here.headline.estimates, alone.headline.estimates
-        cells = (kind.label, here.scene, _medians(ours), _medians(theirs), _ratios(ours, theirs))
+        cells = (kind.label, here.scene, median_words(ours), median_words(theirs), _ratios(ours, theirs))
         lines.append(f"| {' | '.join(cells)} | {_share(here.headline.decision)} |")
     return [*lines, f"| **{kind.label}** | all | | | | **{_share(kind.all.decision)}** |"]
 
 
 def _extension_words(first: ExtensionResults) -> list[str]:
-    names = ", ".join(each.place for each in first.known)
     return [
         "## A place more",
         "",
-        f"A model of {names} learns {first.new.name} from a part of its training frames, as `camloc extend` "
-        f"does it: {first.epochs} passes over as many frames as all places have, of which the new place has "
-        f"an equal part however few of its frames are known. For the places that were known before the table "
-        f"has the largest change of a median, and how many of their photographs are put into the right "
-        f"place, before and after, and how many into the new one.",
+        f"A model of the others learns one of the places from a part of its training frames, as `camloc "
+        f"extend` does it: {first.epochs} passes over as many frames as all places have, of which the new "
+        f"place has an equal part however few of its frames are known. *Nearest* is the error of an oracle "
+        f"that copies the nearest pose of that part: how dense it is. For the places that were known before "
+        f"the tables have the largest change of a median, and how many of their photographs are put into the "
+        f"right place, before and after, and how many into the new one. With `--moves place` what belongs to "
+        f"the new place alone is trained, and a photograph that is put into a known place gets the pose that "
+        f"it had.",
+    ]
+
+
+def _new_places(measured: Measured) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.results[0].new.name for each in measured.extensions))
+
+
+def _joined(name: str, measured: Measured) -> list[str]:
+    kinds = [each for each in measured.extensions if each.results[0].new.name == name]
+    known = ", ".join(each.place for each in kinds[0].results[0].known)
+    return [
+        "",
+        f"### {name} joins {known}",
+        "",
+        "| | moves | part | new place | nearest | ratio to all frames | right place | known places, position "
+        "| orientation | right place | taken for the new one |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
+        *(line for kind in kinds for line in _extended(kind)),
     ]
 
 
 def extension_figure(measured: Measured) -> bytes:
     """The errors in the new place over the part of its frames that was learned, as SVG.
 
-    As the paper's Figure 6. Where most photographs are put into another place there is no error to draw.
+    As the paper's Figure 6; of the first new place, and of the first way in which each kind of model learned
+    it. Where most photographs are put into another place there is no error to draw.
     """
+    name = _new_places(measured)[0]
+    curves: dict[str, Extensions] = {}
+    for each in measured.extensions:
+        if each.results[0].new.name == name:
+            curves.setdefault(each.label, each)
     with styled():
         figure = Figure(figsize=(8.4, 3.5), layout="constrained")
         panels = figure.subplots(1, 2)
         for axes, half, title in zip(panels, (0, 1), ("position (m)", "orientation (°)"), strict=True):
-            for kind, (color, dashes) in zip(measured.extensions, _LINES, strict=True):
+            for kind, (color, dashes) in zip(curves.values(), _LINES, strict=True):
                 errors = [_errors(each, half) for each in kind.results]
                 parts = [each.fraction for each in kind.results]
                 axes.plot(parts, errors, dashes, color=color, marker="o", linewidth=1.8, label=kind.label)
-            axes.set_title(f"New place, {title}")
+            axes.set_title(f"{name}, {title}")
             axes.set_xlabel("part of its frames that was learned")
             axes.set_xlim(0.0, 1.02)
             axes.set_ylim(bottom=0.0)
@@ -161,8 +183,10 @@ def _extended(kind: Extensions) -> list[str]:
         new = each.new.headline
         cells = (
             kind.label,
+            each.moves,
             f"{each.fraction:.0%}",
-            _medians(new.estimates),
+            median_words(new.estimates),
+            median_words(new.nearest_training_pose),
             _ratios(new.estimates, whole),
             _share(new.decision),
             *(_largest_change(each, half) for half in (0, 1)),
@@ -177,12 +201,6 @@ def _largest_change(results: ExtensionResults, half: int) -> str:
     """Of the medians of the known places: of positions (0) or of orientations (1)."""
     worst = max(results.known, key=lambda known: known.change[half])
     return change(worst.before[half], worst.after[half])
-
-
-def _medians(errors: ErrorStatistics) -> str:
-    if errors.meters.median is None or errors.degrees.median is None:
-        return "∞"
-    return f"{errors.meters.median:.3f} m, {errors.degrees.median:.2f}°"
 
 
 def _ratios(ours: ErrorStatistics, theirs: ErrorStatistics) -> str:

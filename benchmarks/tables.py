@@ -33,6 +33,13 @@ def medians(results: Sequence[Results], *, test_set: int = 0) -> tuple[list[floa
     return [_value(each.meters.median) for each in errors], [_value(each.degrees.median) for each in errors]
 
 
+def median_words(errors: ErrorStatistics) -> str:
+    """Both medians of a method; infinity where half of the frames or more were lost."""
+    if errors.meters.median is None or errors.degrees.median is None:
+        return "∞"
+    return f"{errors.meters.median:.3f} m, {errors.degrees.median:.2f}°"
+
+
 def _value(number: float | None) -> float:
     return float("inf") if number is None else number
 

@@ -4,7 +4,7 @@ import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnxruntime
 import torch
@@ -21,6 +21,9 @@ from camloc.geometry.camera import Camera
 
 _METADATA_KEY = "camloc"
 
+# How the weights of matrix products are kept and multiplied.
+ExportPrecision = Literal["float32", "int8"]
+
 _Row = tuple[float, float, float, float, float, float, float]
 
 
@@ -32,11 +35,13 @@ class _Metadata:
         facts: of the checkpoint.
         constants: the model's values in double precision, which decoding needs, by name.
         training_poses: for each place the positions and quaternions (w first) that it was learned from.
+        precision: of its matrix products.
     """
 
     facts: Facts
     constants: dict[str, Any]
     training_poses: tuple[tuple[_Row, ...], ...]
+    precision: ExportPrecision = "float32"
 
 
 class OnnxModel(PoseModel[Any]):
@@ -45,9 +50,12 @@ class OnnxModel(PoseModel[Any]):
     `forward` runs in ONNX Runtime; `decode` is the original model's.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, original: PoseModel[Any]) -> None:
+    def __init__(
+        self, session: onnxruntime.InferenceSession, original: PoseModel[Any], precision: ExportPrecision
+    ) -> None:
         super().__init__()
         self.session = session
+        self.precision = precision
         # In a tuple, so that it is not a submodule: its weights were never loaded.
         self._original = (original,)
 
@@ -71,11 +79,30 @@ class OnnxModel(PoseModel[Any]):
         return self.original.losses(output, batch)
 
 
-def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
+def is_exported(path: Path) -> bool:
+    """Whether a path is that of an exported file, by its name, and not that of a run."""
+    return path.suffix == ".onnx"
+
+
+def runtime_of(checkpoint: Checkpoint) -> str:
+    """What a checkpoint's network runs in, in words."""
+    model = checkpoint.model
+    if not isinstance(model, OnnxModel):
+        return "PyTorch"
+    return "ONNX Runtime" if model.precision == "float32" else f"ONNX Runtime, {model.precision}"
+
+
+def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecision = "float32") -> None:
     """Write a checkpoint's network as ONNX, with everything an answer needs in its metadata.
 
     Input `images`: (batch, 3, height, width) float32 RGB in [0, 1], any batch. Outputs: the fields of
     the model's output, by name. Decoding them into poses stays outside (see the model's page).
+
+    Args:
+        checkpoint: of the network.
+        path: of the file.
+        precision: "int8" for matrix products of 8-bit whole numbers, four of which take the room of one
+            number and on most processors the time of one; answers then differ a little.
 
     Raises:
         CamlocError: the file cannot be written.
@@ -95,9 +122,14 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
         )
         assert program is not None
         exported = program.model_proto
+    if precision == "int8":
+        # Here, because it loads what answering from a file does not need.
+        from camloc.quantization import in_whole_numbers
+
+        exported = in_whole_numbers(exported)
     entry = exported.metadata_props.add()
     entry.key = _METADATA_KEY
-    entry.value = json.dumps(to_builtins(_metadata(checkpoint)), allow_nan=False)
+    entry.value = json.dumps(to_builtins(_metadata(checkpoint, precision)), allow_nan=False)
     write_atomically(path, exported.SerializeToString())
 
 
@@ -122,7 +154,7 @@ def load_onnx(path: Path) -> Checkpoint:
         training_poses(torch.tensor(rows, dtype=torch.float64), scene=scene, source=path)
         for rows, scene in zip(metadata.training_poses, facts.scenes, strict=True)
     )
-    return Checkpoint(facts, OnnxModel(session, original).eval(), poses)
+    return Checkpoint(facts, OnnxModel(session, original, metadata.precision).eval(), poses)
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
@@ -174,7 +206,7 @@ def _set_constants(original: PoseModel[Any], constants: dict[str, Any], path: Pa
         setattr(original.get_submodule(owner), leaf, value)
 
 
-def _metadata(checkpoint: Checkpoint) -> _Metadata:
+def _metadata(checkpoint: Checkpoint, precision: ExportPrecision) -> _Metadata:
     seven = [
         torch.cat((poses.translation, poses.quaternion_wxyz()), dim=-1).tolist()
         for poses in checkpoint.training_poses
@@ -183,6 +215,7 @@ def _metadata(checkpoint: Checkpoint) -> _Metadata:
         facts=checkpoint.facts,
         constants={name: value.tolist() for name, value in _constants_of(checkpoint.model).items()},
         training_poses=tuple(tuple((*row,) for row in rows) for rows in seven),
+        precision=precision,
     )
 
 

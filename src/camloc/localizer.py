@@ -16,7 +16,7 @@ from camloc.core.masks import read_mask
 from camloc.core.model import GeometryModel, Latents, PoseModel, Regressor
 from camloc.core.types import Estimate, Frame, Lost, View
 from camloc.errors import ImageError, RecipeError
-from camloc.export import load_onnx
+from camloc.export import is_exported, load_onnx
 from camloc.geometry.camera import Camera
 from camloc.refinement import chosen_refiner
 from camloc.refiners.outlier_filters import OutlierFilter
@@ -92,7 +92,7 @@ class Localizer:
                 nothing to refine with.
         """
         path, place = Path(run), torch_device(device)
-        checkpoint = load_onnx(path) if path.suffix == ".onnx" else load_checkpoint(path)
+        checkpoint = load_onnx(path) if is_exported(path) else load_checkpoint(path)
         refine, refiners = chosen_refiner(path, checkpoint, refine, device=place)
         checkpoint.model.to(place)
         return cls(checkpoint, place, outlier_filter, masks, refiners, refine)

@@ -19,6 +19,7 @@ from camloc.core.types import Located
 from camloc.errors import CheckpointError
 from camloc.localizer import Localizer
 from camloc.models.parts.places import PlaceRegressor, latents_in
+from camloc.runs.evaluate_places import place_results
 from camloc.runs.extension import ExtensionResults, extending, recipe_of
 from camloc.runs.facts import DataSource, Extension, RunFacts
 from camloc.runs.knowledge import take_over
@@ -62,6 +63,9 @@ def test_a_place_is_added_and_the_old_run_stays(learned: Path, tmp_path: Path, c
     assert results.new.name == "attic"
     assert (results.fraction, results.epochs, results.moves) == (0.5, 20, "all")
     assert results.right_before == 1.0
+    # The oracle beside it copies what was learned from, and nothing else of the new place.
+    assert place_results(tmp_path / "new", "attic").train_frames == 9
+    assert place_results(tmp_path / "new", NAMES[0]).train_frames == 18
     photo = DataSource(str(learned.parent / "attic")).load().test[0].image
     answer = Localizer.load(tmp_path / "new").locate(photo)
     assert isinstance(answer, Located)

@@ -137,6 +137,18 @@ def test_an_exported_model_names_the_same_places(
         )
 
 
+def test_an_exported_model_is_evaluated_in_all_its_places(
+    learned: Path, sources: tuple[DataSource, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(load_checkpoint(learned), path)
+    found = evaluate_places(path, data=sources)
+    assert [each.scene for each in found.places] == list(NAMES)
+    assert found.results.decision.share == 1.0
+    assert found.report == tmp_path / "model" / "report.html"
+    assert place_results(tmp_path / "model", NAMES[1]).runtime == "ONNX Runtime"
+
+
 def test_photographs_are_located_with_the_place_and_its_probability(
     learned: Path, sources: tuple[DataSource, ...], capfd: Capture
 ) -> None:

@@ -59,6 +59,8 @@ def run_facts(results: Results) -> list[tuple[str, str]]:
     facts = [("Place", results.scene), ("Model", results.model), ("Recipe", results.recipe)]
     if results.parameters is not None:
         facts.append(("Learned values", f"{results.parameters:,}"))
+    if results.runtime:
+        facts.append(("Ran in", results.runtime))
     facts.append(
         ("Photographs", f"{results.train_frames:,} for training, {results.test_frames:,} for testing")
     )

@@ -70,6 +70,7 @@ class Results:
         outlier_filter: how a model that aligns points left wrong ones out, or "".
         refined_by: what refined the positions of the estimates, or "none".
         parameters: number of learned values, or None where unknown.
+        runtime: what the network ran in, in words, or "" where that is not known.
         train_frames, test_frames: how many photographs there were of each.
         headline: the first test set, which is the test split itself; the result is judged by it.
         sets: all named test sets in the order that they were given, the headline first.
@@ -93,6 +94,7 @@ class Results:
     outlier_filter: str = ""
     refined_by: str = "none"
     parameters: int | None = None
+    runtime: str = ""
     final_epoch: ErrorStatistics | None = None
     training: TrainingFacts | None = None
     timing: Timing | None = None
@@ -136,6 +138,7 @@ def results_of(
     outlier_filter: str = "",
     refined_by: str = "none",
     parameters: int | None = None,
+    runtime: str = "",
     final_epoch: ErrorStatistics | None = None,
     training: TrainingFacts | None = None,
     timing: Timing | None = None,
@@ -165,6 +168,7 @@ def results_of(
         outlier_filter=outlier_filter,
         refined_by=refined_by,
         parameters=parameters,
+        runtime=runtime,
         train_frames=len(training_poses),
         test_frames=len(filled[0].frames),
         headline=scored[0],

@@ -1,20 +1,22 @@
-"""Evaluating a run on frames that it has not learned from: results, estimates, report."""
+"""Evaluating a run, or what it was exported to, on frames not learned from: results, estimates, report."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from camloc.answers import model_of
 from camloc.core.mapped import MappedView
 from camloc.core.types import Frame, Scene, oriented, poses_of
-from camloc.errors import DatasetError, ImageError
+from camloc.errors import DatasetError, ImageError, RecipeError
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
 from camloc.evaluation.report import REPORT_NAME, write_evaluation
 from camloc.evaluation.report_learned import rows_to_map
 from camloc.evaluation.results import Results, headline_of, results_of
 from camloc.evaluation.run_facts import Timing, TrainingFacts, timing_of
 from camloc.evaluation.scoring import EvaluatedSet
+from camloc.export import is_exported, load_onnx, runtime_of
 from camloc.geometry.pose import Pose
 from camloc.localizer import Localizer, Ways
 from camloc.refinement import refiners_of
@@ -41,8 +43,44 @@ class Evaluation:
     report: Path
 
 
+def learned_places(run: Path) -> tuple[str, ...]:
+    """The names of the places that a run, or an exported file, has learned.
+
+    Raises:
+        CheckpointError: it is missing, incomplete or damaged.
+    """
+    return load_onnx(run).facts.scenes if is_exported(run) else RunFacts.load(run).scenes
+
+
+def facts_of(run: Path) -> RunFacts | None:
+    """What a run was made from; None for an exported file, which holds what answers need and no more.
+
+    Raises:
+        CheckpointError: the run is incomplete or damaged.
+    """
+    return None if is_exported(run) else RunFacts.load(run)
+
+
+def sources_of(run: Path, facts: RunFacts | None, data: Sequence[DataSource]) -> Sequence[DataSource]:
+    """Where the photographs of an evaluation are: in `data`, or where the run found those that it learned.
+
+    Raises:
+        RecipeError: an exported file is evaluated on nothing.
+    """
+    if data:
+        return data
+    if facts is None:
+        raise RecipeError(f"{run} does not say which photographs to evaluate it on; name them with --data")
+    return facts.data
+
+
+def folder_of_results(run: Path, out: Path | None) -> Path:
+    """Where an evaluation writes: `out`, or the run's folder; of model.onnx the folder model beside it."""
+    return out or (run.with_suffix("") if is_exported(run) else run)
+
+
 def evaluate_run(
-    folder: Path,
+    run: Path,
     *,
     data: DataSource | None = None,
     out: Path | None = None,
@@ -54,11 +92,11 @@ def evaluate_run(
 ) -> Evaluation:
     """Locate the test frames of one place and write what came of it.
 
-    Leaves `results.json`, `estimates.csv`, two TUM files and `report.html` in the run's folder, or in
-    `out`; of models that find points in photographs also `points.ply`.
+    Leaves `results.json`, `estimates.csv`, two TUM files and `report.html` in the folder that
+    `folder_of_results` names; of models that find points in photographs also `points.ply`.
 
     Args:
-        folder: of the run.
+        run: its folder, or an exported file.
         data: frames to evaluate on; those that were kept apart from training where it is None.
         out: where to write.
         device: where the network runs.
@@ -70,20 +108,19 @@ def evaluate_run(
     Raises:
         CheckpointError: the run is incomplete or damaged.
         DatasetError: there are no test frames, or the model has learned several places and not theirs.
+        RecipeError: an exported file is evaluated on nothing.
     """
-    facts = RunFacts.load(folder)
-    sources = facts.data if data is None else (data,)
+    facts = facts_of(run)
+    sources = sources_of(run, facts, () if data is None else (data,))
     if len(sources) > 1:
-        raise DatasetError(f"{folder} has learned {len(sources)} places; say with --data which it is about")
-    localizer = Localizer.load(
-        folder, device=device, outlier_filter=outlier_filter, masks=masks, refine=refine
-    )
+        raise DatasetError(f"{run} has learned {len(sources)} places; say with --data which it is about")
+    localizer = Localizer.load(run, device=device, outlier_filter=outlier_filter, masks=masks, refine=refine)
     return evaluate_scene(
         _tested(sources[0]),
-        folder=folder,
+        run=run,
         facts=facts,
         localizer=localizer,
-        out=out or folder,
+        out=folder_of_results(run, out),
         progress=progress,
     )
 
@@ -91,8 +128,8 @@ def evaluate_run(
 def evaluate_scene(
     scene: Scene,
     *,
-    folder: Path,
-    facts: RunFacts,
+    run: Path,
+    facts: RunFacts | None,
     localizer: Localizer,
     out: Path,
     progress: FrameProgress | None = None,
@@ -103,9 +140,10 @@ def evaluate_scene(
     place = _place(localizer, scene)
     every_way = replace(
         localizer,
-        refiners={**refiners_of(folder, localizer.checkpoint, device=localizer.device), **localizer.refiners},
+        refiners={**refiners_of(run, localizer.checkpoint, device=localizer.device), **localizer.refiners},
     )
-    known = localizer.checkpoint.facts.scenes
+    checkpoint = localizer.checkpoint
+    known = checkpoint.facts.scenes
     evaluated = [
         _evaluated(
             name, frames, counted(every_way.locate_every_way(frames)), localizer.refine, place, len(known)
@@ -114,22 +152,23 @@ def evaluate_scene(
     ]
     # Baselines may copy any training photograph, those that only chose the best epoch included.
     trained = oriented(scene.train)
-    training_poses = poses_of(trained) if trained else localizer.checkpoint.training_poses[known.index(place)]
-    log = read_log(folder / LOG)
+    training_poses = poses_of(trained) if trained else checkpoint.training_poses[known.index(place)]
+    log = [] if facts is None else read_log(run / LOG)
     results = results_of(
         evaluated,
         training_poses,
-        model=localizer.checkpoint.facts.model,
-        recipe=facts.recipe,
+        model=checkpoint.facts.model,
+        recipe=checkpoint.facts.recipe,
         scene=scene.name,
         unit=scene.unit,
         outlier_filter=localizer.used_filter or "",
         refined_by=localizer.refine,
-        parameters=localizer.checkpoint.model.parameter_count(),
-        final_epoch=_final_epoch(folder, evaluated[0], device=str(localizer.device)),
-        training=_training_facts(facts, log),
+        parameters=model_of(checkpoint).parameter_count(),
+        runtime=runtime_of(checkpoint),
+        final_epoch=None if facts is None else _final_epoch(run, evaluated[0], device=str(localizer.device)),
+        training=None if facts is None else _training_facts(facts, log),
         timing=time_answers(localizer, [frame for frames in sets.values() for frame in frames]),
-        settings=facts.settings,
+        settings=None if facts is None else facts.settings,
     )
     mapped = _mapped(localizer, headline_of(evaluated), training_poses)
     write_evaluation(out, results, evaluated, training_poses, log=log, mapped=mapped)

@@ -8,8 +8,16 @@ from camloc.errors import DatasetError
 from camloc.evaluation.places import PlacesResults, places_results, write_places
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.localizer import Localizer
-from camloc.runs.evaluate import FrameProgress, evaluate_scene, test_sets
-from camloc.runs.facts import DataSource, RunFacts
+from camloc.runs.evaluate import (
+    FrameProgress,
+    evaluate_scene,
+    facts_of,
+    folder_of_results,
+    sources_of,
+    test_sets,
+)
+from camloc.runs.facts import DataSource
+from camloc.runs.knowledge import thinned
 
 PLACES = "places"
 
@@ -30,7 +38,7 @@ class PlacesEvaluation:
 
 
 def evaluate_places(
-    folder: Path,
+    run: Path,
     *,
     data: Sequence[DataSource] = (),
     out: Path | None = None,
@@ -40,26 +48,30 @@ def evaluate_places(
 ) -> PlacesEvaluation:
     """Locate the test frames of every place that a run has learned, or of those of `data`.
 
-    Leaves in `places/<name>` of the run's folder, or of `out`, what `evaluate_run` leaves of one place, and
-    beside that folder a `results.json` and a `report.html` of all of them. A place without test frames is
-    left out. `refine` is that of `Localizer`.
+    Leaves in `places/<name>` of the folder that `folder_of_results` names what `evaluate_run` leaves of one
+    place, and beside that folder a `results.json` and a `report.html` of all of them. A place without test
+    frames is left out. Baselines copy only such photographs of a place that joined as were learned from.
+    `refine` is that of `Localizer`.
 
     Raises:
         CheckpointError: the run is incomplete or damaged.
         DatasetError: there are no test frames at all, or the model has not learned a place of `data`.
+        RecipeError: an exported file is evaluated on nothing.
     """
-    facts = RunFacts.load(folder)
-    out = out or folder
-    localizer = Localizer.load(folder, device=device, refine=refine)
-    scenes = [source.load() for source in data or facts.data]
+    facts = facts_of(run)
+    out = folder_of_results(run, out)
+    localizer = Localizer.load(run, device=device, refine=refine)
+    scenes = [source.load() for source in sources_of(run, facts, data)]
+    if facts is not None and facts.extension is not None and not data:
+        scenes[-1] = thinned(scenes[-1], facts.extension.fraction)
     tested = [scene for scene in scenes if test_sets(scene)]
     if not tested:
-        raise DatasetError(f"none of the places of {folder} has test frames; name a split that has some")
+        raise DatasetError(f"none of the places of {run} has test frames; name a split that has some")
     found = []
     for scene in tested:
         evaluation = evaluate_scene(
             scene,
-            folder=folder,
+            run=run,
             facts=facts,
             localizer=localizer,
             out=out / PLACES / scene.name,

@@ -20,6 +20,7 @@ from camloc.training.plan import Epoch, Plan, Step
 from camloc.training.stage_run import StageRun
 from camloc.training.stages import learned_rows
 from camloc.training.state import Position, load_modules, load_state, read_position, save_state
+from camloc.training.strided_depthwise import keep_single
 
 
 def fit(
@@ -60,6 +61,8 @@ def fit(
     if fabric.world_size > 1:
         synchronise_batch_norm(model)
     model.to(memory_format=torch.channels_last)
+    if fabric.device.type == "cpu":
+        keep_single(model)
     position = _position(state, Position(_fingerprint(model, plan, train, validation)))
     if state is not None and position.stage > 0 and position.epoch == 0:
         load_modules(state, {"model": model})

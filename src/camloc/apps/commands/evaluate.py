@@ -49,7 +49,7 @@ def evaluate(
     how often the right one is named.
 
     Args:
-        run: Folder of a trained run.
+        run: Folder of a trained run, or an exported .onnx file, which needs --data.
         data: Folder of a data set; the run's own test frames if not given.
         scene: Which scene of the data set, where it has several; of several folders the names of the places.
         layout: Of the data set.
@@ -60,7 +60,7 @@ def evaluate(
         masks: For such models, folder with masks named PHOTO.png, black where a photograph does not count.
         refine: How positions are refined, as for camloc locate. Where the run has a pose auto-encoder, every
             way is in the table.
-        out: Folder to write into; the run's own if not given.
+        out: Folder to write into; the run's own if not given, and of model.onnx the folder model beside it.
         device: Where to run.
     """
     sources: tuple[DataSource, ...] = ()
@@ -95,11 +95,10 @@ def evaluate_and_report(
     from camloc.apps.progress import console, counted
     from camloc.evaluation.places import places_table
     from camloc.evaluation.table import results_table
-    from camloc.runs.evaluate import evaluate_run
+    from camloc.runs.evaluate import evaluate_run, learned_places
     from camloc.runs.evaluate_places import evaluate_places
-    from camloc.runs.facts import RunFacts
 
-    if len(RunFacts.load(run).scenes) > 1:
+    if len(learned_places(run)) > 1:
         if outlier_filter or masks:
             raise RecipeError("filters and masks are for models that align points, which learn one place")
         with counted("locating") as progress:

@@ -1,0 +1,68 @@
+"""An exported file is evaluated like the run that it came from, and says what it is."""
+
+from pathlib import Path
+
+import pytest
+from tests.support.command_line import camloc, listing, refused
+from tests.support.trained import Made
+
+from camloc.evaluation.results import Results
+from camloc.runs.evaluate import evaluate_run
+from camloc.runs.facts import DataSource
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_an_exported_file_reaches_what_its_run_reaches(
+    trained: Path, exported: Made, tmp_path: Path, capfd: Capture
+) -> None:
+    ended = camloc(capfd, "evaluate", exported.path, "--data", trained / "place", "--out", tmp_path / "found")
+    assert ended.status == 0, ended.err
+    ours = evaluate_run(trained / "run", out=tmp_path / "run").results
+    theirs = Results.load(tmp_path / "found" / "results.json")
+    for one, other in ((ours, theirs),):
+        assert other.headline.estimates.meters.median == pytest.approx(one.headline.estimates.meters.median)
+        assert other.headline.estimates.degrees.median == pytest.approx(
+            one.headline.estimates.degrees.median, rel=1e-3
+        )
+        assert (other.model, other.recipe, other.parameters) == (one.model, one.recipe, one.parameters)
+        assert other.headline.nearest_training_pose == one.headline.nearest_training_pose
+    assert (ours.runtime, theirs.runtime) == ("PyTorch", "ONNX Runtime")
+    assert (theirs.training, theirs.final_epoch, theirs.settings) == (None, None, {})
+    assert "ONNX Runtime" in (tmp_path / "found" / "report.html").read_text()
+
+
+def test_its_results_lie_in_a_folder_beside_it(trained: Path, exported: Made, tmp_path: Path) -> None:
+    path = tmp_path / "shipped.onnx"
+    path.write_bytes(exported.path.read_bytes())
+    report = evaluate_run(path, data=DataSource(str(trained / "place"))).report
+    assert report == tmp_path / "shipped" / "report.html"
+    assert (tmp_path / "shipped" / "estimates.csv").exists()
+    assert {each.name for each in tmp_path.iterdir()} == {"shipped.onnx", "shipped"}
+
+
+def test_without_photographs_it_asks_for_them(exported: Made, tmp_path: Path, capfd: Capture) -> None:
+    path = tmp_path / "shipped.onnx"
+    path.write_bytes(exported.path.read_bytes())
+    before = listing(tmp_path)
+    assert "name them with --data" in refused(capfd, "evaluate", path)
+    assert listing(tmp_path) == before
+
+
+def test_whole_numbers_are_asked_for_by_name(trained: Path, tmp_path: Path, capfd: Capture) -> None:
+    run = tmp_path / "run"
+    run.symlink_to(trained / "run")
+    path = tmp_path / "small.onnx"
+    ended = camloc(capfd, "export", run, "--precision", "int8", "--out", path)
+    assert (ended.status, ended.out) == (0, f"{path}\n"), ended.err
+    assert "camloc evaluate measures it" in ended.err
+    assert "pre-processing" not in ended.err
+    results = evaluate_run(path, data=DataSource(str(trained / "place"))).results
+    assert results.runtime == "ONNX Runtime, int8"
+    # Six frames of a model that learned for seconds: near the run's own, and not the same numbers.
+    own = evaluate_run(trained / "run", out=tmp_path / "own").results.headline.estimates.meters.median
+    found = results.headline.estimates.meters.median
+    assert found is not None
+    assert own is not None
+    assert found != own
+    assert found == pytest.approx(own, rel=0.2)

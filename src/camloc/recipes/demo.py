@@ -131,7 +131,8 @@ def scene_geometry_imagenet() -> Recipe:
         stages=(
             replace(
                 stage,
-                epochs=12,
+                epochs=16,
+                learning_rate=4e-3,
                 holds=room.held_blocks("backbone.network.model", blocks="0-3"),
                 backbone_rate=0.2,
                 batch_norm="frozen",

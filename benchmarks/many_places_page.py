@@ -76,7 +76,8 @@ def page(costs: Costs) -> str:
             "Models of 7 places, pictures of 224 x 224, random weights, single precision, the shortest of "
             f"{first.rounds} passes, the columns in turn. The published structures run the CNN to its end, "
             "and twice for MS-HyperPose, compute attention with its weights and a mask, and select the place "
-            "by a mask over all; TransPoseNet's is told the place of its classifier.",
+            "by a mask over all; TransPoseNet's is told the place of its classifier. The third ratio is of "
+            "`camloc export --precision int8`, whose answers differ a little: [by how much](exported.md).",
             "",
             "## One photograph, time of the processor, 1 thread",
             "",

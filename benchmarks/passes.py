@@ -6,20 +6,22 @@ shortest of many passes counts.
 
 import os
 import platform
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from camloc.core.silence import without_logs, without_warnings
+from camloc.quantization import in_whole_numbers
 
-def exported(module: nn.Module, image: Tensor) -> bytes:
+
+def exported(module: nn.Module, image: Tensor) -> onnx.ModelProto:
     """The module as ONNX, exported as `camloc export` does."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with without_warnings, without_logs():
         program = torch.onnx.export(
             module,
             (image.expand(2, -1, -1, -1),),
@@ -29,16 +31,16 @@ def exported(module: nn.Module, image: Tensor) -> bytes:
             verbose=False,
         )
     assert program is not None
-    return bytes(program.model_proto.SerializeToString())
+    return program.model_proto
 
 
-def onnx_pass(onnx: bytes, image: Tensor, threads: int) -> Callable[[], Any]:
+def onnx_pass(network: bytes, image: Tensor, threads: int) -> Callable[[], Any]:
     """A pass of an exported module in ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 4
     # Threads that wait for the next pass by spinning would slow down whoever is measured in between.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     inputs = {"images": image.numpy()}
     return lambda: session.run(None, inputs)
 
@@ -47,16 +49,18 @@ def both_sides(
     ours: nn.Module, plain: nn.Module, image: Tensor
 ) -> Callable[[int], dict[str, Callable[[], Any]]]:
     """For a number of threads the passes of ours and of the published structure, by the fields of `Times`."""
-    files = exported(ours, image), exported(plain, image)
+    networks = exported(ours, image), exported(plain, image)
+    files = [each.SerializeToString() for each in (*networks, in_whole_numbers(networks[0]))]
 
     def passes(threads: int) -> dict[str, Callable[[], Any]]:
         torch.set_num_threads(threads)
-        onnx, published_onnx = (onnx_pass(each, image, threads) for each in files)
+        single, published, whole = (onnx_pass(each, image, threads) for each in files)
         return {
             "torch": lambda: ours(image),
-            "onnx": onnx,
+            "onnx": single,
+            "onnx_int8": whole,
             "published_torch": lambda: plain(image),
-            "published_onnx": published_onnx,
+            "published_onnx": published,
         }
 
     return passes

@@ -5,9 +5,9 @@
 
 trains MS-Transformer and MS-HyperPose on a room of 7Scenes, an office floor seen by a HoloLens and corners
 of two rendered squares, together and one by one, each at the same budget to a place; and without one of them,
-which `camloc extend` then adds: the room from 5 to 100 % of its frames, the office from 25 and 100 %, and
-both also where nothing but what belongs to the new place moves. Writes `docs/results/places.json`, `.md` and
-a figure. What is there is not trained again.
+which `camloc extend` then adds: the room from 5 to 100 % of its frames, also where nothing moves but
+what belongs to the room, and the office from 25 and 100 %. Writes `docs/results/places.json`, `.md` and a
+figure. What is there is not trained again.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,6 @@ JOINING: tuple[tuple[str, Moves, tuple[float, ...]], ...] = (
     (ROOM, "all", (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)),
     (ROOM, "place", (0.25, 1.0)),
     (OFFICE, "all", (0.25, 1.0)),
-    (OFFICE, "place", (0.25, 1.0)),
 )
 PAGE = Path("docs/results/places.md")
 

@@ -1,7 +1,6 @@
 """ONNX out, and ONNX Runtime back in as a model: one file that needs no torch weights beside it."""
 
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from camloc.checkpoint import Checkpoint, Facts, checked_facts, model_from_facts
 from camloc.core.config import from_json, to_builtins
 from camloc.core.files import write_atomically
 from camloc.core.model import Decoded, PoseModel
+from camloc.core.silence import without_logs, without_warnings
 from camloc.core.types import Batch
 from camloc.errors import CheckpointError, RecipeError
 from camloc.geometry.camera import Camera
@@ -109,8 +109,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecisio
     """
     facts = checkpoint.facts
     size = (facts.preprocess.height, facts.preprocess.width)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with without_warnings, without_logs():
         program = torch.onnx.export(
             checkpoint.model.cpu().eval(),
             (torch.zeros(2, 3, *size),),

@@ -9,7 +9,9 @@ import pytest
 from benchmarks import (
     cached_training,
     compact_generators,
+    exported,
     latency_page,
+    places_page,
     refinement_page,
     regressors,
     robustness,
@@ -74,6 +76,8 @@ PAGES: tuple[tuple[str, type, Callable[[Any], str]], ...] = (
     ("refinement_cost", refinement_page.Measured, refinement_page.page),
     ("latency", latency_page.Measured, latency_page.page),
     ("many_places", Costs, many_places_page),
+    ("places", places_page.Measured, places_page.page),
+    ("exported", exported.Measured, exported.page),
     ("regressors", Table, regressors.page),
     ("robustness", Table, robustness.page),
     ("compact_generators", compact_generators.Measured, compact_generators.page),

@@ -81,7 +81,9 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_logging_is_left_as_it_was(
     checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    before = logging.root.handlers[:]
     export_onnx(checkpoint, tmp_path / "again.onnx", precision="int8")
+    assert logging.root.handlers == before
     assert not told(caplog)
     logging.getLogger("anything").warning("still heard")
     assert told(caplog) == ["still heard"]

@@ -1,7 +1,10 @@
-"""Warnings turned off while something runs, in any number of threads."""
+"""Warnings and logs turned off while something runs."""
 
+import logging
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class _WithoutWarnings:
@@ -32,3 +35,19 @@ class _WithoutWarnings:
 
 
 without_warnings = _WithoutWarnings()
+
+
+@contextmanager
+def without_logs() -> Iterator[None]:
+    """Nothing less than an error is logged, and the root logger is left as it was.
+
+    Libraries that log to the root logger give it a handler where it has none, and then everything that any
+    library ever says is printed.
+    """
+    disabled, handlers = logging.root.manager.disable, logging.root.handlers[:]
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        logging.root.handlers[:] = handlers

@@ -11,7 +11,7 @@ figure. What is there is not trained again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -134,7 +134,9 @@ def measured_in(out: Path, places: Sequence[str], *, machine: str) -> Measured:
         )
         for new, moves, fractions in JOINING:
             names = [_name(new, moves, fraction) for fraction in fractions]
-            curves.append(Extensions(label, tuple(ExtensionResults.load(folder / name) for name in names)))
+            # Which run they went on from is told by its name: where it lay is nobody's business.
+            found = [replace(ExtensionResults.load(folder / name), run=f"without-{new}") for name in names]
+            curves.append(Extensions(label, tuple(found)))
     return Measured(machine, tuple(together), tuple(curves))
 
 

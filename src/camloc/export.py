@@ -17,7 +17,6 @@ from camloc.core.model import Decoded, PoseModel
 from camloc.core.silence import without_logs, without_warnings
 from camloc.core.types import Batch
 from camloc.errors import CheckpointError, RecipeError
-from camloc.geometry.camera import Camera
 
 _METADATA_KEY = "camloc"
 
@@ -230,23 +229,3 @@ def _output_type(model: PoseModel[Any]) -> Any:
                 if hasattr(argument, "_fields"):
                     return argument
     raise TypeError(f"{type(model).__name__} does not say what its output is")
-
-
-def largest_difference(checkpoint: Checkpoint, path: Path, *, pictures: int = 3) -> float:
-    """Largest difference of any number of the poses of an exported network and of its original.
-
-    Compared on pictures of noise, in a batch of another size than the network was exported with.
-    """
-    preprocess = checkpoint.facts.preprocess
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(pictures, 3, preprocess.height, preprocess.width, generator=generator)
-    exported = load_onnx(path).model
-    width, height = float(preprocess.width), float(preprocess.height)
-    camera = Camera(preprocess.width, preprocess.height, width, width, width / 2, height / 2)
-    intrinsics = camera.matrix().float().expand(pictures, 3, 3)
-    with torch.inference_mode():
-        ours, theirs = (
-            model.decode(model(images), intrinsics=intrinsics).world_from_cam.matrix()
-            for model in (checkpoint.model, exported)
-        )
-    return float((ours - theirs).abs().max())

@@ -20,13 +20,11 @@ def test_an_exported_file_reaches_what_its_run_reaches(
     assert ended.status == 0, ended.err
     ours = evaluate_run(trained / "run", out=tmp_path / "run").results
     theirs = Results.load(tmp_path / "found" / "results.json")
-    for one, other in ((ours, theirs),):
-        assert other.headline.estimates.meters.median == pytest.approx(one.headline.estimates.meters.median)
-        assert other.headline.estimates.degrees.median == pytest.approx(
-            one.headline.estimates.degrees.median, rel=1e-3
-        )
-        assert (other.model, other.recipe, other.parameters) == (one.model, one.recipe, one.parameters)
-        assert other.headline.nearest_training_pose == one.headline.nearest_training_pose
+    one, other = ours.headline.estimates, theirs.headline.estimates
+    assert other.meters.median == pytest.approx(one.meters.median)
+    assert other.degrees.median == pytest.approx(one.degrees.median, rel=1e-3)
+    assert (theirs.model, theirs.recipe, theirs.parameters) == (ours.model, ours.recipe, ours.parameters)
+    assert theirs.headline.nearest_training_pose == ours.headline.nearest_training_pose
     assert (ours.runtime, theirs.runtime) == ("PyTorch", "ONNX Runtime")
     assert (theirs.training, theirs.final_epoch, theirs.settings) == (None, None, {})
     assert "ONNX Runtime" in (tmp_path / "found" / "report.html").read_text()

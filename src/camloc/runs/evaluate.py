@@ -1,7 +1,7 @@
 """Evaluating a run, or what it was exported to, on frames not learned from: results, estimates, report."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,18 +9,19 @@ from typing import Any
 from camloc.answers import model_of
 from camloc.core.mapped import MappedView
 from camloc.core.types import Frame, Scene, oriented, poses_of
-from camloc.errors import DatasetError, ImageError, RecipeError
+from camloc.errors import DatasetError, ImageError
 from camloc.evaluation.metrics import ErrorStatistics, error_statistics
 from camloc.evaluation.report import REPORT_NAME, write_evaluation
 from camloc.evaluation.report_learned import rows_to_map
 from camloc.evaluation.results import Results, headline_of, results_of
 from camloc.evaluation.run_facts import Timing, TrainingFacts, timing_of
 from camloc.evaluation.scoring import EvaluatedSet
-from camloc.export import is_exported, load_onnx, runtime_of
+from camloc.export import runtime_of
 from camloc.geometry.pose import Pose
 from camloc.localizer import Localizer, Ways
 from camloc.refinement import refiners_of
 from camloc.refiners.outlier_filters import OutlierFilter
+from camloc.runs.evaluated import facts_of, folder_of_results, sources_of
 from camloc.runs.facts import LAST, LOG, DataSource, RunFacts
 from camloc.training.log import read_log
 
@@ -41,42 +42,6 @@ class Evaluation:
 
     results: Results
     report: Path
-
-
-def learned_places(run: Path) -> tuple[str, ...]:
-    """The names of the places that a run, or an exported file, has learned.
-
-    Raises:
-        CheckpointError: it is missing, incomplete or damaged.
-    """
-    return load_onnx(run).facts.scenes if is_exported(run) else RunFacts.load(run).scenes
-
-
-def facts_of(run: Path) -> RunFacts | None:
-    """What a run was made from; None for an exported file, which holds what answers need and no more.
-
-    Raises:
-        CheckpointError: the run is incomplete or damaged.
-    """
-    return None if is_exported(run) else RunFacts.load(run)
-
-
-def sources_of(run: Path, facts: RunFacts | None, data: Sequence[DataSource]) -> Sequence[DataSource]:
-    """Where the photographs of an evaluation are: in `data`, or where the run found those that it learned.
-
-    Raises:
-        RecipeError: an exported file is evaluated on nothing.
-    """
-    if data:
-        return data
-    if facts is None:
-        raise RecipeError(f"{run} does not say which photographs to evaluate it on; name them with --data")
-    return facts.data
-
-
-def folder_of_results(run: Path, out: Path | None) -> Path:
-    """Where an evaluation writes: `out`, or the run's folder; of model.onnx the folder model beside it."""
-    return out or (run.with_suffix("") if is_exported(run) else run)
 
 
 def evaluate_run(

@@ -8,14 +8,8 @@ from camloc.errors import DatasetError
 from camloc.evaluation.places import PlacesResults, places_results, write_places
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.localizer import Localizer
-from camloc.runs.evaluate import (
-    FrameProgress,
-    evaluate_scene,
-    facts_of,
-    folder_of_results,
-    sources_of,
-    test_sets,
-)
+from camloc.runs.evaluate import FrameProgress, evaluate_scene, test_sets
+from camloc.runs.evaluated import facts_of, folder_of_results, sources_of
 from camloc.runs.facts import DataSource
 from camloc.runs.knowledge import thinned
 

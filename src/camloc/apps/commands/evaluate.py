@@ -95,8 +95,9 @@ def evaluate_and_report(
     from camloc.apps.progress import console, counted
     from camloc.evaluation.places import places_table
     from camloc.evaluation.table import results_table
-    from camloc.runs.evaluate import evaluate_run, learned_places
+    from camloc.runs.evaluate import evaluate_run
     from camloc.runs.evaluate_places import evaluate_places
+    from camloc.runs.evaluated import learned_places
 
     if len(learned_places(run)) > 1:
         if outlier_filter or masks:

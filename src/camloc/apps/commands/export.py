@@ -22,7 +22,8 @@ def export(
     """
     from camloc.apps.progress import console
     from camloc.checkpoint import load_checkpoint
-    from camloc.export import export_onnx, largest_difference
+    from camloc.export import export_onnx
+    from camloc.export_check import largest_difference
 
     path = out or run / ("model.onnx" if precision == "float32" else f"model-{precision}.onnx")
     if path.suffix != ".onnx":

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from camloc.errors import CheckpointError
-from camloc.training.state import Position, load_modules, load_state, read_position, save_state
+from camloc.training.state import Position, Saving, load_modules, load_state, read_position, save_state
 
 Tensors = dict[str, Tensor]
 Trained = tuple[nn.Module, torch.optim.Optimizer]
@@ -69,6 +70,35 @@ def test_a_score_that_is_not_there_yet_is_infinite(tmp_path: Path) -> None:
     model, optimizer = trained()
     save_state(tmp_path / "state", Position("abc", epoch=1), {"model": model}, optimizer)
     assert read_position(tmp_path / "state").best_score == math.inf
+
+
+def states_of(epochs: int, *, writing: float, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """After which epochs, of 10 seconds each, a state is written that takes so many seconds to write."""
+    now = 0.0
+
+    def write(*_: Any) -> None:
+        nonlocal now
+        now += writing
+
+    monkeypatch.setattr("camloc.training.state.save_state", write)
+    monkeypatch.setattr("camloc.training.state.time", SimpleNamespace(monotonic=lambda: now))
+    model, optimizer = trained()
+    saving, written = Saving(), []
+    for epoch in range(epochs):
+        now += 10.0
+        if saving.is_due():
+            saving.save(Path("state"), Position("abc", epoch=epoch), {"model": model}, optimizer)
+            written.append(epoch)
+    return written
+
+
+def test_a_state_is_written_after_every_epoch_where_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert states_of(5, writing=0.9, monkeypatch=monkeypatch) == [0, 1, 2, 3, 4]
+
+
+def test_writing_states_takes_a_tenth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 3 of 33 seconds, and a first one early.
+    assert states_of(40, writing=3.0, monkeypatch=monkeypatch) == list(range(0, 40, 3))
 
 
 def renamed(old: str, new: str) -> Callable[[Tensors], object]:

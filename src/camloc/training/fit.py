@@ -19,7 +19,7 @@ from camloc.training.pictures import Pictures
 from camloc.training.plan import Epoch, Plan, Step
 from camloc.training.stage_run import StageRun
 from camloc.training.stages import learned_rows
-from camloc.training.state import Position, load_modules, load_state, read_position, save_state
+from camloc.training.state import Position, Saving, load_modules, load_state, read_position
 from camloc.training.strided_depthwise import keep_single
 
 
@@ -45,7 +45,8 @@ def fit(
         plan: how.
         validation: pictures that choose the weights.
         fabric: devices and processes, launched; None for one CPU process.
-        state: file to write after each epoch and to go on from if it is there.
+        state: file to write after each epoch and to go on from if it is there; it is written less often where
+            writing it takes long (`camloc.training.state.Saving`).
 
     Raises:
         RecipeError: the batch cannot be shared out evenly, a stage's pattern matches nothing, or there is
@@ -66,6 +67,7 @@ def fit(
     position = _position(state, Position(_fingerprint(model, plan, train, validation)))
     if state is not None and position.stage > 0 and position.epoch == 0:
         load_modules(state, {"model": model})
+    saving = Saving()
     for number, stage in enumerate(plan.stages):
         if number < position.stage:
             continue
@@ -77,13 +79,15 @@ def fit(
             losses = yield from run.train_epoch(epoch)
             position, report = run.report(epoch, losses, position, time.monotonic() - started)
             yield report
-            if state is not None and fabric.is_global_zero:
-                save_state(state, position, {**run.modules(), "best": run.best}, run.raw_optimizer)
+            # What the last epoch leaves is written with what the stage leaves.
+            is_due = epoch + 1 < stage.epochs and saving.is_due()
+            if is_due and state is not None and fabric.is_global_zero:
+                saving.save(state, position, {**run.modules(), "best": run.best}, run.raw_optimizer)
             fabric.barrier()
         model.load_state_dict(run.best)
         position = replace(position, stage=number + 1, epoch=0, best_score=float("inf"))
         if state is not None and fabric.is_global_zero:
-            save_state(state, position, {"model": model, "best": run.best}, run.raw_optimizer)
+            saving.save(state, position, {"model": model, "best": run.best}, run.raw_optimizer)
         fabric.barrier()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ from torch import Tensor, nn
 from camloc.core.config import from_builtins
 from camloc.core.files import write_atomically
 from camloc.errors import CheckpointError, RecipeError
+
+# Part of the time that writing states may take, where one takes longer than `SHORT` seconds: that of a
+# network with a hundred million weights has gigabytes.
+WRITING_SHARE = 0.1
+SHORT = 1.0
 
 # What Adam and AdamW keep of each parameter.
 _REMEMBERED = {"step", "exp_avg", "exp_avg_sq"}
@@ -39,6 +45,31 @@ class Position:
     best_score: float = float("inf")
     best_epoch: int = 0
     seconds: float = 0.0
+
+
+class Saving:
+    """When the state of a training is written: after every epoch, unless that would hold it up."""
+
+    def __init__(self) -> None:
+        self._took, self._last = 0.0, -math.inf
+
+    def is_due(self) -> bool:
+        """Whether enough time has passed since the last state was written."""
+        passed = time.monotonic() - self._last
+        return self._took < SHORT or self._took < WRITING_SHARE * (passed + self._took)
+
+    def save(
+        self,
+        path: Path,
+        position: Position,
+        modules: Mapping[str, nn.Module | dict[str, Tensor]],
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Write it, and note how long that takes; see `save_state`."""
+        started = time.monotonic()
+        save_state(path, position, modules, optimizer)
+        self._last = time.monotonic()
+        self._took = self._last - started
 
 
 def save_state(

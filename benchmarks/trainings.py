@@ -16,6 +16,10 @@ from camloc.evaluation.results import Results
 from camloc.evaluation.run_facts import TrainingFacts
 
 
+# In the folder of a run: what the run had of which machine, since a page may be written on another.
+MACHINE = "machine.txt"
+
+
 @dataclass(frozen=True)
 class Trained:
     """One training of a table.
@@ -37,6 +41,11 @@ class Trained:
     def results(self) -> Results:
         """What it reached."""
         return Results.load(self.folder / "results.json")
+
+    def machine(self) -> str:
+        """What it had to train with, in words."""
+        note = self.folder / MACHINE
+        return note.read_text().strip() if note.exists() else "a machine that was not noted"
 
     def command(self, device: str) -> list[str]:
         """The command that trains and evaluates it."""
@@ -95,9 +104,11 @@ class Table:
 def table_of(trainings: Mapping[str, Sequence[Trained]], *, device: str, jobs: int) -> Table:
     """Train what is missing of every row, `jobs` at a time, and take the results."""
     train_all((each for row in trainings.values() for each in row), device=device, jobs=jobs)
-    machine = share_of_machine(device, jobs)
     return Table(
-        {label: Repeated(machine, [each.results() for each in row]) for label, row in trainings.items()}
+        {
+            label: Repeated(row[0].machine(), [each.results() for each in row])
+            for label, row in trainings.items()
+        }
     )
 
 
@@ -121,13 +132,16 @@ def train_all(trainings: Iterable[Trained], *, device: str, jobs: int) -> None:
 def share_of_machine(device: str, jobs: int) -> str:
     """What each of so many trainings at a time has of this machine, in words."""
     cores = os.cpu_count() or 1
-    words = f"{max(1, cores // jobs)} of {cores} cores ({platform.machine()})"
-    return words if device == "cpu" else f"{torch.cuda.get_device_name()}, {words}"
+    if device == "cpu":
+        return f"{max(1, cores // jobs)} of {cores} cores ({platform.machine()})"
+    many = f"{jobs} at a time on " if jobs > 1 else ""
+    return f"{many}one {torch.cuda.get_device_name()} with {cores} cores ({platform.machine()})"
 
 
 def _run(training: Trained, device: str, jobs: int) -> str | None:
     """Run one, and give what there is to read where it failed."""
     training.folder.mkdir(parents=True, exist_ok=True)
+    (training.folder / MACHINE).write_text(share_of_machine(device, jobs) + "\n")
     printed = training.folder / "printed.txt"
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {}
     with printed.open("w") as file:

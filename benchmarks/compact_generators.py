@@ -170,13 +170,13 @@ def page(measured: Measured) -> str:
     ]
     for place, table in measured.results.items():
         row = next(iter(table.rows.values()))
-        first, training = row.results[0], row.training
+        first = row.results[0]
         lines += [
             "",
             f"## {place[0].upper()}{place[1:]}",
             "",
             f"{first.train_frames} training photographs, {first.test_frames} to be located, "
-            f"{len(row.results)} seeds, {training.budget} of training on {training.device} each.",
+            f"{len(row.results)} seeds, {row.training.budget} each, {row.machine}.",
             "",
             "| | weights | of the generators | MB | ms a picture | position | orientation |",
             "| --- | --: | --: | --: | --: | --: | --: |",

@@ -15,12 +15,13 @@ import torch
 import tyro
 
 from benchmarks.passes import machine, onnx_pass, shortest
-from benchmarks.regressors import ROWS
+from benchmarks.regressors_page import ROWS
 from benchmarks.tables import median_words
 from camloc.checkpoint import load_checkpoint
 from camloc.core.config import to_json
 from camloc.evaluation.metrics import ErrorStatistics
-from camloc.export import ExportPrecision, export_onnx
+from camloc.export import export_onnx
+from camloc.exported import ExportPrecision
 from camloc.runs.evaluate import evaluate_run
 from camloc.runs.facts import RunFacts
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.places_page import Extensions, Measured, Together, extension_figure, page
-from benchmarks.trainings import Trained, share_of_machine, train_all
+from benchmarks.trainings import Trained, train_all
 from camloc.apps.options import seconds
 from camloc.core.config import to_json
 from camloc.datasets.demo import DemoPlace, render
@@ -112,8 +112,7 @@ def main(settings: Settings) -> None:
         if not (each.folder / COMPARISON).exists():  # stopped between the two files
             (each.folder / "results.json").unlink(missing_ok=True)
     train_all(extensions, device=settings.device, jobs=settings.jobs)
-    machine = share_of_machine(settings.device, settings.jobs)
-    measured = measured_in(settings.out, tuple(places), machine=machine)
+    measured = measured_in(settings.out, tuple(places), machine=together[0].machine())
     PAGE.with_suffix(".json").write_bytes(to_json(measured))
     PAGE.write_text(page(measured))
     PAGE.with_suffix(".svg").write_bytes(extension_figure(measured))

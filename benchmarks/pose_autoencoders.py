@@ -21,7 +21,7 @@ import tyro
 
 from benchmarks.student_page import Students, page
 from benchmarks.student_records import NAME, Measured
-from benchmarks.trainings import Trained, share_of_machine, train_all
+from benchmarks.trainings import Trained, train_all
 from camloc.apps.commands.demo import place_of
 from camloc.companions import DECODER
 from camloc.core.config import to_json
@@ -71,7 +71,7 @@ def main(settings: Settings) -> None:
         failed = [each for each in pool.map(lambda run: _measure(run, settings), missing) if each]
     if failed:
         raise SystemExit("these lessons failed:\n" + "\n".join(failed))
-    write_page([each.folder for each in teachers], machine=share_of_machine(settings.device, settings.jobs))
+    write_page([each.folder for each in teachers], machine=teachers[0].machine())
 
 
 def write_page(runs: list[Path], *, machine: str) -> None:

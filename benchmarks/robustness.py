@@ -10,7 +10,6 @@ error along the walks while people pass.
 
 import csv
 from dataclasses import dataclass
-from operator import truediv
 from pathlib import Path
 from statistics import mean
 
@@ -18,7 +17,8 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from benchmarks.tables import medians
+from benchmarks.hypernetworks import helps, ratios_of
+from benchmarks.tables import medians, replace_block
 from benchmarks.trainings import Repeated, Table, Trained, table_of
 from camloc.apps.commands.demo import place_of
 from camloc.core.config import to_json
@@ -31,6 +31,11 @@ from camloc.evaluation.results import Results
 
 PAGE = Path("docs/results/robustness.md")
 FIGURE = Path("docs/results/robustness.svg")
+
+# The page of the model, which says whether hypernetworks help, and the block of it that does.
+MODEL_PAGE = Path("docs/models/hyperpose.md")
+BLOCK = "what unseen light says"
+
 ROWS = (
     ("baseline APR", "demo/baseline"),
     ("HyperPose 2025", "demo/hyperpose"),
@@ -79,6 +84,7 @@ def main(settings: Settings) -> None:
     table = Table.load(path).with_rows(new, order=[label for label, _ in ROWS])
     path.write_bytes(to_json(table))
     PAGE.write_text(page(table))
+    replace_block(MODEL_PAGE, BLOCK, verdict(table))
     if set(DRAWN) <= set(trainings):
         runs = {label: [each.folder for each in trainings[label]] for label in DRAWN}
         FIGURE.write_bytes(walk_figure(runs, covered(place)))
@@ -149,6 +155,10 @@ def page(table: Table) -> str:
             if {one, other} <= set(table.rows)
         ),
         "",
+        "Over all test sets and seeds:",
+        "",
+        verdict(table),
+        "",
         f"![Error along the walk]({FIGURE.name})",
         "",
         "The error along the test walks, mean over the seeds: by day (dotted) and while people pass (solid), "
@@ -177,11 +187,20 @@ def _baseline_line(number: int, results: Results) -> str:
 def _ratio_line(label: str, with_it: list[Results], without: list[Results]) -> str:
     cells = []
     for number in range(len(with_it[0].sets)):
-        pairs = zip(medians(with_it, test_set=number), medians(without, test_set=number), strict=True)
-        # For each seed that both have.
-        further, turned = (mean(map(truediv, ours, theirs)) for ours, theirs in pairs)
-        cells.append(f"{further:.2f} m, {turned:.2f}°")
+        meters, degrees = ratios_of(with_it, without, test_set=number)
+        cells.append(f"{mean(meters):.2f} m, {mean(degrees):.2f}°")
     return f"| {label} | {' | '.join(cells)} |"
+
+
+def verdict(table: Table) -> str:
+    """Whether hypernetworks help, over all test sets and seeds, in words."""
+    lines = []
+    for label, without in PAIRS:
+        with_it = table.results(label)
+        sets = range(len(with_it[0].sets))
+        pairs = [ratios_of(with_it, table.results(without), test_set=number) for number in sets]
+        lines.append(f"- {label}: {helps(pairs)}.")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from benchmarks.room_page import (
     summary,
 )
 from benchmarks.tables import replace_block
-from benchmarks.trainings import Trained, share_of_machine, train_all
+from benchmarks.trainings import Trained, train_all
 from camloc.apps.commands.demo import place_of
 from camloc.apps.options import Precision
 from camloc.apps.progress import counted
@@ -87,7 +87,7 @@ def main(settings: Settings) -> None:
     recipes = dict(zip(MODELS, room.recipes, strict=True))
     trainings = {_LABELS[model]: _trainings(recipes[model], data, settings) for model in settings.models}
     train_all(chain(*trainings.values()), device=settings.device, jobs=settings.jobs)
-    models = tuple(_learned(label, training, settings) for label, training in trainings.items())
+    models = tuple(_learned(label, training) for label, training in trainings.items())
     runs = MachineRuns(settings.device, models)
     path = RESULTS / f"{settings.place}.json"
     measured = Measured.load(path) if path.exists() else Measured(settings.place, ())
@@ -127,13 +127,13 @@ def _trainings(recipe: str, data: Path, settings: Settings) -> list[Trained]:
     return [Trained(recipe, data, each, seed, tuple(how)) for seed, each in enumerate(folders)]
 
 
-def _learned(label: str, trainings: Sequence[Trained], settings: Settings) -> Learned:
+def _learned(label: str, trainings: Sequence[Trained]) -> Learned:
     first, *others = trainings
     return Learned(
         label,
         first.recipe,
         first.results(),
-        share_of_machine(settings.device, settings.jobs),
+        first.machine(),
         curve_of(first.folder),
         _filters(first.folder) if label == _LABELS["scene-geometry"] else None,
         tuple(each.results() for each in others),

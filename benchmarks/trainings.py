@@ -15,7 +15,6 @@ from camloc.core.config import from_json
 from camloc.evaluation.results import Results
 from camloc.evaluation.run_facts import TrainingFacts
 
-
 # In the folder of a run: what the run had of which machine, since a page may be written on another.
 MACHINE = "machine.txt"
 
@@ -74,10 +73,14 @@ class Repeated:
 
     def words(self) -> str:
         """How often, how long and where it was trained."""
+        return f"{self.trainings()}, {self.machine}"
+
+    def trainings(self) -> str:
+        """How often and how long it was trained."""
         seeds = f"{len(self.results)} seeds" if len(self.results) > 1 else "1 seed"
         epochs = sorted({each.training.epochs for each in self.results if each.training is not None})
         counted = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"{epochs[0]}"
-        return f"{seeds}, {counted} epochs, {self.machine}"
+        return f"{seeds}, {counted} epochs"
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,11 @@ class Table:
     """The rows of a page, by their labels."""
 
     rows: dict[str, Repeated]
+
+    @property
+    def first(self) -> Results:
+        """Those of one of its trainings: what is known of the frames, and what needs no learning."""
+        return next(iter(self.rows.values())).results[0]
 
     @classmethod
     def load(cls, path: Path) -> "Table":

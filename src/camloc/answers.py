@@ -1,24 +1,60 @@
 """Estimates of what a network says: poses that can be believed, or the reason why there is none."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from camloc.checkpoint import Checkpoint
-from camloc.core.belief import doubt_of_picture, doubt_of_pose
-from camloc.core.model import Decoded, GeometryModel, PoseModel
+from camloc.core.belief import doubt_of_likeness, doubt_of_picture, doubt_of_pose
+from camloc.core.model import Decoded, GeometryModel, Latents, PoseModel, Regressor
 from camloc.core.types import Estimate, Located, Lost, View
-from camloc.export import OnnxModel
+from camloc.exported import OnnxModel
 from camloc.geometry.pose import Pose
 from camloc.refiners.outlier_filters import OutlierFilter, filtered_decoding
+
+
+class Said(NamedTuple):
+    """What a network says of b pictures.
+
+    Attributes:
+        output: for `decode`.
+        latents: that the output was regressed from, where a refiner asks for them.
+        unlikeness: (b,) how unlike each is to those that were learned from, or None where it cannot be told.
+    """
+
+    output: Any
+    latents: Latents | None = None
+    unlikeness: Tensor | None = None
+
+    def unlikeness_of(self, row: int) -> float | None:
+        """Of one picture."""
+        return None if self.unlikeness is None else float(self.unlikeness[row])
 
 
 def model_of(checkpoint: Checkpoint) -> PoseModel[Any]:
     """The model, also where an exported network does its work."""
     model = checkpoint.model
     return model.original if isinstance(model, OnnxModel) else model
+
+
+def asked(checkpoint: Checkpoint, images: Float[Tensor, "b 3 h w"], *, with_latents: bool = False) -> Said:
+    """What a network says of RGB pictures in [0, 1]; if asked for, of a regressor its latents too."""
+    model, recognition = checkpoint.model, checkpoint.recognition
+    if isinstance(model, OnnxModel):
+        output, unlikeness = model.recognised(images)
+        return Said(output, unlikeness=unlikeness)
+    if not isinstance(model, GeometryModel | Regressor):
+        return Said(model(images))
+    maps = model.backbone(images)
+    unlikeness = None if recognition is None else recognition(maps)
+    if not with_latents or not isinstance(model, Regressor):
+        output = model.from_maps(maps, width=images.shape[-1], height=images.shape[-2])
+        return Said(output, unlikeness=unlikeness)
+    latents = model.describe(maps)
+    return Said(model.regress(latents), latents, unlikeness)
 
 
 def decoded_output(
@@ -54,11 +90,22 @@ def decoded_output(
     )
 
 
-def judged(checkpoint: Checkpoint, decoded: Decoded, row: int, view: View) -> Estimate:
-    """The answer of one photograph if it can be believed, or the reason why there is none."""
+def judged(
+    checkpoint: Checkpoint, decoded: Decoded, row: int, view: View, *, unlikeness: float | None
+) -> Estimate:
+    """The answer of one photograph if it can be believed, or the reason why there is none.
+
+    Args:
+        checkpoint: of the network.
+        decoded: the poses of b photographs.
+        row: which of them.
+        view: the photograph.
+        unlikeness: how unlike it is to those that were learned from, or None where that cannot be told.
+    """
     scene = int(decoded.scene[row])
     pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
-    if reason := doubt_of_picture(view.image) or _doubt(checkpoint, pose, scene):
+    foreign = doubt_of_likeness(unlikeness, within=checkpoint.facts.recognised_within)
+    if reason := doubt_of_picture(view.image) or foreign or _doubt(checkpoint, pose, scene):
         return Lost(reason)
     return Located(
         scene=checkpoint.facts.scenes[scene],

@@ -13,6 +13,7 @@ from camloc.core.config import from_builtins, from_json, to_builtins, to_json
 from camloc.core.files import write_atomically
 from camloc.core.images import Preprocess
 from camloc.core.model import PoseModel
+from camloc.core.recognition import Recognition
 from camloc.core.types import Spread
 from camloc.errors import CheckpointError, RecipeError
 from camloc.geometry.pose import Pose
@@ -24,6 +25,7 @@ FACTS = "checkpoint.json"
 
 _MODEL = "model."
 _TRAINING_POSES = "training_poses."
+_KNOWN = "recognition.known"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Facts:
         backbone_weights: what the backbone started from.
         outlier_filter: for models that align points, the filter that was best on held-out frames.
         focal: typical focal length of the training pictures in units of their longer side, or None.
+        recognised_within: how unlike the training pictures one of these places may be
+            (`camloc.core.recognition`), or None where that was not learned.
     """
 
     format: int
@@ -57,6 +61,7 @@ class Facts:
     backbone_weights: str = "none"
     focal: float | None = None
     outlier_filter: Literal["weights", "none", "rigid-ransac", "pnp-ransac"] = "weights"
+    recognised_within: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +72,14 @@ class Checkpoint:
         facts: what it is.
         model: the network, in evaluation mode.
         training_poses: for each place the (n,) poses that it was learned from.
+        recognition: what pictures of these places are told from others by, or None where that was not learned
+            or the network itself does it, as an exported one.
     """
 
     facts: Facts
     model: PoseModel[Any]
     training_poses: tuple[Pose, ...]
+    recognition: Recognition | None = None
 
     def spread_in(self, scene: int) -> Spread | None:
         """The accuracy to expect of an answer in a place, or None where that was never validated."""
@@ -82,7 +90,11 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, facts: Facts, model: PoseModel[Any], training_poses: tuple[Pose, ...]
+    folder: Path,
+    facts: Facts,
+    model: PoseModel[Any],
+    training_poses: tuple[Pose, ...],
+    recognition: Recognition | None = None,
 ) -> None:
     """Write a checkpoint; a reader sees the old one or the new one.
 
@@ -93,17 +105,10 @@ def save_checkpoint(
     for scene, poses in zip(facts.scenes, training_poses, strict=True):
         seven = torch.cat((poses.translation, poses.quaternion_wxyz()), dim=-1).double()
         tensors[f"{_TRAINING_POSES}{scene}"] = seven
+    if recognition is not None:
+        tensors[_KNOWN] = recognition.known
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     write_atomically(folder / WEIGHTS, save(contiguous))
-    write_atomically(folder / FACTS, to_json(facts))
-
-
-def replace_facts(folder: Path, facts: Facts) -> None:
-    """Write other facts to the weights that are in a checkpoint's folder.
-
-    Raises:
-        CamlocError: the folder cannot be written.
-    """
     write_atomically(folder / FACTS, to_json(facts))
 
 
@@ -136,7 +141,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         training_poses(tensors.get(f"{_TRAINING_POSES}{scene}"), scene=scene, source=folder / WEIGHTS)
         for scene in facts.scenes
     )
-    return Checkpoint(facts, model.eval(), poses)
+    return Checkpoint(facts, model.eval(), poses, _recognition(facts, model, tensors, folder / WEIGHTS))
 
 
 def model_from_facts(facts: Facts, *, source: Path) -> PoseModel[Any]:
@@ -182,6 +187,25 @@ def training_poses(rows: Tensor | None, *, scene: str, source: Path) -> Pose:
     if not bool(pose.is_finite().all()):
         raise CheckpointError(f"{source} is damaged: training poses of '{scene}' are no numbers")
     return pose
+
+
+def _recognition(
+    facts: Facts, model: PoseModel[Any], tensors: dict[str, Tensor], source: Path
+) -> Recognition | None:
+    """What is told from others by, if that was learned.
+
+    Raises:
+        CheckpointError: it was, and is missing or does not fit the model.
+    """
+    if facts.recognised_within is None:
+        return None
+    known = tensors.get(_KNOWN)
+    channels = sum(getattr(getattr(model, "backbone", None), "channels", ()))
+    if known is None or known.ndim != 2 or len(known) == 0 or known.shape[1] != channels:
+        raise CheckpointError(
+            f"{source} lacks what its places are recognised by, or it does not fit the model"
+        )
+    return Recognition(known)
 
 
 def _read_facts(path: Path) -> Facts:

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from camloc.checkpoint import Checkpoint
-from camloc.export import load_onnx
+from camloc.exported import load_onnx
 from camloc.geometry.camera import Camera
 
 

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from camloc.answers import decoded_output, judged, model_of, moved
+from camloc.answers import asked, decoded_output, judged, model_of, moved
 from camloc.checkpoint import Checkpoint, load_checkpoint
 from camloc.core.device import torch_device
 from camloc.core.mapped import MappedView, mapped_view
 from camloc.core.masks import read_mask
-from camloc.core.model import GeometryModel, Latents, PoseModel, Regressor
+from camloc.core.model import GeometryModel, PoseModel
 from camloc.core.types import Estimate, Frame, Lost, View
 from camloc.errors import ImageError, RecipeError
-from camloc.export import is_exported, load_onnx
+from camloc.exported import is_exported, load_onnx
 from camloc.geometry.camera import Camera
 from camloc.refinement import chosen_refiner
 from camloc.refiners.outlier_filters import OutlierFilter
@@ -95,6 +95,8 @@ class Localizer:
         checkpoint = load_onnx(path) if is_exported(path) else load_checkpoint(path)
         refine, refiners = chosen_refiner(path, checkpoint, refine, device=place)
         checkpoint.model.to(place)
+        if checkpoint.recognition is not None:
+            checkpoint.recognition.to(place)
         return cls(checkpoint, place, outlier_filter, masks, refiners, refine)
 
     @property
@@ -195,27 +197,22 @@ class Localizer:
             return [self._every_way(unknown) for _ in seen]
         intrinsics = torch.stack(cameras).float().to(self.device) if cameras else None
         masks = [each.mask for each in seen if each.mask is not None]
-        output, latents = self._output(images)
+        said = asked(self.checkpoint, images, with_latents=bool(self.refiners))
         decoded = decoded_output(
             self.checkpoint,
-            output,
+            said.output,
             self.used_filter,
             intrinsics=intrinsics,
             masks=torch.stack(masks) if masks else None,
         )
-        own = [judged(self.checkpoint, decoded, row, each.view) for row, each in enumerate(seen)]
-        told = None if latents is None else in_one_place(latents, decoded.scene)
+        own = [
+            judged(self.checkpoint, decoded, row, each.view, unlikeness=said.unlikeness_of(row))
+            for row, each in enumerate(seen)
+        ]
+        told = None if said.latents is None else in_one_place(said.latents, decoded.scene)
         query = Query(decoded.world_from_cam.to("cpu"), decoded.scene.cpu(), told, images)
         refined = {name: refiner.refined(query) for name, refiner in self.refiners.items()}
         return [
             {"none": answer} | {name: moved(answer, poses[row]) for name, poses in refined.items()}
             for row, answer in enumerate(own)
         ]
-
-    def _output(self, images: Tensor) -> tuple[Any, Latents | None]:
-        """What the network says, and the latents that it says it from, if something asks for them."""
-        model: Any = self.checkpoint.model
-        if not self.refiners or not isinstance(model, Regressor):
-            return model(images), None
-        latents = model.encode(images)
-        return model.regress(latents), latents

@@ -1,5 +1,6 @@
 """What every model promises, whatever its paper: a new file under `camloc.models` is tested from here."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,15 @@ import pytest
 import torch
 from tests.support.models import scene_names, small_config, some_poses
 
+from camloc.answers import asked
 from camloc.checkpoint import facts_for, load_checkpoint, save_checkpoint
 from camloc.core.config import from_json, to_json
 from camloc.core.images import Preprocess
-from camloc.core.model import PoseModel, Regressor
+from camloc.core.model import GeometryModel, PoseModel, Regressor
+from camloc.core.recognition import Recognition, summary
 from camloc.core.types import Batch
-from camloc.export import export_onnx, load_onnx
+from camloc.export import export_onnx
+from camloc.exported import load_onnx
 from camloc.geometry import Pose
 from camloc.models import build_model, config_class, model_names, presets
 
@@ -121,13 +125,24 @@ def test_onnx_gives_the_same_poses_for_any_batch(name: str, tmp_path: Path) -> N
     model.observe_places([Pose(each.rotation, each.translation + 1000.0) for each in places])
     names = scene_names(small_config(name))
     facts = facts_for(name, small_config(name), Preprocess(WIDTH, HEIGHT), names)
-    save_checkpoint(tmp_path, facts, model, (some_poses(9),) * len(names))
-    export_onnx(load_checkpoint(tmp_path), tmp_path / "model.onnx")
+    assert isinstance(model, GeometryModel | Regressor)
+    with torch.no_grad():
+        known = Recognition(summary(model.backbone(batch_of(7, seed=3).images)))
+    save_checkpoint(
+        tmp_path, replace(facts, recognised_within=0.1), model, (some_poses(9),) * len(names), known
+    )
+    restored = load_checkpoint(tmp_path)
+    export_onnx(restored, tmp_path / "model.onnx")
     exported = load_onnx(tmp_path / "model.onnx")
     for count in (1, 5):
         ours = answers(model, batch_of(count)).matrix()
         theirs = answers(exported.model, batch_of(count)).matrix()
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+        with torch.no_grad():
+            unlike = [asked(each, batch_of(count).images).unlikeness for each in (restored, exported)]
+        assert unlike[0] is not None
+        assert unlike[0].shape == (count,)
+        torch.testing.assert_close(*unlike, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", model_names())

@@ -14,7 +14,9 @@ from benchmarks import (
     places_page,
     refinement_page,
     regressors,
+    regressors_page,
     robustness,
+    strangers,
     student_page,
 )
 from benchmarks.many_places_page import Costs
@@ -78,8 +80,9 @@ PAGES: tuple[tuple[str, type, Callable[[Any], str]], ...] = (
     ("many_places", Costs, many_places_page),
     ("places", places_page.Measured, places_page.page),
     ("exported", exported.Measured, exported.page),
-    ("regressors", Table, regressors.page),
+    ("regressors", regressors_page.Measured, regressors_page.page),
     ("robustness", Table, robustness.page),
+    ("strangers", strangers.Measured, strangers.page),
     ("compact_generators", compact_generators.Measured, compact_generators.page),
     ("cached_training", cached_training.Measured, cached_training.page),
     ("pose_autoencoders", student_page.Students, student_page.page),
@@ -92,11 +95,49 @@ def test_a_page_is_what_its_numbers_give(name: str, kind: type, page_of: Callabl
     assert (RESULTS / f"{name}.md").read_text() == page_of(measured)
 
 
-def test_the_models_page_says_whether_hypernetworks_helped() -> None:
-    said = regressors.verdict(Table.load(RESULTS / "regressors.json"))
-    text = (ROOT / regressors.MODEL_PAGE).read_text()
-    block = text.partition(f"<!-- {regressors.BLOCK}:")[2].partition(f"<!-- end of {regressors.BLOCK} -->")[0]
-    assert block.partition("-->")[2].strip() == said
+@pytest.mark.parametrize(
+    ("path", "block", "said"),
+    [
+        (
+            regressors.MODEL_PAGE,
+            regressors.BLOCK,
+            lambda: regressors_page.verdicts(regressors_page.Measured.load(RESULTS / "regressors.json")),
+        ),
+        (
+            robustness.MODEL_PAGE,
+            robustness.BLOCK,
+            lambda: robustness.verdict(Table.load(RESULTS / "robustness.json")),
+        ),
+    ],
+    ids=["regressors", "robustness"],
+)
+def test_the_models_page_says_whether_hypernetworks_helped(
+    path: Path, block: str, said: Callable[[], str]
+) -> None:
+    text = (ROOT / path).read_text()
+    written = text.partition(f"<!-- {block}:")[2].partition(f"<!-- end of {block} -->")[0]
+    assert written.partition("-->")[2].strip() == said()
+
+
+def test_a_training_that_was_stopped_is_named(trained: Path, tmp_path: Path) -> None:
+    evaluate_run(trained / "run", out=tmp_path / "run")
+    results = Results.load(tmp_path / "run" / "results.json")
+    assert results.training is not None
+    for epochs, said in ((60, ""), (59, "PoseNet after 59 of 60 epochs")):
+        training = replace(results.training, epochs=epochs, schedule_share=1.0)
+        row = Repeated("one core", [replace(results, training=training)])
+        page = regressors_page.page(regressors_page.Measured({"an hour": Table({"PoseNet": row})}))
+        assert ("Stopped before" in page) == bool(said)
+        assert said in page
+
+
+def test_tables_of_other_budgets_and_machines_stand_beside_each_other(trained: Path, tmp_path: Path) -> None:
+    evaluate_run(trained / "run", out=tmp_path / "run")
+    results = Results.load(tmp_path / "run" / "results.json")
+    measured = regressors_page.Measured({})
+    for machine in ("one core", "a GPU", "one core"):
+        measured = measured.with_table(Table({"PoseNet": Repeated(machine, [results])}))
+    assert [name.partition(", ")[2] for name in measured.tables] == ["one core", "a GPU"]
 
 
 def test_rows_measured_anew_take_the_place_of_their_like(trained: Path, tmp_path: Path) -> None:

@@ -39,9 +39,9 @@ class Made(NamedTuple):
     err: str
 
 
-def small_place() -> Place:
+def small_place(frames: int = TRAIN_FRAMES + TEST_FRAMES) -> Place:
     """Cameras on a walk around the target, one in four of them for testing."""
-    angles = np.linspace(0.0, 1.6, TRAIN_FRAMES + TEST_FRAMES)
+    angles = np.linspace(0.0, 1.6, frames)
     walk = [looking_at_target(np.array([3 * np.sin(a), -2 * np.cos(a), 0.3 * np.sin(7 * a)])) for a in angles]
     test = tuple(pose for number, pose in enumerate(walk) if number % 4 == 2)
     return Place(tuple(pose for number, pose in enumerate(walk) if number % 4 != 2), test)
@@ -56,9 +56,9 @@ def photograph(world_from_cam: Matrix) -> NDArray[np.uint8]:
     return np.asarray(127.5 + 120 * waves, np.uint8)
 
 
-def write_place(root: Path) -> None:
-    """The small place as 7Scenes: 18 training and 6 test frames of 64 x 48 pixels."""
-    place = small_place()
+def write_place(root: Path, *, frames: int = TRAIN_FRAMES + TEST_FRAMES) -> None:
+    """The small place as 7Scenes: by default 18 training and 6 test frames of 64 x 48 pixels."""
+    place = small_place(frames)
     write_sevenscenes(root, place)
     for number, pose in enumerate(place.all):
         (path,) = root.glob(f"seq-*/frame-{number:06d}.color.png")

@@ -14,8 +14,9 @@ from camloc.checkpoint import Checkpoint, facts_for, load_checkpoint, save_check
 from camloc.core.config import from_builtins, to_builtins
 from camloc.core.images import Preprocess
 from camloc.errors import CheckpointError
-from camloc.export import OnnxModel, export_onnx, load_onnx
+from camloc.export import export_onnx
 from camloc.export_check import largest_difference
+from camloc.exported import OnnxModel, load_onnx
 from camloc.models import build_model
 
 WIDTH, HEIGHT = 64, 48

@@ -11,8 +11,9 @@ from tests.support.models import small_config, some_poses
 
 from camloc.checkpoint import Checkpoint, facts_for, load_checkpoint, save_checkpoint
 from camloc.core.images import Preprocess
-from camloc.export import export_onnx, load_onnx, runtime_of
+from camloc.export import export_onnx
 from camloc.export_check import largest_difference
+from camloc.exported import load_onnx, runtime_of
 from camloc.models import build_model
 
 SIZE = Preprocess(64, 64)

@@ -35,7 +35,7 @@ Seed = Annotated[int, tyro.conf.arg(metavar="NUMBER")]
 Device = Literal["cpu", "cuda", "mps", "auto"]
 Precision = Literal["32-true", "bf16-mixed"]
 
-# As in `camloc.export`, which loads torch.
+# As in `camloc.exported`, which loads torch.
 ExportPrecision = Literal["float32", "int8"]
 
 # As in `camloc.refiners.outlier_filters`, which loads torch.

@@ -1,4 +1,5 @@
-"""Which answers can be believed: not those of blank pictures, and not those far from all that was learned."""
+"""Which answers can be believed: not those of blank pictures or of foreign ones, and not those far from all
+that was learned."""
 
 import torch
 from jaxtyping import Shaped
@@ -21,6 +22,21 @@ FARTHEST_FLOOR = 0.5
 def doubt_of_picture(image: Shaped[Tensor, "3 h w"]) -> str:
     """Why nothing can be said about an 8-bit picture, or "" if something can."""
     return "the picture is blank" if float(image.float().mean(0).std()) < BLANK_DEVIATION else ""
+
+
+def doubt_of_likeness(unlikeness: float | None, *, within: float | None) -> str:
+    """Why a picture is taken for one of another place, or "" if it is not.
+
+    Args:
+        unlikeness: how unlike it is to those that were learned from (`camloc.core.recognition`).
+        within: how unlike a picture of the place may be; None of both where that was not learned.
+    """
+    if unlikeness is None or within is None or unlikeness <= within:
+        return ""
+    return (
+        f"the picture is unlike all that were learned from: {unlikeness / within:.1f} times as unlike as is "
+        f"believed"
+    )
 
 
 def doubt_of_pose(pose: Pose, training: Pose, *, expected: Spread | None) -> str:

@@ -139,6 +139,11 @@ class Regressor(PoseModel[Output]):
     def regress(self, latents: Latents) -> Output:
         """The output that latent vectors stand for."""
 
+    def from_maps(self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int) -> Output:
+        """The output for pictures of a size of which the backbone gave these maps."""
+        del width, height
+        return self.regress(self.describe(maps))
+
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
         """The network: RGB pictures in [0, 1] to named tensors."""
         return self.regress(self.encode(images))
@@ -196,6 +201,10 @@ class GeometryModel(PoseModel[Output]):
         self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int
     ) -> Float[Tensor, "b c h w"]:
         """What the heads see of pictures of a size of which the backbone gave these maps."""
+
+    def from_maps(self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int) -> Output:
+        """The output for pictures of a size of which the backbone gave these maps."""
+        return self.from_features(self.features_of(maps, width=width, height=height))
 
     @abstractmethod
     def from_features(self, features: Float[Tensor, "b c h w"]) -> Output:

@@ -16,7 +16,7 @@ from camloc.evaluation.report_learned import rows_to_map
 from camloc.evaluation.results import Results, headline_of, results_of
 from camloc.evaluation.run_facts import Timing, TrainingFacts, timing_of
 from camloc.evaluation.scoring import EvaluatedSet
-from camloc.export import runtime_of
+from camloc.exported import runtime_of
 from camloc.geometry.pose import Pose
 from camloc.localizer import Localizer, Ways
 from camloc.refinement import refiners_of

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from camloc.errors import RecipeError
-from camloc.export import is_exported, load_onnx
+from camloc.exported import is_exported, load_onnx
 from camloc.runs.facts import DataSource, RunFacts
 
 

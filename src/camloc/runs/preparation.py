@@ -70,7 +70,9 @@ class Training:
         recipe: with its schedule as it will be run.
         facts: what is written to `run.json`.
         scenes: the places, in the order of their numbers.
-        train, validation: the pictures of all of them.
+        pictures: that are learned from, of all of them.
+        train: what a step sees of these: themselves, or features of theirs.
+        validation: the pictures that are held out.
         learned: the frames behind `train`, place by place.
         model: the network, with its first weights.
         backbone: what the backbone starts from, for the record.
@@ -81,6 +83,7 @@ class Training:
     recipe: Recipe
     facts: RunFacts
     scenes: tuple[Scene, ...]
+    pictures: Pictures
     train: Pictures | FeatureVariants
     validation: Pictures | None
     learned: tuple[tuple[Frame, ...], ...]
@@ -127,7 +130,7 @@ def prepare(
     held = [frames for _, frames in split]
     if not fabric.is_global_zero:
         fabric.barrier()  # the first process decodes the pictures, the others find them done
-    train = load_places(learned, recipe.preprocess, margin=recipe.augment.random_crop, progress=progress)
+    pictures = load_places(learned, recipe.preprocess, margin=recipe.augment.random_crop, progress=progress)
     validation = load_places(held, recipe.preprocess) if any(held) else None
     if fabric.is_global_zero:
         fabric.barrier()
@@ -140,9 +143,9 @@ def prepare(
             f"{', '.join(source.root for source in sources)} lack; give them, or train a regressor such as "
             f"hyperpose"
         )
-    shown: Pictures | FeatureVariants = train
+    train: Pictures | FeatureVariants = pictures
     if recipe.cached_variants:
-        shown = _features(recipe, model, train, seed=seed, fabric=fabric, progress=progress)
+        train = _features(recipe, model, pictures, seed=seed, fabric=fabric, progress=progress)
     facts = run_facts(
         recipe,
         name=name,
@@ -154,10 +157,12 @@ def prepare(
         device=_where(fabric),
     )
     facts = replace(facts, extension=extension, precision=compute.precision)
-    if isinstance(shown, FeatureVariants):
-        facts = replace(facts, feature_seconds=shown.seconds)
-    recipe, facts = _with_schedule(recipe, facts, folder, model=model, train=shown, fabric=fabric)
-    return Training(folder, recipe, facts, scenes, shown, validation, learned, model, backbone, fabric)
+    if isinstance(train, FeatureVariants):
+        facts = replace(facts, feature_seconds=train.seconds)
+    recipe, facts = _with_schedule(recipe, facts, folder, model=model, train=train, fabric=fabric)
+    return Training(
+        folder, recipe, facts, scenes, pictures, train, validation, learned, model, backbone, fabric
+    )
 
 
 def _features(

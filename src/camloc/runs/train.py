@@ -6,15 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from camloc.checkpoint import Facts, facts_for, load_checkpoint, replace_facts, save_checkpoint
-from camloc.core.model import GeometryModel
+from camloc.checkpoint import Facts, facts_for, load_checkpoint, save_checkpoint
+from camloc.core.model import GeometryModel, Regressor
 from camloc.core.types import Frame, oriented, poses_of
+from camloc.geometry.pose import Pose
 from camloc.runs.facts import LAST, STATE
 from camloc.runs.preparation import Training
 from camloc.training.filter_choice import best_filter, filter_errors
 from camloc.training.fit import fit
 from camloc.training.log import TrainingLog
 from camloc.training.plan import Epoch, Step
+from camloc.training.recognition import learn_to_recognise
 
 
 def train(training: Training) -> Iterator[Step | Epoch]:
@@ -53,7 +55,7 @@ def train(training: Training) -> Iterator[Step | Epoch]:
             log.close()
     if fabric.is_global_zero:
         for name in ("checkpoint", LAST):
-            _choose_filter(training, folder / name)
+            _learn_from_held_out(training, folder / name, poses)
 
 
 def _reached(facts: Facts, event: Epoch) -> Facts:
@@ -69,16 +71,27 @@ def _reached(facts: Facts, event: Epoch) -> Facts:
     return replace(facts, epoch=event.epoch, spread=spread, spreads=spreads)
 
 
-def _choose_filter(training: Training, folder: Path) -> None:
-    """Let the held-out frames choose how a model that aligns points leaves wrong ones out."""
-    if training.validation is None or not isinstance(training.model, GeometryModel):
+def _learn_from_held_out(training: Training, folder: Path, poses: tuple[Pose, ...]) -> None:
+    """Let the held-out frames say what is learned once the weights are there.
+
+    That is how a model that aligns points leaves wrong ones out, and what the places are told from others by.
+    """
+    if training.validation is None:
         return
     checkpoint = load_checkpoint(folder)
-    assert isinstance(checkpoint.model, GeometryModel)
-    plan = training.recipe.plan(training.facts.seed)
-    errors = filter_errors(checkpoint.model, training.validation, plan, device=training.fabric.device)
-    best = best_filter(errors, training.validation, poses_of(training.learned[0]))
-    replace_facts(folder, replace(checkpoint.facts, outlier_filter=best, spread=errors[best]))
+    model, facts, recognition = checkpoint.model, checkpoint.facts, None
+    plan, device = training.recipe.plan(training.facts.seed), training.fabric.device
+    if isinstance(model, GeometryModel):
+        errors = filter_errors(model, training.validation, plan, device=device)
+        best = best_filter(errors, training.validation, poses_of(training.learned[0]))
+        facts = replace(facts, outlier_filter=best, spread=errors[best])
+    if isinstance(model, GeometryModel | Regressor):
+        found = learn_to_recognise(model, training.pictures, training.validation, plan, device=device)
+        if found is not None:
+            recognition, within = found
+            facts = replace(facts, recognised_within=within)
+    # With the poses themselves: those that were read back would be rounded a second time.
+    save_checkpoint(folder, facts, model, poses, recognition)
 
 
 def _typical_focal(learned: tuple[tuple[Frame, ...], ...]) -> float | None:

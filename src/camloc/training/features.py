@@ -125,9 +125,4 @@ class FromFeatures(nn.Module):
         if self.upper is None:
             assert isinstance(self.model, GeometryModel), "only its heads have features of their own"
             return self.model.from_features(features)
-        maps = self.upper(features)
-        match self.model:
-            case GeometryModel() as model:
-                return model.from_features(model.features_of(maps, width=self.width, height=self.height))
-            case Regressor() as model:
-                return model.regress(model.describe(maps))
+        return self.model.from_maps(self.upper(features), width=self.width, height=self.height)

@@ -1,0 +1,201 @@
+"""Photographs of other places: how many are taken for the place that was learned, and how many are lost.
+
+    uv run python -m benchmarks.strangers RUN [RUN ...] --strangers NAME=FOLDER [NAME=FOLDER ...]
+
+shows every run its own test photographs and those in folders of pictures of other places, among them another
+corner of the embedded square's kind. Where a run did not learn to tell its place from others, it is learned
+now, from the run's frames. Writes `docs/results/strangers.json` and `.md`; runs that are not named keep their
+rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from camloc import datasets
+from camloc.apps.commands.demo import place_of
+from camloc.checkpoint import Checkpoint, load_checkpoint
+from camloc.core.config import from_json, to_json
+from camloc.core.model import GeometryModel, Regressor
+from camloc.core.types import Frame, Lost
+from camloc.datasets.demo import render
+from camloc.localizer import Localizer
+from camloc.recipes.base import find_recipe
+from camloc.runs.facts import RunFacts, load_scenes
+from camloc.training.held_out import hold_out
+from camloc.training.places import load_places
+from camloc.training.recognition import learn_to_recognise
+
+PAGE = Path("docs/results/strangers.md")
+PICTURES = {".jpg", ".jpeg", ".png"}
+ANOTHER = "another square"
+
+# Of each set, spread evenly over it.
+MOST = 100
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure.
+
+    Attributes:
+        runs: folders of trained runs of one place each.
+        strangers: folders of pictures of other places, as NAME=FOLDER. A run is not shown its own.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    strangers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What became of the photographs of one set.
+
+    Attributes:
+        photographs: how many were shown.
+        lost: how many of them were answered with "lost".
+    """
+
+    photographs: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run.
+
+    Attributes:
+        recipe: what it was trained by.
+        place: name of its place.
+        own: its test photographs, set by set.
+        strangers: those of other places.
+    """
+
+    recipe: str
+    place: str
+    own: dict[str, Shown]
+    strangers: dict[str, Shown]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All rows of the page, by recipe."""
+
+    rows: dict[str, Row]
+
+
+def main(settings: Settings) -> None:
+    """Show every run all sets, and write the page."""
+    strangers = {
+        name: Path(folder) for name, _, folder in (each.partition("=") for each in settings.strangers)
+    }
+    pictures = {name: pictures_in(folder) for name, folder in strangers.items()}
+    other = datasets.load(render(place_of("corner", seed=1)), layout="demo")
+    path = PAGE.with_suffix(".json")
+    rows = from_json(path.read_bytes(), Measured).rows if path.exists() else {}
+    for run in settings.runs:
+        row = measured(run, {**pictures, ANOTHER: [replace(each, camera=None) for each in other.train]})
+        rows[row.recipe] = row
+        print(_line(row, list(rows.values())))
+    measurement = Measured(rows)
+    path.write_bytes(to_json(measurement))
+    PAGE.write_text(page(measurement))
+
+
+def pictures_in(folder: Path) -> list[Frame]:
+    """All pictures in a folder and those below it, of unknown cameras."""
+    files = sorted(each for each in folder.rglob("*") if each.suffix.lower() in PICTURES)
+    return [Frame(each.name, each, None) for each in files if "depth" not in each.name]
+
+
+def measured(run: Path, strangers: Mapping[str, Sequence[Frame]]) -> Row:
+    """What one run says of all sets."""
+    facts = RunFacts.load(run)
+    (scene,) = load_scenes(facts.data)
+    localizer = Localizer(recognising(run), torch.device("cpu"))
+    own = {scene.test_name: scene.test, **scene.conditions}
+    foreign = {name: frames for name, frames in strangers.items() if name != scene.name}
+    return Row(
+        recipe=facts.recipe,
+        place=scene.name,
+        own={name: shown(localizer, frames) for name, frames in own.items()},
+        strangers={name: shown(localizer, frames) for name, frames in foreign.items()},
+    )
+
+
+def recognising(run: Path) -> Checkpoint:
+    """A run's checkpoint, which tells its place from others."""
+    checkpoint = load_checkpoint(run)
+    if checkpoint.recognition is not None:
+        return checkpoint
+    recipe, (scene,) = find_recipe(RunFacts.load(run).recipe), load_scenes(RunFacts.load(run).data)
+    learned, held = hold_out(scene.train, recipe.hold_out)
+    model = checkpoint.model
+    assert isinstance(model, GeometryModel | Regressor), "no other model tells its place from others"
+    found = learn_to_recognise(
+        model,
+        load_places((learned,), recipe.preprocess),
+        load_places((held,), recipe.preprocess),
+        recipe.plan(0),
+        device=torch.device("cpu"),
+    )
+    if found is None:
+        raise SystemExit(f"{run} has held out too few frames to tell its place from others")
+    recognition, within = found
+    facts = replace(checkpoint.facts, recognised_within=within)
+    return replace(checkpoint, facts=facts, recognition=recognition)
+
+
+def shown(localizer: Localizer, frames: Sequence[Frame]) -> Shown:
+    """What becomes of some photographs of a set."""
+    rows = torch.linspace(0, len(frames) - 1, min(MOST, len(frames))).round().long().tolist()
+    answers = list(localizer.locate_all([frames[row] for row in rows]))
+    return Shown(len(answers), sum(isinstance(each, Lost) for each in answers))
+
+
+def page(measured: Measured) -> str:
+    """The whole page."""
+    rows = list(measured.rows.values())
+    names = _names(rows)
+    return "\n".join(
+        (
+            "# Photographs of other places",
+            "",
+            "<!-- Written by benchmarks/strangers.py; do not edit. -->",
+            "",
+            "A network answers any picture with some pose. This is the share of photographs that were "
+            f'answered with "lost" instead, of at most {MOST} of each set: first of the place\'s own test '
+            "photographs, of which none should be, then of other places, of which all should be. The bound "
+            "was learned from held-out frames of the place alone.",
+            "",
+            f"| recipe | own | {' | '.join(names)} |",
+            f"| --- | --- |{' --: |' * len(names)}",
+            *(_line(row, rows) for row in rows),
+            "",
+            "    uv run python -m benchmarks.strangers RUN [RUN ...] --strangers NAME=FOLDER ...",
+            "",
+        )
+    )
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    """Of all strangers, in the order in which they come."""
+    return list(dict.fromkeys(name for row in rows for name in row.strangers))
+
+
+def _line(row: Row, rows: Sequence[Row]) -> str:
+    own = ", ".join(f"{name} {_share(each)}" for name, each in row.own.items())
+    cells = [_share(row.strangers[name]) if name in row.strangers else "" for name in _names(rows)]
+    return f"| `{row.recipe}` | {own} | {' | '.join(cells)} |"
+
+
+def _share(shown: Shown) -> str:
+    return f"{shown.lost / shown.photographs:.0%}"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

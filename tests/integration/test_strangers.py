@@ -1,0 +1,58 @@
+"""Photographs of other places are lost, by a run and by the file that it is exported to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.support.trained import train_run, write_place
+
+from camloc import Localizer, Located, Lost
+from camloc.apps.cli import main
+from camloc.checkpoint import load_checkpoint
+from camloc.exported import load_onnx
+
+# A tenth and more of the training frames are held out: enough of them to know the place by.
+FRAMES = 240
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the data set `place`, the run `run`, and pictures of nothing in `strangers`."""
+    folder = tmp_path_factory.mktemp("strangers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
+        write_place(folder / "place", frames=FRAMES)
+        train_run(folder / "place", folder / "run")
+        (folder / "strangers").mkdir()
+        for number in range(4):
+            noise = np.random.default_rng(number).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(folder / "strangers" / f"{number}.png")
+        main(["export", str(folder / "run"), "--out", str(folder / "model.onnx")])
+        yield folder
+
+
+@pytest.mark.parametrize("network", ["run", "model.onnx"])
+def test_a_photograph_of_another_place_is_lost_and_one_of_the_place_is_not(
+    network: str, learned: Path
+) -> None:
+    localizer = Localizer.load(learned / network)
+    for path in sorted((learned / "strangers").iterdir()):
+        answer = localizer.locate(path)
+        assert isinstance(answer, Lost)
+        assert "unlike all that were learned from" in answer.reason
+    for path in sorted((learned / "place").glob("seq-*/*.color.png"))[2::40]:
+        assert isinstance(localizer.locate(path), Located), path
+
+
+def test_run_and_export_know_the_same(learned: Path) -> None:
+    checkpoint = load_checkpoint(learned / "run")
+    assert checkpoint.recognition is not None
+    assert checkpoint.facts.recognised_within == load_onnx(learned / "model.onnx").facts.recognised_within
+
+
+def test_a_place_of_few_frames_does_not_learn_what_it_cannot_know(trained: Path) -> None:
+    checkpoint = load_checkpoint(trained / "run")
+    assert checkpoint.recognition is None
+    assert checkpoint.facts.recognised_within is None

@@ -100,11 +100,12 @@ def judged(
         decoded: the poses of b photographs.
         row: which of them.
         view: the photograph.
-        unlikeness: how unlike it is to those that were learned from, or None where that cannot be told.
+        unlikeness: of the photograph to those that were learned from, or None where it cannot be told.
     """
     scene = int(decoded.scene[row])
     pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
-    foreign = doubt_of_likeness(unlikeness, within=checkpoint.facts.recognised_within)
+    within = checkpoint.facts.recognised_within
+    foreign = doubt_of_likeness(unlikeness, within=within)
     if reason := doubt_of_picture(view.image) or foreign or _doubt(checkpoint, pose, scene):
         return Lost(reason)
     return Located(
@@ -113,6 +114,7 @@ def judged(
         spread=checkpoint.spread_in(scene),
         probability=float(decoded.probability[row]),
         residual=None if decoded.residual is None else float(decoded.residual[row]),
+        unlikeness=None if unlikeness is None or within is None else unlikeness / within,
     )
 
 

@@ -170,6 +170,9 @@ def checked_facts(facts: Facts, *, source: Path) -> Facts:
     """
     if facts.format != FORMAT:
         raise CheckpointError(f"{source} has format {facts.format}, this version of camloc reads {FORMAT}")
+    within = facts.recognised_within
+    if within is not None and not within > 0.0:
+        raise CheckpointError(f"{source} is damaged: no picture can be within {within} of others")
     if not facts.scenes:
         raise CheckpointError(f"{source} names no place; train the model again or copy it anew")
     return facts
@@ -205,6 +208,8 @@ def _recognition(
         raise CheckpointError(
             f"{source} lacks what its places are recognised by, or it does not fit the model"
         )
+    if not bool(known.isfinite().all()):
+        raise CheckpointError(f"{source} is damaged: what its places are recognised by are no numbers")
     return Recognition(known)
 
 

@@ -43,7 +43,10 @@ def test_a_photograph_of_another_place_is_lost_and_one_of_the_place_is_not(
         assert isinstance(answer, Lost)
         assert "unlike all that were learned from" in answer.reason
     for path in sorted((learned / "place").glob("seq-*/*.color.png"))[2::40]:
-        assert isinstance(localizer.locate(path), Located), path
+        answer = localizer.locate(path)
+        assert isinstance(answer, Located), path
+        assert answer.unlikeness is not None
+        assert 0.0 <= answer.unlikeness <= 1.0
 
 
 def test_run_and_export_know_the_same(learned: Path) -> None:

@@ -4,20 +4,25 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.support.models import small_config, some_poses
+from tests.support.tiny_training import tiny_plan
 from torch import Tensor
 
 from camloc.answers import asked
 from camloc.checkpoint import Checkpoint, facts_for, load_checkpoint, save_checkpoint
 from camloc.core.belief import doubt_of_likeness
+from camloc.core.device import CPU
 from camloc.core.images import Preprocess
 from camloc.core.model import Regressor
 from camloc.core.recognition import Recognition, summary
 from camloc.errors import CheckpointError
 from camloc.models import build_model
+from camloc.training.pictures import Pictures
+from camloc.training.recognition import FEWEST, LEAST, MOST, learn_to_recognise
 
 
 def maps(seed: int, count: int = 4) -> list[Tensor]:
@@ -82,7 +87,9 @@ def test_a_checkpoint_keeps_what_its_place_is_recognised_by(saved: Path) -> None
     assert all(torch.equal(one, other) for one, other in zip(said.output, without.output, strict=True))
 
 
-@pytest.mark.parametrize("known", [None, torch.rand(5), torch.rand(0, 64), torch.rand(5, 7)])
+@pytest.mark.parametrize(
+    "known", [None, torch.rand(5), torch.rand(0, 512), torch.rand(5, 7), torch.full((5, 512), torch.nan)]
+)
 def test_one_that_lost_it_says_so(known: Tensor | None, saved: Path) -> None:
     weights = load_file(saved / "weights.safetensors")
     del weights["recognition.known"]
@@ -98,3 +105,47 @@ def test_one_of_before_has_none(saved: Path) -> None:
     del facts["recognised_within"]
     (saved / "checkpoint.json").write_text(json.dumps(facts))
     assert load_checkpoint(saved).recognition is None
+
+
+@pytest.mark.parametrize("within", [0.0, -1.0])
+def test_a_bound_that_nothing_is_within_is_damage(within: float, saved: Path) -> None:
+    facts = json.loads((saved / "checkpoint.json").read_text())
+    (saved / "checkpoint.json").write_text(json.dumps(facts | {"recognised_within": within}))
+    with pytest.raises(CheckpointError, match="damaged: no picture can be within"):
+        load_checkpoint(saved)
+
+
+def pictures(count: int, *, seed: int) -> Pictures:
+    """Some pictures of nothing, in memory."""
+    images = np.random.default_rng(seed).integers(0, 255, (count, 3, 24, 32), dtype=np.uint8)
+    nothing = torch.zeros(count, dtype=torch.int64)
+    return Pictures(images, some_poses(count), None, nothing, nothing)
+
+
+def test_the_bound_leaves_room_around_what_held_out_pictures_are() -> None:
+    model = build_model("hyperpose", small_config("hyperpose"))
+    assert isinstance(model, Regressor)
+    train, held_out = pictures(MOST + 100, seed=0), pictures(FEWEST, seed=1)
+    found = learn_to_recognise(model, train, held_out, tiny_plan(), device=CPU)
+    assert found is not None
+    recognition, within = found
+    assert len(recognition.known) == MOST
+    with torch.no_grad():
+        farthest = recognition(model.backbone(held_out.batch(torch.arange(FEWEST)).images)).quantile(0.99)
+    assert within == pytest.approx(max(1.5 * float(farthest), LEAST), rel=1e-3)
+    assert within > LEAST
+
+
+def test_pictures_that_were_learned_from_are_within_the_bound_of_themselves() -> None:
+    model = build_model("hyperpose", small_config("hyperpose"))
+    assert isinstance(model, Regressor)
+    found = learn_to_recognise(model, pictures(30, seed=0), pictures(30, seed=0), tiny_plan(), device=CPU)
+    assert found is not None
+    assert found[1] == LEAST
+
+
+def test_few_held_out_pictures_do_not_say_how_unlike_a_picture_may_be() -> None:
+    model = build_model("hyperpose", small_config("hyperpose"))
+    assert isinstance(model, Regressor)
+    few = pictures(FEWEST - 1, seed=1)
+    assert learn_to_recognise(model, pictures(30, seed=0), few, tiny_plan(), device=CPU) is None

@@ -196,3 +196,12 @@ def test_json_names_the_order_of_the_quaternion_and_keeps_lost_frames() -> None:
     assert first["spread"] == {"meters": 0.1, "degrees": 2.0}
     assert second == {"image": "seq/1.png", "located": False, "reason": "too dark"}
     assert estimate_values("a.png", Located("kitchen", pose))["spread"] is None
+
+
+def test_json_has_what_some_models_know_where_they_do() -> None:
+    known = {"residual": 0.02, "unlikeness": 0.4}
+    pose = pose_at(1.0, 2.0, 3.0)
+    without = estimate_values("a.png", Located("kitchen", pose))
+    assert without.keys() & {"residual", "unlikeness", "unrefined_position"} == set()
+    answer = Located("kitchen", pose, residual=0.02, unlikeness=0.4)
+    assert estimate_values("a.png", answer) == without | known

@@ -183,6 +183,8 @@ class Located:
         probability: of the place being this one among those that the model knows.
         residual: metres (root mean square) that are left between the points that a model aligned, or
             None where it aligns none. Wrong intrinsics and unknown sights make it large.
+        unlikeness: of the picture to those that were learned from, as a share of what is believed; 0 to 1, or
+            None where the model did not learn to tell its places from others.
         unrefined: the network's own answer, where something has refined it, or None.
     """
 
@@ -191,6 +193,7 @@ class Located:
     spread: Spread | None = None
     probability: float = 1.0
     residual: float | None = None
+    unlikeness: float | None = None
     unrefined: Pose | None = None
 
 

@@ -110,12 +110,20 @@ def estimates_json(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> st
 
 
 def estimate_values(name: str, estimate: Estimate) -> dict[str, Any]:
-    """An estimate as plain values: the pose with its scene and spread, or the reason that there is none."""
+    """An estimate as plain values: the pose with its scene and spread, or the reason that there is none.
+
+    What only some models know of an answer, such as the residual of aligned points, is there where it is
+    known.
+    """
     if not isinstance(estimate, Located):
         return {"image": name, "located": False, "reason": estimate.reason}
     pose = estimate.world_from_cam
     spread, unrefined = estimate.spread, estimate.unrefined
-    own = {} if unrefined is None else {"unrefined_position": unrefined.translation.tolist()}
+    further = {
+        "residual": estimate.residual,
+        "unlikeness": estimate.unlikeness,
+        "unrefined_position": None if unrefined is None else unrefined.translation.tolist(),
+    }
     return {
         "image": name,
         "located": True,
@@ -124,7 +132,7 @@ def estimate_values(name: str, estimate: Estimate) -> dict[str, Any]:
         "position": pose.translation.tolist(),
         "quaternion_wxyz": pose.quaternion_wxyz().tolist(),
         "spread": None if spread is None else {"meters": spread.meters, "degrees": spread.degrees},
-        **own,
+        **{name: value for name, value in further.items() if value is not None},
     }
 
 

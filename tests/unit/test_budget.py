@@ -1,4 +1,4 @@
-"""A budget's schedule is measured on steps as they usually are, not on the slow ones among them."""
+"""A budget is measured on steps as they usually are, for long enough to say something of a busy machine."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -30,3 +30,46 @@ def test_slow_beginnings_hiccups_and_ends_of_epochs_do_not_count(monkeypatch: py
         tiny_recipe(), model=tiny_model(), train=tiny_pictures(6), fabric=Fabric(accelerator="cpu", devices=1)
     )
     assert seconds == 0.25
+
+
+class Machine:
+    """Steps that take so many seconds, one after the other; the last of them for ever."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.seconds, self.now, self.taken = seconds, 0.0, 0
+
+    def fit(self, *_: Any, **__: Any) -> Iterator[Step]:
+        while True:
+            self.now += self.seconds[min(self.taken, len(self.seconds) - 1)]
+            self.taken += 1
+            yield Step(1, self.taken, 1)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def measured(machine: Machine, monkeypatch: pytest.MonkeyPatch, *, trial_seconds: float) -> float:
+    monkeypatch.setattr(budget, "fit", machine.fit)
+    monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=machine.monotonic))
+    return budget.seconds_per_step(
+        tiny_recipe(),
+        model=tiny_model(),
+        train=tiny_pictures(6),
+        fabric=Fabric(accelerator="cpu", devices=1),
+        trial_seconds=trial_seconds,
+    )
+
+
+@pytest.mark.parametrize(("trial_seconds", "steps"), [(0.0, 30), (2.0, 30), (12.0, 120)])
+def test_steps_are_tried_for_some_time_and_some_at_least(
+    trial_seconds: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(0.1)
+    assert measured(machine, monkeypatch, trial_seconds=trial_seconds) == pytest.approx(0.1)
+    assert machine.taken == pytest.approx(steps, abs=1)
+
+
+def test_what_others_do_at_first_does_not_count_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = (1.0,) * 40
+    assert measured(Machine(*busy, 0.1), monkeypatch, trial_seconds=0.0) == pytest.approx(1.0)
+    assert measured(Machine(*busy, 0.1), monkeypatch, trial_seconds=60.0) == pytest.approx(0.1)

@@ -172,8 +172,8 @@ def page(measured: Measured) -> str:
             "photographs, of which none should be, then of other places, of which all should be. The bound "
             "was learned from held-out frames of the place alone.",
             "",
-            f"| recipe | own | {' | '.join(names)} |",
-            f"| --- | --- |{' --: |' * len(names)}",
+            f"| recipe | place | own | {' | '.join(names)} |",
+            f"| --- | --- | --- |{' --: |' * len(names)}",
             *(_line(row, rows) for row in rows),
             "",
             "    uv run python -m benchmarks.strangers RUN [RUN ...] --strangers NAME=FOLDER ...",
@@ -190,7 +190,7 @@ def _names(rows: Sequence[Row]) -> list[str]:
 def _line(row: Row, rows: Sequence[Row]) -> str:
     own = ", ".join(f"{name} {_share(each)}" for name, each in row.own.items())
     cells = [_share(row.strangers[name]) if name in row.strangers else "" for name in _names(rows)]
-    return f"| `{row.recipe}` | {own} | {' | '.join(cells)} |"
+    return f"| `{row.recipe}` | {row.place} | {own} | {' | '.join(cells)} |"
 
 
 def _share(shown: Shown) -> str:

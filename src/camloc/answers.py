@@ -10,6 +10,7 @@ from torch import Tensor
 from camloc.checkpoint import Checkpoint
 from camloc.core.belief import doubt_of_likeness, doubt_of_picture, doubt_of_pose
 from camloc.core.model import Decoded, GeometryModel, Latents, PoseModel, Regressor
+from camloc.core.recognition import sights
 from camloc.core.types import Estimate, Located, Lost, View
 from camloc.exported import OnnxModel
 from camloc.geometry.pose import Pose
@@ -46,15 +47,17 @@ def asked(checkpoint: Checkpoint, images: Float[Tensor, "b 3 h w"], *, with_late
     if isinstance(model, OnnxModel):
         output, unlikeness = model.recognised(images)
         return Said(output, unlikeness=unlikeness)
-    if not isinstance(model, GeometryModel | Regressor):
+    wants_latents = with_latents and isinstance(model, Regressor)
+    if recognition is None and not wants_latents:
         return Said(model(images))
-    maps = model.backbone(images)
-    unlikeness = None if recognition is None else recognition(maps)
-    if not with_latents or not isinstance(model, Regressor):
-        output = model.from_maps(maps, width=images.shape[-1], height=images.shape[-2])
-        return Said(output, unlikeness=unlikeness)
-    latents = model.describe(maps)
-    return Said(model.regress(latents), latents, unlikeness)
+    assert isinstance(model, GeometryModel | Regressor), "no other model tells its places from others"
+    maps, seen = sights(model, images)
+    unlikeness = None if recognition is None else recognition(seen)
+    if wants_latents and isinstance(model, Regressor):
+        latents = model.describe(maps)
+        return Said(model.regress(latents), latents, unlikeness)
+    output = model.from_maps(maps, width=images.shape[-1], height=images.shape[-2])
+    return Said(output, unlikeness=unlikeness)
 
 
 def decoded_output(

@@ -203,7 +203,7 @@ def _recognition(
     if facts.recognised_within is None:
         return None
     known = tensors.get(_KNOWN)
-    channels = sum(getattr(getattr(model, "backbone", None), "channels", ()))
+    channels = getattr(getattr(model, "backbone", None), "sight_channels", 0)
     if known is None or known.ndim != 2 or len(known) == 0 or known.shape[1] != channels:
         raise CheckpointError(
             f"{source} lacks what its places are recognised by, or it does not fit the model"

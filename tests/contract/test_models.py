@@ -13,7 +13,7 @@ from camloc.checkpoint import facts_for, load_checkpoint, save_checkpoint
 from camloc.core.config import from_json, to_json
 from camloc.core.images import Preprocess
 from camloc.core.model import GeometryModel, PoseModel, Regressor
-from camloc.core.recognition import Recognition, summary
+from camloc.core.recognition import Recognition, sights, summary
 from camloc.core.types import Batch
 from camloc.export import export_onnx
 from camloc.exported import load_onnx
@@ -127,7 +127,7 @@ def test_onnx_gives_the_same_poses_for_any_batch(name: str, tmp_path: Path) -> N
     facts = facts_for(name, small_config(name), Preprocess(WIDTH, HEIGHT), names)
     assert isinstance(model, GeometryModel | Regressor)
     with torch.no_grad():
-        known = Recognition(summary(model.backbone(batch_of(7, seed=3).images)))
+        known = Recognition(summary(sights(model, batch_of(7, seed=3).images)[1]))
     save_checkpoint(
         tmp_path, replace(facts, recognised_within=0.1), model, (some_poses(9),) * len(names), known
     )

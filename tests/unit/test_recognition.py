@@ -18,7 +18,7 @@ from camloc.core.belief import doubt_of_likeness
 from camloc.core.device import CPU
 from camloc.core.images import Preprocess
 from camloc.core.model import Regressor
-from camloc.core.recognition import Recognition, summary
+from camloc.core.recognition import Recognition, sights, summary
 from camloc.errors import CheckpointError
 from camloc.models import build_model
 from camloc.training.pictures import Pictures
@@ -68,7 +68,7 @@ def saved(tmp_path: Path) -> Path:
     assert isinstance(model, Regressor)
     facts = facts_for("hyperpose", small_config("hyperpose"), Preprocess(64, 48), ("kitchen",))
     facts = replace(facts, recognised_within=0.5)
-    recognition = Recognition(summary(model.backbone(torch.rand(5, 3, 48, 64))))
+    recognition = Recognition(summary(sights(model, torch.rand(5, 3, 48, 64))[1]))
     save_checkpoint(tmp_path, facts, model, (some_poses(9),), recognition)
     return tmp_path
 
@@ -131,7 +131,7 @@ def test_the_bound_leaves_room_around_what_held_out_pictures_are() -> None:
     recognition, within = found
     assert len(recognition.known) == MOST
     with torch.no_grad():
-        farthest = recognition(model.backbone(held_out.batch(torch.arange(FEWEST)).images)).quantile(0.99)
+        farthest = recognition(sights(model, held_out.batch(torch.arange(FEWEST)).images)[1]).quantile(0.99)
     assert within == pytest.approx(max(1.5 * float(farthest), LEAST), rel=1e-3)
     assert within > LEAST
 

@@ -1,7 +1,9 @@
 """Whether a picture is of a place that was learned: how like it is to the nearest one that was learned from.
 
-What the backbone sees of both is compared. Sun, Ming, Zhu and Li ("Out-of-distribution detection with deep
-nearest neighbors", ICML 2022) tell foreign pictures by the same distance.
+What the backbone sees of both is compared, in its maps and in its middle. Its last map has learned the place,
+and is not the same of a corner of it that was not among the training pictures; its middle knows things in
+general, to which the place in other light is another one. Sun, Ming, Zhu and Li ("Out-of-distribution
+detection with deep nearest neighbors", ICML 2022) tell foreign pictures by the same distance.
 """
 
 from typing import Any
@@ -15,6 +17,15 @@ from camloc.core.model import GeometryModel, Regressor
 
 # The models that see nothing of a picture but the maps of a backbone.
 WithBackbone = GeometryModel[Any] | Regressor[Any]
+
+
+def sights(
+    model: WithBackbone, images: Float[Tensor, "b 3 h w"]
+) -> tuple[list[Float[Tensor, "b _ _ _"]], list[Float[Tensor, "b _ _ _"]]]:
+    """The backbone's maps of RGB pictures in [0, 1], and all maps that a picture is recognised by."""
+    backbone: Any = model.backbone
+    maps, seen = backbone.sights(images)
+    return maps, seen
 
 
 def summary(maps: list[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b c"]:
@@ -39,7 +50,7 @@ class Recognition(nn.Module):
         """How unlike each picture is to the nearest that is known: the distance of their summaries.
 
         Args:
-            maps: of the backbone.
+            maps: that pictures are recognised by.
         """
         seen, known = summary(maps), self.known.to(maps[0].dtype)
         # A convolution and not a product, since products are what an exported network may do in whole
@@ -57,6 +68,6 @@ class Recognising(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
         """The fields of the model's output, and last how unlike each picture is: (b,)."""
-        maps = self.model.backbone(images)
+        maps, seen = sights(self.model, images)
         output = self.model.from_maps(maps, width=images.shape[-1], height=images.shape[-2])
-        return (*output, self.recognition(maps))
+        return (*output, self.recognition(seen))

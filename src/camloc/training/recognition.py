@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from camloc.core.augment import centre_cut
-from camloc.core.recognition import Recognition, WithBackbone, summary
+from camloc.core.recognition import Recognition, WithBackbone, sights, summary
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Plan
 
@@ -42,18 +42,18 @@ def learn_to_recognise(
     if len(held_out) < FEWEST:
         return None
     model.eval().to(device)
-    recognition = Recognition(torch.cat([summary(maps) for maps in _maps(model, train, plan, device)]))
+    recognition = Recognition(torch.cat([summary(seen) for seen in _sights(model, train, plan, device)]))
     recognition.to(device)
-    unlikeness = torch.cat([recognition(maps) for maps in _maps(model, held_out, plan, device)])
+    unlikeness = torch.cat([recognition(seen) for seen in _sights(model, held_out, plan, device)])
     within = ALLOWANCE * float(unlikeness.float().quantile(HELD_OUT_SHARE))
     return recognition.cpu(), max(within, LEAST)
 
 
-def _maps(
+def _sights(
     model: WithBackbone, pictures: Pictures, plan: Plan, device: torch.device, *, batch_size: int = 50
 ) -> Iterator[list[Tensor]]:
-    """The backbone's maps of pictures spread evenly over all, batch by batch."""
+    """The maps that pictures are recognised by, of pictures spread evenly over all, batch by batch."""
     rows = torch.linspace(0, len(pictures) - 1, min(MOST, len(pictures))).round().long()
     for chosen in rows.split(batch_size):
         batch = centre_cut(pictures.batch(chosen, device=device), width=plan.width, height=plan.height)
-        yield model.backbone(batch.images)
+        yield sights(model, batch.images)[1]

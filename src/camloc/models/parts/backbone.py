@@ -44,6 +44,10 @@ MOBILENETV2_TENSORFLOW = BackboneConfig(
 # EfficientNet-B0 and MobileNetV2).
 FINAL = -1
 
+# In pixels of the picture. A map of this stride shows what things there are, and is not about one place alone
+# when the network has learned that.
+MIDDLE_STRIDE = 16
+
 
 class Backbone(nn.Module):
     """A timm network without its classifier, ending in the maps that are used and nothing after.
@@ -55,6 +59,9 @@ class Backbone(nn.Module):
     Attributes:
         channels: of the map of each tap.
         strides: of the map of each tap but the final one, in pixels of the picture.
+        middle: name of the part of the network whose map, of `MIDDLE_STRIDE`, is seen beside those of the
+            taps where a picture is to be recognised; "" where there is none.
+        sight_channels: of what `sights` gives, all together.
     """
 
     def __init__(self, config: BackboneConfig, *, taps: tuple[int, ...] = (FINAL,)) -> None:
@@ -67,6 +74,8 @@ class Backbone(nn.Module):
         shapes = _stage_shapes(network, stages) if stages else {}
         self.channels = tuple(int(network.num_features) if tap == FINAL else shapes[tap][0] for tap in taps)
         self.strides = tuple(shapes[tap][1] for tap in taps if tap != FINAL)
+        self.middle, channels = _middle(network, taps)
+        self.sight_channels = channels + sum(self.channels)
         self.contrast = LocalContrast(config.local_contrast) if config.local_contrast else None
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(config.deviation).view(3, 1, 1), persistent=False)
@@ -74,6 +83,22 @@ class Backbone(nn.Module):
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Maps of RGB pictures in [0, 1], one for each tap."""
         return self.maps(self.normalised(images))
+
+    def sights(
+        self, images: Float[Tensor, "b 3 h w"]
+    ) -> tuple[list[Float[Tensor, "b _ _ _"]], list[Float[Tensor, "b _ _ _"]]]:
+        """Maps of RGB pictures in [0, 1], one for each tap, and all maps that a picture is recognised by."""
+        if not self.middle:
+            maps = self(images)
+            return maps, maps
+        seen: list[Tensor] = []
+        part = self.network.get_submodule(self.middle)
+        handle = part.register_forward_hook(lambda _part, _given, found: seen.append(found))
+        try:
+            maps = self(images)
+        finally:
+            handle.remove()
+        return maps, [*seen, *maps]
 
     def normalised(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """Pictures as the network sees them."""
@@ -142,6 +167,21 @@ def _stage_shapes(network: Any, stages: tuple[int, ...]) -> dict[int, tuple[int,
     if isinstance(info, list):  # of a network that was not cut
         return {stage: (info[stage]["num_chs"], info[stage]["reduction"]) for stage in stages}
     return dict(zip(stages, zip(info.channels(), info.reduction(), strict=True), strict=True))
+
+
+def _middle(network: Any, taps: tuple[int, ...]) -> tuple[str, int]:
+    """The name and the channels of the part of a network that gives its map of `MIDDLE_STRIDE`.
+
+    ("", 0) where a tap gives that map, or a later one that is not final, or all maps have one stride.
+    """
+    stages = network.feature_info
+    if not isinstance(stages, list):  # of a network that was cut, whose taps are all that there is of it
+        return "", 0
+    for number, stage in enumerate(stages):
+        if stage["reduction"] >= MIDDLE_STRIDE:
+            is_middle = number > 0 and stage["reduction"] == MIDDLE_STRIDE and max(taps) < number
+            return (stage["module"], stage["num_chs"]) if is_middle else ("", 0)
+    return "", 0
 
 
 def _create(config: BackboneConfig, **arguments: Any) -> nn.Module:

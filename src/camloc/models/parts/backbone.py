@@ -1,6 +1,7 @@
 """The convolutional network in front, from timm: any of its architectures, cut where it is tapped."""
 
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 
 import timm
@@ -92,8 +93,13 @@ class Backbone(nn.Module):
             maps = self(images)
             return maps, maps
         seen: list[Tensor] = []
-        part = self.network.get_submodule(self.middle)
-        handle = part.register_forward_hook(lambda _part, _given, found: seen.append(found))
+        mine = get_ident()
+
+        def look(_part: nn.Module, _given: Any, found: Tensor) -> None:
+            if get_ident() == mine:  # another thread may ask the same network
+                seen.append(found)
+
+        handle = self.network.get_submodule(self.middle).register_forward_hook(look)
         try:
             maps = self(images)
         finally:

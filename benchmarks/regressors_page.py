@@ -161,12 +161,21 @@ def _baseline(label: str, errors: ErrorStatistics) -> str:
 
 def _features(table: Table) -> str:
     """The time of features that many rows share, and whether the budget covers it."""
-    trainings = [row.training for row in table.rows.values() if row.training.feature_seconds]
-    if not trainings:
+    trainings = {
+        label: [each.training for each in row.results if each.training and each.training.feature_seconds]
+        for label, row in table.rows.items()
+    }
+    all_of_them = [each for row in trainings.values() for each in row]
+    if not all_of_them:
         return ""
-    minutes = " and ".join(sorted({f"{one.feature_seconds / 60:.1f}" for one in trainings}))
-    covered = "including" if all(each.budget_covers_features for each in trainings) else "beside"
-    return f", {covered} features of the network's first half that rows share, {minutes} minutes a seed"
+    seconds = {each.feature_seconds for each in all_of_them}
+    minutes = " to ".join(sorted({f"{each / 60:.1f}" for each in (min(seconds), max(seconds))}))
+    covered = {label: any(each.budget_covers_features for each in row) for label, row in trainings.items()}
+    features = f"features of the network's first half that rows share, {minutes} minutes a seed"
+    if all(each.budget_covers_features for each in all_of_them):
+        return f", including {features}"
+    some = [label for label, is_covered in covered.items() if is_covered]
+    return f", beside {features}" + (f" (some of {' and '.join(some)}: including them)" if some else "")
 
 
 def _ratio(label: str, meters: list[float], degrees: list[float]) -> str:

@@ -1,10 +1,14 @@
 """Whether hypernetworks helped: errors with them over errors without, in numbers and in words."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import geometric_mean
 
 from benchmarks.tables import medians
 from camloc.evaluation.results import Results
+
+# The page of the model, which says whether they help, in a block for each benchmark.
+MODEL_PAGE = Path("docs/models/hyperpose.md")
 
 # Of position and of orientation, a number for each seed.
 Ratios = tuple[list[float], list[float]]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import tyro
 
+from benchmarks.hypernetworks import MODEL_PAGE
 from benchmarks.regressors_page import ROWS, Measured, Row, page, verdicts
 from benchmarks.tables import replace_block
 from benchmarks.trainings import Trained, table_of
@@ -23,8 +24,7 @@ from camloc.core.config import to_json
 
 PAGE = Path("docs/results/regressors.md")
 
-# The page of the model, which says whether hypernetworks help, and the block of it that does.
-MODEL_PAGE = Path("docs/models/hyperpose.md")
+# Of the model's page.
 BLOCK = "what real frames say"
 
 

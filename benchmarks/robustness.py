@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from benchmarks.hypernetworks import helps, ratios_of
+from benchmarks.hypernetworks import MODEL_PAGE, helps, ratios_of
 from benchmarks.tables import medians, replace_block
 from benchmarks.trainings import Repeated, Table, Trained, table_of
 from camloc.apps.commands.demo import place_of
@@ -32,8 +32,7 @@ from camloc.evaluation.results import Results
 PAGE = Path("docs/results/robustness.md")
 FIGURE = Path("docs/results/robustness.svg")
 
-# The page of the model, which says whether hypernetworks help, and the block of it that does.
-MODEL_PAGE = Path("docs/models/hyperpose.md")
+# Of the model's page.
 BLOCK = "what unseen light says"
 
 ROWS = (

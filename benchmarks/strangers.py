@@ -21,7 +21,8 @@ from camloc.apps.commands.demo import place_of
 from camloc.checkpoint import Checkpoint, load_checkpoint
 from camloc.core.config import from_json, to_json
 from camloc.core.model import GeometryModel, Regressor
-from camloc.core.types import Frame, Lost
+from camloc.core.spread import evenly_spread
+from camloc.core.types import Frame, Lost, Scene
 from camloc.datasets.demo import render
 from camloc.localizer import Localizer
 from camloc.recipes.base import find_recipe
@@ -90,15 +91,14 @@ class Measured:
 
 def main(settings: Settings) -> None:
     """Show every run all sets, and write the page."""
-    strangers = {
-        name: Path(folder) for name, _, folder in (each.partition("=") for each in settings.strangers)
-    }
-    pictures = {name: pictures_in(folder) for name, folder in strangers.items()}
+    named = (each.partition("=") for each in settings.strangers)
+    strangers = {name: pictures_in(Path(folder)) for name, _, folder in named}
     other = datasets.load(render(place_of("corner", seed=1)), layout="demo")
+    strangers[ANOTHER] = [replace(each, camera=None) for each in other.train]
     path = PAGE.with_suffix(".json")
     rows = from_json(path.read_bytes(), Measured).rows if path.exists() else {}
     for run in settings.runs:
-        row = measured(run, {**pictures, ANOTHER: [replace(each, camera=None) for each in other.train]})
+        row = measured(run, strangers)
         rows[row.recipe] = row
         print(_line(row, list(rows.values())))
     measurement = Measured(rows)
@@ -116,7 +116,7 @@ def measured(run: Path, strangers: Mapping[str, Sequence[Frame]]) -> Row:
     """What one run says of all sets."""
     facts = RunFacts.load(run)
     (scene,) = load_scenes(facts.data)
-    localizer = Localizer(recognising(run), torch.device("cpu"))
+    localizer = Localizer(recognising(run, facts.recipe, scene), torch.device("cpu"))
     own = {scene.test_name: scene.test, **scene.conditions}
     foreign = {name: frames for name, frames in strangers.items() if name != scene.name}
     return Row(
@@ -127,12 +127,12 @@ def measured(run: Path, strangers: Mapping[str, Sequence[Frame]]) -> Row:
     )
 
 
-def recognising(run: Path) -> Checkpoint:
+def recognising(run: Path, recipe_name: str, scene: Scene) -> Checkpoint:
     """A run's checkpoint, which tells its place from others."""
     checkpoint = load_checkpoint(run)
     if checkpoint.recognition is not None:
         return checkpoint
-    recipe, (scene,) = find_recipe(RunFacts.load(run).recipe), load_scenes(RunFacts.load(run).data)
+    recipe = find_recipe(recipe_name)
     learned, held = hold_out(scene.train, recipe.hold_out)
     model = checkpoint.model
     assert isinstance(model, GeometryModel | Regressor), "no other model tells its place from others"
@@ -152,7 +152,7 @@ def recognising(run: Path) -> Checkpoint:
 
 def shown(localizer: Localizer, frames: Sequence[Frame]) -> Shown:
     """What becomes of some photographs of a set."""
-    rows = torch.linspace(0, len(frames) - 1, min(MOST, len(frames))).round().long().tolist()
+    rows = evenly_spread(len(frames), MOST).tolist()
     answers = list(localizer.locate_all([frames[row] for row in rows]))
     return Shown(len(answers), sum(isinstance(each, Lost) for each in answers))
 

@@ -10,6 +10,7 @@ from benchmarks import (
     cached_training,
     compact_generators,
     exported,
+    hypernetworks,
     latency_page,
     places_page,
     refinement_page,
@@ -99,12 +100,12 @@ def test_a_page_is_what_its_numbers_give(name: str, kind: type, page_of: Callabl
     ("path", "block", "said"),
     [
         (
-            regressors.MODEL_PAGE,
+            hypernetworks.MODEL_PAGE,
             regressors.BLOCK,
             lambda: regressors_page.verdicts(regressors_page.Measured.load(RESULTS / "regressors.json")),
         ),
         (
-            robustness.MODEL_PAGE,
+            hypernetworks.MODEL_PAGE,
             robustness.BLOCK,
             lambda: robustness.verdict(Table.load(RESULTS / "robustness.json")),
         ),

@@ -223,6 +223,10 @@ class GeometryModel(PoseModel[Output]):
         """Poses in the data set's world, of poses in the frame of the correspondences' world points."""
 
 
+# The models that see nothing of a picture but the maps of a backbone.
+WithBackbone = GeometryModel[Any] | Regressor[Any]
+
+
 def single_scene(world_from_cam: Pose, *, residual: Tensor | None = None) -> Decoded:
     """The decoding of a model that knows one place only."""
     count = len(world_from_cam)

@@ -13,10 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from camloc.core.model import GeometryModel, Regressor
-
-# The models that see nothing of a picture but the maps of a backbone.
-WithBackbone = GeometryModel[Any] | Regressor[Any]
+from camloc.core.model import WithBackbone
 
 
 def sights(

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camloc.core.mapped import MappedView
+from camloc.core.spread import evenly_spread
 from camloc.core.types import Located
 from camloc.evaluation import page
 from camloc.evaluation.baselines import balance_of
@@ -44,7 +45,7 @@ def rows_to_map(evaluated: EvaluatedSet, training_poses: Pose) -> list[int]:
     located = [row for row, answer in enumerate(evaluated.answers()) if isinstance(answer, Located)]
     if not located:
         return []
-    steps = torch.linspace(0, len(located) - 1, min(MOST_MAPPED, len(located))).round().long()
+    steps = evenly_spread(len(located), MOST_MAPPED)
     chosen = {located[step] for step in steps.tolist()}
     return sorted(chosen | set(_best_middle_worst(evaluated, training_poses, located)))
 

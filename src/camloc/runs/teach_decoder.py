@@ -9,6 +9,7 @@ from torch import Tensor
 from camloc.companions import DECODER, DecoderFacts, digest, load_autoencoder, save_decoder
 from camloc.core.files import write_atomically
 from camloc.core.model import Latents
+from camloc.core.spread import evenly_spread
 from camloc.errors import RecipeError
 from camloc.evaluation.side_by_side import side_by_side
 from camloc.recipes.student import DecoderRecipe
@@ -66,7 +67,7 @@ def teach_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> 
     made = decoded_pictures(decoder, latents)
     if held is not None:
         facts = replace(facts, differences=_differences(teacher, train, held, made))
-    rows = torch.linspace(0, len(true) - 1, min(SHOWN, len(true))).round().long()
+    rows = evenly_spread(len(true), SHOWN)
     write_atomically(teacher.run / DECODER / PICTURES, side_by_side(true[rows].cpu(), made[rows].cpu()))
     save_decoder(teacher.run, facts, decoder)
 

@@ -90,6 +90,8 @@ def _learn_from_held_out(training: Training, folder: Path, poses: tuple[Pose, ..
         if found is not None:
             recognition, within = found
             facts = replace(facts, recognised_within=within)
+    if facts == checkpoint.facts:  # nothing was learned that is not written
+        return
     # With the poses themselves: those that were read back would be rounded a second time.
     save_checkpoint(folder, facts, model, poses, recognition)
 

@@ -18,11 +18,11 @@ from camloc.core.augment import Augment, Draws, augmented, centre_cut
 from camloc.core.cache_folder import cache_file, cache_folder
 from camloc.core.config import to_json
 from camloc.core.files import write_atomically
-from camloc.core.model import GeometryModel
+from camloc.core.model import GeometryModel, WithBackbone
 from camloc.core.types import Batch
 from camloc.models.parts.backbone import Backbone
 from camloc.models.parts.backbone_split import LowerPart
-from camloc.training.features import HEADS, FeatureVariants, Splittable
+from camloc.training.features import HEADS, FeatureVariants
 from camloc.training.pictures import Pictures
 from camloc.training.places import Joined, apart, count_on
 
@@ -56,7 +56,7 @@ class Variants:
 
 
 def cached_features(
-    model: Splittable,
+    model: WithBackbone,
     pictures: Pictures,
     variants: Variants,
     *,
@@ -115,7 +115,7 @@ class _OfPlace:
 
 
 def _of_place(
-    model: Splittable,
+    model: WithBackbone,
     first_part: Callable[[Tensor], Tensor],
     pictures: Pictures,
     variants: Variants,
@@ -141,7 +141,7 @@ def _of_place(
 _LABELS = ("rotation", "intrinsics", "inside")
 
 
-def _first_part(model: Splittable, cut: str) -> Callable[[Tensor], Tensor]:
+def _first_part(model: WithBackbone, cut: str) -> Callable[[Tensor], Tensor]:
     if cut == HEADS:
         assert isinstance(model, GeometryModel), "heads with features of their own are a geometry model's"
         return model.features
@@ -151,7 +151,7 @@ def _first_part(model: Splittable, cut: str) -> Callable[[Tensor], Tensor]:
 
 @torch.no_grad()
 def _compute(
-    model: Splittable,
+    model: WithBackbone,
     first_part: Callable[[Tensor], Tensor],
     pictures: Pictures,
     variants: Variants,
@@ -188,7 +188,7 @@ def _compute(
         write_atomically(labels, packed.getvalue())
 
 
-def _columns(model: Splittable, images: Float[Tensor, "b 3 h w"]) -> int:
+def _columns(model: WithBackbone, images: Float[Tensor, "b 3 h w"]) -> int:
     """Of the grid of cells that a model's output has; 0 where it has none."""
     return int(model.features(images[:1]).shape[-1]) if isinstance(model, GeometryModel) else 0
 
@@ -214,7 +214,7 @@ def _cells(batch: Batch, columns: int) -> Tensor:
 
 
 def _digest(
-    model: Splittable,
+    model: WithBackbone,
     first_part: Callable[[Tensor], Tensor],
     pictures: Pictures,
     variants: Variants,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from camloc.core.augment import Draws
 from camloc.core.device import CPU, moved
-from camloc.core.model import GeometryModel, PoseModel, Regressor
+from camloc.core.model import GeometryModel, PoseModel, Regressor, WithBackbone
 from camloc.core.types import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
@@ -24,9 +24,6 @@ from camloc.training.stages import Stage, start
 
 # Of a `GeometryModel` whose backbone stands still as a whole: what its heads see, on their grid.
 HEADS = "heads"
-
-# What has a part that can stand still.
-Splittable = GeometryModel[Any] | Regressor[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +108,7 @@ class FromFeatures(nn.Module):
     It is made for a stage, after `camloc.training.stages.start`: see `UpperPart`.
     """
 
-    def __init__(self, model: Splittable, cut: str, *, width: int, height: int) -> None:
+    def __init__(self, model: WithBackbone, cut: str, *, width: int, height: int) -> None:
         """`width` and `height` are of the network's picture."""
         super().__init__()
         self.model, self.width, self.height = model, width, height

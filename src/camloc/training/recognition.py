@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from camloc.core.augment import centre_cut
-from camloc.core.recognition import Recognition, WithBackbone, sights, summary
+from camloc.core.model import WithBackbone
+from camloc.core.recognition import Recognition, sights, summary
+from camloc.core.spread import evenly_spread
 from camloc.training.pictures import Pictures
 from camloc.training.plan import Plan
 
@@ -53,7 +55,7 @@ def _sights(
     model: WithBackbone, pictures: Pictures, plan: Plan, device: torch.device, *, batch_size: int = 50
 ) -> Iterator[list[Tensor]]:
     """The maps that pictures are recognised by, of pictures spread evenly over all, batch by batch."""
-    rows = torch.linspace(0, len(pictures) - 1, min(MOST, len(pictures))).round().long()
+    rows = evenly_spread(len(pictures), MOST)
     for chosen in rows.split(batch_size):
         batch = centre_cut(pictures.batch(chosen, device=device), width=plan.width, height=plan.height)
         yield sights(model, batch.images)[1]

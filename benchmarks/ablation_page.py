@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from statistics import mean
 
 from benchmarks.ablation_rows import PLACES, Line, Place, Table, tables_of
-from camloc.evaluation.metrics import ErrorStatistics
+from camloc.evaluation.errors import ErrorStatistics
 
 TITLES: dict[Place, str] = {"redkitchen": "Red Kitchen", "demo": "The embedded place"}
 

@@ -7,17 +7,18 @@ import torch
 
 from benchmarks.ablation_page import Baselines
 from benchmarks.ablation_rows import Place
-from camloc.apps.progress import counted
-from camloc.core.masks import mask_path, write_mask
-from camloc.core.types import Scene, poses_of
-from camloc.datasets.demo import OCCLUDED, DemoPlace, Renderer, render
-from camloc.datasets.demo.free_space import free_space_of
-from camloc.datasets.demo.place import shots
-from camloc.datasets.demo.rendering import photograph
+from camloc.cli.progress import counted
+from camloc.data.formats.demo import rendered
+from camloc.data.masks import mask_path, write_mask
+from camloc.data.types import Scene, poses_of
 from camloc.evaluation.baselines import baseline_errors
-from camloc.evaluation.metrics import error_statistics
+from camloc.evaluation.errors import error_statistics
 from camloc.runs.evaluate import test_sets
-from camloc.runs.facts import DataSource
+from camloc.runs.manifest import DataSource
+from market_square import OCCLUDED, DemoPlace, Renderer
+from market_square.free_space import free_space_of
+from market_square.place import shots
+from market_square.rendering import photograph
 
 
 def source_of(
@@ -37,7 +38,7 @@ def source_of(
     learned, tested = demo_frames
     demo = DemoPlace(train_frames=learned, test_frames=tested, variants=("day", OCCLUDED), depth_every=0)
     with counted("rendering") as progress:
-        root = render(demo, progress=progress)
+        root = rendered(demo, progress=progress)
     _write_masks(demo, DataSource(str(root), "demo").load(), masks / root.name)
     return DataSource(str(root), "demo"), masks / root.name
 

@@ -7,12 +7,12 @@ depend on the machine. Nothing is held out and nothing is chosen: the last epoch
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from camloc.core.images import Preprocess
-from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW
+from camloc.data.image_io import Preprocess
+from camloc.data.splits import HoldOut
+from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW
 from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.recipes import demo, implicit_geometry_2023, position_only, room
-from camloc.recipes.base import Recipe
-from camloc.training.held_out import HoldOut
+from camloc.training.recipe import Recipe
 
 Place = Literal["redkitchen", "demo"]
 PLACES: tuple[Place, ...] = ("redkitchen", "demo")

@@ -7,14 +7,13 @@ import torch
 
 from benchmarks.ablation_page import Measurement
 from benchmarks.ablation_rows import Place, Row, Way
-from camloc.core.types import Scene
-from camloc.evaluation.metrics import ErrorStatistics, error_statistics
-from camloc.evaluation.scoring import EvaluatedSet
-from camloc.localizer import Localizer
-from camloc.refiners.outlier_filters import OutlierFilter
+from camloc.data.types import Scene
+from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics
+from camloc.inference.localizer import Localizer
+from camloc.models.outlier_filters import OutlierFilter
 from camloc.runs.evaluate import test_sets
-from camloc.runs.facts import LOG, DataSource
-from camloc.runs.preparation import Compute, prepare
+from camloc.runs.manifest import LOG, DataSource
+from camloc.runs.prepare import Compute, prepare
 from camloc.runs.train import train
 from camloc.training.log import read_log
 

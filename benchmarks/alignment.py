@@ -23,7 +23,7 @@ from camloc.geometry import Camera, Pose, pose_error
 from camloc.geometry.alignment import weighted_kabsch
 from camloc.models import build_model
 from camloc.recipes import implicit_geometry_2023, room
-from camloc.recipes.base import Recipe
+from camloc.training.recipe import Recipe
 
 PAGE = Path("docs/results/alignment.md")
 GRIDS = ((30, 40, 1.5), (60, 80, 4.8), (120, 160, 30.0))

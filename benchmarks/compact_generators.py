@@ -20,14 +20,14 @@ import tyro
 from benchmarks.passes import shortest
 from benchmarks.tables import mean_and_range, medians
 from benchmarks.trainings import Table, Trained, table_of
-from camloc.apps.commands.demo import place_of
+from camloc.cli.commands.demo import place_of
 from camloc.core.config import from_json, to_json
-from camloc.core.model import PoseModel
-from camloc.datasets.demo import render
+from camloc.data.formats.demo import rendered
 from camloc.evaluation.results import Results
 from camloc.models import build_model
-from camloc.models.parts.hyper import CompactHyperLinear, HyperLinear
-from camloc.recipes.base import find_recipe
+from camloc.models.base import PoseModel
+from camloc.models.layers.hypernetwork import CompactHyperLinear, HyperLinear
+from camloc.training.recipe import find_recipe
 
 PAGE = Path("docs/results/compact_generators.md")
 ROWS = (
@@ -106,7 +106,7 @@ def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
     places: dict[str, tuple[Path, Path, tuple[str, ...]]] = {}
     if settings.corner:
-        places[CORNER] = (render(place_of("corner", seed=0)), settings.out, ("--layout", "demo"))
+        places[CORNER] = (rendered(place_of("corner", seed=0)), settings.out, ("--layout", "demo"))
     if settings.data is not None:
         weights = ("--backbone-weights", settings.backbone_weights)
         places[ROOM] = (settings.data, settings.room, weights)

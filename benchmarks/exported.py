@@ -17,13 +17,13 @@ import tyro
 from benchmarks.passes import machine, onnx_pass, shortest
 from benchmarks.regressors_page import ROWS
 from benchmarks.tables import median_words
-from camloc.checkpoint import load_checkpoint
 from camloc.core.config import to_json
-from camloc.evaluation.metrics import ErrorStatistics
-from camloc.export import export_onnx
-from camloc.exported import ExportPrecision
+from camloc.evaluation.errors import ErrorStatistics
+from camloc.inference.onnx.export import export_onnx
+from camloc.inference.onnx.runtime import ExportPrecision
+from camloc.models.checkpoint import load_checkpoint
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.facts import RunFacts
+from camloc.runs.manifest import RunFacts
 
 PAGE = Path("docs/results/exported.md")
 PRECISIONS: tuple[ExportPrecision, ...] = ("float32", "int8")

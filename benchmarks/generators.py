@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camloc.core.config import to_json
-from camloc.models.parts.hyper import CompactHyperLinear, HyperLinear
+from camloc.models.layers.hypernetwork import CompactHyperLinear, HyperLinear
 
 PAGE = Path("docs/results/generators.md")
 SIZES = (32, 64, 64, 4)

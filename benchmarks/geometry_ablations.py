@@ -24,15 +24,15 @@ from benchmarks.ablation_page import Ablations, Measurement, page
 from benchmarks.ablation_places import baselines_of, source_of
 from benchmarks.ablation_rows import PLACES, Place, rows_of
 from benchmarks.ablation_runs import Task, measured
-from camloc.apps.options import Precision
-from camloc.apps.progress import console, counted
+from camloc.cli.options import Precision
+from camloc.cli.progress import console, counted
 from camloc.core.config import from_json, to_json
 from camloc.core.files import write_atomically
-from camloc.core.types import Scene
+from camloc.data.image_cache import load_pictures
+from camloc.data.types import Scene
 from camloc.errors import CamlocError
-from camloc.runs.facts import DataSource
-from camloc.runs.preparation import Compute
-from camloc.training.pictures import load_pictures
+from camloc.runs.manifest import DataSource
+from camloc.runs.prepare import Compute
 
 
 @dataclass(frozen=True)

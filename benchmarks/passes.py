@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from camloc.core.silence import without_logs, without_warnings
-from camloc.quantization import in_whole_numbers
+from camloc.inference.onnx.export import in_whole_numbers
 
 
 def exported(module: nn.Module, image: Tensor) -> onnx.ModelProto:

@@ -18,13 +18,14 @@ import tyro
 
 from benchmarks.places_page import Extensions, Measured, Together, extension_figure, page
 from benchmarks.trainings import Trained, train_all
-from camloc.apps.options import seconds
+from camloc.cli.options import seconds
 from camloc.core.config import to_json
-from camloc.datasets.demo import DemoPlace, render
-from camloc.evaluation.places import PlacesResults
+from camloc.data.formats.demo import rendered
+from camloc.evaluation.multi_scene import PlacesResults
 from camloc.evaluation.results import Results
-from camloc.runs.evaluate_places import place_results
-from camloc.runs.extension import COMPARISON, ExtensionResults, Moves
+from camloc.runs.evaluate import place_results
+from camloc.runs.extend import COMPARISON, ExtensionResults, Moves
+from market_square import DemoPlace
 
 MODELS = (("MS-Transformer", "room/ms-transformer"), ("MS-HyperPose", "room/ms-hyperpose"))
 ROOM, OFFICE = "redkitchen", "office"
@@ -86,7 +87,7 @@ def main(settings: Settings) -> None:
     places = {
         ROOM: settings.redkitchen,
         OFFICE: settings.hololens,
-        **{f"corner-{seed}": render(_corner(seed)) for seed in (0, 1)},
+        **{f"corner-{seed}": rendered(_corner(seed)) for seed in (0, 1)},
     }
     together: list[Trained] = []
     base: list[Trained] = []

@@ -6,13 +6,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from benchmarks.tables import median_words, versions
-from camloc.evaluation.decision import PlaceDecision
-from camloc.evaluation.drawing import BLUE, ORANGE, legend_below, styled, svg
-from camloc.evaluation.metrics import ErrorStatistics
-from camloc.evaluation.places import PlacesResults
+from camloc.evaluation.errors import ErrorStatistics, PlaceDecision
+from camloc.evaluation.multi_scene import PlacesResults
+from camloc.evaluation.report.figures import BLUE, ORANGE, legend_below, styled, svg
+from camloc.evaluation.report.wording import change
 from camloc.evaluation.results import Results
-from camloc.evaluation.wording import change
-from camloc.runs.extension import ExtensionResults
+from camloc.runs.extend import ExtensionResults
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from camloc.models.parts.transformer import TransformerConfig, activation_layer
+from camloc.models.layers.transformer import TransformerConfig, activation_layer
 
 
 class PlainLayer(nn.Module):

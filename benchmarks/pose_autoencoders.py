@@ -22,11 +22,11 @@ import tyro
 from benchmarks.student_page import Students, page
 from benchmarks.student_records import NAME, Measured
 from benchmarks.trainings import Trained, train_all
-from camloc.apps.commands.demo import place_of
-from camloc.companions import DECODER
+from camloc.cli.commands.demo import place_of
 from camloc.core.config import to_json
-from camloc.datasets.demo import render
-from camloc.runs.teach_decoder import PICTURES
+from camloc.data.formats.demo import rendered
+from camloc.refinement.storage import DECODER
+from camloc.runs.autoencode import PICTURES
 
 PAGE = Path("docs/results/pose_autoencoders.md")
 
@@ -87,7 +87,7 @@ def write_page(runs: list[Path], *, machine: str) -> None:
 def _teachers(settings: Settings) -> list[Trained]:
     """The regressors that teach, place after place."""
     budget = ("--budget", settings.budget) if settings.budget else ()
-    place = render(replace(place_of("corner", seed=0), depth_every=1))
+    place = rendered(replace(place_of("corner", seed=0), depth_every=1))
     found = [
         Trained(recipe, place, settings.out / recipe, options=("--layout", "demo", *budget))
         for recipe in DEMO

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from benchmarks.plain import PlainEncoder, plain_names
 from camloc.models.hyperpose_2023 import HyperPose2023Config
-from camloc.models.parts.backbone import IMAGENET_DEVIATION, IMAGENET_MEAN
-from camloc.models.parts.transformer import TransformerConfig, activation_layer
+from camloc.models.layers.backbone import IMAGENET_DEVIATION, IMAGENET_MEAN
+from camloc.models.layers.transformer import TransformerConfig, activation_layer
 from camloc.models.transposenet import TransPoseNetConfig
 
 # Rows of each table, and the number of the first cell's: number 0 is the token's.

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from benchmarks.plain import PlainDecoder, PlainEncoder, plain_names
 from benchmarks.published import COARSE, FINE, PlainBackbone, PlainCodes, PlainHead, PlainMapEncoder
+from camloc.models.layers.transformer import TransformerConfig
 from camloc.models.ms_hyperpose import MSHyperPoseConfig
 from camloc.models.ms_transformer import MSTransformerConfig
 from camloc.models.ms_transposenet import MSTransPoseNetConfig
-from camloc.models.parts.transformer import TransformerConfig
 
 # Rows of each table of codes.
 ROWS = 50

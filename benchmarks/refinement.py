@@ -20,13 +20,13 @@ from torch import Tensor
 
 from benchmarks.refinement_page import Measured, Row, Search, Size, Times, page
 from camloc.core.config import to_json
-from camloc.core.model import Latents
 from camloc.geometry import Pose, PoseIndex, PoseMetric
 from camloc.geometry.pose_index import Nearness
+from camloc.models.base import Latents
 from camloc.recipes import students
-from camloc.refiners.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
-from camloc.refiners.position import WAYS, PositionRefinement, PositionRefiner, Way
-from camloc.refiners.query import Query
+from camloc.refinement.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
+from camloc.refinement.position import WAYS, PositionRefinement, PositionRefiner, Way
+from camloc.refinement.query import Query
 
 PAGE = Path("docs/results/refinement_cost.md")
 LATENT = 256

@@ -8,9 +8,9 @@ from benchmarks.hypernetworks import Ratios, helps, ratios_of
 from benchmarks.tables import mean_and_range, medians, versions
 from benchmarks.trainings import Repeated, Table
 from camloc.core.config import from_json
-from camloc.evaluation.metrics import ErrorStatistics
-from camloc.evaluation.run_facts import TrainingFacts
-from camloc.recipes.base import find_recipe
+from camloc.evaluation.errors import ErrorStatistics
+from camloc.evaluation.results import TrainingFacts
+from camloc.training.recipe import find_recipe
 
 
 @dataclass(frozen=True)

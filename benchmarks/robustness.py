@@ -20,14 +20,15 @@ from matplotlib.figure import Figure
 from benchmarks.hypernetworks import MODEL_PAGE, helps, ratios_of
 from benchmarks.tables import medians, replace_block
 from benchmarks.trainings import Repeated, Table, Trained, table_of
-from camloc.apps.commands.demo import place_of
+from camloc.cli.commands.demo import place_of
 from camloc.core.config import to_json
-from camloc.datasets.demo import OCCLUDED, DemoPlace, Renderer, render
-from camloc.datasets.demo.free_space import free_space_of
-from camloc.datasets.demo.place import shots
-from camloc.datasets.demo.rendering import photograph
-from camloc.evaluation.drawing import GREY, ORANGE, PURPLE, legend_below, styled, svg
+from camloc.data.formats.demo import rendered
+from camloc.evaluation.report.figures import GREY, ORANGE, PURPLE, legend_below, styled, svg
 from camloc.evaluation.results import Results
+from market_square import OCCLUDED, DemoPlace, Renderer
+from market_square.free_space import free_space_of
+from market_square.place import shots
+from market_square.rendering import photograph
 
 PAGE = Path("docs/results/robustness.md")
 FIGURE = Path("docs/results/robustness.svg")
@@ -69,7 +70,7 @@ class Settings:
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
     place = place_of("corner", seed=0)
-    root = render(place)
+    root = rendered(place)
     trainings = {
         label: [
             Trained(recipe, root, settings.out / recipe / f"seed-{seed}", seed, ("--layout", "demo"))

@@ -10,8 +10,8 @@ from matplotlib.ticker import LogLocator
 
 from benchmarks.tables import mean_and_range, medians, results_table, statistics_table, versions
 from camloc.core.config import from_json
-from camloc.evaluation.drawing import BLUE, GREY, ORANGE, legend_below, log_scale, styled, svg
-from camloc.evaluation.metrics import ErrorStatistics
+from camloc.evaluation.errors import ErrorStatistics
+from camloc.evaluation.report.figures import BLUE, GREY, ORANGE, legend_below, log_scale, styled, svg
 from camloc.evaluation.results import Results
 
 # Of the rows of the tables.

@@ -30,19 +30,19 @@ from benchmarks.room_page import (
 )
 from benchmarks.tables import replace_block
 from benchmarks.trainings import Trained, train_all
-from camloc.apps.commands.demo import place_of
-from camloc.apps.options import Precision
-from camloc.apps.progress import counted
+from camloc.cli.commands.demo import place_of
+from camloc.cli.options import Precision
+from camloc.cli.progress import counted
 from camloc.core.config import to_json
-from camloc.datasets.demo import render
-from camloc.evaluation.metrics import ErrorStatistics
+from camloc.data.formats.demo import rendered
+from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.results import Results
-from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW
-from camloc.recipes.base import find_recipe
-from camloc.refiners.outlier_filters import OUTLIER_FILTERS
+from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW
+from camloc.models.outlier_filters import OUTLIER_FILTERS
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.facts import LOG, RunFacts
+from camloc.runs.manifest import LOG, RunFacts
 from camloc.training.log import read_log
+from camloc.training.recipe import find_recipe
 
 Model = Literal["baseline", "hyperpose", "scene-geometry"]
 MODELS: tuple[Model, ...] = get_args(Model)
@@ -112,7 +112,7 @@ def _rendered(place: str) -> Path:
     if not ROOMS[place].is_rendered:
         sys.exit(f"where are the photographs of {place}? Say --data FOLDER")
     with counted("rendering") as progress:
-        return render(place_of("corner", seed=0), progress=progress)
+        return rendered(place_of("corner", seed=0), progress=progress)
 
 
 def _trainings(recipe: str, data: Path, settings: Settings) -> list[Trained]:

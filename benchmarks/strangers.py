@@ -16,20 +16,20 @@ from typing import Annotated
 import torch
 import tyro
 
-from camloc import datasets
-from camloc.apps.commands.demo import place_of
-from camloc.checkpoint import Checkpoint, load_checkpoint
+from camloc.cli.commands.demo import place_of
 from camloc.core.config import from_json, to_json
-from camloc.core.model import GeometryModel, Regressor
 from camloc.core.spread import evenly_spread
-from camloc.core.types import Frame, Lost, Scene
-from camloc.datasets.demo import render
-from camloc.localizer import Localizer
-from camloc.recipes.base import find_recipe
-from camloc.runs.facts import RunFacts, load_scenes
-from camloc.training.held_out import hold_out
-from camloc.training.places import load_places
-from camloc.training.recognition import learn_to_recognise
+from camloc.data import formats as datasets
+from camloc.data.formats.demo import rendered
+from camloc.data.splits import hold_out
+from camloc.data.types import Frame, Lost, Scene
+from camloc.inference.localizer import Localizer
+from camloc.models.base import GeometryModel, Regressor
+from camloc.models.checkpoint import Checkpoint, load_checkpoint
+from camloc.runs.manifest import RunFacts, load_scenes
+from camloc.training.recipe import find_recipe
+from camloc.training.scenes import load_places
+from camloc.training.validation import learn_to_recognise
 
 PAGE = Path("docs/results/strangers.md")
 PICTURES = {".jpg", ".jpeg", ".png"}
@@ -93,7 +93,7 @@ def main(settings: Settings) -> None:
     """Show every run all sets, and write the page."""
     named = (each.partition("=") for each in settings.strangers)
     strangers = {name: pictures_in(Path(folder)) for name, _, folder in named}
-    other = datasets.load(render(place_of("corner", seed=1)), layout="demo")
+    other = datasets.load(rendered(place_of("corner", seed=1)), layout="demo")
     strangers[ANOTHER] = [replace(each, camera=None) for each in other.train]
     path = PAGE.with_suffix(".json")
     rows = from_json(path.read_bytes(), Measured).rows if path.exists() else {}

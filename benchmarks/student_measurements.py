@@ -28,29 +28,35 @@ from benchmarks.student_records import (
     Setting,
     Start,
 )
-from camloc.companions import PositionErrors, load_decoder, load_relative
-from camloc.core.augment import centre_cut
 from camloc.core.config import to_json
 from camloc.core.files import write_atomically
+from camloc.data.augment import centre_cut
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.geometry.pose import Pose, PoseError, pose_error
 from camloc.geometry.pose_index import PoseMetric
 from camloc.recipes import demo, students
-from camloc.recipes.student import DecoderRecipe, StudentRecipe
-from camloc.refinement import refiners_of
-from camloc.refiners.image_decoder import PUBLISHED
-from camloc.refiners.pose_autoencoder import PoseAutoencoder
-from camloc.refiners.position import LatentHalf, PositionRefinement, PositionRefiner, Way
-from camloc.refiners.relative_pose import Sees
-from camloc.refiners.virtual_view import VirtualView, VirtualViewRefiner
-from camloc.runs.autoencode import Teaching, prepare_teaching, teach, what_it_sees
+from camloc.refinement.choice import choose_refinement, refined_errors, refiners_of
+from camloc.refinement.image_decoder import PUBLISHED
+from camloc.refinement.pose_autoencoder import PoseAutoencoder
+from camloc.refinement.position import LatentHalf, PositionRefinement, PositionRefiner, Way
+from camloc.refinement.recipe import DecoderRecipe, StudentRecipe
+from camloc.refinement.relative_pose import Sees
+from camloc.refinement.storage import PositionErrors, load_decoder, load_relative
+from camloc.refinement.train import Taught
+from camloc.refinement.virtual_view import VirtualView, VirtualViewRefiner
+from camloc.runs.autoencode import (
+    Places,
+    Teacher,
+    Teaching,
+    encoder_of,
+    prepare_teaching,
+    teach,
+    teach_decoder,
+    teach_relative,
+    what_it_sees,
+)
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.teach_decoder import encoder_of, teach_decoder
-from camloc.runs.teach_relative import teach_relative
-from camloc.runs.teacher import Places, Teacher
-from camloc.training.lesson import learn
-from camloc.training.refinement_choice import choose_refinement, refined_errors
-from camloc.training.teacher import Taught
+from camloc.training.loop import learn
 
 FORMS = (
     (WITH_FOURIER, students.quick),

@@ -15,8 +15,8 @@ from benchmarks.student_records import (
     Setting,
 )
 from benchmarks.tables import versions
-from camloc.companions import PositionErrors
-from camloc.evaluation.wording import way_name
+from camloc.evaluation.report.wording import way_name
+from camloc.refinement.storage import PositionErrors
 
 WAYS = ("none", "neighbours", "affine", "adamw", "anchored")
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from camloc.companions import DecoderFacts, PositionErrors, RelativeFacts
 from camloc.core.config import from_json
-from camloc.evaluation.run_facts import TrainingFacts
+from camloc.evaluation.results import TrainingFacts
 from camloc.geometry.pose_index import Nearness
-from camloc.refinement import surest
-from camloc.refiners.position import LatentHalf, Way
-from camloc.refiners.relative_pose import Sees
+from camloc.refinement.choice import surest
+from camloc.refinement.position import LatentHalf, Way
+from camloc.refinement.relative_pose import Sees
+from camloc.refinement.storage import DecoderFacts, PositionErrors, RelativeFacts
 
 NAME = "students.json"
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
-from camloc.evaluation.metrics import ErrorStatistics
+from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.results import Results
 
 HEADINGS = ("", "median", "mean", "90 %", "within 0.25 m, 2°", "within 0.5 m, 5°", "lost")

@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from camloc.core.model import PoseModel
-from camloc.core.types import Batch
+from camloc.data.types import Batch
 from camloc.geometry.pose import Pose
+from camloc.models.base import PoseModel
 
 # Pictures to a step, as the papers have it.
 BATCH = 8

@@ -12,8 +12,7 @@ from pathlib import Path
 import torch
 
 from camloc.core.config import from_json
-from camloc.evaluation.results import Results
-from camloc.evaluation.run_facts import TrainingFacts
+from camloc.evaluation.results import Results, TrainingFacts
 
 # In the folder of a run: what the run had of which machine, since a page may be written on another.
 MACHINE = "machine.txt"

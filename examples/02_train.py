@@ -6,10 +6,10 @@ from pathlib import Path
 
 from camloc.recipes import demo
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.facts import DataSource
-from camloc.runs.preparation import prepare
+from camloc.runs.manifest import DataSource
+from camloc.runs.prepare import prepare
 from camloc.runs.train import train
-from camloc.training.plan import Epoch
+from camloc.training.recipe import Epoch
 
 data, out = sys.argv[1:3]
 recipe = demo.hyperpose()

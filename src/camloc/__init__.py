@@ -11,11 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from camloc.core.types import Located, Lost
+    from camloc.data.types import Located, Lost
     from camloc.errors import CamlocError
     from camloc.geometry.camera import Camera
     from camloc.geometry.pose import Pose
-    from camloc.localizer import Localizer
+    from camloc.inference.localizer import Localizer
 
 __version__ = "0.1.0"
 
@@ -24,9 +24,9 @@ __all__ = ["Camera", "CamlocError", "Localizer", "Located", "Lost", "Pose", "__v
 _HOMES = {
     "Camera": "camloc.geometry.camera",
     "CamlocError": "camloc.errors",
-    "Localizer": "camloc.localizer",
-    "Located": "camloc.core.types",
-    "Lost": "camloc.core.types",
+    "Localizer": "camloc.inference.localizer",
+    "Located": "camloc.data.types",
+    "Lost": "camloc.data.types",
     "Pose": "camloc.geometry.pose",
 }
 

@@ -1,6 +1,6 @@
 """`python -m camloc` is the command line."""
 
-from camloc.apps.cli import main
+from camloc.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -11,8 +11,8 @@ import pytest
 import torch
 from tests.support.layouts import CAMERA, TARGET, WRITERS, Matrix, make_place
 
-from camloc import datasets
-from camloc.core.types import Frame, Scene, poses_of
+from camloc.data import formats as datasets
+from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import DatasetError
 from camloc.geometry import Camera
 
@@ -139,7 +139,7 @@ def test_every_layout_takes_lists_of_names(tmp_path: Path, variant: str) -> None
 
 @pytest.mark.parametrize("layout", sorted(set(datasets.LAYOUTS) - {"demo"}))
 def test_every_layout_says_what_it_is(layout: str) -> None:
-    module = importlib.import_module(f"camloc.datasets.{layout}")
+    module = importlib.import_module(f"camloc.data.formats.{layout}")
     assert isinstance(module.SCENES, tuple)
     assert module.LOOKS_FOR
     assert module.__doc__
@@ -149,7 +149,7 @@ def test_every_layout_says_what_it_is(layout: str) -> None:
 
 
 def test_listing_the_layouts_imports_nothing_heavy() -> None:
-    code = "import sys, camloc.datasets; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, camloc.data.formats; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

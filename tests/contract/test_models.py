@@ -8,17 +8,17 @@ import pytest
 import torch
 from tests.support.models import scene_names, small_config, some_poses
 
-from camloc.answers import asked
-from camloc.checkpoint import facts_for, load_checkpoint, save_checkpoint
 from camloc.core.config import from_json, to_json
-from camloc.core.images import Preprocess
-from camloc.core.model import GeometryModel, PoseModel, Regressor
-from camloc.core.recognition import Recognition, sights, summary
-from camloc.core.types import Batch
-from camloc.export import export_onnx
-from camloc.exported import load_onnx
+from camloc.data.image_io import Preprocess
+from camloc.data.types import Batch
 from camloc.geometry import Pose
+from camloc.inference.onnx.export import export_onnx
+from camloc.inference.onnx.runtime import load_onnx
+from camloc.inference.prediction import asked
 from camloc.models import build_model, config_class, model_names, presets
+from camloc.models.base import GeometryModel, PoseModel, Regressor
+from camloc.models.checkpoint import facts_for, load_checkpoint, save_checkpoint
+from camloc.models.novelty import Recognition, sights, summary
 
 WIDTH, HEIGHT = 64, 48
 INTRINSICS = torch.tensor([[60.0, 0.0, 32.0], [0.0, 60.0, 24.0], [0.0, 0.0, 1.0]])

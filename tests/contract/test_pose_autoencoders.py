@@ -9,14 +9,19 @@ from tests.support.models import small_config, some_poses
 from tests.support.tiny_training import tiny_pictures
 from torch import Tensor
 
-from camloc.core.model import Latents, Regressor
+from camloc.data.image_cache import Pictures
 from camloc.models import build_model, model_class, model_names
-from camloc.refiners.pose_autoencoder import Branches, PoseAutoencoder, PoseAutoencoderConfig
-from camloc.training.distillation import Distillation, DistillationConfig
-from camloc.training.lesson import learn
-from camloc.training.pictures import Pictures
-from camloc.training.stages import Stage
-from camloc.training.teacher import Taught, frozen, taught_views
+from camloc.models.base import Latents, Regressor
+from camloc.refinement.pose_autoencoder import (
+    Branches,
+    Distillation,
+    DistillationConfig,
+    PoseAutoencoder,
+    PoseAutoencoderConfig,
+)
+from camloc.refinement.train import Taught, frozen, taught_views
+from camloc.training.loop import learn
+from camloc.training.recipe import Stage
 
 WIDTH, HEIGHT = 32, 24
 REGRESSORS = tuple(name for name in model_names() if issubclass(model_class(name), Regressor))

@@ -11,16 +11,14 @@ import torch
 from tests.support.models import some_poses
 
 from camloc.core.config import from_builtins, from_json, to_builtins, to_json
-from camloc.core.images import Preprocess
-from camloc.core.model import PoseModel
-from camloc.core.types import Batch
-from camloc.datasets import LAYOUTS
+from camloc.data.formats import LAYOUTS
+from camloc.data.image_io import Preprocess
+from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.geometry import Camera
 from camloc.models import build_model, config_class, model_names
-from camloc.recipes.base import Recipe, find_recipe, recipe_functions, summary
-from camloc.training.plan import Plan
-from camloc.training.stages import start
+from camloc.models.base import PoseModel
+from camloc.training.recipe import Plan, Recipe, find_recipe, recipe_functions, start, summary
 
 RECIPES = tuple(recipe_functions())
 
@@ -185,7 +183,7 @@ def test_published_numbers_have_a_source_and_a_scene_of_the_layout(name: str) ->
         assert re.search(r"Table [\dIV]", published.source)
         assert published.meters is None or 0 < published.meters < 100
         assert 0 < published.degrees < 180
-        scenes = importlib.import_module(f"camloc.datasets.{recipe.layout}").SCENES
+        scenes = importlib.import_module(f"camloc.data.formats.{recipe.layout}").SCENES
         assert published.scene in (*scenes, "mean")  # of all scenes of the data set
     named = [published.scene for published in recipe.published]
     assert len(set(named)) == len(named)

@@ -7,12 +7,10 @@ import re
 import pytest
 
 from camloc.core.config import from_json, to_json
-from camloc.recipes.base import recipe_functions, summary
-from camloc.recipes.student import StudentRecipe, find_student, student_functions
-from camloc.refiners.image_decoder import ImageDecoder
-from camloc.refiners.pose_autoencoder import PoseAutoencoder
-from camloc.training.distillation import Student
-from camloc.training.stages import start
+from camloc.refinement.image_decoder import ImageDecoder
+from camloc.refinement.pose_autoencoder import PoseAutoencoder, Student
+from camloc.refinement.recipe import StudentRecipe, find_student, student_functions
+from camloc.training.recipe import recipe_functions, start, summary
 
 STUDENTS = tuple(student_functions())
 
@@ -37,7 +35,7 @@ def test_its_first_line_says_what_it_is_and_which_table_it_is_of(name: str) -> N
     for published in recipe.published:
         assert re.search(r"Table \d", published.source)
         layout = "cambridge" if published.scene[0].isupper() else "sevenscenes"
-        scenes = importlib.import_module(f"camloc.datasets.{layout}").SCENES
+        scenes = importlib.import_module(f"camloc.data.formats.{layout}").SCENES
         assert published.scene in (*scenes, "mean")
 
 

@@ -12,7 +12,7 @@ from tests.support.command_line import listing
 
 from camloc.core.config import from_json, to_builtins
 from camloc.models import build_model
-from camloc.training.stages import start
+from camloc.training.recipe import start
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "geometry_ablations.json"
 

@@ -8,10 +8,10 @@ from benchmarks.robustness import DRAWN, walk_figure
 from tests.support.estimates import line_of_poses, small_set
 
 from camloc.core.config import from_json, to_json
-from camloc.evaluation.decision import PlaceDecision
-from camloc.evaluation.places import OnePlace, PlacesResults
+from camloc.evaluation.errors import PlaceDecision
+from camloc.evaluation.multi_scene import OnePlace, PlacesResults
 from camloc.evaluation.results import Results, results_of
-from camloc.runs.extension import Comparison, ExtensionResults
+from camloc.runs.extend import Comparison, ExtensionResults
 
 KNOWN = (Comparison("garden", (0.1, 2.0), (0.11, 2.0), PlaceDecision(80, 80), PlaceDecision(80, 76)),)
 

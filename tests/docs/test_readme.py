@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.command_line import camloc
 
-from camloc.apps.cli import COMMANDS
+from camloc.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -38,7 +38,7 @@ from benchmarks.trainings import Repeated, Table
 from camloc.core.config import from_json, to_json
 from camloc.evaluation.results import Results
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.facts import RunFacts
+from camloc.runs.manifest import RunFacts
 from camloc.training.log import read_log
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.trained import Made, place_with_cache, train_run
 
-from camloc.apps.cli import main
+from camloc.cli.main import main
 
 
 @pytest.fixture(scope="session")

@@ -14,22 +14,18 @@ from tests.support.models import TINY_BACKBONE
 from tests.support.several_places import AWAY, NAMES, train_places, write_places
 
 from camloc import Localizer, Located
-from camloc.checkpoint import load_checkpoint
-from camloc.companions import AUTOENCODER, autoencoder_facts, digest, load_autoencoder, load_decoder
-from camloc.core.types import Lost
+from camloc.data.types import Lost
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.results import Results
-from camloc.recipes import student as student_recipes
+from camloc.models.checkpoint import load_checkpoint
 from camloc.recipes import students
-from camloc.refinement import refiners_of, surest
-from camloc.refiners.image_decoder import ImageDecoderConfig
-from camloc.refiners.position import WAYS
-from camloc.refiners.relative_pose import RelativePoseConfig, Sees
-from camloc.runs.autoencode import prepare_teaching, teach
-from camloc.runs.teach_decoder import encoder_of
-from camloc.runs.teach_relative import teach_relative
-from camloc.runs.teacher import Teacher
-from camloc.training.pairs import PairSettings
+from camloc.refinement import recipe as student_recipes
+from camloc.refinement.choice import refiners_of, surest
+from camloc.refinement.image_decoder import ImageDecoderConfig
+from camloc.refinement.position import WAYS
+from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig, Sees
+from camloc.refinement.storage import AUTOENCODER, autoencoder_facts, digest, load_autoencoder, load_decoder
+from camloc.runs.autoencode import Teacher, encoder_of, prepare_teaching, teach, teach_relative
 
 Capture = pytest.CaptureFixture[str]
 

@@ -15,8 +15,8 @@ from tests.unit import test_datasets_errors_folders as folders
 from tests.unit import test_datasets_errors_models as models
 from tests.unit import test_datasets_errors_tables as tables
 
-from camloc.datasets.demo.place import DemoPlace
-from camloc.datasets.demo.writing import COLUMNS, scene_json
+from market_square.place import DemoPlace
+from market_square.writing import COLUMNS, scene_json
 
 Capture = pytest.CaptureFixture[str]
 

@@ -10,19 +10,17 @@ from tests.support.command_line import listing, refused
 from tests.support.models import TINY_BACKBONE
 from tests.support.trained import HEIGHT, WIDTH
 
-from camloc.core.augment import Augment, Draws
-from camloc.core.images import Preprocess
+from camloc.data.augment import Augment, Draws
+from camloc.data.image_io import Preprocess
+from camloc.data.splits import HoldOut
 from camloc.errors import CamlocError
 from camloc.models.scene_geometry import SceneGeometry, SceneGeometryConfig
-from camloc.recipes.base import Recipe
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.facts import DataSource, RunFacts
-from camloc.runs.preparation import Training, prepare
+from camloc.runs.manifest import DataSource, RunFacts
+from camloc.runs.prepare import Training, prepare
 from camloc.runs.train import train
-from camloc.training.features import FeatureVariants
-from camloc.training.held_out import HoldOut
-from camloc.training.plan import Epoch
-from camloc.training.stages import Stage
+from camloc.training.feature_cache import FeatureVariants
+from camloc.training.recipe import Epoch, Recipe, Stage
 
 VARIANTS = 3
 
@@ -70,8 +68,14 @@ def test_every_variant_is_drawn_with_its_own_labels(place: Path, tmp_path: Path)
     cached = training.train
     assert isinstance(cached, FeatureVariants)
     generator = torch.Generator().manual_seed(0)
-    rows = torch.arange(len(cached)).repeat(20)
-    batch = cached.drawn(rows, training.recipe.plan(0), Draws(generator, len(rows), slice(None)))
+    rows, plan = torch.arange(len(cached)).repeat(20), training.recipe.plan(0)
+    batch = cached.drawn(
+        rows,
+        Draws(generator, len(rows), slice(None)),
+        augment=plan.augment,
+        width=plan.width,
+        height=plan.height,
+    )
     seen = set()
     for number, row in enumerate(rows.tolist()):
         (matches,) = (

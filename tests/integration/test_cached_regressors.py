@@ -14,29 +14,24 @@ from tests.support.several_places import prepared as prepared_places
 from tests.support.trained import tiny_recipe
 from torch import Tensor
 
-from camloc.checkpoint import load_checkpoint
-from camloc.core.augment import Augment, Draws
-from camloc.core.model import GeometryModel, Regressor
+from camloc.data.augment import Augment, Draws
+from camloc.data.image_cache import Pictures
 from camloc.errors import RecipeError
 from camloc.models import model_names
+from camloc.models.base import GeometryModel, Regressor
+from camloc.models.checkpoint import load_checkpoint
 from camloc.models.hyperpose_2023 import HyperPose2023Config
+from camloc.models.layers.backbone import Backbone, LowerPart
+from camloc.models.losses import BalanceConfig
 from camloc.models.mapnet import MapNetConfig
-from camloc.models.parts.backbone import Backbone
-from camloc.models.parts.backbone_split import LowerPart
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.regression import RegressionConfig
 from camloc.models.posenet import PoseNetConfig
-from camloc.recipes.base import Recipe
-from camloc.runs import preparation
-from camloc.runs.facts import DataSource
-from camloc.runs.preparation import Training, prepare
+from camloc.models.regressor import RegressionConfig
+from camloc.runs import prepare as preparation
+from camloc.runs.manifest import DataSource
+from camloc.runs.prepare import Training, prepare
 from camloc.runs.train import train
-from camloc.training.feature_cache import Variants, cached_features
-from camloc.training.features import FeatureVariants, FromFeatures, still_part
-from camloc.training.pictures import Pictures
-from camloc.training.plan import Epoch
-from camloc.training.stages import Stage, start
-from camloc.training.windows import Window
+from camloc.training.feature_cache import FeatureVariants, FromFeatures, Variants, cached_features, still_part
+from camloc.training.recipe import Epoch, Recipe, Stage, Window, start
 
 # The stem and the first stage, whatever wrapper of timm is around the network.
 HOLDS = ("backbone.network.*conv1.[0-9].*", "backbone.network.*bn1.*", "backbone.network.*layer1.*")
@@ -81,9 +76,10 @@ def test_a_step_from_features_is_the_step_from_the_picture(name: str, place: Pat
     whole = prepared(place, tmp_path / "whole", settings).train
     assert isinstance(whole, Pictures)
     rows = torch.arange(6)
-    pictures = whole.drawn(rows, plan, draws(6)).replace(window=2)
+    shape: Any = {"augment": plan.augment, "width": plan.width, "height": plan.height}
+    pictures = whole.drawn(rows, draws(6), **shape).replace(window=2)
     features = features_of(training)
-    maps = features.drawn(rows, plan, draws(6)).replace(window=2)
+    maps = features.drawn(rows, draws(6), **shape).replace(window=2)
     start(stage, model)
     assert isinstance(model.backbone, Backbone)
     exact = LowerPart(model.backbone, features.cut)(pictures.images)
@@ -215,8 +211,10 @@ def test_regressors_need_no_intrinsics_unless_pictures_turn(place: Path, tmp_pat
         variants = Variants(augment, VARIANTS, 64, 48, seed=0)
         return cached_features(model, unknown, variants, cut=cut, device=torch.device("cpu"))
 
-    features = computed(Augment(brightness=0.2))
-    batch = features.drawn(torch.arange(4), training.recipe.plan(0), draws(4))
+    features, plan = computed(Augment(brightness=0.2)), training.recipe.plan(0)
+    batch = features.drawn(
+        torch.arange(4), draws(4), augment=plan.augment, width=plan.width, height=plan.height
+    )
     assert batch.intrinsics is None
     with pytest.raises(RecipeError, match="intrinsics"):
         computed(Augment(roll_degrees=10.0))

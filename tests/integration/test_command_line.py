@@ -16,7 +16,7 @@ from torch.nn.utils import parameters_to_vector
 
 from camloc import Located, datasets
 from camloc.evaluation.results import Results
-from camloc.localizer import Localizer
+from camloc.inference.localizer import Localizer
 
 Capture = pytest.CaptureFixture[str]
 Matrix = NDArray[np.float64]
@@ -97,7 +97,7 @@ def test_training_writes_a_run_and_goes_on_with_it(
 ) -> None:
     from tests.support.trained import tiny_recipe
 
-    from camloc.recipes import base
+    from camloc.training import recipe as base
 
     functions = {"tiny/hyperpose": lambda: tiny_recipe(epochs=2)}
     monkeypatch.setattr(base, "recipe_functions", lambda: functions)
@@ -119,8 +119,8 @@ def test_training_in_bfloat16_is_told_and_gives_other_weights(
 ) -> None:
     from tests.support.trained import tiny_recipe
 
-    from camloc.checkpoint import load_checkpoint
-    from camloc.recipes import base
+    from camloc.models.checkpoint import load_checkpoint
+    from camloc.training import recipe as base
 
     functions = {"tiny/hyperpose": lambda: tiny_recipe(epochs=1)}
     monkeypatch.setattr(base, "recipe_functions", lambda: functions)

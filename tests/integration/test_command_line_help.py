@@ -12,11 +12,12 @@ from tests.support.command_line import camloc, refused
 
 import camloc as package
 from camloc import datasets, models
-from camloc.apps import listing, parsing
-from camloc.apps.cli import COMMANDS
-from camloc.core.model import PoseModel
-from camloc.recipes.base import recipe_functions
-from camloc.recipes.student import student_functions
+from camloc.cli import main as parsing
+from camloc.cli import progress as listing
+from camloc.cli.main import COMMANDS
+from camloc.models.base import PoseModel
+from camloc.refinement.recipe import student_functions
+from camloc.training.recipe import recipe_functions
 
 Capture = pytest.CaptureFixture[str]
 
@@ -37,9 +38,9 @@ def test_help_lists_every_command_in_one_line(capfd: Capture) -> None:
 
 
 def test_every_command_is_a_file_and_every_file_a_command() -> None:
-    import camloc.apps.commands
+    import camloc.cli.commands
 
-    (folder,) = camloc.apps.commands.__path__
+    (folder,) = camloc.cli.commands.__path__
     files = {path.stem for path in Path(folder).glob("*.py")} - {"__init__"}
     assert files == set(COMMANDS)
 
@@ -61,7 +62,7 @@ def test_the_version_is_that_of_the_package(capfd: Capture) -> None:
 def test_the_command_line_imports_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "rich", "tyro", "PIL", "scipy", "msgspec", "matplotlib")
     ended = python(
-        "import sys, camloc.apps.cli as cli; cli.main(['--help']); "
+        "import sys, camloc.cli.main as cli; cli.main(['--help']); "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     assert ended.returncode == 0, ended.stderr
@@ -70,7 +71,7 @@ def test_the_command_line_imports_nothing_heavy() -> None:
 
 def test_parsing_arguments_imports_no_torch() -> None:
     program = (
-        "import sys\nfrom camloc.apps.parsing import parsed\n"
+        "import sys\nfrom camloc.cli.main import parsed\n"
         "parsed('train', ['room/hyperpose', '--data', '.'])\n"
         "print([m for m in ('torch', 'numpy', 'rich') if m in sys.modules])"
     )

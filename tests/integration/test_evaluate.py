@@ -10,17 +10,17 @@ import torch
 from tests.support.command_line import camloc
 from tests.support.estimates import frames_with_pictures, line_of_poses
 
-from camloc import datasets
-from camloc.core.model import Decoded
-from camloc.core.types import Scene
-from camloc.datasets import nerfstudio
+from camloc.data import formats as datasets
+from camloc.data.formats import nerfstudio
+from camloc.data.types import Scene
 from camloc.errors import DatasetError
 from camloc.evaluation.results import Results
-from camloc.localizer import Localizer
+from camloc.inference.localizer import Localizer
+from camloc.models.base import Decoded
 from camloc.runs import evaluate
 from camloc.runs.evaluate import evaluate_run
 from camloc.runs.evaluate import test_sets as sets_of
-from camloc.runs.facts import DataSource, RunFacts
+from camloc.runs.manifest import DataSource, RunFacts
 
 Capture = pytest.CaptureFixture[str]
 

@@ -6,12 +6,12 @@ import pytest
 from tests.support.models import small_config
 from tests.support.trained import TEST_FRAMES, tiny_recipe, write_place
 
-from camloc import datasets
-from camloc.recipes.base import Recipe
+from camloc.data import formats as datasets
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.facts import DataSource
-from camloc.runs.preparation import prepare
+from camloc.runs.manifest import DataSource
+from camloc.runs.prepare import prepare
 from camloc.runs.train import train
+from camloc.training.recipe import Recipe
 
 HEADING = "What it has learned of the place"
 

@@ -8,7 +8,7 @@ from tests.support.trained import Made
 
 from camloc.evaluation.results import Results
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.facts import DataSource
+from camloc.runs.manifest import DataSource
 
 Capture = pytest.CaptureFixture[str]
 

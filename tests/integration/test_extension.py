@@ -14,15 +14,14 @@ from tests.support.several_places import (
     write_places,
 )
 
-from camloc.checkpoint import load_checkpoint
-from camloc.core.types import Located
+from camloc.data.types import Located
 from camloc.errors import CheckpointError
-from camloc.localizer import Localizer
-from camloc.models.parts.places import PlaceRegressor, latents_in
-from camloc.runs.evaluate_places import place_results
-from camloc.runs.extension import ExtensionResults, extending, recipe_of
-from camloc.runs.facts import DataSource, Extension, RunFacts
-from camloc.runs.knowledge import take_over
+from camloc.inference.localizer import Localizer
+from camloc.models.checkpoint import load_checkpoint
+from camloc.models.multi_scene import PlaceRegressor, latents_in
+from camloc.runs.evaluate import place_results
+from camloc.runs.extend import ExtensionResults, extending, recipe_of, take_over
+from camloc.runs.manifest import DataSource, Extension, RunFacts
 
 Capture = pytest.CaptureFixture[str]
 State = dict[str, torch.Tensor]

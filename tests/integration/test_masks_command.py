@@ -13,9 +13,9 @@ from tests.support.command_line import camloc, listing, refused, sentence
 from tests.support.trained import HEIGHT, TEST_FRAMES, TRAIN_FRAMES, WIDTH, write_place
 from torchvision.models import get_model_weights
 
-from camloc.refiners.segmentation import segmentation_network
-from camloc.runs.facts import DataSource
-from camloc.runs.preparation import prepare
+from camloc.data.segmentation import segmentation_network
+from camloc.runs.manifest import DataSource
+from camloc.runs.prepare import prepare
 from camloc.runs.train import train
 
 Capture = pytest.CaptureFixture[str]

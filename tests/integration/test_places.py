@@ -18,17 +18,16 @@ from tests.support.several_places import (
 )
 from tests.support.trained import tiny_recipe
 
-from camloc.apps.options import data_sources
-from camloc.checkpoint import load_checkpoint
+from camloc.cli.options import data_sources
 from camloc.core.config import from_json
-from camloc.core.types import Located
+from camloc.data.types import Located
 from camloc.errors import CheckpointError, DatasetError, RecipeError
-from camloc.evaluation.places import PlacesResults
-from camloc.export import export_onnx
-from camloc.localizer import Localizer
-from camloc.runs.evaluate import evaluate_run
-from camloc.runs.evaluate_places import evaluate_places, place_results
-from camloc.runs.facts import DataSource, RunFacts
+from camloc.evaluation.multi_scene import PlacesResults
+from camloc.inference.localizer import Localizer
+from camloc.inference.onnx.export import export_onnx
+from camloc.models.checkpoint import load_checkpoint
+from camloc.runs.evaluate import evaluate_places, evaluate_run, place_results
+from camloc.runs.manifest import DataSource, RunFacts
 from camloc.runs.train import train
 from camloc.training.log import read_log
 

@@ -12,24 +12,22 @@ from tests.support.models import TINY_BACKBONE, some_poses
 from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan
 from tests.support.trained import tiny_recipe, write_place
 
-from camloc import datasets
-from camloc.checkpoint import load_checkpoint
-from camloc.core.types import Scene, poses_of
-from camloc.datasets import table
+from camloc.data import formats as datasets
+from camloc.data.formats import table
+from camloc.data.splits import HoldOut
+from camloc.data.types import Scene, poses_of
 from camloc.errors import CamlocError, DatasetError, RecipeError
 from camloc.evaluation.baselines import baseline_errors
+from camloc.models.checkpoint import load_checkpoint
 from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.recipes import position_only
-from camloc.recipes.base import Recipe, find_recipe
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.facts import LAST, LOG, DataSource
-from camloc.runs.preparation import prepare
+from camloc.runs.manifest import LAST, LOG, DataSource
+from camloc.runs.prepare import prepare
 from camloc.runs.train import train
-from camloc.training.fit import fit
-from camloc.training.held_out import HoldOut
 from camloc.training.log import read_log
-from camloc.training.plan import Epoch, Step
-from camloc.training.stages import Stage
+from camloc.training.loop import fit
+from camloc.training.recipe import Epoch, Recipe, Stage, Step, find_recipe
 
 ONLY_POSITION = {"orientation": 0.0, "consistency": 0.0, "reprojection": 0.0}
 

@@ -13,21 +13,20 @@ from tests.support.command_line import camloc, listing, refused
 from tests.support.models import TINY_BACKBONE
 from tests.support.trained import HEIGHT, WIDTH, place_with_cache
 
-from camloc.checkpoint import load_checkpoint
-from camloc.core.images import Preprocess
-from camloc.core.model import GeometryModel
-from camloc.core.types import Located, Lost, poses_of
+from camloc.data.image_io import Preprocess
+from camloc.data.splits import HoldOut
+from camloc.data.types import Located, Lost, poses_of
 from camloc.geometry import Camera, pose_error
-from camloc.localizer import Localizer
+from camloc.inference.localizer import Localizer
+from camloc.models.base import GeometryModel
+from camloc.models.checkpoint import load_checkpoint
+from camloc.models.outlier_filters import OUTLIER_FILTERS, OutlierFilter
 from camloc.models.scene_geometry import SceneGeometryConfig
-from camloc.recipes.base import Recipe
-from camloc.refiners.outlier_filters import OUTLIER_FILTERS, OutlierFilter
-from camloc.runs.facts import DataSource
-from camloc.runs.preparation import prepare
+from camloc.runs.manifest import DataSource
+from camloc.runs.prepare import prepare
 from camloc.runs.train import train
-from camloc.training.filter_choice import best_filter, filter_errors
-from camloc.training.held_out import HoldOut
-from camloc.training.stages import Stage
+from camloc.training.recipe import Recipe, Stage
+from camloc.training.validation import best_filter, filter_errors
 
 CAMERA = Camera(WIDTH, HEIGHT, 525 * WIDTH / 640, 525 * WIDTH / 640, WIDTH / 2, HEIGHT / 2)
 

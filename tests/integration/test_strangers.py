@@ -9,9 +9,9 @@ from PIL import Image
 from tests.support.trained import train_run, write_place
 
 from camloc import Localizer, Located, Lost
-from camloc.apps.cli import main
-from camloc.checkpoint import load_checkpoint
-from camloc.exported import load_onnx
+from camloc.cli.main import main
+from camloc.inference.onnx.runtime import load_onnx
+from camloc.models.checkpoint import load_checkpoint
 
 # A tenth and more of the training frames are held out: enough of them to know the place by.
 FRAMES = 240

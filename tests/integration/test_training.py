@@ -17,18 +17,16 @@ from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan
 from tests.support.trained import tiny_recipe, write_place
 from tests.support.training_script import KILLS, STAGES, WINDOW, loss_curve, shared_run, two_stage_recipe
 
-from camloc.checkpoint import load_checkpoint
+from camloc.data.image_cache import Pictures
 from camloc.errors import CamlocError, CheckpointError, RecipeError
-from camloc.recipes.base import Recipe
-from camloc.runs import preparation
-from camloc.runs.facts import LAST, LOG, DataSource, RunFacts
-from camloc.runs.preparation import Compute, Training, prepare
+from camloc.models.checkpoint import load_checkpoint
+from camloc.runs import prepare as preparation
+from camloc.runs.manifest import LAST, LOG, DataSource, RunFacts
+from camloc.runs.prepare import Compute, Training, prepare
 from camloc.runs.train import train
-from camloc.training.fit import fit
 from camloc.training.log import read_log
-from camloc.training.pictures import Pictures
-from camloc.training.plan import Epoch, Step
-from camloc.training.stages import Stage
+from camloc.training.loop import fit
+from camloc.training.recipe import Epoch, Recipe, Stage, Step
 from camloc.training.state import read_position
 
 _CHECKOUT = Path(__file__).parents[2]

@@ -9,19 +9,16 @@ from tests.support.tiny_training import RECORDING, tiny_pictures, tiny_plan, win
 from tests.support.trained import tiny_recipe, write_place
 from torch import Tensor
 
-from camloc.core.types import Batch
+from camloc.data.image_cache import Pictures
+from camloc.data.types import Batch
 from camloc.models.hyperpose import HyperPose
-from camloc.models.parts.regression import RegressedPose
-from camloc.recipes.base import Recipe
-from camloc.runs.facts import DataSource
-from camloc.runs.preparation import prepare
+from camloc.models.regressor import RegressedPose
+from camloc.runs.manifest import DataSource
+from camloc.runs.prepare import prepare
 from camloc.runs.train import train
-from camloc.training.fit import fit
 from camloc.training.log import read_log
-from camloc.training.pictures import Pictures
-from camloc.training.plan import Epoch, Plan, Step
-from camloc.training.stages import Stage
-from camloc.training.windows import Window
+from camloc.training.loop import fit
+from camloc.training.recipe import Epoch, Plan, Recipe, Stage, Step, Window
 
 WINDOW = Window(frames=3, apart=2)
 

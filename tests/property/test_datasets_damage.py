@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.damage import PLACE
 from tests.support.layouts import WRITERS
 
-from camloc import datasets
+from camloc.data import formats as datasets
 from camloc.errors import DatasetError
 
 NASTY = st.sampled_from(

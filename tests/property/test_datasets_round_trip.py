@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.support.layouts import write_picture
 from tests.support.strategies import MILD_DISTORTION, cameras, clouds, pose_batches
 
-from camloc import datasets
-from camloc.core.types import Frame, Scene, poses_of
-from camloc.datasets import colmap, nerfstudio, table, tum
+from camloc.data import formats as datasets
+from camloc.data.formats import colmap, nerfstudio, table, tum
+from camloc.data.types import Frame, Scene, poses_of
 from camloc.geometry import Camera, Pose, pixel_grid, pose_error
 
 COUNT = 4

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.support.demo_views import SMALL, pose_looking, shared_renderer
 
-from camloc.datasets.demo.viewpoint import Viewpoint
 from camloc.geometry.camera import pixel_grid, project, unproject
 from camloc.geometry.pose import Pose
+from market_square.viewpoint import Viewpoint
 
 # East, north, up in metres; heading and pitch in degrees.
 places = st.tuples(

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from tests.support.strategies import pose_batches, poses
 
 from camloc.core.config import from_json, to_json
-from camloc.core.types import Frame, Located
+from camloc.data.types import Frame, Located
 from camloc.evaluation.baselines import baseline_errors
-from camloc.evaluation.metrics import ErrorStatistics, empirical_quantile, error_statistics
-from camloc.evaluation.scoring import evaluate_set
+from camloc.evaluation.errors import ErrorStatistics, empirical_quantile, error_statistics, evaluate_set
 from camloc.geometry import Pose, PoseError
 
 pairs = st.tuples(st.floats(0, 100), st.floats(0, 180))

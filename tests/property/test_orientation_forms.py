@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.models import some_poses
 
-from camloc.core.types import Batch
+from camloc.data.types import Batch
 from camloc.geometry import Pose
 from camloc.geometry.rotation import rotation_angle
-from camloc.models.parts.balance import BalanceConfig, LearnedBalance
-from camloc.models.parts.orientation import (
+from camloc.models.layers.rotation_output import (
     OrientationForm,
     compared_truths,
     compared_values,
@@ -18,6 +17,7 @@ from camloc.models.parts.orientation import (
     rotation_from_values,
     values_from_rotation,
 )
+from camloc.models.losses import BalanceConfig, LearnedBalance
 
 FORMS: tuple[OrientationForm, ...] = ("quaternion", "4d_norm", "6d", "9d", "log_quaternion")
 SEEDS = st.integers(0, 10_000)

@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 from tests.support.models import some_poses
 from torch import Tensor
 
-from camloc.core.model import Correspondences
-from camloc.core.types import Batch
+from camloc.data.types import Batch
 from camloc.geometry import Pose, pixel_grid, unproject
-from camloc.models.parts.balance import BalanceConfig, LearnedBalance
-from camloc.models.parts.geometry_losses import GeometryLossConfig, geometry_losses
-from camloc.models.parts.regression import RegressedPose, WorldFrame, regression_losses
+from camloc.models.base import Correspondences
+from camloc.models.losses import BalanceConfig, GeometryLossConfig, LearnedBalance, geometry_losses
+from camloc.models.regressor import RegressedPose, WorldFrame, regression_losses
 
 CAMERA = torch.tensor([[90.0, 0.0, 48.0], [0.0, 90.0, 40.0], [0.0, 0.0, 1.0]]).double()
 NEED_ORIENTATION = ("orientation", "consistency", "reprojection")

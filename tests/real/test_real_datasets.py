@@ -12,9 +12,9 @@ import torch
 from scipy.spatial.transform import Rotation
 from tests.support.real_data import real_data
 
-from camloc import datasets
-from camloc.core.types import Frame, Scene, poses_of
-from camloc.datasets import colmap
+from camloc.data import formats as datasets
+from camloc.data.formats import colmap
+from camloc.data.types import Frame, Scene, poses_of
 from camloc.geometry import Camera, Pose, pose_error
 
 METERS = 1e-6

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from camloc.apps import cli
+from camloc.cli import main as cli
 
 
 class Ended(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from camloc import datasets
+from camloc.data import formats as datasets
 from camloc.errors import DatasetError
 from tests.support.layouts import WRITERS, make_place
 

@@ -5,13 +5,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from camloc.datasets.demo.free_space import free_space_of
-from camloc.datasets.demo.occluders import Crowd
-from camloc.datasets.demo.primitives import Primitives
-from camloc.datasets.demo.renderer import RenderedView, Renderer
-from camloc.datasets.demo.square import build_square
-from camloc.datasets.demo.viewpoint import axes_looking_along
 from camloc.geometry.camera import Camera
+from market_square.free_space import free_space_of
+from market_square.occluders import Crowd
+from market_square.primitives import Primitives
+from market_square.renderer import RenderedView, Renderer
+from market_square.square import build_square
+from market_square.viewpoint import axes_looking_along
 
 SMALL = Camera(width=64, height=48, fx=48.0, fy=48.0, cx=32.0, cy=24.0)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from camloc.core.types import Estimate, Frame, Located
-from camloc.evaluation.scoring import EvaluatedSet
+from camloc.data.types import Estimate, Frame, Located
+from camloc.evaluation.errors import EvaluatedSet
 from camloc.geometry import Pose
 from tests.support.strategies import rotation_about
 

@@ -7,8 +7,8 @@ import torch
 
 from camloc.geometry import Pose
 from camloc.models import config_class
-from camloc.models.parts.backbone import BackboneConfig
-from camloc.models.parts.transformer import TransformerConfig
+from camloc.models.layers.backbone import BackboneConfig
+from camloc.models.layers.transformer import TransformerConfig
 
 # Of models of several.
 SCENES = 3

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from camloc.core.images import read_image
+from camloc.data.image_io import read_image
 from camloc.errors import ImageError
 
 WIDTH, HEIGHT = 48, 36

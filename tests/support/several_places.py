@@ -6,15 +6,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from camloc.models.layers.transformer import TransformerConfig
 from camloc.models.ms_transformer import MSTransformerConfig
-from camloc.models.parts.regression import RegressionConfig
-from camloc.models.parts.transformer import TransformerConfig
-from camloc.recipes.base import Recipe
-from camloc.runs.facts import DataSource
-from camloc.runs.preparation import Training, prepare
+from camloc.models.regressor import RegressionConfig
+from camloc.runs.manifest import DataSource
+from camloc.runs.prepare import Training, prepare
 from camloc.runs.train import train
-from camloc.training.plan import Step
-from camloc.training.stages import Stage
+from camloc.training.recipe import Recipe, Stage, Step
 from tests.support.layouts import Matrix, Place, write_sevenscenes
 from tests.support.models import TINY_BACKBONE
 from tests.support.trained import photograph, small_place, tiny_recipe, write_place

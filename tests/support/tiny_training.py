@@ -5,14 +5,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from camloc.core.augment import Augment
+from camloc.data.augment import Augment
+from camloc.data.image_cache import Pictures
 from camloc.models.hyperpose import HyperPose, HyperPoseConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.hypernetwork import HypernetworkConfig
-from camloc.models.parts.regression import RegressionConfig
-from camloc.training.pictures import Pictures
-from camloc.training.plan import Plan
-from camloc.training.stages import Stage
+from camloc.models.layers.hypernetwork import HypernetworkConfig
+from camloc.models.losses import BalanceConfig
+from camloc.models.regressor import RegressionConfig
+from camloc.training.recipe import Plan, Stage
 from tests.support.models import TINY_BACKBONE, some_poses
 
 WIDTH, HEIGHT = 32, 24

@@ -10,17 +10,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from camloc.core.augment import Augment
-from camloc.core.images import Preprocess
+from camloc.data.augment import Augment
+from camloc.data.image_io import Preprocess
+from camloc.data.splits import HoldOut
 from camloc.models.hyperpose import HyperPoseConfig
-from camloc.models.parts.hypernetwork import HypernetworkConfig
-from camloc.models.parts.regression import RegressionConfig
-from camloc.recipes.base import Recipe
-from camloc.runs.facts import DataSource
-from camloc.runs.preparation import prepare
+from camloc.models.layers.hypernetwork import HypernetworkConfig
+from camloc.models.regressor import RegressionConfig
+from camloc.runs.manifest import DataSource
+from camloc.runs.prepare import prepare
 from camloc.runs.train import train
-from camloc.training.held_out import HoldOut
-from camloc.training.stages import Stage
+from camloc.training.recipe import Recipe, Stage
 from tests.support.layouts import Matrix, Place, looking_at_target, write_sevenscenes
 from tests.support.models import TINY_BACKBONE
 

@@ -25,16 +25,13 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from camloc.core.augment import Augment
-from camloc.recipes.base import Recipe
-from camloc.runs import preparation
-from camloc.runs.facts import STATE, DataSource
-from camloc.runs.preparation import Compute, prepare
+from camloc.data.augment import Augment
+from camloc.runs import prepare as preparation
+from camloc.runs.manifest import STATE, DataSource
+from camloc.runs.prepare import Compute, prepare
 from camloc.runs.train import train
-from camloc.training.fit import fit
-from camloc.training.plan import Epoch, Step
-from camloc.training.stages import Stage
-from camloc.training.windows import Window
+from camloc.training.loop import fit
+from camloc.training.recipe import Epoch, Recipe, Stage, Step, Window
 from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan, window_model
 from tests.support.trained import tiny_recipe
 

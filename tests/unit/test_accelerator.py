@@ -12,18 +12,16 @@ import torch
 from tests.support.models import TINY_BACKBONE
 from tests.support.tiny_training import HEIGHT, WIDTH, tiny_model, tiny_pictures, tiny_plan
 
-from camloc.core.augment import Augment, Draws
-from camloc.core.types import Batch
+from camloc.data.augment import Augment, Draws
+from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.models.hyperpose import HyperPose, HyperPoseConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.orientation import OrientationForm
-from camloc.models.parts.regression import RegressionConfig
-from camloc.training import stage_run
-from camloc.training.average import WarmedUpAverage
-from camloc.training.fit import fit
-from camloc.training.plan import Epoch
-from camloc.training.stages import Stage
+from camloc.models.layers.rotation_output import OrientationForm
+from camloc.models.losses import BalanceConfig
+from camloc.models.regressor import RegressionConfig
+from camloc.training import loop as stage_run
+from camloc.training.loop import WarmedUpAverage, fit
+from camloc.training.recipe import Epoch, Stage
 
 META = torch.device("meta")
 EVERYTHING = Augment(
@@ -40,9 +38,10 @@ EVERYTHING = Augment(
 
 
 def drawn(augment: Augment, device: torch.device) -> Batch:
-    plan = tiny_plan(Stage(epochs=1, learning_rate=1e-3), augment=augment)
     draws = Draws(torch.Generator().manual_seed(0), 4, slice(0, 4))
-    return tiny_pictures(4).drawn(torch.arange(4), plan, draws, device=device)
+    return tiny_pictures(4).drawn(
+        torch.arange(4), draws, augment=augment, width=WIDTH, height=HEIGHT, device=device
+    )
 
 
 def tensors_of(batch: Batch) -> list[torch.Tensor]:

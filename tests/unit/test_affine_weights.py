@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from camloc.refiners.affine import affine_weights, anchored_weights, descended_weights
+from camloc.refinement.position import affine_weights, anchored_weights, descended_weights
 
 
 def drawn(batch: int, count: int, size: int = 12, *, seed: int = 0) -> tuple[Tensor, Tensor]:

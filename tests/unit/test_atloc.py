@@ -7,7 +7,7 @@ import torch
 from tests.support.models import TINY_BACKBONE
 
 from camloc.models.atloc import AtLoc, AtLocConfig, ChannelAttention
-from camloc.models.parts.hypernetwork import HypernetworkConfig
+from camloc.models.layers.hypernetwork import HypernetworkConfig
 
 SMALL = AtLocConfig(backbone=TINY_BACKBONE, features=32, attention=4)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from camloc.training.average import WarmedUpAverage
+from camloc.training.loop import WarmedUpAverage
 
 
 class Counter(nn.Module):

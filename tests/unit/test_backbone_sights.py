@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from camloc.models.parts.backbone import FINAL, Backbone, BackboneConfig
+from camloc.models.layers.backbone import FINAL, Backbone, BackboneConfig
 
 CASES = {
     "final map": (BackboneConfig("test_resnet"), (FINAL,), "layer3"),

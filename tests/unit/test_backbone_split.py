@@ -6,9 +6,8 @@ from tests.support.models import TINY_BACKBONE
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
-from camloc.models.parts.backbone import FINAL, Backbone, BackboneConfig
-from camloc.models.parts.backbone_split import LowerPart, UpperPart, still_cuts
-from camloc.training.stages import Stage, start
+from camloc.models.layers.backbone import FINAL, Backbone, BackboneConfig, LowerPart, UpperPart, still_cuts
+from camloc.training.recipe import Stage, start
 
 # A residual network, one with local contrast, and a row of blocks as MobileNetV2 is.
 CONFIGS = {

@@ -12,8 +12,8 @@ from tests.support.tiny_training import tiny_model
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from camloc.training.average import WarmedUpAverage
-from camloc.training.batch_norm import synchronise_batch_norm
+from camloc.training.cpu.batch_norm import synchronise_batch_norm
+from camloc.training.loop import WarmedUpAverage
 
 CHANNELS = 5
 

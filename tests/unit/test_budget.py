@@ -9,8 +9,8 @@ from lightning_fabric import Fabric
 from tests.support.tiny_training import tiny_model, tiny_pictures
 from tests.support.trained import tiny_recipe
 
-from camloc.runs import budget
-from camloc.training.plan import Step
+from camloc.runs import prepare as budget
+from camloc.training.recipe import Step
 
 
 def test_slow_beginnings_hiccups_and_ends_of_epochs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,15 @@ import pytest
 import torch
 from tests.support.strategies import rotation_about
 
-from camloc.core.types import Frame
-from camloc.datasets.parts.checks import (
+from camloc.data.checks import (
     ORTHOGONALITY,
     PUBLISHED_QUATERNION_LENGTH,
     Row,
     frames_from_matrices,
     frames_from_quaternions,
 )
-from camloc.datasets.parts.files import clean_name
+from camloc.data.formats.parts.files import clean_name
+from camloc.data.types import Frame
 from camloc.errors import DatasetError
 
 

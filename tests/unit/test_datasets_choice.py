@@ -6,7 +6,7 @@ import pytest
 from tests.support.damage import PLACE, refusal
 from tests.support.layouts import WRITERS
 
-from camloc import datasets
+from camloc.data import formats as datasets
 
 
 @pytest.mark.parametrize("variant", WRITERS)

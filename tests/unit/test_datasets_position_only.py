@@ -8,9 +8,9 @@ import torch
 from tests.support.damage import PLACE, refusal
 from tests.support.layouts import CAMERA, write_picture, wxyz
 
-from camloc import datasets
-from camloc.core.types import Frame, Scene, poses_of
-from camloc.datasets import colmap, nerfstudio, table
+from camloc.data import formats as datasets
+from camloc.data.formats import colmap, nerfstudio, table
+from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import DatasetError
 from camloc.geometry import Pose
 

@@ -10,9 +10,9 @@ import torch
 from tests.support.damage import PLACE, refusal
 from tests.support.layouts import CAMERA, WRITERS, write_picture, write_published_list, wxyz
 
-from camloc import datasets
-from camloc.core.types import Frame, Scene, poses_of
-from camloc.datasets import cambridge, colmap, nerfstudio, table
+from camloc.data import formats as datasets
+from camloc.data.formats import cambridge, colmap, nerfstudio, table
+from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import CamlocError, DatasetError
 from camloc.geometry import Camera, Pose
 

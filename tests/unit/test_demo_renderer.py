@@ -12,11 +12,11 @@ from tests.support.demo_views import (
     view_of_corner,
 )
 
-from camloc.datasets.demo.atmosphere import CONDITIONS
-from camloc.datasets.demo.buildings import HALF_EXTENT_Y, HOUSES
-from camloc.datasets.demo.film import HAND_HELD_FILM
-from camloc.datasets.demo.shadows import ShadowMap
 from camloc.geometry.pose import Pose
+from market_square.atmosphere import CONDITIONS
+from market_square.buildings import HALF_EXTENT_Y, HOUSES
+from market_square.film import HAND_HELD_FILM
+from market_square.shadows import ShadowMap
 
 
 def test_the_same_view_has_the_same_pixels() -> None:

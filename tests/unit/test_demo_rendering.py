@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from tests.support.demo_views import shared_renderer
 
-from camloc.datasets import demo
-from camloc.datasets.demo import rendering
+import market_square as demo
+from camloc.data.formats import demo as demo_layout
 from camloc.errors import DatasetError
+from market_square import rendering
 
 TINY = demo.DemoPlace(
     width=32, height=24, train_frames=4, test_frames=2, variants=("night", "occluded"), depth_every=1
@@ -34,7 +35,7 @@ def rendered(cache: Path) -> Path:
 
 
 def test_training_and_test_frames_are_day_frames_of_different_walks(rendered: Path) -> None:
-    scene = demo.load(rendered, "corner")
+    scene = demo_layout.load(rendered, "corner")
     assert (scene.name, len(scene.train), len(scene.test)) == ("corner", 4, 2)
     assert len({frame.sequence for frame in scene.train}) == 2
     assert not {frame.sequence for frame in scene.train} & {frame.sequence for frame in scene.test}
@@ -42,7 +43,7 @@ def test_training_and_test_frames_are_day_frames_of_different_walks(rendered: Pa
 
 
 def test_each_frame_has_its_picture_camera_pose_and_depth(rendered: Path) -> None:
-    scene = demo.load(rendered, "corner")
+    scene = demo_layout.load(rendered, "corner")
     for frame in (*scene.train, *scene.test):
         assert frame.camera is not None
         assert frame.depth is not None
@@ -52,7 +53,7 @@ def test_each_frame_has_its_picture_camera_pose_and_depth(rendered: Path) -> Non
 
 
 def test_a_frame_read_back_is_what_the_renderer_sees_from_its_pose(rendered: Path) -> None:
-    frame = demo.load(rendered, "corner").test[0]
+    frame = demo_layout.load(rendered, "corner").test[0]
     assert frame.camera is not None
     assert frame.depth is not None
     view = shared_renderer().render_view(frame.truth(), frame.camera)
@@ -66,19 +67,19 @@ def test_a_frame_read_back_is_what_the_renderer_sees_from_its_pose(rendered: Pat
 
 
 def test_conditions_can_be_compared_frame_by_frame(rendered: Path) -> None:
-    frames = demo.conditions(rendered)
+    frames = demo_layout.conditions(rendered)
     assert set(frames) == {"day", "night", "occluded"}
-    for day, night in zip(frames["day"], demo.load_condition(rendered, "night"), strict=True):
+    for day, night in zip(frames["day"], demo_layout.load_condition(rendered, "night"), strict=True):
         assert torch.equal(day.truth().matrix(), night.truth().matrix())
         assert day.image != night.image
 
 
 def test_the_test_walks_have_the_name_of_their_light(rendered: Path) -> None:
-    scene = demo.load(rendered, "corner")
+    scene = demo_layout.load(rendered, "corner")
     assert scene.test_name == "day"
     assert set(scene.conditions) == {"night", "occluded"}
     assert [frame.image for frame in scene.test] == [
-        frame.image for frame in demo.conditions(rendered)["day"]
+        frame.image for frame in demo_layout.conditions(rendered)["day"]
     ]
     assert scene.unit == "m"
 
@@ -116,7 +117,7 @@ def test_a_companion_that_fails_leaves_its_frames_to_the_first_process(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     folder = demo.render(FEW, tmp_path, processes=2)
-    assert all(frame.image.is_file() for frame in demo.load(folder, "corner").train)
+    assert all(frame.image.is_file() for frame in demo_layout.load(folder, "corner").train)
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib; from camloc.datasets import demo\n"
+        "import sys, pathlib; from camloc.data.formats import demo\n"
         f"place = demo.{FEW!r}\n"
         "say = lambda done, _: print(done, flush=True)\n"
         "demo.render(place, pathlib.Path(sys.argv[1]), processes=1, progress=say)\n"
@@ -185,14 +186,14 @@ def test_the_slower_of_two_runs_takes_what_the_faster_has_rendered(tmp_path: Pat
 
 def test_a_folder_without_a_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"is not a rendered demo place, scene\.json is missing"):
-        demo.load(tmp_path, "corner")
+        demo_layout.load(tmp_path, "corner")
 
 
 def test_another_area_or_condition_is_refused(rendered: Path) -> None:
     with pytest.raises(DatasetError, match="holds the area 'corner', not 'square'"):
-        demo.load(rendered, "square")
+        demo_layout.load(rendered, "square")
     with pytest.raises(DatasetError, match="was not rendered in 'winter', only in day, night, occluded"):
-        demo.load_condition(rendered, "winter")
+        demo_layout.load_condition(rendered, "winter")
 
 
 def test_a_damaged_table_is_refused_with_its_line(rendered: Path, tmp_path: Path) -> None:
@@ -201,15 +202,15 @@ def test_a_damaged_table_is_refused_with_its_line(rendered: Path, tmp_path: Path
     lines[2] = lines[2].rsplit(",", 1)[0] + ",north"
     (tmp_path / "frames.csv").write_text("\n".join(lines))
     with pytest.raises(DatasetError, match=r"frames\.csv, line 3: 'north' is not a number"):
-        demo.load(tmp_path, "corner")
+        demo_layout.load(tmp_path, "corner")
     (tmp_path / "frames.csv").write_text("image\n")
     with pytest.raises(DatasetError, match=r"line 1: the columns are not"):
-        demo.load(tmp_path, "corner")
+        demo_layout.load(tmp_path, "corner")
     (tmp_path / "scene.json").write_text("{}")
     with pytest.raises(DatasetError, match="damaged"):
-        demo.load(tmp_path, "corner")
+        demo_layout.load(tmp_path, "corner")
 
 
 def test_drawing_needs_no_torch() -> None:
-    program = "import sys; import camloc.datasets.demo.companion; sys.exit('torch' in sys.modules)"
+    program = "import sys; import market_square.companion; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from camloc.datasets.demo.free_space import free_space_of
-from camloc.datasets.demo.place import DemoPlace, shots
-from camloc.datasets.demo.walks import AREAS, Walk
+from market_square.free_space import free_space_of
+from market_square.place import DemoPlace, shots
+from market_square.walks import AREAS, Walk
 
 
 @pytest.mark.parametrize("area", sorted(AREAS))

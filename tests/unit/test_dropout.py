@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from camloc.models.parts.dropout import BatchDropout
+from camloc.models.layers.transformer import BatchDropout
 
 ROWS, FEATURES = 6, 500
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from camloc.models.parts.attention import Attention
-from camloc.models.parts.dropped_attention import attention_with_dropout, drawn, kept_scale
+from camloc.models.layers.transformer import Attention, attention_with_dropout, drawn, kept_scale
 
 RATE = 0.25
 

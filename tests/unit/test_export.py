@@ -10,14 +10,13 @@ import pytest
 import torch
 from tests.support.models import small_config, some_poses
 
-from camloc.checkpoint import Checkpoint, facts_for, load_checkpoint, save_checkpoint
 from camloc.core.config import from_builtins, to_builtins
-from camloc.core.images import Preprocess
+from camloc.data.image_io import Preprocess
 from camloc.errors import CheckpointError
-from camloc.export import export_onnx
-from camloc.export_check import largest_difference
-from camloc.exported import OnnxModel, load_onnx
+from camloc.inference.onnx.export import export_onnx, largest_difference
+from camloc.inference.onnx.runtime import OnnxModel, load_onnx
 from camloc.models import build_model
+from camloc.models.checkpoint import Checkpoint, facts_for, load_checkpoint, save_checkpoint
 
 WIDTH, HEIGHT = 64, 48
 

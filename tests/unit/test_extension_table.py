@@ -7,13 +7,13 @@ import pytest
 from rich.console import Console
 from tests.support.estimates import line_of_poses, small_set
 
-from camloc.apps.commands.extend import extension_table
+from camloc.cli.commands.extend import extension_table
 from camloc.core.config import from_json, to_json
-from camloc.evaluation.decision import PlaceDecision
-from camloc.evaluation.places import OnePlace
+from camloc.evaluation.errors import PlaceDecision
+from camloc.evaluation.multi_scene import OnePlace
+from camloc.evaluation.report.wording import change
 from camloc.evaluation.results import results_of
-from camloc.evaluation.wording import change
-from camloc.runs.extension import Comparison, ExtensionResults
+from camloc.runs.extend import Comparison, ExtensionResults
 
 
 @pytest.mark.parametrize(

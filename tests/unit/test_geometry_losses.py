@@ -6,9 +6,9 @@ import pytest
 import roma
 import torch
 
-from camloc.core.model import Correspondences
 from camloc.geometry import Pose, pixel_grid, unproject
-from camloc.models.parts.geometry_losses import GeometryLossConfig, geometry_losses
+from camloc.models.base import Correspondences
+from camloc.models.losses import GeometryLossConfig, geometry_losses
 
 WIDTH, HEIGHT, STRIDE = 96, 80, 8
 INTRINSICS = torch.tensor([[90.0, 0.0, 48.0], [0.0, 90.0, 40.0], [0.0, 0.0, 1.0]]).double().expand(2, 3, 3)

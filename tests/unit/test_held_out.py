@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from camloc.core.types import Frame
+from camloc.data.splits import HoldOut, hold_out
+from camloc.data.types import Frame
 from camloc.errors import RecipeError
-from camloc.training.held_out import HoldOut, hold_out
 
 
 def frames(**lengths: int) -> list[Frame]:

@@ -8,17 +8,18 @@ import torch
 from tests.support.models import TINY_BACKBONE
 from torch import Tensor, nn
 
-from camloc.core.model import Latents
+from camloc.models.base import Latents
 from camloc.models.hyperpose import HyperPose, HyperPoseConfig, Infusion
-from camloc.models.parts.hyper import (
+from camloc.models.layers.hypernetwork import (
     CompactHyperLinear,
     GeneratorConfig,
     HyperHead,
     HyperLinear,
     HyperMLP,
+    HypernetworkConfig,
+    HyperTwin,
     hyper_linear,
 )
-from camloc.models.parts.hypernetwork import HypernetworkConfig, HyperTwin
 
 SMALL = HyperPoseConfig(backbone=TINY_BACKBONE, dropout=0.0)
 FORMS = tuple(GeneratorConfig(form, rank=6) for form in get_args(GeneratorConfig.__annotations__["form"]))

@@ -9,13 +9,20 @@ import torch
 from PIL import Image
 from tests.support.tiny_training import tiny_pictures
 
-from camloc.core.model import Latents
 from camloc.errors import RecipeError
 from camloc.evaluation.side_by_side import side_by_side
-from camloc.refiners.image_decoder import PUBLISHED, ImageDecoder, ImageDecoderConfig
-from camloc.training.decoding import Decoding, decoded_pictures, picture_error, small_pictures
-from camloc.training.lesson import learn
-from camloc.training.stages import Stage
+from camloc.models.base import Latents
+from camloc.refinement.image_decoder import (
+    PUBLISHED,
+    Decoding,
+    ImageDecoder,
+    ImageDecoderConfig,
+    decoded_pictures,
+    picture_error,
+    small_pictures,
+)
+from camloc.training.loop import learn
+from camloc.training.recipe import Stage
 
 SMALL = ImageDecoderConfig(width=32, height=16, hidden=(16,), channels=(8, 8, 8, 8))
 

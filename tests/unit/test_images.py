@@ -23,7 +23,7 @@ from tests.support.picture_files import (
     write,
 )
 
-from camloc.core.images import read_image
+from camloc.data.image_io import read_image
 from camloc.errors import ImageError
 
 

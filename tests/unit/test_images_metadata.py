@@ -24,8 +24,8 @@ from tests.support.picture_files import (
     write,
 )
 
-from camloc.core.images import read_image
 from camloc.core.silence import without_warnings
+from camloc.data.image_io import read_image
 
 
 def _oriented(orientation: int, kind: str = "JPEG", **options: Any) -> bytes:

@@ -13,19 +13,18 @@ from PIL import Image
 from tests.support.estimates import line_of_poses, small_set
 from tests.support.models import small_config, some_poses
 
-from camloc.checkpoint import Checkpoint, Facts
 from camloc.core.config import to_builtins
-from camloc.core.images import Preprocess
-from camloc.core.mapped import MappedView
-from camloc.core.types import Frame, Lost
-from camloc.evaluation.point_cloud import PointCloud, middle_range, ply, point_cloud
-from camloc.evaluation.report import report_html, write_evaluation
-from camloc.evaluation.report_learned import MOST_MAPPED, rows_to_map, what_it_has_learned
+from camloc.data.image_io import Preprocess
+from camloc.data.types import Frame, Lost
+from camloc.evaluation.errors import EvaluatedSet
+from camloc.evaluation.predicted_points import MappedView, PointCloud, middle_range, ply, point_cloud
+from camloc.evaluation.report.build import report_html, write_evaluation
+from camloc.evaluation.report.learned import MOST_MAPPED, rows_to_map, what_it_has_learned
 from camloc.evaluation.results import Results, results_of
-from camloc.evaluation.scoring import EvaluatedSet
-from camloc.export import export_onnx
 from camloc.geometry import Camera
-from camloc.localizer import Localizer
+from camloc.inference.localizer import Localizer
+from camloc.inference.onnx.export import export_onnx
+from camloc.models.checkpoint import Checkpoint, Facts
 from camloc.models.posenet import PoseNet
 from camloc.models.scene_geometry import PointMaps, SceneGeometry
 

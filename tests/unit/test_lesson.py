@@ -8,8 +8,8 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
-from camloc.training.lesson import Lesson, Round, learn
-from camloc.training.stages import Stage
+from camloc.training.loop import Lesson, Round, learn
+from camloc.training.recipe import Stage
 
 STAGE = Stage(epochs=5, learning_rate=0.05)
 

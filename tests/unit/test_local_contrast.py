@@ -7,12 +7,11 @@ import pytest
 import torch
 from tests.support.models import TINY_BACKBONE, small_config, some_poses
 
-from camloc.checkpoint import facts_for, load_checkpoint, save_checkpoint
-from camloc.core.images import Preprocess
-from camloc.export import export_onnx
-from camloc.export_check import largest_difference
+from camloc.data.image_io import Preprocess
+from camloc.inference.onnx.export import export_onnx, largest_difference
 from camloc.models import build_model
-from camloc.models.parts.backbone import Backbone, LocalContrast
+from camloc.models.checkpoint import facts_for, load_checkpoint, save_checkpoint
+from camloc.models.layers.backbone import Backbone, LocalContrast
 
 
 def picture(height: int = 48, width: int = 64) -> torch.Tensor:

@@ -12,14 +12,14 @@ from PIL import Image
 from tests.support.models import some_poses
 from torch import Tensor, nn
 
-from camloc.checkpoint import Checkpoint, Facts
 from camloc.core.device import torch_device
-from camloc.core.images import Preprocess
-from camloc.core.model import Decoded, PoseModel, single_scene
-from camloc.core.types import Batch, Estimate, Frame, Located, Lost, Spread
+from camloc.data.image_io import Preprocess
+from camloc.data.types import Batch, Estimate, Frame, Located, Lost, Spread
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry import Camera, Pose
-from camloc.localizer import Localizer
+from camloc.inference.localizer import Localizer
+from camloc.models.base import Decoded, PoseModel, single_scene
+from camloc.models.checkpoint import Checkpoint, Facts
 
 WIDTH, HEIGHT = 64, 48
 CAMERA = Camera(WIDTH, HEIGHT, 50.0, 50.0, WIDTH / 2, HEIGHT / 2)

@@ -8,9 +8,9 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from camloc.core.images import Preprocess, read_image
-from camloc.core.masks import mask_path, read_mask, write_mask
-from camloc.core.types import Frame
+from camloc.data.image_io import Preprocess, read_image
+from camloc.data.masks import mask_path, read_mask, write_mask
+from camloc.data.types import Frame
 from camloc.errors import ImageError
 from camloc.geometry import Camera
 

@@ -7,10 +7,9 @@ import pytest
 import torch
 from tests.support.estimates import off_by, pose_at
 
-from camloc.core.types import Frame, Located, Lost
+from camloc.data.types import Frame, Located, Lost
 from camloc.errors import CheckpointError, DatasetError
-from camloc.evaluation.metrics import error_statistics
-from camloc.evaluation.scoring import EvaluatedSet, evaluate_set
+from camloc.evaluation.errors import EvaluatedSet, error_statistics, evaluate_set
 from camloc.geometry import Pose, PoseError
 
 INF = math.inf

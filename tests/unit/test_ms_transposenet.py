@@ -5,10 +5,8 @@ import torch
 from tests.support.models import TINY_BACKBONE
 from torch import Tensor
 
+from camloc.models.layers.transformer import MapEncoder, PlaceMapEncoder, PositionCodes, TransformerConfig
 from camloc.models.ms_transposenet import MSTransPoseNet, MSTransPoseNetConfig
-from camloc.models.parts.map_encoder import MapEncoder, PlaceMapEncoder
-from camloc.models.parts.position_codes import PositionCodes
-from camloc.models.parts.transformer import TransformerConfig
 
 ENCODER = TransformerConfig(width=16, layers=3, heads=2, dropout=0.0)
 

@@ -4,9 +4,9 @@ import pytest
 import roma
 import torch
 
-from camloc.core.model import Correspondences
 from camloc.geometry import Pose, pixel_grid, pose_error, unproject
-from camloc.refiners.outlier_filters import OUTLIER_FILTERS, OutlierFilter, filtered_poses
+from camloc.models.base import Correspondences
+from camloc.models.outlier_filters import OUTLIER_FILTERS, OutlierFilter, filtered_poses
 
 WIDTH, HEIGHT, STRIDE = 160, 120, 8
 INTRINSICS = torch.tensor([[[130.0, 0.0, 80.0], [0.0, 130.0, 60.0], [0.0, 0.0, 1.0]]]).double()

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from tests.unit.test_overlap import CAMERA, camera_at
 
-from camloc.core.depth import read_depth
-from camloc.core.types import Frame
+from camloc.data.depth import read_depth
+from camloc.data.types import Frame
 from camloc.errors import DatasetError, ImageError
-from camloc.training.pairs import PairSettings, joined_pairs, overlapping_pairs
+from camloc.refinement.relative_pose import PairSettings, joined_pairs, overlapping_pairs
 
 
 def row_of_frames(count: int = 6, *, step: float = 0.5, depth: Path | None = None) -> tuple[Frame, ...]:

@@ -11,11 +11,11 @@ import torch
 from tests.support.layouts import CAMERA, HEIGHT, WIDTH, make_place
 from tests.support.picture_files import encoded, picture, write
 
-from camloc.core.images import Preprocess
-from camloc.core.types import Frame, View
+from camloc.data.image_cache import Pictures, load_pictures
+from camloc.data.image_io import Preprocess
+from camloc.data.types import Frame, View
 from camloc.errors import CamlocError, ImageError
 from camloc.geometry import Pose
-from camloc.training.pictures import Pictures, load_pictures
 
 PREPROCESS = Preprocess(24, 20)
 

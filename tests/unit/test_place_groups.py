@@ -7,12 +7,11 @@ import torch
 from tests.support.models import SCENES, small_config, some_poses
 from torch import Tensor
 
-from camloc.core.model import Latents
-from camloc.core.types import Batch
+from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.models import build_model
-from camloc.models.parts.place_groups import group_sizes
-from camloc.models.parts.places import PlaceRegressor, latents_in
+from camloc.models.base import Latents
+from camloc.models.multi_scene import PlaceRegressor, group_sizes, latents_in
 
 NAMES = ("ms_hyperpose", "ms_transformer", "ms_transposenet")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from tests.support.tiny_training import tiny_pictures
 
-from camloc.training.places import joined
-from camloc.training.sampling import balanced_order
+from camloc.training.loop import balanced_order
+from camloc.training.scenes import joined
 
 
 def test_rows_of_joined_pictures_are_those_of_their_places() -> None:

@@ -8,13 +8,13 @@ import pytest
 import torch
 from tests.support.models import some_poses
 
-from camloc.companions import AUTOENCODER, WEIGHTS, AutoencoderFacts, save_autoencoder
-from camloc.core.model import Latents
 from camloc.errors import RecipeError
 from camloc.geometry import Pose
-from camloc.models.parts.fourier import FourierFeatures
+from camloc.models.base import Latents
+from camloc.models.layers.fourier import FourierFeatures
 from camloc.recipes import students
-from camloc.refiners.pose_autoencoder import Branches, PoseAutoencoder, PoseAutoencoderConfig, SceneCode
+from camloc.refinement.pose_autoencoder import Branches, PoseAutoencoder, PoseAutoencoderConfig, SceneCode
+from camloc.refinement.storage import AUTOENCODER, WEIGHTS, AutoencoderFacts, save_autoencoder
 
 PUBLISHED = PoseAutoencoderConfig(numbers="raw", scene_code="fourier")
 SMALL = PoseAutoencoderConfig(frequencies=2, hidden=(8,))

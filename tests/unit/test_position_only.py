@@ -6,13 +6,13 @@ import pytest
 import torch
 from tests.support.models import some_poses
 
-from camloc.core.types import Frame, oriented, poses_of
+from camloc.data.splits import HoldOut, hold_out, keep_orientations
+from camloc.data.types import Frame, oriented, poses_of
 from camloc.errors import RecipeError
 from camloc.geometry import Pose
 from camloc.geometry.neighbours import mean_pose, nearest_pose
-from camloc.models.parts.regression import WorldFrame
-from camloc.training.held_out import HoldOut, hold_out, keep_orientations
-from camloc.training.stages import LearnsFrom, Stage, learned_rows
+from camloc.models.regressor import WorldFrame
+from camloc.training.recipe import LearnsFrom, Stage, learned_rows
 
 
 def recording(pattern: str, *, sequence: str = "a") -> list[Frame]:

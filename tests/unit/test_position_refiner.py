@@ -7,12 +7,12 @@ import torch
 from tests.support.models import some_poses
 from torch import Tensor
 
-from camloc.core.model import Latents
 from camloc.errors import RecipeError
 from camloc.geometry import Pose, PoseMetric
-from camloc.refiners.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
-from camloc.refiners.position import WAYS, PositionRefinement, PositionRefiner, Way
-from camloc.refiners.query import Query
+from camloc.models.base import Latents
+from camloc.refinement.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
+from camloc.refinement.position import WAYS, PositionRefinement, PositionRefiner, Way
+from camloc.refinement.query import Query
 
 TRAINING = some_poses(40)
 

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from camloc.core.images import Preprocess
-from camloc.core.types import Frame, View
+from camloc.data.image_io import Preprocess
+from camloc.data.types import Frame, View
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry import Camera, Pose
 

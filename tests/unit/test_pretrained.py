@@ -14,7 +14,7 @@ from tests.support.tiny_training import tiny_model
 from torch import Tensor, nn
 
 from camloc.errors import MissingExtraError
-from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.training import pretrained
 from camloc.training.pretrained import load_pretrained
 

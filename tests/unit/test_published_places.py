@@ -13,16 +13,16 @@ from benchmarks.published_places import (
 from tests.support.models import some_poses
 from torch import Tensor, nn
 
-from camloc.core.model import Latents
-from camloc.core.types import Batch
+from camloc.data.types import Batch
 from camloc.geometry.pose import Pose
+from camloc.models.base import Latents
 from camloc.models.ms_hyperpose import PRESETS as HYPERPOSE
 from camloc.models.ms_hyperpose import MSHyperPose
 from camloc.models.ms_transformer import PRESETS as TRANSFORMER
 from camloc.models.ms_transformer import MSTransformer
 from camloc.models.ms_transposenet import PRESETS as TRANSPOSENET
-from camloc.models.parts.places import PlaceRegressor, latents_in
-from camloc.models.parts.regression import RegressionConfig
+from camloc.models.multi_scene import PlaceRegressor, latents_in
+from camloc.models.regressor import RegressionConfig
 
 SMALL = replace(TRANSFORMER["sevenscenes"].transformer, width=32, dropout=0.0, attention_dropout=0.0)
 

@@ -9,12 +9,11 @@ import pytest
 import torch
 from tests.support.models import small_config, some_poses
 
-from camloc.checkpoint import Checkpoint, facts_for, load_checkpoint, save_checkpoint
-from camloc.core.images import Preprocess
-from camloc.export import export_onnx
-from camloc.export_check import largest_difference
-from camloc.exported import load_onnx, runtime_of
+from camloc.data.image_io import Preprocess
+from camloc.inference.onnx.export import export_onnx, largest_difference
+from camloc.inference.onnx.runtime import load_onnx, runtime_of
 from camloc.models import build_model
+from camloc.models.checkpoint import Checkpoint, facts_for, load_checkpoint, save_checkpoint
 
 SIZE = Preprocess(64, 64)
 

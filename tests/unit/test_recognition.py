@@ -12,17 +12,17 @@ from tests.support.models import small_config, some_poses
 from tests.support.tiny_training import tiny_plan
 from torch import Tensor
 
-from camloc.answers import asked
-from camloc.checkpoint import Checkpoint, facts_for, load_checkpoint, save_checkpoint
-from camloc.core.belief import doubt_of_likeness
 from camloc.core.device import CPU
-from camloc.core.images import Preprocess
-from camloc.core.model import Regressor
-from camloc.core.recognition import Recognition, sights, summary
+from camloc.data.image_cache import Pictures
+from camloc.data.image_io import Preprocess
 from camloc.errors import CheckpointError
+from camloc.inference.prediction import asked
+from camloc.inference.rejection import doubt_of_likeness
 from camloc.models import build_model
-from camloc.training.pictures import Pictures
-from camloc.training.recognition import FEWEST, LEAST, MOST, learn_to_recognise
+from camloc.models.base import Regressor
+from camloc.models.checkpoint import Checkpoint, facts_for, load_checkpoint, save_checkpoint
+from camloc.models.novelty import Recognition, sights, summary
+from camloc.training.validation import FEWEST, LEAST, MOST, learn_to_recognise
 
 
 def maps(seed: int, count: int = 4) -> list[Tensor]:

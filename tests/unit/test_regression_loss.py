@@ -8,10 +8,10 @@ from tests.support.models import some_poses
 from tests.support.tiny_training import tiny_model
 from torch import Tensor
 
-from camloc.core.types import Batch
+from camloc.data.types import Batch
 from camloc.geometry import Pose
-from camloc.models.parts.balance import BalanceConfig, LearnedBalance
-from camloc.models.parts.regression import Positions, RegressedPose, WorldFrame, regression_losses
+from camloc.models.losses import BalanceConfig, LearnedBalance
+from camloc.models.regressor import Positions, RegressedPose, WorldFrame, regression_losses
 
 # Where a place may be on the map: metres east, north and up.
 UTM = torch.tensor([620_123.4567, 5_735_456.789, 110.25], dtype=torch.float64)

@@ -8,12 +8,11 @@ import torch
 from tests.support.models import some_poses
 from torch import Tensor
 
-from camloc.core.types import Batch
+from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.geometry import Pose
-from camloc.models.parts.balance import BalanceConfig, LearnedBalance
-from camloc.models.parts.orientation import values_from_rotation
-from camloc.models.parts.relative_pose import RelativePoseLoss
+from camloc.models.layers.rotation_output import values_from_rotation
+from camloc.models.losses import BalanceConfig, LearnedBalance, RelativePoseLoss
 
 PUBLISHED = BalanceConfig(position=0.3, orientation=-3.0, hemisphere_safe=False, distance="absolute")
 

@@ -7,11 +7,11 @@ import torch
 from tests.support.models import TINY_BACKBONE, some_poses
 from torch import Tensor
 
-from camloc.core.model import Latents
 from camloc.geometry import Pose
 from camloc.geometry.relative import reference_from_query, world_from_query
-from camloc.models.parts.backbone import Backbone, BackboneConfig
-from camloc.refiners.relative_pose import Axes, RelativePoseConfig, RelativePoseRegressor, Sees
+from camloc.models.base import Latents
+from camloc.models.layers.backbone import Backbone, BackboneConfig
+from camloc.refinement.relative_pose import Axes, RelativePoseConfig, RelativePoseRegressor, Sees
 
 SEES: tuple[Sees, ...] = ("pictures", "encoding", "latents")
 TINY = RelativePoseConfig(backbone=TINY_BACKBONE, latent=8, dropout=0.0)

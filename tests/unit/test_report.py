@@ -13,17 +13,14 @@ import pytest
 import torch
 from tests.support.estimates import frames_with_pictures, line_of_poses, off_by, small_set
 
-from camloc.core.types import Lost, Unit
+from camloc.data.types import Lost, Unit
 from camloc.errors import CheckpointError, DatasetError
-from camloc.evaluation.figures import training_curve
-from camloc.evaluation.map_figure import map_axes
-from camloc.evaluation.metrics import ErrorStatistics, error_statistics
-from camloc.evaluation.report import report_html, write_evaluation
-from camloc.evaluation.results import Results, results_of
-from camloc.evaluation.run_facts import TrainingFacts, timing_of
-from camloc.evaluation.scoring import EvaluatedSet
+from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics
+from camloc.evaluation.report.build import report_html, write_evaluation
+from camloc.evaluation.report.figures import map_axes, training_curve
+from camloc.evaluation.report.wording import comparison, percent, verdict
+from camloc.evaluation.results import Results, TrainingFacts, results_of, timing_of
 from camloc.evaluation.table import format_table
-from camloc.evaluation.wording import comparison, percent, verdict
 from camloc.geometry import Pose, PoseError
 
 TRAINING = line_of_poses(20, step=0.3)

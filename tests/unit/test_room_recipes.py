@@ -2,11 +2,10 @@
 
 import pytest
 
-from camloc.core.model import GeometryModel, Regressor
 from camloc.models import build_model
-from camloc.recipes.base import find_recipe
-from camloc.training.features import HEADS, still_part
-from camloc.training.stages import start
+from camloc.models.base import GeometryModel, Regressor
+from camloc.training.feature_cache import HEADS, still_part
+from camloc.training.recipe import find_recipe, start
 
 CUTS = {
     "room/hyperpose": "backbone_network_blocks_3_3",

@@ -8,13 +8,12 @@ import roma
 import torch
 from tests.support.models import TINY_BACKBONE, some_poses
 
-from camloc.checkpoint import facts_for, load_checkpoint, save_checkpoint
-from camloc.core.images import Preprocess
-from camloc.core.types import Batch
-from camloc.export import export_onnx
-from camloc.export_check import largest_difference
+from camloc.data.image_io import Preprocess
+from camloc.data.types import Batch
 from camloc.geometry import Pose, pixel_grid, pose_error, unproject
+from camloc.inference.onnx.export import export_onnx, largest_difference
 from camloc.models import build_model
+from camloc.models.checkpoint import facts_for, load_checkpoint, save_checkpoint
 from camloc.models.scene_geometry import PointMaps, SceneGeometry, SceneGeometryConfig
 
 WIDTH, HEIGHT, STRIDE = 96, 64, 8

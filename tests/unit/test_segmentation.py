@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from camloc.errors import RecipeError
-from camloc.refiners.segmentation import (
+from camloc.data.segmentation import (
     LONGEST,
     SHORT_SIDE,
     Segmentation,
@@ -14,6 +13,7 @@ from camloc.refiners.segmentation import (
     published_classes,
     segmentation_network,
 )
+from camloc.errors import RecipeError
 
 CPU = torch.device("cpu")
 

@@ -8,9 +8,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from camloc.data.segmentation import published_classes, segmentation_network
 from camloc.errors import MissingExtraError
-from camloc.refiners.segmentation import published_classes, segmentation_network
-from camloc.training.segmentation_weights import load_segmentation_weights
+from camloc.training.pretrained import load_segmentation_weights
 
 NAME = "lraspp_mobilenet_v3_large"
 

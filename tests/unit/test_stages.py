@@ -9,8 +9,8 @@ from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
-from camloc.training.fit import fit
-from camloc.training.stages import Schedule, Stage, set_learning_rate, set_modes, start
+from camloc.training.loop import fit
+from camloc.training.recipe import Schedule, Stage, set_learning_rate, set_modes, start
 
 
 def stage(**settings: Any) -> Stage:

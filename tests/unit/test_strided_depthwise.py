@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from camloc.training.strided_depthwise import keep_single
+from camloc.training.cpu.strided_depthwise import keep_single
 
 
 def depthwise(stride: int, *, groups: int = 8) -> nn.Conv2d:

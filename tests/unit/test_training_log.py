@@ -9,7 +9,7 @@ from tests.support.tiny_training import tiny_model
 
 from camloc.errors import CheckpointError
 from camloc.training.log import TrainingLog, read_log
-from camloc.training.plan import Epoch
+from camloc.training.recipe import Epoch
 
 
 def epoch(number: int, **changes: Any) -> Epoch:

@@ -13,11 +13,11 @@ import torch
 from tests.support.estimates import frames_with_pictures, line_of_poses, off_by, pose_at
 from tests.support.strategies import rotation_about
 
-from camloc.core.types import Estimate, Frame, Located, Lost, Spread
-from camloc.datasets import table
-from camloc.datasets.tum import Trajectory, read_trajectory, write_trajectory
+from camloc.data.formats import table
+from camloc.data.formats.tum import Trajectory, read_trajectory, write_trajectory
+from camloc.data.types import Estimate, Frame, Located, Lost, Spread
 from camloc.errors import DatasetError
-from camloc.evaluation.scoring import EvaluatedSet
+from camloc.evaluation.errors import EvaluatedSet
 from camloc.evaluation.trajectory import (
     CSV_COLUMNS,
     estimate_values,

@@ -9,10 +9,14 @@ from benchmarks.plain import PlainDecoder, PlainEncoder, plain_names
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
-from camloc.models.parts.attention import Attention
-from camloc.models.parts.map_encoder import MapEncoder
-from camloc.models.parts.position_codes import PositionCodes
-from camloc.models.parts.transformer import Decoder, Encoder, TransformerConfig
+from camloc.models.layers.transformer import (
+    Attention,
+    Decoder,
+    Encoder,
+    MapEncoder,
+    PositionCodes,
+    TransformerConfig,
+)
 
 WITHOUT_DROPOUT = TransformerConfig(width=32, layers=3, dropout=0.0, attention_dropout=0.0)
 FORMS = (

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from camloc.errors import RecipeError
 from camloc.models.hyperpose_2023 import PRESETS as HYPERPOSE_PRESETS
 from camloc.models.hyperpose_2023 import AttentionHypernetworkConfig, HyperPose2023, HyperPose2023Config
-from camloc.models.parts.hyper import GeneratorConfig
-from camloc.models.parts.position_codes import PositionCodesConfig
-from camloc.models.parts.regression_head import RegressionHead
-from camloc.models.parts.transformer import TransformerConfig
+from camloc.models.layers.hypernetwork import GeneratorConfig
+from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
+from camloc.models.regressor import RegressionHead
 from camloc.models.transposenet import PRESETS as TRANSPOSENET_PRESETS
 from camloc.models.transposenet import TransPoseNet, TransPoseNetConfig
 

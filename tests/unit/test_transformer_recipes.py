@@ -7,11 +7,10 @@ import pytest
 import torch
 from tests.support.models import TINY_BACKBONE, some_poses
 
-from camloc.core.types import Batch
+from camloc.data.types import Batch
 from camloc.models import build_model
-from camloc.models.parts.transformer import TransformerConfig
-from camloc.recipes.base import Recipe, find_recipe, recipe_functions
-from camloc.training.stages import start
+from camloc.models.layers.transformer import TransformerConfig
+from camloc.training.recipe import Recipe, find_recipe, recipe_functions, start
 
 TINY = TransformerConfig(width=16, layers=2, heads=2)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from tests.support.layouts import TEST, TRAIN, WRITERS, make_place
 
-from camloc import datasets
-from camloc.datasets import twelvescenes
+from camloc.data import formats as datasets
+from camloc.data.formats import twelvescenes
 from camloc.errors import DatasetError
 from camloc.geometry import Camera
-from camloc.recipes.base import recipe_functions
+from camloc.training.recipe import recipe_functions
 
 PLACE = make_place()
 

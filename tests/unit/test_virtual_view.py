@@ -7,14 +7,14 @@ import torch
 from tests.support.models import TINY_BACKBONE, some_poses
 from torch import Tensor
 
-from camloc.core.model import Latents
 from camloc.errors import RecipeError
 from camloc.geometry import Pose
-from camloc.refiners.image_decoder import ImageDecoder, ImageDecoderConfig
-from camloc.refiners.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
-from camloc.refiners.query import Query
-from camloc.refiners.relative_pose import RelativePose, RelativePoseConfig, RelativePoseRegressor
-from camloc.refiners.virtual_view import VirtualView, VirtualViewRefiner
+from camloc.models.base import Latents
+from camloc.refinement.image_decoder import ImageDecoder, ImageDecoderConfig
+from camloc.refinement.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
+from camloc.refinement.query import Query
+from camloc.refinement.relative_pose import RelativePose, RelativePoseConfig, RelativePoseRegressor
+from camloc.refinement.virtual_view import VirtualView, VirtualViewRefiner
 
 TRAINING = some_poses(30)
 TRUTH = some_poses(4, seed=9)

@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from camloc.errors import RecipeError
-from camloc.training.plan import Plan
-from camloc.training.stages import Stage
-from camloc.training.windows import Window, windows_around
+from camloc.training.recipe import Plan, Stage, Window, windows_around
 
 STAGE = Stage(epochs=1, learning_rate=1e-3)
 

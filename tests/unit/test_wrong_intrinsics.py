@@ -15,12 +15,12 @@ from tests.support.demo_views import SMALL, pose_looking, shared_renderer
 from tests.support.models import TINY_BACKBONE
 from torch import Tensor
 
-from camloc.checkpoint import Checkpoint, Facts
 from camloc.core.config import to_builtins
-from camloc.core.images import Preprocess
-from camloc.core.types import Located
+from camloc.data.image_io import Preprocess
+from camloc.data.types import Located
 from camloc.geometry import Camera, Pose, pixel_grid, pose_error, unproject
-from camloc.localizer import Localizer
+from camloc.inference.localizer import Localizer
+from camloc.models.checkpoint import Checkpoint, Facts
 from camloc.models.scene_geometry import PointMaps, SceneGeometry, SceneGeometryConfig
 
 CONFIG = SceneGeometryConfig(TINY_BACKBONE, taps=(2, 3, 4), hidden=16, weights="alike")

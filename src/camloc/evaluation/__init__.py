@@ -4,9 +4,8 @@
 """
 
 from camloc.evaluation.baselines import BaselineErrors, baseline_errors
-from camloc.evaluation.metrics import ErrorStatistics, error_statistics
+from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics, evaluate_set
 from camloc.evaluation.results import Results, SetResults, results_of
-from camloc.evaluation.scoring import EvaluatedSet, evaluate_set
 from camloc.evaluation.table import format_table, results_table
 
 __all__ = [

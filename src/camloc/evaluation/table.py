@@ -10,9 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from camloc.evaluation.metrics import ErrorStatistics
+from camloc.evaluation.errors import ErrorStatistics
+from camloc.evaluation.report.wording import angle, bound, distance, percent, plain, way_name
 from camloc.evaluation.results import Results, SetResults
-from camloc.evaluation.wording import angle, bound, distance, percent, plain, way_name
 
 _SHOWN_RECALLS = ((0.25, 2.0), (0.5, 5.0))
 _SHORT_UNITS = {"m": "m", "units": "u"}  # the longer word would not fit into 80 columns

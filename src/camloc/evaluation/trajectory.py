@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
-from camloc.core.types import Estimate, Frame, Located, Lost
-from camloc.datasets.tum import Trajectory, trajectory_text
+from camloc.data.formats.tum import Trajectory, trajectory_text
+from camloc.data.types import Estimate, Frame, Located, Lost
 from camloc.errors import DatasetError
-from camloc.evaluation.scoring import NO_REASON, EvaluatedSet
+from camloc.evaluation.errors import NO_REASON, EvaluatedSet
 from camloc.geometry.pose import Pose
 
 CSV_NAME = "estimates.csv"

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from camloc.errors import RecipeError
 
 if TYPE_CHECKING:
-    from camloc.core.model import PoseModel
+    from camloc.models.base import PoseModel
+
+
+# What the papers' files share; every other file in this folder is one paper's network.
+SHARED = ("base", "checkpoint", "losses", "multi_scene", "novelty", "outlier_filters", "regressor")
 
 
 def model_names() -> tuple[str, ...]:
     """The names of all models, in alphabetical order."""
-    return tuple(sorted(entry.name for entry in pkgutil.iter_modules(__path__) if not entry.ispkg))
+    files = (entry.name for entry in pkgutil.iter_modules(__path__) if not entry.ispkg)
+    return tuple(sorted(name for name in files if name not in SHARED))
 
 
 def model_class(name: str) -> "type[PoseModel[Any]]":
@@ -26,7 +31,7 @@ def model_class(name: str) -> "type[PoseModel[Any]]":
     Raises:
         RecipeError: there is no such file.
     """
-    from camloc.core.model import PoseModel
+    from camloc.models.base import PoseModel
 
     module = _module(name)
     (found,) = (

@@ -14,13 +14,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.core.model import Latents
-from camloc.models.parts.backbone import Backbone, BackboneConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.dropout import BatchDropout
-from camloc.models.parts.hyper import HyperHead
-from camloc.models.parts.hypernetwork import HypernetworkConfig
-from camloc.models.parts.regression import RegressedPose, RegressionConfig, SingleSceneRegressor
+from camloc.models.base import Latents
+from camloc.models.layers.backbone import Backbone, BackboneConfig
+from camloc.models.layers.hypernetwork import HyperHead, HypernetworkConfig
+from camloc.models.layers.transformer import BatchDropout
+from camloc.models.losses import BalanceConfig
+from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
 
 # Mean absolute errors, log quaternions as they are labelled, and where the learned weights start.
 _AUTHORS_LOSS = BalanceConfig(position=0.0, orientation=-3.0, hemisphere_safe=False, distance="absolute")

@@ -18,13 +18,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.core.model import Latents
-from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.dropout import BatchDropout
-from camloc.models.parts.hyper import GeneratorConfig, HyperHead
-from camloc.models.parts.hypernetwork import HypernetworkConfig, HyperTwin
-from camloc.models.parts.regression import RegressedPose, RegressionConfig, SingleSceneRegressor
+from camloc.models.base import Latents
+from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.hypernetwork import GeneratorConfig, HyperHead, HypernetworkConfig, HyperTwin
+from camloc.models.layers.transformer import BatchDropout
+from camloc.models.losses import BalanceConfig
+from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
 
 # "residual": the generated heads have an input of their own, and the two poses are added. "one_layer": the
 # generated heads see what the ordinary ones see. "two_layers": the hidden layer before them has a generated

@@ -15,16 +15,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from camloc.core.model import Latents
 from camloc.errors import RecipeError
-from camloc.models.parts.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.hyper import GeneratorConfig, HyperMLP
-from camloc.models.parts.map_encoder import MapEncoder, PooledEncoder
-from camloc.models.parts.position_codes import PositionCodes, PositionCodesConfig
-from camloc.models.parts.regression import RegressedPose, RegressionConfig, SingleSceneRegressor
-from camloc.models.parts.regression_head import RegressionHead
-from camloc.models.parts.transformer import TransformerConfig
+from camloc.models.base import Latents
+from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.hypernetwork import GeneratorConfig, HyperMLP
+from camloc.models.layers.transformer import (
+    MapEncoder,
+    PooledEncoder,
+    PositionCodes,
+    PositionCodesConfig,
+    TransformerConfig,
+)
+from camloc.models.losses import BalanceConfig
+from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead, SingleSceneRegressor
 
 _ENCODER = TransformerConfig(activation="swish")
 

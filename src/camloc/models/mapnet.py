@@ -15,11 +15,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.core.model import Latents
-from camloc.models.parts.backbone import Backbone, BackboneConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.dropout import BatchDropout
-from camloc.models.parts.regression import RegressedPose, RegressionConfig, SingleSceneRegressor
+from camloc.models.base import Latents
+from camloc.models.layers.backbone import Backbone, BackboneConfig
+from camloc.models.layers.transformer import BatchDropout
+from camloc.models.losses import BalanceConfig
+from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
 
 # Mean absolute errors, log quaternions as they are labelled, and where the learned weights start.
 _LOSS = BalanceConfig(position=0.0, orientation=-3.0, hemisphere_safe=False, distance="absolute")

@@ -18,17 +18,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.core.model import Latents
-from camloc.models.parts.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.hyper import GeneratorConfig, Start, hyper_linear
-from camloc.models.parts.place_groups import LaterHeads, LaterLogits, group_sizes
-from camloc.models.parts.place_transformer import PlaceTransformer
-from camloc.models.parts.places import PlaceRegressor
-from camloc.models.parts.position_codes import PositionCodesConfig
-from camloc.models.parts.regression import RegressedPose, RegressionConfig
-from camloc.models.parts.regression_head import RegressionHead
-from camloc.models.parts.transformer import TransformerConfig
+from camloc.models.base import Latents
+from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.hypernetwork import GeneratorConfig, Start, hyper_linear
+from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
+from camloc.models.losses import BalanceConfig
+from camloc.models.multi_scene import LaterHeads, LaterLogits, PlaceRegressor, PlaceTransformer, group_sizes
+from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from camloc.core.model import Latents
-from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.place_groups import LaterHeads, LaterLogits, group_sizes
-from camloc.models.parts.place_heads import Heads, place_heads
-from camloc.models.parts.place_transformer import PlaceTransformer
-from camloc.models.parts.places import PlaceRegressor
-from camloc.models.parts.position_codes import PositionCodesConfig
-from camloc.models.parts.regression import RegressedPose, RegressionConfig
-from camloc.models.parts.transformer import TransformerConfig
+from camloc.models.base import Latents
+from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
+from camloc.models.losses import BalanceConfig
+from camloc.models.multi_scene import (
+    Heads,
+    LaterHeads,
+    LaterLogits,
+    PlaceRegressor,
+    PlaceTransformer,
+    group_sizes,
+    place_heads,
+)
+from camloc.models.regressor import RegressedPose, RegressionConfig
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.core.model import Latents
-from camloc.models.parts.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.map_encoder import PlaceMapEncoder
-from camloc.models.parts.place_groups import LaterHeads, group_sizes
-from camloc.models.parts.places import PlaceRegressor
-from camloc.models.parts.position_codes import PositionCodesConfig
-from camloc.models.parts.regression import RegressedPose, RegressionConfig
-from camloc.models.parts.regression_head import RegressionHead
-from camloc.models.parts.transformer import TransformerConfig
+from camloc.models.base import Latents
+from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.transformer import PlaceMapEncoder, PositionCodesConfig, TransformerConfig
+from camloc.models.losses import BalanceConfig
+from camloc.models.multi_scene import LaterHeads, PlaceRegressor, group_sizes
+from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead
 
 
 @dataclass(frozen=True)

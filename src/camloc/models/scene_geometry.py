@@ -14,14 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camloc.core.model import Correspondences, Decoded, GeometryModel, single_scene
-from camloc.core.types import Batch
+from camloc.data.types import Batch
 from camloc.geometry.alignment import alignment_residual, weighted_kabsch
 from camloc.geometry.camera import pixel_grid, unproject
 from camloc.geometry.pose import Pose
-from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
-from camloc.models.parts.geometry_losses import GeometryLossConfig, geometry_losses
-from camloc.models.parts.point_maps import CellNetwork, Cells, cell_head, on_one_grid, suggested_points
+from camloc.models.base import Correspondences, Decoded, GeometryModel, single_scene
+from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.point_maps import CellNetwork, Cells, cell_head, on_one_grid, suggested_points
+from camloc.models.losses import GeometryLossConfig, geometry_losses
 
 
 class PointMaps(NamedTuple):

@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from camloc.core.model import Latents
-from camloc.models.parts.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.map_encoder import MapEncoder
-from camloc.models.parts.position_codes import PositionCodesConfig
-from camloc.models.parts.regression import RegressedPose, RegressionConfig, SingleSceneRegressor
-from camloc.models.parts.regression_head import RegressionHead
-from camloc.models.parts.transformer import TransformerConfig
+from camloc.models.base import Latents
+from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.transformer import MapEncoder, PositionCodesConfig, TransformerConfig
+from camloc.models.losses import BalanceConfig
+from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead, SingleSceneRegressor
 
 
 @dataclass(frozen=True)

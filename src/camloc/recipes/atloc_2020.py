@@ -8,15 +8,13 @@ own issue page they advise 1e-4 and several trainings. Their redkitchen is one t
 
 from dataclasses import replace
 
-from camloc.core.augment import Augment
-from camloc.core.images import Preprocess
-from camloc.datasets.sevenscenes import SCENES
+from camloc.data.augment import Augment
+from camloc.data.formats.sevenscenes import SCENES
+from camloc.data.image_io import Preprocess
 from camloc.models.atloc import PRESETS
-from camloc.models.parts.hypernetwork import HypernetworkConfig
-from camloc.recipes.base import Published, Recipe
+from camloc.models.layers.hypernetwork import HypernetworkConfig
 from camloc.recipes.mapnet_2018 import SEVENSCENES_RESNET34
-from camloc.training.stages import Stage
-from camloc.training.windows import Window
+from camloc.training.recipe import Published, Recipe, Stage, Window
 
 
 def sevenscenes() -> Recipe:

@@ -2,28 +2,23 @@
 
 from dataclasses import replace
 
-from camloc.core.augment import Augment
-from camloc.core.images import Preprocess
+from camloc.data.augment import Augment
+from camloc.data.image_io import Preprocess
+from camloc.data.splits import HoldOut
 from camloc.models.hyperpose import HyperPoseConfig
 from camloc.models.hyperpose_2023 import AttentionHypernetworkConfig, HyperPose2023Config
-from camloc.models.parts.backbone import BackboneConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.geometry_losses import GeometryLossConfig
-from camloc.models.parts.hyper import GeneratorConfig
-from camloc.models.parts.hypernetwork import HypernetworkConfig
-from camloc.models.parts.position_codes import PositionCodesConfig
-from camloc.models.parts.regression import RegressionConfig
-from camloc.models.parts.transformer import TransformerConfig
+from camloc.models.layers.backbone import BackboneConfig
+from camloc.models.layers.hypernetwork import GeneratorConfig, HypernetworkConfig
+from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
+from camloc.models.losses import BalanceConfig, GeometryLossConfig
 from camloc.models.posenet import PoseNetConfig
+from camloc.models.regressor import RegressionConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.models.transposenet import TransPoseNetConfig
 from camloc.recipes import room, students
-from camloc.recipes.base import Recipe
-from camloc.recipes.student import RelativeRecipe, StudentRecipe
-from camloc.refiners.relative_pose import RelativePoseConfig
-from camloc.training.held_out import HoldOut
-from camloc.training.pairs import PairSettings
-from camloc.training.stages import Stage
+from camloc.refinement.recipe import RelativeRecipe, StudentRecipe
+from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig
+from camloc.training.recipe import Recipe, Stage
 
 # A ResNet of 0.3 million weights: from random ones, and with minutes to learn, small is accurate. Its
 # last map keeps one cell to 16 pixels: where in the picture a thing is seen says where the camera is. It has

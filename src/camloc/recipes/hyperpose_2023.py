@@ -12,15 +12,14 @@ The ablations vary the sizes that Table 4 chooses, 256/512, with a hypernetwork 
 
 from dataclasses import replace
 
-from camloc.core.augment import Augment
-from camloc.core.images import Preprocess
+from camloc.data.augment import Augment
+from camloc.data.image_io import Preprocess
 from camloc.models.hyperpose_2023 import PRESETS, AttentionHypernetworkConfig, HyperPose2023Config
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.hyper import GeneratorConfig
-from camloc.models.parts.orientation import OrientationForm
-from camloc.models.parts.regression import RegressionConfig
-from camloc.recipes.base import Published, Recipe
-from camloc.training.stages import Stage
+from camloc.models.layers.hypernetwork import GeneratorConfig
+from camloc.models.layers.rotation_output import OrientationForm
+from camloc.models.losses import BalanceConfig
+from camloc.models.regressor import RegressionConfig
+from camloc.training.recipe import Published, Recipe, Stage
 
 _CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 _SEVENSCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")

@@ -13,17 +13,15 @@ flags without a configuration, so that only the first is here.
 from dataclasses import replace
 from typing import Any
 
-from camloc.core.augment import Augment
-from camloc.core.images import Preprocess
+from camloc.data.augment import Augment
+from camloc.data.image_io import Preprocess
 from camloc.models.atloc import PRESETS as ATLOC
 from camloc.models.hyperpose import HyperPoseConfig, Infusion
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.hyper import GeneratorConfig
-from camloc.models.parts.hypernetwork import HypernetworkConfig
-from camloc.models.parts.orientation import OrientationForm
-from camloc.models.parts.regression import RegressionConfig
-from camloc.recipes.base import Published, Recipe
-from camloc.training.stages import Stage
+from camloc.models.layers.hypernetwork import GeneratorConfig, HypernetworkConfig
+from camloc.models.layers.rotation_output import OrientationForm
+from camloc.models.losses import BalanceConfig
+from camloc.models.regressor import RegressionConfig
+from camloc.training.recipe import Published, Recipe, Stage
 
 _CROP = Preprocess(224, 224, short_side=256)
 _CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")

@@ -7,13 +7,12 @@ here. It trains from random weights; `--backbone-weights` starts from others.
 
 from dataclasses import replace
 
-from camloc.core.augment import Augment
-from camloc.core.images import Preprocess
-from camloc.models.parts.backbone import BackboneConfig
-from camloc.models.parts.geometry_losses import GeometryLossConfig
+from camloc.data.augment import Augment
+from camloc.data.image_io import Preprocess
+from camloc.models.layers.backbone import BackboneConfig
+from camloc.models.losses import GeometryLossConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
-from camloc.recipes.base import Published, Recipe
-from camloc.training.stages import Stage
+from camloc.training.recipe import Published, Recipe, Stage
 
 _CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 _SEVENSCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")

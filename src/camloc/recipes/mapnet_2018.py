@@ -8,13 +8,11 @@ ImageNet weights of ResNet-34 (`--backbone-weights`).
 
 from dataclasses import replace
 
-from camloc.core.images import Preprocess
-from camloc.datasets.sevenscenes import SCENES
+from camloc.data.formats.sevenscenes import SCENES
+from camloc.data.image_io import Preprocess
+from camloc.models.layers.backbone import BackboneConfig
 from camloc.models.mapnet import PRESETS
-from camloc.models.parts.backbone import BackboneConfig
-from camloc.recipes.base import Published, Recipe
-from camloc.training.stages import Stage
-from camloc.training.windows import Window
+from camloc.training.recipe import Published, Recipe, Stage, Window
 
 # Pictures are normalised with mean and deviation of the pixels of their scene. These are the means over the
 # seven scenes of what comes with the authors' code.

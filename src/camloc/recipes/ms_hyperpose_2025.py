@@ -11,13 +11,12 @@ The extension by a scene (section 7, Figure 6) is `sevenscenes` without Heads, w
 from dataclasses import replace
 from typing import Any
 
-from camloc.core.augment import Augment
-from camloc.core.images import Preprocess
+from camloc.data.augment import Augment
+from camloc.data.image_io import Preprocess
+from camloc.models.layers.hypernetwork import GeneratorConfig
+from camloc.models.layers.rotation_output import OrientationForm
 from camloc.models.ms_hyperpose import PRESETS, MSHyperPoseConfig
-from camloc.models.parts.hyper import GeneratorConfig
-from camloc.models.parts.orientation import OrientationForm
-from camloc.recipes.base import Published, Recipe
-from camloc.training.stages import Stage
+from camloc.training.recipe import Published, Recipe, Stage
 
 _CROP = Preprocess(224, 224, short_side=256)
 

@@ -9,13 +9,12 @@ auto-encoders (2022) have them for their teachers, and of single scenes as Hyper
 
 from dataclasses import replace
 
-from camloc.core.augment import Augment
-from camloc.core.images import Preprocess
+from camloc.data.augment import Augment
+from camloc.data.image_io import Preprocess
+from camloc.models.losses import BalanceConfig
 from camloc.models.ms_transformer import PRESETS, MSTransformerConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.regression import RegressionConfig
-from camloc.recipes.base import Published, Recipe
-from camloc.training.stages import Stage
+from camloc.models.regressor import RegressionConfig
+from camloc.training.recipe import Published, Recipe, Stage
 
 _CROP = Preprocess(224, 224, short_side=256)
 _CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")

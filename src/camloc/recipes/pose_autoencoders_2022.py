@@ -8,17 +8,15 @@ Table 5, what it costs, is `benchmarks/refinement.py`.
 
 from dataclasses import replace
 
-from camloc.core.augment import Augment
-from camloc.core.images import Preprocess
-from camloc.models.parts.backbone import BackboneConfig
+from camloc.data.augment import Augment
+from camloc.data.image_io import Preprocess
+from camloc.models.layers.backbone import BackboneConfig
 from camloc.models.posenet import PoseNetConfig
-from camloc.recipes.base import Published, Recipe
-from camloc.recipes.student import DecoderRecipe, RelativeRecipe, StudentRecipe
-from camloc.refiners.image_decoder import PUBLISHED as PUBLISHED_DECODER
-from camloc.refiners.pose_autoencoder import PoseAutoencoderConfig
-from camloc.refiners.relative_pose import RelativePoseConfig
-from camloc.training.distillation import DistillationConfig
-from camloc.training.stages import Stage
+from camloc.refinement.image_decoder import PUBLISHED as PUBLISHED_DECODER
+from camloc.refinement.pose_autoencoder import DistillationConfig, PoseAutoencoderConfig
+from camloc.refinement.recipe import DecoderRecipe, RelativeRecipe, StudentRecipe
+from camloc.refinement.relative_pose import RelativePoseConfig
+from camloc.training.recipe import Published, Recipe, Stage
 
 _ENCODER = PoseAutoencoderConfig(scene_code="fourier")
 _STAGE = Stage(

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from camloc.models.hyperpose import HyperPoseConfig
 from camloc.recipes import demo, room
-from camloc.recipes.base import Recipe
+from camloc.training.recipe import Recipe
 
 # The share of the epochs that is spent on fine-tuning, and the learning rate there relative to the first
 # stage's. The paper fine-tunes for 10 to 15 epochs of some 400 and does not give a rate.

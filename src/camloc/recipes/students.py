@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 
-from camloc.core.augment import Augment
-from camloc.recipes.student import DecoderRecipe, RelativeRecipe, StudentRecipe
-from camloc.refiners.image_decoder import ImageDecoderConfig
-from camloc.refiners.pose_autoencoder import PoseAutoencoderConfig
-from camloc.refiners.relative_pose import RelativePoseConfig
-from camloc.training.pairs import PairSettings
-from camloc.training.stages import Stage
+from camloc.data.augment import Augment
+from camloc.refinement.image_decoder import ImageDecoderConfig
+from camloc.refinement.pose_autoencoder import PoseAutoencoderConfig
+from camloc.refinement.recipe import DecoderRecipe, RelativeRecipe, StudentRecipe
+from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig
+from camloc.training.recipe import Stage
 
 _LESSON = Stage(
     epochs=20,

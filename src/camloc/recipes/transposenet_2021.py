@@ -9,15 +9,14 @@ paper does not say for how long: a tenth of the first phase here. The ablations 
 
 from dataclasses import replace
 
-from camloc.core.augment import Augment
-from camloc.core.images import Preprocess
-from camloc.models.parts.backbone import BackboneConfig
-from camloc.models.parts.balance import BalanceConfig
-from camloc.models.parts.regression import RegressionConfig
-from camloc.models.parts.transformer import TransformerConfig
+from camloc.data.augment import Augment
+from camloc.data.image_io import Preprocess
+from camloc.models.layers.backbone import BackboneConfig
+from camloc.models.layers.transformer import TransformerConfig
+from camloc.models.losses import BalanceConfig
+from camloc.models.regressor import RegressionConfig
 from camloc.models.transposenet import PRESETS, TransPoseNetConfig
-from camloc.recipes.base import Published, Recipe
-from camloc.training.stages import Stage
+from camloc.training.recipe import Published, Recipe, Stage
 
 _CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 _CAMBRIDGE_ERRORS = ((0.60, 2.43), (1.45, 3.08), (0.55, 3.49), (1.09, 4.99))

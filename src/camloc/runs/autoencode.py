@@ -1,19 +1,170 @@
 """Teaching a finished run's pose auto-encoder, and what it leaves in the run's folder."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, product
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from camloc.companions import AutoencoderFacts, HeldOutErrors, digest, save_autoencoder
+from camloc.core.config import from_builtins
+from camloc.core.device import torch_device
+from camloc.core.files import write_atomically
+from camloc.core.spread import evenly_spread
+from camloc.data.augment import Draws, centre_cut
+from camloc.data.image_cache import Pictures
+from camloc.data.splits import HoldOut, hold_out, keep_orientations
+from camloc.data.types import Frame, Scene, oriented, poses_of
+from camloc.errors import DatasetError, RecipeError
+from camloc.evaluation.side_by_side import side_by_side
 from camloc.geometry.pose import Pose, PoseError, pose_error
-from camloc.recipes.student import StudentRecipe
-from camloc.refiners.pose_autoencoder import PoseAutoencoder
-from camloc.runs.teacher import PictureProgress, Teacher
-from camloc.training.distillation import Distillation
-from camloc.training.lesson import Round, learn
-from camloc.training.refinement_choice import choose_refinement
-from camloc.training.teacher import Taught
+from camloc.models.base import Latents, Regressor
+from camloc.models.checkpoint import Checkpoint, load_checkpoint
+from camloc.models.losses import BalanceConfig
+from camloc.refinement.choice import choose_refinement, refined_errors
+from camloc.refinement.image_decoder import (
+    Decoding,
+    ImageDecoder,
+    decoded_pictures,
+    picture_error,
+    small_pictures,
+)
+from camloc.refinement.pose_autoencoder import Distillation, PoseAutoencoder
+from camloc.refinement.position import PositionRefinement, PositionRefiner
+from camloc.refinement.query import Query
+from camloc.refinement.recipe import DecoderRecipe, RelativeRecipe, StudentRecipe
+from camloc.refinement.relative_pose import (
+    Examination,
+    RelativeLesson,
+    RelativePoseRegressor,
+    RelativeStudent,
+    Seen,
+    joined_pairs,
+    overlapping_pairs,
+)
+from camloc.refinement.storage import (
+    DECODER,
+    AutoencoderFacts,
+    DecoderFacts,
+    HeldOutErrors,
+    PositionErrors,
+    RelativeFacts,
+    digest,
+    load_autoencoder,
+    load_decoder,
+    run_around,
+    save_autoencoder,
+    save_decoder,
+    save_relative,
+)
+from camloc.refinement.train import Taught, frozen, taught_views
+from camloc.refinement.virtual_view import VirtualView, VirtualViewRefiner, enlarged
+from camloc.runs.manifest import RunFacts, load_scenes
+from camloc.training.loop import Round, learn
+from camloc.training.scenes import load_places
+
+PictureProgress = Callable[[int, int], None]
+
+# Frames of each place.
+Places = tuple[tuple[Frame, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """A run whose regressor can teach.
+
+    Attributes:
+        run: its folder.
+        checkpoint: its weights and facts.
+        model: the regressor, frozen.
+        scenes: the places, in the order of their numbers.
+        learned, held: of each place the frames that it learned from and those that chose its weights, all
+            with orientations.
+        device: where it runs.
+    """
+
+    run: Path
+    checkpoint: Checkpoint
+    model: Regressor[Any]
+    scenes: tuple[Scene, ...]
+    learned: Places
+    held: Places
+    device: torch.device
+
+    @classmethod
+    def load(cls, run: Path, *, device: str = "cpu") -> "Teacher":
+        """The teacher of a run folder.
+
+        Raises:
+            CheckpointError: the run is incomplete or damaged.
+            DatasetError: its frames cannot be read any more.
+            RecipeError: its model is no regressor, or this machine has no such device.
+        """
+        place, folder = torch_device(device), run_around(run)
+        facts, checkpoint = RunFacts.load(folder), load_checkpoint(folder)
+        if not isinstance(checkpoint.model, Regressor):
+            raise RecipeError(
+                f"{checkpoint.facts.model} regresses no pose from latents, so it cannot teach a pose "
+                f"auto-encoder; train a regressor such as hyperpose"
+            )
+        scenes = load_scenes(facts.data)
+        settings = from_builtins(facts.settings["hold_out"], HoldOut)
+        every = int(facts.settings.get("keep_orientation_every", 0))
+        split = [hold_out(scene.train, settings) for scene in scenes]
+        learned = tuple(oriented(keep_orientations(kept, every)) for kept, _ in split)
+        for frames, source in zip(learned, facts.data, strict=True):
+            if not frames:
+                raise DatasetError(f"{source.root} has no training frame with an orientation any more")
+        model = frozen(checkpoint.model).to(place)
+        return cls(folder, checkpoint, model, scenes, learned, tuple(held for _, held in split), place)
+
+    @property
+    def training_poses(self) -> tuple[Pose, ...]:
+        """The poses of the frames that were learned from, of each place."""
+        return tuple(poses_of(frames) for frames in self.learned)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether any frames were held out."""
+        return any(self.held)
+
+    def pictures(self, places: Places, *, progress: PictureProgress | None = None) -> Pictures:
+        """The pictures of frames, as the network's input is cut from them."""
+        return load_places(places, self.checkpoint.facts.preprocess, progress=progress)
+
+    def taught(
+        self,
+        places: Places,
+        recipe: StudentRecipe,
+        *,
+        variants: int | None = None,
+        progress: PictureProgress | None = None,
+    ) -> Taught:
+        """What the teacher sees in frames, of each as many views as are asked for, or the recipe says."""
+        preprocess = self.checkpoint.facts.preprocess
+        return taught_views(
+            self.model,
+            self.pictures(places),
+            width=preprocess.width,
+            height=preprocess.height,
+            augment=recipe.augment,
+            variants=variants or recipe.variants,
+            device=self.device,
+            progress=progress,
+        ).to(self.device)
+
+
+def scene_numbers(places: Sequence[Sequence[Frame]]) -> Tensor:
+    """The number of its place for each frame, place after place."""
+    counts = torch.tensor([len(frames) for frames in places])
+    return torch.arange(len(places)).repeat_interleave(counts)
+
+
+def all_poses(places: Places) -> Pose:
+    """The poses of all frames, place after place."""
+    return Pose.cat([poses_of(frames) for frames in places if frames])
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,3 +267,247 @@ def _through(teacher: Teacher, encoder: PoseAutoencoder, poses: Pose, held: Taug
 
 def _errors(error: PoseError) -> HeldOutErrors:
     return HeldOutErrors(float(error.meters.median()), float(error.degrees.median()))
+
+
+# Pictures side by side in the figure.
+SHOWN = 6
+PICTURES = "pictures.png"
+
+
+def encoder_of(teacher: Teacher) -> PoseAutoencoder:
+    """The auto-encoder of a run, frozen, where the teacher runs.
+
+    Raises:
+        RecipeError: none has learned from the run's weights.
+    """
+    found = load_autoencoder(teacher.run, teacher.checkpoint)
+    if found is None:
+        raise RecipeError(f"{teacher.run} has no pose auto-encoder of its weights; teach one first")
+    return found[1].requires_grad_(False).to(teacher.device)
+
+
+@torch.no_grad()
+def encoded(encoder: PoseAutoencoder, places: Places) -> Latents:
+    """The encodings of the true poses of frames, place after place."""
+    scene = scene_numbers(places).to(next(encoder.parameters()).device)
+    latents: Latents = encoder(all_poses(places), scene)
+    return latents
+
+
+def teach_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> Iterator[Round]:
+    """Teach an image decoder, and write it with a figure of true and decoded pictures.
+
+    Leaves `decoder/` in the run's folder: weights, facts and `pictures.png`.
+    """
+    encoder = encoder_of(teacher)
+    train = _small(teacher, teacher.learned, recipe)
+    held = _small(teacher, teacher.held, recipe) if teacher.holds_out else None
+    latents = encoded(encoder, teacher.learned)
+    torch.manual_seed(seed)
+    is_shared = encoder.config.branches == "shared"
+    decoder = ImageDecoder(recipe.config, latents=encoder.latents, is_shared=is_shared).to(teacher.device)
+    decoder.observe(latents)
+    asked = None if held is None else (encoded(encoder, teacher.held), held)
+    lesson = Decoding(decoder, (latents, train), asked)
+    yield from learn(lesson, recipe.stage, batch_size=recipe.batch_size, seed=seed, measure_every=5)
+    facts = DecoderFacts(digest(encoder), recipe.config, encoder.latents, is_shared)
+    latents, true = (latents, train) if asked is None else asked
+    made = decoded_pictures(decoder, latents)
+    if held is not None:
+        facts = replace(facts, differences=_differences(teacher, train, held, made))
+    rows = evenly_spread(len(true), SHOWN)
+    write_atomically(teacher.run / DECODER / PICTURES, side_by_side(true[rows].cpu(), made[rows].cpu()))
+    save_decoder(teacher.run, facts, decoder)
+
+
+def _small(teacher: Teacher, places: Places, recipe: DecoderRecipe) -> Tensor:
+    preprocess, config = teacher.checkpoint.facts.preprocess, recipe.config
+    cut = (preprocess.width, preprocess.height)
+    small = small_pictures(teacher.pictures(places), cut=cut, width=config.width, height=config.height)
+    return small.to(teacher.device)
+
+
+def _differences(teacher: Teacher, train: Tensor, held: Tensor, made: Tensor) -> dict[str, float]:
+    """How far decoded pictures are from the true ones, beside pictures that need no decoder."""
+    asked = Query(all_poses(teacher.held), scene_numbers(teacher.held))
+    one = PositionRefinement("neighbours", neighbours=1)
+    nearest = PositionRefiner(one, teacher.training_poses).nearest(asked)
+    mean = train.float().mean(0).round().to(torch.uint8).expand_as(held)
+    return {
+        "decoded": picture_error(made, held),
+        "nearest photograph": picture_error(train[nearest[:, 0].to(train.device)], held),
+        "mean photograph": picture_error(mean, held),
+    }
+
+
+class Sights:
+    """What is seen of a run's frames; built once, with everything that does not change computed."""
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        recipe: StudentRecipe,
+        settings: RelativeRecipe,
+        encoder: PoseAutoencoder,
+        decoder: ImageDecoder | None,
+        progress: PictureProgress | None,
+    ) -> None:
+        self.teacher, self.settings = teacher, settings
+        self.preprocess, self.poses = teacher.checkpoint.facts.preprocess, all_poses(teacher.learned)
+        self.pictures = teacher.pictures(teacher.learned)
+        self.encodings = encoded(encoder, teacher.learned)
+        self.decoded = None if decoder is None else decoded_pictures(decoder, self.encodings)
+        is_latent = settings.config.sees == "latents"
+        self.taught = teacher.taught(teacher.learned, recipe, progress=progress) if is_latent else None
+        self.held: Taught | None = None
+        if teacher.holds_out:
+            self.held = teacher.taught(teacher.held, recipe, variants=1)
+        looks = teacher.holds_out and not is_latent
+        self.held_images = self._whole(teacher.pictures(teacher.held)) if looks else None
+
+    def query(self, rows: Tensor, generator: torch.Generator) -> Seen:
+        """Photographs, changed at random, or the teacher's latents of one of their variants."""
+        device = self.teacher.device
+        if self.taught is not None:
+            count = len(self.poses)
+            variants = len(self.taught) // count
+            chosen = rows + count * torch.randint(variants, (len(rows),), generator=generator)
+            content = Latents(*(half[chosen.to(device)] for half in self.taught.latents))
+            return Seen(content, self.taught.world_from_cam[chosen.to(device)])
+        draws = Draws(generator, len(rows), slice(0, len(rows)))
+        batch = self.pictures.drawn(
+            rows,
+            draws,
+            augment=self.settings.augment,
+            width=self.preprocess.width,
+            height=self.preprocess.height,
+            device=device,
+        )
+        return Seen(batch.images, batch.world_from_cam)
+
+    def reference(self, rows: Tensor, generator: torch.Generator) -> Seen:
+        """Training frames as references: encodings, decoded pictures, or the photographs."""
+        del generator
+        if self.decoded is not None and self.settings.references == "photographs":
+            return Seen(self._whole(self.pictures, rows), self.poses[rows].to(self.teacher.device))
+        return self._remembered(rows)
+
+    def examination(self) -> Examination | None:
+        """The held-out frames, with the references that they would get in use: never a photograph."""
+        if self.held is None:
+            return None
+        one = PositionRefinement("neighbours", neighbours=1)
+        search = PositionRefiner(one, self.teacher.training_poses)
+        near = search.nearest(Query(self.held.answers.to("cpu"), self.held.scene))
+        content = self.held.latents if self.held_images is None else self.held_images
+        return Examination(Seen(content, self.held.world_from_cam), self._remembered(near[:, 0]))
+
+    def _remembered(self, rows: Tensor) -> Seen:
+        """Training frames as references without their photographs."""
+        device = self.teacher.device
+        rows, poses = rows.to(device), self.poses[rows].to(device)
+        if self.decoded is None:
+            return Seen(Latents(*(half[rows] for half in self.encodings)), poses)
+        width, height = self.preprocess.width, self.preprocess.height
+        return Seen(enlarged(self.decoded[rows].float() / 255.0, width=width, height=height), poses)
+
+    def _whole(self, pictures: Pictures, rows: Tensor | None = None) -> Tensor:
+        """Photographs as they are."""
+        chosen = torch.arange(len(pictures)) if rows is None else rows
+        batch = pictures.batch(chosen, device=self.teacher.device)
+        return centre_cut(batch, width=self.preprocess.width, height=self.preprocess.height).images
+
+
+# How far towards the regressed position; 1 is the paper's.
+SHARES = (1.0, 0.75, 0.5, 0.25)
+
+
+def teach_relative(
+    teacher: Teacher, recipe: StudentRecipe, *, seed: int = 0, progress: PictureProgress | None = None
+) -> Iterator[Round]:
+    """Teach a relative pose regressor, and let the held-out frames choose how it refines.
+
+    Leaves `relative/` in the run's folder.
+
+    Raises:
+        RecipeError: the recipe has no such regressor, or there is no decoder for what it sees.
+    """
+    settings = recipe.relative
+    if settings is None:
+        raise RecipeError(
+            "this recipe has no relative pose regressor; choose one that has, such as students/quick"
+        )
+    encoder = encoder_of(teacher)
+    decoder = _decoder(teacher, encoder, settings)
+    sights = Sights(teacher, recipe, settings, encoder, decoder, progress)
+    torch.manual_seed(seed)
+    regressor = RelativePoseRegressor(settings.config, latents=encoder.latents)
+    _start_from(teacher, regressor)
+    pairs = joined_pairs(
+        [
+            overlapping_pairs(frames, settings.pairs, points=scene.points, seed=seed)
+            for frames, scene in zip(teacher.learned, teacher.scenes, strict=True)
+        ],
+        [len(frames) for frames in teacher.learned],
+    )
+    poses = all_poses(teacher.learned)
+    regressor.observe(poses[pairs.reference], poses[pairs.query])
+    student = RelativeStudent(regressor.to(teacher.device), BalanceConfig(0.0, -3.0)).to(teacher.device)
+    lesson = RelativeLesson(
+        student, pairs, query=sights.query, reference=sights.reference, held=sights.examination()
+    )
+    yield from learn(lesson, settings.stage, batch_size=settings.batch_size, seed=seed, measure_every=2)
+    facts = RelativeFacts(digest(encoder), settings.config, encoder.latents)
+    if teacher.holds_out:
+        facts = _with_choice(facts, teacher, sights, encoder, regressor, decoder)
+    save_relative(teacher.run, facts, regressor)
+
+
+def _decoder(teacher: Teacher, encoder: PoseAutoencoder, settings: RelativeRecipe) -> ImageDecoder | None:
+    if settings.config.sees != "pictures":
+        return None
+    found = load_decoder(teacher.run, encoder)
+    if found is None:
+        raise RecipeError(f"{teacher.run} has no image decoder of its auto-encoder; teach one first")
+    return found[1].requires_grad_(False).to(teacher.device)
+
+
+def _start_from(teacher: Teacher, regressor: RelativePoseRegressor) -> None:
+    """Let a CNN of the teacher's kind start from the teacher's weights."""
+    theirs = getattr(teacher.model, "backbone", None)
+    if regressor.backbone is None or theirs is None:
+        return
+    weights, wanted = theirs.state_dict(), regressor.backbone.state_dict()
+    if {name: value.shape for name, value in weights.items()} == {
+        name: value.shape for name, value in wanted.items()
+    }:
+        regressor.backbone.load_state_dict(weights)
+
+
+def views() -> Iterator[VirtualView]:
+    """The settings of virtual relative pose regression that compete, the paper's first."""
+    nearest = (VirtualView(neighbours=count) for count in (1, 3))
+    repeated = (VirtualView("answer", iterations=count) for count in (1, 3))
+    for view, share in product(chain(nearest, repeated), SHARES):
+        yield replace(view, share=share)
+
+
+def _with_choice(
+    facts: RelativeFacts,
+    teacher: Teacher,
+    sights: Sights,
+    encoder: PoseAutoencoder,
+    regressor: RelativePoseRegressor,
+    decoder: ImageDecoder | None,
+) -> RelativeFacts:
+    """The facts with the settings that are best on the held-out frames."""
+    held = sights.held
+    assert held is not None, "there is nothing to choose by"
+
+    def errors(view: VirtualView) -> PositionErrors:
+        refiner = VirtualViewRefiner(view, teacher.training_poses, encoder, regressor, decoder)
+        return refined_errors(refiner, held, images=sights.held_images)
+
+    tried = {view: errors(view) for view in views()}
+    best = max(tried, key=lambda view: tried[view].sure_gain)
+    return replace(facts, view=best, published=tried[VirtualView()], refined=tried[best])

@@ -1,29 +1,73 @@
 """Evaluating a run, or what it was exported to, on frames not learned from: results, estimates, report."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from camloc.answers import model_of
-from camloc.core.mapped import MappedView
-from camloc.core.types import Frame, Scene, oriented, poses_of
-from camloc.errors import DatasetError, ImageError
-from camloc.evaluation.metrics import ErrorStatistics, error_statistics
-from camloc.evaluation.report import REPORT_NAME, write_evaluation
-from camloc.evaluation.report_learned import rows_to_map
-from camloc.evaluation.results import Results, headline_of, results_of
-from camloc.evaluation.run_facts import Timing, TrainingFacts, timing_of
-from camloc.evaluation.scoring import EvaluatedSet
-from camloc.exported import runtime_of
+from camloc.data.types import Frame, Scene, oriented, poses_of
+from camloc.errors import DatasetError, ImageError, RecipeError
+from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics
+from camloc.evaluation.multi_scene import PlacesResults, places_results, write_places
+from camloc.evaluation.predicted_points import MappedView
+from camloc.evaluation.report.build import REPORT_NAME, write_evaluation
+from camloc.evaluation.report.learned import rows_to_map
+from camloc.evaluation.results import (
+    RESULTS_NAME,
+    Results,
+    Timing,
+    TrainingFacts,
+    headline_of,
+    results_of,
+    timing_of,
+)
 from camloc.geometry.pose import Pose
-from camloc.localizer import Localizer, Ways
-from camloc.refinement import refiners_of
-from camloc.refiners.outlier_filters import OutlierFilter
-from camloc.runs.evaluated import facts_of, folder_of_results, sources_of
-from camloc.runs.facts import LAST, LOG, DataSource, RunFacts
+from camloc.inference.localizer import Localizer, Ways
+from camloc.inference.onnx.runtime import is_exported, load_onnx, runtime_of
+from camloc.inference.prediction import model_of
+from camloc.models.outlier_filters import OutlierFilter
+from camloc.refinement.choice import refiners_of
+from camloc.runs.extend import thinned
+from camloc.runs.manifest import LAST, LOG, DataSource, RunFacts
 from camloc.training.log import read_log
+
+
+def learned_places(run: Path) -> tuple[str, ...]:
+    """The names of the places that a run, or an exported file, has learned.
+
+    Raises:
+        CheckpointError: it is missing, incomplete or damaged.
+    """
+    return load_onnx(run).facts.scenes if is_exported(run) else RunFacts.load(run).scenes
+
+
+def facts_of(run: Path) -> RunFacts | None:
+    """What a run was made from; None for an exported file, which holds what answers need and no more.
+
+    Raises:
+        CheckpointError: the run is incomplete or damaged.
+    """
+    return None if is_exported(run) else RunFacts.load(run)
+
+
+def sources_of(run: Path, facts: RunFacts | None, data: Sequence[DataSource]) -> Sequence[DataSource]:
+    """Where the photographs of an evaluation are: in `data`, or where the run found those that it learned.
+
+    Raises:
+        RecipeError: an exported file is evaluated on nothing.
+    """
+    if data:
+        return data
+    if facts is None:
+        raise RecipeError(f"{run} does not say which photographs to evaluate it on; name them with --data")
+    return facts.data
+
+
+def folder_of_results(run: Path, out: Path | None) -> Path:
+    """Where an evaluation writes: `out`, or the run's folder; of model.onnx the folder model beside it."""
+    return out or (run.with_suffix("") if is_exported(run) else run)
+
 
 FrameProgress = Callable[[int, int], None]
 
@@ -231,3 +275,72 @@ class _Counter:
             if self.progress:
                 self.progress(self.done, self.total)
             yield answer
+
+
+PLACES = "places"
+
+
+@dataclass(frozen=True, eq=False)
+class PlacesEvaluation:
+    """What an evaluation of several places found.
+
+    Attributes:
+        results: of the places together.
+        places: of each place.
+        report: the page that shows them all.
+    """
+
+    results: PlacesResults
+    places: tuple[Results, ...]
+    report: Path
+
+
+def evaluate_places(
+    run: Path,
+    *,
+    data: Sequence[DataSource] = (),
+    out: Path | None = None,
+    device: str = "cpu",
+    refine: str = "none",
+    progress: FrameProgress | None = None,
+) -> PlacesEvaluation:
+    """Locate the test frames of every place that a run has learned, or of those of `data`.
+
+    Leaves in `places/<name>` of the folder that `folder_of_results` names what `evaluate_run` leaves of one
+    place, and beside that folder a `results.json` and a `report.html` of all of them. A place without test
+    frames is left out. Baselines copy only such photographs of a place that joined as were learned from.
+    `refine` is that of `Localizer`.
+
+    Raises:
+        CheckpointError: the run is incomplete or damaged.
+        DatasetError: there are no test frames at all, or the model has not learned a place of `data`.
+        RecipeError: an exported file is evaluated on nothing.
+    """
+    facts = facts_of(run)
+    out = folder_of_results(run, out)
+    localizer = Localizer.load(run, device=device, refine=refine)
+    scenes = [source.load() for source in sources_of(run, facts, data)]
+    if facts is not None and facts.extension is not None and not data:
+        scenes[-1] = thinned(scenes[-1], facts.extension.fraction)
+    tested = [scene for scene in scenes if test_sets(scene)]
+    if not tested:
+        raise DatasetError(f"none of the places of {run} has test frames; name a split that has some")
+    found = []
+    for scene in tested:
+        evaluation = evaluate_scene(
+            scene,
+            run=run,
+            facts=facts,
+            localizer=localizer,
+            out=out / PLACES / scene.name,
+            progress=progress,
+        )
+        found.append(evaluation.results)
+    results = places_results(found)
+    report = write_places(out, results)
+    return PlacesEvaluation(results, tuple(found), report)
+
+
+def place_results(folder: Path, place: str) -> Results:
+    """What an earlier evaluation of a run of several places found about one of them."""
+    return Results.load(folder / PLACES / place / RESULTS_NAME)

@@ -6,17 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from camloc.checkpoint import Facts, facts_for, load_checkpoint, save_checkpoint
-from camloc.core.model import GeometryModel, Regressor
-from camloc.core.types import Frame, oriented, poses_of
+from camloc.data.types import Frame, oriented, poses_of
 from camloc.geometry.pose import Pose
-from camloc.runs.facts import LAST, STATE
-from camloc.runs.preparation import Training
-from camloc.training.filter_choice import best_filter, filter_errors
-from camloc.training.fit import fit
+from camloc.models.base import GeometryModel, Regressor
+from camloc.models.checkpoint import Facts, facts_for, load_checkpoint, save_checkpoint
+from camloc.runs.manifest import LAST, STATE
+from camloc.runs.prepare import Training
 from camloc.training.log import TrainingLog
-from camloc.training.plan import Epoch, Step
-from camloc.training.recognition import learn_to_recognise
+from camloc.training.loop import fit
+from camloc.training.recipe import Epoch, Step
+from camloc.training.validation import best_filter, filter_errors, learn_to_recognise
 
 
 def train(training: Training) -> Iterator[Step | Epoch]:

@@ -9,7 +9,7 @@ import msgspec
 
 from camloc.core.files import write_atomically
 from camloc.errors import CheckpointError
-from camloc.training.plan import Epoch
+from camloc.training.recipe import Epoch
 
 
 class TrainingLog:

@@ -1,17 +1,104 @@
 """Weights for a backbone: from a file, from the hub when asked, or none."""
 
+import socket
+import warnings
+from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
+from threading import Event, Thread
 from typing import Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import huggingface_hub
+import safetensors.torch
 import timm
+import torch
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors import SafetensorError
 from torch import Tensor, nn
+from torchvision.models import get_model_weights
 
 from camloc.errors import MissingExtraError
-from camloc.models.parts.backbone import Backbone
-from camloc.training.weight_files import fill_network, read_weights, server_answers
+from camloc.models.layers.backbone import Backbone
+
+# How long to wait for a server before saying that it is not there.
+_TIMEOUT_SECONDS = 2.0
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or of a weights-only state dict of torch, by name.
+
+    Raises:
+        MissingExtraError: the file is not there, is damaged, would run code, or holds something else.
+    """
+    if not path.is_file():
+        raise MissingExtraError(f"the weights {path} do not exist; name a file that does")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, OSError, ValueError, RuntimeError, EOFError, LookupError):
+        loaded = None
+    if isinstance(loaded, dict) and "state_dict" in loaded:
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict):
+        raise MissingExtraError(
+            f"{path} is neither a safetensors file nor a state dict that can be read without running code"
+        )
+    for name, value in loaded.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
+            entry = " ".join(repr(name).split())[:40]
+            kinds = f"{type(name).__name__} with {type(value).__name__}"
+            raise MissingExtraError(
+                f"{path} is not a state dict, which has names and dense tensors: its entry {entry} pairs "
+                f"{kinds}; save a network's state_dict() and name that file"
+            )
+    return loaded
+
+
+def fill_network(network: nn.Module, loaded: dict[str, Tensor], *, source: str) -> None:
+    """Copy weights by name; those that the network has not are left out.
+
+    Raises:
+        MissingExtraError: one that it has is missing, or is of another shape.
+    """
+    wanted = network.state_dict()
+    for name, tensor in wanted.items():
+        if name.endswith("num_batches_tracked"):
+            loaded.setdefault(name, tensor)
+        if name not in loaded:
+            raise MissingExtraError(f"{source} has no weights '{name}': it belongs to another network")
+        if loaded[name].shape != tensor.shape:
+            raise MissingExtraError(
+                f"'{name}' in {source} has shape {tuple(loaded[name].shape)}, but the network needs "
+                f"{tuple(tensor.shape)}: it belongs to another network"
+            )
+    network.load_state_dict({name: loaded[name] for name in wanted})
+
+
+def server_answers(address: str) -> bool:
+    """Whether something listens where a web address, or the proxy on the way to it, should be."""
+    server = urlsplit(address)
+    proxy = urlsplit(getproxies().get(server.scheme, ""))
+    asked = proxy if proxy.hostname and not proxy_bypass(server.hostname or "") else server
+    port = asked.port or (80 if asked.scheme == "http" else 443)
+    answers = Event()
+
+    def knock() -> None:
+        with suppress(OSError):
+            socket.create_connection((asked.hostname or "", port), timeout=_TIMEOUT_SECONDS).close()
+            answers.set()
+
+    # In a thread, since no timeout limits how long the server's name is looked up.
+    thread = Thread(target=knock, daemon=True)
+    thread.start()
+    thread.join(_TIMEOUT_SECONDS)
+    return answers.is_set()
+
 
 Weights = Path | Literal["none", "hub"]
 
@@ -69,3 +156,61 @@ def _downloaded(name: str) -> dict[str, Tensor] | None:
     if not server_answers(huggingface_hub.constants.ENDPOINT):
         return None
     return timm.create_model(name, pretrained=True).state_dict()
+
+
+# Where a network's last layers stand. Networks that were trained with a second classifier on an earlier
+# map bring that along; it has no part in the answer.
+_CLASSIFIER = "classifier."
+
+
+def load_segmentation_weights(network: nn.Module, weights: Path | Literal["hub"], *, name: str) -> None:
+    """Load weights into one of torchvision's segmentation networks.
+
+    Args:
+        network: what `segmentation_network` built.
+        weights: a file (safetensors, or a weights-only state dict of torch) with torchvision's names, or
+            "hub" for those that torchvision publishes.
+        name: torchvision's, of the network.
+
+    Raises:
+        MissingExtraError: the file or the hub is not there, or holds weights of another network or for
+            another number of classes.
+    """
+    if weights == "hub":
+        found, source = _segmentation_from_hub(name), f"the hub's {name}"
+    else:
+        found, source = read_weights(weights), str(weights)
+    _refuse_other_classes(network, found, source=source)
+    fill_network(network, found, source=source)
+
+
+def _refuse_other_classes(network: nn.Module, found: dict[str, Tensor], *, source: str) -> None:
+    """Tell of a last layer that differs in the number of its outputs alone."""
+    for name, wanted in network.state_dict().items():
+        loaded = found.get(name)
+        if loaded is None or not name.startswith(_CLASSIFIER) or wanted.ndim != 4:
+            continue
+        if loaded.shape[1:] == wanted.shape[1:] and len(loaded) != len(wanted):
+            raise MissingExtraError(
+                f"{source} tells {len(loaded)} classes apart and not {len(wanted)}; name its classes in a "
+                f"text file, one a line: --classes FILE"
+            )
+
+
+def _segmentation_from_hub(name: str) -> dict[str, Tensor]:
+    published = get_model_weights(name).DEFAULT
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(published.url).path).name
+    if kept.is_file():
+        return read_weights(kept)
+    try:
+        if server_answers(published.url):
+            downloaded: dict[str, Tensor] = published.get_state_dict(
+                progress=False, check_hash=True, weights_only=True
+            )
+            return downloaded
+    except (OSError, RuntimeError):  # it answers and does not deliver
+        pass
+    raise MissingExtraError(
+        f"published weights for {name} are not on this machine and the hub cannot be reached; pass "
+        f"--weights FILE"
+    )

@@ -1,0 +1,124 @@
+"""`camloc evaluate`: how good a run is on photographs it has not learned from."""
+
+from typing import TYPE_CHECKING
+
+import tyro
+
+from camloc.cli.options import (
+    Device,
+    Filter,
+    Folders,
+    Layout,
+    OptionalFile,
+    OptionalFolder,
+    ReaderOptions,
+    Refine,
+    Run,
+    Scenes,
+    data_sources,
+)
+from camloc.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from camloc.models.outlier_filters import OutlierFilter
+    from camloc.runs.manifest import DataSource
+
+
+def evaluate(
+    run: tyro.conf.Positional[Run],
+    *,
+    data: Folders = (),
+    scene: Scenes = (),
+    layout: Layout = "auto",
+    option: ReaderOptions = (),
+    test_list: OptionalFile = None,
+    filter: Filter = "auto",
+    masks: OptionalFolder = None,
+    refine: Refine = "none",
+    out: OptionalFolder = None,
+    device: Device = "cpu",
+) -> None:
+    """Locate test photographs and write results.json, estimates.csv, TUM files and report.html.
+
+    Models that align points also leave points.ply: what they have learned of the place.
+
+    Beside every number stand two baselines: copying the nearest training pose, which an oracle
+    chooses, and always answering the mean training pose. Of a run of several places each is evaluated, and
+    how often the right one is named.
+
+    Args:
+        run: Folder of a trained run, or an exported .onnx file, which needs --data.
+        data: Folder of a data set; the run's own test frames if not given.
+        scene: Which scene of the data set, where it has several; of several folders the names of the places.
+        layout: Of the data set.
+        option: For the layout's reader, such as split=blocks; of one place of several SCENE:split=blocks.
+        test_list: Text file that names the test images, one a line.
+        filter: For models that align points, how wrong points are left out; auto is the way that was best
+            on held-out frames.
+        masks: For such models, folder with masks named PHOTO.png, black where a photograph does not count.
+        refine: How positions are refined, as for camloc locate. Where the run has a pose auto-encoder, every
+            way is in the table.
+        out: Folder to write into; the run's own if not given, and of model.onnx the folder model beside it.
+        device: Where to run.
+    """
+    sources: tuple[DataSource, ...] = ()
+    if not data and (scene or layout != "auto" or option or test_list):
+        raise RecipeError("say with --data which folder the scene, layout, option or test list is about")
+    if data:
+        sources = data_sources(data, layout=layout, scenes=scene, options=option, test_list=test_list)
+    evaluate_and_report(
+        run,
+        sources=sources,
+        out=out,
+        device=device,
+        outlier_filter=None if filter == "auto" else filter,
+        masks=masks,
+        refine=refine,
+    )
+
+
+def evaluate_and_report(
+    run: "Path",
+    *,
+    sources: "tuple[DataSource, ...]" = (),
+    out: "Path | None" = None,
+    device: str = "cpu",
+    outlier_filter: "OutlierFilter | None" = None,
+    masks: "Path | None" = None,
+    refine: str = "none",
+) -> None:
+    """Evaluate, print the table, and say where the report is."""
+    from rich.console import Console
+
+    from camloc.cli.progress import console, counted
+    from camloc.evaluation.multi_scene import places_table
+    from camloc.evaluation.table import results_table
+    from camloc.runs.evaluate import evaluate_places, evaluate_run, learned_places
+
+    if len(learned_places(run)) > 1:
+        if outlier_filter or masks:
+            raise RecipeError("filters and masks are for models that align points, which learn one place")
+        with counted("locating") as progress:
+            places = evaluate_places(
+                run, data=sources, out=out, device=device, refine=refine, progress=progress
+            )
+        Console(highlight=False).print(places_table(places.results))
+        console.print(f"report {places.report}")
+        return
+    if len(sources) > 1:
+        raise RecipeError(f"{run} has learned one place; evaluate it on one --data at a time")
+    with counted("locating") as progress:
+        evaluation = evaluate_run(
+            run,
+            data=sources[0] if sources else None,
+            out=out,
+            device=device,
+            outlier_filter=outlier_filter,
+            masks=masks,
+            refine=refine,
+            progress=progress,
+        )
+    Console(highlight=False).print(results_table(evaluation.results))
+    console.print(f"report {evaluation.report}")

@@ -1,0 +1,161 @@
+"""`camloc masks`: what in photographs does not belong to the place, found by a segmentation network."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from camloc.cli.options import (
+    Device,
+    Folder,
+    Layout,
+    OptionalFile,
+    OptionalFolder,
+    ReaderOptions,
+    Scene,
+    data_source,
+)
+from camloc.errors import ImageError, RecipeError
+
+if TYPE_CHECKING:
+    from camloc.data.segmentation import Segmentation
+    from camloc.data.types import Frame
+    from camloc.data.types import Scene as LoadedScene
+
+# What the masks of a folder were made with.
+SETTINGS_FILE = "masks.json"
+
+
+def masks(
+    photos: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="[PHOTO ...]", help_behavior_hint="")]
+    ] = (),
+    *,
+    weights: Annotated[str, tyro.conf.arg(metavar="hub|FILE")],
+    out: Folder,
+    data: OptionalFolder = None,
+    scene: Scene = "",
+    layout: Layout = "auto",
+    option: ReaderOptions = (),
+    network: Annotated[str, tyro.conf.arg(metavar="NETWORK")] = "lraspp_mobilenet_v3_large",
+    classes: OptionalFile = None,
+    leave_out: Annotated[str, tyro.conf.arg(metavar="person,car,...", help_behavior_hint="")] = "",
+    device: Device = "cpu",
+) -> None:
+    """Make masks that leave people, cars and other things that move out of photographs.
+
+    Of each photograph NAME the mask is the picture NAME.png: black where a segmentation network sees
+    something that is left out, white elsewhere. `camloc locate` and `camloc evaluate` take the folder with
+    --masks, and COLMAP knows such masks as well.
+
+    A mask that is there already is not made again, so that a command that was interrupted goes on.
+
+    Args:
+        photos: Picture files; or name a data set with --data.
+        weights: Of the network; hub is what torchvision publishes, and a file has weights with torchvision's
+            names.
+        out: Folder for the masks.
+        data: Folder of a data set: masks for all its photographs.
+        scene: Which scene of the data set, where it has several.
+        layout: Of the data set.
+        option: For the layout's reader, such as split=blocks.
+        network: One of torchvision's segmentation networks.
+        classes: Text file with what the weights tell apart, one a line; the 21 classes of Pascal VOC, which
+            torchvision's own know, if not given.
+        leave_out: What does not belong to the place; people, animals and vehicles if not given.
+        device: Where to run.
+    """
+    from camloc.cli.progress import console, counted
+    from camloc.data.image_io import read_image
+    from camloc.data.masks import mask_path, write_mask
+
+    if bool(photos) == bool(data):
+        raise RecipeError("name photographs, or a data set with --data; one of the two")
+    if data is None:
+        frames = _frames(photos)
+    else:
+        source = data_source(data, layout=layout, scene=scene, options=option)
+        frames = _photographs(source.load())
+    segmentation = _segmentation(
+        network, weights=weights, classes=classes, leave_out=leave_out, device=device, out=out
+    )
+    unreadable = 0
+    with counted("masks") as progress:
+        for done, frame in enumerate(frames, start=1):
+            try:
+                if not mask_path(out, frame).exists():
+                    write_mask(out, frame, segmentation.belonging(read_image(frame.image)))
+            except ImageError as problem:
+                print(f"camloc: {problem}", file=sys.stderr)
+                unreadable += 1
+            progress(done, len(frames))
+    print(out)
+    console.print(f"\nnext   camloc locate RUN PHOTO.jpg --masks {out}")
+    if unreadable:
+        sys.exit(1)
+
+
+def _frames(photos: tuple[Path, ...]) -> "tuple[Frame, ...]":
+    from camloc.data.types import Frame
+
+    seen: dict[str, Path] = {}
+    for photo in photos:
+        other = seen.setdefault(photo.name, photo)
+        if other != photo:
+            raise RecipeError(
+                f"{other} and {photo} have one name, and so would their masks; write them to two folders"
+            )
+    return tuple(Frame(name, photo) for name, photo in seen.items())
+
+
+def _photographs(scene: "LoadedScene") -> "tuple[Frame, ...]":
+    further = (frame for frames in scene.conditions.values() for frame in frames)
+    return (*scene.train, *scene.test, *further)
+
+
+def _segmentation(
+    network: str, *, weights: str, classes: Path | None, leave_out: str, device: str, out: Path
+) -> "Segmentation":
+    """The network with its weights; what it does is noted in the folder of the masks."""
+    from camloc.core.device import torch_device
+    from camloc.data import segmentation as parts
+    from camloc.training.pretrained import load_segmentation_weights
+
+    place = torch_device(device)
+    names = parts.published_classes(network) if classes is None else _lines(classes)
+    left_out = parts.left_out_numbers(names, [name.strip() for name in leave_out.split(",") if name.strip()])
+    built = parts.segmentation_network(network, classes=len(names))
+    load_segmentation_weights(built, "hub" if weights == "hub" else Path(weights), name=network)
+    digest = hashlib.sha256()
+    for tensor in built.state_dict().values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    _note(out, network=network, weights=digest.hexdigest()[:24], left_out=[names[n] for n in left_out])
+    return parts.Segmentation(built.to(place), left_out, place)
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise RecipeError(f"{path} is no text file with the names of classes, one a line") from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(set(names)) != len(names) or len(names) < 2:
+        raise RecipeError(f"{path} needs the names of two classes or more, one a line, each once")
+    return names
+
+
+def _note(out: Path, **settings: str | list[str]) -> None:
+    """Write down what the masks of a folder are made with; refuse a folder with others."""
+    from camloc.core.config import to_json
+    from camloc.core.files import write_atomically
+
+    path, content = out / SETTINGS_FILE, to_json(settings)
+    if not path.exists():
+        write_atomically(path, content)
+    elif path.read_bytes() != content:
+        raise RecipeError(
+            f"{out} holds masks that were made with other settings; choose another --out, or delete it to "
+            f"start anew"
+        )

@@ -1,0 +1,159 @@
+"""`camloc train`: learn a place from photographs with known poses."""
+
+import logging
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from camloc.cli.options import (
+    Device,
+    Folders,
+    Layout,
+    OptionalFile,
+    OptionalFolder,
+    Precision,
+    ReaderOptions,
+    Scenes,
+    Seed,
+    checked_seed,
+    data_sources,
+    seconds,
+)
+from camloc.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from camloc.runs.manifest import DataSource
+    from camloc.runs.prepare import Compute
+    from camloc.training.pretrained import Weights
+    from camloc.training.recipe import Recipe
+
+
+def train(
+    recipe: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECIPE")]],
+    *,
+    data: Folders,
+    out: OptionalFolder = None,
+    scene: Scenes = (),
+    layout: Layout = "auto",
+    option: ReaderOptions = (),
+    train_list: OptionalFile = None,
+    test_list: OptionalFile = None,
+    backbone_weights: Annotated[str, tyro.conf.arg(metavar="none|hub|FILE")] = "none",
+    budget: Annotated[str, tyro.conf.arg(metavar="20m|1.5h", help_behavior_hint="")] = "",
+    cached_variants: Annotated[int | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
+    precision: Precision = "32-true",
+) -> None:
+    """Learn a place, or several with one model, from photographs with known poses.
+
+    Several places are several folders, --data A --data B, or scenes of one, --scene chess --scene fire. Each
+    keeps its own world, and answers name the place. The recipe's model must be one of several places.
+
+    A run that was interrupted goes on where it stopped when the same command is given again.
+
+    Args:
+        recipe: What to train and how; `camloc recipes` lists them.
+        data: Folder of the data set; given several times, one place each.
+        out: Folder of the run; runs/RECIPE/SCENE if not given.
+        scene: Which scene of the data set, where it has several, or all; of several folders the names of the
+            places, in their order.
+        layout: Of the data set; `camloc datasets` lists them.
+        option: For the layout's reader, such as split=blocks; of one place of several SCENE:split=blocks.
+        train_list: Text file that names the training images, one a line.
+        test_list: Text file that names the test images, one a line.
+        backbone_weights: What the backbone starts from; a file has weights with timm's names.
+        budget: Scale the recipe's schedule to this much time, of which computing features is a part and
+            reading pictures is not; as the recipe says if not given.
+        cached_variants: Pass so many variants of every picture once through the layers that stand still, and
+            start from there in every step, which is faster; 0 for none; as the recipe says if not given.
+        seed: Of all randomness.
+        device: Where to train.
+        devices: Processes that share every batch.
+        precision: Of the arithmetic; bf16-mixed multiplies in bfloat16, which is faster where the processor
+            or GPU can.
+    """
+    from camloc.cli.options import backbone_weights as weights_of
+    from camloc.core.device import torch_device
+    from camloc.runs.prepare import Compute
+    from camloc.training.recipe import find_recipe
+
+    if devices < 1:
+        raise RecipeError(f"training needs 1 device or more, not {devices}")
+    if cached_variants is not None and cached_variants < 0:
+        raise RecipeError(f"a picture has 0 cached variants or more, not {cached_variants}")
+    torch_device(device)
+    found = find_recipe(recipe)
+    sources = data_sources(
+        data, layout=layout, scenes=scene, options=option, train_list=train_list, test_list=test_list
+    )
+    train_and_report(
+        found if cached_variants is None else found.cached(cached_variants),
+        name=recipe,
+        sources=sources,
+        out=out,
+        seed=checked_seed(seed),
+        weights=weights_of(backbone_weights),
+        budget_seconds=seconds(budget) if budget else 0.0,
+        compute=Compute(device, devices, precision),
+    )
+
+
+def train_and_report(
+    recipe: "Recipe",
+    *,
+    name: str,
+    sources: "tuple[DataSource, ...]",
+    out: "Path | None" = None,
+    seed: int = 0,
+    weights: "Weights" = "none",
+    budget_seconds: float = 0.0,
+    compute: "Compute | None" = None,
+) -> None:
+    """Train a recipe, evaluate it where there are test frames, and say what to do next."""
+    from camloc.cli.commands.evaluate import evaluate_and_report
+    from camloc.cli.progress import console, counted, watched
+    from camloc.runs.evaluate import test_sets
+    from camloc.runs.prepare import prepare
+    from camloc.runs.train import train as run_training
+
+    if recipe.cached_variants and weights == "none":
+        raise RecipeError(
+            f"{name} starts from the features of a pretrained backbone; name one: --backbone-weights FILE, "
+            f"or hub to download it"
+        )
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    with counted("reading pictures") as progress:
+        training = prepare(
+            recipe,
+            name=name,
+            data=sources,
+            folder=out,
+            seed=seed,
+            weights=weights,
+            budget_seconds=budget_seconds,
+            compute=compute,
+            progress=progress,
+        )
+    events = run_training(training)
+    if not training.fabric.is_global_zero:
+        for _ in events:
+            pass
+        return
+    held = 0 if training.validation is None else len(training.validation)
+    count = sum(len(frames) for frames in training.learned)
+    console.print(
+        f"{name} on {', '.join(scene.name for scene in training.scenes)}: "
+        f"{training.model.parameter_count():,} weights learn from {count} photographs; {held} more choose "
+        f"the best epoch"
+    )
+    for _ in watched(events, epochs=training.recipe.epochs):
+        pass
+    if any(test_sets(scene) for scene in training.scenes):
+        evaluate_and_report(training.folder)
+    console.print(
+        f"\nnext   camloc locate {training.folder} PHOTO.jpg\n       camloc export {training.folder}"
+    )

@@ -1,0 +1,162 @@
+"""Options that several commands share: how help names them, and what their words mean."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from camloc.errors import RecipeError
+
+if TYPE_CHECKING:
+    from camloc.runs.manifest import DataSource
+    from camloc.training.pretrained import Weights
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+# No default is shown for these: what happens without them stands in the command's own words.
+Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
+Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")]
+OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+Scene = Annotated[str, tyro.conf.arg(metavar="SCENE", help_behavior_hint="")]
+Folders = tyro.conf.UseAppendAction[
+    Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(repeatable)")]
+]
+Scenes = tyro.conf.UseAppendAction[
+    Annotated[tuple[str, ...], tyro.conf.arg(metavar="SCENE", help_behavior_hint="(repeatable)")]
+]
+Layout = Annotated[str, tyro.conf.arg(metavar="LAYOUT")]
+ReaderOptions = tyro.conf.UseAppendAction[
+    Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE", help_behavior_hint="(repeatable)")]
+]
+Seed = Annotated[int, tyro.conf.arg(metavar="NUMBER")]
+Device = Literal["cpu", "cuda", "mps", "auto"]
+Precision = Literal["32-true", "bf16-mixed"]
+
+# As in `camloc.inference.onnx.runtime`, which loads torch.
+ExportPrecision = Literal["float32", "int8"]
+
+# As in `camloc.models.outlier_filters`, which loads torch.
+Filter = Literal["auto", "weights", "none", "rigid-ransac", "pnp-ransac"]
+
+# As in `camloc.refinement.position`; "auto" is what was best on held-out frames.
+Refine = Literal["none", "auto", "neighbours", "affine", "adamw", "anchored", "virtual"]
+
+# NumPy and torch both take seeds up to here.
+_SEEDS = 2**32
+
+
+def seconds(duration: str) -> float:
+    """Seconds of a duration such as "90s", "20m" or "1.5h".
+
+    Raises:
+        RecipeError: it is not a duration.
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*(s|m|min|h|)", duration.strip(), re.ASCII)
+    if match is None or float(match[1]) <= 0:
+        raise RecipeError(f"'{duration}' is not a duration; write 90s, 20m or 1.5h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def checked_seed(seed: int) -> int:
+    """The seed, if all generators of random numbers take it.
+
+    Raises:
+        RecipeError: it is negative or too large.
+    """
+    if not 0 <= seed < _SEEDS:
+        raise RecipeError(f"the seed {seed} is not a number from 0 to {_SEEDS - 1:,}")
+    return seed
+
+
+def reader_options(words: tuple[str, ...]) -> dict[str, str]:
+    """Options of a data set's reader from words such as `split=blocks`.
+
+    Raises:
+        RecipeError: a word is not of that form, or names an option for the second time.
+    """
+    options: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise RecipeError(f"the option '{word}' is not NAME=VALUE, as in split=blocks")
+        name = name.replace("-", "_")
+        if name in options:
+            raise RecipeError(f"the option {name} is given twice; give it once")
+        options[name] = value
+    return options
+
+
+def data_source(
+    root: Path, *, layout: str, scene: str, options: tuple[str, ...], **lists: Path | None
+) -> "DataSource":
+    """The frames that the options name; paths are made absolute, so that a run can be moved."""
+    from camloc.runs.manifest import DataSource
+
+    named = {name: os.path.realpath(path) for name, path in lists.items() if path is not None}
+    return DataSource(os.path.realpath(root), layout, scene, {**reader_options(options), **named})
+
+
+def data_sources(
+    roots: tuple[Path, ...],
+    *,
+    layout: str,
+    scenes: tuple[str, ...],
+    options: tuple[str, ...],
+    **lists: Path | None,
+) -> "tuple[DataSource, ...]":
+    """The frames of one place or of several: of several folders, or of several scenes of one folder.
+
+    `scenes` are the names of the places in the order of the folders, or the scenes of the one folder there
+    is; "all" stands for all that it holds. An option is for all places, or with a name before it, as in
+    "office:rotation=world_from_cam", for the place of that name.
+
+    Raises:
+        RecipeError: there is no folder, or it is not clear which names belong to which folder.
+        DatasetError: all scenes of a folder are asked for, and it holds none.
+    """
+    if not roots:
+        raise RecipeError("name the folder of the data set with --data")
+    if scenes == ("all",) and len(roots) == 1:
+        from camloc.data.formats import scene_names
+
+        scenes = scene_names(roots[0], layout=layout)
+    if len(roots) == 1:
+        roots = roots * max(1, len(scenes))
+    scenes = scenes or ("",) * len(roots)
+    if len(scenes) != len(roots):
+        raise RecipeError(
+            f"{len(roots)} folders have {len(scenes)} names; give each --data its --scene, in the same "
+            f"order, or none"
+        )
+    if len(roots) > 1 and any(lists.values()):
+        raise RecipeError(
+            "a list of images is of one place; put train.txt and test.txt into the folder of each instead"
+        )
+    named = {word: word.partition("=")[0].rpartition(":")[0] for word in options}
+    for word, scene in named.items():
+        if scene and scene not in scenes:
+            raise RecipeError(f"the option '{word}' is for {scene!r}, which no --scene names")
+    return tuple(
+        data_source(
+            root,
+            layout=layout,
+            scene=scene,
+            options=tuple(word.removeprefix(f"{scene}:") for word, of in named.items() if of in ("", scene)),
+            **lists,
+        )
+        for root, scene in zip(roots, scenes, strict=True)
+    )
+
+
+def backbone_weights(choice: str) -> "Weights":
+    """ "none", "hub", or the file that is named."""
+    match choice:
+        case "none":
+            return "none"
+        case "hub":
+            return "hub"
+        case path:
+            return Path(os.path.realpath(path))

@@ -1,0 +1,119 @@
+"""Progress bars, and training's error falling on screen."""
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from camloc.training.recipe import Epoch, Step
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def counted(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for something counted: call what is yielded with the number done and of all."""
+    with _bar() as bar:
+        task = bar.add_task(label, total=None, visible=False)
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        yield update
+
+
+def watched(events: "Iterable[Step | Epoch]", *, epochs: int) -> "Iterator[Epoch]":
+    """Show a bar over all steps of a training and a line whenever held-out frames are located better."""
+    from camloc.training.recipe import Epoch
+
+    with _bar() as bar:
+        task = bar.add_task("training", total=None)
+        for event in events:
+            if not isinstance(event, Epoch):
+                bar.update(
+                    task,
+                    total=epochs * event.steps,
+                    completed=(event.epoch - 1) * event.steps + event.step,
+                    description=f"epoch {event.epoch} of {epochs}",
+                )
+                continue
+            if event.is_best or event.epoch == epochs:
+                bar.console.print(_line(event, epochs))
+            yield event
+
+
+def _line(event: "Epoch", epochs: int) -> str:
+    width = len(str(epochs))
+    loss = sum(event.losses.values())
+    text = f"epoch {event.epoch:>{width}}  loss {loss:7.3f}"
+    if event.validation is not None:
+        meters, degrees = event.validation
+        text += f"   held-out frames {meters:6.3f} m  {degrees:6.2f}°"
+        if event.right_place is not None and len(event.places) > 1:
+            text += f"  place {event.right_place:6.1%}"
+    return text + ("   best so far" if event.is_best and event.validation is not None else "")
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<16}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,  # in a file, a bar is noise
+    )
+
+
+# Wide enough for whole sentences where nobody's terminal sets a limit.
+_FILE_WIDTH = 160
+
+# Columns that a description needs beside a name; with fewer it stands below.
+_LEAST_BESIDE = 40
+
+
+def show_groups(groups: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> None:
+    """Print names with what they are, each group under its heading, as wide as the terminal."""
+    width = _console().width
+    for heading, rows in groups:
+        print("\n".join((*textwrap.wrap(heading, width), *_group(rows, width), "")))
+
+
+def _group(rows: Mapping[str, Sequence[str]], width: int) -> list[str]:
+    """The names, never cut, and their paragraphs: beside them, or below where that leaves too little room."""
+    column = max(map(len, rows)) + 4
+    beside = width - column >= _LEAST_BESIDE
+    indent = " " * (column if beside else 6)
+    lines = []
+    for name, paragraphs in rows.items():
+        wrapped = [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, width - len(indent))]
+        described = [indent + line for line in wrapped]
+        if beside and described:
+            described[0] = f"  {name}".ljust(column) + described[0][column:]
+        else:
+            described.insert(0, f"  {name}")
+        lines += described
+    return lines
+
+
+def show(headings: Sequence[str], rows: Iterable[Sequence[str]], *, names: int = 1) -> None:
+    """Print a table whose first `names` columns are never cut, because they are what is typed next."""
+    console = _console()
+    table = Table(box=None, pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, no_wrap=number < names, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # names are shown as they are: square brackets are not markup
+    console.print(table)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_FILE_WIDTH)

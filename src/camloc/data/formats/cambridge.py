@@ -1,0 +1,160 @@
+"""Cambridge Landmarks: a list of camera centres with `cam_from_world` quaternions, w first.
+
+    KingsCollege/dataset_train.txt       three lines of heading, then: seq1/frame00001.png X Y Z W P Q R
+    KingsCollege/dataset_test.txt
+    KingsCollege/reconstruction.nvm      optional; the focal length of each picture
+    KingsCollege/seq1/frame00001.png
+
+Kendall et al., PoseNet, ICCV 2015. The position is the centre in the world, while the quaternion turns
+the world into the camera: read as one pose, every picture would look the wrong way, and no error of the
+papers' kind would show it.
+
+`reconstruction.nvm` is VisualSFM's: focal lengths in pixels of the pictures of 1920 x 1080, the principal
+point in the middle, and names that may end in .jpg where the lists say .png. Its radial distortion, small and
+of a form of its own, is not used. Without the file, or for a picture that it does not have, intrinsics are
+unknown.
+"""
+
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+
+from camloc.data.checks import PUBLISHED_QUATERNION_LENGTH, Row, frames_from_quaternions
+from camloc.data.formats.parts.files import (
+    Line,
+    clean_name,
+    existing_picture,
+    is_file,
+    is_named,
+    numbers_in,
+    read_lines,
+    sequence_of,
+)
+from camloc.data.formats.parts.intrinsics import camera_from_fields
+from camloc.data.splits import Selection, folder_name, scene_folder, split_by_lists
+from camloc.data.types import Frame, Scene
+from camloc.errors import DatasetError
+from camloc.geometry.camera import Camera
+
+SCENES = ("GreatCourt", "KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch", "Street")
+LOOKS_FOR = "dataset_train.txt (Cambridge Landmarks)"
+
+# Published with a position of 3e9 m; nothing else in the file is beyond a few hundred metres.
+BROKEN_FRAMES = {"GreatCourt": ("seq5/frame00297.png",)}
+
+_HEADING_LINES = 3
+
+
+def fits(root: Path) -> bool:
+    """Whether `root` is a scene of this layout, or holds some of `SCENES`."""
+    return _is_scene(root) or any(_is_scene(root / scene) for scene in SCENES)
+
+
+def load(
+    root: Path,
+    scene: str = "",
+    *,
+    width: int = 1920,
+    height: int = 1080,
+    split: str = "",
+    train_list: Path | None = None,
+    test_list: Path | None = None,
+    exclude: Collection[str] = (),
+) -> Scene:
+    """Read a scene.
+
+    Args:
+        root: the scene's folder, or the folder that it is in.
+        scene: its name; may be left out where `root` is the scene's folder.
+        width, height: size of the pictures that the focal lengths are for; the files may be smaller.
+        split, train_list, test_list, exclude: see `Selection`; where there are no other lists, the frames
+            are split as the two files have them. The known broken frame of Great Court is left out.
+
+    Raises:
+        DatasetError: something is missing, damaged, or contradicts something else.
+    """
+    folder = scene_folder(root, scene, is_scene=_is_scene, scenes=SCENES, looks_for=LOOKS_FOR)
+    name = scene or folder_name(folder)
+    cameras = _cameras(folder / "reconstruction.nvm", width=width, height=height)
+    train_path, test_path = folder / "dataset_train.txt", folder / "dataset_test.txt"
+    train_rows = _rows(train_path, cameras)
+    test_rows = _rows(test_path, cameras) if is_named(test_path) else []
+    rows = [*train_rows, *test_rows]
+    broken = {row.frame.name for row in rows}.intersection(BROKEN_FRAMES.get(name, ()))
+    selection = Selection(split, train_list, test_list, {*exclude, *broken})
+    frames = frames_from_quaternions(
+        rows, rotation="cam_from_world", longest=PUBLISHED_QUATERNION_LENGTH, exclude=selection.exclude
+    )
+    if selection.lists(folder) != (None, None):
+        return Scene(name, *split_by_lists(frames, folder, selection))
+    test_names = {row.frame.name for row in test_rows}
+    train = tuple(frame for frame in frames if frame.name not in test_names)
+    test = tuple(frame for frame in frames if frame.name in test_names)
+    if not train:
+        raise DatasetError(f"{train_path}: every frame is left out, so none is left to train on")
+    return Scene(name, train, test)
+
+
+def _is_scene(folder: Path) -> bool:
+    return is_file(folder / "dataset_train.txt")
+
+
+def _rows(path: Path, cameras: dict[str, Camera]) -> list[Row]:
+    rows = []
+    for line in read_lines(path):
+        words = line.text.rsplit(maxsplit=7)
+        if line.number <= _HEADING_LINES and not _is_row(words):
+            continue
+        rows.append(_row(line, words, path.parent, cameras))
+    if not rows:
+        raise DatasetError(f"{path} names no frame")
+    return rows
+
+
+def _row(line: Line, words: list[str], folder: Path, cameras: dict[str, Camera]) -> Row:
+    if len(words) != 8:
+        raise DatasetError(f"{line.where}: a name and 7 numbers are needed: file X Y Z W P Q R")
+    numbers = numbers_in(words[1:], line.where)
+    name = clean_name(words[0], line.where)
+    image = existing_picture(folder / name, line.where)
+    frame = Frame(name, image, cameras.get(_stem(name)), sequence=sequence_of(name))
+    return Row(line.where, frame, numbers)
+
+
+def _is_row(words: list[str]) -> bool:
+    try:
+        return len(numbers_in(words[1:], "")) == 7
+    except DatasetError:
+        return False
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def _cameras(path: Path, *, width: int, height: int) -> dict[str, Camera]:
+    """Cameras by the picture's name without its ending, from the first model of an NVM file."""
+    if not is_named(path):
+        return {}
+    lines = read_lines(path)
+    heading, count = next(lines, None), next(lines, None)
+    if (
+        heading is None
+        or not heading.text.startswith("NVM_V3")
+        or count is None
+        or not count.text.isdecimal()
+    ):
+        raise DatasetError(f"{path} is not a VisualSFM file: NVM_V3 and the number of cameras are needed")
+    cameras: dict[str, Camera] = {}
+    for _ in range(int(count.text)):
+        line = next(lines, None)
+        if line is None:
+            raise DatasetError(
+                f"{path} has {len(cameras)} cameras, and its number of cameras is {count.text}"
+            )
+        words = line.text.rsplit(maxsplit=10)
+        if len(words) != 11:
+            raise DatasetError(f"{line.where}: a name and 10 numbers of a camera are needed")
+        fields = {"width": width, "height": height, "fx": numbers_in(words[1:2], line.where)[0]}
+        name = clean_name(words[0], line.where)
+        cameras[_stem(name)] = camera_from_fields(fields, model="PINHOLE", where=line.where)
+    return cameras

@@ -1,0 +1,75 @@
+"""Masks: pictures beside the photographs, black where something does not belong to the place."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from PIL import ExifTags, Image
+from torch import Tensor
+
+from camloc.core.files import write_atomically
+from camloc.data.image_io import Preprocess, exif_orientation, turned_as_stored
+from camloc.data.types import Frame
+from camloc.errors import ImageError
+
+# Pixels at least this bright (8 bits) count.
+BRIGHT = 128
+
+
+def mask_path(folder: Path, frame: Frame) -> Path:
+    """Where the mask of a frame stands in a folder of masks."""
+    return folder / f"{frame.name}.png"
+
+
+def read_mask(folder: Path, frame: Frame, preprocess: Preprocess) -> Bool[Tensor, "height width"]:
+    """The mask of a frame, scaled and cut as its photograph: True where the photograph counts.
+
+    Masks are named as COLMAP names them: the photograph's name within the data set with `.png` after
+    it. A photograph without one counts everywhere.
+
+    Raises:
+        ImageError: the mask cannot be decoded, or the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is no folder with masks")
+    paths = dict.fromkeys((mask_path(folder, frame), folder / f"{frame.image.name}.png"))
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
+        return torch.ones(preprocess.height, preprocess.width, dtype=torch.bool)
+    view = preprocess.view(Frame(frame.name, found, frame.camera))
+    return view.image.amin(0) >= BRIGHT
+
+
+def write_mask(folder: Path, frame: Frame, counts: Bool[Tensor, "height width"]) -> None:
+    """Write a mask where `read_mask` looks for it: white where the photograph counts, black elsewhere.
+
+    It is stored as the photograph is, with its EXIF orientation, so that whatever turns the one upright,
+    or leaves it as it is, does the same to the other.
+
+    Args:
+        folder: of the masks.
+        frame: whose photograph it is for.
+        counts: for that photograph upright.
+
+    Raises:
+        CamlocError: the file cannot be written.
+    """
+    with Image.open(frame.image) as photograph:
+        orientation = exif_orientation(photograph)
+    grey = Image.fromarray(np.where(counts.numpy(), 255, 0).astype(np.uint8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    png = io.BytesIO()
+    turned_as_stored(grey, orientation).save(png, format="PNG", exif=exif)
+    write_atomically(mask_path(folder, frame), png.getvalue())
+
+
+def mask_at(masks: Bool[Tensor, "b height width"], pixels: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n"]:
+    """1 for pixels that count, 0 for pixels that do not."""
+    height, width = masks.shape[-2:]
+    columns = pixels[..., 0].long().clamp(0, width - 1)
+    rows = pixels[..., 1].long().clamp(0, height - 1)
+    picked = masks.flatten(1).gather(1, rows * width + columns)
+    return picked.to(pixels.dtype)

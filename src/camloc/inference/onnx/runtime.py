@@ -1,0 +1,192 @@
+"""An exported network back in, as a model that runs in ONNX Runtime: one file, no torch weights beside it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import onnxruntime
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from camloc.core.config import from_json
+from camloc.data.types import Batch
+from camloc.errors import CheckpointError, RecipeError
+from camloc.models.base import Decoded, PoseModel
+from camloc.models.checkpoint import Checkpoint, Facts, checked_facts, model_from_facts, training_poses
+
+METADATA_KEY = "camloc"
+
+# Of the output beside the model's: how unlike a picture is to those that were learned from.
+UNLIKENESS = "unlikeness"
+
+# How the weights of matrix products are kept and multiplied.
+ExportPrecision = Literal["float32", "int8"]
+
+_Row = tuple[float, float, float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What an exported file says beside its network.
+
+    Attributes:
+        facts: of the checkpoint.
+        constants: the model's values in double precision, which decoding needs, by name.
+        training_poses: for each place the positions and quaternions (w first) that it was learned from.
+        precision: of its matrix products.
+    """
+
+    facts: Facts
+    constants: dict[str, Any]
+    training_poses: tuple[tuple[_Row, ...], ...]
+    precision: ExportPrecision = "float32"
+
+
+class OnnxModel(PoseModel[Any]):
+    """An exported network behind the interface of the model that it was exported from.
+
+    `forward` runs in ONNX Runtime; `decode` is the original model's.
+    """
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, original: PoseModel[Any], precision: ExportPrecision
+    ) -> None:
+        super().__init__()
+        self.session = session
+        self.precision = precision
+        # In a tuple, so that it is not a submodule: its weights were never loaded.
+        self._original = (original,)
+
+    @property
+    def original(self) -> PoseModel[Any]:
+        """The model that was exported: its structure and constants, without weights."""
+        return self._original[0]
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+        """The network's outputs, in the original's order."""
+        return self.recognised(images)[0]
+
+    def recognised(
+        self, images: Float[Tensor, "b 3 h w"]
+    ) -> tuple[tuple[Tensor, ...], Float[Tensor, "b"] | None]:
+        """The same, and how unlike pictures are to those that were learned from, where the network knows."""
+        outputs = self.session.run(None, {"images": images.detach().cpu().numpy()})
+        kind = _output_type(self.original)
+        count = len(kind._fields)
+        named: tuple[Tensor, ...] = kind(*map(torch.from_numpy, outputs[:count]))
+        return named, torch.from_numpy(outputs[count]) if len(outputs) > count else None
+
+    def decode(self, output: Any, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
+        """Poses from the network's output, which ONNX Runtime left on the CPU."""
+        return self.original.decode(output, intrinsics=None if intrinsics is None else intrinsics.cpu())
+
+    def losses(self, output: Any, batch: Batch) -> dict[str, Tensor]:
+        """The original's losses; there is nothing to train in an exported network."""
+        return self.original.losses(output, batch)
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a path is that of an exported file, by its name, and not that of a run."""
+    return path.suffix == ".onnx"
+
+
+def runtime_of(checkpoint: Checkpoint) -> str:
+    """What a checkpoint's network runs in, in words."""
+    model = checkpoint.model
+    if not isinstance(model, OnnxModel):
+        return "PyTorch"
+    return "ONNX Runtime" if model.precision == "float32" else f"ONNX Runtime, {model.precision}"
+
+
+def load_onnx(path: Path) -> Checkpoint:
+    """An exported network as a checkpoint whose model runs in ONNX Runtime.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or was not exported by camloc.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist; export a run with `camloc export RUN` first")
+    session = _session(path)
+    metadata = _read_metadata(session, path)
+    facts = checked_facts(metadata.facts, source=path)
+    with torch.device("meta"):
+        original = model_from_facts(facts, source=path)
+    _check_network(session, original, facts, path)
+    _set_constants(original, metadata.constants, path)
+    if len(metadata.training_poses) != len(facts.scenes):
+        raise CheckpointError(f"{path} does not have training poses for each of its places")
+    poses = tuple(
+        training_poses(torch.tensor(rows, dtype=torch.float64), scene=scene, source=path)
+        for rows, scene in zip(metadata.training_poses, facts.scenes, strict=True)
+    )
+    return Checkpoint(facts, OnnxModel(session, original, metadata.precision).eval(), poses)
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is told once, by the error
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception:  # ONNX Runtime's errors have no common public root, and say nothing that helps
+        raise CheckpointError(f"{path} is damaged or not an ONNX file; export the run again") from None
+
+
+def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> Metadata:
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except Exception:  # metadata that are not text
+        text = None
+    if text is None:
+        raise CheckpointError(f"{path} was not exported by camloc: its metadata say nothing of it")
+    try:
+        return from_json(text.encode(), Metadata)
+    except RecipeError as problem:
+        raise CheckpointError(f"{path} is of another version of camloc: {problem}") from None
+
+
+def _check_network(
+    session: onnxruntime.InferenceSession, original: PoseModel[Any], facts: Facts, path: Path
+) -> None:
+    """Raise CheckpointError for a network that does not take and give what the facts say."""
+    taken = {each.name: list(each.shape[1:]) for each in session.get_inputs()}
+    given = [each.name for each in session.get_outputs()]
+    size = [3, facts.preprocess.height, facts.preprocess.width]
+    if taken != {"images": size} or given != output_names(original, facts):
+        raise CheckpointError(f"{path} is damaged: its network does not fit its metadata; export it again")
+
+
+def _set_constants(original: PoseModel[Any], constants: dict[str, Any], path: Path) -> None:
+    """Give a model without weights the values that its `decode` needs."""
+    wanted = constants_of(original)
+    try:
+        values = {name: torch.tensor(value, dtype=torch.float64) for name, value in constants.items()}
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        values = {}
+    if {name: value.shape for name, value in values.items()} != {
+        name: value.shape for name, value in wanted.items()
+    }:
+        raise CheckpointError(f"{path} is damaged: its constants are those of another model")
+    for name, value in values.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(original.get_submodule(owner), leaf, value)
+
+
+def constants_of(model: PoseModel[Any]) -> dict[str, Tensor]:
+    """The values in double precision that a model's `decode` needs, by name."""
+    return {name: value for name, value in model.state_dict().items() if value.dtype == torch.float64}
+
+
+def output_names(model: PoseModel[Any], facts: Facts) -> list[str]:
+    """Names of what an exported network gives."""
+    return [*_output_type(model)._fields, *([] if facts.recognised_within is None else [UNLIKENESS])]
+
+
+def _output_type(model: PoseModel[Any]) -> Any:
+    """The NamedTuple that a model's `forward` returns, from its type parameter."""
+    for kind in type(model).__mro__:
+        for base in getattr(kind, "__orig_bases__", ()):
+            for argument in getattr(base, "__args__", ()):
+                if hasattr(argument, "_fields"):
+                    return argument
+    raise TypeError(f"{type(model).__name__} does not say what its output is")

@@ -1,0 +1,158 @@
+"""What a rendered demo place consists of: which walks, conditions, frames and poses."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market_square.atmosphere import CONDITIONS
+from market_square.free_space import FreeSpace
+from market_square.occluders import Crowd
+from market_square.viewpoint import Intrinsics
+from market_square.walks import AREAS, Walk
+
+OCCLUDED = "occluded"
+"""The test variant that is a day with many people in view."""
+VARIANTS: tuple[str, ...] = (*CONDITIONS, OCCLUDED)
+
+_FRAMES_PER_SECOND = 2.5
+_TRAIN_WALK_FRAMES = 100
+_TEST_WALK_FRAMES = 40
+_CROWD = 16
+_SHUTTER_STEPS = 4
+
+
+@dataclass(frozen=True)
+class DemoPlace:
+    """Settings of a rendered place; equal settings give equal pictures.
+
+    Attributes:
+        area: "corner", 6 x 4 m of camera positions that look one way, or "square", all of it and all ways.
+        width, height: size of the pictures in pixels.
+        field_of_view_degrees: of the pictures, across.
+        train_frames: day frames on the training walks.
+        test_frames: frames on the test walks, for every variant the same poses.
+        variants: what the test walks are seen in, by day always: conditions, or "occluded".
+        train_people: people who walk about in the training pictures.
+        shutter_seconds: how long the shutter is open; more than 0 blurs what the camera's motion blurs.
+        depth_every: every how manieth frame has a depth picture; 1 for all, 0 for none.
+        seed: of the look of the square, the walks, the people and the noise.
+
+    Raises:
+        ValueError: there is no such area or variant, or a number is out of range.
+    """
+
+    area: str = "corner"
+    width: int = 128
+    height: int = 96
+    field_of_view_degrees: float = 68.0
+    train_frames: int = 800
+    test_frames: int = 80
+    variants: tuple[str, ...] = ("day", "evening", "night", "winter", OCCLUDED)
+    train_people: int = 0
+    shutter_seconds: float = 0.0
+    depth_every: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.area not in AREAS:
+            raise ValueError(f"unknown area '{self.area}', choose from {', '.join(AREAS)}")
+        unknown = set(self.variants) - set(VARIANTS)
+        if unknown:
+            raise ValueError(f"unknown variant '{min(unknown)}', choose from {', '.join(VARIANTS)}")
+        if min(self.width, self.height) < 8 or not 10 <= self.field_of_view_degrees <= 120:
+            raise ValueError("a picture needs at least 8 x 8 pixels and a field of view of 10 to 120 degrees")
+        if min(self.train_frames, self.test_frames) < 1 or min(self.depth_every, self.train_people) < 0:
+            raise ValueError("a place needs at least one training and one test frame, and no negative counts")
+        if self.shutter_seconds < 0:
+            raise ValueError("the shutter cannot be open for less than no time")
+
+    def intrinsics(self) -> Intrinsics:
+        """The pinhole camera of all frames."""
+        focal = self.width / 2 / math.tan(math.radians(self.field_of_view_degrees) / 2)
+        return Intrinsics(self.width, self.height, focal, focal, self.width / 2, self.height / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A frame to be rendered: where it goes, what it shows and from where.
+
+    `exposure_path` are further poses while the shutter is open, `crowd` who is in view at `seconds`.
+    """
+
+    image: str
+    depth: str
+    split: str
+    variant: str
+    walk: str
+    seconds: float
+    world_from_cam: NDArray[np.float64]
+    exposure_path: tuple[NDArray[np.float64], ...]
+    crowd: Crowd | None
+    seed: int
+
+    @property
+    def condition(self) -> str:
+        """The light and weather it is seen in."""
+        return "day" if self.variant == OCCLUDED else self.variant
+
+
+def shots(place: DemoPlace, free_space: FreeSpace) -> tuple[Shot, ...]:
+    """All frames of a place: the training walks by day, then the test walks in every variant."""
+    planned = _walks(place, free_space, "train", "day", place.train_frames, _TRAIN_WALK_FRAMES)
+    for variant in dict.fromkeys(("day", *place.variants)):
+        planned += _walks(place, free_space, "test", variant, place.test_frames, _TEST_WALK_FRAMES)
+    return tuple(planned)
+
+
+def _walks(
+    place: DemoPlace, free_space: FreeSpace, split: str, variant: str, frames: int, frames_per_walk: int
+) -> list[Shot]:
+    # At least two walks, so that one can be held out; every walk is at least one frame.
+    count = min(frames, max(2, math.ceil(frames / frames_per_walk)))
+    planned = []
+    for number in range(count):
+        frames_here = frames * (number + 1) // count - frames * number // count
+        seconds = max(frames_here, 20) / _FRAMES_PER_SECOND
+        seed = 1000 * place.seed + 100 * (split == "test") + number
+        walk = Walk(AREAS[place.area], free_space, seconds=seconds, seed=seed)
+        name = f"{split}/walk-{number:02d}" if split == "train" else f"{split}/{variant}/walk-{number:02d}"
+        crowd = _crowd(place, split, variant, seed)
+        for index, moment in enumerate(walk.free_times(frames_here).tolist()):
+            planned.append(_shot(place, walk, moment, (split, variant, name), index, crowd, seed))
+    return planned
+
+
+def _shot(
+    place: DemoPlace,
+    walk: Walk,
+    moment: float,
+    where: tuple[str, str, str],
+    index: int,
+    crowd: Crowd | None,
+    walk_seed: int,
+) -> Shot:
+    split, variant, name = where
+    has_depth = place.depth_every > 0 and index % place.depth_every == 0
+    opened = place.shutter_seconds * np.arange(1, _SHUTTER_STEPS + 1) / _SHUTTER_STEPS
+    return Shot(
+        image=f"{name}/{index:04d}.jpg",
+        depth=f"{name}/{index:04d}.depth.png" if has_depth else "",
+        split=split,
+        variant=variant,
+        walk=name,
+        seconds=moment,
+        world_from_cam=walk.world_from_cam(moment),
+        exposure_path=tuple(walk.world_from_cam(moment + delay) for delay in opened) if opened.any() else (),
+        crowd=crowd,
+        seed=walk_seed * 100_000 + 1000 * VARIANTS.index(variant) + index,
+    )
+
+
+def _crowd(place: DemoPlace, split: str, variant: str, seed: int) -> Crowd | None:
+    area = AREAS[place.area]
+    people = _CROWD if variant == OCCLUDED else place.train_people if split == "train" else 0
+    if people == 0:
+        return None
+    return Crowd(people, variant == OCCLUDED, area.crowd_center, area.crowd_half_extent, seed)

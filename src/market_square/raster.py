@@ -1,0 +1,68 @@
+"""The z-buffer, and linear forms of the pixel evaluated over boxes of it."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market_square.arrays import FloatArray, Vectors
+
+Box = tuple[slice, slice]
+"""Rows and columns of a part of the picture."""
+
+
+@runtime_checkable
+class Cutouts(Protocol):
+    """Knows which textures have holes, and where."""
+
+    @property
+    def has_holes(self) -> NDArray[np.bool_]:
+        """Whether a texture has holes (n,)."""
+
+    def is_solid(self, texture: int, u: FloatArray, v: FloatArray) -> NDArray[np.bool_]:
+        """Whether a texture with holes is solid at u, v (n,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Visible:
+    """`nearness` (h, w), 1 / z-depth in 1 / metres, and `primitive` (h, w), a number or -1 for none."""
+
+    nearness: FloatArray
+    primitive: NDArray[np.int32]
+
+    def part(self, box: list[int]) -> tuple[FloatArray, NDArray[np.int32], Box]:
+        """Views of both buffers in a box (left, right, top, bottom)."""
+        left, right, top, bottom = box
+        where = slice(top, bottom), slice(left, right)
+        return self.nearness[where], self.primitive[where], where
+
+
+class LinearForms:
+    """Forms a x + b y + c of the pixel, several per shape, each evaluated over the shape's box.
+
+    They are evaluated from the first pixel of the box on, so that single precision suffices.
+    """
+
+    def __init__(self, coefficients: Vectors, boxes: NDArray[np.intp], seen: Visible) -> None:
+        """`coefficients` is (n, forms, 3), `boxes` (n, 4) holds left, right, top, bottom."""
+        self.boxes: list[list[int]] = boxes.tolist()
+        local = coefficients.copy()
+        local[:, :, 2] += np.einsum("nfk,nk->nf", coefficients[:, :, :2], boxes[:, (0, 2)] + 0.5)
+        self._forms = local.astype(np.float32)[..., None, None]
+        height, width = seen.nearness.shape
+        self._columns = np.arange(width, dtype=np.float32)
+        self._rows = np.arange(height, dtype=np.float32)[:, None]
+
+    def values(self, index: int) -> FloatArray:
+        """The forms (forms, h, w) of one shape over its box."""
+        left, right, top, bottom = self.boxes[index]
+        form = self._forms[index]
+        down = form[:, 1] * self._rows[: bottom - top] + form[:, 2]
+        return np.asarray(down + form[:, 0] * self._columns[: right - left])
+
+    @classmethod
+    def over_picture(cls, coefficients: Vectors, seen: Visible) -> FloatArray:
+        """Forms (forms, 3) over the whole picture (forms, h, w)."""
+        height, width = seen.nearness.shape
+        return cls(coefficients[None], np.array([[0, width, 0, height]]), seen).values(0)

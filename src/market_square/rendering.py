@@ -1,0 +1,172 @@
+"""Rendering a place into the cache: all of it or nothing, in two processes where that helps."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+from market_square.film import HAND_HELD_FILM
+from market_square.free_space import FreeSpace, free_space_of
+from market_square.place import DemoPlace, Shot, shots
+from market_square.renderer import RenderedView, Renderer
+from market_square.writing import (
+    FRAMES_FILE,
+    SCENE_FILE,
+    frames_table,
+    read_place,
+    scene_json,
+    write_frame,
+)
+
+Progress = Callable[[int, int], None]
+
+# A folder that is being rendered gets a new picture every few moments: one of yesterday was given up.
+_STALE_SECONDS = 24 * 3600.0
+_UNFINISHED = re.compile(r"\.[a-z]+-\d+x\d+-[0-9a-f]{12}-\w+\.partial")
+
+
+def render(
+    place: DemoPlace,
+    cache: Path,
+    *,
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> Path:
+    """The folder with a rendered place; it is rendered only if it is not there yet.
+
+    A folder appears under its name when it is complete, so a run that was stopped leaves nothing that looks
+    finished, and runs at the same time do not disturb each other. What a run that was killed has left is
+    removed when a place is rendered a day later. The name holds a digest of the settings
+    and of the renderer's source, so pictures of an older version are never taken for new ones.
+
+    Args:
+        place: what to render.
+        cache: folder to keep it in.
+        progress: called with the number of frames done and of all frames.
+        processes: 1 or 2; by default 2 where there are as many processors.
+    """
+    folder = cache / _folder_name(place)
+    if (folder / SCENE_FILE).is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder.parent)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".partial", dir=folder.parent))
+    try:
+        (partial / SCENE_FILE).write_text(scene_json(place, renderer=_source_digest()))
+        _draw_all(partial, place, progress, processes or min(2, os.cpu_count() or 1))
+        _publish(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def draw(folder: Path, part: int, parts: int) -> Iterable[Shot]:
+    """Draw every `parts`-th frame of the place that a folder's scene file describes, from number `part` on.
+
+    Yields each shot when its files are there. Frames that are there already are left alone.
+    """
+    place = read_place(folder)
+    free_space, renderer = free_space_of(place.seed), Renderer(seed=place.seed)
+    for shot in shots(place, free_space)[part::parts]:
+        if not (folder / shot.image).is_file():
+            write_frame(folder, shot, photograph(renderer, free_space, place, shot))
+        yield shot
+
+
+def _draw_all(folder: Path, place: DemoPlace, progress: Progress | None, processes: int) -> None:
+    planned = shots(place, free_space_of(place.seed))
+    (folder / FRAMES_FILE).write_text(frames_table(planned), newline="")
+    companion = _start_companion(folder) if processes > 1 else None
+    report = progress or (lambda _done, _all: None)
+    try:
+        for done, _ in enumerate(draw(folder, 0, 1 if companion is None else 2), start=1):
+            report(min(len(planned), done if companion is None else 2 * done), len(planned))
+        if companion is not None:
+            companion.wait()
+    finally:
+        if companion is not None and companion.poll() is None:
+            companion.kill()
+            companion.wait()
+    # Whatever a companion that could not run or was stopped has left over is drawn here.
+    for _ in draw(folder, 1, 2) if companion is not None and companion.returncode != 0 else ():
+        pass
+    report(len(planned), len(planned))
+
+
+def _remove_stale(cache: Path) -> None:
+    """Remove unfinished folders in which nothing has been written for a day."""
+    for folder in cache.iterdir():
+        if _UNFINISHED.fullmatch(folder.name) and time.time() - _last_written(folder) > _STALE_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_written(folder: Path) -> float:
+    """When a file was last put into a folder or below it, in seconds of `time.time`.
+
+    A folder that another process finishes or removes meanwhile counts as just written.
+    """
+    try:
+        return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
+    except OSError:
+        return time.time()
+
+
+def _start_companion(folder: Path) -> "subprocess.Popen[bytes] | None":
+    # A module of its own and not a pool: it runs from unguarded scripts and exchanges nothing but files.
+    if not sys.executable:
+        return None
+    command = [sys.executable, "-P", "-m", "market_square.companion", str(folder), "1", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=environment)
+
+
+def _publish(partial: Path, folder: Path) -> None:
+    try:
+        partial.rename(folder)
+    except OSError:
+        # Another process was faster, and what it rendered is the same.
+        if not (folder / SCENE_FILE).is_file():
+            raise
+
+
+def photograph(renderer: Renderer, free_space: FreeSpace, place: DemoPlace, shot: Shot) -> RenderedView:
+    """What the camera of a shot sees, people in view included."""
+    occluders = None
+    if shot.crowd is not None:
+        x, y = shot.world_from_cam[:2, 3].tolist()
+        numbers = renderer.square.atlas.number
+        occluders = shot.crowd.at(shot.seconds, camera=(x, y), free_space=free_space, texture_number=numbers)
+    return renderer.render_view(
+        shot.world_from_cam,
+        place.intrinsics(),
+        condition=shot.condition,
+        occluders=occluders,
+        film=HAND_HELD_FILM,
+        seed=shot.seed,
+        exposure_path=shot.exposure_path,
+    )
+
+
+def _folder_name(place: DemoPlace) -> str:
+    settings = json.dumps(asdict(place), sort_keys=True) + _source_digest()
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
+    return f"{place.area}-{place.width}x{place.height}-{digest}"
+
+
+@lru_cache(maxsize=1)
+def _source_digest() -> str:
+    """A digest of this package's source: the version of the renderer, which nobody can forget to raise."""
+    digest = hashlib.sha256()
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(module.name.encode() + module.read_bytes())
+    return digest.hexdigest()[:16]

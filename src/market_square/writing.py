@@ -1,0 +1,70 @@
+"""The files of a rendered place: pictures, depth, a table of poses and a description."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from market_square.place import DemoPlace, Shot
+from market_square.renderer import RenderedView
+
+SCENE_FILE = "scene.json"
+FRAMES_FILE = "frames.csv"
+COLUMNS = ("image", "depth", "split", "variant", "walk", "seconds", "qw", "qx", "qy", "qz", "tx", "ty", "tz")
+
+
+def read_place(folder: Path) -> DemoPlace:
+    """The settings in a folder's scene file."""
+    content = json.loads((folder / SCENE_FILE).read_text())
+    return msgspec.convert(content["place"], DemoPlace)
+
+
+def write_frame(folder: Path, shot: Shot, view: RenderedView) -> None:
+    """Write a picture and its depth; the picture last, so that it says that all is there."""
+    (folder / shot.image).parent.mkdir(parents=True, exist_ok=True)
+    if shot.depth:
+        millimeters = np.round(view.depth.astype(np.float64) * 1000)
+        millimeters[millimeters > np.iinfo(np.uint16).max] = 0
+        _save(Image.fromarray(millimeters.astype(np.uint16)), folder / shot.depth, format="PNG")
+    _save(Image.fromarray(view.rgb), folder / shot.image, format="JPEG", quality=95, subsampling=0)
+
+
+def _save(picture: Image.Image, path: Path, **options: str | int) -> None:
+    buffer = io.BytesIO()
+    picture.save(buffer, **options)  # type: ignore[arg-type]
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_bytes(buffer.getvalue())
+    unfinished.rename(path)
+
+
+def frames_table(planned: Iterable[Shot]) -> str:
+    """The table of all frames as CSV, poses with every digit of their double precision."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for shot in planned:
+        rotation = Rotation.from_matrix(shot.world_from_cam[:3, :3])
+        quaternion_wxyz = rotation.as_quat(canonical=True, scalar_first=True)
+        pose = [*quaternion_wxyz.tolist(), *shot.world_from_cam[:3, 3].tolist()]
+        names = (shot.image, shot.depth, shot.split, shot.variant, shot.walk)
+        writer.writerow([*names, repr(shot.seconds), *(repr(number) for number in pose)])
+    return text.getvalue()
+
+
+def scene_json(place: DemoPlace, *, renderer: str) -> str:
+    """The description of a place; `renderer` is the version of the renderer."""
+    content = {
+        "place": asdict(place),
+        "camera": {"model": "PINHOLE", **asdict(place.intrinsics())},
+        "renderer": renderer,
+        "poses": "world_from_cam, quaternion w x y z and metres; camera axes right, down, forward",
+        "depth": "16-bit PNG, z-depth in millimetres, 0 where there is none",
+    }
+    return json.dumps(content, indent=2) + "\n"

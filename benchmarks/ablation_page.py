@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
-from benchmarks.ablation_rows import PLACES, Line, Place, Table, tables_of
+from benchmarks.ablation_rows import SCENES, Line, PosedScene, Table, tables_of
 from camloc.evaluation.errors import ErrorStatistics
 
-TITLES: dict[Place, str] = {"redkitchen": "Red Kitchen", "demo": "The embedded place"}
+TITLES: dict[PosedScene, str] = {"redkitchen": "Red Kitchen", "demo": "The embedded scene"}
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,10 @@ class Measurement:
     """One training, and the errors of its last weights.
 
     Attributes:
-        place, key, seed: what was trained.
+        scene, key, seed: what was trained.
         settings: a digest of all that decides the outcome; a row with another one is trained again.
         recipe: name of the model.
-        width, height, batch_size, epochs, frames: the network's picture, the size of a batch, passes over all
+        width, height, batch_size, epochs, frames: the network's image, the size of a batch, passes over all
             stages, and the training frames.
         parameters: learned values of the network.
         minutes: of training.
@@ -26,7 +26,7 @@ class Measurement:
         errors: by the way to a pose, and by test set.
     """
 
-    place: Place
+    scene: PosedScene
     key: str
     seed: int
     settings: str
@@ -46,7 +46,7 @@ class Measurement:
 class Baselines:
     """What needs no learning, by test set: copying the nearest training pose, and the mean pose."""
 
-    place: Place
+    scene: PosedScene
     nearest_pose: dict[str, ErrorStatistics]
     mean_pose: dict[str, ErrorStatistics]
 
@@ -58,24 +58,24 @@ class Ablations:
     baselines: tuple[Baselines, ...] = ()
     measurements: tuple[Measurement, ...] = ()
 
-    def has(self, place: Place, key: str, seed: int, settings: str) -> bool:
+    def has(self, scene: PosedScene, key: str, seed: int, settings: str) -> bool:
         """Whether a row was trained with these settings."""
         return any(
-            (each.place, each.key, each.seed, each.settings) == (place, key, seed, settings)
+            (each.scene, each.key, each.seed, each.settings) == (scene, key, seed, settings)
             for each in self.measurements
         )
 
     def with_measurement(self, new: Measurement) -> "Ablations":
         """The same with one row exchanged or added."""
-        name = (new.place, new.key, new.seed)
-        others = [each for each in self.measurements if (each.place, each.key, each.seed) != name]
-        rows = sorted((*others, new), key=lambda each: (each.place, each.key, each.seed))
+        name = (new.scene, new.key, new.seed)
+        others = [each for each in self.measurements if (each.scene, each.key, each.seed) != name]
+        rows = sorted((*others, new), key=lambda each: (each.scene, each.key, each.seed))
         return replace(self, measurements=tuple(rows))
 
     def with_baselines(self, new: Baselines) -> "Ablations":
-        """The same with the baselines of one place exchanged or added."""
-        others = [each for each in self.baselines if each.place != new.place]
-        return replace(self, baselines=tuple(sorted((*others, new), key=lambda each: each.place)))
+        """The same with the baselines of one scene exchanged or added."""
+        others = [each for each in self.baselines if each.scene != new.scene]
+        return replace(self, baselines=tuple(sorted((*others, new), key=lambda each: each.scene)))
 
 
 def page(ablations: Ablations) -> str:
@@ -86,7 +86,7 @@ def page(ablations: Ablations) -> str:
         "<!-- Written by benchmarks/geometry_ablations.py; do not edit. -->",
         "",
         "Tables II, III and IV of *Implicit Learning of Scene Geometry* at a budget of minutes: each line is "
-        "a recipe of camloc with one setting exchanged. In a table all lines have the same frames, pictures, "
+        "a recipe of camloc with one setting exchanged. In a table all lines have the same frames, images, "
         "augmentation, batches and steps. The last epoch's weights are tested; no frames are held out, and "
         "nothing is chosen. Poses are found by learned weights, as published, where a line does not say "
         "otherwise. Numbers compare within a table: budgets and splits are not the paper's, whose numbers "
@@ -94,10 +94,10 @@ def page(ablations: Ablations) -> str:
         "another seed gives.",
         "",
     ]
-    for place in PLACES:
-        measured = [each for each in ablations.measurements if each.place == place]
+    for scene in SCENES:
+        measured = [each for each in ablations.measurements if each.scene == scene]
         if measured:
-            lines += _place(place, measured, [each for each in ablations.baselines if each.place == place])
+            lines += _scene(scene, measured, [each for each in ablations.baselines if each.scene == scene])
     lines += [
         "    uv run python -m benchmarks.geometry_ablations --data FOLDER --backbone-weights FILE",
         "",
@@ -105,9 +105,9 @@ def page(ablations: Ablations) -> str:
     return "\n".join(lines)
 
 
-def _place(place: Place, measured: Sequence[Measurement], baselines: Sequence[Baselines]) -> list[str]:
-    lines = [f"## {TITLES[place]}", "", _setting(place, measured), ""]
-    for table in tables_of(place):
+def _scene(scene: PosedScene, measured: Sequence[Measurement], baselines: Sequence[Baselines]) -> list[str]:
+    lines = [f"## {TITLES[scene]}", "", _setting(scene, measured), ""]
+    for table in tables_of(scene):
         rows = [(line, _of(measured, line)) for line in table.lines]
         rows = [(line, found) for line, found in rows if found]
         if rows:
@@ -117,20 +117,20 @@ def _place(place: Place, measured: Sequence[Measurement], baselines: Sequence[Ba
     return lines
 
 
-def _setting(place: Place, measured: Sequence[Measurement]) -> str:
+def _setting(scene: PosedScene, measured: Sequence[Measurement]) -> str:
     base = next((each for each in measured if each.key == "base"), measured[0])
     seeds = sorted({each.seed for each in measured})
     common = (
-        f"{base.frames} training photographs of {base.width} x {base.height} pixels, batches of "
+        f"{base.frames} training images of {base.width} x {base.height} pixels, batches of "
         f"{base.batch_size}, {base.epochs} epochs unless a line says otherwise; seed"
         f"{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}."
     )
-    if place == "redkitchen":
+    if scene == "redkitchen":
         return (
             f"Sequence 01 of 7Scenes' Red Kitchen, with a split of its own. {common} A MobileNetV2 with "
             f"ImageNet weights stands still and the heads learn, as in `room/scene-geometry`; the backbones "
             f"are compared end to end at 320 x 224 from random weights, but for the one that says so. The "
-            f"regressor of Table IV is `room/baseline`, whose pictures are 160 x 120 and whose backbone "
+            f"regressor of Table IV is `room/baseline`, whose images are 160 x 120 and whose backbone "
             f"learns as well."
         )
     return (

@@ -14,13 +14,13 @@ from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.recipes import demo, implicit_geometry_2023, position_only, room
 from camloc.training.recipe import Recipe
 
-Place = Literal["redkitchen", "demo"]
-PLACES: tuple[Place, ...] = ("redkitchen", "demo")
+PosedScene = Literal["redkitchen", "demo"]
+SCENES: tuple[PosedScene, ...] = ("redkitchen", "demo")
 
 # How poses are found from points. "none, masked" is `none` without the cells that see people and cars, by the
 # renderer's own masks. A regressor has no points.
-Way = Literal["weights", "none", "none, masked", "rigid-ransac", "pnp-ransac", "regressed"]
-FILTERS: tuple[Way, ...] = ("weights", "none", "rigid-ransac", "pnp-ransac")
+RefinementMethod = Literal["weights", "none", "none, masked", "rigid-ransac", "pnp-ransac", "regressed"]
+FILTERS: tuple[RefinementMethod, ...] = ("weights", "none", "rigid-ransac", "pnp-ransac")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Row:
 
     key: str
     recipe: Recipe
-    ways: tuple[Way, ...] = ("weights",)
+    methods: tuple[RefinementMethod, ...] = ("weights",)
     starts_pretrained: bool = True
 
 
@@ -53,7 +53,7 @@ class Line:
 
     label: str
     key: str
-    way: Way = "weights"
+    way: RefinementMethod = "weights"
     published: str = ""
 
 
@@ -66,32 +66,32 @@ class Table:
     lines: tuple[Line, ...]
 
 
-def rows_of(place: Place, *, epochs: int, scratch_epochs: int, variants: int = 0) -> tuple[Row, ...]:
-    """Everything that is trained on a place, the longest first.
+def rows_of(scene: PosedScene, *, epochs: int, scratch_epochs: int, variants: int = 0) -> tuple[Row, ...]:
+    """Everything that is trained on a scene, the longest first.
 
     Args:
-        place: Red Kitchen, where a pretrained MobileNetV2 stands still and heads learn, and backbones are
-            compared end to end; or the embedded place, where all is learned from scratch.
+        scene: Red Kitchen, where a pretrained MobileNetV2 stands still and heads learn, and backbones are
+            compared end to end; or the embedded scene, where all is learned from scratch.
         epochs: of rows that learn from all frames with their poses. Rows that learn from a third of them have
             three times as many, which are as many steps.
         scratch_epochs: of the comparison of backbones.
-        variants: of every photograph, which pass once through what stands still of a backbone; 0 for
-            pictures that are changed anew at every step.
+        variants: of every image, which pass once through what stands still of a backbone; 0 for
+            images that are changed anew at every step.
     """
-    base = _fixed(room.scene_geometry() if place == "redkitchen" else demo.scene_geometry(), epochs)
+    base = _fixed(room.scene_geometry() if scene == "redkitchen" else demo.scene_geometry(), epochs)
     config: SceneGeometryConfig = base.config
     fewer = {
         "pose": replace(config.losses, consistency=0.0, reprojection=0.0),
         "pose and reprojection": replace(config.losses, consistency=0.0),
         "pose and consistency": replace(config.losses, reprojection=0.0),
     }
-    is_pretrained = place == "redkitchen"
-    masked: tuple[Way, ...] = () if place == "redkitchen" else ("none, masked",)
+    is_pretrained = scene == "redkitchen"
+    masked: tuple[RefinementMethod, ...] = () if scene == "redkitchen" else ("none, masked",)
     rows = [
-        *(_backbones(scratch_epochs) if place == "redkitchen" else ()),
+        *(_backbones(scratch_epochs) if scene == "redkitchen" else ()),
         Row("grid 4", _changed(base, stride=4, taps=(1, *config.taps)), starts_pretrained=is_pretrained),
         Row("grid 8", _changed(base, stride=8), starts_pretrained=is_pretrained),
-        *_partial_labels(place, epochs),
+        *_partial_labels(scene, epochs),
         Row("base", base, (*FILTERS, *masked), is_pretrained),
         *(
             Row(f"losses {name}", _changed(base, losses=each), ("weights",), is_pretrained)
@@ -103,8 +103,8 @@ def rows_of(place: Place, *, epochs: int, scratch_epochs: int, variants: int = 0
     return tuple(replace(row, recipe=_cached(row.recipe, variants)) for row in rows)
 
 
-def tables_of(place: Place) -> tuple[Table, ...]:
-    """The tables of a place, in the paper's order."""
+def tables_of(scene: PosedScene) -> tuple[Table, ...]:
+    """The tables of a scene, in the paper's order."""
     second = [
         Line("pose loss", "losses pose", published="0.138 m, 3.88°"),
         Line("and reprojection", "losses pose and reprojection", published="0.119 m, 3.49°"),
@@ -147,18 +147,18 @@ def tables_of(place: Place) -> tuple[Table, ...]:
         Table("Leaving wrong points out (Table III)", "", tuple(third)),
         Table("Positions alone (Table IV)", "Red Kitchen, its official split", tuple(fourth)),
     ]
-    return tuple(table for table in tables if place == "redkitchen" or "Backbones" not in table.title)
+    return tuple(table for table in tables if scene == "redkitchen" or "Backbones" not in table.title)
 
 
 def _fixed(recipe: Recipe, *epochs: int) -> Recipe:
-    """The recipe with so many epochs in each stage, nothing held out, and every picture changed anew."""
+    """The recipe with so many epochs in each stage, nothing held out, and every image changed anew."""
     stages = tuple(replace(stage, epochs=count) for stage, count in zip(recipe.stages, epochs, strict=True))
     return replace(recipe, stages=stages, hold_out=HoldOut(every=0), cached_variants=0)
 
 
 def _cached(recipe: Recipe, variants: int) -> Recipe:
     """The recipe on cached features, if the beginning of its backbone stands still."""
-    return recipe.cached(variants) if all(stage.holds for stage in recipe.stages) else recipe
+    return recipe.cached(variants) if all(stage.frozen for stage in recipe.stages) else recipe
 
 
 def _changed(recipe: Recipe, **settings: object) -> Recipe:
@@ -192,28 +192,28 @@ def _small_end_to_end(recipe: Recipe, epochs: int) -> Recipe:
     small = replace(
         recipe,
         preprocess=Preprocess(320, 224, undistort=True),
-        stages=(replace(stage, learning_rate=1e-3, holds=()),),
+        stages=(replace(stage, learning_rate=1e-3, frozen=()),),
         augment=like.augment,
         batch_size=like.batch_size,
     )
     return _fixed(small, epochs)
 
 
-def _partial_labels(place: Place, epochs: int) -> tuple[Row, ...]:
+def _partial_labels(scene: PosedScene, epochs: int) -> tuple[Row, ...]:
     """Table IV: a third of the poses, then the positions of the others, by points and by regression."""
     geometry, regressor, whole = (
         (position_only.scene_geometry(), position_only.posenet(), room.baseline())
-        if place == "redkitchen"
+        if scene == "redkitchen"
         else (position_only.demo_scene_geometry(), position_only.demo_posenet(), demo.baseline())
     )
     fine_tuning = max(1, round(epochs / 3))
-    is_pretrained = place == "redkitchen"
-    ways: dict[str, tuple[Recipe, tuple[Way, ...]]] = {
+    is_pretrained = scene == "redkitchen"
+    methods: dict[str, tuple[Recipe, tuple[RefinementMethod, ...]]] = {
         "": (geometry, ("weights",)),
         "regressor ": (regressor, ("regressed",)),
     }
     rows = []
-    for prefix, (recipe, way) in ways.items():
+    for prefix, (recipe, way) in methods.items():
         tuned = _fixed(recipe, 3 * epochs, fine_tuning)
         rows += [
             Row(f"{prefix}positions", tuned, way, is_pretrained),

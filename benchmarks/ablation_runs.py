@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.ablation_page import Measurement
-from benchmarks.ablation_rows import Place, Row, Way
+from benchmarks.ablation_rows import PosedScene, RefinementMethod, Row
 from camloc.data.types import Scene
 from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics
 from camloc.inference.localizer import Localizer
@@ -22,7 +22,7 @@ from camloc.training.log import read_log
 class Task:
     """One row with one seed, and where it finds what it needs."""
 
-    place: Place
+    scene: PosedScene
     row: Row
     seed: int
     source: DataSource
@@ -38,7 +38,7 @@ def measured(task: Task) -> Measurement:
     recipe = task.row.recipe
     training = prepare(
         recipe,
-        name=f"{task.place}/{task.row.key}",
+        name=f"{task.scene}/{task.row.key}",
         data=task.source,
         folder=task.folder,
         seed=task.seed,
@@ -48,7 +48,7 @@ def measured(task: Task) -> Measurement:
     for _ in train(training):
         pass
     return Measurement(
-        place=task.place,
+        scene=task.scene,
         key=task.row.key,
         seed=task.seed,
         settings=task.settings,
@@ -61,7 +61,7 @@ def measured(task: Task) -> Measurement:
         parameters=training.model.parameter_count(),
         minutes=read_log(task.folder / LOG)[-1]["seconds"] / 60,
         device=_where(task.compute),
-        errors={way: _errors(task, training.scenes[0], way) for way in task.row.ways},
+        errors={way: _errors(task, training.scenes[0], way) for way in task.row.methods},
     )
 
 
@@ -70,7 +70,7 @@ def _where(compute: Compute) -> str:
     return machine if compute.precision == "32-true" else f"{machine} in mixed precision"
 
 
-def _errors(task: Task, scene: Scene, way: Way) -> dict[str, ErrorStatistics]:
+def _errors(task: Task, scene: Scene, way: RefinementMethod) -> dict[str, ErrorStatistics]:
     """The errors on every test set, with one way to find poses."""
     outlier_filter: OutlierFilter | None = None
     if way != "regressed":

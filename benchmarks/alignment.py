@@ -104,7 +104,7 @@ def measured(rows: int, columns: int, published: float, settings: Settings) -> R
 
 @dataclass(frozen=True)
 class Answer:
-    """What an answer takes from a decoded picture on, and its parts.
+    """What an answer takes from a decoded image on, and its parts.
 
     Attributes:
         label: which network.
@@ -170,7 +170,7 @@ def main(settings: Settings) -> None:
         "",
         "## The whole answer",
         "",
-        "From a decoded picture in memory to a pose, beside the backbone alone, one picture at a time.",
+        "From a decoded image in memory to a pose, beside the backbone alone, one image at a time.",
         "",
         "| network | backbone | with heads | with alignment | ratio to the backbone |",
         "| --- | --: | --: | --: | --: |",

@@ -1,4 +1,4 @@
-"""How many pictures a second a regressor learns from that starts from cached features, or from pictures.
+"""How many images a second a regressor learns from that starts from cached features, or from images.
 
     uv run python -m benchmarks.cached_training --data FOLDER --backbone-weights FILE
 
@@ -38,7 +38,7 @@ class Settings:
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
         recipe: of a regressor on MobileNetV2.
         blocks: the last block that stands still, one row each.
-        variants: of every picture in the cache.
+        variants: of every image in the cache.
         steps: to a measurement.
         rounds: measurements of each side, in turn; the fastest counts.
     """
@@ -58,9 +58,9 @@ class Speed:
 
     Attributes:
         block: its last.
-        shape: channels, rows and columns of a picture's features.
+        shape: channels, rows and columns of an image's features.
         bytes: of them.
-        whole, cached: pictures a second of processor time.
+        whole, cached: images a second of processor time.
     """
 
     block: int
@@ -76,7 +76,7 @@ class Measured:
 
     recipe: str
     batch_size: int
-    picture: tuple[int, int]
+    image: tuple[int, int]
     machine: str
     speeds: tuple[Speed, ...]
 
@@ -88,15 +88,15 @@ def main(settings: Settings) -> None:
     recipe = find_recipe(settings.recipe)
     # Of what the recipe itself holds, only what comes before the blocks: each row says how far it goes.
     (stage,) = recipe.stages
-    before = tuple(pattern for pattern in stage.holds if ".blocks." not in pattern)
-    first = replace(recipe, stages=(replace(stage, holds=before),))
+    before = tuple(pattern for pattern in stage.frozen if ".blocks." not in pattern)
+    first = replace(recipe, stages=(replace(stage, frozen=before),))
     for block in settings.blocks:
-        recipe = first.cached(settings.variants, holds=(_UP_TO.format(block),))
+        recipe = first.cached(settings.variants, frozen=(_UP_TO.format(block),))
         with TemporaryDirectory() as folder:
             cached = prepared(recipe, settings, Path(folder) / "cached")
             whole = prepared(replace(recipe, cached_variants=0), settings, Path(folder) / "whole")
             sides = [
-                (pictures_per_second(whole, settings.steps), pictures_per_second(cached, settings.steps))
+                (images_per_second(whole, settings.steps), images_per_second(cached, settings.steps))
                 for _ in range(settings.rounds)
             ]
         features = cached.train
@@ -105,23 +105,23 @@ def main(settings: Settings) -> None:
         size = features.images[0, 0].nbytes
         whole_side, cached_side = (max(side) for side in zip(*sides, strict=True))
         speeds.append(Speed(block, tuple(shape), size, whole_side, cached_side))
-    picture = (first.preprocess.width, first.preprocess.height)
-    measured = Measured(settings.recipe, first.batch_size, picture, machine(), tuple(speeds))
+    image = (first.preprocess.width, first.preprocess.height)
+    measured = Measured(settings.recipe, first.batch_size, image, machine(), tuple(speeds))
     PAGE.with_suffix(".json").write_bytes(to_json(measured))
     PAGE.write_text(page(measured))
 
 
 def page(measured: Measured) -> str:
     """The whole page."""
-    width, height = measured.picture
+    width, height = measured.image
     lines = [
         "# Training behind cached features",
         "",
         "<!-- Written by benchmarks/cached_training.py; do not edit. -->",
         "",
-        f"How many pictures a second of processor time `{measured.recipe}` learns from, in batches of "
-        f"{measured.batch_size} and pictures of {width} x {height}, when MobileNetV2 stands still up to a "
-        "block: passing every picture through the whole network, or starting from features that were "
+        f"How many images a second of processor time `{measured.recipe}` learns from, in batches of "
+        f"{measured.batch_size} and images of {width} x {height}, when MobileNetV2 stands still up to a "
+        "block: passing every image through the whole network, or starting from features that were "
         "computed once. One thread; the fastest of some runs of each, in turn.",
         "",
         "| stands still up to | features | kB a variant | whole | cached | ratio |",
@@ -149,8 +149,8 @@ def prepared(recipe: Recipe, settings: Settings, folder: Path) -> Training:
     return prepare(recipe, name="speed", data=data, folder=folder, weights=settings.backbone_weights)
 
 
-def pictures_per_second(training: Training, steps: int) -> float:
-    """How many pictures a second of processor time the training learns from."""
+def images_per_second(training: Training, steps: int) -> float:
+    """How many images a second of processor time the training learns from."""
     plan = training.recipe.plan(seed=0)
     events = (event for event in fit(training.model, training.train, plan) if isinstance(event, Step))
     for _ in range(_WARM_UP_STEPS):

@@ -20,7 +20,7 @@ import tyro
 from benchmarks.passes import shortest
 from benchmarks.tables import mean_and_range, medians
 from benchmarks.trainings import Table, Trained, table_of
-from camloc.cli.commands.demo import place_of
+from camloc.cli.commands.demo import settings_of
 from camloc.core.config import from_json, to_json
 from camloc.data.formats.demo import rendered
 from camloc.evaluation.results import Results
@@ -37,7 +37,7 @@ ROWS = (
 )
 PASSES = 30
 
-# The places, and the files of their recipes.
+# The scenes, and the files of their recipes.
 CORNER, ROOM = "the embedded square's corner", "Red Kitchen"
 FILES = {CORNER: "demo", ROOM: "room"}
 
@@ -74,8 +74,8 @@ class Size:
     Attributes:
         weights: learned values.
         generators: those of the layers that generate weights.
-        milliseconds: of the processor, one thread, for one picture: the shortest of many passes; all networks
-            of a place in turn.
+        milliseconds: of the processor, one thread, for one image: the shortest of many passes; all networks
+            of a scene in turn.
     """
 
     weights: int
@@ -88,8 +88,8 @@ class Measured:
     """Everything that the page shows.
 
     Attributes:
-        results: of the trainings of each row of each place.
-        sizes: of the networks, in the order of the rows, by place.
+        results: of the trainings of each row of each scene.
+        sizes: of the networks, in the order of the rows, by scene.
     """
 
     results: dict[str, Table]
@@ -104,31 +104,31 @@ class Measured:
 
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
-    places: dict[str, tuple[Path, Path, tuple[str, ...]]] = {}
+    scenes: dict[str, tuple[Path, Path, tuple[str, ...]]] = {}
     if settings.corner:
-        places[CORNER] = (rendered(place_of("corner", seed=0)), settings.out, ("--layout", "demo"))
+        scenes[CORNER] = (rendered(settings_of("corner", seed=0)), settings.out, ("--layout", "demo"))
     if settings.data is not None:
         weights = ("--backbone-weights", settings.backbone_weights)
-        places[ROOM] = (settings.data, settings.room, weights)
+        scenes[ROOM] = (settings.data, settings.room, weights)
     results = Measured.of_page().results
-    for place, (data, out, options) in places.items():
+    for scene, (data, out, options) in scenes.items():
         trainings = {
             label: [
                 Trained(name, data, out / name / f"seed-{seed}", seed, options)
                 for seed in range(settings.seeds)
             ]
-            for label, name in rows_of(place).items()
+            for label, name in rows_of(scene).items()
         }
-        results[place] = table_of(trainings, device=settings.device, jobs=settings.jobs)
-    sizes = {place: measured(list(rows_of(place).values())) for place in results}
-    all_places = Measured(results, sizes)
-    PAGE.with_suffix(".json").write_bytes(to_json(all_places))
-    PAGE.write_text(page(all_places))
+        results[scene] = table_of(trainings, device=settings.device, jobs=settings.jobs)
+    sizes = {scene: measured(list(rows_of(scene).values())) for scene in results}
+    all_scenes = Measured(results, sizes)
+    PAGE.with_suffix(".json").write_bytes(to_json(all_scenes))
+    PAGE.write_text(page(all_scenes))
 
 
-def rows_of(place: str) -> dict[str, str]:
-    """The recipes of a place's rows by their labels."""
-    return {label: f"{FILES[place]}/{row}" for label, row in ROWS}
+def rows_of(scene: str) -> dict[str, str]:
+    """The recipes of a scene's rows by their labels."""
+    return {label: f"{FILES[scene]}/{row}" for label, row in ROWS}
 
 
 def measured(recipes: Sequence[str]) -> list[Size]:
@@ -163,26 +163,26 @@ def page(measured: Measured) -> str:
         "",
         "<!-- Written by benchmarks/compact_generators.py; do not edit. -->",
         "",
-        "HyperPose of 2023 generates all weights of its second pair of heads for each picture. The compact "
+        "HyperPose of 2023 generates all weights of its second pair of heads for each image. The compact "
         "form generates the strengths of fixed patterns instead (`models/parts/hyper.py`). Errors are means "
         "of the medians over the seeds, with the least and the largest. Times are of the processor, on one "
         "thread.",
     ]
-    for place, table in measured.results.items():
+    for scene, table in measured.results.items():
         row = next(iter(table.rows.values()))
         first = row.results[0]
         lines += [
             "",
-            f"## {place[0].upper()}{place[1:]}",
+            f"## {scene[0].upper()}{scene[1:]}",
             "",
-            f"{first.train_frames} training photographs, {first.test_frames} to be located, "
+            f"{first.train_frames} training images, {first.test_frames} to be located, "
             f"{len(row.results)} seeds, {row.training.budget} each, {row.machine}.",
             "",
-            "| | weights | of the generators | MB | ms a picture | position | orientation |",
+            "| | weights | of the generators | MB | ms an image | position | orientation |",
             "| --- | --: | --: | --: | --: | --: | --: |",
             *(
                 _line(label, table.results(label), size)
-                for (label, _), size in zip(ROWS, measured.sizes[place], strict=True)
+                for (label, _), size in zip(ROWS, measured.sizes[scene], strict=True)
             ),
         ]
     lines += [

@@ -3,7 +3,7 @@
     uv run python -m benchmarks.exported [--runs runs/regressors]
 
 exports the first seed of every row that `benchmarks.regressors` has trained in single precision and in int8,
-evaluates both files on the test frames of their place, and times them in turn. Writes
+evaluates both files on the test frames of their scene, and times them in turn. Writes
 `docs/results/exported.json` and `.md`.
 """
 
@@ -23,7 +23,7 @@ from camloc.inference.onnx.export import export_onnx
 from camloc.inference.onnx.runtime import ExportPrecision
 from camloc.models.checkpoint import load_checkpoint
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.manifest import RunFacts
+from camloc.runs.manifest import RunManifest
 
 PAGE = Path("docs/results/exported.md")
 PRECISIONS: tuple[ExportPrecision, ...] = ("float32", "int8")
@@ -48,7 +48,7 @@ class Exported:
 
     Attributes:
         megabytes: its size.
-        milliseconds: of the processor for a photograph, one thread.
+        milliseconds: of the processor for an image, one thread.
         errors: on the test frames.
     """
 
@@ -63,7 +63,7 @@ class Row:
 
     Attributes:
         label: of the run.
-        scene: the place.
+        scene: the scene.
         files: in single precision and in int8.
     """
 
@@ -104,8 +104,8 @@ def main(settings: Settings) -> None:
 
 def measured(label: str, run: Path, rounds: int) -> Row:
     """One run: its two files, of which the passes are timed in turn."""
-    checkpoint, (source,) = load_checkpoint(run), RunFacts.load(run).data
-    preprocess = checkpoint.facts.preprocess
+    checkpoint, (source,) = load_checkpoint(run), RunManifest.load(run).data
+    preprocess = checkpoint.metadata.preprocess
     image = torch.rand(1, 3, preprocess.height, preprocess.width)
     paths = {precision: run / f"{precision}.onnx" for precision in PRECISIONS}
     for precision, path in paths.items():
@@ -133,7 +133,7 @@ def page(measured: Measured) -> str:
         "",
         f"Regressors that have learned {measured.rows[0].scene}, exported by `camloc export` and by `camloc "
         f"export --precision int8`, which keeps and multiplies the weights of matrix products in 8-bit "
-        f"whole numbers; convolutions stay as they are. Medians of {frames:,} test photographs; time of the "
+        f"whole numbers; convolutions stay as they are. Medians of {frames:,} test images; time of the "
         f"processor for one of them in ONNX Runtime, one thread, the shortest of {measured.rounds} passes, "
         f"both files in turn.",
         "",

@@ -1,10 +1,10 @@
-"""The ablations of Tables II, III and IV of the geometry paper, on Red Kitchen and on the embedded place.
+"""The ablations of Tables II, III and IV of the geometry paper, on Red Kitchen and on the embedded scene.
 
     uv run python -m benchmarks.geometry_ablations --data FOLDER --backbone-weights FILE --device cuda
 
 trains every row that `docs/results/geometry_ablations.json` does not have with the same settings, `--jobs` of
 them at a time, and writes that file and the page beside it after each. Started again, it goes on. The
-folder is 7Scenes' Red Kitchen, sequence 01; without it, the embedded place alone is measured.
+folder is 7Scenes' Red Kitchen, sequence 01; without it, the embedded scene alone is measured.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from typing import Literal
 import tyro
 
 from benchmarks.ablation_page import Ablations, Measurement, page
-from benchmarks.ablation_places import baselines_of, source_of
-from benchmarks.ablation_rows import PLACES, Place, rows_of
+from benchmarks.ablation_rows import SCENES, PosedScene, rows_of
 from benchmarks.ablation_runs import Task, measured
+from benchmarks.ablation_scenes import baselines_of, source_of
 from camloc.cli.options import Precision
 from camloc.cli.progress import console, counted
 from camloc.core.config import from_json, to_json
 from camloc.core.files import write_atomically
-from camloc.data.image_cache import load_pictures
+from camloc.data.image_cache import load_image_cache
 from camloc.data.types import Scene
 from camloc.errors import CamlocError
 from camloc.runs.manifest import DataSource
@@ -42,7 +42,7 @@ class Settings:
     Attributes:
         data: folder of Red Kitchen.
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
-        places: which places to measure.
+        scenes: which scenes to measure.
         rows: names of rows to train; all of them if none is given.
         device: where to train.
         precision: "bf16-mixed" halves the time of processors that multiply bfloat16.
@@ -50,17 +50,17 @@ class Settings:
         seeds: of all randomness; each row is trained with each.
         epochs: of rows that learn from all frames.
         scratch_epochs: of the comparison of backbones.
-        variants: of every photograph of Red Kitchen, which pass through the layers that stand still once for
-            all rows with the same grid (27 GB for a grid of 1/4); 0 for pictures that are changed anew at
+        variants: of every image of Red Kitchen, which pass through the layers that stand still once for
+            all rows with the same grid (27 GB for a grid of 1/4); 0 for images that are changed anew at
             every step, which takes a GPU.
-        demo_frames, demo_test_frames: training frames of the embedded place, and test frames of each kind.
+        demo_frames, demo_test_frames: training frames of the embedded scene, and test frames of each kind.
         results: the file of numbers; the page stands beside it.
         out: folder of the runs.
     """
 
     data: Path | None = None
     backbone_weights: Path | None = None
-    places: tuple[Place, ...] = PLACES
+    scenes: tuple[PosedScene, ...] = SCENES
     rows: tuple[str, ...] = ()
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Precision = "32-true"
@@ -81,19 +81,21 @@ def main(settings: Settings) -> None:
     path = settings.results
     ablations = from_json(path.read_bytes(), Ablations) if path.exists() else Ablations()
     tasks: list[Task] = []
-    for place in settings.places:
-        if place == "redkitchen" and settings.data is None:
+    for scene_name in settings.scenes:
+        if scene_name == "redkitchen" and settings.data is None:
             console.print("Red Kitchen is left out: --data does not say where it is")
             continue
         source, masks = source_of(
-            place,
+            scene_name,
             data=settings.data,
             demo_frames=(settings.demo_frames, settings.demo_test_frames),
             masks=settings.out / "masks",
         )
         scene = source.load()
-        ablations = ablations.with_baselines(baselines_of(place, scene))
-        wanted = [task for task in _tasks(place, source, masks, settings) if not _is_there(task, ablations)]
+        ablations = ablations.with_baselines(baselines_of(scene_name, scene))
+        wanted = [
+            task for task in _tasks(scene_name, source, masks, settings) if not _is_there(task, ablations)
+        ]
         _decode(scene, wanted)
         tasks += wanted
     failed = 0
@@ -102,7 +104,7 @@ def main(settings: Settings) -> None:
             progress(number, len(tasks))
             if isinstance(outcome, Exception):
                 failed += 1
-                console.print(f"{task.place}: {task.row.key}, seed {task.seed} failed: {outcome!r}")
+                console.print(f"{task.scene}: {task.row.key}, seed {task.seed} failed: {outcome!r}")
                 continue
             ablations = ablations.with_measurement(outcome)
             _write(path, ablations)
@@ -137,10 +139,10 @@ def _outcomes(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Measurement 
                 yield running[future], problem
 
 
-def _tasks(place: Place, source: DataSource, masks: Path | None, settings: Settings) -> list[Task]:
+def _tasks(scene: PosedScene, source: DataSource, masks: Path | None, settings: Settings) -> list[Task]:
     tasks = []
     rows = rows_of(
-        place,
+        scene,
         epochs=settings.epochs,
         scratch_epochs=settings.scratch_epochs,
         variants=settings.variants,
@@ -153,24 +155,24 @@ def _tasks(place: Place, source: DataSource, masks: Path | None, settings: Setti
             raise CamlocError("Red Kitchen's rows start from ImageNet weights: --backbone-weights FILE")
         for seed in settings.seeds:
             # The way to the data is not part of it: another machine has them elsewhere.
-            frames = (settings.demo_frames, settings.demo_test_frames) if place == "demo" else ()
-            facts = to_json((row, place, seed, frames, settings.precision))
-            digest = hashlib.sha256(facts).hexdigest()[:16]
-            folder = settings.out / place / row.key.replace(" ", "-") / f"seed-{seed}-{digest}"
+            frames = (settings.demo_frames, settings.demo_test_frames) if scene == "demo" else ()
+            metadata = to_json((row, scene, seed, frames, settings.precision))
+            digest = hashlib.sha256(metadata).hexdigest()[:16]
+            folder = settings.out / scene / row.key.replace(" ", "-") / f"seed-{seed}-{digest}"
             compute = Compute(settings.device, precision=settings.precision)
-            tasks.append(Task(place, row, seed, source, weights, masks, compute, folder, digest))
+            tasks.append(Task(scene, row, seed, source, weights, masks, compute, folder, digest))
     return tasks
 
 
 def _is_there(task: Task, ablations: Ablations) -> bool:
-    return ablations.has(task.place, task.row.key, task.seed, task.settings)
+    return ablations.has(task.scene, task.row.key, task.seed, task.settings)
 
 
 def _decode(scene: Scene, tasks: list[Task]) -> None:
-    """Decode the photographs once, before several processes want them."""
+    """Decode the images once, before several processes want them."""
     for preprocess in dict.fromkeys(task.row.recipe.preprocess for task in tasks):
-        with counted("reading pictures") as progress:
-            load_pictures(scene.train, preprocess, progress=progress)
+        with counted("reading images") as progress:
+            load_image_cache(scene.train, preprocess, progress=progress)
 
 
 def _said(row: Measurement) -> str:
@@ -179,7 +181,7 @@ def _said(row: Measurement) -> str:
         f"{name} {each.meters.median or float('inf'):.3f} m {each.degrees.median or float('inf'):.2f}°"
         for name, each in by_set.items()
     )
-    return f"{row.place}: {row.key}, seed {row.seed}: {errors} ({way}), {row.minutes:.1f} minutes"
+    return f"{row.scene}: {row.key}, seed {row.seed}: {errors} ({way}), {row.minutes:.1f} minutes"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long a Transformer model takes for one photograph, beside the structure as it was published.
+"""How long a Transformer model takes for one image, beside the structure as it was published.
 
     uv run python -m benchmarks.latency
 
@@ -73,7 +73,7 @@ class Case:
 
     @property
     def same(self) -> bool:
-        """Whether the two are the same function of a picture."""
+        """Whether the two are the same function of an image."""
         return bool(self.config == self.published)
 
 

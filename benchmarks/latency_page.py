@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of one picture.
+    """Milliseconds of one image.
 
     Attributes:
         torch, onnx: ours in PyTorch and in ONNX Runtime.
@@ -34,7 +34,7 @@ class Row:
             over the largest number of it; None where ours is another network.
         threads, rounds: how it was measured.
         machine: on what.
-        multiply_adds, published_multiply_adds: of one picture, in convolutions and products of matrices.
+        multiply_adds, published_multiply_adds: of one image, in convolutions and products of matrices.
     """
 
     label: str
@@ -61,11 +61,11 @@ def page(measured: Measured) -> str:
     """The page of measured rows."""
     rows, first = measured.rows, measured.rows[0]
     lines = [
-        "# One photograph through a Transformer",
+        "# One image through a Transformer",
         "",
         "<!-- Written by benchmarks/latency.py; do not edit. -->",
         "",
-        f"One picture of 224 x 224 on a CPU, single precision, the shortest of {first.rounds} passes, the "
+        f"One image of 224 x 224 on a CPU, single precision, the shortest of {first.rounds} passes, the "
         "columns in turn. *Published* is the structure of the authors' code from torch's own modules: "
         "attention with its weights and a mask, all layers for all tokens, the whole CNN (twice for "
         "HyperPose), all tables and classifiers. The first three ratios are to the published structure in "

@@ -37,13 +37,13 @@ class PlainLayer(nn.Module):
     def attend(self, values: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
         """Self-attention."""
         normed = self.norm(values)
-        asked = normed + positions
-        return values + self.dropout(self.attention(asked, asked, normed, key_padding_mask=mask)[0])  # type: ignore[no-any-return]
+        predict = normed + positions
+        return values + self.dropout(self.attention(predict, predict, normed, key_padding_mask=mask)[0])  # type: ignore[no-any-return]
 
     def ask(self, values: Tensor, queries: Tensor, memory: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """Attention to an encoder's cells."""
-        asked = self.memory_norm(values) + queries
-        seen = self.memory_attention(asked, memory + positions, memory, key_padding_mask=mask)[0]
+        predict = self.memory_norm(values) + queries
+        seen = self.memory_attention(predict, memory + positions, memory, key_padding_mask=mask)[0]
         return values + self.dropout(seen)  # type: ignore[no-any-return]
 
     def feed(self, values: Tensor) -> Tensor:
@@ -80,12 +80,12 @@ class PlainDecoder(nn.Module):
     def forward(self, queries: Tensor, memory: Tensor, positions: Tensor) -> Tensor:
         """(s, d) queries, (b, n, d) cells and (n, d) positions to (b, s, d)."""
         mask = torch.zeros(memory.shape[:2], dtype=torch.bool, device=memory.device)
-        asked = queries.unsqueeze(1).expand(-1, memory.shape[0], -1)
-        values = torch.zeros_like(asked)
+        predict = queries.unsqueeze(1).expand(-1, memory.shape[0], -1)
+        values = torch.zeros_like(predict)
         seen = memory.transpose(0, 1)
         for layer in self.layers:
             assert isinstance(layer, PlainLayer)
-            values = layer.ask(layer.attend(values, asked), asked, seen, positions.unsqueeze(1), mask)
+            values = layer.ask(layer.attend(values, predict), predict, seen, positions.unsqueeze(1), mask)
             values = layer.feed(values)
         return self.norm(values).transpose(0, 1)  # type: ignore[no-any-return]
 

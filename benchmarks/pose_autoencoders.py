@@ -1,10 +1,10 @@
-"""Pose auto-encoders of several regressors in several places, and what they are good for.
+"""Pose auto-encoders of several regressors in several scenes, and what they are good for.
 
     uv run python -m benchmarks.pose_autoencoders --redkitchen FOLDER --hololens FOLDER \\
         --backbone-weights FILE
 
 trains the teachers, teaches and measures (`benchmarks.student_measurements`), and writes
-`docs/results/pose_autoencoders.json`, `.md` and a figure of decoded pictures. The embedded place is rendered;
+`docs/results/pose_autoencoders.json`, `.md` and a figure of decoded images. The embedded scene is rendered;
 the folders are 7Scenes' Red Kitchen, sequence 01, and a HoloLens walk as a table of poses, each with
 `train.txt` and `test.txt`. What is there already is not made again. On a machine with an accelerator:
 `--device cuda --jobs 8`.
@@ -22,19 +22,19 @@ import tyro
 from benchmarks.student_page import Students, page
 from benchmarks.student_records import NAME, Measured
 from benchmarks.trainings import Trained, train_all
-from camloc.cli.commands.demo import place_of
+from camloc.cli.commands.demo import settings_of
 from camloc.core.config import to_json
 from camloc.data.formats.demo import rendered
 from camloc.refinement.storage import DECODER
-from camloc.runs.autoencode import PICTURES
+from camloc.runs.autoencode import IMAGES
 
 PAGE = Path("docs/results/pose_autoencoders.md")
 
 DEMO = ("demo/posenet", "demo/hyperpose", "demo/transposenet")
 ROOM = ("room/posenet", "room/hyperpose", "room/transposenet")
 
-# Teachers whose encodings are decoded into pictures, and beside which relative poses are learned from
-# pictures, which takes most of an hour of one core: on the place that is rendered, for which there is depth.
+# Teachers whose encodings are decoded into images, and beside which relative poses are learned from
+# images, which takes most of an hour of one core: on the scene that is rendered, for which there is depth.
 # From latents all teachers' are.
 SEEN = ("demo/posenet",)
 DRAWN = "demo/posenet"
@@ -45,7 +45,7 @@ class Settings:
     """Where the data are and how to run.
 
     Attributes:
-        redkitchen, hololens: folders of the frames; a place that is not given is left out.
+        redkitchen, hololens: folders of the frames; a scene that is not given is left out.
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
         budget: wall-clock time of each teacher's training; as its recipe says where it is empty.
         out: folder of the runs.
@@ -80,16 +80,16 @@ def write_page(runs: list[Path], *, machine: str) -> None:
     PAGE.with_suffix(".json").write_bytes(to_json(students))
     for run, each in zip(runs, students.runs, strict=True):
         if each.recipe == DRAWN:
-            PAGE.with_suffix(".png").write_bytes((run / DECODER / PICTURES).read_bytes())
+            PAGE.with_suffix(".png").write_bytes((run / DECODER / IMAGES).read_bytes())
     PAGE.write_text(page(students))
 
 
 def _teachers(settings: Settings) -> list[Trained]:
-    """The regressors that teach, place after place."""
+    """The regressors that teach, scene after scene."""
     budget = ("--budget", settings.budget) if settings.budget else ()
-    place = rendered(replace(place_of("corner", seed=0), depth_every=1))
+    scene = rendered(replace(settings_of("corner", seed=0), depth_every=1))
     found = [
-        Trained(recipe, place, settings.out / recipe, options=("--layout", "demo", *budget))
+        Trained(recipe, scene, settings.out / recipe, options=("--layout", "demo", *budget))
         for recipe in DEMO
     ]
     weights = ("--backbone-weights", settings.backbone_weights, *budget)

@@ -41,7 +41,7 @@ class PlainBackbone(nn.Module):
         return (images - self.get_buffer("mean")) / self.get_buffer("deviation")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The 14 x 14 and the 28 x 28 map of pictures of 224 x 224."""
+        """The 14 x 14 and the 28 x 28 map of images of 224 x 224."""
         coarse, fine, _ = self.with_final(images)
         return coarse, fine
 

@@ -3,7 +3,7 @@
     uv run python -m benchmarks.refinement
 
 writes `docs/results/refinement_cost.json` and `.md`, with the times of the paper (Table 5 and section 4.4,
-on a GTX 1080) beside ours. The poses are those of cameras that wander through places; weights are random.
+on a GTX 1080) beside ours. The poses are those of cameras that wander through scenes; weights are random.
 Times are taken by the clock, and of the processor: the latter hardly change with what else it has to do.
 """
 
@@ -25,13 +25,18 @@ from camloc.geometry.pose_index import Nearness
 from camloc.models.base import Latents
 from camloc.recipes import students
 from camloc.refinement.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
-from camloc.refinement.position import WAYS, PositionRefinement, PositionRefiner, Way
+from camloc.refinement.position import (
+    REFINEMENT_METHODS,
+    PositionRefinement,
+    PositionRefiner,
+    RefinementMethod,
+)
 from camloc.refinement.query import Query
 
 PAGE = Path("docs/results/refinement_cost.md")
 LATENT = 256
 
-# Of the embedded place's regressor.
+# Of the embedded scene's regressor.
 WIDE = 3072
 
 
@@ -90,18 +95,18 @@ def timed(action: Callable[[int], object], count: int) -> Times:
     return Times(float(np.median(processor)), float(np.median(clock)), float(np.quantile(clock, 0.9)))
 
 
-def searched(poses: Pose, kind: Nearness, asked: Pose) -> Search:
+def searched(poses: Pose, kind: Nearness, predict: Pose) -> Search:
     """The times of one tree, and of comparing with all poses."""
     started = time.thread_time()
     index = PoseIndex(poses, PoseMetric(kind))
     build = time.thread_time() - started
-    tree = timed(lambda row: index.nearest(asked[row : row + 1], 3), len(asked))
-    few = min(20 if len(poses) < 1_000_000 else 3, len(asked))
-    brute = timed(lambda row: index.nearest_of_all(asked[row : row + 1], 3), few)
+    tree = timed(lambda row: index.nearest(predict[row : row + 1], 3), len(predict))
+    few = min(20 if len(poses) < 1_000_000 else 3, len(predict))
+    brute = timed(lambda row: index.nearest_of_all(predict[row : row + 1], 3), few)
     return Search(len(poses), kind, build, tree, brute)
 
 
-def refined(way: Way, poses: Pose, encoder: PoseAutoencoder, queries: list[Query]) -> Row:
+def refined(way: RefinementMethod, poses: Pose, encoder: PoseAutoencoder, queries: list[Query]) -> Row:
     """The time of one way: search, encoding and weights."""
     count, ridge = (30, 1.0) if way == "anchored" else (3, 1e-6)
     refiner = PositionRefiner(PositionRefinement(way, neighbours=count, ridge=ridge), (poses,), encoder)
@@ -131,18 +136,18 @@ def main(settings: Settings) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     poses = wandering_poses(settings.poses)
-    asked = questions(poses, settings.queries)
+    predict = questions(poses, settings.queries)
     encoder = PoseAutoencoder(PoseAutoencoderConfig(), latents=(LATENT, LATENT)).eval()
     encoder.observe((poses,), Latents(*torch.rand(2, len(poses), LATENT)))
     queries = [
-        Query(asked[row : row + 1], torch.zeros(1, dtype=torch.int64), Latents(*torch.rand(2, 1, LATENT)))
-        for row in range(len(asked))
+        Query(predict[row : row + 1], torch.zeros(1, dtype=torch.int64), Latents(*torch.rand(2, 1, LATENT)))
+        for row in range(len(predict))
     ]
     with torch.inference_mode():
         encoded = timed(lambda row: encoder(poses[3 * row : 3 * row + 3]), len(queries))
         rows = [Row("encoding three poses", encoded, published=1.22)]
-        rows += [refined(way, poses, encoder, queries) for way in WAYS]
-    searches = [searched(poses, kind, asked) for kind in ("joint", "published")]
+        rows += [refined(way, poses, encoder, queries) for way in REFINEMENT_METHODS]
+    searches = [searched(poses, kind, predict) for kind in ("joint", "published")]
     many = wandering_poses(settings.many)
     searches.append(searched(many, "joint", questions(many, settings.queries)))
     machine = f"{platform.machine()}, torch {torch.__version__}"

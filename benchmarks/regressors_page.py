@@ -9,7 +9,7 @@ from benchmarks.tables import mean_and_range, medians, versions
 from benchmarks.trainings import Repeated, Table
 from camloc.core.config import from_json
 from camloc.evaluation.errors import ErrorStatistics
-from camloc.evaluation.results import TrainingFacts
+from camloc.evaluation.results import TrainingRecord
 from camloc.training.recipe import find_recipe
 
 
@@ -73,7 +73,7 @@ def page(measured: Measured) -> str:
         "",
         "<!-- Written by benchmarks/regressors.py; do not edit. -->",
         "",
-        f"{first.scene}: {first.train_frames} training photographs, {first.test_frames} to be located. "
+        f"{first.scene}: {first.train_frames} training images, {first.test_frames} to be located. "
         "MobileNetV2, trained on ImageNet, in front of all. Each row is the mean of the medians of trainings "
         "with different seeds, and in brackets the least and the largest of them; the best epoch of each was "
         "chosen on frames held out of the training frames. The split is not the official one, so the numbers "
@@ -136,7 +136,7 @@ def _stopped(table: Table) -> str:
     return f" Stopped before the end of their schedule: {', '.join(found)}."
 
 
-def _planned(label: str, training: TrainingFacts) -> int:
+def _planned(label: str, training: TrainingRecord) -> int:
     """The epochs of a training's schedule."""
     recipe = next(row.recipe for row in ROWS if row.label == label)
     return find_recipe(recipe).scaled(training.schedule_share).epochs

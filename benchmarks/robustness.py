@@ -1,4 +1,4 @@
-"""Light that was never trained on, and people in the way: every model on the embedded place.
+"""Light that was never trained on, and people in the way: every model on the embedded scene.
 
     uv run python -m benchmarks.robustness [--device cuda --jobs 6]
 
@@ -20,15 +20,15 @@ from matplotlib.figure import Figure
 from benchmarks.hypernetworks import MODEL_PAGE, helps, ratios_of
 from benchmarks.tables import medians, replace_block
 from benchmarks.trainings import Repeated, Table, Trained, table_of
-from camloc.cli.commands.demo import place_of
+from camloc.cli.commands.demo import settings_of
 from camloc.core.config import to_json
 from camloc.data.formats.demo import rendered
 from camloc.evaluation.report.figures import GREY, ORANGE, PURPLE, legend_below, styled, svg
 from camloc.evaluation.results import Results
-from market_square import OCCLUDED, DemoPlace, Renderer
+from market_square import OCCLUDED, Renderer, SquareSettings
 from market_square.free_space import free_space_of
-from market_square.place import shots
-from market_square.rendering import photograph
+from market_square.rendering import image
+from market_square.scene import shots
 
 PAGE = Path("docs/results/robustness.md")
 FIGURE = Path("docs/results/robustness.svg")
@@ -69,8 +69,8 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
-    place = place_of("corner", seed=0)
-    root = rendered(place)
+    scene = settings_of("corner", seed=0)
+    root = rendered(scene)
     trainings = {
         label: [
             Trained(recipe, root, settings.out / recipe / f"seed-{seed}", seed, ("--layout", "demo"))
@@ -87,20 +87,18 @@ def main(settings: Settings) -> None:
     replace_block(MODEL_PAGE, BLOCK, verdict(table))
     if set(DRAWN) <= set(trainings):
         runs = {label: [each.folder for each in trainings[label]] for label in DRAWN}
-        FIGURE.write_bytes(walk_figure(runs, covered(place)))
+        FIGURE.write_bytes(walk_figure(runs, covered(scene)))
 
 
-def covered(place: DemoPlace) -> dict[str, float]:
-    """The share of each occluded test picture that people cover, by the picture's name."""
-    free_space, renderer = free_space_of(place.seed), Renderer(seed=place.seed)
-    wanted = [shot for shot in shots(place, free_space) if shot.variant == OCCLUDED]
-    return {
-        shot.image: float(photograph(renderer, free_space, place, shot).is_occluder.mean()) for shot in wanted
-    }
+def covered(scene: SquareSettings) -> dict[str, float]:
+    """The share of each occluded test image that people cover, by the image's name."""
+    free_space, renderer = free_space_of(scene.seed), Renderer(seed=scene.seed)
+    wanted = [shot for shot in shots(scene, free_space) if shot.variant == OCCLUDED]
+    return {shot.image: float(image(renderer, free_space, scene, shot).is_occluder.mean()) for shot in wanted}
 
 
 def walk_figure(folders: dict[str, list[Path]], cover: dict[str, float]) -> bytes:
-    """The position error along the occluded walks, above the share of the picture that people cover; SVG."""
+    """The position error along the occluded walks, above the share of the image that people cover; SVG."""
     with styled():
         figure = Figure(figsize=(8.4, 4.4), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -162,7 +160,7 @@ def page(table: Table) -> str:
         f"![Error along the walk]({FIGURE.name})",
         "",
         "The error along the test walks, mean over the seeds: by day (dotted) and while people pass (solid), "
-        "with the share of the picture that they cover below.",
+        "with the share of the image that they cover below.",
         "",
         "    uv run python -m benchmarks.robustness",
         "",

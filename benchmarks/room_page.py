@@ -1,4 +1,4 @@
-"""The page of a room: made from `docs/results/<place>.json` alone, whatever machine its runs were on."""
+"""The page of a room: made from `docs/results/<scene>.json` alone, whatever machine its runs were on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ _LINES = dict(zip(ORDER, ((GREY, ":"), (ORANGE, "--"), (BLUE, "-")), strict=True
 
 @dataclass(frozen=True)
 class Room:
-    """What is said about a place.
+    """What is said about a scene.
 
     Attributes:
         title: of its page.
-        what: where the photographs are from.
+        what: where the images are from.
         split: which of them are for testing.
         recipes: of the regressor, of HyperPose and of scene geometry that suit it, by its held-out frames.
         start: what the networks start from.
@@ -66,7 +66,7 @@ ROOMS = {
         "Rendered day frames of the corner",
         "Test frames are from walks of their own.",
         recipes=("demo/baseline", "demo/hyperpose", "demo/scene-geometry-imagenet"),
-        start="random weights for the regressors, whose pictures are 128 x 96, and ImageNet features of "
+        start="random weights for the regressors, whose images are 128 x 96, and ImageNet features of "
         "MobileNetV2 for scene geometry",
         budget="5m",
         is_rendered=True,
@@ -84,7 +84,7 @@ class Learned:
         results: its `results.json`.
         machine: what it was trained on, in words.
         curve: seconds since the start, and the median errors (metres, degrees) of the held-out frames then.
-            The seconds are those of computing features and of training steps; decoding photographs, which
+            The seconds are those of computing features and of training steps; decoding images, which
             takes all models the same time, and looking at the held-out frames do not count.
         filters: for models that align points, the errors of the same weights with each way of leaving wrong
             ones out.
@@ -122,7 +122,7 @@ class MachineRuns:
 class Measured:
     """Everything that a page shows."""
 
-    place: str
+    scene: str
     runs: tuple[MachineRuns, ...]
 
     @classmethod
@@ -137,7 +137,7 @@ class Measured:
         models = {each.label: each for each in (*before, *runs.models)}
         known = [label for label in ORDER if label in models]
         by_device[runs.device] = MachineRuns(runs.device, tuple(models[label] for label in known))
-        return Measured(self.place, tuple(by_device[device] for device in sorted(by_device)))
+        return Measured(self.scene, tuple(by_device[device] for device in sorted(by_device)))
 
 
 def summary(runs: MachineRuns, room: Room) -> str:
@@ -146,7 +146,7 @@ def summary(runs: MachineRuns, room: Room) -> str:
     budget = first.training.budget if first.training else "some time"
     where = "CPU" if runs.device == "cpu" else "GPU"
     return (
-        f"{room.what}: {first.train_frames} training photographs, {first.test_frames} to be located, a "
+        f"{room.what}: {first.train_frames} training images, {first.test_frames} to be located, a "
         f"budget of {budget} of {where} training for each model, {room.start}:\n\n"
         f"{results_table(runs.results)}"
     )
@@ -166,11 +166,11 @@ def page(measured: Measured, room: Room) -> str:
                 f"machine was doing other things as well. {_features(runs)}",
                 "",
             ]
-        lines += [*_runs(runs), *_seeds(runs), *_curves(measured.place, runs), *_filters(runs)]
+        lines += [*_runs(runs), *_seeds(runs), *_curves(measured.scene, runs), *_filters(runs)]
     options = "".join(f" --option {option}" for option in room.options)
     data = "" if room.is_rendered else " --data FOLDER"
     lines += [
-        f"    uv run python -m benchmarks.rooms {measured.place}{data} --backbone-weights FILE",
+        f"    uv run python -m benchmarks.rooms {measured.scene}{data} --backbone-weights FILE",
         "",
         f"runs all of it; with `--device cuda` on a GPU. One model is `camloc train {room.recipes[2]} "
         f"--data FOLDER{options} --backbone-weights FILE --budget {room.budget}`.{_precisions(measured)}",
@@ -191,7 +191,7 @@ def _features(runs: MachineRuns) -> str:
     are = "are" if all(training.budget_covers_features for _, training in found) else "are not"
     labels = " and ".join(label for label, _ in found)
     return (
-        f"Features of some variants of every photograph are computed first, once for all runs, by {labels}; "
+        f"Features of some variants of every image are computed first, once for all runs, by {labels}; "
         f"these minutes {are} part of the budget."
     )
 
@@ -207,9 +207,9 @@ def _precisions(measured: Measured) -> str:
     return f" With `--precision bf16-mixed`: {', '.join(mixed)}." if mixed else ""
 
 
-def curve_name(place: str, runs: MachineRuns) -> str:
+def curve_name(scene: str, runs: MachineRuns) -> str:
     """The file of the figure of one device's runs."""
-    return f"{place}-{runs.device}.svg"
+    return f"{scene}-{runs.device}.svg"
 
 
 def curve_figure(runs: MachineRuns) -> bytes | None:
@@ -238,7 +238,7 @@ def curve_figure(runs: MachineRuns) -> bytes | None:
 
 def _runs(runs: MachineRuns) -> Sequence[str]:
     lines = [
-        "| | recipe | weights | epochs | minutes of features | minutes of training | ms a photograph | "
+        "| | recipe | weights | epochs | minutes of features | minutes of training | ms an image | "
         "last epoch instead of the best |",
         "| --- | --- | --: | --: | --: | --: | --: | --: |",
     ]
@@ -253,7 +253,7 @@ def _runs(runs: MachineRuns) -> Sequence[str]:
             f"| {each.label} | `{each.recipe}` | {weights} | {epochs} | {before} | {minutes} | {answer} | "
             f"{last} |"
         )
-    return [*lines, "", f"{_circumstances(runs)} Photographs are located on the machine's CPU.", ""]
+    return [*lines, "", f"{_circumstances(runs)} Images are located on the machine's CPU.", ""]
 
 
 def _circumstances(runs: MachineRuns) -> str:
@@ -297,14 +297,14 @@ def _seeds(runs: MachineRuns) -> list[str]:
     return [*lines, ""]
 
 
-def _curves(place: str, runs: MachineRuns) -> Sequence[str]:
+def _curves(scene: str, runs: MachineRuns) -> Sequence[str]:
     if not any(each.curve for each in runs.models):
         return []
     return [
-        f"![Held-out errors over minutes of training]({curve_name(place, runs)})",
+        f"![Held-out errors over minutes of training]({curve_name(scene, runs)})",
         "",
         "Median errors on the held-out frames. The time of computing features counts, and a curve starts "
-        "where its first epoch was looked at; decoding the photographs, which all models need, and looking "
+        "where its first epoch was looked at; decoding the images, which all models need, and looking "
         "at the held-out frames do not count.",
         "",
     ]

@@ -4,7 +4,7 @@
     uv run python -m benchmarks.rooms hololens --data FOLDER --backbone-weights FILE --device cuda --budget 2m
     uv run python -m benchmarks.rooms corner --backbone-weights FILE --jobs 2
 
-trains what is not trained yet, evaluates it, and writes `docs/results/<place>.json`, `.md` and a figure; for
+trains what is not trained yet, evaluates it, and writes `docs/results/<scene>.json`, `.md` and a figure; for
 Red Kitchen also the table in the README. What was measured on another kind of device stays on the page.
 """
 
@@ -30,7 +30,7 @@ from benchmarks.room_page import (
 )
 from benchmarks.tables import replace_block
 from benchmarks.trainings import Trained, train_all
-from camloc.cli.commands.demo import place_of
+from camloc.cli.commands.demo import settings_of
 from camloc.cli.options import Precision
 from camloc.cli.progress import counted
 from camloc.core.config import to_json
@@ -40,7 +40,7 @@ from camloc.evaluation.results import Results
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW
 from camloc.models.outlier_filters import OUTLIER_FILTERS
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.manifest import LOG, RunFacts
+from camloc.runs.manifest import LOG, RunManifest
 from camloc.training.log import read_log
 from camloc.training.recipe import find_recipe
 
@@ -55,20 +55,20 @@ class Settings:
     """Where the data are and how long to train.
 
     Attributes:
-        place: which page to write.
+        scene: which page to write.
         data: folder of the frames; the corner of the embedded square is rendered.
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
-        budget: wall-clock time of each training; that of the place's page if not given.
+        budget: wall-clock time of each training; that of the scene's page if not given.
         device: where to train.
         precision: of the arithmetic; "bf16-mixed" makes steps of scene geometry cheaper where the processor
             multiplies bfloat16, and those of the regressors, whose convolutions are small, dearer.
         jobs: trainings at a time, each on its share of the processors.
         models: which of them to train; those that are left out keep the numbers that the page has.
         seeds: how many trainings of each; the tables show the first, and what the medians of all are.
-        out: folder of the runs, one below it for each place and device.
+        out: folder of the runs, one below it for each scene and device.
     """
 
-    place: Annotated[Literal["redkitchen", "hololens", "corner"], tyro.conf.Positional]
+    scene: Annotated[Literal["redkitchen", "hololens", "corner"], tyro.conf.Positional]
     data: Path | None = None
     backbone_weights: str = "none"
     budget: str = ""
@@ -82,15 +82,15 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Train what is not trained yet, and write the page."""
-    room = ROOMS[settings.place]
-    data = settings.data or _rendered(settings.place)
+    room = ROOMS[settings.scene]
+    data = settings.data or _rendered(settings.scene)
     recipes = dict(zip(MODELS, room.recipes, strict=True))
     trainings = {_LABELS[model]: _trainings(recipes[model], data, settings) for model in settings.models}
     train_all(chain(*trainings.values()), device=settings.device, jobs=settings.jobs)
     models = tuple(_learned(label, training) for label, training in trainings.items())
     runs = MachineRuns(settings.device, models)
-    path = RESULTS / f"{settings.place}.json"
-    measured = Measured.load(path) if path.exists() else Measured(settings.place, ())
+    path = RESULTS / f"{settings.scene}.json"
+    measured = Measured.load(path) if path.exists() else Measured(settings.scene, ())
     measured = measured.with_runs(runs)
     path.write_bytes(to_json(measured))
     write_pages(measured)
@@ -98,30 +98,30 @@ def main(settings: Settings) -> None:
 
 def write_pages(measured: Measured) -> None:
     """The page, its figures and, for Red Kitchen, the table in the README."""
-    room = ROOMS[measured.place]
-    (RESULTS / f"{measured.place}.md").write_text(page(measured, room))
+    room = ROOMS[measured.scene]
+    (RESULTS / f"{measured.scene}.md").write_text(page(measured, room))
     for runs in measured.runs:
         figure = curve_figure(runs)
         if figure is not None:
-            (RESULTS / curve_name(measured.place, runs)).write_bytes(figure)
-    if measured.place == "redkitchen":
+            (RESULTS / curve_name(measured.scene, runs)).write_bytes(figure)
+    if measured.scene == "redkitchen":
         replace_block(Path("README.md"), "redkitchen table", summary(measured.runs[0], room))
 
 
-def _rendered(place: str) -> Path:
-    if not ROOMS[place].is_rendered:
-        sys.exit(f"where are the photographs of {place}? Say --data FOLDER")
+def _rendered(scene: str) -> Path:
+    if not ROOMS[scene].is_rendered:
+        sys.exit(f"where are the images of {scene}? Say --data FOLDER")
     with counted("rendering") as progress:
-        return rendered(place_of("corner", seed=0), progress=progress)
+        return rendered(settings_of("corner", seed=0), progress=progress)
 
 
 def _trainings(recipe: str, data: Path, settings: Settings) -> list[Trained]:
     """One for each seed; the folder of the first has the recipe's name, and the others are beside it."""
-    folder = settings.out / settings.place / settings.device / recipe
-    how = ["--budget", settings.budget or ROOMS[settings.place].budget, "--precision", settings.precision]
+    folder = settings.out / settings.scene / settings.device / recipe
+    how = ["--budget", settings.budget or ROOMS[settings.scene].budget, "--precision", settings.precision]
     if find_recipe(recipe).config.backbone == MOBILENETV2_TENSORFLOW:
         how += ["--backbone-weights", settings.backbone_weights]
-    for option in ROOMS[settings.place].options:
+    for option in ROOMS[settings.scene].options:
         how += ["--option", option]
     folders = [folder, *(folder.with_name(f"{folder.name}-seed-{seed}") for seed in range(1, settings.seeds))]
     return [Trained(recipe, data, each, seed, tuple(how)) for seed, each in enumerate(folders)]
@@ -142,7 +142,7 @@ def _learned(label: str, trainings: Sequence[Trained]) -> Learned:
 
 def curve_of(folder: Path) -> tuple[tuple[float, float, float], ...]:
     """The held-out errors of a run over the seconds of features and training steps."""
-    before = RunFacts.load(folder).feature_seconds
+    before = RunManifest.load(folder).feature_seconds
     return tuple(
         (round(before + row["seconds"], 1), row["validation_meters"], row["validation_degrees"])
         for row in read_log(folder / LOG)

@@ -38,14 +38,14 @@ from camloc.recipes import demo, students
 from camloc.refinement.choice import choose_refinement, refined_errors, refiners_of
 from camloc.refinement.image_decoder import PUBLISHED
 from camloc.refinement.pose_autoencoder import PoseAutoencoder
-from camloc.refinement.position import LatentHalf, PositionRefinement, PositionRefiner, Way
+from camloc.refinement.position import LatentHalf, PositionRefinement, PositionRefiner, RefinementMethod
 from camloc.refinement.recipe import DecoderRecipe, StudentRecipe
 from camloc.refinement.relative_pose import Sees
 from camloc.refinement.storage import PositionErrors, load_decoder, load_relative
-from camloc.refinement.train import Taught
+from camloc.refinement.train import TeacherOutputs
 from camloc.refinement.virtual_view import VirtualView, VirtualViewRefiner
 from camloc.runs.autoencode import (
-    Places,
+    Scenes,
     Teacher,
     Teaching,
     encoder_of,
@@ -78,18 +78,18 @@ def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
     held = seen[1]
     assert held is not None, "without held-out frames nothing can be chosen"
     tested = tuple(scene.test for scene in teacher.scenes)
-    test = teacher.taught(tested, recipe, variants=1)
+    test = teacher.teacher_outputs(tested, recipe, variants=1)
     forms = tuple(_form(label, form(), teacher, seen, test) for label, form in FORMS)
     kept = prepare_teaching(teacher, recipe, name="students/quick", seen=seen)
     for _ in teach(kept):
         pass
     encoder = encoder_of(teacher)
-    pictures = _images(teacher, tested)
+    images = _images(teacher, tested)
     reached = Results.load(run / RESULTS_NAME)
     assert reached.training is not None, "it is a run of `camloc train`"
     measured = Measured(
-        place=", ".join(scene.name for scene in teacher.scenes),
-        recipe=teacher.checkpoint.facts.recipe,
+        scene=", ".join(scene.name for scene in teacher.scenes),
+        recipe=teacher.checkpoint.metadata.recipe,
         latent=encoder.latents,
         held=_medians(pose_error(held.answers, held.world_from_cam)),
         test=_medians(pose_error(test.answers, test.world_from_cam)),
@@ -102,24 +102,26 @@ def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
     )
     if is_virtual:
         measured = replace(measured, decoders=tuple(_decoders(teacher)))
-    looked = (
-        (("pictures", "photographs"), ("pictures", "decoded"), ("encoding", "decoded")) if is_virtual else ()
-    )
+    looked = (("images", "images"), ("images", "decoded"), ("encoding", "decoded")) if is_virtual else ()
     kinds: tuple[tuple[Sees, str], ...] = (*looked, ("latents", "decoded"))  # the last one stays
     return replace(
-        measured, virtual=tuple(_virtual(teacher, sees, kind, test, pictures) for sees, kind in kinds)
+        measured, virtual=tuple(_virtual(teacher, sees, kind, test, images) for sees, kind in kinds)
     )
 
 
 def _form(
-    label: str, recipe: StudentRecipe, teacher: Teacher, seen: tuple[Taught, Taught | None], test: Taught
+    label: str,
+    recipe: StudentRecipe,
+    teacher: Teacher,
+    seen: tuple[TeacherOutputs, TeacherOutputs | None],
+    test: TeacherOutputs,
 ) -> Form:
     teaching = prepare_teaching(teacher, recipe, name=label, seen=seen)
     started = time.monotonic()
-    for _ in learn(teaching.lesson, recipe.stage, batch_size=recipe.batch_size, measure_every=5):
+    for _ in learn(teaching.task, recipe.stage, batch_size=recipe.batch_size, measure_every=5):
         pass
     seconds = time.monotonic() - started
-    held, encoder = teaching.lesson.held, teaching.encoder
+    held, encoder = teaching.task.held, teaching.encoder
     encoder.round_off()
     assert held is not None, "without held-out frames nothing can be chosen"
     choice = choose_refinement(encoder, teacher.training_poses, held)
@@ -145,20 +147,20 @@ def _form(
 
 
 @torch.no_grad()
-def _student(teaching: Teaching, poses: Pose, views: Taught) -> Medians:
+def _student(teaching: Teaching, poses: Pose, views: TeacherOutputs) -> Medians:
     """Poses through the encoder and the teacher's heads, against the truth."""
     latents = teaching.encoder(poses, views.scene)
     answers = teaching.teacher.model.pose_in(latents, views.scene)
     return _medians(pose_error(answers, views.world_from_cam))
 
 
-def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: Taught) -> list[Setting]:
+def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: TeacherOutputs) -> list[Setting]:
     """What neighbours, metric, latents and ridge do, on held-out frames."""
     metrics = [PoseMetric(turn_weight=weight) for weight in (0.03, 0.1, 0.3, 1.0)] + [PoseMetric("published")]
-    ways: tuple[Way, ...] = ("neighbours", "affine")
+    methods: tuple[RefinementMethod, ...] = ("neighbours", "affine")
     tried = [
         PositionRefinement(way, neighbours=count, metric=metric)
-        for way, count, metric in product(ways, NEIGHBOURS, metrics)
+        for way, count, metric in product(methods, NEIGHBOURS, metrics)
     ]
     halves: tuple[LatentHalf, ...] = ("both", "position", "orientation")
     tried += [
@@ -187,7 +189,7 @@ def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: Taught) -> list[
     return found
 
 
-def _starts(teacher: Teacher, test: Taught) -> list[Start]:
+def _starts(teacher: Teacher, test: TeacherOutputs) -> list[Start]:
     """Guesses around the truth instead of the teacher's answers, as in the paper's verification."""
     refiners = refiners_of(teacher.run, teacher.checkpoint)
     spread = _spread(teacher.training_poses[0])
@@ -221,33 +223,33 @@ def _decoders(teacher: Teacher) -> list[Drawn]:
     return found
 
 
-def _virtual(teacher: Teacher, sees: Sees, kind: str, test: Taught, pictures: Tensor) -> Seen:
+def _virtual(teacher: Teacher, sees: Sees, kind: str, test: TeacherOutputs, images: Tensor) -> Seen:
     recipe = students.quick() if sees == "latents" else demo.virtual()
     assert recipe.relative is not None
     config = replace(recipe.relative.config, sees=sees)
-    references: Literal["photographs", "decoded"] = "photographs" if kind == "photographs" else "decoded"
+    references: Literal["images", "decoded"] = "images" if kind == "images" else "decoded"
     recipe = replace(recipe, relative=replace(recipe.relative, config=config, references=references))
     for _ in teach_relative(teacher, recipe):
         pass
     encoder = encoder_of(teacher)
     loaded, decoder = load_relative(teacher.run, encoder), load_decoder(teacher.run, encoder)
     assert loaded is not None
-    facts, regressor = loaded
+    metadata, regressor = loaded
 
     def errors(view: VirtualView) -> PositionErrors:
         drawn = None if decoder is None else decoder[1].to(teacher.device)
         refiner = VirtualViewRefiner(
             view, teacher.training_poses, encoder, regressor.to(teacher.device), drawn
         )
-        return refined_errors(refiner, test, images=pictures)
+        return refined_errors(refiner, test, images=images)
 
-    return Seen(sees, kind, facts, test_published=errors(VirtualView()), test=errors(facts.view))
+    return Seen(sees, kind, metadata, test_published=errors(VirtualView()), test=errors(metadata.view))
 
 
-def _images(teacher: Teacher, places: Places) -> Tensor:
-    """The pictures of frames as the teacher sees them."""
-    pictures, preprocess = teacher.pictures(places), teacher.checkpoint.facts.preprocess
-    whole = pictures.batch(torch.arange(len(pictures)))
+def _images(teacher: Teacher, scenes: Scenes) -> Tensor:
+    """The images of frames as the teacher sees them."""
+    images, preprocess = teacher.images(scenes), teacher.checkpoint.metadata.preprocess
+    whole = images.batch(torch.arange(len(images)))
     return centre_cut(whole, width=preprocess.width, height=preprocess.height).images
 
 
@@ -266,7 +268,7 @@ def main(run: tyro.conf.Positional[Path], *, device: str = "cpu", virtual: bool 
     Args:
         run: Folder of a trained run of a regressor.
         device: Where to teach.
-        virtual: Also measure image decoders and relative poses from pictures.
+        virtual: Also measure image decoders and relative poses from images.
     """
     measured = measure(run, device=device, is_virtual=virtual)
     evaluate_run(run, device=device)  # with every way of refining beside the answers

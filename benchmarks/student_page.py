@@ -15,10 +15,10 @@ from benchmarks.student_records import (
     Setting,
 )
 from benchmarks.tables import versions
-from camloc.evaluation.report.wording import way_name
+from camloc.evaluation.report.wording import method_name
 from camloc.refinement.storage import PositionErrors
 
-WAYS = ("none", "neighbours", "affine", "adamw", "anchored")
+REFINEMENT_METHODS = ("none", "neighbours", "affine", "adamw", "anchored")
 
 INTRODUCTION = """# Pose auto-encoders, and what they are for
 
@@ -57,14 +57,14 @@ STARTS = """## Starting from guesses
 As the paper verifies it: a guess around the truth starts the search instead of the teacher's answer, with
 the true orientation. Test frames, with the settings of above."""
 
-PICTURES = """## Decoded pictures, and virtual views
+IMAGES = """## Decoded images, and virtual views
 
-Mean absolute difference of brightness, from 0 to 1, to the pictures of the frames held out, 64 x 64."""
+Mean absolute difference of brightness, from 0 to 1, to the images of the frames held out, 64 x 64."""
 
-VIRTUAL = """![True pictures above, decoded from the encodings of their poses below](pose_autoencoders.png)
+VIRTUAL = """![True images above, decoded from the encodings of their poses below](pose_autoencoders.png)
 
-Relative poses, regressed from remembered poses: with a CNN from the photograph and a decoded picture
-(`pictures`; learned from decoded pictures, or as published from photographs), with a CNN and an encoding,
+Relative poses, regressed from remembered poses: with a CNN from the image and a decoded image
+(`images`; learned from decoded images, or as published from images), with a CNN and an encoding,
 or from the teacher's latents and an encoding. Held-out / test frames: the teacher; with the paper's
 settings, the nearest pose and all the way; and with those that were best on held-out frames."""
 
@@ -110,7 +110,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _name(each: Measured) -> str:
-    return f"{each.place}, `{each.recipe}`"
+    return f"{each.scene}, `{each.recipe}`"
 
 
 def _both(errors: Medians) -> str:
@@ -181,15 +181,15 @@ def _refined(measured: Sequence[Measured]) -> list[str]:
     for label in (WITH_FOURIER, WITHOUT_FOURIER):
         forms = [each.form(label) for each in measured]
         rows = [_refined_row(_name(each), form) for each, form in zip(measured, forms, strict=True)]
-        headings = ("", *(way_name(way) for way in WAYS), "auto", "chosen")
+        headings = ("", *(method_name(way) for way in REFINEMENT_METHODS), "auto", "chosen")
         parts += [f"### {label[0].upper()}{label[1:]}", table(headings, rows), _counted(forms)]
     return parts
 
 
 def _refined_row(name: str, form: Form) -> tuple[str, ...]:
     held, test = form.refined, form.refined_test
-    pairs = [_pair(held[way], test[way]) for way in (*WAYS, form.auto)]
-    return (name, *pairs, way_name(form.auto))
+    pairs = [_pair(held[way], test[way]) for way in (*REFINEMENT_METHODS, form.auto)]
+    return (name, *pairs, method_name(form.auto))
 
 
 def _counted(forms: Sequence[Form]) -> str:
@@ -217,7 +217,7 @@ def _metric(setting: Setting) -> str:
 def _columns() -> list[tuple[str, list[tuple[str, dict[str, object]]]]]:
     """The tables of settings: what varies, and the columns with what they stand for."""
     counts: list[tuple[str, dict[str, object]]] = [
-        (f"{way}, {k}", {"way": way, "neighbours": k}) for way in WAYS[1:3] for k in NEIGHBOURS
+        (f"{way}, {k}", {"way": way, "neighbours": k}) for way in REFINEMENT_METHODS[1:3] for k in NEIGHBOURS
     ]
     counts += [(f"anchored, {k}", {"way": "anchored", "neighbours": k}) for k in (3, 10, 30)]
     metrics: list[tuple[str, dict[str, object]]] = [
@@ -261,21 +261,21 @@ def _starts(measured: Sequence[Measured]) -> str:
         (
             f"{_name(each)}: off by {start.off:.3f} m",
             f"{start.before:.3f}",
-            *(f"{start.after[way]:.3f}" for way in WAYS[1:]),
+            *(f"{start.after[way]:.3f}" for way in REFINEMENT_METHODS[1:]),
         )
         for each in measured
         for start in each.starts
     ]
-    return table(("", "guess", *(way_name(way) for way in WAYS[1:])), rows)
+    return table(("", "guess", *(method_name(way) for way in REFINEMENT_METHODS[1:])), rows)
 
 
 def _virtual(measured: Sequence[Measured]) -> list[str]:
-    kinds = ("decoded", "nearest photograph", "mean photograph")
+    kinds = ("decoded", "nearest image", "mean image")
     drawn = [
         (
             f"{_name(each)}: {decoder.label}",
             f"{decoder.parameters:,}",
-            *(f"{decoder.facts.differences[kind]:.4f}" for kind in kinds),
+            *(f"{decoder.metadata.differences[kind]:.4f}" for kind in kinds),
         )
         for each in measured
         for decoder in each.decoders
@@ -283,7 +283,7 @@ def _virtual(measured: Sequence[Measured]) -> list[str]:
     seen = [_seen(each, one) for each in measured for one in each.virtual]
     headings = ("", "teacher", "as published", "chosen", "reference, how many, how often, how far")
     return [
-        PICTURES,
+        IMAGES,
         table(("", "weights", *kinds), drawn),
         VIRTUAL,
         table(headings, seen),
@@ -291,12 +291,12 @@ def _virtual(measured: Sequence[Measured]) -> list[str]:
 
 
 def _seen(each: Measured, seen: Seen) -> tuple[str, ...]:
-    view, teacher = seen.facts.view, each.forms[0]
-    learned = ", of photographs" if seen.references == "photographs" else ""
+    view, teacher = seen.metadata.view, each.forms[0]
+    learned = ", of images" if seen.references == "images" else ""
     return (
         f"{_name(each)}: {seen.sees}{learned}",
         _pair(teacher.refined["none"], teacher.refined_test["none"]),
-        _pair(seen.facts.published, seen.test_published),
-        _pair(seen.facts.refined, seen.test),
+        _pair(seen.metadata.published, seen.test_published),
+        _pair(seen.metadata.refined, seen.test),
         f"{view.reference}, {view.neighbours}, {view.iterations}, {view.share:g}",
     )

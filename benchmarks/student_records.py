@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camloc.core.config import from_json
-from camloc.evaluation.results import TrainingFacts
+from camloc.evaluation.results import TrainingRecord
 from camloc.geometry.pose_index import Nearness
 from camloc.refinement.choice import surest
-from camloc.refinement.position import LatentHalf, Way
+from camloc.refinement.position import LatentHalf, RefinementMethod
 from camloc.refinement.relative_pose import Sees
-from camloc.refinement.storage import DecoderFacts, PositionErrors, RelativeFacts
+from camloc.refinement.storage import DecoderMetadata, PositionErrors, RelativePoseMetadata
 
 NAME = "students.json"
 
@@ -65,7 +65,7 @@ class Form:
 class Setting:
     """One way with one setting, and the median metres that it reaches on held-out frames."""
 
-    way: Way
+    way: RefinementMethod
     neighbours: int
     metric: Nearness
     turn_weight: float
@@ -85,11 +85,11 @@ class Start:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One image decoder: its size, and how far its pictures are from those held out."""
+    """One image decoder: its size, and how far its images are from those held out."""
 
     label: str
     parameters: int
-    facts: DecoderFacts
+    metadata: DecoderMetadata
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,13 @@ class Seen:
     Attributes:
         sees: what it looks at.
         references: what references were in its training.
-        facts: with the errors on held-out frames.
+        metadata: with the errors on held-out frames.
         test: on test frames, with the paper's settings and with those that the held-out frames chose.
     """
 
     sees: Sees
     references: str
-    facts: RelativeFacts
+    metadata: RelativePoseMetadata
     test_published: PositionErrors
     test: PositionErrors
 
@@ -115,7 +115,7 @@ class Measured:
     """Everything about one run.
 
     Attributes:
-        place, recipe: what was learned, by which recipe.
+        scene, recipe: what was learned, by which recipe.
         latent: sizes of the teacher's latents.
         held, test: the teacher's errors.
         frames: numbers of frames learned from, held out, and tested on.
@@ -124,13 +124,13 @@ class Measured:
         forms, settings, starts, decoders, virtual: the parts.
     """
 
-    place: str
+    scene: str
     recipe: str
     latent: tuple[int, int]
     held: Medians
     test: Medians
     frames: tuple[int, int, int]
-    training: TrainingFacts
+    training: TrainingRecord
     software: dict[str, str]
     forms: tuple[Form, ...]
     settings: tuple[Setting, ...]

@@ -12,12 +12,12 @@ from camloc.data.types import Batch
 from camloc.geometry.pose import Pose
 from camloc.models.base import PoseModel
 
-# Pictures to a step, as the papers have it.
+# Images to a step, as the papers have it.
 BATCH = 8
 
 
 def random_batch(scenes: int, side: int, device: str) -> Batch:
-    """Pictures of noise, of `side` x `side`, in all places in turn."""
+    """Images of noise, of `side` x `side`, in all scenes in turn."""
     generator = torch.Generator().manual_seed(1)
     turns = torch.randn(BATCH, 4, generator=generator)
     return Batch(

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from camloc.core.config import from_json
-from camloc.evaluation.results import Results, TrainingFacts
+from camloc.evaluation.results import Results, TrainingRecord
 
 # In the folder of a run: what the run had of which machine, since a page may be written on another.
 MACHINE = "machine.txt"
@@ -64,7 +64,7 @@ class Repeated:
     results: list[Results]
 
     @property
-    def training(self) -> TrainingFacts:
+    def training(self) -> TrainingRecord:
         """What the first of them was given and used."""
         training = self.results[0].training
         assert training is not None, "these are runs of `camloc train`"

@@ -1,7 +1,7 @@
-"""camloc: find where a camera is from one photograph.
+"""camloc: find where a camera is from one image.
 
     from camloc import Localizer
-    answer = Localizer.load("runs/demo").locate("photo.jpg")
+    answer = Localizer.load("runs/demo").locate("image.jpg")
 
 Poses are `world_from_cam`: camera axes right, down, forward; see `docs/conventions.md`. Public names
 are imported when they are first used, so that `import camloc` is instant.

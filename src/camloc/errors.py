@@ -14,7 +14,7 @@ class DatasetError(CamlocError):
 
 
 class ImageError(CamlocError):
-    """A file that is missing, is not a picture, is damaged, or is too large to decode."""
+    """A file that is missing, is not an image, is damaged, or is too large to decode."""
 
 
 class CheckpointError(CamlocError):

@@ -1,4 +1,4 @@
-"""The arrays that pictures are computed with: single precision per pixel, double precision per shape."""
+"""The arrays that images are computed with: single precision per pixel, double precision per shape."""
 
 from collections.abc import Sequence
 from typing import Any

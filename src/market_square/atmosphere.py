@@ -26,12 +26,12 @@ class Sun:
 
 @dataclass(frozen=True)
 class Condition:
-    """What one time of day, weather and season changes in a picture.
+    """What one time of day, weather and season changes in an image.
 
     `sky_light` scales the light from the sky, `window_light` and `lamp_light` what shines by itself,
     `exposure` the film. `fog_per_meter` is the extinction of the air, `clouds` the covered part of the sky,
     `snow` how white the surfaces are that look up, and `grain` the standard deviation of the sensor noise of
-    a picture in [0, 1].
+    an image in [0, 1].
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Setting shapes up: in local axes, at a place and with a heading, collected into Primitives."""
+"""Setting shapes up: in local axes, at a scene and with a heading, collected into Primitives."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -54,7 +54,7 @@ _PLAIN: dict[str, Rgb] = {
 
 
 def plain_textures() -> dict[str, Texture]:
-    """Everything but the facades, each picture SIZE x SIZE."""
+    """Everything but the facades, each image SIZE x SIZE."""
     textures = {**_stone(), **_wood_and_leaves(), **_printed()}
     colored = {
         **_PLAIN,
@@ -112,7 +112,7 @@ def _printed() -> dict[str, Texture]:
     railing = plain(SIZE, color=(48, 48, 52), seed=77)
     globe = np.full((SIZE, SIZE, 3), (255, 219, 158), np.float32)
     return {
-        **{name: Texture(picture) for name, picture in posters.items()},
+        **{name: Texture(image) for name, image in posters.items()},
         "poster ring": Texture(_side_by_side([posters[f"poster {number}"] for number in range(4)])),
         "red stripes": Texture(stripes(SIZE, first=(236, 228, 210), second=(186, 44, 40))),
         "blue stripes": Texture(stripes(SIZE, first=(236, 228, 210), second=(36, 92, 120))),
@@ -122,8 +122,8 @@ def _printed() -> dict[str, Texture]:
     }
 
 
-def _side_by_side(pictures: list[FloatArray]) -> FloatArray:
-    """Pictures next to each other in the place of one, every row averaged down to the smaller width."""
-    count = len(pictures)
-    wide = np.concatenate(pictures, axis=1)
+def _side_by_side(images: list[FloatArray]) -> FloatArray:
+    """Images next to each other in the place of one, every row averaged down to the smaller width."""
+    count = len(images)
+    wide = np.concatenate(images, axis=1)
     return np.asarray(wide.reshape(SIZE, SIZE, count, 3).mean(2), np.float32)

@@ -64,8 +64,8 @@ class _Painter:
         self.style = style
         self.rng = np.random.default_rng((style.seed, 17))
         self.size = SIZE * 2
-        self.picture = Image.fromarray(_wall(style, self.size).clip(0, 255).astype(np.uint8))
-        self.draw = ImageDraw.Draw(self.picture)
+        self.image = Image.fromarray(_wall(style, self.size).clip(0, 255).astype(np.uint8))
+        self.draw = ImageDraw.Draw(self.image)
         self.glow = np.zeros((self.size, self.size, 3), np.float32)
         self.trim = scaled_color((236, 230, 214), self.rng.uniform(0.65, 1))
         self.shutter = _SHUTTERS[int(self.rng.integers(len(_SHUTTERS)))]
@@ -174,7 +174,7 @@ class _Painter:
         self.glow[rows, columns] = np.array(color, np.float32) * np.float32(strength)
 
     def finished(self) -> Texture:
-        painted = np.asarray(self.picture, np.float32)
+        painted = np.asarray(self.image, np.float32)
         seen_through = (0.25 + 0.75 * painted / 160).clip(0, 1.3)
         weathering = 0.88 + 0.24 * tileable_noise(self.size, cells=4, octaves=6, seed=self.style.seed + 77)
         return Texture(halved(painted * weathering[..., None]), glow=halved(self.glow * seen_through))

@@ -1,4 +1,4 @@
-"""From light to an 8-bit picture: exposure, tone curve, darker corners, sensor noise."""
+"""From light to an 8-bit image: exposure, tone curve, darker corners, sensor noise."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Film:
     """How one camera differs from the next shot: all are standard deviations, 0 for a perfect camera.
 
     Attributes:
-        exposure_stops: exposure from picture to picture, in powers of two.
+        exposure_stops: exposure from image to image, in powers of two.
         white_balance: colour balance, relative, per channel.
         grain: sensor noise relative to that of the condition.
     """
@@ -34,20 +34,20 @@ HAND_HELD_FILM = Film(exposure_stops=0.12, white_balance=0.02, grain=1.0)
 def develop(
     light: FloatArray, condition: Condition, *, film: Film = PERFECT_FILM, seed: int = 0
 ) -> NDArray[np.uint8]:
-    """Linear light (h, w, 3) as sRGB. The same seed gives the same picture."""
+    """Linear light (h, w, 3) as sRGB. The same seed gives the same image."""
     rng = np.random.default_rng((seed, 31))
     height, width = light.shape[:2]
     stops = rng.normal(0, film.exposure_stops)
     balance = rng.normal(1, film.white_balance, 3)
     exposed = light * (condition.exposure * 2**stops * balance).astype(np.float32)
-    picture = _tone_curve(exposed) ** np.float32(1 / _GAMMA)
+    image = _tone_curve(exposed) ** np.float32(1 / _GAMMA)
     down, across = (np.linspace(-1, 1, extent, dtype=np.float32) for extent in (height, width))
-    picture *= (1 - np.float32(_VIGNETTE) * (down[:, None] ** 2 + across**2))[..., None]
+    image *= (1 - np.float32(_VIGNETTE) * (down[:, None] ** 2 + across**2))[..., None]
     if film.grain > 0:
         deviation = np.float32(film.grain * condition.grain)
-        picture += deviation * rng.standard_normal((height, width, 1), np.float32)
-        picture += deviation * np.float32(0.5) * rng.standard_normal((height, width, 3), np.float32)
-    return np.asarray(np.clip(picture, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
+        image += deviation * rng.standard_normal((height, width, 1), np.float32)
+        image += deviation * np.float32(0.5) * rng.standard_normal((height, width, 3), np.float32)
+    return np.asarray(np.clip(image, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
 
 
 def _tone_curve(light: FloatArray) -> FloatArray:

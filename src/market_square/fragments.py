@@ -43,7 +43,7 @@ class Fragments:
 
 
 def gather_fragments(seen: Visible) -> Fragments:
-    """Fragments of a picture from samples (h * SAMPLES_PER_SIDE, w * SAMPLES_PER_SIDE)."""
+    """Fragments of an image from samples (h * SAMPLES_PER_SIDE, w * SAMPLES_PER_SIDE)."""
     primitive, nearness = _samples_by_pixel(seen.primitive), _samples_by_pixel(seen.nearness)
     count = len(primitive)
     columns = seen.primitive.shape[1] // SAMPLES_PER_SIDE
@@ -80,7 +80,7 @@ def of_main_fragment(fragments: Fragments, values: NDArray[Scalar], *, pixels: i
     """Values (pixels,) of the fragment that covers most of each pixel; of equals, the nearest."""
     order = np.lexsort((fragments.nearness, fragments.share))
     chosen = np.zeros(pixels, values.dtype)
-    # NumPy keeps the last of the values that are assigned to one place.
+    # NumPy keeps the last of the values that are assigned to one scene.
     chosen[fragments.pixel[order]] = values[order]
     return chosen
 

@@ -29,7 +29,7 @@ class FreeSpace:
         seen = visible_primitives(above, square.primitives, square.atlas)
         height = _ALTITUDE - 1 / seen.nearness.astype(np.float64)
         distance = distance_transform_edt(height < _KERB) * _CELL
-        # The picture's rows and columns run along some axes of the world; keep which.
+        # The image's rows and columns run along some axes of the world; keep which.
         self._east, self._north = above.axes[:2, 0], above.axes[:2, 1]
         self._distance = np.asarray(distance, np.float64)
 

@@ -1,4 +1,4 @@
-"""Pictures of materials: brick, plaster, wood, leaves, cloth; (size, size, 3) float32, sRGB in 0..255."""
+"""Images of materials: brick, plaster, wood, leaves, cloth; (size, size, 3) float32, sRGB in 0..255."""
 
 from typing import NamedTuple
 
@@ -35,11 +35,11 @@ def masonry(size: int, *, courses: Courses, stone: Rgb, mortar: Rgb, seed: int) 
         0, courses.variation, (courses.rows, courses.columns, 1)
     )
     shades = shades + rng.normal(0, 5, (courses.rows, courses.columns, 3))
-    picture = shades[row[:, None], column].astype(np.float32)
+    image = shades[row[:, None], column].astype(np.float32)
     joint_across = courses.joint * courses.columns / courses.rows
     in_joint = ((row_position % 1) < courses.joint)[:, None] | ((column_position % 1) < joint_across)
-    picture[in_joint] = mortar
-    return _shaded(picture, 0.84, 0.32, tileable_noise(size, cells=8, octaves=5, seed=seed + 1))
+    image[in_joint] = mortar
+    return _shaded(image, 0.84, 0.32, tileable_noise(size, cells=8, octaves=5, seed=seed + 1))
 
 
 def plaster(size: int, *, color: Rgb, seed: int) -> FloatArray:
@@ -80,9 +80,9 @@ def leaf_gaps(size: int, *, seed: int) -> NDArray[np.bool_]:
 def blossoms(size: int, *, leaf: Rgb, blossom: Rgb, seed: int) -> FloatArray:
     """A flower bed: foliage with spots of colour."""
     spots = np.random.default_rng(seed).random((size // 8, size // 8)) < 0.27
-    picture = foliage(size, color=leaf, seed=seed)
-    picture[np.kron(spots, np.ones((8, 8))).astype(bool)] = blossom
-    return picture
+    image = foliage(size, color=leaf, seed=seed)
+    image[np.kron(spots, np.ones((8, 8))).astype(bool)] = blossom
+    return image
 
 
 def stripes(size: int, *, first: Rgb, second: Rgb, count: int = 8) -> FloatArray:
@@ -104,8 +104,8 @@ def plain(size: int, *, color: Rgb, seed: int, contrast: float = 0.24) -> FloatA
 def poster(size: int, *, text: str, seed: int) -> FloatArray:
     """A printed bill: coloured shapes above a word."""
     rng = np.random.default_rng(seed)
-    picture = Image.new("RGB", (size, size), random_color(rng, 30, 230))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (size, size), random_color(rng, 30, 230))
+    draw = ImageDraw.Draw(image)
     for number in range(12):
         x, y, extent = rng.uniform(0, size, 3)
         box = [x - extent / 3, y - extent / 3, x + extent / 3, y + extent / 3]
@@ -115,13 +115,13 @@ def poster(size: int, *, text: str, seed: int) -> FloatArray:
     write_centered(
         draw, text, center=(size / 2, size * 0.76), fits=(size * 0.9, size * 0.22), color=(30, 30, 40)
     )
-    return np.asarray(picture, np.float32)
+    return np.asarray(image, np.float32)
 
 
 def clock_face(size: int) -> FloatArray:
     """A tower clock at ten past ten."""
-    picture = Image.new("RGB", (size, size), (206, 196, 172))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (size, size), (206, 196, 172))
+    draw = ImageDraw.Draw(image)
     middle, radius = size / 2, size * 0.4
     draw.ellipse([middle - radius, middle - radius, middle + radius, middle + radius], fill=(244, 240, 228))
     for turn, inner, outer, width in [(hour / 12, 0.8, 0.95, 7) for hour in range(12)] + [
@@ -131,7 +131,7 @@ def clock_face(size: int) -> FloatArray:
         direction = np.array([np.sin(2 * np.pi * turn), -np.cos(2 * np.pi * turn)])
         start, end = middle + radius * inner * direction, middle + radius * outer * direction
         draw.line([*start.tolist(), *end.tolist()], fill=(30, 30, 34), width=width)
-    return np.asarray(picture, np.float32)
+    return np.asarray(image, np.float32)
 
 
 def railing_bars(size: int) -> NDArray[np.bool_]:
@@ -173,5 +173,5 @@ def write_centered(
     draw.text(center, text, font=ImageFont.load_default(size), fill=color, anchor="mm")
 
 
-def _shaded(picture: FloatArray, base: float, contrast: float, noise: FloatArray) -> FloatArray:
-    return np.asarray(picture * (base + contrast * noise)[..., None], np.float32)
+def _shaded(image: FloatArray, base: float, contrast: float, noise: FloatArray) -> FloatArray:
+    return np.asarray(image * (base + contrast * noise)[..., None], np.float32)

@@ -1,4 +1,4 @@
-"""What moves in front of the camera and is not a part of the place: people who walk, and a delivery van."""
+"""What moves in front of the camera and is not a part of the scene: people who walk, and a delivery van."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -102,7 +102,7 @@ class Cylinders(Shapes):
 
 @dataclass(frozen=True, eq=False)
 class Primitives:
-    """All shapes of a place. They are numbered through: parallelograms, then spheres, then cylinders."""
+    """All shapes of a scene. They are numbered through: parallelograms, then spheres, then cylinders."""
 
     parallelograms: Parallelograms
     spheres: Spheres
@@ -138,7 +138,7 @@ class Primitives:
 
     @cached_property
     def is_occluder(self) -> NDArray[np.bool_]:
-        """Whether a shape moves about and is not a part of the place (n,)."""
+        """Whether a shape moves about and is not a part of the scene (n,)."""
         return np.concatenate([shapes.is_occluder for shapes in self._kinds])
 
     @cached_property

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from market_square.arrays import FloatArray, Vectors
 
 Box = tuple[slice, slice]
-"""Rows and columns of a part of the picture."""
+"""Rows and columns of a part of the image."""
 
 
 @runtime_checkable
@@ -62,7 +62,7 @@ class LinearForms:
         return np.asarray(down + form[:, 0] * self._columns[: right - left])
 
     @classmethod
-    def over_picture(cls, coefficients: Vectors, seen: Visible) -> FloatArray:
-        """Forms (forms, 3) over the whole picture (forms, h, w)."""
+    def over_image(cls, coefficients: Vectors, seen: Visible) -> FloatArray:
+        """Forms (forms, 3) over the whole image (forms, h, w)."""
         height, width = seen.nearness.shape
         return cls(coefficients[None], np.array([[0, width, 0, height]]), seen).values(0)

@@ -1,4 +1,4 @@
-"""Pictures of the square from anywhere, with depth and a mask of what moves."""
+"""Images of the square from anywhere, with depth and a mask of what moves."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -30,7 +30,7 @@ _OCCLUDER_SHADOW_PIXELS = 768
 
 
 class RenderedView(NamedTuple):
-    """A picture: `rgb` (h, w, 3), `depth` (h, w) z-depth in metres, 0 for sky, and `is_occluder` (h, w)."""
+    """An image: `rgb` (h, w, 3), `depth` (h, w) z-depth in metres, 0 for sky, and `is_occluder` (h, w)."""
 
     rgb: NDArray[np.uint8]
     depth: FloatArray
@@ -67,7 +67,7 @@ class Renderer:
         seed: int = 0,
         exposure_path: Sequence[NDArray[np.float64]] = (),
     ) -> RenderedView:
-        """Photograph the square.
+        """Image the square.
 
         Args:
             world_from_cam: a Pose or a 4 x 4 matrix; camera axes right, down, forward; world in metres, z up.
@@ -75,7 +75,7 @@ class Renderer:
             condition: a name in CONDITIONS.
             occluders: what moves and is in view, from `market_square.occluders`.
             film: exposure, white balance and noise of the camera, drawn from `seed`.
-            exposure_path: further 4 x 4 poses while the shutter is open; the picture is the mean over all,
+            exposure_path: further 4 x 4 poses while the shutter is open; the image is the mean over all,
                 which is motion blur. Depth and mask are those of `world_from_cam`.
 
         Raises:
@@ -88,8 +88,8 @@ class Renderer:
         exposed = main.light
         for matrix in exposure_path:
             exposed = exposed + self._expose(Viewpoint.from_matrix(matrix, camera), light, occluders).light
-        picture = develop(exposed / np.float32(1 + len(exposure_path)), light, film=film, seed=seed)
-        return RenderedView(picture, main.depth, main.is_occluder)
+        image = develop(exposed / np.float32(1 + len(exposure_path)), light, film=film, seed=seed)
+        return RenderedView(image, main.depth, main.is_occluder)
 
     def _expose(self, viewpoint: Viewpoint, condition: Condition, occluders: Primitives | None) -> _Light:
         primitives = self.square.primitives

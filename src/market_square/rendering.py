@@ -1,4 +1,4 @@
-"""Rendering a place into the cache: all of it or nothing, in two processes where that helps."""
+"""Rendering a scene into the cache: all of it or nothing, in two processes where that helps."""
 
 import hashlib
 import json
@@ -16,53 +16,53 @@ from pathlib import Path
 
 from market_square.film import HAND_HELD_FILM
 from market_square.free_space import FreeSpace, free_space_of
-from market_square.place import DemoPlace, Shot, shots
 from market_square.renderer import RenderedView, Renderer
+from market_square.scene import Shot, SquareSettings, shots
 from market_square.writing import (
     FRAMES_FILE,
     SCENE_FILE,
     frames_table,
-    read_place,
+    read_scene,
     scene_json,
     write_frame,
 )
 
 Progress = Callable[[int, int], None]
 
-# A folder that is being rendered gets a new picture every few moments: one of yesterday was given up.
+# A folder that is being rendered gets a new image every few moments: one of yesterday was given up.
 _STALE_SECONDS = 24 * 3600.0
 _UNFINISHED = re.compile(r"\.[a-z]+-\d+x\d+-[0-9a-f]{12}-\w+\.partial")
 
 
 def render(
-    place: DemoPlace,
+    scene: SquareSettings,
     cache: Path,
     *,
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> Path:
-    """The folder with a rendered place; it is rendered only if it is not there yet.
+    """The folder with a rendered scene; it is rendered only if it is not there yet.
 
     A folder appears under its name when it is complete, so a run that was stopped leaves nothing that looks
     finished, and runs at the same time do not disturb each other. What a run that was killed has left is
-    removed when a place is rendered a day later. The name holds a digest of the settings
-    and of the renderer's source, so pictures of an older version are never taken for new ones.
+    removed when a scene is rendered a day later. The name holds a digest of the settings
+    and of the renderer's source, so images of an older version are never taken for new ones.
 
     Args:
-        place: what to render.
+        scene: what to render.
         cache: folder to keep it in.
         progress: called with the number of frames done and of all frames.
         processes: 1 or 2; by default 2 where there are as many processors.
     """
-    folder = cache / _folder_name(place)
+    folder = cache / _folder_name(scene)
     if (folder / SCENE_FILE).is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder.parent)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".partial", dir=folder.parent))
     try:
-        (partial / SCENE_FILE).write_text(scene_json(place, renderer=_source_digest()))
-        _draw_all(partial, place, progress, processes or min(2, os.cpu_count() or 1))
+        (partial / SCENE_FILE).write_text(scene_json(scene, renderer=_source_digest()))
+        _draw_all(partial, scene, progress, processes or min(2, os.cpu_count() or 1))
         _publish(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -70,20 +70,20 @@ def render(
 
 
 def draw(folder: Path, part: int, parts: int) -> Iterable[Shot]:
-    """Draw every `parts`-th frame of the place that a folder's scene file describes, from number `part` on.
+    """Draw every `parts`-th frame of the scene that a folder's scene file describes, from number `part` on.
 
     Yields each shot when its files are there. Frames that are there already are left alone.
     """
-    place = read_place(folder)
-    free_space, renderer = free_space_of(place.seed), Renderer(seed=place.seed)
-    for shot in shots(place, free_space)[part::parts]:
+    scene = read_scene(folder)
+    free_space, renderer = free_space_of(scene.seed), Renderer(seed=scene.seed)
+    for shot in shots(scene, free_space)[part::parts]:
         if not (folder / shot.image).is_file():
-            write_frame(folder, shot, photograph(renderer, free_space, place, shot))
+            write_frame(folder, shot, image(renderer, free_space, scene, shot))
         yield shot
 
 
-def _draw_all(folder: Path, place: DemoPlace, progress: Progress | None, processes: int) -> None:
-    planned = shots(place, free_space_of(place.seed))
+def _draw_all(folder: Path, scene: SquareSettings, progress: Progress | None, processes: int) -> None:
+    planned = shots(scene, free_space_of(scene.seed))
     (folder / FRAMES_FILE).write_text(frames_table(planned), newline="")
     companion = _start_companion(folder) if processes > 1 else None
     report = progress or (lambda _done, _all: None)
@@ -139,7 +139,7 @@ def _publish(partial: Path, folder: Path) -> None:
             raise
 
 
-def photograph(renderer: Renderer, free_space: FreeSpace, place: DemoPlace, shot: Shot) -> RenderedView:
+def image(renderer: Renderer, free_space: FreeSpace, scene: SquareSettings, shot: Shot) -> RenderedView:
     """What the camera of a shot sees, people in view included."""
     occluders = None
     if shot.crowd is not None:
@@ -148,7 +148,7 @@ def photograph(renderer: Renderer, free_space: FreeSpace, place: DemoPlace, shot
         occluders = shot.crowd.at(shot.seconds, camera=(x, y), free_space=free_space, texture_number=numbers)
     return renderer.render_view(
         shot.world_from_cam,
-        place.intrinsics(),
+        scene.intrinsics(),
         condition=shot.condition,
         occluders=occluders,
         film=HAND_HELD_FILM,
@@ -157,10 +157,10 @@ def photograph(renderer: Renderer, free_space: FreeSpace, place: DemoPlace, shot
     )
 
 
-def _folder_name(place: DemoPlace) -> str:
-    settings = json.dumps(asdict(place), sort_keys=True) + _source_digest()
+def _folder_name(scene: SquareSettings) -> str:
+    settings = json.dumps(asdict(scene), sort_keys=True) + _source_digest()
     digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
-    return f"{place.area}-{place.width}x{place.height}-{digest}"
+    return f"{scene.area}-{scene.width}x{scene.height}-{digest}"
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,7 @@ def draw_spheres(seen: Visible, viewpoint: Viewpoint, primitives: Primitives, cu
     toward, radius = spheres.center[number] - viewpoint.center, spheres.radius[number]
     forms = LinearForms(np.einsum("nfi,ij->nfj", _ahead_and_aside(toward), ray), boxes, seen)
     scale = 1 / (np.einsum("ni,ni->n", toward, toward) - radius**2)
-    ray_length_squared = sum(row**2 for row in LinearForms.over_picture(ray, seen))
+    ray_length_squared = sum(row**2 for row in LinearForms.over_image(ray, seen))
     for index, sphere in enumerate(number.tolist()):
         buffer, identity, box = seen.part(forms.boxes[index])
         if buffer.min() >= 1 / nearest[index]:
@@ -56,7 +56,7 @@ def draw_cylinders(seen: Visible, viewpoint: Viewpoint, primitives: Primitives) 
     ahead_and_aside = np.stack([x, y, y, -x], axis=1).reshape(-1, 2, 2)[:, :, :, None] * ray[:2]
     forms = LinearForms(ahead_and_aside.sum(axis=2), boxes, seen)
     scale = 1 / (x**2 + y**2 - radius**2)
-    along_x, along_y, climb = LinearForms.over_picture(ray, seen)
+    along_x, along_y, climb = LinearForms.over_image(ray, seen)
     level_squared = along_x**2 + along_y**2
     for index, cylinder in enumerate(number.tolist()):
         buffer, identity, box = seen.part(forms.boxes[index])
@@ -92,9 +92,9 @@ def _ahead_and_aside(toward: Vectors) -> Vectors:
 def _boxes(
     viewpoint: Viewpoint, low: Vectors, high: Vectors
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Vectors]:
-    """Numbers, pixel boxes (n, 4) and least depths (n,) of the axis-aligned boxes that are in the picture.
+    """Numbers, pixel boxes (n, 4) and least depths (n,) of the axis-aligned boxes that are in the image.
 
-    A shape that the near plane cuts gets the whole picture as its box.
+    A shape that the near plane cuts gets the whole image as its box.
     """
     choice = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], bool)
     corners = viewpoint.to_camera(np.where(choice, high[:, None], low[:, None]))

@@ -1,6 +1,6 @@
-"""What light from far away reaches: shadow maps of the sun, and how much of the sky each place sees.
+"""What light from far away reaches: shadow maps of the sun, and how much of the sky each scene sees.
 
-A shadow map is the picture that the sun sees: a camera that is far away and looks at the square.
+A shadow map is the image that the sun sees: a camera that is far away and looks at the square.
 """
 
 from dataclasses import dataclass

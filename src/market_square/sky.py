@@ -8,7 +8,7 @@ from market_square.noise import tileable_noise
 
 _WIDTH, _HEIGHT = 1024, 256
 _LOWEST = -np.pi / 16
-"""The picture reaches from the zenith down to this elevation, in radians."""
+"""The image reaches from the zenith down to this elevation, in radians."""
 
 
 def paint_sky(condition: Condition) -> FloatArray:

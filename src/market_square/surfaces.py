@@ -89,7 +89,7 @@ def _normal_u_v(
 
 
 def _wear(point: FloatArray) -> FloatArray:
-    """Large soft stains over everything, so that no two places of a repeating texture are alike."""
+    """Large soft stains over everything, so that no two scenes of a repeating texture are alike."""
     field = tileable_noise(SIZE, cells=8, octaves=4, seed=400)
     scale = np.float32(SIZE / _WEAR_METERS)
     column = ((point[:, 0] + np.float32(0.37) * point[:, 2]) * scale).astype(np.int32) & (SIZE - 1)

@@ -25,18 +25,18 @@ class Texture:
     solid: NDArray[np.bool_] | None = None
 
 
-def halved(pictures: FloatArray) -> FloatArray:
-    """Pictures (..., h, w, channels) at half the size, averaged over blocks of 2 x 2."""
-    rows = pictures[..., 0::2, :, :] + pictures[..., 1::2, :, :]
+def halved(images: FloatArray) -> FloatArray:
+    """Images (..., h, w, channels) at half the size, averaged over blocks of 2 x 2."""
+    rows = images[..., 0::2, :, :] + images[..., 1::2, :, :]
     return np.asarray((rows[..., 0::2, :] + rows[..., 1::2, :]) * np.float32(0.25))
 
 
 class Pyramid:
     """Mip pyramids of several square textures, linear light, one row per texel."""
 
-    def __init__(self, pictures: NDArray[np.float32]) -> None:
-        """`pictures` is (n, SIZE, SIZE, 3), sRGB in 0..255."""
-        level = (np.clip(pictures, 0, 255) / np.float32(255)) ** np.float32(_GAMMA)
+    def __init__(self, images: NDArray[np.float32]) -> None:
+        """`images` is (n, SIZE, SIZE, 3), sRGB in 0..255."""
+        level = (np.clip(images, 0, 255) / np.float32(255)) ** np.float32(_GAMMA)
         levels, offsets = [], [0]
         for _ in range(LEVELS):
             levels.append((level * _FULL + 0.5).astype(np.uint16).reshape(-1, 3))

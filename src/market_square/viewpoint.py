@@ -1,4 +1,4 @@
-"""A pinhole camera at a place, in NumPy: which ray a pixel sees and which pixel sees a point."""
+"""A pinhole camera at a scene, in NumPy: which ray a pixel sees and which pixel sees a point."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable

@@ -34,7 +34,7 @@ def visible_primitives(viewpoint: Viewpoint, primitives: Primitives, cutouts: Cu
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """Parallelograms that may be in the picture, nearest first: numbers, boxes, least depths, forms."""
+    """Parallelograms that may be in the image, nearest first: numbers, boxes, least depths, forms."""
 
     number: NDArray[np.intp]
     boxes: NDArray[np.intp]
@@ -82,8 +82,8 @@ def _prepare(viewpoint: Viewpoint, faces: Parallelograms) -> _Prepared:
     away = np.einsum("ni,ni->n", faces.normal, faces.corner - viewpoint.center)
     shows_front = (np.abs(away) > 1e-9) & (~faces.one_sided | (away < 0))
     boxes, depth = _boxes(viewpoint, faces)
-    in_picture = (boxes[:, 0] < boxes[:, 1]) & (boxes[:, 2] < boxes[:, 3])
-    number = np.flatnonzero(shows_front & in_picture)
+    in_image = (boxes[:, 0] < boxes[:, 1]) & (boxes[:, 2] < boxes[:, 3])
+    number = np.flatnonzero(shows_front & in_image)
     number = number[np.argsort(depth[number], kind="stable")]
     return _Prepared(number, boxes[number], depth[number], _forms(viewpoint, faces, number, away[number]))
 
@@ -104,7 +104,7 @@ def _forms(viewpoint: Viewpoint, faces: Parallelograms, number: NDArray[np.intp]
 
 
 def _boxes(viewpoint: Viewpoint, faces: Parallelograms) -> tuple[NDArray[np.intp], Vectors]:
-    """Pixel boxes (n, 4), empty where a face is outside of the picture, and the least depths (n,)."""
+    """Pixel boxes (n, 4), empty where a face is outside of the image, and the least depths (n,)."""
     corners = viewpoint.to_camera(faces.corners)
     following = np.roll(corners, -1, axis=1)
     in_front = corners[..., 2] >= NEAREST

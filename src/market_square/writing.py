@@ -1,4 +1,4 @@
-"""The files of a rendered place: pictures, depth, a table of poses and a description."""
+"""The files of a rendered scene: images, depth, a table of poses and a description."""
 
 import csv
 import io
@@ -12,22 +12,22 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from market_square.place import DemoPlace, Shot
 from market_square.renderer import RenderedView
+from market_square.scene import Shot, SquareSettings
 
 SCENE_FILE = "scene.json"
 FRAMES_FILE = "frames.csv"
 COLUMNS = ("image", "depth", "split", "variant", "walk", "seconds", "qw", "qx", "qy", "qz", "tx", "ty", "tz")
 
 
-def read_place(folder: Path) -> DemoPlace:
+def read_scene(folder: Path) -> SquareSettings:
     """The settings in a folder's scene file."""
     content = json.loads((folder / SCENE_FILE).read_text())
-    return msgspec.convert(content["place"], DemoPlace)
+    return msgspec.convert(content["scene"], SquareSettings)
 
 
 def write_frame(folder: Path, shot: Shot, view: RenderedView) -> None:
-    """Write a picture and its depth; the picture last, so that it says that all is there."""
+    """Write an image and its depth; the image last, so that it says that all is there."""
     (folder / shot.image).parent.mkdir(parents=True, exist_ok=True)
     if shot.depth:
         millimeters = np.round(view.depth.astype(np.float64) * 1000)
@@ -36,9 +36,9 @@ def write_frame(folder: Path, shot: Shot, view: RenderedView) -> None:
     _save(Image.fromarray(view.rgb), folder / shot.image, format="JPEG", quality=95, subsampling=0)
 
 
-def _save(picture: Image.Image, path: Path, **options: str | int) -> None:
+def _save(image: Image.Image, path: Path, **options: str | int) -> None:
     buffer = io.BytesIO()
-    picture.save(buffer, **options)  # type: ignore[arg-type]
+    image.save(buffer, **options)  # type: ignore[arg-type]
     unfinished = path.with_name(path.name + ".unfinished")
     unfinished.write_bytes(buffer.getvalue())
     unfinished.rename(path)
@@ -58,11 +58,11 @@ def frames_table(planned: Iterable[Shot]) -> str:
     return text.getvalue()
 
 
-def scene_json(place: DemoPlace, *, renderer: str) -> str:
-    """The description of a place; `renderer` is the version of the renderer."""
+def scene_json(scene: SquareSettings, *, renderer: str) -> str:
+    """The description of a scene; `renderer` is the version of the renderer."""
     content = {
-        "place": asdict(place),
-        "camera": {"model": "PINHOLE", **asdict(place.intrinsics())},
+        "scene": asdict(scene),
+        "camera": {"model": "PINHOLE", **asdict(scene.intrinsics())},
         "renderer": renderer,
         "poses": "world_from_cam, quaternion w x y z and metres; camera axes right, down, forward",
         "depth": "16-bit PNG, z-depth in millimetres, 0 where there is none",

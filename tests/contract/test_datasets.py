@@ -1,4 +1,4 @@
-"""Every reader of data sets reads the same poses from the same place, whatever its layout."""
+"""Every reader of data sets reads the same poses from the same scene, whatever its layout."""
 
 import importlib
 import inspect
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.layouts import CAMERA, TARGET, WRITERS, Matrix, make_place
+from tests.support.layouts import CAMERA, TARGET, WRITERS, Matrix, make_scene
 
 from camloc.data import formats as datasets
 from camloc.data.types import Frame, Scene, poses_of
@@ -19,12 +19,12 @@ from camloc.geometry import Camera
 # Positions and entries of rotations; the files hold all digits of doubles.
 TOLERANCE = 1e-6
 
-PLACE = make_place()
+SCENE = make_scene()
 each_writer = pytest.mark.parametrize("variant", WRITERS)
 
 
 def _written(root: Path, variant: str) -> Scene:
-    options = WRITERS[variant](root, PLACE)
+    options = WRITERS[variant](root, SCENE)
     return datasets.load(root, **options)
 
 
@@ -41,13 +41,13 @@ def test_every_layout_has_a_writer_in_the_tests() -> None:
 @each_writer
 def test_every_layout_gives_the_same_poses(tmp_path: Path, variant: str) -> None:
     scene = _written(tmp_path, variant)
-    _assert_equal(scene.train, PLACE.train)
-    _assert_equal(scene.test, PLACE.test)
+    _assert_equal(scene.train, SCENE.train)
+    _assert_equal(scene.test, SCENE.test)
 
 
 @each_writer
 def test_every_pose_says_where_the_camera_is_and_looks(tmp_path: Path, variant: str) -> None:
-    """The target is in the middle of every picture, and the world's up is up in it."""
+    """The target is in the middle of every image, and the world's up is up in it."""
     scene = _written(tmp_path, variant)
     for frame in (*scene.train, *scene.test):
         assert frame.camera is not None
@@ -69,7 +69,7 @@ def test_every_layout_gives_the_same_intrinsics(tmp_path: Path, variant: str) ->
 
 
 @each_writer
-def test_every_frame_is_a_picture_named_by_its_path(tmp_path: Path, variant: str) -> None:
+def test_every_frame_is_a_image_named_by_its_path(tmp_path: Path, variant: str) -> None:
     scene = _written(tmp_path, variant)
     frames = (*scene.train, *scene.test)
     assert len({frame.name for frame in frames}) == len(frames)
@@ -89,7 +89,7 @@ def test_every_pose_is_a_rotation_in_double_precision(tmp_path: Path, variant: s
 
 @each_writer
 def test_every_layout_is_recognised(tmp_path: Path, variant: str) -> None:
-    WRITERS[variant](tmp_path, PLACE)
+    WRITERS[variant](tmp_path, SCENE)
     assert datasets.detect(tmp_path) == variant.partition(":")[0]
 
 
@@ -97,7 +97,7 @@ def test_every_layout_is_recognised(tmp_path: Path, variant: str) -> None:
 def test_a_scene_is_called_as_its_folder_or_as_asked(tmp_path: Path, variant: str) -> None:
     root = tmp_path / "market"
     root.mkdir()
-    options = WRITERS[variant](root, PLACE)
+    options = WRITERS[variant](root, SCENE)
     assert datasets.load(root, **options).name == "market"
     assert datasets.load(root, scene="square", **options).name == "square"
 
@@ -106,7 +106,7 @@ def test_a_scene_is_called_as_its_folder_or_as_asked(tmp_path: Path, variant: st
 def test_positions_are_in_metres_only_where_the_layout_or_the_user_says_so(
     tmp_path: Path, variant: str
 ) -> None:
-    options = WRITERS[variant](tmp_path, PLACE)
+    options = WRITERS[variant](tmp_path, SCENE)
     of_unknown_scale = variant.partition(":")[0] in ("colmap", "nerfstudio")
     assert datasets.load(tmp_path, **options).unit == ("units" if of_unknown_scale else "m")
     if of_unknown_scale:
@@ -117,22 +117,22 @@ def test_positions_are_in_metres_only_where_the_layout_or_the_user_says_so(
 
 @each_writer
 def test_every_layout_can_leave_a_frame_out(tmp_path: Path, variant: str) -> None:
-    options = WRITERS[variant](tmp_path, PLACE)
+    options = WRITERS[variant](tmp_path, SCENE)
     dropped = datasets.load(tmp_path, **options).train[1].name
     scene = datasets.load(tmp_path, exclude=(dropped,), **options)
-    _assert_equal(scene.train, (PLACE.train[0], *PLACE.train[2:]))
-    _assert_equal(scene.test, PLACE.test)
+    _assert_equal(scene.train, (SCENE.train[0], *SCENE.train[2:]))
+    _assert_equal(scene.test, SCENE.test)
 
 
 @each_writer
 def test_every_layout_takes_lists_of_names(tmp_path: Path, variant: str) -> None:
-    options = WRITERS[variant](tmp_path, PLACE)
+    options = WRITERS[variant](tmp_path, SCENE)
     scene = datasets.load(tmp_path, **options)
     (tmp_path / "train_swapped.txt").write_text("".join(f"{frame.name}\n" for frame in scene.test))
     (tmp_path / "test_swapped.txt").write_text("".join(f"{frame.name}\n" for frame in scene.train))
     swapped = datasets.load(tmp_path, split="swapped", **options)
-    _assert_equal(swapped.train, PLACE.test)
-    _assert_equal(swapped.test, PLACE.train)
+    _assert_equal(swapped.train, SCENE.test)
+    _assert_equal(swapped.test, SCENE.train)
     own = datasets.load(tmp_path, test_list=tmp_path / "train_swapped.txt", **options)
     assert {frame.name for frame in own.train} == {frame.name for frame in scene.train}
 
@@ -154,10 +154,10 @@ def test_listing_the_layouts_imports_nothing_heavy() -> None:
 
 
 def test_scenes_in_one_folder_are_read_by_name(tmp_path: Path) -> None:
-    other = make_place(seed=1)
-    for name, place in (("chess", PLACE), ("fire", other)):
+    other = make_scene(seed=1)
+    for name, scene in (("chess", SCENE), ("fire", other)):
         (tmp_path / name).mkdir()
-        WRITERS["sevenscenes"](tmp_path / name, place)
+        WRITERS["sevenscenes"](tmp_path / name, scene)
     assert datasets.detect(tmp_path) == "sevenscenes"
     fire = datasets.load(tmp_path, scene="fire")
     _assert_equal(fire.train, other.train)
@@ -165,7 +165,7 @@ def test_scenes_in_one_folder_are_read_by_name(tmp_path: Path) -> None:
 
 
 def test_the_colour_camera_of_7scenes_is_not_the_depth_camera(tmp_path: Path) -> None:
-    WRITERS["sevenscenes"](tmp_path, PLACE)
+    WRITERS["sevenscenes"](tmp_path, SCENE)
     (tmp_path / "camera-intrinsics.txt").write_text("585 0 320\n0 585 240\n0 0 1\n")
     scene = datasets.load(tmp_path)
     assert {frame.camera for frame in scene.train} == {Camera(640, 480, 525.0, 525.0, 320.0, 240.0)}

@@ -14,11 +14,11 @@ from camloc.data.types import Batch
 from camloc.geometry import Pose
 from camloc.inference.onnx.export import export_onnx
 from camloc.inference.onnx.runtime import load_onnx
-from camloc.inference.prediction import asked
+from camloc.inference.prediction import predict
 from camloc.models import build_model, config_class, model_names, presets
 from camloc.models.base import GeometryModel, PoseModel, Regressor
-from camloc.models.checkpoint import facts_for, load_checkpoint, save_checkpoint
-from camloc.models.novelty import Recognition, sights, summary
+from camloc.models.checkpoint import load_checkpoint, metadata_for, save_checkpoint
+from camloc.models.novelty import NoveltyDetector, feature_maps, summary
 
 WIDTH, HEIGHT = 64, 48
 INTRINSICS = torch.tensor([[60.0, 0.0, 32.0], [0.0, 60.0, 24.0], [0.0, 0.0, 1.0]])
@@ -46,7 +46,7 @@ def answers(model: PoseModel[Any], batch: Batch) -> Pose:
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_outputs_are_named_tensors_with_one_row_to_each_picture(name: str) -> None:
+def test_outputs_are_named_tensors_with_one_row_to_each_image(name: str) -> None:
     output = small(name).eval()(batch_of(3).images)
     assert hasattr(output, "_fields")
     assert all(isinstance(value, torch.Tensor) and value.shape[0] == 3 for value in output)
@@ -82,7 +82,7 @@ def test_every_parameter_gets_a_finite_gradient_after_some_steps(name: str) -> N
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_a_picture_is_answered_alike_alone_and_in_a_batch(name: str) -> None:
+def test_a_image_is_answered_alike_alone_and_in_a_batch(name: str) -> None:
     model = small(name).eval()
     images = batch_of(3).images
     together, alone = model(images), model(images[1:2])
@@ -103,12 +103,12 @@ def test_evaluation_is_not_random_and_keeps_no_state(name: str) -> None:
 @pytest.mark.parametrize("name", model_names())
 def test_a_checkpoint_gives_back_the_same_answers(name: str, tmp_path: Path) -> None:
     model = small(name).eval()
-    model.observe_places(
+    model.observe_scenes(
         [some_poses(9, seed=number) for number in range(len(scene_names(small_config(name))))]
     )
     names = scene_names(small_config(name))
-    facts = facts_for(name, small_config(name), Preprocess(WIDTH, HEIGHT), names)
-    save_checkpoint(tmp_path, facts, model, (some_poses(9),) * len(names))
+    metadata = metadata_for(name, small_config(name), Preprocess(WIDTH, HEIGHT), names)
+    save_checkpoint(tmp_path, metadata, model, (some_poses(9),) * len(names))
     restored = load_checkpoint(tmp_path)
     images = batch_of(2).images
     for one, other in zip(model(images), restored.model(images), strict=True):
@@ -121,15 +121,15 @@ def test_a_checkpoint_gives_back_the_same_answers(name: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", model_names())
 def test_onnx_gives_the_same_poses_for_any_batch(name: str, tmp_path: Path) -> None:
     model = small(name).eval()
-    places = [some_poses(9, seed=number) for number in range(len(scene_names(small_config(name))))]
-    model.observe_places([Pose(each.rotation, each.translation + 1000.0) for each in places])
+    scenes = [some_poses(9, seed=number) for number in range(len(scene_names(small_config(name))))]
+    model.observe_scenes([Pose(each.rotation, each.translation + 1000.0) for each in scenes])
     names = scene_names(small_config(name))
-    facts = facts_for(name, small_config(name), Preprocess(WIDTH, HEIGHT), names)
+    metadata = metadata_for(name, small_config(name), Preprocess(WIDTH, HEIGHT), names)
     assert isinstance(model, GeometryModel | Regressor)
     with torch.no_grad():
-        known = Recognition(summary(sights(model, batch_of(7, seed=3).images)[1]))
+        known = NoveltyDetector(summary(feature_maps(model, batch_of(7, seed=3).images)[1]))
     save_checkpoint(
-        tmp_path, replace(facts, recognised_within=0.1), model, (some_poses(9),) * len(names), known
+        tmp_path, replace(metadata, novelty_threshold=0.1), model, (some_poses(9),) * len(names), known
     )
     restored = load_checkpoint(tmp_path)
     export_onnx(restored, tmp_path / "model.onnx")
@@ -139,7 +139,7 @@ def test_onnx_gives_the_same_poses_for_any_batch(name: str, tmp_path: Path) -> N
         theirs = answers(exported.model, batch_of(count)).matrix()
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
         with torch.no_grad():
-            unlike = [asked(each, batch_of(count).images).unlikeness for each in (restored, exported)]
+            unlike = [predict(each, batch_of(count).images).novelty for each in (restored, exported)]
         assert unlike[0] is not None
         assert unlike[0].shape == (count,)
         torch.testing.assert_close(*unlike, rtol=0, atol=1e-3)

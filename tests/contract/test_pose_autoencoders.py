@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 from tests.support.models import small_config, some_poses
-from tests.support.tiny_training import tiny_pictures
+from tests.support.tiny_training import tiny_images
 from torch import Tensor
 
-from camloc.data.image_cache import Pictures
+from camloc.data.image_cache import ImageCache
 from camloc.models import build_model, model_class, model_names
 from camloc.models.base import Latents, Regressor
 from camloc.refinement.pose_autoencoder import (
@@ -19,7 +19,7 @@ from camloc.refinement.pose_autoencoder import (
     PoseAutoencoder,
     PoseAutoencoderConfig,
 )
-from camloc.refinement.train import Taught, frozen, taught_views
+from camloc.refinement.train import TeacherOutputs, frozen, taught_views
 from camloc.training.loop import learn
 from camloc.training.recipe import Stage
 
@@ -31,49 +31,49 @@ def teacher_of(name: str) -> Regressor[Any]:
     torch.manual_seed(0)
     model = build_model(name, small_config(name))
     assert isinstance(model, Regressor)
-    model.observe_places([some_poses(9, seed=number) for number in range(places_of(name))])
+    model.observe_scenes([some_poses(9, seed=number) for number in range(scenes_of(name))])
     return frozen(model)
 
 
-def places_of(name: str) -> int:
-    """How many places the small model of a name knows."""
+def scenes_of(name: str) -> int:
+    """How many scenes the small model of a name knows."""
     return int(getattr(small_config(name), "scenes", 1))
 
 
-def views_of(count: int, *, seed: int = 0, places: int = 1) -> Pictures:
-    """Pictures of all places in turn."""
-    return replace(tiny_pictures(count, seed=seed), scene=torch.arange(count) % places)
+def views_of(count: int, *, seed: int = 0, scenes: int = 1) -> ImageCache:
+    """Images of all scenes in turn."""
+    return replace(tiny_images(count, seed=seed), scene=torch.arange(count) % scenes)
 
 
-def taught(name: str, teacher: Regressor[Any], count: int = 12, *, seed: int = 0) -> Taught:
-    pictures = views_of(count, seed=seed, places=places_of(name))
-    return taught_views(teacher, pictures, width=WIDTH, height=HEIGHT)
+def teacher_outputs(name: str, teacher: Regressor[Any], count: int = 12, *, seed: int = 0) -> TeacherOutputs:
+    images = views_of(count, seed=seed, scenes=scenes_of(name))
+    return taught_views(teacher, images, width=WIDTH, height=HEIGHT)
 
 
 def lesson_of(name: str, teacher: Regressor[Any], config: DistillationConfig | None = None) -> Distillation:
-    train, places = taught(name, teacher), places_of(name)
+    train, scenes = teacher_outputs(name, teacher), scenes_of(name)
     torch.manual_seed(0)
     position, orientation = (int(half.shape[1]) for half in train.latents)
     branches: Branches = "shared" if train.is_shared else "separate"
     encoder = PoseAutoencoder(
-        PoseAutoencoderConfig(branches=branches, hidden=(16,)), latents=(position, orientation), scenes=places
+        PoseAutoencoderConfig(branches=branches, hidden=(16,)), latents=(position, orientation), scenes=scenes
     )
-    own = [train.world_from_cam[train.scene == number] for number in range(places)]
+    own = [train.world_from_cam[train.scene == number] for number in range(scenes)]
     encoder.observe(own, train.latents)
-    held = taught(name, teacher, 6, seed=1)
+    held = teacher_outputs(name, teacher, 6, seed=1)
     return Distillation(encoder, teacher, train, held, config or DistillationConfig())
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
 def test_latents_are_what_the_teacher_answers_from(name: str) -> None:
     teacher = teacher_of(name)
-    views = taught(name, teacher)
+    views = teacher_outputs(name, teacher)
     answers = teacher.pose_in(views.latents, views.scene)
     torch.testing.assert_close(answers.matrix(), views.answers.matrix(), rtol=0, atol=1e-5)
-    whole = tiny_pictures(12).batch(torch.arange(12)).images[:, :, 2:-2, 2:-2]
+    whole = tiny_images(12).batch(torch.arange(12)).images[:, :, 2:-2, 2:-2]
     with torch.no_grad():
         decoded = teacher.decode(teacher(whole))
-    # Of several places an answer is compared where the teacher takes it to be.
+    # Of several scenes an answer is compared where the teacher takes it to be.
     same = decoded.scene == views.scene
     assert same.any()
     found, expected = views.answers.matrix()[same], decoded.world_from_cam.matrix()[same]
@@ -82,11 +82,11 @@ def test_latents_are_what_the_teacher_answers_from(name: str) -> None:
 
 @pytest.mark.parametrize("name", REGRESSORS)
 def test_the_pose_loss_reaches_the_encoder_through_the_frozen_heads(name: str) -> None:
-    lesson = lesson_of(name, teacher_of(name))
-    losses = lesson.losses(lesson.network, torch.arange(12), torch.Generator())
+    task = lesson_of(name, teacher_of(name))
+    losses = task.losses(task.network, torch.arange(12), torch.Generator())
     for term in ("position", "orientation"):
         gradients = torch.autograd.grad(
-            losses[term], list(lesson.network.encoder.parameters()), retain_graph=True, allow_unused=True
+            losses[term], list(task.network.encoder.parameters()), retain_graph=True, allow_unused=True
         )
         reached = [each for each in gradients if each is not None and each.abs().max() > 0]
         assert reached, f"the {term} loss gives the encoder no gradient"
@@ -97,8 +97,8 @@ def test_the_pose_loss_reaches_the_encoder_through_the_frozen_heads(name: str) -
 def test_the_teacher_does_not_move_by_one_bit(name: str) -> None:
     teacher = teacher_of(name)
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
-    lesson = lesson_of(name, teacher)
-    for _ in learn(lesson, Stage(epochs=2, learning_rate=0.01), batch_size=4):
+    task = lesson_of(name, teacher)
+    for _ in learn(task, Stage(epochs=2, learning_rate=0.01), batch_size=4):
         pass
     assert not teacher.training
     assert all(parameter.grad is None for parameter in teacher.parameters())
@@ -110,9 +110,9 @@ def test_the_teacher_does_not_move_by_one_bit(name: str) -> None:
 def test_a_lesson_brings_latents_nearer_and_poses_too(name: str) -> None:
     halves = (("position_latent", "orientation_latent"), ("position", "orientation"))
     for learned, ignored in (halves, halves[::-1]):
-        lesson = lesson_of(name, teacher_of(name))
+        task = lesson_of(name, teacher_of(name))
         stage = Stage(epochs=40, learning_rate=5e-3, loss_weights=dict.fromkeys(ignored, 0.0))
-        rounds = list(learn(lesson, stage, batch_size=12, measure_every=40))
+        rounds = list(learn(task, stage, batch_size=12, measure_every=40))
         for term in learned:
             assert rounds[-1].losses[term] < rounds[0].losses[term], term
 

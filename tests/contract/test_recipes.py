@@ -58,7 +58,7 @@ def network_of(recipe: Recipe) -> PoseModel[Any]:
 
 @lru_cache(maxsize=1)
 def output_for(name: str) -> tuple[Batch, Any]:
-    """Pictures of a recipe, and what its network makes of them.
+    """Images of a recipe, and what its network makes of them.
 
     As in training, where batch norm sees what it normalises: deep random networks overflow otherwise.
     """
@@ -69,7 +69,7 @@ def output_for(name: str) -> tuple[Batch, Any]:
 
 
 def batch_for(recipe: Recipe) -> Batch:
-    """One window of pictures of the size that the recipe's network sees."""
+    """One window of images of the size that the recipe's network sees."""
     generator, count = torch.Generator().manual_seed(0), recipe.window.frames
     width, height = recipe.preprocess.width, recipe.preprocess.height
     camera = Camera(width, height, float(width), float(width), width / 2, height / 2)
@@ -115,7 +115,7 @@ def test_a_recipe_survives_json(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_plan_is_for_the_pictures_that_the_network_sees(name: str) -> None:
+def test_the_plan_is_for_the_images_that_the_network_sees(name: str) -> None:
     recipe = find_recipe(name)
     plan = recipe.plan(seed=7)
     assert (plan.width, plan.height) == (recipe.preprocess.width, recipe.preprocess.height)
@@ -160,7 +160,7 @@ def test_the_terms_that_loss_weights_name_exist(name: str) -> None:
     assert all(bool(value.isfinite()) for value in terms.values())
 
 
-def test_the_network_answers_pictures_of_the_recipe(name: str) -> None:
+def test_the_network_answers_images_of_the_recipe(name: str) -> None:
     batch, output = output_for(name)
     pose = network_of(find_recipe(name)).decode(output, intrinsics=batch.intrinsics).world_from_cam
     assert bool(pose.is_finite().all())
@@ -213,9 +213,9 @@ def test_the_names_of_files_that_are_not_recipes_are_not_recipes() -> None:
         ("", RECIPES[0]),
     ],
 )
-def test_an_unknown_recipe_fails_with_suggestions(asked: str, meant: str) -> None:
+def test_an_unknown_recipe_fails_with_suggestions(name: str, meant: str) -> None:
     with pytest.raises(RecipeError, match="did you mean") as told:
-        find_recipe(asked)
-    assert f"'{asked}'" in str(told.value)
+        find_recipe(name)
+    assert f"'{name}'" in str(told.value)
     assert meant in str(told.value)
     assert "\n" not in str(told.value)

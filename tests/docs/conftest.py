@@ -1,4 +1,4 @@
-"""The documentation's examples run on the place and the run of the integration tests."""
+"""The documentation's examples run on the scene and the run of the integration tests."""
 
 from tests.integration.conftest import trained
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from benchmarks import geometry_ablations
 from benchmarks.ablation_page import Ablations, page
-from benchmarks.ablation_rows import PLACES, Place, rows_of, tables_of
+from benchmarks.ablation_rows import SCENES, PosedScene, rows_of, tables_of
 from benchmarks.geometry_ablations import Settings
 from tests.support.command_line import listing
 
@@ -17,21 +17,21 @@ from camloc.training.recipe import start
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "geometry_ablations.json"
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("scene", SCENES)
 def test_every_line_of_a_table_has_a_row_that_is_measured_that_way_and_no_row_is_in_vain(
-    place: Place,
+    scene: PosedScene,
 ) -> None:
-    rows = {row.key: row for row in rows_of(place, epochs=3, scratch_epochs=2)}
-    lines = [line for table in tables_of(place) for line in table.lines]
-    if place == "redkitchen":  # nothing in it moves, and nobody has drawn masks for it
+    rows = {row.key: row for row in rows_of(scene, epochs=3, scratch_epochs=2)}
+    lines = [line for table in tables_of(scene) for line in table.lines]
+    if scene == "redkitchen":  # nothing in it moves, and nobody has drawn masks for it
         lines = [line for line in lines if line.way != "none, masked"]
     assert {line.key for line in lines} == set(rows)
-    assert all(line.way in rows[line.key].ways for line in lines)
+    assert all(line.way in rows[line.key].methods for line in lines)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_rows_differ_and_differ_from_the_base_by_little(place: Place) -> None:
-    rows = {row.key: row.recipe for row in rows_of(place, epochs=3, scratch_epochs=2)}
+@pytest.mark.parametrize("scene", SCENES)
+def test_rows_differ_and_differ_from_the_base_by_little(scene: PosedScene) -> None:
+    rows = {row.key: row.recipe for row in rows_of(scene, epochs=3, scratch_epochs=2)}
     settings = [str(to_builtins(recipe)) for recipe in rows.values()]
     assert len(set(settings)) == len(settings)
     base = rows["base"]
@@ -45,21 +45,21 @@ def test_rows_differ_and_differ_from_the_base_by_little(place: Place) -> None:
         assert (tuned.keep_orientation_every, tuned.stages[1].learns_from) == (3, "positions")
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_every_row_trains_what_its_stages_name(place: Place) -> None:
-    for row in rows_of(place, epochs=3, scratch_epochs=2):
+@pytest.mark.parametrize("scene", SCENES)
+def test_every_row_trains_what_its_stages_name(scene: PosedScene) -> None:
+    for row in rows_of(scene, epochs=3, scratch_epochs=2):
         model = build_model(row.recipe.model, row.recipe.config)
         for stage in row.recipe.stages:
             start(stage, model)
         trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
-        is_end_to_end = "backbone" in row.key or row.key.startswith("regressor") or place == "demo"
+        is_end_to_end = "backbone" in row.key or row.key.startswith("regressor") or scene == "demo"
         assert any(name.startswith("backbone.") for name in trained) == is_end_to_end, row.key
 
 
 def test_a_row_is_trained_once_and_shown_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
     settings = Settings(
-        places=("demo",),
+        scenes=("demo",),
         rows=("base",),
         epochs=1,
         demo_frames=16,

@@ -59,7 +59,7 @@ def test_the_readmes_program_runs(
 ) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     shutil.copytree(trained / "run", tmp_path / "runs" / "room")
-    shutil.copy(next((trained / "place").glob("seq-*/*.color.png")), tmp_path / "photo.jpg")
+    shutil.copy(next((trained / "scene").glob("seq-*/*.color.png")), tmp_path / "image.jpg")
     monkeypatch.chdir(tmp_path)
     exec(compile(program, "README.md", "exec"), {})
     assert "tensor" in capsys.readouterr().out
@@ -82,10 +82,10 @@ def test_examples_run_and_are_short(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert len((ROOT / "examples" / example).read_text().splitlines()) <= 40
-    photo = next((trained / "place").glob("seq-*/*.color.png"))
+    image = next((trained / "scene").glob("seq-*/*.color.png"))
     arguments = {
-        "01_locate.py": [str(trained / "run"), str(photo)],
-        "02_train.py": [str(trained / "place"), str(tmp_path / "run")],
+        "01_locate.py": [str(trained / "run"), str(image)],
+        "02_train.py": [str(trained / "scene"), str(tmp_path / "run")],
     }[example]
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "argv", [example, *arguments])

@@ -12,16 +12,16 @@ from benchmarks import (
     exported,
     hypernetworks,
     latency_page,
-    places_page,
     refinement_page,
     regressors,
     regressors_page,
     robustness,
+    scenes_page,
     strangers,
     student_page,
 )
-from benchmarks.many_places_page import Costs
-from benchmarks.many_places_page import page as many_places_page
+from benchmarks.many_scenes_page import Costs
+from benchmarks.many_scenes_page import page as many_scenes_page
 from benchmarks.room_page import (
     ROOMS,
     Learned,
@@ -38,12 +38,12 @@ from benchmarks.trainings import Repeated, Table
 from camloc.core.config import from_json, to_json
 from camloc.evaluation.results import Results
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.manifest import RunFacts
+from camloc.runs.manifest import RunManifest
 from camloc.training.log import read_log
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
-MEASURED = [place for place in ROOMS if (RESULTS / f"{place}.json").exists()]
+MEASURED = [scene for scene in ROOMS if (RESULTS / f"{scene}.json").exists()]
 
 
 def learned(folder: Path) -> Learned:
@@ -67,19 +67,19 @@ def runs(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> MachineRuns
     return MachineRuns("cpu", (learned(folder),))
 
 
-@pytest.mark.parametrize("place", MEASURED)
-def test_a_rooms_page_is_what_its_numbers_give(place: str) -> None:
-    measured = Measured.load(RESULTS / f"{place}.json")
-    assert (RESULTS / f"{place}.md").read_text() == page(measured, ROOMS[place])
+@pytest.mark.parametrize("scene", MEASURED)
+def test_a_rooms_page_is_what_its_numbers_give(scene: str) -> None:
+    measured = Measured.load(RESULTS / f"{scene}.json")
+    assert (RESULTS / f"{scene}.md").read_text() == page(measured, ROOMS[scene])
     for each in measured.runs:
-        assert (RESULTS / curve_name(place, each)).exists() == (curve_figure(each) is not None)
+        assert (RESULTS / curve_name(scene, each)).exists() == (curve_figure(each) is not None)
 
 
 PAGES: tuple[tuple[str, type, Callable[[Any], str]], ...] = (
     ("refinement_cost", refinement_page.Measured, refinement_page.page),
     ("latency", latency_page.Measured, latency_page.page),
-    ("many_places", Costs, many_places_page),
-    ("places", places_page.Measured, places_page.page),
+    ("many_scenes", Costs, many_scenes_page),
+    ("scenes", scenes_page.Measured, scenes_page.page),
     ("exported", exported.Measured, exported.page),
     ("regressors", regressors_page.Measured, regressors_page.page),
     ("robustness", Table, robustness.page),
@@ -141,7 +141,7 @@ def test_tables_of_other_budgets_and_machines_stand_beside_each_other(trained: P
     assert [name.partition(", ")[2] for name in measured.tables] == ["one core", "a GPU"]
 
 
-def test_rows_measured_anew_take_the_place_of_their_like(trained: Path, tmp_path: Path) -> None:
+def test_rows_measured_anew_take_the_scene_of_their_like(trained: Path, tmp_path: Path) -> None:
     evaluate_run(trained / "run", out=tmp_path / "run")
     results = Results.load(tmp_path / "run" / "results.json")
     old = Table({"b": Repeated("one core", [results]), "a": Repeated("one core", [results])})
@@ -165,7 +165,7 @@ def test_a_curve_has_the_seconds_of_features_and_of_training(trained: Path, tmp_
         (round(row["seconds"], 1), row["validation_meters"], row["validation_degrees"]) for row in rows
     )
     (tmp_path / "log.jsonl").write_bytes((trained / "run" / "log.jsonl").read_bytes())
-    replace(RunFacts.load(trained / "run"), feature_seconds=100.0).save(tmp_path)
+    replace(RunManifest.load(trained / "run"), feature_seconds=100.0).save(tmp_path)
     assert curve_of(tmp_path)[0][0] == pytest.approx(100.0 + rows[0]["seconds"], abs=0.06)
 
 

@@ -1,4 +1,4 @@
-"""A place and a run that has learned it, made once for all tests of this folder."""
+"""A scene and a run that has learned it, made once for all tests of this folder."""
 
 import io
 from collections.abc import Iterator
@@ -6,24 +6,24 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from tests.support.trained import Made, place_with_cache, train_run
+from tests.support.trained import Made, scene_with_cache, train_run
 
 from camloc.cli.main import main
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the data set `place`, the run `run` and the pictures' cache. Not to be changed."""
-    with place_with_cache(tmp_path_factory.mktemp("trained")) as folder:
-        train_run(folder / "place", folder / "run")
+    """A folder with the data set `scene`, the run `run` and the images' cache. Not to be changed."""
+    with scene_with_cache(tmp_path_factory.mktemp("trained")) as folder:
+        train_run(folder / "scene", folder / "run")
         yield folder
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The data set, with a cache of its own for all tests of a file."""
-    with place_with_cache(tmp_path_factory.mktemp("cached")) as folder:
-        yield folder / "place"
+    with scene_with_cache(tmp_path_factory.mktemp("cached")) as folder:
+        yield folder / "scene"
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tests.support.command_line import camloc, listing, refused
 from tests.support.models import TINY_BACKBONE
-from tests.support.several_places import AWAY, NAMES, train_places, write_places
+from tests.support.several_scenes import AWAY, NAMES, train_scenes, write_scenes
 
 from camloc import Localizer, Located
 from camloc.data.types import Lost
@@ -22,9 +22,15 @@ from camloc.recipes import students
 from camloc.refinement import recipe as student_recipes
 from camloc.refinement.choice import refiners_of, surest
 from camloc.refinement.image_decoder import ImageDecoderConfig
-from camloc.refinement.position import WAYS
+from camloc.refinement.position import REFINEMENT_METHODS
 from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig, Sees
-from camloc.refinement.storage import AUTOENCODER, autoencoder_facts, digest, load_autoencoder, load_decoder
+from camloc.refinement.storage import (
+    AUTOENCODER,
+    autoencoder_metadata,
+    digest,
+    load_autoencoder,
+    load_decoder,
+)
 from camloc.runs.autoencode import Teacher, encoder_of, prepare_teaching, teach, teach_relative
 
 Capture = pytest.CaptureFixture[str]
@@ -48,8 +54,8 @@ def short_recipe() -> student_recipes.StudentRecipe:
     return replace(recipe, stage=replace(recipe.stage, epochs=3), variants=2)
 
 
-def photo_of(trained: Path) -> Path:
-    return next((trained / "place").glob("seq-*/*.color.png"))
+def image_of(trained: Path) -> Path:
+    return next((trained / "scene").glob("seq-*/*.color.png"))
 
 
 def test_the_auto_encoder_stands_beside_the_checkpoint_and_needs_no_unpickling(
@@ -63,15 +69,15 @@ def test_the_auto_encoder_stands_beside_the_checkpoint_and_needs_no_unpickling(
         Path(AUTOENCODER, "autoencoder.json"),
         Path(AUTOENCODER, "weights.safetensors"),
     }
-    facts = autoencoder_facts(student)
-    assert facts is not None
-    assert facts.recipe == "tiny/student"
-    assert facts.config.branches == "shared"  # HyperPose regresses both halves from the same features
-    assert surest(facts.refined) in ("none", *WAYS)
-    assert set(facts.settings) == set(WAYS)
-    assert set(facts.refined) == {"none", *WAYS}
-    assert facts.answers is not None
-    assert facts.refined["none"].median == pytest.approx(facts.answers.meters)
+    metadata = autoencoder_metadata(student)
+    assert metadata is not None
+    assert metadata.recipe == "tiny/student"
+    assert metadata.config.branches == "shared"  # HyperPose regresses both halves from the same features
+    assert surest(metadata.refined) in ("none", *REFINEMENT_METHODS)
+    assert set(metadata.settings) == set(REFINEMENT_METHODS)
+    assert set(metadata.refined) == {"none", *REFINEMENT_METHODS}
+    assert metadata.answers is not None
+    assert metadata.refined["none"].median == pytest.approx(metadata.answers.meters)
 
 
 def test_what_is_written_is_what_was_taught(student: Path) -> None:
@@ -101,17 +107,17 @@ def test_what_was_measured_is_what_is_read_again(
 
 
 def test_every_way_refines_and_says_what_it_was_before(trained: Path, student: Path) -> None:
-    own = Localizer.load(student).locate(photo_of(trained))
+    own = Localizer.load(student).locate(image_of(trained))
     assert isinstance(own, Located)
     assert own.unrefined is None
-    for way in WAYS:
-        answer = Localizer.load(student, refine=way).locate(photo_of(trained))
+    for way in REFINEMENT_METHODS:
+        answer = Localizer.load(student, refine=way).locate(image_of(trained))
         assert isinstance(answer, Located), way
         assert answer.unrefined is not None
         assert torch.equal(answer.unrefined.matrix(), own.world_from_cam.matrix())
         assert torch.equal(answer.world_from_cam.rotation, own.world_from_cam.rotation)
         assert not torch.equal(answer.world_from_cam.translation, own.world_from_cam.translation)
-        inner = Localizer.load(student / "checkpoint", refine=way).locate(photo_of(trained))
+        inner = Localizer.load(student / "checkpoint", refine=way).locate(image_of(trained))
         assert isinstance(inner, Located)
         assert torch.equal(inner.world_from_cam.translation, answer.world_from_cam.translation)
 
@@ -119,7 +125,7 @@ def test_every_way_refines_and_says_what_it_was_before(trained: Path, student: P
 def test_what_is_lost_is_not_refined(student: Path, tmp_path: Path) -> None:
     Image.new("RGB", (64, 48), (50, 60, 70)).save(tmp_path / "blank.png")
     answer = Localizer.load(student, refine="affine").locate(tmp_path / "blank.png")
-    assert answer == Lost("the picture is blank")
+    assert answer == Lost("the image is blank")
 
 
 def test_an_evaluation_has_every_way_in_one_table_beside_the_unrefined_answers(
@@ -135,17 +141,17 @@ def test_an_evaluation_has_every_way_in_one_table_beside_the_unrefined_answers(
     assert "not refined" not in plain.out  # it is the result itself
     ours, theirs = (Results.load(tmp_path / name / "results.json") for name in ("affine", "plain"))
     assert (ours.refined_by, theirs.refined_by) == ("affine", "none")
-    assert set(ours.headline.every_way) == {"none", *WAYS}
-    assert ours.headline.every_way == theirs.headline.every_way
-    assert ours.headline.estimates == ours.headline.every_way["affine"]
-    assert theirs.headline.estimates == ours.headline.every_way["none"]
+    assert set(ours.headline.every_method) == {"none", *REFINEMENT_METHODS}
+    assert ours.headline.every_method == theirs.headline.every_method
+    assert ours.headline.estimates == ours.headline.every_method["affine"]
+    assert theirs.headline.estimates == ours.headline.every_method["none"]
     assert ours.headline.estimates.degrees == theirs.headline.estimates.degrees
     assert "What refining changes" in (tmp_path / "affine" / "report.html").read_text()
 
 
 def test_a_run_without_auto_encoder_has_no_such_table(evaluated: object) -> None:
     folder = evaluated.path  # type: ignore[attr-defined]
-    assert Results.load(folder / "results.json").headline.every_way == {}
+    assert Results.load(folder / "results.json").headline.every_method == {}
     assert "What refining changes" not in (folder / "report.html").read_text()
 
 
@@ -159,11 +165,11 @@ def test_the_command_teaches_and_then_locates(
     assert ended.status == 0, ended.err
     assert "median error on held-out frames" in ended.out
     assert "--refine auto" in ended.err
-    located = camloc(capfd, "locate", tmp_path / "run", photo_of(trained), "--refine", "anchored")
+    located = camloc(capfd, "locate", tmp_path / "run", image_of(trained), "--refine", "anchored")
     assert located.status == 0, located.err
     assert "refined from" in located.out
     told = camloc(
-        capfd, "locate", tmp_path / "run", photo_of(trained), "--refine", "anchored", "--format", "json"
+        capfd, "locate", tmp_path / "run", image_of(trained), "--refine", "anchored", "--format", "json"
     )
     (answer,) = json.loads(told.out)
     assert answer["unrefined_position"] != answer["position"]
@@ -172,10 +178,10 @@ def test_the_command_teaches_and_then_locates(
 def test_without_an_auto_encoder_the_neighbours_are_all_there_is(
     trained: Path, exported: object, capfd: Capture
 ) -> None:
-    told = refused(capfd, "locate", trained / "run", photo_of(trained), "--refine", "affine")
+    told = refused(capfd, "locate", trained / "run", image_of(trained), "--refine", "affine")
     assert "camloc autoencode" in told
     for run in (trained / "run", exported.path):  # type: ignore[attr-defined]
-        ended = camloc(capfd, "locate", run, photo_of(trained), "--refine", "neighbours")
+        ended = camloc(capfd, "locate", run, image_of(trained), "--refine", "neighbours")
         assert ended.status == 0, ended.err
         assert "refined from" in ended.out
 
@@ -224,31 +230,31 @@ def short_virtual(sees: Sees) -> student_recipes.StudentRecipe:
     return replace(recipe, decoder=decoder, relative=relative)
 
 
-@pytest.mark.parametrize("sees", ["pictures", "encoding", "latents"])
-def test_the_command_teaches_virtual_views_and_their_pictures(
+@pytest.mark.parametrize("sees", ["images", "encoding", "latents"])
+def test_the_command_teaches_virtual_views_and_their_images(
     sees: Sees, trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
     monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual(sees))
     run = tmp_path / "run"
     shutil.copytree(trained / "run", run)
-    told = refused(capfd, "locate", run, photo_of(trained), "--refine", "virtual")
+    told = refused(capfd, "locate", run, image_of(trained), "--refine", "virtual")
     assert "camloc autoencode" in told
     ended = camloc(capfd, "autoencode", run, "--virtual")
     assert ended.status == 0, ended.err
     assert "virtual view" in ended.out
-    assert (run / "decoder" / "pictures.png").exists() == (sees == "pictures")
-    located = camloc(capfd, "locate", run, photo_of(trained), "--refine", "virtual")
+    assert (run / "decoder" / "images.png").exists() == (sees == "images")
+    located = camloc(capfd, "locate", run, image_of(trained), "--refine", "virtual")
     assert located.status == 0, located.err
     assert "refined from" in located.out
     evaluated = camloc(capfd, "evaluate", run, "--refine", "virtual", "--out", tmp_path / "evaluated")
     assert evaluated.status == 0, evaluated.err
     results = Results.load(tmp_path / "evaluated" / "results.json")
-    assert set(results.headline.every_way) == {"none", *WAYS, "virtual"}
-    assert results.headline.estimates == results.headline.every_way["virtual"]
+    assert set(results.headline.every_method) == {"none", *REFINEMENT_METHODS, "virtual"}
+    assert results.headline.estimates == results.headline.every_method["virtual"]
 
 
-def test_a_decoder_leaves_a_picture_of_true_and_decoded_photographs(
+def test_a_decoder_leaves_a_image_of_true_and_decoded_images(
     trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
@@ -257,16 +263,16 @@ def test_a_decoder_leaves_a_picture_of_true_and_decoded_photographs(
     shutil.copytree(trained / "run", run)
     ended = camloc(capfd, "autoencode", run, "--decoder")
     assert ended.status == 0, ended.err
-    assert str(run / "decoder" / "pictures.png") in ended.err.replace("\n", "")
-    with Image.open(run / "decoder" / "pictures.png") as sheet:
+    assert str(run / "decoder" / "images.png") in ended.err.replace("\n", "")
+    with Image.open(run / "decoder" / "images.png") as sheet:
         size = sheet.size
     assert size == (2 * (16 * 3 + 6) + 6, 2 * (16 * 3 + 6) + 6)  # two frames are held out
     found = load_autoencoder(run, load_checkpoint(run))
     assert found is not None
     decoder = load_decoder(run, found[1])
     assert decoder is not None
-    assert set(decoder[0].differences) == {"decoded", "nearest photograph", "mean photograph"}
-    # Taught anew, the auto-encoder is another one, and the decoder no longer belongs to it.
+    assert set(decoder[0].differences) == {"decoded", "nearest image", "mean image"}
+    # TeacherOutputs anew, the auto-encoder is another one, and the decoder no longer belongs to it.
     assert camloc(capfd, "autoencode", run, "--seed", "5").status == 0
     again = load_autoencoder(run, load_checkpoint(run))
     assert again is not None
@@ -278,23 +284,23 @@ def test_what_needs_a_companion_that_is_not_there_says_which(trained: Path, stud
         encoder_of(Teacher.load(trained / "run"))
     teacher = Teacher.load(student)
     with pytest.raises(RecipeError, match="no image decoder"):
-        next(iter(teach_relative(teacher, short_virtual("pictures"))))
+        next(iter(teach_relative(teacher, short_virtual("images"))))
     with pytest.raises(RecipeError, match="no relative pose regressor"):
         next(iter(teach_relative(teacher, replace(short_recipe(), relative=None))))
 
 
-def test_a_teacher_of_several_places_has_an_auto_encoder_of_all(
+def test_a_teacher_of_several_scenes_has_an_auto_encoder_of_all(
     tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual("latents"))
-    sources, run = write_places(tmp_path / "data"), tmp_path / "run"
-    train_places(sources, run)
+    sources, run = write_scenes(tmp_path / "data"), tmp_path / "run"
+    train_scenes(sources, run)
     ended = camloc(capfd, "autoencode", run, "--decoder", "--virtual")
     assert ended.status == 0, ended.err
-    facts = autoencoder_facts(run)
-    assert facts is not None
-    assert facts.scenes == NAMES
+    metadata = autoencoder_metadata(run)
+    assert metadata is not None
+    assert metadata.scenes == NAMES
     for refine in ("neighbours", "anchored", "virtual"):
         localizer = Localizer.load(run, refine=refine)
         for source, name, middle in zip(sources, NAMES, (0.0, AWAY), strict=True):

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from PIL import Image
 from tests.support.command_line import camloc, listing, refused, sentence
-from tests.support.damage import PLACE, Damage, edited, removed, replaced, turned_into_folder, word
+from tests.support.damage import SCENE, Damage, edited, removed, replaced, turned_into_folder, word
 from tests.support.layouts import WRITERS
 from tests.unit import test_datasets_errors_folders as folders
 from tests.unit import test_datasets_errors_models as models
 from tests.unit import test_datasets_errors_tables as tables
 
-from market_square.place import DemoPlace
+from market_square.scene import SquareSettings
 from market_square.writing import COLUMNS, scene_json
 
 Capture = pytest.CaptureFixture[str]
@@ -29,12 +29,12 @@ KNOWN = [*folders.CASES, *models.CASES, *tables.CASES]
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cache is elsewhere, and small pictures are pictures."""
+    """The cache is elsewhere, and small images are images."""
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 def write_demo(root: Path) -> None:
-    """A place as `camloc demo` leaves it, with pictures of one colour."""
+    """A scene as `camloc demo` leaves it, with images of one colour."""
     rows = [",".join(COLUMNS)]
     for number in range(6):
         name = f"images/{number}.png"
@@ -43,14 +43,14 @@ def write_demo(root: Path) -> None:
         split = "train" if number < 4 else "test"
         rows.append(f"{name},,{split},day,walk-1,{number}.0,1,0,0,0,{number}.5,0,0")
     (root / "frames.csv").write_text("\n".join(rows) + "\n")
-    (root / "scene.json").write_text(scene_json(DemoPlace(), renderer="1"))
+    (root / "scene.json").write_text(scene_json(SquareSettings(), renderer="1"))
 
 
 def write(root: Path, layout: str) -> None:
     if layout == "demo":
         write_demo(root)
     else:
-        WRITERS[layout](root, PLACE)
+        WRITERS[layout](root, SCENE)
 
 
 def told_by_both(capfd: Capture, folder: Path, root: Path, layout: str) -> str:
@@ -108,35 +108,35 @@ MORE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "12Scenes split is a link to nowhere": ("twelvescenes", linked_to_nowhere("split.txt")),
     "Cambridge list is gone": ("cambridge", removed("dataset_train.txt")),
     "Cambridge list is a folder": ("cambridge", turned_into_folder("dataset_test.txt")),
-    "Cambridge pictures are gone": ("cambridge", without_folder("seq1")),
+    "Cambridge images are gone": ("cambridge", without_folder("seq1")),
     "COLMAP cameras are gone": ("colmap", removed("sparse/0/cameras.txt")),
-    "COLMAP images are gone": ("colmap", removed("sparse/0/images.txt")),
+    "COLMAP list of images is gone": ("colmap", removed("sparse/0/images.txt")),
     "COLMAP cameras are a folder": ("colmap", turned_into_folder("sparse/0/cameras.txt")),
-    "COLMAP pictures are gone": ("colmap", without_folder("images")),
+    "COLMAP images are gone": ("colmap", without_folder("images")),
     "COLMAP binary cameras are gone": ("colmap:binary", removed("sparse/cameras.bin")),
     "COLMAP binary is text": ("colmap:binary", replaced("sparse/images.bin", "# images\n")),
     "COLMAP binary is a folder": ("colmap:binary", turned_into_folder("sparse/images.bin")),
     "nerfstudio is empty": ("nerfstudio", replaced("transforms.json", "")),
     "nerfstudio is a folder": ("nerfstudio", turned_into_folder("transforms.json")),
     "nerfstudio is null": ("nerfstudio", replaced("transforms.json", "null")),
-    "nerfstudio pictures are gone": ("nerfstudio", without_folder("images")),
+    "nerfstudio images are gone": ("nerfstudio", without_folder("images")),
     "Blender file is cut": ("nerfstudio:blender", replaced("transforms_train.json", '{"frames": [')),
     "Blender file is a list": ("nerfstudio:blender", replaced("transforms_test.json", "[]")),
-    "Blender pictures are gone": ("nerfstudio:blender", without_folder("train")),
+    "Blender images are gone": ("nerfstudio:blender", without_folder("train")),
     "table is a folder": ("table", turned_into_folder("poses.csv")),
     "table is binary": ("table", replaced("poses.csv", b"image,tx,ty,tz,qw,qx,qy,qz\n\xff\xfe\x00")),
     "table is empty": ("table", replaced("poses.csv", "")),
     "table is not UTF-8": ("table", replaced("poses.csv", "image,tx,ty,tz,qw,qx,qy,qz\né".encode("latin1"))),
     "TUM trajectory is gone": ("tum", removed("groundtruth.txt")),
     "TUM list is a folder": ("tum", turned_into_folder("rgb.txt")),
-    "TUM pictures are gone": ("tum", without_folder("rgb")),
+    "TUM images are gone": ("tum", without_folder("rgb")),
     "TUM calibration is a folder": ("tum", turned_into_folder("K.txt")),
-    "demo is no JSON": ("demo", replaced("scene.json", "place")),
+    "demo is no JSON": ("demo", replaced("scene.json", "scene")),
     "demo is a list": ("demo", replaced("scene.json", "[]")),
     "demo is deep": ("demo", replaced("scene.json", "[" * 200_000)),
     "demo is binary": ("demo", replaced("scene.json", b"\xff\xfe\x00")),
-    "demo without place": ("demo", scene_json_with(lambda content: content.pop("place"))),
-    "demo place is a word": ("demo", scene_json_with(lambda content: content.update(place="square"))),
+    "demo without scene": ("demo", scene_json_with(lambda content: content.pop("scene"))),
+    "demo scene is a word": ("demo", scene_json_with(lambda content: content.update(scene="square"))),
     "demo without camera": ("demo", scene_json_with(lambda content: content.pop("camera"))),
     "demo camera is a word": ("demo", scene_json_with(lambda content: content.update(camera="good"))),
     "demo camera is unknown": ("demo", scene_json_with(lambda content: content["camera"].update(model="X"))),
@@ -145,7 +145,7 @@ MORE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "demo table is gone": ("demo", removed("frames.csv")),
     "demo table is a folder": ("demo", turned_into_folder("frames.csv")),
     "demo table is binary": ("demo", replaced("frames.csv", b"\x00\xff\n")),
-    "demo table has other columns": ("demo", edited("frames.csv", 1, word(0, "photo", ","))),
+    "demo table has other columns": ("demo", edited("frames.csv", 1, word(0, "image", ","))),
     "demo table has no row": ("demo", replaced("frames.csv", ",".join(COLUMNS) + "\n")),
     "demo table has a short row": ("demo", edited("frames.csv", 3, lambda _: "images/1.png,,train")),
     "demo table has a word": ("demo", edited("frames.csv", 3, word(10, "north", ","))),
@@ -196,7 +196,7 @@ def two_layouts(root: Path) -> None:
     write(root, "nerfstudio")
 
 
-def pictures_alone(root: Path) -> None:
+def images_alone(root: Path) -> None:
     write(root, "table")
     (root / "poses.csv").unlink()
 
@@ -208,30 +208,30 @@ def two_tables(root: Path) -> None:
 
 
 # What to name as the data set, and how that came to be what it is.
-PLACES: dict[str, tuple[str, Callable[[Path], object]]] = {
+SCENES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "an empty folder": ("data", lambda _: None),
     "nothing": ("data/nowhere", lambda _: None),
-    "a picture": ("data/1.png", lambda root: write(root, "table")),
+    "an image": ("data/1.png", lambda root: write(root, "table")),
     "a text": ("data/notes.txt", replaced("notes.txt", "buy milk\n")),
     "two layouts": ("data", two_layouts),
-    "pictures alone": ("data", pictures_alone),
+    "images alone": ("data", images_alone),
     "two tables": ("data", two_tables),
     "a link in a circle": ("data/a", lambda root: (root / "a").symlink_to("a")),
 }
 
 
-@pytest.mark.parametrize("what", PLACES)
-def test_a_place_that_is_no_data_set(what: str, tmp_path: Path, capfd: Capture) -> None:
+@pytest.mark.parametrize("what", SCENES)
+def test_a_scene_that_is_no_data_set(what: str, tmp_path: Path, capfd: Capture) -> None:
     (tmp_path / "data").mkdir()
-    name, make = PLACES[what]
+    name, make = SCENES[what]
     make(tmp_path / "data")
     told_by_both(capfd, tmp_path, tmp_path / name, "table")
 
 
-PICTURES: dict[str, Callable[[Path], object]] = {
+IMAGES: dict[str, Callable[[Path], object]] = {
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:70]),
     "empty": lambda path: path.write_bytes(b""),
-    "text": lambda path: path.write_text("no picture"),
+    "text": lambda path: path.write_text("no image"),
     "a folder": lambda path: turned_into_folder(path.name)(path.parent),
     "of another shape": lambda path: Image.new("RGB", (48, 64)).save(path),
     "of one pixel": lambda path: Image.new("RGB", (1, 1)).save(path),
@@ -239,12 +239,12 @@ PICTURES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("what", PICTURES)
-def test_a_training_picture_that_is_broken(what: str, tmp_path: Path, capfd: Capture) -> None:
+@pytest.mark.parametrize("what", IMAGES)
+def test_a_training_image_that_is_broken(what: str, tmp_path: Path, capfd: Capture) -> None:
     (tmp_path / "data").mkdir()
     write(tmp_path / "data", "sevenscenes")
     path = tmp_path / "data" / "seq-01" / "frame-000002.color.png"
-    PICTURES[what](path)
+    IMAGES[what](path)
     before = listing(tmp_path)
     out = tmp_path / "out"
     told = refused(capfd, "train", "demo/hyperpose", "--data", tmp_path / "data", "--out", out)
@@ -252,12 +252,12 @@ def test_a_training_picture_that_is_broken(what: str, tmp_path: Path, capfd: Cap
     assert listing(tmp_path) == before
 
 
-def test_the_format_to_write_and_the_place_to_write_it_to_go_together(
+def test_the_format_to_write_and_the_scene_to_write_it_to_go_together(
     trained: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    assert "--out" in refused(capfd, "datasets", trained / "place", "--to", "tum")
-    assert "--to" in refused(capfd, "datasets", trained / "place", "--out", tmp_path / "x")
-    ended = camloc(capfd, "datasets", trained / "place", "--to", "table", "--out", tmp_path)
+    assert "--out" in refused(capfd, "datasets", trained / "scene", "--to", "tum")
+    assert "--to" in refused(capfd, "datasets", trained / "scene", "--out", tmp_path / "x")
+    ended = camloc(capfd, "datasets", trained / "scene", "--to", "table", "--out", tmp_path)
     assert ended.status == 1
     assert str(tmp_path) in sentence(ended.err)
     assert not [*tmp_path.iterdir()]

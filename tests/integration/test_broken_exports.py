@@ -74,12 +74,12 @@ EXPORTED: dict[str, Damage] = {
     "with a list as metadata": with_text("[]"),
     "with nothing in the metadata": with_text("{}"),
     "with deep metadata": with_text("[" * 50_000),
-    "of another format": with_metadata(lambda content: content["facts"].update(format=9)),
-    "of an unknown model": with_metadata(lambda content: content["facts"].update(model="magic")),
-    "with an unknown fact": with_metadata(lambda content: content["facts"].update(colour="red")),
+    "of another format": with_metadata(lambda content: content["metadata"].update(format=9)),
+    "of an unknown model": with_metadata(lambda content: content["metadata"].update(model="magic")),
+    "with an unknown fact": with_metadata(lambda content: content["metadata"].update(colour="red")),
     "with an unknown part": with_metadata(lambda content: content.update(extra=1)),
-    "without places": with_metadata(lambda content: content["facts"].update(scenes=[])),
-    "with more places": with_metadata(lambda content: content["facts"].update(scenes=["a", "b"])),
+    "without scenes": with_metadata(lambda content: content["metadata"].update(scenes=[])),
+    "with more scenes": with_metadata(lambda content: content["metadata"].update(scenes=["a", "b"])),
     "without constants": with_metadata(lambda content: content.update(constants={})),
     "with more constants": with_metadata(lambda content: content["constants"].update({"a.b": [1.0]})),
     "with words as constants": with_metadata(
@@ -91,8 +91,8 @@ EXPORTED: dict[str, Damage] = {
     "without training poses": with_metadata(lambda content: content.update(training_poses=[[]])),
     "with short training poses": with_metadata(lambda content: content.update(training_poses=[[[1, 2, 3]]])),
     "with training poses of zeros": with_metadata(lambda content: content.update(training_poses=[[[0] * 7]])),
-    "for pictures of another size": with_metadata(
-        lambda content: content["facts"]["preprocess"].update(width=32)
+    "for images of another size": with_metadata(
+        lambda content: content["metadata"]["preprocess"].update(width=32)
     ),
 }
 
@@ -105,7 +105,7 @@ def test_an_exported_file_that_is_damaged(
     shutil.copy(exported.path, path)
     EXPORTED[what](path)
     before = listing(tmp_path)
-    told = refused(capfd, "locate", path, next((trained / "place" / "seq-02").glob("*.color.png")))
+    told = refused(capfd, "locate", path, next((trained / "scene" / "seq-02").glob("*.color.png")))
     assert "model.onnx" in told
     assert len(told) < 600
     assert listing(tmp_path) == before

@@ -1,4 +1,4 @@
-"""Photographs and options that are wrong: one sentence, status 1, and nothing left behind."""
+"""Images and options that are wrong: one sentence, status 1, and nothing left behind."""
 
 import io
 import os
@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from tests.support.command_line import camloc, listing, refused
-from tests.support.picture_files import FORMATS, encoded, picture, png_chunk, png_header
+from tests.support.image_files import FORMATS, encoded, png_chunk, png_header, sample_image
 
 Capture = pytest.CaptureFixture[str]
 
 NOISE = Image.fromarray(np.random.default_rng(2).integers(0, 256, (48, 64, 3), dtype=np.uint8))
-TWO = [picture(), picture().transpose(Image.Transpose.ROTATE_180)]
+TWO = [sample_image(), sample_image().transpose(Image.Transpose.ROTATE_180)]
 DEPTH = Image.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(48, 64))
 
 
@@ -25,11 +25,11 @@ def stack(kind: str) -> bytes:
 
 
 # What the file is called, and what it holds.
-NO_PICTURES: dict[str, tuple[str, bytes]] = {
+NO_IMAGES: dict[str, tuple[str, bytes]] = {
     "nothing": ("empty.jpg", b""),
     "one zero": ("zero.jpg", b"\0"),
     "zeros": ("zeros.png", b"\0" * 5000),
-    "a letter": ("letter.jpg", b"Dear Madam,\nthe photographs are not in here.\n" * 30),
+    "a letter": ("letter.jpg", b"Dear Madam,\nthe images are not in here.\n" * 30),
     "a page of errors": ("page.jpg", b"<html><body>404 Not Found</body></html>"),
     "SVG": ("drawing.jpg", b"<svg xmlns='http://www.w3.org/2000/svg' width='64' height='48'/>"),
     "PDF": ("paper.jpg", b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer\n%%EOF\n"),
@@ -37,7 +37,7 @@ NO_PICTURES: dict[str, tuple[str, bytes]] = {
     "HEIC": ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 400),
     "video": ("film.jpg", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0" * 400),
     "ZIP": ("album.jpg", b"PK\x03\x04" + b"\0" * 200),
-    "ICO": ("icon.jpg", encoded(picture(), "ICO")),
+    "ICO": ("icon.jpg", encoded(sample_image(), "ICO")),
     "JPEG's first bytes": ("start.jpg", b"\xff\xd8\xff"),
     "GIF's first bytes": ("start.gif", b"GIF89a"),
     "RIFF without WebP": ("start.webp", b"RIFF\x00\x00\x00\x00WEBP"),
@@ -47,10 +47,10 @@ NO_PICTURES: dict[str, tuple[str, bytes]] = {
     "2 billion wide": ("wide.png", png_header(2**31 - 1, 20) + png_chunk(b"IEND", b"")),
     "0 x 0": ("none.png", png_header(0, 0) + png_chunk(b"IEND", b"")),
     "no pixels": ("hollow.png", png_header(64, 48) + png_chunk(b"IEND", b"")),
-    "wrong check sum": ("sum.png", encoded(picture(), "PNG").replace(b"IDAT", b"IDAX")),
+    "wrong check sum": ("sum.png", encoded(sample_image(), "PNG").replace(b"IDAT", b"IDAX")),
     "16-bit grey PNG": ("depth.png", encoded(DEPTH, "PNG")),
     "16-bit grey TIFF": ("depth.tiff", encoded(DEPTH, "TIFF")),
-    "32-bit TIFF": ("float.tiff", encoded(picture().convert("F"), "TIFF")),
+    "32-bit TIFF": ("float.tiff", encoded(sample_image().convert("F"), "TIFF")),
     "animated GIF": ("wave.gif", stack("GIF")),
     "animated WebP": ("wave.webp", stack("WEBP")),
     "animated PNG": ("wave.png", stack("PNG")),
@@ -74,19 +74,19 @@ def refused_without_a_trace(capfd: Capture, folder: Path, *arguments: str | Path
 
 @pytest.mark.parametrize("percent", [0.5, 5, 12, 25, 40, 60, 75, 90, 97])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_photograph_that_is_cut_short(
+def test_a_image_that_is_cut_short(
     kind: str, percent: float, trained: Path, tmp_path: Path, capfd: Capture
 ) -> None:
     whole = encoded(NOISE, kind, **FORMATS[kind])
-    path = tmp_path / f"photo.{kind.lower()}"
+    path = tmp_path / f"image.{kind.lower()}"
     path.write_bytes(whole[: max(1, int(len(whole) * percent / 100))])
     told = refused_without_a_trace(capfd, tmp_path, "locate", trained / "run", path)
     assert path.name in told
 
 
-@pytest.mark.parametrize("what", NO_PICTURES)
-def test_a_file_that_is_no_photograph(what: str, trained: Path, tmp_path: Path, capfd: Capture) -> None:
-    name, data = NO_PICTURES[what]
+@pytest.mark.parametrize("what", NO_IMAGES)
+def test_a_file_that_is_no_image(what: str, trained: Path, tmp_path: Path, capfd: Capture) -> None:
+    name, data = NO_IMAGES[what]
     (tmp_path / name).write_bytes(data)
     told = refused_without_a_trace(capfd, tmp_path, "locate", trained / "run", tmp_path / name)
     assert name in told
@@ -96,7 +96,7 @@ def nothing(_: Path) -> None:
     """Leave the folder as it is."""
 
 
-# What is named as a photograph, and how it came to be what it is.
+# What is named as an image, and how it came to be what it is.
 PATHS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "missing": ("nowhere.jpg", nothing),
     "missing folder": ("no/where.jpg", nothing),
@@ -113,13 +113,13 @@ PATHS: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("what", PATHS)
-def test_a_path_without_a_photograph(what: str, trained: Path, tmp_path: Path, capfd: Capture) -> None:
+def test_a_path_without_a_image(what: str, trained: Path, tmp_path: Path, capfd: Capture) -> None:
     name, make = PATHS[what]
     make(tmp_path)
     refused_without_a_trace(capfd, tmp_path, "locate", trained / "run", tmp_path / name)
 
 
-def test_a_photograph_that_may_not_be_read(
+def test_a_image_that_may_not_be_read(
     trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def deny(*_: object, **__: object) -> None:
@@ -137,11 +137,11 @@ def test_a_photograph_that_may_not_be_read(
         *(("LA", "PNG"), ("P", "GIF"), ("P", "BMP"), ("RGBA", "PNG"), ("RGBA", "WEBP"), ("RGBA", "TIFF")),
     ],
 )
-def test_a_photograph_of_any_kind_is_answered(
+def test_a_image_of_any_kind_is_answered(
     mode: str, kind: str, trained: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    source = picture(64, 48).convert("L") if mode == "LA" else picture(64, 48)
-    path = tmp_path / os.fsdecode(b"caf\xe9.") / f"photo of {mode}.{kind}"
+    source = sample_image(64, 48).convert("L") if mode == "LA" else sample_image(64, 48)
+    path = tmp_path / os.fsdecode(b"caf\xe9.") / f"image of {mode}.{kind}"
     path.parent.mkdir()
     path.write_bytes(encoded(source.convert(mode), kind))
     ended = camloc(capfd, "locate", trained / "run", path)
@@ -181,10 +181,10 @@ def test_an_option_of_train_with_a_wrong_value(
     what: str, trained: Path, tmp_path: Path, capfd: Capture
 ) -> None:
     options, parts = WORDS[what]
-    (tmp_path / "places").mkdir()
-    (tmp_path / "places" / "attic").symlink_to(trained / "place")
-    place = tmp_path / "places" if "--scene" in options else trained / "place"
-    arguments = ("train", "demo/hyperpose", "--data", place, "--out", tmp_path / "out")
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "scenes" / "attic").symlink_to(trained / "scene")
+    scene = tmp_path / "scenes" if "--scene" in options else trained / "scene"
+    arguments = ("train", "demo/hyperpose", "--data", scene, "--out", tmp_path / "out")
     told = refused_without_a_trace(capfd, tmp_path, *arguments, *options)
     for part in parts:
         assert part in told
@@ -215,7 +215,7 @@ def test_a_device_that_is_not_there(
 def test_an_unknown_recipe_suggests_others(
     name: str, meant: str, trained: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    told = refused_without_a_trace(capfd, tmp_path, "train", name, "--data", trained / "place")
+    told = refused_without_a_trace(capfd, tmp_path, "train", name, "--data", trained / "scene")
     _, _, suggested = told.partition("did you mean ")
     assert meant in suggested
 
@@ -266,6 +266,6 @@ WEIGHTS: dict[str, tuple[str, Callable[[], bytes]]] = {
 def test_backbone_weights_that_are_none(what: str, trained: Path, tmp_path: Path, capfd: Capture) -> None:
     name, make = WEIGHTS[what]
     (tmp_path / name).write_bytes(make())
-    arguments = ("train", "demo/hyperpose", "--data", trained / "place", "--out", "out")
+    arguments = ("train", "demo/hyperpose", "--data", trained / "scene", "--out", "out")
     told = refused_without_a_trace(capfd, tmp_path, *arguments, "--backbone-weights", name)
     assert name in told

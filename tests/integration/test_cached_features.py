@@ -16,7 +16,7 @@ from camloc.data.splits import HoldOut
 from camloc.errors import CamlocError
 from camloc.models.scene_geometry import SceneGeometry, SceneGeometryConfig
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.manifest import DataSource, RunFacts
+from camloc.runs.manifest import DataSource, RunManifest
 from camloc.runs.prepare import Training, prepare
 from camloc.runs.train import train
 from camloc.training.feature_cache import FeatureVariants
@@ -30,7 +30,7 @@ def recipe() -> Recipe:
         model="scene_geometry",
         config=SceneGeometryConfig(TINY_BACKBONE, taps=(2, 3), hidden=16, blocks=1),
         preprocess=Preprocess(WIDTH, HEIGHT, undistort=True),
-        stages=(Stage(epochs=4, learning_rate=3e-3, holds=("backbone.*",), average=0.9),),
+        stages=(Stage(epochs=4, learning_rate=3e-3, frozen=("backbone.*",), average=0.9),),
         augment=Augment(roll_degrees=20.0, yaw_degrees=10.0, brightness=0.2),
         cached_variants=VARIANTS,
         batch_size=6,
@@ -38,17 +38,17 @@ def recipe() -> Recipe:
     )
 
 
-def prepared(place: Path, folder: Path, *, settings: Recipe | None = None, seed: int = 0) -> Training:
-    data = DataSource(str(place))
+def prepared(scene: Path, folder: Path, *, settings: Recipe | None = None, seed: int = 0) -> Training:
+    data = DataSource(str(scene))
     return prepare(settings or recipe(), name="tiny", data=data, folder=folder, seed=seed)
 
 
-def test_the_first_variant_is_the_photograph_and_the_others_are_turned(place: Path, tmp_path: Path) -> None:
-    training = prepared(place, tmp_path / "run")
+def test_the_first_variant_is_the_image_and_the_others_are_turned(scene: Path, tmp_path: Path) -> None:
+    training = prepared(scene, tmp_path / "run")
     cached, model = training.train, training.model
     assert isinstance(cached, FeatureVariants)
     assert isinstance(model, SceneGeometry)
-    plain = prepared(place, tmp_path / "plain", settings=replace(recipe(), cached_variants=0)).train
+    plain = prepared(scene, tmp_path / "plain", settings=replace(recipe(), cached_variants=0)).train
     batch = plain.batch(torch.arange(len(cached)))  # type: ignore[union-attr]
     with torch.no_grad():
         features = model.eval().features(batch.images)
@@ -63,8 +63,8 @@ def test_the_first_variant_is_the_photograph_and_the_others_are_turned(place: Pa
     assert bool((turned > 1e-4).all())
 
 
-def test_every_variant_is_drawn_with_its_own_labels(place: Path, tmp_path: Path) -> None:
-    training = prepared(place, tmp_path / "run")
+def test_every_variant_is_drawn_with_its_own_labels(scene: Path, tmp_path: Path) -> None:
+    training = prepared(scene, tmp_path / "run")
     cached = training.train
     assert isinstance(cached, FeatureVariants)
     generator = torch.Generator().manual_seed(0)
@@ -89,8 +89,8 @@ def test_every_variant_is_drawn_with_its_own_labels(place: Path, tmp_path: Path)
     assert seen == set(range(VARIANTS))
 
 
-def test_only_the_heads_learn_and_the_loss_falls(place: Path, tmp_path: Path) -> None:
-    training = prepared(place, tmp_path / "run")
+def test_only_the_heads_learn_and_the_loss_falls(scene: Path, tmp_path: Path) -> None:
+    training = prepared(scene, tmp_path / "run")
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
     epochs = [event for event in train(training) if isinstance(event, Epoch)]
     after = training.model.state_dict()
@@ -100,67 +100,67 @@ def test_only_the_heads_learn_and_the_loss_falls(place: Path, tmp_path: Path) ->
     assert sum(epochs[-1].losses.values()) < sum(epochs[0].losses.values())
 
 
-def test_an_interrupted_training_ends_with_the_same_bits(place: Path, tmp_path: Path) -> None:
-    whole, broken = prepared(place, tmp_path / "whole"), prepared(place, tmp_path / "broken")
+def test_an_interrupted_training_ends_with_the_same_bits(scene: Path, tmp_path: Path) -> None:
+    whole, broken = prepared(scene, tmp_path / "whole"), prepared(scene, tmp_path / "broken")
     for _ in train(whole):
         pass
     for event in train(broken):
         if isinstance(event, Epoch) and event.epoch == 3:
             break
-    again = prepared(place, tmp_path / "broken")
+    again = prepared(scene, tmp_path / "broken")
     for _ in train(again):
         pass
     ours, theirs = whole.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
-def test_features_are_computed_once(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared(place, tmp_path / "first")
+def test_features_are_computed_once(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared(scene, tmp_path / "first")
 
     def never(*_: object) -> None:
         raise AssertionError("features were computed again")
 
     monkeypatch.setattr(SceneGeometry, "features", never)
     started = time.monotonic()
-    prepared(place, tmp_path / "second")
+    prepared(scene, tmp_path / "second")
     assert time.monotonic() - started < 60
     with pytest.raises(AssertionError, match="again"):
-        prepared(place, tmp_path / "third", seed=1)
+        prepared(scene, tmp_path / "third", seed=1)
 
 
 def test_the_time_that_features_took_is_known_to_every_run_that_uses_them(
-    place: Path, tmp_path: Path
+    scene: Path, tmp_path: Path
 ) -> None:
-    first = prepared(place, tmp_path / "first")
-    assert 0 < first.facts.feature_seconds < 60
-    second = prepared(place, tmp_path / "second")
-    assert second.facts.feature_seconds == first.facts.feature_seconds
-    assert RunFacts.load(tmp_path / "second").feature_seconds == first.facts.feature_seconds
+    first = prepared(scene, tmp_path / "first")
+    assert 0 < first.metadata.feature_seconds < 60
+    second = prepared(scene, tmp_path / "second")
+    assert second.metadata.feature_seconds == first.metadata.feature_seconds
+    assert RunManifest.load(tmp_path / "second").feature_seconds == first.metadata.feature_seconds
     for _ in train(second):
         pass
     results = evaluate_run(tmp_path / "second").results
     assert results.training is not None
-    assert results.training.feature_seconds == first.facts.feature_seconds
+    assert results.training.feature_seconds == first.metadata.feature_seconds
     assert "Features before that" in (tmp_path / "second" / "report.html").read_text()
-    whole = prepared(place, tmp_path / "whole", settings=replace(recipe(), cached_variants=0))
-    assert whole.facts.feature_seconds == 0.0
+    whole = prepared(scene, tmp_path / "whole", settings=replace(recipe(), cached_variants=0))
+    assert whole.metadata.feature_seconds == 0.0
 
 
 def test_a_cache_that_cannot_be_written_is_told(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "features").write_text("a file where the folder should be")
     monkeypatch.setenv("CAMLOC_CACHE", str(cache))
     with pytest.raises(CamlocError, match="cache of features"):
-        prepared(place, tmp_path / "run")
+        prepared(scene, tmp_path / "run")
 
 
 def test_the_command_wants_a_pretrained_backbone(
-    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    scene: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = listing(tmp_path)
-    told = refused(capfd, "train", "room/scene-geometry", "--data", place, "--out", tmp_path / "run")
+    told = refused(capfd, "train", "room/scene-geometry", "--data", scene, "--out", tmp_path / "run")
     assert "--backbone-weights" in told
     assert listing(tmp_path) == before

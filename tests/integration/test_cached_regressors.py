@@ -9,20 +9,20 @@ import pytest
 import torch
 from tests.support.command_line import listing, refused
 from tests.support.models import TINY_BACKBONE, small_config
-from tests.support.several_places import places_recipe, write_places
-from tests.support.several_places import prepared as prepared_places
+from tests.support.several_scenes import prepared as prepared_scenes
+from tests.support.several_scenes import scenes_recipe, write_scenes
 from tests.support.trained import tiny_recipe
 from torch import Tensor
 
 from camloc.data.augment import Augment, Draws
-from camloc.data.image_cache import Pictures
+from camloc.data.image_cache import ImageCache
 from camloc.errors import RecipeError
 from camloc.models import model_names
 from camloc.models.base import GeometryModel, Regressor
 from camloc.models.checkpoint import load_checkpoint
 from camloc.models.hyperpose_2023 import HyperPose2023Config
 from camloc.models.layers.backbone import Backbone, LowerPart
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.mapnet import MapNetConfig
 from camloc.models.posenet import PoseNetConfig
 from camloc.models.regressor import RegressionConfig
@@ -30,7 +30,13 @@ from camloc.runs import prepare as preparation
 from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import Training, prepare
 from camloc.runs.train import train
-from camloc.training.feature_cache import FeatureVariants, FromFeatures, Variants, cached_features, still_part
+from camloc.training.feature_cache import (
+    FeatureVariants,
+    FromFeatures,
+    Variants,
+    cached_features,
+    frozen_prefix,
+)
 from camloc.training.recipe import Epoch, Recipe, Stage, Window, start
 
 # The stem and the first stage, whatever wrapper of timm is around the network.
@@ -41,11 +47,11 @@ VARIANTS = 3
 
 def cached(recipe: Recipe, *, variants: int = VARIANTS) -> Recipe:
     augment = Augment(roll_degrees=20.0, yaw_degrees=10.0, brightness=0.2)
-    return replace(recipe, augment=augment).cached(variants, holds=HOLDS)
+    return replace(recipe, augment=augment).cached(variants, frozen=HOLDS)
 
 
-def prepared(place: Path, folder: Path, recipe: Recipe) -> Training:
-    return prepare(recipe, name="tiny", data=DataSource(str(place)), folder=folder)
+def prepared(scene: Path, folder: Path, recipe: Recipe) -> Training:
+    return prepare(recipe, name="tiny", data=DataSource(str(scene)), folder=folder)
 
 
 def features_of(training: Training) -> FeatureVariants:
@@ -67,26 +73,26 @@ def step(network: Any, model: Any, batch: Any) -> tuple[dict[str, Tensor], dict[
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_a_step_from_features_is_the_step_from_the_picture(name: str, place: Path, tmp_path: Path) -> None:
+def test_a_step_from_features_is_the_step_from_the_image(name: str, scene: Path, tmp_path: Path) -> None:
     settings = replace(tiny_recipe(), model=name, config=small_config(name), augment=Augment())
-    training = prepared(place, tmp_path / "run", settings.cached(1, holds=HOLDS))
+    training = prepared(scene, tmp_path / "run", settings.cached(1, frozen=HOLDS))
     (stage,) = training.recipe.stages
     model, plan = training.model, training.recipe.plan(0)
     assert isinstance(model, GeometryModel | Regressor)
-    whole = prepared(place, tmp_path / "whole", settings).train
-    assert isinstance(whole, Pictures)
+    whole = prepared(scene, tmp_path / "whole", settings).train
+    assert isinstance(whole, ImageCache)
     rows = torch.arange(6)
     shape: Any = {"augment": plan.augment, "width": plan.width, "height": plan.height}
-    pictures = whole.drawn(rows, draws(6), **shape).replace(window=2)
+    images = whole.drawn(rows, draws(6), **shape).replace(window=2)
     features = features_of(training)
     maps = features.drawn(rows, draws(6), **shape).replace(window=2)
     start(stage, model)
     assert isinstance(model.backbone, Backbone)
-    exact = LowerPart(model.backbone, features.cut)(pictures.images)
+    exact = LowerPart(model.backbone, features.cut)(images.images)
     torch.testing.assert_close(maps.images, exact, rtol=2**-10, atol=1e-5)  # they are kept in half precision
     part = FromFeatures(model, features.cut, width=plan.width, height=plan.height)
     assert maps.images.shape[1] == 32, "a map of the first stage"
-    expected_losses, expected = step(model, model, pictures)
+    expected_losses, expected = step(model, model, images)
     losses, found = step(part, model, maps.replace(images=exact))
     rounded_losses, _ = step(part, model, maps)
     for term, value in expected_losses.items():
@@ -98,8 +104,8 @@ def test_a_step_from_features_is_the_step_from_the_picture(name: str, place: Pat
         torch.testing.assert_close(gradient, expected[parameter], rtol=1e-4, atol=1e-5)
 
 
-def test_what_is_held_stays_and_the_rest_of_the_backbone_learns(place: Path, tmp_path: Path) -> None:
-    training = prepared(place, tmp_path / "run", cached(tiny_recipe()))
+def test_what_is_held_stays_and_the_rest_of_the_backbone_learns(scene: Path, tmp_path: Path) -> None:
+    training = prepared(scene, tmp_path / "run", cached(tiny_recipe()))
     before = {name: value.clone() for name, value in training.model.named_parameters()}
     epochs = [event for event in train(training) if isinstance(event, Epoch)]
     moved = {
@@ -111,69 +117,69 @@ def test_what_is_held_stays_and_the_rest_of_the_backbone_learns(place: Path, tmp
     assert not any(name.startswith(held) for name in moved)
 
 
-def test_an_interrupted_training_ends_with_the_same_bits(place: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_ends_with_the_same_bits(scene: Path, tmp_path: Path) -> None:
     (stage,) = tiny_recipe(epochs=4).stages
     recipe = cached(replace(tiny_recipe(), stages=(replace(stage, average=0.9),)))
-    whole = prepared(place, tmp_path / "whole", recipe)
+    whole = prepared(scene, tmp_path / "whole", recipe)
     for _ in train(whole):
         pass
-    for event in train(prepared(place, tmp_path / "broken", recipe)):
+    for event in train(prepared(scene, tmp_path / "broken", recipe)):
         if isinstance(event, Epoch) and event.epoch == 2:
             break
-    again = prepared(place, tmp_path / "broken", recipe)
+    again = prepared(scene, tmp_path / "broken", recipe)
     for _ in train(again):
         pass
     ours, theirs = whole.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
-def test_checkpoints_of_both_ways_are_of_the_same_network(place: Path, tmp_path: Path) -> None:
+def test_checkpoints_of_both_ways_are_of_the_same_network(scene: Path, tmp_path: Path) -> None:
     recipe = cached(tiny_recipe(epochs=1))
     for name, variants in (("cached", VARIANTS), ("whole", 0)):
-        for _ in train(prepared(place, tmp_path / name, replace(recipe, cached_variants=variants))):
+        for _ in train(prepared(scene, tmp_path / name, replace(recipe, cached_variants=variants))):
             pass
     ours, theirs = (load_checkpoint(tmp_path / name / "checkpoint") for name in ("cached", "whole"))
-    assert ours.facts.config == theirs.facts.config
+    assert ours.metadata.config == theirs.metadata.config
     assert list(ours.model.state_dict()) == list(theirs.model.state_dict())
 
 
-def test_windows_of_frames_learn_the_way_between_them(place: Path, tmp_path: Path) -> None:
-    regression = RegressionConfig("standardised", relative=BalanceConfig())
+def test_windows_of_frames_learn_the_way_between_them(scene: Path, tmp_path: Path) -> None:
+    regression = RegressionConfig("standardised", relative=PoseLossConfig())
     config = MapNetConfig(TINY_BACKBONE, features=16, dropout=0.0, regression=regression)
     recipe = replace(tiny_recipe(), model="mapnet", config=config, window=Window(frames=3, apart=2))
-    epochs = [event for event in train(prepared(place, tmp_path, cached(recipe))) if isinstance(event, Epoch)]
+    epochs = [event for event in train(prepared(scene, tmp_path, cached(recipe))) if isinstance(event, Epoch)]
     terms = epochs[-1].losses
     assert any("relative" in name for name in terms)
     assert sum(terms.values()) < sum(epochs[0].losses.values())
 
 
-def test_several_places_are_learned_each_in_its_world(
+def test_several_scenes_are_learned_each_in_its_world(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
-    training = prepared_places(write_places(tmp_path), tmp_path / "run", cached(places_recipe(epochs=8)))
+    training = prepared_scenes(write_scenes(tmp_path), tmp_path / "run", cached(scenes_recipe(epochs=8)))
     features = features_of(training)
     assert features.scene.unique().tolist() == [0, 1]
     epochs = [event for event in train(training) if isinstance(event, Epoch)]
     assert epochs[-1].losses["scene"] < epochs[0].losses["scene"]
 
 
-def test_a_place_has_a_cache_of_its_own_whatever_it_is_learned_with(
+def test_a_scene_has_a_cache_of_its_own_whatever_it_is_learned_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
-    places, recipe = write_places(tmp_path), cached(places_recipe())
-    both = features_of(prepared_places(places, tmp_path / "both", recipe))
+    scenes, recipe = write_scenes(tmp_path), cached(scenes_recipe())
+    both = features_of(prepared_scenes(scenes, tmp_path / "both", recipe))
     caches = listing(tmp_path / "cache" / "features")
-    assert sum(str(name).endswith(".npy") for name in caches) == len(places)
+    assert sum(str(name).endswith(".npy") for name in caches) == len(scenes)
     alone = [
-        features_of(prepared_places((place,), tmp_path / f"alone-{number}", recipe))
-        for number, place in enumerate(places)
+        features_of(prepared_scenes((scene,), tmp_path / f"alone-{number}", recipe))
+        for number, scene in enumerate(scenes)
     ]
     assert listing(tmp_path / "cache" / "features") == caches
     rows = torch.arange(len(both))
-    for place, features in enumerate(alone):
-        mine = rows[both.scene == place].numpy()
+    for scene, features in enumerate(alone):
+        mine = rows[both.scene == scene].numpy()
         for variant in range(VARIANTS):
             chosen = np.full(len(mine), variant)
             assert np.array_equal(both.images[mine, chosen], features.images[:, variant])
@@ -181,31 +187,31 @@ def test_a_place_has_a_cache_of_its_own_whatever_it_is_learned_with(
     assert both.seconds == pytest.approx(sum(each.seconds for each in alone))
 
 
-def test_a_budget_covers_features(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_covers_features(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[float] = []
 
-    def asked(_: Recipe, seconds: float, **__: object) -> float:
+    def predict(_: Recipe, seconds: float, **__: object) -> float:
         left.append(seconds)
         return 0.5
 
-    monkeypatch.setattr(preparation, "schedule_share", asked)
+    monkeypatch.setattr(preparation, "schedule_share", predict)
     for name, budget in (("some", 60.0), ("none", 1e-3)):
-        data = DataSource(str(place))
+        data = DataSource(str(scene))
         training = prepare(
             cached(tiny_recipe()), name="tiny", data=data, folder=tmp_path / name, budget_seconds=budget
         )
-        assert training.facts.feature_seconds > 1e-3
-        assert training.facts.budget_covers_features
-        assert left.pop() == max(0.0, budget - training.facts.feature_seconds)
+        assert training.metadata.feature_seconds > 1e-3
+        assert training.metadata.budget_covers_features
+        assert left.pop() == max(0.0, budget - training.metadata.feature_seconds)
 
 
-def test_regressors_need_no_intrinsics_unless_pictures_turn(place: Path, tmp_path: Path) -> None:
-    training = prepared(place, tmp_path / "run", replace(tiny_recipe(), augment=Augment()))
-    assert isinstance(training.train, Pictures)
+def test_regressors_need_no_intrinsics_unless_images_turn(scene: Path, tmp_path: Path) -> None:
+    training = prepared(scene, tmp_path / "run", replace(tiny_recipe(), augment=Augment()))
+    assert isinstance(training.train, ImageCache)
     unknown, model = replace(training.train, intrinsics=None), training.model
     assert isinstance(model, Regressor)
-    stage = Stage(epochs=1, learning_rate=1e-3, holds=HOLDS)
-    cut = still_part(model, (stage,))
+    stage = Stage(epochs=1, learning_rate=1e-3, frozen=HOLDS)
+    cut = frozen_prefix(model, (stage,))
 
     def computed(augment: Augment) -> FeatureVariants:
         variants = Variants(augment, VARIANTS, 64, 48, seed=0)
@@ -221,40 +227,40 @@ def test_regressors_need_no_intrinsics_unless_pictures_turn(place: Path, tmp_pat
 
 
 def test_recipes_that_differ_behind_what_stands_still_share_a_cache(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
-    holds = ("backbone.*",)
+    frozen = ("backbone.*",)
     regression = RegressionConfig("standardised")
     attentive = small_config("hyperpose_2023")
     assert isinstance(attentive, HyperPose2023Config)
-    first = tiny_recipe().cached(2, holds=holds)
+    first = tiny_recipe().cached(2, frozen=frozen)
     configs = {"posenet": PoseNetConfig(TINY_BACKBONE, regression=regression), "hyperpose_2023": attentive}
-    backbone = prepared(place, tmp_path / "first", first).model.backbone
+    backbone = prepared(scene, tmp_path / "first", first).model.backbone
     assert isinstance(backbone, Backbone)
     torch.save(backbone.network.state_dict(), tmp_path / "weights.pth")
     for name, config in configs.items():
-        recipe = replace(tiny_recipe(), model=name, config=config).cached(2, holds=HOLDS)
-        data = DataSource(str(place))
+        recipe = replace(tiny_recipe(), model=name, config=config).cached(2, frozen=HOLDS)
+        data = DataSource(str(scene))
         prepare(recipe, name="tiny", data=data, folder=tmp_path / name, weights=tmp_path / "weights.pth")
     assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 2
 
 
-def test_a_first_layer_that_trains_is_refused(place: Path, tmp_path: Path) -> None:
+def test_a_first_layer_that_trains_is_refused(scene: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="first layer trains here; hold 'backbone"):
-        prepared(place, tmp_path / "run", tiny_recipe().cached(2))
-    (stage,) = tiny_recipe().cached(2, holds=HOLDS).stages
-    moving = replace(stage, holds=())
+        prepared(scene, tmp_path / "run", tiny_recipe().cached(2))
+    (stage,) = tiny_recipe().cached(2, frozen=HOLDS).stages
+    moving = replace(stage, frozen=())
     with pytest.raises(RecipeError, match="in every stage"):
-        prepared(place, tmp_path / "run", replace(tiny_recipe(), stages=(stage, moving), cached_variants=2))
+        prepared(scene, tmp_path / "run", replace(tiny_recipe(), stages=(stage, moving), cached_variants=2))
     assert not (tmp_path / "run").exists()
 
 
 def test_the_command_takes_a_number_of_variants(
-    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    scene: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = listing(tmp_path)
-    command = ("train", "room/baseline", "--data", place, "--out", tmp_path / "run", "--cached-variants")
+    command = ("train", "room/baseline", "--data", scene, "--out", tmp_path / "run", "--cached-variants")
     assert "--backbone-weights" in refused(capfd, *command, "4")
     assert "not -1" in refused(capfd, *command, "-1")
     assert listing(tmp_path) == before

@@ -1,4 +1,4 @@
-"""From pictures to poses by the command line alone, as the README says it."""
+"""From images to poses by the command line alone, as the README says it."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial.transform import Rotation
 from tests.support.command_line import camloc
-from tests.support.trained import Made, small_place
+from tests.support.trained import Made, small_scene
 from torch.nn.utils import parameters_to_vector
 
 from camloc import Located, datasets
@@ -22,8 +22,8 @@ Capture = pytest.CaptureFixture[str]
 Matrix = NDArray[np.float64]
 
 
-def photos_of(trained: Path) -> list[Path]:
-    return sorted((trained / "place" / "seq-02").glob("*.color.png"))
+def images_of(trained: Path) -> list[Path]:
+    return sorted((trained / "scene" / "seq-02").glob("*.color.png"))
 
 
 def matrix_of(position: list[float], quaternion_wxyz: list[float]) -> Matrix:
@@ -54,12 +54,12 @@ def parsed_json(text: str) -> dict[str, Matrix]:
     return {row["image"]: matrix_of(row["position"], row["quaternion_wxyz"]) for row in json.loads(text)}
 
 
-def parsed_tum(text: str, photos: list[Path]) -> dict[str, Matrix]:
+def parsed_tum(text: str, images: list[Path]) -> dict[str, Matrix]:
     poses = {}
     for line in text.splitlines():
         if not line.startswith("#"):
             index, x, y, z, qx, qy, qz, qw = line.split()
-            poses[str(photos[int(index)])] = matrix_of(numbers([x, y, z]), numbers([qw, qx, qy, qz]))
+            poses[str(images[int(index)])] = matrix_of(numbers([x, y, z]), numbers([qw, qx, qy, qz]))
     return poses
 
 
@@ -80,15 +80,15 @@ def assert_same(ours: dict[str, Matrix], theirs: dict[str, Matrix], *, within: f
 
 
 def test_a_folder_is_described_and_converted(trained: Path, tmp_path: Path, capfd: Capture) -> None:
-    described = camloc(capfd, "datasets", trained / "place")
+    described = camloc(capfd, "datasets", trained / "scene")
     assert described.status == 0
     assert "layout sevenscenes, 18 training and 6 test frames" in described.out
     assert "the nearest training pose" in described.out
     table = tmp_path / "poses.csv"
-    assert camloc(capfd, "datasets", trained / "place", "--to", "table", "--out", table).status == 0
-    again = datasets.load(table, images=trained / "place")
+    assert camloc(capfd, "datasets", trained / "scene", "--to", "table", "--out", table).status == 0
+    again = datasets.load(table, images=trained / "scene")
     assert [frame.name for frame in again.test] == [
-        frame.name for frame in datasets.load(trained / "place").test
+        frame.name for frame in datasets.load(trained / "scene").test
     ]
 
 
@@ -101,7 +101,7 @@ def test_training_writes_a_run_and_goes_on_with_it(
 
     functions = {"tiny/hyperpose": lambda: tiny_recipe(epochs=2)}
     monkeypatch.setattr(base, "recipe_functions", lambda: functions)
-    arguments = ("train", "tiny/hyperpose", "--data", trained / "place", "--out", tmp_path / "run")
+    arguments = ("train", "tiny/hyperpose", "--data", trained / "scene", "--out", tmp_path / "run")
     ended = camloc(capfd, *arguments, "--seed", "3", "--layout", "sevenscenes")
     assert ended.status == 0, ended.err
     assert "weights learn from" in ended.err
@@ -127,7 +127,7 @@ def test_training_in_bfloat16_is_told_and_gives_other_weights(
     weights = {}
     for precision in ("32-true", "bf16-mixed"):
         run = tmp_path / precision
-        arguments = ("train", "tiny/hyperpose", "--data", trained / "place", "--out", run)
+        arguments = ("train", "tiny/hyperpose", "--data", trained / "scene", "--out", run)
         ended = camloc(capfd, *arguments, "--layout", "sevenscenes", "--precision", precision)
         assert ended.status == 0, ended.err
         training = Results.load(run / "results.json").training
@@ -148,14 +148,14 @@ def test_evaluating_leaves_results_estimates_trajectories_and_a_report(evaluated
     assert found == {"results.json", "estimates.csv", "estimates.tum", "truth.tum", "report.html"}
     results = Results.load(evaluated.path / "results.json")
     assert (results.train_frames, results.test_frames) == (18, 6)
-    assert (results.recipe, results.scene) == ("tiny/hyperpose", "place")
+    assert (results.recipe, results.scene) == ("tiny/hyperpose", "scene")
     assert "http" not in (evaluated.path / "report.html").read_text().replace("http://www.w3.org", "")
 
 
 def test_the_written_estimates_are_those_of_the_localizer(trained: Path, evaluated: Made) -> None:
     localizer = Localizer.load(trained / "run")
-    answers = {photo.name: localizer.locate(photo) for photo in photos_of(trained)}
-    table = datasets.load(evaluated.path / "estimates.csv", images=trained / "place")
+    answers = {image.name: localizer.locate(image) for image in images_of(trained)}
+    table = datasets.load(evaluated.path / "estimates.csv", images=trained / "scene")
     frames = (*table.train, *table.test)
     assert len(frames) == len(answers) == 6
     for frame in frames:
@@ -167,7 +167,7 @@ def test_the_written_estimates_are_those_of_the_localizer(trained: Path, evaluat
 def test_the_written_truth_is_the_truth(evaluated: Made) -> None:
     with (evaluated.path / "estimates.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    truth = small_place().test
+    truth = small_scene().test
     for row, matrix in zip(rows, truth, strict=True):
         assert numbers([row[f"truth_{axis}"] for axis in ("tx", "ty", "tz")]) == pytest.approx(
             matrix[:3, 3].tolist(), abs=1e-8
@@ -179,26 +179,26 @@ def test_the_written_truth_is_the_truth(evaluated: Made) -> None:
 
 
 def test_all_formats_of_locate_hold_the_same_poses(trained: Path, capfd: Capture) -> None:
-    photos = photos_of(trained)
+    images = images_of(trained)
     printed = {}
     for format in ("text", "json", "tum", "colmap"):
-        ended = camloc(capfd, "locate", trained / "run", *photos, "--format", format)
+        ended = camloc(capfd, "locate", trained / "run", *images, "--format", format)
         assert (ended.status, ended.err) == (0, "")
         printed[format] = ended.out
     exact = parsed_json(printed["json"])
-    assert list(exact) == [str(photo) for photo in photos]
+    assert list(exact) == [str(image) for image in images]
     assert_same(exact, parsed_text(printed["text"]), within=2e-4)
-    assert_same(exact, parsed_tum(printed["tum"], photos), within=1e-7)
+    assert_same(exact, parsed_tum(printed["tum"], images), within=1e-7)
     assert_same(exact, parsed_colmap(printed["colmap"]), within=1e-7)
     assert "expected error" in printed["text"]
     assert all(row["located"] and row["spread"]["meters"] > 0 for row in json.loads(printed["json"]))
 
 
-def test_a_photograph_that_cannot_be_read_does_not_move_the_others(
+def test_a_image_that_cannot_be_read_does_not_move_the_others(
     trained: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    first, last = photos_of(trained)[:2]
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    first, last = images_of(trained)[:2]
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     arguments = ("locate", trained / "run", first, tmp_path / "broken.jpg", last)
     for format in ("text", "json", "tum", "colmap"):
         ended = camloc(capfd, *arguments, "--format", format)
@@ -213,20 +213,18 @@ def test_a_photograph_that_cannot_be_read_does_not_move_the_others(
             assert [line.split()[0] for line in ended.out.splitlines()[2:] if line] == ["1", "3"]
 
 
-def test_a_blank_photograph_is_lost_and_the_status_is_0(
-    trained: Path, tmp_path: Path, capfd: Capture
-) -> None:
+def test_a_blank_image_is_lost_and_the_status_is_0(trained: Path, tmp_path: Path, capfd: Capture) -> None:
     Image.new("RGB", (64, 48), (90, 90, 90)).save(tmp_path / "blank.png")
     ended = camloc(capfd, "locate", trained / "run", tmp_path / "blank.png")
-    assert ended == (0, f"{tmp_path / 'blank.png'}  lost: the picture is blank\n", "")
+    assert ended == (0, f"{tmp_path / 'blank.png'}  lost: the image is blank\n", "")
 
 
 def test_the_exported_file_gives_the_same_poses(trained: Path, exported: Made, capfd: Capture) -> None:
     assert exported.out == f"{exported.path}\n"
     assert "differ from the run's by at most" in exported.err
-    photos = photos_of(trained)
+    images = images_of(trained)
     ours, theirs = (
-        parsed_json(camloc(capfd, "locate", run, *photos, "--format", "json").out)
+        parsed_json(camloc(capfd, "locate", run, *images, "--format", "json").out)
         for run in (trained / "run", exported.path)
     )
     assert_same(ours, theirs, within=1e-4)
@@ -237,4 +235,4 @@ def test_a_run_can_be_moved(trained: Path, tmp_path: Path, capfd: Capture) -> No
 
     shutil.copytree(trained / "run", tmp_path / "elsewhere")
     assert camloc(capfd, "evaluate", tmp_path / "elsewhere").status == 0
-    assert camloc(capfd, "locate", tmp_path / "elsewhere" / "checkpoint", photos_of(trained)[0]).status == 0
+    assert camloc(capfd, "locate", tmp_path / "elsewhere" / "checkpoint", images_of(trained)[0]).status == 0

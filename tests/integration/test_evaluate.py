@@ -1,4 +1,4 @@
-"""What an evaluation says about names, places and units."""
+"""What an evaluation says about names, scenes and units."""
 
 import shutil
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tests.support.command_line import camloc
-from tests.support.estimates import frames_with_pictures, line_of_poses
+from tests.support.estimates import frames_with_images, line_of_poses
 
 from camloc.data import formats as datasets
 from camloc.data.formats import nerfstudio
@@ -20,13 +20,13 @@ from camloc.models.base import Decoded
 from camloc.runs import evaluate
 from camloc.runs.evaluate import evaluate_run
 from camloc.runs.evaluate import test_sets as sets_of
-from camloc.runs.manifest import DataSource, RunFacts
+from camloc.runs.manifest import DataSource, RunManifest
 
 Capture = pytest.CaptureFixture[str]
 
 
 def test_the_first_set_has_the_name_that_the_data_set_gives_it(tmp_path: Path) -> None:
-    day, night = (frames_with_pictures(tmp_path / name, line_of_poses(2)) for name in ("day", "night"))
+    day, night = (frames_with_images(tmp_path / name, line_of_poses(2)) for name in ("day", "night"))
     named = Scene("square", day, day, conditions={"night": night, "winter": ()}, test_name="day")
     assert list(sets_of(named)) == ["day", "night"]
     assert sets_of(named)["day"] == day
@@ -37,7 +37,7 @@ def test_the_first_set_has_the_name_that_the_data_set_gives_it(tmp_path: Path) -
 def test_a_named_test_set_is_the_headline_of_the_results(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene = datasets.load(trained / "place")
+    scene = datasets.load(trained / "scene")
     named = replace(scene, test_name="day", conditions={"night": scene.test[:2]})
     monkeypatch.setattr(DataSource, "load", lambda _: named)
     results = evaluate_run(trained / "run", out=tmp_path).results
@@ -48,26 +48,26 @@ def test_a_named_test_set_is_the_headline_of_the_results(
 
 def test_a_schedule_that_was_scaled_to_a_budget_is_told(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "run", tmp_path / "run")
-    facts = RunFacts.load(tmp_path / "run")
-    replace(facts, budget_seconds=90.0, schedule_share=0.3751).save(tmp_path / "run")
+    metadata = RunManifest.load(tmp_path / "run")
+    replace(metadata, budget_seconds=90.0, schedule_share=0.3751).save(tmp_path / "run")
     training = evaluate_run(tmp_path / "run").results.training
     assert training is not None
     assert (training.budget, training.schedule_share) == ("1.5 minutes", 0.3751)
     assert "the recipe&#x27;s epochs times 0.375" in (tmp_path / "run" / "report.html").read_text()
-    facts.save(tmp_path / "run")
+    metadata.save(tmp_path / "run")
     evaluate_run(tmp_path / "run")
     assert "epochs times" not in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_metres_are_not_claimed_for_a_place_of_unknown_scale(
+def test_metres_are_not_claimed_for_a_scene_of_unknown_scale(
     trained: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    scene = datasets.load(trained / "place")
+    scene = datasets.load(trained / "scene")
     frames = tuple(replace(frame, camera=None) for frame in scene.test)
-    nerfstudio.write(Scene("place", frames), tmp_path / "transforms.json")
+    nerfstudio.write(Scene("scene", frames), tmp_path / "transforms.json")
     (tmp_path / "test.txt").write_text("".join(f"{frame.name}\n" for frame in frames[1:]))
     (tmp_path / "train.txt").write_text(f"{frames[0].name}\n")
-    images = f"images={trained / 'place'}"
+    images = f"images={trained / 'scene'}"
     for option, unit in (((), "units"), (("--option", "unit=m"), "m")):
         out = tmp_path / unit
         data = ("--data", tmp_path, "--layout", "nerfstudio", "--option", images, *option)
@@ -79,8 +79,8 @@ def test_metres_are_not_claimed_for_a_place_of_unknown_scale(
         assert (" units" in (out / "report.html").read_text()) == (unit == "units")
 
 
-def localizer_of_two_places(run: Path) -> Localizer:
-    """The run as if it also knew a cellar, which it takes every other photograph for."""
+def localizer_of_two_scenes(run: Path) -> Localizer:
+    """The run as if it also knew a cellar, which it takes every other image for."""
     localizer = Localizer.load(run)
     whole = localizer.checkpoint
     decode = whole.model.decode
@@ -90,30 +90,32 @@ def localizer_of_two_places(run: Path) -> Localizer:
         return decoded._replace(scene=torch.arange(len(decoded.scene)) % 2)
 
     whole.model.decode = misplaced  # type: ignore[method-assign]
-    facts = replace(whole.facts, scenes=(*whole.facts.scenes, "cellar"))
-    return replace(localizer, checkpoint=replace(whole, facts=facts, training_poses=whole.training_poses * 2))
+    metadata = replace(whole.metadata, scenes=(*whole.metadata.scenes, "cellar"))
+    return replace(
+        localizer, checkpoint=replace(whole, metadata=metadata, training_poses=whole.training_poses * 2)
+    )
 
 
-def test_an_answer_in_another_place_is_lost(
+def test_an_answer_in_another_scene_is_lost(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class TwoPlaces:
-        load = staticmethod(lambda run, **_: localizer_of_two_places(run))
+    class TwoScenes:
+        load = staticmethod(lambda run, **_: localizer_of_two_scenes(run))
 
     alone = evaluate_run(trained / "run", out=tmp_path / "alone").results
     assert alone.headline.estimates.lost == 0
-    monkeypatch.setattr(evaluate, "Localizer", TwoPlaces)
+    monkeypatch.setattr(evaluate, "Localizer", TwoScenes)
     results = evaluate_run(trained / "run", out=tmp_path / "both").results
     assert results.headline.lost_reasons == {"placed in cellar": 3}
     assert results.final_epoch is not None
     assert results.final_epoch.lost == 3
-    elsewhere = DataSource(str(trained / "place"), scene="attic")
-    with pytest.raises(DatasetError, match=r"has not learned 'attic', only place, cellar; say with --scene"):
+    elsewhere = DataSource(str(trained / "scene"), scene="attic")
+    with pytest.raises(DatasetError, match=r"has not learned 'attic', only scene, cellar; say with --scene"):
         evaluate_run(trained / "run", data=elsewhere, out=tmp_path / "attic")
 
 
-def test_a_model_of_one_place_may_know_it_by_another_name(trained: Path, tmp_path: Path) -> None:
-    data = DataSource(str(trained / "place"), scene="attic")
+def test_a_model_of_one_scene_may_know_it_by_another_name(trained: Path, tmp_path: Path) -> None:
+    data = DataSource(str(trained / "scene"), scene="attic")
     results = evaluate_run(trained / "run", data=data, out=tmp_path).results
     assert results.scene == "attic"
     assert results.headline.estimates.lost == 0

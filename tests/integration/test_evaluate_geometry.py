@@ -1,10 +1,10 @@
-"""Evaluating a run of a model that finds points leaves the points, also where pictures are damaged."""
+"""Evaluating a run of a model that finds points leaves the points, also where images are damaged."""
 
 from pathlib import Path
 
 import pytest
 from tests.support.models import small_config
-from tests.support.trained import TEST_FRAMES, tiny_recipe, write_place
+from tests.support.trained import TEST_FRAMES, tiny_recipe, write_scene
 
 from camloc.data import formats as datasets
 from camloc.runs.evaluate import evaluate_run
@@ -13,7 +13,7 @@ from camloc.runs.prepare import prepare
 from camloc.runs.train import train
 from camloc.training.recipe import Recipe
 
-HEADING = "What it has learned of the place"
+HEADING = "What it has learned of the scene"
 
 
 def geometry_recipe() -> Recipe:
@@ -30,15 +30,15 @@ def geometry_recipe() -> Recipe:
     )
 
 
-def test_a_damaged_photograph_does_not_keep_the_points_from_being_shown(
+def test_a_damaged_image_does_not_keep_the_points_from_being_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
-    write_place(tmp_path / "place")
-    data = DataSource(str(tmp_path / "place"))
+    write_scene(tmp_path / "scene")
+    data = DataSource(str(tmp_path / "scene"))
     for _ in train(prepare(geometry_recipe(), name="tiny/points", data=data, folder=tmp_path / "run")):
         pass
-    datasets.load(tmp_path / "place").test[1].image.write_bytes(b"\x89PNG")
+    datasets.load(tmp_path / "scene").test[1].image.write_bytes(b"\x89PNG")
     evaluation = evaluate_run(tmp_path / "run", out=tmp_path / "out")
     assert evaluation.results.headline.estimates.frames == TEST_FRAMES
     assert evaluation.results.headline.estimates.lost >= 1

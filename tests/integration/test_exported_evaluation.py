@@ -16,7 +16,7 @@ Capture = pytest.CaptureFixture[str]
 def test_an_exported_file_reaches_what_its_run_reaches(
     trained: Path, exported: Made, tmp_path: Path, capfd: Capture
 ) -> None:
-    ended = camloc(capfd, "evaluate", exported.path, "--data", trained / "place", "--out", tmp_path / "found")
+    ended = camloc(capfd, "evaluate", exported.path, "--data", trained / "scene", "--out", tmp_path / "found")
     assert ended.status == 0, ended.err
     ours = evaluate_run(trained / "run", out=tmp_path / "run").results
     theirs = Results.load(tmp_path / "found" / "results.json")
@@ -33,13 +33,13 @@ def test_an_exported_file_reaches_what_its_run_reaches(
 def test_its_results_lie_in_a_folder_beside_it(trained: Path, exported: Made, tmp_path: Path) -> None:
     path = tmp_path / "shipped.onnx"
     path.write_bytes(exported.path.read_bytes())
-    report = evaluate_run(path, data=DataSource(str(trained / "place"))).report
+    report = evaluate_run(path, data=DataSource(str(trained / "scene"))).report
     assert report == tmp_path / "shipped" / "report.html"
     assert (tmp_path / "shipped" / "estimates.csv").exists()
     assert {each.name for each in tmp_path.iterdir()} == {"shipped.onnx", "shipped"}
 
 
-def test_without_photographs_it_asks_for_them(exported: Made, tmp_path: Path, capfd: Capture) -> None:
+def test_without_images_it_asks_for_them(exported: Made, tmp_path: Path, capfd: Capture) -> None:
     path = tmp_path / "shipped.onnx"
     path.write_bytes(exported.path.read_bytes())
     before = listing(tmp_path)
@@ -55,7 +55,7 @@ def test_whole_numbers_are_asked_for_by_name(trained: Path, tmp_path: Path, capf
     assert (ended.status, ended.out) == (0, f"{path}\n"), ended.err
     assert "camloc evaluate measures it" in ended.err
     assert "pre-processing" not in ended.err
-    results = evaluate_run(path, data=DataSource(str(trained / "place"))).results
+    results = evaluate_run(path, data=DataSource(str(trained / "scene"))).results
     assert results.runtime == "ONNX Runtime, int8"
     # Six frames of a model that learned for seconds: near the run's own, and not the same numbers.
     own = evaluate_run(trained / "run", out=tmp_path / "own").results.headline.estimates.meters.median

@@ -1,4 +1,4 @@
-"""A place more: what is taken over, what moves, what is told, and that the old run stays."""
+"""A scene more: what is taken over, what moves, what is told, and that the old run stays."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 import torch
 from tests.support.command_line import camloc, listing, refused
-from tests.support.several_places import (
+from tests.support.several_scenes import (
     NAMES,
-    places_recipe,
-    train_places,
-    write_lit_place,
-    write_places,
+    scenes_recipe,
+    train_scenes,
+    write_lit_scene,
+    write_scenes,
 )
 
 from camloc.data.types import Located
 from camloc.errors import CheckpointError
 from camloc.inference.localizer import Localizer
 from camloc.models.checkpoint import load_checkpoint
-from camloc.models.multi_scene import PlaceRegressor, latents_in
-from camloc.runs.evaluate import place_results
+from camloc.models.multi_scene import MultiSceneRegressor, latents_in
+from camloc.runs.evaluate import scene_results
 from camloc.runs.extend import ExtensionResults, extending, recipe_of, take_over
-from camloc.runs.manifest import DataSource, Extension, RunFacts
+from camloc.runs.manifest import DataSource, Extension, RunManifest
 
 Capture = pytest.CaptureFixture[str]
 State = dict[str, torch.Tensor]
@@ -29,15 +29,15 @@ State = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that has learned two places, and the data of a third."""
+    """A run that has learned two scenes, and the data of a third."""
     root = tmp_path_factory.mktemp("extension")
-    train_places(write_places(root / "data"), root / "run")
-    write_lit_place(root / "attic", light=(0.0, 0.2, 0.9), away=-500.0)
+    train_scenes(write_scenes(root / "data"), root / "run")
+    write_lit_scene(root / "attic", light=(0.0, 0.2, 0.9), away=-500.0)
     return root / "run"
 
 
 def extended(capfd: Capture, learned: Path, out: Path, *options: str) -> ExtensionResults:
-    """Extend the run by the third place."""
+    """Extend the run by the third scene."""
     data = ("--data", learned.parent / "attic")
     ended = camloc(capfd, "extend", learned, *data, "--out", out, *options)
     assert ended.status == 0, ended.err
@@ -49,30 +49,30 @@ def states(learned: Path, out: Path) -> tuple[State, State]:
     return load_checkpoint(learned).model.state_dict(), load_checkpoint(out / "last").model.state_dict()
 
 
-def test_a_place_is_added_and_the_old_run_stays(learned: Path, tmp_path: Path, capfd: Capture) -> None:
+def test_a_scene_is_added_and_the_old_run_stays(learned: Path, tmp_path: Path, capfd: Capture) -> None:
     before = listing(learned)
     results = extended(capfd, learned, tmp_path / "new", "--epochs", "20", "--fraction", "0.5")
     assert listing(learned) == before
     checkpoint = load_checkpoint(tmp_path / "new")
-    assert checkpoint.facts.scenes == (*NAMES, "attic")
+    assert checkpoint.metadata.scenes == (*NAMES, "attic")
     assert [len(poses) for poses in checkpoint.training_poses] == [16, 16, 8]
-    facts = RunFacts.load(tmp_path / "new")
-    assert facts.extension == Extension(str(learned.resolve()), 0.5)
-    assert [each.place for each in results.known] == list(NAMES)
+    metadata = RunManifest.load(tmp_path / "new")
+    assert metadata.extension == Extension(str(learned.resolve()), 0.5)
+    assert [each.scene for each in results.known] == list(NAMES)
     assert results.new.name == "attic"
     assert (results.fraction, results.epochs, results.moves) == (0.5, 20, "all")
     assert results.right_before == 1.0
-    # The oracle beside it copies what was learned from, and nothing else of the new place.
-    assert place_results(tmp_path / "new", "attic").train_frames == 9
-    assert place_results(tmp_path / "new", NAMES[0]).train_frames == 18
-    photo = DataSource(str(learned.parent / "attic")).load().test[0].image
-    answer = Localizer.load(tmp_path / "new").locate(photo)
+    # The oracle beside it copies what was learned from, and nothing else of the new scene.
+    assert scene_results(tmp_path / "new", "attic").train_frames == 9
+    assert scene_results(tmp_path / "new", NAMES[0]).train_frames == 18
+    image = DataSource(str(learned.parent / "attic")).load().test[0].image
+    answer = Localizer.load(tmp_path / "new").locate(image)
     assert isinstance(answer, Located)
     assert answer.scene == "attic"
     assert float((answer.world_from_cam.translation + 500.0).abs().max()) < 10
 
 
-def test_the_worlds_of_known_places_are_taken_over(learned: Path, tmp_path: Path, capfd: Capture) -> None:
+def test_the_worlds_of_known_scenes_are_taken_over(learned: Path, tmp_path: Path, capfd: Capture) -> None:
     extended(capfd, learned, tmp_path / "new", "--epochs", "1")
     known, now = states(learned, tmp_path / "new")
     for name in ("world.center", "world.spread", "world.orientation"):
@@ -80,7 +80,7 @@ def test_the_worlds_of_known_places_are_taken_over(learned: Path, tmp_path: Path
     assert float((now["world.center"][2] + 500.0).abs().max()) < 5
 
 
-@pytest.mark.parametrize("moves", ["place", "heads"])
+@pytest.mark.parametrize("moves", ["scene", "heads"])
 def test_what_does_not_move_stays_as_it_was(
     moves: str, learned: Path, tmp_path: Path, capfd: Capture
 ) -> None:
@@ -92,30 +92,30 @@ def test_what_does_not_move_stays_as_it_was(
         if not name.startswith("world.")
         and not torch.equal(value, now[name][: len(value)] if value.ndim else now[name])
     }
-    if moves == "place":
+    if moves == "scene":
         assert moved == set()
     else:
-        assert {"scene.weight", "position_transformer.query_of_place"} <= moved
+        assert {"scene.weight", "position_transformer.query_of_scene"} <= moved
         assert all(
             name.startswith(("scene.", "balance.", "position_h", "orientation_h"))
-            or name.endswith("_of_place")
+            or name.endswith("_of_scene")
             for name in moved
         )
-    new = now["position_transformer.query_of_place"]
+    new = now["position_transformer.query_of_scene"]
     assert new.shape[0] == 3
 
 
-def test_poses_in_known_places_stay_the_same_to_the_last_bit_where_only_the_new_place_moves(
+def test_poses_in_known_scenes_stay_the_same_to_the_last_bit_where_only_the_new_scene_moves(
     learned: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    results = extended(capfd, learned, tmp_path / "new", "--epochs", "2", "--moves", "place")
+    results = extended(capfd, learned, tmp_path / "new", "--epochs", "2", "--moves", "scene")
     known, now = load_checkpoint(learned).model, load_checkpoint(tmp_path / "new" / "last").model
-    assert isinstance(known, PlaceRegressor)
-    assert isinstance(now, PlaceRegressor)
+    assert isinstance(known, MultiSceneRegressor)
+    assert isinstance(now, MultiSceneRegressor)
     images = torch.rand(5, 3, 48, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for place in range(len(NAMES)):
-            scene = torch.full((5,), place)
+        for number in range(len(NAMES)):
+            scene = torch.full((5,), number)
             before, after = (
                 model.pose_in(latents_in(model.encode(images), scene), scene) for model in (known, now)
             )
@@ -124,34 +124,34 @@ def test_poses_in_known_places_stay_the_same_to_the_last_bit_where_only_the_new_
     later = [value for name, value in now.named_parameters() if ".of_group.0.output" in name]
     assert later
     assert all(bool(value.any()) for value in later)
-    # What is put into its place has the error that it had.
+    # What is put into its scene has the error that it had.
     for each in results.known:
         assert each.decided_after is not None
         if each.decided_after.right == each.decided_after.frames:
             assert each.after == each.before
 
 
-def test_a_place_that_joined_apart_can_be_followed_by_others(
+def test_a_scene_that_joined_apart_can_be_followed_by_others(
     learned: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    extended(capfd, learned, tmp_path / "one", "--epochs", "1", "--moves", "place")
-    write_lit_place(tmp_path / "loft", light=(0.9, 0.9, 0.2), away=300.0)
-    for moves in ("place", "all"):
+    extended(capfd, learned, tmp_path / "one", "--epochs", "1", "--moves", "scene")
+    write_lit_scene(tmp_path / "loft", light=(0.9, 0.9, 0.2), away=300.0)
+    for moves in ("scene", "all"):
         out = tmp_path / moves
         data = ("--data", tmp_path / "loft", "--out", out)
         assert camloc(capfd, "extend", tmp_path / "one", *data, "--epochs", "1", "--moves", moves).status == 0
-        facts = load_checkpoint(out).facts
-        assert facts.scenes == (*NAMES, "attic", "loft")
-        assert facts.config["groups"] == ([2, 1, 1] if moves == "place" else [2, 2])
+        metadata = load_checkpoint(out).metadata
+        assert metadata.scenes == (*NAMES, "attic", "loft")
+        assert metadata.config["groups"] == ([2, 1, 1] if moves == "scene" else [2, 2])
 
 
-def test_only_the_new_places_rows_learn_where_nothing_else_moves(
+def test_only_the_new_scenes_rows_learn_where_nothing_else_moves(
     learned: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    extended(capfd, learned, tmp_path / "one", "--epochs", "1", "--moves", "place")
-    extended(capfd, learned, tmp_path / "two", "--epochs", "2", "--moves", "place")
+    extended(capfd, learned, tmp_path / "one", "--epochs", "1", "--moves", "scene")
+    extended(capfd, learned, tmp_path / "two", "--epochs", "2", "--moves", "scene")
     one, two = (states(learned, tmp_path / name)[1] for name in ("one", "two"))
-    name = "position_transformer.query_of_place"
+    name = "position_transformer.query_of_scene"
     assert torch.equal(one[name][:2], two[name][:2])
     assert not torch.equal(one[name][2], two[name][2])
 
@@ -175,18 +175,18 @@ def test_the_same_command_again_trains_nothing_anew(learned: Path, tmp_path: Pat
     assert "holds a run with other settings" in told
 
 
-@pytest.mark.parametrize("moves", ["all", "place"])
+@pytest.mark.parametrize("moves", ["all", "scene"])
 def test_a_run_that_learned_behind_cached_features_is_extended_behind_them(
     moves: str, tmp_path: Path, capfd: Capture
 ) -> None:
-    holds = ("backbone.network.*conv1.[0-9].*", "backbone.network.*bn1.*", "backbone.network.*layer1.*")
-    (stage,) = places_recipe(epochs=1).stages
-    recipe = replace(places_recipe(), stages=(replace(stage, batch_norm="frozen"),)).cached(2, holds=holds)
-    train_places(write_places(tmp_path / "data"), tmp_path / "run", recipe)
-    write_lit_place(tmp_path / "attic", light=(0.0, 0.2, 0.9), away=-500.0)
+    frozen = ("backbone.network.*conv1.[0-9].*", "backbone.network.*bn1.*", "backbone.network.*layer1.*")
+    (stage,) = scenes_recipe(epochs=1).stages
+    recipe = replace(scenes_recipe(), stages=(replace(stage, batch_norm="frozen"),)).cached(2, frozen=frozen)
+    train_scenes(write_scenes(tmp_path / "data"), tmp_path / "run", recipe)
+    write_lit_scene(tmp_path / "attic", light=(0.0, 0.2, 0.9), away=-500.0)
     results = extended(capfd, tmp_path / "run", tmp_path / "new", "--epochs", "1", "--moves", moves)
     assert results.new.name == "attic"
-    assert RunFacts.load(tmp_path / "new").feature_seconds > 0
+    assert RunManifest.load(tmp_path / "new").feature_seconds > 0
     known, now = states(tmp_path / "run", tmp_path / "new")
     still = [name for name in known if name.startswith("backbone.") and "layer1" in name]
     assert still
@@ -198,11 +198,11 @@ def test_what_makes_no_sense_is_told(learned: Path, tmp_path: Path, capfd: Captu
     assert "fraction of 0 of the frames cannot be" in refused(capfd, *command, "--fraction", "0")
     assert "needs 1 epoch or more, not 0" in refused(capfd, *command, "--epochs", "0")
     garden = ("extend", learned, "--data", learned.parent / "data" / "garden", "--out", tmp_path / "new")
-    assert "2 places are called 'garden'" in refused(capfd, *garden)
+    assert "2 scenes are called 'garden'" in refused(capfd, *garden)
 
 
 def test_another_network_cannot_go_on_from_a_run(learned: Path) -> None:
-    recipe = extending(recipe_of(RunFacts.load(learned)), known=2, epochs=1)
+    recipe = extending(recipe_of(RunManifest.load(learned)), known=2, epochs=1)
     assert recipe.balanced
     assert recipe.stages[0].epochs == 1
     from tests.support.tiny_training import tiny_model

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from tests.support.models import TINY_BACKBONE, some_poses
-from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan
-from tests.support.trained import tiny_recipe, write_place
+from tests.support.tiny_training import tiny_images, tiny_model, tiny_plan
+from tests.support.trained import tiny_recipe, write_scene
 
 from camloc.data import formats as datasets
 from camloc.data.formats import table
@@ -33,9 +33,9 @@ ONLY_POSITION = {"orientation": 0.0, "consistency": 0.0, "reprojection": 0.0}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("positions") / "place"
-    write_place(root)
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("positions") / "scene"
+    write_scene(root)
     return root
 
 
@@ -62,25 +62,25 @@ def point_maps() -> Recipe:
     return replace(recipe, model="scene_geometry", config=config, stages=stages)
 
 
-def go(place: Path, folder: Path, recipe: Recipe) -> Iterator[Step | Epoch]:
-    yield from train(prepare(recipe, name="tiny/positions", data=DataSource(str(place)), folder=folder))
+def go(scene: Path, folder: Path, recipe: Recipe) -> Iterator[Step | Epoch]:
+    yield from train(prepare(recipe, name="tiny/positions", data=DataSource(str(scene)), folder=folder))
 
 
 @pytest.mark.parametrize("recipe", [regressor(), point_maps()], ids=["regressor", "point_maps"])
 def test_both_stages_run_and_an_interrupted_training_ends_with_the_same_bits(
-    recipe: Recipe, place: Path, tmp_path: Path
+    recipe: Recipe, scene: Path, tmp_path: Path
 ) -> None:
     """16 frames are learned from: 6 with an orientation make one batch of 4, and 10 without make two."""
-    steps = [event for event in go(place, tmp_path / "whole", recipe) if isinstance(event, Step)]
+    steps = [event for event in go(scene, tmp_path / "whole", recipe) if isinstance(event, Step)]
     assert [(step.epoch, step.step, step.steps) for step in steps] == [
         *((1, 1, 1), (2, 1, 1)),
         *((3, 1, 2), (3, 2, 2), (4, 1, 2), (4, 2, 2)),
     ]
     for stop in ((2, 1), (3, 1), (4, 1)):
-        for event in go(place, tmp_path / "broken", recipe):
+        for event in go(scene, tmp_path / "broken", recipe):
             if isinstance(event, Step) and (event.epoch, event.step) == stop:
                 break
-    assert sum(isinstance(event, Epoch) for event in go(place, tmp_path / "broken", recipe)) == 1
+    assert sum(isinstance(event, Epoch) for event in go(scene, tmp_path / "broken", recipe)) == 1
     for name in ("checkpoint", LAST):
         ours, theirs = (tmp_path / run / name / "weights.safetensors" for run in ("whole", "broken"))
         assert ours.read_bytes() == theirs.read_bytes()
@@ -89,23 +89,23 @@ def test_both_stages_run_and_an_interrupted_training_ends_with_the_same_bits(
 
 
 def test_the_checkpoint_knows_the_whole_poses_and_the_evaluation_all_frames(
-    place: Path, tmp_path: Path
+    scene: Path, tmp_path: Path
 ) -> None:
-    for _ in go(place, tmp_path / "run", regressor()):
+    for _ in go(scene, tmp_path / "run", regressor()):
         pass
     (poses,) = load_checkpoint(tmp_path / "run").training_poses
     assert len(poses) == 6
     assert bool(poses.is_finite().all())
     (found,) = evaluate_run(tmp_path / "run").results.sets
-    scene = datasets.load(place)
-    expected = baseline_errors(poses_of(scene.test), poses_of(scene.train)).nearest_pose
-    assert len(scene.train) == 18
+    loaded = datasets.load(scene)
+    expected = baseline_errors(poses_of(loaded.test), poses_of(loaded.train)).nearest_pose
+    assert len(loaded.train) == 18
     assert found.nearest_training_pose.meters.median == pytest.approx(float(expected.meters.median()))
 
 
 def test_fine_tuning_by_positions_leaves_the_orientation_head_of_a_regressor_alone() -> None:
-    pictures = tiny_pictures(8)
-    alone = replace(pictures, world_from_cam=some_poses(8).without_orientation())
+    images = tiny_images(8)
+    alone = replace(images, world_from_cam=some_poses(8).without_orientation())
     model = tiny_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     stage = Stage(epochs=2, learning_rate=1e-2, learns_from="positions", loss_weights={"orientation": 0.0})
@@ -121,24 +121,24 @@ def test_fine_tuning_by_positions_leaves_the_orientation_head_of_a_regressor_alo
 def test_a_stage_without_frames_is_told_before_the_first_one_trains() -> None:
     plan = tiny_plan(*regressor().stages)
     with pytest.raises(RecipeError, match="with a position alone"):
-        next(iter(fit(tiny_model(), tiny_pictures(8), plan)))
+        next(iter(fit(tiny_model(), tiny_images(8), plan)))
 
 
-def mixed_table(place: Path, path: Path, *, every: int) -> None:
-    """The place as a table in which only every n-th training frame has a quaternion; 0 for none."""
-    scene = datasets.load(place)
-    kept = set(scene.train[::every] if every else ())
+def mixed_table(scene: Path, path: Path, *, every: int) -> None:
+    """The scene as a table in which only every n-th training frame has a quaternion; 0 for none."""
+    loaded = datasets.load(scene)
+    kept = set(loaded.train[::every] if every else ())
     frames = tuple(
         frame if frame in kept else replace(frame, world_from_cam=frame.truth().without_orientation())
-        for frame in scene.train
+        for frame in loaded.train
     )
-    table.write(Scene(scene.name, frames, scene.test), path)
+    table.write(Scene(loaded.name, frames, loaded.test), path)
 
 
-def test_a_table_of_mixed_frames_is_learned_in_one_stage(place: Path, tmp_path: Path) -> None:
-    mixed_table(place, place / "mixed.csv", every=2)
+def test_a_table_of_mixed_frames_is_learned_in_one_stage(scene: Path, tmp_path: Path) -> None:
+    mixed_table(scene, scene / "mixed.csv", every=2)
     recipe = replace(tiny_recipe(epochs=2), hold_out=HoldOut(every=3, block=1))
-    for _ in go(place / "mixed.csv", tmp_path / "run", recipe):
+    for _ in go(scene / "mixed.csv", tmp_path / "run", recipe):
         pass
     log = read_log(tmp_path / "run" / LOG)
     assert all(math.isfinite(row[f"loss_{name}"]) for row in log for name in ("position", "orientation"))
@@ -149,11 +149,11 @@ def test_a_table_of_mixed_frames_is_learned_in_one_stage(place: Path, tmp_path: 
     assert found.mean_training_pose.degrees.median is not None
 
 
-def test_frames_without_any_orientation_are_refused_in_one_sentence(place: Path, tmp_path: Path) -> None:
-    mixed_table(place, place / "positions.csv", every=0)
-    with (place / "positions.csv").open() as file:
+def test_frames_without_any_orientation_are_refused_in_one_sentence(scene: Path, tmp_path: Path) -> None:
+    mixed_table(scene, scene / "positions.csv", every=0)
+    with (scene / "positions.csv").open() as file:
         assert any(row["qw_world_from_cam"] == "" for row in csv.DictReader(file))
-    data = DataSource(str(place / "positions.csv"))
+    data = DataSource(str(scene / "positions.csv"))
     with pytest.raises(DatasetError, match="no training frame with an orientation") as told:
         prepare(tiny_recipe(), name="tiny/none", data=data, folder=tmp_path / "run")
     assert isinstance(told.value, CamlocError)

@@ -1,4 +1,4 @@
-"""Scene geometry from posed photographs to located ones: filters, masks, focal lengths, ONNX."""
+"""Scene geometry from posed images to located ones: filters, masks, focal lengths, ONNX."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tests.support.command_line import camloc, listing, refused
 from tests.support.models import TINY_BACKBONE
-from tests.support.trained import HEIGHT, WIDTH, place_with_cache
+from tests.support.trained import HEIGHT, WIDTH, scene_with_cache
 
 from camloc.data.image_io import Preprocess
 from camloc.data.splits import HoldOut
@@ -45,21 +45,21 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the data set `place` and the run `run`. Not to be changed."""
-    with place_with_cache(tmp_path_factory.mktemp("scene-geometry")) as folder:
-        data = DataSource(str(folder / "place"))
+    """A folder with the data set `scene` and the run `run`. Not to be changed."""
+    with scene_with_cache(tmp_path_factory.mktemp("scene-geometry")) as folder:
+        data = DataSource(str(folder / "scene"))
         for _ in train(prepare(recipe(), name="tiny/scene-geometry", data=data, folder=folder / "run")):
             pass
         yield folder
 
 
-def photographs(learned: Path) -> list[Path]:
-    return [frame.image for frame in DataSource(str(learned / "place")).load().train]
+def images(learned: Path) -> list[Path]:
+    return [frame.image for frame in DataSource(str(learned / "scene")).load().train]
 
 
-def test_learned_photographs_are_located(learned: Path) -> None:
+def test_learned_images_are_located(learned: Path) -> None:
     localizer = Localizer.load(learned / "run")
-    frames = DataSource(str(learned / "place")).load().train
+    frames = DataSource(str(learned / "scene")).load().train
     for frame, estimate in zip(frames, localizer.locate_all(frames), strict=True):
         assert isinstance(estimate, Located)
         error = pose_error(estimate.world_from_cam, frame.truth())
@@ -67,11 +67,11 @@ def test_learned_photographs_are_located(learned: Path) -> None:
         assert error.degrees < 15.0, frame.name
 
 
-def test_a_photograph_without_intrinsics_is_taken_to_be_from_the_camera_that_was_learned_from(
+def test_a_image_without_intrinsics_is_taken_to_be_from_the_camera_that_was_learned_from(
     learned: Path,
 ) -> None:
     localizer = Localizer.load(learned / "run")
-    frame = DataSource(str(learned / "place")).load().train[3]
+    frame = DataSource(str(learned / "scene")).load().train[3]
     known, unknown = localizer.locate(frame.image, camera=frame.camera), localizer.locate(frame.image)
     assert isinstance(known, Located)
     assert isinstance(unknown, Located)
@@ -81,7 +81,7 @@ def test_a_photograph_without_intrinsics_is_taken_to_be_from_the_camera_that_was
 @pytest.mark.parametrize("name", OUTLIER_FILTERS)
 def test_every_filter_answers_or_says_why_not(learned: Path, name: OutlierFilter) -> None:
     localizer = Localizer.load(learned / "run", outlier_filter=name)
-    answers = [localizer.locate(photo) for photo in photographs(learned)]
+    answers = [localizer.locate(image) for image in images(learned)]
     lost = [answer for answer in answers if isinstance(answer, Lost)]
     assert all("agree" in answer.reason or "far from" in answer.reason for answer in lost)
     assert len(lost) < len(answers)
@@ -92,27 +92,27 @@ def test_the_held_out_frames_choose_the_filter(learned: Path, tmp_path: Path) ->
     assert Localizer.load(learned / "run").used_filter == "weights"
     assert Localizer.load(learned / "run", outlier_filter="none").used_filter == "none"
     settings = replace(recipe(), hold_out=HoldOut(every=4, block=2), stages=(Stage(2, 1e-3),))
-    data = DataSource(str(learned / "place"))
+    data = DataSource(str(learned / "scene"))
     training = prepare(settings, name="tiny/scene-geometry", data=data, folder=tmp_path / "run")
     for _ in train(training):
         pass
-    facts = load_checkpoint(tmp_path / "run").facts
+    metadata = load_checkpoint(tmp_path / "run").metadata
     assert training.validation is not None
     model = load_checkpoint(tmp_path / "run").model
     assert isinstance(model, GeometryModel)
     errors = filter_errors(model, training.validation, settings.plan(0), device=torch.device("cpu"))
     assert set(errors) == set(OUTLIER_FILTERS)
     poses = poses_of(training.learned[0])
-    assert facts.outlier_filter == best_filter(errors, training.validation, poses)
-    assert facts.spread == pytest.approx(errors[facts.outlier_filter], rel=1e-3)
+    assert metadata.outlier_filter == best_filter(errors, training.validation, poses)
+    assert metadata.spread == pytest.approx(errors[metadata.outlier_filter], rel=1e-3)
     made_up: dict[OutlierFilter, tuple[float, float]] = dict.fromkeys(OUTLIER_FILTERS, (1.0, 10.0))
     made_up["rigid-ransac"] = (0.5, 10.0)
     assert best_filter(made_up, training.validation, poses) == "rigid-ransac"
 
 
 def test_what_a_mask_hides_does_not_count(learned: Path, tmp_path: Path) -> None:
-    photo = photographs(learned)[2]
-    smeared = np.asarray(Image.open(photo)).copy()
+    image = images(learned)[2]
+    smeared = np.asarray(Image.open(image)).copy()
     path, masks = tmp_path / "smeared.png", tmp_path / "masks"
     masks.mkdir()
     Image.fromarray(smeared).save(path)
@@ -132,8 +132,8 @@ def test_what_a_mask_hides_does_not_count(learned: Path, tmp_path: Path) -> None
 def test_the_commands_take_filters_masks_and_a_focal_length(
     learned: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    photo = photographs(learned)[0]
-    ended = camloc(capfd, "locate", learned / "run", photo, "--filter", "pnp-ransac", "--focal", "52.5")
+    image = images(learned)[0]
+    ended = camloc(capfd, "locate", learned / "run", image, "--filter", "pnp-ransac", "--focal", "52.5")
     assert "residual" in ended.out
     camloc(capfd, "evaluate", learned / "run", "--filter", "none", "--out", tmp_path / "evaluated")
     results = json.loads((tmp_path / "evaluated" / "results.json").read_text())
@@ -145,11 +145,11 @@ def test_an_exported_network_answers_alike(
     learned: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     camloc(capfd, "export", learned / "run", "--out", tmp_path / "model.onnx")
-    photo = photographs(learned)[1]
+    image = images(learned)[1]
     names: tuple[OutlierFilter, ...] = ("weights", "none")
     for name in names:
-        ours = Localizer.load(learned / "run", outlier_filter=name).locate(photo)
-        theirs = Localizer.load(tmp_path / "model.onnx", outlier_filter=name).locate(photo)
+        ours = Localizer.load(learned / "run", outlier_filter=name).locate(image)
+        theirs = Localizer.load(tmp_path / "model.onnx", outlier_filter=name).locate(image)
         assert isinstance(ours, Located)
         assert isinstance(theirs, Located)
         assert pose_error(ours.world_from_cam, theirs.world_from_cam).meters < 1e-4
@@ -162,7 +162,5 @@ def test_wrong_options_are_told_in_a_sentence(
     learned: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, str]
 ) -> None:
     before = listing(tmp_path)
-    refused(
-        capfd, "locate", learned / "run", photographs(learned)[0], *words, status=2 if "magic" in words else 1
-    )
+    refused(capfd, "locate", learned / "run", images(learned)[0], *words, status=2 if "magic" in words else 1)
     assert listing(tmp_path) == before

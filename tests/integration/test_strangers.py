@@ -1,4 +1,4 @@
-"""Photographs of other places are lost, by a run and by the file that it is exported to."""
+"""Images of other scenes are lost, by a run and by the file that it is exported to."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,25 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.trained import train_run, write_place
+from tests.support.trained import train_run, write_scene
 
 from camloc import Localizer, Located, Lost
 from camloc.cli.main import main
 from camloc.inference.onnx.runtime import load_onnx
 from camloc.models.checkpoint import load_checkpoint
 
-# A tenth and more of the training frames are held out: enough of them to know the place by.
+# A tenth and more of the training frames are held out: enough of them to know the scene by.
 FRAMES = 240
 
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the data set `place`, the run `run`, and pictures of nothing in `strangers`."""
+    """A folder with the data set `scene`, the run `run`, and images of nothing in `strangers`."""
     folder = tmp_path_factory.mktemp("strangers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
-        write_place(folder / "place", frames=FRAMES)
-        train_run(folder / "place", folder / "run")
+        write_scene(folder / "scene", frames=FRAMES)
+        train_run(folder / "scene", folder / "run")
         (folder / "strangers").mkdir()
         for number in range(4):
             noise = np.random.default_rng(number).integers(0, 255, (48, 64, 3), dtype=np.uint8)
@@ -34,28 +34,28 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("network", ["run", "model.onnx"])
-def test_a_photograph_of_another_place_is_lost_and_one_of_the_place_is_not(
-    network: str, learned: Path
-) -> None:
+def test_a_image_of_another_scene_is_lost_and_one_of_the_scene_is_not(network: str, learned: Path) -> None:
     localizer = Localizer.load(learned / network)
     for path in sorted((learned / "strangers").iterdir()):
         answer = localizer.locate(path)
         assert isinstance(answer, Lost)
         assert "unlike all that were learned from" in answer.reason
-    for path in sorted((learned / "place").glob("seq-*/*.color.png"))[2::40]:
+    for path in sorted((learned / "scene").glob("seq-*/*.color.png"))[2::40]:
         answer = localizer.locate(path)
         assert isinstance(answer, Located), path
-        assert answer.unlikeness is not None
-        assert 0.0 <= answer.unlikeness <= 1.0
+        assert answer.novelty is not None
+        assert 0.0 <= answer.novelty <= 1.0
 
 
 def test_run_and_export_know_the_same(learned: Path) -> None:
     checkpoint = load_checkpoint(learned / "run")
     assert checkpoint.recognition is not None
-    assert checkpoint.facts.recognised_within == load_onnx(learned / "model.onnx").facts.recognised_within
+    assert (
+        checkpoint.metadata.novelty_threshold == load_onnx(learned / "model.onnx").metadata.novelty_threshold
+    )
 
 
-def test_a_place_of_few_frames_does_not_learn_what_it_cannot_know(trained: Path) -> None:
+def test_a_scene_of_few_frames_does_not_learn_what_it_cannot_know(trained: Path) -> None:
     checkpoint = load_checkpoint(trained / "run")
     assert checkpoint.recognition is None
-    assert checkpoint.facts.recognised_within is None
+    assert checkpoint.metadata.novelty_threshold is None

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan
-from tests.support.trained import tiny_recipe, write_place
+from tests.support.tiny_training import tiny_images, tiny_model, tiny_plan
+from tests.support.trained import tiny_recipe, write_scene
 from tests.support.training_script import KILLS, STAGES, WINDOW, loss_curve, shared_run, two_stage_recipe
 
-from camloc.data.image_cache import Pictures
+from camloc.data.image_cache import ImageCache
 from camloc.errors import CamlocError, CheckpointError, RecipeError
 from camloc.models.checkpoint import load_checkpoint
 from camloc.runs import prepare as preparation
-from camloc.runs.manifest import LAST, LOG, DataSource, RunFacts
+from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
 from camloc.runs.prepare import Compute, Training, prepare
 from camloc.runs.train import train
 from camloc.training.log import read_log
@@ -37,9 +37,9 @@ _SAME = 1e-6
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("training") / "place"
-    write_place(root)
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("training") / "scene"
+    write_scene(root)
     return root
 
 
@@ -70,10 +70,10 @@ def run_script(task: str, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def killed(place: Path) -> Path:
+def killed(scene: Path) -> Path:
     """The folder with an undisturbed run and one that was killed again and again."""
-    run_script("killed", place.parent)
-    return place.parent
+    run_script("killed", scene.parent)
+    return scene.parent
 
 
 def test_trainings_were_killed_where_they_should_be(killed: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(killed: Path, kept: 
 
 
 def test_the_log_of_a_killed_training_has_every_epoch_once(killed: Path) -> None:
-    timings = {"seconds", "pictures_per_second"}
+    timings = {"seconds", "images_per_second"}
     logs = [
         [{name: value for name, value in row.items() if name not in timings} for row in read_log(path / LOG)]
         for path in (killed / "undisturbed", killed / "killed")
@@ -116,10 +116,10 @@ def test_the_second_stage_left_the_backbone_alone(killed: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared(place: Path) -> Path:
+def shared(scene: Path) -> Path:
     """The folder with what two processes learned."""
-    run_script("shared", place.parent)
-    return place.parent
+    run_script("shared", scene.parent)
+    return scene.parent
 
 
 def test_two_processes_learn_what_one_learns(shared: Path) -> None:
@@ -145,9 +145,9 @@ def test_two_processes_learn_from_windows_what_one_learns(shared: Path) -> None:
 
 
 def test_a_run_of_two_processes_is_the_run_of_one(shared: Path, tmp_path: Path) -> None:
-    shutil.copytree(shared / "place", tmp_path / "place")
+    shutil.copytree(shared / "scene", tmp_path / "scene")
     shared_run(tmp_path, name="alone", devices=1)
-    timings = {"seconds", "pictures_per_second"}
+    timings = {"seconds", "images_per_second"}
     rows = [read_log(path / LOG) for path in (shared / "shared", tmp_path / "alone")]
     assert len(rows[0]) == 2
     for ours, theirs in zip(*rows, strict=True):
@@ -155,7 +155,10 @@ def test_a_run_of_two_processes_is_the_run_of_one(shared: Path, tmp_path: Path) 
         for name in ours.keys() - timings:
             assert ours[name] == pytest.approx(theirs[name], rel=_SAME, abs=_SAME), name
     assert (shared / "shared" / "run.json").exists()
-    assert load_checkpoint(shared / "shared").facts.epoch == load_checkpoint(tmp_path / "alone").facts.epoch
+    assert (
+        load_checkpoint(shared / "shared").metadata.epoch
+        == load_checkpoint(tmp_path / "alone").metadata.epoch
+    )
 
 
 def stage(**settings: Any) -> Stage:
@@ -178,7 +181,7 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
 def test_a_diverging_loss_is_told_in_one_sentence() -> None:
     plan = tiny_plan(stage(learning_rate=1e30, epochs=5))
     with pytest.raises(RecipeError, match=r"diverged.*lower the learning rate") as told:
-        epochs_of(fit(tiny_model(), tiny_pictures(16), plan))
+        epochs_of(fit(tiny_model(), tiny_images(16), plan))
     assert "\n" not in str(told.value)
 
 
@@ -188,7 +191,7 @@ def test_without_validation_the_last_weights_are_kept(average: float) -> None:
     plan = tiny_plan(stage(epochs=3, average=average))
     last: dict[str, torch.Tensor] = {}
     bests = []
-    for event in fit(model, tiny_pictures(8), plan):
+    for event in fit(model, tiny_images(8), plan):
         if isinstance(event, Epoch):
             assert event.validation is None
             last = snapshot(event.model)
@@ -199,11 +202,11 @@ def test_without_validation_the_last_weights_are_kept(average: float) -> None:
 
 def test_with_validation_the_best_weights_are_kept() -> None:
     """A rate that ruins the weights later on leaves an earlier epoch the best."""
-    model, validation = tiny_model(), tiny_pictures(8, seed=1)
+    model, validation = tiny_model(), tiny_images(8, seed=1)
     plan = tiny_plan(stage(epochs=6, learning_rate=3e-2))
     best: dict[str, torch.Tensor] = {}
     epochs = []
-    for event in fit(model, tiny_pictures(16), plan, validation=validation):
+    for event in fit(model, tiny_images(16), plan, validation=validation):
         if isinstance(event, Epoch):
             epochs.append(event)
             if event.is_best:
@@ -214,14 +217,14 @@ def test_with_validation_the_best_weights_are_kept() -> None:
 
 
 def test_validation_that_never_gives_a_number_keeps_the_last_weights() -> None:
-    validation = tiny_pictures(4, seed=1)
+    validation = tiny_images(4, seed=1)
     nowhere = replace(
         validation.world_from_cam,
         translation=torch.full_like(validation.world_from_cam.translation, torch.nan),
     )
     lost = replace(validation, world_from_cam=nowhere)
     model = tiny_model()
-    epochs = epochs_of(fit(model, tiny_pictures(8), tiny_plan(stage(), stage()), validation=lost))
+    epochs = epochs_of(fit(model, tiny_images(8), tiny_plan(stage(), stage()), validation=lost))
     assert [epoch.is_best for epoch in epochs] == [False, True, False, True]
     assert epochs[0].validation is not None
     assert epochs[0].validation[0] == float("inf")
@@ -229,7 +232,7 @@ def test_validation_that_never_gives_a_number_keeps_the_last_weights() -> None:
 
 def test_validation_comes_when_it_is_due_and_at_the_end() -> None:
     plan = replace(tiny_plan(stage(epochs=5), stage(epochs=1)), validate_every=2)
-    epochs = epochs_of(fit(tiny_model(), tiny_pictures(8), plan, validation=tiny_pictures(4, seed=1)))
+    epochs = epochs_of(fit(tiny_model(), tiny_images(8), plan, validation=tiny_images(4, seed=1)))
     assert [epoch.validation is not None for epoch in epochs] == [False, True, False, True, True, True]
     assert [(epoch.epoch, epoch.stage) for epoch in epochs] == [*((n, 0) for n in range(1, 6)), (6, 1)]
 
@@ -237,7 +240,7 @@ def test_validation_comes_when_it_is_due_and_at_the_end() -> None:
 def test_the_same_seed_gives_the_same_training_and_another_another() -> None:
     def weights(seed: int) -> dict[str, torch.Tensor]:
         model = tiny_model(dropout=0.2)
-        epochs_of(fit(model, tiny_pictures(8), replace(tiny_plan(stage()), seed=seed)))
+        epochs_of(fit(model, tiny_images(8), replace(tiny_plan(stage()), seed=seed)))
         return snapshot(model)
 
     assert_same(weights(1), weights(1))
@@ -246,13 +249,13 @@ def test_the_same_seed_gives_the_same_training_and_another_another() -> None:
 
 
 def test_steps_are_told_and_an_incomplete_batch_is_left_out() -> None:
-    events = list(fit(tiny_model(), tiny_pictures(11), tiny_plan(stage(epochs=1))))
+    events = list(fit(tiny_model(), tiny_images(11), tiny_plan(stage(epochs=1))))
     assert events[:2] == [Step(1, 1, 2), Step(1, 2, 2)]
     assert isinstance(events[2], Epoch)
 
 
-def test_fewer_pictures_than_a_batch_are_one_batch() -> None:
-    epochs = epochs_of(fit(tiny_model(), tiny_pictures(3), tiny_plan(stage(epochs=1), batch_size=8)))
+def test_fewer_images_than_a_batch_are_one_batch() -> None:
+    epochs = epochs_of(fit(tiny_model(), tiny_images(3), tiny_plan(stage(epochs=1), batch_size=8)))
     assert len(epochs) == 1
     assert all(value == value for value in epochs[0].losses.values())
 
@@ -269,7 +272,7 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(count: int, batch_size:
     fabric = TwoProcesses(accelerator="cpu", devices=1)
     with pytest.raises(RecipeError, match="batch of 3 cannot be shared evenly by 2"):
         epochs_of(
-            fit(tiny_model(), tiny_pictures(count), tiny_plan(stage(), batch_size=batch_size), fabric=fabric)
+            fit(tiny_model(), tiny_images(count), tiny_plan(stage(), batch_size=batch_size), fabric=fabric)
         )
 
 
@@ -282,22 +285,22 @@ def leave_after(events: Iterator[Step | Epoch], epoch: int) -> None:
 
 def test_a_state_is_only_taken_up_by_its_own_training(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
-    plan, pictures = tiny_plan(stage(epochs=3)), tiny_pictures(8)
-    leave_after(fit(tiny_model(), pictures, plan, state=state), 2)
+    plan, images = tiny_plan(stage(epochs=3)), tiny_images(8)
+    leave_after(fit(tiny_model(), images, plan, state=state), 2)
     assert read_position(state).epoch == 2
-    assert [epoch.epoch for epoch in epochs_of(fit(tiny_model(), pictures, plan, state=state))] == [3]
+    assert [epoch.epoch for epoch in epochs_of(fit(tiny_model(), images, plan, state=state))] == [3]
     longer = tiny_plan(stage(epochs=4))
-    assert len(epochs_of(fit(tiny_model(), pictures, longer, state=state))) == 4
-    assert len(epochs_of(fit(tiny_model(), tiny_pictures(8, seed=5), longer, state=state))) == 4
+    assert len(epochs_of(fit(tiny_model(), images, longer, state=state))) == 4
+    assert len(epochs_of(fit(tiny_model(), tiny_images(8, seed=5), longer, state=state))) == 4
 
 
 def test_a_state_of_another_network_is_not_taken_up(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
-    plan, pictures = tiny_plan(stage(epochs=2)), tiny_pictures(8)
-    leave_after(fit(tiny_model(), pictures, plan, state=state), 1)
+    plan, images = tiny_plan(stage(epochs=2)), tiny_images(8)
+    leave_after(fit(tiny_model(), images, plan, state=state), 1)
     other = tiny_model()
     other.position_hyper = other.orientation_hyper = None
-    assert len(epochs_of(fit(other, pictures, plan, state=state))) == 2
+    assert len(epochs_of(fit(other, images, plan, state=state))) == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"no state", bytes(100)])
@@ -305,37 +308,37 @@ def test_a_damaged_state_is_told(content: bytes, tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     state.write_bytes(content)
     with pytest.raises(CheckpointError, match="delete it to train from the start"):
-        epochs_of(fit(tiny_model(), tiny_pictures(8), tiny_plan(stage()), state=state))
+        epochs_of(fit(tiny_model(), tiny_images(8), tiny_plan(stage()), state=state))
 
 
 def test_a_state_that_is_cut_short_is_told(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
-    plan, pictures = tiny_plan(stage(epochs=2)), tiny_pictures(8)
-    leave_after(fit(tiny_model(), pictures, plan, state=state), 1)
+    plan, images = tiny_plan(stage(epochs=2)), tiny_images(8)
+    leave_after(fit(tiny_model(), images, plan, state=state), 1)
     whole = state.read_bytes()
     state.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match="damaged"):
-        epochs_of(fit(tiny_model(), pictures, plan, state=state))
+        epochs_of(fit(tiny_model(), images, plan, state=state))
 
 
-def prepared(place: Path, folder: Path, recipe: Recipe | None = None, **settings: Any) -> Training:
-    data = settings.pop("data", DataSource(str(place)))
+def prepared(scene: Path, folder: Path, recipe: Recipe | None = None, **settings: Any) -> Training:
+    data = settings.pop("data", DataSource(str(scene)))
     return prepare(recipe or tiny_recipe(), name="tiny/hyperpose", data=data, folder=folder, **settings)
 
 
-def test_a_run_goes_on_when_it_is_asked_for_again(place: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_when_it_is_asked_for_again(scene: Path, tmp_path: Path) -> None:
     """Settings read from a file are those that were written, lists for tuples and all."""
-    first = prepared(place, tmp_path)
-    assert prepared(place, tmp_path).facts.schedule_share == first.facts.schedule_share == 1.0
-    assert RunFacts.load(tmp_path).recipe == "tiny/hyperpose"
+    first = prepared(scene, tmp_path)
+    assert prepared(scene, tmp_path).metadata.schedule_share == first.metadata.schedule_share == 1.0
+    assert RunManifest.load(tmp_path).recipe == "tiny/hyperpose"
 
 
-def test_a_run_folder_with_other_settings_is_refused(place: Path, tmp_path: Path) -> None:
-    prepared(place, tmp_path)
+def test_a_run_folder_with_other_settings_is_refused(scene: Path, tmp_path: Path) -> None:
+    prepared(scene, tmp_path)
     before = (tmp_path / "run.json").read_bytes()
     recipe = tiny_recipe()
     (only,) = recipe.stages
-    other_data = DataSource(str(place), layout="sevenscenes")
+    other_data = DataSource(str(scene), layout="sevenscenes")
     refused: list[tuple[Recipe | None, dict[str, Any]]] = [
         (None, {"seed": 1}),
         (None, {"budget_seconds": 60.0}),
@@ -347,13 +350,13 @@ def test_a_run_folder_with_other_settings_is_refused(place: Path, tmp_path: Path
     ]
     for changed, settings in refused:
         with pytest.raises(CheckpointError, match=r"holds a run with other settings.*--out"):
-            prepared(place, tmp_path, changed, **settings)
+            prepared(scene, tmp_path, changed, **settings)
     assert (tmp_path / "run.json").read_bytes() == before
 
 
-def test_a_budget_changes_the_schedule_alone(place: Path, tmp_path: Path) -> None:
-    training = prepared(place, tmp_path, two_stage_recipe(), budget_seconds=3.0)
-    share = training.facts.schedule_share
+def test_a_budget_changes_the_schedule_alone(scene: Path, tmp_path: Path) -> None:
+    training = prepared(scene, tmp_path, two_stage_recipe(), budget_seconds=3.0)
+    share = training.metadata.schedule_share
     assert share > 0
     assert share != 1.0
     original = two_stage_recipe()
@@ -364,25 +367,25 @@ def test_a_budget_changes_the_schedule_alone(place: Path, tmp_path: Path) -> Non
     assert replace(training.recipe, stages=original.stages) == original
 
 
-def test_the_trial_of_a_budget_leaves_no_trace_in_the_network(place: Path, tmp_path: Path) -> None:
-    timed = prepared(place, tmp_path / "timed", two_stage_recipe(), budget_seconds=3.0).model
-    untimed = prepared(place, tmp_path / "untimed", two_stage_recipe()).model
+def test_the_trial_of_a_budget_leaves_no_trace_in_the_network(scene: Path, tmp_path: Path) -> None:
+    timed = prepared(scene, tmp_path / "timed", two_stage_recipe(), budget_seconds=3.0).model
+    untimed = prepared(scene, tmp_path / "untimed", two_stage_recipe()).model
     assert_same(snapshot(timed), snapshot(untimed))
     assert all(parameter.requires_grad for parameter in timed.parameters())
 
 
 def test_the_schedule_of_a_budget_is_remembered(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = prepared(place, tmp_path, budget_seconds=3.0)
+    first = prepared(scene, tmp_path, budget_seconds=3.0)
 
     def measured_again(*_: object, **__: object) -> float:
         raise AssertionError("an interrupted run must not measure anew")
 
     monkeypatch.setattr(preparation, "schedule_share", measured_again)
-    again = prepared(place, tmp_path, budget_seconds=3.0)
+    again = prepared(scene, tmp_path, budget_seconds=3.0)
     assert again.recipe == first.recipe
-    assert again.facts.schedule_share == first.facts.schedule_share
+    assert again.metadata.schedule_share == first.metadata.schedule_share
 
 
 @pytest.mark.parametrize("share", [0.001, 0.5, 3.0])
@@ -393,22 +396,22 @@ def test_scaling_keeps_at_least_an_epoch_of_every_stage(share: float) -> None:
     assert recipe.scaled(1.0) == recipe
 
 
-def test_a_run_that_cannot_be_written_is_told_in_a_sentence(place: Path, tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_written_is_told_in_a_sentence(scene: Path, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where a folder should be")
     with pytest.raises(CamlocError, match="could not be written"):
-        prepared(place, tmp_path / "run")
+        prepared(scene, tmp_path / "run")
 
 
-def test_a_run_without_held_out_frames_keeps_its_last_epoch(place: Path, tmp_path: Path) -> None:
+def test_a_run_without_held_out_frames_keeps_its_last_epoch(scene: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(epochs=2)
-    training = prepared(place, tmp_path, replace(recipe, hold_out=replace(recipe.hold_out, every=0)))
+    training = prepared(scene, tmp_path, replace(recipe, hold_out=replace(recipe.hold_out, every=0)))
     assert training.validation is None
-    assert isinstance(training.train, Pictures)
+    assert isinstance(training.train, ImageCache)
     assert len(training.train) == 18
     list(train(training))
     kept, last = (load_checkpoint(tmp_path / name) for name in ("checkpoint", LAST))
-    assert kept.facts.spread is None
-    assert kept.facts.epoch == last.facts.epoch == 2
+    assert kept.metadata.spread is None
+    assert kept.metadata.epoch == last.metadata.epoch == 2
     assert_same(snapshot(kept.model), snapshot(last.model))
 
 

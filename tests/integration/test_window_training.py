@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.support.tiny_training import RECORDING, tiny_pictures, tiny_plan, window_model
-from tests.support.trained import tiny_recipe, write_place
+from tests.support.tiny_training import RECORDING, tiny_images, tiny_plan, window_model
+from tests.support.trained import tiny_recipe, write_scene
 from torch import Tensor
 
-from camloc.data.image_cache import Pictures
+from camloc.data.image_cache import ImageCache
 from camloc.data.types import Batch
 from camloc.models.hyperpose import HyperPose
 from camloc.models.regressor import RegressedPose
@@ -28,15 +28,15 @@ def plan() -> Plan:
 
 
 def seen_batches(
-    pictures: Pictures, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    images: ImageCache, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> list[tuple[Batch, list[int]]]:
-    """The batches of one epoch, and which pictures they were drawn from."""
+    """The batches of one epoch, and which images they were drawn from."""
     model = window_model()
     rows: list[list[int]] = []
     batches: list[Batch] = []
-    draw, losses = Pictures.drawn, type(model).losses
+    draw, losses = ImageCache.drawn, type(model).losses
 
-    def drawn(self: Pictures, chosen: Tensor, *args: object, **settings: object) -> Batch:
+    def drawn(self: ImageCache, chosen: Tensor, *args: object, **settings: object) -> Batch:
         rows.append(chosen.tolist())
         return draw(self, chosen, *args, **settings)  # type: ignore[arg-type]
 
@@ -44,20 +44,20 @@ def seen_batches(
         batches.append(batch)
         return losses(self, output, batch)
 
-    monkeypatch.setattr(Pictures, "drawn", drawn)
+    monkeypatch.setattr(ImageCache, "drawn", drawn)
     monkeypatch.setattr(type(model), "losses", watched)
-    next(event for event in fit(model, pictures, plan) if isinstance(event, Epoch))
+    next(event for event in fit(model, images, plan) if isinstance(event, Epoch))
     return list(zip(batches, rows, strict=True))
 
 
 def test_a_batch_is_window_after_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = tiny_pictures(24)
-    seen = seen_batches(pictures, plan(), monkeypatch)
-    assert len(seen) == 12, "one window around every picture, two to a batch"
+    images = tiny_images(24)
+    seen = seen_batches(images, plan(), monkeypatch)
+    assert len(seen) == 12, "one window around every image, two to a batch"
     middles = []
     for batch, rows in seen:
         assert batch.window == 3
-        assert torch.equal(batch.world_from_cam.translation, pictures.world_from_cam.translation[rows])
+        assert torch.equal(batch.world_from_cam.translation, images.world_from_cam.translation[rows])
         for window in (rows[:3], rows[3:]):
             middles.append(window[1])
             first = window[1] - window[1] % RECORDING
@@ -68,22 +68,20 @@ def test_a_batch_is_window_after_window(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_way_between_frames_is_learned() -> None:
     long = replace(plan(), stages=(Stage(epochs=30, learning_rate=3e-3),))
-    epochs = [event for event in fit(window_model(), tiny_pictures(6), long) if isinstance(event, Epoch)]
+    epochs = [event for event in fit(window_model(), tiny_images(6), long) if isinstance(event, Epoch)]
     assert epochs[-1].losses["relative_position"] < epochs[0].losses["relative_position"] - 0.3
 
 
 def test_an_interrupted_training_on_windows_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole, parts = window_model(), window_model()
-    for _ in fit(whole, tiny_pictures(12), plan()):
+    for _ in fit(whole, tiny_images(12), plan()):
         pass
     state = tmp_path / "state.safetensors"
-    for event in fit(parts, tiny_pictures(12), plan(), state=state):
+    for event in fit(parts, tiny_images(12), plan(), state=state):
         if isinstance(event, Step) and event.epoch == 3:
             break
     again = window_model(seed=9)
-    epochs = [
-        event for event in fit(again, tiny_pictures(12), plan(), state=state) if isinstance(event, Epoch)
-    ]
+    epochs = [event for event in fit(again, tiny_images(12), plan(), state=state) if isinstance(event, Epoch)]
     assert [epoch.epoch for epoch in epochs] == [3]
     for name, tensor in whole.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
@@ -91,19 +89,19 @@ def test_an_interrupted_training_on_windows_ends_with_the_same_weights(tmp_path:
 
 def test_other_windows_are_another_training(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
-    for _ in fit(window_model(), tiny_pictures(12), plan(), state=state):
+    for _ in fit(window_model(), tiny_images(12), plan(), state=state):
         pass
     other = replace(plan(), window=replace(WINDOW, apart=1))
     assert (
-        sum(isinstance(event, Epoch) for event in fit(window_model(), tiny_pictures(12), other, state=state))
+        sum(isinstance(event, Epoch) for event in fit(window_model(), tiny_images(12), other, state=state))
         == 3
     )
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
-    write_place(tmp_path / "place")
+    write_scene(tmp_path / "scene")
     return tmp_path
 
 
@@ -115,16 +113,16 @@ def window_recipe() -> Recipe:
 
 
 @pytest.mark.parametrize("keep_orientation_every", [0, 3])
-def test_a_run_on_windows_logs_both_ways(place: Path, keep_orientation_every: int) -> None:
+def test_a_run_on_windows_logs_both_ways(scene: Path, keep_orientation_every: int) -> None:
     """With frames held out, and with positions alone among the frames of a window."""
     recipe = replace(window_recipe(), keep_orientation_every=keep_orientation_every)
     training = prepare(
-        recipe, name="tiny/windows", data=DataSource(str(place / "place")), folder=place / "run"
+        recipe, name="tiny/windows", data=DataSource(str(scene / "scene")), folder=scene / "run"
     )
     assert training.validation is not None
     for _ in train(training):
         pass
-    rows = read_log(place / "run" / "log.jsonl")
+    rows = read_log(scene / "run" / "log.jsonl")
     assert len(rows) == 2
     for row in rows:  # which has the numbers that are finite
         assert {name for name in row if name.startswith("loss_")} == {

@@ -32,14 +32,14 @@ def _cloud(name: str) -> Tensor:
             points[:, 2] = 0.0
         case "line":
             points = points[:, :1] * torch.tensor([1.0, 2.0, -1.0]).double()
-        case "two places":
+        case "two scenes":
             points = points[:2].repeat(3, 1)
-        case "one place":
+        case "one scene":
             points = points[:1].expand(6, 3).clone()
     return points
 
 
-DEGENERATE = ["plane", "line", "two places", "one place"]
+DEGENERATE = ["plane", "line", "two scenes", "one scene"]
 
 
 @given(clouds(5), poses(), st.integers(0, 2**32 - 1))
@@ -141,7 +141,7 @@ def _motion_matrix(source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("size", [10.0, 1.0, 1e-2, 1e-4])
 @pytest.mark.parametrize("arrangement", ["general", "plane"])
-def test_gradients_are_right_at_any_size_of_the_place(arrangement: str, size: float) -> None:
+def test_gradients_are_right_at_any_size_of_the_scene(arrangement: str, size: float) -> None:
     """In units of the cloud's size, so that the numerical differences are equally fine."""
     generator = torch.Generator().manual_seed(1)
     source = _cloud(arrangement)
@@ -223,5 +223,5 @@ def test_umeyama_is_the_best_similarity_and_has_no_mirror(source: Tensor, target
         assert best <= cost(found.scale, Pose(found.motion.rotation, found.motion.translation + step)) + 1e-9
 
 
-def test_umeyama_of_one_place_has_no_scale() -> None:
-    assert umeyama(_cloud("one place"), _cloud("general")).scale.isnan()
+def test_umeyama_of_one_scene_has_no_scale() -> None:
+    assert umeyama(_cloud("one scene"), _cloud("general")).scale.isnan()

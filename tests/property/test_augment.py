@@ -1,4 +1,4 @@
-"""Turning the picture turns the pose: a dot of a known point is where the new camera says it is."""
+"""Turning the image turns the pose: a dot of a known point is where the new camera says it is."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def intrinsics(count: int) -> Tensor:
     return matrix.repeat(count, 1, 1)
 
 
-def pictures(count: int = COUNT, *, seed: int = 0) -> Batch:
+def random_batch(count: int = COUNT, *, seed: int = 0) -> Batch:
     """Noise, seen from anywhere."""
     generator = torch.Generator().manual_seed(seed)
     return Batch(
@@ -47,7 +47,7 @@ def pictures(count: int = COUNT, *, seed: int = 0) -> Batch:
 
 
 def pixels_of(batch: Batch, points: Tensor) -> Tensor:
-    """(b, 2) where each picture's own point of the world is in it."""
+    """(b, 2) where each image's own point of the world is in it."""
     assert batch.intrinsics is not None
     seen = batch.world_from_cam.inverse().apply(points[:, None])[:, 0]
     homogeneous = (batch.intrinsics.double() @ seen[..., None])[..., 0]
@@ -55,9 +55,9 @@ def pixels_of(batch: Batch, points: Tensor) -> Tensor:
 
 
 def dots(*, seed: int) -> tuple[Batch, Tensor]:
-    """Black pictures with one white dot each, and the (b, 3) points of the world that these are."""
+    """Black images with one white dot each, and the (b, 3) points of the world that these are."""
     generator = torch.Generator().manual_seed(seed)
-    batch = pictures(seed=seed)
+    batch = random_batch(seed=seed)
     middle = torch.tensor([SEEN_WIDTH / 2, SEEN_HEIGHT / 2], dtype=torch.float64)
     pixel = middle + (torch.rand(COUNT, 2, generator=generator, dtype=torch.float64) - 0.5) * middle
     depth = 1.0 + 4.0 * torch.rand(COUNT, 1, generator=generator, dtype=torch.float64)
@@ -90,7 +90,7 @@ def only(name: str, value: float) -> Augment:
 
 
 def moves() -> st.SearchStrategy[Augment]:
-    """Anything that moves the picture."""
+    """Anything that moves the image."""
     return st.builds(
         Augment,
         random_crop=st.booleans(),
@@ -110,7 +110,7 @@ def test_dots_are_where_the_new_intrinsics_and_pose_project_their_points(
     expected = pixels_of(moved, points)
     size = torch.tensor([WIDTH, HEIGHT])
     inside = ((expected > MARGIN) & (expected < size - MARGIN)).all(1)
-    assert inside.sum() >= 4, "most dots leave the picture, so that this tests nothing"
+    assert inside.sum() >= 4, "most dots leave the image, so that this tests nothing"
     distance = (found_dots(moved.images) - expected).norm(dim=1)[inside]
     assert distance.max() <= 0.7
     assert moved.images.shape == (COUNT, 3, HEIGHT, WIDTH)
@@ -118,7 +118,7 @@ def test_dots_are_where_the_new_intrinsics_and_pose_project_their_points(
 
 @given(settings=moves(), seed=st.integers(0, 1000))
 def test_the_camera_turns_about_its_own_centre(settings: Augment, seed: int) -> None:
-    batch = pictures(seed=seed)
+    batch = random_batch(seed=seed)
     moved = changed(batch, settings, seed=seed).world_from_cam
     assert torch.equal(moved.translation, batch.world_from_cam.translation)
     identity = torch.eye(3, dtype=torch.float64).expand(COUNT, 3, 3)
@@ -133,7 +133,7 @@ def test_the_camera_turns_about_its_own_centre(settings: Augment, seed: int) -> 
 
 @pytest.mark.parametrize(("setting", "axis"), [("pitch_degrees", 0), ("yaw_degrees", 1), ("roll_degrees", 2)])
 def test_each_turn_is_about_its_own_axis_and_to_either_side(setting: str, axis: int) -> None:
-    batch = pictures(64)
+    batch = random_batch(64)
     moved = changed(batch, only(setting, 10.0)).world_from_cam
     old_from_new = batch.world_from_cam.rotation.mT @ moved.rotation
     direction = torch.eye(3, dtype=torch.float64)[axis]
@@ -145,8 +145,8 @@ def test_each_turn_is_about_its_own_axis_and_to_either_side(setting: str, axis: 
     assert degrees.abs().max() <= 10.0
 
 
-def test_turned_pictures_are_cut_from_the_middle_or_from_anywhere() -> None:
-    batch = pictures(64)
+def test_turned_images_are_cut_from_the_middle_or_from_anywhere() -> None:
+    batch = random_batch(64)
     room = torch.tensor([SEEN_WIDTH - WIDTH, SEEN_HEIGHT - HEIGHT]).double()
 
     def corners(settings: Augment) -> Tensor:
@@ -163,7 +163,7 @@ def test_turned_pictures_are_cut_from_the_middle_or_from_anywhere() -> None:
 
 
 def test_zoom_scales_the_focal_lengths_between_the_factor_and_its_inverse() -> None:
-    batch = pictures(64)
+    batch = random_batch(64)
     moved = changed(batch, Augment(zoom=1.5))
     assert moved.intrinsics is not None
     factor = moved.intrinsics[:, 0, 0] / 88.0
@@ -173,7 +173,7 @@ def test_zoom_scales_the_focal_lengths_between_the_factor_and_its_inverse() -> N
 
 
 def test_colour_changes_leave_pose_and_intrinsics_alone() -> None:
-    batch = pictures()
+    batch = random_batch()
     coloured = changed(batch, COLOURS)
     cut = centre_cut(batch, width=WIDTH, height=HEIGHT)
     assert torch.equal(coloured.world_from_cam.rotation, batch.world_from_cam.rotation)
@@ -188,14 +188,14 @@ def test_colour_changes_leave_pose_and_intrinsics_alone() -> None:
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
 def test_each_colour_setting_changes_something_alone(name: str) -> None:
-    batch = pictures()
+    batch = random_batch()
     cut = centre_cut(batch, width=WIDTH, height=HEIGHT)
     assert not torch.allclose(changed(batch, only(name, 0.3)).images, cut.images, atol=1e-2)
 
 
 def recoloured(name: str) -> tuple[Tensor, Tensor]:
-    """Dull pictures before and after, in double precision: no colour reaches black or white."""
-    batch = pictures()
+    """Dull images before and after, in double precision: no colour reaches black or white."""
+    batch = random_batch()
     dull = batch.replace(images=0.4 + 0.2 * batch.images[..., :HEIGHT, :WIDTH])
     return dull.images.double(), changed(dull, only(name, 0.3)).images.double()
 
@@ -206,7 +206,7 @@ def grey(images: Tensor) -> Tensor:
 
 
 def assert_one_factor_each(before: Tensor, after: Tensor) -> None:
-    """Every picture is stretched by a factor of its own, by 30 percent at most, up or down."""
+    """Every image is stretched by a factor of its own, by 30 percent at most, up or down."""
     factor = (before * after).sum((1, 2, 3)) / before.square().sum((1, 2, 3))
     torch.testing.assert_close(after, factor.view(-1, 1, 1, 1) * before, rtol=0, atol=1e-5)
     assert 0.7 <= factor.min() < 0.9
@@ -242,7 +242,7 @@ def test_settings_of_zero_are_the_centre_cut() -> None:
 @pytest.mark.parametrize("shares", [2, 3])
 @pytest.mark.parametrize("settings", [EVERYTHING, replace(COLOURS, random_crop=True)])
 def test_a_batch_that_is_shared_out_changes_like_the_whole(shares: int, settings: Augment) -> None:
-    batch = pictures(6)
+    batch = random_batch(6)
     whole = changed(batch, settings, seed=5)
     parts = []
     for share in range(shares):
@@ -258,7 +258,7 @@ def test_a_batch_that_is_shared_out_changes_like_the_whole(shares: int, settings
 
 
 def test_a_seed_gives_one_change_and_another_seed_another() -> None:
-    batch = pictures()
+    batch = random_batch()
     first, again, other = (changed(batch, EVERYTHING, seed=seed).images for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -267,10 +267,10 @@ def test_a_seed_gives_one_change_and_another_seed_another() -> None:
 @pytest.mark.parametrize("settings", [Augment(roll_degrees=5.0), Augment(zoom=1.1), Augment(yaw_degrees=1.0)])
 def test_turning_without_intrinsics_is_refused(settings: Augment) -> None:
     with pytest.raises(RecipeError, match="intrinsics"):
-        changed(pictures().replace(intrinsics=None), settings)
+        changed(random_batch().replace(intrinsics=None), settings)
 
 
-def test_pictures_without_intrinsics_can_be_cut_anywhere() -> None:
+def test_images_without_intrinsics_can_be_cut_anywhere() -> None:
     batch, _ = dots(seed=1)
     cut = changed(batch.replace(intrinsics=None), Augment(random_crop=True))
     assert cut.intrinsics is None
@@ -279,12 +279,12 @@ def test_pictures_without_intrinsics_can_be_cut_anywhere() -> None:
     assert torch.equal(cut.images, with_intrinsics.images)
     assert with_intrinsics.intrinsics is not None
     shift = intrinsics(COUNT)[:, :2, 2] - with_intrinsics.intrinsics[:, :2, 2]
-    assert len(set(map(tuple, shift.tolist()))) > COUNT // 2, "cuts from all over the picture"
+    assert len(set(map(tuple, shift.tolist()))) > COUNT // 2, "cuts from all over the image"
 
 
 @pytest.mark.parametrize("most", [0.05, 0.3, 1.0])
-def test_erasing_covers_at_most_the_share_asked_of_about_half_of_the_pictures(most: float) -> None:
-    black = pictures(300).replace(images=torch.zeros(300, 3, HEIGHT, WIDTH), intrinsics=None)
+def test_erasing_covers_at_most_the_share_asked_of_about_half_of_the_images(most: float) -> None:
+    black = random_batch(300).replace(images=torch.zeros(300, 3, HEIGHT, WIDTH), intrinsics=None)
     images = changed(black, Augment(erase=most)).images
     assert set(images.unique().tolist()) == {0.0, 0.5}
     covered = images[:, 0] > 0

@@ -1,4 +1,4 @@
-"""Projection and its inverse for every COLMAP lens model, and the half pixel in every place it can hide."""
+"""Projection and its inverse for every COLMAP lens model, and the half pixel in every scene it can hide."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ DISTORTING = [model for model, distortion in MILD_DISTORTION.items() if distorti
 
 
 def _pixels(camera: Camera, count: int = 7) -> Tensor:
-    """Pixels all over a picture."""
+    """Pixels all over an image."""
     steps = torch.linspace(0.0, 1.0, count, dtype=torch.float64)
     grid = torch.cartesian_prod(steps * camera.width, steps * camera.height)
     return grid.reshape(-1, 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.damage import PLACE
+from tests.support.damage import SCENE
 from tests.support.layouts import WRITERS
 
 from camloc.data import formats as datasets
@@ -27,7 +27,7 @@ NASTY = st.sampled_from(
 def test_a_damaged_file_is_read_or_refused_in_a_sentence(variant: str, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        options = WRITERS[variant](root, PLACE)
+        options = WRITERS[variant](root, SCENE)
         path = data.draw(st.sampled_from(sorted(path for path in root.rglob("*") if _holds_poses(path))))
         content = path.read_bytes()
         start = data.draw(st.integers(0, len(content)))

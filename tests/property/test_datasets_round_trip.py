@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.layouts import write_picture
+from tests.support.layouts import write_image
 from tests.support.strategies import MILD_DISTORTION, cameras, clouds, pose_batches
 
 from camloc.data import formats as datasets
@@ -33,24 +33,24 @@ each_model = pytest.mark.parametrize("model", list(MILD_DISTORTION))
 few = settings(max_examples=4)
 
 
-def _frames(pictures: Path, poses: Pose, lens: list[Camera]) -> tuple[Frame, ...]:
+def _frames(images: Path, poses: Pose, lens: list[Camera]) -> tuple[Frame, ...]:
     frames = []
     for number, pose in enumerate(poses):
         name = f"walk {number % 2}/{number}.png"
-        write_picture(pictures / name)
+        write_image(images / name)
         camera = lens[number % len(lens)]
         sequence = f"walk {number % 2}"
-        frames.append(Frame(name, pictures / name, camera, pose, sequence=sequence, time=number / 7))
+        frames.append(Frame(name, images / name, camera, pose, sequence=sequence, time=number / 7))
     return tuple(frames)
 
 
 def _assert_round_trip(poses: Pose, lens: list[Camera], again: Callable[[Scene, Path, Path], Scene]) -> None:
     """Write a scene with `again`, which reads it back, and compare."""
     with tempfile.TemporaryDirectory() as folder:
-        pictures = Path(folder) / "pictures"
-        frames = _frames(pictures, poses, lens)
-        scene = Scene("place", frames[:-1], frames[-1:])
-        found = again(scene, Path(folder) / "written", pictures)
+        images = Path(folder) / "images"
+        frames = _frames(images, poses, lens)
+        scene = Scene("scene", frames[:-1], frames[-1:])
+        found = again(scene, Path(folder) / "written", images)
         assert [frame.name for frame in found.train] == [frame.name for frame in scene.train]
         assert [frame.name for frame in found.test] == [frame.name for frame in scene.test]
         both = (*found.train, *found.test)
@@ -71,22 +71,22 @@ def _assert_same_lens(found: Camera, expected: Camera) -> None:
 
 
 def _colmap(form: str) -> Callable[[Scene, Path, Path], Scene]:
-    def again(scene: Scene, folder: Path, pictures: Path) -> Scene:
+    def again(scene: Scene, folder: Path, images: Path) -> Scene:
         colmap.write(scene, folder, form="text" if form == "text" else "binary")
         assert (folder / "images.txt").exists() == (form == "text")
-        return datasets.load(folder, images=pictures)
+        return datasets.load(folder, images=images)
 
     return again
 
 
-def _nerfstudio(scene: Scene, folder: Path, pictures: Path) -> Scene:
+def _nerfstudio(scene: Scene, folder: Path, images: Path) -> Scene:
     nerfstudio.write(scene, folder / "transforms.json")
-    return datasets.load(folder, images=pictures)
+    return datasets.load(folder, images=images)
 
 
-def _table(scene: Scene, folder: Path, pictures: Path) -> Scene:
+def _table(scene: Scene, folder: Path, images: Path) -> Scene:
     table.write(scene, folder / "poses.csv")
-    return datasets.load(folder, images=pictures)
+    return datasets.load(folder, images=images)
 
 
 def _unspaced(again: Callable[[Scene, Path, Path], Scene]) -> Callable[[Scene, Path, Path], Scene]:
@@ -98,9 +98,9 @@ def _unspaced(again: Callable[[Scene, Path, Path], Scene]) -> Callable[[Scene, P
         frame.image.rename(frame.image.parents[1] / name)
         return replace(frame, name=name)
 
-    def run(scene: Scene, folder: Path, pictures: Path) -> Scene:
+    def run(scene: Scene, folder: Path, images: Path) -> Scene:
         renamed = Scene(scene.name, tuple(map(without, scene.train)), tuple(map(without, scene.test)))
-        found = again(renamed, folder, pictures)
+        found = again(renamed, folder, images)
 
         def spaced(frame: Frame) -> Frame:
             return replace(
@@ -161,9 +161,9 @@ def test_a_trajectory_is_read_as_written(poses: Pose) -> None:
 def test_points_are_read_as_written(points: torch.Tensor) -> None:
     with tempfile.TemporaryDirectory() as folder:
         camera = Camera(32, 24, 30.0, 30.0, 16.0, 12.0)
-        frames = _frames(Path(folder) / "pictures", Pose.identity(COUNT), [camera])
-        colmap.write(Scene("place", frames, points=points), Path(folder) / "model")
-        found = datasets.load(Path(folder) / "model", images=Path(folder) / "pictures")
+        frames = _frames(Path(folder) / "images", Pose.identity(COUNT), [camera])
+        colmap.write(Scene("scene", frames, points=points), Path(folder) / "model")
+        found = datasets.load(Path(folder) / "model", images=Path(folder) / "images")
     assert found.points is not None
     torch.testing.assert_close(found.points, points, rtol=0.0, atol=0.0)
     assert found.test == ()

@@ -1,4 +1,4 @@
-"""Depth, poses and intrinsics of the embedded place agree with each other, wherever the camera is."""
+"""Depth, poses and intrinsics of the embedded scene agree with each other, wherever the camera is."""
 
 import numpy as np
 import torch
@@ -12,14 +12,14 @@ from camloc.geometry.pose import Pose
 from market_square.viewpoint import Viewpoint
 
 # East, north, up in metres; heading and pitch in degrees.
-places = st.tuples(
+scenes = st.tuples(
     st.floats(-6.5, -2.0), st.floats(0.0, 3.0), st.floats(1.4, 1.8), st.floats(90, 165), st.floats(-8, 8)
 )
-Place = tuple[float, float, float, float, float]
+PosedScene = tuple[float, float, float, float, float]
 
 
-def pose_at(place: Place) -> NDArray[np.float64]:
-    x, y, z, heading, up = place
+def pose_at(scene: PosedScene) -> NDArray[np.float64]:
+    x, y, z, heading, up = scene
     return pose_looking((x, y, z), heading, up_degrees=up)
 
 
@@ -28,9 +28,9 @@ def as_pose(matrix: NDArray[np.float64]) -> Pose:
 
 
 @settings(max_examples=8)
-@given(places, st.floats(-0.3, 0.3), st.floats(-0.3, 0.3))
-def test_the_depth_of_one_view_lands_in_another(place: Place, east: float, north: float) -> None:
-    pose = pose_at(place)
+@given(scenes, st.floats(-0.3, 0.3), st.floats(-0.3, 0.3))
+def test_the_depth_of_one_view_lands_in_another(scene: PosedScene, east: float, north: float) -> None:
+    pose = pose_at(scene)
     moved = pose.copy()
     moved[:2, 3] += east, north
     first, second = (
@@ -53,9 +53,9 @@ def test_the_depth_of_one_view_lands_in_another(place: Place, east: float, north
 
 
 @settings(max_examples=6)
-@given(places, st.integers(0, 20), st.integers(0, 20))
-def test_cropping_commutes_with_rendering(place: Place, left: int, top: int) -> None:
-    pose = pose_at(place)
+@given(scenes, st.integers(0, 20), st.integers(0, 20))
+def test_cropping_commutes_with_rendering(scene: PosedScene, left: int, top: int) -> None:
+    pose = pose_at(scene)
     whole = shared_renderer().render_view(pose, SMALL).depth
     part = shared_renderer().render_view(pose, SMALL.cropped(left=left, top=top, width=40, height=24)).depth
     cut = whole[top : top + 24, left : left + 40]
@@ -63,9 +63,11 @@ def test_cropping_commutes_with_rendering(place: Place, left: int, top: int) -> 
 
 
 @settings(max_examples=20)
-@given(places, st.floats(0.5, 63.5), st.floats(0.5, 47.5), st.floats(0.5, 30.0))
-def test_a_point_on_a_ray_is_seen_at_the_rays_pixel(place: Place, x: float, y: float, depth: float) -> None:
-    viewpoint = Viewpoint.from_matrix(pose_at(place), SMALL)
+@given(scenes, st.floats(0.5, 63.5), st.floats(0.5, 47.5), st.floats(0.5, 30.0))
+def test_a_point_on_a_ray_is_seen_at_the_rays_pixel(
+    scene: PosedScene, x: float, y: float, depth: float
+) -> None:
+    viewpoint = Viewpoint.from_matrix(pose_at(scene), SMALL)
     point = viewpoint.center + depth * viewpoint.ray_from_pixel @ np.array([x, y, 1.0])
     in_camera = viewpoint.to_camera(point)
     np.testing.assert_allclose(in_camera[2], depth, rtol=1e-12)

@@ -94,4 +94,4 @@ def _frames(truth: Pose) -> tuple[Frame, ...]:
 
 
 def _located(estimates: Pose) -> tuple[Located, ...]:
-    return tuple(Located("place", pose) for pose in estimates)
+    return tuple(Located("scene", pose) for pose in estimates)

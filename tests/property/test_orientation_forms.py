@@ -17,7 +17,7 @@ from camloc.models.layers.rotation_output import (
     rotation_from_values,
     values_from_rotation,
 )
-from camloc.models.losses import BalanceConfig, LearnedBalance
+from camloc.models.losses import PoseLossConfig, UncertaintyWeightedPoseLoss
 
 FORMS: tuple[OrientationForm, ...] = ("quaternion", "4d_norm", "6d", "9d", "log_quaternion")
 SEEDS = st.integers(0, 10_000)
@@ -67,7 +67,9 @@ def test_each_way_to_say_the_truth_is_the_same_rotation(form: OrientationForm, s
 def orientation_term(
     form: OrientationForm, values: torch.Tensor, truth: Pose, *, hemisphere_safe: bool = True
 ) -> float:
-    balance = LearnedBalance(BalanceConfig(0.0, 0.0, hemisphere_safe=hemisphere_safe), form).double()
+    balance = UncertaintyWeightedPoseLoss(
+        PoseLossConfig(0.0, 0.0, hemisphere_safe=hemisphere_safe), form
+    ).double()
     batch = Batch(torch.zeros(len(truth), 3, 2, 2), truth, None, torch.zeros(len(truth), dtype=torch.int64))
     terms = balance(truth.translation, values, truth.translation, batch)
     return float(terms["orientation"].detach())
@@ -100,7 +102,7 @@ def test_the_loss_has_a_finite_gradient_at_the_truth_and_at_the_start(form: Orie
     right = values_from_rotation(form, truth.rotation)
     for values in (right, right + 0.3 * torch.randn(right.shape, generator=torch.Generator().manual_seed(1))):
         learned = values.clone().requires_grad_()
-        balance = LearnedBalance(BalanceConfig(), form).double()
+        balance = UncertaintyWeightedPoseLoss(PoseLossConfig(), form).double()
         batch = Batch(torch.zeros(2, 3, 2, 2), truth, None, torch.zeros(2, dtype=torch.int64))
         balance(truth.translation, learned, truth.translation, batch)["orientation"].backward()
         assert learned.grad is not None

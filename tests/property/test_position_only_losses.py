@@ -1,4 +1,4 @@
-"""Pictures whose orientation is not known: they count for the position, and for nothing else."""
+"""Images whose orientation is not known: they count for the position, and for nothing else."""
 
 import pytest
 import torch
@@ -10,7 +10,12 @@ from torch import Tensor
 from camloc.data.types import Batch
 from camloc.geometry import Pose, pixel_grid, unproject
 from camloc.models.base import Correspondences
-from camloc.models.losses import BalanceConfig, GeometryLossConfig, LearnedBalance, geometry_losses
+from camloc.models.losses import (
+    GeometryLossConfig,
+    PoseLossConfig,
+    UncertaintyWeightedPoseLoss,
+    geometry_losses,
+)
 from camloc.models.regressor import RegressedPose, WorldFrame, regression_losses
 
 CAMERA = torch.tensor([[90.0, 0.0, 48.0], [0.0, 90.0, 40.0], [0.0, 0.0, 1.0]]).double()
@@ -18,7 +23,7 @@ NEED_ORIENTATION = ("orientation", "consistency", "reprojection")
 ALL = GeometryLossConfig(reprojection=1.0)
 
 SEEDS = st.integers(0, 2**31 - 1)
-# Which of some pictures have an orientation.
+# Which of some images have an orientation.
 KNOWN = st.lists(st.booleans(), min_size=1, max_size=6).map(torch.tensor)
 
 
@@ -43,7 +48,7 @@ def some_cells(count: int, *, seed: int) -> Correspondences:
 def geometry_terms(cells: Correspondences, truth: Pose, *, inside: Tensor | None = None) -> dict[str, Tensor]:
     count = len(truth)
     return geometry_losses(
-        ALL, cells, truth, intrinsics=CAMERA.expand(count, 3, 3), inside=inside, picture_height=80
+        ALL, cells, truth, intrinsics=CAMERA.expand(count, 3, 3), inside=inside, image_height=80
     )
 
 
@@ -82,10 +87,12 @@ def test_gradients_of_point_maps_are_finite_and_come_from_the_position_alone(
     assert all(bool((value[~known] == 0).all()) for value in gradients(*NEED_ORIENTATION))
     assert all(bool(value.isfinite().all()) for value in gradients(*NEED_ORIENTATION))
     moved = gradients("position")
-    assert all(bool((value.flatten(1).abs().sum(1) > 0).all()) for value in moved), "every picture teaches"
+    assert all(bool((value.flatten(1).abs().sum(1) > 0).all()) for value in moved), "every image teaches"
 
 
-def regressor_terms(balance: LearnedBalance, output: RegressedPose, truth: Pose) -> dict[str, Tensor]:
+def regressor_terms(
+    balance: UncertaintyWeightedPoseLoss, output: RegressedPose, truth: Pose
+) -> dict[str, Tensor]:
     count = len(truth)
     batch = Batch(torch.zeros(count, 3, 1, 1), truth, None, torch.zeros(count, dtype=torch.int64))
     return regression_losses(balance, WorldFrame("raw"), output, batch)
@@ -101,7 +108,7 @@ def test_positions_alone_change_only_the_position_term_of_regressors(
     position = torch.randn(count, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     quaternion = torch.randn(count, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     output, poses = RegressedPose(position, quaternion), some_poses(count, seed=seed)
-    balance = LearnedBalance(BalanceConfig(hemisphere_safe=is_safe)).double()
+    balance = UncertaintyWeightedPoseLoss(PoseLossConfig(hemisphere_safe=is_safe)).double()
     found = regressor_terms(balance, output, partly(poses, known))
     torch.testing.assert_close(found["position"], regressor_terms(balance, output, poses)["position"])
     if known.any():
@@ -117,7 +124,7 @@ def test_positions_alone_change_only_the_position_term_of_regressors(
 
 
 def test_without_any_orientation_the_learned_weight_of_it_stands_still() -> None:
-    balance = LearnedBalance(BalanceConfig())
+    balance = UncertaintyWeightedPoseLoss(PoseLossConfig())
     output = RegressedPose(torch.zeros(3, 3), torch.ones(3, 4, requires_grad=True))
     found = regressor_terms(balance, output, some_poses(3).without_orientation())
     found["orientation"].backward()

@@ -35,7 +35,7 @@ def _load(name: str) -> tuple[Path, Scene]:
 
 
 def _reference(root: Path) -> dict[str, tuple[str, Pose]]:
-    """Split and pose by the name of the picture, read by SciPy and the csv module alone."""
+    """Split and pose by the name of the image, read by SciPy and the csv module alone."""
     found = {}
     with (root / "reference_poses.csv").open(newline="") as file:
         for row in csv.DictReader(file):

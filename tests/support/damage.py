@@ -10,11 +10,11 @@ import pytest
 
 from camloc.data import formats as datasets
 from camloc.errors import DatasetError
-from tests.support.layouts import WRITERS, make_place
+from tests.support.layouts import WRITERS, make_scene
 
 Damage = Callable[[Path], None]
 
-PLACE = make_place()
+SCENE = make_scene()
 
 # Layout, what is wrong, how it is made so, and what the sentence must hold.
 Case = tuple[str, str, Damage, tuple[str, ...]]
@@ -117,8 +117,8 @@ def parameters(cases: list[Case]) -> list[Any]:
 
 
 def check(root: Path, variant: str, damage: Damage, told: tuple[str, ...]) -> None:
-    """Write a place, spoil it, and look for the words in the sentence with which it is refused."""
-    options = WRITERS[variant](root, PLACE)
+    """Write a scene, spoil it, and look for the words in the sentence with which it is refused."""
+    options = WRITERS[variant](root, SCENE)
     damage(root)
     message = refusal(root, **options)
     for part in told:

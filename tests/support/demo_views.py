@@ -1,4 +1,4 @@
-"""Small views of the embedded place; the square is built once for all tests."""
+"""Small views of the embedded scene; the square is built once for all tests."""
 
 from functools import lru_cache
 
@@ -37,7 +37,7 @@ def pose_looking(
 def view_of_corner(
     condition: str = "day", *, heading_degrees: float = 120.0, occluders: Primitives | None = None
 ) -> RenderedView:
-    """A small picture from the middle of the corner."""
+    """A small image from the middle of the corner."""
     pose = pose_looking((-3.0, 1.0, 1.6), heading_degrees)
     return shared_renderer().render_view(pose, SMALL, condition=condition, occluders=occluders)
 

@@ -1,4 +1,4 @@
-"""Frames with pictures, and estimates that are wrong by a known amount."""
+"""Frames with images, and estimates that are wrong by a known amount."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.strategies import rotation_about
 
 
 def pose_at(x: float, y: float = 0.0, z: float = 0.0, *, degrees: float = 0.0) -> Pose:
-    """A camera at a place, turned about its vertical axis."""
+    """A camera at a scene, turned about its vertical axis."""
     turned = rotation_about((0.0, 1.0, 0.0), float(torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))))
     return Pose(turned, torch.tensor([x, y, z], dtype=torch.float64))
 
@@ -25,8 +25,8 @@ def line_of_poses(count: int, *, step: float = 0.5) -> Pose:
     )
 
 
-def frames_with_pictures(folder: Path, poses: Pose, *, names: Sequence[str] = ()) -> tuple[Frame, ...]:
-    """Frames at poses, each with a small picture of one colour; the file's name is not the frame's."""
+def frames_with_images(folder: Path, poses: Pose, *, names: Sequence[str] = ()) -> tuple[Frame, ...]:
+    """Frames at poses, each with a small image of one colour; the file's name is not the frame's."""
     folder.mkdir(parents=True, exist_ok=True)
     frames = []
     for number, pose in enumerate(poses):
@@ -49,6 +49,6 @@ def off_by(frame: Frame, *, meters: float = 0.0, degrees: float = 0.0, scene: st
 
 def small_set(folder: Path, *, count: int = 6, name: str = "test") -> EvaluatedSet:
     """A set whose n-th frame is wrong by n centimetres and n degrees."""
-    frames = frames_with_pictures(folder, line_of_poses(count))
+    frames = frames_with_images(folder, line_of_poses(count))
     wrong = [off_by(frame, meters=0.01 * number, degrees=number) for number, frame in enumerate(frames)]
     return EvaluatedSet(name, frames, tuple(wrong))

@@ -1,7 +1,7 @@
-"""One small place, written in every layout of data sets by code that shares nothing with the readers.
+"""One small scene, written in every layout of data sets by code that shares nothing with the readers.
 
 The truth is made by looking from somewhere at a target, so that its direction and axes are plain to see. Each
-writer puts tiny pictures and the poses into an empty folder and returns the options that reading them needs.
+writer puts tiny images and the poses into an empty folder and returns the options that reading them needs.
 """
 
 import csv
@@ -31,7 +31,7 @@ _OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
-class Place:
+class PosedScene:
     """The truth: 4x4 `world_from_cam` matrices in OpenCV axes of the training and of the test frames."""
 
     train: tuple[Matrix, ...]
@@ -47,7 +47,7 @@ class Place:
 
 
 def looking_at_target(centre: Matrix) -> Matrix:
-    """The pose of a camera at `centre` that sees the target in the middle of an upright picture."""
+    """The pose of a camera at `centre` that sees the target in the middle of an upright image."""
     forward = (TARGET - centre) / np.linalg.norm(TARGET - centre)
     right = np.cross(_WORLD_DOWN, forward)
     right /= np.linalg.norm(right)
@@ -57,14 +57,14 @@ def looking_at_target(centre: Matrix) -> Matrix:
     return matrix
 
 
-def make_place(*, seed: int = 0) -> Place:
-    """A place of `TRAIN` and `TEST` frames."""
+def make_scene(*, seed: int = 0) -> PosedScene:
+    """A scene of `TRAIN` and `TEST` frames."""
     centres = np.random.default_rng(seed).uniform(-2.0, 2.0, (TRAIN + TEST, 3))
     matrices = tuple(looking_at_target(centre) for centre in centres)
-    return Place(matrices[:TRAIN], matrices[TRAIN:])
+    return PosedScene(matrices[:TRAIN], matrices[TRAIN:])
 
 
-def write_picture(path: Path) -> None:
+def write_image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (WIDTH, HEIGHT), (90, 90, 90)).save(path)
 
@@ -79,24 +79,24 @@ def words(*values: object) -> str:
     return " ".join(str(value) for value in values)
 
 
-def write_sevenscenes(root: Path, place: Place) -> dict[str, Any]:
+def write_sevenscenes(root: Path, scene: PosedScene) -> dict[str, Any]:
     """Two sequences, split by the official kind of lists."""
-    for number, matrix in enumerate(place.all):
-        stem = root / f"seq-{'01' if place.side(number) == 'train' else '02'}" / f"frame-{number:06d}"
-        write_picture(Path(f"{stem}.color.png"))
+    for number, matrix in enumerate(scene.all):
+        stem = root / f"seq-{'01' if scene.side(number) == 'train' else '02'}" / f"frame-{number:06d}"
+        write_image(Path(f"{stem}.color.png"))
         Path(f"{stem}.pose.txt").write_text("".join(words(*row.tolist()) + " \n" for row in matrix))
     (root / "TrainSplit.txt").write_text("sequence1\n")
     (root / "TestSplit.txt").write_text("sequence2\n")
     return {"camera": CAMERA}
 
 
-def write_twelvescenes(root: Path, place: Place) -> dict[str, Any]:
+def write_twelvescenes(root: Path, scene: PosedScene) -> dict[str, Any]:
     """One recording, whose first sequence is for testing, and in which tracking was lost once."""
     infinite = np.full((4, 4), "-1.#INF")
-    recording = [*place.test, *place.train[:2], infinite, *place.train[2:]]
+    recording = [*scene.test, *scene.train[:2], infinite, *scene.train[2:]]
     for number, matrix in enumerate(recording):
         stem = root / "data" / f"frame-{number:06d}"
-        write_picture(Path(f"{stem}.color.jpg"))
+        write_image(Path(f"{stem}.color.jpg"))
         Path(f"{stem}.pose.txt").write_text("".join(words(*row.tolist()) + "\n" for row in matrix))
     intrinsics = (FOCAL, 0, WIDTH / 2, 0, 0, FOCAL, HEIGHT / 2, 0, 0, 0, 1, 0, 0, 0, 0, 1)
     (root / "info.txt").write_text(
@@ -104,7 +104,7 @@ def write_twelvescenes(root: Path, place: Place) -> dict[str, Any]:
         f"m_colorHeight = {HEIGHT}\nm_depthWidth = 640\nm_calibrationColorIntrinsic = "
         f"{words(*intrinsics)} \n"
     )
-    tested, last = len(place.test), len(recording) - 1
+    tested, last = len(scene.test), len(recording) - 1
     (root / "split.txt").write_text(
         f"sequence0 [frames={tested}] [start=0 ; end={tested - 1}]\n"
         f"sequence1 [frames=2] [start={tested} ; end={tested + 1}]\n"
@@ -113,16 +113,16 @@ def write_twelvescenes(root: Path, place: Place) -> dict[str, Any]:
     return {}
 
 
-def write_cambridge(root: Path, place: Place) -> dict[str, Any]:
+def write_cambridge(root: Path, scene: PosedScene) -> dict[str, Any]:
     """Centres with `cam_from_world` quaternions, and VisualSFM's file with names in .jpg."""
     cameras = []
     for side in ("train", "test"):
         lines = ["Visual Landmark Dataset V1", "ImageFile, Camera Position [X Y Z W P Q R]", ""]
-        for number, matrix in enumerate(place.all):
-            if place.side(number) != side:
+        for number, matrix in enumerate(scene.all):
+            if scene.side(number) != side:
                 continue
             name = f"seq{1 if side == 'train' else 2}/frame{number:05d}.png"
-            write_picture(root / name)
+            write_image(root / name)
             quaternion = wxyz(matrix[:3, :3].T)
             lines.append(words(name, *matrix[:3, 3].tolist(), *quaternion))
             jpg = name.replace(".png", ".jpg")
@@ -132,7 +132,7 @@ def write_cambridge(root: Path, place: Place) -> dict[str, Any]:
     return {"width": WIDTH, "height": HEIGHT}
 
 
-def write_colmap_text(root: Path, place: Place) -> dict[str, Any]:
+def write_colmap_text(root: Path, scene: PosedScene) -> dict[str, Any]:
     """`cam_from_world` in `sparse/0`, with features behind some images, and lists for the split."""
     model = root / "sparse" / "0"
     model.mkdir(parents=True)
@@ -140,7 +140,7 @@ def write_colmap_text(root: Path, place: Place) -> dict[str, Any]:
         f"# Cameras\n7 PINHOLE {WIDTH} {HEIGHT} {FOCAL} {FOCAL} {WIDTH / 2} {HEIGHT / 2}\n"
     )
     lines = ["# Images"]
-    for number, name, cam_from_world in reversed(_named_for_colmap(root, place)):
+    for number, name, cam_from_world in reversed(_named_for_colmap(root, scene)):
         quaternion = wxyz(cam_from_world[:3, :3])
         lines.append(words(number + 1, *quaternion, *cam_from_world[:3, 3].tolist(), 7, name))
         lines.append("1.5 2.5 -1 3.5 4.5 1" if number % 2 else "")
@@ -149,13 +149,13 @@ def write_colmap_text(root: Path, place: Place) -> dict[str, Any]:
     return {}
 
 
-def write_colmap_binary(root: Path, place: Place) -> dict[str, Any]:
+def write_colmap_binary(root: Path, scene: PosedScene) -> dict[str, Any]:
     """The same as the binary files of `sparse`."""
     model = root / "sparse"
     model.mkdir(parents=True)
     camera = struct.pack("<QIiQQ4d", 1, 7, 1, WIDTH, HEIGHT, FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2)
     (model / "cameras.bin").write_bytes(camera)
-    named = _named_for_colmap(root, place)
+    named = _named_for_colmap(root, scene)
     images = struct.pack("<Q", len(named))
     for number, name, cam_from_world in reversed(named):
         pose = (*wxyz(cam_from_world[:3, :3]), *cam_from_world[:3, 3].tolist())
@@ -167,28 +167,28 @@ def write_colmap_binary(root: Path, place: Place) -> dict[str, Any]:
     return {}
 
 
-def _named_for_colmap(root: Path, place: Place) -> list[tuple[int, str, Matrix]]:
-    """Pictures and lists; numbers, names and `cam_from_world` of the images."""
+def _named_for_colmap(root: Path, scene: PosedScene) -> list[tuple[int, str, Matrix]]:
+    """Images and lists; numbers, names and `cam_from_world` of the images."""
     named = []
-    for number, matrix in enumerate(place.all):
-        write_picture(root / "images" / f"{number:04d}.png")
+    for number, matrix in enumerate(scene.all):
+        write_image(root / "images" / f"{number:04d}.png")
         named.append((number, f"{number:04d}.png", np.asarray(np.linalg.inv(matrix), np.float64)))
     for side in ("train", "test"):
-        names = [f"images/{name}\n" for number, name, _ in named if place.side(number) == side]
+        names = [f"images/{name}\n" for number, name, _ in named if scene.side(number) == side]
         (root / f"{side}.txt").write_text("".join(names))
     return named
 
 
-def write_nerfstudio(root: Path, place: Place) -> dict[str, Any]:
+def write_nerfstudio(root: Path, scene: PosedScene) -> dict[str, Any]:
     """OpenGL axes, shared intrinsics, nerfstudio's own lists for the split."""
     frames = []
-    for number, matrix in enumerate(place.all):
+    for number, matrix in enumerate(scene.all):
         name = f"images/{number:04d}.png"
-        write_picture(root / name)
+        write_image(root / name)
         frames.append({"file_path": name, "transform_matrix": (matrix @ _OPENGL).tolist()})
     names = {
         f"{side}_filenames": [
-            str(frame["file_path"]) for number, frame in enumerate(frames) if place.side(number) == side
+            str(frame["file_path"]) for number, frame in enumerate(frames) if scene.side(number) == side
         ]
         for side in ("train", "test")
     }
@@ -197,14 +197,14 @@ def write_nerfstudio(root: Path, place: Place) -> dict[str, Any]:
     return {}
 
 
-def write_blender(root: Path, place: Place) -> dict[str, Any]:
+def write_blender(root: Path, scene: PosedScene) -> dict[str, Any]:
     """Two files, names without endings, and nothing of the intrinsics but the angle of view."""
     angle = 2 * float(np.arctan(WIDTH / 2 / FOCAL))
     for side in ("train", "test"):
         frames = []
-        for number, matrix in enumerate(place.all):
-            if place.side(number) == side:
-                write_picture(root / side / f"r_{number}.png")
+        for number, matrix in enumerate(scene.all):
+            if scene.side(number) == side:
+                write_image(root / side / f"r_{number}.png")
                 pose = (matrix @ _OPENGL).tolist()
                 frames.append({"file_path": f"./{side}/r_{number}", "transform_matrix": pose})
         content = {"camera_angle_x": angle, "frames": frames}
@@ -212,56 +212,56 @@ def write_blender(root: Path, place: Place) -> dict[str, Any]:
     return {}
 
 
-def write_table(root: Path, place: Place) -> dict[str, Any]:
+def write_table(root: Path, scene: PosedScene) -> dict[str, Any]:
     """CSV whose columns say what the quaternion turns."""
     names = ["image", "tx", "ty", "tz", *(f"q{axis}_cam_from_world" for axis in "xyzw"), "split"]
     with (root / "poses.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*names, "width", "height", "fx", "fy", "cx", "cy"])
-        for number, matrix in enumerate(place.all):
-            write_picture(root / f"{number}.png")
+        for number, matrix in enumerate(scene.all):
+            write_image(root / f"{number}.png")
             w, x, y, z = wxyz(matrix[:3, :3].T)
             pose = [*matrix[:3, 3].tolist(), x, y, z, w]
             size = [WIDTH, HEIGHT, FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2]
-            writer.writerow([f"{number}.png", *pose, place.side(number), *size])
+            writer.writerow([f"{number}.png", *pose, scene.side(number), *size])
     return {}
 
 
-def write_published_list(root: Path, place: Place, *, scene: str, rotation: str) -> Path:
+def write_published_list(root: Path, source: PosedScene, *, scene: str, rotation: str) -> Path:
     """A list as the papers' authors publish them: no header says what the quaternion turns."""
     path = root / "list.csv"
     lines = ["scene,split,seq,img_path,t1,t2,t3,q1,q2,q3,q4"]
-    for number, matrix in enumerate(place.all):
+    for number, matrix in enumerate(source.all):
         name = f"{scene}/seq1/{number}.png"
-        write_picture(root / name)
+        write_image(root / name)
         block = matrix[:3, :3] if rotation == "world_from_cam" else matrix[:3, :3].T
         numbers = (*matrix[:3, 3].tolist(), *wxyz(block))
-        lines.append(",".join([scene, place.side(number), "seq1", name, *map(str, numbers)]))
+        lines.append(",".join([scene, source.side(number), "seq1", name, *map(str, numbers)]))
     path.write_text("\r\n".join(lines) + "\r\n")
     return path
 
 
-def write_tum(root: Path, place: Place) -> dict[str, Any]:
-    """A trajectory at other times than the pictures', and a calibration matrix beside it."""
-    pictures, poses = ["# color images"], ["# ground truth trajectory"]
-    for number, matrix in enumerate(place.all):
+def write_tum(root: Path, source: PosedScene) -> dict[str, Any]:
+    """A trajectory at other times than the images', and a calibration matrix beside it."""
+    images, poses = ["# color images"], ["# ground truth trajectory"]
+    for number, matrix in enumerate(source.all):
         name = f"rgb/{number}.png"
-        write_picture(root / name)
-        pictures.append(f"{100 + number}.000 {name}")
+        write_image(root / name)
+        images.append(f"{100 + number}.000 {name}")
         w, x, y, z = wxyz(matrix[:3, :3])
         poses.append(words(f"{100 + number}.004", *matrix[:3, 3].tolist(), x, y, z, w))
         poses.append(words(f"{100 + number}.5", 0, 0, 0, 0, 0, 0, 1))
     for side in ("train", "test"):
-        names = [f"rgb/{number}.png\n" for number in range(len(place.all)) if place.side(number) == side]
+        names = [f"rgb/{number}.png\n" for number in range(len(source.all)) if source.side(number) == side]
         (root / f"{side}.txt").write_text("".join(names))
-    (root / "rgb.txt").write_text("\n".join(pictures) + "\n")
+    (root / "rgb.txt").write_text("\n".join(images) + "\n")
     (root / "groundtruth.txt").write_text("\n".join(poses) + "\n")
     (root / "K.txt").write_text(f"{FOCAL} 0 {WIDTH / 2}\n0 {FOCAL} {HEIGHT / 2}\n0 0 1\n")
     return {}
 
 
 # By the name of the layout, and of its variants behind a colon.
-WRITERS: dict[str, Callable[[Path, Place], dict[str, Any]]] = {
+WRITERS: dict[str, Callable[[Path, PosedScene], dict[str, Any]]] = {
     "cambridge": write_cambridge,
     "colmap": write_colmap_text,
     "colmap:binary": write_colmap_binary,

@@ -39,8 +39,8 @@ def small_config(name: str) -> Any:
 
 
 def scene_names(config: Any) -> tuple[str, ...]:
-    """Names for the places of a model with these settings."""
-    return tuple(f"place-{number}" for number in range(getattr(config, "scenes", 1)))
+    """Names for the scenes of a model with these settings."""
+    return tuple(f"scene-{number}" for number in range(getattr(config, "scenes", 1)))
 
 
 def _smaller(config: TransformerConfig) -> TransformerConfig:

@@ -1,4 +1,4 @@
-"""The real photographs that some tests read, which are not part of the project."""
+"""The real images that some tests read, which are not part of the project."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures in memory and networks that learn from them in a fraction of a second."""
+"""Images in memory and networks that learn from them in a fraction of a second."""
 
 from dataclasses import replace
 
@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from camloc.data.augment import Augment
-from camloc.data.image_cache import Pictures
+from camloc.data.image_cache import ImageCache
 from camloc.models.hyperpose import HyperPose, HyperPoseConfig
 from camloc.models.layers.hypernetwork import HypernetworkConfig
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.training.recipe import Plan, Stage
 from tests.support.models import TINY_BACKBONE, some_poses
@@ -17,16 +17,16 @@ from tests.support.models import TINY_BACKBONE, some_poses
 WIDTH, HEIGHT = 32, 24
 MARGIN = 4
 
-# Pictures of one recording.
+# Images of one recording.
 RECORDING = 12
 
 
-def tiny_pictures(count: int, *, seed: int = 0) -> Pictures:
-    """Noise, with poses that nothing in it tells; a little larger than the network's picture."""
+def tiny_images(count: int, *, seed: int = 0) -> ImageCache:
+    """Noise, with poses that nothing in it tells; a little larger than the network's image."""
     width, height = WIDTH + MARGIN, HEIGHT + MARGIN
     images = np.random.default_rng(seed).integers(0, 256, (count, 3, height, width), dtype=np.uint8)
     intrinsics = torch.tensor([[30.0, 0.0, width / 2], [0.0, 30.0, height / 2], [0.0, 0.0, 1.0]]).double()
-    return Pictures(
+    return ImageCache(
         images=images,
         world_from_cam=some_poses(count, seed=seed),
         intrinsics=intrinsics.expand(count, 3, 3),
@@ -53,7 +53,7 @@ def tiny_model(*, dropout: float = 0.0, seed: int = 0) -> HyperPose:
 def window_model(*, seed: int = 0) -> HyperPose:
     """`tiny_model` with the loss of the way between frames, as AtLoc+ has it."""
     torch.manual_seed(seed)
-    relative = BalanceConfig(distance="absolute", hemisphere_safe=False)
+    relative = PoseLossConfig(distance="absolute", hemisphere_safe=False)
     regression = RegressionConfig("standardised", "log_quaternion", relative, relative)
     model = HyperPose(
         HyperPoseConfig(TINY_BACKBONE, hidden=16, dropout=0.2, hypernetwork=None, regression=regression)
@@ -63,6 +63,6 @@ def window_model(*, seed: int = 0) -> HyperPose:
 
 
 def tiny_plan(*stages: Stage, batch_size: int = 4, augment: Augment | None = None) -> Plan:
-    """A plan for `tiny_pictures`."""
+    """A plan for `tiny_images`."""
     plan = Plan(stages, WIDTH, HEIGHT, batch_size=batch_size)
     return plan if augment is None else replace(plan, augment=augment)

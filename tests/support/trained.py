@@ -1,4 +1,4 @@
-"""A small place with pictures that differ, and a run that has learned it for a few seconds."""
+"""A small scene with images that differ, and a run that has learned it for a few seconds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import prepare
 from camloc.runs.train import train
 from camloc.training.recipe import Recipe, Stage
-from tests.support.layouts import Matrix, Place, looking_at_target, write_sevenscenes
+from tests.support.layouts import Matrix, PosedScene, looking_at_target, write_sevenscenes
 from tests.support.models import TINY_BACKBONE
 
 WIDTH, HEIGHT = 64, 48
@@ -38,15 +38,15 @@ class Made(NamedTuple):
     err: str
 
 
-def small_place(frames: int = TRAIN_FRAMES + TEST_FRAMES) -> Place:
+def small_scene(frames: int = TRAIN_FRAMES + TEST_FRAMES) -> PosedScene:
     """Cameras on a walk around the target, one in four of them for testing."""
     angles = np.linspace(0.0, 1.6, frames)
     walk = [looking_at_target(np.array([3 * np.sin(a), -2 * np.cos(a), 0.3 * np.sin(7 * a)])) for a in angles]
     test = tuple(pose for number, pose in enumerate(walk) if number % 4 == 2)
-    return Place(tuple(pose for number, pose in enumerate(walk) if number % 4 != 2), test)
+    return PosedScene(tuple(pose for number, pose in enumerate(walk) if number % 4 != 2), test)
 
 
-def photograph(world_from_cam: Matrix) -> NDArray[np.uint8]:
+def image(world_from_cam: Matrix) -> NDArray[np.uint8]:
     """(height, width, 3) what a camera sees of coloured waves: a colour for each direction of the world."""
     columns, rows = np.meshgrid(np.arange(WIDTH) + 0.5 - WIDTH / 2, np.arange(HEIGHT) + 0.5 - HEIGHT / 2)
     rays = np.stack([columns / _FOCAL, rows / _FOCAL, np.ones_like(columns)], axis=-1)
@@ -55,13 +55,13 @@ def photograph(world_from_cam: Matrix) -> NDArray[np.uint8]:
     return np.asarray(127.5 + 120 * waves, np.uint8)
 
 
-def write_place(root: Path, *, frames: int = TRAIN_FRAMES + TEST_FRAMES) -> None:
-    """The small place as 7Scenes: by default 18 training and 6 test frames of 64 x 48 pixels."""
-    place = small_place(frames)
-    write_sevenscenes(root, place)
-    for number, pose in enumerate(place.all):
+def write_scene(root: Path, *, frames: int = TRAIN_FRAMES + TEST_FRAMES) -> None:
+    """The small scene as 7Scenes: by default 18 training and 6 test frames of 64 x 48 pixels."""
+    scene = small_scene(frames)
+    write_sevenscenes(root, scene)
+    for number, pose in enumerate(scene.all):
         (path,) = root.glob(f"seq-*/frame-{number:06d}.color.png")
-        Image.fromarray(photograph(pose)).save(path)
+        Image.fromarray(image(pose)).save(path)
 
 
 def tiny_recipe(*, epochs: int = 6) -> Recipe:
@@ -84,16 +84,16 @@ def tiny_recipe(*, epochs: int = 6) -> Recipe:
 
 
 @contextmanager
-def place_with_cache(folder: Path) -> Iterator[Path]:
-    """The small place in `folder / "place"`, with camloc's cache beside it as long as the block lasts."""
+def scene_with_cache(folder: Path) -> Iterator[Path]:
+    """The small scene in `folder / "scene"`, with camloc's cache beside it as long as the block lasts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
-        write_place(folder / "place")
+        write_scene(folder / "scene")
         yield folder
 
 
 def train_run(root: Path, folder: Path) -> None:
-    """Learn the place in `root` into a run folder, as `camloc train` does."""
+    """Learn the scene in `root` into a run folder, as `camloc train` does."""
     training = prepare(
         tiny_recipe(), name="tiny/hyperpose", data=DataSource(str(root.resolve())), folder=folder
     )

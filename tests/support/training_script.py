@@ -3,11 +3,11 @@
     python -m tests.support.training_script killed FOLDER
     python -m tests.support.training_script shared FOLDER
 
-`killed` trains the place in FOLDER/place twice: into FOLDER/undisturbed in one go, and into FOLDER/killed
+`killed` trains the scene in FOLDER/scene twice: into FOLDER/undisturbed in one go, and into FOLDER/killed
 with a SIGKILL at every moment of `KILLS`. Its trainings are forks of one process, which has done the slow
 imports.
-`shared` trains in two processes with a common batch: the place in FOLDER/place into FOLDER/shared, and
-pictures in memory, of which it writes FOLDER/shared.json.
+`shared` trains in two processes with a common batch: the scene in FOLDER/scene into FOLDER/shared, and
+images in memory, of which it writes FOLDER/shared.json.
 """
 
 import importlib
@@ -32,7 +32,7 @@ from camloc.runs.prepare import Compute, prepare
 from camloc.runs.train import train
 from camloc.training.loop import fit
 from camloc.training.recipe import Epoch, Recipe, Stage, Step, Window
-from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan, window_model
+from tests.support.tiny_training import tiny_images, tiny_model, tiny_plan, window_model
 from tests.support.trained import tiny_recipe
 
 AUGMENT = Augment(
@@ -95,9 +95,9 @@ def two_stage_recipe() -> Recipe:
     return replace(recipe, config=config, stages=STAGES, augment=AUGMENT, batch_size=4, validate_every=2)
 
 
-def learn(place: Path, folder: Path, moment: Moment | None) -> None:
+def learn(scene: Path, folder: Path, moment: Moment | None) -> None:
     """Train into a run folder, and be killed at a moment."""
-    data = DataSource(str(place))
+    data = DataSource(str(scene))
     for event in train(prepare(two_stage_recipe(), name="tiny/two-stages", data=data, folder=folder)):
         if moment is not None and moment(event):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -111,7 +111,7 @@ def killed_trainings(folder: Path) -> None:
 
     def start(name: str, moment: Moment | None, *, kill_when: Path | None = None) -> None:
         forking = multiprocessing.get_context("fork")
-        process = forking.Process(target=learn, args=(folder / "place", folder / name, moment))
+        process = forking.Process(target=learn, args=(folder / "scene", folder / name, moment))
         process.start()
         while kill_when is not None and process.is_alive():
             if kill_when.exists():
@@ -145,7 +145,7 @@ def loss_curve(
         plan = tiny_plan(settings, batch_size=4 * window.frames, augment=AUGMENT)
         plan = replace(plan, window=window)
     curve = []
-    for event in fit(model, tiny_pictures(24), plan, validation=tiny_pictures(8, seed=1), fabric=fabric):
+    for event in fit(model, tiny_images(24), plan, validation=tiny_images(8, seed=1), fabric=fabric):
         if isinstance(event, Epoch):
             assert event.validation is not None
             meters, degrees = event.validation
@@ -154,12 +154,12 @@ def loss_curve(
 
 
 def shared_run(folder: Path, *, name: str, devices: int) -> None:
-    """A run of the place, as `camloc train --devices` makes it."""
+    """A run of the scene, as `camloc train --devices` makes it."""
     recipe = two_stage_recipe()
     training = prepare(
         replace(recipe, stages=tuple(replace(stage, epochs=1) for stage in recipe.stages)),
         name="tiny/shared",
-        data=DataSource(str(folder / "place")),
+        data=DataSource(str(folder / "scene")),
         folder=folder / name,
         compute=Compute(devices=devices, precision="64-true"),
     )

@@ -1,4 +1,4 @@
-"""Training on an accelerator: pictures are changed there, and nothing waits for it within a step.
+"""Training on an accelerator: images are changed there, and nothing waits for it within a step.
 
 A tensor on the device "meta" has a shape and no values. What would have to wait for a value of an
 accelerator, or mixes devices, fails there.
@@ -10,14 +10,14 @@ from typing import Any, get_args
 import pytest
 import torch
 from tests.support.models import TINY_BACKBONE
-from tests.support.tiny_training import HEIGHT, WIDTH, tiny_model, tiny_pictures, tiny_plan
+from tests.support.tiny_training import HEIGHT, WIDTH, tiny_images, tiny_model, tiny_plan
 
 from camloc.data.augment import Augment, Draws
 from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.models.hyperpose import HyperPose, HyperPoseConfig
 from camloc.models.layers.rotation_output import OrientationForm
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.training import loop as stage_run
 from camloc.training.loop import WarmedUpAverage, fit
@@ -39,7 +39,7 @@ EVERYTHING = Augment(
 
 def drawn(augment: Augment, device: torch.device) -> Batch:
     draws = Draws(torch.Generator().manual_seed(0), 4, slice(0, 4))
-    return tiny_pictures(4).drawn(
+    return tiny_images(4).drawn(
         torch.arange(4), draws, augment=augment, width=WIDTH, height=HEIGHT, device=device
     )
 
@@ -62,7 +62,7 @@ def test_a_batch_is_drawn_on_a_device_that_is_not_asked_for_a_value(augment: Aug
 @pytest.mark.parametrize("form", get_args(OrientationForm))
 @pytest.mark.parametrize("distance", ["euclidean", "absolute"])
 def test_a_step_of_a_regressor_asks_the_device_for_no_value(form: OrientationForm, distance: Any) -> None:
-    balance = BalanceConfig(distance=distance)
+    balance = PoseLossConfig(distance=distance)
     regression = RegressionConfig("standardised", form, balance, relative=balance)
     model = HyperPose(HyperPoseConfig(TINY_BACKBONE, regression=regression)).to(META)
     average = WarmedUpAverage(model, 0.9)
@@ -80,7 +80,7 @@ def test_a_loss_that_is_seldom_looked_at_still_ends_a_training_that_diverged(
 ) -> None:
     monkeypatch.setattr(stage_run, "steps_between_looks", lambda _: steps)
     plan = tiny_plan(Stage(epochs=5, learning_rate=1e30))
-    events = fit(tiny_model(), tiny_pictures(16), plan)
+    events = fit(tiny_model(), tiny_images(16), plan)
     with pytest.raises(RecipeError, match=r"diverged.*lower the learning rate"):
         list(takewhile(lambda event: event.epoch == 1, events))
 
@@ -92,7 +92,7 @@ def test_on_a_cpu_every_loss_is_looked_at() -> None:
 
 def test_losses_do_not_depend_on_how_often_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     def curve() -> list[dict[str, float]]:
-        events = fit(tiny_model(), tiny_pictures(16), tiny_plan(Stage(epochs=3, learning_rate=1e-3)))
+        events = fit(tiny_model(), tiny_images(16), tiny_plan(Stage(epochs=3, learning_rate=1e-3)))
         return [event.losses for event in events if isinstance(event, Epoch)]
 
     often = curve()

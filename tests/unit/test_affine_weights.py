@@ -8,7 +8,7 @@ from camloc.refinement.position import affine_weights, anchored_weights, descend
 
 
 def drawn(batch: int, count: int, size: int = 12, *, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Latents of pictures and of their neighbours."""
+    """Latents of images and of their neighbours."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, size, generator=generator), torch.randn(batch, count, size, generator=generator)
 
@@ -89,7 +89,7 @@ def test_three_steps_of_descent_are_hardly_more_than_the_mean() -> None:
     ).all()
 
 
-def test_pictures_do_not_disturb_each_others_descent() -> None:
+def test_images_do_not_disturb_each_others_descent() -> None:
     latent, neighbours = drawn(3, 3, seed=7)
     together = descended_weights(latent, neighbours)
     alone = descended_weights(latent[1:2], neighbours[1:2])

@@ -22,7 +22,7 @@ def test_every_channel_attends_to_every_other() -> None:
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_pictures_do_not_attend_to_each_other() -> None:
+def test_images_do_not_attend_to_each_other() -> None:
     torch.manual_seed(0)
     layer = ChannelAttention(32, 4).double()
     features = torch.randn(3, 32, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What a picture is recognised by: the maps that are used, and one in the middle of the network."""
+"""What an image is recognised by: the maps that are used, and one in the middle of the network."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,22 +27,22 @@ def test_the_middle_is_seen_beside_the_maps_where_these_lack_it(case: str) -> No
     assert backbone.middle == middle
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        maps, seen = backbone.sights(images)
+        maps, seen = backbone.feature_maps(images)
         alone = backbone(images)
     for one, other in zip(maps, alone, strict=True):
         assert torch.equal(one, other)
     assert len(seen) == len(maps) + bool(middle)
-    assert sum(each.shape[1] for each in seen) == backbone.sight_channels
+    assert sum(each.shape[1] for each in seen) == backbone.novelty_channels
     if middle:
         assert seen[0].shape[-2:] == (4, 4)
 
 
-def test_threads_that_ask_the_same_network_do_not_see_each_others_pictures() -> None:
+def test_threads_that_ask_the_same_network_do_not_see_each_others_images() -> None:
     backbone = Backbone(BackboneConfig("test_resnet")).eval()
 
     def shapes(count: int) -> set[tuple[int, ...]]:
         with torch.no_grad():
-            found = [backbone.sights(torch.rand(count, 3, 64, 64))[1] for _ in range(30)]
+            found = [backbone.feature_maps(torch.rand(count, 3, 64, 64))[1] for _ in range(30)]
         return {(len(seen), *(len(each) for each in seen)) for seen in found}
 
     with ThreadPoolExecutor(3) as pool:

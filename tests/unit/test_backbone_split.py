@@ -6,7 +6,7 @@ from tests.support.models import TINY_BACKBONE
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
-from camloc.models.layers.backbone import FINAL, Backbone, BackboneConfig, LowerPart, UpperPart, still_cuts
+from camloc.models.layers.backbone import FINAL, Backbone, BackboneConfig, LowerPart, UpperPart, frozen_cuts
 from camloc.training.recipe import Stage, start
 
 # A residual network, one with local contrast, and a row of blocks as MobileNetV2 is.
@@ -49,7 +49,7 @@ def test_both_parts_together_are_the_backbone_wherever_it_is_cut(name: str, taps
     names = list(backbone.state_dict())
     held(backbone)
     expected = backbone(images())
-    cuts = still_cuts(backbone)
+    cuts = frozen_cuts(backbone)
     assert len(cuts) > 4
     for cut in cuts:
         found = UpperPart(backbone, cut)(LowerPart(backbone, cut)(images()))
@@ -61,48 +61,48 @@ def test_the_last_cut_is_at_the_first_tap() -> None:
     backbone = built(TINY_BACKBONE, (3, 1, FINAL))
     held(backbone)
     stage_1 = backbone(images())[1]
-    assert torch.equal(LowerPart(backbone, still_cuts(backbone)[-1])(images()), stage_1)
+    assert torch.equal(LowerPart(backbone, frozen_cuts(backbone)[-1])(images()), stage_1)
     whole = built(TINY_BACKBONE, (FINAL,))
     held(whole)
     (final,) = whole(images())
-    assert torch.equal(LowerPart(whole, still_cuts(whole)[-1])(images()), final)
+    assert torch.equal(LowerPart(whole, frozen_cuts(whole)[-1])(images()), final)
 
 
 def held_up_to_block_1(batch_norm: str) -> Backbone:
     backbone = built(CONFIGS["efficientnet"], (FINAL,))
-    holds = ("network.conv_stem.*", "network.blocks.[01].*")
-    stage = Stage(epochs=1, learning_rate=1e-3, holds=(*holds, "network.bn1.*"), batch_norm="train")
+    frozen = ("network.conv_stem.*", "network.blocks.[01].*")
+    stage = Stage(epochs=1, learning_rate=1e-3, frozen=(*frozen, "network.bn1.*"), batch_norm="train")
     if batch_norm == "trains":
-        stage = Stage(epochs=1, learning_rate=1e-3, holds=holds, batch_norm="train")
+        stage = Stage(epochs=1, learning_rate=1e-3, frozen=frozen, batch_norm="train")
     start(stage, backbone)
     return backbone
 
 
 def test_the_last_cut_is_behind_what_is_held_at_the_beginning() -> None:
-    cuts = still_cuts(held_up_to_block_1("held"))
+    cuts = frozen_cuts(held_up_to_block_1("held"))
     assert layer(cuts[-1]).startswith("blocks_1_")
     assert not any("blocks_2" in cut for cut in cuts)
 
 
 def test_a_layer_that_trains_or_counts_ends_what_stands_still() -> None:
     trains = held_up_to_block_1("trains")
-    assert [layer(cut) for cut in still_cuts(trains)] == ["conv_stem"]
+    assert [layer(cut) for cut in frozen_cuts(trains)] == ["conv_stem"]
     counts = held_up_to_block_1("held")
     for module in counts.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.train()  # whatever its weights do, its statistics move
-    assert [layer(cut) for cut in still_cuts(counts)] == ["conv_stem"]
+    assert [layer(cut) for cut in frozen_cuts(counts)] == ["conv_stem"]
 
 
 def test_nothing_stands_still_where_the_first_layer_trains() -> None:
     backbone = built(TINY_BACKBONE, (FINAL,))
-    start(Stage(epochs=1, learning_rate=1e-3, holds=("network.layer*",)), backbone)
-    assert still_cuts(backbone) == ()
+    start(Stage(epochs=1, learning_rate=1e-3, frozen=("network.layer*",)), backbone)
+    assert frozen_cuts(backbone) == ()
 
 
 def test_gradients_of_the_upper_part_are_the_backbones() -> None:
     backbone = held_up_to_block_1("held")
-    cut = still_cuts(backbone)[-1]
+    cut = frozen_cuts(backbone)[-1]
     (final,) = backbone(images())
     final.square().sum().backward()
     expected = {name: each.grad for name, each in backbone.named_parameters() if each.grad is not None}
@@ -117,9 +117,9 @@ def test_gradients_of_the_upper_part_are_the_backbones() -> None:
 
 def test_dropout_of_the_upper_part_is_that_of_the_stage() -> None:
     backbone = built(BackboneConfig("test_resnet", {"drop_rate": 0.5}), (FINAL,))
-    stage = Stage(epochs=1, learning_rate=1e-3, holds=("network.*conv1.*", "network.bn1.*"))
+    stage = Stage(epochs=1, learning_rate=1e-3, frozen=("network.*conv1.*", "network.bn1.*"))
     start(stage, backbone)
-    cut = still_cuts(backbone)[-1]
+    cut = frozen_cuts(backbone)[-1]
     maps = LowerPart(backbone, cut)(images())
     (trained,) = UpperPart(backbone, cut)(maps)
     (unlike,) = UpperPart(backbone, cut)(maps)
@@ -133,4 +133,4 @@ def test_dropout_of_the_upper_part_is_that_of_the_stage() -> None:
 def test_a_network_without_a_graph_of_its_own_is_refused() -> None:
     backbone = built(BackboneConfig("test_vit"), (FINAL,))
     with pytest.raises(RecipeError, match="'test_vit' cannot be cut"):
-        still_cuts(backbone)
+        frozen_cuts(backbone)

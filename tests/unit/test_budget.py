@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from lightning_fabric import Fabric
-from tests.support.tiny_training import tiny_model, tiny_pictures
+from tests.support.tiny_training import tiny_images, tiny_model
 from tests.support.trained import tiny_recipe
 
 from camloc.runs import prepare as budget
@@ -27,7 +27,7 @@ def test_slow_beginnings_hiccups_and_ends_of_epochs_do_not_count(monkeypatch: py
     monkeypatch.setattr(budget, "fit", fit)
     monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: clock.now))
     seconds = budget.seconds_per_step(
-        tiny_recipe(), model=tiny_model(), train=tiny_pictures(6), fabric=Fabric(accelerator="cpu", devices=1)
+        tiny_recipe(), model=tiny_model(), train=tiny_images(6), fabric=Fabric(accelerator="cpu", devices=1)
     )
     assert seconds == 0.25
 
@@ -54,7 +54,7 @@ def measured(machine: Machine, monkeypatch: pytest.MonkeyPatch, *, trial_seconds
     return budget.seconds_per_step(
         tiny_recipe(),
         model=tiny_model(),
-        train=tiny_pictures(6),
+        train=tiny_images(6),
         fabric=Fabric(accelerator="cpu", devices=1),
         trial_seconds=trial_seconds,
     )

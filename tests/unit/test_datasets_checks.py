@@ -104,7 +104,7 @@ TWO_TOWNS = [[float(number), 0.0, 0.0] for number in range(50)] + [[5e4 + i, 0.0
         [[0.0, 0.0, 0.0]] * 5,
         [[0.0, 0.0, 0.0]] * 5 + [[900.0, 0.0, 0.0]],
     ],
-    ids=["route of 10 km", "parked first", "two towns", "UTM", "two frames", "one place", "below 1 km"],
+    ids=["route of 10 km", "parked first", "two towns", "UTM", "two frames", "one scene", "below 1 km"],
 )
 def test_frames_that_belong_together_pass(centres: list[list[float]]) -> None:
     assert len(frames_from_quaternions(_at(centres), rotation="world_from_cam")) == len(centres)

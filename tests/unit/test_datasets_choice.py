@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.support.damage import PLACE, refusal
+from tests.support.damage import SCENE, refusal
 from tests.support.layouts import WRITERS
 
 from camloc.data import formats as datasets
@@ -11,7 +11,7 @@ from camloc.data import formats as datasets
 
 @pytest.mark.parametrize("variant", WRITERS)
 def test_a_list_that_names_a_frame_that_does_not_exist_is_told_of(tmp_path: Path, variant: str) -> None:
-    options = WRITERS[variant](tmp_path, PLACE)
+    options = WRITERS[variant](tmp_path, SCENE)
     wrong = tmp_path / "mine.txt"
     wrong.write_text("\n# mine\nnothing.png\n")
     message = refusal(tmp_path, train_list=wrong, **options)
@@ -21,13 +21,13 @@ def test_a_list_that_names_a_frame_that_does_not_exist_is_told_of(tmp_path: Path
 
 @pytest.mark.parametrize("variant", WRITERS)
 def test_a_frame_to_leave_out_must_exist(tmp_path: Path, variant: str) -> None:
-    options = WRITERS[variant](tmp_path, PLACE)
+    options = WRITERS[variant](tmp_path, SCENE)
     assert "'nothing.png'" in refusal(tmp_path, exclude=("nothing.png",), **options)
 
 
 @pytest.mark.parametrize("variant", WRITERS)
 def test_a_split_that_does_not_exist_is_told_of(tmp_path: Path, variant: str) -> None:
-    options = WRITERS[variant](tmp_path, PLACE)
+    options = WRITERS[variant](tmp_path, SCENE)
     assert "'every5th'" in refusal(tmp_path, split="every5th", **options)
 
 
@@ -42,23 +42,23 @@ def test_a_folder_that_does_not_exist_is_told_of(tmp_path: Path) -> None:
 
 
 def test_two_layouts_in_one_folder_must_be_chosen_from(tmp_path: Path) -> None:
-    WRITERS["nerfstudio"](tmp_path, PLACE)
-    WRITERS["colmap"](tmp_path, PLACE)
+    WRITERS["nerfstudio"](tmp_path, SCENE)
+    WRITERS["colmap"](tmp_path, SCENE)
     message = refusal(tmp_path)
     assert "colmap" in message
     assert "nerfstudio" in message
-    assert len(datasets.load(tmp_path, layout="colmap").train) == len(PLACE.train)
+    assert len(datasets.load(tmp_path, layout="colmap").train) == len(SCENE.train)
 
 
 def test_a_table_beside_data_in_a_layout_of_its_own_does_not_count(tmp_path: Path) -> None:
-    WRITERS["table"](tmp_path, PLACE)
+    WRITERS["table"](tmp_path, SCENE)
     assert datasets.detect(tmp_path) == "table"
-    WRITERS["nerfstudio"](tmp_path, PLACE)
+    WRITERS["nerfstudio"](tmp_path, SCENE)
     assert datasets.detect(tmp_path) == "nerfstudio"
 
 
-def test_a_rendered_place_is_known_by_its_own_description(tmp_path: Path) -> None:
-    WRITERS["table"](tmp_path, PLACE)
+def test_a_rendered_scene_is_known_by_its_own_description(tmp_path: Path) -> None:
+    WRITERS["table"](tmp_path, SCENE)
     (tmp_path / "scene.json").write_text("{}")
     assert datasets.detect(tmp_path) == "demo"
 
@@ -82,16 +82,16 @@ def test_what_the_readers_share_is_no_layout(tmp_path: Path, name: str) -> None:
 
 
 def test_an_unknown_option_lists_the_options(tmp_path: Path) -> None:
-    WRITERS["nerfstudio"](tmp_path, PLACE)
+    WRITERS["nerfstudio"](tmp_path, SCENE)
     message = refusal(tmp_path, rotation="world_from_cam")
     assert "'rotation'" in message
     assert "images" in message
 
 
 def test_options_may_come_as_text(tmp_path: Path) -> None:
-    WRITERS["cambridge"](tmp_path, PLACE)
+    WRITERS["cambridge"](tmp_path, SCENE)
     scene = datasets.load(tmp_path, width="32", height="24", exclude="seq1/frame00001.png")
-    assert len(scene.train) == len(PLACE.train) - 1
+    assert len(scene.train) == len(SCENE.train) - 1
     (tmp_path / "some.txt").write_text("seq1/frame00002.png\n")
     listed = datasets.load(tmp_path, train_list=str(tmp_path / "some.txt"))
     assert [frame.name for frame in listed.train] == ["seq1/frame00002.png"]
@@ -101,7 +101,7 @@ def test_options_may_come_as_text(tmp_path: Path) -> None:
 def test_no_scene_of_that_name_lists_the_scenes(tmp_path: Path) -> None:
     for name in ("chess", "fire"):
         (tmp_path / name).mkdir()
-        WRITERS["sevenscenes"](tmp_path / name, PLACE)
+        WRITERS["sevenscenes"](tmp_path / name, SCENE)
     assert "chess, fire" in refusal(tmp_path, scene="office")
     assert "chess, fire" in refusal(tmp_path)
     assert "'chess'" in refusal(tmp_path / "chess", scene="fire")

@@ -24,8 +24,8 @@ COLOUR = "seq-01/frame-000002.color.png"
 MOMENT = "data/frame-000004.pose.txt"
 
 CASES: list[Case] = [
-    ("sevenscenes", "a picture is missing", removed(COLOUR), (POSE, COLOUR, "does not exist")),
-    ("sevenscenes", "a picture is a folder", turned_into_folder(COLOUR), (COLOUR, "is a folder")),
+    ("sevenscenes", "an image is missing", removed(COLOUR), (POSE, COLOUR, "does not exist")),
+    ("sevenscenes", "an image is a folder", turned_into_folder(COLOUR), (COLOUR, "is a folder")),
     ("sevenscenes", "a pose is missing", removed(POSE), (COLOUR, "frame-000002.pose.txt")),
     ("sevenscenes", "NaN", edited(POSE, 2, word(1, "nan")), (POSE, "NaN or infinity")),
     ("sevenscenes", "infinity", edited(POSE, 3, word(3, "inf")), (POSE, "NaN or infinity")),
@@ -68,7 +68,7 @@ CASES: list[Case] = [
         edited("info.txt", 6, lambda line: " ".join(line.split()[:9])),
         ("info.txt, line 6", "7 numbers", "16"),
     ),
-    ("twelvescenes", "no split", removed("split.txt"), ("split.txt", "lists of pictures")),
+    ("twelvescenes", "no split", removed("split.txt"), ("split.txt", "lists of images")),
     (
         "twelvescenes",
         "one sequence",
@@ -91,7 +91,7 @@ CASES: list[Case] = [
     ),
     ("cambridge", "no number", edited("dataset_train.txt", 5, word(2, "x")), ("train.txt, line 5", "'x'")),
     ("cambridge", "NaN", edited("dataset_test.txt", 6, word(4, "nan")), ("test.txt, line 6", "NaN")),
-    ("cambridge", "no picture", edited("dataset_train.txt", 4, word(0, "no.png")), ("line 4", "no.png")),
+    ("cambridge", "no image", edited("dataset_train.txt", 4, word(0, "no.png")), ("line 4", "no.png")),
     (
         "cambridge",
         "zero quaternion",

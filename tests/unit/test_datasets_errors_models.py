@@ -23,7 +23,7 @@ IMAGES = "sparse/0/images.txt"
 CAMERAS = "sparse/0/cameras.txt"
 
 CASES: list[Case] = [
-    ("colmap", "no picture", removed("images/0003.png"), (f"{IMAGES}, line", "0003.png", "does not exist")),
+    ("colmap", "no image", removed("images/0003.png"), (f"{IMAGES}, line", "0003.png", "does not exist")),
     ("colmap", "NaN", edited(IMAGES, 2, word(1, "nan")), (f"{IMAGES}, line 2", "NaN")),
     (
         "colmap",
@@ -112,7 +112,7 @@ CASES: list[Case] = [
         transforms(lambda c: c["frames"][2].pop("file_path")),
         ("frame 2", "file_path"),
     ),
-    ("nerfstudio", "no picture", frame_two(file_path="images/x.png"), ("frame 2", "images/x.png", "exist")),
+    ("nerfstudio", "no image", frame_two(file_path="images/x.png"), ("frame 2", "images/x.png", "exist")),
     ("nerfstudio", "escapes", frame_two(file_path="../../etc/passwd"), ("frame 2", "leads out")),
     ("nerfstudio", "drive", frame_two(file_path="C:\\data\\1.png"), ("frame 2", "leads out")),
     ("nerfstudio", "impossible name", frame_two(file_path="a\0b.png"), ("frame 2", "does not exist")),

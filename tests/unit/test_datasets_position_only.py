@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.damage import PLACE, refusal
-from tests.support.layouts import CAMERA, write_picture, wxyz
+from tests.support.damage import SCENE, refusal
+from tests.support.layouts import CAMERA, write_image, wxyz
 
 from camloc.data import formats as datasets
 from camloc.data.formats import colmap, nerfstudio, table
@@ -15,25 +15,25 @@ from camloc.errors import DatasetError
 from camloc.geometry import Pose
 
 NAMES = "image,x,y,z,qw_world_from_cam,qx_world_from_cam,qy_world_from_cam,qz_world_from_cam,split"
-POSITIONS = [matrix[:3, 3].tolist() for matrix in PLACE.all]
+POSITIONS = [matrix[:3, 3].tolist() for matrix in SCENE.all]
 
 
 def write_table(root: Path, *, position_only: set[int], name: str = "poses.csv") -> None:
-    """The place, with empty cells for the quaternions of some rows."""
+    """The scene, with empty cells for the quaternions of some rows."""
     lines = [NAMES]
-    for number, matrix in enumerate(PLACE.all):
-        write_picture(root / f"{number}.png")
+    for number, matrix in enumerate(SCENE.all):
+        write_image(root / f"{number}.png")
         quaternion = [""] * 4 if number in position_only else wxyz(matrix[:3, :3])
-        cells = [f"{number}.png", *POSITIONS[number], *quaternion, PLACE.side(number)]
+        cells = [f"{number}.png", *POSITIONS[number], *quaternion, SCENE.side(number)]
         lines.append(",".join(map(str, cells)))
     (root / name).write_text("\n".join(lines) + "\n")
 
 
 def write_positions(root: Path, *, names: str = "image,x,y,z", name: str = "gps.csv") -> None:
-    """The place, with no columns for quaternions."""
+    """The scene, with no columns for quaternions."""
     rows = [f"{number}.png,{x},{y},{z}" for number, (x, y, z) in enumerate(POSITIONS)]
     for number in range(len(rows)):
-        write_picture(root / f"{number}.png")
+        write_image(root / f"{number}.png")
     (root / name).write_text("\n".join([names, *rows]) + "\n")
 
 
@@ -46,13 +46,13 @@ def test_rows_with_an_empty_quaternion_are_positions_alone(tmp_path: Path) -> No
     torch.testing.assert_close(found.translation.tolist(), POSITIONS[:5], rtol=0, atol=1e-12)
     whole = found[found.has_orientation()].rotation.numpy()
     for rotation, number in zip(whole, (0, 2, 4), strict=True):
-        assert abs(rotation - PLACE.all[number][:3, :3]).max() < 1e-9
+        assert abs(rotation - SCENE.all[number][:3, :3]).max() < 1e-9
 
 
 def test_a_table_without_columns_for_quaternions_is_of_positions_alone(tmp_path: Path) -> None:
     write_positions(tmp_path)
     scene = datasets.load(tmp_path)
-    assert len(scene.train) == len(PLACE.all)
+    assert len(scene.train) == len(SCENE.all)
     assert all(frame.is_position_only for frame in scene.train)
 
 
@@ -120,4 +120,4 @@ def test_positions_alone_are_written_and_read_again(tmp_path: Path) -> None:
 def test_layouts_of_whole_poses_do_not_hold_positions_alone(tmp_path: Path, write: Any) -> None:
     frame = Frame("1.png", tmp_path / "1.png", CAMERA, Pose.identity().without_orientation())
     with pytest.raises(DatasetError, match="whole pose"):
-        write(Scene("place", (frame,)), tmp_path / "out")
+        write(Scene("scene", (frame,)), tmp_path / "out")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.damage import PLACE, refusal
-from tests.support.layouts import CAMERA, WRITERS, write_picture, write_published_list, wxyz
+from tests.support.damage import SCENE, refusal
+from tests.support.layouts import CAMERA, WRITERS, write_image, write_published_list, wxyz
 
 from camloc.data import formats as datasets
 from camloc.data.formats import cambridge, colmap, nerfstudio, table
@@ -19,25 +19,25 @@ from camloc.geometry import Camera, Pose
 TEXT_FILES = ("*.txt", "*.csv", "*.nvm", "*.json")
 
 
-def _assert_place(scene: Scene) -> None:
-    expected = torch.from_numpy(np.stack([*PLACE.train, *PLACE.test]))
+def _assert_scene(scene: Scene) -> None:
+    expected = torch.from_numpy(np.stack([*SCENE.train, *SCENE.test]))
     found = poses_of((*scene.train, *scene.test)).matrix()
     torch.testing.assert_close(found, expected, rtol=0.0, atol=1e-6)
-    assert len(scene.test) == len(PLACE.test)
+    assert len(scene.test) == len(SCENE.test)
 
 
 @pytest.mark.parametrize("variant", [variant for variant in WRITERS if variant != "colmap:binary"])
 def test_windows_line_ends_and_byte_order_marks_are_read(tmp_path: Path, variant: str) -> None:
-    options = WRITERS[variant](tmp_path, PLACE)
+    options = WRITERS[variant](tmp_path, SCENE)
     for pattern in TEXT_FILES:
         for path in tmp_path.rglob(pattern):
             path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    _assert_place(datasets.load(tmp_path, **options))
+    _assert_scene(datasets.load(tmp_path, **options))
 
 
 @pytest.mark.parametrize("variant", ["sevenscenes", "cambridge", "table", "tum"])
 def test_blank_lines_comments_and_trailing_blanks_are_read(tmp_path: Path, variant: str) -> None:
-    options = WRITERS[variant](tmp_path, PLACE)
+    options = WRITERS[variant](tmp_path, SCENE)
     for pattern in TEXT_FILES[:2]:
         for path in tmp_path.rglob(pattern):
             head, *rest = path.read_text().splitlines()
@@ -46,29 +46,29 @@ def test_blank_lines_comments_and_trailing_blanks_are_read(tmp_path: Path, varia
         for side in ("train", "test"):
             path = tmp_path / f"dataset_{side}.txt"
             path.write_text("a\nb\n\n" + "".join(path.read_text().splitlines(keepends=True)[7:]))
-    _assert_place(datasets.load(tmp_path, **options))
+    _assert_scene(datasets.load(tmp_path, **options))
 
 
 @pytest.mark.parametrize(("variant", "file"), [("cambridge", "dataset_train.txt"), ("tum", "rgb.txt")])
 def test_back_slashes_in_names_are_read(tmp_path: Path, variant: str, file: str) -> None:
-    options = WRITERS[variant](tmp_path, PLACE)
+    options = WRITERS[variant](tmp_path, SCENE)
     path = tmp_path / file
     path.write_text(path.read_text().replace("/", "\\"))
     scene = datasets.load(tmp_path, **options)
-    _assert_place(scene)
+    _assert_scene(scene)
     assert "\\" not in scene.train[0].name
 
 
 def test_cambridge_lists_without_their_heading_lose_no_frame(tmp_path: Path) -> None:
-    options = WRITERS["cambridge"](tmp_path, PLACE)
+    options = WRITERS["cambridge"](tmp_path, SCENE)
     for side in ("train", "test"):
         path = tmp_path / f"dataset_{side}.txt"
         path.write_text("".join(path.read_text().splitlines(keepends=True)[3:]))
-    _assert_place(datasets.load(tmp_path, **options))
+    _assert_scene(datasets.load(tmp_path, **options))
 
 
 def test_cambridge_is_read_without_focal_lengths(tmp_path: Path) -> None:
-    WRITERS["cambridge"](tmp_path, PLACE)
+    WRITERS["cambridge"](tmp_path, SCENE)
     (tmp_path / "reconstruction.nvm").unlink()
     assert datasets.load(tmp_path).train[0].camera is None
 
@@ -76,18 +76,18 @@ def test_cambridge_is_read_without_focal_lengths(tmp_path: Path) -> None:
 def test_the_known_broken_frame_of_great_court_is_left_out(tmp_path: Path) -> None:
     root = tmp_path / "GreatCourt"
     root.mkdir()
-    WRITERS["cambridge"](root, PLACE)
+    WRITERS["cambridge"](root, SCENE)
     (name,) = cambridge.BROKEN_FRAMES["GreatCourt"]
-    write_picture(root / name)
+    write_image(root / name)
     with (root / "dataset_train.txt").open("a") as file:
         file.write(f"{name} 3e9 0 0 1 0 0 0\n")
-    _assert_place(datasets.load(tmp_path, scene="GreatCourt"))
+    _assert_scene(datasets.load(tmp_path, scene="GreatCourt"))
     assert name in refusal(root, scene="elsewhere")
 
 
 def test_a_table_that_does_not_say_the_direction_needs_the_option(tmp_path: Path) -> None:
     names = _table(tmp_path, "poses.csv", "image,tx,ty,tz,qw,qx,qy,qz")
-    assert len(names) == len(PLACE.all)
+    assert len(names) == len(SCENE.all)
     message = refusal(tmp_path)
     assert "poses.csv" in message
     assert "world_from_cam or cam_from_world" in message
@@ -100,16 +100,16 @@ def test_a_table_that_does_not_say_the_direction_needs_the_option(tmp_path: Path
 
 
 def test_a_table_and_the_option_may_not_contradict_each_other(tmp_path: Path) -> None:
-    WRITERS["table"](tmp_path, PLACE)
+    WRITERS["table"](tmp_path, SCENE)
     assert "cam_from_world" in refusal(tmp_path, rotation="world_from_cam")
-    _assert_place(datasets.load(tmp_path, rotation="cam_from_world"))
+    _assert_scene(datasets.load(tmp_path, rotation="cam_from_world"))
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", " ", ", "])
 def test_columns_are_told_apart_by_what_is_between_them(tmp_path: Path, separator: str) -> None:
     _table(tmp_path, "poses.csv", "#image,x,y,z,qw,qx,qy,qz".replace(",", separator), separator=separator)
     scene = datasets.load(tmp_path, rotation="world_from_cam")
-    expected = torch.from_numpy(np.stack(PLACE.all))
+    expected = torch.from_numpy(np.stack(SCENE.all))
     torch.testing.assert_close(poses_of(scene.train).matrix(), expected, rtol=0.0, atol=1e-9)
 
 
@@ -117,27 +117,27 @@ def test_numbered_quaternions_need_their_order(tmp_path: Path) -> None:
     _table(tmp_path, "poses.csv", "image,x,y,z,q1,q2,q3,q4")
     assert "wxyz or xyzw" in refusal(tmp_path, rotation="world_from_cam")
     first = datasets.load(tmp_path, rotation="world_from_cam", quaternion="wxyz")
-    assert np.allclose(first.train[0].truth().matrix().numpy(), PLACE.train[0])
+    assert np.allclose(first.train[0].truth().matrix().numpy(), SCENE.train[0])
     last = datasets.load(tmp_path, rotation="world_from_cam", quaternion="xyzw")
-    assert not np.allclose(last.train[0].truth().matrix().numpy(), PLACE.train[0])
+    assert not np.allclose(last.train[0].truth().matrix().numpy(), SCENE.train[0])
 
 
 @pytest.mark.parametrize(
     ("scene", "rotation"), [("chess", "world_from_cam"), ("KingsCollege", "cam_from_world")]
 )
 def test_the_published_lists_are_known_by_their_scenes(tmp_path: Path, scene: str, rotation: str) -> None:
-    path = write_published_list(tmp_path, PLACE, scene=scene, rotation=rotation)
+    path = write_published_list(tmp_path, SCENE, scene=scene, rotation=rotation)
     found = datasets.load(path)
-    _assert_place(found)
+    _assert_scene(found)
     assert found.name == scene
     assert found.train[0].sequence == "seq1"
     assert f"{scene}" in refusal(path, scene="fire")
 
 
 def test_a_published_list_of_another_scene_needs_the_option(tmp_path: Path) -> None:
-    path = write_published_list(tmp_path, PLACE, scene="market", rotation="world_from_cam")
+    path = write_published_list(tmp_path, SCENE, scene="market", rotation="world_from_cam")
     assert "rotation" in refusal(path)
-    _assert_place(datasets.load(path, rotation="world_from_cam"))
+    _assert_scene(datasets.load(path, rotation="world_from_cam"))
 
 
 def test_several_splits_in_a_table_must_be_chosen_from(tmp_path: Path) -> None:
@@ -146,12 +146,12 @@ def test_several_splits_in_a_table_must_be_chosen_from(tmp_path: Path) -> None:
     )
     assert "split_a, split_b" in refusal(tmp_path, rotation="world_from_cam")
     scene = datasets.load(tmp_path, rotation="world_from_cam", split="a")
-    assert (len(scene.train), len(scene.test)) == (len(PLACE.all) - 1, 1)
+    assert (len(scene.train), len(scene.test)) == (len(SCENE.all) - 1, 1)
     assert "train on" in refusal(tmp_path, rotation="world_from_cam", split="b")
 
 
 @pytest.mark.parametrize("prefix", ["", "sub/../"])
-def test_intrinsics_beside_a_table_are_of_all_its_pictures(tmp_path: Path, prefix: str) -> None:
+def test_intrinsics_beside_a_table_are_of_all_its_images(tmp_path: Path, prefix: str) -> None:
     _table(tmp_path, "poses.csv", "image,x,y,z,qw,qx,qy,qz")
     (tmp_path / "sub").mkdir()
     content = {
@@ -173,13 +173,13 @@ def test_intrinsics_beside_a_table_are_of_all_its_pictures(tmp_path: Path, prefi
 def _table(
     root: Path, file: str, header: str, *, separator: str = ",", more: list[str] | None = None, last: str = ""
 ) -> list[str]:
-    """A table of the place, with `world_from_cam` quaternions; `last` is the first split of the last row."""
+    """A table of the scene, with `world_from_cam` quaternions; `last` is the first split of the last row."""
     lines, names = [header], []
-    for number, matrix in enumerate(PLACE.all):
+    for number, matrix in enumerate(SCENE.all):
         names.append(f"{number}.png")
-        write_picture(root / names[-1])
+        write_image(root / names[-1])
         ending = list(more or [])
-        if ending and last and number == len(PLACE.all) - 1:
+        if ending and last and number == len(SCENE.all) - 1:
             ending[0] = last
         cells: list[Any] = [names[-1], *matrix[:3, 3].tolist(), *wxyz(matrix[:3, :3]), *ending]
         lines.append(separator.join(map(str, cells)))
@@ -215,7 +215,7 @@ INTRINSICS: list[tuple[dict[str, Any], Camera | None]] = [
 def test_intrinsics_of_transforms_are_shared_or_of_the_frame(
     tmp_path: Path, values: dict[str, Any], expected: Camera | None, per_frame: bool
 ) -> None:
-    write_picture(tmp_path / "1.png")
+    write_image(tmp_path / "1.png")
     frame = {"file_path": "1.png", "transform_matrix": np.eye(4).tolist()}
     content = (
         {"frames": [{**frame, **values}], "fl_x": 99}
@@ -234,21 +234,21 @@ def test_intrinsics_of_transforms_are_shared_or_of_the_frame(
 
 
 def test_sequences_of_7scenes_that_no_list_names_are_left_out(tmp_path: Path) -> None:
-    options = WRITERS["sevenscenes"](tmp_path, PLACE)
+    options = WRITERS["sevenscenes"](tmp_path, SCENE)
     (tmp_path / "seq-03").mkdir()
     (tmp_path / "seq-03" / "frame-000000.pose.txt").write_text("garbage")
-    _assert_place(datasets.load(tmp_path, **options))
+    _assert_scene(datasets.load(tmp_path, **options))
 
 
-def test_depth_pictures_are_found_where_they_are(tmp_path: Path) -> None:
-    WRITERS["sevenscenes"](tmp_path, PLACE)
+def test_depth_images_are_found_where_they_are(tmp_path: Path) -> None:
+    WRITERS["sevenscenes"](tmp_path, SCENE)
     depth = tmp_path / "seq-01" / "frame-000001.depth.png"
-    write_picture(depth)
+    write_image(depth)
     assert [frame.depth for frame in datasets.load(tmp_path).train[:3]] == [None, depth, None]
 
 
 def _scene(*frames: Frame) -> Scene:
-    return Scene("place", frames)
+    return Scene("scene", frames)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a picture of the embedded place shows, and how far away it is."""
+"""What an image of the embedded scene shows, and how far away it is."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_the_same_view_has_the_same_pixels() -> None:
     assert np.array_equal(first.depth, second.depth)
 
 
-def test_a_pose_and_its_matrix_give_the_same_picture() -> None:
+def test_a_pose_and_its_matrix_give_the_same_image() -> None:
     matrix = pose_looking((-3.0, 1.0, 1.6), 120.0)
     pose = Pose.from_matrix(torch.from_numpy(matrix))
     assert np.array_equal(shared_renderer().render_view(pose, SMALL).rgb, view_of_corner().rgb)
@@ -60,7 +60,7 @@ def test_no_view_of_the_corner_shows_sky_below_the_horizon() -> None:
 
 
 @pytest.mark.parametrize("condition", sorted(CONDITIONS))
-def test_every_condition_shows_the_same_place_in_its_own_light(condition: str) -> None:
+def test_every_condition_shows_the_same_scene_in_its_own_light(condition: str) -> None:
     view, day = view_of_corner(condition), view_of_corner("day")
     assert np.array_equal(view.depth, day.depth)
     assert view.rgb.std() > 15
@@ -101,11 +101,11 @@ def test_people_hide_what_is_behind_them_and_nothing_else() -> None:
     assert is_off_the_edge.sum() > 0.97 * (~hidden).sum()
 
 
-def test_people_cast_shadows_on_the_place() -> None:
+def test_people_cast_shadows_on_the_scene() -> None:
     without, crowded = view_of_corner(), view_of_corner(occluders=people_in_the_corner())
-    same_place = (crowded.depth == without.depth) & ~crowded.is_occluder
+    same_scene = (crowded.depth == without.depth) & ~crowded.is_occluder
     darker = crowded.rgb.astype(float).mean(-1) < without.rgb.astype(float).mean(-1) - 30
-    assert (darker & same_place).sum() > 3
+    assert (darker & same_scene).sum() > 3
 
 
 def test_a_film_draws_its_noise_from_the_seed() -> None:
@@ -117,7 +117,7 @@ def test_a_film_draws_its_noise_from_the_seed() -> None:
     assert not np.array_equal(first, other)
 
 
-def test_an_open_shutter_blurs_the_picture_and_not_the_depth() -> None:
+def test_an_open_shutter_blurs_the_image_and_not_the_depth() -> None:
     sharp = view_of_corner()
     pose = pose_looking((-3.0, 1.0, 1.6), 120.0)
     path = [pose_looking((-3.0, 1.0, 1.6), 120.0 + degrees) for degrees in (2.0, 4.0, 6.0)]

@@ -1,4 +1,4 @@
-"""Rendering the embedded place into a folder, and reading it back."""
+"""Rendering the embedded scene into a folder, and reading it back."""
 
 import os
 import signal
@@ -18,10 +18,12 @@ from camloc.data.formats import demo as demo_layout
 from camloc.errors import DatasetError
 from market_square import rendering
 
-TINY = demo.DemoPlace(
+TINY = demo.SquareSettings(
     width=32, height=24, train_frames=4, test_frames=2, variants=("night", "occluded"), depth_every=1
 )
-FEW = demo.DemoPlace(width=32, height=24, train_frames=2, test_frames=1, variants=("night",), depth_every=1)
+FEW = demo.SquareSettings(
+    width=32, height=24, train_frames=2, test_frames=1, variants=("night",), depth_every=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +44,13 @@ def test_training_and_test_frames_are_day_frames_of_different_walks(rendered: Pa
     assert not {frame.image for frame in scene.train} & {frame.image for frame in scene.test}
 
 
-def test_each_frame_has_its_picture_camera_pose_and_depth(rendered: Path) -> None:
+def test_each_frame_has_its_image_camera_pose_and_depth(rendered: Path) -> None:
     scene = demo_layout.load(rendered, "corner")
     for frame in (*scene.train, *scene.test):
         assert frame.camera is not None
         assert frame.depth is not None
-        with Image.open(frame.image) as picture, Image.open(frame.depth) as depth:
-            assert picture.size == depth.size == (frame.camera.width, frame.camera.height) == (32, 24)
+        with Image.open(frame.image) as image, Image.open(frame.depth) as depth:
+            assert image.size == depth.size == (frame.camera.width, frame.camera.height) == (32, 24)
             assert np.asarray(depth).dtype == np.uint16
 
 
@@ -86,7 +88,7 @@ def test_the_test_walks_have_the_name_of_their_light(rendered: Path) -> None:
 
 def test_rendering_again_draws_nothing(cache: Path, rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(*_: object) -> None:
-        raise AssertionError("the place is rendered already")
+        raise AssertionError("the scene is rendered already")
 
     monkeypatch.setattr(rendering, "draw", draw)
     assert demo.render(TINY, cache) == rendered
@@ -94,7 +96,7 @@ def test_rendering_again_draws_nothing(cache: Path, rendered: Path, monkeypatch:
 
 def test_other_settings_and_another_renderer_go_to_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     name = rendering._folder_name(TINY)
-    assert rendering._folder_name(demo.DemoPlace(width=32, height=24, seed=1)) != name
+    assert rendering._folder_name(demo.SquareSettings(width=32, height=24, seed=1)) != name
     monkeypatch.setattr(rendering, "_source_digest", lambda: "another")
     assert rendering._folder_name(TINY) != name
 
@@ -134,9 +136,9 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
 def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from camloc.data.formats import demo\n"
-        f"place = demo.{FEW!r}\n"
+        f"scene = demo.{FEW!r}\n"
         "say = lambda done, _: print(done, flush=True)\n"
-        "demo.render(place, pathlib.Path(sys.argv[1]), processes=1, progress=say)\n"
+        "demo.render(scene, pathlib.Path(sys.argv[1]), processes=1, progress=say)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -151,7 +153,7 @@ def test_what_a_killed_run_left_is_removed_a_day_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     day = 24 * 3600.0
-    ages = {  # of the folder, and of the picture in it
+    ages = {  # of the folder, and of the image in it
         ".corner-32x24-0123456789ab-killed_1.partial": (1.1 * day, 1.1 * day),
         ".square-640x480-0123456789ab-killed_2.partial": (3 * day, 2 * day),
         ".corner-32x24-0123456789ab-at_work.partial": (3 * day, 0.9 * day),
@@ -159,13 +161,13 @@ def test_what_a_killed_run_left_is_removed_a_day_later(
         ".notes.partial": (9 * day, 9 * day),
         "corner-32x24-0123456789ab": (9 * day, 9 * day),
     }
-    for name, (folder_age, picture_age) in ages.items():
-        picture = tmp_path / name / "walk" / "0.jpg"
-        picture.parent.mkdir(parents=True)
-        picture.write_bytes(b"")
+    for name, (folder_age, image_age) in ages.items():
+        image = tmp_path / name / "walk" / "0.jpg"
+        image.parent.mkdir(parents=True)
+        image.write_bytes(b"")
         now = time.time()
-        os.utime(picture, times=(now - picture_age,) * 2)
-        os.utime(picture.parent, times=(now - picture_age,) * 2)
+        os.utime(image, times=(now - image_age,) * 2)
+        os.utime(image.parent, times=(now - image_age,) * 2)
         os.utime(tmp_path / name, times=(now - folder_age,) * 2)
     monkeypatch.setattr(rendering, "_draw_all", lambda *_: None)
     folder = demo.render(FEW, tmp_path)
@@ -184,8 +186,8 @@ def test_the_slower_of_two_runs_takes_what_the_faster_has_rendered(tmp_path: Pat
     assert list(tmp_path.iterdir()) == faster
 
 
-def test_a_folder_without_a_place_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"is not a rendered demo place, scene\.json is missing"):
+def test_a_folder_without_a_scene_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"is not a rendered demo scene, scene\.json is missing"):
         demo_layout.load(tmp_path, "corner")
 
 

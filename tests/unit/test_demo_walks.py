@@ -1,4 +1,4 @@
-"""Walks through the embedded place, and what is planned to be rendered on them."""
+"""Walks through the embedded scene, and what is planned to be rendered on them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from market_square.free_space import free_space_of
-from market_square.place import DemoPlace, shots
+from market_square.scene import SquareSettings, shots
 from market_square.walks import AREAS, Walk
 
 
@@ -37,7 +37,9 @@ def test_walks_hold_proper_rotations() -> None:
 
 
 def test_the_training_walks_of_the_corner_cover_a_room_and_look_to_one_side() -> None:
-    planned = [shot for shot in shots(DemoPlace(train_frames=200), free_space_of(0)) if shot.split == "train"]
+    planned = [
+        shot for shot in shots(SquareSettings(train_frames=200), free_space_of(0)) if shot.split == "train"
+    ]
     centers = np.array([shot.world_from_cam[:3, 3] for shot in planned])
     forward = np.array([shot.world_from_cam[:3, 2] for shot in planned])
     heading = np.degrees(np.arctan2(forward[:, 1], forward[:, 0]))
@@ -48,15 +50,15 @@ def test_the_training_walks_of_the_corner_cover_a_room_and_look_to_one_side() ->
 
 
 def test_the_square_is_seen_all_around() -> None:
-    planned = shots(DemoPlace(area="square", train_frames=120), free_space_of(0))
+    planned = shots(SquareSettings(area="square", train_frames=120), free_space_of(0))
     forward = np.array([shot.world_from_cam[:3, 2] for shot in planned if shot.split == "train"])
     heading = np.degrees(np.arctan2(forward[:, 1], forward[:, 0]))
     assert (np.histogram(heading, bins=6, range=(-180, 180))[0] > 0).all()
 
 
 def test_all_variants_of_the_test_walks_have_the_same_poses() -> None:
-    place = DemoPlace(train_frames=4, test_frames=6, variants=("night", "occluded"))
-    planned = [shot for shot in shots(place, free_space_of(0)) if shot.split == "test"]
+    scene = SquareSettings(train_frames=4, test_frames=6, variants=("night", "occluded"))
+    planned = [shot for shot in shots(scene, free_space_of(0)) if shot.split == "test"]
     poses = {
         name: [shot.world_from_cam for shot in planned if shot.variant == name]
         for name in ("day", "night", "occluded")
@@ -67,7 +69,7 @@ def test_all_variants_of_the_test_walks_have_the_same_poses() -> None:
 
 
 def test_training_and_test_walks_are_different_paths_through_the_same_room() -> None:
-    planned = shots(DemoPlace(train_frames=300, test_frames=40, variants=("day",)), free_space_of(0))
+    planned = shots(SquareSettings(train_frames=300, test_frames=40, variants=("day",)), free_space_of(0))
     train, test = (
         np.array([shot.world_from_cam[:3, 3] for shot in planned if shot.split == split])
         for split in ("train", "test")
@@ -90,6 +92,6 @@ def test_training_and_test_walks_are_different_paths_through_the_same_room() -> 
         ({"shutter_seconds": -1.0}, "shutter"),
     ],
 )
-def test_a_place_that_cannot_be_rendered_is_refused(settings: dict[str, Any], message: str) -> None:
+def test_a_scene_that_cannot_be_rendered_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        DemoPlace(**settings)
+        SquareSettings(**settings)

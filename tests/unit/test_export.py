@@ -16,7 +16,7 @@ from camloc.errors import CheckpointError
 from camloc.inference.onnx.export import export_onnx, largest_difference
 from camloc.inference.onnx.runtime import OnnxModel, load_onnx
 from camloc.models import build_model
-from camloc.models.checkpoint import Checkpoint, facts_for, load_checkpoint, save_checkpoint
+from camloc.models.checkpoint import Checkpoint, load_checkpoint, metadata_for, save_checkpoint
 
 WIDTH, HEIGHT = 64, 48
 
@@ -26,9 +26,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     torch.manual_seed(0)
     model = build_model("hyperpose", small_config("hyperpose"))
     model.observe(some_poses(9))
-    facts = facts_for("hyperpose", small_config("hyperpose"), Preprocess(WIDTH, HEIGHT), ("kitchen",))
+    metadata = metadata_for("hyperpose", small_config("hyperpose"), Preprocess(WIDTH, HEIGHT), ("kitchen",))
     folder = tmp_path_factory.mktemp("checkpoint")
-    save_checkpoint(folder, facts, model, (some_poses(9),))
+    save_checkpoint(folder, metadata, model, (some_poses(9),))
     return load_checkpoint(folder)
 
 
@@ -65,11 +65,11 @@ def test_another_program_finds_named_inputs_and_outputs(path: Path) -> None:
 def test_the_metadata_hold_everything_an_answer_needs(checkpoint: Checkpoint, path: Path) -> None:
     entries = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     data: dict[str, Any] = json.loads(entries["camloc"])
-    assert from_builtins(data["facts"], type(checkpoint.facts)) == checkpoint.facts
+    assert from_builtins(data["metadata"], type(checkpoint.metadata)) == checkpoint.metadata
     doubles = {k for k, v in checkpoint.model.state_dict().items() if v.dtype == torch.float64}
     assert set(data["constants"]) == doubles
     loaded = load_onnx(path)
-    assert to_builtins(loaded.facts) == to_builtins(checkpoint.facts)
+    assert to_builtins(loaded.metadata) == to_builtins(checkpoint.metadata)
     (ours,), (theirs,) = checkpoint.training_poses, loaded.training_poses
     torch.testing.assert_close(theirs.matrix(), ours.matrix(), rtol=0, atol=1e-12)
 

@@ -9,8 +9,8 @@ from tests.support.estimates import line_of_poses, small_set
 
 from camloc.cli.commands.extend import extension_table
 from camloc.core.config import from_json, to_json
-from camloc.evaluation.errors import PlaceDecision
-from camloc.evaluation.multi_scene import OnePlace
+from camloc.evaluation.errors import SceneDecision
+from camloc.evaluation.multi_scene import OneScene
 from camloc.evaluation.report.wording import change
 from camloc.evaluation.results import results_of
 from camloc.runs.extend import Comparison, ExtensionResults
@@ -37,7 +37,7 @@ def test_a_change_is_a_percentage_or_a_word(before: float | None, after: float |
 def results(folder: Path, known: tuple[Comparison, ...]) -> ExtensionResults:
     frames = small_set(folder)
     headline = results_of([frames], line_of_poses(3), model="m", recipe="r", scene="attic").headline
-    return ExtensionResults("run", 0.5, 3, "all", OnePlace("attic", "m", headline), known, 1.0, 0.9)
+    return ExtensionResults("run", 0.5, 3, "all", OneScene("attic", "m", headline), known, 1.0, 0.9)
 
 
 KNOWN = (
@@ -45,15 +45,15 @@ KNOWN = (
         "garden",
         (0.1, 2.0),
         (0.11, 2.0),
-        PlaceDecision(80, 80),
-        PlaceDecision(80, 76, {"attic": 3, "cellar": 1}),
+        SceneDecision(80, 80),
+        SceneDecision(80, 76, {"attic": 3, "cellar": 1}),
     ),
-    Comparison("cellar", (0.0, 1.0), (None, None), None, PlaceDecision(40, 5, {"attic": 35})),
+    Comparison("cellar", (0.0, 1.0), (None, None), None, SceneDecision(40, 5, {"attic": 35})),
     Comparison("hall", (None, None), (0.2, 3.0), None, None),
 )
 
 
-def test_the_table_says_what_became_of_known_places_and_who_is_taken_for_the_new_one(tmp_path: Path) -> None:
+def test_the_table_says_what_became_of_known_scenes_and_who_is_taken_for_the_new_one(tmp_path: Path) -> None:
     found = results(tmp_path, KNOWN)
     console = Console(width=120, record=True, file=StringIO())
     console.print(extension_table(found))
@@ -66,11 +66,11 @@ def test_the_table_says_what_became_of_known_places_and_who_is_taken_for_the_new
     assert "lost" in lines["cellar"]
     assert "35 of 40" in lines["cellar"]
     assert "was lost" in lines["hall"]
-    assert "38 of their photographs are now taken for attic" in " ".join(told.split())
+    assert "38 of their images are now taken for attic" in " ".join(told.split())
     assert "inf" not in told
 
 
-def test_the_largest_change_is_that_of_the_place_that_suffers_most() -> None:
+def test_the_largest_change_is_that_of_the_scene_that_suffers_most() -> None:
     assert [known.change for known in KNOWN] == [
         (pytest.approx(0.1), 0.0),
         (float("inf"), float("inf")),

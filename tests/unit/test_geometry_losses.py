@@ -31,9 +31,7 @@ def exact_cells() -> Correspondences:
 def losses(
     cells: Correspondences, config: GeometryLossConfig = ALL, *, inside: torch.Tensor | None = None
 ) -> dict[str, torch.Tensor]:
-    return geometry_losses(
-        config, cells, truth(), intrinsics=INTRINSICS, inside=inside, picture_height=HEIGHT
-    )
+    return geometry_losses(config, cells, truth(), intrinsics=INTRINSICS, inside=inside, image_height=HEIGHT)
 
 
 def test_the_truth_costs_nothing() -> None:
@@ -62,7 +60,7 @@ def test_points_moved_along_their_rays_are_seen_by_consistency_alone() -> None:
     assert found["consistency"] > 0.1
 
 
-def test_pixels_are_those_of_a_picture_480_high() -> None:
+def test_pixels_are_those_of_a_image_480_high() -> None:
     cells = exact_cells()
     depth = cells.camera[..., 2:]
     one_pixel = torch.tensor([1.0, 0.0, 0.0]).double() * depth / 90.0
@@ -79,7 +77,7 @@ def test_points_behind_the_camera_cost_a_bounded_finite_sum_with_a_gradient_that
     assert world.grad.isfinite().all()
 
 
-def test_cells_beyond_the_photograph_do_not_count() -> None:
+def test_cells_beyond_the_image_do_not_count() -> None:
     cells = exact_cells()
     inside = (torch.arange(cells.weight.shape[1]) % 3 > 0).double().expand(2, -1)
     lie = cells._replace(world=torch.where(inside[..., None] > 0, cells.world, cells.world + 5.0))
@@ -111,7 +109,7 @@ def test_all_terms_have_gradients_for_points_and_weights() -> None:
             truth().to(torch.float32),
             intrinsics=INTRINSICS.float(),
             inside=None,
-            picture_height=HEIGHT,
+            image_height=HEIGHT,
         )
         torch.stack(list(found.values())).sum().backward()
         assert world.grad is not None

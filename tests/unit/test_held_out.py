@@ -29,7 +29,7 @@ def test_the_middle_block_of_every_few_is_held_out() -> None:
     assert numbers(train) == [number for number in range(150) if number not in numbers(held)]
 
 
-def test_few_frames_are_held_out_in_several_places_all_the_same() -> None:
+def test_few_frames_are_held_out_in_several_scenes_all_the_same() -> None:
     _, held = hold_out(frames(a=90), HoldOut(every=5, block=25))
     assert numbers(held) == [*range(12, 18), *range(42, 48), *range(72, 78)]
     _, held = hold_out(frames(a=60), HoldOut(every=6, block=25))  # not shorter than 5 frames

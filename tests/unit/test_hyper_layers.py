@@ -1,4 +1,4 @@
-"""Generated layers: they start as nothing, and every picture has its own."""
+"""Generated layers: they start as nothing, and every image has its own."""
 
 from dataclasses import replace
 from typing import get_args
@@ -86,7 +86,7 @@ def test_a_compact_layer_is_a_sum_of_patterns_whose_strengths_are_generated() ->
 
 
 @pytest.mark.parametrize("generator", FORMS)
-def test_an_ordinary_start_is_a_fresh_linear_layer_alike_for_all_pictures(
+def test_an_ordinary_start_is_a_fresh_linear_layer_alike_for_all_images(
     generator: GeneratorConfig,
 ) -> None:
     torch.manual_seed(0)

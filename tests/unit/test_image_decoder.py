@@ -1,4 +1,4 @@
-"""Small pictures from encodings: the published decoder, ours of fewer weights, and what both learn."""
+"""Small images from encodings: the published decoder, ours of fewer weights, and what both learn."""
 
 import io
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.tiny_training import tiny_pictures
+from tests.support.tiny_training import tiny_images
 
 from camloc.errors import RecipeError
 from camloc.evaluation.side_by_side import side_by_side
@@ -17,9 +17,9 @@ from camloc.refinement.image_decoder import (
     Decoding,
     ImageDecoder,
     ImageDecoderConfig,
-    decoded_pictures,
-    picture_error,
-    small_pictures,
+    decoded_images,
+    image_error,
+    small_images,
 )
 from camloc.training.loop import learn
 from camloc.training.recipe import Stage
@@ -37,7 +37,7 @@ def test_the_published_decoder_has_its_number_of_weights_and_ours_a_thirtieth() 
 
 
 @pytest.mark.parametrize("config", [SMALL, replace(PUBLISHED, width=32, height=16, hidden=(8, 8))])
-def test_pictures_have_the_size_and_range_that_were_asked_for(config: ImageDecoderConfig) -> None:
+def test_images_have_the_size_and_range_that_were_asked_for(config: ImageDecoderConfig) -> None:
     decoder = ImageDecoder(config, latents=(6, 6))
     drawn = decoder(Latents(*(100.0 * half for half in some_latents(3))))
     assert drawn.shape == (3, 3, 16, 32)
@@ -75,11 +75,11 @@ def test_sizes_that_cannot_be_doubled_are_refused(config: ImageDecoderConfig) ->
         ImageDecoder(config, latents=(6, 6))
 
 
-def test_small_pictures_are_the_networks_cut_made_small() -> None:
-    pictures = tiny_pictures(3)
-    small = small_pictures(pictures, cut=(32, 24), width=32, height=24)
-    assert torch.equal(small, torch.from_numpy(np.asarray(pictures.images))[:, :, 2:-2, 2:-2])
-    grey = small_pictures(pictures, cut=(32, 24), width=16, height=16)
+def test_small_images_are_the_networks_cut_made_small() -> None:
+    images = tiny_images(3)
+    small = small_images(images, cut=(32, 24), width=32, height=24)
+    assert torch.equal(small, torch.from_numpy(np.asarray(images.images))[:, :, 2:-2, 2:-2])
+    grey = small_images(images, cut=(32, 24), width=16, height=16)
     assert grey.shape == (3, 3, 16, 16)
     assert grey.float().std() < small.float().std()
 
@@ -87,21 +87,21 @@ def test_small_pictures_are_the_networks_cut_made_small() -> None:
 def test_a_decoder_learns_what_belongs_to_which_pose() -> None:
     latents = some_latents(4)
     bright = torch.tensor([20, 200, 90, 240], dtype=torch.uint8)
-    pictures = bright[:, None, None, None].expand(4, 3, 16, 32).contiguous()
+    images = bright[:, None, None, None].expand(4, 3, 16, 32).contiguous()
     torch.manual_seed(0)
     decoder = ImageDecoder(SMALL, latents=(6, 6))
     decoder.observe(latents)
-    lesson = Decoding(decoder, (latents, pictures), (latents, pictures))
-    rounds = list(learn(lesson, Stage(epochs=150, learning_rate=0.01), batch_size=4, measure_every=50))
-    assert rounds[-1].measures["score"] < 0.05 < rounds[0].losses["picture"]
-    made = decoded_pictures(decoder, latents)
+    task = Decoding(decoder, (latents, images), (latents, images))
+    rounds = list(learn(task, Stage(epochs=150, learning_rate=0.01), batch_size=4, measure_every=50))
+    assert rounds[-1].measures["score"] < 0.05 < rounds[0].losses["image"]
+    made = decoded_images(decoder, latents)
     assert made.dtype == torch.uint8
-    assert picture_error(made, pictures) == pytest.approx(rounds[-1].measures["score"], abs=0.02)
-    assert picture_error(pictures, pictures) == 0.0
-    assert picture_error(torch.zeros_like(pictures), torch.full_like(pictures, 255)) == 1.0
+    assert image_error(made, images) == pytest.approx(rounds[-1].measures["score"], abs=0.02)
+    assert image_error(images, images) == 0.0
+    assert image_error(torch.zeros_like(images), torch.full_like(images, 255)) == 1.0
 
 
-def test_true_pictures_stand_over_what_was_made_of_them() -> None:
+def test_true_images_stand_over_what_was_made_of_them() -> None:
     true = torch.zeros(2, 3, 4, 5, dtype=torch.uint8)
     true[0, 0] = 255  # a red one, and a black one
     made = torch.full((2, 3, 4, 5), 128, dtype=torch.uint8)

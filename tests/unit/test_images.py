@@ -1,4 +1,4 @@
-"""Pictures from strangers: whatever the file holds, there is a picture or one sentence about it."""
+"""Images from strangers: whatever the file holds, there is an image or one sentence about it."""
 
 import os
 import time
@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.picture_files import (
+from tests.support.image_files import (
     FORMATS,
     HEIGHT,
     WIDTH,
-    assert_picture,
+    assert_image,
     encoded,
-    picture,
     png_chunk,
     png_header,
     read_or_none,
     refusal,
+    sample_image,
     write,
 )
 
@@ -28,26 +28,26 @@ from camloc.errors import ImageError
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_picture_of_any_format_is_read(kind: str, tmp_path: Path) -> None:
-    image = read_image(write(tmp_path, encoded(picture(), kind, **FORMATS[kind])))
-    assert_picture(image)
-    exact = torch.from_numpy(np.array(picture())).permute(2, 0, 1)
+def test_a_image_of_any_format_is_read(kind: str, tmp_path: Path) -> None:
+    image = read_image(write(tmp_path, encoded(sample_image(), kind, **FORMATS[kind])))
+    assert_image(image)
+    exact = torch.from_numpy(np.array(sample_image())).permute(2, 0, 1)
     difference = (image.int() - exact.int()).abs().float()
     assert difference.mean() < (20.0 if kind == "JPEG" else 1e-6)
 
 
 @pytest.mark.parametrize("percent", [0.5, 2, 5, 10, 20, 35, 50, 65, 80, 90, 97])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_picture_that_is_cut_short_is_refused(kind: str, percent: float, tmp_path: Path) -> None:
+def test_a_image_that_is_cut_short_is_refused(kind: str, percent: float, tmp_path: Path) -> None:
     noise = np.random.default_rng(2).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     whole = encoded(Image.fromarray(noise), kind, **FORMATS[kind])
     refusal(write(tmp_path, whole[: max(1, int(len(whole) * percent / 100))]))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_picture_that_lacks_its_last_bytes_is_refused_or_complete(kind: str, tmp_path: Path) -> None:
+def test_a_image_that_lacks_its_last_bytes_is_refused_or_complete(kind: str, tmp_path: Path) -> None:
     """Nothing is ever filled in: a cut behind the last pixel may be forgiven, and no other."""
-    data = encoded(picture(), kind, **FORMATS[kind])
+    data = encoded(sample_image(), kind, **FORMATS[kind])
     whole = read_image(write(tmp_path, data))
     for missing in range(1, 40):
         image = read_or_none(write(tmp_path, data[:-missing]))
@@ -55,19 +55,19 @@ def test_a_picture_that_lacks_its_last_bytes_is_refused_or_complete(kind: str, t
 
 
 def test_a_progressive_jpeg_that_is_cut_short_is_refused(tmp_path: Path) -> None:
-    whole = encoded(picture(), "JPEG", progressive=True)
+    whole = encoded(sample_image(), "JPEG", progressive=True)
     for share in (0.3, 0.6, 0.9, 0.99):
         refusal(write(tmp_path, whole[: int(len(whole) * share)]), "damaged or cut short")
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_damaged_bytes_give_a_picture_or_a_refusal_and_nothing_else(kind: str, tmp_path: Path) -> None:
-    whole = encoded(picture(), kind, **FORMATS[kind])
+def test_damaged_bytes_give_a_image_or_a_refusal_and_nothing_else(kind: str, tmp_path: Path) -> None:
+    whole = encoded(sample_image(), kind, **FORMATS[kind])
     rng = np.random.default_rng(1)
     for trial in range(60):
         damaged = bytearray(whole)
-        for place in rng.integers(0, len(whole) if trial % 2 else 120, 1 + trial % 8):
-            damaged[place] = rng.integers(256)
+        for scene in rng.integers(0, len(whole) if trial % 2 else 120, 1 + trial % 8):
+            damaged[scene] = rng.integers(256)
         image = read_or_none(write(tmp_path, bytes(damaged)))
         if image is not None:
             assert image.dtype is torch.uint8
@@ -78,25 +78,25 @@ def test_damaged_bytes_give_a_picture_or_a_refusal_and_nothing_else(kind: str, t
     ("data", "complaint"),
     [
         (b"", "is empty"),
-        (b"\x00", "is not a picture"),
-        (b"\x00" * 10_000, "is not a picture"),
-        (b"This is a letter, not a photograph.\n" * 50, "is not a picture"),
-        (b"<html><body>404 Not Found</body></html>", "is not a picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg' width='64' height='64'/>", "is not a picture"),
-        (b"\xff\xd8\xff", "is not a picture"),
-        (b"GIF89a", "is not a picture"),
+        (b"\x00", "is not an image"),
+        (b"\x00" * 10_000, "is not an image"),
+        (b"This is a letter, not an image.\n" * 50, "is not an image"),
+        (b"<html><body>404 Not Found</body></html>", "is not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' width='64' height='64'/>", "is not an image"),
+        (b"\xff\xd8\xff", "is not an image"),
+        (b"GIF89a", "is not an image"),
         (
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n",
             "in the format EPS",
         ),
     ],
 )
-def test_what_is_no_picture_is_refused(data: bytes, complaint: str, tmp_path: Path) -> None:
+def test_what_is_no_image_is_refused(data: bytes, complaint: str, tmp_path: Path) -> None:
     refusal(write(tmp_path, data), complaint)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (15, 400), (400, 15)])
-def test_a_picture_too_small_to_show_a_place_is_refused(width: int, height: int, tmp_path: Path) -> None:
+def test_a_image_too_small_to_show_a_scene_is_refused(width: int, height: int, tmp_path: Path) -> None:
     data = encoded(Image.new("RGB", (width, height)), "PNG")
     assert f"{width} x {height}" in refusal(write(tmp_path, data))
 
@@ -104,7 +104,7 @@ def test_a_picture_too_small_to_show_a_place_is_refused(width: int, height: int,
 @pytest.mark.parametrize(
     ("width", "height"), [(20_000, 20_000), (2**31 - 1, 2**31 - 1), (13_100, 13_100), (9_500, 9_500)]
 )
-def test_a_picture_that_only_says_it_is_huge_is_refused_at_once(
+def test_a_image_that_only_says_it_is_huge_is_refused_at_once(
     width: int, height: int, tmp_path: Path
 ) -> None:
     path = write(tmp_path, png_header(width, height) + png_chunk(b"IDAT", b"") + png_chunk(b"IEND", b""))
@@ -114,14 +114,14 @@ def test_a_picture_that_only_says_it_is_huge_is_refused_at_once(
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_a_16_bit_grey_picture_is_refused_as_a_depth_map(kind: str, tmp_path: Path) -> None:
+def test_a_16_bit_grey_image_is_refused_as_a_depth_map(kind: str, tmp_path: Path) -> None:
     depth = Image.fromarray(np.arange(WIDTH * HEIGHT, dtype=np.uint16).reshape(HEIGHT, WIDTH))
     refusal(write(tmp_path, encoded(depth, kind), "depth.png"), "8 bits")
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
-def test_a_32_bit_picture_is_refused(mode: str, tmp_path: Path) -> None:
-    refusal(write(tmp_path, encoded(picture().convert("L").convert(mode), "TIFF")), "8 bits")
+def test_a_32_bit_image_is_refused(mode: str, tmp_path: Path) -> None:
+    refusal(write(tmp_path, encoded(sample_image().convert("L").convert(mode), "TIFF")), "8 bits")
 
 
 @pytest.mark.parametrize(
@@ -133,37 +133,37 @@ def test_a_32_bit_picture_is_refused(mode: str, tmp_path: Path) -> None:
     ],
 )
 def test_every_8_bit_mode_becomes_rgb(mode: str, kind: str, tmp_path: Path) -> None:
-    grey = picture().convert("L").convert("RGB") if mode in ("L", "LA") else picture()
+    grey = sample_image().convert("L").convert("RGB") if mode in ("L", "LA") else sample_image()
     source = grey.convert("L").convert("1") if mode == "1" else grey
     converted = Image.new("LAB", (WIDTH, HEIGHT)) if mode == "LAB" else source.convert(mode)
     image = read_image(write(tmp_path, encoded(converted, kind)))
-    assert_picture(image)
+    assert_image(image)
     if mode not in ("LAB", "1"):
         exact = torch.from_numpy(np.array(grey)).permute(2, 0, 1)
         assert (image.int() - exact.int()).abs().float().mean() < 20.0
 
 
 def test_a_palette_with_transparent_entries_is_read_without_a_warning(tmp_path: Path) -> None:
-    palette = picture().convert("P")
+    palette = sample_image().convert("P")
     data = encoded(palette, "PNG", transparency=bytes(range(256)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert_picture(read_image(write(tmp_path, data)))
+        assert_image(read_image(write(tmp_path, data)))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_an_animation_or_a_stack_of_pages_is_refused(kind: str, tmp_path: Path) -> None:
-    frames = [picture(), picture().transpose(Image.Transpose.ROTATE_180)]
+    frames = [sample_image(), sample_image().transpose(Image.Transpose.ROTATE_180)]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-    refusal(write(tmp_path, data), "several pictures")
+    refusal(write(tmp_path, data), "several images")
 
 
-def test_the_second_picture_that_phones_store_is_ignored(tmp_path: Path) -> None:
+def test_the_second_image_that_phones_store_is_ignored(tmp_path: Path) -> None:
     second = Image.new("RGB", (WIDTH, HEIGHT), "red")
-    data = encoded(picture(), "MPO", save_all=True, append_images=[second])
+    data = encoded(sample_image(), "MPO", save_all=True, append_images=[second])
     image = read_image(write(tmp_path, data))
-    assert_picture(image)
-    exact = torch.from_numpy(np.array(picture())).permute(2, 0, 1)
+    assert_image(image)
+    exact = torch.from_numpy(np.array(sample_image())).permute(2, 0, 1)
     assert (image.int() - exact.int()).abs().float().mean() < 20.0
 
 
@@ -185,7 +185,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path, encoded(picture(), "PNG"))
+    path = write(tmp_path, encoded(sample_image(), "PNG"))
     path.chmod(0)
     refusal(path, "may not be read")
 
@@ -196,7 +196,7 @@ def test_permission_refused_by_the_system_is_told_as_such(
     def deny(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    path = write(tmp_path, encoded(picture(), "PNG"))
+    path = write(tmp_path, encoded(sample_image(), "PNG"))
     monkeypatch.setattr(Image, "open", deny)
     refusal(path, "may not be read")
 

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
-from camloc.training.loop import Lesson, Round, learn
+from camloc.training.loop import AuxiliaryTask, Round, learn
 from camloc.training.recipe import Stage
 
 STAGE = Stage(epochs=5, learning_rate=0.05)
@@ -24,7 +24,7 @@ class Line(nn.Module):
         self.balance = nn.ParameterDict({"scale": nn.Parameter(torch.zeros(()))})
 
 
-class FindLine(Lesson):
+class FindLine(AuxiliaryTask):
     """Learn y = 3 x - 1 from twenty numbers."""
 
     def __init__(self, scores: list[float] | None = None) -> None:
@@ -52,18 +52,18 @@ class FindLine(Lesson):
         return {"score": self.scores.pop(0), "weight": float(network.layer.weight.detach())}
 
 
-def rounds(lesson: FindLine, stage: Stage = STAGE, **settings: int) -> list[Round]:
-    return list(learn(lesson, stage, batch_size=8, **settings))
+def rounds(task: FindLine, stage: Stage = STAGE, **settings: int) -> list[Round]:
+    return list(learn(task, stage, batch_size=8, **settings))
 
 
 def test_every_row_is_seen_once_an_epoch_but_for_the_last_incomplete_batch() -> None:
-    lesson = FindLine()
-    told = rounds(lesson)
+    task = FindLine()
+    told = rounds(task)
     assert [each.epoch for each in told] == [1, 2, 3, 4, 5]
-    assert [len(rows) for rows in lesson.seen] == [8, 8] * 5
-    assert len({row for rows in lesson.seen[:2] for row in rows}) == 16
-    assert lesson.seen[:2] != lesson.seen[2:4]
-    assert all(lesson.modes)
+    assert [len(rows) for rows in task.seen] == [8, 8] * 5
+    assert len({row for rows in task.seen[:2] for row in rows}) == 16
+    assert task.seen[:2] != task.seen[2:4]
+    assert all(task.modes)
 
 
 def test_a_lesson_repeats_itself_exactly() -> None:
@@ -80,11 +80,11 @@ def test_a_lesson_repeats_itself_exactly() -> None:
 
 
 def test_the_best_weights_are_kept() -> None:
-    lesson = FindLine([5.0, 2.0, 4.0, 3.0, 9.0])
-    told = rounds(lesson)
+    task = FindLine([5.0, 2.0, 4.0, 3.0, 9.0])
+    told = rounds(task)
     assert [each.is_best for each in told] == [True, True, False, False, False]
-    assert float(lesson.network.state_dict()["layer.weight"]) == pytest.approx(told[1].measures["weight"])
-    assert not lesson.network.training
+    assert float(task.network.state_dict()["layer.weight"]) == pytest.approx(told[1].measures["weight"])
+    assert not task.network.training
 
 
 def test_without_anything_held_out_the_last_weights_are_kept() -> None:
@@ -99,18 +99,18 @@ def test_measurements_are_as_rare_as_asked_for_and_the_last_is_never_left_out() 
 
 
 def test_an_average_of_weights_is_what_is_measured_and_kept() -> None:
-    lesson = FindLine([1.0] * 5)
-    told = rounds(lesson, Stage(epochs=5, learning_rate=0.05, average=0.9))
+    task = FindLine([1.0] * 5)
+    told = rounds(task, Stage(epochs=5, learning_rate=0.05, average=0.9))
     plain = FindLine([1.0] * 5)
     assert told[0].measures["weight"] != rounds(plain)[0].measures["weight"]
-    assert float(lesson.network.state_dict()["layer.weight"]) == pytest.approx(told[0].measures["weight"])
+    assert float(task.network.state_dict()["layer.weight"]) == pytest.approx(told[0].measures["weight"])
 
 
 def test_what_a_stage_holds_stands_still_and_loss_weights_count() -> None:
-    lesson = FindLine()
-    before = {name: value.clone() for name, value in lesson.network.state_dict().items()}
-    rounds(lesson, Stage(epochs=2, learning_rate=0.1, holds=("layer.weight",)))
-    after = lesson.network.state_dict()
+    task = FindLine()
+    before = {name: value.clone() for name, value in task.network.state_dict().items()}
+    rounds(task, Stage(epochs=2, learning_rate=0.1, frozen=("layer.weight",)))
+    after = task.network.state_dict()
     assert torch.equal(after["layer.weight"], before["layer.weight"])
     assert not torch.equal(after["layer.bias"], before["layer.bias"])
     still = FindLine()

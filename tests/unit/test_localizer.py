@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from camloc.core.device import torch_device
 from camloc.data.image_io import Preprocess
-from camloc.data.types import Batch, Estimate, Frame, Located, Lost, Spread
+from camloc.data.types import Batch, Estimate, ExpectedError, Frame, Located, Lost
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry import Camera, Pose
 from camloc.inference.localizer import Localizer
 from camloc.models.base import Decoded, PoseModel, single_scene
-from camloc.models.checkpoint import Checkpoint, Facts
+from camloc.models.checkpoint import Checkpoint, Metadata
 
 WIDTH, HEIGHT = 64, 48
 CAMERA = Camera(WIDTH, HEIGHT, 50.0, 50.0, WIDTH / 2, HEIGHT / 2)
@@ -30,7 +30,7 @@ class ColourOutput(NamedTuple):
 
 
 class ColourModel(PoseModel[ColourOutput]):
-    """Stands where the picture's mean colour says, and, if it knows it, at the focal length's height."""
+    """Stands where the image's mean colour says, and, if it knows it, at the focal length's height."""
 
     def __init__(self, *, scale: float = 1.0) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class ColourModel(PoseModel[ColourOutput]):
 
 
 def localizer(model: PoseModel[ColourOutput] | None = None, *, spread: bool = True) -> Localizer:
-    facts = Facts(
+    metadata = Metadata(
         format=1,
         model="colour",
         config={},
@@ -59,12 +59,12 @@ def localizer(model: PoseModel[ColourOutput] | None = None, *, spread: bool = Tr
         scenes=("kitchen",),
         spread=(0.12, 3.4) if spread else None,
     )
-    checkpoint = Checkpoint(facts, (model or ColourModel()).eval(), (some_poses(20),))
+    checkpoint = Checkpoint(metadata, (model or ColourModel()).eval(), (some_poses(20),))
     return Localizer(checkpoint, torch.device("cpu"))
 
 
-def photo(folder: Path, number: int = 0, *, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
-    """A picture of patches about a colour of its own."""
+def image(folder: Path, number: int = 0, *, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
+    """An image of patches about a colour of its own."""
     rng = np.random.default_rng(number)
     patches = rng.integers(0, 120, (6, 8, 3)) + rng.integers(0, 120, 3)
     path = folder / f"{number}.png"
@@ -87,40 +87,40 @@ def assert_equal(ours: Sequence[Estimate], theirs: Sequence[Estimate]) -> None:
         torch.testing.assert_close(located(other).world_from_cam.matrix(), expected, rtol=0, atol=1e-6)
 
 
-def test_an_answer_names_the_place_and_the_error_to_expect(tmp_path: Path) -> None:
-    answer = located(localizer().locate(photo(tmp_path)))
+def test_an_answer_names_the_scene_and_the_error_to_expect(tmp_path: Path) -> None:
+    answer = located(localizer().locate(image(tmp_path)))
     assert answer.scene == "kitchen"
-    assert answer.spread == Spread(meters=0.12, degrees=3.4)
+    assert answer.spread == ExpectedError(meters=0.12, degrees=3.4)
     assert answer.probability == 1.0
     assert answer.world_from_cam.translation.dtype == torch.float64
     assert answer.world_from_cam.shape == ()
 
 
 def test_a_model_that_was_never_validated_promises_no_error(tmp_path: Path) -> None:
-    assert located(localizer(spread=False).locate(photo(tmp_path))).spread is None
+    assert located(localizer(spread=False).locate(image(tmp_path))).spread is None
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (90, 120, 30)])
-def test_a_blank_picture_is_lost(colour: tuple[int, int, int], tmp_path: Path) -> None:
+def test_a_blank_image_is_lost(colour: tuple[int, int, int], tmp_path: Path) -> None:
     Image.new("RGB", (WIDTH, HEIGHT), colour).save(tmp_path / "blank.png")
-    assert localizer().locate(tmp_path / "blank.png") == Lost("the picture is blank")
+    assert localizer().locate(tmp_path / "blank.png") == Lost("the image is blank")
 
 
-def test_a_picture_with_little_in_it_is_not_blank(tmp_path: Path) -> None:
-    picture = Image.new("RGB", (WIDTH, HEIGHT), (90, 90, 90))
-    picture.paste((110, 110, 110), (0, 0, WIDTH, HEIGHT // 6))
-    picture.save(tmp_path / "wall.png")
+def test_a_image_with_little_in_it_is_not_blank(tmp_path: Path) -> None:
+    image = Image.new("RGB", (WIDTH, HEIGHT), (90, 90, 90))
+    image.paste((110, 110, 110), (0, 0, WIDTH, HEIGHT // 6))
+    image.save(tmp_path / "wall.png")
     assert isinstance(localizer().locate(tmp_path / "wall.png"), Located)
 
 
 def test_an_answer_far_from_every_training_camera_is_lost(tmp_path: Path) -> None:
-    answer = localizer(ColourModel(scale=100.0)).locate(photo(tmp_path))
+    answer = localizer(ColourModel(scale=100.0)).locate(image(tmp_path))
     assert isinstance(answer, Lost)
     assert "far from every training camera" in answer.reason
 
 
 class StandingModel(ColourModel):
-    """Stands in one place, whatever the picture."""
+    """Stands in one scene, whatever the image."""
 
     def __init__(self, x: float) -> None:
         super().__init__()
@@ -148,9 +148,9 @@ def test_where_all_training_cameras_stand_in_one_spot_the_expected_error_is_the_
 ) -> None:
     about_a_tripod = Pose(some_poses(20).rotation, torch.zeros(20, 3, dtype=torch.float64))
     whole = localizer(StandingModel(x)).checkpoint
-    facts = replace(whole.facts, spread=None if meters is None else (meters, 1.0))
-    checkpoint = replace(whole, facts=facts, training_poses=(about_a_tripod,))
-    answer = Localizer(checkpoint, torch.device("cpu")).locate(photo(tmp_path))
+    metadata = replace(whole.metadata, spread=None if meters is None else (meters, 1.0))
+    checkpoint = replace(whole, metadata=metadata, training_poses=(about_a_tripod,))
+    answer = Localizer(checkpoint, torch.device("cpu")).locate(image(tmp_path))
     assert isinstance(answer, Located) == is_believed
 
 
@@ -159,20 +159,20 @@ def test_where_training_cameras_spread_answers_among_them_are_believed(tmp_path:
     training = Pose(torch.eye(3, dtype=torch.float64).expand(2, 3, 3), along)
     for x, is_believed in ((7.9, True), (8.1, False)):
         checkpoint = replace(localizer(StandingModel(x)).checkpoint, training_poses=(training,))
-        answer = Localizer(checkpoint, torch.device("cpu")).locate(photo(tmp_path))
+        answer = Localizer(checkpoint, torch.device("cpu")).locate(image(tmp_path))
         assert isinstance(answer, Located) == is_believed
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])
 def test_an_answer_that_is_no_number_is_lost(scale: float, tmp_path: Path) -> None:
-    answer = localizer(ColourModel(scale=scale)).locate(photo(tmp_path))
+    answer = localizer(ColourModel(scale=scale)).locate(image(tmp_path))
     assert answer == Lost("the network's answer is not a number")
 
 
 @pytest.mark.parametrize("size", [(16, 16), (64, 48), (640, 480), (48, 64), (301, 199), (1200, 90)])
-def test_a_picture_of_any_size_is_answered(size: tuple[int, int], tmp_path: Path) -> None:
-    assert isinstance(localizer().locate(photo(tmp_path, size=size)), Located)
-    assert isinstance(localizer().locate(str(photo(tmp_path, size=size))), Located)
+def test_a_image_of_any_size_is_answered(size: tuple[int, int], tmp_path: Path) -> None:
+    assert isinstance(localizer().locate(image(tmp_path, size=size)), Located)
+    assert isinstance(localizer().locate(str(image(tmp_path, size=size))), Located)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -204,7 +204,7 @@ def test_the_orientation_in_a_file_is_followed(orientation: int, tmp_path: Path)
     assert_equal([theirs], [ours])
 
 
-def test_what_is_no_picture_is_an_error_that_says_so(tmp_path: Path) -> None:
+def test_what_is_no_image_is_an_error_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "letter.jpg").write_text("Dear Madam")
     with pytest.raises(ImageError, match=r"letter\.jpg"):
         localizer().locate(tmp_path / "letter.jpg")
@@ -213,7 +213,7 @@ def test_what_is_no_picture_is_an_error_that_says_so(tmp_path: Path) -> None:
 def mixed_frames(folder: Path) -> list[Frame]:
     """With and without cameras, blank, broken and missing, in no order."""
     frames = [
-        Frame(str(number), photo(folder, number), CAMERA if number % 3 else None) for number in range(7)
+        Frame(str(number), image(folder, number), CAMERA if number % 3 else None) for number in range(7)
     ]
     Image.new("RGB", (WIDTH, HEIGHT), (9, 9, 9)).save(folder / "blank.png")
     (folder / "broken.png").write_bytes(b"\x89PNG")
@@ -234,7 +234,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(batch_size: int, tmp_path: 
 
 
 def test_a_camera_is_used_where_it_is_known(tmp_path: Path) -> None:
-    path = photo(tmp_path)
+    path = image(tmp_path)
     without, with_camera = (
         located(localizer().locate(path, camera=camera)).world_from_cam.translation
         for camera in (None, CAMERA)
@@ -242,11 +242,11 @@ def test_a_camera_is_used_where_it_is_known(tmp_path: Path) -> None:
     torch.testing.assert_close(with_camera - without, torch.tensor([0.0, 0.0, 0.05]).double())
 
 
-def test_pictures_that_cannot_be_read_are_lost_in_their_place(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_lost_in_their_scene(tmp_path: Path) -> None:
     answers = list(localizer().locate_all(mixed_frames(tmp_path), batch_size=4))
     lost = {index: answer.reason for index, answer in enumerate(answers) if isinstance(answer, Lost)}
     assert list(lost) == [2, 5, 6]
-    assert lost[2] == "the picture is blank"
+    assert lost[2] == "the image is blank"
     assert "broken.png" in lost[5]
     assert "does not exist" in lost[6]
 
@@ -255,14 +255,14 @@ def test_no_frames_have_no_answers() -> None:
     assert list(localizer().locate_all([])) == []
 
 
-def test_answers_come_before_all_pictures_are_read(tmp_path: Path) -> None:
+def test_answers_come_before_all_images_are_read(tmp_path: Path) -> None:
     seen = 0
 
     def frames() -> object:
         nonlocal seen
         for number in range(6):
             seen += 1
-            yield Frame(str(number), photo(tmp_path, number))
+            yield Frame(str(number), image(tmp_path, number))
 
     answers = localizer().locate_all(frames(), batch_size=2)  # type: ignore[arg-type]
     next(answers)

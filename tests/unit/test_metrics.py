@@ -121,7 +121,7 @@ def test_an_estimate_in_single_precision_is_scored_in_double() -> None:
     assert found.degrees.item() < 1e-4
 
 
-def test_an_answer_in_another_place_counts_as_lost_where_places_are_compared() -> None:
+def test_an_answer_in_another_scene_counts_as_lost_where_scenes_are_compared() -> None:
     one = frame()
     evaluated = EvaluatedSet("day", (one,), (off_by(one, scene="cellar"),), scene="kitchen")
     assert evaluated.errors().meters.item() == INF
@@ -136,8 +136,8 @@ def test_an_estimate_that_is_not_a_number_raises() -> None:
 
 
 def test_a_frame_without_a_true_pose_raises() -> None:
-    with pytest.raises(DatasetError, match=r"photo\.jpg is unknown"):
-        evaluate_set((Frame("photo.jpg", Path("photo.jpg")),), (Lost("blur"),))
+    with pytest.raises(DatasetError, match=r"image\.jpg is unknown"):
+        evaluate_set((Frame("image.jpg", Path("image.jpg")),), (Lost("blur"),))
 
 
 def test_a_missing_estimate_raises() -> None:

@@ -32,7 +32,7 @@ def cells(*, wrong: float = 0.0) -> Correspondences:
 
 def poses(given: Correspondences, name: OutlierFilter, *, seen: torch.Tensor | None = None) -> Pose:
     return filtered_poses(
-        given, name, intrinsics=INTRINSICS, picture_height=HEIGHT, seen=seen
+        given, name, intrinsics=INTRINSICS, image_height=HEIGHT, seen=seen
     ).centered_from_cam
 
 
@@ -62,7 +62,7 @@ def test_cells_behind_a_mask_do_not_count(name: OutlierFilter) -> None:
 
 @pytest.mark.parametrize("name", ["rigid-ransac", "pnp-ransac"])
 def test_cells_that_agree_on_nothing_have_no_pose(name: OutlierFilter) -> None:
-    found = filtered_poses(cells(wrong=1.1), name, intrinsics=INTRINSICS, picture_height=HEIGHT)
+    found = filtered_poses(cells(wrong=1.1), name, intrinsics=INTRINSICS, image_height=HEIGHT)
     assert not bool(found.centered_from_cam.is_finite().any())
 
 

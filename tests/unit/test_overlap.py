@@ -27,7 +27,7 @@ def wall(distance: float) -> torch.Tensor:
     return torch.full((40, 40), distance, dtype=torch.float64)
 
 
-def test_a_depth_picture_becomes_points_of_the_world() -> None:
+def test_a_depth_image_becomes_points_of_the_world() -> None:
     points = points_of_depth(wall(2.0), CAMERA, camera_at(1.0, 0.0, 5.0), stride=10)
     assert points.shape == (16, 3)
     torch.testing.assert_close(points[:, 2], torch.full((16,), 7.0, dtype=torch.float64))

@@ -23,7 +23,7 @@ def row_of_frames(count: int = 6, *, step: float = 0.5, depth: Path | None = Non
     )
 
 
-def depth_picture(folder: Path, *, meters: float = 2.0) -> Path:
+def depth_image(folder: Path, *, meters: float = 2.0) -> Path:
     path = folder / "wall.png"
     Image.fromarray(np.full((40, 40), round(1000 * meters), np.uint16)).save(path)
     return path
@@ -35,19 +35,19 @@ def test_depth_is_metres_and_nothing_where_nothing_was_measured(tmp_path: Path) 
     assert read_depth(tmp_path / "depth.png").tolist() == [[1.5, 0.0], [0.0, 0.25]]
 
 
-def test_a_photograph_is_no_depth_picture(tmp_path: Path) -> None:
-    Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "photo.png")
+def test_a_image_is_no_depth_image(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "image.png")
     Image.new("L", (8, 8), 200).save(tmp_path / "grey.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
-    for name in ("photo.png", "grey.png", "broken.png", "missing.png"):
-        with pytest.raises(ImageError, match="depth picture"):
+    for name in ("image.png", "grey.png", "broken.png", "missing.png"):
+        with pytest.raises(ImageError, match="depth image"):
             read_depth(tmp_path / name)
 
 
 def test_pairs_have_as_much_in_common_as_is_asked_for(tmp_path: Path) -> None:
-    frames = row_of_frames(depth=depth_picture(tmp_path))
+    frames = row_of_frames(depth=depth_image(tmp_path))
     pairs = overlapping_pairs(frames, PairSettings(per_frame=10, least_overlap=0.7))
-    # Two metres from the wall a picture is four metres wide: 0.5 m apart share 7/8, 1 m 3/4, 1.5 m 5/8.
+    # Two metres from the wall an image is four metres wide: 0.5 m apart share 7/8, 1 m 3/4, 1.5 m 5/8.
     apart = (pairs.query - pairs.reference).abs()
     assert set(apart.tolist()) == {1, 2}
     assert (pairs.overlap >= 0.7).all()
@@ -57,7 +57,7 @@ def test_pairs_have_as_much_in_common_as_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_frame_is_no_pair_with_itself_and_pairs_go_both_ways(tmp_path: Path) -> None:
-    frames = row_of_frames(depth=depth_picture(tmp_path))
+    frames = row_of_frames(depth=depth_image(tmp_path))
     pairs = overlapping_pairs(frames, PairSettings(per_frame=10))
     both = set(zip(pairs.query.tolist(), pairs.reference.tolist(), strict=True))
     assert all(one != other for one, other in both)
@@ -75,7 +75,7 @@ def test_no_frame_has_more_pairs_than_are_asked_for_and_a_seed_repeats_them() ->
     assert not torch.equal(pairs.reference, other.reference)
 
 
-def test_without_depth_points_of_the_place_tell_and_without_these_frusta() -> None:
+def test_without_depth_points_of_the_scene_tell_and_without_these_frusta() -> None:
     frames = row_of_frames()
     grid = torch.linspace(-3, 6, 60, dtype=torch.float64)
     x, y = torch.meshgrid(grid, grid, indexing="ij")
@@ -102,7 +102,7 @@ def test_frames_of_unknown_cameras_are_taken_to_be_from_a_usual_one() -> None:
     assert 1 in (pairs.query - pairs.reference).abs()
 
 
-def test_pairs_of_several_places_stay_within_their_places() -> None:
+def test_pairs_of_several_scenes_stay_within_their_scenes() -> None:
     near = overlapping_pairs(row_of_frames(4), PairSettings(per_frame=10))
     far = overlapping_pairs(row_of_frames(3), PairSettings(per_frame=10))
     both = joined_pairs([near, far], [4, 3])

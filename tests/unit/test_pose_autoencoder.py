@@ -14,7 +14,7 @@ from camloc.models.base import Latents
 from camloc.models.layers.fourier import FourierFeatures
 from camloc.recipes import students
 from camloc.refinement.pose_autoencoder import Branches, PoseAutoencoder, PoseAutoencoderConfig, SceneCode
-from camloc.refinement.storage import AUTOENCODER, WEIGHTS, AutoencoderFacts, save_autoencoder
+from camloc.refinement.storage import AUTOENCODER, WEIGHTS, AutoencoderMetadata, save_autoencoder
 
 PUBLISHED = PoseAutoencoderConfig(numbers="raw", scene_code="fourier")
 SMALL = PoseAutoencoderConfig(frequencies=2, hidden=(8,))
@@ -65,7 +65,7 @@ def test_wide_latents_need_a_file_of_no_more_than_a_megabyte(tmp_path: Path) -> 
     compact = PoseAutoencoder(config, latents=wide)
     assert matrices(compact)[-2:] == [(128, 256), (3072, 128)]
     assert compact(some_poses(2)).position.shape == (2, 3072)
-    save_autoencoder(tmp_path, AutoencoderFacts("", ("place",), config, wide), compact)
+    save_autoencoder(tmp_path, AutoencoderMetadata("", ("scene",), config, wide), compact)
     written = (tmp_path / AUTOENCODER / WEIGHTS).stat().st_size
     assert written <= 1_000_000
     assert compact.megabytes == pytest.approx(written / 1e6, rel=0.01)
@@ -119,7 +119,7 @@ def test_published_branches_read_their_own_half_of_the_pose() -> None:
 
 
 @pytest.mark.parametrize("scenes", [1, 3])
-def test_a_branch_reads_the_fourier_features_of_its_numbers_and_the_code_of_the_place(scenes: int) -> None:
+def test_a_branch_reads_the_fourier_features_of_its_numbers_and_the_code_of_the_scene(scenes: int) -> None:
     numbers, scene = torch.randn(3, 7), torch.zeros(3, dtype=torch.int64)
     move, turn = (FourierFeatures(2)(half) for half in (numbers[:, :3], numbers[:, 3:]))
     code = torch.eye(scenes)[scene] if scenes > 1 else torch.zeros(3, 0)
@@ -182,7 +182,7 @@ def test_an_encoder_starts_around_the_mean_of_its_teachers_latents() -> None:
 
 
 @pytest.mark.parametrize("code", ["one_hot", "embedding", "fourier"])
-def test_the_same_pose_in_two_places_has_different_latents(code: SceneCode) -> None:
+def test_the_same_pose_in_two_scenes_has_different_latents(code: SceneCode) -> None:
     encoder = small(replace(SMALL, scene_code=code), scenes=3)
     pose = some_poses(1)
     together = encoder(Pose.cat([pose, pose]), torch.tensor([0, 2]))
@@ -191,7 +191,7 @@ def test_the_same_pose_in_two_places_has_different_latents(code: SceneCode) -> N
     assert torch.equal(encoder(pose).position, encoder(pose, torch.tensor([0])).position)
 
 
-def test_every_place_has_its_own_middle() -> None:
+def test_every_scene_has_its_own_middle() -> None:
     encoder = small(scenes=2)
     near, far = some_poses(9), some_poses(9)
     far = Pose(far.rotation, 10.0 * far.translation + 500.0)

@@ -11,7 +11,12 @@ from camloc.errors import RecipeError
 from camloc.geometry import Pose, PoseMetric
 from camloc.models.base import Latents
 from camloc.refinement.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
-from camloc.refinement.position import WAYS, PositionRefinement, PositionRefiner, Way
+from camloc.refinement.position import (
+    REFINEMENT_METHODS,
+    PositionRefinement,
+    PositionRefiner,
+    RefinementMethod,
+)
 from camloc.refinement.query import Query
 
 TRAINING = some_poses(40)
@@ -33,7 +38,7 @@ def answered(truth: Pose, *, off: float = 0.05, scene: int = 0) -> Query:
     return Query(Pose(truth.rotation, moved), torch.full((len(truth),), scene), latents)
 
 
-def refiner(way: Way, **changes: object) -> PositionRefiner:
+def refiner(way: RefinementMethod, **changes: object) -> PositionRefiner:
     return PositionRefiner(replace(PositionRefinement(way), **changes), (TRAINING,), encoder())  # type: ignore[arg-type]
 
 
@@ -41,8 +46,8 @@ def moved(query: Query, refined: Pose) -> Tensor:
     return (refined.translation - query.world_from_cam.translation).square().sum(-1).sqrt()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_positions_move_and_orientations_do_not(way: Way) -> None:
+@pytest.mark.parametrize("way", REFINEMENT_METHODS)
+def test_positions_move_and_orientations_do_not(way: RefinementMethod) -> None:
     query = answered(TRAINING[5:9])
     refined = refiner(way).refined(query)
     assert torch.equal(refined.rotation, query.world_from_cam.rotation)
@@ -51,8 +56,8 @@ def test_positions_move_and_orientations_do_not(way: Way) -> None:
 
 
 @pytest.mark.parametrize("way", ["affine", "anchored"])
-def test_latents_of_a_training_pose_lead_to_its_position(way: Way) -> None:
-    """The photograph was taken where a training photograph was; the answer is beside it."""
+def test_latents_of_a_training_pose_lead_to_its_position(way: RefinementMethod) -> None:
+    """The image was taken where a training image was; the answer is beside it."""
     truth = TRAINING[5:9]
     query = answered(truth)
     refined = refiner(way, ridge=1e-9, neighbours=5).refined(query)
@@ -78,16 +83,16 @@ def test_three_steps_of_adamw_are_nearly_the_control() -> None:
     assert aside.max() < 0.02 < far.max()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_an_answer_is_refined_alike_alone_and_among_others(way: Way) -> None:
+@pytest.mark.parametrize("way", REFINEMENT_METHODS)
+def test_an_answer_is_refined_alike_alone_and_among_others(way: RefinementMethod) -> None:
     query = answered(TRAINING[5:9])
     together = refiner(way).refined(query)
     alone = refiner(way).refined(query[torch.tensor([2])])
     torch.testing.assert_close(together.translation[2:3], alone.translation)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_what_was_not_answered_stays_unanswered(way: Way) -> None:
+@pytest.mark.parametrize("way", REFINEMENT_METHODS)
+def test_what_was_not_answered_stays_unanswered(way: RefinementMethod) -> None:
     query = answered(TRAINING[5:9])
     rotation = query.world_from_cam.rotation.clone()
     rotation[1] = torch.nan
@@ -100,7 +105,7 @@ def test_what_was_not_answered_stays_unanswered(way: Way) -> None:
     assert not refiner(way).refined(none).is_finite().any()
 
 
-def test_neighbours_are_of_the_place_that_was_answered() -> None:
+def test_neighbours_are_of_the_scene_that_was_answered() -> None:
     far = Pose(TRAINING.rotation, TRAINING.translation + 100.0)
     both = PositionRefiner(PositionRefinement(), (TRAINING, far), encoder(scenes=2))
     query = answered(TRAINING[5:7])
@@ -122,7 +127,7 @@ def test_few_training_poses_are_all_neighbours() -> None:
 
 
 @pytest.mark.parametrize("way", ["affine", "adamw", "anchored"])
-def test_ways_that_compare_latents_say_what_they_lack(way: Way) -> None:
+def test_ways_that_compare_latents_say_what_they_lack(way: RefinementMethod) -> None:
     with pytest.raises(RecipeError, match="needs a pose auto-encoder"):
         PositionRefiner(PositionRefinement(way), (TRAINING,))
     with pytest.raises(RecipeError, match="exported network does not"):

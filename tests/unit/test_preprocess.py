@@ -1,4 +1,4 @@
-"""From a frame to the network's picture: the camera follows the picture, to a fraction of a pixel.
+"""From a frame to the network's image: the camera follows the image, to a fraction of a pixel.
 
 A dot is drawn where a camera sees a known point. After scaling, cutting, turning or undistorting, the dot
 must be where the new camera sees the same point.
@@ -24,19 +24,19 @@ CORNER_POINT = torch.tensor([[-0.45, -0.33, 1.0]], dtype=torch.float64)
 
 
 def _dotted(camera: Camera, point: Tensor = POINT, *, radius: float = 6.0) -> Image.Image:
-    """A dark picture with a round bright spot where `camera` sees `point`."""
+    """A dark image with a round bright spot where `camera` sees `point`."""
     x, y = camera.project(point)[0].tolist()
     columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
     spot = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * radius**2))
     return Image.fromarray(spot.round().astype(np.uint8)).convert("RGB")
 
 
-def _frame(folder: Path, picture: Image.Image, camera: Camera | None, *, orientation: int = 1) -> Frame:
+def _frame(folder: Path, image: Image.Image, camera: Camera | None, *, orientation: int = 1) -> Frame:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = folder / "picture.png"
-    picture.save(path, exif=exif)
-    return Frame(name="picture.png", image=path, camera=camera, world_from_cam=Pose.identity())
+    path = folder / "image.png"
+    image.save(path, exif=exif)
+    return Frame(name="image.png", image=path, camera=camera, world_from_cam=Pose.identity())
 
 
 def _found(image: Tensor) -> tuple[float, float]:
@@ -70,7 +70,7 @@ def _assert_follows(view: View, point: Tensor = POINT, *, within: float = 0.6) -
         Preprocess(97, 61, short_side=75),
     ],
 )
-def test_the_camera_follows_the_picture(preprocess: Preprocess, tmp_path: Path) -> None:
+def test_the_camera_follows_the_image(preprocess: Preprocess, tmp_path: Path) -> None:
     frame = _frame(tmp_path, _dotted(CAMERA), CAMERA)
     view = preprocess.view(frame)
     assert view.image.shape == (3, preprocess.height, preprocess.width)
@@ -81,7 +81,7 @@ def test_the_camera_follows_the_picture(preprocess: Preprocess, tmp_path: Path) 
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (300, 300), (1000, 20), (20, 1000), (853, 480)])
 @pytest.mark.parametrize("preprocess", [Preprocess(224, 224, short_side=256), Preprocess(96, 60)])
-def test_the_scaled_picture_covers_the_cut_and_keeps_its_shape(
+def test_the_scaled_image_covers_the_cut_and_keeps_its_shape(
     size: tuple[int, int], preprocess: Preprocess
 ) -> None:
     width, height = preprocess.canvas_size(*size)
@@ -93,7 +93,7 @@ def test_the_scaled_picture_covers_the_cut_and_keeps_its_shape(
     assert fits_snugly if preprocess.short_side == 0 else min(width, height) >= preprocess.short_side
 
 
-def test_the_papers_picture_is_the_middle_of_one_with_a_shorter_side_of_256(tmp_path: Path) -> None:
+def test_the_papers_image_is_the_middle_of_one_with_a_shorter_side_of_256(tmp_path: Path) -> None:
     preprocess = Preprocess(224, 224, short_side=256)
     assert preprocess.canvas_size(640, 480) == (341, 256)
     frame = _frame(tmp_path, _dotted(CAMERA), CAMERA)
@@ -117,21 +117,19 @@ def test_intrinsics_for_another_size_of_the_same_shape_are_scaled(width: int, tm
 @pytest.mark.parametrize("size", [(480, 640), (640, 640), (640, 360), (660, 480)])
 def test_intrinsics_for_another_shape_are_refused(size: tuple[int, int], tmp_path: Path) -> None:
     wrong = CAMERA.resized(width=size[0], height=size[1])
-    with pytest.raises(ImageError, match=rf"picture\.png has 640 x 480 .* {size[0]} x {size[1]}"):
+    with pytest.raises(ImageError, match=rf"image\.png has 640 x 480 .* {size[0]} x {size[1]}"):
         Preprocess(320, 240).view(_frame(tmp_path, _dotted(CAMERA), wrong))
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_intrinsics_of_the_stored_picture_keep_it_as_stored(orientation: int, tmp_path: Path) -> None:
+def test_intrinsics_of_the_stored_image_keep_it_as_stored(orientation: int, tmp_path: Path) -> None:
     """COLMAP does not read the EXIF orientation: its cameras and poses are for the stored pixels."""
     frame = _frame(tmp_path, _dotted(CAMERA), CAMERA, orientation=orientation)
     _assert_follows(Preprocess(320, 240).view(frame), within=0.1)
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_intrinsics_that_only_fit_the_upright_picture_turn_it_upright(
-    orientation: int, tmp_path: Path
-) -> None:
+def test_intrinsics_that_only_fit_the_upright_image_turn_it_upright(orientation: int, tmp_path: Path) -> None:
     upright = Camera(480, 640, 515.0, 520.0, 237.0, 318.0)
     stored_from_upright = {
         5: Image.Transpose.TRANSPOSE,
@@ -144,7 +142,7 @@ def test_intrinsics_that_only_fit_the_upright_picture_turn_it_upright(
     _assert_follows(Preprocess(240, 320).view(frame), within=0.1)
 
 
-def test_without_intrinsics_the_picture_is_turned_upright(tmp_path: Path) -> None:
+def test_without_intrinsics_the_image_is_turned_upright(tmp_path: Path) -> None:
     frame = _frame(tmp_path, _dotted(CAMERA), None, orientation=6)
     assert Preprocess(240, 320).canvas(frame).image.shape == (3, 320, 240)
 
@@ -164,7 +162,7 @@ def test_undistorting_moves_the_dot_to_where_the_pinhole_sees_it(point: Tensor, 
         assert _found(kept.image) == pytest.approx(LENS.project(point)[0].tolist(), abs=0.6)
 
 
-def test_undistorting_leaves_a_pinhole_picture_alone(tmp_path: Path) -> None:
+def test_undistorting_leaves_a_pinhole_image_alone(tmp_path: Path) -> None:
     frame = _frame(tmp_path, _dotted(CAMERA), CAMERA)
     straight, kept = (Preprocess(320, 240, undistort=undistort).view(frame) for undistort in (True, False))
     assert torch.equal(straight.image, kept.image)

@@ -15,18 +15,18 @@ DEAD_CNN = 4_436_740
 DEAD_CODES = (2 * (60 - 28) + (60 - 1)) * 128
 
 
-# Those of several places have tables of 50 rows and no token.
-DEAD_PLACE_CODES = 2 * (50 - 28) * 128
+# Those of several scenes have tables of 50 rows and no token.
+DEAD_SCENE_CODES = 2 * (50 - 28) * 128
 
 # The first normalisation of each of their two decoders is given zeros: its weight has no effect.
 DEAD_NORMS = 2 * 256
 
-DEAD_OF_PLACES = DEAD_PLACE_CODES + DEAD_NORMS
+DEAD_OF_SCENES = DEAD_SCENE_CODES + DEAD_NORMS
 
 
-def other_tokens(places: int) -> int:
-    """Of TransPoseNet of many places: a linear layer of the place's number, instead of which we have rows."""
-    return 512 - 2 * 256 * places
+def other_tokens(scenes: int) -> int:
+    """Of TransPoseNet of many scenes: a linear layer of the scene's number, instead of which we have rows."""
+    return 512 - 2 * 256 * scenes
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def other_tokens(places: int) -> int:
         ("mapnet", "posenet", 22_347_590, 0),
         ("scene_geometry", "indoor", 3_711_285, 0),
         ("transposenet", "released", 10_635_371, DEAD_CNN + DEAD_CODES),
-        ("ms_transformer", "sevenscenes", 16_432_748, DEAD_CNN + DEAD_OF_PLACES),
-        ("ms_transformer", "cambridge", 18_541_676, DEAD_CNN + DEAD_OF_PLACES),
-        ("ms_transformer", "cambridge-own-heads", 20_142_209, DEAD_CNN + DEAD_OF_PLACES),
-        ("ms_hyperpose", "sevenscenes", 142_682_227, DEAD_CLASSIFIER + DEAD_OF_PLACES),
-        ("ms_hyperpose", "cambridge", 142_680_691, DEAD_CLASSIFIER + DEAD_OF_PLACES),
+        ("ms_transformer", "sevenscenes", 16_432_748, DEAD_CNN + DEAD_OF_SCENES),
+        ("ms_transformer", "cambridge", 18_541_676, DEAD_CNN + DEAD_OF_SCENES),
+        ("ms_transformer", "cambridge-own-heads", 20_142_209, DEAD_CNN + DEAD_OF_SCENES),
+        ("ms_hyperpose", "sevenscenes", 142_682_227, DEAD_CLASSIFIER + DEAD_OF_SCENES),
+        ("ms_hyperpose", "cambridge", 142_680_691, DEAD_CLASSIFIER + DEAD_OF_SCENES),
         ("ms_transposenet", "sevenscenes", 10_644_850, DEAD_CLASSIFIER + DEAD_CODES + other_tokens(7)),
         ("hyperpose_2023", "released", 142_734_962, DEAD_CNN + DEAD_CODES),
     ],

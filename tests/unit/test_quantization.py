@@ -13,7 +13,7 @@ from camloc.data.image_io import Preprocess
 from camloc.inference.onnx.export import export_onnx, largest_difference
 from camloc.inference.onnx.runtime import load_onnx, runtime_of
 from camloc.models import build_model
-from camloc.models.checkpoint import Checkpoint, facts_for, load_checkpoint, save_checkpoint
+from camloc.models.checkpoint import Checkpoint, load_checkpoint, metadata_for, save_checkpoint
 
 SIZE = Preprocess(64, 64)
 
@@ -23,9 +23,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     torch.manual_seed(0)
     model = build_model("transposenet", small_config("transposenet"))
     model.observe(some_poses(9))
-    facts = facts_for("transposenet", small_config("transposenet"), SIZE, ("kitchen",))
+    metadata = metadata_for("transposenet", small_config("transposenet"), SIZE, ("kitchen",))
     folder = tmp_path_factory.mktemp("checkpoint")
-    save_checkpoint(folder, facts, model, (some_poses(9),))
+    save_checkpoint(folder, metadata, model, (some_poses(9),))
     return load_checkpoint(folder)
 
 

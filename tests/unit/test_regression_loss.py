@@ -10,10 +10,10 @@ from torch import Tensor
 
 from camloc.data.types import Batch
 from camloc.geometry import Pose
-from camloc.models.losses import BalanceConfig, LearnedBalance
+from camloc.models.losses import PoseLossConfig, UncertaintyWeightedPoseLoss
 from camloc.models.regressor import Positions, RegressedPose, WorldFrame, regression_losses
 
-# Where a place may be on the map: metres east, north and up.
+# Where a scene may be on the map: metres east, north and up.
 UTM = torch.tensor([620_123.4567, 5_735_456.789, 110.25], dtype=torch.float64)
 
 
@@ -32,18 +32,18 @@ def losses(
     truth_wxyz: list[list[float]],
     *,
     offset: list[list[float]],
-    balance: BalanceConfig,
+    balance: PoseLossConfig,
 ) -> dict[str, float]:
     """Loss terms of an answer that is off by `offset` metres."""
     truth_position = torch.ones(len(offset), 3)
     output = RegressedPose(truth_position + torch.tensor(offset), torch.tensor(quaternion_wxyz))
     batch = batch_at(torch.tensor(truth_wxyz), truth_position)
-    found = regression_losses(LearnedBalance(balance), WorldFrame("raw"), output, batch)
+    found = regression_losses(UncertaintyWeightedPoseLoss(balance), WorldFrame("raw"), output, batch)
     return {name: float(value.detach()) for name, value in found.items()}
 
 
-PLAIN = BalanceConfig(position=0.0, orientation=0.0)
-PUBLISHED = BalanceConfig(position=0.0, orientation=0.0, hemisphere_safe=False)
+PLAIN = PoseLossConfig(position=0.0, orientation=0.0)
+PUBLISHED = PoseLossConfig(position=0.0, orientation=0.0, hemisphere_safe=False)
 
 
 def test_the_position_term_is_the_mean_distance() -> None:
@@ -62,7 +62,7 @@ def test_the_orientation_term_is_the_distance_of_unit_quaternions() -> None:
 
 
 def test_the_learned_balance_weighs_the_terms() -> None:
-    config = BalanceConfig(position=-1.5, orientation=2.0)
+    config = PoseLossConfig(position=-1.5, orientation=2.0)
     half = math.sqrt(0.5)
     found = losses([[half, half, 0.0, 0.0]], [[1.0, 0.0, 0.0, 0.0]], offset=[[0.0, 2.0, 0.0]], balance=config)
     chord = 2 * math.sin(math.pi / 8)
@@ -71,7 +71,7 @@ def test_the_learned_balance_weighs_the_terms() -> None:
 
 
 def test_the_gradient_of_the_balance_vanishes_where_it_is_the_logarithm_of_the_error() -> None:
-    balance = LearnedBalance(BalanceConfig(position=math.log(2.0), orientation=0.0))
+    balance = UncertaintyWeightedPoseLoss(PoseLossConfig(position=math.log(2.0), orientation=0.0))
     output = RegressedPose(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
     batch = batch_at(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.zeros(1, 3))
     terms = regression_losses(balance, WorldFrame("raw"), output, batch)
@@ -96,7 +96,7 @@ def test_in_the_hemisphere_of_the_label_both_forms_agree() -> None:
     assert safe == published
 
 
-def test_each_picture_of_a_batch_takes_the_nearer_sign_itself() -> None:
+def test_each_image_of_a_batch_takes_the_nearer_sign_itself() -> None:
     truth = [[1.0, 0.0, 0.0, 0.0]] * 2
     found = losses(
         [[1.0, 0.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0]], truth, offset=[[0.0] * 3] * 2, balance=PLAIN
@@ -109,7 +109,7 @@ def test_a_perfect_answer_has_a_finite_gradient() -> None:
     quaternion_wxyz = torch.tensor([[1.0, 0.0, 0.0, 0.0]], requires_grad=True)
     batch = batch_at(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.zeros(1, 3))
     output = RegressedPose(position, quaternion_wxyz)
-    terms = regression_losses(LearnedBalance(PLAIN), WorldFrame("raw"), output, batch)
+    terms = regression_losses(UncertaintyWeightedPoseLoss(PLAIN), WorldFrame("raw"), output, batch)
     torch.stack(list(terms.values())).sum().backward()
     assert position.grad is not None
     assert quaternion_wxyz.grad is not None
@@ -143,7 +143,7 @@ def test_the_loss_of_standardised_positions_sees_millimetres_anywhere_on_the_map
     batch = batch_at(poses.quaternion_wxyz(), poses.translation)
     answer = (frame.relative(poses.translation) + torch.tensor([0.003, 0.0, 0.004])).float()
     output = RegressedPose(answer, poses.quaternion_wxyz().float())
-    found = regression_losses(LearnedBalance(PLAIN), frame, output, batch)
+    found = regression_losses(UncertaintyWeightedPoseLoss(PLAIN), frame, output, batch)
     assert float(found["position"].detach()) == pytest.approx(0.005, abs=1e-4)
 
 

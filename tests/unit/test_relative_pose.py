@@ -12,9 +12,9 @@ from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.geometry import Pose
 from camloc.models.layers.rotation_output import values_from_rotation
-from camloc.models.losses import BalanceConfig, LearnedBalance, RelativePoseLoss
+from camloc.models.losses import PoseLossConfig, RelativePoseLoss, UncertaintyWeightedPoseLoss
 
-PUBLISHED = BalanceConfig(position=0.3, orientation=-3.0, hemisphere_safe=False, distance="absolute")
+PUBLISHED = PoseLossConfig(position=0.3, orientation=-3.0, hemisphere_safe=False, distance="absolute")
 
 
 def batch_of(poses: Pose, *, window: int) -> Batch:
@@ -32,7 +32,7 @@ def some_answers(count: int) -> tuple[Tensor, Tensor]:
     return tuple(torch.randn(count, 3, generator=generator, dtype=torch.float64) for _ in range(2))  # type: ignore[return-value]
 
 
-def terms(config: BalanceConfig, poses: Pose, window: int) -> dict[str, float]:
+def terms(config: PoseLossConfig, poses: Pose, window: int) -> dict[str, float]:
     position, orientation = (values[: len(poses)] for values in some_answers(6))
     loss = RelativePoseLoss(config, "log_quaternion").double()
     found = loss(position, orientation, poses.translation, batch_of(poses, window=window))
@@ -114,8 +114,10 @@ def test_single_frames_are_refused_in_one_sentence() -> None:
 def test_the_terms_stand_beside_those_of_single_poses() -> None:
     poses = some_poses(4)
     position, logarithm = some_answers(4)
-    alone = LearnedBalance(PUBLISHED, "log_quaternion")
-    both = LearnedBalance(PUBLISHED, "log_quaternion", relative=RelativePoseLoss(PUBLISHED, "log_quaternion"))
+    alone = UncertaintyWeightedPoseLoss(PUBLISHED, "log_quaternion")
+    both = UncertaintyWeightedPoseLoss(
+        PUBLISHED, "log_quaternion", relative=RelativePoseLoss(PUBLISHED, "log_quaternion")
+    )
     batch = batch_of(poses, window=2)
     singles = alone(position, logarithm, poses.translation, batch)
     found = both(position, logarithm, poses.translation, batch)

@@ -13,7 +13,7 @@ from camloc.models.base import Latents
 from camloc.models.layers.backbone import Backbone, BackboneConfig
 from camloc.refinement.relative_pose import Axes, RelativePoseConfig, RelativePoseRegressor, Sees
 
-SEES: tuple[Sees, ...] = ("pictures", "encoding", "latents")
+SEES: tuple[Sees, ...] = ("images", "encoding", "latents")
 TINY = RelativePoseConfig(backbone=TINY_BACKBONE, latent=8, dropout=0.0)
 
 
@@ -24,13 +24,13 @@ def regressor(**changes: object) -> RelativePoseRegressor:
 
 def inputs(sees: Sees, count: int = 3, *, seed: int = 0) -> tuple[Tensor | Latents, Tensor | Latents]:
     generator = torch.Generator().manual_seed(seed)
-    pictures = torch.rand(2, count, 3, 32, 32, generator=generator)
+    images = torch.rand(2, count, 3, 32, 32, generator=generator)
     encodings = [
         Latents(torch.randn(count, 6, generator=generator), torch.randn(count, 5, generator=generator))
         for _ in range(2)
     ]
-    query = encodings[0] if sees == "latents" else pictures[0]
-    return query, pictures[1] if sees == "pictures" else encodings[1]
+    query = encodings[0] if sees == "latents" else images[0]
+    return query, images[1] if sees == "images" else encodings[1]
 
 
 def test_the_published_siamese_network_has_its_layers() -> None:
@@ -74,7 +74,7 @@ def test_every_weight_gets_a_gradient(sees: Sees) -> None:
 
 
 @pytest.mark.parametrize("sees", SEES)
-def test_the_answer_depends_on_the_photograph_and_on_the_reference(sees: Sees) -> None:
+def test_the_answer_depends_on_the_image_and_on_the_reference(sees: Sees) -> None:
     network = regressor(sees=sees)
     (query, reference), (other_query, other_reference) = inputs(sees), inputs(sees, seed=1)
     whole = network(query, reference).step
@@ -83,7 +83,7 @@ def test_the_answer_depends_on_the_photograph_and_on_the_reference(sees: Sees) -
     assert network(query, reference).quaternion_wxyz.shape == (3, 4)
 
 
-def test_only_networks_that_look_at_pictures_have_a_cnn() -> None:
+def test_only_networks_that_look_at_images_have_a_cnn() -> None:
     assert regressor(sees="latents").backbone is None
     assert regressor(sees="latents").parameter_count() < regressor(sees="encoding").parameter_count()
 
@@ -92,6 +92,6 @@ def test_the_scale_of_steps_is_that_of_training() -> None:
     network = regressor()
     near = Pose(some_poses(4).rotation, torch.zeros(4, 3, dtype=torch.float64))
     far = Pose(near.rotation, near.translation + torch.tensor([0.0, 3.0, 4.0], dtype=torch.float64))
-    before = network(*inputs("pictures")).step
+    before = network(*inputs("images")).step
     network.observe(near, far)
-    torch.testing.assert_close(network(*inputs("pictures")).step, 5.0 * before)
+    torch.testing.assert_close(network(*inputs("images")).step, 5.0 * before)

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import pytest
 import torch
-from tests.support.estimates import frames_with_pictures, line_of_poses, off_by, small_set
+from tests.support.estimates import frames_with_images, line_of_poses, off_by, small_set
 
 from camloc.data.types import Lost, Unit
 from camloc.errors import CheckpointError, DatasetError
@@ -19,7 +19,7 @@ from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statis
 from camloc.evaluation.report.build import report_html, write_evaluation
 from camloc.evaluation.report.figures import map_axes, training_curve
 from camloc.evaluation.report.wording import comparison, percent, verdict
-from camloc.evaluation.results import Results, TrainingFacts, results_of, timing_of
+from camloc.evaluation.results import Results, TrainingRecord, results_of, timing_of
 from camloc.evaluation.table import format_table
 from camloc.geometry import Pose, PoseError
 
@@ -65,7 +65,7 @@ def results(*sets: EvaluatedSet, scene: str = "kitchen", unit: Unit = "m") -> Re
         scene=scene,
         unit=unit,
         parameters=1234,
-        training=TrainingFacts(
+        training=TrainingRecord(
             seed=7, device="cpu", budget="20 minutes", epochs=2, updates=10, seconds=100.0
         ),
         timing=timing_of([9.0] * 3 + [0.01, 0.02, 0.03], device="cpu"),
@@ -76,7 +76,7 @@ def results(*sets: EvaluatedSet, scene: str = "kitchen", unit: Unit = "m") -> Re
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> EvaluatedSet:
     """Twenty frames, the n-th of which is wrong by n centimetres and n degrees."""
-    return small_set(tmp_path_factory.mktemp("pictures"), count=20)
+    return small_set(tmp_path_factory.mktemp("images"), count=20)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def page_of(*sets: EvaluatedSet, scene: str = "kitchen") -> Page:
 
 
 def lost_set(folder: Path, count: int = 6) -> EvaluatedSet:
-    frames = frames_with_pictures(folder, line_of_poses(count))
+    frames = frames_with_images(folder, line_of_poses(count))
     return EvaluatedSet("night", frames, tuple(Lost("too dark") for _ in frames))
 
 
@@ -139,20 +139,20 @@ def test_every_drawing_in_the_report_is_svg_that_loads_nothing(html: str) -> Non
 
 def test_the_report_says_what_was_reached_in_plain_words(html: str) -> None:
     text = " ".join("".join(Page(html).text).split())
-    assert "Half of the 20 test photographs were located within 0.090 m, and half within 9.00°." in text
-    assert "Copying the pose of the nearest training photograph" in text
+    assert "Half of the 20 test images were located within 0.090 m, and half within 9.00°." in text
+    assert "Copying the pose of the nearest training image" in text
     for word in ("Mean training pose", "Nearest training position", "posenet.kitchen", "20 minutes", "Seed"):
         assert word in text
 
 
-def test_the_worst_photographs_come_first_and_the_best_are_not_among_them(html: str) -> None:
+def test_the_worst_images_come_first_and_the_best_are_not_among_them(html: str) -> None:
     shown = re.findall(r"seq-01/frame-(\d+)\.png</span>", html)
     assert [int(number) for number in shown] == [19, 18, 17, 16, 15, 14, 13, 12, 0, 1, 2, 3]
 
 
 def test_names_are_shown_as_they_are_and_never_run_in_a_section_for_each_set(tmp_path: Path) -> None:
     evil = '<script>alert("1")</script>&.png'
-    frames = frames_with_pictures(tmp_path, line_of_poses(2), names=[evil, "b.png"])
+    frames = frames_with_images(tmp_path, line_of_poses(2), names=[evil, "b.png"])
     evaluated = EvaluatedSet(evil, frames, (off_by(frames[0], meters=0.1), Lost(evil)))
     page = page_of(evaluated, small_set(tmp_path / "other", name="day"), scene=evil)
     text = "".join(page.text)
@@ -163,32 +163,32 @@ def test_names_are_shown_as_they_are_and_never_run_in_a_section_for_each_set(tmp
     assert f"Results on {evil}" in text
 
 
-def test_with_every_frame_lost_and_a_picture_gone_the_report_says_so(tmp_path: Path) -> None:
+def test_with_every_frame_lost_and_a_image_gone_the_report_says_so(tmp_path: Path) -> None:
     evaluated = lost_set(tmp_path)
     evaluated.frames[0].image.unlink()
     text = " ".join("".join(page_of(evaluated).text).split())
-    assert "None of the 6 test photographs could be located." in text
+    assert "None of the 6 test images could be located." in text
     assert "Lost: too dark" in text
     assert "The worst 6" in text
     assert "The best" not in text
-    assert "picture not readable" in text
+    assert "image not readable" in text
     assert "nan" not in text.lower().split()
 
 
-def test_one_frame_in_a_place_without_extent_makes_a_report(tmp_path: Path) -> None:
+def test_one_frame_in_a_scene_without_extent_makes_a_report(tmp_path: Path) -> None:
     evaluated = small_set(tmp_path, count=1)
     still = TRAINING[torch.zeros(3, dtype=torch.int64)]
     text = "".join(Page(report_html(results(evaluated), [evaluated], still)).text)
-    assert "The one test photograph was located within 0.000 m and 0.00°." in text
+    assert "The one test image was located within 0.000 m and 0.00°." in text
 
 
 def test_with_most_frames_lost_the_verdict_tells_how_few_are_left(tmp_path: Path) -> None:
-    frames = frames_with_pictures(tmp_path, line_of_poses(3))
+    frames = frames_with_images(tmp_path, line_of_poses(3))
     evaluated = EvaluatedSet("test", frames, (off_by(frames[0]), Lost("blur"), Lost("blur")))
-    assert verdict(results(evaluated)).startswith("Only 1 of the 3 test photographs could be located.")
+    assert verdict(results(evaluated)).startswith("Only 1 of the 3 test images could be located.")
 
 
-def test_a_place_of_unknown_scale_is_not_told_in_metres(tmp_path: Path) -> None:
+def test_a_scene_of_unknown_scale_is_not_told_in_metres(tmp_path: Path) -> None:
     found = results(small_set(tmp_path), unit="units")
     told = verdict(found) + format_table(found)
     assert "0.020 units" in told
@@ -197,8 +197,8 @@ def test_a_place_of_unknown_scale_is_not_told_in_metres(tmp_path: Path) -> None:
     assert not re.search(r"\d m\b", told)
 
 
-def test_the_table_of_a_place_of_unknown_scale_is_not_wider_than_any(tmp_path: Path) -> None:
-    frames = frames_with_pictures(tmp_path, line_of_poses(40, step=90.0))
+def test_the_table_of_a_scene_of_unknown_scale_is_not_wider_than_any(tmp_path: Path) -> None:
+    frames = frames_with_images(tmp_path, line_of_poses(40, step=90.0))
     wrong = EvaluatedSet(
         "occluded", frames, tuple(off_by(each, meters=123.4, degrees=120) for each in frames)
     )
@@ -243,7 +243,7 @@ def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 def test_results_of_another_version_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    results(small_set(tmp_path / "pictures")).save(path)
+    results(small_set(tmp_path / "images")).save(path)
     path.write_text(path.read_text().replace('"recipe"', '"recipy"'))
     with pytest.raises(CheckpointError, match=r"results\.json is not a results file"):
         Results.load(path)
@@ -252,7 +252,7 @@ def test_results_of_another_version_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_table_has_the_baselines_under_every_result(tmp_path: Path) -> None:
-    other = frames_with_pictures(tmp_path / "walk", line_of_poses(6, step=0.7))
+    other = frames_with_images(tmp_path / "walk", line_of_poses(6, step=0.7))
     walk = EvaluatedSet("walk", other, tuple(Lost("too dark") for _ in other))
     day, night = small_set(tmp_path / "day", name="[red]day"), lost_set(tmp_path / "night")
     table = format_table(results(day, night, walk))

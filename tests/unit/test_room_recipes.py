@@ -4,7 +4,7 @@ import pytest
 
 from camloc.models import build_model
 from camloc.models.base import GeometryModel, Regressor
-from camloc.training.feature_cache import HEADS, still_part
+from camloc.training.feature_cache import HEADS, frozen_prefix
 from camloc.training.recipe import find_recipe, start
 
 CUTS = {
@@ -25,11 +25,11 @@ CUTS = {
 
 @pytest.mark.parametrize(("name", "cut"), CUTS.items(), ids=CUTS)
 def test_a_recipe_is_cached_up_to_where_its_backbone_stands_still(name: str, cut: str) -> None:
-    recipe = find_recipe(name).of_places(2 if "/ms-" in name else 1)
+    recipe = find_recipe(name).of_scenes(2 if "/ms-" in name else 1)
     assert recipe.cached_variants > 0
     model = build_model(recipe.model, recipe.config)
     assert isinstance(model, GeometryModel | Regressor)
-    assert still_part(model, recipe.stages) == cut
+    assert frozen_prefix(model, recipe.stages) == cut
     start(recipe.stages[0], model)
     names = [name for name, each in model.backbone.named_parameters() if each.requires_grad]
     learning = [int(name.partition("blocks.")[2][0]) for name in names if "blocks." in name]

@@ -13,7 +13,7 @@ from camloc.data.types import Batch
 from camloc.geometry import Pose, pixel_grid, pose_error, unproject
 from camloc.inference.onnx.export import export_onnx, largest_difference
 from camloc.models import build_model
-from camloc.models.checkpoint import facts_for, load_checkpoint, save_checkpoint
+from camloc.models.checkpoint import load_checkpoint, metadata_for, save_checkpoint
 from camloc.models.scene_geometry import PointMaps, SceneGeometry, SceneGeometryConfig
 
 WIDTH, HEIGHT, STRIDE = 96, 64, 8
@@ -34,7 +34,7 @@ def network(**settings: Any) -> SceneGeometry:
 
 
 def exact_maps(truth: Pose, *, noise: float = 0.0) -> PointMaps:
-    """What a network that knows the place says, in metres relative to the origin."""
+    """What a network that knows the scene says, in metres relative to the origin."""
     torch.manual_seed(4)
     rows, columns = HEIGHT // STRIDE, WIDTH // STRIDE
     depth = 1.0 + 2.0 * torch.rand(2, rows, columns).double()
@@ -108,7 +108,7 @@ def test_every_form_gives_maps_on_its_grid(
     assert all(bool(value.isfinite()) for value in losses.values())
 
 
-def test_with_context_a_cell_knows_of_the_other_end_of_the_picture_and_where_it_is() -> None:
+def test_with_context_a_cell_knows_of_the_other_end_of_the_image_and_where_it_is() -> None:
     images = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     features = network().features(images)
     other = features.clone()
@@ -131,13 +131,13 @@ def test_with_context_every_cell_weight_learns_and_the_exported_network_answers_
     for name, parameter in model.cells.named_parameters():
         assert parameter.grad is not None, name
         assert bool(parameter.grad.any()), name
-    facts = facts_for("scene_geometry", model.config, Preprocess(WIDTH, HEIGHT), ("kitchen",))
-    save_checkpoint(tmp_path, facts, model.eval(), (some_poses(9),))
+    metadata = metadata_for("scene_geometry", model.config, Preprocess(WIDTH, HEIGHT), ("kitchen",))
+    save_checkpoint(tmp_path, metadata, model.eval(), (some_poses(9),))
     export_onnx(load_checkpoint(tmp_path), tmp_path / "model.onnx")
     assert largest_difference(load_checkpoint(tmp_path), tmp_path / "model.onnx") <= 1e-4
 
 
-def test_the_depth_range_can_be_the_places_own() -> None:
+def test_the_depth_range_can_be_the_scenes_own() -> None:
     model = network(depth_range=None)
     poses = some_poses(50)
     model.observe(Pose(poses.rotation, 30.0 * poses.translation))

@@ -1,4 +1,4 @@
-"""What does not belong to the place is left out where the network sees it, and nowhere else."""
+"""What does not belong to the scene is left out where the network sees it, and nowhere else."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 class RedIsClassOne(nn.Module):
-    """Gives a cell of 8 x 8 pixels class 1 where the picture is red, 2 where it is green, else 0."""
+    """Gives a cell of 8 x 8 pixels class 1 where the image is red, 2 where it is green, else 0."""
 
     seen: tuple[int, ...] = ()
 
@@ -30,7 +30,7 @@ class RedIsClassOne(nn.Module):
         return {"out": nn.functional.interpolate(scores, images.shape[-2:], mode="nearest")}
 
 
-def picture(height: int = 96, width: int = 128) -> Tensor:
+def sample_image(height: int = 96, width: int = 128) -> Tensor:
     """Red on the left, green on the right, black in the middle."""
     image = torch.zeros(3, height, width, dtype=torch.uint8)
     image[0, :, : width // 4] = 255
@@ -42,7 +42,7 @@ def picture(height: int = 96, width: int = 128) -> Tensor:
 def test_pixels_of_the_classes_that_are_left_out_do_not_count(
     left_out: tuple[int, ...], columns: int
 ) -> None:
-    belongs = Segmentation(RedIsClassOne(), left_out, CPU).belonging(picture())
+    belongs = Segmentation(RedIsClassOne(), left_out, CPU).belonging(sample_image())
     assert belongs.shape == (96, 128)
     assert bool((belongs == belongs[:1]).all())
     assert int((~belongs[0]).sum()) == pytest.approx(columns, abs=4)
@@ -52,9 +52,9 @@ def test_pixels_of_the_classes_that_are_left_out_do_not_count(
 
 
 @pytest.mark.parametrize(("height", "width"), [(96, 128), (128, 96), (1000, 2000), (16, 4000)])
-def test_the_network_sees_pictures_of_its_own_size(height: int, width: int) -> None:
+def test_the_network_sees_images_of_its_own_size(height: int, width: int) -> None:
     network = RedIsClassOne()
-    belongs = Segmentation(network, (1,), CPU).belonging(picture(height, width))
+    belongs = Segmentation(network, (1,), CPU).belonging(sample_image(height, width))
     assert belongs.shape == (height, width)
     assert min(network.seen[2:]) <= SHORT_SIDE
     assert max(network.seen[2:]) <= LONGEST * SHORT_SIDE

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.tiny_training import tiny_model, tiny_pictures, tiny_plan
+from tests.support.tiny_training import tiny_images, tiny_model, tiny_plan
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
@@ -33,7 +33,7 @@ def statistics_after_a_step(settings: Stage) -> dict[str, bool]:
     """For each batch norm, whether one step of training moves its running statistics."""
     model = tiny_model()
     before = statistics(model)
-    for _ in fit(model, tiny_pictures(4), tiny_plan(settings)):
+    for _ in fit(model, tiny_images(4), tiny_plan(settings)):
         pass
     after = statistics(model)
     return {name: not torch.equal(mean, after[name]) for name, mean in before.items()}
@@ -57,7 +57,7 @@ def test_what_is_not_named_stands_still() -> None:
 def test_what_is_held_stands_still_though_it_is_named() -> None:
     model = tiny_model()
     everything = {name for name, _ in model.named_parameters()}
-    start(stage(holds=("backbone.*", "hidden.*")), model)
+    start(stage(frozen=("backbone.*", "hidden.*")), model)
     still = everything - training_names(model)
     assert still == {name for name in everything if name.startswith(("backbone.", "hidden."))}
 
@@ -72,7 +72,7 @@ def test_a_later_stage_trains_what_an_earlier_one_held() -> None:
 def test_training_moves_what_trains_and_nothing_else() -> None:
     model = tiny_model()
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    for _ in fit(model, tiny_pictures(8), tiny_plan(stage(trains=("position_*", "hidden.*"), epochs=2))):
+    for _ in fit(model, tiny_images(8), tiny_plan(stage(trains=("position_*", "hidden.*"), epochs=2))):
         pass
     moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert moved == {name for name in before if name.startswith(("position_", "hidden."))}
@@ -96,7 +96,7 @@ def test_statistics_of_batch_norms_move_where_these_train() -> None:
 
 def test_statistics_of_frozen_parts_do_not_drift() -> None:
     assert not any(statistics_after_a_step(stage(trains=("*head*", "*hyper*"))).values())
-    held = statistics_after_a_step(stage(holds=("backbone.network.layer1.*",)))
+    held = statistics_after_a_step(stage(frozen=("backbone.network.layer1.*",)))
     assert not any(moved for name, moved in held.items() if ".layer1." in name)
     assert all(moved for name, moved in held.items() if ".layer1." not in name)
 
@@ -130,8 +130,8 @@ def test_the_rates_of_backbone_and_balance_reach_the_optimiser() -> None:
     """Adam's first step moves every weight by the learning rate, whatever its gradient."""
     model = tiny_model()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    settings = stage(learning_rate=1e-3, backbone_rate=0.1, balance_rate=5.0)
-    for _ in fit(model, tiny_pictures(4), tiny_plan(settings)):
+    settings = stage(learning_rate=1e-3, backbone_rate=0.1, loss_rate=5.0)
+    for _ in fit(model, tiny_images(4), tiny_plan(settings)):
         pass
 
     def largest_move(prefix: str) -> float:
@@ -193,7 +193,7 @@ def test_schedules_of_a_single_step_learn_something(schedule: Schedule) -> None:
 
 
 def test_every_group_follows_the_schedule_with_its_own_factor() -> None:
-    optimizer = start(stage(backbone_rate=0.1, balance_rate=5.0), tiny_model())
+    optimizer = start(stage(backbone_rate=0.1, loss_rate=5.0), tiny_model())
     set_learning_rate(optimizer, 0.02)
     assert sorted(group["lr"] for group in optimizer.param_groups) == pytest.approx([0.002, 0.02, 0.1])
 
@@ -203,6 +203,6 @@ def test_loss_weights_leave_a_term_out() -> None:
     model = tiny_model()
     before = model.orientation_head.weight.detach().clone()
     settings = stage(loss_weights={"orientation": 0.0})
-    for _ in fit(model, tiny_pictures(4), tiny_plan(settings)):
+    for _ in fit(model, tiny_images(4), tiny_plan(settings)):
         pass
     assert torch.equal(model.orientation_head.weight, before)

@@ -20,7 +20,7 @@ def epoch(number: int, **changes: Any) -> Epoch:
         "learning_rate": 1e-3,
         "validation": (0.5, 3.0),
         "is_best": False,
-        "pictures_per_second": 123.456,
+        "images_per_second": 123.456,
         "seconds": 10.0 * number,
         "model": None,
     }
@@ -53,7 +53,7 @@ def test_a_row_tells_everything_about_its_epoch(tmp_path: Path) -> None:
             "stage": 0,
             "learning_rate": 1e-3,
             "seconds": 10.0,
-            "pictures_per_second": 123.5,
+            "images_per_second": 123.5,
             "loss_position": 1.5,
             "loss_orientation": -0.25,
             "validation_meters": 0.5,

@@ -49,10 +49,10 @@ def test_a_training_that_goes_on_makes_the_same_step(kind: type[torch.optim.Adam
     save_state(path, Position("abc", epoch=3), {"model": model}, optimizer)
     other, other_optimizer = trained(kind, steps=1)
     assert load_state(path, {"model": other}, other_optimizer) == {}
-    picture = torch.randn(5, 3)
+    image = torch.randn(5, 3)
     for network, steps in ((model, optimizer), (other, other_optimizer)):
         steps.zero_grad()
-        network(picture).square().sum().backward()
+        network(image).square().sum().backward()
         steps.step()
     for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -142,8 +142,8 @@ def test_a_state_that_lacks_something_or_does_not_fit_is_a_sentence(what: str, s
     tensors = load_file(state)
     DAMAGES[what](tensors)
     with safe_open(state, framework="pt") as file:
-        facts = file.metadata()
-    save_file(tensors, state, metadata=facts)
+        metadata = file.metadata()
+    save_file(tensors, state, metadata=metadata)
     with pytest.raises(CheckpointError, match="delete it to train from the start") as told:
         load_state(state, {"model": trained(steps=1)[0]}, trained(steps=1)[1])
     assert "\n" not in str(told.value)
@@ -163,7 +163,7 @@ def test_a_file_that_is_no_state_is_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "facts",
+    "metadata",
     [
         [],
         {},
@@ -174,8 +174,8 @@ def test_a_file_that_is_no_state_is_a_sentence(tmp_path: Path) -> None:
         {"fingerprint": "abc", "colour": "red"},
     ],
 )
-def test_a_position_that_is_none_is_a_sentence(facts: Any, tmp_path: Path) -> None:
+def test_a_position_that_is_none_is_a_sentence(metadata: Any, tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
-    save_file({"model|x": torch.zeros(1)}, path, metadata={"position": json.dumps(facts)})
+    save_file({"model|x": torch.zeros(1)}, path, metadata={"position": json.dumps(metadata)})
     with pytest.raises(CheckpointError, match="delete it to train from the start"):
         read_position(path)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pycolmap
 import pytest
 import torch
-from tests.support.estimates import frames_with_pictures, line_of_poses, off_by, pose_at
+from tests.support.estimates import frames_with_images, line_of_poses, off_by, pose_at
 from tests.support.strategies import rotation_about
 
 from camloc.data.formats import table
 from camloc.data.formats.tum import Trajectory, read_trajectory, write_trajectory
-from camloc.data.types import Estimate, Frame, Located, Lost, Spread
+from camloc.data.types import Estimate, ExpectedError, Frame, Located, Lost
 from camloc.errors import DatasetError
 from camloc.evaluation.errors import EvaluatedSet
 from camloc.evaluation.trajectory import (
@@ -138,7 +138,7 @@ def test_the_csv_holds_truth_estimate_errors_and_reasons() -> None:
 
 
 def test_the_table_reader_reads_the_estimates_back(tmp_path: Path) -> None:
-    some = frames_with_pictures(
+    some = frames_with_images(
         tmp_path / "seq", line_of_poses(3), names=[f"seq/{row}.png" for row in range(3)]
     )
     estimates = located(some)
@@ -188,7 +188,7 @@ def test_a_name_that_would_break_the_colmap_file_is_refused() -> None:
 def test_json_names_the_order_of_the_quaternion_and_keeps_lost_frames() -> None:
     some = frames(2)
     pose = pose_at(1.0, 2.0, 3.0, degrees=90.0)
-    estimates = (Located("kitchen", pose, Spread(0.1, 2.0), 0.75), Lost("too dark"))
+    estimates = (Located("kitchen", pose, ExpectedError(0.1, 2.0), 0.75), Lost("too dark"))
     first, second = json.loads(estimates_json(some, estimates))
     assert first["position"] == [1.0, 2.0, 3.0]
     assert first["quaternion_wxyz"] == pytest.approx([math.sqrt(0.5), 0.0, math.sqrt(0.5), 0.0])
@@ -199,9 +199,9 @@ def test_json_names_the_order_of_the_quaternion_and_keeps_lost_frames() -> None:
 
 
 def test_json_has_what_some_models_know_where_they_do() -> None:
-    known = {"residual": 0.02, "unlikeness": 0.4}
+    known = {"residual": 0.02, "novelty": 0.4}
     pose = pose_at(1.0, 2.0, 3.0)
     without = estimate_values("a.png", Located("kitchen", pose))
-    assert without.keys() & {"residual", "unlikeness", "unrefined_position"} == set()
-    answer = Located("kitchen", pose, residual=0.02, unlikeness=0.4)
+    assert without.keys() & {"residual", "novelty", "unrefined_position"} == set()
+    answer = Located("kitchen", pose, residual=0.02, novelty=0.4)
     assert estimate_values("a.png", answer) == without | known

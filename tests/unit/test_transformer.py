@@ -123,8 +123,8 @@ def test_the_weights_for_a_figure_are_those_that_the_token_sees_the_cells_with()
     layer = plain.layers[0]
     cells = torch.cat((encoder.token.expand(2, 1, -1), encoder.projection(maps.flatten(2).mT)), 1)
     normed = layer.norm(cells).transpose(0, 1)  # type: ignore[operator]
-    asked = normed + encoder.codes(3, 4).unsqueeze(1)  # type: ignore[misc]
-    expected = layer.attention(asked, asked, normed, average_attn_weights=False)[1][:, :, 0, 1:]  # type: ignore[operator]
+    predict = normed + encoder.codes(3, 4).unsqueeze(1)  # type: ignore[misc]
+    expected = layer.attention(predict, predict, normed, average_attn_weights=False)[1][:, :, 0, 1:]  # type: ignore[operator]
     torch.testing.assert_close(shown.flatten(2), expected, rtol=0, atol=1e-6)
 
 

@@ -31,7 +31,7 @@ SMALL_HYPERPOSE = HyperPose2023Config(
 )
 
 
-def pictures(count: int = 2) -> Tensor:
+def images(count: int = 2) -> Tensor:
     return torch.rand(count, 3, 96, 64, generator=torch.Generator().manual_seed(0))
 
 
@@ -46,7 +46,7 @@ def assert_same_answers(ours: Any, plain: nn.Module) -> None:
     shake(ours)
     copy_weights(ours, plain)
     with torch.no_grad():
-        found, expected = ours.eval()(pictures()), plain.eval()(pictures())
+        found, expected = ours.eval()(images()), plain.eval()(images())
     assert expected[0].abs().max() > 0.01
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
@@ -81,7 +81,7 @@ def test_maps_may_be_chosen_in_any_combination(position: int, orientation: int) 
     channels = {2: 40, 3: 112}
     assert model.position_encoder.projection.in_features == channels[position]
     assert model.orientation_encoder.projection.in_features == channels[orientation]
-    assert model.eval()(pictures()).position.shape == (2, 3)
+    assert model.eval()(images()).position.shape == (2, 3)
 
 
 def test_the_orientation_prior_starts_without_effect_and_is_then_one_layer_on_both_latents() -> None:
@@ -102,7 +102,7 @@ def test_the_orientation_head_reads_the_positions_latent_where_it_is_asked_to() 
     torch.manual_seed(0)
     model = TransPoseNet(replace(SMALL_TRANSPOSENET, orientation_prior=True)).eval()
     shake(model)
-    latents = model.encode(pictures())
+    latents = model.encode(images())
     moved = latents._replace(position=latents.position + 1.0)
     assert not torch.allclose(model.regress(latents).orientation, model.regress(moved).orientation)
 
@@ -116,7 +116,7 @@ def small_hyperpose(**changes: Any) -> HyperPose2023:
 
 def test_a_residual_pose_starts_as_that_of_the_ordinary_heads() -> None:
     model = small_hyperpose().eval()
-    latents = model.encode(pictures())
+    latents = model.encode(images())
     assert model.position.head is not None
     token = latents.position[:, :32]
     assert torch.equal(model.regress(latents).position, model.position.head(token))
@@ -128,7 +128,7 @@ def test_direct_regression_has_no_ordinary_heads_and_starts_with_answers() -> No
     torch.manual_seed(0)
     model = HyperPose2023(replace(SMALL_HYPERPOSE, hidden=None)).eval()
     assert not [name for name, _ in model.named_parameters() if ".head." in name]
-    assert model(pictures()).orientation.abs().min() > 0
+    assert model(images()).orientation.abs().min() > 0
 
 
 def test_a_hypernetwork_may_read_the_pooled_final_map() -> None:
@@ -136,7 +136,7 @@ def test_a_hypernetwork_may_read_the_pooled_final_map() -> None:
     hyper = model.position.hyper_encoder
     seen: list[torch.Size] = []
     hyper.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
-    model(pictures())
+    model(images())
     assert seen == [(2, 1280, 3, 2)]
 
 
@@ -144,12 +144,12 @@ def test_a_hypernetwork_may_read_the_pooled_final_map() -> None:
 def test_one_two_or_three_layers_are_generated(hidden: tuple[int, ...]) -> None:
     model = small_hyperpose(position_hidden=hidden, orientation_hidden=hidden)
     assert len(model.position.hyper.layers) == len(hidden) + 1
-    assert model.eval()(pictures()).position.shape == (2, 3)
+    assert model.eval()(images()).position.shape == (2, 3)
 
 
 def test_a_hypernetwork_may_be_wider_than_the_main_network_if_codes_are_not_shared() -> None:
     wide = replace(SMALL, width=48)
-    assert small_hyperpose(encoder=wide).eval()(pictures()).position.shape == (2, 3)
+    assert small_hyperpose(encoder=wide).eval()(images()).position.shape == (2, 3)
     hypernetwork = replace(SMALL_HYPERPOSE.hypernetwork, encoder=wide)
     with pytest.raises(RecipeError, match="widths 32 and 48 cannot share codes"):
         HyperPose2023(replace(SMALL_HYPERPOSE, hypernetwork=hypernetwork))

@@ -1,9 +1,9 @@
-"""12Scenes: which frames are for testing, which have no pose, and what its places are called."""
+"""12Scenes: which frames are for testing, which have no pose, and what its scenes are called."""
 
 from pathlib import Path
 
 import pytest
-from tests.support.layouts import TEST, TRAIN, WRITERS, make_place
+from tests.support.layouts import TEST, TRAIN, WRITERS, make_scene
 
 from camloc.data import formats as datasets
 from camloc.data.formats import twelvescenes
@@ -11,11 +11,11 @@ from camloc.errors import DatasetError
 from camloc.geometry import Camera
 from camloc.training.recipe import recipe_functions
 
-PLACE = make_place()
+SCENE = make_scene()
 
 
 def test_frames_in_which_tracking_was_lost_are_left_out(tmp_path: Path) -> None:
-    WRITERS["twelvescenes"](tmp_path, PLACE)
+    WRITERS["twelvescenes"](tmp_path, SCENE)
     scene = datasets.load(tmp_path)
     assert (len(scene.train), len(scene.test)) == (TRAIN, TEST)
     lost = f"data/frame-{TEST + 2:06d}.color.jpg"
@@ -24,14 +24,14 @@ def test_frames_in_which_tracking_was_lost_are_left_out(tmp_path: Path) -> None:
 
 
 def test_frames_are_of_the_sequence_that_has_begun(tmp_path: Path) -> None:
-    WRITERS["twelvescenes"](tmp_path, PLACE)
+    WRITERS["twelvescenes"](tmp_path, SCENE)
     scene = datasets.load(tmp_path)
     assert [frame.sequence for frame in scene.test] == ["sequence0"] * TEST
     assert [frame.sequence for frame in scene.train] == ["sequence1"] * 2 + ["sequence2"] * (TRAIN - 2)
 
 
-def test_lists_of_pictures_come_before_sequences(tmp_path: Path) -> None:
-    WRITERS["twelvescenes"](tmp_path, PLACE)
+def test_lists_of_images_come_before_sequences(tmp_path: Path) -> None:
+    WRITERS["twelvescenes"](tmp_path, SCENE)
     (tmp_path / "split.txt").unlink()
     names = sorted(f"data/{path.name}" for path in (tmp_path / "data").glob("*.jpg"))
     del names[TEST + 2]
@@ -52,32 +52,32 @@ def test_lists_of_pictures_come_before_sequences(tmp_path: Path) -> None:
         ("elsewhere", "", "elsewhere"),
     ],
 )
-def test_places_are_called_by_building_and_room(tmp_path: Path, root: str, scene: str, name: str) -> None:
+def test_scenes_are_called_by_building_and_room(tmp_path: Path, root: str, scene: str, name: str) -> None:
     for folder in ("apt1/kitchen", "elsewhere"):
-        WRITERS["twelvescenes"](tmp_path / folder, PLACE)
+        WRITERS["twelvescenes"](tmp_path / folder, SCENE)
     assert datasets.load(tmp_path / root, layout="twelvescenes", scene=scene).name == name
 
 
-def test_the_whole_data_set_is_known_by_its_places(tmp_path: Path) -> None:
-    WRITERS["twelvescenes"](tmp_path / "office2" / "5a", PLACE)
-    WRITERS["twelvescenes"](tmp_path / "apt1" / "kitchen", PLACE)
+def test_the_whole_data_set_is_known_by_its_scenes(tmp_path: Path) -> None:
+    WRITERS["twelvescenes"](tmp_path / "office2" / "5a", SCENE)
+    WRITERS["twelvescenes"](tmp_path / "apt1" / "kitchen", SCENE)
     assert datasets.detect(tmp_path) == "twelvescenes"
     assert len(twelvescenes.SCENES) == 12
     assert datasets.scene_names(tmp_path) == ("apt1/kitchen", "office2/5a")
     assert datasets.scene_names(tmp_path / "apt1") == ("kitchen",)
 
 
-def test_a_folder_of_several_places_says_what_they_are_called(tmp_path: Path) -> None:
+def test_a_folder_of_several_scenes_says_what_they_are_called(tmp_path: Path) -> None:
     for folder in ("apt1/kitchen", "office2/5a"):
-        WRITERS["twelvescenes"](tmp_path / folder, PLACE)
+        WRITERS["twelvescenes"](tmp_path / folder, SCENE)
     with pytest.raises(DatasetError, match=r"holds the scenes apt1/kitchen, office2/5a; name the one"):
         datasets.load(tmp_path)
     with pytest.raises(DatasetError, match=r"no scene 'apt9/attic'; the scenes in it are apt1/kitchen"):
         datasets.load(tmp_path, scene="apt9/attic")
 
 
-def test_depth_maps_stand_beside_pictures_and_a_camera_can_be_given(tmp_path: Path) -> None:
-    WRITERS["twelvescenes"](tmp_path, PLACE)
+def test_depth_maps_stand_beside_images_and_a_camera_can_be_given(tmp_path: Path) -> None:
+    WRITERS["twelvescenes"](tmp_path, SCENE)
     (tmp_path / "data" / "frame-000000.depth.png").write_bytes(b"")
     camera = Camera(1296, 968, 1170.0, 1170.0, 648.0, 484.0)
     scene = twelvescenes.load(tmp_path, camera=camera)

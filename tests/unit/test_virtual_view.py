@@ -60,7 +60,7 @@ def refined(view: VirtualView, regressor: Oracle | None = None, poses: Pose | No
 @pytest.mark.parametrize(
     "view", [VirtualView(), VirtualView(neighbours=3), VirtualView("answer"), VirtualView(iterations=2)]
 )
-def test_a_perfect_regressor_finds_the_place_and_leaves_the_orientation(view: VirtualView) -> None:
+def test_a_perfect_regressor_finds_the_scene_and_leaves_the_orientation(view: VirtualView) -> None:
     found = refined(view)
     torch.testing.assert_close(found.translation, TRUTH.translation, rtol=0, atol=1e-9)
     assert torch.equal(found.rotation, answers().rotation)
@@ -97,15 +97,15 @@ def test_what_was_not_answered_stays_unanswered() -> None:
     torch.testing.assert_close(found.translation[3], TRUTH.translation[3], rtol=0, atol=1e-9)
 
 
-def test_a_network_that_sees_pictures_looks_at_decoded_ones() -> None:
+def test_a_network_that_sees_images_looks_at_decoded_ones() -> None:
     torch.manual_seed(0)
-    regressor = RelativePoseRegressor(RelativePoseConfig("pictures", TINY_BACKBONE, latent=4), latents=(6, 6))
+    regressor = RelativePoseRegressor(RelativePoseConfig("images", TINY_BACKBONE, latent=4), latents=(6, 6))
     decoder = ImageDecoder(
         ImageDecoderConfig(width=16, height=16, hidden=(8,), channels=(4, 4, 4, 4)), latents=(6, 6)
     )
     refiner = VirtualViewRefiner(VirtualView(), (TRAINING,), ENCODER, regressor, decoder)
-    pictures = torch.rand(4, 3, 32, 48, generator=torch.Generator().manual_seed(0))
-    query = replace(query_of(answers()), images=pictures)
+    images = torch.rand(4, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    query = replace(query_of(answers()), images=images)
     found = refiner.refined(query)
     assert found.is_finite().all()
     assert not torch.allclose(found.translation, answers().translation)

@@ -1,6 +1,6 @@
-"""A wrong focal length is seen: the answer's residual is larger by a factor, wherever the photograph is from.
+"""A wrong focal length is seen: the answer's residual is larger by a factor, wherever the image is from.
 
-The network is one that knows the embedded place: its depths are the renderer's own, and its points of the
+The network is one that knows the embedded scene: its depths are the renderer's own, and its points of the
 world are right but for a few percent of their distance, as a good network's are.
 """
 
@@ -20,7 +20,7 @@ from camloc.data.image_io import Preprocess
 from camloc.data.types import Located
 from camloc.geometry import Camera, Pose, pixel_grid, pose_error, unproject
 from camloc.inference.localizer import Localizer
-from camloc.models.checkpoint import Checkpoint, Facts
+from camloc.models.checkpoint import Checkpoint, Metadata
 from camloc.models.scene_geometry import PointMaps, SceneGeometry, SceneGeometryConfig
 
 CONFIG = SceneGeometryConfig(TINY_BACKBONE, taps=(2, 3, 4), hidden=16, weights="alike")
@@ -31,7 +31,7 @@ FACTOR = 2.0
 
 
 class Knowing(SceneGeometry):
-    """Says the same whatever the picture shows."""
+    """Says the same whatever the image shows."""
 
     def __init__(self, maps: PointMaps) -> None:
         super().__init__(CONFIG)
@@ -61,9 +61,9 @@ def knowing(world_from_cam: NDArray[np.float64], depth: NDArray[np.float32]) -> 
 def answer(folder: Path, world_from_cam: NDArray[np.float64], *, focal_factor: float) -> Located:
     """What is answered where the camera's focal length is taken to be so many times as long as it is."""
     view = shared_renderer().render_view(world_from_cam, SMALL)
-    Image.fromarray(view.rgb).save(folder / "photo.png")
+    Image.fromarray(view.rgb).save(folder / "image.png")
     truth = Pose.from_matrix(torch.from_numpy(world_from_cam))
-    facts = Facts(
+    metadata = Metadata(
         format=1,
         model="scene_geometry",
         config=to_builtins(CONFIG),
@@ -72,11 +72,11 @@ def answer(folder: Path, world_from_cam: NDArray[np.float64], *, focal_factor: f
     )
     model = knowing(world_from_cam, view.depth).eval()
     around = [Pose(truth.rotation, truth.translation + step) for step in torch.eye(3).double()]
-    localizer = Localizer(Checkpoint(facts, model, (Pose.stack(around),)), torch.device("cpu"))
+    localizer = Localizer(Checkpoint(metadata, model, (Pose.stack(around),)), torch.device("cpu"))
     camera = Camera(
         SMALL.width, SMALL.height, focal_factor * SMALL.fx, focal_factor * SMALL.fy, SMALL.cx, SMALL.cy
     )
-    estimate = localizer.locate(folder / "photo.png", camera=camera)
+    estimate = localizer.locate(folder / "image.png", camera=camera)
     assert isinstance(estimate, Located)
     return estimate
 

@@ -17,12 +17,12 @@ from camloc.errors import CamlocError
 
 # In the order in which a newcomer needs them; each is the file and the function of that name.
 COMMANDS = {
-    "demo": "render a place, learn it, and locate photographs of it",
-    "train": "learn a place from photographs with known poses",
-    "evaluate": "measure a run on photographs it has not learned from",
-    "locate": "say where photographs were taken",
-    "masks": "leave people and cars out of photographs",
-    "extend": "add a place to a run of several, from a few photographs",
+    "demo": "render a scene, learn it, and locate images of it",
+    "train": "learn a scene from images with known poses",
+    "evaluate": "measure a run on images it has not learned from",
+    "locate": "say where images were taken",
+    "masks": "leave people and cars out of images",
+    "extend": "add a place to a run of several, from a few images",
     "autoencode": "teach a run's pose auto-encoder, which refines its answers",
     "export": "write a run as one ONNX file",
     "datasets": "list data set layouts, check a folder, convert it",
@@ -32,7 +32,7 @@ COMMANDS = {
 
 _HELP = """usage: camloc COMMAND [OPTIONS]
 
-Find where a camera is from one photograph.
+Find where a camera is from one image.
 
 {commands}
 

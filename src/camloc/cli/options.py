@@ -107,11 +107,11 @@ def data_sources(
     options: tuple[str, ...],
     **lists: Path | None,
 ) -> "tuple[DataSource, ...]":
-    """The frames of one place or of several: of several folders, or of several scenes of one folder.
+    """The frames of one scene or of several: of several folders, or of several scenes of one folder.
 
-    `scenes` are the names of the places in the order of the folders, or the scenes of the one folder there
-    is; "all" stands for all that it holds. An option is for all places, or with a name before it, as in
-    "office:rotation=world_from_cam", for the place of that name.
+    `scenes` are the names of the scenes in the order of the folders, or the scenes of the one folder there
+    is; "all" stands for all that it holds. An option is for all scenes, or with a name before it, as in
+    "office:rotation=world_from_cam", for the scene of that name.
 
     Raises:
         RecipeError: there is no folder, or it is not clear which names belong to which folder.
@@ -133,7 +133,7 @@ def data_sources(
         )
     if len(roots) > 1 and any(lists.values()):
         raise RecipeError(
-            "a list of images is of one place; put train.txt and test.txt into the folder of each instead"
+            "a list of images is of one scene; put train.txt and test.txt into the folder of each instead"
         )
     named = {word: word.partition("=")[0].rpartition(":")[0] for word in options}
     for word, scene in named.items():

@@ -55,8 +55,8 @@ def _line(event: "Epoch", epochs: int) -> str:
     if event.validation is not None:
         meters, degrees = event.validation
         text += f"   held-out frames {meters:6.3f} m  {degrees:6.2f}°"
-        if event.right_place is not None and len(event.places) > 1:
-            text += f"  place {event.right_place:6.1%}"
+        if event.right_scene is not None and len(event.scenes) > 1:
+            text += f"  scene {event.right_scene:6.1%}"
     return text + ("   best so far" if event.is_best and event.validation is not None else "")
 
 

@@ -1,9 +1,9 @@
-"""Pictures that the same camera could have taken: the picture changes, and intrinsics and pose with it.
+"""Images that the same camera could have taken: the image changes, and intrinsics and pose with it.
 
-Turning a camera about its own centre changes its picture by a homography whatever the place looks
-like, so turned views are exact new training pictures. Colour changes leave the pose alone.
+Turning a camera about its own centre changes its image by a homography whatever the scene looks
+like, so turned views are exact new training images. Colour changes leave the pose alone.
 
-Numbers are drawn, and cameras and poses computed, on the CPU; the pictures are changed where they are. On an
+Numbers are drawn, and cameras and poses computed, on the CPU; the images are changed where they are. On an
 accelerator they get the same changes as on a CPU, and nothing here waits for it.
 """
 
@@ -25,17 +25,17 @@ from camloc.geometry.pose import Pose
 
 @dataclass(frozen=True)
 class Augment:
-    """Ranges that random changes of training pictures are drawn from, each evenly.
+    """Ranges that random changes of training images are drawn from, each evenly.
 
     Attributes:
-        random_crop: cut the network's picture from anywhere in the scaled one, not from its middle.
+        random_crop: cut the network's image from anywhere in the scaled one, not from its middle.
         roll_degrees: turn about the viewing direction, to either side.
         yaw_degrees, pitch_degrees: turn about the camera's down and right axes, to either side.
         zoom: magnify by up to this factor or its inverse; 1.0 leaves the size alone.
         brightness, contrast, saturation: relative change, up or down.
         cast: relative change of red, green and blue apart, as lamps and the evening sun do.
         hue: change as a share of the colour circle, either way.
-        erase: largest share of the picture that a grey rectangle covers, on half of the pictures.
+        erase: largest share of the image that a grey rectangle covers, on half of the images.
     """
 
     random_crop: bool = False
@@ -60,7 +60,7 @@ class Augment:
 class Draws:
     """Random numbers for the rows of a batch that may be shared out among processes.
 
-    Every process draws for the whole batch and keeps the rows of its share, so that a picture gets
+    Every process draws for the whole batch and keeps the rows of its share, so that an image gets
     the same change however many processes there are.
 
     Attributes:
@@ -80,12 +80,12 @@ class Draws:
 
 
 def augmented(batch: Batch, settings: Augment, *, width: int, height: int, draws: Draws) -> Batch:
-    """A batch of `width` x `height` pictures, cut, turned and coloured at random.
+    """A batch of `width` x `height` images, cut, turned and coloured at random.
 
     Args:
-        batch: pictures at least that large, on any device; the rest of it on the CPU.
+        batch: images at least that large, on any device; the rest of it on the CPU.
         settings: what changes, and by how much.
-        width, height: the network's picture.
+        width, height: the network's image.
         draws: where the randomness comes from, for as many rows as the batch has.
 
     Raises:
@@ -96,7 +96,7 @@ def augmented(batch: Batch, settings: Augment, *, width: int, height: int, draws
 
 
 def centre_cut(batch: Batch, *, width: int, height: int) -> Batch:
-    """The middle `width` x `height` of every picture."""
+    """The middle `width` x `height` of every image."""
     rows, columns = batch.images.shape[-2:]
     return _cut(batch, (columns - width) // 2, (rows - height) // 2, width=width, height=height)
 
@@ -117,7 +117,7 @@ def _turned(batch: Batch, settings: Augment, *, width: int, height: int, draws: 
             return centre_cut(batch, width=width, height=height)
         return _cut_anywhere(batch, width=width, height=height, draws=draws)
     if batch.intrinsics is None:
-        raise RecipeError("turning or zooming pictures needs the camera's intrinsics, which are unknown here")
+        raise RecipeError("turning or zooming images needs the camera's intrinsics, which are unknown here")
     seen = batch.intrinsics.double()
     rows, columns = batch.images.shape[-2:]
     share = draws.between(0.0, 1.0, 2) if settings.random_crop else torch.full((len(batch), 2), 0.5)
@@ -158,7 +158,7 @@ def _cut_anywhere(batch: Batch, *, width: int, height: int, draws: Draws) -> Bat
 def _warped(
     images: Float[Tensor, "b 3 h w"], pixels: Float[Tensor, "n 2"], homography: Float[Tensor, "b 3 3"]
 ) -> tuple[Float[Tensor, "b 3 n"], Bool[Tensor, "b n"]]:
-    """Colours of `images` at the pixels that `homography` takes `pixels` to, and which are in the picture.
+    """Colours of `images` at the pixels that `homography` takes `pixels` to, and which are in the image.
 
     Beyond its edges the colours of the edges are repeated.
     """

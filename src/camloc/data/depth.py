@@ -1,4 +1,4 @@
-"""Depth pictures: 16 bits a pixel, millimetres."""
+"""Depth images: 16 bits a pixel, millimetres."""
 
 from pathlib import Path
 
@@ -18,16 +18,16 @@ def read_depth(path: Path) -> Float[Tensor, "h w"]:
     """Metres along the viewing direction; 0 where nothing was measured.
 
     Raises:
-        ImageError: the file is missing, damaged, or no picture of 16 bits: a photograph is no depth picture.
+        ImageError: the file is missing, damaged, or no image of 16 bits: an image is no depth image.
     """
     try:
-        with Image.open(path) as picture:
-            if not picture.mode.startswith("I"):
+        with Image.open(path) as image:
+            if not image.mode.startswith("I"):
                 raise ImageError(
-                    f"{path} is no depth picture: its mode is {picture.mode}, and 16 bits a pixel are needed"
+                    f"{path} is no depth image: its mode is {image.mode}, and 16 bits a pixel are needed"
                 )
-            millimetres = np.asarray(picture, dtype=np.int64)
+            millimetres = np.asarray(image, dtype=np.int64)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as problem:
-        raise ImageError(f"{path} cannot be read as a depth picture: {problem}") from None
+        raise ImageError(f"{path} cannot be read as a depth image: {problem}") from None
     known = np.where(millimetres == _NOTHING, 0, millimetres)
     return torch.from_numpy(known / 1000.0)

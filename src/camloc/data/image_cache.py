@@ -1,4 +1,4 @@
-"""Pictures decoded and resized once into a file on disk, from which every epoch reads."""
+"""Images decoded and resized once into a file on disk, from which every epoch reads."""
 
 import hashlib
 import io
@@ -25,15 +25,15 @@ from camloc.geometry.pose import Pose
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
-    """The pictures of many frames in memory-mapped bytes, with their poses.
+class ImageCache:
+    """The images of many frames in memory-mapped bytes, with their poses.
 
     Attributes:
         images: (n, 3, height, width) RGB, 8 bits.
         world_from_cam: (n,) poses, double precision.
         intrinsics: (n, 3, 3), or None where any is unknown.
-        scene: (n,) numbers of the places.
-        sequence: (n,) numbers of the recordings, within each of which the pictures are in their order.
+        scene: (n,) numbers of the scenes.
+        sequence: (n,) numbers of the recordings, within each of which the images are in their order.
     """
 
     images: Any
@@ -60,7 +60,7 @@ class Pictures:
         return augmented(batch, augment, width=width, height=height, draws=draws).to(device)
 
     def batch(self, rows: Int[Tensor, "b"], *, device: torch.device = CPU) -> Batch:
-        """The rows as a batch in [0, 1], its pictures on a device and the rest on the CPU."""
+        """The rows as a batch in [0, 1], its images on a device and the rest on the CPU."""
         picked = moved(torch.from_numpy(np.asarray(self.images[rows.numpy()])), device)
         return Batch(
             images=picked.float().div_(255.0).contiguous(memory_format=torch.channels_last),
@@ -70,38 +70,38 @@ class Pictures:
         )
 
 
-def load_pictures(
+def load_image_cache(
     frames: Sequence[Frame],
     preprocess: Preprocess,
     *,
     margin: bool = False,
     scene: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> Pictures:
-    """Pictures of frames, decoded now or read from the cache of an earlier call.
+) -> ImageCache:
+    """Images of frames, decoded now or read from the cache of an earlier call.
 
     The cache's name is a digest of the settings and of every file's path, size and date, so a
-    picture that changes is read again.
+    image that changes is read again.
 
     Args:
         frames: frames with poses.
-        preprocess: how pictures become the network's size.
-        margin: keep what random crops need around the network's picture.
-        scene: number of the place.
-        progress: called with the number of pictures done and of all.
+        preprocess: how images become the network's size.
+        margin: keep what random crops need around the network's image.
+        scene: number of the scene.
+        progress: called with the number of images done and of all.
 
     Raises:
-        ImageError: a picture cannot be decoded.
+        ImageError: an image cannot be decoded.
         CamlocError: the cache cannot be written.
     """
     reader = with_margin(preprocess, frames[0]) if margin else preprocess
-    path = cache_folder() / "pictures" / f"{_digest(frames, reader)}.npy"
+    path = cache_folder() / "images" / f"{_digest(frames, reader)}.npy"
     cameras_path = path.with_suffix(".intrinsics.npy")
     if not path.exists() or not cameras_path.exists():
         _decode(frames, reader, path, cameras_path, progress=progress)
     intrinsics = torch.from_numpy(np.load(cameras_path))
     recordings = {name: number for number, name in enumerate(dict.fromkeys(each.sequence for each in frames))}
-    return Pictures(
+    return ImageCache(
         images=np.load(path, mmap_mode="r"),
         world_from_cam=poses_of(frames),
         intrinsics=None if intrinsics.isnan().any() else intrinsics,
@@ -111,18 +111,18 @@ def load_pictures(
 
 
 def with_margin(preprocess: Preprocess, frame: Frame) -> Preprocess:
-    """The same scaling as `preprocess`, keeping all of a picture of the shape that `frame` has."""
+    """The same scaling as `preprocess`, keeping all of an image of the shape that `frame` has."""
     _, height, width = preprocess.canvas(frame).image.shape
     return replace(preprocess, width=width, height=height, short_side=0)
 
 
 def _digest(frames: Sequence[Frame], preprocess: Preprocess) -> str:
-    facts = hashlib.sha256(to_json(preprocess))
+    metadata = hashlib.sha256(to_json(preprocess))
     for frame in frames:
         state = frame.image.stat() if frame.image.exists() else None
         stamp = (state.st_size, state.st_mtime_ns) if state else None
-        facts.update(repr((str(frame.image.resolve()), stamp, frame.camera)).encode())
-    return facts.hexdigest()[:24]
+        metadata.update(repr((str(frame.image.resolve()), stamp, frame.camera)).encode())
+    return metadata.hexdigest()[:24]
 
 
 def _decode(
@@ -133,11 +133,11 @@ def _decode(
     *,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Decode all pictures into a file that takes its name when it is whole."""
+    """Decode all images into a file that takes its name when it is whole."""
     shape = (len(frames), 3, preprocess.height, preprocess.width)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     intrinsics = np.full((len(frames), 3, 3), np.nan)
-    with cache_file(path, of="the picture cache") as file:
+    with cache_file(path, of="the image cache") as file:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             np.lib.format.write_array_header_1_0(file, header)
             for index, view in enumerate(pool.map(preprocess.view, frames)):

@@ -1,4 +1,4 @@
-"""From a file that somebody gave us to a picture of the size that a network sees."""
+"""From a file that somebody gave us to an image of the size that a network sees."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from camloc.data.types import Frame, View
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry.camera import Camera, pixel_grid
 
-# The turn that brings a picture upright, for each value of the EXIF orientation but 1.
+# The turn that brings an image upright, for each value of the EXIF orientation but 1.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -32,83 +32,83 @@ _UNDONE = {
 }
 
 
-def exif_orientation(picture: Image.Image) -> int:
-    """The EXIF orientation of a picture, from 1 (upright) to 8; 1 where it has none that makes sense.
+def exif_orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an image, from 1 (upright) to 8; 1 where it has none that makes sense.
 
     Only the orientation is read: Pillow's own turning writes the other EXIF fields anew, and fails
     where these are damaged.
     """
     try:
-        found = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF beside a sound picture
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF beside a sound image
         return 1
     return found if found in _TURNS else 1
 
 
 def turned_upright(stored: Image.Image, orientation: int) -> Image.Image:
-    """A picture as its EXIF orientation says that it is to be seen."""
+    """An image as its EXIF orientation says that it is to be seen."""
     turn = _TURNS.get(orientation)
     return stored if turn is None else stored.transpose(turn)
 
 
 def turned_as_stored(upright: Image.Image, orientation: int) -> Image.Image:
-    """An upright picture as a camera would store it that notes the EXIF orientation."""
+    """An upright image as a camera would store it that notes the EXIF orientation."""
     turn = _TURNS.get(orientation)
     return upright if turn is None else upright.transpose(_UNDONE.get(turn, turn))
 
 
-# Smaller pictures say nothing about a place; larger ones are refused before they are decoded.
+# Smaller images say nothing about a scene; larger ones are refused before they are decoded.
 SMALLEST_SIDE = 16
 MOST_PIXELS = 170_000_000
 
-# A picture may be this much wider or higher, relatively, than its intrinsics say: rounding when
-# it was resized. Beyond that the intrinsics belong to another picture.
+# An image may be this much wider or higher, relatively, than its intrinsics say: rounding when
+# it was resized. Beyond that the intrinsics belong to another image.
 ASPECT_TOLERANCE = 0.02
 
-# What photographs come in. Other formats have no place here, and one (EPS) is a program that
+# What images come in. Other formats have no scene here, and one (EPS) is a program that
 # reading it would run.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
-_SEVERAL_PICTURES_ALLOWED = ("MPO",)  # phones store a second picture behind the photograph
+_SEVERAL_IMAGES_ALLOWED = ("MPO",)  # phones store a second image behind the image
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 
 
 def read_image(path: Path, *, upright: bool = True) -> UInt8[Tensor, "3 height width"]:
-    """Decode a picture file as 8-bit RGB.
+    """Decode an image file as 8-bit RGB.
 
-    Grey, palette, CMYK and transparent pictures are converted (transparency is dropped). A picture
+    Grey, palette, CMYK and transparent images are converted (transparency is dropped). An image
     of more than 8 bits a channel without colour is refused: it is a depth map more often than not.
 
     Args:
         path: the file.
-        upright: turn the picture as its EXIF orientation says.
+        upright: turn the image as its EXIF orientation says.
 
     Raises:
-        ImageError: missing, not a file, empty, not a picture, damaged or cut short, animated,
+        ImageError: missing, not a file, empty, not an image, damaged or cut short, animated,
             smaller than 16 pixels, larger than 170 million pixels, or deeper than 8 bits.
     """
     stored, orientation = _open(path)
     return _tensor(turned_upright(stored, orientation) if upright else stored)
 
 
-def _tensor(picture: Image.Image) -> UInt8[Tensor, "3 height width"]:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+def _tensor(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
 def _open(path: Path) -> tuple[Image.Image, int]:
-    """A file's picture as stored, and its EXIF orientation."""
+    """A file's image as stored, and its EXIF orientation."""
     name = str(path) if str(path).isprintable() else ascii(str(path))
     try:
         _refuse_path(path, name)
-        with without_warnings, Image.open(path) as picture:
-            _refuse_picture(picture, name)
-            picture.load()
-            return picture.convert("RGB"), exif_orientation(picture)
+        with without_warnings, Image.open(path) as image:
+            _refuse_image(image, name)
+            image.load()
+            return image.convert("RGB"), exif_orientation(image)
     except ImageError:
         raise
     except PermissionError:
         raise ImageError(f"{name} may not be read; change its permissions") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{name} is not a picture in a format that can be read") from None
+        raise ImageError(f"{name} is not an image in a format that can be read") from None
     except Image.DecompressionBombError:
         raise ImageError(f"{name} says it has more than {MOST_PIXELS:,} pixels; resize it first") from None
     except Exception as problem:  # decoders of damaged files raise anything, from TypeError to struct.error
@@ -118,30 +118,30 @@ def _open(path: Path) -> tuple[Image.Image, int]:
 def _refuse_path(path: Path, name: str) -> None:
     """Raise ImageError for a path that is no file with content."""
     if path.is_dir():
-        raise ImageError(f"{name} is a folder, not a picture")
+        raise ImageError(f"{name} is a folder, not an image")
     if not path.exists():
         raise ImageError(f"{name} does not exist")
     if not path.is_file():
-        raise ImageError(f"{name} is a pipe or a device, not a picture")
+        raise ImageError(f"{name} is a pipe or a device, not an image")
     if path.stat().st_size == 0:
         raise ImageError(f"{name} is empty")
 
 
-def _refuse_picture(picture: Image.Image, name: str) -> None:
-    """Raise ImageError for a picture that should not be decoded at all."""
-    width, height = picture.size
-    if picture.format not in _FORMATS:
-        raise ImageError(f"{name} is in the format {picture.format}; save it as JPEG or PNG")
+def _refuse_image(image: Image.Image, name: str) -> None:
+    """Raise ImageError for an image that should not be decoded at all."""
+    width, height = image.size
+    if image.format not in _FORMATS:
+        raise ImageError(f"{name} is in the format {image.format}; save it as JPEG or PNG")
     if min(width, height) < SMALLEST_SIDE:
         raise ImageError(f"{name} has {width} x {height} pixels; {SMALLEST_SIDE} a side are the least")
     if width * height > MOST_PIXELS:
         raise ImageError(f"{name} says it has {width} x {height} pixels, more than {MOST_PIXELS:,}")
-    if getattr(picture, "is_animated", False) and picture.format not in _SEVERAL_PICTURES_ALLOWED:
-        raise ImageError(f"{name} is animated or holds several pictures; save the one to use by itself")
-    if picture.mode not in _EIGHT_BIT_MODES:
+    if getattr(image, "is_animated", False) and image.format not in _SEVERAL_IMAGES_ALLOWED:
+        raise ImageError(f"{name} is animated or holds several images; save the one to use by itself")
+    if image.mode not in _EIGHT_BIT_MODES:
         raise ImageError(
-            f"{name} has more than 8 bits a channel (mode {picture.mode}), as depth maps have; "
-            f"save it as an 8-bit picture"
+            f"{name} has more than 8 bits a channel (mode {image.mode}), as depth maps have; "
+            f"save it as an 8-bit image"
         )
 
 
@@ -150,12 +150,12 @@ def _one_line(problem: BaseException) -> str:
 
 
 def centered_camera(path: Path, focal: float) -> Camera:
-    """A pinhole camera with a focal length in pixels that looks through the middle of a picture file.
+    """A pinhole camera with a focal length in pixels that looks through the middle of an image file.
 
-    It is for the picture upright, as its EXIF orientation says.
+    It is for the image upright, as its EXIF orientation says.
 
     Raises:
-        ImageError: the file is not a picture that can be decoded.
+        ImageError: the file is not an image that can be decoded.
     """
     upright = turned_upright(*_open(path))
     return _assumed_camera(upright.width, upright.height, focal / max(upright.size))
@@ -163,20 +163,20 @@ def centered_camera(path: Path, focal: float) -> Camera:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture of any size becomes the picture that a network sees.
+    """How an image of any size becomes the image that a network sees.
 
-    The picture is scaled, its shape kept, until its shorter side has `short_side` pixels (or, when
+    The image is scaled, its shape kept, until its shorter side has `short_side` pixels (or, when
     that is 0, until it just covers `width` x `height`), and `width` x `height` is cut from its
     middle. Lens distortion is removed on the way when `undistort` is set and the camera is known.
 
     Attributes:
-        width, height: the network's picture in pixels.
+        width, height: the network's image in pixels.
         short_side: 0, or the shorter side before the cut: 256 for the papers' 224 x 224.
-        undistort: whether to resample pictures of distorting lenses as a pinhole would see them.
-            Without it such pictures stay as they are, and the view's camera leaves the distortion out.
+        undistort: whether to resample images of distorting lenses as a pinhole would see them.
+            Without it such images stay as they are, and the view's camera leaves the distortion out.
 
     Raises:
-        RecipeError: a size that is not positive, or larger than any picture.
+        RecipeError: a size that is not positive, or larger than any image.
     """
 
     width: int
@@ -188,26 +188,26 @@ class Preprocess:
         most = max(self.width * self.height, self.short_side**2)
         if self.width < 1 or self.height < 1 or self.short_side < 0 or most > MOST_PIXELS:
             raise RecipeError(
-                f"pictures of {self.width} x {self.height} pixels with a shorter side of {self.short_side} "
+                f"images of {self.width} x {self.height} pixels with a shorter side of {self.short_side} "
                 f"cannot be made; give positive sizes of {MOST_PIXELS:,} pixels in all at the most"
             )
 
     def canvas_size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of a `width` x `height` picture after scaling, before the cut."""
+        """Width and height of a `width` x `height` image after scaling, before the cut."""
         cover = max(self.width / width, self.height / height)
         scale = max(cover, self.short_side / min(width, height))
         return max(self.width, round(width * scale)), max(self.height, round(height * scale))
 
     def view(self, frame: Frame, *, assumed_focal: float | None = None) -> View:
-        """Read, scale and cut a frame's picture for the network.
+        """Read, scale and cut a frame's image for the network.
 
         Args:
             frame: what to read.
             assumed_focal: focal length of a camera that is unknown, in units of the longer side of
-                its pictures; None leaves it unknown.
+                its images; None leaves it unknown.
 
         Raises:
-            ImageError: the file cannot be decoded, or the intrinsics are for another picture.
+            ImageError: the file cannot be decoded, or the intrinsics are for another image.
         """
         canvas = self.canvas(frame, assumed_focal=assumed_focal)
         _, height, width = canvas.image.shape
@@ -219,12 +219,12 @@ class Preprocess:
         return View(image.contiguous(), camera, frame.world_from_cam)
 
     def canvas(self, frame: Frame, *, assumed_focal: float | None = None) -> View:
-        """Read and scale a frame's picture, not yet cut: what random crops are taken from."""
-        picture, camera = _read_with_camera(frame)
+        """Read and scale a frame's image, not yet cut: what random crops are taken from."""
+        source, camera = _read_with_camera(frame)
         if camera is None and assumed_focal is not None:
-            camera = _assumed_camera(picture.width, picture.height, assumed_focal)
-        width, height = self.canvas_size(picture.width, picture.height)
-        scaled = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+            camera = _assumed_camera(source.width, source.height, assumed_focal)
+        width, height = self.canvas_size(source.width, source.height)
+        scaled = source.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
         image = _tensor(scaled)
         if camera is not None:
             camera = camera.resized(width=width, height=height)
@@ -235,22 +235,22 @@ class Preprocess:
 
 
 def _read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
-    """A frame's picture in the orientation that its intrinsics (and so its pose) are for.
+    """A frame's image in the orientation that its intrinsics (and so its pose) are for.
 
-    That is the picture as stored, whatever its EXIF orientation says, unless the intrinsics only fit
-    the upright picture. Without intrinsics it is the upright picture.
+    That is the image as stored, whatever its EXIF orientation says, unless the intrinsics only fit
+    the upright image. Without intrinsics it is the upright image.
     """
     stored, orientation = _open(frame.image)
     upright = turned_upright(stored, orientation)
     camera = frame.camera
     if camera is None:
         return upright, None
-    for picture in (stored, upright):
-        if _same_shape(picture, camera):
-            return picture, camera.resized(width=picture.width, height=picture.height)
+    for image in (stored, upright):
+        if _same_shape(image, camera):
+            return image, camera.resized(width=image.width, height=image.height)
     raise ImageError(
         f"{frame.image} has {upright.width} x {upright.height} pixels, but its intrinsics are for "
-        f"{camera.width} x {camera.height}; correct the camera or the picture"
+        f"{camera.width} x {camera.height}; correct the camera or the image"
     )
 
 
@@ -259,13 +259,13 @@ def _assumed_camera(width: int, height: int, focal: float) -> Camera:
     return Camera(width, height, pixels, pixels, width / 2, height / 2)
 
 
-def _same_shape(picture: Image.Image, camera: Camera) -> bool:
-    ratio = (picture.width / picture.height) / (camera.width / camera.height)
+def _same_shape(image: Image.Image, camera: Camera) -> bool:
+    ratio = (image.width / image.height) / (camera.width / camera.height)
     return abs(ratio - 1.0) < ASPECT_TOLERANCE
 
 
 def undistorted(image: UInt8[Tensor, "3 height width"], camera: Camera) -> UInt8[Tensor, "3 height width"]:
-    """A picture as a pinhole camera of the same focal length and principal point would see it."""
+    """An image as a pinhole camera of the same focal length and principal point would see it."""
     grid = pixel_grid(camera.width, camera.height)
     rays = camera.undistorted().unproject(grid.reshape(-1, 2))
     seen = camera.project(rays).reshape(grid.shape)

@@ -1,4 +1,4 @@
-"""Masks: pictures beside the photographs, black where something does not belong to the place."""
+"""Masks: images beside the images, black where something does not belong to the scene."""
 
 import io
 from pathlib import Path
@@ -24,10 +24,10 @@ def mask_path(folder: Path, frame: Frame) -> Path:
 
 
 def read_mask(folder: Path, frame: Frame, preprocess: Preprocess) -> Bool[Tensor, "height width"]:
-    """The mask of a frame, scaled and cut as its photograph: True where the photograph counts.
+    """The mask of a frame, scaled and cut as its image: True where the image counts.
 
-    Masks are named as COLMAP names them: the photograph's name within the data set with `.png` after
-    it. A photograph without one counts everywhere.
+    Masks are named as COLMAP names them: the image's name within the data set with `.png` after
+    it. An image without one counts everywhere.
 
     Raises:
         ImageError: the mask cannot be decoded, or the folder does not exist.
@@ -43,21 +43,21 @@ def read_mask(folder: Path, frame: Frame, preprocess: Preprocess) -> Bool[Tensor
 
 
 def write_mask(folder: Path, frame: Frame, counts: Bool[Tensor, "height width"]) -> None:
-    """Write a mask where `read_mask` looks for it: white where the photograph counts, black elsewhere.
+    """Write a mask where `read_mask` looks for it: white where the image counts, black elsewhere.
 
-    It is stored as the photograph is, with its EXIF orientation, so that whatever turns the one upright,
+    It is stored as the image is, with its EXIF orientation, so that whatever turns the one upright,
     or leaves it as it is, does the same to the other.
 
     Args:
         folder: of the masks.
-        frame: whose photograph it is for.
-        counts: for that photograph upright.
+        frame: whose image it is for.
+        counts: for that image upright.
 
     Raises:
         CamlocError: the file cannot be written.
     """
-    with Image.open(frame.image) as photograph:
-        orientation = exif_orientation(photograph)
+    with Image.open(frame.image) as image:
+        orientation = exif_orientation(image)
     grey = Image.fromarray(np.where(counts.numpy(), 255, 0).astype(np.uint8))
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation

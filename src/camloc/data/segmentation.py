@@ -1,4 +1,4 @@
-"""What does not belong to a place, found by what it is: a network names the class of every pixel.
+"""What does not belong to a scene, found by what it is: a network names the class of every pixel.
 
 Source: "Implicit Learning of Scene Geometry" 2023, Table III, "Rigid + Filter Dynamic" and "+ Others". The
 paper takes InternImage; any of torchvision's segmentation networks does here.
@@ -74,19 +74,19 @@ def left_out_numbers(classes: Sequence[str], leave_out: Sequence[str]) -> tuple[
     if not wanted:
         raise RecipeError(
             f"the network knows nothing that moves; say with --leave-out which of {', '.join(classes)} does "
-            f"not belong to the place"
+            f"not belong to the scene"
         )
     return tuple(number for number, name in enumerate(classes) if name in wanted)
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """A network that says which pixels of a photograph belong to the place.
+    """A network that says which pixels of an image belong to the scene.
 
     Attributes:
-        network: gives `{"out": (b, c, h, w)}` scores of classes for pictures in ImageNet's colours, as
+        network: gives `{"out": (b, c, h, w)}` scores of classes for images in ImageNet's colours, as
             torchvision's networks do.
-        left_out: numbers of the classes that do not belong to the place.
+        left_out: numbers of the classes that do not belong to the scene.
         device: where the network is.
     """
 
@@ -96,7 +96,7 @@ class Segmentation:
 
     @torch.inference_mode()
     def belonging(self, image: UInt8[Tensor, "3 height width"]) -> Bool[Tensor, "height width"]:
-        """True where an upright photograph shows the place, False where it shows something left out."""
+        """True where an upright image shows the scene, False where it shows something left out."""
         height, width = image.shape[1:]
         colours = image.to(self.device).float() / 255.0
         seen = normalize(resize_image(colours, _size(height, width), antialias=True), _MEAN, _DEVIATION)

@@ -152,13 +152,13 @@ def scene_folder(
 
 
 def folder_name(root: Path) -> str:
-    """What a place is called that has no other name: its folder, or its file's folder."""
+    """What a scene is called that has no other name: its folder, or its file's folder."""
     folder = root.parent if root.is_file() else root
     return folder.resolve().name or "scene"
 
 
-# Parts of a place that are held out, where blocks of `SHORTEST_BLOCK` frames or more allow it.
-HELD_PARTS = 3
+# Parts of a scene that are held out, where blocks of `SHORTEST_BLOCK` frames or more allow it.
+FROZEN_PARTS = 3
 SHORTEST_BLOCK = 5
 
 
@@ -166,7 +166,7 @@ SHORTEST_BLOCK = 5
 class HoldOut:
     """Which training frames are kept for validation.
 
-    Neighbours in a recording are nearly the same picture, so whole blocks are held out, not single
+    Neighbours in a recording are nearly the same image, so whole blocks are held out, not single
     frames, and validation errors stay honest.
 
     Attributes:
@@ -193,7 +193,7 @@ def hold_out(frames: Sequence[Frame], settings: HoldOut) -> tuple[tuple[Frame, .
 
     Blocks are counted within each sequence, also where frames of several alternate, and the middle one
     of every `every` is held out. Where there are few frames, blocks are shorter, down to `SHORTEST_BLOCK`
-    frames, so that some `HELD_PARTS` parts of the place are held out: a single one may show what no other
+    frames, so that some `FROZEN_PARTS` parts of the scene are held out: a single one may show what no other
     frame does. Short recordings get shorter blocks too, so that each of at least `every` frames gives some.
 
     Frames of which only the position is known validate nothing and count for no block. Those between two
@@ -203,7 +203,7 @@ def hold_out(frames: Sequence[Frame], settings: HoldOut) -> tuple[tuple[Frame, .
         return tuple(frames), ()
     complete = oriented(frames)
     lengths = Counter(frame.sequence for frame in complete)
-    several = len(complete) // (HELD_PARTS * settings.every)
+    several = len(complete) // (FROZEN_PARTS * settings.every)
     longest = min(settings.block, max(SHORTEST_BLOCK, several))
     passed: Counter[str] = Counter()
     held: list[Frame] = []

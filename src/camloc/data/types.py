@@ -13,25 +13,25 @@ from camloc.core.device import moved
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 
-# Of positions: metres, or those of a world whose scale is not known, such as a reconstruction from pictures.
+# Of positions: metres, or those of a world whose scale is not known, such as a reconstruction from images.
 Unit = Literal["m", "units"]
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture on disk, and what is known about it.
+    """An image on disk, and what is known about it.
 
     Attributes:
         name: its name within the data set, with forward slashes; unique in a scene.
         image: the file.
         camera: intrinsics for the pixels as stored, or None where they are unknown.
-        world_from_cam: the camera's pose, double precision, or None for a picture to be located. Where
+        world_from_cam: the camera's pose, double precision, or None for an image to be located. Where
             only the position is known, as from GPS, its rotation is NaN; such frames are learned from
             and never tested on.
         sequence: the recording that it belongs to; frames of one are alike, so validation frames
             are held out in blocks of it.
         time: seconds, in the data set's own clock, or None.
-        depth: a 16-bit depth picture in millimetres, or None.
+        depth: a 16-bit depth image in millimetres, or None.
     """
 
     name: str
@@ -55,15 +55,15 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A place with one world frame.
+    """A scene with one world frame.
 
     Attributes:
-        name: how answers name the place.
+        name: how answers name the scene.
         train: frames to learn from, all with poses, of which some may be positions alone.
         test: frames that are kept apart, all with poses.
         conditions: further frames that are kept apart, by the name of what is different in them:
             "night", "winter". Nothing is learned from them.
-        points: (n, 3) points of the place in its world, where the data set has some.
+        points: (n, 3) points of the scene in its world, where the data set has some.
         test_name: what the data set calls the frames of `test`, beside the names of the conditions.
         unit: of positions: "m", or "units" where the scale of the world is not known.
     """
@@ -89,13 +89,13 @@ def oriented(frames: Sequence[Frame]) -> tuple[Frame, ...]:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A picture in memory, and where it was taken.
+    """An image in memory, and where it was taken.
 
     Attributes:
         image: (3, height, width) RGB, 8 bits.
         camera: pinhole intrinsics for these pixels, or None where they are unknown.
         world_from_cam: the pose, or None.
-        scene: number of the place in the model's list of scene names.
+        scene: number of the scene in the model's list of scene names.
     """
 
     image: Tensor
@@ -108,17 +108,17 @@ class View:
 class Batch:
     """Views of one size, stacked for a network.
 
-    While pictures are changed at random, they and `inside` may be on another device than the rest: what
-    is drawn and computed for whole pictures stays on the CPU, and is the same whatever trains.
+    While images are changed at random, they and `inside` may be on another device than the rest: what
+    is drawn and computed for whole images stays on the CPU, and is the same whatever trains.
 
     Attributes:
         images: (b, 3, height, width) RGB in [0, 1]; or, where a backbone's features were computed
             before training, (b, channels, height, width) these.
         world_from_cam: (b,) poses in the precision of the network.
         intrinsics: (b, 3, 3) pinhole calibration matrices, or None where any is unknown.
-        scene: (b,) numbers of the places.
-        inside: (b, height, width) False where a picture that was turned shows nothing of the
-            photograph (of every pixel or of every cell of the network's grid), or None where it shows
+        scene: (b,) numbers of the scenes.
+        inside: (b, height, width) False where an image that was turned shows nothing of the
+            image (of every pixel or of every cell of the network's grid), or None where it shows
             it everywhere.
         window: how many views that follow one another are frames of one recording in their order; 1
             where each stands for itself.
@@ -162,7 +162,7 @@ class Batch:
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
-class Spread(NamedTuple):
+class ExpectedError(NamedTuple):
     """How far off answers of this model were on frames held out of training, from their median.
 
     Half of the held-out frames were nearer than `meters` and half turned by less than `degrees`.
@@ -174,32 +174,32 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Located:
-    """Where a picture was taken.
+    """Where an image was taken.
 
     Attributes:
-        scene: name of the place.
-        world_from_cam: the camera's pose in that place's world, double precision.
+        scene: name of the scene.
+        world_from_cam: the camera's pose in that scene's world, double precision.
         spread: the accuracy to expect, or None where the model was never validated.
-        probability: of the place being this one among those that the model knows.
+        probability: of the scene being this one among those that the model knows.
         residual: metres (root mean square) that are left between the points that a model aligned, or
             None where it aligns none. Wrong intrinsics and unknown sights make it large.
-        unlikeness: of the picture to those that were learned from, as a share of what is believed; 0 to 1, or
-            None where the model did not learn to tell its places from others.
+        novelty: of the image to those that were learned from, as a share of what is believed; 0 to 1, or
+            None where the model did not learn to tell its scenes from others.
         unrefined: the network's own answer, where something has refined it, or None.
     """
 
     scene: str
     world_from_cam: Pose
-    spread: Spread | None = None
+    spread: ExpectedError | None = None
     probability: float = 1.0
     residual: float | None = None
-    unlikeness: float | None = None
+    novelty: float | None = None
     unrefined: Pose | None = None
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A picture that cannot be placed, and why. In metrics it is infinitely wrong."""
+    """An image that cannot be placed, and why. In metrics it is infinitely wrong."""
 
     reason: str
 

@@ -1,16 +1,16 @@
 """What no learning at all would give, printed beside every result.
 
 The nearest training pose is an oracle: it is looked up with the true pose of the test frame, which
-nobody has in use, so it bounds what copying the pose of the best training photograph can reach.
+nobody has in use, so it bounds what copying the pose of the best training image can reach.
 There are two of it, since near in position and near in orientation are two things:
 
 * `nearest_pose` minimises `meters + meters_per_degree * degrees`, with the weight of
   `balance_of(training)`. This is the baseline that "the nearest training pose" means in camloc.
 * `nearest_position` minimises metres alone and takes the orientation as it comes. Position errors
-  below it are better than any training camera's place; where people walked to and fro its
+  below it are better than any training camera's scene; where people walked to and fro its
   orientation may be anything.
 
-The mean pose is what a model says that has learned the place but not to look at the photograph.
+The mean pose is what a model says that has learned the scene but not to look at the image.
 """
 
 from typing import NamedTuple
@@ -45,10 +45,10 @@ class BaselineErrors(NamedTuple):
 
 
 def balance_of(training: Pose) -> float:
-    """How many metres one degree weighs in a place: the spread of its positions over that of its angles.
+    """How many metres one degree weighs in a scene: the spread of its positions over that of its angles.
 
     Both spreads are the mean error of the training poses' own mean pose. A turn of one degree moves
-    a photograph's content as far as a step of about depth x tan(1 degree) does, and places whose
+    an image's content as far as a step of about depth x tan(1 degree) does, and scenes whose
     cameras spread over more metres are seen from farther; the ratio stands in for that depth, which
     is not known. It scales with the world, so that the choice is the same in any unit.
 

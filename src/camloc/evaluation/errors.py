@@ -124,13 +124,13 @@ def _finite(value: float) -> float | None:
 
 
 @dataclass(frozen=True)
-class PlaceDecision:
-    """What was decided about photographs of one place.
+class SceneDecision:
+    """What was decided about images of one scene.
 
     Attributes:
         frames: how many there were.
-        right: how many were put into their place; one without any answer was not.
-        taken_for: how many were put into which other place, the most frequent first.
+        right: how many were put into their scene; one without any answer was not.
+        taken_for: how many were put into which other scene, the most frequent first.
     """
 
     frames: int
@@ -139,23 +139,23 @@ class PlaceDecision:
 
     @property
     def share(self) -> float:
-        """Of the frames that were put into their place; all of them where there was nothing to decide."""
+        """Of the frames that were put into their scene; all of them where there was nothing to decide."""
         return self.right / self.frames if self.frames else 1.0
 
 
-def place_decision(estimates: Sequence[Estimate], scene: str) -> PlaceDecision:
-    """What was decided about photographs of `scene`."""
-    places = Counter(each.scene for each in estimates if isinstance(each, Located))
-    right = places.pop(scene, 0)
-    return PlaceDecision(len(estimates), right, dict(places.most_common()))
+def scene_decision(estimates: Sequence[Estimate], scene: str) -> SceneDecision:
+    """What was decided about images of `scene`."""
+    scenes = Counter(each.scene for each in estimates if isinstance(each, Located))
+    right = scenes.pop(scene, 0)
+    return SceneDecision(len(estimates), right, dict(scenes.most_common()))
 
 
-def all_decisions(decisions: Sequence[PlaceDecision]) -> PlaceDecision:
-    """The decisions about several places together."""
+def all_decisions(decisions: Sequence[SceneDecision]) -> SceneDecision:
+    """The decisions about several scenes together."""
     taken: Counter[str] = Counter()
     for each in decisions:
         taken.update(each.taken_for)
-    return PlaceDecision(
+    return SceneDecision(
         sum(each.frames for each in decisions),
         sum(each.right for each in decisions),
         dict(taken.most_common()),
@@ -173,10 +173,10 @@ class EvaluatedSet:
         name: what the set has in common: "day", "night", a sequence.
         frames: the frames, all with poses.
         estimates: the answers, in the same order.
-        scene: name of the place, so that an answer in another place's world counts as lost; None
-            where the model knows one place only.
-        places: how many places the model knows.
-        every_way: the estimates as each refiner leaves them, by its name, and by "none" the network's own;
+        scene: name of the scene, so that an answer in another scene's world counts as lost; None
+            where the model knows one scene only.
+        scenes: how many scenes the model knows.
+        every_method: the estimates as each refiner leaves them, by its name, and by "none" the network's own;
             empty where nothing refines.
     """
 
@@ -184,35 +184,35 @@ class EvaluatedSet:
     frames: tuple[Frame, ...]
     estimates: tuple[Estimate, ...]
     scene: str | None = None
-    places: int = 1
-    every_way: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
+    scenes: int = 1
+    every_method: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
 
     def truth(self) -> Pose:
         """The (n,) true poses."""
         return poses_of(self.frames)
 
     def answers(self) -> tuple[Estimate, ...]:
-        """The estimates, where one in another place's world is `Lost`."""
+        """The estimates, where one in another scene's world is `Lost`."""
         return tuple(self._answer(estimate) for estimate in self.estimates)
 
     def refined(self, way: str) -> "EvaluatedSet":
         """The same frames with the estimates of one way."""
-        return replace(self, estimates=self.every_way[way])
+        return replace(self, estimates=self.every_method[way])
 
     def errors(self) -> PoseError:
         """The (n,) errors of the answers; see `evaluate_set`."""
         return evaluate_set(self.frames, self.answers())
 
-    def decision(self) -> PlaceDecision | None:
-        """How often the right place was named, or None where there was nothing to decide."""
-        if self.scene is None or self.places < 2:
+    def decision(self) -> SceneDecision | None:
+        """How often the right scene was named, or None where there was nothing to decide."""
+        if self.scene is None or self.scenes < 2:
             return None
-        return place_decision(self.estimates, self.scene)
+        return scene_decision(self.estimates, self.scene)
 
     def _answer(self, estimate: Estimate) -> Estimate:
         match estimate:
-            case Located(scene=place) if self.scene is not None and place != self.scene:
-                return Lost(f"placed in {place}")
+            case Located(scene=scene) if self.scene is not None and scene != self.scene:
+                return Lost(f"placed in {scene}")
             case _:
                 return estimate
 

@@ -1,4 +1,4 @@
-"""The points of a place that a model has learned, as one coloured cloud, and as a PLY file."""
+"""The points of a scene that a model has learned, as one coloured cloud, and as a PLY file."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from camloc.models.base import Correspondences, GeometryModel
 
 @dataclass(frozen=True, eq=False)
 class MappedView:
-    """A photograph as the network saw it, and what each cell of a grid of (h, w) cells says.
+    """An image as the network saw it, and what each cell of a grid of (h, w) cells says.
 
     Attributes:
-        picture: RGB, 8 bits.
-        pixels: the cells' centres (x, y) in the picture.
+        image: RGB, 8 bits.
+        pixels: the cells' centres (x, y) in the image.
         world: the point that a cell sees, in the data set's world, double precision.
         depth: how far in front of the camera it is, in units of the world, double precision.
         weight: how much the cell counts, not negative, double precision.
     """
 
-    picture: UInt8[Tensor, "3 height width"]
+    image: UInt8[Tensor, "3 height width"]
     pixels: Float[Tensor, "h w 2"]
     world: Float[Tensor, "h w 3"]
     depth: Float[Tensor, "h w"]
@@ -35,15 +35,15 @@ class MappedView:
     @classmethod
     def of_cells(
         cls,
-        picture: UInt8[Tensor, "3 height width"],
+        image: UInt8[Tensor, "3 height width"],
         cells: Correspondences,
         *,
         world_from_centered: Pose,
     ) -> "MappedView":
-        """From the correspondences of one picture, b = 1, whose cells are in the order of reading.
+        """From the correspondences of one image, b = 1, whose cells are in the order of reading.
 
         Args:
-            picture: what the network saw.
+            image: what the network saw.
             cells: what it said.
             world_from_centered: a single motion, from the frame of the cells' world points.
         """
@@ -51,7 +51,7 @@ class MappedView:
         width = int((pixels[:, 1] == pixels[0, 1]).sum())
         placed = world_from_centered.to("cpu").apply(world)
         return cls(
-            picture.cpu(),
+            image.cpu(),
             pixels.reshape(-1, width, 2),
             placed.reshape(-1, width, 3),
             camera[:, 2].reshape(-1, width),
@@ -59,28 +59,28 @@ class MappedView:
         )
 
     def colors(self) -> UInt8[Tensor, "h w 3"]:
-        """The colour of the picture in the middle of each cell."""
-        _, height, width = self.picture.shape
+        """The colour of the image in the middle of each cell."""
+        _, height, width = self.image.shape
         columns = self.pixels[..., 0].long().clamp(0, width - 1)
         rows = self.pixels[..., 1].long().clamp(0, height - 1)
-        return torch.movedim(self.picture[:, rows, columns], 0, -1)
+        return torch.movedim(self.image[:, rows, columns], 0, -1)
 
 
 def mapped_view(
     model: GeometryModel[Any],
     output: Any,
-    picture: UInt8[Tensor, "3 height width"],
+    image: UInt8[Tensor, "3 height width"],
     *,
     intrinsics: Float[Tensor, "1 3 3"],
     mask: Bool[Tensor, "height width"] | None = None,
 ) -> MappedView:
-    """What a model's output says about the one photograph that it is of; masked cells weigh nothing."""
+    """What a model's output says about the one image that it is of; masked cells weigh nothing."""
     output = type(output)(*(value.to(intrinsics.device) for value in output))
     cells = model.correspondences(output, intrinsics=intrinsics)
     if mask is not None:
         counted = mask_at(mask[None].to(cells.pixels.device), cells.pixels)
         cells = cells._replace(weight=cells.weight * counted)
-    return MappedView.of_cells(picture, cells, world_from_centered=model.placed(Pose.identity(1))[0])
+    return MappedView.of_cells(image, cells, world_from_centered=model.placed(Pose.identity(1))[0])
 
 
 CLOUD_NAME = "points.ply"
@@ -106,7 +106,7 @@ class PointCloud(NamedTuple):
 
 
 def point_cloud(views: Iterable[MappedView]) -> PointCloud:
-    """The points of the half of each photograph's cells that counts most, but for stray ones."""
+    """The points of the half of each image's cells that counts most, but for stray ones."""
     points, colors = [torch.zeros(0, 3, dtype=torch.float64)], [torch.zeros(0, 3, dtype=torch.uint8)]
     for view in views:
         counts = (view.weight >= view.weight.median()) & (view.weight > 0)
@@ -131,14 +131,14 @@ def middle_range(values: Float[Tensor, "n *d"]) -> tuple[Tensor, Tensor]:
 def ply(cloud: PointCloud) -> bytes:
     """The cloud as binary PLY: `x`, `y`, `z` in double precision, `red`, `green`, `blue` as bytes.
 
-    Single precision would round the places of worlds whose origin is far away, such as those of maps.
+    Single precision would round the scenes of worlds whose origin is far away, such as those of maps.
     """
     rows = np.empty(len(cloud.points), dtype=[("point", "<f8", 3), ("color", "u1", 3)])
     rows["point"], rows["color"] = cloud.points.numpy(), cloud.colors.numpy()
     header = [
         "ply",
         "format binary_little_endian 1.0",
-        "comment points of a place learned by camloc, in the world of its data set",
+        "comment points of a scene learned by camloc, in the world of its data set",
         f"element vertex {len(rows)}",
         *(f"property double {name}" for name in ("x", "y", "z")),
         *(f"property uchar {name}" for name in ("red", "green", "blue")),

@@ -22,7 +22,7 @@ from camloc.evaluation.errors import (
     NO_REASON,
     ErrorStatistics,
     EvaluatedSet,
-    PlaceDecision,
+    SceneDecision,
     empirical_quantile,
     error_statistics,
 )
@@ -33,13 +33,13 @@ _PACKAGES = ("camloc", "torch", "torchvision", "timm", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one photograph takes from pixels to pose, in milliseconds, after warming up.
+    """How long one image takes from pixels to pose, in milliseconds, after warming up.
 
     Attributes:
         device: what it was measured on.
         frames: how many were timed.
         warm_up: how many came before and are not counted.
-        median, quantile_90, quantile_99, maximum: milliseconds a photograph.
+        median, quantile_90, quantile_99, maximum: milliseconds an image.
     """
 
     device: str
@@ -52,7 +52,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class TrainingFacts:
+class TrainingRecord:
     """What training was given and what it used.
 
     Attributes:
@@ -85,7 +85,7 @@ class TrainingFacts:
 
 
 def timing_of(seconds: Sequence[float], *, device: str, warm_up: int = 3) -> Timing | None:
-    """Percentiles of the seconds that photographs took, or None when only warming up was measured."""
+    """Percentiles of the seconds that images took, or None when only warming up was measured."""
     counted = torch.tensor(seconds[warm_up:], dtype=torch.float64) * 1000.0
     if not len(counted):
         return None
@@ -125,8 +125,8 @@ class SetResults:
         nearest_training_position: of copying the one whose centre is nearest to the truth.
         mean_training_pose: of always answering the mean of the training poses.
         lost_reasons: how many frames were lost for which reason.
-        decision: how often the right place was named, of models of several places; None of others.
-        every_way: of the estimates as each refiner leaves them, by its name, and by "none" of the network's
+        decision: how often the right scene was named, of models of several scenes; None of others.
+        every_method: of the estimates as each refiner leaves them, by its name, and by "none" of the network
             own; empty where nothing refines.
     """
 
@@ -136,8 +136,8 @@ class SetResults:
     nearest_training_position: ErrorStatistics
     mean_training_pose: ErrorStatistics
     lost_reasons: dict[str, int] = field(default_factory=dict)
-    decision: PlaceDecision | None = None
-    every_way: dict[str, ErrorStatistics] = field(default_factory=dict)
+    decision: SceneDecision | None = None
+    every_method: dict[str, ErrorStatistics] = field(default_factory=dict)
 
     def rows(self) -> tuple[tuple[str, ErrorStatistics], ...]:
         """The result and its baselines, each with the label that tables and figures give it."""
@@ -156,19 +156,19 @@ class Results:
     Attributes:
         model: name of the network.
         recipe: name of the recipe, that is of the settings it was trained with.
-        scene: name of the place.
+        scene: name of the scene.
         unit: of positions; see `Scene`.
         outlier_filter: how a model that aligns points left wrong ones out, or "".
         refined_by: what refined the positions of the estimates, or "none".
         parameters: number of learned values, or None where unknown.
         runtime: what the network ran in, in words, or "" where that is not known.
-        train_frames, test_frames: how many photographs there were of each.
+        train_frames, test_frames: how many images there were of each.
         headline: the first test set, which is the test split itself; the result is judged by it.
         sets: all named test sets in the order that they were given, the headline first.
         final_epoch: statistics of the last epoch's weights on the first set, where another epoch's
             were chosen.
         training: seed, device and budget, or None for a model trained elsewhere.
-        timing: how long a photograph takes, or None where it was not measured.
+        timing: how long an image takes, or None where it was not measured.
         settings: the recipe's settings as plain values.
         software: versions of what it ran on.
         format: of this file.
@@ -187,7 +187,7 @@ class Results:
     parameters: int | None = None
     runtime: str = ""
     final_epoch: ErrorStatistics | None = None
-    training: TrainingFacts | None = None
+    training: TrainingRecord | None = None
     timing: Timing | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
@@ -231,14 +231,14 @@ def results_of(
     parameters: int | None = None,
     runtime: str = "",
     final_epoch: ErrorStatistics | None = None,
-    training: TrainingFacts | None = None,
+    training: TrainingRecord | None = None,
     timing: Timing | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Results:
-    """Score test sets and their baselines, and put them together with the facts of the run.
+    """Score test sets and their baselines, and put them together with the metadata of the run.
 
     Args:
-        sets: one or more test sets of one place.
+        sets: one or more test sets of one scene.
         training_poses: (m,) poses of the training frames, for the baselines.
 
     The other arguments are the fields of `Results`.
@@ -297,5 +297,7 @@ def set_results(evaluated: EvaluatedSet, training_poses: Pose) -> SetResults:
         mean_training_pose=error_statistics(baselines.mean_pose),
         lost_reasons={reason or NO_REASON: count for reason, count in reasons.most_common()},
         decision=evaluated.decision(),
-        every_way={way: error_statistics(evaluated.refined(way).errors()) for way in evaluated.every_way},
+        every_method={
+            way: error_statistics(evaluated.refined(way).errors()) for way in evaluated.every_method
+        },
     )

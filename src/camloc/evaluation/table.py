@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from camloc.evaluation.errors import ErrorStatistics
-from camloc.evaluation.report.wording import angle, bound, distance, percent, plain, way_name
+from camloc.evaluation.report.wording import angle, bound, distance, method_name, percent, plain
 from camloc.evaluation.results import Results, SetResults
 
 _SHOWN_RECALLS = ((0.25, 2.0), (0.5, 5.0))
@@ -31,7 +31,7 @@ def results_table(results: Results) -> Table:
     if results.unit != "m":
         captions.append(f"{unit}: {results.unit} of a world whose scale is not known")
     if decision := results.headline.decision:
-        captions.append(f"put into the right place: {percent(decision.share)} of {results.headline.name}")
+        captions.append(f"put into the right scene: {percent(decision.share)} of {results.headline.name}")
     table.caption = "\n".join(captions) or None
     table.add_column("test set", no_wrap=True)
     for heading in ("median", "90 %"):
@@ -41,9 +41,9 @@ def results_table(results: Results) -> Table:
     table.add_column("lost", justify="right", no_wrap=True)
     for part, following in zip_longest(results.sets, results.sets[1:]):
         _add_row(table, f"{part.name} ({part.estimates.frames:,})", part.estimates, unit, is_estimate=True)
-        for way, statistics in part.every_way.items():
+        for way, statistics in part.every_method.items():
             if way != results.refined_by:  # which is the row above
-                _add_row(table, f"  {way_name(way)}", statistics, unit)
+                _add_row(table, f"  {method_name(way)}", statistics, unit)
         if following is None or _baselines(following) != _baselines(part):
             for label, statistics in _baselines(part):
                 _add_row(table, f"  {label}", statistics, unit)

@@ -40,7 +40,7 @@ CSV_COLUMNS = (
 def estimates_csv(sets: Sequence[EvaluatedSet]) -> str:
     """One row a frame: the estimate, the truth, the error, and why a frame is lost.
 
-    The estimate has the column names of a table of posed pictures, so that `datasets.table` reads it back;
+    The estimate has the column names of a table of posed images, so that `datasets.table` reads it back;
     those of the truth start with `truth_`. Cells that have no value are empty: a lost frame's estimate.
     """
     text = StringIO()
@@ -86,7 +86,7 @@ def truth_tum(frames: Sequence[Frame]) -> str:
 
 
 def estimates_colmap(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> str:
-    """Located frames as COLMAP's `images.txt`: pictures numbered from 1, all of camera 1, no points.
+    """Located frames as COLMAP's `images.txt`: images numbered from 1, all of camera 1, no points.
 
     Raises:
         DatasetError: a name holds a line break, which that file cannot hold.
@@ -96,7 +96,7 @@ def estimates_colmap(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> 
         if not isinstance(estimate, Located):
             continue
         if any(character in frame.name for character in "\r\n"):
-            raise DatasetError(f"the name {frame.name!r} holds a line break; rename that picture")
+            raise DatasetError(f"the name {frame.name!r} holds a line break; rename that image")
         cam_from_world = estimate.world_from_cam.inverse()
         numbers = [*cam_from_world.quaternion_wxyz().tolist(), *cam_from_world.translation.tolist()]
         lines += [" ".join((str(number), *map(_text, numbers), "1", frame.name)), ""]
@@ -121,7 +121,7 @@ def estimate_values(name: str, estimate: Estimate) -> dict[str, Any]:
     spread, unrefined = estimate.spread, estimate.unrefined
     further = {
         "residual": estimate.residual,
-        "unlikeness": estimate.unlikeness,
+        "novelty": estimate.novelty,
         "unrefined_position": None if unrefined is None else unrefined.translation.tolist(),
     }
     return {

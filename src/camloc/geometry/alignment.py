@@ -20,7 +20,7 @@ def weighted_kabsch(
     Weights are non-negative and of any scale; if all are zero, there is no motion and the pose is NaN.
     Points are finite, also those of weight zero. The covariance is a weighted sum over
     points: no n x n matrix of weights is built. The rotation is always proper, never a reflection.
-    Where it is not unique (all points in one place or on one line) one of the best is returned.
+    Where it is not unique (all points in one scene or on one line) one of the best is returned.
 
     Source: Kabsch 1976; weights as in "Implicit Learning of Scene Geometry", section III-B.
     """
@@ -55,7 +55,7 @@ class Similarity(NamedTuple):
 def umeyama(source: Float[Tensor, "*batch n 3"], target: Float[Tensor, "*batch n 3"]) -> Similarity:
     """The similarity `target_from_source` with the least sum of squared distances.
 
-    Where all source points are in one place there is no scale, and it is NaN.
+    Where all source points are in one scene there is no scale, and it is NaN.
 
     Source: Umeyama 1991.
     """

@@ -1,8 +1,8 @@
-"""`Camera`: the intrinsics of one picture size, and the one pixel grid of the code base.
+"""`Camera`: the intrinsics of one image size, and the one pixel grid of the code base.
 
 Pixels are COLMAP's: x to the right, y down, the centre of the top left pixel at (0.5, 0.5). Distortion
 is COLMAP's too, computed by pycolmap, so that every model that COLMAP knows is read, projected and
-written without a line of our own. Differentiable projection is pinhole: pictures are undistorted, or
+written without a line of our own. Differentiable projection is pinhole: images are undistorted, or
 their rays unprojected once, before a network sees them.
 """
 
@@ -26,10 +26,10 @@ _POLYNOMIAL_MODELS = ("SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
 
 @dataclass(frozen=True)
 class Camera:
-    """Intrinsics of a camera for pictures of `width` x `height` pixels.
+    """Intrinsics of a camera for images of `width` x `height` pixels.
 
     Attributes:
-        width, height: size of the picture in pixels.
+        width, height: size of the image in pixels.
         fx, fy: focal lengths in pixels.
         cx, cy: principal point in pixels; the centre of the top left pixel is (0.5, 0.5).
         model: the COLMAP name of the distortion model, such as "PINHOLE" or "OPENCV".
@@ -118,7 +118,7 @@ class Camera:
         )
 
     def resized(self, *, width: int, height: int) -> "Camera":
-        """The same camera for the picture resized to `width` x `height`."""
+        """The same camera for the image resized to `width` x `height`."""
         across, down = width / self.width, height / self.height
         return replace(
             self,
@@ -131,7 +131,7 @@ class Camera:
         )
 
     def cropped(self, *, left: int, top: int, width: int, height: int) -> "Camera":
-        """The same camera for a rectangle cut out of the picture."""
+        """The same camera for a rectangle cut out of the image."""
         return replace(self, width=width, height=height, cx=self.cx - left, cy=self.cy - top)
 
     def undistorted(self) -> "Camera":
@@ -191,7 +191,7 @@ def _unit_camera(model: str, distortion: tuple[float, ...]) -> "pycolmap.Camera"
 def pixel_grid(
     width: int, height: int, *, stride: int = 1, device: torch.device | None = None
 ) -> Float[Tensor, "height width 2"]:
-    """Pixel coordinates (x, y) of the centres of the cells of a grid over a picture.
+    """Pixel coordinates (x, y) of the centres of the cells of a grid over an image.
 
     Args:
         width, height: number of cells across and down.

@@ -7,18 +7,18 @@ from torch import Tensor
 from camloc.geometry.camera import Camera, pixel_grid, unproject
 from camloc.geometry.pose import Pose
 
-# A point that another camera's depth picture shows nearer than this share of its distance is hidden there.
+# A point that another camera's depth image shows nearer than this share of its distance is hidden there.
 _HIDDEN_SHARE = 0.1
 
 
 def points_of_depth(
     depth: Float[Tensor, "h w"], camera: Camera, world_from_cam: Pose, *, stride: int
 ) -> Float[Tensor, "n 3"]:
-    """The points of the world that every `stride`-th pixel of a depth picture shows, down and across.
+    """The points of the world that every `stride`-th pixel of a depth image shows, down and across.
 
     Args:
         depth: metres along z; 0 and numbers that are not finite are unknown.
-        camera: of the depth picture, in its size; distortion is not undone.
+        camera: of the depth image, in its size; distortion is not undone.
         world_from_cam: a single pose.
         stride: pixels from one to the next.
     """
@@ -41,11 +41,11 @@ def points_of_frustum(
 def in_view(
     points: Float[Tensor, "n 3"], camera: Camera, world_from_cam: Pose, *, depth: Tensor | None = None
 ) -> Tensor:
-    """(b, n) which points of the world lie in the pictures of (b,) cameras of one kind.
+    """(b, n) which points of the world lie in the images of (b,) cameras of one kind.
 
     Args:
         points: of the world.
-        camera: of all pictures, without its distortion.
+        camera: of all images, without its distortion.
         world_from_cam: (b,) poses.
         depth: (h, w) what the one camera with b = 1 sees, in its size; points behind it do not count.
     """

@@ -1,4 +1,4 @@
-"""The front door: load what was learned, ask where a photograph was taken."""
+"""The front door: load what was learned, ask where an image was taken."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,22 +15,22 @@ from camloc.errors import ImageError, RecipeError
 from camloc.evaluation.predicted_points import MappedView, mapped_view
 from camloc.geometry.camera import Camera
 from camloc.inference.onnx.runtime import is_exported, load_onnx
-from camloc.inference.prediction import asked, decoded_output, judged, model_of, moved
+from camloc.inference.prediction import accept, decoded_output, model_of, moved, predict
 from camloc.models.base import GeometryModel, PoseModel
 from camloc.models.checkpoint import Checkpoint, load_checkpoint
 from camloc.models.outlier_filters import OutlierFilter
 from camloc.refinement.choice import chosen_refiner
-from camloc.refinement.query import Query, Refiner, in_one_place
+from camloc.refinement.query import Query, Refiner, in_one_scene
 
-# Estimates of one photograph by the name of what refined them; "none" for the network's own.
-Ways = Mapping[str, Estimate]
+# Estimates of one image by the name of what refined them; "none" for the network's own.
+EstimatesByMethod = Mapping[str, Estimate]
 
 
 class _Seen(NamedTuple):
-    """A photograph as the network sees it.
+    """An image as the network sees it.
 
     Attributes:
-        view: the picture.
+        view: the image.
         mask: (height, width) False where it does not count, or None where all of it does.
     """
 
@@ -40,15 +40,15 @@ class _Seen(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Localizer:
-    """Answers photographs of the places that a model has learned.
+    """Answers images of the scenes that a model has learned.
 
     Attributes:
-        checkpoint: the model, its preprocessing and its places.
+        checkpoint: the model, its preprocessing and its scenes.
         device: where the network runs.
         outlier_filter: for models that align points, how wrong points are left out; None for the way
             that was best on the frames held out of training.
-        masks: for such models, a folder with a picture `NAME.png` for photographs NAME, black where
-            something is seen that does not belong to the place (COLMAP's masks); None for none.
+        masks: for such models, a folder with an image `NAME.png` for images NAME, black where
+            something is seen that does not belong to the scene (COLMAP's masks); None for none.
         refiners: what may improve answers after the network, by name.
         refine: which of them does, or "none".
     """
@@ -63,8 +63,8 @@ class Localizer:
     def __post_init__(self) -> None:
         if not isinstance(self._model, GeometryModel) and (self.outlier_filter or self.masks):
             raise RecipeError(
-                f"{self.checkpoint.facts.model} regresses poses; filters and masks are for models that align "
-                f"points, such as scene_geometry"
+                f"{self.checkpoint.metadata.model} regresses poses; filters and masks are for models that "
+                f"align points, such as scene_geometry"
             )
 
     @classmethod
@@ -91,45 +91,47 @@ class Localizer:
             RecipeError: this machine has no such device, or the model has no points to filter, or there is
                 nothing to refine with.
         """
-        path, place = Path(run), torch_device(device)
+        path, scene = Path(run), torch_device(device)
         checkpoint = load_onnx(path) if is_exported(path) else load_checkpoint(path)
-        refine, refiners = chosen_refiner(path, checkpoint, refine, device=place)
-        checkpoint.model.to(place)
+        refine, refiners = chosen_refiner(path, checkpoint, refine, device=scene)
+        checkpoint.model.to(scene)
         if checkpoint.recognition is not None:
-            checkpoint.recognition.to(place)
-        return cls(checkpoint, place, outlier_filter, masks, refiners, refine)
+            checkpoint.recognition.to(scene)
+        return cls(checkpoint, scene, outlier_filter, masks, refiners, refine)
 
     @property
     def used_filter(self) -> OutlierFilter | None:
         """How wrong points are left out, or None for a model that aligns none."""
         if not isinstance(self._model, GeometryModel):
             return None
-        return self.outlier_filter or self.checkpoint.facts.outlier_filter
+        return self.outlier_filter or self.checkpoint.metadata.outlier_filter
 
     @property
     def _model(self) -> PoseModel[Any]:
         return model_of(self.checkpoint)
 
-    def locate(self, photo: Path | str, *, camera: Camera | None = None) -> Estimate:
-        """Where a photograph was taken.
+    def locate(self, image: Path | str, *, camera: Camera | None = None) -> Estimate:
+        """Where an image was taken.
 
         Args:
-            photo: a picture file of any size; it is turned as its EXIF orientation says.
-            camera: its intrinsics, for models that use them. A photograph is then taken as it is
-                stored, if that is what they fit. Without it such a model takes the photograph to be
+            image: an image file of any size; it is turned as its EXIF orientation says.
+            camera: its intrinsics, for models that use them. An image is then taken as it is
+                stored, if that is what they fit. Without it such a model takes the image to be
                 from the camera that it learned from.
 
         Raises:
-            ImageError: the file, or its mask, is not a picture that can be decoded.
+            ImageError: the file, or its mask, is not an image that can be decoded.
         """
-        path = Path(photo)
+        path = Path(image)
         return self._answer([self._seen(Frame(path.name, path, camera))])[0][self.refine]
 
     def locate_all(self, frames: Iterable[Frame], *, batch_size: int = 32) -> Iterator[Estimate]:
-        """Where many frames were taken, in order; a picture that cannot be decoded is lost."""
-        return (ways[self.refine] for ways in self.locate_every_way(frames, batch_size=batch_size))
+        """Where many frames were taken, in order; an image that cannot be decoded is lost."""
+        return (methods[self.refine] for methods in self.locate_every_method(frames, batch_size=batch_size))
 
-    def locate_every_way(self, frames: Iterable[Frame], *, batch_size: int = 32) -> Iterator[Ways]:
+    def locate_every_method(
+        self, frames: Iterable[Frame], *, batch_size: int = 32
+    ) -> Iterator[EstimatesByMethod]:
         """The same with each of the refiners: estimates by their name, and by "none" the network's own."""
         pending: list[_Seen | Lost] = []
         for frame in frames:
@@ -141,9 +143,9 @@ class Localizer:
 
     @torch.inference_mode()
     def mapped(self, frame: Frame) -> MappedView | None:
-        """What the model has learned of the part of the place that a photograph shows.
+        """What the model has learned of the part of the scene that an image shows.
 
-        None where there is nothing to show: the model regresses poses, the picture or its mask cannot be
+        None where there is nothing to show: the model regresses poses, the image or its mask cannot be
         decoded, or the camera's focal length is unknown.
         """
         geometry = self._model
@@ -161,18 +163,18 @@ class Localizer:
             return Lost(str(problem))
 
     def _seen(self, frame: Frame) -> "_Seen":
-        facts = self.checkpoint.facts
-        focal = facts.focal if self._model.NEEDS_INTRINSICS else None
-        view = facts.preprocess.view(frame, assumed_focal=focal)
-        return _Seen(view, None if self.masks is None else read_mask(self.masks, frame, facts.preprocess))
+        metadata = self.checkpoint.metadata
+        focal = metadata.focal if self._model.NEEDS_INTRINSICS else None
+        view = metadata.preprocess.view(frame, assumed_focal=focal)
+        return _Seen(view, None if self.masks is None else read_mask(self.masks, frame, metadata.preprocess))
 
-    def _answer(self, seen: "Sequence[_Seen | Lost]") -> list[Ways]:
+    def _answer(self, seen: "Sequence[_Seen | Lost]") -> list[EstimatesByMethod]:
         """Estimates of each view, those that are lost already included.
 
         Views with and without intrinsics go separately, so that no answer depends on its neighbours.
         """
-        answers: dict[int, Ways] = {
-            row: self._every_way(each) for row, each in enumerate(seen) if isinstance(each, Lost)
+        answers: dict[int, EstimatesByMethod] = {
+            row: self._every_method(each) for row, each in enumerate(seen) if isinstance(each, Lost)
         }
         for is_known in (True, False):
             rows = {
@@ -184,20 +186,20 @@ class Localizer:
                 answers |= zip(rows, self._estimate(list(rows.values())), strict=True)
         return [answers[row] for row in range(len(seen))]
 
-    def _every_way(self, estimate: Estimate) -> Ways:
+    def _every_method(self, estimate: Estimate) -> EstimatesByMethod:
         """One estimate that no refiner changes."""
         return dict.fromkeys(("none", *self.refiners), estimate)
 
     @torch.inference_mode()
-    def _estimate(self, seen: "Sequence[_Seen]") -> list[Ways]:
+    def _estimate(self, seen: "Sequence[_Seen]") -> list[EstimatesByMethod]:
         images = torch.stack([each.view.image for each in seen]).to(self.device).float() / 255.0
         cameras = [each.view.camera.matrix() for each in seen if each.view.camera is not None]
         if self._model.NEEDS_INTRINSICS and not cameras:
             unknown = Lost("the camera's focal length is unknown; give it")
-            return [self._every_way(unknown) for _ in seen]
+            return [self._every_method(unknown) for _ in seen]
         intrinsics = torch.stack(cameras).float().to(self.device) if cameras else None
         masks = [each.mask for each in seen if each.mask is not None]
-        said = asked(self.checkpoint, images, with_latents=bool(self.refiners))
+        said = predict(self.checkpoint, images, with_latents=bool(self.refiners))
         decoded = decoded_output(
             self.checkpoint,
             said.output,
@@ -206,10 +208,10 @@ class Localizer:
             masks=torch.stack(masks) if masks else None,
         )
         own = [
-            judged(self.checkpoint, decoded, row, each.view, unlikeness=said.unlikeness_of(row))
+            accept(self.checkpoint, decoded, row, each.view, novelty=said.novelty_of(row))
             for row, each in enumerate(seen)
         ]
-        told = None if said.latents is None else in_one_place(said.latents, decoded.scene)
+        told = None if said.latents is None else in_one_scene(said.latents, decoded.scene)
         query = Query(decoded.world_from_cam.to("cpu"), decoded.scene.cpu(), told, images)
         refined = {name: refiner.refined(query) for name, refiner in self.refiners.items()}
         return [

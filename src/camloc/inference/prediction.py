@@ -10,29 +10,29 @@ from torch import Tensor
 from camloc.data.types import Estimate, Located, Lost, View
 from camloc.geometry.pose import Pose
 from camloc.inference.onnx.runtime import OnnxModel
-from camloc.inference.rejection import doubt_of_likeness, doubt_of_picture, doubt_of_pose
+from camloc.inference.rejection import image_rejection, novelty_rejection, pose_rejection
 from camloc.models.base import Decoded, GeometryModel, Latents, PoseModel, Regressor
 from camloc.models.checkpoint import Checkpoint
-from camloc.models.novelty import sights
+from camloc.models.novelty import feature_maps
 from camloc.models.outlier_filters import OutlierFilter, filtered_decoding
 
 
-class Said(NamedTuple):
-    """What a network says of b pictures.
+class Prediction(NamedTuple):
+    """What a network says of b images.
 
     Attributes:
         output: for `decode`.
         latents: that the output was regressed from, where a refiner asks for them.
-        unlikeness: (b,) how unlike each is to those that were learned from, or None where it cannot be told.
+        novelty: (b,) how unlike each is to those that were learned from, or None where it cannot be told.
     """
 
     output: Any
     latents: Latents | None = None
-    unlikeness: Tensor | None = None
+    novelty: Tensor | None = None
 
-    def unlikeness_of(self, row: int) -> float | None:
-        """Of one picture."""
-        return None if self.unlikeness is None else float(self.unlikeness[row])
+    def novelty_of(self, row: int) -> float | None:
+        """Of one image."""
+        return None if self.novelty is None else float(self.novelty[row])
 
 
 def model_of(checkpoint: Checkpoint) -> PoseModel[Any]:
@@ -41,23 +41,25 @@ def model_of(checkpoint: Checkpoint) -> PoseModel[Any]:
     return model.original if isinstance(model, OnnxModel) else model
 
 
-def asked(checkpoint: Checkpoint, images: Float[Tensor, "b 3 h w"], *, with_latents: bool = False) -> Said:
-    """What a network says of RGB pictures in [0, 1]; if asked for, of a regressor its latents too."""
+def predict(
+    checkpoint: Checkpoint, images: Float[Tensor, "b 3 h w"], *, with_latents: bool = False
+) -> Prediction:
+    """What a network says of RGB images in [0, 1]; if asked for, of a regressor its latents too."""
     model, recognition = checkpoint.model, checkpoint.recognition
     if isinstance(model, OnnxModel):
-        output, unlikeness = model.recognised(images)
-        return Said(output, unlikeness=unlikeness)
+        output, novelty = model.predict_with_novelty(images)
+        return Prediction(output, novelty=novelty)
     wants_latents = with_latents and isinstance(model, Regressor)
     if recognition is None and not wants_latents:
-        return Said(model(images))
-    assert isinstance(model, GeometryModel | Regressor), "no other model tells its places from others"
-    maps, seen = sights(model, images)
-    unlikeness = None if recognition is None else recognition(seen)
+        return Prediction(model(images))
+    assert isinstance(model, GeometryModel | Regressor), "no other model tells its scenes from others"
+    maps, seen = feature_maps(model, images)
+    novelty = None if recognition is None else recognition(seen)
     if wants_latents and isinstance(model, Regressor):
         latents = model.describe(maps)
-        return Said(model.regress(latents), latents, unlikeness)
+        return Prediction(model.regress(latents), latents, novelty)
     output = model.from_maps(maps, width=images.shape[-1], height=images.shape[-2])
-    return Said(output, unlikeness=unlikeness)
+    return Prediction(output, novelty=novelty)
 
 
 def decoded_output(
@@ -72,10 +74,10 @@ def decoded_output(
 
     Args:
         checkpoint: of the network.
-        output: of b photographs.
+        output: of b images.
         outlier_filter: for models that align points, how wrong points are left out.
         intrinsics: (b, 3, 3), for models that need them.
-        masks: (b, height, width) False where a photograph does not count, for models that align points.
+        masks: (b, height, width) False where an image does not count, for models that align points.
     """
     model: Any = checkpoint.model
     geometry = model_of(checkpoint)
@@ -88,36 +90,36 @@ def decoded_output(
         output,
         outlier_filter or "weights",
         intrinsics=intrinsics,
-        picture_height=checkpoint.facts.preprocess.height,
+        image_height=checkpoint.metadata.preprocess.height,
         masks=masks,
     )
 
 
-def judged(
-    checkpoint: Checkpoint, decoded: Decoded, row: int, view: View, *, unlikeness: float | None
+def accept(
+    checkpoint: Checkpoint, decoded: Decoded, row: int, view: View, *, novelty: float | None
 ) -> Estimate:
-    """The answer of one photograph if it can be believed, or the reason why there is none.
+    """The answer of one image if it can be believed, or the reason why there is none.
 
     Args:
         checkpoint: of the network.
-        decoded: the poses of b photographs.
+        decoded: the poses of b images.
         row: which of them.
-        view: the photograph.
-        unlikeness: of the photograph to those that were learned from, or None where it cannot be told.
+        view: the image.
+        novelty: of the image to those that were learned from, or None where it cannot be told.
     """
     scene = int(decoded.scene[row])
     pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
-    within = checkpoint.facts.recognised_within
-    foreign = doubt_of_likeness(unlikeness, within=within)
-    if reason := doubt_of_picture(view.image) or foreign or _doubt(checkpoint, pose, scene):
+    within = checkpoint.metadata.novelty_threshold
+    foreign = novelty_rejection(novelty, within=within)
+    if reason := image_rejection(view.image) or foreign or _doubt(checkpoint, pose, scene):
         return Lost(reason)
     return Located(
-        scene=checkpoint.facts.scenes[scene],
+        scene=checkpoint.metadata.scenes[scene],
         world_from_cam=pose,
-        spread=checkpoint.spread_in(scene),
+        spread=checkpoint.expected_error_in(scene),
         probability=float(decoded.probability[row]),
         residual=None if decoded.residual is None else float(decoded.residual[row]),
-        unlikeness=None if unlikeness is None or within is None else unlikeness / within,
+        novelty=None if novelty is None or within is None else novelty / within,
     )
 
 
@@ -132,5 +134,7 @@ def moved(answer: Estimate, refined: Pose) -> Estimate:
 
 def _doubt(checkpoint: Checkpoint, pose: Pose, scene: int) -> str:
     if not bool(pose.is_finite()) and isinstance(model_of(checkpoint), GeometryModel):
-        return "too few points of the picture agree on a pose"
-    return doubt_of_pose(pose, checkpoint.training_poses[scene], expected=checkpoint.spread_in(scene))
+        return "too few points of the image agree on a pose"
+    return pose_rejection(
+        pose, checkpoint.training_poses[scene], expected=checkpoint.expected_error_in(scene)
+    )

@@ -1,7 +1,7 @@
 """AtLoc: attention among the channels of one feature vector; and the same with a hypernetwork.
 
 A ResNet-34's pooled features are widened to 2,048 channels. Each channel then attends to every other: which
-features count is weighed anew for each picture. Position and log quaternion are read from the result. With
+features count is weighed anew for each image. Position and log quaternion are read from the result. With
 windows of frames and the loss of the way between them it is AtLoc+.
 
 Source: Wang et al., "AtLoc: Attention Guided Camera Localization", AAAI 2020, section 3, and the authors'
@@ -18,11 +18,11 @@ from camloc.models.base import Latents
 from camloc.models.layers.backbone import Backbone, BackboneConfig
 from camloc.models.layers.hypernetwork import HyperHead, HypernetworkConfig
 from camloc.models.layers.transformer import BatchDropout
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
 
 # Mean absolute errors, log quaternions as they are labelled, and where the learned weights start.
-_AUTHORS_LOSS = BalanceConfig(position=0.0, orientation=-3.0, hemisphere_safe=False, distance="absolute")
+_AUTHORS_LOSS = PoseLossConfig(position=0.0, orientation=-3.0, hemisphere_safe=False, distance="absolute")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class AtLocConfig:
     """Settings of `AtLoc`.
 
     Attributes:
-        backbone: the network in front. The authors' pictures are normalised with the statistics of their
+        backbone: the network in front. The authors' images are normalised with the statistics of their
             scene, which are its `mean` and `deviation`.
         features: width of the vector whose channels attend to each other.
         attention: width of its queries, keys and values.
@@ -48,7 +48,7 @@ class AtLocConfig:
 
 
 # In the comparison of the HyperPose paper's code: a quaternion of four numbers and its own loss.
-_IN_HYPERPOSE = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+_IN_HYPERPOSE = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "paper": AtLocConfig(),

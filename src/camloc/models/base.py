@@ -28,8 +28,8 @@ class Decoded(NamedTuple):
 
     Attributes:
         world_from_cam: (b,) poses, double precision.
-        scene: (b,) numbers of the places they are in.
-        probability: (b,) of the place being that one.
+        scene: (b,) numbers of the scenes they are in.
+        probability: (b,) of the scene being that one.
         residual: (b,) root mean square distance in metres that is left between the points of models
             that align points, or None.
     """
@@ -48,7 +48,7 @@ class Decoder(Protocol[Output_contra]):
 
 
 class PoseModel(nn.Module, ABC, Generic[Output]):
-    """A network that finds the pose of the camera that took a picture.
+    """A network that finds the pose of the camera that took an image.
 
     A subclass is one paper's network. It lives in a file of its own under `camloc.models`, whose
     name is the model's name, takes its settings (a frozen dataclass) as its one argument, and has a
@@ -63,7 +63,7 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
-        """The network: RGB pictures in [0, 1] to named tensors."""
+        """The network: RGB images in [0, 1] to named tensors."""
 
     @abstractmethod
     def decode(self, output: Output, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
@@ -81,18 +81,18 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
     def observe(self, world_from_cam: Pose) -> None:
         """Note constants of the training poses (such as their mean) before training starts."""
 
-    def observe_places(self, places: Sequence[Pose]) -> None:
-        """The same of the training poses of each place, every one in that place's own world.
+    def observe_scenes(self, scenes: Sequence[Pose]) -> None:
+        """The same of the training poses of each scene, every one in that scene's own world.
 
         Raises:
-            RecipeError: the model does not learn so many places.
+            RecipeError: the model does not learn so many scenes.
         """
-        if len(places) != 1:
+        if len(scenes) != 1:
             raise RecipeError(
-                f"{type(self).__name__} learns one place, not {len(places)}; train a model of several, such "
+                f"{type(self).__name__} learns one scene, not {len(scenes)}; train a model of several, such "
                 f"as ms_transformer"
             )
-        self.observe(places[0])
+        self.observe(scenes[0])
 
     def parameter_count(self) -> int:
         """Number of learned values of the network, without those that only the loss uses."""
@@ -104,61 +104,61 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
 
 
 class Latents(NamedTuple):
-    """A regressor's description of a picture, one half for each half of the pose.
+    """A regressor's description of an image, one half for each half of the pose.
 
     Attributes:
-        position: (b, d) what the position is regressed from; of models of several places (b, s, d), one
-            description for each place.
+        position: (b, d) what the position is regressed from; of models of several scenes (b, s, d), one
+            description for each scene.
         orientation: (b, d) what the orientation is regressed from, likewise.
     """
 
-    position: Float[Tensor, "b *places d"]
-    orientation: Float[Tensor, "b *places e"]
+    position: Float[Tensor, "b *scenes d"]
+    orientation: Float[Tensor, "b *scenes e"]
 
 
 class Regressor(PoseModel[Output]):
-    """A model that describes a picture by latent vectors and regresses the pose from these.
+    """A model that describes an image by latent vectors and regresses the pose from these.
 
     A camera pose auto-encoder learns to predict the latents from a pose, with the heads frozen.
 
     Attributes:
-        backbone: gives the maps of RGB pictures in [0, 1], and nothing else of a picture is seen.
+        backbone: gives the maps of RGB images in [0, 1], and nothing else of an image is seen.
     """
 
     backbone: nn.Module
 
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
-        """The latent vectors of pictures."""
+        """The latent vectors of images."""
         return self.describe(self.backbone(images))
 
     @abstractmethod
     def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """The latent vectors of pictures of which the backbone gave these maps."""
+        """The latent vectors of images of which the backbone gave these maps."""
 
     @abstractmethod
     def regress(self, latents: Latents) -> Output:
         """The output that latent vectors stand for."""
 
     def from_maps(self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int) -> Output:
-        """The output for pictures of a size of which the backbone gave these maps."""
+        """The output for images of a size of which the backbone gave these maps."""
         del width, height
         return self.regress(self.describe(maps))
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
-        """The network: RGB pictures in [0, 1] to named tensors."""
+        """The network: RGB images in [0, 1] to named tensors."""
         return self.regress(self.encode(images))
 
     def pose_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> Pose:
-        """The poses that latent vectors (b, d) and (b, e) stand for, in the places that they are of."""
+        """The poses that latent vectors (b, d) and (b, e) stand for, in the scenes that they are of."""
         del scene
         return self.decode(self.regress(latents)).world_from_cam
 
 
 class Correspondences(NamedTuple):
-    """What each of n cells of b pictures says about the camera.
+    """What each of n cells of b images says about the camera.
 
     Attributes:
-        pixels: (b, n, 2) the cell's centre in the network's picture.
+        pixels: (b, n, 2) the cell's centre in the network's image.
         camera: (b, n, 3) what it sees, in camera axes and metres.
         world: (b, n, 3) the same point in the world, relative to the model's centre.
         weight: (b, n) how much it counts, not negative.
@@ -175,13 +175,13 @@ class Correspondences(NamedTuple):
 
 
 class GeometryModel(PoseModel[Output]):
-    """A model that finds points of the place in a picture and the pose from these.
+    """A model that finds points of the scene in an image and the pose from these.
 
     Its `decode` needs intrinsics. `forward` is `from_features(features(images))`, so that the features
     of a backbone that stands still can be computed once.
 
     Attributes:
-        backbone: gives the maps of RGB pictures in [0, 1], which `features` is made of.
+        backbone: gives the maps of RGB images in [0, 1], which `features` is made of.
     """
 
     NEEDS_INTRINSICS: ClassVar[bool] = True
@@ -193,17 +193,17 @@ class GeometryModel(PoseModel[Output]):
         """The settings that `features` depends on."""
 
     def features(self, images: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b c h w"]:
-        """What the heads see of RGB pictures in [0, 1]."""
+        """What the heads see of RGB images in [0, 1]."""
         return self.features_of(self.backbone(images), width=images.shape[-1], height=images.shape[-2])
 
     @abstractmethod
     def features_of(
         self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int
     ) -> Float[Tensor, "b c h w"]:
-        """What the heads see of pictures of a size of which the backbone gave these maps."""
+        """What the heads see of images of a size of which the backbone gave these maps."""
 
     def from_maps(self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int) -> Output:
-        """The output for pictures of a size of which the backbone gave these maps."""
+        """The output for images of a size of which the backbone gave these maps."""
         return self.from_features(self.features_of(maps, width=width, height=height))
 
     @abstractmethod
@@ -211,7 +211,7 @@ class GeometryModel(PoseModel[Output]):
         """The output that features stand for."""
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
-        """The network: RGB pictures in [0, 1] to named tensors."""
+        """The network: RGB images in [0, 1] to named tensors."""
         return self.from_features(self.features(images))
 
     @abstractmethod
@@ -223,12 +223,12 @@ class GeometryModel(PoseModel[Output]):
         """Poses in the data set's world, of poses in the frame of the correspondences' world points."""
 
 
-# The models that see nothing of a picture but the maps of a backbone.
+# The models that see nothing of an image but the maps of a backbone.
 WithBackbone = GeometryModel[Any] | Regressor[Any]
 
 
 def single_scene(world_from_cam: Pose, *, residual: Tensor | None = None) -> Decoded:
-    """The decoding of a model that knows one place only."""
+    """The decoding of a model that knows one scene only."""
     count = len(world_from_cam)
     device = world_from_cam.translation.device
     scene = torch.zeros(count, dtype=torch.int64, device=device)

@@ -12,16 +12,16 @@ from torch import Tensor
 from camloc.core.config import from_builtins, from_json, to_builtins, to_json
 from camloc.core.files import write_atomically
 from camloc.data.image_io import Preprocess
-from camloc.data.types import Spread
+from camloc.data.types import ExpectedError
 from camloc.errors import CheckpointError, RecipeError
 from camloc.geometry.pose import Pose
 from camloc.models import build_model, config_class
 from camloc.models.base import PoseModel
-from camloc.models.novelty import Recognition
+from camloc.models.novelty import NoveltyDetector
 
 FORMAT = 1
 WEIGHTS = "weights.safetensors"
-FACTS = "checkpoint.json"
+METADATA = "checkpoint.json"
 
 _MODEL = "model."
 _TRAINING_POSES = "training_poses."
@@ -29,23 +29,23 @@ _KNOWN = "recognition.known"
 
 
 @dataclass(frozen=True)
-class Facts:
+class Metadata:
     """What `checkpoint.json` holds.
 
     Attributes:
         format: version of this layout.
         model: name of the model, which is the name of its file.
         config: its settings.
-        preprocess: how a picture becomes its input.
-        scenes: names of the places, in the order of their numbers.
-        spread: median error on held-out frames of training, or None; of several places the mean of theirs.
-        spreads: of several places the median errors of each, by name.
+        preprocess: how an image becomes its input.
+        scenes: names of the scenes, in the order of their numbers.
+        spread: median error on held-out frames of training, or None; of several scenes the mean of theirs.
+        spreads: of several scenes the median errors of each, by name.
         recipe: name of the recipe that it was trained by.
         epoch: when the weights were reached.
         backbone_weights: what the backbone started from.
         outlier_filter: for models that align points, the filter that was best on held-out frames.
-        focal: typical focal length of the training pictures in units of their longer side, or None.
-        recognised_within: how unlike the training pictures one of these places may be
+        focal: typical focal length of the training images in units of their longer side, or None.
+        novelty_threshold: how unlike the training images one of these scenes may be
             (`camloc.models.novelty`), or None where that was not learned.
     """
 
@@ -61,40 +61,40 @@ class Facts:
     backbone_weights: str = "none"
     focal: float | None = None
     outlier_filter: Literal["weights", "none", "rigid-ransac", "pnp-ransac"] = "weights"
-    recognised_within: float | None = None
+    novelty_threshold: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A trained model with everything that answering a new picture needs.
+    """A trained model with everything that answering a new image needs.
 
     Attributes:
-        facts: what it is.
+        metadata: what it is.
         model: the network, in evaluation mode.
-        training_poses: for each place the (n,) poses that it was learned from.
-        recognition: what pictures of these places are told from others by, or None where that was not learned
+        training_poses: for each scene the (n,) poses that it was learned from.
+        recognition: what images of these scenes are told from others by, or None where that was not learned
             or the network itself does it, as an exported one.
     """
 
-    facts: Facts
+    metadata: Metadata
     model: PoseModel[Any]
     training_poses: tuple[Pose, ...]
-    recognition: Recognition | None = None
+    recognition: NoveltyDetector | None = None
 
-    def spread_in(self, scene: int) -> Spread | None:
-        """The accuracy to expect of an answer in a place, or None where that was never validated."""
-        found = self.facts.spread
-        if len(self.facts.scenes) > 1:
-            found = self.facts.spreads.get(self.facts.scenes[scene])
-        return None if found is None else Spread(*found)
+    def expected_error_in(self, scene: int) -> ExpectedError | None:
+        """The accuracy to expect of an answer in a scene, or None where that was never validated."""
+        found = self.metadata.spread
+        if len(self.metadata.scenes) > 1:
+            found = self.metadata.spreads.get(self.metadata.scenes[scene])
+        return None if found is None else ExpectedError(*found)
 
 
 def save_checkpoint(
     folder: Path,
-    facts: Facts,
+    metadata: Metadata,
     model: PoseModel[Any],
     training_poses: tuple[Pose, ...],
-    recognition: Recognition | None = None,
+    recognition: NoveltyDetector | None = None,
 ) -> None:
     """Write a checkpoint; a reader sees the old one or the new one.
 
@@ -102,19 +102,19 @@ def save_checkpoint(
         CamlocError: the folder cannot be written.
     """
     tensors = {f"{_MODEL}{name}": value for name, value in model.state_dict().items()}
-    for scene, poses in zip(facts.scenes, training_poses, strict=True):
+    for scene, poses in zip(metadata.scenes, training_poses, strict=True):
         seven = torch.cat((poses.translation, poses.quaternion_wxyz()), dim=-1).double()
         tensors[f"{_TRAINING_POSES}{scene}"] = seven
     if recognition is not None:
         tensors[_KNOWN] = recognition.known
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     write_atomically(folder / WEIGHTS, save(contiguous))
-    write_atomically(folder / FACTS, to_json(facts))
+    write_atomically(folder / METADATA, to_json(metadata))
 
 
-def facts_for(model_name: str, config: Any, preprocess: Preprocess, scenes: tuple[str, ...]) -> Facts:
-    """The facts of a model that is about to be trained."""
-    return Facts(FORMAT, model_name, to_builtins(config), preprocess, scenes)
+def metadata_for(model_name: str, config: Any, preprocess: Preprocess, scenes: tuple[str, ...]) -> Metadata:
+    """The metadata of a model that is about to be trained."""
+    return Metadata(FORMAT, model_name, to_builtins(config), preprocess, scenes)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -124,37 +124,37 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         CheckpointError: it is missing, incomplete, damaged, or of another version of camloc.
     """
     inner = folder / "checkpoint"
-    folder = inner if (inner / FACTS).exists() else folder
-    if not (folder / FACTS).exists():
+    folder = inner if (inner / METADATA).exists() else folder
+    if not (folder / METADATA).exists():
         raise CheckpointError(
-            f"{folder} holds no checkpoint: {FACTS} is missing; train a model into it first"
+            f"{folder} holds no checkpoint: {METADATA} is missing; train a model into it first"
         )
-    facts = _read_facts(folder / FACTS)
+    metadata = _read_metadata(folder / METADATA)
     tensors = _read_weights(folder / WEIGHTS)
-    model = model_from_facts(facts, source=folder / FACTS)
+    model = model_from_metadata(metadata, source=folder / METADATA)
     weights = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
     try:
         model.load_state_dict(weights)
     except RuntimeError:
-        raise CheckpointError(f"{folder / WEIGHTS} does not fit the model in {FACTS}") from None
+        raise CheckpointError(f"{folder / WEIGHTS} does not fit the model in {METADATA}") from None
     poses = tuple(
         training_poses(tensors.get(f"{_TRAINING_POSES}{scene}"), scene=scene, source=folder / WEIGHTS)
-        for scene in facts.scenes
+        for scene in metadata.scenes
     )
-    return Checkpoint(facts, model.eval(), poses, _recognition(facts, model, tensors, folder / WEIGHTS))
+    return Checkpoint(metadata, model.eval(), poses, _recognition(metadata, model, tensors, folder / WEIGHTS))
 
 
-def model_from_facts(facts: Facts, *, source: Path) -> PoseModel[Any]:
-    """A network with the structure that the facts describe, and any weights.
+def model_from_metadata(metadata: Metadata, *, source: Path) -> PoseModel[Any]:
+    """A network with the structure that the metadata describe, and any weights.
 
     Raises:
         CheckpointError: this version of camloc has no such model or settings, or they make no network.
     """
-    places = facts.config.get("scenes", 1)
-    if places != len(facts.scenes):
-        raise CheckpointError(f"{source} names {len(facts.scenes)} places for a model of {places}")
+    scenes = metadata.config.get("scenes", 1)
+    if scenes != len(metadata.scenes):
+        raise CheckpointError(f"{source} names {len(metadata.scenes)} scenes for a model of {scenes}")
     try:
-        return build_model(facts.model, from_builtins(facts.config, config_class(facts.model)))
+        return build_model(metadata.model, from_builtins(metadata.config, config_class(metadata.model)))
     except RecipeError as problem:
         raise CheckpointError(f"{source} is of another version of camloc: {problem}") from None
     except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as problem:
@@ -162,24 +162,24 @@ def model_from_facts(facts: Facts, *, source: Path) -> PoseModel[Any]:
         raise CheckpointError(f"{source} describes a network that cannot be built: {reason}") from None
 
 
-def checked_facts(facts: Facts, *, source: Path) -> Facts:
-    """The facts, if this version of camloc reads their format.
+def checked_metadata(metadata: Metadata, *, source: Path) -> Metadata:
+    """The metadata, if this version of camloc reads their format.
 
     Raises:
-        CheckpointError: it does not, or they name no place.
+        CheckpointError: it does not, or they name no scene.
     """
-    if facts.format != FORMAT:
-        raise CheckpointError(f"{source} has format {facts.format}, this version of camloc reads {FORMAT}")
-    within = facts.recognised_within
+    if metadata.format != FORMAT:
+        raise CheckpointError(f"{source} has format {metadata.format}, this version of camloc reads {FORMAT}")
+    within = metadata.novelty_threshold
     if within is not None and not within > 0.0:
-        raise CheckpointError(f"{source} is damaged: no picture can be within {within} of others")
-    if not facts.scenes:
-        raise CheckpointError(f"{source} names no place; train the model again or copy it anew")
-    return facts
+        raise CheckpointError(f"{source} is damaged: no image can be within {within} of others")
+    if not metadata.scenes:
+        raise CheckpointError(f"{source} names no scene; train the model again or copy it anew")
+    return metadata
 
 
 def training_poses(rows: Tensor | None, *, scene: str, source: Path) -> Pose:
-    """The (n,) poses that a place was learned from, of (n, 7) positions and quaternions, w first.
+    """The (n,) poses that a scene was learned from, of (n, 7) positions and quaternions, w first.
 
     Raises:
         CheckpointError: they are missing, or are no poses.
@@ -193,32 +193,32 @@ def training_poses(rows: Tensor | None, *, scene: str, source: Path) -> Pose:
 
 
 def _recognition(
-    facts: Facts, model: PoseModel[Any], tensors: dict[str, Tensor], source: Path
-) -> Recognition | None:
+    metadata: Metadata, model: PoseModel[Any], tensors: dict[str, Tensor], source: Path
+) -> NoveltyDetector | None:
     """What is told from others by, if that was learned.
 
     Raises:
         CheckpointError: it was, and is missing or does not fit the model.
     """
-    if facts.recognised_within is None:
+    if metadata.novelty_threshold is None:
         return None
     known = tensors.get(_KNOWN)
-    channels = getattr(getattr(model, "backbone", None), "sight_channels", 0)
+    channels = getattr(getattr(model, "backbone", None), "novelty_channels", 0)
     if known is None or known.ndim != 2 or len(known) == 0 or known.shape[1] != channels:
         raise CheckpointError(
-            f"{source} lacks what its places are recognised by, or it does not fit the model"
+            f"{source} lacks what its scenes are recognised by, or it does not fit the model"
         )
     if not bool(known.isfinite().all()):
-        raise CheckpointError(f"{source} is damaged: what its places are recognised by are no numbers")
-    return Recognition(known)
+        raise CheckpointError(f"{source} is damaged: what its scenes are recognised by are no numbers")
+    return NoveltyDetector(known)
 
 
-def _read_facts(path: Path) -> Facts:
+def _read_metadata(path: Path) -> Metadata:
     try:
-        facts = from_json(path.read_bytes(), Facts)
+        metadata = from_json(path.read_bytes(), Metadata)
     except (RecipeError, OSError) as problem:
         raise CheckpointError(f"{path} cannot be read: {problem}") from None
-    return checked_facts(facts, source=path)
+    return checked_metadata(metadata, source=path)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

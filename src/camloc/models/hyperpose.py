@@ -1,14 +1,14 @@
 """HyperPose, single scene: a baseline regressor, and the same with a hypernetwork beside its heads.
 
-The hypernetwork generates the weights of a second pair of heads from each picture, so that how
+The hypernetwork generates the weights of a second pair of heads from each image, so that how
 features are read can follow the light, the season and what stands in the way. Its pose is added to
 that of the ordinary heads.
 
 Source: Ferens and Keller, "HyperPose: Hypernetwork-Infused Camera Pose Localization and an Extended
 Cambridge Landmarks Dataset", 2025, supplement sections 1.2, 3, 4 and 8 (baseline APR with and without
 hypernetwork). Structure as released: one generated layer for each half of the pose. The ablations of
-section 4 that the paper makes with its network of several places are settings here, in the form that they
-have for one place.
+section 4 that the paper makes with its network of several scenes are settings here, in the form that they
+have for one scene.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from camloc.models.base import Latents
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.hypernetwork import GeneratorConfig, HyperHead, HypernetworkConfig, HyperTwin
 from camloc.models.layers.transformer import BatchDropout
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
 
 # "residual": the generated heads have an input of their own, and the two poses are added. "one_layer": the
@@ -38,7 +38,7 @@ class HyperPoseConfig:
     Attributes:
         backbone: the network in front.
         grid: (rows, columns) that the final map is averaged to; (1, 1) is the published global
-            average, a finer grid keeps where in the picture a feature is.
+            average, a finer grid keeps where in the image a feature is.
         hidden: width of the ordinary heads' shared layer.
         dropout: rate after it.
         hypernetwork: None for the baseline regressor without one.
@@ -53,7 +53,7 @@ class HyperPoseConfig:
     dropout: float = 0.1
     hypernetwork: HypernetworkConfig | None = field(default_factory=HypernetworkConfig)
     infusion: Infusion = "residual"
-    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(0.0, 0.0))
+    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(0.0, 0.0))
 
 
 _COMPACT = HypernetworkConfig(generator=GeneratorConfig("compact"))

@@ -1,6 +1,6 @@
 """HyperPose of 2023: TransPoseNet with an attention hypernetwork, which generates a second pair of heads.
 
-Beside the two encoders that describe the picture, two more read the same maps, and their tokens generate
+Beside the two encoders that describe the image, two more read the same maps, and their tokens generate
 the weights of a head of up to three layers. It reads what the ordinary head reads, and its pose is added
 to that of the ordinary head.
 
@@ -26,7 +26,7 @@ from camloc.models.layers.transformer import (
     PositionCodesConfig,
     TransformerConfig,
 )
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead, SingleSceneRegressor
 
 _ENCODER = TransformerConfig(activation="swish")
@@ -74,7 +74,7 @@ class HyperPose2023Config:
     codes: PositionCodesConfig = PositionCodesConfig()
     hidden: int | None = 1024
     hypernetwork: AttentionHypernetworkConfig = AttentionHypernetworkConfig()
-    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
 
 
 _RELEASED_ENCODER = TransformerConfig(heads=8)

@@ -20,7 +20,7 @@ Distance = Literal["euclidean", "absolute"]
 
 
 @dataclass(frozen=True)
-class BalanceConfig:
+class PoseLossConfig:
     """The two terms of a regressor's loss, and where their learned weights start.
 
     Attributes:
@@ -38,7 +38,7 @@ class BalanceConfig:
     distance: Distance = "euclidean"
 
 
-class LearnedBalance(nn.Module):
+class UncertaintyWeightedPoseLoss(nn.Module):
     """Loss of a pose whose two errors are weighed by learned uncertainties.
 
         L = L_x exp(-s_x) + s_x + L_q exp(-s_q) + s_q
@@ -51,7 +51,7 @@ class LearnedBalance(nn.Module):
 
     def __init__(
         self,
-        config: BalanceConfig,
+        config: PoseLossConfig,
         form: OrientationForm = "quaternion",
         *,
         relative: nn.Module | None = None,
@@ -72,7 +72,7 @@ class LearnedBalance(nn.Module):
     ) -> dict[str, Tensor]:
         """The two terms, from positions relative to the same centre and a batch's true orientations.
 
-        Pictures whose orientation is not known count for the position alone. Where none has one, the
+        Images whose orientation is not known count for the position alone. Where none has one, the
         term is 0 with its s_q, which would otherwise fall without end. The terms of `relative`, a
         `RelativePoseLoss`, are added where there is one.
         """
@@ -92,9 +92,9 @@ class LearnedBalance(nn.Module):
 
 
 def known_truths(
-    config: BalanceConfig, form: OrientationForm, turned: Float[Tensor, "b n"], batch: Batch
+    config: PoseLossConfig, form: OrientationForm, turned: Float[Tensor, "b n"], batch: Batch
 ) -> tuple[Float[Tensor, "b n"], Bool[Tensor, "b"]]:
-    """What each picture's orientation should have compared as, and for which pictures that is known.
+    """What each image's orientation should have compared as, and for which images that is known.
 
     Of the ways to say a rotation it is the nearest to `turned`, or the first where that is not asked for.
     Where it is not known it is no NaN, which would be one in the gradient even of rows that do not count.
@@ -118,8 +118,8 @@ def distance(kind: Distance, difference: Float[Tensor, "*batch n"]) -> Float[Ten
     return length
 
 
-# Pixels of the reprojection term are those of a picture of this height, whatever the network's is.
-PICTURE_HEIGHT = 480.0
+# Pixels of the reprojection term are those of an image of this height, whatever the network's is.
+IMAGE_HEIGHT = 480.0
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class GeometryLossConfig:
         position: metres of the pose term (Eq. 3).
         orientation: radians of the pose term (Eq. 4).
         consistency: metres between the two point maps under the true pose (Eq. 5).
-        reprojection: pixels, of a picture 480 high, between a cell and where its world point is seen
+        reprojection: pixels, of an image 480 high, between a cell and where its world point is seen
             by the true camera (Eq. 7).
         form: "distance" as published; "clamped" lets far outliers go: `b tanh(e / b)` as in ACE.
         clamp_meters, clamp_pixels: where the clamped form bends, for consistency and reprojection.
@@ -157,20 +157,20 @@ def geometry_losses(
     *,
     intrinsics: Float[Tensor, "b 3 3"],
     inside: Float[Tensor, "b n"] | None,
-    picture_height: int,
+    image_height: int,
 ) -> dict[str, Tensor]:
     """The terms whose weight is not 0, weighted.
 
-    Pictures whose orientation is not known (section IV-F) count for the position term alone; the others
-    are means over the pictures that have one, and 0 where none has.
+    Images whose orientation is not known (section IV-F) count for the position term alone; the others
+    are means over the images that have one, and 0 where none has.
 
     Args:
         config: weights and forms.
-        cells: n correspondences to each picture.
+        cells: n correspondences to each image.
         truth: (b,) poses in the frame of the world points.
         intrinsics: for the pixels of the cells.
-        inside: 1 for cells that show the photograph, 0 for cells that count for nothing; None for all.
-        picture_height: of the picture that the pixels belong to.
+        inside: 1 for cells that show the image, 0 for cells that count for nothing; None for all.
+        image_height: of the image that the pixels belong to.
     """
     shown = torch.ones_like(cells.weight) if inside is None else inside
     # Rows are picked before anything is computed from them: a NaN that is masked afterwards is still a
@@ -195,7 +195,7 @@ def geometry_losses(
         # Eq. 7 writes the camera-to-world T of Eq. 5; what projects is its inverse.
         seen = truth.inverse().apply(cells.world)
         pixels = project(seen, intrinsics, nearest=config.nearest) - cells.pixels
-        error = torch.linalg.vector_norm(pixels, dim=-1) * (PICTURE_HEIGHT / picture_height)
+        error = torch.linalg.vector_norm(pixels, dim=-1) * (IMAGE_HEIGHT / image_height)
         error = _formed(error.clamp_max(config.most_pixels), config, config.clamp_pixels)
         terms["reprojection"] = config.reprojection * _mean(error, shown)
     return terms
@@ -222,7 +222,7 @@ class RelativePoseLoss(nn.Module):
     Eq. 2 and 3; AtLoc (Wang et al., AAAI 2020) uses the same as AtLoc+.
     """
 
-    def __init__(self, config: BalanceConfig, form: OrientationForm) -> None:
+    def __init__(self, config: PoseLossConfig, form: OrientationForm) -> None:
         super().__init__()
         self.config = config
         self.form: OrientationForm = form

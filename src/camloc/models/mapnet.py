@@ -2,7 +2,7 @@
 
 A ResNet-34's pooled features are widened to 2,048 channels, from which position and log quaternion are read.
 What makes it MapNet is the loss: the poses of three frames of a recording, and the differences between
-them, are compared with the truth. At test time it sees single pictures. Without that term it is the PoseNet
+them, are compared with the truth. At test time it sees single images. Without that term it is the PoseNet
 that its paper compares with.
 
 Source: Brahmbhatt et al., "Geometry-Aware Learning of Maps for Camera Localization", CVPR 2018, section 3,
@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from camloc.models.base import Latents
 from camloc.models.layers.backbone import Backbone, BackboneConfig
 from camloc.models.layers.transformer import BatchDropout
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
 
 # Mean absolute errors, log quaternions as they are labelled, and where the learned weights start.
-_LOSS = BalanceConfig(position=0.0, orientation=-3.0, hemisphere_safe=False, distance="absolute")
+_LOSS = PoseLossConfig(position=0.0, orientation=-3.0, hemisphere_safe=False, distance="absolute")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MapNetConfig:
     """Settings of `MapNet`.
 
     Attributes:
-        backbone: the network in front; the authors normalise pictures with the statistics of their scene.
+        backbone: the network in front; the authors normalise images with the statistics of their scene.
         features: width of the vector that the pose is read from.
         dropout: rate before the heads.
         regression: how the pose is regressed; without `relative`, a PoseNet.

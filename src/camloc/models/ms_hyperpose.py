@@ -1,7 +1,7 @@
-"""MS-HyperPose: one model of many places whose heads are partly generated from each picture.
+"""MS-HyperPose: one model of many scenes whose heads are partly generated from each image.
 
-An MS-Transformer with four layers everywhere. Beside the pair of heads that all places share, a
-hypernetwork generates a second pair for the place that was decided on: it sees that place's answer and the
+An MS-Transformer with four layers everywhere. Beside the pair of heads that all scenes share, a
+hypernetwork generates a second pair for the scene that was decided on: it sees that scene's answer and the
 backbone's pooled features, and its pose is added to that of the shared heads.
 
 Source: Ferens and Keller, "HyperPose: Hypernetwork-Infused Camera Pose Localization and an Extended
@@ -22,17 +22,23 @@ from camloc.models.base import Latents
 from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.hypernetwork import GeneratorConfig, Start, hyper_linear
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
-from camloc.models.losses import BalanceConfig
-from camloc.models.multi_scene import LaterHeads, LaterLogits, PlaceRegressor, PlaceTransformer, group_sizes
+from camloc.models.losses import PoseLossConfig
+from camloc.models.multi_scene import (
+    LaterHeads,
+    LaterLogits,
+    MultiSceneRegressor,
+    SceneTransformer,
+    group_sizes,
+)
 from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead
 
 
 @dataclass(frozen=True)
-class PlaceHypernetworkConfig:
+class SceneHypernetworkConfig:
     """Settings of the hypernetwork.
 
     Attributes:
-        reads: the answer of the place's query alone, or with the embedded features of the backbone (Table 3).
+        reads: the answer of the scene's query alone, or with the embedded features of the backbone (Table 3).
         position, orientation: the papers' theta_h, widths of the generated heads (Table 5): the position's
             hidden layers have `position` and half of it, the orientation's `orientation` twice.
         infusion: "residual" adds the pose of generated heads; otherwise layers of the shared heads have a
@@ -52,8 +58,8 @@ class MSHyperPoseConfig:
     """Settings of `MSHyperPose`.
 
     Attributes:
-        scenes: number of places.
-        groups: how many places joined at a time, where some joined later and apart; () for all together.
+        scenes: number of scenes.
+        groups: how many scenes joined at a time, where some joined later and apart; () for all together.
         backbone: the network in front.
         position_tap, orientation_tap: its stages whose maps are read (timm's numbering, 0 = stride 2).
         transformer: of both halves, encoder and decoder alike.
@@ -71,15 +77,15 @@ class MSHyperPoseConfig:
     transformer: TransformerConfig = TransformerConfig(layers=4)
     codes: PositionCodesConfig = PositionCodesConfig("shared")
     hidden: int = 1024
-    hypernetwork: PlaceHypernetworkConfig = PlaceHypernetworkConfig()
-    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(0.0, 0.0))
+    hypernetwork: SceneHypernetworkConfig = SceneHypernetworkConfig()
+    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(0.0, 0.0))
 
 
 _RELEASED = MSHyperPoseConfig(
     transformer=TransformerConfig(layers=4, heads=8),
-    hypernetwork=PlaceHypernetworkConfig(generator=GeneratorConfig("full")),
+    hypernetwork=SceneHypernetworkConfig(generator=GeneratorConfig("full")),
 )
-_OUTDOORS = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+_OUTDOORS = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "compact": MSHyperPoseConfig(),
@@ -155,7 +161,7 @@ class HyperBranch(nn.Module):
         return self.head.output(hidden) + added  # type: ignore[no-any-return]
 
 
-class MSHyperPose(PlaceRegressor):
+class MSHyperPose(MultiSceneRegressor):
     """An MS-Transformer, pooled features of its backbone, and heads of which one pair is generated."""
 
     def __init__(self, config: MSHyperPoseConfig) -> None:
@@ -168,7 +174,7 @@ class MSHyperPose(PlaceRegressor):
         channels, strides = self.backbone.channels, self.backbone.strides
         self.codes = config.codes.shared(width, stride=min(strides), has_token=False)
         self.position_transformer, self.orientation_transformer = (
-            PlaceTransformer(
+            SceneTransformer(
                 seen,
                 config.transformer,
                 groups=groups,
@@ -194,7 +200,7 @@ class MSHyperPose(PlaceRegressor):
         self.width = width
 
     def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """For each place the two answers, and behind each of them what its weights are generated from."""
+        """For each scene the two answers, and behind each of them what its weights are generated from."""
         position_map, orientation_map, *final = maps
         position = self.position_transformer(position_map, self.codes)
         orientation = self.orientation_transformer(orientation_map, self.codes)
@@ -207,7 +213,7 @@ class MSHyperPose(PlaceRegressor):
         )
 
     def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
-        """A number for each place, from its two answers."""
+        """A number for each scene, from its two answers."""
         halves = (latents.position[..., : self.width], latents.orientation[..., : self.width])
         answers = torch.cat(halves, dim=-1)
         return self.scene_later(self.scene(answers).squeeze(-1), answers)  # type: ignore[no-any-return]
@@ -222,5 +228,5 @@ class MSHyperPose(PlaceRegressor):
         return self.world(position, orientation, scene)  # type: ignore[no-any-return]
 
     def _told(self, latent: Float[Tensor, "b e"]) -> tuple[Tensor, Tensor]:
-        """The place's answer, and what weights are generated from."""
+        """The scene's answer, and what weights are generated from."""
         return latent[:, : self.width], latent[:, -self.width :]

@@ -1,8 +1,8 @@
-"""MS-Transformer: one model of many places, with a query for each place that asks what the picture shows.
+"""MS-Transformer: one model of many scenes, with a query for each scene that asks what the image shows.
 
 Two maps of a CNN, one for each half of the pose, are read by a Transformer encoder; a decoder answers one
-query for each place. All answers together tell which place it is; the answer of that place goes to the
-heads. With a single place it is the MS-Trans-1S of later tables.
+query for each scene. All answers together tell which scene it is; the answer of that scene goes to the
+heads. With a single scene it is the MS-Trans-1S of later tables.
 
 Source: Shavit, Ferens and Keller, "Learning Multi-Scene Absolute Pose Regression with Transformers", ICCV
 2021; teacher of Shavit and Keller, "Camera Pose Auto-Encoders", ECCV 2022, section 4. Structure as released.
@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from camloc.models.base import Latents
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.multi_scene import (
     Heads,
     LaterHeads,
     LaterLogits,
-    PlaceRegressor,
-    PlaceTransformer,
+    MultiSceneRegressor,
+    SceneTransformer,
     group_sizes,
-    place_heads,
+    scene_heads,
 )
 from camloc.models.regressor import RegressedPose, RegressionConfig
 
@@ -35,15 +35,15 @@ class MSTransformerConfig:
     """Settings of `MSTransformer`.
 
     Attributes:
-        scenes: number of places.
-        groups: how many places joined at a time, where some joined later and apart; () for all together.
+        scenes: number of scenes.
+        groups: how many scenes joined at a time, where some joined later and apart; () for all together.
         backbone: the network in front.
         position_tap, orientation_tap: its stages whose maps are read (timm's numbering, 0 = stride 2). Of
             EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2 has 28 x 28.
         transformer: of both halves, encoder and decoder alike, but for the number of layers.
         layers: of the position's encoder and decoder, and of the orientation's.
         codes: of where cells are.
-        heads: one pair that all places share, or one for each place.
+        heads: one pair that all scenes share, or one for each scene.
         hidden: width of the heads' hidden layer.
         regression: how the pose is regressed.
     """
@@ -58,11 +58,11 @@ class MSTransformerConfig:
     codes: PositionCodesConfig = PositionCodesConfig("shared")
     heads: Heads = "shared"
     hidden: int = 1024
-    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(0.0, -3.0))
+    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(0.0, -3.0))
 
 
 _RELEASED = MSTransformerConfig(transformer=TransformerConfig(heads=8))
-_OUTDOORS = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+_OUTDOORS = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "sevenscenes": replace(_RELEASED, layers=(6, 4)),
@@ -73,7 +73,7 @@ PRESETS = {
 }
 
 
-class MSTransformer(PlaceRegressor):
+class MSTransformer(MultiSceneRegressor):
     """A CNN cut after its second map, an encoder and a decoder for each half of the pose, and heads."""
 
     def __init__(self, config: MSTransformerConfig) -> None:
@@ -83,7 +83,7 @@ class MSTransformer(PlaceRegressor):
         width, strides = config.transformer.width, self.backbone.strides
         self.codes = config.codes.shared(width, stride=min(strides), has_token=False)
         self.position_transformer, self.orientation_transformer = (
-            PlaceTransformer(
+            SceneTransformer(
                 channels,
                 replace(config.transformer, layers=layers),
                 groups=groups,
@@ -95,7 +95,7 @@ class MSTransformer(PlaceRegressor):
         self.scene_later = LaterLogits(groups, 2 * width)
         sizes = (3, config.regression.orientation_size)
         self.position_heads, self.orientation_heads = (
-            place_heads(config.heads, width, outputs, hidden=config.hidden, scenes=config.scenes)
+            scene_heads(config.heads, width, outputs, hidden=config.hidden, scenes=config.scenes)
             for outputs in sizes
         )
         self.position_heads_later, self.orientation_heads_later = (
@@ -103,7 +103,7 @@ class MSTransformer(PlaceRegressor):
         )
 
     def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """Each place's two answers."""
+        """Each scene's two answers."""
         position_map, orientation_map = maps
         return Latents(
             self.position_transformer(position_map, self.codes),
@@ -111,7 +111,7 @@ class MSTransformer(PlaceRegressor):
         )
 
     def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
-        """A number for each place, from its two answers."""
+        """A number for each scene, from its two answers."""
         answers = torch.cat((latents.position, latents.orientation), dim=-1)
         return self.scene_later(self.scene(answers).squeeze(-1), answers)  # type: ignore[no-any-return]
 

@@ -1,12 +1,12 @@
-"""TransPoseNet of many places: a classifier tells which place it is, and the tokens are told.
+"""TransPoseNet of many scenes: a classifier tells which scene it is, and the tokens are told.
 
 The network of `transposenet` with two things more. A linear layer on the backbone's pooled last map is the
-classifier. What is learned of each place, a vector for either half of the pose, is added to the token, which
-then asks the map on that place's behalf.
+classifier. What is learned of each scene, a vector for either half of the pose, is added to the token, which
+then asks the map on that scene's behalf.
 
 Source: the code, as of 2022, of Shavit, Ferens and Keller, "Paying Attention to Activation Maps in Camera
-Pose Regression", 2021; the paper is about one place. `docs/models/ms_transposenet.md` says what is ours: that
-the tokens are told before the last layer, so that all others are computed once for all places.
+Pose Regression", 2021; the paper is about one scene. `docs/models/ms_transposenet.md` says what is ours: that
+the tokens are told before the last layer, so that all others are computed once for all scenes.
 """
 
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from camloc.models.base import Latents
 from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
-from camloc.models.layers.transformer import PlaceMapEncoder, PositionCodesConfig, TransformerConfig
-from camloc.models.losses import BalanceConfig
-from camloc.models.multi_scene import LaterHeads, PlaceRegressor, group_sizes
+from camloc.models.layers.transformer import PositionCodesConfig, SceneMapEncoder, TransformerConfig
+from camloc.models.losses import PoseLossConfig
+from camloc.models.multi_scene import LaterHeads, MultiSceneRegressor, group_sizes
 from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead
 
 
@@ -29,8 +29,8 @@ class MSTransPoseNetConfig:
     """Settings of `MSTransPoseNet`.
 
     Attributes:
-        scenes: number of places.
-        groups: how many places joined at a time, where some joined later and apart; () for all together.
+        scenes: number of scenes.
+        groups: how many scenes joined at a time, where some joined later and apart; () for all together.
         backbone: the network in front.
         position_tap, orientation_tap: its stages whose maps the two encoders read (timm's numbering,
             0 = stride 2). Of EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2 has 28 x 28.
@@ -48,11 +48,11 @@ class MSTransPoseNetConfig:
     encoder: TransformerConfig = TransformerConfig()
     codes: PositionCodesConfig = PositionCodesConfig("shared")
     hidden: int = 1024
-    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(0.0, -3.0))
+    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(0.0, -3.0))
 
 
 _RELEASED = MSTransPoseNetConfig(encoder=TransformerConfig(heads=8))
-_OUTDOORS = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+_OUTDOORS = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "sevenscenes": _RELEASED,
@@ -61,22 +61,22 @@ PRESETS = {
 }
 
 
-class PlaceClassifier(nn.Module):
-    """A linear layer with a row for each place."""
+class SceneClassifier(nn.Module):
+    """A linear layer with a row for each scene."""
 
     def __init__(self, channels: int, scenes: int) -> None:
         super().__init__()
         linear = nn.Linear(channels, scenes)
-        self.weight_of_place = nn.Parameter(linear.weight.detach())
-        self.bias_of_place = nn.Parameter(linear.bias.detach())
+        self.weight_of_scene = nn.Parameter(linear.weight.detach())
+        self.bias_of_scene = nn.Parameter(linear.bias.detach())
 
     def forward(self, features: Float[Tensor, "b c"]) -> Float[Tensor, "b s"]:
-        """The logarithm of each place's probability."""
-        return F.linear(features, self.weight_of_place, self.bias_of_place).log_softmax(-1)
+        """The logarithm of each scene's probability."""
+        return F.linear(features, self.weight_of_scene, self.bias_of_scene).log_softmax(-1)
 
 
-class MSTransPoseNet(PlaceRegressor):
-    """A CNN, a classifier of places, and for each half of the pose an encoder told of places, and a head."""
+class MSTransPoseNet(MultiSceneRegressor):
+    """A CNN, a classifier of scenes, and for each half of the pose an encoder told of scenes, and a head."""
 
     def __init__(self, config: MSTransPoseNetConfig) -> None:
         super().__init__(config.regression, config.scenes)
@@ -87,10 +87,10 @@ class MSTransPoseNet(PlaceRegressor):
         *seen, final_channels = self.backbone.channels
         self.codes = config.codes.shared(width, stride=min(strides))
         self.position_encoder, self.orientation_encoder = (
-            PlaceMapEncoder(channels, config.encoder, config.codes.own(width, stride=stride), groups=groups)
+            SceneMapEncoder(channels, config.encoder, config.codes.own(width, stride=stride), groups=groups)
             for channels, stride in zip(seen, strides, strict=True)
         )
-        self.scene = PlaceClassifier(final_channels, config.scenes)
+        self.scene = SceneClassifier(final_channels, config.scenes)
         sizes, activation = (3, config.regression.orientation_size), config.encoder.activation
         self.position_head, self.orientation_head = (
             RegressionHead(width, outputs, hidden=config.hidden, activation=activation) for outputs in sizes
@@ -100,7 +100,7 @@ class MSTransPoseNet(PlaceRegressor):
         )
 
     def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """The two tokens in each place; behind the position's the logarithm of the place's probability."""
+        """The two tokens in each scene; behind the position's the logarithm of the scene's probability."""
         position_map, orientation_map, final = maps
         chances = self.scene(final.mean((-2, -1))).unsqueeze(-1)
         position = self.position_encoder(position_map, self.codes)
@@ -109,7 +109,7 @@ class MSTransPoseNet(PlaceRegressor):
         )
 
     def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
-        """What the classifier said of each place."""
+        """What the classifier said of each scene."""
         return latents.position[..., -1]
 
     def regress_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> RegressedPose:

@@ -1,4 +1,4 @@
-"""What regressors of several places have in common: which place, its world, decoding and loss."""
+"""What regressors of several scenes have in common: which scene, its world, decoding and loss."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from camloc.geometry.pose import Pose
 from camloc.models.base import Decoded, Latents, Regressor
 from camloc.models.layers.rotation_output import orientation_size, rotation_from_values
 from camloc.models.layers.transformer import Decoder, Encoder, PositionCodes, TransformerConfig
-from camloc.models.losses import LearnedBalance, RelativePoseLoss
+from camloc.models.losses import RelativePoseLoss, UncertaintyWeightedPoseLoss
 from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead, WorldFrame
 
 
-class PlacePose(NamedTuple):
-    """The output of a regressor of several places.
+class ScenePose(NamedTuple):
+    """The output of a regressor of several scenes.
 
     Attributes:
-        position: (b, 3) camera centre in metres, in the likeliest place, relative to that place's centre.
+        position: (b, 3) camera centre in metres, in the likeliest scene, relative to that scene's centre.
         orientation: (b, k) orientation world_from_cam there, in the numbers of its form.
-        scene_logits: (b, s) of every place.
-        position_latents, orientation_latents: (b, s, d) what the pose in each place is regressed from.
+        scene_logits: (b, s) of every scene.
+        position_latents, orientation_latents: (b, s, d) what the pose in each scene is regressed from.
     """
 
     position: Float[Tensor, "b 3"]
@@ -37,27 +37,27 @@ class PlacePose(NamedTuple):
     orientation_latents: Float[Tensor, "b s e"]
 
 
-class PlaceFrames(nn.Module):
-    """Where the numbers of a regressor live within the world of each place: a `WorldFrame` for every one."""
+class SceneFrames(nn.Module):
+    """Where the numbers of a regressor live within the world of each scene: a `WorldFrame` for every one."""
 
-    def __init__(self, config: RegressionConfig, places: int) -> None:
+    def __init__(self, config: RegressionConfig, scenes: int) -> None:
         super().__init__()
-        if places < 1:
-            raise RecipeError(f"a model of {places} places has nothing to learn; let it be 1 or more")
+        if scenes < 1:
+            raise RecipeError(f"a model of {scenes} scenes has nothing to learn; let it be 1 or more")
         self.config = config
         size = orientation_size(config.orientation)
-        self.register_buffer("center", torch.zeros(places, 3, dtype=torch.float64))
-        self.register_buffer("spread", torch.ones(places, dtype=torch.float64))
-        self.register_buffer("orientation", torch.zeros(places, size))
+        self.register_buffer("center", torch.zeros(scenes, 3, dtype=torch.float64))
+        self.register_buffer("spread", torch.ones(scenes, dtype=torch.float64))
+        self.register_buffer("orientation", torch.zeros(scenes, size))
 
     def __len__(self) -> int:
         return int(self.get_buffer("center").shape[0])
 
-    def observe(self, places: Sequence[Pose]) -> None:
-        """Take centre, spread and mean orientation of each place from its training poses."""
-        if len(places) != len(self):
-            raise RecipeError(f"a model of {len(self)} places was given the poses of {len(places)}")
-        for number, world_from_cam in enumerate(places):
+    def observe(self, scenes: Sequence[Pose]) -> None:
+        """Take centre, spread and mean orientation of each scene from its training poses."""
+        if len(scenes) != len(self):
+            raise RecipeError(f"a model of {len(self)} scenes was given the poses of {len(scenes)}")
+        for number, world_from_cam in enumerate(scenes):
             frame = WorldFrame(self.config.positions, self.config.orientation)
             frame.observe(world_from_cam)
             for name in ("center", "spread", "orientation"):
@@ -66,75 +66,75 @@ class PlaceFrames(nn.Module):
     def forward(
         self, position: Float[Tensor, "b 3"], orientation: Float[Tensor, "b k"], scene: Int[Tensor, "b"]
     ) -> RegressedPose:
-        """Poses relative to the centre of their places, from the heads' numbers."""
+        """Poses relative to the centre of their scenes, from the heads' numbers."""
         spread = self.get_buffer("spread").to(position.dtype)[scene]
         return RegressedPose(
             position * spread.unsqueeze(-1), orientation + self.get_buffer("orientation")[scene]
         )
 
     def relative(self, position: Float[Tensor, "b 3"], scene: Int[Tensor, "b"]) -> Float[Tensor, "b 3"]:
-        """Metres relative to the centre of their places, from positions in their worlds."""
+        """Metres relative to the centre of their scenes, from positions in their worlds."""
         return position - self.get_buffer("center").to(position.device)[scene]
 
     def decode(self, pose: RegressedPose, scene: Int[Tensor, "b"]) -> Pose:
-        """Poses in the worlds of their places, double precision."""
+        """Poses in the worlds of their scenes, double precision."""
         position = pose.position.double() + self.get_buffer("center")[scene]
         rotation = rotation_from_values(self.config.orientation, pose.orientation.double())
         return Pose(rotation, position)
 
 
-class PlaceRegressor(Regressor[PlacePose]):
-    """A regressor of several places: a subclass is its network, `describe`, `scene_logits` and `regress_in`.
+class MultiSceneRegressor(Regressor[ScenePose]):
+    """A regressor of several scenes: a subclass is its network, `describe`, `scene_logits` and `regress_in`.
 
-    A picture's latents are told for every place, and which place it is by all of them; the heads see those of
-    the likeliest place alone, so that what they cost does not grow with the places. The loss asks the heads
-    about the true place. Parameters whose name ends in `_of_place` have a row for every place.
+    An image's latents are told for every scene, and which scene it is by all of them; the heads see those of
+    the likeliest scene alone, so that what they cost does not grow with the scenes. The loss asks the heads
+    about the true scene. Parameters whose name ends in `_of_scene` have a row for every scene.
 
     Args:
         config: how the pose is regressed.
-        scenes: number of places.
+        scenes: number of scenes.
     """
 
     def __init__(self, config: RegressionConfig, scenes: int) -> None:
         super().__init__()
-        self.world = PlaceFrames(config, scenes)
+        self.world = SceneFrames(config, scenes)
         relative = None
         if config.relative is not None:
             relative = RelativePoseLoss(config.relative, config.orientation)
-        self.balance = LearnedBalance(config.balance, config.orientation, relative=relative)
+        self.balance = UncertaintyWeightedPoseLoss(config.balance, config.orientation, relative=relative)
 
     @abstractmethod
     def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """The latent vectors of pictures, (b, s, d) and (b, s, e): what they would be in each place."""
+        """The latent vectors of images, (b, s, d) and (b, s, e): what they would be in each scene."""
 
     @abstractmethod
     def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
-        """How likely each place is, from the latents of all."""
+        """How likely each scene is, from the latents of all."""
 
     @abstractmethod
     def regress_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> RegressedPose:
-        """The poses that latent vectors (b, d) and (b, e) stand for, in the places that they are of."""
+        """The poses that latent vectors (b, d) and (b, e) stand for, in the scenes that they are of."""
 
-    def regress(self, latents: Latents) -> PlacePose:
-        """The pose in the likeliest place."""
+    def regress(self, latents: Latents) -> ScenePose:
+        """The pose in the likeliest scene."""
         logits = self.scene_logits(latents)
         scene = logits.argmax(-1)
         pose = self.regress_in(latents_in(latents, scene), scene)
-        return PlacePose(*pose, logits, *latents)
+        return ScenePose(*pose, logits, *latents)
 
     def pose_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> Pose:
-        """The poses that latent vectors (b, d) and (b, e) stand for, in the places that they are of."""
+        """The poses that latent vectors (b, d) and (b, e) stand for, in the scenes that they are of."""
         return self.world.decode(self.regress_in(latents, scene), scene)
 
-    def decode(self, output: PlacePose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Poses in the likeliest places; intrinsics are not needed."""
+    def decode(self, output: ScenePose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
+        """Poses in the likeliest scenes; intrinsics are not needed."""
         del intrinsics
         probability, scene = output.scene_logits.double().softmax(-1).max(-1)
         pose = self.world.decode(RegressedPose(output.position, output.orientation), scene)
         return Decoded(pose, scene, probability)
 
-    def losses(self, output: PlacePose, batch: Batch) -> dict[str, Tensor]:
-        """Position and orientation in the true places, with learned balance; and which places these are."""
+    def losses(self, output: ScenePose, batch: Batch) -> dict[str, Tensor]:
+        """Position and orientation in the true scenes, with learned balance; and which scenes these are."""
         latents = Latents(output.position_latents, output.orientation_latents)
         pose = self.regress_in(latents_in(latents, batch.scene), batch.scene)
         truth = self.world.relative(batch.world_from_cam.translation, batch.scene).to(pose.position.dtype)
@@ -142,16 +142,16 @@ class PlaceRegressor(Regressor[PlacePose]):
         return terms | {"scene": F.cross_entropy(output.scene_logits, batch.scene)}
 
     def observe(self, world_from_cam: Pose) -> None:
-        """Note the centre and spread of the training positions of the one place there is."""
-        self.observe_places([world_from_cam])
+        """Note the centre and spread of the training positions of the one scene there is."""
+        self.observe_scenes([world_from_cam])
 
-    def observe_places(self, places: Sequence[Pose]) -> None:
-        """Note the centre and spread of the training positions of each place."""
-        self.world.observe(places)
+    def observe_scenes(self, scenes: Sequence[Pose]) -> None:
+        """Note the centre and spread of the training positions of each scene."""
+        self.world.observe(scenes)
 
 
 def latents_in(latents: Latents, scene: Int[Tensor, "b"]) -> Latents:
-    """The latents (b, d) and (b, e) of one place for each picture, of those of all places."""
+    """The latents (b, d) and (b, e) of one scene for each image, of those of all scenes."""
 
     def picked(values: Tensor) -> Tensor:
         rows = scene.view(-1, 1, 1).expand(-1, 1, values.shape[-1])
@@ -161,22 +161,22 @@ def latents_in(latents: Latents, scene: Int[Tensor, "b"]) -> Latents:
 
 
 def group_sizes(scenes: int, groups: tuple[int, ...]) -> tuple[int, ...]:
-    """How many places each group has; all are in one where `groups` is empty.
+    """How many scenes each group has; all are in one where `groups` is empty.
 
     Raises:
-        RecipeError: the groups are not of so many places.
+        RecipeError: the groups are not of so many scenes.
     """
     sizes = groups or (scenes,)
     if sum(sizes) != scenes or min(sizes) < 1:
         raise RecipeError(
-            f"groups of {', '.join(map(str, sizes))} places cannot be those of a model of {scenes}; let each "
+            f"groups of {', '.join(map(str, sizes))} scenes cannot be those of a model of {scenes}; let each "
             f"have 1 or more and their sum be {scenes}"
         )
     return sizes
 
 
 def _later_ranges(sizes: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """The first place of each group but the first one, and the place behind its last."""
+    """The first place of each group but the first one, and the scene behind its last."""
     return tuple(pairwise(accumulate(sizes)))
 
 
@@ -195,7 +195,7 @@ class LaterHeads(nn.Module):
     def forward(
         self, values: Float[Tensor, "b k"], latent: Float[Tensor, "b d"], scene: Int[Tensor, "b"]
     ) -> Float[Tensor, "b k"]:
-        """The numbers with what is added in the places `scene`; those of the first group as they are."""
+        """The numbers with what is added in the scenes `scene`; those of the first group as they are."""
         for (first, end), head in zip(self.ranges, self.of_group, strict=True):
             joined = ((scene >= first) & (scene < end)).unsqueeze(-1)
             values = torch.where(joined, values + head(latent), values)
@@ -203,7 +203,7 @@ class LaterHeads(nn.Module):
 
 
 class LaterLogits(nn.Module):
-    """What groups that joined later add to how likely their places are: a linear layer for each."""
+    """What groups that joined later add to how likely their scenes are: a linear layer for each."""
 
     def __init__(self, sizes: tuple[int, ...], inputs: int) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ class LaterLogits(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, logits: Float[Tensor, "b s"], answers: Float[Tensor, "b s d"]) -> Float[Tensor, "b s"]:
-        """The logits of all places with what is added to those of later groups."""
+        """The logits of all scenes with what is added to those of later groups."""
         if not self.ranges:
             return logits
         parts = [logits[:, : self.ranges[0][0]]]
@@ -227,7 +227,7 @@ class LaterLogits(nn.Module):
 Heads = Literal["shared", "own"]
 
 
-def place_heads(
+def scene_heads(
     kind: Heads, inputs: int, outputs: int, *, hidden: int, scenes: int
 ) -> "SharedHead | OwnHeads":
     """The heads of one half of the pose."""
@@ -237,7 +237,7 @@ def place_heads(
 
 
 class SharedHead(nn.Module):
-    """One head, whatever the place."""
+    """One head, whatever the scene."""
 
     def __init__(self, inputs: int, outputs: int, *, hidden: int) -> None:
         super().__init__()
@@ -250,37 +250,37 @@ class SharedHead(nn.Module):
 
 
 class OwnHeads(nn.Module):
-    """A head for each place; pictures of different places pass through theirs together."""
+    """A head for each scene; images of different scenes pass through theirs together."""
 
     def __init__(self, inputs: int, outputs: int, *, hidden: int, scenes: int) -> None:
         super().__init__()
         heads = [RegressionHead(inputs, outputs, hidden=hidden) for _ in range(scenes)]
-        self.hidden_of_place = nn.Parameter(torch.stack([head.hidden.weight.detach().mT for head in heads]))
-        self.hidden_bias_of_place = nn.Parameter(torch.stack([head.hidden.bias.detach() for head in heads]))
-        self.output_of_place = nn.Parameter(torch.stack([head.output.weight.detach().mT for head in heads]))
-        self.output_bias_of_place = nn.Parameter(torch.stack([head.output.bias.detach() for head in heads]))
+        self.hidden_of_scene = nn.Parameter(torch.stack([head.hidden.weight.detach().mT for head in heads]))
+        self.hidden_bias_of_scene = nn.Parameter(torch.stack([head.hidden.bias.detach() for head in heads]))
+        self.output_of_scene = nn.Parameter(torch.stack([head.output.weight.detach().mT for head in heads]))
+        self.output_bias_of_scene = nn.Parameter(torch.stack([head.output.bias.detach() for head in heads]))
         self.activation = heads[0].activation
 
     def forward(self, latent: Float[Tensor, "b d"], scene: Int[Tensor, "b"]) -> Float[Tensor, "b k"]:
-        """The numbers of half a pose, each by its place's head."""
+        """The numbers of half a pose, each by its scene's head."""
         hidden = torch.baddbmm(
-            self.hidden_bias_of_place[scene].unsqueeze(1), latent.unsqueeze(1), self.hidden_of_place[scene]
+            self.hidden_bias_of_scene[scene].unsqueeze(1), latent.unsqueeze(1), self.hidden_of_scene[scene]
         )
         output = torch.baddbmm(
-            self.output_bias_of_place[scene].unsqueeze(1),
+            self.output_bias_of_scene[scene].unsqueeze(1),
             self.activation(hidden),
-            self.output_of_place[scene],
+            self.output_of_scene[scene],
         )
         return output.squeeze(1)
 
 
-class PlaceTransformer(nn.Module):
-    """The cells of a map through an encoder, and a query for each place, which asks a decoder about them.
+class SceneTransformer(nn.Module):
+    """The cells of a map through an encoder, and a query for each scene, which asks a decoder about them.
 
     Args:
         channels: of the map.
         config: of encoder and decoder alike.
-        groups: how many places are in each group; the queries of a group ask each other and no others.
+        groups: how many scenes are in each group; the queries of a group ask each other and no others.
         codes: of its own, or None where it is called with codes that several maps share.
 
     Source: MS-Transformer (Shavit, Ferens and Keller 2021), section 3.
@@ -297,7 +297,7 @@ class PlaceTransformer(nn.Module):
         super().__init__()
         self.projection = nn.Linear(channels, config.width)  # the paper's 1 x 1 convolution
         self.encoder = Encoder(config)
-        self.query_of_place = nn.Parameter(torch.randn(sum(groups), config.width))
+        self.query_of_scene = nn.Parameter(torch.randn(sum(groups), config.width))
         self.groups = groups
         self.decoder = Decoder(config)
         self.codes = codes
@@ -305,12 +305,12 @@ class PlaceTransformer(nn.Module):
     def forward(
         self, maps: Float[Tensor, "b c h w"], shared_codes: PositionCodes | None = None
     ) -> Float[Tensor, "b s d"]:
-        """What the map says on each place's behalf."""
+        """What the map says on each scene's behalf."""
         codes = self.codes if shared_codes is None else shared_codes
         assert codes is not None, "a Transformer without codes of its own is called with shared ones"
         positions = codes(maps.shape[-2], maps.shape[-1])
         memory = self.encoder(self.projection(maps.flatten(2).mT), positions)
         parts = [
-            self.decoder(queries, memory, positions) for queries in self.query_of_place.split(self.groups)
+            self.decoder(queries, memory, positions) for queries in self.query_of_scene.split(self.groups)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

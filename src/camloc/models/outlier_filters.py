@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 # "weights": aligned by the learned weights, as published. "none": all cells count alike. "rigid-ransac":
 # the alignment that most cells agree with. "pnp-ransac": the camera that sees most world points where
-# they are in the picture; depths are not used.
+# they are in the image; depths are not used.
 OutlierFilter = Literal["weights", "none", "rigid-ransac", "pnp-ransac"]
 OUTLIER_FILTERS: tuple[OutlierFilter, ...] = get_args(OutlierFilter)
 
 # A cell agrees with an alignment within this share of the median distance of the points from the camera,
-# and with a camera within this many pixels of a picture 480 high. Chosen on frames held out of the training
+# and with a camera within this many pixels of an image 480 high. Chosen on frames held out of the training
 # frames of Red Kitchen, among 3, 6 and 10 % and 4 to 40 pixels: points are known to some 10 cm.
 RIGID_SHARE = 0.03
 PNP_PIXELS = 30.0
-PICTURE_HEIGHT = 480.0
+IMAGE_HEIGHT = 480.0
 
 # A pose needs three points; fewer agreeing cells than this, and than this share of all, are chance.
 FEWEST_INLIERS = 8
@@ -36,7 +36,7 @@ LEAST_SHARE = 0.1
 
 
 class FilteredPose(NamedTuple):
-    """What a picture's correspondences agree on.
+    """What an image's correspondences agree on.
 
     Attributes:
         centered_from_cam: (b,) poses in the frame of the world points; NaN where too few cells agree.
@@ -54,17 +54,17 @@ def filtered_poses(
     outlier_filter: OutlierFilter,
     *,
     intrinsics: Float[Tensor, "b 3 3"],
-    picture_height: int,
+    image_height: int,
     seen: Float[Tensor, "b n"] | None = None,
     seed: int = 0,
 ) -> FilteredPose:
-    """Poses from the correspondences of b pictures.
+    """Poses from the correspondences of b images.
 
     Args:
         cells: of the network's output, in double precision.
         outlier_filter: what leaves wrong ones out.
         intrinsics: for the pixels of the cells.
-        picture_height: of the picture that the pixels belong to.
+        image_height: of the image that the pixels belong to.
         seen: 0 for cells that must not count, whatever the filter (people, cars, sky); None for none.
         seed: of the random samples.
     """
@@ -73,7 +73,7 @@ def filtered_poses(
         counted = allowed * (cells.weight if outlier_filter == "weights" else 1.0)
         return _aligned(cells, counted, inliers=(counted > 0).double().mean(-1))
     found = [
-        _robust(cells, allowed[row] > 0, row, outlier_filter, intrinsics[row], picture_height, seed)
+        _robust(cells, allowed[row] > 0, row, outlier_filter, intrinsics[row], image_height, seed)
         for row in range(len(cells.weight))
     ]
     return FilteredPose(
@@ -89,7 +89,7 @@ def filtered_decoding(
     outlier_filter: OutlierFilter,
     *,
     intrinsics: Float[Tensor, "b 3 3"],
-    picture_height: int,
+    image_height: int,
     masks: Tensor | None = None,
 ) -> Decoded:
     """A model's `decode` with another filter, or (b, height, width) masks, False where nothing counts."""
@@ -99,7 +99,7 @@ def filtered_decoding(
         cells,
         outlier_filter,
         intrinsics=intrinsics.double(),
-        picture_height=picture_height,
+        image_height=image_height,
         seen=None if masks is None else mask_at(masks.to(cells.pixels.device), cells.pixels),
     )
     return single_scene(model.placed(found.centered_from_cam), residual=found.residual)
@@ -117,17 +117,17 @@ def _robust(
     row: int,
     outlier_filter: OutlierFilter,
     intrinsics: Tensor,
-    picture_height: int,
+    image_height: int,
     seed: int,
 ) -> FilteredPose:
-    """The pose of one picture by random sampling, and the alignment's residual over what agrees with it."""
+    """The pose of one image by random sampling, and the alignment's residual over what agrees with it."""
     one = Correspondences(*(value[row][allowed].double().cpu() for value in cells))
     if len(one.weight) < FEWEST_INLIERS:
         return _none()
     if outlier_filter == "rigid-ransac":
         found = _rigid_ransac(one, seed)
     else:
-        found = _pnp_ransac(one, intrinsics, picture_height, seed)
+        found = _pnp_ransac(one, intrinsics, image_height, seed)
     if found is None:
         return _none()
     pose, agree = found
@@ -159,17 +159,17 @@ def _rigid_ransac(one: Correspondences, seed: int) -> tuple[Pose, Tensor] | None
 
 
 def _pnp_ransac(
-    one: Correspondences, intrinsics: Tensor, picture_height: int, seed: int
+    one: Correspondences, intrinsics: Tensor, image_height: int, seed: int
 ) -> tuple[Pose, Tensor] | None:
     import pycolmap
 
     pycolmap.set_random_seed(seed)
     fx, fy, cx, cy = (float(intrinsics[index]) for index in ((0, 0), (1, 1), (0, 2), (1, 2)))
     camera = pycolmap.Camera(
-        model="PINHOLE", width=max(1, round(2 * cx)), height=picture_height, params=[fx, fy, cx, cy]
+        model="PINHOLE", width=max(1, round(2 * cx)), height=image_height, params=[fx, fy, cx, cy]
     )
     options = pycolmap.AbsolutePoseEstimationOptions()
-    options.ransac = _ransac_options(PNP_PIXELS * picture_height / PICTURE_HEIGHT)
+    options.ransac = _ransac_options(PNP_PIXELS * image_height / IMAGE_HEIGHT)
     found = pycolmap.estimate_and_refine_absolute_pose(one.pixels.numpy(), one.world.numpy(), camera, options)
     if found is None:
         return None

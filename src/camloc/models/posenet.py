@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from camloc.models.base import Latents
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.transformer import BatchDropout
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
 
 
@@ -30,13 +30,13 @@ class PoseNetConfig:
         dropout: rate before the heads.
         regression: how the pose is regressed.
         grid: (rows, columns) that the final map is averaged to; (1, 1) is the published global average, a
-            finer grid keeps where in the picture a feature is.
+            finer grid keeps where in the image a feature is.
     """
 
     backbone: BackboneConfig = BackboneConfig("mobilenetv2_100")
     latent: int = 256
     dropout: float = 0.1
-    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
     grid: tuple[int, int] = (1, 1)
 
 

@@ -1,4 +1,4 @@
-"""What regressors of one place have in common: the form of their output, its frame, decoding and loss."""
+"""What regressors of one scene have in common: the form of their output, its frame, decoding and loss."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -18,7 +18,7 @@ from camloc.models.layers.rotation_output import (
     values_from_rotation,
 )
 from camloc.models.layers.transformer import Activation, activation_layer
-from camloc.models.losses import BalanceConfig, LearnedBalance, RelativePoseLoss
+from camloc.models.losses import PoseLossConfig, RelativePoseLoss, UncertaintyWeightedPoseLoss
 
 Positions = Literal["raw", "standardised"]
 
@@ -50,8 +50,8 @@ class RegressionConfig:
 
     positions: Positions = "raw"
     orientation: OrientationForm = "quaternion"
-    balance: BalanceConfig = BalanceConfig()
-    relative: BalanceConfig | None = None
+    balance: PoseLossConfig = PoseLossConfig()
+    relative: PoseLossConfig | None = None
 
     @property
     def orientation_size(self) -> int:
@@ -105,7 +105,7 @@ class WorldFrame(nn.Module):
 
 
 class SingleSceneRegressor(Regressor[RegressedPose]):
-    """A regressor of one place: a subclass is its network, `describe` and `regress`.
+    """A regressor of one scene: a subclass is its network, `describe` and `regress`.
 
     `regress` ends with `self.world(position, orientation)`.
     """
@@ -116,7 +116,7 @@ class SingleSceneRegressor(Regressor[RegressedPose]):
         relative = None
         if config.relative is not None:
             relative = RelativePoseLoss(config.relative, config.orientation)
-        self.balance = LearnedBalance(config.balance, config.orientation, relative=relative)
+        self.balance = UncertaintyWeightedPoseLoss(config.balance, config.orientation, relative=relative)
 
     def decode(self, output: RegressedPose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
         """Poses; intrinsics are not needed."""
@@ -133,7 +133,7 @@ class SingleSceneRegressor(Regressor[RegressedPose]):
 
 
 def regression_losses(
-    balance: LearnedBalance, frame: WorldFrame, output: RegressedPose, batch: Batch
+    balance: UncertaintyWeightedPoseLoss, frame: WorldFrame, output: RegressedPose, batch: Batch
 ) -> dict[str, Tensor]:
     """The loss terms of a regressor's output, in metres relative to the frame's centre."""
     truth = frame.relative(batch.world_from_cam.translation).to(output.position.dtype)

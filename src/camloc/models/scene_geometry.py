@@ -1,6 +1,6 @@
 """Implicit scene geometry: two point maps and weights, aligned in closed form, from pose labels alone.
 
-Every cell of a grid over the picture gets a point in the world, a depth along its ray and a weight. The
+Every cell of a grid over the image gets a point in the world, a depth along its ray and a weight. The
 rigid motion that best carries the points seen by the camera onto the points in the world is the pose.
 
 Source: Altillawi, Li, Prakhya, Liu and Serrat, "Implicit Learning of Scene Geometry from Poses for Global
@@ -30,7 +30,7 @@ class PointMaps(NamedTuple):
     Attributes:
         world: (b, 3, h, w) points in metres, relative to the mean training camera (the paper's G).
         camera: (b, 1, h, w) depths in metres along the cells' rays (the paper's d), or these over the
-            focal length in pictures' widths, or (b, 3, h, w) points in camera axes (the paper's C):
+            focal length in images' widths, or (b, 3, h, w) points in camera axes (the paper's C):
             see `SceneGeometryConfig`.
         weight: (b, h, w) how much a cell counts, within (0, 1) (the paper's w).
     """
@@ -48,16 +48,16 @@ class SceneGeometryConfig:
         backbone: the network in front.
         taps: stages of it (timm's numbering, 0 = stride 2) whose maps a cell sees. The paper has the
             last one, with strides exchanged for dilation (`{"output_stride": 8}`).
-        stride: side of a cell in pixels of the network's picture.
+        stride: side of a cell in pixels of the network's image.
         hidden: width of the heads.
         blocks: residual blocks of 1 x 1 convolutions that the heads share; the paper has none.
-        context: rows and columns on which the whole picture is summed up, where there are blocks: every
+        context: rows and columns on which the whole image is summed up, where there are blocks: every
             cell knows of it, and world points start from where it suggests them; None as published, where
             a cell knows its surroundings alone.
-        dropout: share of the feature channels that a picture loses in training, where there are blocks.
+        dropout: share of the feature channels that an image loses in training, where there are blocks.
         camera_points: the depth along a cell's ray, or directly a point in camera axes (Table II).
-        depths: "metric" as published; "focal": in units of the focal length over the picture's width, so
-            that a zoomed picture, in which all looks nearer, does not ask for the same depths.
+        depths: "metric" as published; "focal": in units of the focal length over the image's width, so
+            that a zoomed image, in which all looks nearer, does not ask for the same depths.
         weights: learned, or all alike (Table III, "no filtering").
         depth_range: nearest and farthest depth in metres: (0.1, 10) indoors, (0.1, 600) outdoors; None
             takes it from the spread of the training cameras.
@@ -192,18 +192,18 @@ class SceneGeometry(GeometryModel[PointMaps]):
             batch.world_from_cam.rotation,
             batch.world_from_cam.translation - self.get_buffer("center"),
         ).to(cells.world.dtype)
-        picture_height = output.weight.shape[-2] * self.config.stride
+        image_height = output.weight.shape[-2] * self.config.stride
         return geometry_losses(
             self.config.losses,
             cells,
             truth,
             intrinsics=batch.intrinsics.to(cells.world),
             inside=inside,
-            picture_height=picture_height,
+            image_height=image_height,
         )
 
     def _cells_inside(self, inside: Tensor, grid: torch.Size) -> Float[Tensor, "b n"]:
-        """1 for cells whose centre shows the photograph, 0 for those beyond its edge."""
+        """1 for cells whose centre shows the image, 0 for those beyond its edge."""
         half, step = self.config.stride // 2, self.config.stride
         cells = inside if inside.shape[1:] == grid else inside[:, half::step, half::step]
         return cells.flatten(1).float()

@@ -16,7 +16,7 @@ from torch import Tensor
 from camloc.models.base import Latents
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.transformer import MapEncoder, PositionCodesConfig, TransformerConfig
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead, SingleSceneRegressor
 
 
@@ -44,7 +44,7 @@ class TransPoseNetConfig:
     codes: PositionCodesConfig = PositionCodesConfig()
     hidden: int = 1024
     orientation_prior: bool = False
-    regression: RegressionConfig = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
 
 
 PRESETS = {

@@ -1,4 +1,4 @@
-"""The embedded place, learned from scratch in a few minutes on two CPU cores."""
+"""The embedded scene, learned from scratch in a few minutes on two CPU cores."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from camloc.models.hyperpose_2023 import AttentionHypernetworkConfig, HyperPose2
 from camloc.models.layers.backbone import BackboneConfig
 from camloc.models.layers.hypernetwork import GeneratorConfig, HypernetworkConfig
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
-from camloc.models.losses import BalanceConfig, GeometryLossConfig
+from camloc.models.losses import GeometryLossConfig, PoseLossConfig
 from camloc.models.posenet import PoseNetConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
@@ -21,7 +21,7 @@ from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig
 from camloc.training.recipe import Recipe, Stage
 
 # A ResNet of 0.3 million weights: from random ones, and with minutes to learn, small is accurate. Its
-# last map keeps one cell to 16 pixels: where in the picture a thing is seen says where the camera is. It has
+# last map keeps one cell to 16 pixels: where in the image a thing is seen says where the camera is. It has
 # few channels, because the heads see them all and are most of the weights.
 SMALL_RESNET = BackboneConfig(
     "test_resnet",
@@ -32,12 +32,12 @@ SMALL_RESNET = BackboneConfig(
 )
 
 _REGRESSION = RegressionConfig(
-    positions="standardised", balance=BalanceConfig(position=-1.0, orientation=-3.0)
+    positions="standardised", balance=PoseLossConfig(position=-1.0, orientation=-3.0)
 )
 
 # Of the Transformers.
 _ENCODER = TransformerConfig(width=128, layers=2, attention_dropout=0.0)
-_CODES = PositionCodesConfig(picture_width=128, picture_height=96)
+_CODES = PositionCodesConfig(image_width=128, image_height=96)
 
 
 def hyperpose() -> Recipe:
@@ -59,7 +59,7 @@ def hyperpose() -> Recipe:
                 learning_rate=4e-3,
                 optimizer="adamw",
                 weight_decay=0.01,
-                balance_rate=5.0,
+                loss_rate=5.0,
                 schedule="one_cycle",
                 average=0.998,
                 gradient_clip=5.0,
@@ -105,7 +105,7 @@ def scene_geometry() -> Recipe:
 
 
 def scene_geometry_imagenet() -> Recipe:
-    """Scene geometry on the corner, with a MobileNetV2 that knows ImageNet's pictures and learns further.
+    """Scene geometry on the corner, with a MobileNetV2 that knows ImageNet's images and learns further.
 
     Its second half learns: with the whole of it held, as in a room, held-out errors were about a tenth larger
     in the same time.
@@ -121,14 +121,14 @@ def scene_geometry_imagenet() -> Recipe:
             depth_range=(1.0, 40.0),
             losses=GeometryLossConfig(orientation=10.0, consistency=0.3, reprojection=0.01),
         ),
-        # The features are those of photographs, which are sharper than 128 x 96 pixels.
+        # The features are those of images, which are sharper than 128 x 96 pixels.
         preprocess=Preprocess(160, 120),
         stages=(
             replace(
                 stage,
                 epochs=16,
                 learning_rate=4e-3,
-                holds=room.held_blocks("backbone.network.model", blocks="0-3"),
+                frozen=room.frozen_blocks("backbone.network.model", blocks="0-3"),
                 backbone_rate=0.2,
                 batch_norm="frozen",
             ),
@@ -205,7 +205,7 @@ def posenet() -> Recipe:
 
 
 def virtual() -> StudentRecipe:
-    """A pose auto-encoder, decoded pictures of 64 x 64, and relative poses from these."""
+    """A pose auto-encoder, decoded images of 64 x 64, and relative poses from these."""
     recipe = students.quick()
     assert recipe.decoder is not None
     stage = Stage(
@@ -213,13 +213,13 @@ def virtual() -> StudentRecipe:
         learning_rate=1e-3,
         optimizer="adamw",
         weight_decay=0.01,
-        balance_rate=5.0,
+        loss_rate=5.0,
         schedule="one_cycle",
         average=0.998,
         gradient_clip=5.0,
     )
     relative = RelativeRecipe(
-        RelativePoseConfig("pictures", SMALL_RESNET, grid=(6, 8), dropout=0.0),
+        RelativePoseConfig("images", SMALL_RESNET, grid=(6, 8), dropout=0.0),
         stage,
         pairs=PairSettings(per_frame=6),
         augment=hyperpose().augment,

@@ -1,7 +1,7 @@
 """HyperPose of 2023 (Ferens and Keller): Tables 1 to 7.
 
 Adam with eps 1e-10 and decay 1e-4, batches of 8, learning rate 1e-4 lowered by a quarter every 200 of 1000
-epochs outdoors, every 100 of 300 indoors; pictures scaled to a shorter side of 256 and cut to 224 x 224,
+epochs outdoors, every 100 of 300 indoors; images scaled to a shorter side of 256 and cut to 224 x 224,
 brightness, contrast and saturation changed (section 4.2). Then first what serves the position alone is
 trained and next what serves the orientation, everything else at rest: for a tenth of the first phase
 here, of which the paper gives the length. The ablations end with the first phase (section 4.5).
@@ -17,15 +17,15 @@ from camloc.data.image_io import Preprocess
 from camloc.models.hyperpose_2023 import PRESETS, AttentionHypernetworkConfig, HyperPose2023Config
 from camloc.models.layers.hypernetwork import GeneratorConfig
 from camloc.models.layers.rotation_output import OrientationForm
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.training.recipe import Published, Recipe, Stage
 
 _CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 _SEVENSCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 
-_OUTDOORS = BalanceConfig(-3.0, -6.5)
-_INDOORS = BalanceConfig(0.0, -3.0)
+_OUTDOORS = PoseLossConfig(-3.0, -6.5)
+_INDOORS = PoseLossConfig(0.0, -3.0)
 
 _TABLES = AttentionHypernetworkConfig(generator=GeneratorConfig("full"))
 

@@ -1,10 +1,10 @@
-"""HyperPose (Ferens and Keller 2025), the rows of its supplement that one place can have.
+"""HyperPose (Ferens and Keller 2025), the rows of its supplement that one scene can have.
 
 Adam with eps 1e-10 and decay 1e-4, batches of 8, learning rate 1e-4 lowered by a quarter at each step;
-pictures scaled to a shorter side of 256 and cut to 224 x 224 (section 3). The paper trains in three
+images scaled to a shorter side of 256 and cut to 224 x 224 (section 3). The paper trains in three
 phases, of which it gives the length of the first only; the two that fine-tune one half of the pose are
 a tenth of it here. Ablations (section 4) are compared after the first phase. Tables 4 and 7 are made with
-the network of several places: here are the same settings for one place, without the numbers of that network.
+the network of several scenes: here are the same settings for one scene, without the numbers of that network.
 
 The released code is set otherwise than the paper says; those rows end in `released`. Its further phases are
 flags without a configuration, so that only the first is here.
@@ -19,7 +19,7 @@ from camloc.models.atloc import PRESETS as ATLOC
 from camloc.models.hyperpose import HyperPoseConfig, Infusion
 from camloc.models.layers.hypernetwork import GeneratorConfig, HypernetworkConfig
 from camloc.models.layers.rotation_output import OrientationForm
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.training.recipe import Published, Recipe, Stage
 
@@ -27,7 +27,7 @@ _CROP = Preprocess(224, 224, short_side=256)
 _CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 _COMPACT = HypernetworkConfig(generator=GeneratorConfig("compact"))
 
-# What the released code does to pictures of any data set.
+# What the released code does to images of any data set.
 _RELEASED_CHANGES = Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2)
 
 
@@ -46,26 +46,26 @@ def cambridge_hypernetwork() -> Recipe:
 
 
 def cambridge_one_integrated_layer() -> Recipe:
-    """HyperPose, one integrated hyper-layer, on Cambridge Landmarks; no row for one place.
+    """HyperPose, one integrated hyper-layer, on Cambridge Landmarks; no row for one scene.
 
-    Supplement Table 4 has it for several places.
+    Supplement Table 4 has it for several scenes.
     """
     return _infused("one_layer", HypernetworkConfig())
 
 
 def cambridge_two_integrated_layers() -> Recipe:
-    """HyperPose, two integrated hyper-layers, on Cambridge Landmarks; no row for one place.
+    """HyperPose, two integrated hyper-layers, on Cambridge Landmarks; no row for one scene.
 
-    Supplement Table 4 has it for several places. The generators are compact: a full one for the hidden layer
+    Supplement Table 4 has it for several scenes. The generators are compact: a full one for the hidden layer
     would have a third of a billion weights.
     """
     return _infused("two_layers", _COMPACT)
 
 
 def cambridge_residual_layers() -> Recipe:
-    """HyperPose, residual hyper-layers after the first phase, on Cambridge Landmarks; no row for one place.
+    """HyperPose, residual hyper-layers after the first phase, on Cambridge Landmarks; no row for one scene.
 
-    Supplement Table 4 has it for several places.
+    Supplement Table 4 has it for several scenes.
     """
     return _infused("residual", HypernetworkConfig())
 
@@ -76,7 +76,7 @@ def cambridge_compact() -> Recipe:
 
 
 def cambridge_4d_norm() -> Recipe:
-    """HyperPose with quaternions compared as matrices, on Cambridge Landmarks; no row for one place.
+    """HyperPose with quaternions compared as matrices, on Cambridge Landmarks; no row for one scene.
 
     The text of supplement section 4 describes it beside Table 7, which has no numbers of it.
     """
@@ -84,17 +84,17 @@ def cambridge_4d_norm() -> Recipe:
 
 
 def cambridge_6d() -> Recipe:
-    """HyperPose with 6D rotations on Cambridge Landmarks; no row for one place.
+    """HyperPose with 6D rotations on Cambridge Landmarks; no row for one scene.
 
-    Supplement Table 7 has it for several places.
+    Supplement Table 7 has it for several scenes.
     """
     return _rotations("6d")
 
 
 def cambridge_9d() -> Recipe:
-    """HyperPose with 9D rotations on Cambridge Landmarks; no row for one place.
+    """HyperPose with 9D rotations on Cambridge Landmarks; no row for one scene.
 
-    Supplement Table 7 has it for several places.
+    Supplement Table 7 has it for several scenes.
     """
     return _rotations("9d")
 
@@ -157,7 +157,7 @@ def cambridge_atloc_hypernetwork_released() -> Recipe:
 
 
 def _cambridge(**settings: Any) -> Recipe:
-    regression = RegressionConfig(balance=BalanceConfig(-3.0, -6.5))
+    regression = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
     return Recipe(
         model="hyperpose",
         config=replace(HyperPoseConfig(regression=regression), **settings),
@@ -175,7 +175,7 @@ def _infused(infusion: Infusion, hypernetwork: HypernetworkConfig) -> Recipe:
 
 
 def _rotations(form: OrientationForm) -> Recipe:
-    regression = RegressionConfig(orientation=form, balance=BalanceConfig(-3.0, -6.5))
+    regression = RegressionConfig(orientation=form, balance=PoseLossConfig(-3.0, -6.5))
     return _after_the_first_phase(_cambridge(regression=regression))
 
 

@@ -1,7 +1,7 @@
 """Implicit Learning of Scene Geometry (Altillawi et al., RA-L 2023): Tables I and II.
 
-Adam at 1e-4 with decay 5e-4 for 400 epochs, colour changes and turns of the picture by up to 30 degrees,
-pictures 480 high, a grid of 1/8 of that (section IV-B). The paper does not give the size of a batch: 8
+Adam at 1e-4 with decay 5e-4 for 400 epochs, colour changes and turns of the image by up to 30 degrees,
+images 480 high, a grid of 1/8 of that (section IV-B). The paper does not give the size of a batch: 8
 here. It trains from random weights; `--backbone-weights` starts from others.
 """
 
@@ -17,7 +17,7 @@ from camloc.training.recipe import Published, Recipe, Stage
 _CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 _SEVENSCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 
-# Cambridge pictures are 16:9, those of 7Scenes 4:3; widths are multiples of 32.
+# Cambridge images are 16:9, those of 7Scenes 4:3; widths are multiples of 32.
 _WIDE = Preprocess(832, 480, undistort=True)
 _STANDARD = Preprocess(640, 480, undistort=True)
 
@@ -68,7 +68,7 @@ def sevenscenes_pose_and_consistency() -> Recipe:
 
 
 def sevenscenes_quarter() -> Recipe:
-    """Scene geometry on 7Scenes on a grid of 1/4 of the picture: Table II, row 5 (mean of the scenes)."""
+    """Scene geometry on 7Scenes on a grid of 1/4 of the image: Table II, row 5 (mean of the scenes)."""
     backbone = BackboneConfig("mobilenetv3_large_100")
     # No stride of MobileNetV3 can be exchanged for 4: the maps of its stages are stacked at stride 4.
     config = SceneGeometryConfig(backbone, taps=(1, 2, 3, 4), stride=4)
@@ -76,7 +76,7 @@ def sevenscenes_quarter() -> Recipe:
 
 
 def sevenscenes_sixteenth() -> Recipe:
-    """Scene geometry on 7Scenes on a grid of 1/16 of the picture: Table II, row 7 (mean of the scenes)."""
+    """Scene geometry on 7Scenes on a grid of 1/16 of the image: Table II, row 7 (mean of the scenes)."""
     backbone = BackboneConfig("mobilenetv3_large_100", {"output_stride": 16})
     config = SceneGeometryConfig(backbone, stride=16)
     return _indoor(config, (Published("mean", 0.134, 4.15, "Table II, row 7"),))
@@ -121,12 +121,12 @@ def twelvescenes_pose_and_consistency() -> Recipe:
 
 
 def twelvescenes_quarter() -> Recipe:
-    """Scene geometry on 12Scenes on a grid of 1/4 of the picture: Table II, row 5 (mean of the scenes)."""
+    """Scene geometry on 12Scenes on a grid of 1/4 of the image: Table II, row 5 (mean of the scenes)."""
     return _twelvescenes(sevenscenes_quarter(), 0.06, 2.31, "row 5")
 
 
 def twelvescenes_sixteenth() -> Recipe:
-    """Scene geometry on 12Scenes on a grid of 1/16 of the picture: Table II, row 7 (mean of the scenes)."""
+    """Scene geometry on 12Scenes on a grid of 1/16 of the image: Table II, row 7 (mean of the scenes)."""
     return _twelvescenes(sevenscenes_sixteenth(), 0.068, 2.65, "row 7")
 
 
@@ -177,7 +177,7 @@ def _ablation(losses: GeometryLossConfig, meters: float, degrees: float, row: st
 
 
 def _twelvescenes(recipe: Recipe, meters: float, degrees: float, row: str) -> Recipe:
-    """A row of 7Scenes on 12Scenes, whose pictures have the same shape."""
+    """A row of 7Scenes on 12Scenes, whose images have the same shape."""
     published = (Published("mean", meters, degrees, f"Table II, {row}"),)
     return replace(recipe, layout="twelvescenes", published=published)
 

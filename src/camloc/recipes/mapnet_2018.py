@@ -1,7 +1,7 @@
 """MapNet (Brahmbhatt et al., CVPR 2018) on 7Scenes, and the PoseNet of its paper.
 
 Settings of the authors' code: Adam at 1e-4 with decay 5e-4 for 300 epochs, whole frames with a shorter side
-of 256, no changes of pictures; MapNet with windows of 3 frames, 10 apart, 20 windows to a batch, gradients
+of 256, no changes of images; MapNet with windows of 3 frames, 10 apart, 20 windows to a batch, gradients
 clipped at 5. Their decay pulls at the learned weights of the loss too, ours does not. They start from
 ImageNet weights of ResNet-34 (`--backbone-weights`).
 """
@@ -14,7 +14,7 @@ from camloc.models.layers.backbone import BackboneConfig
 from camloc.models.mapnet import PRESETS
 from camloc.training.recipe import Published, Recipe, Stage, Window
 
-# Pictures are normalised with mean and deviation of the pixels of their scene. These are the means over the
+# Images are normalised with mean and deviation of the pixels of their scene. These are the means over the
 # seven scenes of what comes with the authors' code.
 SEVENSCENES_RESNET34 = BackboneConfig("resnet34", mean=(0.496, 0.445, 0.440), deviation=(0.230, 0.240, 0.222))
 

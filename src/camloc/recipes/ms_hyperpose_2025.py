@@ -1,7 +1,7 @@
 """MS-HyperPose (Ferens and Keller 2025): the rows of the supplement that one model of many scenes has.
 
 Adam with eps 1e-10 and decay 1e-4, batches of 8, learning rate 1e-4 lowered by a quarter every 10 of 30
-epochs indoors, every 200 of 600 outdoors; pictures scaled to a shorter side of 256 and cut to 224 x 224, with
+epochs indoors, every 200 of 600 outdoors; images scaled to a shorter side of 256 and cut to 224 x 224, with
 colour changes outdoors (section 3). Phases are those of `hyperpose_2025`. Ablations (section 4) are compared
 after the first phase.
 

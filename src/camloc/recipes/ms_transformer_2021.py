@@ -1,7 +1,7 @@
 """MS-Transformer (Shavit, Ferens and Keller, ICCV 2021): one model of 7Scenes, one of Cambridge Landmarks.
 
 As the released code is set: Adam at 1e-4 with eps 1e-10 and decay 1e-4, batches of 8; 30 epochs indoors, 600
-outdoors, the rate a tenth after each third; pictures scaled to a shorter side of 256 and cut to 224 x 224, at
+outdoors, the rate a tenth after each third; images scaled to a shorter side of 256 and cut to 224 x 224, at
 random and with colour changes indoors only, in the middle outdoors, where scenes have equal parts of an epoch
 and the position's head is fine-tuned afterwards. The numbers are those of the released models, as the pose
 auto-encoders (2022) have them for their teachers, and of single scenes as HyperPose (2023) has them.
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.ms_transformer import PRESETS, MSTransformerConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.training.recipe import Published, Recipe, Stage
@@ -88,7 +88,7 @@ def cambridge_one_scene() -> Recipe:
 
 
 def _sevenscenes(config: MSTransformerConfig) -> Recipe:
-    indoors = RegressionConfig(balance=BalanceConfig(0.0, -3.0))
+    indoors = RegressionConfig(balance=PoseLossConfig(0.0, -3.0))
     return Recipe(
         model="ms_transformer",
         config=replace(config, regression=indoors),

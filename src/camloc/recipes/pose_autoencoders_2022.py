@@ -1,6 +1,6 @@
 """Camera pose auto-encoders (Shavit and Keller, ECCV 2022): teachers, students, and virtual views.
 
-Teachers: Adam at 1e-3 with eps 1e-10 and decay 1e-4, halved every 100 of 300 epochs, batches of 32; pictures
+Teachers: Adam at 1e-3 with eps 1e-10 and decay 1e-4, halved every 100 of 300 epochs, batches of 32; images
 scaled to a shorter side of 256 and cut to 224 x 224, with colour changes (section 4). Students have the
 settings of their teachers, without augmentation. What is taught beside a run is for `camloc autoencode`;
 Table 5, what it costs, is `benchmarks/refinement.py`.
@@ -160,7 +160,7 @@ def _virtual(recipe: StudentRecipe, published: Published) -> StudentRecipe:
     relative = RelativeRecipe(
         RelativePoseConfig(),
         falling,
-        references="photographs",
+        references="images",
         augment=Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2),
     )
     return replace(recipe, decoder=decoder, relative=relative, published=(published,))

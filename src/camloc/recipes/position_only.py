@@ -30,12 +30,12 @@ def posenet() -> Recipe:
 
 
 def demo_scene_geometry() -> Recipe:
-    """Scene geometry on the embedded place, fine-tuned by positions alone."""
+    """Scene geometry on the embedded scene, fine-tuned by positions alone."""
     return _fine_tuned(demo.scene_geometry())
 
 
 def demo_posenet() -> Recipe:
-    """A regressor (Baseline APR) on the embedded place, fine-tuned by positions alone: the foil there."""
+    """A regressor (Baseline APR) on the embedded scene, fine-tuned by positions alone: the foil there."""
     return _fine_tuned(demo.baseline())
 
 

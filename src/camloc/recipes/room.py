@@ -1,8 +1,8 @@
-"""A room, or any place of a thousand photographs, learned in minutes on two CPU cores.
+"""A room, or any scene of a thousand images, learned in minutes on two CPU cores.
 
 Not rows of a paper: every regressor, and scene geometry, on pretrained MobileNetV2 features, with what makes
-few photographs go a long way. What counts most is turning the camera about its centre: an epoch shows views
-that nobody took, each with its exact pose. 16 such views of every photograph pass once through the network's
+few images go a long way. What counts most is turning the camera about its centre: an epoch shows views
+that nobody took, each with its exact pose. 16 such views of every image pass once through the network's
 first half, which stands still. Settings were chosen on frames held out of the training frames of 7Scenes' Red
 Kitchen; `docs/results/redkitchen.md` has what they reach.
 """
@@ -18,7 +18,7 @@ from camloc.models.hyperpose_2023 import AttentionHypernetworkConfig, HyperPose2
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW
 from camloc.models.layers.hypernetwork import GeneratorConfig, HypernetworkConfig
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
-from camloc.models.losses import BalanceConfig, GeometryLossConfig
+from camloc.models.losses import GeometryLossConfig, PoseLossConfig
 from camloc.models.mapnet import MapNetConfig
 from camloc.models.ms_hyperpose import MSHyperPoseConfig
 from camloc.models.ms_transformer import MSTransformerConfig
@@ -48,7 +48,7 @@ def scene_geometry() -> Recipe:
             Stage(
                 epochs=120,
                 learning_rate=2e-3,
-                holds=("backbone.*",),
+                frozen=("backbone.*",),
                 optimizer="adamw",
                 weight_decay=0.01,
                 schedule="one_cycle",
@@ -73,7 +73,7 @@ def scene_geometry() -> Recipe:
 
 
 def scene_geometry_context() -> Recipe:
-    """Scene geometry that looks at the whole picture too: for several rooms, or few photographs of one."""
+    """Scene geometry that looks at the whole image too: for several rooms, or few images of one."""
     recipe = scene_geometry()
     return replace(recipe, config=replace(recipe.config, context=(5, 5)))
 
@@ -82,12 +82,12 @@ def scene_geometry_context() -> Recipe:
 _ABSOLUTE = RegressionConfig(
     positions="standardised",
     orientation="log_quaternion",
-    balance=BalanceConfig(position=-2.0, orientation=-3.0, distance="absolute"),
+    balance=PoseLossConfig(position=-2.0, orientation=-3.0, distance="absolute"),
 )
 _DROPOUT = 0.1
 
 
-def held_blocks(network: str, *, blocks: str) -> tuple[str, ...]:
+def frozen_blocks(network: str, *, blocks: str) -> tuple[str, ...]:
     """Patterns of MobileNetV2's first blocks, and of what comes before them, for a stage to hold.
 
     `network` is what the parameters' names begin with: "backbone.network", or "backbone.network.model" where
@@ -104,7 +104,7 @@ def hyperpose() -> Recipe:
             backbone=MOBILENETV2_TENSORFLOW,
             hypernetwork=HypernetworkConfig(),
             regression=RegressionConfig(
-                positions="standardised", balance=BalanceConfig(position=-2.0, orientation=-3.0)
+                positions="standardised", balance=PoseLossConfig(position=-2.0, orientation=-3.0)
             ),
         ),
         preprocess=Preprocess(160, 120),
@@ -114,11 +114,11 @@ def hyperpose() -> Recipe:
                 learning_rate=1e-3,
                 # What the first half sees is the same everywhere. That the second trains counts: held up to
                 # blocks.5, held-out errors of the baseline were twice as large.
-                holds=held_blocks("backbone.network", blocks="0-3"),
+                frozen=frozen_blocks("backbone.network", blocks="0-3"),
                 optimizer="adamw",
                 weight_decay=0.01,
                 backbone_rate=0.3,
-                balance_rate=5.0,
+                loss_rate=5.0,
                 schedule="one_cycle",
                 batch_norm="frozen",
                 average=0.998,
@@ -175,17 +175,17 @@ def mapnet() -> Recipe:
         recipe,
         model="mapnet",
         config=MapNetConfig(MOBILENETV2_TENSORFLOW, dropout=_DROPOUT, regression=regression),
-        # An epoch has a window around every frame: so many pictures to a training as the others see.
+        # An epoch has a window around every frame: so many images to a training as the others see.
         stages=(replace(stage, epochs=stage.epochs // window.frames),),
         batch_size=15,
         window=window,
     )
 
 
-# A third of the published layers, on pictures of half as many cells, and no dropout of attention weights, so
-# that a CPU passes the photographs tens of times in twenty minutes, not five times.
+# A third of the published layers, on images of half as many cells, and no dropout of attention weights, so
+# that a CPU passes the images tens of times in twenty minutes, not five times.
 ENCODER = TransformerConfig(layers=2, attention_dropout=0.0)
-CODES = PositionCodesConfig(picture_width=160, picture_height=120)
+CODES = PositionCodesConfig(image_width=160, image_height=120)
 
 
 def transposenet() -> Recipe:
@@ -197,7 +197,7 @@ def transposenet() -> Recipe:
 
 
 def hyperpose_2023_compact() -> Recipe:
-    """HyperPose (2023) with compact generators: TransPoseNet, and heads that each picture makes anew."""
+    """HyperPose (2023) with compact generators: TransPoseNet, and heads that each image makes anew."""
     config = HyperPose2023Config(
         MOBILENETV2_TENSORFLOW,
         encoder=ENCODER,
@@ -227,7 +227,7 @@ def attentive(model: str, config: object) -> Recipe:
         learning_rate=3e-4,
         backbone_rate=1.0,
         gradient_clip=5.0,
-        holds=held_blocks("backbone.network.model", blocks="0-2"),
+        frozen=frozen_blocks("backbone.network.model", blocks="0-2"),
     )
     return replace(recipe, model=model, config=config, stages=(stage,))
 
@@ -274,10 +274,10 @@ def ms_transposenet() -> Recipe:
 
 
 def _several(model: str, config: object, *, network: str) -> Recipe:
-    """Of several places, in equal parts; what is in front of the map's last blocks stands still."""
+    """Of several scenes, in equal parts; what is in front of the map's last blocks stands still."""
     recipe = attentive(model, config)
     (stage,) = recipe.stages
-    stage = replace(stage, holds=held_blocks(network, blocks="0-3"))
+    stage = replace(stage, frozen=frozen_blocks(network, blocks="0-3"))
     return replace(recipe, stages=(stage,), balanced=True)
 
 
@@ -285,7 +285,7 @@ __all__ = [
     "atloc",
     "atloc_hypernetwork",
     "baseline",
-    "held_blocks",
+    "frozen_blocks",
     "hyperpose",
     "hyperpose_2023",
     "hyperpose_2023_compact",

@@ -9,25 +9,25 @@ from camloc.refinement.recipe import DecoderRecipe, RelativeRecipe, StudentRecip
 from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig
 from camloc.training.recipe import Stage
 
-_LESSON = Stage(
+_TASK = Stage(
     epochs=20,
     learning_rate=5e-3,
     optimizer="adamw",
     weight_decay=1e-3,
-    balance_rate=5.0,
+    loss_rate=5.0,
     schedule="one_cycle",
     average=0.99,
 )
 
 
 def quick() -> StudentRecipe:
-    """The published encoder reading whole poses, of four turned and coloured views of every photograph.
+    """The published encoder reading whole poses, of four turned and coloured views of every image.
 
     Its file is of 1 MB at most, up to latents of 3,072 numbers whose halves are one.
     """
     return StudentRecipe(
         config=PoseAutoencoderConfig(branches="joint", rank=128, kept="half"),
-        stage=_LESSON,
+        stage=_TASK,
         batch_size=64,
         variants=4,
         augment=Augment(
@@ -38,10 +38,10 @@ def quick() -> StudentRecipe:
             contrast=0.2,
             saturation=0.2,
         ),
-        decoder=DecoderRecipe(ImageDecoderConfig(), replace(_LESSON, learning_rate=3e-3)),
+        decoder=DecoderRecipe(ImageDecoderConfig(), replace(_TASK, learning_rate=3e-3)),
         relative=RelativeRecipe(
             RelativePoseConfig("latents"),
-            replace(_LESSON, epochs=10, learning_rate=2e-3),
+            replace(_TASK, epochs=10, learning_rate=2e-3),
             batch_size=128,
             pairs=PairSettings(per_frame=8),
         ),

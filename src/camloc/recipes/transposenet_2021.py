@@ -1,7 +1,7 @@
 """TransPoseNet (Shavit, Ferens and Keller 2021): Tables 1, 3, 5, 6, 7 and 8.
 
 Adam with eps 1e-10 and decay 1e-4, batches of 8, learning rate 1e-4 lowered to a tenth every 200 of 600
-epochs outdoors, every 100 of 300 indoors; pictures scaled to a shorter side of 256 and cut to 224 x 224,
+epochs outdoors, every 100 of 300 indoors; images scaled to a shorter side of 256 and cut to 224 x 224,
 brightness, contrast and saturation changed (section 4). Then each head is trained alone, everything
 else at rest; outdoors the orientation head also reads the position's latent vector from then on. The
 paper does not say for how long: a tenth of the first phase here. The ablations end with the first phase.
@@ -13,7 +13,7 @@ from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.models.layers.backbone import BackboneConfig
 from camloc.models.layers.transformer import TransformerConfig
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.models.transposenet import PRESETS, TransPoseNetConfig
 from camloc.training.recipe import Published, Recipe, Stage
@@ -34,7 +34,7 @@ def cambridge() -> Recipe:
     return replace(
         recipe,
         stages=(
-            replace(recipe.stages[0], holds=("orientation_head.prior.*",)),
+            replace(recipe.stages[0], frozen=("orientation_head.prior.*",)),
             *_each_head_alone(recipe.stages[0]),
         ),
         published=Published.of_scenes(_CAMBRIDGE, _CAMBRIDGE_ERRORS, "Table 1, TransPoseNet (Ours)"),
@@ -53,7 +53,7 @@ def cambridge_released() -> Recipe:
 
 def sevenscenes() -> Recipe:
     """TransPoseNet on 7Scenes: Table 3, "TransPoseNet (Ours)"."""
-    config = replace(PRESETS["paper"], regression=RegressionConfig(balance=BalanceConfig(0.0, -3.0)))
+    config = replace(PRESETS["paper"], regression=RegressionConfig(balance=PoseLossConfig(0.0, -3.0)))
     recipe = _outdoors(config)
     first = replace(recipe.stages[0], epochs=300, step_epochs=100)
     return replace(

@@ -17,19 +17,24 @@ from camloc.geometry.pose import Pose
 from camloc.geometry.pose_index import PoseMetric
 from camloc.models.checkpoint import Checkpoint
 from camloc.refinement.pose_autoencoder import PoseAutoencoder
-from camloc.refinement.position import WAYS, PositionRefinement, PositionRefiner, Way
+from camloc.refinement.position import (
+    REFINEMENT_METHODS,
+    PositionRefinement,
+    PositionRefiner,
+    RefinementMethod,
+)
 from camloc.refinement.query import Query, Refiner
 from camloc.refinement.relative_pose import RelativePoseRegressor
 from camloc.refinement.storage import (
-    AutoencoderFacts,
+    AutoencoderMetadata,
     PositionErrors,
-    RelativeFacts,
+    RelativePoseMetadata,
     load_autoencoder,
     load_decoder,
     load_relative,
     run_around,
 )
-from camloc.refinement.train import Taught
+from camloc.refinement.train import TeacherOutputs
 from camloc.refinement.virtual_view import VirtualViewRefiner
 
 VIRTUAL = "virtual"
@@ -44,7 +49,7 @@ def refiners_of(run: Path, checkpoint: Checkpoint, *, device: torch.device = CPU
     Args:
         run: its folder.
         checkpoint: of it.
-        device: where networks that look at pictures run; the small ones run on the CPU.
+        device: where networks that look at images run; the small ones run on the CPU.
 
     Raises:
         CheckpointError: a companion is damaged.
@@ -52,9 +57,10 @@ def refiners_of(run: Path, checkpoint: Checkpoint, *, device: torch.device = CPU
     found = load_autoencoder(run, checkpoint)
     if found is None:
         return {}
-    facts, encoder = found
+    metadata, encoder = found
     refiners: dict[str, Refiner] = {
-        way: PositionRefiner(settings_of(way, facts), checkpoint.training_poses, encoder) for way in WAYS
+        way: PositionRefiner(settings_of(way, metadata), checkpoint.training_poses, encoder)
+        for way in REFINEMENT_METHODS
     }
     relative = load_relative(run, encoder)
     if relative is not None and (virtual := _virtual(run, checkpoint, encoder, relative, device)) is not None:
@@ -71,7 +77,7 @@ def chosen_refiner(
         run: its folder, or an exported network.
         checkpoint: of it.
         refine: a way, "none", or "auto" for what was best on held-out frames.
-        device: where networks that look at pictures run.
+        device: where networks that look at images run.
 
     Raises:
         CheckpointError: a companion is damaged.
@@ -79,7 +85,7 @@ def chosen_refiner(
     """
     if refine == "none":
         return refine, {}
-    known = ("none", "auto", *WAYS, VIRTUAL)
+    known = ("none", "auto", *REFINEMENT_METHODS, VIRTUAL)
     if refine not in known:
         raise RecipeError(f"there is no way '{refine}' to refine positions; choose one of {', '.join(known)}")
     if refine == "neighbours":
@@ -91,7 +97,7 @@ def chosen_refiner(
             f"{run_around(run)} has no pose auto-encoder that learned from its weights; teach one with "
             f"camloc autoencode, or refine by 'neighbours'"
         )
-    way = best_way(run, checkpoint) if refine == "auto" else refine
+    way = best_method(run, checkpoint) if refine == "auto" else refine
     if way != "none" and way not in refiners:
         raise RecipeError(
             f"{run_around(run)} has no relative pose regressor; teach one with camloc autoencode --virtual"
@@ -99,7 +105,7 @@ def chosen_refiner(
     return way, {} if way == "none" else {way: refiners[way]}
 
 
-def best_way(run: Path, checkpoint: Checkpoint) -> str:
+def best_method(run: Path, checkpoint: Checkpoint) -> str:
     """The way that is surest to help, on the frames held out of training; "none" where none is."""
     found = load_autoencoder(run, checkpoint)
     if found is None:
@@ -114,33 +120,35 @@ def surest(errors: Mapping[str, PositionErrors]) -> str:
     return max(errors, key=lambda way: errors[way].sure_gain) if errors else "none"
 
 
-def errors_of(facts: AutoencoderFacts, relative: RelativeFacts | None) -> dict[str, PositionErrors]:
+def errors_of(
+    metadata: AutoencoderMetadata, relative: RelativePoseMetadata | None
+) -> dict[str, PositionErrors]:
     """What every way reached on the held-out frames, by its name; "none" is the network's own."""
-    if relative is None or relative.refined is None or not facts.refined:
-        return facts.refined
-    return {**facts.refined, VIRTUAL: relative.refined}
+    if relative is None or relative.refined is None or not metadata.refined:
+        return metadata.refined
+    return {**metadata.refined, VIRTUAL: relative.refined}
 
 
-def settings_of(way: Way, facts: AutoencoderFacts) -> PositionRefinement:
+def settings_of(way: RefinementMethod, metadata: AutoencoderMetadata) -> PositionRefinement:
     """The settings of a way that held-out frames chose, or usual ones."""
-    return facts.settings.get(way, UNTRIED if way == "anchored" else PositionRefinement(way))
+    return metadata.settings.get(way, UNTRIED if way == "anchored" else PositionRefinement(way))
 
 
 def _virtual(
     run: Path,
     checkpoint: Checkpoint,
     encoder: PoseAutoencoder,
-    relative: tuple[RelativeFacts, RelativePoseRegressor],
+    relative: tuple[RelativePoseMetadata, RelativePoseRegressor],
     device: torch.device,
 ) -> VirtualViewRefiner | None:
-    """Virtual relative pose regression, or None where the pictures that it looks at cannot be decoded."""
-    facts, regressor = relative
+    """Virtual relative pose regression, or None where the images that it looks at cannot be decoded."""
+    metadata, regressor = relative
     decoder = load_decoder(run, encoder)
-    if decoder is None and regressor.config.sees == "pictures":
+    if decoder is None and regressor.config.sees == "images":
         return None
-    pictures = None if decoder is None else decoder[1].to(device)
+    images = None if decoder is None else decoder[1].to(device)
     return VirtualViewRefiner(
-        facts.view, checkpoint.training_poses, encoder.to(device), regressor.to(device), pictures
+        metadata.view, checkpoint.training_poses, encoder.to(device), regressor.to(device), images
     )
 
 
@@ -154,7 +162,7 @@ RIDGES = (0.01, 0.1, 1.0, 3.0, 10.0)
 STANDARD_ERRORS = 3.0
 
 
-def candidates(way: Way) -> Iterator[PositionRefinement]:
+def candidates(way: RefinementMethod) -> Iterator[PositionRefinement]:
     """The settings of a way that compete."""
     for weight in TURN_WEIGHTS:
         published = PositionRefinement(way, metric=PoseMetric(turn_weight=weight))
@@ -165,7 +173,9 @@ def candidates(way: Way) -> Iterator[PositionRefinement]:
             yield replace(published, neighbours=count, ridge=ridge)
 
 
-def refined_errors(refiner: Refiner | None, held: Taught, *, images: Tensor | None = None) -> PositionErrors:
+def refined_errors(
+    refiner: Refiner | None, held: TeacherOutputs, *, images: Tensor | None = None
+) -> PositionErrors:
     """The errors of the teacher's answers on held-out frames, refined; as they are without a refiner."""
     query = Query(held.answers.to("cpu"), held.scene.cpu(), held.latents, images)
     truth = held.world_from_cam.to("cpu")
@@ -201,12 +211,12 @@ class RefinementChoice(NamedTuple):
 
 
 def choose_refinement(
-    encoder: PoseAutoencoder, training_poses: tuple[Pose, ...], held: Taught
+    encoder: PoseAutoencoder, training_poses: tuple[Pose, ...], held: TeacherOutputs
 ) -> RefinementChoice:
     """Try everything on held-out frames, none of which may be among the training poses."""
     settings: dict[str, PositionRefinement] = {}
     errors = {"none": refined_errors(None, held)}
-    for way in WAYS:
+    for way in REFINEMENT_METHODS:
         tried = {
             each: refined_errors(PositionRefiner(each, training_poses, encoder), held)
             for each in candidates(way)

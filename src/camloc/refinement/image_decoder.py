@@ -1,6 +1,6 @@
-"""From the encoding of a pose to a small picture of what a camera there would see.
+"""From the encoding of a pose to a small image of what a camera there would see.
 
-The picture is blurred: it shows what all photographs from around there have in common. No photograph is kept.
+The image is blurred: it shows what all images from around there have in common. No image is kept.
 
 Source: "Camera Pose Auto-Encoders" (ECCV 2022), sections 3.3 and 3.4.
 """
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camloc.data.augment import centre_cut
-from camloc.data.image_cache import Pictures
+from camloc.data.image_cache import ImageCache
 from camloc.errors import RecipeError
 from camloc.models.base import Latents
 from camloc.refinement.pose_autoencoder import perceptron
 from camloc.refinement.query import stacked
-from camloc.training.loop import Lesson
+from camloc.training.loop import AuxiliaryTask
 
 # How often the convolutional decoder doubles its map with a convolution after; a last time, four colours of a
 # cell become four pixels.
@@ -35,7 +35,7 @@ class ImageDecoderConfig:
     Attributes:
         kind: "perceptron": four layers, as published. "convolutional": a small map that is doubled and
             convolved, of a thirtieth of the weights.
-        width, height: of the picture.
+        width, height: of the image.
         hidden: sizes of the perceptron's layers before the last, or of the one layer before the first map.
         channels: of the convolutional decoder's maps, from the smallest to the largest.
     """
@@ -51,7 +51,7 @@ PUBLISHED = ImageDecoderConfig("perceptron", hidden=(512, 1024, 2048))
 
 
 class ImageDecoder(nn.Module):
-    """A small network from the latents of poses to RGB pictures in [0, 1]."""
+    """A small network from the latents of poses to RGB images in [0, 1]."""
 
     def __init__(
         self, config: ImageDecoderConfig, *, latents: tuple[int, int], is_shared: bool = False
@@ -64,7 +64,7 @@ class ImageDecoder(nn.Module):
             is_shared: whether both are one, which is then read once.
 
         Raises:
-            RecipeError: the convolutional decoder cannot make a picture of that size.
+            RecipeError: the convolutional decoder cannot make an image of that size.
         """
         super().__init__()
         self.config = config
@@ -88,7 +88,7 @@ class ImageDecoder(nn.Module):
         self.get_buffer("scale").copy_(values.std(0).square().mean().sqrt().clamp_min(1e-6))
 
     def forward(self, latents: Latents) -> Float[Tensor, "b 3 h w"]:
-        """Pictures of (b,) encoded poses."""
+        """Images of (b,) encoded poses."""
         values = stacked(latents, self.reads)
         drawn: Tensor = self.network((values - self.get_buffer("mean")) / self.get_buffer("scale"))
         return drawn.sigmoid()
@@ -111,27 +111,27 @@ def _convolutional(config: ImageDecoderConfig, inputs: int) -> nn.Sequential:
         nn.Unflatten(-1, (first, rows, columns)),
         nn.ReLU(),
     ]
-    for thick, thin in pairwise(config.channels):
+    for thick, subsample in pairwise(config.channels):
         layers += [
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
-            nn.Conv2d(thick, thin, 3, padding=1),
+            nn.Conv2d(thick, subsample, 3, padding=1),
             nn.ReLU(),
         ]
     return nn.Sequential(*layers, nn.Conv2d(config.channels[-1], 3 * 4, 3, padding=1), nn.PixelShuffle(2))
 
 
-# Pictures that are made small together.
+# Images that are made small together.
 CHUNK = 64
 
 
-def small_pictures(
-    pictures: Pictures, *, cut: tuple[int, int], width: int, height: int
+def small_images(
+    images: ImageCache, *, cut: tuple[int, int], width: int, height: int
 ) -> UInt8[Tensor, "n 3 height width"]:
-    """All pictures as a decoder shows them: the network's cut of (width, height), made small."""
+    """All images as a decoder shows them: the network's cut of (width, height), made small."""
     found = []
-    for first in range(0, len(pictures), CHUNK):
-        rows = torch.arange(first, min(first + CHUNK, len(pictures)))
-        batch = centre_cut(pictures.batch(rows), width=cut[0], height=cut[1])
+    for first in range(0, len(images), CHUNK):
+        rows = torch.arange(first, min(first + CHUNK, len(images)))
+        batch = centre_cut(images.batch(rows), width=cut[0], height=cut[1])
         small = F.interpolate(
             batch.images, (height, width), mode="bilinear", align_corners=False, antialias=True
         )
@@ -139,8 +139,8 @@ def small_pictures(
     return torch.cat(found)
 
 
-class Decoding(Lesson):
-    """Learning pictures from encodings by their mean absolute difference (the paper's L1).
+class Decoding(AuxiliaryTask):
+    """Learning images from encodings by their mean absolute difference (the paper's L1).
 
     Source: "Camera Pose Auto-Encoders" (ECCV 2022), section 3.3, Fig. 4.
     """
@@ -153,7 +153,7 @@ class Decoding(Lesson):
         train: tuple[Latents, UInt8[Tensor, "n 3 h w"]],
         held: tuple[Latents, UInt8[Tensor, "m 3 h w"]] | None,
     ) -> None:
-        """Prepare; encodings and pictures are of the frames to learn from, and of those held out."""
+        """Prepare; encodings and images are of the frames to learn from, and of those held out."""
         self.network, self.train, self.held = decoder, train, held
 
     def __len__(self) -> int:
@@ -162,22 +162,22 @@ class Decoding(Lesson):
     def losses(self, network: Any, rows: Int[Tensor, "b"], generator: torch.Generator) -> dict[str, Tensor]:
         """The one term."""
         del generator
-        latents, pictures = self.train
-        rows = rows.to(pictures.device)
+        latents, images = self.train
+        rows = rows.to(images.device)
         drawn = network(Latents(*(half[rows] for half in latents)))
-        return {"picture": (drawn - pictures[rows].float() / 255.0).abs().mean()}
+        return {"image": (drawn - images[rows].float() / 255.0).abs().mean()}
 
     def measures(self, network: Any) -> dict[str, float]:
         """Mean absolute difference on held-out frames, of brightness from 0 to 1."""
         if self.held is None:
             return {}
-        latents, pictures = self.held
-        return {"score": picture_error(decoded_pictures(network, latents), pictures)}
+        latents, images = self.held
+        return {"score": image_error(decoded_images(network, latents), images)}
 
 
 @torch.no_grad()
-def decoded_pictures(decoder: ImageDecoder, latents: Latents) -> UInt8[Tensor, "n 3 h w"]:
-    """8-bit pictures of many encodings."""
+def decoded_images(decoder: ImageDecoder, latents: Latents) -> UInt8[Tensor, "n 3 h w"]:
+    """8-bit images of many encodings."""
     found = []
     for first in range(0, len(latents.position), CHUNK):
         drawn = decoder(Latents(*(half[first : first + CHUNK] for half in latents)))
@@ -185,6 +185,6 @@ def decoded_pictures(decoder: ImageDecoder, latents: Latents) -> UInt8[Tensor, "
     return torch.cat(found)
 
 
-def picture_error(one: UInt8[Tensor, "n 3 h w"], other: UInt8[Tensor, "n 3 h w"]) -> float:
-    """Mean absolute difference of 8-bit pictures, of brightness from 0 to 1."""
+def image_error(one: UInt8[Tensor, "n 3 h w"], other: UInt8[Tensor, "n 3 h w"]) -> float:
+    """Mean absolute difference of 8-bit images, of brightness from 0 to 1."""
     return float((one.float() - other.float()).abs().mean()) / 255.0

@@ -1,9 +1,9 @@
-"""Camera pose auto-encoder: what a regressor would see from a pose, without a photograph.
+"""Camera pose auto-encoder: what a regressor would see from a pose, without an image.
 
     x -> Fourier features -> MLP -> position latent        q -> Fourier features -> MLP -> orientation latent
 
 It learns from a regressor, its teacher, whose heads turn the latents back into the pose. Poses of training
-photographs then stand for what the photographs looked like, at seven numbers each.
+images then stand for what the images looked like, at seven numbers each.
 
 Source: Shavit and Keller, "Camera Pose Auto-Encoders for Improving Pose Regression", ECCV 2022, section 3.
 """
@@ -25,16 +25,16 @@ from camloc.geometry.pose import Pose, pose_error
 from camloc.geometry.rotation import quaternion_wxyz_from_rotation
 from camloc.models.base import Latents, Regressor
 from camloc.models.layers.fourier import FourierFeatures
-from camloc.models.losses import BalanceConfig
-from camloc.refinement.train import Taught
-from camloc.training.loop import Lesson
+from camloc.models.losses import PoseLossConfig
+from camloc.refinement.train import TeacherOutputs
+from camloc.training.loop import AuxiliaryTask
 
 Branches = Literal["separate", "joint", "shared"]
 Numbers = Literal["raw", "standardised"]
 SceneCode = Literal["one_hot", "embedding", "fourier"]
 Precision = Literal["single", "half"]
 
-# Numbers of a learned code of a place, as many as its Fourier features have as published.
+# Numbers of a learned code of a scene, as many as its Fourier features have as published.
 _EMBEDDED = 13
 
 
@@ -52,7 +52,7 @@ class PoseAutoencoderConfig:
         numbers: "raw": metres of the world and its quaternions, as in the paper's code. "standardised":
             offsets from the mean training pose in units of the training positions' spread, and latents
             relative to their mean.
-        scene_code: how the number of a place enters, where there are several: "one_hot", a learned
+        scene_code: how the number of a scene enters, where there are several: "one_hot", a learned
             "embedding", or as Fourier features of the number, as published.
         rank: of the last layer, which is then a product of two, where that is smaller: latents of thousands
             of numbers vary in few directions. 0 for a whole layer, as published.
@@ -78,7 +78,7 @@ class PoseAutoencoder(nn.Module):
         Args:
             config: its settings.
             latents: sizes of the teacher's position and orientation latents.
-            scenes: how many places the teacher knows.
+            scenes: how many scenes the teacher knows.
 
         Raises:
             RecipeError: halves of different sizes should be one.
@@ -114,7 +114,7 @@ class PoseAutoencoder(nn.Module):
             self.register_buffer(f"{half}_scale", torch.ones(()))
 
     def observe(self, world_from_cam: Sequence[Pose], latents: Latents) -> None:
-        """Note the training poses of each place and the teacher's latents of them, if standardised."""
+        """Note the training poses of each scene and the teacher's latents of them, if standardised."""
         if self.config.numbers == "raw":
             return
         for scene, poses in enumerate(world_from_cam):
@@ -132,7 +132,7 @@ class PoseAutoencoder(nn.Module):
 
         Args:
             world_from_cam: poses in any precision; quaternions are taken with w >= 0.
-            scene: (b,) numbers of the places, or None where there is one.
+            scene: (b,) numbers of the scenes, or None where there is one.
         """
         if scene is None:
             scene = torch.zeros(len(world_from_cam), dtype=torch.int64, device=self._device)
@@ -244,7 +244,7 @@ class DistillationConfig:
 
     latent_distance: Literal["euclidean", "squared"] = "euclidean"
     reads: Literal["truth", "teacher"] = "truth"
-    balance: BalanceConfig = BalanceConfig(0.0, -3.0)
+    balance: PoseLossConfig = PoseLossConfig(0.0, -3.0)
 
 
 class PoseBalance(nn.Module):
@@ -256,7 +256,7 @@ class PoseBalance(nn.Module):
     paper's distance of unit quaternions, and knows no wrong sign.
     """
 
-    def __init__(self, config: BalanceConfig) -> None:
+    def __init__(self, config: PoseLossConfig) -> None:
         super().__init__()
         self.position = nn.Parameter(torch.tensor(config.position))
         self.orientation = nn.Parameter(torch.tensor(config.orientation))
@@ -280,7 +280,7 @@ class Student(nn.Module):
         self.balance = PoseBalance(config.balance)
 
 
-class Distillation(Lesson):
+class Distillation(AuxiliaryTask):
     """Learning a teacher's latents from poses.
 
     The gradient of the pose loss passes through the frozen heads into the encoder, which in the code of the
@@ -295,8 +295,8 @@ class Distillation(Lesson):
         self,
         encoder: PoseAutoencoder,
         teacher: Regressor[Any],
-        train: Taught,
-        held: Taught | None,
+        train: TeacherOutputs,
+        held: TeacherOutputs | None,
         config: DistillationConfig,
     ) -> None:
         """Prepare.
@@ -351,7 +351,7 @@ class Distillation(Lesson):
         return {"score": score, "meters": meters, "degrees": degrees, "latents": away}
 
     def _middles(self, scene: Int[Tensor, "n"]) -> Pose:
-        """The mean training poses of places."""
+        """The mean training poses of scenes."""
         poses, of = self.train.world_from_cam, self.train.scene
         middles = [mean_pose(poses[of == number]) for number in range(int(of.max()) + 1)]
         return Pose.stack(middles)[scene]

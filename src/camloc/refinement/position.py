@@ -1,7 +1,7 @@
 """A better position from the training poses around an answer: the test-time refinement, and its controls.
 
 The network's answer says which training poses are near. Their latents, as a pose auto-encoder gives them,
-are held against those of the photograph, and positions are combined as latents combine. The orientation
+are held against those of the image, and positions are combined as latents combine. The orientation
 stays the network's.
 
 Source: "Camera Pose Auto-Encoders" (ECCV 2022), section 3.3.
@@ -73,13 +73,13 @@ def descended_weights(
 
     if not free.numel():
         return weights()
-    # Also within `torch.inference_mode`, in which photographs are answered.
+    # Also within `torch.inference_mode`, in which images are answered.
     with torch.inference_mode(mode=False), torch.enable_grad():
         target, known, free = target.clone(), known.clone(), free.clone().requires_grad_()
         optimizer = torch.optim.AdamW([free], lr=learning_rate)
         for _ in range(iterations):
             optimizer.zero_grad()
-            # A sum over pictures, so that each has the gradient that it would have alone.
+            # A sum over images, so that each has the gradient that it would have alone.
             left = target - (weights().unsqueeze(1) @ known).squeeze(1)
             torch.linalg.vector_norm(left, dim=-1).sum().backward()
             optimizer.step()
@@ -117,8 +117,8 @@ def _with_ridge(gram: Float[Tensor, "b k k"], share: float) -> Float[Tensor, "b 
 # "neighbours": the mean of the neighbours' positions, for comparison; no latents are looked at. "affine": the
 # paper's affine combination, exactly. "adamw": the same after three steps of AdamW, as published. "anchored":
 # from the network's answer towards the neighbours, as far as latents tell.
-Way = Literal["neighbours", "affine", "adamw", "anchored"]
-WAYS: tuple[Way, ...] = get_args(Way)
+RefinementMethod = Literal["neighbours", "affine", "adamw", "anchored"]
+REFINEMENT_METHODS: tuple[RefinementMethod, ...] = get_args(RefinementMethod)
 LatentHalf = Literal["both", "position", "orientation"]
 
 
@@ -135,7 +135,7 @@ class PositionRefinement:
         iterations, learning_rate, constraint: of "adamw"; see `descended_weights`.
     """
 
-    way: Way = "affine"
+    way: RefinementMethod = "affine"
     neighbours: int = 3
     metric: PoseMetric = field(default_factory=PoseMetric)
     latents: LatentHalf = "both"
@@ -158,7 +158,7 @@ class PositionRefiner:
 
         Args:
             settings: how to refine.
-            training_poses: for each place the (n,) poses that may be neighbours, all with orientations.
+            training_poses: for each scene the (n,) poses that may be neighbours, all with orientations.
             encoder: of poses; only the mean of the neighbours does without one.
 
         Raises:
@@ -183,54 +183,54 @@ class PositionRefiner:
             RecipeError: latents are needed, and the network gave none.
         """
         answered = query.answered()
-        asked = query.among(answered)
-        if not len(asked):
+        predict = query.among(answered)
+        if not len(predict):
             return query.world_from_cam
-        rows = self.nearest(asked)
-        places = self._poses.translation[rows]
+        rows = self.nearest(predict)
+        scenes = self._poses.translation[rows]
         match self.settings.way:
             case "neighbours":
-                positions = places.mean(1)
+                positions = scenes.mean(1)
             case "anchored":
-                own = asked.world_from_cam.translation.cpu().double()
-                weights = self._weights(asked, rows).unsqueeze(-1)
-                positions = own + (weights * (places - own.unsqueeze(1))).sum(1)
+                own = predict.world_from_cam.translation.cpu().double()
+                weights = self._weights(predict, rows).unsqueeze(-1)
+                positions = own + (weights * (scenes - own.unsqueeze(1))).sum(1)
             case "affine" | "adamw":
-                positions = (self._weights(asked, rows).unsqueeze(-1) * places).sum(1)
+                positions = (self._weights(predict, rows).unsqueeze(-1) * scenes).sum(1)
         return replace_answered(query, answered, positions)
 
-    def neighbours(self, asked: Query) -> Pose:
+    def neighbours(self, predict: Query) -> Pose:
         """(b, k) nearest training poses of answers, nearest first; fewer where fewer are known."""
-        rows = self.nearest(asked)
+        rows = self.nearest(predict)
         return Pose(self._poses.rotation[rows], self._poses.translation[rows])
 
-    def nearest(self, asked: Query) -> Int[Tensor, "b k"]:
-        """The numbers of the training poses nearest to answers, counted place after place."""
+    def nearest(self, predict: Query) -> Int[Tensor, "b k"]:
+        """The numbers of the training poses nearest to answers, counted scene after scene."""
         count = min(self.settings.neighbours, *(len(index) for index in self._indices))
         if len(self._indices) == 1:
-            return self._indices[0].nearest(asked.world_from_cam, count)[0]
-        rows = torch.empty(len(asked), count, dtype=torch.int64)
-        scene = asked.scene.cpu()
+            return self._indices[0].nearest(predict.world_from_cam, count)[0]
+        rows = torch.empty(len(predict), count, dtype=torch.int64)
+        scene = predict.scene.cpu()
         for number, index in enumerate(self._indices):
             own = scene == number
-            found, _ = index.nearest(asked.world_from_cam.to("cpu")[own], count)
+            found, _ = index.nearest(predict.world_from_cam.to("cpu")[own], count)
             rows[own] = found + self._firsts[number]
         return rows
 
     @torch.no_grad()
-    def _weights(self, asked: Query, rows: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-        if asked.latents is None:
+    def _weights(self, predict: Query, rows: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        if predict.latents is None:
             raise RecipeError(
                 f"refining by '{self.settings.way}' compares latents, which an exported network does not "
                 f"give; use the run's folder, or the way 'neighbours'"
             )
         assert self._encoder is not None, "a way that compares latents is only made with an encoder"
         assert self._numbers is not None, "and with what it reads of training poses"
-        settings, scene = self.settings, asked.scene.cpu()
-        latent = stacked(asked.latents, settings.latents).cpu()
+        settings, scene = self.settings, predict.scene.cpu()
+        latent = stacked(predict.latents, settings.latents).cpu()
         read = self._numbers[rows]
         if settings.way == "anchored":  # the answers themselves come first
-            read = torch.cat((self._encoder.numbers(asked.world_from_cam, scene).unsqueeze(1), read), dim=1)
+            read = torch.cat((self._encoder.numbers(predict.world_from_cam, scene).unsqueeze(1), read), dim=1)
         known = self._encoder.encode(read.flatten(0, 1), scene.repeat_interleave(read.shape[1]))
         around = stacked(known, settings.latents).unflatten(0, read.shape[:2])
         match settings.way:

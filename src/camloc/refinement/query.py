@@ -1,4 +1,4 @@
-"""What a refiner is told of photographs, and what it is."""
+"""What a refiner is told of images, and what it is."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -14,11 +14,11 @@ from camloc.models.multi_scene import latents_in
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """Photographs that a network has answered.
+    """Images that a network has answered.
 
     Attributes:
         world_from_cam: (b,) its answers, double precision; NaN where it has none.
-        scene: (b,) numbers of the places.
+        scene: (b,) numbers of the scenes.
         latents: what it regressed them from, or None of a network that tells nothing but poses.
         images: (b, 3, height, width) RGB in [0, 1], as it saw them, or None.
     """
@@ -36,11 +36,11 @@ class Query:
         return self.world_from_cam.is_finite()
 
     def among(self, chosen: Bool[Tensor, "b"]) -> "Query":
-        """The photographs that are chosen."""
+        """The images that are chosen."""
         return self if bool(chosen.all()) else self[chosen]
 
     def __getitem__(self, rows: Tensor) -> "Query":
-        """Some of the photographs."""
+        """Some of the images."""
         return Query(
             self.world_from_cam[rows],
             self.scene[rows],
@@ -54,7 +54,7 @@ class Refiner(Protocol):
     """Something that improves answers after the network."""
 
     def refined(self, query: Query) -> Pose:
-        """(b,) better poses; those of photographs without an answer stay as they are."""
+        """(b,) better poses; those of images without an answer stay as they are."""
 
 
 def replace_answered(query: Query, answered: Bool[Tensor, "b"], better: Float[Tensor, "a 3"]) -> Pose:
@@ -74,6 +74,6 @@ def stacked(latents: Latents, which: str) -> Float[Tensor, "b d"]:
     return torch.cat(halves, dim=-1)
 
 
-def in_one_place(latents: Latents, scene: Int[Tensor, "b"]) -> Latents:
-    """The latents (b, d) and (b, e) of one place for each picture; as they are where there is one place."""
+def in_one_scene(latents: Latents, scene: Int[Tensor, "b"]) -> Latents:
+    """The latents (b, d) and (b, e) of one scene for each image; as they are where there is one scene."""
     return latents if latents.position.ndim == 2 else latents_in(latents, scene)

@@ -13,12 +13,12 @@ from camloc.training.recipe import Published, Stage, found_among, functions_that
 
 @dataclass(frozen=True)
 class DecoderRecipe:
-    """How pictures are learned from encodings.
+    """How images are learned from encodings.
 
     Attributes:
         config: of the decoder.
         stage: for how long and how fast.
-        batch_size: pictures to a step.
+        batch_size: images to a step.
     """
 
     config: ImageDecoderConfig
@@ -35,16 +35,16 @@ class RelativeRecipe:
             teacher's weights.
         stage: for how long and how fast.
         batch_size: pairs to a step.
-        references: what a regressor that sees pictures is shown of references: "decoded" pictures, as it will
-            see them in use, or the "photographs", as published.
+        references: what a regressor that sees images is shown of references: "decoded" images, as it will
+            see them in use, or the "images", as published.
         pairs: which frames make a pair.
-        augment: random changes of the photographs that are located.
+        augment: random changes of the images that are located.
     """
 
     config: RelativePoseConfig
     stage: Stage
     batch_size: int = 32
-    references: Literal["decoded", "photographs"] = "decoded"
+    references: Literal["decoded", "images"] = "decoded"
     pairs: PairSettings = field(default_factory=PairSettings)
     augment: Augment = field(default_factory=Augment)
 
@@ -58,9 +58,9 @@ class StudentRecipe:
         stage: for how long and how fast.
         distillation: how the teacher is imitated.
         batch_size: views to a step.
-        variants: views of every training photograph that the teacher's latents are computed of, once.
-        augment: how they differ; the first is the photograph as it is.
-        decoder: how pictures are learned from encodings, where that is asked for.
+        variants: views of every training image that the teacher's latents are computed of, once.
+        augment: how they differ; the first is the image as it is.
+        decoder: how images are learned from encodings, where that is asked for.
         relative: how relative poses are, where that is asked for.
         published: what the same settings reached in the paper.
     """

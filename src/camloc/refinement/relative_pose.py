@@ -1,7 +1,7 @@
-"""Where a photograph was taken, seen from a reference camera: relative pose regressors.
+"""Where an image was taken, seen from a reference camera: relative pose regressors.
 
-The reference is another picture (a Siamese network, as published), the encoding of a pose, or that beside the
-latents that an absolute pose regressor has of the photograph anyway.
+The reference is another image (a Siamese network, as published), the encoding of a pose, or that beside the
+latents that an absolute pose regressor has of the image anyway.
 
 Source: "Camera Pose Auto-Encoders" (ECCV 2022), sections 3.3 and 3.4; from encodings, as its code has it.
 """
@@ -29,11 +29,11 @@ from camloc.geometry.relative import motion_of_step, reference_from_query, world
 from camloc.geometry.rotation import rotation_from_quaternion_wxyz
 from camloc.models.base import Latents
 from camloc.models.layers.backbone import Backbone, BackboneConfig
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.refinement.pose_autoencoder import PoseBalance
-from camloc.training.loop import Lesson
+from camloc.training.loop import AuxiliaryTask
 
-Sees = Literal["pictures", "encoding", "latents"]
+Sees = Literal["images", "encoding", "latents"]
 Axes = Literal["reference", "world"]
 
 
@@ -41,7 +41,7 @@ class RelativePose(NamedTuple):
     """What a relative pose regressor says.
 
     Attributes:
-        step: (b, 3) metres from the reference camera's centre to the photograph's, in the axes that the
+        step: (b, 3) metres from the reference camera's centre to the image's, in the axes that the
             settings say.
         quaternion_wxyz: (b, 4) rotation of `reference_from_query`, of any length.
     """
@@ -55,9 +55,9 @@ class RelativePoseConfig:
     """Settings of `RelativePoseRegressor`.
 
     Attributes:
-        sees: "pictures": the photograph and a picture of the reference, through one CNN, as published.
-            "encoding": the photograph through a CNN, and the reference's encoding. "latents": the teacher's
-            latents of the photograph, and the reference's encoding, without a CNN of its own.
+        sees: "images": the image and an image of the reference, through one CNN, as published.
+            "encoding": the image through a CNN, and the reference's encoding. "latents": the teacher's
+            latents of the image, and the reference's encoding, without a CNN of its own.
         backbone: the CNN.
         grid: (rows, columns) that its last map is averaged to; (1, 1) is the published global average.
         latent: size of the two layers before the answers.
@@ -65,7 +65,7 @@ class RelativePoseConfig:
         axes: of the step: the "reference" camera's, or the "world"'s as in the paper's code.
     """
 
-    sees: Sees = "pictures"
+    sees: Sees = "images"
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     grid: tuple[int, int] = (1, 1)
     latent: int = 256
@@ -95,7 +95,7 @@ class RelativePoseRegressor(nn.Module):
     def _half(self, features: int, latent: int, *, outputs: int) -> nn.Module:
         """The layers of one half of the answer."""
         sees, width = self.config.sees, self.config.latent
-        if sees == "pictures":
+        if sees == "images":
             joined: nn.Module = _Joined(nn.Identity(), nn.Identity(), 2 * features, width)
         else:
             query = nn.Sequential(nn.Linear(latent if sees == "latents" else features, width), nn.ReLU())
@@ -113,8 +113,8 @@ class RelativePoseRegressor(nn.Module):
         self.get_buffer("scale").copy_(away.square().sum(-1).mean().sqrt().clamp_min(1e-6))
 
     def seen(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """What the CNN sees in pictures in [0, 1]."""
-        assert self.backbone is not None, "without a CNN no pictures are looked at"
+        """What the CNN sees in images in [0, 1]."""
+        assert self.backbone is not None, "without a CNN no images are looked at"
         maps = self.backbone(images)[-1]
         return F.adaptive_avg_pool2d(maps, self.config.grid).flatten(1)
 
@@ -123,11 +123,11 @@ class RelativePoseRegressor(nn.Module):
         query: Float[Tensor, "b 3 h w"] | Latents,
         reference: Float[Tensor, "b 3 h w"] | Latents,
     ) -> RelativePose:
-        """What is seen of (b,) photographs from (b,) references.
+        """What is seen of (b,) images from (b,) references.
 
         Args:
-            query: pictures, or the teacher's latents where these are what it sees.
-            reference: pictures of the same size, or encodings where these are what it sees.
+            query: images, or the teacher's latents where these are what it sees.
+            reference: images of the same size, or encodings where these are what it sees.
         """
         ours = query if isinstance(query, tuple) else Latents(*[self.seen(query)] * 2)
         theirs = reference if isinstance(reference, tuple) else Latents(*[self.seen(reference)] * 2)
@@ -182,7 +182,7 @@ def _answered(half: nn.Module, query: Tensor, reference: Tensor) -> Tensor:
     return answer
 
 
-# Rays of a depth picture, and points of a place, that stand for what a frame sees.
+# Rays of a depth image, and points of a scene, that stand for what a frame sees.
 _RAYS_ACROSS = 24
 _MOST_POINTS = 400
 
@@ -236,20 +236,20 @@ def overlapping_pairs(
 ) -> Pairs:
     """Pairs of frames with enough in common, at most so many to each frame, drawn evenly from all that are.
 
-    What a frame sees is told by its depth picture; by points of the place that lie in its picture where it
+    What a frame sees is told by its depth image; by points of the scene that lie in its image where it
     has none; where there are none either, by points of its frustum around the usual depth. What is hidden
-    from the query is noticed in the query's depth picture. A frame whose camera is unknown is taken to be
+    from the query is noticed in the query's depth image. A frame whose camera is unknown is taken to be
     from a usual one.
 
     Args:
         frames: with orientations.
         settings: which make a pair.
-        points: of the place.
+        points: of the scene.
         seed: of the draw.
 
     Raises:
         DatasetError: no two frames have enough in common.
-        ImageError: a depth picture cannot be read.
+        ImageError: a depth image cannot be read.
     """
     poses, cameras = poses_of(frames), [frame.camera or USUAL_CAMERA for frame in frames]
     depths = [None if frame.depth is None else read_depth(frame.depth) for frame in frames]
@@ -271,51 +271,51 @@ def overlapping_pairs(
     if not len(query):
         raise DatasetError(
             f"no two of the {len(frames)} training frames see {settings.least_overlap:.0%} of the same; take "
-            f"photographs that overlap"
+            f"images that overlap"
         )
     with_depth = sum(depth is not None for depth in depths)
     rest = "frustum" if points is None else "points"
     return Pairs(query, reference, share, {"depth": with_depth, rest: len(frames) - with_depth})
 
 
-def joined_pairs(places: Sequence[Pairs], counts: Sequence[int]) -> Pairs:
-    """Pairs of several places as one, of frames that are numbered place after place.
+def joined_pairs(scenes: Sequence[Pairs], counts: Sequence[int]) -> Pairs:
+    """Pairs of several scenes as one, of frames that are numbered scene after scene.
 
     Args:
-        places: the pairs of each.
-        counts: how many frames each place has.
+        scenes: the pairs of each.
+        counts: how many frames each scene has.
     """
     firsts = list(accumulate(counts, initial=0))
     measured: Counter[str] = Counter()
-    for pairs in places:
+    for pairs in scenes:
         measured.update(pairs.measured)
     return Pairs(
-        torch.cat([pairs.query + first for pairs, first in zip(places, firsts, strict=False)]),
-        torch.cat([pairs.reference + first for pairs, first in zip(places, firsts, strict=False)]),
-        torch.cat([pairs.overlap for pairs in places]),
+        torch.cat([pairs.query + first for pairs, first in zip(scenes, firsts, strict=False)]),
+        torch.cat([pairs.reference + first for pairs, first in zip(scenes, firsts, strict=False)]),
+        torch.cat([pairs.overlap for pairs in scenes]),
         dict(measured),
     )
 
 
 def _seen_from(
-    sights: Sequence[Tensor], camera: Camera, pose: Pose, depth: Tensor | None
+    feature_maps: Sequence[Tensor], camera: Camera, pose: Pose, depth: Tensor | None
 ) -> Float[Tensor, "b"]:
     """The share of each of b frames' points that one camera sees."""
-    if not sights:
+    if not feature_maps:
         return torch.zeros(0, dtype=torch.float64)
     if depth is not None:
         camera = camera.resized(width=depth.shape[1], height=depth.shape[0])
     single = Pose(pose.rotation[None], pose.translation[None])
-    hits = in_view(torch.cat(list(sights)), camera, single, depth=depth)[0].double()
+    hits = in_view(torch.cat(list(feature_maps)), camera, single, depth=depth)[0].double()
     shares = [
         part.mean() if len(part) else part.new_zeros(())
-        for part in hits.split([len(each) for each in sights])
+        for part in hits.split([len(each) for each in feature_maps])
     ]
     return torch.stack(shares)
 
 
 def _usual_depths(depths: Sequence[Tensor | None], poses: Pose) -> Float[Tensor, "d"]:
-    """How far things are, from the depth pictures that there are or else from the cameras' spread."""
+    """How far things are, from the depth images that there are or else from the cameras' spread."""
     known = [float(each[each > 0].median()) for each in depths if each is not None and bool((each > 0).any())]
     away = poses.translation - poses.translation.mean(0)
     spread = float(away.square().sum(-1).mean().sqrt())
@@ -337,7 +337,7 @@ def _seen(
     return visible[:: max(1, len(visible) // _MOST_POINTS)]
 
 
-# Held-out pictures that are looked at together.
+# Held-out images that are looked at together.
 CHUNK = 32
 
 
@@ -345,7 +345,7 @@ class Seen(NamedTuple):
     """What a regressor is given of some frames, and their poses.
 
     Attributes:
-        content: pictures in [0, 1], or latents.
+        content: images in [0, 1], or latents.
         world_from_cam: (b,) true poses.
     """
 
@@ -353,7 +353,7 @@ class Seen(NamedTuple):
     world_from_cam: Pose
 
 
-# What is seen of the frames with some numbers; photographs may be changed at random.
+# What is seen of the frames with some numbers; images may be changed at random.
 See = Callable[[Tensor, torch.Generator], Seen]
 
 
@@ -361,7 +361,7 @@ class Examination(NamedTuple):
     """Held-out frames, each with the reference that it would get in use.
 
     Attributes:
-        query: photographs, as they are.
+        query: images, as they are.
         reference: of each, the training frame whose pose is nearest to the teacher's answer.
     """
 
@@ -372,13 +372,13 @@ class Examination(NamedTuple):
 class RelativeStudent(nn.Module):
     """A relative pose regressor with the weights of its loss."""
 
-    def __init__(self, regressor: RelativePoseRegressor, balance: BalanceConfig) -> None:
+    def __init__(self, regressor: RelativePoseRegressor, balance: PoseLossConfig) -> None:
         super().__init__()
         self.regressor = regressor
         self.balance = PoseBalance(balance)
 
 
-class RelativeLesson(Lesson):
+class RelativePoseTask(AuxiliaryTask):
     """Learning `reference_from_query` over pairs of training frames."""
 
     network: RelativeStudent

@@ -47,12 +47,12 @@ class HeldOutErrors:
 
 
 @dataclass(frozen=True)
-class AutoencoderFacts:
+class AutoencoderMetadata:
     """What `autoencoder/autoencoder.json` holds.
 
     Attributes:
         teacher: digest of the weights that it has learned from.
-        scenes: names of the places, in the order of their numbers.
+        scenes: names of the scenes, in the order of their numbers.
         config: its settings.
         latents: sizes of the teacher's position and orientation latents.
         recipe: name of the recipe that it was taught by.
@@ -78,7 +78,7 @@ class AutoencoderFacts:
 
 
 @dataclass(frozen=True)
-class DecoderFacts:
+class DecoderMetadata:
     """What `decoder/decoder.json` holds.
 
     Attributes:
@@ -86,8 +86,8 @@ class DecoderFacts:
         config: its settings.
         latents: sizes of the encodings' halves.
         is_shared: whether they are one.
-        differences: mean absolute differences to the pictures held out, of brightness from 0 to 1, by what
-            was compared: "decoded", "nearest photograph" and "mean photograph".
+        differences: mean absolute differences to the images held out, of brightness from 0 to 1, by what
+            was compared: "decoded", "nearest image" and "mean image".
         format: version of this layout.
     """
 
@@ -100,7 +100,7 @@ class DecoderFacts:
 
 
 @dataclass(frozen=True)
-class RelativeFacts:
+class RelativePoseMetadata:
     """What `relative/relative.json` holds.
 
     Attributes:
@@ -127,15 +127,15 @@ AUTOENCODER = "autoencoder"
 DECODER = "decoder"
 RELATIVE = "relative"
 
-Facts = TypeVar("Facts")
+Metadata = TypeVar("Metadata")
 
 
 def digest(network: nn.Module) -> str:
     """A digest of a network's weights."""
-    facts = hashlib.sha256()
+    metadata = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
-        facts.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return facts.hexdigest()[:32]
+        metadata.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return metadata.hexdigest()[:32]
 
 
 def run_around(folder: Path) -> Path:
@@ -143,107 +143,113 @@ def run_around(folder: Path) -> Path:
     return folder.parent if folder.name == "checkpoint" else folder
 
 
-def save_autoencoder(run: Path, facts: AutoencoderFacts, encoder: PoseAutoencoder) -> None:
+def save_autoencoder(run: Path, metadata: AutoencoderMetadata, encoder: PoseAutoencoder) -> None:
     """Write an auto-encoder beside a run's checkpoint; a reader sees the old one or the new one.
 
     Raises:
         CamlocError: the folder cannot be written.
     """
-    _save(run / AUTOENCODER, facts, encoder.kept())
+    _save(run / AUTOENCODER, metadata, encoder.kept())
 
 
-def autoencoder_facts(run: Path) -> AutoencoderFacts | None:
+def autoencoder_metadata(run: Path) -> AutoencoderMetadata | None:
     """What is known about the auto-encoder in a run folder, whichever weights taught it, or None.
 
     Raises:
         CheckpointError: it is damaged.
     """
-    return _facts(run_around(run) / AUTOENCODER, AutoencoderFacts)
+    return _metadata(run_around(run) / AUTOENCODER, AutoencoderMetadata)
 
 
-def load_autoencoder(run: Path, checkpoint: Checkpoint) -> tuple[AutoencoderFacts, PoseAutoencoder] | None:
+def load_autoencoder(run: Path, checkpoint: Checkpoint) -> tuple[AutoencoderMetadata, PoseAutoencoder] | None:
     """The auto-encoder of a checkpoint in a run folder, or None where none has learned from its weights.
 
     Raises:
         CheckpointError: it is damaged.
     """
-    facts = autoencoder_facts(run)
-    if facts is None or facts.scenes != checkpoint.facts.scenes or facts.teacher != digest(checkpoint.model):
+    metadata = autoencoder_metadata(run)
+    if (
+        metadata is None
+        or metadata.scenes != checkpoint.metadata.scenes
+        or metadata.teacher != digest(checkpoint.model)
+    ):
         return None
-    encoder = PoseAutoencoder(facts.config, latents=facts.latents, scenes=len(facts.scenes))
+    encoder = PoseAutoencoder(metadata.config, latents=metadata.latents, scenes=len(metadata.scenes))
     _fill(encoder, run_around(run) / AUTOENCODER)
-    return facts, encoder
+    return metadata, encoder
 
 
-def save_decoder(run: Path, facts: DecoderFacts, decoder: ImageDecoder) -> None:
+def save_decoder(run: Path, metadata: DecoderMetadata, decoder: ImageDecoder) -> None:
     """Write an image decoder beside a run's auto-encoder.
 
     Raises:
         CamlocError: the folder cannot be written.
     """
-    _save(run / DECODER, facts, decoder.state_dict())
+    _save(run / DECODER, metadata, decoder.state_dict())
 
 
-def load_decoder(run: Path, encoder: PoseAutoencoder) -> tuple[DecoderFacts, ImageDecoder] | None:
+def load_decoder(run: Path, encoder: PoseAutoencoder) -> tuple[DecoderMetadata, ImageDecoder] | None:
     """The image decoder of an auto-encoder in a run folder, or None where none has learned from it.
 
     Raises:
         CheckpointError: it is damaged.
     """
     folder = run_around(run) / DECODER
-    facts = _facts(folder, DecoderFacts)
-    if facts is None or facts.encoder != digest(encoder):
+    metadata = _metadata(folder, DecoderMetadata)
+    if metadata is None or metadata.encoder != digest(encoder):
         return None
-    decoder = ImageDecoder(facts.config, latents=facts.latents, is_shared=facts.is_shared)
+    decoder = ImageDecoder(metadata.config, latents=metadata.latents, is_shared=metadata.is_shared)
     _fill(decoder, folder)
-    return facts, decoder
+    return metadata, decoder
 
 
-def save_relative(run: Path, facts: RelativeFacts, regressor: RelativePoseRegressor) -> None:
+def save_relative(run: Path, metadata: RelativePoseMetadata, regressor: RelativePoseRegressor) -> None:
     """Write a relative pose regressor beside a run's auto-encoder.
 
     Raises:
         CamlocError: the folder cannot be written.
     """
-    _save(run / RELATIVE, facts, regressor.state_dict())
+    _save(run / RELATIVE, metadata, regressor.state_dict())
 
 
-def load_relative(run: Path, encoder: PoseAutoencoder) -> tuple[RelativeFacts, RelativePoseRegressor] | None:
+def load_relative(
+    run: Path, encoder: PoseAutoencoder
+) -> tuple[RelativePoseMetadata, RelativePoseRegressor] | None:
     """The relative pose regressor of an auto-encoder in a run folder, or None where none learned from it.
 
     Raises:
         CheckpointError: it is damaged.
     """
     folder = run_around(run) / RELATIVE
-    facts = _facts(folder, RelativeFacts)
-    if facts is None or facts.encoder != digest(encoder):
+    metadata = _metadata(folder, RelativePoseMetadata)
+    if metadata is None or metadata.encoder != digest(encoder):
         return None
-    regressor = RelativePoseRegressor(facts.config, latents=facts.latents)
+    regressor = RelativePoseRegressor(metadata.config, latents=metadata.latents)
     _fill(regressor, folder)
-    return facts, regressor
+    return metadata, regressor
 
 
-def _save(folder: Path, facts: object, state: Mapping[str, Tensor]) -> None:
+def _save(folder: Path, metadata: object, state: Mapping[str, Tensor]) -> None:
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     write_atomically(folder / WEIGHTS, save(tensors))
-    write_atomically(folder / f"{folder.name}.json", to_json(facts))
+    write_atomically(folder / f"{folder.name}.json", to_json(metadata))
 
 
-def _facts(folder: Path, kind: type[Facts]) -> Facts | None:
+def _metadata(folder: Path, kind: type[Metadata]) -> Metadata | None:
     """What a companion's JSON file says, or None where there is no companion."""
     path = folder / f"{folder.name}.json"
     if not path.exists():
         return None
     try:
-        facts = from_json(path.read_bytes(), kind)
+        metadata = from_json(path.read_bytes(), kind)
     except (RecipeError, OSError) as problem:
         raise CheckpointError(
             f"{path} cannot be read: {problem}; teach it anew with camloc autoencode"
         ) from None
-    found = getattr(facts, "format", None)
+    found = getattr(metadata, "format", None)
     if found != FORMAT:
         raise CheckpointError(f"{path} has format {found}, this version of camloc reads {FORMAT}")
-    return facts
+    return metadata
 
 
 def _fill(network: nn.Module, folder: Path) -> None:
@@ -265,12 +271,12 @@ __all__ = [
     "DECODER",
     "RELATIVE",
     "WEIGHTS",
-    "AutoencoderFacts",
-    "DecoderFacts",
+    "AutoencoderMetadata",
+    "DecoderMetadata",
     "HeldOutErrors",
     "PositionErrors",
-    "RelativeFacts",
-    "autoencoder_facts",
+    "RelativePoseMetadata",
+    "autoencoder_metadata",
     "digest",
     "load_autoencoder",
     "load_decoder",

@@ -1,8 +1,8 @@
 """Virtual relative pose regression: a position from what a remembered pose would look like.
 
-    answer -> nearest training pose -> encoding -> decoded picture -> relative pose -> position
+    answer -> nearest training pose -> encoding -> decoded image -> relative pose -> position
 
-No photograph of the place is kept. The later form of the method encodes the answer itself instead of a
+No image of the scene is kept. The later form of the method encodes the answer itself instead of a
 training pose, and repeats.
 
 Source: "Camera Pose Auto-Encoders" (ECCV 2022), section 3.3, Fig. 5; the iterated form is in its code.
@@ -64,17 +64,17 @@ class VirtualViewRefiner:
 
         Args:
             settings: how to refine.
-            training_poses: for each place the (n,) poses that may be references.
+            training_poses: for each scene the (n,) poses that may be references.
             encoder: of poses.
             regressor: of relative poses.
-            decoder: of encodings, for a regressor that sees pictures.
+            decoder: of encodings, for a regressor that sees images.
 
         Raises:
-            RecipeError: a regressor that sees pictures has no decoder.
+            RecipeError: a regressor that sees images has no decoder.
         """
-        if decoder is None and regressor.config.sees == "pictures":
+        if decoder is None and regressor.config.sees == "images":
             raise RecipeError(
-                "a relative pose regressor that sees pictures needs an image decoder; teach one first"
+                "a relative pose regressor that sees images needs an image decoder; teach one first"
             )
         self.settings = settings
         self._encoder = copy.deepcopy(encoder).eval()
@@ -87,52 +87,52 @@ class VirtualViewRefiner:
         """The answers with better positions; orientations are the network's own.
 
         Raises:
-            RecipeError: pictures or latents are needed and missing.
+            RecipeError: images or latents are needed and missing.
         """
         answered = query.answered()
-        asked = query.among(answered)
-        if not len(asked):
+        predict = query.among(answered)
+        if not len(predict):
             return query.world_from_cam
-        current = asked.world_from_cam.to("cpu").to(torch.float64)
+        current = predict.world_from_cam.to("cpu").to(torch.float64)
         for _ in range(self.settings.iterations):
-            current = self._regressed(asked, current)
-        own = asked.world_from_cam.translation.cpu().double()
+            current = self._regressed(predict, current)
+        own = predict.world_from_cam.translation.cpu().double()
         moved = own + self.settings.share * (current.translation - own)
         return replace_answered(query, answered, moved)
 
-    def _regressed(self, asked: Query, current: Pose) -> Pose:
-        """What references around `current` say: the mean of the places, and the nearest one's direction."""
-        references = self._references(asked, current)
+    def _regressed(self, predict: Query, current: Pose) -> Pose:
+        """What references around `current` say: the mean of the scenes, and the nearest one's direction."""
+        references = self._references(predict, current)
         batch, count = references.shape
         flat = Pose(references.rotation.flatten(0, 1), references.translation.flatten(0, 1))
-        scene = asked.scene.cpu().repeat_interleave(count)
+        scene = predict.scene.cpu().repeat_interleave(count)
         encodings = self._encoder(flat, scene.to(self._device))
-        seen = self._seen(asked, count)
+        seen = self._seen(predict, count)
         output = self._regressor(seen, self._reference(encodings, seen))
         motion = self._regressor.motion(output, flat).to("cpu").to(torch.float64)
         found = world_from_query(flat, motion)
-        places = found.translation.unflatten(0, (batch, count)).mean(1)
-        return Pose(found.rotation.unflatten(0, (batch, count))[:, 0], places)
+        scenes = found.translation.unflatten(0, (batch, count)).mean(1)
+        return Pose(found.rotation.unflatten(0, (batch, count))[:, 0], scenes)
 
-    def _references(self, asked: Query, current: Pose) -> Pose:
+    def _references(self, predict: Query, current: Pose) -> Pose:
         if self.settings.reference == "answer":
             return Pose(current.rotation.unsqueeze(1), current.translation.unsqueeze(1))
-        return self._search.neighbours(Query(current, asked.scene))
+        return self._search.neighbours(Query(current, predict.scene))
 
-    def _seen(self, asked: Query, count: int) -> Float[Tensor, "b 3 h w"] | Latents:
-        """What the regressor sees of the photographs, once for each reference."""
+    def _seen(self, predict: Query, count: int) -> Float[Tensor, "b 3 h w"] | Latents:
+        """What the regressor sees of the images, once for each reference."""
         if self._regressor.config.sees == "latents":
-            if asked.latents is None:
+            if predict.latents is None:
                 raise RecipeError("an exported network gives no latents; refine from the run's folder")
-            return Latents(*(half.to(self._device).repeat_interleave(count, 0) for half in asked.latents))
-        if asked.images is None:
-            raise RecipeError("virtual relative pose regression looks at photographs, and was given none")
-        return asked.images.to(self._device).repeat_interleave(count, 0)
+            return Latents(*(half.to(self._device).repeat_interleave(count, 0) for half in predict.latents))
+        if predict.images is None:
+            raise RecipeError("virtual relative pose regression looks at images, and was given none")
+        return predict.images.to(self._device).repeat_interleave(count, 0)
 
     def _reference(
         self, encodings: Latents, seen: Float[Tensor, "b 3 h w"] | Latents
     ) -> Float[Tensor, "b 3 h w"] | Latents:
-        if self._decoder is None or isinstance(seen, tuple) or self._regressor.config.sees != "pictures":
+        if self._decoder is None or isinstance(seen, tuple) or self._regressor.config.sees != "images":
             return encodings
         height, width = seen.shape[-2:]
         return enlarged(self._decoder(encodings), width=width, height=height)
@@ -142,6 +142,6 @@ class VirtualViewRefiner:
         return self._regressor.get_buffer("scale").device
 
 
-def enlarged(pictures: Float[Tensor, "b 3 _ _"], *, width: int, height: int) -> Float[Tensor, "b 3 h w"]:
-    """Small pictures in the size of others."""
-    return F.interpolate(pictures, (height, width), mode="bilinear", align_corners=False)
+def enlarged(images: Float[Tensor, "b 3 _ _"], *, width: int, height: int) -> Float[Tensor, "b 3 h w"]:
+    """Small images in the size of others."""
+    return F.interpolate(images, (height, width), mode="bilinear", align_corners=False)

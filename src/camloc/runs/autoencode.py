@@ -12,9 +12,9 @@ from torch import Tensor
 from camloc.core.config import from_builtins
 from camloc.core.device import torch_device
 from camloc.core.files import write_atomically
-from camloc.core.spread import evenly_spread
+from camloc.core.spread import even_indices
 from camloc.data.augment import Draws, centre_cut
-from camloc.data.image_cache import Pictures
+from camloc.data.image_cache import ImageCache
 from camloc.data.splits import HoldOut, hold_out, keep_orientations
 from camloc.data.types import Frame, Scene, oriented, poses_of
 from camloc.errors import DatasetError, RecipeError
@@ -22,14 +22,14 @@ from camloc.evaluation.side_by_side import side_by_side
 from camloc.geometry.pose import Pose, PoseError, pose_error
 from camloc.models.base import Latents, Regressor
 from camloc.models.checkpoint import Checkpoint, load_checkpoint
-from camloc.models.losses import BalanceConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.refinement.choice import choose_refinement, refined_errors
 from camloc.refinement.image_decoder import (
     Decoding,
     ImageDecoder,
-    decoded_pictures,
-    picture_error,
-    small_pictures,
+    decoded_images,
+    image_error,
+    small_images,
 )
 from camloc.refinement.pose_autoencoder import Distillation, PoseAutoencoder
 from camloc.refinement.position import PositionRefinement, PositionRefiner
@@ -37,8 +37,8 @@ from camloc.refinement.query import Query
 from camloc.refinement.recipe import DecoderRecipe, RelativeRecipe, StudentRecipe
 from camloc.refinement.relative_pose import (
     Examination,
-    RelativeLesson,
     RelativePoseRegressor,
+    RelativePoseTask,
     RelativeStudent,
     Seen,
     joined_pairs,
@@ -46,11 +46,11 @@ from camloc.refinement.relative_pose import (
 )
 from camloc.refinement.storage import (
     DECODER,
-    AutoencoderFacts,
-    DecoderFacts,
+    AutoencoderMetadata,
+    DecoderMetadata,
     HeldOutErrors,
     PositionErrors,
-    RelativeFacts,
+    RelativePoseMetadata,
     digest,
     load_autoencoder,
     load_decoder,
@@ -59,16 +59,16 @@ from camloc.refinement.storage import (
     save_decoder,
     save_relative,
 )
-from camloc.refinement.train import Taught, frozen, taught_views
+from camloc.refinement.train import TeacherOutputs, frozen, taught_views
 from camloc.refinement.virtual_view import VirtualView, VirtualViewRefiner, enlarged
-from camloc.runs.manifest import RunFacts, load_scenes
+from camloc.runs.manifest import RunManifest, load_scenes
 from camloc.training.loop import Round, learn
-from camloc.training.scenes import load_places
+from camloc.training.scenes import load_scene_images
 
-PictureProgress = Callable[[int, int], None]
+ImageProgress = Callable[[int, int], None]
 
-# Frames of each place.
-Places = tuple[tuple[Frame, ...], ...]
+# Frames of each scene.
+Scenes = tuple[tuple[Frame, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +77,10 @@ class Teacher:
 
     Attributes:
         run: its folder.
-        checkpoint: its weights and facts.
+        checkpoint: its weights and metadata.
         model: the regressor, frozen.
-        scenes: the places, in the order of their numbers.
-        learned, held: of each place the frames that it learned from and those that chose its weights, all
+        scenes: the scenes, in the order of their numbers.
+        learned, held: of each scene the frames that it learned from and those that chose its weights, all
             with orientations.
         device: where it runs.
     """
@@ -89,8 +89,8 @@ class Teacher:
     checkpoint: Checkpoint
     model: Regressor[Any]
     scenes: tuple[Scene, ...]
-    learned: Places
-    held: Places
+    learned: Scenes
+    held: Scenes
     device: torch.device
 
     @classmethod
@@ -102,27 +102,27 @@ class Teacher:
             DatasetError: its frames cannot be read any more.
             RecipeError: its model is no regressor, or this machine has no such device.
         """
-        place, folder = torch_device(device), run_around(run)
-        facts, checkpoint = RunFacts.load(folder), load_checkpoint(folder)
+        target, folder = torch_device(device), run_around(run)
+        metadata, checkpoint = RunManifest.load(folder), load_checkpoint(folder)
         if not isinstance(checkpoint.model, Regressor):
             raise RecipeError(
-                f"{checkpoint.facts.model} regresses no pose from latents, so it cannot teach a pose "
+                f"{checkpoint.metadata.model} regresses no pose from latents, so it cannot teach a pose "
                 f"auto-encoder; train a regressor such as hyperpose"
             )
-        scenes = load_scenes(facts.data)
-        settings = from_builtins(facts.settings["hold_out"], HoldOut)
-        every = int(facts.settings.get("keep_orientation_every", 0))
+        scenes = load_scenes(metadata.data)
+        settings = from_builtins(metadata.settings["hold_out"], HoldOut)
+        every = int(metadata.settings.get("keep_orientation_every", 0))
         split = [hold_out(scene.train, settings) for scene in scenes]
         learned = tuple(oriented(keep_orientations(kept, every)) for kept, _ in split)
-        for frames, source in zip(learned, facts.data, strict=True):
+        for frames, source in zip(learned, metadata.data, strict=True):
             if not frames:
                 raise DatasetError(f"{source.root} has no training frame with an orientation any more")
-        model = frozen(checkpoint.model).to(place)
-        return cls(folder, checkpoint, model, scenes, learned, tuple(held for _, held in split), place)
+        model = frozen(checkpoint.model).to(target)
+        return cls(folder, checkpoint, model, scenes, learned, tuple(held for _, held in split), target)
 
     @property
     def training_poses(self) -> tuple[Pose, ...]:
-        """The poses of the frames that were learned from, of each place."""
+        """The poses of the frames that were learned from, of each scene."""
         return tuple(poses_of(frames) for frames in self.learned)
 
     @property
@@ -130,23 +130,23 @@ class Teacher:
         """Whether any frames were held out."""
         return any(self.held)
 
-    def pictures(self, places: Places, *, progress: PictureProgress | None = None) -> Pictures:
-        """The pictures of frames, as the network's input is cut from them."""
-        return load_places(places, self.checkpoint.facts.preprocess, progress=progress)
+    def images(self, scenes: Scenes, *, progress: ImageProgress | None = None) -> ImageCache:
+        """The images of frames, as the network's input is cut from them."""
+        return load_scene_images(scenes, self.checkpoint.metadata.preprocess, progress=progress)
 
-    def taught(
+    def teacher_outputs(
         self,
-        places: Places,
+        scenes: Scenes,
         recipe: StudentRecipe,
         *,
         variants: int | None = None,
-        progress: PictureProgress | None = None,
-    ) -> Taught:
+        progress: ImageProgress | None = None,
+    ) -> TeacherOutputs:
         """What the teacher sees in frames, of each as many views as are asked for, or the recipe says."""
-        preprocess = self.checkpoint.facts.preprocess
+        preprocess = self.checkpoint.metadata.preprocess
         return taught_views(
             self.model,
-            self.pictures(places),
+            self.images(scenes),
             width=preprocess.width,
             height=preprocess.height,
             augment=recipe.augment,
@@ -156,15 +156,15 @@ class Teacher:
         ).to(self.device)
 
 
-def scene_numbers(places: Sequence[Sequence[Frame]]) -> Tensor:
-    """The number of its place for each frame, place after place."""
-    counts = torch.tensor([len(frames) for frames in places])
-    return torch.arange(len(places)).repeat_interleave(counts)
+def scene_numbers(scenes: Sequence[Sequence[Frame]]) -> Tensor:
+    """The number of its scene for each frame, scene after scene."""
+    counts = torch.tensor([len(frames) for frames in scenes])
+    return torch.arange(len(scenes)).repeat_interleave(counts)
 
 
-def all_poses(places: Places) -> Pose:
-    """The poses of all frames, place after place."""
-    return Pose.cat([poses_of(frames) for frames in places if frames])
+def all_poses(scenes: Scenes) -> Pose:
+    """The poses of all frames, scene after scene."""
+    return Pose.cat([poses_of(frames) for frames in scenes if frames])
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,13 +182,13 @@ class Teaching:
     teacher: Teacher
     recipe: StudentRecipe
     name: str
-    lesson: Distillation
+    task: Distillation
     seed: int
 
     @property
     def encoder(self) -> PoseAutoencoder:
         """The auto-encoder."""
-        return self.lesson.network.encoder
+        return self.task.network.encoder
 
 
 def prepare_teaching(
@@ -197,8 +197,8 @@ def prepare_teaching(
     *,
     name: str,
     seed: int = 0,
-    seen: tuple[Taught, Taught | None] | None = None,
-    progress: PictureProgress | None = None,
+    seen: tuple[TeacherOutputs, TeacherOutputs | None] | None = None,
+    progress: ImageProgress | None = None,
 ) -> Teaching:
     """Compute the teacher's latents, unless they are `seen` already, and build the encoder."""
     train, held = seen or what_it_sees(teacher, recipe, progress=progress)
@@ -207,19 +207,19 @@ def prepare_teaching(
     torch.manual_seed(seed)
     position, orientation = (int(half.shape[1]) for half in train.latents)
     encoder = PoseAutoencoder(
-        recipe.config, latents=(position, orientation), scenes=len(teacher.checkpoint.facts.scenes)
+        recipe.config, latents=(position, orientation), scenes=len(teacher.checkpoint.metadata.scenes)
     ).to(teacher.device)
     encoder.observe(teacher.training_poses, train.latents)
-    lesson = Distillation(encoder, teacher.model, train, held, recipe.distillation)
-    return Teaching(teacher, recipe, name, lesson, seed)
+    task = Distillation(encoder, teacher.model, train, held, recipe.distillation)
+    return Teaching(teacher, recipe, name, task, seed)
 
 
 def what_it_sees(
-    teacher: Teacher, recipe: StudentRecipe, *, progress: PictureProgress | None = None
-) -> tuple[Taught, Taught | None]:
+    teacher: Teacher, recipe: StudentRecipe, *, progress: ImageProgress | None = None
+) -> tuple[TeacherOutputs, TeacherOutputs | None]:
     """The teacher's latents of the frames to learn from and of those held out, if any are."""
-    train = teacher.taught(teacher.learned, recipe, progress=progress)
-    return train, teacher.taught(teacher.held, recipe, variants=1) if teacher.holds_out else None
+    train = teacher.teacher_outputs(teacher.learned, recipe, progress=progress)
+    return train, teacher.teacher_outputs(teacher.held, recipe, variants=1) if teacher.holds_out else None
 
 
 def teach(teaching: Teaching) -> Iterator[Round]:
@@ -229,29 +229,29 @@ def teach(teaching: Teaching) -> Iterator[Round]:
     """
     recipe = teaching.recipe
     yield from learn(
-        teaching.lesson, recipe.stage, batch_size=recipe.batch_size, seed=teaching.seed, measure_every=5
+        teaching.task, recipe.stage, batch_size=recipe.batch_size, seed=teaching.seed, measure_every=5
     )
     teaching.encoder.round_off()
-    save_autoencoder(teaching.teacher.run, facts_of(teaching), teaching.encoder)
+    save_autoencoder(teaching.teacher.run, manifest_of(teaching), teaching.encoder)
 
 
 @torch.no_grad()
-def facts_of(teaching: Teaching) -> AutoencoderFacts:
+def manifest_of(teaching: Teaching) -> AutoencoderMetadata:
     """What is written beside the weights of an encoder that has learned."""
-    teacher, encoder, held = teaching.teacher, teaching.encoder, teaching.lesson.held
-    facts = AutoencoderFacts(
+    teacher, encoder, held = teaching.teacher, teaching.encoder, teaching.task.held
+    metadata = AutoencoderMetadata(
         teacher=digest(teacher.model),
-        scenes=teacher.checkpoint.facts.scenes,
+        scenes=teacher.checkpoint.metadata.scenes,
         config=encoder.config,
         latents=encoder.latents,
         recipe=teaching.name,
     )
     if held is None:
-        return facts
+        return metadata
     choice = choose_refinement(encoder, teacher.training_poses, held)
     truth = held.world_from_cam
     return replace(
-        facts,
+        metadata,
         answers=_errors(pose_error(held.answers, truth)),
         student=_errors(pose_error(_through(teacher, encoder, truth, held), truth)),
         student_of_answers=_errors(pose_error(_through(teacher, encoder, held.answers, held), truth)),
@@ -260,7 +260,7 @@ def facts_of(teaching: Teaching) -> AutoencoderFacts:
     )
 
 
-def _through(teacher: Teacher, encoder: PoseAutoencoder, poses: Pose, held: Taught) -> Pose:
+def _through(teacher: Teacher, encoder: PoseAutoencoder, poses: Pose, held: TeacherOutputs) -> Pose:
     """Poses through the encoder and the teacher's heads."""
     return teacher.model.pose_in(encoder(poses, held.scene), held.scene)
 
@@ -269,9 +269,9 @@ def _errors(error: PoseError) -> HeldOutErrors:
     return HeldOutErrors(float(error.meters.median()), float(error.degrees.median()))
 
 
-# Pictures side by side in the figure.
+# Images side by side in the figure.
 SHOWN = 6
-PICTURES = "pictures.png"
+IMAGES = "images.png"
 
 
 def encoder_of(teacher: Teacher) -> PoseAutoencoder:
@@ -287,17 +287,17 @@ def encoder_of(teacher: Teacher) -> PoseAutoencoder:
 
 
 @torch.no_grad()
-def encoded(encoder: PoseAutoencoder, places: Places) -> Latents:
-    """The encodings of the true poses of frames, place after place."""
-    scene = scene_numbers(places).to(next(encoder.parameters()).device)
-    latents: Latents = encoder(all_poses(places), scene)
+def encoded(encoder: PoseAutoencoder, scenes: Scenes) -> Latents:
+    """The encodings of the true poses of frames, scene after scene."""
+    scene = scene_numbers(scenes).to(next(encoder.parameters()).device)
+    latents: Latents = encoder(all_poses(scenes), scene)
     return latents
 
 
 def teach_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> Iterator[Round]:
-    """Teach an image decoder, and write it with a figure of true and decoded pictures.
+    """Teach an image decoder, and write it with a figure of true and decoded images.
 
-    Leaves `decoder/` in the run's folder: weights, facts and `pictures.png`.
+    Leaves `decoder/` in the run's folder: weights, metadata and `images.png`.
     """
     encoder = encoder_of(teacher)
     train = _small(teacher, teacher.learned, recipe)
@@ -307,40 +307,40 @@ def teach_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> 
     is_shared = encoder.config.branches == "shared"
     decoder = ImageDecoder(recipe.config, latents=encoder.latents, is_shared=is_shared).to(teacher.device)
     decoder.observe(latents)
-    asked = None if held is None else (encoded(encoder, teacher.held), held)
-    lesson = Decoding(decoder, (latents, train), asked)
-    yield from learn(lesson, recipe.stage, batch_size=recipe.batch_size, seed=seed, measure_every=5)
-    facts = DecoderFacts(digest(encoder), recipe.config, encoder.latents, is_shared)
-    latents, true = (latents, train) if asked is None else asked
-    made = decoded_pictures(decoder, latents)
+    predict = None if held is None else (encoded(encoder, teacher.held), held)
+    task = Decoding(decoder, (latents, train), predict)
+    yield from learn(task, recipe.stage, batch_size=recipe.batch_size, seed=seed, measure_every=5)
+    metadata = DecoderMetadata(digest(encoder), recipe.config, encoder.latents, is_shared)
+    latents, true = (latents, train) if predict is None else predict
+    made = decoded_images(decoder, latents)
     if held is not None:
-        facts = replace(facts, differences=_differences(teacher, train, held, made))
-    rows = evenly_spread(len(true), SHOWN)
-    write_atomically(teacher.run / DECODER / PICTURES, side_by_side(true[rows].cpu(), made[rows].cpu()))
-    save_decoder(teacher.run, facts, decoder)
+        metadata = replace(metadata, differences=_differences(teacher, train, held, made))
+    rows = even_indices(len(true), SHOWN)
+    write_atomically(teacher.run / DECODER / IMAGES, side_by_side(true[rows].cpu(), made[rows].cpu()))
+    save_decoder(teacher.run, metadata, decoder)
 
 
-def _small(teacher: Teacher, places: Places, recipe: DecoderRecipe) -> Tensor:
-    preprocess, config = teacher.checkpoint.facts.preprocess, recipe.config
+def _small(teacher: Teacher, scenes: Scenes, recipe: DecoderRecipe) -> Tensor:
+    preprocess, config = teacher.checkpoint.metadata.preprocess, recipe.config
     cut = (preprocess.width, preprocess.height)
-    small = small_pictures(teacher.pictures(places), cut=cut, width=config.width, height=config.height)
+    small = small_images(teacher.images(scenes), cut=cut, width=config.width, height=config.height)
     return small.to(teacher.device)
 
 
 def _differences(teacher: Teacher, train: Tensor, held: Tensor, made: Tensor) -> dict[str, float]:
-    """How far decoded pictures are from the true ones, beside pictures that need no decoder."""
-    asked = Query(all_poses(teacher.held), scene_numbers(teacher.held))
+    """How far decoded images are from the true ones, beside images that need no decoder."""
+    predict = Query(all_poses(teacher.held), scene_numbers(teacher.held))
     one = PositionRefinement("neighbours", neighbours=1)
-    nearest = PositionRefiner(one, teacher.training_poses).nearest(asked)
+    nearest = PositionRefiner(one, teacher.training_poses).nearest(predict)
     mean = train.float().mean(0).round().to(torch.uint8).expand_as(held)
     return {
-        "decoded": picture_error(made, held),
-        "nearest photograph": picture_error(train[nearest[:, 0].to(train.device)], held),
-        "mean photograph": picture_error(mean, held),
+        "decoded": image_error(made, held),
+        "nearest image": image_error(train[nearest[:, 0].to(train.device)], held),
+        "mean image": image_error(mean, held),
     }
 
 
-class Sights:
+class FeatureMaps:
     """What is seen of a run's frames; built once, with everything that does not change computed."""
 
     def __init__(
@@ -350,32 +350,34 @@ class Sights:
         settings: RelativeRecipe,
         encoder: PoseAutoencoder,
         decoder: ImageDecoder | None,
-        progress: PictureProgress | None,
+        progress: ImageProgress | None,
     ) -> None:
         self.teacher, self.settings = teacher, settings
-        self.preprocess, self.poses = teacher.checkpoint.facts.preprocess, all_poses(teacher.learned)
-        self.pictures = teacher.pictures(teacher.learned)
+        self.preprocess, self.poses = teacher.checkpoint.metadata.preprocess, all_poses(teacher.learned)
+        self.images = teacher.images(teacher.learned)
         self.encodings = encoded(encoder, teacher.learned)
-        self.decoded = None if decoder is None else decoded_pictures(decoder, self.encodings)
+        self.decoded = None if decoder is None else decoded_images(decoder, self.encodings)
         is_latent = settings.config.sees == "latents"
-        self.taught = teacher.taught(teacher.learned, recipe, progress=progress) if is_latent else None
-        self.held: Taught | None = None
+        self.teacher_outputs = (
+            teacher.teacher_outputs(teacher.learned, recipe, progress=progress) if is_latent else None
+        )
+        self.held: TeacherOutputs | None = None
         if teacher.holds_out:
-            self.held = teacher.taught(teacher.held, recipe, variants=1)
+            self.held = teacher.teacher_outputs(teacher.held, recipe, variants=1)
         looks = teacher.holds_out and not is_latent
-        self.held_images = self._whole(teacher.pictures(teacher.held)) if looks else None
+        self.held_images = self._whole(teacher.images(teacher.held)) if looks else None
 
     def query(self, rows: Tensor, generator: torch.Generator) -> Seen:
-        """Photographs, changed at random, or the teacher's latents of one of their variants."""
+        """Images, changed at random, or the teacher's latents of one of their variants."""
         device = self.teacher.device
-        if self.taught is not None:
+        if self.teacher_outputs is not None:
             count = len(self.poses)
-            variants = len(self.taught) // count
+            variants = len(self.teacher_outputs) // count
             chosen = rows + count * torch.randint(variants, (len(rows),), generator=generator)
-            content = Latents(*(half[chosen.to(device)] for half in self.taught.latents))
-            return Seen(content, self.taught.world_from_cam[chosen.to(device)])
+            content = Latents(*(half[chosen.to(device)] for half in self.teacher_outputs.latents))
+            return Seen(content, self.teacher_outputs.world_from_cam[chosen.to(device)])
         draws = Draws(generator, len(rows), slice(0, len(rows)))
-        batch = self.pictures.drawn(
+        batch = self.images.drawn(
             rows,
             draws,
             augment=self.settings.augment,
@@ -386,14 +388,14 @@ class Sights:
         return Seen(batch.images, batch.world_from_cam)
 
     def reference(self, rows: Tensor, generator: torch.Generator) -> Seen:
-        """Training frames as references: encodings, decoded pictures, or the photographs."""
+        """Training frames as references: encodings, decoded images, or the images."""
         del generator
-        if self.decoded is not None and self.settings.references == "photographs":
-            return Seen(self._whole(self.pictures, rows), self.poses[rows].to(self.teacher.device))
+        if self.decoded is not None and self.settings.references == "images":
+            return Seen(self._whole(self.images, rows), self.poses[rows].to(self.teacher.device))
         return self._remembered(rows)
 
     def examination(self) -> Examination | None:
-        """The held-out frames, with the references that they would get in use: never a photograph."""
+        """The held-out frames, with the references that they would get in use: never an image."""
         if self.held is None:
             return None
         one = PositionRefinement("neighbours", neighbours=1)
@@ -403,7 +405,7 @@ class Sights:
         return Examination(Seen(content, self.held.world_from_cam), self._remembered(near[:, 0]))
 
     def _remembered(self, rows: Tensor) -> Seen:
-        """Training frames as references without their photographs."""
+        """Training frames as references without their images."""
         device = self.teacher.device
         rows, poses = rows.to(device), self.poses[rows].to(device)
         if self.decoded is None:
@@ -411,10 +413,10 @@ class Sights:
         width, height = self.preprocess.width, self.preprocess.height
         return Seen(enlarged(self.decoded[rows].float() / 255.0, width=width, height=height), poses)
 
-    def _whole(self, pictures: Pictures, rows: Tensor | None = None) -> Tensor:
-        """Photographs as they are."""
-        chosen = torch.arange(len(pictures)) if rows is None else rows
-        batch = pictures.batch(chosen, device=self.teacher.device)
+    def _whole(self, images: ImageCache, rows: Tensor | None = None) -> Tensor:
+        """Images as they are."""
+        chosen = torch.arange(len(images)) if rows is None else rows
+        batch = images.batch(chosen, device=self.teacher.device)
         return centre_cut(batch, width=self.preprocess.width, height=self.preprocess.height).images
 
 
@@ -423,7 +425,7 @@ SHARES = (1.0, 0.75, 0.5, 0.25)
 
 
 def teach_relative(
-    teacher: Teacher, recipe: StudentRecipe, *, seed: int = 0, progress: PictureProgress | None = None
+    teacher: Teacher, recipe: StudentRecipe, *, seed: int = 0, progress: ImageProgress | None = None
 ) -> Iterator[Round]:
     """Teach a relative pose regressor, and let the held-out frames choose how it refines.
 
@@ -439,7 +441,7 @@ def teach_relative(
         )
     encoder = encoder_of(teacher)
     decoder = _decoder(teacher, encoder, settings)
-    sights = Sights(teacher, recipe, settings, encoder, decoder, progress)
+    feature_maps = FeatureMaps(teacher, recipe, settings, encoder, decoder, progress)
     torch.manual_seed(seed)
     regressor = RelativePoseRegressor(settings.config, latents=encoder.latents)
     _start_from(teacher, regressor)
@@ -452,19 +454,23 @@ def teach_relative(
     )
     poses = all_poses(teacher.learned)
     regressor.observe(poses[pairs.reference], poses[pairs.query])
-    student = RelativeStudent(regressor.to(teacher.device), BalanceConfig(0.0, -3.0)).to(teacher.device)
-    lesson = RelativeLesson(
-        student, pairs, query=sights.query, reference=sights.reference, held=sights.examination()
+    student = RelativeStudent(regressor.to(teacher.device), PoseLossConfig(0.0, -3.0)).to(teacher.device)
+    task = RelativePoseTask(
+        student,
+        pairs,
+        query=feature_maps.query,
+        reference=feature_maps.reference,
+        held=feature_maps.examination(),
     )
-    yield from learn(lesson, settings.stage, batch_size=settings.batch_size, seed=seed, measure_every=2)
-    facts = RelativeFacts(digest(encoder), settings.config, encoder.latents)
+    yield from learn(task, settings.stage, batch_size=settings.batch_size, seed=seed, measure_every=2)
+    metadata = RelativePoseMetadata(digest(encoder), settings.config, encoder.latents)
     if teacher.holds_out:
-        facts = _with_choice(facts, teacher, sights, encoder, regressor, decoder)
-    save_relative(teacher.run, facts, regressor)
+        metadata = _with_choice(metadata, teacher, feature_maps, encoder, regressor, decoder)
+    save_relative(teacher.run, metadata, regressor)
 
 
 def _decoder(teacher: Teacher, encoder: PoseAutoencoder, settings: RelativeRecipe) -> ImageDecoder | None:
-    if settings.config.sees != "pictures":
+    if settings.config.sees != "images":
         return None
     found = load_decoder(teacher.run, encoder)
     if found is None:
@@ -493,21 +499,21 @@ def views() -> Iterator[VirtualView]:
 
 
 def _with_choice(
-    facts: RelativeFacts,
+    metadata: RelativePoseMetadata,
     teacher: Teacher,
-    sights: Sights,
+    feature_maps: FeatureMaps,
     encoder: PoseAutoencoder,
     regressor: RelativePoseRegressor,
     decoder: ImageDecoder | None,
-) -> RelativeFacts:
-    """The facts with the settings that are best on the held-out frames."""
-    held = sights.held
+) -> RelativePoseMetadata:
+    """The metadata with the settings that are best on the held-out frames."""
+    held = feature_maps.held
     assert held is not None, "there is nothing to choose by"
 
     def errors(view: VirtualView) -> PositionErrors:
         refiner = VirtualViewRefiner(view, teacher.training_poses, encoder, regressor, decoder)
-        return refined_errors(refiner, held, images=sights.held_images)
+        return refined_errors(refiner, held, images=feature_maps.held_images)
 
     tried = {view: errors(view) for view in views()}
     best = max(tried, key=lambda view: tried[view].sure_gain)
-    return replace(facts, view=best, published=tried[VirtualView()], refined=tried[best])
+    return replace(metadata, view=best, published=tried[VirtualView()], refined=tried[best])

@@ -9,7 +9,7 @@ from typing import Any
 from camloc.data.types import Frame, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError, RecipeError
 from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics
-from camloc.evaluation.multi_scene import PlacesResults, places_results, write_places
+from camloc.evaluation.multi_scene import ScenesResults, scenes_results, write_scenes
 from camloc.evaluation.predicted_points import MappedView
 from camloc.evaluation.report.build import REPORT_NAME, write_evaluation
 from camloc.evaluation.report.learned import rows_to_map
@@ -17,51 +17,51 @@ from camloc.evaluation.results import (
     RESULTS_NAME,
     Results,
     Timing,
-    TrainingFacts,
+    TrainingRecord,
     headline_of,
     results_of,
     timing_of,
 )
 from camloc.geometry.pose import Pose
-from camloc.inference.localizer import Localizer, Ways
+from camloc.inference.localizer import EstimatesByMethod, Localizer
 from camloc.inference.onnx.runtime import is_exported, load_onnx, runtime_of
 from camloc.inference.prediction import model_of
 from camloc.models.outlier_filters import OutlierFilter
 from camloc.refinement.choice import refiners_of
-from camloc.runs.extend import thinned
-from camloc.runs.manifest import LAST, LOG, DataSource, RunFacts
+from camloc.runs.extend import subsampled
+from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
 from camloc.training.log import read_log
 
 
-def learned_places(run: Path) -> tuple[str, ...]:
-    """The names of the places that a run, or an exported file, has learned.
+def learned_scenes(run: Path) -> tuple[str, ...]:
+    """The names of the scenes that a run, or an exported file, has learned.
 
     Raises:
         CheckpointError: it is missing, incomplete or damaged.
     """
-    return load_onnx(run).facts.scenes if is_exported(run) else RunFacts.load(run).scenes
+    return load_onnx(run).metadata.scenes if is_exported(run) else RunManifest.load(run).scenes
 
 
-def facts_of(run: Path) -> RunFacts | None:
+def manifest_of(run: Path) -> RunManifest | None:
     """What a run was made from; None for an exported file, which holds what answers need and no more.
 
     Raises:
         CheckpointError: the run is incomplete or damaged.
     """
-    return None if is_exported(run) else RunFacts.load(run)
+    return None if is_exported(run) else RunManifest.load(run)
 
 
-def sources_of(run: Path, facts: RunFacts | None, data: Sequence[DataSource]) -> Sequence[DataSource]:
-    """Where the photographs of an evaluation are: in `data`, or where the run found those that it learned.
+def sources_of(run: Path, metadata: RunManifest | None, data: Sequence[DataSource]) -> Sequence[DataSource]:
+    """Where the images of an evaluation are: in `data`, or where the run found those that it learned.
 
     Raises:
         RecipeError: an exported file is evaluated on nothing.
     """
     if data:
         return data
-    if facts is None:
-        raise RecipeError(f"{run} does not say which photographs to evaluate it on; name them with --data")
-    return facts.data
+    if metadata is None:
+        raise RecipeError(f"{run} does not say which images to evaluate it on; name them with --data")
+    return metadata.data
 
 
 def folder_of_results(run: Path, out: Path | None) -> Path:
@@ -71,8 +71,8 @@ def folder_of_results(run: Path, out: Path | None) -> Path:
 
 FrameProgress = Callable[[int, int], None]
 
-# Photographs that are located one by one to measure how long an answer takes.
-TIMED_PHOTOGRAPHS = 23
+# Images that are located one by one to measure how long an answer takes.
+TIMED_IMAGES = 23
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +99,10 @@ def evaluate_run(
     refine: str = "none",
     progress: FrameProgress | None = None,
 ) -> Evaluation:
-    """Locate the test frames of one place and write what came of it.
+    """Locate the test frames of one scene and write what came of it.
 
     Leaves `results.json`, `estimates.csv`, two TUM files and `report.html` in the folder that
-    `folder_of_results` names; of models that find points in photographs also `points.ply`.
+    `folder_of_results` names; of models that find points in images also `points.ply`.
 
     Args:
         run: its folder, or an exported file.
@@ -116,18 +116,18 @@ def evaluate_run(
 
     Raises:
         CheckpointError: the run is incomplete or damaged.
-        DatasetError: there are no test frames, or the model has learned several places and not theirs.
+        DatasetError: there are no test frames, or the model has learned several scenes and not theirs.
         RecipeError: an exported file is evaluated on nothing.
     """
-    facts = facts_of(run)
-    sources = sources_of(run, facts, () if data is None else (data,))
+    metadata = manifest_of(run)
+    sources = sources_of(run, metadata, () if data is None else (data,))
     if len(sources) > 1:
-        raise DatasetError(f"{run} has learned {len(sources)} places; say with --data which it is about")
+        raise DatasetError(f"{run} has learned {len(sources)} scenes; say with --data which it is about")
     localizer = Localizer.load(run, device=device, outlier_filter=outlier_filter, masks=masks, refine=refine)
     return evaluate_scene(
         _tested(sources[0]),
         run=run,
-        facts=facts,
+        metadata=metadata,
         localizer=localizer,
         out=folder_of_results(run, out),
         progress=progress,
@@ -138,46 +138,53 @@ def evaluate_scene(
     scene: Scene,
     *,
     run: Path,
-    facts: RunFacts | None,
+    metadata: RunManifest | None,
     localizer: Localizer,
     out: Path,
     progress: FrameProgress | None = None,
 ) -> Evaluation:
-    """Locate the test frames of a place and write what came of it into `out`; see `evaluate_run`."""
+    """Locate the test frames of a scene and write what came of it into `out`; see `evaluate_run`."""
     sets = test_sets(scene)
     counted = _Counter(progress, sum(len(frames) for frames in sets.values()))
-    place = _place(localizer, scene)
-    every_way = replace(
+    known_name = _scene(localizer, scene)
+    every_method = replace(
         localizer,
         refiners={**refiners_of(run, localizer.checkpoint, device=localizer.device), **localizer.refiners},
     )
     checkpoint = localizer.checkpoint
-    known = checkpoint.facts.scenes
+    known = checkpoint.metadata.scenes
     evaluated = [
         _evaluated(
-            name, frames, counted(every_way.locate_every_way(frames)), localizer.refine, place, len(known)
+            name,
+            frames,
+            counted(every_method.locate_every_method(frames)),
+            localizer.refine,
+            known_name,
+            len(known),
         )
         for name, frames in sets.items()
     ]
-    # Baselines may copy any training photograph, those that only chose the best epoch included.
+    # Baselines may copy any training image, those that only chose the best epoch included.
     trained = oriented(scene.train)
-    training_poses = poses_of(trained) if trained else checkpoint.training_poses[known.index(place)]
-    log = [] if facts is None else read_log(run / LOG)
+    training_poses = poses_of(trained) if trained else checkpoint.training_poses[known.index(known_name)]
+    log = [] if metadata is None else read_log(run / LOG)
     results = results_of(
         evaluated,
         training_poses,
-        model=checkpoint.facts.model,
-        recipe=checkpoint.facts.recipe,
+        model=checkpoint.metadata.model,
+        recipe=checkpoint.metadata.recipe,
         scene=scene.name,
         unit=scene.unit,
         outlier_filter=localizer.used_filter or "",
         refined_by=localizer.refine,
         parameters=model_of(checkpoint).parameter_count(),
         runtime=runtime_of(checkpoint),
-        final_epoch=None if facts is None else _final_epoch(run, evaluated[0], device=str(localizer.device)),
-        training=None if facts is None else _training_facts(facts, log),
+        final_epoch=None
+        if metadata is None
+        else _final_epoch(run, evaluated[0], device=str(localizer.device)),
+        training=None if metadata is None else _training_record(metadata, log),
         timing=time_answers(localizer, [frame for frames in sets.values() for frame in frames]),
-        settings=None if facts is None else facts.settings,
+        settings=None if metadata is None else metadata.settings,
     )
     mapped = _mapped(localizer, headline_of(evaluated), training_poses)
     write_evaluation(out, results, evaluated, training_poses, log=log, mapped=mapped)
@@ -185,7 +192,7 @@ def evaluate_scene(
 
 
 def _tested(source: DataSource) -> Scene:
-    """The place of a source, if it has frames that were kept apart."""
+    """The scene of a source, if it has frames that were kept apart."""
     scene = source.load()
     if not test_sets(scene):
         raise DatasetError(f"{source.root} has no test frames; name some with --test-list FILE")
@@ -193,12 +200,17 @@ def _tested(source: DataSource) -> Scene:
 
 
 def _evaluated(
-    name: str, frames: tuple[Frame, ...], answers: Iterator[Ways], refine: str, place: str, places: int
+    name: str,
+    frames: tuple[Frame, ...],
+    answers: Iterator[EstimatesByMethod],
+    refine: str,
+    scene: str,
+    scenes: int,
 ) -> EvaluatedSet:
     """The answers of one set by each way, and by the one that is asked for."""
-    ways = list(answers)
-    each = {way: tuple(answer[way] for answer in ways) for way in ways[0]}
-    return EvaluatedSet(name, frames, each[refine], place, places, each if len(each) > 1 else {})
+    methods = list(answers)
+    each = {way: tuple(answer[way] for answer in methods) for way in methods[0]}
+    return EvaluatedSet(name, frames, each[refine], scene, scenes, each if len(each) > 1 else {})
 
 
 def test_sets(scene: Scene) -> Mapping[str, tuple[Frame, ...]]:
@@ -208,9 +220,9 @@ def test_sets(scene: Scene) -> Mapping[str, tuple[Frame, ...]]:
 
 
 def time_answers(localizer: Localizer, frames: list[Frame]) -> Timing | None:
-    """How long one photograph takes from file to pose, one at a time."""
+    """How long one image takes from file to pose, one at a time."""
     seconds: list[float] = []
-    for frame in frames[:TIMED_PHOTOGRAPHS]:
+    for frame in frames[:TIMED_IMAGES]:
         started = time.perf_counter()
         try:
             localizer.locate(frame.image, camera=frame.camera)
@@ -226,9 +238,9 @@ def _mapped(localizer: Localizer, headline: EvaluatedSet, training_poses: Pose) 
     return {row: view for row, view in views.items() if view is not None}
 
 
-def _place(localizer: Localizer, scene: Scene) -> str:
-    """Which of the model's places the frames are of; a model of one place may know it by another name."""
-    known = localizer.checkpoint.facts.scenes
+def _scene(localizer: Localizer, scene: Scene) -> str:
+    """Which of the model's scenes the frames are of; a model of one scene may know it by another name."""
+    known = localizer.checkpoint.metadata.scenes
     if len(known) > 1 and scene.name not in known:
         raise DatasetError(
             f"the model has not learned {scene.name!r}, only {', '.join(known)}; say with --scene which it is"
@@ -245,19 +257,19 @@ def _final_epoch(folder: Path, headline: EvaluatedSet, *, device: str) -> ErrorS
     return error_statistics(replace(headline, estimates=estimates).errors())
 
 
-def _training_facts(facts: RunFacts, log: list[dict[str, float]]) -> TrainingFacts:
+def _training_record(metadata: RunManifest, log: list[dict[str, float]]) -> TrainingRecord:
     last: dict[str, Any] = log[-1] if log else {}
-    budget = f"{facts.budget_seconds / 60:g} minutes" if facts.budget_seconds else f"{len(log)} epochs"
-    return TrainingFacts(
-        seed=facts.seed,
-        device=facts.device,
-        precision=facts.precision,
+    budget = f"{metadata.budget_seconds / 60:g} minutes" if metadata.budget_seconds else f"{len(log)} epochs"
+    return TrainingRecord(
+        seed=metadata.seed,
+        device=metadata.device,
+        precision=metadata.precision,
         budget=budget,
-        schedule_share=facts.schedule_share,
+        schedule_share=metadata.schedule_share,
         epochs=int(last.get("epoch", 0)),
         seconds=float(last.get("seconds", 0.0)),
-        feature_seconds=facts.feature_seconds,
-        budget_covers_features=facts.budget_covers_features,
+        feature_seconds=metadata.feature_seconds,
+        budget_covers_features=metadata.budget_covers_features,
     )
 
 
@@ -269,7 +281,7 @@ class _Counter:
         self.total = total
         self.done = 0
 
-    def __call__(self, answers: Iterator[Ways]) -> Iterator[Ways]:
+    def __call__(self, answers: Iterator[EstimatesByMethod]) -> Iterator[EstimatesByMethod]:
         for answer in answers:
             self.done += 1
             if self.progress:
@@ -277,25 +289,25 @@ class _Counter:
             yield answer
 
 
-PLACES = "places"
+SCENES = "scenes"
 
 
 @dataclass(frozen=True, eq=False)
-class PlacesEvaluation:
-    """What an evaluation of several places found.
+class ScenesEvaluation:
+    """What an evaluation of several scenes found.
 
     Attributes:
-        results: of the places together.
-        places: of each place.
+        results: of the scenes together.
+        scenes: of each scene.
         report: the page that shows them all.
     """
 
-    results: PlacesResults
-    places: tuple[Results, ...]
+    results: ScenesResults
+    scenes: tuple[Results, ...]
     report: Path
 
 
-def evaluate_places(
+def evaluate_scenes(
     run: Path,
     *,
     data: Sequence[DataSource] = (),
@@ -303,44 +315,44 @@ def evaluate_places(
     device: str = "cpu",
     refine: str = "none",
     progress: FrameProgress | None = None,
-) -> PlacesEvaluation:
-    """Locate the test frames of every place that a run has learned, or of those of `data`.
+) -> ScenesEvaluation:
+    """Locate the test frames of every scene that a run has learned, or of those of `data`.
 
-    Leaves in `places/<name>` of the folder that `folder_of_results` names what `evaluate_run` leaves of one
-    place, and beside that folder a `results.json` and a `report.html` of all of them. A place without test
-    frames is left out. Baselines copy only such photographs of a place that joined as were learned from.
+    Leaves in `scenes/<name>` of the folder that `folder_of_results` names what `evaluate_run` leaves of one
+    scene, and beside that folder a `results.json` and a `report.html` of all of them. A scene without test
+    frames is left out. Baselines copy only such images of a scene that joined as were learned from.
     `refine` is that of `Localizer`.
 
     Raises:
         CheckpointError: the run is incomplete or damaged.
-        DatasetError: there are no test frames at all, or the model has not learned a place of `data`.
+        DatasetError: there are no test frames at all, or the model has not learned a scene of `data`.
         RecipeError: an exported file is evaluated on nothing.
     """
-    facts = facts_of(run)
+    metadata = manifest_of(run)
     out = folder_of_results(run, out)
     localizer = Localizer.load(run, device=device, refine=refine)
-    scenes = [source.load() for source in sources_of(run, facts, data)]
-    if facts is not None and facts.extension is not None and not data:
-        scenes[-1] = thinned(scenes[-1], facts.extension.fraction)
+    scenes = [source.load() for source in sources_of(run, metadata, data)]
+    if metadata is not None and metadata.extension is not None and not data:
+        scenes[-1] = subsampled(scenes[-1], metadata.extension.fraction)
     tested = [scene for scene in scenes if test_sets(scene)]
     if not tested:
-        raise DatasetError(f"none of the places of {run} has test frames; name a split that has some")
+        raise DatasetError(f"none of the scenes of {run} has test frames; name a split that has some")
     found = []
     for scene in tested:
         evaluation = evaluate_scene(
             scene,
             run=run,
-            facts=facts,
+            metadata=metadata,
             localizer=localizer,
-            out=out / PLACES / scene.name,
+            out=out / SCENES / scene.name,
             progress=progress,
         )
         found.append(evaluation.results)
-    results = places_results(found)
-    report = write_places(out, results)
-    return PlacesEvaluation(results, tuple(found), report)
+    results = scenes_results(found)
+    report = write_scenes(out, results)
+    return ScenesEvaluation(results, tuple(found), report)
 
 
-def place_results(folder: Path, place: str) -> Results:
-    """What an earlier evaluation of a run of several places found about one of them."""
-    return Results.load(folder / PLACES / place / RESULTS_NAME)
+def scene_results(folder: Path, scene: str) -> Results:
+    """What an earlier evaluation of a run of several scenes found about one of them."""
+    return Results.load(folder / SCENES / scene / RESULTS_NAME)

@@ -1,4 +1,4 @@
-"""Adding a place to a run of several: what moves, and what became of the places that it knew.
+"""Adding a place to a run of several: what moves, and what became of the scenes that it knew.
 
 Source: HyperPose (2025) supplement, section 7, where a model of six scenes learns a seventh from 5 to 75 % of
 its frames in 2 to 5 epochs. What the paper does with the scenes that are known is not said. Here their frames
@@ -16,43 +16,43 @@ from camloc.core.config import from_builtins, from_json, to_json
 from camloc.core.files import write_atomically
 from camloc.data.types import Scene
 from camloc.errors import CheckpointError, RecipeError
-from camloc.evaluation.errors import PlaceDecision
-from camloc.evaluation.multi_scene import OnePlace, PlacesResults
+from camloc.evaluation.errors import SceneDecision
+from camloc.evaluation.multi_scene import OneScene, ScenesResults
 from camloc.models import config_class
 from camloc.models.base import PoseModel
 from camloc.models.checkpoint import load_checkpoint
-from camloc.runs.manifest import RunFacts
+from camloc.runs.manifest import RunManifest
 from camloc.training.recipe import Recipe, Stage
 
-# What moves. "all": the whole network. "heads": what belongs to places, and the heads. "place": what belongs
-# to the new place alone. It becomes a group of its own (`models.parts.place_groups`): the known places are
-# answered by the same calls as before, and their poses stay the same to the last bit. Only which place a
-# photograph is put into can still change.
-Moves = Literal["all", "heads", "place"]
+# What moves. "all": the whole network. "heads": what belongs to scenes, and the heads. "scene": what belongs
+# to the new scene alone. It becomes a group of its own (`models.parts.scene_groups`): the known scenes are
+# answered by the same calls as before, and their poses stay the same to the last bit. Only which scene a
+# image is put into can still change.
+Moves = Literal["all", "heads", "scene"]
 
-# Of the highest learning rate that the places were learned with. What belongs to the new place alone is new,
+# Of the highest learning rate that the scenes were learned with. What belongs to the new scene alone is new,
 # and can harm no other.
-RATE: dict[Moves, float] = {"all": 0.3, "heads": 0.3, "place": 1.0}
+RATE: dict[Moves, float] = {"all": 0.3, "heads": 0.3, "scene": 1.0}
 
 COMPARISON = "extension.json"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A place that was known, before and after another was added.
+    """A scene that was known, before and after another was added.
 
     Attributes:
-        place: its name.
+        scene: its name.
         before, after: median (meters, degrees) of its first test set; None for infinity, where half of the
-            photographs or more are lost or put into another place.
-        decided_before, decided_after: into which places its photographs were put; None of a model of one.
+            images or more are lost or put into another scene.
+        decided_before, decided_after: into which scenes its images were put; None of a model of one.
     """
 
-    place: str
+    scene: str
     before: tuple[float | None, float | None]
     after: tuple[float | None, float | None]
-    decided_before: PlaceDecision | None = None
-    decided_after: PlaceDecision | None = None
+    decided_before: SceneDecision | None = None
+    decided_after: SceneDecision | None = None
 
     @property
     def change(self) -> tuple[float, float]:
@@ -60,9 +60,9 @@ class Comparison:
         meters, degrees = (_change(*each) for each in zip(self.before, self.after, strict=True))
         return meters, degrees
 
-    def taken_for(self, place: str) -> int:
-        """How many of its photographs are now put into another place."""
-        return 0 if self.decided_after is None else self.decided_after.taken_for.get(place, 0)
+    def taken_for(self, scene: str) -> int:
+        """How many of its images are now put into another scene."""
+        return 0 if self.decided_after is None else self.decided_after.taken_for.get(scene, 0)
 
 
 def _change(then: float | None, now: float | None) -> float:
@@ -80,23 +80,23 @@ class ExtensionResults:
     Attributes:
         run: that was extended.
         fraction, epochs, moves: how.
-        new: the new place's first test set.
-        known: the other places, each before and after.
-        right_before, right_after: share of the known places' photographs that were put into their place.
+        new: the new scene's first test set.
+        known: the other scenes, each before and after.
+        right_before, right_after: share of the known scenes' images that were put into their scene.
     """
 
     run: str
     fraction: float
     epochs: int
     moves: Moves
-    new: OnePlace
+    new: OneScene
     known: tuple[Comparison, ...]
     right_before: float
     right_after: float
 
     @property
     def taken_for_new(self) -> int:
-        """How many photographs of the known places are now put into the new one."""
+        """How many images of the known scenes are now put into the new one."""
         return sum(each.taken_for(self.new.name) for each in self.known)
 
     @classmethod
@@ -112,27 +112,27 @@ class ExtensionResults:
             raise CheckpointError(f"{folder} has no {COMPARISON} of this version: {problem}") from None
 
 
-def recipe_of(facts: RunFacts) -> Recipe:
+def recipe_of(metadata: RunManifest) -> Recipe:
     """The settings that a run was trained with."""
-    recipe = from_builtins(facts.settings, Recipe)
+    recipe = from_builtins(metadata.settings, Recipe)
     return replace(recipe, config=from_builtins(recipe.config, config_class(recipe.model)))
 
 
 def extending(recipe: Recipe, *, known: int, epochs: int, moves: Moves = "all") -> Recipe:
-    """The recipe of an extension: one stage over all places, in equal parts.
+    """The recipe of an extension: one stage over all scenes, in equal parts.
 
     Args:
-        recipe: that the known places were learned with.
-        known: how many places are known.
-        epochs: passes over as many frames as all places have.
+        recipe: that the known scenes were learned with.
+        known: how many scenes are known.
+        epochs: passes over as many frames as all scenes have.
         moves: what moves.
 
     Raises:
-        RecipeError: the recipe is of a model of one place, or there are no epochs.
+        RecipeError: the recipe is of a model of one scene, or there are no epochs.
     """
     if not hasattr(recipe.config, "scenes"):
         raise RecipeError(
-            f"{recipe.model} learns one place and cannot be extended; train one of several places"
+            f"{recipe.model} learns one scene and cannot be extended; train one of several scenes"
         )
     if epochs < 1:
         raise RecipeError(f"an extension needs 1 epoch or more, not {epochs}")
@@ -144,10 +144,10 @@ def extending(recipe: Recipe, *, known: int, epochs: int, moves: Moves = "all") 
         learning_rate=RATE[moves] * first.learning_rate,
         schedule="cosine",
         trains=_trains(moves, later_groups=len(groups) - 1),
-        holds=first.holds if moves == "all" else (),
+        frozen=first.frozen if moves == "all" else (),
     )
-    if moves == "place":
-        stage = replace(stage, known_places=known, weight_decay=0.0)
+    if moves == "scene":
+        stage = replace(stage, known_scenes=known, weight_decay=0.0)
     return replace(
         recipe,
         config=replace(recipe.config, groups=groups),
@@ -159,8 +159,8 @@ def extending(recipe: Recipe, *, known: int, epochs: int, moves: Moves = "all") 
 
 
 def _groups(groups: tuple[int, ...], *, known: int, moves: Moves) -> tuple[int, ...]:
-    """The groups with one place more: in one of its own, or in the last there is."""
-    if moves == "place":
+    """The groups with one scene more: in one of its own, or in the last there is."""
+    if moves == "scene":
         return (*(groups or (known,)), 1)
     return (*groups[:-1], groups[-1] + 1) if groups else ()
 
@@ -170,29 +170,29 @@ def _trains(moves: Moves, *, later_groups: int) -> tuple[str, ...]:
         case "all":
             return ("*",)
         case "heads":
-            return ("*_of_place", "scene*", "position_h*", "orientation_h*", "balance.*")
-        case "place":
-            return ("*_of_place", f"*_later.of_group.{later_groups - 1}.*")
+            return ("*_of_scene", "scene*", "position_h*", "orientation_h*", "balance.*")
+        case "scene":
+            return ("*_of_scene", f"*_later.of_group.{later_groups - 1}.*")
 
 
 def write_comparison(
     folder: Path,
-    before: PlacesResults,
-    after: PlacesResults,
+    before: ScenesResults,
+    after: ScenesResults,
     *,
     fraction: float,
     epochs: int,
     moves: Moves,
     run: Path,
 ) -> ExtensionResults:
-    """Compare the known places before and after, and write `extension.json` into the run's folder."""
-    now = {place.name: place for place in after.places}
-    known = tuple(_compared(each, now[each.name]) for each in before.places)
-    names = {each.name for each in before.places}
-    decided = [place.headline.decision for place in after.places if place.name in names]
+    """Compare the known scenes before and after, and write `extension.json` into the run's folder."""
+    now = {scene.name: scene for scene in after.scenes}
+    known = tuple(_compared(each, now[each.name]) for each in before.scenes)
+    names = {each.name for each in before.scenes}
+    decided = [scene.headline.decision for scene in after.scenes if scene.name in names]
     frames = sum(each.frames for each in decided if each is not None)
     right = sum(each.right for each in decided if each is not None)
-    (new,) = (place for place in after.places if place.name not in names)
+    (new,) = (scene for scene in after.scenes if scene.name not in names)
     results = ExtensionResults(
         run=str(run),
         fraction=fraction,
@@ -207,7 +207,7 @@ def write_comparison(
     return results
 
 
-def _compared(before: OnePlace, after: OnePlace) -> Comparison:
+def _compared(before: OneScene, after: OneScene) -> Comparison:
     return Comparison(
         before.name,
         _medians(before),
@@ -217,17 +217,17 @@ def _compared(before: OnePlace, after: OnePlace) -> Comparison:
     )
 
 
-def _medians(place: OnePlace) -> tuple[float | None, float | None]:
-    estimates = place.headline.estimates
+def _medians(scene: OneScene) -> tuple[float | None, float | None]:
+    estimates = scene.headline.estimates
     return estimates.meters.median, estimates.degrees.median
 
 
-# In the names of weights that only one group of places has.
+# In the names of weights that only one group of scenes has.
 _OF_GROUP = ".of_group."
 
 
-def thinned(scene: Scene, fraction: float) -> Scene:
-    """A place of which only a part of the training frames is known, evenly spaced over the recordings.
+def subsampled(scene: Scene, fraction: float) -> Scene:
+    """A scene of which only a part of the training frames is known, evenly spaced over the recordings.
 
     Raises:
         RecipeError: the part is not within (0, 1].
@@ -240,10 +240,10 @@ def thinned(scene: Scene, fraction: float) -> Scene:
 
 
 def take_over(model: PoseModel[Any], run: Path) -> str:
-    """Give a model of more places the weights of a run; returns what that run's backbone started from.
+    """Give a model of more scenes the weights of a run; returns what that run's backbone started from.
 
-    Where the model has a row for every place, the rows of the places that the run does not know stay as they
-    are; and so does what only a group of places has that the run does not know.
+    Where the model has a row for every scene, the rows of the scenes that the run does not know stay as they
+    are; and so does what only a group of scenes has that the run does not know.
 
     Raises:
         CheckpointError: the run is missing, damaged, or of another network.
@@ -263,4 +263,4 @@ def take_over(model: PoseModel[Any], run: Path) -> str:
         else:
             state[name] = torch.cat((value, state[name][len(value) :]))
     model.load_state_dict(state)
-    return checkpoint.facts.backbone_weights
+    return checkpoint.metadata.backbone_weights

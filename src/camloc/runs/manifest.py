@@ -12,7 +12,7 @@ from camloc.data.types import Scene, oriented
 from camloc.errors import CheckpointError, DatasetError, RecipeError
 from camloc.training.recipe import Recipe
 
-RUN_FACTS = "run.json"
+MANIFEST_FILE = "run.json"
 LAST = "last"
 STATE = "state.safetensors"
 LOG = "log.jsonl"
@@ -45,11 +45,11 @@ class DataSource:
 
 @dataclass(frozen=True)
 class Extension:
-    """That a run goes on from another, with a place more.
+    """That a run goes on from another, with a scene more.
 
     Attributes:
         run: folder of the other run.
-        fraction: how much of the new place's training frames is learned from, evenly spaced.
+        fraction: how much of the new scene's training frames is learned from, evenly spaced.
     """
 
     run: str
@@ -57,10 +57,10 @@ class Extension:
 
 
 def load_scenes(sources: tuple[DataSource, ...]) -> tuple[Scene, ...]:
-    """The places that a run learns from, each with a name of its own.
+    """The scenes that a run learns from, each with a name of its own.
 
     Raises:
-        DatasetError: a place has no frames that could be learned from, or two have one name.
+        DatasetError: a scene has no frames that could be learned from, or two have one name.
     """
     scenes = tuple(source.load() for source in sources)
     for scene, source in zip(scenes, sources, strict=True):
@@ -73,19 +73,19 @@ def load_scenes(sources: tuple[DataSource, ...]) -> tuple[Scene, ...]:
             )
     for name, count in Counter(scene.name for scene in scenes).items():
         if count > 1:
-            raise DatasetError(f"{count} places are called {name!r}; give each a name with --scene, in order")
+            raise DatasetError(f"{count} scenes are called {name!r}; give each a name with --scene, in order")
     return scenes
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class RunManifest:
     """Everything that decides how a run ends.
 
     Attributes:
         recipe: its name.
         settings: what the recipe returned, as plain values.
-        data: where the frames of each place are.
-        scenes: names of the places.
+        data: where the frames of each scene are.
+        scenes: names of the scenes.
         seed: of all randomness.
         backbone_weights: what the backbone starts from: "none", "hub" or a file.
         budget_seconds: wall-clock time that the schedule was scaled to, or 0.
@@ -115,19 +115,19 @@ class RunFacts:
 
     def save(self, folder: Path) -> None:
         """Write `run.json`."""
-        write_atomically(folder / RUN_FACTS, to_json(self))
+        write_atomically(folder / MANIFEST_FILE, to_json(self))
 
     @classmethod
-    def load(cls, folder: Path) -> "RunFacts":
+    def load(cls, folder: Path) -> "RunManifest":
         """Read the `run.json` of a run folder.
 
         Raises:
             CheckpointError: it is missing or of another version.
         """
-        path = folder / RUN_FACTS
+        path = folder / MANIFEST_FILE
         if not path.exists():
             raise CheckpointError(
-                f"{folder} is not a run: {RUN_FACTS} is missing; train one with `camloc train`"
+                f"{folder} is not a run: {MANIFEST_FILE} is missing; train one with `camloc train`"
             )
         try:
             return from_json(path.read_bytes(), cls)
@@ -135,7 +135,7 @@ class RunFacts:
             raise CheckpointError(f"{path} cannot be read: {problem}") from None
 
 
-def run_facts(
+def training_record(
     recipe: Recipe,
     *,
     name: str,
@@ -145,9 +145,9 @@ def run_facts(
     weights: str,
     budget: float,
     device: str,
-) -> RunFacts:
-    """The facts of a run that is about to start."""
-    return RunFacts(
+) -> RunManifest:
+    """The metadata of a run that is about to start."""
+    return RunManifest(
         recipe=name,
         settings=to_builtins(recipe),
         data=data,

@@ -1,4 +1,4 @@
-"""Preparing a run: its frames, its pictures or their features, its first weights, its schedule."""
+"""Preparing a run: its frames, its images or their features, its first weights, its schedule."""
 
 import copy
 import time
@@ -13,20 +13,27 @@ from lightning_fabric import Fabric
 
 from camloc.core.config import to_json
 from camloc.core.device import wait_for
-from camloc.data.image_cache import Pictures
+from camloc.data.image_cache import ImageCache
 from camloc.data.splits import hold_out, keep_orientations
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import CheckpointError, DatasetError
 from camloc.models import build_model
 from camloc.models.base import GeometryModel, PoseModel, Regressor
-from camloc.runs.extend import take_over, thinned
-from camloc.runs.manifest import RUN_FACTS, DataSource, Extension, RunFacts, load_scenes, run_facts
+from camloc.runs.extend import subsampled, take_over
+from camloc.runs.manifest import (
+    MANIFEST_FILE,
+    DataSource,
+    Extension,
+    RunManifest,
+    load_scenes,
+    training_record,
+)
 from camloc.training.cpu.memory import keep_freed_memory
-from camloc.training.feature_cache import FeatureVariants, Variants, cached_features, still_part
+from camloc.training.feature_cache import FeatureVariants, Variants, cached_features, frozen_prefix
 from camloc.training.loop import fit, steps_per_epoch
 from camloc.training.pretrained import Weights, load_pretrained
 from camloc.training.recipe import Recipe, Step
-from camloc.training.scenes import load_places
+from camloc.training.scenes import load_scene_images
 
 # Part of the budget that training steps may use; validation, writing and start-up take the rest.
 TRAINING_SHARE = 0.9
@@ -46,7 +53,7 @@ def schedule_share(
     seconds_left: float,
     *,
     model: PoseModel[Any],
-    train: Pictures | FeatureVariants,
+    train: ImageCache | FeatureVariants,
     fabric: Fabric,
 ) -> float:
     """What to multiply the recipe's epochs by for the time that is left, at the speed of a few trial steps.
@@ -67,7 +74,7 @@ def seconds_per_step(
     recipe: Recipe,
     *,
     model: PoseModel[Any],
-    train: Pictures | FeatureVariants,
+    train: ImageCache | FeatureVariants,
     fabric: Fabric,
     trial_seconds: float = 0.0,
 ) -> float:
@@ -93,10 +100,10 @@ def seconds_per_step(
 # Of Lightning Fabric. Half precision would need its gradients scaled; double is for tests.
 Precision = Literal["32-true", "bf16-mixed", "64-true"]
 
-# Characters of the names of several places that a folder is called after.
+# Characters of the names of several scenes that a folder is called after.
 _LONGEST_NAME = 60
 
-PictureProgress = Callable[[int, int], None]
+ImageProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -133,12 +140,12 @@ class Training:
     Attributes:
         folder: of the run.
         recipe: with its schedule as it will be run.
-        facts: what is written to `run.json`.
-        scenes: the places, in the order of their numbers.
-        pictures: that are learned from, of all of them.
+        metadata: what is written to `run.json`.
+        scenes: the scenes, in the order of their numbers.
+        images: that are learned from, of all of them.
         train: what a step sees of these: themselves, or features of theirs.
-        validation: the pictures that are held out.
-        learned: the frames behind `train`, place by place.
+        validation: the images that are held out.
+        learned: the frames behind `train`, scene by scene.
         model: the network, with its first weights.
         backbone: what the backbone starts from, for the record.
         fabric: where it runs.
@@ -146,11 +153,11 @@ class Training:
 
     folder: Path
     recipe: Recipe
-    facts: RunFacts
+    metadata: RunManifest
     scenes: tuple[Scene, ...]
-    pictures: Pictures
-    train: Pictures | FeatureVariants
-    validation: Pictures | None
+    images: ImageCache
+    train: ImageCache | FeatureVariants
+    validation: ImageCache | None
     learned: tuple[tuple[Frame, ...], ...]
     model: PoseModel[Any]
     backbone: str
@@ -168,16 +175,16 @@ def prepare(
     budget_seconds: float = 0.0,
     compute: Compute | None = None,
     extension: Extension | None = None,
-    progress: PictureProgress | None = None,
+    progress: ImageProgress | None = None,
 ) -> Training:
     """Read the frames, build the model, and find out whether an earlier run goes on.
 
-    The run's folder is `runs/<name>/<scene>` unless one is given. Several places are numbered in the order of
+    The run's folder is `runs/<name>/<scene>` unless one is given. Several scenes are numbered in the order of
     their data; each keeps its own world. The last place of an `extension` is new, and what is known of the
     others is taken over from the run that it extends.
 
     Raises:
-        RecipeError: the recipe's model does not learn so many places.
+        RecipeError: the recipe's model does not learn so many scenes.
         DatasetError: the frames cannot be used.
         CheckpointError: the folder holds a run with other settings.
         MissingExtraError: the backbone's weights are not there.
@@ -185,18 +192,20 @@ def prepare(
     sources = data if isinstance(data, tuple) else (data,)
     scenes = load_scenes(sources)
     if extension is not None:
-        scenes = (*scenes[:-1], thinned(scenes[-1], extension.fraction))
-    recipe = recipe.of_places(len(scenes))
-    folder = folder or Path("runs") / name / place_folder(scenes)
+        scenes = (*scenes[:-1], subsampled(scenes[-1], extension.fraction))
+    recipe = recipe.of_scenes(len(scenes))
+    folder = folder or Path("runs") / name / scene_folder(scenes)
     compute = compute or Compute()
     fabric = compute.launch()
     split = [hold_out(scene.train, recipe.hold_out) for scene in scenes]
     learned = tuple(keep_orientations(kept, recipe.keep_orientation_every) for kept, _ in split)
     held = [frames for _, frames in split]
     if not fabric.is_global_zero:
-        fabric.barrier()  # the first process decodes the pictures, the others find them done
-    pictures = load_places(learned, recipe.preprocess, margin=recipe.augment.random_crop, progress=progress)
-    validation = load_places(held, recipe.preprocess) if any(held) else None
+        fabric.barrier()  # the first process decodes the images, the others find them done
+    images = load_scene_images(
+        learned, recipe.preprocess, margin=recipe.augment.random_crop, progress=progress
+    )
+    validation = load_scene_images(held, recipe.preprocess) if any(held) else None
     if fabric.is_global_zero:
         fabric.barrier()
     model, backbone = first_model(recipe, learned, seed=seed, weights=weights)
@@ -208,10 +217,10 @@ def prepare(
             f"{', '.join(source.root for source in sources)} lack; give them, or train a regressor such as "
             f"hyperpose"
         )
-    train: Pictures | FeatureVariants = pictures
+    train: ImageCache | FeatureVariants = images
     if recipe.cached_variants:
-        train = _features(recipe, model, pictures, seed=seed, fabric=fabric, progress=progress)
-    facts = run_facts(
+        train = _features(recipe, model, images, seed=seed, fabric=fabric, progress=progress)
+    metadata = training_record(
         recipe,
         name=name,
         data=sources,
@@ -221,32 +230,32 @@ def prepare(
         budget=budget_seconds,
         device=_where(fabric),
     )
-    facts = replace(facts, extension=extension, precision=compute.precision)
+    metadata = replace(metadata, extension=extension, precision=compute.precision)
     if isinstance(train, FeatureVariants):
-        facts = replace(facts, feature_seconds=train.seconds)
-    recipe, facts = _with_schedule(recipe, facts, folder, model=model, train=train, fabric=fabric)
+        metadata = replace(metadata, feature_seconds=train.seconds)
+    recipe, metadata = _with_schedule(recipe, metadata, folder, model=model, train=train, fabric=fabric)
     return Training(
-        folder, recipe, facts, scenes, pictures, train, validation, learned, model, backbone, fabric
+        folder, recipe, metadata, scenes, images, train, validation, learned, model, backbone, fabric
     )
 
 
 def _features(
     recipe: Recipe,
     model: PoseModel[Any],
-    pictures: Pictures,
+    images: ImageCache,
     *,
     seed: int,
     fabric: Fabric,
-    progress: PictureProgress | None,
+    progress: ImageProgress | None,
 ) -> FeatureVariants:
     """What training starts from; the first process computes it for all."""
-    cut = still_part(model, recipe.stages)
+    cut = frozen_prefix(model, recipe.stages)
     assert isinstance(model, GeometryModel | Regressor), "only these have a part that can stand still"
     if not fabric.is_global_zero:
         fabric.barrier()
     size = recipe.preprocess
     variants = Variants(recipe.augment, recipe.cached_variants, size.width, size.height, seed)
-    features = cached_features(model, pictures, variants, cut=cut, device=fabric.device, progress=progress)
+    features = cached_features(model, images, variants, cut=cut, device=fabric.device, progress=progress)
     if fabric.is_global_zero:
         fabric.barrier()
     return features
@@ -259,43 +268,43 @@ def first_model(
     torch.manual_seed(seed)
     model = build_model(recipe.model, recipe.config)
     backbone = load_pretrained(model, weights)
-    model.observe_places([poses_of(frames) for frames in learned])
+    model.observe_scenes([poses_of(frames) for frames in learned])
     return model, backbone
 
 
 def _with_schedule(
     recipe: Recipe,
-    facts: RunFacts,
+    metadata: RunManifest,
     folder: Path,
     *,
     model: PoseModel[Any],
-    train: Pictures | FeatureVariants,
+    train: ImageCache | FeatureVariants,
     fabric: Fabric,
-) -> tuple[Recipe, RunFacts]:
+) -> tuple[Recipe, RunManifest]:
     """The schedule of the run in the folder if it is the same run, else one that fits the budget."""
     # The first process looks for all: what it writes now would be an earlier run to a process that lags.
-    if fabric.broadcast((folder / RUN_FACTS).exists()):
-        earlier = RunFacts.load(folder)
-        if _identity(earlier) != _identity(facts):
+    if fabric.broadcast((folder / MANIFEST_FILE).exists()):
+        earlier = RunManifest.load(folder)
+        if _identity(earlier) != _identity(metadata):
             raise CheckpointError(
                 f"{folder} holds a run with other settings; choose another --out, or delete it to start anew"
             )
         return recipe.scaled(earlier.schedule_share), earlier
-    if facts.budget_seconds:
+    if metadata.budget_seconds:
         # Features count as if they were computed now, so that a budget gives the same run whatever is cached.
-        left = max(0.0, facts.budget_seconds - facts.feature_seconds)
+        left = max(0.0, metadata.budget_seconds - metadata.feature_seconds)
         share = schedule_share(recipe, left, model=model, train=train, fabric=fabric)
-        facts = replace(facts, schedule_share=fabric.broadcast(share), budget_covers_features=True)
+        metadata = replace(metadata, schedule_share=fabric.broadcast(share), budget_covers_features=True)
     if fabric.is_global_zero:
-        facts.save(folder)
+        metadata.save(folder)
     fabric.barrier()
-    return recipe.scaled(facts.schedule_share), facts
+    return recipe.scaled(metadata.schedule_share), metadata
 
 
-def place_folder(scenes: tuple[Scene, ...]) -> str:
-    """What the folder of a run is called after its places."""
+def scene_folder(scenes: tuple[Scene, ...]) -> str:
+    """What the folder of a run is called after its scenes."""
     names = "+".join(scene.name for scene in scenes)
-    return names if len(scenes) == 1 or len(names) <= _LONGEST_NAME else f"{len(scenes)}-places"
+    return names if len(scenes) == 1 or len(names) <= _LONGEST_NAME else f"{len(scenes)}-scenes"
 
 
 def _where(fabric: Fabric) -> str:
@@ -303,7 +312,9 @@ def _where(fabric: Fabric) -> str:
     return kind if fabric.world_size == 1 else f"{fabric.world_size} x {kind}"
 
 
-def _identity(facts: RunFacts) -> bytes:
+def _identity(metadata: RunManifest) -> bytes:
     """What must be equal for one run to be the continuation of another, as it stands in a file."""
-    decided = replace(facts, device="", schedule_share=1.0, feature_seconds=0.0, budget_covers_features=False)
+    decided = replace(
+        metadata, device="", schedule_share=1.0, feature_seconds=0.0, budget_covers_features=False
+    )
     return to_json(decided)

@@ -1,1 +1,1 @@
-"""Learning a place: pictures cached once, stages that say what trains, a loop that is a generator."""
+"""Learning a scene: images cached once, stages that say what trains, a loop that is a generator."""

@@ -1,4 +1,4 @@
-"""Features of pictures, computed once into a file on disk, from which every later step reads."""
+"""Features of images, computed once into a file on disk, from which every later step reads."""
 
 import hashlib
 import io
@@ -19,12 +19,12 @@ from camloc.core.config import to_json
 from camloc.core.device import CPU, moved
 from camloc.core.files import write_atomically
 from camloc.data.augment import Augment, Draws, augmented, centre_cut
-from camloc.data.image_cache import Pictures
+from camloc.data.image_cache import ImageCache
 from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
 from camloc.models.base import GeometryModel, PoseModel, Regressor, WithBackbone
-from camloc.models.layers.backbone import Backbone, LowerPart, UpperPart, still_cuts
+from camloc.models.layers.backbone import Backbone, LowerPart, UpperPart, frozen_cuts
 from camloc.training.recipe import Stage, start
 from camloc.training.scenes import Joined, apart, count_on
 
@@ -34,16 +34,16 @@ HEADS = "heads"
 
 @dataclass(frozen=True, eq=False)
 class FeatureVariants:
-    """Features of several variants of every picture, in memory-mapped half precision.
+    """Features of several variants of every image, in memory-mapped half precision.
 
     Attributes:
         images: (n, v, c, h, w) features.
         cut: of the backbone, whose maps they are, or `HEADS`.
-        world_from_cam: (n,) poses of the pictures as they were taken, double precision.
+        world_from_cam: (n,) poses of the images as they were taken, double precision.
         rotation: (n, v, 3, 3) orientations of the variants.
-        intrinsics: (n, v, 3, 3) of the variants, or None where those of any picture are unknown.
-        inside: (n, v, rows, columns) whether a cell shows the photograph, or None for models without cells.
-        scene: (n,) numbers of the places.
+        intrinsics: (n, v, 3, 3) of the variants, or None where those of any image are unknown.
+        inside: (n, v, rows, columns) whether a cell shows the image, or None for models without cells.
+        scene: (n,) numbers of the scenes.
         sequence: (n,) numbers of the recordings.
         seconds: that computing them took, whichever run it was for.
     """
@@ -86,7 +86,7 @@ class FeatureVariants:
         return batch.to(device)
 
 
-def still_part(model: PoseModel[Any], stages: tuple[Stage, ...]) -> str:
+def frozen_prefix(model: PoseModel[Any], stages: tuple[Stage, ...]) -> str:
     """The last cut that all stages can be trained from, or `HEADS`.
 
     Raises:
@@ -102,7 +102,7 @@ def still_part(model: PoseModel[Any], stages: tuple[Stage, ...]) -> str:
     found: list[tuple[str, ...]] = []
     for stage in stages:
         start(stage, model)
-        found.append(still_cuts(backbone))
+        found.append(frozen_cuts(backbone))
     common = [cut for cut in found[0] if all(cut in others for others in found)]
     if not common:
         raise RecipeError(
@@ -124,7 +124,7 @@ class FromFeatures(nn.Module):
     """
 
     def __init__(self, model: WithBackbone, cut: str, *, width: int, height: int) -> None:
-        """`width` and `height` are of the network's picture."""
+        """`width` and `height` are of the network's image."""
         super().__init__()
         self.model, self.width, self.height = model, width, height
         self.upper = None
@@ -140,18 +140,18 @@ class FromFeatures(nn.Module):
         return self.model.from_maps(self.upper(features), width=self.width, height=self.height)
 
 
-# Pictures that pass through the backbone together.
+# Images that pass through the backbone together.
 CHUNK = 16
 
 
 @dataclass(frozen=True)
 class Variants:
-    """Which variants of every picture there are.
+    """Which variants of every image there are.
 
     Attributes:
-        augment: ranges that all but the first are drawn from; the first is the picture as it is.
-        count: to a picture.
-        width, height: of the network's picture.
+        augment: ranges that all but the first are drawn from; the first is the image as it is.
+        count: to an image.
+        width, height: of the network's image.
         seed: of all randomness.
     """
 
@@ -162,7 +162,7 @@ class Variants:
     seed: int
 
     def of(self, batch: Batch, number: int, generator: torch.Generator) -> Batch:
-        """One variant of each picture of a batch."""
+        """One variant of each image of a batch."""
         if number == 0:
             return centre_cut(batch, width=self.width, height=self.height)
         draws = Draws(generator, len(batch), slice(0, len(batch)))
@@ -171,36 +171,36 @@ class Variants:
 
 def cached_features(
     model: WithBackbone,
-    pictures: Pictures,
+    images: ImageCache,
     variants: Variants,
     *,
     cut: str,
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
 ) -> FeatureVariants:
-    """The features of all pictures, computed now or read from the cache of an earlier call.
+    """The features of all images, computed now or read from the cache of an earlier call.
 
-    Every place has a cache of its own, whatever it is learned with. A cache's name is a digest of the weights
-    before the cut, the pictures and the settings: recipes that differ in what comes later share it.
+    Every scene has a cache of its own, whatever it is learned with. A cache's name is a digest of the weights
+    before the cut, the images and the settings: recipes that differ in what comes later share it.
 
     Args:
         model: with the weights that stand still.
-        pictures: in the size that `augmented` takes.
+        images: in the size that `augmented` takes.
         variants: of each.
-        cut: where in the model, as `still_part` says.
+        cut: where in the model, as `frozen_prefix` says.
         device: where to compute.
-        progress: called with the number of pictures done and of all.
+        progress: called with the number of images done and of all.
 
     Raises:
         CamlocError: the cache cannot be written.
-        RecipeError: pictures should turn and their intrinsics are unknown.
+        RecipeError: images should turn and their intrinsics are unknown.
     """
     first_part = _first_part(model, cut)
     parts, done = [], 0
-    for place in apart(pictures):
-        counted = progress and partial(count_on, progress, done, len(pictures))
-        parts.append(_of_place(model, first_part, place, variants, device=device, progress=counted))
-        done += len(place)
+    for scene in apart(images):
+        counted = progress and partial(count_on, progress, done, len(images))
+        parts.append(_of_scene(model, first_part, scene, variants, device=device, progress=counted))
+        done += len(scene)
     labels = {
         name: torch.cat([part.labels[name] for part in parts])
         for name in _LABELS
@@ -209,47 +209,47 @@ def cached_features(
     return FeatureVariants(
         images=parts[0].images if len(parts) == 1 else Joined(tuple(part.images for part in parts)),
         cut=cut,
-        world_from_cam=pictures.world_from_cam,
+        world_from_cam=images.world_from_cam,
         rotation=labels["rotation"],
         intrinsics=labels.get("intrinsics"),
         inside=labels.get("inside"),
-        scene=pictures.scene,
-        sequence=pictures.sequence,
+        scene=images.scene,
+        sequence=images.sequence,
         seconds=sum(part.seconds for part in parts),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _OfPlace:
-    """What the cache of a place holds."""
+class _OfScene:
+    """What the cache of a scene holds."""
 
     images: Any
     labels: dict[str, Tensor]
     seconds: float
 
 
-def _of_place(
+def _of_scene(
     model: WithBackbone,
     first_part: Callable[[Tensor], Tensor],
-    pictures: Pictures,
+    images: ImageCache,
     variants: Variants,
     *,
     device: torch.device,
     progress: Callable[[int, int], None] | None,
-) -> _OfPlace:
-    path = cache_folder() / "features" / f"{_digest(model, first_part, pictures, variants)}.npy"
+) -> _OfScene:
+    path = cache_folder() / "features" / f"{_digest(model, first_part, images, variants)}.npy"
     labels = path.with_suffix(".labels.npz")
     if not (path.exists() and labels.exists()):
         was_training = model.training
         model.eval().to(device)
         try:
-            _compute(model, first_part, pictures, variants, path, labels, device=device, progress=progress)
+            _compute(model, first_part, images, variants, path, labels, device=device, progress=progress)
         finally:
             model.train(was_training)
     with np.load(labels) as read:
         found = {name: torch.from_numpy(read[name]) for name in _LABELS if name in read.files}
         seconds = float(read["seconds"])
-    return _OfPlace(np.load(path, mmap_mode="r"), found, seconds)
+    return _OfScene(np.load(path, mmap_mode="r"), found, seconds)
 
 
 _LABELS = ("rotation", "intrinsics", "inside")
@@ -267,7 +267,7 @@ def _first_part(model: WithBackbone, cut: str) -> Callable[[Tensor], Tensor]:
 def _compute(
     model: WithBackbone,
     first_part: Callable[[Tensor], Tensor],
-    pictures: Pictures,
+    images: ImageCache,
     variants: Variants,
     path: Path,
     labels: Path,
@@ -279,15 +279,15 @@ def _compute(
     started = time.monotonic()
     found: dict[str, list[Tensor]] = {}
     with cache_file(path, of="the cache of features") as file:
-        for first in range(0, len(pictures), CHUNK):
-            rows = torch.arange(first, min(first + CHUNK, len(pictures)))
+        for first in range(0, len(images), CHUNK):
+            rows = torch.arange(first, min(first + CHUNK, len(images)))
             batches = [
-                variants.of(pictures.batch(rows, device=device), number, generator)
+                variants.of(images.batch(rows, device=device), number, generator)
                 for number in range(variants.count)
             ]
             features = torch.stack([first_part(each.images) for each in batches], 1).cpu()
             if first == 0:
-                shape = (len(pictures), *features.shape[1:])
+                shape = (len(images), *features.shape[1:])
                 header = {"descr": "<f2", "fortran_order": False, "shape": tuple(map(int, shape))}
                 np.lib.format.write_array_header_1_0(file, header)
                 columns = _columns(model, batches[0].images)
@@ -295,7 +295,7 @@ def _compute(
             for name, values in _labels(batches, columns).items():
                 found.setdefault(name, []).append(values)
             if progress:
-                progress(int(rows[-1]) + 1, len(pictures))
+                progress(int(rows[-1]) + 1, len(images))
         packed = io.BytesIO()
         arrays: dict[str, Any] = {name: torch.cat(values).numpy() for name, values in found.items()}
         np.savez(packed, **arrays, seconds=np.float64(time.monotonic() - started))
@@ -308,7 +308,7 @@ def _columns(model: WithBackbone, images: Float[Tensor, "b 3 h w"]) -> int:
 
 
 def _labels(batches: list[Batch], columns: int) -> dict[str, Tensor]:
-    """What is known of the variants of the same pictures: (b, v, ...) of each."""
+    """What is known of the variants of the same images: (b, v, ...) of each."""
     labels = {"rotation": torch.stack([each.world_from_cam.rotation for each in batches], 1)}
     cameras = [each.intrinsics for each in batches if each.intrinsics is not None]
     if cameras:
@@ -319,7 +319,7 @@ def _labels(batches: list[Batch], columns: int) -> dict[str, Tensor]:
 
 
 def _cells(batch: Batch, columns: int) -> Tensor:
-    """Whether the middle of each cell shows the photograph."""
+    """Whether the middle of each cell shows the image."""
     height, width = batch.images.shape[-2:]
     stride = width // columns
     if batch.inside is None:
@@ -330,21 +330,21 @@ def _cells(batch: Batch, columns: int) -> Tensor:
 def _digest(
     model: WithBackbone,
     first_part: Callable[[Tensor], Tensor],
-    pictures: Pictures,
+    images: ImageCache,
     variants: Variants,
 ) -> str:
-    facts = hashlib.sha256(to_json(variants) + repr((*_LABELS, "seconds")).encode())
+    metadata = hashlib.sha256(to_json(variants) + repr((*_LABELS, "seconds")).encode())
     if isinstance(model, GeometryModel):  # its cells are those of `inside`
-        facts.update(repr(model.feature_settings).encode())
+        metadata.update(repr(model.feature_settings).encode())
     part: nn.Module = model.backbone
     if isinstance(first_part, LowerPart):
         part = first_part
         # By number, for wrappers of timm have names of their own for the same layers.
-        facts.update(repr((first_part.config, first_part.operations)).encode())
+        metadata.update(repr((first_part.config, first_part.operations)).encode())
     for value in part.state_dict().values():
-        facts.update(repr(tuple(value.shape)).encode() + value.cpu().contiguous().numpy().tobytes())
-    facts.update(repr((pictures.images.shape, [str(pictures.images.filename)])).encode())
-    if pictures.intrinsics is None:  # as those of another place may be unknown, beside which it is learned
-        facts.update(b"no intrinsics")
-    facts.update(pictures.world_from_cam.matrix().numpy().tobytes())
-    return facts.hexdigest()[:24]
+        metadata.update(repr(tuple(value.shape)).encode() + value.cpu().contiguous().numpy().tobytes())
+    metadata.update(repr((images.images.shape, [str(images.images.filename)])).encode())
+    if images.intrinsics is None:  # as those of another scene may be unknown, beside which it is learned
+        metadata.update(b"no intrinsics")
+    metadata.update(images.world_from_cam.matrix().numpy().tobytes())
+    return metadata.hexdigest()[:24]

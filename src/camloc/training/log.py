@@ -31,13 +31,13 @@ class TrainingLog:
             "stage": epoch.stage,
             "learning_rate": epoch.learning_rate,
             "seconds": round(epoch.seconds, 3),
-            "pictures_per_second": round(epoch.pictures_per_second, 1),
+            "images_per_second": round(epoch.images_per_second, 1),
             **{f"loss_{name}": value for name, value in epoch.losses.items()},
         }
         if epoch.validation is not None:
             row |= {"validation_meters": epoch.validation[0], "validation_degrees": epoch.validation[1]}
-        if epoch.right_place is not None and len(epoch.places) > 1:
-            row["validation_right_place"] = epoch.right_place
+        if epoch.right_scene is not None and len(epoch.scenes) > 1:
+            row["validation_right_scene"] = epoch.right_scene
         row = {name: value for name, value in row.items() if math.isfinite(value)}
         rows = [earlier for earlier in read_log(self.path) if earlier["epoch"] < epoch.epoch]
         write_atomically(

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from camloc.core.config import to_json
 from camloc.data.augment import Draws
-from camloc.data.image_cache import Pictures
+from camloc.data.image_cache import ImageCache
 from camloc.errors import RecipeError
 from camloc.models.base import GeometryModel, PoseModel, Regressor
 from camloc.training.cpu.batch_norm import synchronise_batch_norm
@@ -30,7 +30,7 @@ from camloc.training.recipe import (
     Plan,
     Stage,
     Step,
-    hold_known_places,
+    freeze_known_scenes,
     learned_rows,
     set_learning_rate,
     set_modes,
@@ -79,20 +79,20 @@ def _tensors(module: nn.Module) -> list[Tensor]:
 
 
 def balanced_order(scene: Int[Tensor, "n"], generator: torch.Generator) -> Int[Tensor, "n"]:
-    """n rows in which every place comes up equally often, but for a remainder, in random order.
+    """n rows in which every scene comes up equally often, but for a remainder, in random order.
 
-    Rows of a place that has more than its part are left for another epoch, those of one that has fewer come
+    Rows of a scene that has more than its part are left for another epoch, those of one that has fewer come
     up several times: each once before any a second time.
 
     Args:
-        scene: (n,) numbers of the places of all rows.
+        scene: (n,) numbers of the scenes of all rows.
         generator: of the order.
     """
-    places = scene.unique()
-    parts = [len(scene) // len(places) + (number < len(scene) % len(places)) for number in range(len(places))]
+    scenes = scene.unique()
+    parts = [len(scene) // len(scenes) + (number < len(scene) % len(scenes)) for number in range(len(scenes))]
     chosen = [
-        _drawn((scene == place).nonzero().squeeze(1), part, generator)
-        for place, part in zip(places, parts, strict=True)
+        _drawn((scene == number).nonzero().squeeze(1), part, generator)
+        for number, part in zip(scenes, parts, strict=True)
     ]
     together = torch.cat(chosen)
     return together[torch.randperm(len(together), generator=generator)]
@@ -110,8 +110,8 @@ class StageRun:
     def __init__(
         self,
         model: PoseModel[Any],
-        train: Pictures | FeatureVariants,
-        validation: Pictures | None,
+        train: ImageCache | FeatureVariants,
+        validation: ImageCache | None,
         plan: Plan,
         stage: Stage,
         number: int,
@@ -201,7 +201,7 @@ class StageRun:
         total = torch.stack([weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
         self.raw_optimizer.zero_grad()
         self.fabric.backward(total)
-        hold_known_places(self.stage, self.model)
+        freeze_known_scenes(self.stage, self.model)
         if self.stage.gradient_clip:
             self.fabric.clip_gradients(
                 self.network,
@@ -245,11 +245,11 @@ class StageRun:
             learning_rate=self.raw_optimizer.param_groups[0]["lr"],
             validation=None if found is None else found.mean,
             is_best=is_best,
-            pictures_per_second=self.steps * self.windows_per_batch * self.plan.window.frames / seconds,
+            images_per_second=self.steps * self.windows_per_batch * self.plan.window.frames / seconds,
             seconds=position.seconds,
             model=self.kept_model,
-            places={} if found is None else found.places,
-            right_place=None if found is None else found.right_place,
+            scenes={} if found is None else found.scenes,
+            right_scene=None if found is None else found.right_scene,
         )
         return position, report
 
@@ -260,11 +260,11 @@ class StageRun:
         return mean_pose_errors(self.train.world_from_cam, self.train.scene, self.validation)
 
 
-def steps_per_epoch(plan: Plan, stage: Stage, train: Pictures | FeatureVariants) -> int:
+def steps_per_epoch(plan: Plan, stage: Stage, train: ImageCache | FeatureVariants) -> int:
     """Steps to an epoch of a stage.
 
     Raises:
-        RecipeError: it learns from no picture.
+        RecipeError: it learns from no image.
     """
     return max(1, len(learned_rows(stage, train.world_from_cam)) // plan.windows_per_batch)
 
@@ -283,10 +283,10 @@ def _diverged() -> RecipeError:
 
 def fit(
     model: PoseModel[Any],
-    train: Pictures | FeatureVariants,
+    train: ImageCache | FeatureVariants,
     plan: Plan,
     *,
-    validation: Pictures | None = None,
+    validation: ImageCache | None = None,
     fabric: Fabric | None = None,
     state: Path | None = None,
 ) -> Iterator[Step | Epoch]:
@@ -299,9 +299,9 @@ def fit(
 
     Args:
         model: a network; `observe` has been called.
-        train: pictures to learn from.
+        train: images to learn from.
         plan: how.
-        validation: pictures that choose the weights.
+        validation: images that choose the weights.
         fabric: devices and processes, launched; None for one CPU process.
         state: file to write after each epoch and to go on from if it is there; it is written less often where
             writing it takes long (`camloc.training.state.Saving`).
@@ -350,20 +350,20 @@ def fit(
 
 
 def _fingerprint(
-    model: PoseModel[Any], plan: Plan, train: Pictures | FeatureVariants, validation: Pictures | None
+    model: PoseModel[Any], plan: Plan, train: ImageCache | FeatureVariants, validation: ImageCache | None
 ) -> str:
     """Digest of what decides the outcome of a training, so that a state is not taken up by another."""
-    facts = hashlib.sha256(to_json(plan))
+    metadata = hashlib.sha256(to_json(plan))
     for name, tensor in model.state_dict().items():
-        facts.update(repr((name, tuple(tensor.shape))).encode())
-    for pictures in (train, validation):
-        if pictures is not None:
-            facts.update(repr(pictures.images.shape).encode())
-            facts.update(pictures.world_from_cam.translation.numpy().tobytes())
-            facts.update(pictures.world_from_cam.has_orientation().numpy().tobytes())
-            facts.update(pictures.sequence.numpy().tobytes())
-            facts.update(pictures.scene.numpy().tobytes())
-    return facts.hexdigest()
+        metadata.update(repr((name, tuple(tensor.shape))).encode())
+    for images in (train, validation):
+        if images is not None:
+            metadata.update(repr(images.images.shape).encode())
+            metadata.update(images.world_from_cam.translation.numpy().tobytes())
+            metadata.update(images.world_from_cam.has_orientation().numpy().tobytes())
+            metadata.update(images.sequence.numpy().tobytes())
+            metadata.update(images.scene.numpy().tobytes())
+    return metadata.hexdigest()
 
 
 def _position(state: Path | None, fresh: Position) -> Position:
@@ -373,7 +373,7 @@ def _position(state: Path | None, fresh: Position) -> Position:
     return found if found.fingerprint == fresh.fingerprint else fresh
 
 
-class Lesson(ABC):
+class AuxiliaryTask(ABC):
     """What a network learns, and how well it has learned it.
 
     Attributes:
@@ -418,7 +418,7 @@ class Round:
 
 
 def learn(
-    lesson: Lesson, stage: Stage, *, batch_size: int, seed: int = 0, measure_every: int = 1
+    task: AuxiliaryTask, stage: Stage, *, batch_size: int, seed: int = 0, measure_every: int = 1
 ) -> Iterator[Round]:
     """Train a lesson's network in place. At the end it holds the best weights, or the last where none is.
 
@@ -432,23 +432,23 @@ def learn(
     Raises:
         RecipeError: a pattern of the stage matches nothing, or training diverged.
     """
-    network, optimizer = lesson.network, start(stage, lesson.network)
+    network, optimizer = task.network, start(stage, task.network)
     average = WarmedUpAverage(network, stage.average) if stage.average else None
     kept = network if average is None else average.module
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    batch_size = min(batch_size, len(lesson))
-    steps = max(1, len(lesson) // batch_size)
+    batch_size = min(batch_size, len(task))
+    steps = max(1, len(task) // batch_size)
     began, least, best = time.monotonic(), float("inf"), dict[str, Tensor]()
     for epoch in range(stage.epochs):
         set_modes(stage, network)
-        order = torch.randperm(len(lesson), generator=generator)
+        order = torch.randperm(len(task), generator=generator)
         sums: dict[str, Tensor] = {}
         for step in range(steps):
             rate = stage.rate_factor(epoch * steps + step, steps=stage.epochs * steps, epoch=epoch)
             set_learning_rate(optimizer, stage.learning_rate * rate)
             rows = order[step * batch_size : (step + 1) * batch_size]
-            losses = lesson.losses(network, rows, generator)
+            losses = task.losses(network, rows, generator)
             _step(stage, network, optimizer, losses)
             if average is not None:
                 average.update_parameters(network)
@@ -459,8 +459,8 @@ def learn(
             raise RecipeError("training diverged: the loss is no longer finite; lower the learning rate")
         is_last = epoch + 1 == stage.epochs
         is_due = is_last or (epoch + 1) % measure_every == 0
-        measures = _measured(lesson, kept) if is_due else {}
-        score = measures.get(lesson.better, float("inf"))
+        measures = _measured(task, kept) if is_due else {}
+        score = measures.get(task.better, float("inf"))
         is_best = score < least or (is_last and not best)
         if is_best:
             least = score
@@ -483,6 +483,6 @@ def _step(
 
 
 @torch.no_grad()
-def _measured(lesson: Lesson, network: nn.Module) -> dict[str, float]:
+def _measured(task: AuxiliaryTask, network: nn.Module) -> dict[str, float]:
     network.eval()
-    return lesson.measures(network)
+    return task.measures(network)

@@ -84,13 +84,13 @@ def server_answers(address: str) -> bool:
     """Whether something listens where a web address, or the proxy on the way to it, should be."""
     server = urlsplit(address)
     proxy = urlsplit(getproxies().get(server.scheme, ""))
-    asked = proxy if proxy.hostname and not proxy_bypass(server.hostname or "") else server
-    port = asked.port or (80 if asked.scheme == "http" else 443)
+    predict = proxy if proxy.hostname and not proxy_bypass(server.hostname or "") else server
+    port = predict.port or (80 if predict.scheme == "http" else 443)
     answers = Event()
 
     def knock() -> None:
         with suppress(OSError):
-            socket.create_connection((asked.hostname or "", port), timeout=_TIMEOUT_SECONDS).close()
+            socket.create_connection((predict.hostname or "", port), timeout=_TIMEOUT_SECONDS).close()
             answers.set()
 
     # In a thread, since no timeout limits how long the server's name is looked up.

@@ -39,7 +39,7 @@ class Stage:
         betas, epsilon: of either.
         weight_decay: on everything that trains but the loss's own weights.
         backbone_rate: learning rate of the backbone relative to the rest.
-        balance_rate: learning rate of the loss's own weights relative to the rest.
+        loss_rate: learning rate of the loss's own weights relative to the rest.
         schedule: how the learning rate moves; "step" multiplies it by `step_factor` every
             `step_epochs`, "cosine" lowers it to zero, "one_cycle" first raises it over the first
             `warm_up` of the steps.
@@ -48,8 +48,8 @@ class Stage:
             validated and kept; 0 for none.
         gradient_clip: largest norm of the gradient; 0 for no limit.
         loss_weights: factors of the loss terms by name; a term not named counts fully.
-        known_places: of parameters with a row for every place (their names end in "_of_place"), the rows of
-            so many first places stand still.
+        known_scenes: of parameters with a row for every scene (their names end in "_of_scene"), the rows of
+            so many first scenes stand still.
         learns_from: all training frames, or those whose full pose is known, or those of which only the
             position is known.
     """
@@ -57,13 +57,13 @@ class Stage:
     epochs: int
     learning_rate: float
     trains: tuple[str, ...] = ("*",)
-    holds: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
     optimizer: Literal["adam", "adamw"] = "adam"
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     backbone_rate: float = 1.0
-    balance_rate: float = 1.0
+    loss_rate: float = 1.0
     schedule: Schedule = "constant"
     step_epochs: int = 20
     step_factor: float = 0.1
@@ -72,7 +72,7 @@ class Stage:
     average: float = 0.0
     gradient_clip: float = 0.0
     loss_weights: dict[str, float] | None = None
-    known_places: int = 0
+    known_scenes: int = 0
     learns_from: LearnsFrom = "all"
 
     def rate_factor(self, step: int, *, steps: int, epoch: int) -> float:
@@ -120,11 +120,11 @@ def start(stage: Stage, model: nn.Module) -> torch.optim.Optimizer:
         RecipeError: a pattern matches no parameter.
     """
     names = [name for name, _ in model.named_parameters()]
-    for pattern in (*stage.trains, *stage.holds):
+    for pattern in (*stage.trains, *stage.frozen):
         if not fnmatch.filter(names, pattern):
             raise RecipeError(f"the stage names '{pattern}', which matches no parameter of the model")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(_matches(name, stage.trains) and not _matches(name, stage.holds))
+        parameter.requires_grad_(_matches(name, stage.trains) and not _matches(name, stage.frozen))
     set_modes(stage, model)
     kind = torch.optim.AdamW if stage.optimizer == "adamw" else torch.optim.Adam
     groups = _parameter_groups(stage, model)
@@ -146,12 +146,12 @@ def set_modes(stage: Stage, model: nn.Module) -> None:
             module.eval()
 
 
-def hold_known_places(stage: Stage, model: nn.Module) -> None:
-    """Take the gradient away from the rows of places that stand still."""
-    if stage.known_places:
+def freeze_known_scenes(stage: Stage, model: nn.Module) -> None:
+    """Take the gradient away from the rows of scenes that stand still."""
+    if stage.known_scenes:
         for name, parameter in model.named_parameters():
-            if name.endswith("_of_place") and parameter.grad is not None:
-                parameter.grad[: stage.known_places].zero_()
+            if name.endswith("_of_scene") and parameter.grad is not None:
+                parameter.grad[: stage.known_scenes].zero_()
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -174,7 +174,7 @@ def _parameter_groups(stage: Stage, model: nn.Module) -> list[dict[str, Any]]:
     groups = (
         {"params": rest, "weight_decay": stage.weight_decay, "rate": 1.0},
         {"params": backbone, "weight_decay": stage.weight_decay, "rate": stage.backbone_rate},
-        {"params": loss, "weight_decay": 0.0, "rate": stage.balance_rate},
+        {"params": loss, "weight_decay": 0.0, "rate": stage.loss_rate},
     )
     return [group for group in groups if group["params"]]
 
@@ -221,24 +221,24 @@ def windows_around(
     recording = sequence[rows]
     for number in recording.unique():
         own = rows[recording == number]
-        places = torch.arange(len(own)).unsqueeze(1) + offsets
-        found[recording == number] = own[places.clamp(0, len(own) - 1)]
+        scenes = torch.arange(len(own)).unsqueeze(1) + offsets
+        found[recording == number] = own[scenes.clamp(0, len(own) - 1)]
     return found
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides what a training learns from its pictures.
+    """Everything that decides what a training learns from its images.
 
     Attributes:
         stages: phases, in order.
-        width, height: the network's picture.
-        augment: random changes of training pictures.
-        batch_size: pictures to a step, over all devices together, whole windows.
+        width, height: the network's image.
+        augment: random changes of training images.
+        batch_size: images to a step, over all devices together, whole windows.
         window: which frames are learned together.
         seed: of weights, order, augmentation and dropout.
         validate_every: epochs between validations; the last of a stage is always validated.
-        balanced: whether every place has an equal part in an epoch, however many pictures it has.
+        balanced: whether every scene has an equal part in an epoch, however many images it has.
 
     Raises:
         RecipeError: a batch is not a number of whole windows.
@@ -257,7 +257,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.batch_size % self.window.frames:
             raise RecipeError(
-                f"a batch of {self.batch_size} pictures does not hold whole windows of {self.window.frames}; "
+                f"a batch of {self.batch_size} images does not hold whole windows of {self.window.frames}; "
                 f"make it a multiple of that"
             )
 
@@ -296,11 +296,11 @@ class Epoch:
         losses: mean of every loss term over the epoch.
         learning_rate: at its end.
         validation: median (meters, degrees) on the held-out frames, or None if not validated now; of
-            several places the means of their medians, infinite while one of them is not told from others.
-        places: the medians of each place, by its number, where they were validated.
-        right_place: share of the held-out frames that were put into their own place.
+            several scenes the means of their medians, infinite while one of them is not told from others.
+        scenes: the medians of each scene, by its number, where they were validated.
+        right_scene: share of the held-out frames that were put into their own scene.
         is_best: whether these are the best weights so far, which is when they are worth keeping.
-        pictures_per_second: training speed.
+        images_per_second: training speed.
         seconds: since training began, earlier runs included.
         model: the network to keep: the average of weights where the stage averages.
     """
@@ -311,11 +311,11 @@ class Epoch:
     learning_rate: float
     validation: tuple[float, float] | None
     is_best: bool
-    pictures_per_second: float
+    images_per_second: float
     seconds: float
     model: PoseModel[Any]
-    places: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-    right_place: float | None = None
+    scenes: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    right_scene: float | None = None
 
 
 @dataclass(frozen=True)
@@ -351,15 +351,15 @@ class Recipe:
     Attributes:
         model: name of the model.
         config: its settings.
-        preprocess: how a picture becomes its input.
+        preprocess: how an image becomes its input.
         stages: phases of training.
-        augment: random changes of training pictures.
-        cached_variants: variants of every picture that pass once, before training, through what stands still
-            at the beginning of the backbone; 0 passes every picture through the whole network in every step.
-        batch_size: pictures to a step.
+        augment: random changes of training images.
+        cached_variants: variants of every image that pass once, before training, through what stands still
+            at the beginning of the backbone; 0 passes every image through the whole network in every step.
+        batch_size: images to a step.
         window: which frames are learned together. An epoch has one window around every frame.
-        balanced: whether every place has an equal part in an epoch, however many pictures it has.
-        hold_out: which training frames of each place choose the weights.
+        balanced: whether every scene has an equal part in an epoch, however many images it has.
+        hold_out: which training frames of each scene choose the weights.
         keep_orientation_every: of the frames that are learned from, only one of so many keeps its
             orientation, and the others are positions alone; 0 leaves all as they are.
         validate_every: epochs between validations.
@@ -401,28 +401,28 @@ class Recipe:
             balanced=self.balanced,
         )
 
-    def of_places(self, count: int) -> "Recipe":
-        """The same recipe for so many places: models of several have a setting `scenes`.
+    def of_scenes(self, count: int) -> "Recipe":
+        """The same recipe for so many scenes: models of several have a setting `scenes`.
 
         Raises:
-            RecipeError: the model learns one place only.
+            RecipeError: the model learns one scene only.
         """
         if hasattr(self.config, "scenes"):
             return replace(self, config=replace(self.config, scenes=count))
         if count > 1:
             raise RecipeError(
-                f"{self.model} learns one place, not {count}; take a recipe of a model for several places, "
+                f"{self.model} learns one scene, not {count}; take a recipe of a model for several scenes, "
                 f"such as room/ms-transformer"
             )
         return self
 
-    def cached(self, variants: int, *, holds: tuple[str, ...] = ()) -> "Recipe":
-        """The same recipe from so many cached variants of every picture.
+    def cached(self, variants: int, *, frozen: tuple[str, ...] = ()) -> "Recipe":
+        """The same recipe from so many cached variants of every image.
 
         `holds` are patterns of what stands still beside what the stages hold already: the more of the
         backbone's beginning does, the shorter are a step and, behind its strides, the cache.
         """
-        stages = tuple(replace(stage, holds=(*stage.holds, *holds)) for stage in self.stages)
+        stages = tuple(replace(stage, frozen=(*stage.frozen, *frozen)) for stage in self.stages)
         return replace(self, cached_variants=variants, stages=stages)
 
     def scaled(self, share: float) -> "Recipe":

@@ -1,4 +1,4 @@
-"""Pictures of several places as one: each place is decoded once, whatever it is learned with."""
+"""Images of several scenes as one: each scene is decoded once, whatever it is learned with."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from camloc.data.image_cache import Pictures, load_pictures, with_margin
+from camloc.data.image_cache import ImageCache, load_image_cache, with_margin
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Frame
 from camloc.geometry.pose import Pose
@@ -17,38 +17,38 @@ from camloc.geometry.pose import Pose
 Progress = Callable[[int, int], None]
 
 
-def load_places(
-    places: Sequence[Sequence[Frame]],
+def load_scene_images(
+    scenes: Sequence[Sequence[Frame]],
     preprocess: Preprocess,
     *,
     margin: bool = False,
     progress: Progress | None = None,
-) -> Pictures:
-    """Pictures of the frames of one place or of several, in their order; a place's number is its index.
+) -> ImageCache:
+    """Images of the frames of one scene or of several, in their order; a scene's number is its index.
 
-    Every place has a cache file of its own. All pictures have the size that suits the first frame there is.
-    The other arguments and the errors are those of `load_pictures`.
+    Every scene has a cache file of its own. All images have the size that suits the first frame there is.
+    The other arguments and the errors are those of `load_image_cache`.
     """
-    first = next(frame for frames in places for frame in frames)
+    first = next(frame for frames in scenes for frame in frames)
     reader = with_margin(preprocess, first) if margin else preprocess
-    total, done = sum(len(frames) for frames in places), 0
-    parts: list[Pictures] = []
-    for number, frames in enumerate(places):
+    total, done = sum(len(frames) for frames in scenes), 0
+    parts: list[ImageCache] = []
+    for number, frames in enumerate(scenes):
         if frames:
             counted = progress and partial(count_on, progress, done, total)
-            parts.append(load_pictures(frames, reader, scene=number, progress=counted))
+            parts.append(load_image_cache(frames, reader, scene=number, progress=counted))
             done += len(frames)
     return parts[0] if len(parts) == 1 else joined(parts)
 
 
-def joined(parts: Sequence[Pictures]) -> Pictures:
-    """Pictures of several places as one; recordings of different places stay apart.
+def joined(parts: Sequence[ImageCache]) -> ImageCache:
+    """Images of several scenes as one; recordings of different scenes stay apart.
 
-    Intrinsics are None where those of any place are.
+    Intrinsics are None where those of any scene are.
     """
     cameras = [part.intrinsics for part in parts if part.intrinsics is not None]
     recordings = accumulate((int(part.sequence.max()) + 1 for part in parts[:-1]), initial=0)
-    return Pictures(
+    return ImageCache(
         images=Joined(tuple(part.images for part in parts)),
         world_from_cam=Pose.cat([part.world_from_cam for part in parts]),
         intrinsics=torch.cat(cameras) if len(cameras) == len(parts) else None,
@@ -57,20 +57,20 @@ def joined(parts: Sequence[Pictures]) -> Pictures:
     )
 
 
-def apart(pictures: Pictures) -> list[Pictures]:
-    """The pictures of each place, as they were before they were joined."""
-    if not isinstance(pictures.images, Joined):
-        return [pictures]
+def apart(images: ImageCache) -> list[ImageCache]:
+    """The images of each scene, as they were before they were joined."""
+    if not isinstance(images.images, Joined):
+        return [images]
     found, first = [], 0
-    for images in pictures.images.arrays:
-        rows = slice(first, first + len(images))
+    for array in images.images.arrays:
+        rows = slice(first, first + len(array))
         found.append(
-            Pictures(
-                images=images,
-                world_from_cam=pictures.world_from_cam[rows],
-                intrinsics=None if pictures.intrinsics is None else pictures.intrinsics[rows],
-                scene=pictures.scene[rows],
-                sequence=pictures.sequence[rows],
+            ImageCache(
+                images=array,
+                world_from_cam=images.world_from_cam[rows],
+                intrinsics=None if images.intrinsics is None else images.intrinsics[rows],
+                scene=images.scene[rows],
+                sequence=images.sequence[rows],
             )
         )
         first = rows.stop
@@ -100,7 +100,7 @@ class Joined:
 _Rows = NDArray[np.int64]
 
 
-def count_on(progress: Progress, before: int, total: int, done: int, of_this_place: int) -> None:
-    """Tell `progress` of all places what was done in one of them, when `before` were done in others."""
-    del of_this_place
+def count_on(progress: Progress, before: int, total: int, done: int, of_this_scene: int) -> None:
+    """Tell `progress` of all scenes what was done in one of them, when `before` were done in others."""
+    del of_this_scene
     progress(before + done, total)

@@ -80,7 +80,7 @@ def save_state(
 ) -> None:
     """Write everything that the next epoch depends on, all or nothing.
 
-    Random numbers need no place in it: they are drawn from the seed, the stage and the epoch.
+    Random numbers need no scene in it: they are drawn from the seed, the stage and the epoch.
     """
     tensors = {
         f"{part}|{name}": tensor.detach().cpu().contiguous().clone()
@@ -91,8 +91,8 @@ def save_state(
         tensors |= {
             f"optimizer|{index}|{key}": value.cpu().contiguous().clone() for key, value in state.items()
         }
-    facts = json.dumps(position.__dict__)
-    write_atomically(path, save(tensors, metadata={"position": facts}))
+    metadata = json.dumps(position.__dict__)
+    write_atomically(path, save(tensors, metadata={"position": metadata}))
 
 
 def read_position(path: Path) -> Position:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from camloc.refinement.recipe import StudentRecipe
-    from camloc.refinement.storage import AutoencoderFacts, PositionErrors
+    from camloc.refinement.storage import AutoencoderMetadata, PositionErrors
     from camloc.runs.autoencode import Teacher
 
 
@@ -34,7 +34,7 @@ def autoencode(
         recipe: Settings of the auto-encoder and of what learns from it; students/quick suits every run.
         decoder: Also teach an image decoder, which draws what the regressor sees from a pose.
         virtual: Also teach a relative pose regressor, for --refine virtual, and the decoder if it looks at
-            pictures.
+            images.
         seed: Of all randomness.
         device: Where to teach.
     """
@@ -49,7 +49,7 @@ def autoencode(
     settings, seed = find_student(recipe), checked_seed(seed)
     teacher = Teacher.load(run, device=device)
     _encoder(teacher, settings, name=recipe, seed=seed)
-    looks = settings.relative is not None and settings.relative.config.sees == "pictures"
+    looks = settings.relative is not None and settings.relative.config.sees == "images"
     if decoder or (virtual and looks):
         _decoder(teacher, settings, seed=seed)
     if virtual:
@@ -60,7 +60,7 @@ def autoencode(
         errors = errors_of(found[0], None if relative is None else relative[0])
         Console(highlight=False).print(_held_out(found[0], errors, teacher.scenes[0].unit))
     console.print(
-        f"\nnext   camloc locate {run} PHOTO.jpg --refine auto\n       camloc evaluate {run} --refine auto"
+        f"\nnext   camloc locate {run} IMAGE.jpg --refine auto\n       camloc evaluate {run} --refine auto"
     )
 
 
@@ -70,10 +70,10 @@ def _encoder(teacher: "Teacher", settings: "StudentRecipe", *, name: str, seed: 
 
     with counted("what it sees") as progress:
         teaching = prepare_teaching(teacher, settings, name=name, seed=seed, progress=progress)
-    encoder, views = teaching.encoder, len(teaching.lesson)
+    encoder, views = teaching.encoder, len(teaching.task)
     console.print(
         f"{encoder.parameter_count():,} weights ({encoder.megabytes:.2f} MB) learn from {views:,} views what "
-        f"{teacher.checkpoint.facts.model} sees"
+        f"{teacher.checkpoint.metadata.model} sees"
     )
     for event in teach(teaching):
         if event.measures:
@@ -87,17 +87,17 @@ def _encoder(teacher: "Teacher", settings: "StudentRecipe", *, name: str, seed: 
 def _decoder(teacher: "Teacher", settings: "StudentRecipe", *, seed: int) -> None:
     from camloc.cli.progress import console
     from camloc.refinement.storage import DECODER
-    from camloc.runs.autoencode import PICTURES, teach_decoder
+    from camloc.runs.autoencode import IMAGES, teach_decoder
 
     if settings.decoder is None:
         raise RecipeError("this recipe has no image decoder; choose one that has, such as students/quick")
     for event in teach_decoder(teacher, settings.decoder, seed=seed):
         if "score" in event.measures:
             console.print(
-                f"epoch {event.epoch:>3} of {event.epochs}   decoded pictures differ by "
+                f"epoch {event.epoch:>3} of {event.epochs}   decoded images differ by "
                 f"{event.measures['score']:.4f} from held-out ones"
             )
-    console.print(f"pictures {teacher.run / DECODER / PICTURES}")
+    console.print(f"images {teacher.run / DECODER / IMAGES}")
 
 
 def _relative(teacher: "Teacher", settings: "StudentRecipe", *, seed: int) -> None:
@@ -113,12 +113,12 @@ def _relative(teacher: "Teacher", settings: "StudentRecipe", *, seed: int) -> No
                 )
 
 
-def _held_out(facts: "AutoencoderFacts", errors: "dict[str, PositionErrors]", unit: str) -> "Table":
+def _held_out(metadata: "AutoencoderMetadata", errors: "dict[str, PositionErrors]", unit: str) -> "Table":
     """What the frames held out of training say about the auto-encoder and about refining."""
     from rich import box
     from rich.table import Table
 
-    from camloc.evaluation.report.wording import angle, distance, way_name
+    from camloc.evaluation.report.wording import angle, distance, method_name
     from camloc.refinement.choice import surest
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -126,9 +126,9 @@ def _held_out(facts: "AutoencoderFacts", errors: "dict[str, PositionErrors]", un
     table.add_column("position", justify="right")
     table.add_column("orientation", justify="right")
     rows = (
-        ("the regressor", facts.answers),
-        ("its heads on encoded true poses", facts.student),
-        ("its heads on encodings of its own answers", facts.student_of_answers),
+        ("the regressor", metadata.answers),
+        ("its heads on encoded true poses", metadata.student),
+        ("its heads on encodings of its own answers", metadata.student_of_answers),
     )
     for label, both in rows:
         if both is not None:
@@ -137,6 +137,6 @@ def _held_out(facts: "AutoencoderFacts", errors: "dict[str, PositionErrors]", un
     best = surest(errors)
     for way, each in errors.items():
         table.add_row(
-            f"{way_name(way)}{'  (surest to help)' if way == best else ''}", distance(each.median, unit)
+            f"{method_name(way)}{'  (surest to help)' if way == best else ''}", distance(each.median, unit)
         )
     return table

@@ -1,4 +1,4 @@
-"""`camloc evaluate`: how good a run is on photographs it has not learned from."""
+"""`camloc evaluate`: how good a run is on images it has not learned from."""
 
 from typing import TYPE_CHECKING
 
@@ -40,24 +40,24 @@ def evaluate(
     out: OptionalFolder = None,
     device: Device = "cpu",
 ) -> None:
-    """Locate test photographs and write results.json, estimates.csv, TUM files and report.html.
+    """Locate test images and write results.json, estimates.csv, TUM files and report.html.
 
-    Models that align points also leave points.ply: what they have learned of the place.
+    Models that align points also leave points.ply: what they have learned of the scene.
 
     Beside every number stand two baselines: copying the nearest training pose, which an oracle
-    chooses, and always answering the mean training pose. Of a run of several places each is evaluated, and
+    chooses, and always answering the mean training pose. Of a run of several scenes each is evaluated, and
     how often the right one is named.
 
     Args:
         run: Folder of a trained run, or an exported .onnx file, which needs --data.
         data: Folder of a data set; the run's own test frames if not given.
-        scene: Which scene of the data set, where it has several; of several folders the names of the places.
+        scene: Which scene of the data set, where it has several; of several folders the names of the scenes.
         layout: Of the data set.
-        option: For the layout's reader, such as split=blocks; of one place of several SCENE:split=blocks.
+        option: For the layout's reader, such as split=blocks; of one scene of several SCENE:split=blocks.
         test_list: Text file that names the test images, one a line.
         filter: For models that align points, how wrong points are left out; auto is the way that was best
             on held-out frames.
-        masks: For such models, folder with masks named PHOTO.png, black where a photograph does not count.
+        masks: For such models, folder with masks named IMAGE.png, black where an image does not count.
         refine: How positions are refined, as for camloc locate. Where the run has a pose auto-encoder, every
             way is in the table.
         out: Folder to write into; the run's own if not given, and of model.onnx the folder model beside it.
@@ -93,22 +93,22 @@ def evaluate_and_report(
     from rich.console import Console
 
     from camloc.cli.progress import console, counted
-    from camloc.evaluation.multi_scene import places_table
+    from camloc.evaluation.multi_scene import scenes_table
     from camloc.evaluation.table import results_table
-    from camloc.runs.evaluate import evaluate_places, evaluate_run, learned_places
+    from camloc.runs.evaluate import evaluate_run, evaluate_scenes, learned_scenes
 
-    if len(learned_places(run)) > 1:
+    if len(learned_scenes(run)) > 1:
         if outlier_filter or masks:
-            raise RecipeError("filters and masks are for models that align points, which learn one place")
+            raise RecipeError("filters and masks are for models that align points, which learn one scene")
         with counted("locating") as progress:
-            places = evaluate_places(
+            scenes = evaluate_scenes(
                 run, data=sources, out=out, device=device, refine=refine, progress=progress
             )
-        Console(highlight=False).print(places_table(places.results))
-        console.print(f"report {places.report}")
+        Console(highlight=False).print(scenes_table(scenes.results))
+        console.print(f"report {scenes.report}")
         return
     if len(sources) > 1:
-        raise RecipeError(f"{run} has learned one place; evaluate it on one --data at a time")
+        raise RecipeError(f"{run} has learned one scene; evaluate it on one --data at a time")
     with counted("locating") as progress:
         evaluation = evaluate_run(
             run,

@@ -11,7 +11,7 @@ def export(
 ) -> None:
     """Write a run's network as ONNX, and say how far its poses are from the run's.
 
-    The file stands alone: `camloc locate MODEL.onnx PHOTO.jpg` answers from it, and `camloc evaluate
+    The file stands alone: `camloc locate MODEL.onnx IMAGE.jpg` answers from it, and `camloc evaluate
     MODEL.onnx --data FOLDER` measures how well.
 
     Args:
@@ -33,6 +33,6 @@ def export(
     export_onnx(checkpoint, path, precision=precision)
     difference = largest_difference(checkpoint, path)
     megabytes = path.stat().st_size / 1e6
-    where = "" if precision == "float32" else " on pictures of noise; camloc evaluate measures it on yours"
+    where = "" if precision == "float32" else " on images of noise; camloc evaluate measures it on yours"
     print(path)
     console.print(f"{megabytes:.1f} MB; its poses differ from the run's by at most {difference:.1e}{where}")

@@ -1,4 +1,4 @@
-"""`camloc extend`: add a place to a run of several, from a few photographs."""
+"""`camloc extend`: add a place to a run of several, from a few images."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from camloc.runs.extend import ExtensionResults
 
 # As in `camloc.runs.extend`, which loads torch.
-Moves = Literal["all", "heads", "place"]
+Moves = Literal["all", "heads", "scene"]
 
 
 def extend(
@@ -45,26 +45,26 @@ def extend(
     device: Device = "cpu",
     devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
 ) -> None:
-    """Add a place to a run of several places, from a part of its photographs.
+    """Add a place to a run of several scenes, from a part of its images.
 
-    The run stays as it is; a new one goes on from its weights. The places that are known are learned again
+    The run stays as it is; a new one goes on from its weights. The scenes that are known are learned again
     beside the new one, each with an equal part, so their data must still be there. Their errors are measured
     before and after, and compared in extension.json.
 
-    With --moves place no known place can be harmed: whatever a photograph is answered in a known place stays
-    the same to the last bit. Only a photograph of it that is now put into the new place is lost, and how many
-    are stands in the table. The new place is learned best with --moves all.
+    With --moves scene no known scene can be harmed: whatever an image is answered in a known scene stays
+    the same to the last bit. Only an image of it that is now put into the new scene is lost, and how many
+    are stands in the table. The new scene is learned best with --moves all.
 
     Args:
-        run: Folder of a trained run of a model of several places.
-        data: Folder of the new place.
-        scene: Which scene of the data set, where it has several; otherwise the new place's name.
-        layout: Of the new place's data.
+        run: Folder of a trained run of a model of several scenes.
+        data: Folder of the new scene.
+        scene: Which scene of the data set, where it has several; otherwise the new scene's name.
+        layout: Of the new scene's data.
         option: For the layout's reader, such as split=blocks.
-        fraction: Part of the new place's training frames that is learned from, evenly spaced.
-        epochs: Passes over as many photographs as all places have.
-        moves: What is trained: the whole network, the heads of all places, or what belongs to the new place
-            alone, which leaves the poses of the known places as they are.
+        fraction: Part of the new scene's training frames that is learned from, evenly spaced.
+        epochs: Passes over as many images as all scenes have.
+        moves: What is trained: the whole network, the heads of all scenes, or what belongs to the new scene
+            alone, which leaves the poses of the known scenes as they are.
         out: Folder of the new run; RUN+SCENE if not given.
         seed: Of all randomness.
         device: Where to train.
@@ -72,9 +72,9 @@ def extend(
     """
     from camloc.cli.progress import console, counted, watched
     from camloc.core.device import torch_device
-    from camloc.runs.evaluate import evaluate_places, test_sets
+    from camloc.runs.evaluate import evaluate_scenes, test_sets
     from camloc.runs.extend import extending, recipe_of, write_comparison
-    from camloc.runs.manifest import Extension, RunFacts
+    from camloc.runs.manifest import Extension, RunManifest
     from camloc.runs.prepare import Compute, prepare
     from camloc.runs.train import train
 
@@ -82,18 +82,18 @@ def extend(
     if devices < 1:
         raise RecipeError(f"training needs 1 device or more, not {devices}")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    facts = RunFacts.load(run)
+    metadata = RunManifest.load(run)
     source = data_source(data, layout=layout, scene=scene, options=option)
-    place = source.load()
-    if not test_sets(place):
+    new_scene = source.load()
+    if not test_sets(new_scene):
         raise RecipeError(f"{data} has no test frames to tell what came of it; name some in its test.txt")
-    folder = out or Path(f"{run}+{place.name}")
-    recipe = extending(recipe_of(facts), known=len(facts.scenes), epochs=epochs, moves=moves)
-    with counted("reading pictures") as progress:
+    folder = out or Path(f"{run}+{new_scene.name}")
+    recipe = extending(recipe_of(metadata), known=len(metadata.scenes), epochs=epochs, moves=moves)
+    with counted("reading images") as progress:
         training = prepare(
             recipe,
-            name=facts.recipe,
-            data=(*facts.data, source),
+            name=metadata.recipe,
+            data=(*metadata.data, source),
             folder=folder,
             seed=checked_seed(seed),
             compute=Compute(device, devices),
@@ -106,20 +106,20 @@ def extend(
             pass
         return
     console.print(
-        f"{place.name} joins {', '.join(facts.scenes)}: {len(training.learned[-1])} photographs of it are "
+        f"{new_scene.name} joins {', '.join(metadata.scenes)}: {len(training.learned[-1])} images of it are "
         f"learned from"
     )
     for _ in watched(events, epochs=training.recipe.epochs):
         pass
     with counted("locating") as progress:
-        before = evaluate_places(run, out=folder / "before", device=device, progress=progress)
+        before = evaluate_scenes(run, out=folder / "before", device=device, progress=progress)
     with counted("locating") as progress:
-        after = evaluate_places(folder, device=device, progress=progress)
+        after = evaluate_scenes(folder, device=device, progress=progress)
     results = write_comparison(
         folder, before.results, after.results, fraction=fraction, epochs=epochs, moves=moves, run=run
     )
     _print(results)
-    console.print(f"report {after.report}\n\nnext   camloc locate {folder} PHOTO.jpg")
+    console.print(f"report {after.report}\n\nnext   camloc locate {folder} IMAGE.jpg")
 
 
 def _print(results: "ExtensionResults") -> None:
@@ -129,15 +129,15 @@ def _print(results: "ExtensionResults") -> None:
 
 
 def extension_table(results: "ExtensionResults") -> "Table":
-    """The known places before and after, and the new one."""
+    """The known scenes before and after, and the new one."""
     from rich import box
     from rich.table import Table
 
     from camloc.evaluation.report.wording import angle, change, distance, percent, plain
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
-    table.add_column("place", no_wrap=True)
-    for heading in ("before", "after", "change", "right place", "put into the new"):
+    table.add_column("scene", no_wrap=True)
+    for heading in ("before", "after", "change", "right scene", "put into the new"):
         table.add_column(heading, justify="right")
     for known in results.known:
         medians = [f"{distance(each[0], 'm')} {angle(each[1])}" for each in (known.before, known.after)]
@@ -146,7 +146,7 @@ def extension_table(results: "ExtensionResults") -> "Table":
         decided = known.decided_after
         right = "" if decided is None else percent(decided.share)
         taken = "" if decided is None else f"{known.taken_for(results.new.name):,} of {decided.frames:,}"
-        table.add_row(plain(known.place), *medians, words, right, taken)
+        table.add_row(plain(known.scene), *medians, words, right, taken)
     new = results.new.headline
     median = (
         f"{distance(new.estimates.meters.median, results.new.unit)} {angle(new.estimates.degrees.median)}"
@@ -155,7 +155,7 @@ def extension_table(results: "ExtensionResults") -> "Table":
     table.add_row(plain(results.new.name), "", median, "new", right, "", style="bold")
     shares = [percent(share) for share in (results.right_before, results.right_after)]
     table.caption = (
-        f"known places: {shares[0]} put into the right one before, {shares[1]} after; "
-        f"{results.taken_for_new:,} of their photographs are now taken for {plain(results.new.name)}"
+        f"known scenes: {shares[0]} put into the right one before, {shares[1]} after; "
+        f"{results.taken_for_new:,} of their images are now taken for {plain(results.new.name)}"
     )
     return table

@@ -1,4 +1,4 @@
-"""`camloc locate`: where photographs were taken."""
+"""`camloc locate`: where images were taken."""
 
 import math
 import sys
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def locate(
     run: tyro.conf.Positional[Run],
-    photos: tyro.conf.Positional[
-        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PHOTO [PHOTO ...]", help_behavior_hint="")]
+    images: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="IMAGE [IMAGE ...]", help_behavior_hint="")]
     ],
     *,
     format: Literal["text", "json", "tum", "colmap"] = "text",
@@ -29,23 +29,23 @@ def locate(
     refine: Refine = "none",
     device: Device = "cpu",
 ) -> None:
-    """Say where photographs were taken.
+    """Say where images were taken.
 
-    A photograph that cannot be placed is lost, with the reason. One that cannot be read is told on
+    An image that cannot be placed is lost, with the reason. One that cannot be read is told on
     standard error, the others are still located, and the status is 1.
 
     Poses are world_from_cam, and quaternions have w first, but: tum has lines "index x y z qx qy qz qw",
-    and colmap's images.txt holds cam_from_world. Photographs are counted from 0 in tum, from 1 in colmap.
+    and colmap's images.txt holds cam_from_world. Images are counted from 0 in tum, from 1 in colmap.
 
     Args:
         run: Folder of a trained run, or an exported .onnx file.
-        photos: Picture files of any size.
+        images: Image files of any size.
         format: How to print poses: with words, as a JSON list, or as lines of a TUM or a COLMAP file.
-        focal: Focal length of the photographs, for models that need it; that of the camera that was learned
+        focal: Focal length of the images, for models that need it; that of the camera that was learned
             from if not given.
         filter: For models that align points, how wrong points are left out; auto is the way that was best
             on held-out frames.
-        masks: For such models, folder with masks named PHOTO.png, black where a photograph does not count.
+        masks: For such models, folder with masks named IMAGE.png, black where an image does not count.
         refine: Move positions towards training cameras near the answer: neighbours by their mean, affine (the
             paper's, exact), adamw (the paper's three steps) or anchored as the run's pose auto-encoder says,
             auto by what was best on held-out frames.
@@ -55,27 +55,27 @@ def locate(
     from camloc.data.types import Frame, Lost
     from camloc.inference.localizer import Localizer
 
-    if not photos:
-        raise RecipeError("name at least one photograph to locate")
+    if not images:
+        raise RecipeError("name at least one image to locate")
     if focal is not None and not (math.isfinite(focal) and focal > 0):
         raise RecipeError(f"a focal length is a positive number of pixels, not {focal}")
     localizer = Localizer.load(
         run, device=device, outlier_filter=None if filter == "auto" else filter, masks=masks, refine=refine
     )
-    frames = [Frame(str(photo), photo) for photo in photos]
+    frames = [Frame(str(image), image) for image in images]
     estimates: list[Estimate] = []
     unreadable = 0
-    for photo in photos:
+    for image in images:
         try:
-            camera = None if focal is None else centered_camera(photo, focal)
-            estimates.append(localizer.locate(photo, camera=camera))
+            camera = None if focal is None else centered_camera(image, focal)
+            estimates.append(localizer.locate(image, camera=camera))
         except ImageError as problem:
             print(f"camloc: {problem}", file=sys.stderr)
             estimates.append(Lost(str(problem)))  # in its place, so that the others keep their numbers
             unreadable += 1
             continue
         if format == "text":
-            print(_line(str(photo), estimates[-1]), flush=True)
+            print(_line(str(image), estimates[-1]), flush=True)
     if format != "text":
         print(_formatted(frames, estimates, format), end="")
     if unreadable:
@@ -91,10 +91,10 @@ def _line(name: str, estimate: "Estimate") -> str:
     pose = estimate.world_from_cam
     position = _numbers(pose.translation)
     quaternion = " ".join(f"{value:.6f}" for value in pose.quaternion_wxyz().tolist())
-    place = (
+    scene = (
         estimate.scene if estimate.probability == 1.0 else f"{estimate.scene} ({estimate.probability:.0%})"
     )
-    text = f"{name}  {place}  position {position}  quaternion_wxyz {quaternion}"
+    text = f"{name}  {scene}  position {position}  quaternion_wxyz {quaternion}"
     if estimate.spread is not None:
         text += f"  expected error {estimate.spread.meters:.3f} m {estimate.spread.degrees:.2f}°"
     if estimate.residual is not None:

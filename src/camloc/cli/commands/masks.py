@@ -1,4 +1,4 @@
-"""`camloc masks`: what in photographs does not belong to the place, found by a segmentation network."""
+"""`camloc masks`: what in images does not belong to the scene, found by a segmentation network."""
 
 import hashlib
 import sys
@@ -29,8 +29,8 @@ SETTINGS_FILE = "masks.json"
 
 
 def masks(
-    photos: tyro.conf.Positional[
-        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="[PHOTO ...]", help_behavior_hint="")]
+    images: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="[IMAGE ...]", help_behavior_hint="")]
     ] = (),
     *,
     weights: Annotated[str, tyro.conf.arg(metavar="hub|FILE")],
@@ -44,40 +44,40 @@ def masks(
     leave_out: Annotated[str, tyro.conf.arg(metavar="person,car,...", help_behavior_hint="")] = "",
     device: Device = "cpu",
 ) -> None:
-    """Make masks that leave people, cars and other things that move out of photographs.
+    """Make masks that leave people, cars and other things that move out of images.
 
-    Of each photograph NAME the mask is the picture NAME.png: black where a segmentation network sees
+    Of each image NAME the mask is the image NAME.png: black where a segmentation network sees
     something that is left out, white elsewhere. `camloc locate` and `camloc evaluate` take the folder with
     --masks, and COLMAP knows such masks as well.
 
     A mask that is there already is not made again, so that a command that was interrupted goes on.
 
     Args:
-        photos: Picture files; or name a data set with --data.
+        images: Image files; or name a data set with --data.
         weights: Of the network; hub is what torchvision publishes, and a file has weights with torchvision's
             names.
         out: Folder for the masks.
-        data: Folder of a data set: masks for all its photographs.
+        data: Folder of a data set: masks for all its images.
         scene: Which scene of the data set, where it has several.
         layout: Of the data set.
         option: For the layout's reader, such as split=blocks.
         network: One of torchvision's segmentation networks.
         classes: Text file with what the weights tell apart, one a line; the 21 classes of Pascal VOC, which
             torchvision's own know, if not given.
-        leave_out: What does not belong to the place; people, animals and vehicles if not given.
+        leave_out: What does not belong to the scene; people, animals and vehicles if not given.
         device: Where to run.
     """
     from camloc.cli.progress import console, counted
     from camloc.data.image_io import read_image
     from camloc.data.masks import mask_path, write_mask
 
-    if bool(photos) == bool(data):
-        raise RecipeError("name photographs, or a data set with --data; one of the two")
+    if bool(images) == bool(data):
+        raise RecipeError("name images, or a data set with --data; one of the two")
     if data is None:
-        frames = _frames(photos)
+        frames = _frames(images)
     else:
         source = data_source(data, layout=layout, scene=scene, options=option)
-        frames = _photographs(source.load())
+        frames = _images(source.load())
     segmentation = _segmentation(
         network, weights=weights, classes=classes, leave_out=leave_out, device=device, out=out
     )
@@ -92,25 +92,25 @@ def masks(
                 unreadable += 1
             progress(done, len(frames))
     print(out)
-    console.print(f"\nnext   camloc locate RUN PHOTO.jpg --masks {out}")
+    console.print(f"\nnext   camloc locate RUN IMAGE.jpg --masks {out}")
     if unreadable:
         sys.exit(1)
 
 
-def _frames(photos: tuple[Path, ...]) -> "tuple[Frame, ...]":
+def _frames(images: tuple[Path, ...]) -> "tuple[Frame, ...]":
     from camloc.data.types import Frame
 
     seen: dict[str, Path] = {}
-    for photo in photos:
-        other = seen.setdefault(photo.name, photo)
-        if other != photo:
+    for image in images:
+        other = seen.setdefault(image.name, image)
+        if other != image:
             raise RecipeError(
-                f"{other} and {photo} have one name, and so would their masks; write them to two folders"
+                f"{other} and {image} have one name, and so would their masks; write them to two folders"
             )
-    return tuple(Frame(name, photo) for name, photo in seen.items())
+    return tuple(Frame(name, image) for name, image in seen.items())
 
 
-def _photographs(scene: "LoadedScene") -> "tuple[Frame, ...]":
+def _images(scene: "LoadedScene") -> "tuple[Frame, ...]":
     further = (frame for frames in scene.conditions.values() for frame in frames)
     return (*scene.train, *scene.test, *further)
 
@@ -123,7 +123,7 @@ def _segmentation(
     from camloc.data import segmentation as parts
     from camloc.training.pretrained import load_segmentation_weights
 
-    place = torch_device(device)
+    scene = torch_device(device)
     names = parts.published_classes(network) if classes is None else _lines(classes)
     left_out = parts.left_out_numbers(names, [name.strip() for name in leave_out.split(",") if name.strip()])
     built = parts.segmentation_network(network, classes=len(names))
@@ -132,7 +132,7 @@ def _segmentation(
     for tensor in built.state_dict().values():
         digest.update(tensor.contiguous().numpy().tobytes())
     _note(out, network=network, weights=digest.hexdigest()[:24], left_out=[names[n] for n in left_out])
-    return parts.Segmentation(built.to(place), left_out, place)
+    return parts.Segmentation(built.to(scene), left_out, scene)
 
 
 def _lines(path: Path) -> tuple[str, ...]:

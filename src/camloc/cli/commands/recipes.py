@@ -35,20 +35,20 @@ def recipes(
     from camloc.refinement.recipe import student_functions
     from camloc.training.recipe import recipe_functions
 
-    trained, taught = _about(recipe_functions(), word), _about(student_functions(), word)
-    if not (trained or taught):
+    trained, auxiliary = _about(recipe_functions(), word), _about(student_functions(), word)
+    if not (trained or auxiliary):
         raise RecipeError(
             f"no recipe has '{word}' in its name or description; `camloc recipes` lists them all"
         )
     if json:
-        print(json_module.dumps(_whole(trained, "train") | _whole(taught, "autoencode"), indent=2))
+        print(json_module.dumps(_whole(trained, "train") | _whole(auxiliary, "autoencode"), indent=2))
         return
     show_groups(
         (heading, {name: _told(function, full=bool(word)) for name, function in functions.items()})
-        for heading, functions in _groups(trained, taught)
+        for heading, functions in _groups(trained, auxiliary)
     )
     hint = (_TRAIN if trained else _TEACH) if word else "camloc recipes WORD shows some with their numbers"
-    print(f"{len(trained) + len(taught)} recipes; {hint}")
+    print(f"{len(trained) + len(auxiliary)} recipes; {hint}")
 
 
 def _about(functions: Functions, word: str) -> Functions:
@@ -73,15 +73,15 @@ def _whole(functions: Functions, command: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _groups(trained: Functions, taught: Functions) -> Iterator[tuple[str, Functions]]:
+def _groups(trained: Functions, auxiliary: Functions) -> Iterator[tuple[str, Functions]]:
     """What is trained file by file, then all that is taught beside it, under their headings."""
     from camloc.training.recipe import file_summary
 
     for _, file in groupby(trained, key=lambda name: name.split("/")[0]):
         names = list(file)
         yield file_summary(trained[names[0]]), {name: trained[name] for name in names}
-    if taught:
-        yield f"Pose auto-encoders, taught by a finished run: {_TEACH}", taught
+    if auxiliary:
+        yield f"Pose auto-encoders, taught by a finished run: {_TEACH}", auxiliary
 
 
 def _told(function: "Callable[[], Recipe | StudentRecipe]", *, full: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""`camloc train`: learn a place from photographs with known poses."""
+"""`camloc train`: learn a scene from images with known poses."""
 
 import logging
 from typing import TYPE_CHECKING, Annotated
@@ -48,27 +48,27 @@ def train(
     devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
     precision: Precision = "32-true",
 ) -> None:
-    """Learn a place, or several with one model, from photographs with known poses.
+    """Learn a scene, or several with one model, from images with known poses.
 
-    Several places are several folders, --data A --data B, or scenes of one, --scene chess --scene fire. Each
-    keeps its own world, and answers name the place. The recipe's model must be one of several places.
+    Several scenes are several folders, --data A --data B, or scenes of one, --scene chess --scene fire. Each
+    keeps its own world, and answers name the scene. The recipe's model must be one of several scenes.
 
     A run that was interrupted goes on where it stopped when the same command is given again.
 
     Args:
         recipe: What to train and how; `camloc recipes` lists them.
-        data: Folder of the data set; given several times, one place each.
+        data: Folder of the data set; given several times, one scene each.
         out: Folder of the run; runs/RECIPE/SCENE if not given.
         scene: Which scene of the data set, where it has several, or all; of several folders the names of the
-            places, in their order.
+            scenes, in their order.
         layout: Of the data set; `camloc datasets` lists them.
-        option: For the layout's reader, such as split=blocks; of one place of several SCENE:split=blocks.
+        option: For the layout's reader, such as split=blocks; of one scene of several SCENE:split=blocks.
         train_list: Text file that names the training images, one a line.
         test_list: Text file that names the test images, one a line.
         backbone_weights: What the backbone starts from; a file has weights with timm's names.
         budget: Scale the recipe's schedule to this much time, of which computing features is a part and
-            reading pictures is not; as the recipe says if not given.
-        cached_variants: Pass so many variants of every picture once through the layers that stand still, and
+            reading images is not; as the recipe says if not given.
+        cached_variants: Pass so many variants of every image once through the layers that stand still, and
             start from there in every step, which is faster; 0 for none; as the recipe says if not given.
         seed: Of all randomness.
         device: Where to train.
@@ -84,7 +84,7 @@ def train(
     if devices < 1:
         raise RecipeError(f"training needs 1 device or more, not {devices}")
     if cached_variants is not None and cached_variants < 0:
-        raise RecipeError(f"a picture has 0 cached variants or more, not {cached_variants}")
+        raise RecipeError(f"an image has 0 cached variants or more, not {cached_variants}")
     torch_device(device)
     found = find_recipe(recipe)
     sources = data_sources(
@@ -126,7 +126,7 @@ def train_and_report(
             f"or hub to download it"
         )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    with counted("reading pictures") as progress:
+    with counted("reading images") as progress:
         training = prepare(
             recipe,
             name=name,
@@ -147,7 +147,7 @@ def train_and_report(
     count = sum(len(frames) for frames in training.learned)
     console.print(
         f"{name} on {', '.join(scene.name for scene in training.scenes)}: "
-        f"{training.model.parameter_count():,} weights learn from {count} photographs; {held} more choose "
+        f"{training.model.parameter_count():,} weights learn from {count} images; {held} more choose "
         f"the best epoch"
     )
     for _ in watched(events, epochs=training.recipe.epochs):
@@ -155,5 +155,5 @@ def train_and_report(
     if any(test_sets(scene) for scene in training.scenes):
         evaluate_and_report(training.folder)
     console.print(
-        f"\nnext   camloc locate {training.folder} PHOTO.jpg\n       camloc export {training.folder}"
+        f"\nnext   camloc locate {training.folder} IMAGE.jpg\n       camloc export {training.folder}"
     )

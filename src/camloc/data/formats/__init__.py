@@ -1,7 +1,7 @@
 """Data sets: one layout a file. A file's name is its layout's name; nothing is registered.
 
 `load(root)` finds out which layout a folder has and reads it. A layout is a module with `SCENES` (the names
-of the places that it is known for), `LOOKS_FOR` (what `fits` looks for, in words), `fits(root)` and
+of the scenes that it is known for), `LOOKS_FOR` (what `fits` looks for, in words), `fits(root)` and
 `load(root, scene, **options)`, which gives a `Scene`. Nothing is ever downloaded.
 """
 
@@ -79,7 +79,7 @@ def scene_names(root: Path, *, layout: str = "auto") -> tuple[str, ...]:
         name for name in sorted(inside | known) if any(_fits(module, root / name) for module in modules)
     )
     if not found:
-        raise DatasetError(f"{root} does not hold scenes side by side; name the folder of one place")
+        raise DatasetError(f"{root} does not hold scenes side by side; name the folder of one scene")
     return found
 
 

@@ -2,16 +2,16 @@
 
     KingsCollege/dataset_train.txt       three lines of heading, then: seq1/frame00001.png X Y Z W P Q R
     KingsCollege/dataset_test.txt
-    KingsCollege/reconstruction.nvm      optional; the focal length of each picture
+    KingsCollege/reconstruction.nvm      optional; the focal length of each image
     KingsCollege/seq1/frame00001.png
 
 Kendall et al., PoseNet, ICCV 2015. The position is the centre in the world, while the quaternion turns
-the world into the camera: read as one pose, every picture would look the wrong way, and no error of the
+the world into the camera: read as one pose, every image would look the wrong way, and no error of the
 papers' kind would show it.
 
-`reconstruction.nvm` is VisualSFM's: focal lengths in pixels of the pictures of 1920 x 1080, the principal
+`reconstruction.nvm` is VisualSFM's: focal lengths in pixels of the images of 1920 x 1080, the principal
 point in the middle, and names that may end in .jpg where the lists say .png. Its radial distortion, small and
-of a form of its own, is not used. Without the file, or for a picture that it does not have, intrinsics are
+of a form of its own, is not used. Without the file, or for an image that it does not have, intrinsics are
 unknown.
 """
 
@@ -22,7 +22,7 @@ from camloc.data.checks import PUBLISHED_QUATERNION_LENGTH, Row, frames_from_qua
 from camloc.data.formats.parts.files import (
     Line,
     clean_name,
-    existing_picture,
+    existing_image,
     is_file,
     is_named,
     numbers_in,
@@ -65,7 +65,7 @@ def load(
     Args:
         root: the scene's folder, or the folder that it is in.
         scene: its name; may be left out where `root` is the scene's folder.
-        width, height: size of the pictures that the focal lengths are for; the files may be smaller.
+        width, height: size of the images that the focal lengths are for; the files may be smaller.
         split, train_list, test_list, exclude: see `Selection`; where there are no other lists, the frames
             are split as the two files have them. The known broken frame of Great Court is left out.
 
@@ -115,7 +115,7 @@ def _row(line: Line, words: list[str], folder: Path, cameras: dict[str, Camera])
         raise DatasetError(f"{line.where}: a name and 7 numbers are needed: file X Y Z W P Q R")
     numbers = numbers_in(words[1:], line.where)
     name = clean_name(words[0], line.where)
-    image = existing_picture(folder / name, line.where)
+    image = existing_image(folder / name, line.where)
     frame = Frame(name, image, cameras.get(_stem(name)), sequence=sequence_of(name))
     return Row(line.where, frame, numbers)
 
@@ -132,7 +132,7 @@ def _stem(name: str) -> str:
 
 
 def _cameras(path: Path, *, width: int, height: int) -> dict[str, Camera]:
-    """Cameras by the picture's name without its ending, from the first model of an NVM file."""
+    """Cameras by the image's name without its ending, from the first model of an NVM file."""
     if not is_named(path):
         return {}
     lines = read_lines(path)

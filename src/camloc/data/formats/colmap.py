@@ -1,13 +1,13 @@
 """COLMAP models, text or binary, of every camera model that COLMAP knows.
 
-    place/images/0001.jpg
-    place/sparse/0/cameras.bin      or place/sparse, or place itself; .bin or .txt
-    place/sparse/0/images.bin       cam_from_world, quaternion w first, OpenCV axes
-    place/sparse/0/points3D.bin     optional
+    scene/images/0001.jpg
+    scene/sparse/0/cameras.bin      or scene/sparse, or scene itself; .bin or .txt
+    scene/sparse/0/images.bin       cam_from_world, quaternion w first, OpenCV axes
+    scene/sparse/0/points3D.bin     optional
 
-A frame is called as its picture's path below the data's folder, `images/0001.jpg`; with pictures that are
+A frame is called as its image's path below the data's folder, `images/0001.jpg`; with images that are
 elsewhere, as COLMAP calls it. Frames are in the order of their names. Models with rigs are read too: their
-`images` files hold each picture's own pose.
+`images` files hold each image's own pose.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,7 +22,7 @@ from torch import Tensor
 from camloc.core.files import write_atomically
 from camloc.data.checks import Row, frames_from_quaternions
 from camloc.data.formats.parts.colmap_files import Image, is_model, read_cameras, read_images, read_points
-from camloc.data.formats.parts.files import clean_name, existing_picture, is_file, sequence_of
+from camloc.data.formats.parts.files import clean_name, existing_image, is_file, sequence_of
 from camloc.data.splits import Selection, folder_name, lists_text, split_by_lists
 from camloc.data.types import Frame, Scene, Unit
 from camloc.errors import DatasetError
@@ -55,9 +55,9 @@ def load(
 
     Args:
         root: the data's folder.
-        scene: what to call the place; the folder's name otherwise.
+        scene: what to call the scene; the folder's name otherwise.
         images: the folder that COLMAP's names are relative to; otherwise `images` in `root`, or `root`.
-        unit: of the model's world: "m" where it was given its true scale, which pictures alone do not tell.
+        unit: of the model's world: "m" where it was given its true scale, which images alone do not tell.
         split, train_list, test_list, exclude: see `Selection`.
 
     Raises:
@@ -69,7 +69,7 @@ def load(
     entries = sorted(read_images(model), key=lambda image: image.name)
     if not entries:
         raise DatasetError(f"{model} has no image with a pose")
-    folder = _picture_folder(root, entries[0]) if images is None else images
+    folder = _image_folder(root, entries[0]) if images is None else images
     selection = Selection(split, train_list, test_list, exclude)
     frames = frames_from_quaternions(
         _rows(entries, read_cameras(model), folder, root),
@@ -81,9 +81,9 @@ def load(
 
 
 def write(scene: Scene, folder: Path, *, form: Literal["binary", "text"] = "binary") -> None:
-    """Write a scene as a COLMAP model; the inverse of `load` with `images` the folder of the pictures.
+    """Write a scene as a COLMAP model; the inverse of `load` with `images` the folder of the images.
 
-    Frames with equal intrinsics share a camera. Points have no colour and are seen by no picture. Where
+    Frames with equal intrinsics share a camera. Points have no colour and are seen by no image. Where
     the scene has test frames, `train.txt` and `test.txt` say which they are.
 
     Raises:
@@ -132,7 +132,7 @@ def _rigid(cam_from_world: Pose) -> pycolmap.Rigid3d:
     return pycolmap.Rigid3d(cam_from_world.matrix()[:3].numpy())
 
 
-def _picture_folder(root: Path, image: Image) -> Path:
+def _image_folder(root: Path, image: Image) -> Path:
     """`images` in the data's folder, unless COLMAP's names start at the data's folder already."""
     name = clean_name(image.name, image.where)
     if not is_file(root / "images" / name) and is_file(root / name):
@@ -148,7 +148,7 @@ def _rows(entries: Sequence[Image], cameras: dict[int, Camera], folder: Path, ro
         own_name = clean_name(image.name, image.where)
         if image.camera_id not in cameras:
             raise DatasetError(f"{image.where}: there is no camera {image.camera_id}")
-        path = existing_picture(folder / own_name, image.where)
+        path = existing_image(folder / own_name, image.where)
         name = own_name if prefix == "." else f"{prefix}/{own_name}"
         frame = Frame(name, path, cameras[image.camera_id], sequence=sequence_of(own_name))
         rows.append(Row(image.where, frame, (*centre, *image.quaternion_wxyz)))

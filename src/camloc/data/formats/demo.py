@@ -1,4 +1,4 @@
-"""Reading a rendered place back as frames."""
+"""Reading a rendered scene back as frames."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from camloc.data.formats.parts.table_columns import Record, is_table, pose_colum
 from camloc.data.types import Frame, Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
-from market_square import DemoPlace, render
+from market_square import SquareSettings, render
 from market_square.rendering import Progress
 from market_square.walks import AREAS
 from market_square.writing import COLUMNS, FRAMES_FILE, SCENE_FILE
@@ -20,19 +20,19 @@ TEST_VARIANT = "day"
 SCENES: tuple[str, ...] = tuple(AREAS)
 
 
-def rendered(settings: DemoPlace, *, progress: Progress | None = None) -> Path:
+def rendered(settings: SquareSettings, *, progress: Progress | None = None) -> Path:
     """The folder in camloc's cache with the rendered scene; it is rendered only if it is not there yet."""
     return render(settings, cache_folder() / "demo", progress=progress)
 
 
 def load(root: Path, scene: str = "") -> Scene:
-    """The place that `render` put into the folder `root`: training walks and test walks, both by day.
+    """The scene that `render` put into the folder `root`: training walks and test walks, both by day.
 
     The test walks in other light, weather and company are the scene's `conditions`. A `scene` that is no area
-    is what to call the place.
+    is what to call the scene.
 
     Raises:
-        DatasetError: the folder holds no rendered place, another area, or a damaged table.
+        DatasetError: the folder holds no rendered scene, another area, or a damaged table.
     """
     area, _ = _described(root)
     if scene != area and scene in AREAS:
@@ -46,12 +46,12 @@ def load(root: Path, scene: str = "") -> Scene:
 
 
 def conditions(root: Path) -> dict[str, tuple[Frame, ...]]:
-    """The test walks of a rendered place in every variant: "day", "night", ..., "occluded".
+    """The test walks of a rendered scene in every variant: "day", "night", ..., "occluded".
 
     The frames of all variants are in the same order and have the same poses.
 
     Raises:
-        DatasetError: the folder holds no rendered place or a damaged table.
+        DatasetError: the folder holds no rendered scene or a damaged table.
     """
     variants: dict[str, list[Frame]] = {}
     for split, variant, frame in _frames(root):
@@ -64,7 +64,7 @@ def load_condition(root: Path, condition: str) -> tuple[Frame, ...]:
     """The test walks in one variant.
 
     Raises:
-        DatasetError: the place was not rendered in that variant, or as for `conditions`.
+        DatasetError: the scene was not rendered in that variant, or as for `conditions`.
     """
     frames = conditions(root)
     if condition not in frames:
@@ -75,13 +75,13 @@ def load_condition(root: Path, condition: str) -> tuple[Frame, ...]:
 def _described(root: Path) -> tuple[str, Camera]:
     path = root / SCENE_FILE
     if not path.is_file():
-        raise DatasetError(f"{root} is not a rendered demo place, {SCENE_FILE} is missing; render it first")
+        raise DatasetError(f"{root} is not a rendered demo scene, {SCENE_FILE} is missing; render it first")
     content = read_json(path)
     try:
-        return str(content["place"]["area"]), Camera(**content["camera"])
+        return str(content["scene"]["area"]), Camera(**content["camera"])
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{path} is damaged ({error}); delete the folder and render the place again"
+            f"{path} is damaged ({error}); delete the folder and render the scene again"
         ) from None
 
 
@@ -90,11 +90,11 @@ def _frames(root: Path) -> list[tuple[str, str, Frame]]:
     _, camera = _described(root)
     path = root / FRAMES_FILE
     if not is_file(path):
-        raise DatasetError(f"{path} is missing; delete the folder and render the place again")
+        raise DatasetError(f"{path} is missing; delete the folder and render the scene again")
     names, records = read_records(path) if is_table(path) else ((), [])
     if names != COLUMNS:
         raise DatasetError(
-            f"{path}, line 1: the columns are not {', '.join(COLUMNS)}; render the place again"
+            f"{path}, line 1: the columns are not {', '.join(COLUMNS)}; render the scene again"
         )
     pose = pose_columns(path, names, order=None)
     rows = [Row(record.where, _frame(root, record, camera), pose.numbers(record)) for record in records]

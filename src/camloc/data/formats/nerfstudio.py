@@ -1,7 +1,7 @@
 """nerfstudio and instant-ngp: `transforms.json`, `world_from_cam` matrices with OpenGL axes.
 
-    place/transforms.json    or transforms_train.json with transforms_test.json, as Blender's exporters write
-    place/images/0001.jpg    named by `file_path`, whose ending may be missing
+    scene/transforms.json    or transforms_train.json with transforms_test.json, as Blender's exporters write
+    scene/images/0001.jpg    named by `file_path`, whose ending may be missing
 
 OpenGL's camera looks along -z with y up; the frames have OpenCV's axes, z forward and y down. Intrinsics are
 those of the frame, or of the file: `fl_x fl_y cx cy w h`, or `camera_angle_x` alone. The distortion is
@@ -19,7 +19,7 @@ from camloc.core.files import write_atomically
 from camloc.data.checks import Row, frames_from_matrices
 from camloc.data.formats.parts.files import (
     clean_name,
-    existing_picture,
+    existing_image,
     is_file,
     read_json,
     sequence_of,
@@ -56,7 +56,7 @@ def load(
 
     Args:
         root: the file, or its folder.
-        scene: what to call the place; the folder's name otherwise.
+        scene: what to call the scene; the folder's name otherwise.
         images: the folder that `file_path` is relative to; the file's own otherwise.
         unit: of the file's world: "m" where it has its true scale, which the format does not tell.
         split, train_list, test_list, exclude: see `Selection`; where there are no lists, the file's
@@ -69,21 +69,21 @@ def load(
     if not files:
         raise DatasetError(f"{root} is not a nerfstudio data set, which needs {LOOKS_FOR}")
     folder = files[0].parent
-    pictures = folder if images is None else images
+    image_folder = folder if images is None else images
     contents = [(path, read_json(path)) for path in files]
-    rows = [_rows(path, content, pictures) for path, content in contents]
+    rows = [_rows(path, content, image_folder) for path, content in contents]
     frames = frames_from_matrices([row for part in rows for row in part], exclude=exclude)
     selection = Selection(split, train_list, test_list, exclude)
     if selection.lists(folder) != (None, None):
         both = split_by_lists(frames, folder, selection)
     else:
-        train, test = _own_split(rows, *contents[0], pictures)
+        train, test = _own_split(rows, *contents[0], image_folder)
         both = split_by_names(frames, train, test, exclude=exclude, source=files[0])
     return Scene(scene or folder_name(root), *both, unit=unit)
 
 
 def write(scene: Scene, path: Path) -> None:
-    """Write a scene as a `transforms.json`; the inverse of `load` with `images` the folder of the pictures.
+    """Write a scene as a `transforms.json`; the inverse of `load` with `images` the folder of the images.
 
     Camera models come back under another name where two are the same curve. Points, sequences and depth
     are not written.
@@ -120,33 +120,35 @@ def _files(folder: Path) -> list[Path]:
     return files if files and files[0].name == names[0] else []
 
 
-def _rows(path: Path, content: Mapping[str, Any], pictures: Path) -> list[Row]:
+def _rows(path: Path, content: Mapping[str, Any], image_folder: Path) -> list[Row]:
     entries = content.get("frames")
     if not isinstance(entries, list) or not entries:
         raise DatasetError(f"{path} has no list of frames with something in it")
-    return [_row(entry, f"{path}, frame {number}", content, pictures) for number, entry in enumerate(entries)]
+    return [
+        _row(entry, f"{path}, frame {number}", content, image_folder) for number, entry in enumerate(entries)
+    ]
 
 
-def _row(entry: Any, where: str, shared: Mapping[str, Any], pictures: Path) -> Row:
+def _row(entry: Any, where: str, shared: Mapping[str, Any], image_folder: Path) -> Row:
     if not isinstance(entry, dict):
         raise DatasetError(f"{where}: an object with file_path and transform_matrix is needed")
-    name = _picture_name(entry.get("file_path"), where, pictures)
+    name = _image_name(entry.get("file_path"), where, image_folder)
     where = f"{where} ({name})"
-    image = existing_picture(pictures / name, where)
+    image = existing_image(image_folder / name, where)
     time = number_fields({"time": entry["time"]}, where)["time"] if "time" in entry else None
-    camera = camera_from_values({**shared, **entry}, where, picture=image)
+    camera = camera_from_values({**shared, **entry}, where, image=image)
     frame = Frame(name, image, camera, sequence=sequence_of(name), time=time)
     return Row(where, frame, _other_axes(_matrix(entry.get("transform_matrix"), where)))
 
 
-def _picture_name(text: Any, where: str, pictures: Path) -> str:
+def _image_name(text: Any, where: str, image_folder: Path) -> str:
     """The name with its ending, which Blender's exporters leave out."""
     if not isinstance(text, str):
         raise DatasetError(f"{where}: there is no file_path")
     name = clean_name(text, where)
-    if is_file(pictures / name):
+    if is_file(image_folder / name):
         return name
-    return next((name + ending for ending in _ENDINGS if is_file(pictures / (name + ending))), name)
+    return next((name + ending for ending in _ENDINGS if is_file(image_folder / (name + ending))), name)
 
 
 def _matrix(rows: Any, where: str) -> list[float]:
@@ -160,25 +162,25 @@ def _matrix(rows: Any, where: str) -> list[float]:
 
 def _other_axes(matrix: list[float]) -> list[float]:
     """A pose's 16 numbers with the camera's y and z axes reversed: OpenGL's to OpenCV's, and back."""
-    return [-number if place % 4 in (1, 2) and place < 12 else number for place, number in enumerate(matrix)]
+    return [-number if scene % 4 in (1, 2) and scene < 12 else number for scene, number in enumerate(matrix)]
 
 
 def _own_split(
-    rows: Sequence[Sequence[Row]], path: Path, content: Mapping[str, Any], pictures: Path
+    rows: Sequence[Sequence[Row]], path: Path, content: Mapping[str, Any], image_folder: Path
 ) -> tuple[dict[str, str] | None, dict[str, str]]:
     """Names of training frames (None for all others) and of test frames, each with where it stands."""
     if len(rows) == 2:
         own, kept_apart = ({row.frame.name: row.where for row in part} for part in rows)
         return own, kept_apart
-    test = _filenames(path, content, "test_filenames", pictures)
-    return _filenames(path, content, "train_filenames", pictures), test or {}
+    test = _filenames(path, content, "test_filenames", image_folder)
+    return _filenames(path, content, "train_filenames", image_folder), test or {}
 
 
-def _filenames(path: Path, content: Mapping[str, Any], key: str, pictures: Path) -> dict[str, str] | None:
+def _filenames(path: Path, content: Mapping[str, Any], key: str, image_folder: Path) -> dict[str, str] | None:
     names = content.get(key)
     if names is None:
         return None
     if not isinstance(names, list):
         raise DatasetError(f"{path}: {key} must be a list of names")
     where = f"{path}, {key}"
-    return {_picture_name(name, where, pictures): where for name in names}
+    return {_image_name(name, where, image_folder): where for name in names}

@@ -1,6 +1,6 @@
-"""7Scenes: folders `seq-01` of pictures, each with its 4x4 `world_from_cam` matrix.
+"""7Scenes: folders `seq-01` of images, each with its 4x4 `world_from_cam` matrix.
 
-    chess/TrainSplit.txt                   "sequence1", one a line; or train.txt, test.txt: names of pictures
+    chess/TrainSplit.txt                   "sequence1", one a line; or train.txt, test.txt: names of images
     chess/TestSplit.txt
     chess/seq-01/frame-000000.color.png    or .jpg
     chess/seq-01/frame-000000.pose.txt
@@ -8,7 +8,7 @@
 
 Shotton et al., Scene Coordinate Regression Forests for Camera Relocalization in RGB-D Images, CVPR 2013.
 The rotations are a little off from orthogonal; they are projected. Colour and depth are of two cameras
-that are not registered to each other: `COLOUR_CAMERA` is for the pictures. A `camera-intrinsics.txt` with
+that are not registered to each other: `COLOUR_CAMERA` is for the images. A `camera-intrinsics.txt` with
 585 pixels is for the depth maps, and is not read.
 """
 
@@ -52,8 +52,8 @@ def load(
     Args:
         root: the scene's folder, or the folder that it is in.
         scene: its name; may be left out where `root` is the scene's folder.
-        camera: intrinsics of the colour pictures.
-        split, train_list, test_list, exclude: see `Selection`; where there are no lists of pictures, the
+        camera: intrinsics of the colour images.
+        split, train_list, test_list, exclude: see `Selection`; where there are no lists of images, the
             sequences of `TrainSplit.txt` and `TestSplit.txt` are used.
 
     Raises:
@@ -124,7 +124,7 @@ def _rows(folder: Path, sequence: str, camera: Camera | None) -> list[Row]:
     return [
         Row(
             str(each.pose),
-            Frame(f"{sequence}/{each.picture}", each.image, camera, sequence=sequence, depth=each.depth),
+            Frame(f"{sequence}/{each.image}", each.image, camera, sequence=sequence, depth=each.depth),
             matrix_in(each.pose),
         )
         for each in recorded(folder / sequence)

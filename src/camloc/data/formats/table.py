@@ -1,14 +1,14 @@
-"""Tables of posed pictures: CSV, or columns between tabs, semicolons or blanks.
+"""Tables of posed images: CSV, or columns between tabs, semicolons or blanks.
 
 The first line names the columns, in any order; others than these are not read:
 
 | columns | meaning |
 |---|---|
-| `image`, `img_path`, `file`, `filename`, `file_path` or `path` | the picture |
+| `image`, `img_path`, `file`, `filename`, `file_path` or `path` | the image |
 | `tx ty tz`, `x y z` or `t1 t2 t3` | the camera's centre in the world, whatever the quaternion turns |
 | `qw qx qy qz` or `q1 q2 q3 q4` | the quaternion; `qw`... may end in `_world_from_cam` or `_cam_from_world` |
 | `split`, or `split_<name>` | `train` or `test` |
-| `scene`, `sequence` or `seq`, `time` | the place, the recording, seconds |
+| `scene`, `sequence` or `seq`, `time` | the scene, the recording, seconds |
 | `width height fx fy cx cy`, `model`, `k1`... | intrinsics; else `camera.json` or `K.txt` beside the table |
 
 A training frame of which only the position is known, as from GPS, has four empty cells for its quaternion;
@@ -36,7 +36,7 @@ from camloc.data.checks import (
 )
 from camloc.data.formats import cambridge, sevenscenes
 from camloc.data.formats.parts import table_columns as columns
-from camloc.data.formats.parts.files import clean_name, existing_picture, is_file, numbers_in, sequence_of
+from camloc.data.formats.parts.files import clean_name, existing_image, is_file, numbers_in, sequence_of
 from camloc.data.formats.parts.intrinsics import camera_beside, fields_of
 from camloc.data.formats.parts.table_columns import Order, PoseColumns, Record
 from camloc.data.splits import Selection, Split, folder_name, split_by_lists, split_by_names
@@ -71,10 +71,10 @@ def load(
 
     Args:
         root: the table, or the folder with `poses.csv` or with one table alone.
-        scene: which rows, where there is a column `scene`; otherwise what to call the place.
+        scene: which rows, where there is a column `scene`; otherwise what to call the scene.
         rotation: what the quaternion turns, where its columns' names do not say it.
         quaternion: the order of `q1..q4`.
-        images: the folder that the names of pictures are relative to; the table's own otherwise.
+        images: the folder that the names of images are relative to; the table's own otherwise.
         split: the column `split_<split>`, or lists as in `Selection`; otherwise `split`, or the only column
             `split_...`, or lists.
         train_list, test_list, exclude: see `Selection`.
@@ -104,7 +104,7 @@ def load(
 
 
 def write(scene: Scene, path: Path) -> None:
-    """Write a scene as a CSV table; the inverse of `load` with `images` the folder of the pictures.
+    """Write a scene as a CSV table; the inverse of `load` with `images` the folder of the images.
 
     Points and depth are not written.
 
@@ -125,9 +125,7 @@ def _written(frame: Frame, side: str) -> dict[str, str | float | int]:
     if frame.world_from_cam is None:
         raise DatasetError(f"{frame.name} has no pose, and a table needs one")
     if frame.name.startswith("#") or len(frame.name.splitlines()) != 1:
-        raise DatasetError(
-            f"the name {frame.name!r} starts with # or holds a line break; rename that picture"
-        )
+        raise DatasetError(f"the name {frame.name!r} starts with # or holds a line break; rename that image")
     row: dict[str, str | float | int] = {"image": frame.name, "split": side, "sequence": frame.sequence}
     row["time"] = "" if frame.time is None else float(frame.time)
     row |= zip(columns.POSITION_NAMES[0], frame.world_from_cam.translation.tolist(), strict=True)
@@ -162,14 +160,14 @@ def _table(root: Path) -> Path:
 
 def _records_of_scene(path: Path, records: list[Record], scene: str) -> tuple[list[Record], str]:
     """The rows of one scene, and its name."""
-    places = sorted({record.cells.get("scene", "") for record in records} - {""})
-    if not places:
+    scenes = sorted({record.cells.get("scene", "") for record in records} - {""})
+    if not scenes:
         return records, scene or folder_name(path)
-    if not scene and len(places) == 1:
-        return records, places[0]
-    if scene not in places:
+    if not scene and len(scenes) == 1:
+        return records, scenes[0]
+    if scene not in scenes:
         wanted = f"no row of the scene {scene!r}" if scene else "rows of more than one scene"
-        raise DatasetError(f"{path} has {wanted}; name one of {', '.join(places)}")
+        raise DatasetError(f"{path} has {wanted}; name one of {', '.join(scenes)}")
     return [record for record in records if record.cells["scene"] == scene], scene
 
 
@@ -196,15 +194,15 @@ def _rotation(path: Path, pose: PoseColumns, given: Rotation | None, published: 
     return rotation
 
 
-def _rows(path: Path, records: Sequence[Record], pose: PoseColumns, pictures: Path) -> list[Row]:
+def _rows(path: Path, records: Sequence[Record], pose: PoseColumns, images: Path) -> list[Row]:
     column = next(name for name in columns.IMAGE_NAMES if name in records[0].cells)
     rows = []
     shared = None
     for number, record in enumerate(records):
         name = clean_name(record.cells[column], record.where)
-        image = existing_picture(pictures / name, record.where)
+        image = existing_image(images / name, record.where)
         if number == 0:
-            shared = camera_beside(path.parent, picture=image)
+            shared = camera_beside(path.parent, image=image)
         sequence = record.cells.get("sequence", record.cells.get("seq", sequence_of(name)))
         time = record.cells.get("time")
         frame = Frame(

@@ -1,13 +1,13 @@
 """TUM: trajectories `t x y z qx qy qz qw`, and the folders of the TUM RGB-D data sets.
 
-    place/groundtruth.txt        world_from_cam, quaternion w last
-    place/rgb.txt                timestamp and name of each picture
-    place/rgb/1305031102.1753.png
-    place/camera.json or K.txt   optional; intrinsics of all pictures
+    scene/groundtruth.txt        world_from_cam, quaternion w last
+    scene/rgb.txt                timestamp and name of each image
+    scene/rgb/1305031102.1753.png
+    scene/camera.json or K.txt   optional; intrinsics of all images
 
 Sturm et al., A Benchmark for the Evaluation of RGB-D SLAM Systems, IROS 2012, and its web page on formats.
-A picture has the pose that is nearest in time; pictures without one near enough are left out, for the
-motion capture has gaps. The depth pictures of that data set are in 1/5000 m and are not read.
+An image has the pose that is nearest in time; images without one near enough are left out, for the
+motion capture has gaps. The depth images of that data set are in 1/5000 m and are not read.
 """
 
 import math
@@ -23,7 +23,7 @@ from camloc.data.checks import Row, frames_from_quaternions
 from camloc.data.formats.parts.files import (
     Line,
     clean_name,
-    existing_picture,
+    existing_image,
     is_file,
     numbers_in,
     read_lines,
@@ -67,13 +67,13 @@ def load(
     test_list: Path | None = None,
     exclude: Collection[str] = (),
 ) -> Scene:
-    """Read a folder of pictures with times and a trajectory.
+    """Read a folder of images with times and a trajectory.
 
     Args:
         root: the folder.
-        scene: what to call the place; the folder's name otherwise.
-        camera: intrinsics of all pictures; otherwise `camera.json` or `K.txt` in `root`, or unknown.
-        most_seconds: greatest time between a picture and its pose.
+        scene: what to call the scene; the folder's name otherwise.
+        camera: intrinsics of all images; otherwise `camera.json` or `K.txt` in `root`, or unknown.
+        most_seconds: greatest time between an image and its pose.
         split, train_list, test_list, exclude: see `Selection`.
 
     Raises:
@@ -84,18 +84,18 @@ def load(
     trajectory = root / "groundtruth.txt"
     poses = _pose_rows(trajectory)
     times = np.array([_time(row.frame) for row in poses])
-    pictures = _pictures(root)
-    if camera is None and pictures:
-        camera = camera_beside(root, picture=pictures[0].image)
+    images = _images(root)
+    if camera is None and images:
+        camera = camera_beside(root, image=images[0].image)
     rows = []
-    for picture in pictures:
-        apart = np.abs(times - _time(picture))
+    for image in images:
+        apart = np.abs(times - _time(image))
         nearest = poses[int(apart.argmin())]
         if apart.min() <= most_seconds:
-            rows.append(Row(nearest.where, replace(picture, camera=camera), nearest.numbers))
+            rows.append(Row(nearest.where, replace(image, camera=camera), nearest.numbers))
     if not rows:
         raise DatasetError(
-            f"no picture of {root / 'rgb.txt'} is within {most_seconds} s of a pose in {trajectory}"
+            f"no image of {root / 'rgb.txt'} is within {most_seconds} s of a pose in {trajectory}"
         )
     selection = Selection(split, train_list, test_list, exclude)
     frames = frames_from_quaternions(rows, rotation="world_from_cam", exclude=selection.exclude)
@@ -134,7 +134,7 @@ def trajectory_text(trajectory: Trajectory) -> str:
 
 
 def _pose_rows(path: Path) -> list[Row]:
-    """The lines of a trajectory; the frames have a time, and no picture yet."""
+    """The lines of a trajectory; the frames have a time, and no image yet."""
     rows = []
     for line in read_lines(path):
         words = line.text.replace(",", " ").split()
@@ -147,15 +147,15 @@ def _pose_rows(path: Path) -> list[Row]:
     return rows
 
 
-def _pictures(root: Path) -> list[Frame]:
+def _images(root: Path) -> list[Frame]:
     frames = []
     for line in read_lines(root / "rgb.txt"):
         words = line.text.split(maxsplit=1)
         if len(words) != 2:
-            raise DatasetError(f"{line.where}: a time and the name of a picture are needed")
+            raise DatasetError(f"{line.where}: a time and the name of an image are needed")
         time = _finite(numbers_in(words[:1], line.where)[0], line)
         name = clean_name(words[1], line.where)
-        frames.append(Frame(name, existing_picture(root / name, line.where), time=time))
+        frames.append(Frame(name, existing_image(root / name, line.where), time=time))
     return frames
 
 

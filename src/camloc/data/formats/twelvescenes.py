@@ -1,6 +1,6 @@
-"""12Scenes: one recording to a place, of which `split.txt` says where its sequences begin.
+"""12Scenes: one recording to a scene, of which `split.txt` says where its sequences begin.
 
-    12scenes/apt1/kitchen/info.txt                       size and intrinsics of the colour pictures
+    12scenes/apt1/kitchen/info.txt                       size and intrinsics of the colour images
     12scenes/apt1/kitchen/split.txt                      "sequence0 [frames=357] [start=0 ; end=356]", ...
     12scenes/apt1/kitchen/data/frame-000000.color.jpg
     12scenes/apt1/kitchen/data/frame-000000.pose.txt     4x4 `world_from_cam`; infinite where it was lost
@@ -69,8 +69,8 @@ def load(
     Args:
         root: the scene's folder, or the folder that it is in.
         scene: its name, such as `apt1/kitchen`; may be left out where `root` is the scene's folder.
-        camera: intrinsics of the colour pictures, instead of those of `info.txt`.
-        split, train_list, test_list, exclude: see `Selection`; where there are no lists of pictures, the
+        camera: intrinsics of the colour images, instead of those of `info.txt`.
+        split, train_list, test_list, exclude: see `Selection`; where there are no lists of images, the
             sequences of `split.txt` are used.
 
     Raises:
@@ -88,7 +88,7 @@ def load(
     if len(sequences) < 2:
         raise DatasetError(
             f"{folder / _SPLIT} names no two sequences, one for testing and others for training; give lists "
-            f"of pictures"
+            f"of images"
         )
     (_, tested), *_ = sequences
     return Scene(
@@ -103,7 +103,7 @@ def _is_scene(folder: Path) -> bool:
 
 
 def _name(folder: Path, scene: str) -> str:
-    """Without a stroke, for names of places are names of folders too: `apt1-kitchen`."""
+    """Without a stroke, for names of scenes are names of folders too: `apt1-kitchen`."""
     resolved = folder.resolve()
     known = f"{resolved.parent.name}/{resolved.name}"
     is_known = known in SCENES and scene in ("", resolved.name, known)
@@ -119,7 +119,7 @@ def _rows(folder: Path, camera: Camera, sequences: list[tuple[int, str]]) -> lis
             continue
         begun = bisect_right(starts, each.number)
         sequence = sequences[begun - 1][1] if begun else ""
-        name = f"{_DATA}/{each.picture}"
+        name = f"{_DATA}/{each.image}"
         frame = Frame(name, each.image, camera, sequence=sequence, depth=each.depth)
         rows.append(Row(str(each.pose), frame, matrix_in(each.pose)))
     return rows
@@ -148,7 +148,7 @@ def _sequences(path: Path) -> list[tuple[int, str]]:
 
 
 def _camera(path: Path) -> Camera:
-    """Of the colour pictures, from `name = value` lines."""
+    """Of the colour images, from `name = value` lines."""
     fields: dict[str, float] = {}
     for line in read_lines(path):
         name, _, value = (part.strip() for part in line.text.partition("="))
@@ -156,7 +156,7 @@ def _camera(path: Path) -> Camera:
             (fields[_SIZE[name]],) = _numbers(value, 1, line)
         elif name == _MATRIX:
             matrix = _numbers(value, 16, line)
-            fields |= {field: matrix[place] for field, place in _IN_MATRIX.items()}
+            fields |= {field: matrix[scene] for field, scene in _IN_MATRIX.items()}
     return camera_from_fields(fields, model="PINHOLE", where=str(path))
 
 

@@ -38,7 +38,7 @@ def write_evaluation(
 ) -> None:
     """Write all that an evaluation leaves: results.json, estimates.csv, two TUM files, report.html.
 
-    Models that find points in photographs leave points.ply as well. The arguments are those of
+    Models that find points in images leave points.ply as well. The arguments are those of
     `write_report`.
 
     Raises:
@@ -69,10 +69,10 @@ def write_report(
     Args:
         folder: of the run; made where it is missing.
         results: of `results_of` for the same sets.
-        sets: the test sets, whose pictures are read for the best and the worst frames.
+        sets: the test sets, whose images are read for the best and the worst frames.
         training_poses: (m,) poses of the training frames.
         log: rows of the training log; see `figures.training_curve`.
-        mapped: for models that find points in photographs, what they say about some frames of the first
+        mapped: for models that find points in images, what they say about some frames of the first
             test set, by the frames' row in it.
 
     Raises:
@@ -110,9 +110,9 @@ def report_html(
         "<h2>How errors are distributed</h2>",
         page.drawing(
             *error_curves(curves, unit=results.unit),
-            title="Share of photographs within an error, over the error",
+            title="Share of images within an error, over the error",
             caption="The farther left and up a line is, the better. Where it crosses the dotted line is the "
-            "median; a line that ends below 100 % has lost photographs. Errors are on a logarithmic scale.",
+            "median; a line that ends below 100 % has lost images. Errors are on a logarithmic scale.",
         ),
         "<h2>Map</h2>",
         sections.map_of_cameras(headline, training_poses, results.unit),
@@ -127,11 +127,11 @@ def report_html(
         ),
         what_it_has_learned(headline, mapped or {}, training_poses, unit=results.unit),
         sections.training(log, results.unit),
-        sections.facts(results),
+        sections.metadata(results),
         "<h2>What the words mean</h2>",
         page.definitions(WORDS, kind="words"),
         sections.how_to_go_on(advice(results, errors, baselines, meters_per_degree=balance)),
-        "<footer>Made by camloc. This file holds everything it shows, small copies of some test photographs "
+        "<footer>Made by camloc. This file holds everything it shows, small copies of some test images "
         "included; it loads nothing from elsewhere.</footer>",
     ]
     title = f"{results.scene}: {results.model} · camloc report"

@@ -123,7 +123,7 @@ def _cumulative_figure(
         _cumulative(axes, rows, floor=floor)
         axes.set_title(title)
         axes.set_xlabel(label)
-        axes.set_ylabel("share of photographs")
+        axes.set_ylabel("share of images")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
         legend_below(figure, axes, columns=2)
         return svg(figure)
@@ -148,7 +148,7 @@ def errors_along(curves: Sequence[Curve], *, sequences: Sequence[str] = (), unit
                     axes.axvline(number - 0.5, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
         top.set_ylabel(f"position ({unit})")
         bottom.set_ylabel("orientation (°)")
-        bottom.set_xlabel("photograph, in the order of the test set")
+        bottom.set_xlabel("image, in the order of the test set")
         bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
         legend_below(figure, top)
         return svg(figure)
@@ -223,10 +223,10 @@ def _cumulative(axes: Axes, rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *,
 
 def _along(axes: Axes, rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *, floor: float) -> None:
     (result, errors), *others = rows
-    place = np.arange(len(errors))
+    scene = np.arange(len(errors))
     raster = len(errors) > MOST_VECTOR_POINTS
     axes.scatter(
-        place,
+        scene,
         _heights(errors, floor),
         s=13,
         linewidths=0,
@@ -238,7 +238,7 @@ def _along(axes: Axes, rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *, floo
     for curve, values in others:
         height = _heights(values, floor)
         axes.plot(
-            place,
+            scene,
             height,
             color=curve.color,
             linestyle=curve.dashes,
@@ -272,7 +272,7 @@ _LOWEST, _HIGHEST = 0.35, 0.8
 def camera_map(
     truth: Pose, estimates: Pose, training: Pose, *, located: Bool[Tensor, "n"], unit: str = "m"
 ) -> bytes:
-    """Cameras seen along the axis in which the place extends least, which is mostly from above: an SVG.
+    """Cameras seen along the axis in which the scene extends least, which is mostly from above: an SVG.
 
     Which way gravity points is not known, so the two world axes are shown along which the training
     cameras spread most. The map covers true cameras only: estimates beyond its edge are counted.
@@ -285,17 +285,17 @@ def camera_map(
         unit: of the world's distances.
     """
     shown = map_axes(training)
-    train_places, true_places = on_map(training, shown), on_map(truth, shown)
+    train_scenes, true_scenes = on_map(training, shown), on_map(truth, shown)
     found = on_map(estimates[located], shown)
-    low, high = map_bounds(np.concatenate((true_places, train_places)))
+    low, high = map_bounds(np.concatenate((true_scenes, train_scenes)))
     with styled():
         across, up = high - low
         figure = Figure(figsize=(7.6, 1.3 + 6.6 * up / across), layout="constrained")
         axes = figure.subplots()
-        raster = len(train_places) > MOST_VECTOR_POINTS
+        raster = len(train_scenes) > MOST_VECTOR_POINTS
         axes.scatter(
-            train_places[:, 0],
-            train_places[:, 1],
+            train_scenes[:, 0],
+            train_scenes[:, 1],
             s=11,
             linewidths=0,
             color="#ccd3da",
@@ -305,7 +305,7 @@ def camera_map(
         )
         pairs = np.stack((on_map(truth[located], shown), found), axis=1)
         axes.add_collection(LineCollection(list(pairs), colors="#9aa5b1", linewidths=0.7, zorder=2))
-        draw_cameras(axes, true_places, directions_on_map(truth, shown), color=INK, label="true cameras")
+        draw_cameras(axes, true_scenes, directions_on_map(truth, shown), color=INK, label="true cameras")
         looking = directions_on_map(estimates[located], shown)
         draw_cameras(axes, found, looking, color=BLUE, label="estimated cameras")
         axes.set_xlim(low[0], high[0])
@@ -332,8 +332,8 @@ def map_axes(training: Pose) -> tuple[int, int]:
 
 def on_map(poses: Pose, shown: tuple[int, int]) -> Points:
     """Camera centres on the map."""
-    places: Points = poses.translation[:, list(shown)].double().numpy()
-    return places
+    scenes: Points = poses.translation[:, list(shown)].double().numpy()
+    return scenes
 
 
 def directions_on_map(poses: Pose, shown: tuple[int, int]) -> Points:
@@ -342,9 +342,9 @@ def directions_on_map(poses: Pose, shown: tuple[int, int]) -> Points:
     return views
 
 
-def map_bounds(places: Points) -> tuple[Points, Points]:
+def map_bounds(scenes: Points) -> tuple[Points, Points]:
     """The corners of a map with a margin, neither much higher than wide nor a thin band."""
-    low, high = places.min(axis=0), places.max(axis=0)
+    low, high = scenes.min(axis=0), scenes.max(axis=0)
     extent = np.maximum(high - low, 1e-3) + 0.16 * max(float((high - low).max()), 1e-3)
     across, up = extent
     extent = np.array([max(across, up / _HIGHEST), max(up, across * _LOWEST)])
@@ -352,13 +352,13 @@ def map_bounds(places: Points) -> tuple[Points, Points]:
     return middle - extent / 2, middle + extent / 2
 
 
-def draw_cameras(axes: Axes, places: Points, views: Points, *, color: str, label: str) -> None:
+def draw_cameras(axes: Axes, scenes: Points, views: Points, *, color: str, label: str) -> None:
     """Dots at the camera centres, and for some of them an arrow along the viewing direction."""
-    raster = len(places) > MOST_VECTOR_POINTS
-    x, y = places.T
+    raster = len(scenes) > MOST_VECTOR_POINTS
+    x, y = scenes.T
     axes.scatter(x, y, s=12, linewidths=0, color=color, label=label, rasterized=raster, zorder=4)
-    some = np.unique(np.linspace(0, len(places) - 1, min(len(places), _MOST_ARROWS)).round().astype(int))
-    if not len(places):
+    some = np.unique(np.linspace(0, len(scenes) - 1, min(len(scenes), _MOST_ARROWS)).round().astype(int))
+    if not len(scenes):
         return
     axes.quiver(
         x[some],
@@ -390,7 +390,7 @@ _MOST_POINTS = 20_000
 
 
 def cloud_map(cloud: PointCloud, truth: Pose, training: Pose, *, unit: str = "m") -> bytes:
-    """The points in the colours of the photographs, seen as the map of the cameras is: an SVG.
+    """The points in the colours of the images, seen as the map of the cameras is: an SVG.
 
     Args:
         cloud: (k,) points, k > 0.
@@ -400,7 +400,7 @@ def cloud_map(cloud: PointCloud, truth: Pose, training: Pose, *, unit: str = "m"
     """
     shown = map_axes(training)
     cameras = on_map(truth, shown)
-    # In a mixed order, so that no photograph hides another one.
+    # In a mixed order, so that no image hides another one.
     order = torch.randperm(len(cloud.points), generator=torch.Generator().manual_seed(0))[:_MOST_POINTS]
     points = cloud.points[order][:, list(shown)].numpy()
     most = torch.stack(middle_range(cloud.points))[:, list(shown)].numpy()

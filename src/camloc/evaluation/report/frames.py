@@ -1,4 +1,4 @@
-"""The best and the worst frames of a report, with their pictures."""
+"""The best and the worst frames of a report, with their images."""
 
 from collections.abc import Sequence
 from html import escape
@@ -50,7 +50,7 @@ def best_and_worst(
         ]
         return f'<ul class="frames">\n{"".join(cards)}</ul>'
 
-    parts = ["<h2>Best and worst photographs</h2>"]
+    parts = ["<h2>Best and worst images</h2>"]
     if worst:
         parts += [f"<h3>{_title('worst', len(worst))}</h3>", gallery(worst)]
     if best:

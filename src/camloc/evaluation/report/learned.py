@@ -1,4 +1,4 @@
-"""What a model that finds points has learned of the place, as pictures: the paper's Figs. 1 and 3.
+"""What a model that finds points has learned of the scene, as images: the paper's Figs. 1 and 3.
 
 Source: "Implicit Learning of Scene Geometry" 2023.
 """
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camloc.core.spread import evenly_spread
+from camloc.core.spread import even_indices
 from camloc.data.types import Located
 from camloc.evaluation.baselines import balance_of
 from camloc.evaluation.errors import EvaluatedSet
@@ -22,16 +22,16 @@ from camloc.evaluation.report.frames import ranking
 from camloc.evaluation.report.wording import angle, distance
 from camloc.geometry.pose import Pose
 
-# Photographs whose points make the cloud.
+# Images whose points make the cloud.
 MOST_MAPPED = 60
 
 _INTRODUCTION = (
-    "This model was never shown where anything in the place is, only where photographs were taken from. To "
-    "find the camera it has learned, for every spot of a photograph, where in the world that spot is, how "
+    "This model was never shown where anything in the place is, only where images were taken from. To "
+    "find the camera it has learned, for every spot of an image, where in the world that spot is, how "
     "far away it is, and how much to rely on it."
 )
 
-# What the photographs shown are called, by how many there are.
+# What the images shown are called, by how many there are.
 _NAMES = {
     1: ("The only one",),
     2: ("The best", "The worst"),
@@ -44,7 +44,7 @@ def rows_to_map(evaluated: EvaluatedSet, training_poses: Pose) -> list[int]:
     located = [row for row, answer in enumerate(evaluated.answers()) if isinstance(answer, Located)]
     if not located:
         return []
-    steps = evenly_spread(len(located), MOST_MAPPED)
+    steps = even_indices(len(located), MOST_MAPPED)
     chosen = {located[step] for step in steps.tolist()}
     return sorted(chosen | set(_best_middle_worst(evaluated, training_poses, located)))
 
@@ -52,7 +52,7 @@ def rows_to_map(evaluated: EvaluatedSet, training_poses: Pose) -> list[int]:
 def what_it_has_learned(
     evaluated: EvaluatedSet, mapped: Mapping[int, MappedView], training_poses: Pose, *, unit: str
 ) -> str:
-    """The cloud from above, and the maps of the best, a middle and the worst photograph, as HTML.
+    """The cloud from above, and the maps of the best, a middle and the worst image, as HTML.
 
     Args:
         evaluated: the headline set.
@@ -68,14 +68,14 @@ def what_it_has_learned(
         cloud_map(cloud, evaluated.truth(), training_poses, unit=unit),
         kind="map",
         title="The points that the model has learned, with the true cameras",
-        caption=f"The points that the model sees in {_photographs(len(mapped))}, in the colours of the "
-        "photographs, and the true cameras of the test set. Only the half of each photograph that counts "
+        caption=f"The points that the model sees in {_images(len(mapped))}, in the colours of the "
+        "images, and the true cameras of the test set. Only the half of each image that counts "
         "most is drawn, without stray points. The two world axes are those of the map of cameras, which in "
-        "most places show the view from above.",
+        "most scenes show the view from above.",
     )
     return "\n".join(
         [
-            "<h2>What it has learned of the place</h2>",
+            "<h2>What it has learned of the scene</h2>",
             f"<p>{_INTRODUCTION}</p>",
             drawn,
             *_galleries(evaluated, {row: mapped[row] for row in rows}, cloud, unit),
@@ -83,8 +83,8 @@ def what_it_has_learned(
     )
 
 
-def _photographs(count: int) -> str:
-    return "one test photograph" if count == 1 else f"{count:,} test photographs"
+def _images(count: int) -> str:
+    return "one test image" if count == 1 else f"{count:,} test images"
 
 
 def _best_middle_worst(evaluated: EvaluatedSet, training_poses: Pose, rows: Sequence[int]) -> list[int]:
@@ -97,7 +97,7 @@ def _best_middle_worst(evaluated: EvaluatedSet, training_poses: Pose, rows: Sequ
 def _galleries(
     evaluated: EvaluatedSet, shown: Mapping[int, MappedView], cloud: PointCloud, unit: str
 ) -> list[str]:
-    """The four pictures of each view under its error; the ranges of colours are common to all views."""
+    """The four images of each view under its error; the ranges of colours are common to all views."""
     low, high = middle_range(cloud.points)
     near, far = middle_range(torch.cat([view.depth.flatten() for view in shown.values()]).nan_to_num())
     errors = evaluated.errors()
@@ -107,8 +107,8 @@ def _galleries(
         most = middle_range(view.weight.flatten().nan_to_num())[1]
         range_of_depths = f"{distance(float(near), unit)} dark, {distance(float(far), unit)} bright"
         cards = (
-            (page.photograph(view.picture), "Photograph", evaluated.frames[row].name),
-            (_map(_share(view.world, low, high)), "Place in the world", "a colour for each place"),
+            (page.image(view.image), "Image", evaluated.frames[row].name),
+            (_map(_share(view.world, low, high)), "PosedScene in the world", "a colour for each scene"),
             (_map(_colored(_share(view.depth, near, far), "viridis")), "Depth", range_of_depths),
             (_map(_colored(_share(view.weight, most * 0, most), "magma")), "Weight", "bright counts most"),
         )
@@ -117,11 +117,11 @@ def _galleries(
 
 
 def _gallery(cards: Sequence[tuple[str, str, str]]) -> str:
-    """Pictures (HTML) in a row, each over its title and a remark (text)."""
+    """Images (HTML) in a row, each over its title and a remark (text)."""
     items = "".join(
-        f'<li>{picture}<div class="text"><strong>{escape(title)}</strong>'
+        f'<li>{image}<div class="text"><strong>{escape(title)}</strong>'
         f'<span class="name">{escape(remark)}</span></div></li>\n'
-        for picture, title, remark in cards
+        for image, title, remark in cards
     )
     return f'<ul class="frames">\n{items}</ul>'
 
@@ -136,7 +136,7 @@ def _colored(share: Float[Tensor, "h w"], colors: str) -> Float[Tensor, "h w 3"]
 
 
 def _map(shares: Float[Tensor, "h w 3"]) -> str:
-    return page.sharp_picture((shares * 255.0).round().to(torch.uint8).movedim(-1, 0))
+    return page.sharp_image((shares * 255.0).round().to(torch.uint8).movedim(-1, 0))
 
 
 def _key(low: Tensor, high: Tensor, unit: str) -> str:
@@ -146,7 +146,7 @@ def _key(low: Tensor, high: Tensor, unit: str) -> str:
         for color, axis, start, end in zip(("red", "green", "blue"), "xyz", low, high, strict=True)
     )
     return (
-        f"Places in the world as colours: {axes}. One spot of the place should have one colour in every "
-        f"photograph. The ranges of places and depths are the same for all photographs; weights are "
-        f"relative to the largest of their photograph."
+        f"Scenes in the world as colours: {axes}. One spot of the scene should have one colour in every "
+        f"image. The ranges of scenes and depths are the same for all images; weights are "
+        f"relative to the largest of their image."
     )

@@ -64,15 +64,15 @@ figcaption { margin-top: .5rem; max-width: 46rem; }
 .frames li { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; overflow: hidden; }
 .frames img, .frames .blank { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: cover;
   background: var(--line); }
-.frames .blank { display: grid; place-items: center; color: var(--muted); font-size: .85rem; }
+.frames .blank { display: grid; scene-items: center; color: var(--muted); font-size: .85rem; }
 .frames div.text { padding: .65rem .85rem .8rem; font-size: .85rem; line-height: 1.45; }
 .frames strong { display: block; font-size: 1rem; font-variant-numeric: tabular-nums; }
 .frames .nearest { display: block; }
 .frames .lost { color: var(--bad); }
 .frames .name { color: var(--muted); overflow-wrap: anywhere; }
-dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.5rem; margin: 1rem 0; }
-dl.facts dt { color: var(--muted); }
-dl.facts dd { margin: 0; overflow-wrap: anywhere; }
+dl.metadata { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.5rem; margin: 1rem 0; }
+dl.metadata dt { color: var(--muted); }
+dl.metadata dd { margin: 0; overflow-wrap: anywhere; }
 dl.words dt { font-weight: 650; margin-top: .8rem; }
 dl.words dd { margin: .1rem 0 0; max-width: 46rem; }
 details { margin: 1rem 0; }
@@ -93,8 +93,8 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line);
   .drawings { padding: .4rem; }
   figure.wide img { width: 40rem; max-width: none; }
   figure.map img { width: 30rem; max-width: none; }
-  dl.facts { grid-template-columns: 1fr; gap: 0; }
-  dl.facts dd { margin-bottom: .6rem; }
+  dl.metadata { grid-template-columns: 1fr; gap: 0; }
+  dl.metadata dd { margin-bottom: .6rem; }
   .frames { grid-template-columns: 1fr 1fr; gap: .6rem; }
 }
 @media print {
@@ -166,25 +166,25 @@ def definitions(pairs: Iterable[tuple[str, str]], *, kind: str) -> str:
 
 
 def thumbnail(path: Path, *, width: int = 360) -> str:
-    """A picture file as a small JPEG inside the page, or a grey field where it cannot be read."""
+    """An image file as a small JPEG inside the page, or a grey field where it cannot be read."""
     try:
         pixels = read_image(path)
     except ImageError:
-        return '<span class="blank">picture not readable</span>'
-    return photograph(pixels, width=width)
+        return '<span class="blank">image not readable</span>'
+    return image(pixels, width=width)
 
 
-def photograph(pixels: UInt8[Tensor, "3 h w"], *, width: int = 360) -> str:
-    """A picture, at most this wide, as a JPEG inside the page."""
-    picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
-    picture.thumbnail((width, 2 * width))
+def image(pixels: UInt8[Tensor, "3 h w"], *, width: int = 360) -> str:
+    """An image, at most this wide, as a JPEG inside the page."""
+    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    image.thumbnail((width, 2 * width))
     data = BytesIO()
-    picture.save(data, format="JPEG", quality=72, optimize=True)
+    image.save(data, format="JPEG", quality=72, optimize=True)
     return f'<img src="data:image/jpeg;base64,{b64encode(data.getvalue()).decode()}" alt="">'
 
 
-def sharp_picture(pixels: UInt8[Tensor, "3 h w"]) -> str:
-    """A picture of few pixels inside the page, whose pixels stay squares when it is shown larger."""
+def sharp_image(pixels: UInt8[Tensor, "3 h w"]) -> str:
+    """An image of few pixels inside the page, whose pixels stay squares when it is shown larger."""
     data = BytesIO()
     Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).save(data, format="PNG", optimize=True)
     return (

@@ -10,8 +10,8 @@ from camloc.evaluation.baselines import BaselineErrors, baseline_errors
 from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet
 from camloc.evaluation.report import page
 from camloc.evaluation.report.figures import camera_map, curves_of, errors_along, training_curve
-from camloc.evaluation.report.wording import angle, bound, comparison, distance, percent, verdict, way_name
-from camloc.evaluation.report.words import run_facts, settings_text
+from camloc.evaluation.report.wording import angle, bound, comparison, distance, method_name, percent, verdict
+from camloc.evaluation.report.words import settings_text, training_record
 from camloc.evaluation.results import Results, SetResults
 from camloc.geometry.pose import Pose
 
@@ -22,11 +22,11 @@ _MOST_SET_FIGURES = 12
 def header(results: Results) -> str:
     """The title, and what was reached, in plain words."""
     headline = results.headline
-    judged = comparison(headline.estimates, headline.nearest_training_pose, headline.mean_training_pose)
+    sentence = comparison(headline.estimates, headline.nearest_training_pose, headline.mean_training_pose)
     return (
         f'<header><p class="eyebrow">camloc report · {escape(results.model)} · {escape(results.recipe)}</p>\n'
         f"<h1>{escape(results.scene)}</h1>\n"
-        f'<p class="verdict">{escape(verdict(results))}</p>\n<p>{escape(judged)}</p></header>'
+        f'<p class="verdict">{escape(verdict(results))}</p>\n<p>{escape(sentence)}</p></header>'
     )
 
 
@@ -46,9 +46,9 @@ def tiles(results: Results) -> str:
     shown = [(term, value, f"nearest pose {other}") for term, value, other in tiles]
     shown.append(("Lost", f"{estimates.lost:,}", f"of {estimates.frames:,}"))
     if decision := results.headline.decision:
-        shown.append(("Right place", percent(decision.share), f"of {decision.frames:,}"))
+        shown.append(("Right scene", percent(decision.share), f"of {decision.frames:,}"))
     if results.timing:
-        shown.append(("Time a photograph", f"{results.timing.median:.0f} ms", results.timing.device))
+        shown.append(("Time an image", f"{results.timing.median:.0f} ms", results.timing.device))
     items = "".join(
         f'<div class="tile"><dt>{escape(term)}</dt>'
         f"<dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
@@ -85,7 +85,7 @@ def recalls(part: SetResults, unit: str) -> str:
 
 def refinements(results: Results) -> str:
     """Every way of refining positions beside the network's own answers, or nothing where nothing refines."""
-    if not any(part.every_way for part in results.sets):
+    if not any(part.every_method for part in results.sets):
         return ""
 
     def cells(statistics: ErrorStatistics) -> list[str]:
@@ -96,14 +96,14 @@ def refinements(results: Results) -> str:
     tables = [
         page.table(
             (part.name if len(results.sets) > 1 else "", "Median", "Mean", "90 %"),
-            [(way_name(way), cells(statistics)) for way, statistics in part.every_way.items()],
-            emphasis=way_name(results.refined_by),
+            [(method_name(way), cells(statistics)) for way, statistics in part.every_method.items()],
+            emphasis=method_name(results.refined_by),
         )
         for part in results.sets
     ]
     explained = (
         "Positions moved towards training cameras near the answer; orientations stay as they are. The mean "
-        "of the neighbours looks at no photograph: what it gives, knowing the training cameras gives."
+        "of the neighbours looks at no image: what it gives, knowing the training cameras gives."
     )
     return f"<h2>What refining changes</h2>\n<p>{explained}</p>\n" + "\n".join(tables)
 
@@ -124,7 +124,7 @@ def map_of_cameras(evaluated: EvaluatedSet, training_poses: Pose, unit: str) -> 
         title="Map of true and estimated cameras",
         caption="True and estimated cameras, joined by a line, among the training cameras; arrows point "
         "where cameras look. The two world axes along which the training cameras spread most are "
-        "shown, which in most places is the view from above.",
+        "shown, which in most scenes is the view from above.",
     )
 
 
@@ -135,13 +135,13 @@ def test_sets(results: Results, sets: Sequence[EvaluatedSet], training_poses: Po
     parts = [] if several else ["<h2>Along the test set</h2>"]
     for number, (evaluated, part) in enumerate(zip(filled, results.sets, strict=True)):
         if several:
-            judged = comparison(part.estimates, part.nearest_training_pose, part.mean_training_pose)
-            count = f"{part.estimates.frames:,} photographs, {part.estimates.lost:,} lost."
+            sentence = comparison(part.estimates, part.nearest_training_pose, part.mean_training_pose)
+            count = f"{part.estimates.frames:,} images, {part.estimates.lost:,} lost."
             if part.decision:
-                count += f" {percent(part.decision.share)} were put into the right place."
+                count += f" {percent(part.decision.share)} were put into the right scene."
             parts += [
                 f"<h2>Test set: {escape(part.name)}</h2>",
-                f"<p>{count} {escape(judged)}</p>",
+                f"<p>{count} {escape(sentence)}</p>",
                 numbers(part, results.unit),
             ]
         if number < _MOST_SET_FIGURES:
@@ -157,9 +157,9 @@ def _along(evaluated: EvaluatedSet, baselines: BaselineErrors, unit: str) -> str
     )
     return page.drawing(
         svg,
-        title=f"Error of each photograph of {evaluated.name}",
-        caption="The error of each photograph in turn, on a logarithmic scale; red crosses at the upper edge "
-        "are lost photographs, dotted upright lines separate sequences.",
+        title=f"Error of each image of {evaluated.name}",
+        caption="The error of each image in turn, on a logarithmic scale; red crosses at the upper edge "
+        "are lost images, dotted upright lines separate sequences.",
     )
 
 
@@ -168,17 +168,17 @@ def training(log: Sequence[Mapping[str, float]], unit: str) -> str:
     svg = training_curve(log, unit=unit)
     if svg is None:
         return ""
-    caption = "The loss on training photographs, and the median error on photographs held out of them."
+    caption = "The loss on training images, and the median error on images held out of them."
     return "<h2>Training</h2>\n" + page.drawing(svg, title="Training over epochs", caption=caption)
 
 
-def facts(results: Results) -> str:
+def metadata(results: Results) -> str:
     """Model, recipe, budget, software; all settings can be unfolded."""
     settings = settings_text(results)
-    facts = f"<h2>What was run</h2>\n{page.definitions(run_facts(results), kind='facts')}"
+    metadata = f"<h2>What was run</h2>\n{page.definitions(training_record(results), kind='metadata')}"
     if not settings:
-        return facts
-    return f"{facts}\n<details><summary>All settings</summary><pre>{escape(settings)}</pre></details>"
+        return metadata
+    return f"{metadata}\n<details><summary>All settings</summary><pre>{escape(settings)}</pre></details>"
 
 
 def how_to_go_on(sentences: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from camloc.evaluation.results import Results
 INFINITE = "∞"
 
 # What tables call the ways of refining positions.
-WAYS = {
+REFINEMENT_METHODS = {
     "none": "not refined",
     "neighbours": "mean of neighbours",
     "adamw": "affine, 3 steps",
@@ -14,9 +14,9 @@ WAYS = {
 }
 
 
-def way_name(way: str) -> str:
+def method_name(way: str) -> str:
     """What tables call a way of refining positions."""
-    return WAYS.get(way, way)
+    return REFINEMENT_METHODS.get(way, way)
 
 
 def plain(name: str) -> str:
@@ -65,9 +65,9 @@ def bound(meters: float, degrees: float, unit: str) -> str:
     return f"{meters:g} {unit}, {degrees:g}°"
 
 
-def photographs(count: int, kind: str = "test") -> str:
-    """ "1 test photograph", "250 test photographs"."""
-    return f"{count:,} {kind} photograph{'' if count == 1 else 's'}".replace("  ", " ")
+def images(count: int, kind: str = "test") -> str:
+    """ "1 test image", "250 test images"."""
+    return f"{count:,} {kind} image{'' if count == 1 else 's'}".replace("  ", " ")
 
 
 def verdict(results: Results) -> str:
@@ -76,7 +76,7 @@ def verdict(results: Results) -> str:
     sentences = [_reached(headline.estimates, results.unit)]
     nearest = headline.nearest_training_pose
     sentences.append(
-        f"Copying the pose of the nearest training photograph, which takes knowing the answer, would give "
+        f"Copying the pose of the nearest training image, which takes knowing the answer, would give "
         f"{_middle(nearest, results.unit)}; always answering the mean training pose "
         f"{_middle(headline.mean_training_pose, results.unit)}."
     )
@@ -86,14 +86,14 @@ def verdict(results: Results) -> str:
 def comparison(estimates: ErrorStatistics, nearest: ErrorStatistics, mean: ErrorStatistics) -> str:
     """Which of the baselines the median beats, as one sentence."""
     if estimates.meters.median is None or estimates.degrees.median is None:
-        return "Fewer than half of the photographs have a pose, so the result is worse than both baselines."
+        return "Fewer than half of the images have a pose, so the result is worse than both baselines."
     beats_nearest = _lower(estimates, nearest)
     if all(beats_nearest):
         return "The result is better than the nearest training pose in position and in orientation."
     if not all(_lower(estimates, mean)):
         return (
             "The result is no better than the mean training pose in position or in orientation: the model "
-            "has not learned this place."
+            "has not learned this scene."
         )
     if any(beats_nearest):
         better, worse = ("position", "orientation") if beats_nearest[0] else ("orientation", "position")
@@ -104,15 +104,15 @@ def comparison(estimates: ErrorStatistics, nearest: ErrorStatistics, mean: Error
 def _reached(estimates: ErrorStatistics, unit: str) -> str:
     found = estimates.frames - estimates.lost
     if not found:
-        return f"None of the {photographs(estimates.frames)} could be located."
+        return f"None of the {images(estimates.frames)} could be located."
     middle_meters = distance(estimates.meters.median, unit)
     middle_degrees = angle(estimates.degrees.median)
     if estimates.frames == 1:
-        return f"The one test photograph was located within {middle_meters} and {middle_degrees}."
+        return f"The one test image was located within {middle_meters} and {middle_degrees}."
     if estimates.meters.median is None:
-        return f"Only {found:,} of the {photographs(estimates.frames)} could be located."
+        return f"Only {found:,} of the {images(estimates.frames)} could be located."
     sentence = (
-        f"Half of the {photographs(estimates.frames)} were located within {middle_meters}, "
+        f"Half of the {images(estimates.frames)} were located within {middle_meters}, "
         f"and half within {middle_degrees}."
     )
     if estimates.lost:

@@ -1,4 +1,4 @@
-"""What a report says in words: the facts of the run, what the terms mean, how to go on."""
+"""What a report says in words: the metadata of the run, what the terms mean, how to go on."""
 
 import json
 
@@ -22,82 +22,80 @@ WORDS = (
     ),
     (
         "Median and 90 %",
-        "Half of the photographs have an error of at most the median, nine of ten of at most the 90 % value. "
-        "Both are errors of actual photographs, taken for position and for orientation apart.",
+        "Half of the images have an error of at most the median, nine of ten of at most the 90 % value. "
+        "Both are errors of actual images, taken for position and for orientation apart.",
     ),
     (
         "Lost",
-        "A photograph that got no pose. It counts as infinitely wrong in every number, so giving up never "
-        "looks better than being wrong. The mean is infinite (∞) as soon as one photograph is lost.",
+        "An image that got no pose. It counts as infinitely wrong in every number, so giving up never "
+        "looks better than being wrong. The mean is infinite (∞) as soon as one image is lost.",
     ),
     (
-        "Right place",
-        "Of models of several places: the share of photographs that were put into the place that they show. "
-        "One that was put into another place is lost, since its pose is in another world.",
+        "Right scene",
+        "Of models of several scenes: the share of images that were put into the scene that they show. "
+        "One that was put into another scene is lost, since its pose is in another world.",
     ),
-    ("Recall", "The share of all photographs for which both errors are within the two bounds."),
+    ("Recall", "The share of all images for which both errors are within the two bounds."),
     (
         "Nearest training pose",
-        "The pose of the training photograph that was taken nearest to the test photograph, in position and "
+        "The pose of the training image that was taken nearest to the test image, in position and "
         "orientation together. It is looked up with the true pose, so no method can do this in use. A "
-        "result that is not better has not gone beyond remembering photographs.",
+        "result that is not better has not gone beyond remembering images.",
     ),
     (
         "Nearest training position",
-        "The same, but nearest in position alone, with whatever orientation that photograph has.",
+        "The same, but nearest in position alone, with whatever orientation that image has.",
     ),
     (
         "Mean training pose",
-        "The average of all training poses as the answer to every photograph: what a model gives that does "
-        "not look at the photograph.",
+        "The average of all training poses as the answer to every image: what a model gives that does "
+        "not look at the image.",
     ),
 )
 
 
-def run_facts(results: Results) -> list[tuple[str, str]]:
+def training_record(results: Results) -> list[tuple[str, str]]:
     """What was run, on what, with what, for how long."""
-    facts = [("Place", results.scene), ("Model", results.model), ("Recipe", results.recipe)]
+    metadata = [("PosedScene", results.scene), ("Model", results.model), ("Recipe", results.recipe)]
     if results.parameters is not None:
-        facts.append(("Learned values", f"{results.parameters:,}"))
+        metadata.append(("Learned values", f"{results.parameters:,}"))
     if results.runtime:
-        facts.append(("Ran in", results.runtime))
-    facts.append(
-        ("Photographs", f"{results.train_frames:,} for training, {results.test_frames:,} for testing")
-    )
+        metadata.append(("Ran in", results.runtime))
+    metadata.append(("Images", f"{results.train_frames:,} for training, {results.test_frames:,} for testing"))
     if results.outlier_filter:
-        facts.append(("Wrong points left out by", results.outlier_filter))
+        metadata.append(("Wrong points left out by", results.outlier_filter))
     if training := results.training:
         counts = ((training.epochs, "epochs"), (training.updates, "updates"))
         spent = ", ".join(
             [f"{count:,} {what}" for count, what in counts if count] + [_duration(training.seconds)]
         )
         arithmetic = " in bfloat16" if training.is_bfloat16 else ""
-        facts.append(("Training", f"{spent} on {training.device}{arithmetic}"))
+        metadata.append(("Training", f"{spent} on {training.device}{arithmetic}"))
         if training.feature_seconds:
-            facts.append(("Features before that", _duration(training.feature_seconds)))
+            metadata.append(("Features before that", _duration(training.feature_seconds)))
         if training.budget:
-            facts.append(("Budget", training.budget))
+            metadata.append(("Budget", training.budget))
         if training.schedule_share != 1.0:
-            facts.append(
+            metadata.append(
                 ("Schedule", f"the recipe's epochs times {training.schedule_share:.3g}, to fit the budget")
             )
-        facts.append(("Seed", str(training.seed)))
+        metadata.append(("Seed", str(training.seed)))
     if timing := results.timing:
-        facts.append(
+        metadata.append(
             (
-                "Time a photograph",
+                "Time an image",
                 f"median {timing.median:.1f} ms, 90 % {timing.quantile_90:.1f} ms, 99 % "
-                f"{timing.quantile_99:.1f} ms on {timing.device} ({timing.frames:,} photographs)",
+                f"{timing.quantile_99:.1f} ms on {timing.device} ({timing.frames:,} images)",
             )
         )
     if last := results.final_epoch:
         medians = f"{distance(last.meters.median, results.unit)}, {angle(last.degrees.median)}"
         where = f" on {results.sets[0].name}" if len(results.sets) > 1 else ""
-        facts.append(("Last epoch instead", f"median {medians}{where}"))
+        metadata.append(("Last epoch instead", f"median {medians}{where}"))
     versions = ", ".join(f"{name} {number}" for name, number in results.software.items())
     if versions:
-        facts.append(("Software", versions))
-    return facts
+        metadata.append(("Software", versions))
+    return metadata
 
 
 def settings_text(results: Results) -> str:
@@ -113,22 +111,22 @@ def advice(
     lost = results.headline.lost_reasons
     if lost:
         reasons = "; ".join(f"{reason} ({count:,})" for reason, count in lost.items())
-        told.append(f"See why photographs were lost: {reasons}.")
+        told.append(f"See why images were lost: {reasons}.")
     wrong = ranking(errors, meters_per_degree=meters_per_degree)
     away = ranking(baselines.nearest_pose, meters_per_degree=meters_per_degree)
     if _wrong_where_sparse(wrong.tolist(), away.tolist()):
         told.append(
-            "The worst photographs lie farther from the training photographs than the others do. Record more "
-            "of the place there and train again."
+            "The worst images lie farther from the training images than the others do. Record more "
+            "of the scene there and train again."
         )
     elif len(wrong) >= 8:
         told.append(
-            "The worst photographs are not farther from the training photographs than the others. Look at "
+            "The worst images are not farther from the training images than the others. Look at "
             "them above: blur, people in view, changed light or a repeated look call for more varied "
-            "training photographs rather than for denser ones."
+            "training images rather than for denser ones."
         )
     told += [
-        f"Every photograph's estimate, truth and error is a row of {_CSV}; its camera path opens in evo and "
+        f"Every image's estimate, truth and error is a row of {_CSV}; its camera path opens in evo and "
         f"other tools that read TUM files ({_TUM}).",
         "To compare with another recipe or seed, look at the same test set and at both baselines: numbers "
         "from other splits or other true poses do not compare.",

@@ -15,23 +15,23 @@ from camloc.core.silence import without_logs, without_warnings
 from camloc.geometry.camera import Camera
 from camloc.inference.onnx.runtime import (
     METADATA_KEY,
+    ExportMetadata,
     ExportPrecision,
-    Metadata,
     constants_of,
     load_onnx,
     output_names,
 )
 from camloc.models.base import GeometryModel, Regressor
 from camloc.models.checkpoint import Checkpoint
-from camloc.models.novelty import Recognising
+from camloc.models.novelty import WithNovelty
 
 
 def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecision = "float32") -> None:
     """Write a checkpoint's network as ONNX, with everything an answer needs in its metadata.
 
     Input `images`: (batch, 3, height, width) float32 RGB in [0, 1], any batch. Outputs: the fields of
-    the model's output, by name, and `unlikeness` (batch,) where the places are told from others: up to
-    `recognised_within` of the facts a picture is of one of them. Decoding outputs into poses stays outside
+    the model's output, by name, and `novelty` (batch,) where the scenes are told from others: up to
+    `novelty_threshold` of the metadata an image is of one of them. Decoding outputs into poses stays outside
     (see the model's page).
 
     Args:
@@ -43,19 +43,19 @@ def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecisio
     Raises:
         CamlocError: the file cannot be written.
     """
-    facts = checkpoint.facts
-    size = (facts.preprocess.height, facts.preprocess.width)
+    metadata = checkpoint.metadata
+    size = (metadata.preprocess.height, metadata.preprocess.width)
     model = checkpoint.model.cpu().eval()
     network: nn.Module = model
     if checkpoint.recognition is not None:
-        assert isinstance(model, GeometryModel | Regressor), "no other model tells its places from others"
-        network = Recognising(model, checkpoint.recognition.cpu())
+        assert isinstance(model, GeometryModel | Regressor), "no other model tells its scenes from others"
+        network = WithNovelty(model, checkpoint.recognition.cpu())
     with without_warnings, without_logs():
         program = torch.onnx.export(
             network,
             (torch.zeros(2, 3, *size),),
             input_names=["images"],
-            output_names=output_names(model, facts),
+            output_names=output_names(model, metadata),
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
             verbose=False,
@@ -73,31 +73,31 @@ def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecisio
     write_atomically(path, exported.SerializeToString())
 
 
-def _metadata(checkpoint: Checkpoint, precision: ExportPrecision) -> Metadata:
+def _metadata(checkpoint: Checkpoint, precision: ExportPrecision) -> ExportMetadata:
     seven = [
         torch.cat((poses.translation, poses.quaternion_wxyz()), dim=-1).tolist()
         for poses in checkpoint.training_poses
     ]
-    return Metadata(
-        facts=checkpoint.facts,
+    return ExportMetadata(
+        metadata=checkpoint.metadata,
         constants={name: value.tolist() for name, value in constants_of(checkpoint.model).items()},
         training_poses=tuple(tuple((*row,) for row in rows) for rows in seven),
         precision=precision,
     )
 
 
-def largest_difference(checkpoint: Checkpoint, path: Path, *, pictures: int = 3) -> float:
+def largest_difference(checkpoint: Checkpoint, path: Path, *, count: int = 3) -> float:
     """Largest difference of any number of the poses of an exported network and of its original.
 
-    Compared on pictures of noise, in a batch of another size than the network was exported with.
+    Compared on images of noise, in a batch of another size than the network was exported with.
     """
-    preprocess = checkpoint.facts.preprocess
+    preprocess = checkpoint.metadata.preprocess
     generator = torch.Generator().manual_seed(0)
-    images = torch.rand(pictures, 3, preprocess.height, preprocess.width, generator=generator)
+    images = torch.rand(count, 3, preprocess.height, preprocess.width, generator=generator)
     exported = load_onnx(path).model
     width, height = float(preprocess.width), float(preprocess.height)
     camera = Camera(preprocess.width, preprocess.height, width, width, width / 2, height / 2)
-    intrinsics = camera.matrix().float().expand(pictures, 3, 3)
+    intrinsics = camera.matrix().float().expand(count, 3, 3)
     with torch.inference_mode():
         ours, theirs = (
             model.decode(model(images), intrinsics=intrinsics).world_from_cam.matrix()
@@ -113,7 +113,7 @@ _PRODUCTS = ["MatMul", "Gemm"]
 def in_whole_numbers(network: onnx.ModelProto) -> onnx.ModelProto:
     """The network with the weights of its matrix products as 8-bit whole numbers, scaled output by output.
 
-    What they are multiplied with is scaled as it comes, batch by batch, so no photographs are needed.
+    What they are multiplied with is scaled as it comes, batch by batch, so no images are needed.
     """
     others = _with_stacked_weights(network)
     # PyTorch notes shapes of weights from before it turned them over, which are taken for contradictions.

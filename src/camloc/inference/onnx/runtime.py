@@ -13,12 +13,18 @@ from camloc.core.config import from_json
 from camloc.data.types import Batch
 from camloc.errors import CheckpointError, RecipeError
 from camloc.models.base import Decoded, PoseModel
-from camloc.models.checkpoint import Checkpoint, Facts, checked_facts, model_from_facts, training_poses
+from camloc.models.checkpoint import (
+    Checkpoint,
+    Metadata,
+    checked_metadata,
+    model_from_metadata,
+    training_poses,
+)
 
 METADATA_KEY = "camloc"
 
-# Of the output beside the model's: how unlike a picture is to those that were learned from.
-UNLIKENESS = "unlikeness"
+# Of the output beside the model's: how unlike an image is to those that were learned from.
+NOVELTY = "novelty"
 
 # How the weights of matrix products are kept and multiplied.
 ExportPrecision = Literal["float32", "int8"]
@@ -27,17 +33,17 @@ _Row = tuple[float, float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Metadata:
+class ExportMetadata:
     """What an exported file says beside its network.
 
     Attributes:
-        facts: of the checkpoint.
+        metadata: of the checkpoint.
         constants: the model's values in double precision, which decoding needs, by name.
-        training_poses: for each place the positions and quaternions (w first) that it was learned from.
+        training_poses: for each scene the positions and quaternions (w first) that it was learned from.
         precision: of its matrix products.
     """
 
-    facts: Facts
+    metadata: Metadata
     constants: dict[str, Any]
     training_poses: tuple[tuple[_Row, ...], ...]
     precision: ExportPrecision = "float32"
@@ -65,12 +71,12 @@ class OnnxModel(PoseModel[Any]):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
         """The network's outputs, in the original's order."""
-        return self.recognised(images)[0]
+        return self.predict_with_novelty(images)[0]
 
-    def recognised(
+    def predict_with_novelty(
         self, images: Float[Tensor, "b 3 h w"]
     ) -> tuple[tuple[Tensor, ...], Float[Tensor, "b"] | None]:
-        """The same, and how unlike pictures are to those that were learned from, where the network knows."""
+        """The same, and how unlike images are to those that were learned from, where the network knows."""
         outputs = self.session.run(None, {"images": images.detach().cpu().numpy()})
         kind = _output_type(self.original)
         count = len(kind._fields)
@@ -108,19 +114,19 @@ def load_onnx(path: Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist; export a run with `camloc export RUN` first")
     session = _session(path)
-    metadata = _read_metadata(session, path)
-    facts = checked_facts(metadata.facts, source=path)
+    exported = _read_metadata(session, path)
+    metadata = checked_metadata(exported.metadata, source=path)
     with torch.device("meta"):
-        original = model_from_facts(facts, source=path)
-    _check_network(session, original, facts, path)
-    _set_constants(original, metadata.constants, path)
-    if len(metadata.training_poses) != len(facts.scenes):
-        raise CheckpointError(f"{path} does not have training poses for each of its places")
+        original = model_from_metadata(metadata, source=path)
+    _check_network(session, original, metadata, path)
+    _set_constants(original, exported.constants, path)
+    if len(exported.training_poses) != len(metadata.scenes):
+        raise CheckpointError(f"{path} does not have training poses for each of its scenes")
     poses = tuple(
         training_poses(torch.tensor(rows, dtype=torch.float64), scene=scene, source=path)
-        for rows, scene in zip(metadata.training_poses, facts.scenes, strict=True)
+        for rows, scene in zip(exported.training_poses, metadata.scenes, strict=True)
     )
-    return Checkpoint(facts, OnnxModel(session, original, metadata.precision).eval(), poses)
+    return Checkpoint(metadata, OnnxModel(session, original, exported.precision).eval(), poses)
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
@@ -132,7 +138,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         raise CheckpointError(f"{path} is damaged or not an ONNX file; export the run again") from None
 
 
-def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> Metadata:
+def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> ExportMetadata:
     try:
         text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     except Exception:  # metadata that are not text
@@ -140,19 +146,19 @@ def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> Metadat
     if text is None:
         raise CheckpointError(f"{path} was not exported by camloc: its metadata say nothing of it")
     try:
-        return from_json(text.encode(), Metadata)
+        return from_json(text.encode(), ExportMetadata)
     except RecipeError as problem:
         raise CheckpointError(f"{path} is of another version of camloc: {problem}") from None
 
 
 def _check_network(
-    session: onnxruntime.InferenceSession, original: PoseModel[Any], facts: Facts, path: Path
+    session: onnxruntime.InferenceSession, original: PoseModel[Any], metadata: Metadata, path: Path
 ) -> None:
-    """Raise CheckpointError for a network that does not take and give what the facts say."""
+    """Raise CheckpointError for a network that does not take and give what the metadata say."""
     taken = {each.name: list(each.shape[1:]) for each in session.get_inputs()}
     given = [each.name for each in session.get_outputs()]
-    size = [3, facts.preprocess.height, facts.preprocess.width]
-    if taken != {"images": size} or given != output_names(original, facts):
+    size = [3, metadata.preprocess.height, metadata.preprocess.width]
+    if taken != {"images": size} or given != output_names(original, metadata):
         raise CheckpointError(f"{path} is damaged: its network does not fit its metadata; export it again")
 
 
@@ -177,9 +183,9 @@ def constants_of(model: PoseModel[Any]) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if value.dtype == torch.float64}
 
 
-def output_names(model: PoseModel[Any], facts: Facts) -> list[str]:
+def output_names(model: PoseModel[Any], metadata: Metadata) -> list[str]:
     """Names of what an exported network gives."""
-    return [*_output_type(model)._fields, *([] if facts.recognised_within is None else [UNLIKENESS])]
+    return [*_output_type(model)._fields, *([] if metadata.novelty_threshold is None else [NOVELTY])]
 
 
 def _output_type(model: PoseModel[Any]) -> Any:

@@ -19,7 +19,7 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Which network of timm, and what pictures it was trained on.
+    """Which network of timm, and what images it was trained on.
 
     Attributes:
         name: timm's name of the architecture.
@@ -36,7 +36,7 @@ class BackboneConfig:
     local_contrast: int = 0
 
 
-# ImageNet weights that came from TensorFlow see RGB in [-1, 1] and pictures padded "same".
+# ImageNet weights that came from TensorFlow see RGB in [-1, 1] and images padded "same".
 MOBILENETV2_TENSORFLOW = BackboneConfig(
     "mobilenetv2_100", {"pad_type": "same"}, mean=(0.5, 0.5, 0.5), deviation=(0.5, 0.5, 0.5)
 )
@@ -46,7 +46,7 @@ MOBILENETV2_TENSORFLOW = BackboneConfig(
 # EfficientNet-B0 and MobileNetV2).
 FINAL = -1
 
-# In pixels of the picture. A map of this stride shows what things there are, and is not about one place alone
+# In pixels of the image. A map of this stride shows what things there are, and is not about one scene alone
 # when the network has learned that.
 MIDDLE_STRIDE = 16
 
@@ -60,10 +60,10 @@ class Backbone(nn.Module):
 
     Attributes:
         channels: of the map of each tap.
-        strides: of the map of each tap but the final one, in pixels of the picture.
+        strides: of the map of each tap but the final one, in pixels of the image.
         middle: name of the part of the network whose map, of `MIDDLE_STRIDE`, is seen beside those of the
-            taps where a picture is to be recognised; "" where there is none.
-        sight_channels: of what `sights` gives, all together.
+            taps where an image is to be recognised; "" where there is none.
+        novelty_channels: of what `sights` gives, all together.
     """
 
     def __init__(self, config: BackboneConfig, *, taps: tuple[int, ...] = (FINAL,)) -> None:
@@ -77,19 +77,19 @@ class Backbone(nn.Module):
         self.channels = tuple(int(network.num_features) if tap == FINAL else shapes[tap][0] for tap in taps)
         self.strides = tuple(shapes[tap][1] for tap in taps if tap != FINAL)
         self.middle, channels = _middle(network, taps)
-        self.sight_channels = channels + sum(self.channels)
+        self.novelty_channels = channels + sum(self.channels)
         self.contrast = LocalContrast(config.local_contrast) if config.local_contrast else None
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(config.deviation).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
-        """Maps of RGB pictures in [0, 1], one for each tap."""
+        """Maps of RGB images in [0, 1], one for each tap."""
         return self.maps(self.normalised(images))
 
-    def sights(
+    def feature_maps(
         self, images: Float[Tensor, "b 3 h w"]
     ) -> tuple[list[Float[Tensor, "b _ _ _"]], list[Float[Tensor, "b _ _ _"]]]:
-        """Maps of RGB pictures in [0, 1], one for each tap, and all maps that a picture is recognised by."""
+        """Maps of RGB images in [0, 1], one for each tap, and all maps that an image is recognised by."""
         if not self.middle:
             maps = self(images)
             return maps, maps
@@ -108,13 +108,13 @@ class Backbone(nn.Module):
         return maps, [*seen, *maps]
 
     def normalised(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """Pictures as the network sees them."""
+        """Images as the network sees them."""
         if self.contrast is not None:
             return self.contrast(images)  # type: ignore[no-any-return]
         return (images - self.get_buffer("mean")) / self.get_buffer("deviation")
 
     def maps(self, seen: Any) -> list[Any]:
-        """Maps of normalised pictures (b, 3, h, w), one for each tap.
+        """Maps of normalised images (b, 3, h, w), one for each tap.
 
         Not annotated with shapes, for `backbone_split` calls it with what stands for a tensor.
         """
@@ -145,7 +145,7 @@ class LocalContrast(nn.Module):
         self.step = max(1, window // 2)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Pictures of the same size, each colour of a mean near 0 and a deviation of at most 1."""
+        """Images of the same size, each colour of a mean near 0 and a deviation of at most 1."""
         centred = images - self._around(images)
         return centred / (self._around(centred.square()).sqrt() + self.FLOOR)
 
@@ -205,7 +205,7 @@ def _create(config: BackboneConfig, **arguments: Any) -> nn.Module:
 
 
 class LowerPart(nn.Module):
-    """From pictures to their maps behind a cut.
+    """From images to their maps behind a cut.
 
     Its weights are the backbone's own.
 
@@ -215,7 +215,7 @@ class LowerPart(nn.Module):
     """
 
     def __init__(self, backbone: Backbone, cut: str) -> None:
-        """`cut` is one of `still_cuts`."""
+        """`cut` is one of `frozen_cuts`."""
         super().__init__()
         root, graph = _drawn(backbone)
         end = _node(graph, cut)
@@ -231,7 +231,7 @@ class LowerPart(nn.Module):
         self.config, self.operations = backbone.config, len(lower.nodes)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b _ _ _"]:
-        """Maps of RGB pictures in [0, 1]."""
+        """Maps of RGB images in [0, 1]."""
         return self.network(self.normalised(images))  # type: ignore[no-any-return]
 
 
@@ -243,7 +243,7 @@ class UpperPart(nn.Module):
     """
 
     def __init__(self, backbone: Backbone, cut: str) -> None:
-        """`cut` is one of `still_cuts`."""
+        """`cut` is one of `frozen_cuts`."""
         super().__init__()
         root, graph = _drawn(backbone)
         end = _node(graph, cut)
@@ -256,17 +256,17 @@ class UpperPart(nn.Module):
         self.network = fx.GraphModule(root, upper)
 
     def forward(self, maps: Float[Tensor, "b _ _ _"]) -> list[Float[Tensor, "b _ _ _"]]:
-        """Maps of the taps, as `Backbone` gives them for the pictures."""
+        """Maps of the taps, as `Backbone` gives them for the images."""
         return self.network(maps)  # type: ignore[no-any-return]
 
 
-def still_cuts(backbone: Backbone) -> tuple[str, ...]:
+def frozen_cuts(backbone: Backbone) -> tuple[str, ...]:
     """Where the backbone can be cut so that all before the cut stands still as it is now, first to last.
 
     Still is what has no weight that trains, no statistics that are counted and nothing random.
 
     Raises:
-        RecipeError: the network has no graph that does not depend on the picture.
+        RecipeError: the network has no graph that does not depend on the image.
     """
     _, graph = _drawn(backbone)
     modules = dict(_Outline(backbone).named_modules())
@@ -274,7 +274,7 @@ def still_cuts(backbone: Backbone) -> tuple[str, ...]:
 
 
 def _is_cut(node: fx.Node, graph: fx.Graph) -> bool:
-    """Whether all that is after a node knows of the picture what the node tells."""
+    """Whether all that is after a node knows of the image what the node tells."""
     if node.op in ("placeholder", "get_attr", "output"):
         return False
     earlier = _ancestors(node)
@@ -315,7 +315,7 @@ def _moves(module: nn.Module) -> bool:
 
 
 class _Outline(nn.Module):
-    """A backbone without its normalisation of pictures, which looks at their size."""
+    """A backbone without its normalisation of images, which looks at their size."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layers whose weights another network generates, anew for each picture."""
+"""Layers whose weights another network generates, anew for each image."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 # "nothing": no outputs at all, so that a head beside an ordinary one starts as if it were not there. With
 # a default initialisation, generated outputs are hundreds of times too large. "ordinary": the outputs of a
-# fresh linear layer, the same for all pictures.
+# fresh linear layer, the same for all images.
 Start = Literal["nothing", "ordinary"]
 
 
@@ -32,7 +32,7 @@ class GeneratorConfig:
 
 
 class HyperLinear(nn.Module):
-    """A linear layer of which every picture has its own weights, generated from `condition`.
+    """A linear layer of which every image has its own weights, generated from `condition`.
 
     The generator is one linear layer from `condition` to (inputs + 1) x outputs numbers; the last of
     the inputs + 1 rows is the bias.
@@ -152,7 +152,7 @@ class HyperMLP(nn.Module):
 
 
 class HyperHead(nn.Module):
-    """One half of the pose through a linear layer that is generated for each picture.
+    """One half of the pose through a linear layer that is generated for each image.
 
     The condition passes through two adjacent linear layers before the activation, as released.
 
@@ -202,7 +202,7 @@ class HypernetworkConfig:
 class HyperTwin(nn.Module):
     """A generated layer beside an ordinary one: it sees the same values, and is added to what that says.
 
-    Its weights are generated from the picture's features through two adjacent linear layers, as those of
+    Its weights are generated from the image's features through two adjacent linear layers, as those of
     `HyperHead` are. Source: HyperPose 2025 supplement, Table 4, "integrated hyper-layer".
     """
 

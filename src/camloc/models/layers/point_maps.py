@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from camloc.models.layers.transformer import BatchDropout
 
-# Width of the features on the coarse grid that stands for the whole picture.
+# Width of the features on the coarse grid that stands for the whole image.
 CONTEXT_CHANNELS = 64
 
-# Width of the vector that sums up the whole picture.
+# Width of the vector that sums up the whole image.
 CONTEXT_HIDDEN = 512
 
 
@@ -41,7 +41,7 @@ class Cells(NamedTuple):
 
     Attributes:
         features: (b, d, h, w) of every cell.
-        suggestion: (b, 3, 4) where the whole picture suggests that things are: an affine map of
+        suggestion: (b, 3, 4) where the whole image suggests that things are: an affine map of
             (column, row, 1) times depth, and 1, to the world's axes; None without a context.
     """
 
@@ -70,12 +70,12 @@ class CellNetwork(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
         self.dropout = BatchDropout(dropout)
         self.project = nn.Conv2d(channels, hidden, 1)
-        self.context = PictureContext(channels, hidden, context) if context else None
+        self.context = ImageContext(channels, hidden, context) if context else None
         self.blocks = nn.ModuleList(_CellBlock(hidden) for _ in range(blocks))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Cells:
-        """Features of every cell, and what the whole picture suggests if there is a context."""
-        kept = self.dropout(torch.ones_like(features[:, :, :1, :1]))  # whole channels, apart for each picture
+        """Features of every cell, and what the whole image suggests if there is a context."""
+        kept = self.dropout(torch.ones_like(features[:, :, :1, :1]))  # whole channels, apart for each image
         normal = self.norm(features) * kept
         cells: Tensor = self.project(normal)
         suggestion = None
@@ -88,18 +88,18 @@ class CellNetwork(nn.Module):
         return Cells(cells, suggestion)
 
 
-class PictureContext(nn.Module):
-    """What the whole picture shows and where in it a cell is.
+class ImageContext(nn.Module):
+    """What the whole image shows and where in it a cell is.
 
     A cell that is asked for a point of the world has to know where the camera is, which its own
-    surroundings alone do not say before a network has learned a great deal. The whole picture is summed up
+    surroundings alone do not say before a network has learned a great deal. The whole image is summed up
     in a vector, as a regressor does. Every cell gets to know of it, and from it comes a first guess of the
     camera, which carries the cells' rays into the world; cells then only say what is different.
 
     Args:
         channels: of the features.
         hidden: width of the cells.
-        grid: rows and columns to which the features are averaged for the whole picture's sake.
+        grid: rows and columns to which the features are averaged for the whole image's sake.
     """
 
     def __init__(self, channels: int, hidden: int, grid: tuple[int, int]) -> None:
@@ -109,7 +109,7 @@ class PictureContext(nn.Module):
         self.narrow = nn.Conv2d(channels, CONTEXT_CHANNELS, 1)
         self.whole = nn.Linear(CONTEXT_CHANNELS * rows * columns, CONTEXT_HIDDEN)
         self.spread = nn.Linear(CONTEXT_HIDDEN, hidden)
-        self.place = nn.Conv2d(2, hidden, 1, bias=False)
+        self.scene = nn.Conv2d(2, hidden, 1, bias=False)
         self.suggest = nn.Linear(CONTEXT_HIDDEN, 12)
 
     def forward(
@@ -118,7 +118,7 @@ class PictureContext(nn.Module):
         """What to add to the cells, and the `suggestion` of `Cells`."""
         coarse = _resized(F.relu(self.narrow(features)), *self.grid)
         whole = F.relu(self.whole(coarse.flatten(1)))
-        spots = self.place(cell_places(features).unsqueeze(0))
+        spots = self.scene(cell_scenes(features).unsqueeze(0))
         added: Tensor = self.spread(whole)[:, :, None, None] + spots
         return added, self.suggest(whole).unflatten(-1, (3, 4))
 
@@ -129,13 +129,13 @@ def suggested_points(
     """The points of the world at cells' depths, as a `suggestion` of `Cells` has them.
 
     Intrinsics are not asked for, so that the network is exported without them: a map that is affine has
-    room for the focal length that the photographs have in common.
+    room for the focal length that the images have in common.
     """
-    seen = torch.cat((cell_places(depth) * depth, depth, torch.ones_like(depth)), dim=1)
+    seen = torch.cat((cell_scenes(depth) * depth, depth, torch.ones_like(depth)), dim=1)
     return torch.einsum("bij,bjhw->bihw", suggestion, seen)
 
 
-def cell_places(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "2 h w"]:
+def cell_scenes(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "2 h w"]:
     """Where the cells of maps are: columns and rows, from -1 at one edge to 1 at the other."""
     height, width = maps.shape[-2:]
     across = torch.linspace(-1.0, 1.0, width, device=maps.device, dtype=maps.dtype)

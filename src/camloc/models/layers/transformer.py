@@ -170,7 +170,7 @@ class Attention(nn.Module):
         return self.output(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def cheaper_for(self, queries: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """The way that is cheaper for so many queries to a picture: `of_few`, or `forward`."""
+        """The way that is cheaper for so many queries to an image: `of_few`, or `forward`."""
         return self.of_few if queries * self.heads < self.query.in_features else self
 
     def weights(
@@ -242,9 +242,9 @@ class EncoderLayer(nn.Module):
     ) -> Float[Tensor, "b s d"]:
         """Each of several tokens that stand where the first cell is, informed by all cells."""
         normed = self.norm(cells)
-        asked = self.norm(tokens) + positions[:1]
+        predict = self.norm(tokens) + positions[:1]
         attend = self.attention.cheaper_for(tokens.shape[1])
-        tokens = tokens + self.dropout(attend(asked, normed + positions, normed))
+        tokens = tokens + self.dropout(attend(predict, normed + positions, normed))
         return tokens + self.dropout(self.feed_forward(tokens))  # type: ignore[no-any-return]
 
     def first_weights(
@@ -333,14 +333,14 @@ class DecoderLayer(nn.Module):
         normed = self.norm(answers)
         positioned = normed + queries
         answers = answers + self.dropout(self.attention(positioned, positioned, normed))
-        asked = self.memory_norm(answers) + queries
+        predict = self.memory_norm(answers) + queries
         attend = self.memory_attention.cheaper_for(queries.shape[0])
-        answers = answers + self.dropout(attend(asked, keys, memory))
+        answers = answers + self.dropout(attend(predict, keys, memory))
         return answers + self.dropout(self.feed_forward(answers))  # type: ignore[no-any-return]
 
 
 class Decoder(nn.Module):
-    """Layers that turn queries, such as one for each place, into answers about an encoder's cells.
+    """Layers that turn queries, such as one for each scene, into answers about an encoder's cells.
 
     Source: MS-Transformer (Shavit, Ferens and Keller 2021), after Carion et al. 2020.
     """
@@ -358,7 +358,7 @@ class Decoder(nn.Module):
         memory: Float[Tensor, "b n d"],
         positions: Float[Tensor, "n d"],
     ) -> Float[Tensor, "b s d"]:
-        """One answer to each query, about each picture; answers start at zero."""
+        """One answer to each query, about each image; answers start at zero."""
         answers = queries.new_zeros(memory.shape[0], *queries.shape)
         keys = memory + positions
         for layer in self.layers:
@@ -427,7 +427,7 @@ class PositionCodes(nn.Module):
         if rows > most_rows or columns > most_columns:
             raise RecipeError(
                 f"a map of {rows} x {columns} cells is larger than the {most_rows} x {most_columns} that the "
-                f"model has codes for; set picture_width and picture_height to the size of the pictures"
+                f"model has codes for; set image_width and image_height to the size of the images"
             )
         across = self.column[:columns].expand(rows, -1, -1)
         down = self.row[:rows].unsqueeze(1).expand(-1, columns, -1)
@@ -445,12 +445,12 @@ class PositionCodesConfig:
         kind: "own": each encoder its own, and the token's a pair of vectors, as in TransPoseNet's text;
             "shared": all encoders the same, whatever their cells' size, and the token's one vector twice,
             as in the released code.
-        picture_width, picture_height: largest picture that there are codes for, in pixels.
+        image_width, image_height: largest image that there are codes for, in pixels.
     """
 
     kind: Literal["own", "shared"] = "own"
-    picture_width: int = 224
-    picture_height: int = 224
+    image_width: int = 224
+    image_height: int = 224
 
     def own(self, width: int, *, stride: int, has_token: bool = True) -> PositionCodes | None:
         """Codes for one encoder alone, whose cells are `stride` pixels apart, if it has its own."""
@@ -461,7 +461,7 @@ class PositionCodesConfig:
         return self._codes(width, stride, token_repeats=2 * has_token) if self.kind == "shared" else None
 
     def _codes(self, width: int, stride: int, *, token_repeats: int) -> PositionCodes:
-        rows, columns = math.ceil(self.picture_height / stride), math.ceil(self.picture_width / stride)
+        rows, columns = math.ceil(self.image_height / stride), math.ceil(self.image_width / stride)
         return PositionCodes(width, rows=rows, columns=columns, token_repeats=token_repeats)
 
 
@@ -502,13 +502,13 @@ class MapEncoder(nn.Module):
         return torch.cat((token, cells), dim=1), codes(maps.shape[-2], maps.shape[-1])
 
 
-class PlaceMapEncoder(MapEncoder):
-    """A map described for every place: what is learned of a place joins the token before the last layer.
+class SceneMapEncoder(MapEncoder):
+    """A map described for every scene: what is learned of a scene joins the token before the last layer.
 
-    The layers before it, which are nearly all of the work, are computed once for all places.
+    The layers before it, which are nearly all of the work, are computed once for all scenes.
 
     Args:
-        groups: how many places are in each group; each group is answered by a call of its own.
+        groups: how many scenes are in each group; each group is answered by a call of its own.
     """
 
     def __init__(
@@ -520,14 +520,14 @@ class PlaceMapEncoder(MapEncoder):
         groups: tuple[int, ...],
     ) -> None:
         super().__init__(channels, config, codes)
-        self.token_of_place = nn.Parameter(torch.zeros(sum(groups), config.width))
+        self.token_of_scene = nn.Parameter(torch.zeros(sum(groups), config.width))
         self.groups = groups
 
     def forward(
         self, maps: Float[Tensor, "b c h w"], shared_codes: PositionCodes | None = None
     ) -> Float[Tensor, "b s d"]:
-        """The token's answer in each place."""
-        added = self.token_of_place.split(self.groups)
+        """The token's answer in each scene."""
+        added = self.token_of_scene.split(self.groups)
         answers: Tensor = self.encoder.firsts(*self._tokens(maps, shared_codes), added=added)
         return answers
 
@@ -545,6 +545,6 @@ class PooledEncoder(nn.Module):
     def forward(
         self, maps: Float[Tensor, "b c h w"], shared_codes: PositionCodes | None = None
     ) -> Float[Tensor, "b d"]:
-        """A description in which places are forgotten, so that codes of them are not used."""
+        """A description in which scenes are forgotten, so that codes of them are not used."""
         del shared_codes
         return self.layers(maps.mean((-2, -1)))  # type: ignore[no-any-return]

@@ -25,7 +25,7 @@ _MODEL_OF_NUMBER = {int(value): name for name, value in pycolmap.CameraModelId._
 
 
 class Image(NamedTuple):
-    """A picture of a model: the file's own order and direction."""
+    """An image of a model: the file's own order and direction."""
 
     where: str
     name: str

@@ -1,4 +1,4 @@
-"""Text files, names and pictures as people hand them over, each fault told in one sentence.
+"""Text files, names and images as people hand them over, each fault told in one sentence.
 
 Read alike: LF and CRLF ends, a byte order mark, blank lines, lines that start with `#`, blanks at
 the end, back slashes in paths. Refused: folders, binary files, text that is not UTF-8, and names that
@@ -93,23 +93,23 @@ def numbers_in(words: Sequence[str], where: str) -> list[float]:
 
 
 def clean_name(text: str, where: str) -> str:
-    """A picture's name in a list, as a path with forward slashes below the data set's folder.
+    """An image's name in a list, as a path with forward slashes below the data set's folder.
 
     Raises:
         DatasetError: the name is empty, absolute, or leads out of that folder by `..`.
     """
     name = posixpath.normpath(text.strip().replace("\\", "/"))
     if name == ".":
-        raise DatasetError(f"{where}: there is no name of a picture")
+        raise DatasetError(f"{where}: there is no name of an image")
     if name.startswith(("/", "../")) or name == ".." or _DRIVE.match(name):
         raise DatasetError(
             f"{where}: the path {text[:200]!r} leads out of the data set; write it relative to the folder "
-            f"of the pictures"
+            f"of the images"
         )
     return name
 
 
-def existing_picture(path: Path, where: str) -> Path:
+def existing_image(path: Path, where: str) -> Path:
     """`path`, if it is a file.
 
     Raises:
@@ -118,8 +118,8 @@ def existing_picture(path: Path, where: str) -> Path:
     if is_file(path):
         return path
     if _is_folder(path):
-        raise DatasetError(f"{where}: {path} is a folder, and a picture is needed")
-    raise DatasetError(f"{where}: the picture {str(path)[:1000]!r} does not exist")
+        raise DatasetError(f"{where}: {path} is a folder, and an image is needed")
+    raise DatasetError(f"{where}: the image {str(path)[:1000]!r} does not exist")
 
 
 def is_file(path: Path) -> bool:
@@ -145,23 +145,23 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def picture_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path) -> tuple[int, int]:
     """Width and height of the pixels as stored, from the head of the file.
 
     Raises:
-        DatasetError: the file is not a picture.
+        DatasetError: the file is not an image.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
-                return picture.size
+            with Image.open(path) as image:
+                return image.size
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
-        raise DatasetError(f"{path} is not a picture whose size can be read") from None
+        raise DatasetError(f"{path} is not an image whose size can be read") from None
 
 
 def sequence_of(name: str) -> str:
-    """The recording that a picture belongs to where only its folder tells: `a/b` of `images/a/b/1.png`."""
+    """The recording that an image belongs to where only its folder tells: `a/b` of `images/a/b/1.png`."""
     folder = posixpath.dirname(name)
     return "" if folder == "images" else folder.removeprefix("images/")
 

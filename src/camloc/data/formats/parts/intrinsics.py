@@ -1,4 +1,4 @@
-"""Cameras from named numbers and from the small files beside pictures: `camera.json` and `K.txt`."""
+"""Cameras from named numbers and from the small files beside images: `camera.json` and `K.txt`."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pycolmap
 
-from camloc.data.formats.parts.files import is_named, numbers_in, picture_size, read_json, read_lines
+from camloc.data.formats.parts.files import image_size, is_named, numbers_in, read_json, read_lines
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
@@ -42,7 +42,7 @@ def camera_from_fields(fields: Mapping[str, float], *, model: str, where: str) -
     """A camera from numbers with COLMAP's names, and `width` and `height`.
 
     One focal length (`f` or `fx`) stands for both; without `cx` and `cy` the principal point is the middle
-    of the picture; distortion that is not given is zero.
+    of the image; distortion that is not given is zero.
 
     Raises:
         DatasetError: the model is not known, the size or the focal length is missing or not positive, a
@@ -83,12 +83,12 @@ def fields_of(camera: Camera) -> dict[str, float]:
     return {**sizes, **pinhole, **dict(zip(names, camera.distortion, strict=True))}
 
 
-def camera_beside(folder: Path, *, picture: Path) -> Camera | None:
-    """The camera that all pictures of a folder share, from `camera.json` or `K.txt` in it, or None.
+def camera_beside(folder: Path, *, image: Path) -> Camera | None:
+    """The camera that all images of a folder share, from `camera.json` or `K.txt` in it, or None.
 
     `camera.json` holds `width`, `height`, `fx`, `fy`, `cx`, `cy`, optionally `model` (a COLMAP name, else
-    PINHOLE) and its distortion by COLMAP's names. `K.txt` is the 3x3 calibration matrix for pictures of
-    the size of `picture`.
+    PINHOLE) and its distortion by COLMAP's names. `K.txt` is the 3x3 calibration matrix for images of
+    the size of `image`.
 
     Raises:
         DatasetError: the file cannot be read, or does not hold a camera.
@@ -96,7 +96,7 @@ def camera_beside(folder: Path, *, picture: Path) -> Camera | None:
     if is_named(folder / CAMERA_FILE):
         return _camera_from_json(folder / CAMERA_FILE)
     if is_named(folder / MATRIX_FILE):
-        return _camera_from_matrix(folder / MATRIX_FILE, picture)
+        return _camera_from_matrix(folder / MATRIX_FILE, image)
     return None
 
 
@@ -128,7 +128,7 @@ def _camera_from_json(path: Path) -> Camera:
     return camera_from_fields(number_fields(content, where), model=model, where=where)
 
 
-def _camera_from_matrix(path: Path, picture: Path) -> Camera:
+def _camera_from_matrix(path: Path, image: Path) -> Camera:
     rows = [numbers_in(line.text.replace(",", " ").split(), line.where) for line in read_lines(path)]
     if [len(row) for row in rows] != [3, 3, 3]:
         raise DatasetError(f"{path} does not hold a 3x3 matrix")
@@ -136,6 +136,6 @@ def _camera_from_matrix(path: Path, picture: Path) -> Camera:
     (fx, skew, cx), (zero, fy, cy) = rows[0], rows[1]
     if not np.isfinite(matrix).all() or abs(skew) > 1e-6 * abs(fx) or zero or rows[2] != [0.0, 0.0, 1.0]:
         raise DatasetError(f"{path} is not a calibration matrix: fx 0 cx, 0 fy cy, 0 0 1 is needed")
-    width, height = picture_size(picture)
+    width, height = image_size(image)
     fields = {"width": width, "height": height, "fx": fx, "fy": fy, "cx": cx, "cy": cy}
     return camera_from_fields(fields, model="PINHOLE", where=str(path))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from camloc.data.formats.parts.files import picture_size
+from camloc.data.formats.parts.files import image_size
 from camloc.data.formats.parts.intrinsics import camera_from_fields, number_fields
 from camloc.data.types import Frame
 from camloc.errors import DatasetError
@@ -31,7 +31,7 @@ _WRITTEN_AS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def camera_from_values(values: Mapping[str, Any], where: str, *, picture: Path) -> Camera | None:
+def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) -> Camera | None:
     """The camera of a frame by the file's names of its intrinsics, or None where there is no focal length.
 
     Raises:
@@ -42,7 +42,7 @@ def camera_from_values(values: Mapping[str, Any], where: str, *, picture: Path) 
     if "fl_x" not in numbers and "camera_angle_x" not in numbers:
         return None
     if "w" not in numbers or "h" not in numbers:
-        numbers["w"], numbers["h"] = picture_size(picture)
+        numbers["w"], numbers["h"] = image_size(image)
     for focal, angle, size in (("fl_x", "camera_angle_x", "w"), ("fl_y", "camera_angle_y", "h")):
         if focal not in numbers and angle in numbers:
             if not 0 < numbers[angle] < math.pi:

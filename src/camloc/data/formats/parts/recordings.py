@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from camloc.data.formats.parts.files import existing_picture, numbers_in, read_lines
+from camloc.data.formats.parts.files import existing_image, numbers_in, read_lines
 from camloc.errors import DatasetError
 
 POSE = ".pose.txt"
@@ -19,7 +19,7 @@ class Recorded:
 
     Attributes:
         number: of the frame, as its name says.
-        image: the picture, of the name `picture`.
+        image: the image, named `image_name`.
         pose: the file of its matrix.
         depth: the depth map, or None where there is none.
     """
@@ -30,8 +30,8 @@ class Recorded:
     depth: Path | None
 
     @property
-    def picture(self) -> str:
-        """The picture's name in its folder."""
+    def image_name(self) -> str:
+        """The image's name in its folder."""
         return self.image.name
 
 
@@ -39,16 +39,16 @@ def recorded(folder: Path) -> Iterator[Recorded]:
     """What a folder holds, in the order of the frames.
 
     Raises:
-        DatasetError: a picture has no pose, or a pose has no picture.
+        DatasetError: an image has no pose, or a pose has no image.
     """
     names = {path.name for path in folder.iterdir()}
-    pictures = {match[1]: name for name in sorted(names) if (match := _COLOUR.fullmatch(name))}
-    for stem, picture in pictures.items():
+    images = {match[1]: name for name in sorted(names) if (match := _COLOUR.fullmatch(name))}
+    for stem, found in images.items():
         if f"{stem}{POSE}" not in names:
-            raise DatasetError(f"{folder / picture} has no {stem}{POSE} beside it")
+            raise DatasetError(f"{folder / found} has no {stem}{POSE} beside it")
     for stem in sorted(name.removesuffix(POSE) for name in names if name.endswith(POSE)):
         pose = folder / f"{stem}{POSE}"
-        image = existing_picture(folder / pictures.get(stem, f"{stem}.color.png"), str(pose))
+        image = existing_image(folder / images.get(stem, f"{stem}.color.png"), str(pose))
         depth = image.with_name(f"{stem}.depth.png") if f"{stem}.depth.png" in names else None
         yield Recorded(int(re.sub(r"\D", "", stem) or 0), image, pose, depth)
 

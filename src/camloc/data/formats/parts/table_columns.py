@@ -1,4 +1,4 @@
-"""The columns of a table of posed pictures: which there are, and what they mean."""
+"""The columns of a table of posed images: which there are, and what they mean."""
 
 import csv
 from collections.abc import Collection, Mapping, Sequence
@@ -62,7 +62,7 @@ class PoseColumns:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file starts with the columns of a table of posed pictures."""
+    """Whether a file starts with the columns of a table of posed images."""
     return any(_is_header(names) for names in _first_names(path))
 
 
@@ -91,7 +91,7 @@ def read_records(path: Path) -> tuple[tuple[str, ...], list[Record]]:
             records.append(_record(line, separator, names))
     if not names:
         raise DatasetError(
-            f"{path} does not start with the names of its columns; a picture (image), a position (tx ty tz) "
+            f"{path} does not start with the names of its columns; an image (image), a position (tx ty tz) "
             f"and a quaternion (qw qx qy qz) are needed, of which frames to learn from may lack the last"
         )
     if not records:
@@ -197,7 +197,7 @@ def _first_names(path: Path) -> list[tuple[str, ...]]:
 
 
 def _is_header(names: Sequence[str]) -> bool:
-    """Whether names are of a picture, a position, and a whole quaternion or nothing of one."""
+    """Whether names are of an image, a position, and a whole quaternion or nothing of one."""
     present = set(names)
     return (
         any(name in present for name in IMAGE_NAMES)

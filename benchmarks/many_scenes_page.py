@@ -1,4 +1,4 @@
-"""The page of `benchmarks.many_places`: what is measured, and how it is shown."""
+"""The page of `benchmarks.many_scenes`: what is measured, and how it is shown."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from benchmarks.latency_page import Times, times_table
 
 @dataclass(frozen=True)
 class Step:
-    """A training step of 8 pictures with Adam.
+    """A training step of 8 images with Adam.
 
     Attributes:
         ours_ms, published_ms: the shortest.
@@ -26,7 +26,7 @@ class Pair:
 
     Attributes:
         label: of the row.
-        cpu: milliseconds of the processor for a photograph, on one thread; other programs hardly change it.
+        cpu: milliseconds of the processor for an image, on one thread; other programs hardly change it.
         wall: by the clock, on several threads, or None where the machine was not free for that.
         difference: largest difference of our poses, in PyTorch and in ONNX Runtime, from the published ones,
             over the largest number of these; None where ours is another network.
@@ -49,10 +49,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Growth:
-    """One photograph in milliseconds of the processor, for each number of places."""
+    """One image in milliseconds of the processor, for each number of scenes."""
 
     label: str
-    places: tuple[int, ...]
+    scenes: tuple[int, ...]
     answer_ms: tuple[float, ...]
 
 
@@ -69,40 +69,40 @@ def page(costs: Costs) -> str:
     first = costs.pairs[0]
     return "\n".join(
         [
-            "# What many places cost",
+            "# What many scenes cost",
             "",
-            "<!-- Written by benchmarks/many_places.py; do not edit. -->",
+            "<!-- Written by benchmarks/many_scenes.py; do not edit. -->",
             "",
-            "Models of 7 places, pictures of 224 x 224, random weights, single precision, the shortest of "
+            "Models of 7 scenes, images of 224 x 224, random weights, single precision, the shortest of "
             f"{first.rounds} passes, the columns in turn. The published structures run the CNN to its end, "
-            "and twice for MS-HyperPose, compute attention with its weights and a mask, and select the place "
-            "by a mask over all; TransPoseNet's is told the place of its classifier. The third ratio is of "
+            "and twice for MS-HyperPose, compute attention with its weights and a mask, and select the scene "
+            "by a mask over all; TransPoseNet's is told the scene of its classifier. The third ratio is of "
             "`camloc export --precision int8`, whose answers differ a little: [by how much](exported.md).",
             "",
-            "## One photograph, time of the processor, 1 thread",
+            "## One image, time of the processor, 1 thread",
             "",
             "Other programs on the machine hardly change these.",
             "",
             *times_table([(pair.label, pair.cpu) for pair in costs.pairs]),
             "",
             *_by_the_clock(costs.pairs),
-            "## A training step of 8 photographs",
+            "## A training step of 8 images",
             "",
             *_steps_words(first),
             "",
             *_steps(costs.pairs),
             "",
-            "## Over the number of places",
+            "## Over the number of scenes",
             "",
-            "One photograph, time of the processor on 1 thread, in PyTorch. The heads, and the generation "
-            "of their weights, see the place that was decided on alone. What grows is the decoder, whose "
+            "One image, time of the processor on 1 thread, in PyTorch. The heads, and the generation "
+            "of their weights, see the scene that was decided on alone. What grows is the decoder, whose "
             "queries ask each other and the map, and of TransPoseNet the last layer of its encoders.",
             "",
             *_growth(costs.growth),
             "",
             f"{first.machine}.",
             "",
-            "    uv run python -m benchmarks.many_places",
+            "    uv run python -m benchmarks.many_scenes",
             "",
         ]
     )
@@ -112,7 +112,7 @@ def _by_the_clock(pairs: tuple[Pair, ...]) -> list[str]:
     named = [(pair.label, pair.wall) for pair in pairs if pair.wall is not None]
     if not named:
         return []
-    return [f"## One photograph by the clock, {pairs[0].threads} threads", "", *times_table(named), ""]
+    return [f"## One image by the clock, {pairs[0].threads} threads", "", *times_table(named), ""]
 
 
 def _steps_words(first: Pair) -> list[str]:
@@ -147,9 +147,9 @@ def _steps(pairs: tuple[Pair, ...]) -> list[str]:
 
 
 def _growth(rows: tuple[Growth, ...]) -> list[str]:
-    heads = " | ".join(f"{count:,} places" for count in rows[0].places)
+    heads = " | ".join(f"{count:,} scenes" for count in rows[0].scenes)
     return [
         f"| | {heads} |",
-        f"| --- |{' --: |' * len(rows[0].places)}",
+        f"| --- |{' --: |' * len(rows[0].scenes)}",
         *(f"| {row.label} | {' | '.join(f'{value:.0f} ms' for value in row.answer_ms)} |" for row in rows),
     ]

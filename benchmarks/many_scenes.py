@@ -1,10 +1,10 @@
-"""What one model of many places costs: beside the published structures, and over the number of places.
+"""What one model of many scenes costs: beside the published structures, and over the number of scenes.
 
-    uv run python -m benchmarks.many_places [--device cuda]
+    uv run python -m benchmarks.many_scenes [--device cuda]
 
-measures one photograph and a training step of 8 beside the structures as published
-(`benchmarks/published_places.py`), one photograph with 7, 100 and 1,000 places, and the size of generated
-layers. Writes `docs/results/many_places.json` and `.md`. The shortest of some passes counts, both sides in
+measures one image and a training step of 8 beside the structures as published
+(`benchmarks/published_scenes.py`), one image with 7, 100 and 1,000 scenes, and the size of generated
+layers. Writes `docs/results/many_scenes.json` and `.md`. The shortest of some passes counts, both sides in
 turn. What was measured before is read from the folder of runs; delete it to measure again.
 """
 
@@ -19,13 +19,13 @@ import tyro
 from torch import nn
 
 from benchmarks.latency_page import Times
-from benchmarks.many_places_page import Costs, Growth, Pair, Step, page
+from benchmarks.many_scenes_page import Costs, Growth, Pair, Step, page
 from benchmarks.passes import both_sides, largest_difference, machine, shaken, shortest
-from benchmarks.published_places import (
+from benchmarks.published_scenes import (
     PlainMSHyperPose,
     PlainMSTransformer,
     PlainMSTransPoseNet,
-    copy_place_weights,
+    copy_scene_weights,
 )
 from benchmarks.training_steps import peak_megabytes, random_batch, step_of_ours, step_of_plain
 from camloc.core.config import from_json, to_json
@@ -35,9 +35,9 @@ from camloc.models.ms_hyperpose import PRESETS as HYPERPOSE
 from camloc.models.ms_transformer import PRESETS as TRANSFORMER
 from camloc.models.ms_transposenet import PRESETS as TRANSPOSENET
 
-PAGE = Path("docs/results/many_places.md")
+PAGE = Path("docs/results/many_scenes.md")
 SIDE = 224
-PLACES = (7, 100, 1000)
+SCENES = (7, 100, 1000)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Case:
         model: ours.
         config: its settings.
         published: the published structure.
-        same: whether the two are the same function of a picture.
+        same: whether the two are the same function of an image.
     """
 
     name: str
@@ -71,7 +71,7 @@ CASES = (
     ),
     Case(
         "ms-transposenet",
-        "TransPoseNet of many places",
+        "TransPoseNet of many scenes",
         "ms_transposenet",
         TRANSPOSENET["sevenscenes"],
         lambda: PlainMSTransPoseNet(TRANSPOSENET["sevenscenes"]),
@@ -96,7 +96,7 @@ CASES = (
 
 GROWING = (
     ("MS-Transformer, 7Scenes", "ms_transformer", TRANSFORMER["sevenscenes"]),
-    ("TransPoseNet of many places", "ms_transposenet", TRANSPOSENET["sevenscenes"]),
+    ("TransPoseNet of many scenes", "ms_transposenet", TRANSPOSENET["sevenscenes"]),
     ("MS-HyperPose, `compact`", "ms_hyperpose", HYPERPOSE["compact"]),
 )
 
@@ -106,7 +106,7 @@ class Settings:
     """How to measure.
 
     Attributes:
-        device: of the training steps; photographs pass on the CPU.
+        device: of the training steps; images pass on the CPU.
         threads: of torch and of ONNX Runtime, for times by the clock; 0 for none, where others use the
             machine: a thread that waits for its turn says nothing about the network.
         rounds: passes of each side; of training steps a quarter.
@@ -116,7 +116,7 @@ class Settings:
     device: str = "cpu"
     threads: int = 0
     rounds: int = 12
-    out: Path = Path("runs/many-places")
+    out: Path = Path("runs/many-scenes")
 
 
 def measured(case: Case, settings: Settings) -> Pair:
@@ -124,7 +124,7 @@ def measured(case: Case, settings: Settings) -> Pair:
     torch.manual_seed(0)
     ours, plain = shaken(build_model(case.model, case.config)), shaken(case.published())
     if case.same:
-        copy_place_weights(ours, plain)
+        copy_scene_weights(ours, plain)
     cpu, wall, difference = answers(ours.eval(), plain.eval(), settings)
     generated = sum(each.numel() for name, each in ours.named_parameters() if ".generated.layers." in name)
     return Pair(
@@ -142,7 +142,7 @@ def measured(case: Case, settings: Settings) -> Pair:
 
 
 def answers(ours: nn.Module, plain: nn.Module, settings: Settings) -> tuple[Times, Times | None, float]:
-    """One photograph in time of the processor and by the clock, and how far the outputs differ."""
+    """One image in time of the processor and by the clock, and how far the outputs differ."""
     image = torch.rand(1, 3, SIDE, SIDE)
     passes = both_sides(ours, plain, image)
     with torch.inference_mode():
@@ -182,14 +182,14 @@ def training_steps(ours: Any, plain: nn.Module, scenes: int, settings: Settings)
 
 
 def growth(label: str, name: str, config: Any, settings: Settings) -> Growth:
-    """One photograph in time of the processor, for each number of places."""
+    """One image in time of the processor, for each number of scenes."""
     torch.set_num_threads(1)
     image = torch.rand(1, 3, SIDE, SIDE)
-    models = {count: build_model(name, replace(config, scenes=count)).eval() for count in PLACES}
+    models = {count: build_model(name, replace(config, scenes=count)).eval() for count in SCENES}
     passes = {str(count): (lambda model=model: model(image)) for count, model in models.items()}
     with torch.inference_mode():
         times = shortest(passes, settings.rounds, time.process_time)
-    return Growth(label, PLACES, tuple(times[str(count)] for count in PLACES))
+    return Growth(label, SCENES, tuple(times[str(count)] for count in SCENES))
 
 
 def main(settings: Settings) -> None:

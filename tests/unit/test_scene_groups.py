@@ -1,4 +1,4 @@
-"""Places that join later leave everything that is answered about the others as it was, to the last bit."""
+"""Scenes that join later leave everything that is answered about the others as it was, to the last bit."""
 
 from dataclasses import replace
 
@@ -11,16 +11,16 @@ from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.models import build_model
 from camloc.models.base import Latents
-from camloc.models.multi_scene import PlaceRegressor, group_sizes, latents_in
+from camloc.models.multi_scene import MultiSceneRegressor, group_sizes, latents_in
 
 NAMES = ("ms_hyperpose", "ms_transformer", "ms_transposenet")
 
 
-def pictures(count: int = 3) -> Tensor:
+def images(count: int = 3) -> Tensor:
     return torch.rand(count, 3, 48, 64, generator=torch.Generator().manual_seed(0))
 
 
-def shaken(model: PlaceRegressor, *, only: tuple[str, ...] = ("",)) -> None:
+def shaken(model: MultiSceneRegressor, *, only: tuple[str, ...] = ("",)) -> None:
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -28,20 +28,20 @@ def shaken(model: PlaceRegressor, *, only: tuple[str, ...] = ("",)) -> None:
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
 
 
-def built(name: str, groups: tuple[int, ...]) -> PlaceRegressor:
+def built(name: str, groups: tuple[int, ...]) -> MultiSceneRegressor:
     torch.manual_seed(0)
     config = replace(small_config(name), scenes=sum(groups), groups=groups if len(groups) > 1 else ())
     model = build_model(name, config).eval()
-    assert isinstance(model, PlaceRegressor)
+    assert isinstance(model, MultiSceneRegressor)
     return model
 
 
-def before_and_after(name: str) -> tuple[PlaceRegressor, PlaceRegressor]:
-    """A model, and one of two places more that know everything that it does and something of their own."""
+def before_and_after(name: str) -> tuple[MultiSceneRegressor, MultiSceneRegressor]:
+    """A model, and one of two scenes more that know everything that it does and something of their own."""
     known, more = built(name, (SCENES,)), built(name, (SCENES, 1, 1))
     shaken(known)
-    known.observe_places([some_poses(9, seed=number) for number in range(SCENES)])
-    more.observe_places([some_poses(9, seed=number) for number in range(SCENES + 2)])
+    known.observe_scenes([some_poses(9, seed=number) for number in range(SCENES)])
+    more.observe_scenes([some_poses(9, seed=number) for number in range(SCENES + 2)])
     shaken(more)
     state = more.state_dict()
     for each, value in known.state_dict().items():
@@ -51,12 +51,12 @@ def before_and_after(name: str) -> tuple[PlaceRegressor, PlaceRegressor]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_poses_in_the_places_that_were_there_stay_the_same_to_the_last_bit(name: str) -> None:
+def test_poses_in_the_scenes_that_were_there_stay_the_same_to_the_last_bit(name: str) -> None:
     known, more = before_and_after(name)
     with torch.no_grad():
-        old, new = known.encode(pictures()), more.encode(pictures())
-        for place in range(SCENES):
-            scene = torch.full((3,), place)
+        old, new = known.encode(images()), more.encode(images())
+        for number in range(SCENES):
+            scene = torch.full((3,), number)
             before = known.pose_in(latents_in(old, scene), scene)
             after = more.pose_in(latents_in(new, scene), scene)
             assert torch.equal(before.translation, after.translation)
@@ -64,15 +64,15 @@ def test_poses_in_the_places_that_were_there_stay_the_same_to_the_last_bit(name:
 
 
 @pytest.mark.parametrize("name", ["ms_hyperpose", "ms_transformer"])
-def test_how_likely_places_are_beside_each_other_stays_too(name: str) -> None:
+def test_how_likely_scenes_are_beside_each_other_stays_too(name: str) -> None:
     known, more = before_and_after(name)
     with torch.no_grad():
-        before, after = (model.scene_logits(model.encode(pictures())) for model in (known, more))
+        before, after = (model.scene_logits(model.encode(images())) for model in (known, more))
     torch.testing.assert_close(after[:, :SCENES], before)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_place_that_joined_with_the_others_does_change_their_answers_if_these_ask_each_other(
+def test_a_scene_that_joined_with_the_others_does_change_their_answers_if_these_ask_each_other(
     name: str,
 ) -> None:
     together, apart = built(name, (SCENES + 1,)), built(name, (SCENES, 1))
@@ -80,18 +80,18 @@ def test_a_place_that_joined_with_the_others_does_change_their_answers_if_these_
     state = together.state_dict()
     apart.load_state_dict(apart.state_dict() | state)
     with torch.no_grad():
-        one, other = (model.encode(pictures()).orientation[:, :SCENES] for model in (together, apart))
+        one, other = (model.encode(images()).orientation[:, :SCENES] for model in (together, apart))
     assert torch.allclose(one, other, atol=1e-6) == (name == "ms_transposenet")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_later_place_has_of_its_own_starts_without_effect_and_then_has_one(name: str) -> None:
+def test_what_a_later_scene_has_of_its_own_starts_without_effect_and_then_has_one(name: str) -> None:
     model = built(name, (SCENES, 1))
-    output = model(pictures())
+    output = model(images())
     latents = Latents(output.position_latents, output.orientation_latents)
     new, old = torch.full((3,), SCENES), torch.zeros(3, dtype=torch.int64)
     before = [model.regress_in(latents_in(latents, new), scene).position for scene in (new, old)]
-    assert torch.equal(*before)  # the same heads, on the same numbers, in either place
+    assert torch.equal(*before)  # the same heads, on the same numbers, in either scene
     shaken(model, only=(".of_group.",))
     after = [model.regress_in(latents_in(latents, new), scene).position for scene in (new, old)]
     assert not torch.allclose(before[0], after[0])
@@ -99,11 +99,11 @@ def test_what_a_later_place_has_of_its_own_starts_without_effect_and_then_has_on
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_everything_of_a_later_place_learns(name: str) -> None:
+def test_everything_of_a_later_scene_learns(name: str) -> None:
     model = built(name, (SCENES, 1)).train()
     shaken(model)
     scene = torch.arange(4) % (SCENES + 1)
-    batch = Batch(pictures(4), some_poses(4), None, scene)
+    batch = Batch(images(4), some_poses(4), None, scene)
     torch.stack(list(model.losses(model(batch.images), batch).values())).sum().backward()
     later = {each: parameter for each, parameter in model.named_parameters() if ".of_group." in each}
     assert later
@@ -113,7 +113,7 @@ def test_everything_of_a_later_place_learns(name: str) -> None:
 
 
 @pytest.mark.parametrize("groups", [(2, 2), (3, 0), (4,)])
-def test_groups_that_are_not_of_the_places_are_refused(groups: tuple[int, ...]) -> None:
+def test_groups_that_are_not_of_the_scenes_are_refused(groups: tuple[int, ...]) -> None:
     with pytest.raises(RecipeError, match="cannot be those of a model of 3"):
         group_sizes(3, groups)
     assert group_sizes(3, ()) == (3,)

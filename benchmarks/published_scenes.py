@@ -1,4 +1,4 @@
-"""MS-Transformer, MS-HyperPose, TransPoseNet of many places as their authors published them, dead parts too.
+"""MS-Transformer, MS-HyperPose, TransPoseNet of many scenes as their authors published them, dead parts too.
 
 EfficientNet-B0 with its classifier, run to its end, and once more for MS-HyperPose; tables of 50 position
 codes; encoders and decoders of `benchmarks.plain`; every weight of generated layers generated. Modules have
@@ -26,7 +26,7 @@ ROWS = 50
 FINAL_CHANNELS = 1280
 
 
-class PlainPlaceCodes(nn.Module):
+class PlainSceneCodes(nn.Module):
     """Tables of columns and rows."""
 
     def __init__(self, width: int) -> None:
@@ -41,25 +41,25 @@ class PlainPlaceCodes(nn.Module):
         return torch.cat((across, down), dim=-1).flatten(0, 1)
 
 
-class PlainPlaceTransformer(nn.Module):
-    """A 1 x 1 convolution, an encoder, a decoder with a query for each place."""
+class PlainSceneTransformer(nn.Module):
+    """A 1 x 1 convolution, an encoder, a decoder with a query for each scene."""
 
     def __init__(self, channels: int, config: TransformerConfig, scenes: int) -> None:
         super().__init__()
         self.projection = nn.Conv2d(channels, config.width, 1)
         self.encoder = PlainEncoder(config)
-        self.query_of_place = nn.Parameter(torch.randn(scenes, config.width))
+        self.query_of_scene = nn.Parameter(torch.randn(scenes, config.width))
         self.decoder = PlainDecoder(config)
 
-    def forward(self, maps: Tensor, codes: PlainPlaceCodes) -> Tensor:
+    def forward(self, maps: Tensor, codes: PlainSceneCodes) -> Tensor:
         """(b, s, width)."""
         positions = codes(maps.shape[-2], maps.shape[-1])
         memory = self.encoder(self.projection(maps).flatten(2).transpose(1, 2), positions)
-        return self.decoder(self.query_of_place, memory, positions)  # type: ignore[no-any-return]
+        return self.decoder(self.query_of_scene, memory, positions)  # type: ignore[no-any-return]
 
 
 class PlainSharedHead(nn.Module):
-    """The head that all places share, under the name that it has in ours."""
+    """The head that all scenes share, under the name that it has in ours."""
 
     def __init__(self, config: TransformerConfig, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class PlainHyperHeads(nn.Module):
 
 
 class PlainMSTransformer(nn.Module):
-    """MS-Transformer as released, with the sizes of `config` and heads that all places share."""
+    """MS-Transformer as released, with the sizes of `config` and heads that all scenes share."""
 
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__()
@@ -124,15 +124,15 @@ class PlainMSTransformer(nn.Module):
             for layers in config.layers
         )
         self.backbone = PlainBackbone()
-        self.codes = PlainPlaceCodes(position.width)
-        self.position_transformer = PlainPlaceTransformer(COARSE, position, config.scenes)
-        self.orientation_transformer = PlainPlaceTransformer(FINE, orientation, config.scenes)
+        self.codes = PlainSceneCodes(position.width)
+        self.position_transformer = PlainSceneTransformer(COARSE, position, config.scenes)
+        self.orientation_transformer = PlainSceneTransformer(FINE, orientation, config.scenes)
         self.scene = nn.Linear(2 * position.width, 1)
         self.position_heads = PlainSharedHead(position, config.hidden, 3)
         self.orientation_heads = PlainSharedHead(orientation, config.hidden, 4)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Position and quaternion in the likeliest place, and log-probabilities of all."""
+        """Position and quaternion in the likeliest scene, and log-probabilities of all."""
         coarse, fine = self.backbone(images)
         position = self.position_transformer(coarse, self.codes)
         orientation = self.orientation_transformer(fine, self.codes)
@@ -151,9 +151,9 @@ class PlainMSHyperPose(nn.Module):
         super().__init__()
         width, hyper = config.transformer.width, config.hypernetwork
         self.backbone = PlainBackbone()
-        self.codes = PlainPlaceCodes(width)
-        self.position_transformer = PlainPlaceTransformer(COARSE, config.transformer, config.scenes)
-        self.orientation_transformer = PlainPlaceTransformer(FINE, config.transformer, config.scenes)
+        self.codes = PlainSceneCodes(width)
+        self.position_transformer = PlainSceneTransformer(COARSE, config.transformer, config.scenes)
+        self.orientation_transformer = PlainSceneTransformer(FINE, config.transformer, config.scenes)
         self.scene = nn.Linear(2 * width, 1)
         self.position_hyper_embedding = nn.Linear(FINAL_CHANNELS, width)
         self.orientation_hyper_embedding = nn.Linear(FINAL_CHANNELS, width)
@@ -161,7 +161,7 @@ class PlainMSHyperPose(nn.Module):
         self.orientation_heads = PlainHyperHeads(config, 4, (hyper.orientation, hyper.orientation))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Position and quaternion in the likeliest place, and log-probabilities of all."""
+        """Position and quaternion in the likeliest scene, and log-probabilities of all."""
         coarse, fine = self.backbone(images)
         features = self.backbone.network.forward_features(self.backbone.normalised(images)).mean((-2, -1))
         position = self.position_transformer(coarse, self.codes)
@@ -177,9 +177,9 @@ class PlainMSHyperPose(nn.Module):
 
 
 class PlainMSTransPoseNet(nn.Module):
-    """TransPoseNet of many places as released, with the sizes of `config`, but for batches of any size.
+    """TransPoseNet of many scenes as released, with the sizes of `config`, but for batches of any size.
 
-    The number of the place that the classifier decided on goes through a linear layer into both tokens.
+    The number of the scene that the classifier decided on goes through a linear layer into both tokens.
     """
 
     def __init__(self, config: MSTransPoseNetConfig) -> None:
@@ -187,28 +187,28 @@ class PlainMSTransPoseNet(nn.Module):
         self.backbone = PlainBackbone()
         self.codes = PlainCodes(config.encoder.width)
         self.scene = nn.Linear(FINAL_CHANNELS, config.scenes)
-        self.place = nn.Linear(1, config.encoder.width)
+        self.scene = nn.Linear(1, config.encoder.width)
         self.position_encoder = PlainMapEncoder(COARSE, config.encoder)
         self.orientation_encoder = PlainMapEncoder(FINE, config.encoder)
         self.position_head = PlainHead(config.encoder, config.hidden, 3)
         self.orientation_head = PlainHead(config.encoder, config.hidden, 4)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Position and quaternion in the likeliest place, and log-probabilities of all."""
+        """Position and quaternion in the likeliest scene, and log-probabilities of all."""
         coarse, fine, final = self.backbone.with_final(images)
         chances = F.log_softmax(self.scene(final.mean((-2, -1))), dim=-1)
-        place = self.place(chances.argmax(-1, keepdim=True).to(chances.dtype))
-        position = self.position_head(self.position_encoder(coarse, self.codes, place))
-        return position, self.orientation_head(self.orientation_encoder(fine, self.codes, place)), chances
+        scene = self.scene(chances.argmax(-1, keepdim=True).to(chances.dtype))
+        position = self.position_head(self.position_encoder(coarse, self.codes, scene))
+        return position, self.orientation_head(self.orientation_encoder(fine, self.codes, scene)), chances
 
 
 def _selected(answers: Tensor, chances: Tensor) -> Tensor:
-    """The answers of the likeliest places, by a mask over all."""
+    """The answers of the likeliest scenes, by a mask over all."""
     mask = F.one_hot(chances.argmax(-1), answers.shape[1]).to(answers.dtype)
     return (answers * mask.unsqueeze(-1)).sum(1)
 
 
-def copy_place_weights(ours: nn.Module, plain: nn.Module) -> None:
+def copy_scene_weights(ours: nn.Module, plain: nn.Module) -> None:
     """Give a published structure the weights of ours; what ours has no such thing of stays as it is."""
     plain.load_state_dict(_published_state(ours.state_dict(), plain.state_dict()))
 

@@ -1,4 +1,4 @@
-"""The picture cache: decoded once, decoded again when a picture changes, and never half written."""
+"""The image cache: decoded once, decoded again when an image changes, and never half written."""
 
 import threading
 from dataclasses import dataclass, field, replace
@@ -8,10 +8,10 @@ from typing import IO, Any
 import numpy as np
 import pytest
 import torch
-from tests.support.layouts import CAMERA, HEIGHT, WIDTH, make_place
-from tests.support.picture_files import encoded, picture, write
+from tests.support.image_files import encoded, sample_image, write
+from tests.support.layouts import CAMERA, HEIGHT, WIDTH, make_scene
 
-from camloc.data.image_cache import Pictures, load_pictures
+from camloc.data.image_cache import ImageCache, load_image_cache
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Frame, View
 from camloc.errors import CamlocError, ImageError
@@ -22,7 +22,7 @@ PREPROCESS = Preprocess(24, 20)
 
 @dataclass
 class Decoding:
-    """The names of pictures as they are decoded."""
+    """The names of images as they are decoded."""
 
     names: list[str] = field(default_factory=list)
 
@@ -48,10 +48,10 @@ def decoding(monkeypatch: pytest.MonkeyPatch) -> Decoding:
 
 @pytest.fixture
 def frames(tmp_path: Path) -> list[Frame]:
-    """Five photographs of different content, with known cameras and poses."""
+    """Five images of different content, with known cameras and poses."""
     found = []
-    for number, matrix in enumerate(make_place().train):
-        cut = picture(2 * WIDTH, 2 * HEIGHT).crop((number, number, number + WIDTH, number + HEIGHT))
+    for number, matrix in enumerate(make_scene().train):
+        cut = sample_image(2 * WIDTH, 2 * HEIGHT).crop((number, number, number + WIDTH, number + HEIGHT))
         path = write(tmp_path, encoded(cut, "PNG"), f"{number}.png")
         pose = Pose.from_matrix(torch.from_numpy(matrix))
         found.append(Frame(path.name, path, CAMERA, pose))
@@ -62,28 +62,28 @@ def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def assert_pictures_of(pictures: Pictures, frames: list[Frame]) -> None:
+def assert_images_of(images: ImageCache, frames: list[Frame]) -> None:
     views = [PREPROCESS.view(frame) for frame in frames]
-    assert np.array_equal(pictures.images, np.stack([view.image.numpy() for view in views]))
+    assert np.array_equal(images.images, np.stack([view.image.numpy() for view in views]))
 
 
 @pytest.mark.usefixtures("cache")
-def test_pictures_are_what_the_network_sees_of_the_frames(frames: list[Frame]) -> None:
-    pictures = load_pictures(frames, PREPROCESS, scene=3)
-    assert len(pictures) == 5
-    assert pictures.images.dtype == np.uint8
-    assert_pictures_of(pictures, frames)
+def test_images_are_what_the_network_sees_of_the_frames(frames: list[Frame]) -> None:
+    images = load_image_cache(frames, PREPROCESS, scene=3)
+    assert len(images) == 5
+    assert images.images.dtype == np.uint8
+    assert_images_of(images, frames)
     camera = PREPROCESS.view(frames[0]).camera
     assert camera is not None
-    assert pictures.intrinsics is not None
-    assert torch.equal(pictures.intrinsics, camera.matrix().expand(5, 3, 3))
-    assert pictures.scene.tolist() == [3] * 5
+    assert images.intrinsics is not None
+    assert torch.equal(images.intrinsics, camera.matrix().expand(5, 3, 3))
+    assert images.scene.tolist() == [3] * 5
 
 
 @pytest.mark.usefixtures("cache")
 def test_a_batch_holds_the_rows_asked_for(frames: list[Frame]) -> None:
-    pictures = load_pictures(frames, PREPROCESS)
-    batch = pictures.batch(torch.tensor([4, 1]))
+    images = load_image_cache(frames, PREPROCESS)
+    batch = images.batch(torch.tensor([4, 1]))
     expected = torch.stack([PREPROCESS.view(frames[row]).image for row in (4, 1)]).float() / 255
     torch.testing.assert_close(batch.images, expected)
     translations = torch.stack([frames[row].truth().translation for row in (4, 1)])
@@ -92,10 +92,10 @@ def test_a_batch_holds_the_rows_asked_for(frames: list[Frame]) -> None:
 
 
 def test_the_second_call_decodes_nothing(frames: list[Frame], cache: Path, decoding: Decoding) -> None:
-    first = load_pictures(frames, PREPROCESS)
+    first = load_image_cache(frames, PREPROCESS)
     assert sorted(decoding.names) == [frame.name for frame in frames]
     decoding.names.clear()
-    second = load_pictures(frames, PREPROCESS)
+    second = load_image_cache(frames, PREPROCESS)
     assert decoding.names == []
     assert np.array_equal(first.images, second.images)
     assert first.intrinsics is not None
@@ -104,34 +104,34 @@ def test_the_second_call_decodes_nothing(frames: list[Frame], cache: Path, decod
     assert len(files_in(cache)) == 2
 
 
-def test_a_changed_picture_is_decoded_again(frames: list[Frame], cache: Path, decoding: Decoding) -> None:
-    load_pictures(frames, PREPROCESS)
-    frames[2].image.write_bytes(encoded(picture(WIDTH, HEIGHT).rotate(180), "PNG"))
+def test_a_changed_image_is_decoded_again(frames: list[Frame], cache: Path, decoding: Decoding) -> None:
+    load_image_cache(frames, PREPROCESS)
+    frames[2].image.write_bytes(encoded(sample_image(WIDTH, HEIGHT).rotate(180), "PNG"))
     decoding.names.clear()
-    pictures = load_pictures(frames, PREPROCESS)
+    images = load_image_cache(frames, PREPROCESS)
     assert len(decoding.names) == 5
-    assert_pictures_of(pictures, frames)
+    assert_images_of(images, frames)
     assert cache.exists()
 
 
 @pytest.mark.usefixtures("cache")
 def test_other_settings_or_another_camera_are_another_cache(frames: list[Frame], decoding: Decoding) -> None:
-    load_pictures(frames, PREPROCESS)
+    load_image_cache(frames, PREPROCESS)
     decoding.names.clear()
-    assert load_pictures(frames, Preprocess(20, 16)).images.shape[2:] == (16, 20)
+    assert load_image_cache(frames, Preprocess(20, 16)).images.shape[2:] == (16, 20)
     narrower = replace(CAMERA, fx=60.0, fy=60.0)
-    pictures = load_pictures([replace(frame, camera=narrower) for frame in frames], PREPROCESS)
+    images = load_image_cache([replace(frame, camera=narrower) for frame in frames], PREPROCESS)
     assert len(decoding.names) == 10
-    assert pictures.intrinsics is not None
-    assert float(pictures.intrinsics[0, 0, 0]) == pytest.approx(2 * 30.0 * 20 / HEIGHT, rel=0.05)
+    assert images.intrinsics is not None
+    assert float(images.intrinsics[0, 0, 0]) == pytest.approx(2 * 30.0 * 20 / HEIGHT, rel=0.05)
 
 
 @pytest.mark.usefixtures("cache", "decoding")
 def test_poses_come_from_the_frames_and_not_from_the_cache(frames: list[Frame]) -> None:
-    load_pictures(frames, PREPROCESS)
+    load_image_cache(frames, PREPROCESS)
     moved = [replace(frame, world_from_cam=Pose.identity()) for frame in frames]
     assert torch.equal(
-        load_pictures(moved, PREPROCESS).world_from_cam.translation, torch.zeros(5, 3).double()
+        load_image_cache(moved, PREPROCESS).world_from_cam.translation, torch.zeros(5, 3).double()
     )
 
 
@@ -139,13 +139,13 @@ def test_poses_come_from_the_frames_and_not_from_the_cache(frames: list[Frame]) 
 def test_intrinsics_that_one_frame_lacks_are_unknown_for_all(frames: list[Frame]) -> None:
     frames[1] = replace(frames[1], camera=None)
     for _ in range(2):
-        assert load_pictures(frames, PREPROCESS).intrinsics is None
+        assert load_image_cache(frames, PREPROCESS).intrinsics is None
 
 
 @pytest.mark.usefixtures("cache")
 def test_the_margin_keeps_what_the_centre_cut_drops(frames: list[Frame]) -> None:
-    kept = load_pictures(frames, replace(PREPROCESS, short_side=22), margin=True)
-    cut = load_pictures(frames, replace(PREPROCESS, short_side=22))
+    kept = load_image_cache(frames, replace(PREPROCESS, short_side=22), margin=True)
+    cut = load_image_cache(frames, replace(PREPROCESS, short_side=22))
     rows, columns = kept.images.shape[2:]
     assert (columns, rows) == (29, 22)
     left, top = (columns - 24) // 2, (rows - 20) // 2
@@ -157,24 +157,24 @@ def test_the_margin_keeps_what_the_centre_cut_drops(frames: list[Frame]) -> None
 
 
 @pytest.mark.usefixtures("cache")
-def test_progress_counts_pictures(frames: list[Frame]) -> None:
+def test_progress_counts_images(frames: list[Frame]) -> None:
     told: list[tuple[int, int]] = []
-    load_pictures(frames, PREPROCESS, progress=lambda done, total: told.append((done, total)))
+    load_image_cache(frames, PREPROCESS, progress=lambda done, total: told.append((done, total)))
     assert told == [(number, 5) for number in range(1, 6)]
 
 
-def test_a_damaged_picture_is_named_and_leaves_no_file(frames: list[Frame], cache: Path) -> None:
+def test_a_damaged_image_is_named_and_leaves_no_file(frames: list[Frame], cache: Path) -> None:
     data = frames[3].image.read_bytes()
     frames[3].image.write_bytes(data[: len(data) // 2])
     with pytest.raises(ImageError, match=r"3\.png"):
-        load_pictures(frames, PREPROCESS)
+        load_image_cache(frames, PREPROCESS)
     assert files_in(cache) == []
 
 
-def test_a_missing_picture_is_named_and_leaves_no_file(frames: list[Frame], cache: Path) -> None:
+def test_a_missing_image_is_named_and_leaves_no_file(frames: list[Frame], cache: Path) -> None:
     frames[0].image.unlink()
     with pytest.raises(ImageError, match=r"0\.png does not exist"):
-        load_pictures(frames, PREPROCESS)
+        load_image_cache(frames, PREPROCESS)
     assert files_in(cache) == []
 
 
@@ -182,7 +182,7 @@ def test_a_missing_picture_is_named_and_leaves_no_file(frames: list[Frame], cach
 def test_a_full_disk_is_told_and_leaves_no_file(
     room: int, frames: list[Frame], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`room` bytes fit; with the last of them the pictures fit and the intrinsics do not."""
+    """`room` bytes fit; with the last of them the images fit and the intrinsics do not."""
     left = [room]
     original = Path.open
 
@@ -194,7 +194,7 @@ def test_a_full_disk_is_told_and_leaves_no_file(
 
     monkeypatch.setattr(Path, "open", opened)
     with pytest.raises(CamlocError, match=r"full|space") as told:
-        load_pictures(frames, PREPROCESS)
+        load_image_cache(frames, PREPROCESS)
     assert str(cache) in str(told.value)
     assert files_in(cache) == []
 
@@ -221,7 +221,7 @@ class _FullFile:
         return getattr(self.file, name)
 
 
-@pytest.mark.parametrize("in_the_way", ["cache", "cache/pictures"])
+@pytest.mark.parametrize("in_the_way", ["cache", "cache/images"])
 def test_a_cache_folder_that_cannot_be_made_is_told(
     in_the_way: str, frames: list[Frame], cache: Path
 ) -> None:
@@ -229,26 +229,26 @@ def test_a_cache_folder_that_cannot_be_made_is_told(
     path.parent.mkdir(exist_ok=True)
     path.write_text("a file where a folder should be")
     with pytest.raises(CamlocError, match="cannot be written") as told:
-        load_pictures(frames, PREPROCESS)
+        load_image_cache(frames, PREPROCESS)
     assert "CAMLOC_CACHE" in str(told.value)
 
 
 def test_a_cache_that_lost_one_of_its_files_is_made_again(frames: list[Frame], cache: Path) -> None:
-    load_pictures(frames, PREPROCESS)
+    load_image_cache(frames, PREPROCESS)
     for path in files_in(cache):
         content = path.read_bytes()
         path.unlink()
-        assert_pictures_of(load_pictures(frames, PREPROCESS), frames)
+        assert_images_of(load_image_cache(frames, PREPROCESS), frames)
         assert path.read_bytes() == content
 
 
 def test_several_may_fill_the_cache_at_once(frames: list[Frame], cache: Path) -> None:
     starts = threading.Barrier(4)
-    found: list[Pictures] = []
+    found: list[ImageCache] = []
 
     def load() -> None:
         starts.wait()
-        found.append(load_pictures(frames, PREPROCESS))
+        found.append(load_image_cache(frames, PREPROCESS))
 
     threads = [threading.Thread(target=load) for _ in range(4)]
     for thread in threads:
@@ -256,6 +256,6 @@ def test_several_may_fill_the_cache_at_once(frames: list[Frame], cache: Path) ->
     for thread in threads:
         thread.join()
     assert len(found) == 4
-    for pictures in found:
-        assert_pictures_of(pictures, frames)
+    for images in found:
+        assert_images_of(images, frames)
     assert len(files_in(cache)) == 2, "nothing unfinished is left"

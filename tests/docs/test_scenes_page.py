@@ -1,32 +1,32 @@
-"""The page of several places and its curve, and the walk's figure, drawn from results that are made up."""
+"""The page of several scenes and its curve, and the walk's figure, drawn from results that are made up."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.places_page import Extensions, Measured, Together, extension_figure, page
 from benchmarks.robustness import DRAWN, walk_figure
+from benchmarks.scenes_page import Extensions, Measured, Together, extension_figure, page
 from tests.support.estimates import line_of_poses, small_set
 
 from camloc.core.config import from_json, to_json
-from camloc.evaluation.errors import PlaceDecision
-from camloc.evaluation.multi_scene import OnePlace, PlacesResults
+from camloc.evaluation.errors import SceneDecision
+from camloc.evaluation.multi_scene import OneScene, ScenesResults
 from camloc.evaluation.results import Results, results_of
 from camloc.runs.extend import Comparison, ExtensionResults
 
-KNOWN = (Comparison("garden", (0.1, 2.0), (0.11, 2.0), PlaceDecision(80, 80), PlaceDecision(80, 76)),)
+KNOWN = (Comparison("garden", (0.1, 2.0), (0.11, 2.0), SceneDecision(80, 80), SceneDecision(80, 76)),)
 
 
 def made_up(folder: Path) -> Measured:
     found = results_of([small_set(folder)], line_of_poses(3), model="m", recipe="r", scene="attic")
     twice = with_median(found, 2.0)
-    every = PlacesResults("m", "r", (), 0.1, 1.0, PlaceDecision(100, 99))
+    every = ScenesResults("m", "r", (), 0.1, 1.0, SceneDecision(100, 99))
     parts = tuple(
         ExtensionResults(
             "run",
             fraction,
             2,
             "all",
-            OnePlace("attic", "m", each.headline),
+            OneScene("attic", "m", each.headline),
             KNOWN,
             1.0,
             0.95,

@@ -1,4 +1,4 @@
-"""Encoded pictures for the tests of what happens to good and bad ones."""
+"""Encoded images for the tests of what happens to good and bad ones."""
 
 import io
 import struct
@@ -26,17 +26,17 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
-def picture(width: int = WIDTH, height: int = HEIGHT) -> Image.Image:
-    """A picture without symmetry, of blocks that survive JPEG and a palette."""
+def sample_image(width: int = WIDTH, height: int = HEIGHT) -> Image.Image:
+    """An image without symmetry, of blocks that survive JPEG and a palette."""
     rng = np.random.default_rng(0)
     blocks = rng.integers(0, 4, (-(-height // 6), -(-width // 6), 3)) * 85
     whole = np.kron(blocks, np.ones((6, 6, 1)))[:height, :width]
     return Image.fromarray(whole.astype(np.uint8))
 
 
-def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -55,7 +55,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
 
 
-def assert_picture(image: Tensor, width: int = WIDTH, height: int = HEIGHT) -> None:
+def assert_image(image: Tensor, width: int = WIDTH, height: int = HEIGHT) -> None:
     assert image.dtype is torch.uint8
     assert image.shape == (3, height, width)
     assert image.is_contiguous()

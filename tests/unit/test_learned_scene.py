@@ -1,4 +1,4 @@
-"""What a model that finds points has learned of a place: the points, as they are, in a file and on a page."""
+"""What a model that finds points has learned of a scene: the points, as they are, in a file and on a page."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -24,14 +24,14 @@ from camloc.evaluation.results import Results, results_of
 from camloc.geometry import Camera
 from camloc.inference.localizer import Localizer
 from camloc.inference.onnx.export import export_onnx
-from camloc.models.checkpoint import Checkpoint, Facts
+from camloc.models.checkpoint import Checkpoint, Metadata
 from camloc.models.posenet import PoseNet
 from camloc.models.scene_geometry import PointMaps, SceneGeometry
 
 WIDTH, HEIGHT, STRIDE = 64, 48, 8
 CAMERA = Camera(WIDTH, HEIGHT, 50.0, 50.0, WIDTH / 2, HEIGHT / 2)
 TRAINING = line_of_poses(20, step=0.3)
-HEADING = "What it has learned of the place"
+HEADING = "What it has learned of the scene"
 
 
 def checkpoint(*, focal: float | None = None) -> Checkpoint:
@@ -39,7 +39,7 @@ def checkpoint(*, focal: float | None = None) -> Checkpoint:
     config = small_config("scene_geometry")
     model = SceneGeometry(config)
     model.observe(some_poses(20))
-    facts = Facts(
+    metadata = Metadata(
         format=1,
         model="scene_geometry",
         config=to_builtins(config),
@@ -47,17 +47,17 @@ def checkpoint(*, focal: float | None = None) -> Checkpoint:
         scenes=("kitchen",),
         focal=focal,
     )
-    return Checkpoint(facts, model.eval(), (some_poses(20),))
+    return Checkpoint(metadata, model.eval(), (some_poses(20),))
 
 
 def localizer(*, focal: float | None = None, masks: Path | None = None) -> Localizer:
     return Localizer(checkpoint(focal=focal), torch.device("cpu"), masks=masks)
 
 
-def photo(folder: Path) -> Frame:
+def image(folder: Path) -> Frame:
     pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
-    Image.fromarray(pixels).save(folder / "photo.png")
-    return Frame("photo.png", folder / "photo.png", CAMERA)
+    Image.fromarray(pixels).save(folder / "image.png")
+    return Frame("image.png", folder / "image.png", CAMERA)
 
 
 def mapped(frame: Frame, front_door: Localizer) -> MappedView:
@@ -70,10 +70,10 @@ def small_view(*, number: int = 0, offset: float = 0.0) -> MappedView:
     """Twelve cells of 4 pixels, whose points and weights grow with the cell's number."""
     generator = torch.Generator().manual_seed(number)
     index = torch.arange(12, dtype=torch.float64).reshape(3, 4)
-    picture = torch.randint(0, 256, (3, 12, 16), generator=generator, dtype=torch.uint8)
+    image = torch.randint(0, 256, (3, 12, 16), generator=generator, dtype=torch.uint8)
     rows, columns = torch.meshgrid(torch.arange(3) * 4 + 2.0, torch.arange(4) * 4 + 2.0, indexing="ij")
     world = torch.stack((index, 2 * index, offset + index), dim=-1)
-    return MappedView(picture, torch.stack((columns, rows), dim=-1).double(), world, 1 + index, index / 12)
+    return MappedView(image, torch.stack((columns, rows), dim=-1).double(), world, 1 + index, index / 12)
 
 
 def read_ply(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
@@ -100,12 +100,12 @@ def results(*sets: EvaluatedSet) -> Results:
 
 
 def test_a_view_holds_the_points_where_the_model_puts_them(tmp_path: Path) -> None:
-    front_door, frame = localizer(), photo(tmp_path)
+    front_door, frame = localizer(), image(tmp_path)
     view = mapped(frame, front_door)
     assert view.world.shape == (HEIGHT // STRIDE, WIDTH // STRIDE, 3)
     model = front_door.checkpoint.model
     with torch.inference_mode():
-        output: PointMaps = model(view.picture[None].float() / 255.0)
+        output: PointMaps = model(view.image[None].float() / 255.0)
     center = some_poses(20).translation.mean(0)
     torch.testing.assert_close(view.world, output.world[0].movedim(0, -1).double() + center)
     torch.testing.assert_close(view.depth, output.camera[0, 0].double())
@@ -117,15 +117,15 @@ def test_a_view_holds_the_points_where_the_model_puts_them(tmp_path: Path) -> No
 
 def test_an_exported_network_maps_the_same(tmp_path: Path) -> None:
     export_onnx(checkpoint(), tmp_path / "network.onnx")
-    frame = photo(tmp_path)
+    frame = image(tmp_path)
     ours, theirs = mapped(frame, localizer()), mapped(frame, Localizer.load(tmp_path / "network.onnx"))
     torch.testing.assert_close(theirs.world, ours.world, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(theirs.depth, ours.depth, atol=1e-4, rtol=1e-4)
-    assert torch.equal(theirs.picture, ours.picture)
+    assert torch.equal(theirs.image, ours.image)
 
 
 def test_where_there_is_nothing_to_map_there_is_none(tmp_path: Path) -> None:
-    frame = photo(tmp_path)
+    frame = image(tmp_path)
     assert localizer().mapped(replace(frame, camera=None)) is None
     assert localizer(focal=0.8).mapped(replace(frame, camera=None)) is not None
     (tmp_path / "letter.jpg").write_text("Dear Madam")
@@ -136,11 +136,11 @@ def test_where_there_is_nothing_to_map_there_is_none(tmp_path: Path) -> None:
 
 
 def test_masked_cells_have_no_weight_and_are_not_among_the_points(tmp_path: Path) -> None:
-    frame = photo(tmp_path)
+    frame = image(tmp_path)
     mask = Image.new("L", (WIDTH, HEIGHT), 255)
     mask.paste(0, (0, 0, WIDTH // 2, HEIGHT))
     (tmp_path / "masks").mkdir()
-    mask.save(tmp_path / "masks" / "photo.png.png")
+    mask.save(tmp_path / "masks" / "image.png.png")
     view = mapped(frame, localizer(masks=tmp_path / "masks"))
     assert bool((view.weight[:, : view.weight.shape[1] // 2] == 0).all())
     assert bool((view.weight[:, view.weight.shape[1] // 2 :] > 0).all())
@@ -150,7 +150,7 @@ def test_masked_cells_have_no_weight_and_are_not_among_the_points(tmp_path: Path
     }
 
 
-def test_the_half_of_each_photograph_that_counts_most_makes_the_cloud() -> None:
+def test_the_half_of_each_image_that_counts_most_makes_the_cloud() -> None:
     views = [small_view(), small_view(number=1, offset=0.5)]
     cloud = point_cloud(views)
     expected = [[n, 2 * n, n + shift] for shift in (0.0, 0.5) for n in range(5, 12)]
@@ -196,21 +196,21 @@ def test_colmap_opens_the_ply_file(tmp_path: Path) -> None:
 
 
 def test_the_report_of_a_model_that_finds_points_shows_them(tmp_path: Path) -> None:
-    evaluated = small_set(tmp_path / "pictures")
+    evaluated = small_set(tmp_path / "images")
     views = {row: small_view(number=row) for row in rows_to_map(evaluated, TRAINING)}
     write_evaluation(tmp_path / "run", results(evaluated), [evaluated], TRAINING, mapped=views)
     html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert HEADING in html
     for title in ("The best: 0.000 m, 0.00°", "The middle one: 0.030 m, 3.00°", "The worst: 0.050 m, 5.00°"):
         assert title in html
-    assert "sees in 6 test photographs" in html
-    assert html.count("data:image/png;base64,") == 9  # three maps of three photographs
+    assert "sees in 6 test images" in html
+    assert html.count("data:image/png;base64,") == 9  # three maps of three images
     points, _ = read_ply((tmp_path / "run" / "points.ply").read_bytes())
     np.testing.assert_array_equal(points, point_cloud(views.values()).points.numpy())
 
 
 def test_the_report_of_a_model_that_regresses_is_as_without_it(tmp_path: Path) -> None:
-    evaluated = small_set(tmp_path / "pictures")
+    evaluated = small_set(tmp_path / "images")
     write_evaluation(tmp_path / "run", results(evaluated), [evaluated], TRAINING, mapped={})
     html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert html == report_html(results(evaluated), [evaluated], TRAINING)
@@ -218,7 +218,7 @@ def test_the_report_of_a_model_that_regresses_is_as_without_it(tmp_path: Path) -
     assert not (tmp_path / "run" / "points.ply").exists()
 
 
-def test_lost_photographs_are_not_mapped_and_others_evenly(tmp_path: Path) -> None:
+def test_lost_images_are_not_mapped_and_others_evenly(tmp_path: Path) -> None:
     evaluated = small_set(tmp_path, count=6)
     estimates = list(evaluated.estimates)
     estimates[5] = Lost("blur")
@@ -232,7 +232,7 @@ def test_lost_photographs_are_not_mapped_and_others_evenly(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_few_photographs_are_shown_once(count: int, tmp_path: Path) -> None:
+def test_few_images_are_shown_once(count: int, tmp_path: Path) -> None:
     evaluated = small_set(tmp_path, count=count)
     views = {row: small_view(number=row) for row in range(count)}
     html = what_it_has_learned(evaluated, views, TRAINING, unit="m")

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from benchmarks.published_places import (
+from benchmarks.published_scenes import (
     PlainMSHyperPose,
     PlainMSTransformer,
     PlainMSTransPoseNet,
-    copy_place_weights,
+    copy_scene_weights,
 )
 from tests.support.models import some_poses
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from camloc.models.ms_hyperpose import MSHyperPose
 from camloc.models.ms_transformer import PRESETS as TRANSFORMER
 from camloc.models.ms_transformer import MSTransformer
 from camloc.models.ms_transposenet import PRESETS as TRANSPOSENET
-from camloc.models.multi_scene import PlaceRegressor, latents_in
+from camloc.models.multi_scene import MultiSceneRegressor, latents_in
 from camloc.models.regressor import RegressionConfig
 
 SMALL = replace(TRANSFORMER["sevenscenes"].transformer, width=32, dropout=0.0, attention_dropout=0.0)
@@ -40,7 +40,7 @@ def small_hyperpose(**changes: object) -> MSHyperPose:
     return MSHyperPose(replace(config, hypernetwork=hypernetwork))
 
 
-def pictures(count: int = 3) -> Tensor:
+def images(count: int = 3) -> Tensor:
     return torch.rand(count, 3, 96, 64, generator=torch.Generator().manual_seed(0))
 
 
@@ -52,10 +52,10 @@ def shaken(module: nn.Module) -> nn.Module:
     return module
 
 
-def assert_same_answers(ours: PlaceRegressor, plain: nn.Module) -> None:
-    copy_place_weights(shaken(ours), plain)
+def assert_same_answers(ours: MultiSceneRegressor, plain: nn.Module) -> None:
+    copy_scene_weights(shaken(ours), plain)
     with torch.no_grad():
-        found, (position, orientation, chances) = ours.eval()(pictures()), plain.eval()(pictures())
+        found, (position, orientation, chances) = ours.eval()(images()), plain.eval()(images())
     torch.testing.assert_close(found.position, position, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.orientation, orientation, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.scene_logits.log_softmax(-1), chances, rtol=1e-5, atol=1e-5)
@@ -101,15 +101,15 @@ def test_compact_generators_are_at_most_20_megabytes_of_more_than_500() -> None:
     assert 1e6 < sizes[1] <= 20e6
 
 
-def test_the_loss_is_about_the_true_place_whatever_was_decided() -> None:
+def test_the_loss_is_about_the_true_scene_whatever_was_decided() -> None:
     model = small_transformer(regression=RegressionConfig(positions="standardised")).eval()
-    places = [some_poses(6, seed=number) for number in range(5)]
-    model.observe_places([Pose(each.rotation, each.translation + 100.0 * n) for n, each in enumerate(places)])
-    output = model(pictures())
+    scenes = [some_poses(6, seed=number) for number in range(5)]
+    model.observe_scenes([Pose(each.rotation, each.translation + 100.0 * n) for n, each in enumerate(scenes)])
+    output = model(images())
     scene = torch.tensor([4, 0, 2])
     latents = latents_in(Latents(output.position_latents, output.orientation_latents), scene)
     pose = model.world.decode(model.regress_in(latents, scene), scene)
-    batch = Batch(pictures(), pose, None, scene)
+    batch = Batch(images(), pose, None, scene)
     right = model.losses(output, batch)
     assert set(right) == {"position", "orientation", "scene"}
     # Nothing is left of the errors but the learned weights of the balance.
@@ -119,28 +119,28 @@ def test_the_loss_is_about_the_true_place_whatever_was_decided() -> None:
     assert bool(wrong["position"] > right["position"] + 10)
 
 
-def test_a_place_is_decoded_with_its_probability_in_its_world() -> None:
+def test_a_scene_is_decoded_with_its_probability_in_its_world() -> None:
     model = small_transformer().eval()
-    output = model(pictures())
+    output = model(images())
     decoded = model.decode(output)
     chances = output.scene_logits.double().softmax(-1)
     assert torch.equal(decoded.scene, chances.argmax(-1))
     assert torch.equal(decoded.probability, chances.max(-1).values)
 
 
-@pytest.mark.parametrize("places", [1, 7, 40])
-def test_what_heads_cost_does_not_grow_with_the_places(places: int) -> None:
-    model = small_hyperpose() if places == 5 else small_transformer(scenes=places)
+@pytest.mark.parametrize("scenes", [1, 7, 40])
+def test_what_heads_cost_does_not_grow_with_the_scenes(scenes: int) -> None:
+    model = small_hyperpose() if scenes == 5 else small_transformer(scenes=scenes)
     seen: list[torch.Size] = []
     model.position_heads.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
-    output = model.eval()(pictures())
+    output = model.eval()(images())
     assert seen == [(3, 32)]
-    assert output.position_latents.shape == (3, places, 32)
+    assert output.position_latents.shape == (3, scenes, 32)
 
 
-def test_every_place_may_have_heads_of_its_own() -> None:
+def test_every_scene_may_have_heads_of_its_own() -> None:
     model = small_transformer(heads="own").eval()
-    latents = latents_in(model.encode(pictures()), torch.zeros(3, dtype=torch.int64))
+    latents = latents_in(model.encode(images()), torch.zeros(3, dtype=torch.int64))
     answers = [model.regress_in(latents, torch.full((3,), scene)).position for scene in range(5)]
     for number, one in enumerate(answers):
         assert all(not torch.allclose(one, other) for other in answers[:number])
@@ -152,11 +152,11 @@ def test_every_place_may_have_heads_of_its_own() -> None:
 @pytest.mark.parametrize("reads", ["token", "backbone and token"])
 def test_a_hypernetwork_starts_without_effect_and_then_has_one(infusion: str, reads: str) -> None:
     model = small_hyperpose(infusion=infusion, reads=reads).eval()
-    output = model(pictures())
+    output = model(images())
     token = latents_in(
         Latents(output.position_latents, output.orientation_latents), output.scene_logits.argmax(-1)
     )
     plain = model.position_heads.head(token.position[:, :32])
     torch.testing.assert_close(output.position, plain)
     shaken(model.position_heads.generated)
-    assert not torch.allclose(model(pictures()).position, plain)
+    assert not torch.allclose(model(images()).position, plain)

@@ -1,4 +1,4 @@
-"""One model of several places: learned, told apart, evaluated, exported, the same after interruptions."""
+"""One model of several scenes: learned, told apart, evaluated, exported, the same after interruptions."""
 
 import json
 from dataclasses import replace
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from tests.support.command_line import camloc, refused
-from tests.support.several_places import (
+from tests.support.several_scenes import (
     AWAY,
     NAMES,
-    places_recipe,
     prepared,
+    scenes_recipe,
     stop_in_epoch,
-    train_places,
-    write_places,
+    train_scenes,
+    write_scenes,
 )
 from tests.support.trained import tiny_recipe
 
@@ -22,12 +22,12 @@ from camloc.cli.options import data_sources
 from camloc.core.config import from_json
 from camloc.data.types import Located
 from camloc.errors import CheckpointError, DatasetError, RecipeError
-from camloc.evaluation.multi_scene import PlacesResults
+from camloc.evaluation.multi_scene import ScenesResults
 from camloc.inference.localizer import Localizer
 from camloc.inference.onnx.export import export_onnx
 from camloc.models.checkpoint import load_checkpoint
-from camloc.runs.evaluate import evaluate_places, evaluate_run, place_results
-from camloc.runs.manifest import DataSource, RunFacts
+from camloc.runs.evaluate import evaluate_run, evaluate_scenes, scene_results
+from camloc.runs.manifest import DataSource, RunManifest
 from camloc.runs.train import train
 from camloc.training.log import read_log
 
@@ -36,39 +36,39 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("places")
+    return tmp_path_factory.mktemp("scenes")
 
 
 @pytest.fixture(scope="module")
 def sources(root: Path) -> tuple[DataSource, ...]:
-    return write_places(root / "data")
+    return write_scenes(root / "data")
 
 
 @pytest.fixture(scope="module")
 def learned(root: Path, sources: tuple[DataSource, ...]) -> Path:
-    """A run that has learned both places, and its evaluation."""
-    train_places(sources, root / "run")
-    evaluate_places(root / "run")
+    """A run that has learned both scenes, and its evaluation."""
+    train_scenes(sources, root / "run")
+    evaluate_scenes(root / "run")
     return root / "run"
 
 
-def test_a_checkpoint_names_its_places_and_keeps_the_poses_of_each(learned: Path) -> None:
+def test_a_checkpoint_names_its_scenes_and_keeps_the_poses_of_each(learned: Path) -> None:
     checkpoint = load_checkpoint(learned)
-    assert checkpoint.facts.scenes == NAMES
-    assert checkpoint.facts.config["scenes"] == 2
+    assert checkpoint.metadata.scenes == NAMES
+    assert checkpoint.metadata.config["scenes"] == 2
     garden, cellar = (poses.translation.mean() for poses in checkpoint.training_poses)
     assert abs(garden) < 5
     assert abs(cellar - AWAY) < 5
-    assert RunFacts.load(learned).scenes == NAMES
+    assert RunManifest.load(learned).scenes == NAMES
 
 
-def test_every_place_has_its_own_world(learned: Path) -> None:
+def test_every_scene_has_its_own_world(learned: Path) -> None:
     centers = load_checkpoint(learned).model.get_buffer("world.center")
     assert centers.dtype == torch.float64
     assert float((centers[1] - centers[0]).min()) > AWAY - 5
 
 
-def test_places_are_told_apart_and_answers_are_in_their_worlds(
+def test_scenes_are_told_apart_and_answers_are_in_their_worlds(
     learned: Path, sources: tuple[DataSource, ...]
 ) -> None:
     localizer = Localizer.load(learned)
@@ -80,45 +80,45 @@ def test_places_are_told_apart_and_answers_are_in_their_worlds(
             assert float((answer.world_from_cam.translation - middle).abs().max()) < 10
 
 
-def test_the_error_to_expect_is_that_of_the_place(learned: Path, sources: tuple[DataSource, ...]) -> None:
-    facts = load_checkpoint(learned).facts
-    assert set(facts.spreads) == set(NAMES)
-    assert facts.spread == pytest.approx(
-        [sum(each) / 2 for each in zip(*facts.spreads.values(), strict=True)]
+def test_the_error_to_expect_is_that_of_the_scene(learned: Path, sources: tuple[DataSource, ...]) -> None:
+    metadata = load_checkpoint(learned).metadata
+    assert set(metadata.spreads) == set(NAMES)
+    assert metadata.spread == pytest.approx(
+        [sum(each) / 2 for each in zip(*metadata.spreads.values(), strict=True)]
     )
     answer = Localizer.load(learned).locate(sources[1].load().test[0].image)
     assert isinstance(answer, Located)
-    assert answer.spread == facts.spreads["cellar"]
+    assert answer.spread == metadata.spreads["cellar"]
 
 
-def test_results_have_every_place_and_how_often_it_was_named(learned: Path) -> None:
-    results = PlacesResults.load(learned / "results.json")
-    assert from_json((learned / "results.json").read_bytes(), PlacesResults) == results
-    assert [place.name for place in results.places] == list(NAMES)
+def test_results_have_every_scene_and_how_often_it_was_named(learned: Path) -> None:
+    results = ScenesResults.load(learned / "results.json")
+    assert from_json((learned / "results.json").read_bytes(), ScenesResults) == results
+    assert [scene.name for scene in results.scenes] == list(NAMES)
     assert (results.decision.frames, results.decision.right) == (12, 12)
-    medians = [place.headline.estimates.meters.median or 0.0 for place in results.places]
+    medians = [scene.headline.estimates.meters.median or 0.0 for scene in results.scenes]
     assert results.meters == pytest.approx(sum(medians) / 2)
     for name in NAMES:
-        single = place_results(learned, name)
+        single = scene_results(learned, name)
         assert single.scene == name
         assert single.headline.decision is not None
         assert single.headline.decision.share == 1.0
-        files = {path.name for path in (learned / "places" / name).iterdir()}
+        files = {path.name for path in (learned / "scenes" / name).iterdir()}
         assert {"results.json", "estimates.csv", "estimates.tum", "truth.tum", "report.html"} <= files
-        assert "Right place" in (learned / "places" / name / "report.html").read_text()
+        assert "Right scene" in (learned / "scenes" / name / "report.html").read_text()
     page = (learned / "report.html").read_text()
-    assert all(f'href="places/{name}/report.html"' in page for name in NAMES)
+    assert all(f'href="scenes/{name}/report.html"' in page for name in NAMES)
     assert page.count("100 %") == 4
 
 
-def test_validation_is_logged_with_the_share_of_right_places(learned: Path) -> None:
+def test_validation_is_logged_with_the_share_of_right_scenes(learned: Path) -> None:
     rows = read_log(learned / "log.jsonl")
-    assert rows[-1]["validation_right_place"] == 1.0
+    assert rows[-1]["validation_right_scene"] == 1.0
     assert "loss_scene" in rows[0]
     assert rows[-1]["loss_scene"] < rows[0]["loss_scene"]
 
 
-def test_an_exported_model_names_the_same_places(
+def test_an_exported_model_names_the_same_scenes(
     learned: Path, sources: tuple[DataSource, ...], tmp_path: Path
 ) -> None:
     export_onnx(load_checkpoint(learned), tmp_path / "model.onnx")
@@ -136,29 +136,29 @@ def test_an_exported_model_names_the_same_places(
         )
 
 
-def test_an_exported_model_is_evaluated_in_all_its_places(
+def test_an_exported_model_is_evaluated_in_all_its_scenes(
     learned: Path, sources: tuple[DataSource, ...], tmp_path: Path
 ) -> None:
     path = tmp_path / "model.onnx"
     export_onnx(load_checkpoint(learned), path)
-    found = evaluate_places(path, data=sources)
-    assert [each.scene for each in found.places] == list(NAMES)
+    found = evaluate_scenes(path, data=sources)
+    assert [each.scene for each in found.scenes] == list(NAMES)
     assert found.results.decision.share == 1.0
     assert found.report == tmp_path / "model" / "report.html"
-    assert place_results(tmp_path / "model", NAMES[1]).runtime == "ONNX Runtime"
+    assert scene_results(tmp_path / "model", NAMES[1]).runtime == "ONNX Runtime"
 
 
-def test_photographs_are_located_with_the_place_and_its_probability(
+def test_images_are_located_with_the_scene_and_its_probability(
     learned: Path, sources: tuple[DataSource, ...], capfd: Capture
 ) -> None:
-    photo = sources[1].load().test[0].image
-    assert f"{photo}  cellar (" in camloc(capfd, "locate", learned, photo).out
-    (row,) = json.loads(camloc(capfd, "locate", learned, photo, "--format", "json").out)
+    image = sources[1].load().test[0].image
+    assert f"{image}  cellar (" in camloc(capfd, "locate", learned, image).out
+    (row,) = json.loads(camloc(capfd, "locate", learned, image, "--format", "json").out)
     assert row["scene"] == "cellar"
     assert 0.5 < row["probability"] <= 1.0
 
 
-def test_a_run_of_several_places_is_evaluated_from_the_command_line(
+def test_a_run_of_several_scenes_is_evaluated_from_the_command_line(
     learned: Path, root: Path, tmp_path: Path, capfd: Capture
 ) -> None:
     ended = camloc(capfd, "evaluate", learned, "--out", tmp_path / "all")
@@ -166,34 +166,34 @@ def test_a_run_of_several_places_is_evaluated_from_the_command_line(
     assert [name in ended.out for name in (*NAMES, "mean")] == [True] * 3
     cellar = ("--data", root / "data" / "cellar")
     assert camloc(capfd, "evaluate", learned, *cellar, "--out", tmp_path / "one").status == 0
-    assert [place.name for place in PlacesResults.load(tmp_path / "one" / "results.json").places] == [
+    assert [scene.name for scene in ScenesResults.load(tmp_path / "one" / "results.json").scenes] == [
         "cellar"
     ]
     told = refused(capfd, "evaluate", learned, *cellar, "--scene", "attic", "--out", tmp_path / "attic")
     assert "has not learned 'attic', only garden, cellar" in told
-    with pytest.raises(DatasetError, match="has learned 2 places"):
+    with pytest.raises(DatasetError, match="has learned 2 scenes"):
         evaluate_run(learned)
 
 
 def test_a_training_that_was_stopped_ends_with_the_same_bits(
     sources: tuple[DataSource, ...], tmp_path: Path
 ) -> None:
-    recipe = replace(places_recipe(epochs=3), balanced=True)
-    train_places(sources, tmp_path / "whole", recipe)
+    recipe = replace(scenes_recipe(epochs=3), balanced=True)
+    train_scenes(sources, tmp_path / "whole", recipe)
     stop_in_epoch(sources, tmp_path / "stopped", 3, recipe)
-    train_places(sources, tmp_path / "stopped", recipe)
+    train_scenes(sources, tmp_path / "stopped", recipe)
     for name in ("weights.safetensors", "checkpoint.json"):
         whole = (tmp_path / "whole" / "last" / name).read_bytes()
         assert (tmp_path / "stopped" / "last" / name).read_bytes() == whole
 
 
-def test_places_in_another_order_are_another_run(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
+def test_scenes_in_another_order_are_another_run(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
     prepared(sources, tmp_path)
     with pytest.raises(CheckpointError, match="holds a run with other settings"):
         prepared(sources[::-1], tmp_path)
 
 
-def test_frames_are_held_out_of_every_place(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
+def test_frames_are_held_out_of_every_scene(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
     training = prepared(sources, tmp_path)
     assert training.validation is not None
     assert training.validation.scene.bincount().tolist() == [2, 2]
@@ -201,32 +201,32 @@ def test_frames_are_held_out_of_every_place(sources: tuple[DataSource, ...], tmp
     assert [len(frames) for frames in training.learned] == [16, 16]
 
 
-def test_one_place_is_a_list_of_one(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
-    recipe = places_recipe(epochs=1)
+def test_one_scene_is_a_list_of_one(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
+    recipe = scenes_recipe(epochs=1)
     for _ in train(prepared(sources[:1], tmp_path, recipe)):
         pass
     checkpoint = load_checkpoint(tmp_path)
-    assert checkpoint.facts.scenes == ("garden",)
-    assert checkpoint.facts.config["scenes"] == 1
+    assert checkpoint.metadata.scenes == ("garden",)
+    assert checkpoint.metadata.config["scenes"] == 1
     assert evaluate_run(tmp_path).results.headline.decision is None
 
 
-def test_a_model_of_one_place_refuses_several(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="hyperpose learns one place, not 2; take a recipe"):
+def test_a_model_of_one_scene_refuses_several(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="hyperpose learns one scene, not 2; take a recipe"):
         prepared(sources, tmp_path, tiny_recipe())
 
 
-def test_two_places_need_two_names(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="2 places are called 'garden'; give each a name with --scene"):
+def test_two_scenes_need_two_names(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="2 scenes are called 'garden'; give each a name with --scene"):
         prepared((sources[0], sources[0]), tmp_path)
 
 
-def test_a_checkpoint_of_fewer_names_than_places_is_refused(learned: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_fewer_names_than_scenes_is_refused(learned: Path, tmp_path: Path) -> None:
     for name in ("weights.safetensors", "checkpoint.json"):
         (tmp_path / name).write_bytes((learned / "checkpoint" / name).read_bytes())
-    facts = json.loads((tmp_path / "checkpoint.json").read_text())
-    (tmp_path / "checkpoint.json").write_text(json.dumps({**facts, "scenes": ["garden"]}))
-    with pytest.raises(CheckpointError, match="names 1 places for a model of 2"):
+    metadata = json.loads((tmp_path / "checkpoint.json").read_text())
+    (tmp_path / "checkpoint.json").write_text(json.dumps({**metadata, "scenes": ["garden"]}))
+    with pytest.raises(CheckpointError, match="names 1 scenes for a model of 2"):
         load_checkpoint(tmp_path)
 
 
@@ -258,7 +258,7 @@ def test_folders_and_names_that_do_not_belong_together_are_told(
         data_sources(folders, layout="auto", scenes=scenes, options=options)
 
 
-def test_a_list_of_images_is_of_one_place(root: Path) -> None:
+def test_a_list_of_images_is_of_one_scene(root: Path) -> None:
     folders = (root / "data" / "garden", root / "data" / "cellar")
-    with pytest.raises(RecipeError, match="a list of images is of one place"):
+    with pytest.raises(RecipeError, match="a list of images is of one scene"):
         data_sources(folders, layout="auto", scenes=(), options=(), train_list=root / "train.txt")

@@ -1,4 +1,4 @@
-"""The page of several places: tables from the results of runs."""
+"""The page of several scenes: tables from the results of runs."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from benchmarks.tables import median_words, versions
-from camloc.evaluation.errors import ErrorStatistics, PlaceDecision
-from camloc.evaluation.multi_scene import PlacesResults
+from camloc.evaluation.errors import ErrorStatistics, SceneDecision
+from camloc.evaluation.multi_scene import ScenesResults
 from camloc.evaluation.report.figures import BLUE, ORANGE, legend_below, styled, svg
 from camloc.evaluation.report.wording import change
 from camloc.evaluation.results import Results
@@ -16,24 +16,24 @@ from camloc.runs.extend import ExtensionResults
 
 @dataclass(frozen=True)
 class Together:
-    """One model of all places, and a model of the same kind for each.
+    """One model of all scenes, and a model of the same kind for each.
 
     Attributes:
         label: of the kind.
         all: what the one model reached.
-        here: the same, place by place.
-        alone: what the models of one place reached.
+        here: the same, scene by scene.
+        alone: what the models of one scene reached.
     """
 
     label: str
-    all: PlacesResults
+    all: ScenesResults
     here: tuple[Results, ...]
     alone: tuple[Results, ...]
 
 
 @dataclass(frozen=True)
 class Extensions:
-    """A place that was added in one way from different parts of its frames.
+    """A scene that was added in one way from different parts of its frames.
 
     Attributes:
         label: of the kind of model.
@@ -50,8 +50,8 @@ class Measured:
 
     Attributes:
         machine: what each training had, in words.
-        together: models of all places.
-        extensions: models that got a place more; of each new place those that are drawn as a curve first.
+        together: models of all scenes.
+        extensions: models that got a scene more; of each new scene those that are drawn as a curve first.
     """
 
     machine: str
@@ -65,31 +65,31 @@ def page(measured: Measured) -> str:
     training = first.alone[0].training
     frames = ", ".join(f"{each.scene} ({each.train_frames} and {each.test_frames})" for each in first.here)
     lines = [
-        "# Several places, one model",
+        "# Several scenes, one model",
         "",
-        "<!-- Written by benchmarks/places.py; do not edit. -->",
+        "<!-- Written by benchmarks/scenes.py; do not edit. -->",
         "",
-        f"Four places, with photographs for training and for testing: {frames}. ImageNet features of "
+        f"Four scenes, with images for training and for testing: {frames}. ImageNet features of "
         f"MobileNetV2 in front; {training.budget if training else ''} on "
-        f"{training.device if training else ''} for every model of one place, and as many times that for a "
-        "model of several as it has places, of which each has an equal part. The splits are not official "
-        "ones, so the numbers compare with each other and not with published ones. A photograph that is put "
-        "into another place counts as infinitely wrong.",
+        f"{training.device if training else ''} for every model of one scene, and as many times that for a "
+        "model of several as it has scenes, of which each has an equal part. The splits are not official "
+        "ones, so the numbers compare with each other and not with published ones. An image that is put "
+        "into another scene counts as infinitely wrong.",
         "",
-        "| | place | one model of all | a model for each | ratio | right place |",
+        "| | scene | one model of all | a model for each | ratio | right scene |",
         "| --- | --- | --: | --: | --: | --: |",
         *(line for kind in measured.together for line in _together(kind)),
         "",
         *_extension_words(measured.extensions[0].results[0]),
-        *(line for name in _new_places(measured) for line in _joined(name, measured)),
+        *(line for name in _new_scenes(measured) for line in _joined(name, measured)),
         "",
-        f"![Errors in {_new_places(measured)[0]} over the part of its frames](places.svg)",
+        f"![Errors in {_new_scenes(measured)[0]} over the part of its frames](scenes.svg)",
     ]
     lines += [
         "",
         f"{measured.machine}; {versions(first.all.software)}.",
         "",
-        "    uv run python -m benchmarks.places --redkitchen DIR --hololens DIR --backbone-weights FILE",
+        "    uv run python -m benchmarks.scenes --redkitchen DIR --hololens DIR --backbone-weights FILE",
         "",
     ]
     return "\n".join(lines)
@@ -106,44 +106,44 @@ def _together(kind: Together) -> list[str]:
 
 def _extension_words(first: ExtensionResults) -> list[str]:
     return [
-        "## A place more",
+        "## A scene more",
         "",
-        f"A model of the others learns one of the places from a part of its training frames, as `camloc "
-        f"extend` does it: {first.epochs} passes over as many frames as all places have, of which the new "
-        f"place has an equal part however few of its frames are known. *Nearest* is the error of an oracle "
-        f"that copies the nearest pose of that part: how dense it is. For the places that were known before "
-        f"the tables have the largest change of a median, and how many of their photographs are put into the "
-        f"right place, before and after, and how many into the new one. With `--moves place` what belongs to "
-        f"the new place alone is trained, and a photograph that is put into a known place gets the pose that "
+        f"A model of the others learns one of the scenes from a part of its training frames, as `camloc "
+        f"extend` does it: {first.epochs} passes over as many frames as all scenes have, of which the new "
+        f"scene has an equal part however few of its frames are known. *Nearest* is the error of an oracle "
+        f"that copies the nearest pose of that part: how dense it is. For the scenes that were known before "
+        f"the tables have the largest change of a median, and how many of their images are put into the "
+        f"right scene, before and after, and how many into the new one. With `--moves scene` what belongs to "
+        f"the new scene alone is trained, and an image that is put into a known scene gets the pose that "
         f"it had.",
     ]
 
 
-def _new_places(measured: Measured) -> tuple[str, ...]:
+def _new_scenes(measured: Measured) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.results[0].new.name for each in measured.extensions))
 
 
 def _joined(name: str, measured: Measured) -> list[str]:
     kinds = [each for each in measured.extensions if each.results[0].new.name == name]
-    known = ", ".join(each.place for each in kinds[0].results[0].known)
+    known = ", ".join(each.scene for each in kinds[0].results[0].known)
     return [
         "",
         f"### {name} joins {known}",
         "",
-        "| | moves | part | new place | nearest | ratio to all frames | right place | known places, position "
-        "| orientation | right place | taken for the new one |",
+        "| | moves | part | new scene | nearest | ratio to all frames | right scene | known scenes, position "
+        "| orientation | right scene | taken for the new one |",
         "| --- | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
         *(line for kind in kinds for line in _extended(kind)),
     ]
 
 
 def extension_figure(measured: Measured) -> bytes:
-    """The errors in the new place over the part of its frames that was learned, as SVG.
+    """The errors in the new scene over the part of its frames that was learned, as SVG.
 
-    As the paper's Figure 6; of the first new place, and of the first way in which each kind of model learned
-    it. Where most photographs are put into another place there is no error to draw.
+    As the paper's Figure 6; of the first new scene, and of the first way in which each kind of model learned
+    it. Where most images are put into another scene there is no error to draw.
     """
-    name = _new_places(measured)[0]
+    name = _new_scenes(measured)[0]
     curves: dict[str, Extensions] = {}
     for each in measured.extensions:
         if each.results[0].new.name == name:
@@ -197,7 +197,7 @@ def _extended(kind: Extensions) -> list[str]:
 
 
 def _largest_change(results: ExtensionResults, half: int) -> str:
-    """Of the medians of the known places: of positions (0) or of orientations (1)."""
+    """Of the medians of the known scenes: of positions (0) or of orientations (1)."""
     worst = max(results.known, key=lambda known: known.change[half])
     return change(worst.before[half], worst.after[half])
 
@@ -207,5 +207,5 @@ def _ratios(ours: ErrorStatistics, theirs: ErrorStatistics) -> str:
     return ", ".join("∞" if one is None or not other else f"{one / other:.2f}" for one, other in pairs)
 
 
-def _share(decision: PlaceDecision | None) -> str:
+def _share(decision: SceneDecision | None) -> str:
     return "" if decision is None else f"{decision.share:.1%}"

@@ -1,4 +1,4 @@
-"""What a rendered demo place consists of: which walks, conditions, frames and poses."""
+"""What a rendered demo scene consists of: which walks, conditions, frames and poses."""
 
 import math
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ _SHUTTER_STEPS = 4
 
 
 @dataclass(frozen=True)
-class DemoPlace:
-    """Settings of a rendered place; equal settings give equal pictures.
+class SquareSettings:
+    """Settings of a rendered scene; equal settings give equal images.
 
     Attributes:
         area: "corner", 6 x 4 m of camera positions that look one way, or "square", all of it and all ways.
-        width, height: size of the pictures in pixels.
-        field_of_view_degrees: of the pictures, across.
+        width, height: size of the images in pixels.
+        field_of_view_degrees: of the images, across.
         train_frames: day frames on the training walks.
         test_frames: frames on the test walks, for every variant the same poses.
         variants: what the test walks are seen in, by day always: conditions, or "occluded".
-        train_people: people who walk about in the training pictures.
+        train_people: people who walk about in the training images.
         shutter_seconds: how long the shutter is open; more than 0 blurs what the camera's motion blurs.
-        depth_every: every how manieth frame has a depth picture; 1 for all, 0 for none.
+        depth_every: every how manieth frame has a depth image; 1 for all, 0 for none.
         seed: of the look of the square, the walks, the people and the noise.
 
     Raises:
@@ -62,9 +62,9 @@ class DemoPlace:
         if unknown:
             raise ValueError(f"unknown variant '{min(unknown)}', choose from {', '.join(VARIANTS)}")
         if min(self.width, self.height) < 8 or not 10 <= self.field_of_view_degrees <= 120:
-            raise ValueError("a picture needs at least 8 x 8 pixels and a field of view of 10 to 120 degrees")
+            raise ValueError("an image needs at least 8 x 8 pixels and a field of view of 10 to 120 degrees")
         if min(self.train_frames, self.test_frames) < 1 or min(self.depth_every, self.train_people) < 0:
-            raise ValueError("a place needs at least one training and one test frame, and no negative counts")
+            raise ValueError("a scene needs at least one training and one test frame, and no negative counts")
         if self.shutter_seconds < 0:
             raise ValueError("the shutter cannot be open for less than no time")
 
@@ -98,16 +98,16 @@ class Shot:
         return "day" if self.variant == OCCLUDED else self.variant
 
 
-def shots(place: DemoPlace, free_space: FreeSpace) -> tuple[Shot, ...]:
-    """All frames of a place: the training walks by day, then the test walks in every variant."""
-    planned = _walks(place, free_space, "train", "day", place.train_frames, _TRAIN_WALK_FRAMES)
-    for variant in dict.fromkeys(("day", *place.variants)):
-        planned += _walks(place, free_space, "test", variant, place.test_frames, _TEST_WALK_FRAMES)
+def shots(scene: SquareSettings, free_space: FreeSpace) -> tuple[Shot, ...]:
+    """All frames of a scene: the training walks by day, then the test walks in every variant."""
+    planned = _walks(scene, free_space, "train", "day", scene.train_frames, _TRAIN_WALK_FRAMES)
+    for variant in dict.fromkeys(("day", *scene.variants)):
+        planned += _walks(scene, free_space, "test", variant, scene.test_frames, _TEST_WALK_FRAMES)
     return tuple(planned)
 
 
 def _walks(
-    place: DemoPlace, free_space: FreeSpace, split: str, variant: str, frames: int, frames_per_walk: int
+    scene: SquareSettings, free_space: FreeSpace, split: str, variant: str, frames: int, frames_per_walk: int
 ) -> list[Shot]:
     # At least two walks, so that one can be held out; every walk is at least one frame.
     count = min(frames, max(2, math.ceil(frames / frames_per_walk)))
@@ -115,17 +115,17 @@ def _walks(
     for number in range(count):
         frames_here = frames * (number + 1) // count - frames * number // count
         seconds = max(frames_here, 20) / _FRAMES_PER_SECOND
-        seed = 1000 * place.seed + 100 * (split == "test") + number
-        walk = Walk(AREAS[place.area], free_space, seconds=seconds, seed=seed)
+        seed = 1000 * scene.seed + 100 * (split == "test") + number
+        walk = Walk(AREAS[scene.area], free_space, seconds=seconds, seed=seed)
         name = f"{split}/walk-{number:02d}" if split == "train" else f"{split}/{variant}/walk-{number:02d}"
-        crowd = _crowd(place, split, variant, seed)
+        crowd = _crowd(scene, split, variant, seed)
         for index, moment in enumerate(walk.free_times(frames_here).tolist()):
-            planned.append(_shot(place, walk, moment, (split, variant, name), index, crowd, seed))
+            planned.append(_shot(scene, walk, moment, (split, variant, name), index, crowd, seed))
     return planned
 
 
 def _shot(
-    place: DemoPlace,
+    scene: SquareSettings,
     walk: Walk,
     moment: float,
     where: tuple[str, str, str],
@@ -134,8 +134,8 @@ def _shot(
     walk_seed: int,
 ) -> Shot:
     split, variant, name = where
-    has_depth = place.depth_every > 0 and index % place.depth_every == 0
-    opened = place.shutter_seconds * np.arange(1, _SHUTTER_STEPS + 1) / _SHUTTER_STEPS
+    has_depth = scene.depth_every > 0 and index % scene.depth_every == 0
+    opened = scene.shutter_seconds * np.arange(1, _SHUTTER_STEPS + 1) / _SHUTTER_STEPS
     return Shot(
         image=f"{name}/{index:04d}.jpg",
         depth=f"{name}/{index:04d}.depth.png" if has_depth else "",
@@ -150,9 +150,9 @@ def _shot(
     )
 
 
-def _crowd(place: DemoPlace, split: str, variant: str, seed: int) -> Crowd | None:
-    area = AREAS[place.area]
-    people = _CROWD if variant == OCCLUDED else place.train_people if split == "train" else 0
+def _crowd(scene: SquareSettings, split: str, variant: str, seed: int) -> Crowd | None:
+    area = AREAS[scene.area]
+    people = _CROWD if variant == OCCLUDED else scene.train_people if split == "train" else 0
     if people == 0:
         return None
     return Crowd(people, variant == OCCLUDED, area.crowd_center, area.crowd_half_extent, seed)

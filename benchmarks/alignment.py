@@ -126,7 +126,7 @@ def answered(label: str, recipe: Recipe, settings: Settings) -> Answer:
     image = torch.rand(1, 3, height, width).contiguous(memory_format=torch.channels_last)
     model.to(memory_format=torch.channels_last)
     camera = Camera(width, height, float(width), float(width), width / 2, height / 2)
-    intrinsics = camera.matrix().float().unsqueeze(0)
+    intrinsics = torch.from_numpy(camera.matrix()).float().unsqueeze(0)
     names = {"model": model, "image": image, "intrinsics": intrinsics}
 
     def milliseconds(statement: str) -> float:

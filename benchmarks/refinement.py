@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.refinement_page import Measured, Row, Search, Size, Times, page
 from camloc.core.config import to_json
 from camloc.geometry import Pose, PoseIndex, PoseMetric
-from camloc.geometry.pose_index import Nearness
+from camloc.geometry.pose_search import Nearness
 from camloc.models.base import Latents
 from camloc.recipes import students
 from camloc.refinement.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig

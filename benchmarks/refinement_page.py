@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from camloc.geometry.pose_index import Nearness
+from camloc.geometry.pose_search import Nearness
 
 
 @dataclass(frozen=True)

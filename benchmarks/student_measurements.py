@@ -33,7 +33,7 @@ from camloc.core.files import write_atomically
 from camloc.data.augment import centre_cut
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.geometry.pose import Pose, PoseError, pose_error
-from camloc.geometry.pose_index import PoseMetric
+from camloc.geometry.pose_search import PoseMetric
 from camloc.recipes import demo, students
 from camloc.refinement.choice import choose_refinement, refined_errors, refiners_of
 from camloc.refinement.image_decoder import PUBLISHED

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from camloc.core.config import from_json
 from camloc.evaluation.results import TrainingRecord
-from camloc.geometry.pose_index import Nearness
+from camloc.geometry.pose_search import Nearness
 from camloc.refinement.choice import surest
 from camloc.refinement.position import LatentHalf, RefinementMethod
 from camloc.refinement.relative_pose import Sees

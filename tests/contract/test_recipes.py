@@ -76,7 +76,7 @@ def batch_for(recipe: Recipe) -> Batch:
     return Batch(
         images=torch.rand(count, 3, height, width, generator=generator),
         world_from_cam=some_poses(count),
-        intrinsics=camera.matrix().float().expand(count, 3, 3),
+        intrinsics=torch.from_numpy(camera.matrix()).float().expand(count, 3, 3),
         scene=torch.zeros(count, dtype=torch.int64),
         window=count,
     )

@@ -1,5 +1,6 @@
 """Kabsch recovers any motion and never mirrors; Umeyama recovers the scale as well."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -7,10 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from tests.support.kinds import each_kind, of_kind, on_both_kinds
 from tests.support.strategies import clouds, poses, rotation_about, tensors
 from torch import Tensor
 
-from camloc.geometry import Pose, pose_error, rotation_angle, umeyama, weighted_kabsch
+from camloc import geometry
+from camloc.geometry import Pose, pose_error, rotation_angle
+from camloc.geometry.alignment import alignment_residual
+
+# Where the answer is unique, it is asserted of tensors, and NumPy arrays must give the same.
+weighted_kabsch = on_both_kinds(geometry.weighted_kabsch, atol=1e-6)
+umeyama = on_both_kinds(geometry.umeyama, atol=1e-6)
 
 
 def _ones(points: Tensor) -> Tensor:
@@ -62,7 +70,8 @@ def test_unrelated_points_are_aligned_as_scipy_aligns_them(source: Tensor, targe
     assert rotation_angle(found.rotation, torch.from_numpy(expected.as_matrix().copy())) < 1e-5
 
     def cost(motion: Pose) -> Tensor:
-        return (share * (motion.apply(source) - target).square()).sum()
+        squares: Tensor = (share * (motion.apply(source) - target).square()).sum()
+        return squares
 
     for axis in ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0)):
         for radians in (-1e-3, 1e-3):
@@ -77,12 +86,13 @@ def test_a_mirror_image_is_never_answered_with_a_mirror(points: Tensor, motion: 
     _assert_proper(weighted_kabsch(points, motion.apply(mirrored), _ones(points)).rotation)
 
 
+@each_kind
 @pytest.mark.parametrize("arrangement", DEGENERATE)
 @given(motion=poses(within=10.0))
-def test_degenerate_points_give_a_proper_motion_that_fits(arrangement: str, motion: Pose) -> None:
+def test_degenerate_points_give_a_proper_motion_that_fits(arrangement: str, kind: str, motion: Pose) -> None:
     points = _cloud(arrangement)
     target = motion.apply(points)
-    found = weighted_kabsch(points, target, _ones(points))
+    found = geometry.weighted_kabsch(*of_kind(kind, (points, target, _ones(points)))).tensor()
     _assert_proper(found.rotation)
     torch.testing.assert_close(found.apply(points), target, rtol=0.0, atol=1e-6)
     if arrangement == "plane":
@@ -136,7 +146,8 @@ def test_a_batch_is_its_items_one_by_one() -> None:
 
 
 def _motion_matrix(source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    return weighted_kabsch(source, target, weights).matrix()
+    matrix: Tensor = geometry.weighted_kabsch(source, target, weights).matrix()
+    return matrix
 
 
 @pytest.mark.parametrize("size", [10.0, 1.0, 1e-2, 1e-4])
@@ -151,7 +162,8 @@ def test_gradients_are_right_at_any_size_of_the_scene(arrangement: str, size: fl
     weights = torch.rand(6, generator=generator, dtype=torch.float64) + 0.2
 
     def rotation(first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
-        return weighted_kabsch(size * first, size * second, shares).rotation
+        turned: Tensor = geometry.weighted_kabsch(size * first, size * second, shares).rotation
+        return turned
 
     inputs = tuple(tensor.requires_grad_() for tensor in (source, target, weights))
     assert torch.autograd.gradcheck(rotation, inputs, atol=1e-6)
@@ -174,7 +186,7 @@ def test_gradients_are_finite_where_two_mirrored_answers_are_equally_good() -> N
 def _assert_finite_gradients(points: Tensor, change: Callable[[Tensor], Tensor]) -> None:
     source, target = points.clone().requires_grad_(), change(points).detach().requires_grad_()
     weights = _ones(points).requires_grad_()
-    found = weighted_kabsch(source, target, weights)
+    found = geometry.weighted_kabsch(source, target, weights)
     factors = torch.arange(1.0, 10.0, dtype=points.dtype).reshape(3, 3)
     ((found.rotation * factors).sum() + found.translation.sum()).backward()
     for tensor in (source, target, weights):
@@ -182,8 +194,9 @@ def _assert_finite_gradients(points: Tensor, change: Callable[[Tensor], Tensor])
         assert tensor.grad.isfinite().all()
 
 
+@each_kind
 @pytest.mark.parametrize("count", [4, 4800])
-def test_single_precision_is_safe_a_hundred_kilometres_from_the_origin(count: int) -> None:
+def test_single_precision_is_safe_a_hundred_kilometres_from_the_origin(count: int, kind: str) -> None:
     """Single precision resolves 8 mm there; the answer may be wrong by some such steps and no more."""
     generator = torch.Generator().manual_seed(0)
     source = torch.rand(count, 3, generator=generator, dtype=torch.float64) * 10
@@ -191,7 +204,7 @@ def test_single_precision_is_safe_a_hundred_kilometres_from_the_origin(count: in
     far = torch.tensor([1e5, -1e5, 3e4], dtype=torch.float64)
     world_from_cam = Pose(rotation_about((1.0, -2.0, 0.5), 2.0), far)
     target = world_from_cam.apply(source)
-    found = weighted_kabsch(source.float(), target.float(), weights)
+    found = geometry.weighted_kabsch(*of_kind(kind, (source.float(), target.float(), weights))).tensor()
     assert found.rotation.dtype is torch.float32
     error = pose_error(found.to(torch.float64), world_from_cam)
     assert error.meters < 0.05
@@ -214,7 +227,8 @@ def test_umeyama_is_the_best_similarity_and_has_no_mirror(source: Tensor, target
     assert found.scale > 0
 
     def cost(scale: Tensor, motion: Pose) -> Tensor:
-        return (motion.apply(scale * source) - target).square().sum()
+        squares: Tensor = (motion.apply(scale * source) - target).square().sum()
+        return squares
 
     best = cost(found.scale, found.motion)
     for factor in (0.99, 1.01):
@@ -223,5 +237,17 @@ def test_umeyama_is_the_best_similarity_and_has_no_mirror(source: Tensor, target
         assert best <= cost(found.scale, Pose(found.motion.rotation, found.motion.translation + step)) + 1e-9
 
 
-def test_umeyama_of_one_scene_has_no_scale() -> None:
-    assert umeyama(_cloud("one scene"), _cloud("general")).scale.isnan()
+@each_kind
+def test_umeyama_of_one_scene_has_no_scale(kind: str) -> None:
+    assert math.isnan(geometry.umeyama(*of_kind(kind, (_cloud("one scene"), _cloud("general")))).scale)
+
+
+@given(clouds(6), clouds(6), poses(within=10.0))
+def test_the_residual_is_what_is_left_between_the_points(
+    source: Tensor, target: Tensor, motion: Pose
+) -> None:
+    weights = torch.linspace(0.0, 2.0, 6, dtype=torch.float64)
+    found = on_both_kinds(alignment_residual)(motion, source, target, weights)
+    squares = (target - motion.apply(source)).norm(dim=-1) ** 2
+    expected = math.sqrt(float((weights * squares).sum() / weights.sum()))
+    assert found.item() == pytest.approx(expected, rel=1e-12)

@@ -50,7 +50,7 @@ def pixels_of(batch: Batch, points: Tensor) -> Tensor:
     """(b, 2) where each image's own point of the world is in it."""
     assert batch.intrinsics is not None
     seen = batch.world_from_cam.inverse().apply(points[:, None])[:, 0]
-    homogeneous = (batch.intrinsics.double() @ seen[..., None])[..., 0]
+    homogeneous: Tensor = (batch.intrinsics.double() @ seen[..., None])[..., 0]
     return homogeneous[:, :2] / homogeneous[:, 2:]
 
 
@@ -63,7 +63,7 @@ def dots(*, seed: int) -> tuple[Batch, Tensor]:
     depth = 1.0 + 4.0 * torch.rand(COUNT, 1, generator=generator, dtype=torch.float64)
     rays = torch.cat((pixel, torch.ones(COUNT, 1)), dim=1)[..., None]
     points = (torch.linalg.inv(intrinsics(COUNT)) @ rays)[..., 0] * depth
-    grid = pixel_grid(SEEN_WIDTH, SEEN_HEIGHT)
+    grid = torch.from_numpy(pixel_grid(SEEN_WIDTH, SEEN_HEIGHT))
     squares = (grid - pixel[:, None, None]).square().sum(-1)
     images = torch.exp(-squares / (2 * SIGMA**2)).float()[:, None].expand(-1, 3, -1, -1)
     return batch.replace(images=images), batch.world_from_cam.apply(points[:, None])[:, 0]
@@ -72,7 +72,7 @@ def dots(*, seed: int) -> tuple[Batch, Tensor]:
 def found_dots(images: Tensor) -> Tensor:
     """(b, 2) centres of what is white."""
     weights = images.double().mean(1)[..., None]
-    grid = pixel_grid(images.shape[-1], images.shape[-2])
+    grid = torch.from_numpy(pixel_grid(images.shape[-1], images.shape[-2]))
     return (weights * grid).sum((1, 2)) / weights.sum((1, 2))
 
 

@@ -66,7 +66,7 @@ def _assert_round_trip(poses: Pose, lens: list[Camera], again: Callable[[Scene, 
 
 def _assert_same_lens(found: Camera, expected: Camera) -> None:
     assert (found.width, found.height) == (expected.width, expected.height)
-    grid = pixel_grid(expected.width // 40, expected.height // 40, stride=40).reshape(-1, 2)
+    grid = torch.from_numpy(pixel_grid(expected.width // 40, expected.height // 40, stride=40)).reshape(-1, 2)
     torch.testing.assert_close(found.project(expected.unproject(grid)), grid, rtol=0.0, atol=1e-6)
 
 

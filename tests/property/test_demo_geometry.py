@@ -36,8 +36,8 @@ def test_the_depth_of_one_view_lands_in_another(scene: PosedScene, east: float, 
     first, second = (
         torch.from_numpy(shared_renderer().render_view(m, SMALL).depth).double() for m in (pose, moved)
     )
-    intrinsics = SMALL.matrix()
-    pixels = pixel_grid(SMALL.width, SMALL.height).reshape(-1, 2)
+    intrinsics = torch.from_numpy(SMALL.matrix())
+    pixels = torch.from_numpy(pixel_grid(SMALL.width, SMALL.height)).reshape(-1, 2)
     world = as_pose(pose).apply(unproject(pixels, first.reshape(-1), intrinsics))
     in_second = as_pose(moved).inverse().apply(world)
     landed = project(in_second, intrinsics)

@@ -4,11 +4,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.kinds import on_both_kinds
 from tests.support.strategies import pose_batches
 from torch import Tensor
 
-from camloc.geometry import Pose, PoseIndex, PoseMetric, pose_index
-from camloc.geometry.pose_index import Nearness
+from camloc.geometry import Pose, PoseIndex, PoseMetric, pose_search
+from camloc.geometry.pose_search import Nearness
 
 KINDS: tuple[Nearness, ...] = ("joint", "published")
 
@@ -27,7 +28,8 @@ def distances_to_all(query: Pose, references: Pose, metric: PoseMetric) -> Tenso
     """(n,) the metric by its definition, from the middle of the references where it is needed."""
 
     def moves(pose: Pose) -> Tensor:
-        return (references.translation - pose.translation).square().sum(-1).sqrt()
+        away: Tensor = (references.translation - pose.translation).square().sum(-1).sqrt()
+        return away
 
     def turns(quaternion: Tensor) -> Tensor:
         both = [references.quaternion_wxyz() - sign * quaternion for sign in (1.0, -1.0)]
@@ -55,7 +57,9 @@ def test_the_nearest_poses_are_those_that_comparing_all_finds(
 ) -> None:
     references, queries = scattered(60, seed=seed, turn=turn), scattered(3, seed=seed + 1, turn=turn)
     metric = PoseMetric(kind, turn_weight)
-    rows, distances = PoseIndex(references, metric).nearest(queries, count)
+    rows, distances = on_both_kinds(
+        lambda references, queries: PoseIndex(references, metric).nearest(queries, count)
+    )(references, queries)
     for query, near, found in zip(queries, rows, distances, strict=True):
         truth = distances_to_all(query, references, metric)
         torch.testing.assert_close(found, truth.sort().values[:count], rtol=1e-9, atol=1e-12)
@@ -100,14 +104,14 @@ def test_cameras_that_stand_still_or_never_turn_have_neighbours_all_the_same() -
 def test_poses_that_are_read_in_parts_are_the_same_poses(monkeypatch: pytest.MonkeyPatch) -> None:
     references, queries = scattered(20, seed=5), scattered(4, seed=6)
     whole = PoseIndex(references).nearest(queries, 5)
-    monkeypatch.setattr(pose_index, "_CHUNK", 3)
+    monkeypatch.setattr(pose_search, "_CHUNK", 3)
     rows, distances = PoseIndex(references).nearest(queries, 5)
     assert torch.equal(rows, whole[0])
     torch.testing.assert_close(distances, whole[1])
 
 
 def test_no_queries_have_no_neighbours() -> None:
-    rows, distances = PoseIndex(scattered(4, seed=0)).nearest(Pose.identity(0), 2)
+    rows, distances = PoseIndex(scattered(4, seed=0)).nearest(Pose.identity(0).tensor(), 2)
     assert rows.shape == distances.shape == (0, 2)
 
 

@@ -39,7 +39,7 @@ def some_cells(count: int, *, seed: int) -> Correspondences:
     def draw(*shape: int) -> Tensor:
         return torch.rand(count, *shape, generator=generator, dtype=torch.float64)
 
-    pixels = pixel_grid(6, 5, stride=16).reshape(1, -1, 2).expand(count, -1, -1)
+    pixels = torch.from_numpy(pixel_grid(6, 5, stride=16)).reshape(1, -1, 2).expand(count, -1, -1)
     cells = pixels.shape[1]
     camera = unproject(pixels, 1.0 + draw(cells), CAMERA.expand(count, 3, 3))
     return Correspondences(pixels, camera, 4.0 * draw(cells, 3) - 2.0, draw(cells))

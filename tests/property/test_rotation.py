@@ -8,11 +8,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from tests.support.kinds import on_both_kinds
 from tests.support.strategies import rotation_about, rotations, tensors
 from torch import Tensor
 
-from camloc.geometry import nearest_rotation, rotation_angle
-from camloc.geometry.rotation import quaternion_wxyz_from_rotation, rotation_from_quaternion_wxyz
+from camloc import geometry
+from camloc.geometry import rotation as rotations_of
+
+# Every property below is asserted of tensors, and NumPy arrays must give the same.
+rotation_angle = on_both_kinds(geometry.rotation_angle, atol=1e-13)
+quaternion_wxyz_from_rotation = on_both_kinds(rotations_of.quaternion_wxyz_from_rotation, atol=1e-14)
+rotation_from_quaternion_wxyz = on_both_kinds(rotations_of.rotation_from_quaternion_wxyz, atol=1e-14)
+nearest_rotation = on_both_kinds(geometry.nearest_rotation, atol=1e-12)
 
 SMALL = [0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
 AXES = [(1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (1.0, 2.0, -3.0), (-0.3, 0.9, 0.1)]
@@ -24,7 +31,7 @@ def test_angle_is_exact_near_zero_and_near_half_a_turn(radians: float, axis: tup
     first = rotation_about((0.2, -0.5, 0.8), 1.1)
     second = first @ rotation_about(axis, radians)
     assert rotation_angle(first, second).item() == pytest.approx(radians, abs=1e-15 * 10)
-    in_single = rotation_angle(first.float(), second.float())
+    in_single = geometry.rotation_angle(first.float(), second.float())
     assert in_single.item() == pytest.approx(radians, abs=4e-7)
 
 
@@ -71,7 +78,7 @@ def test_angle_agrees_with_scipy(a: Tensor, b: Tensor) -> None:
 def test_angle_has_a_finite_gradient_at_zero_and_at_half_a_turn() -> None:
     for radians in (0.0, math.pi):
         second = rotation_about((1.0, 2.0, 3.0), radians).requires_grad_()
-        (gradient,) = torch.autograd.grad(rotation_angle(torch.eye(3).double(), second), second)
+        (gradient,) = torch.autograd.grad(geometry.rotation_angle(torch.eye(3).double(), second), second)
         assert gradient.isfinite().all()
 
 
@@ -160,7 +167,9 @@ def test_the_nearest_rotation_is_the_same_with_and_without_a_derivative(dtype: t
     generator = torch.Generator().manual_seed(6)
     matrices = torch.randn(200, 3, 3, generator=generator, dtype=dtype)
     matrices[100:] @= torch.diag(torch.tensor([1.0, 1.0, -0.01], dtype=dtype))  # half of them nearly flat
-    plain = nearest_rotation(matrices)
-    tracked = nearest_rotation(matrices.clone().requires_grad_()).detach()
-    torch.testing.assert_close(plain, tracked, rtol=0, atol=1e-4 if dtype == torch.float32 else 1e-9)
+    plain = geometry.nearest_rotation(matrices)
+    as_numpy = torch.from_numpy(geometry.nearest_rotation(matrices.numpy()))
+    tracked = geometry.nearest_rotation(matrices.clone().requires_grad_()).detach()
+    for other in (tracked, as_numpy):
+        torch.testing.assert_close(plain, other, rtol=0, atol=1e-4 if dtype == torch.float32 else 1e-9)
     torch.testing.assert_close(torch.linalg.det(plain), torch.ones(200, dtype=dtype))

@@ -21,7 +21,11 @@ def truth() -> Pose:
 
 
 def exact_cells() -> Correspondences:
-    pixels = pixel_grid(WIDTH // STRIDE, HEIGHT // STRIDE, stride=STRIDE).reshape(1, -1, 2).expand(2, -1, -1)
+    pixels = (
+        torch.from_numpy(pixel_grid(WIDTH // STRIDE, HEIGHT // STRIDE, stride=STRIDE))
+        .reshape(1, -1, 2)
+        .expand(2, -1, -1)
+    )
     torch.manual_seed(2)
     depth = 1.0 + torch.rand(pixels.shape[:2]).double()
     camera = unproject(pixels, depth, INTRINSICS)

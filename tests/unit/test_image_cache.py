@@ -76,7 +76,7 @@ def test_images_are_what_the_network_sees_of_the_frames(frames: list[Frame]) -> 
     camera = PREPROCESS.view(frames[0]).camera
     assert camera is not None
     assert images.intrinsics is not None
-    assert torch.equal(images.intrinsics, camera.matrix().expand(5, 3, 3))
+    assert torch.equal(images.intrinsics, torch.from_numpy(camera.matrix()).expand(5, 3, 3))
     assert images.scene.tolist() == [3] * 5
 
 
@@ -129,7 +129,7 @@ def test_other_settings_or_another_camera_are_another_cache(frames: list[Frame],
 @pytest.mark.usefixtures("cache", "decoding")
 def test_poses_come_from_the_frames_and_not_from_the_cache(frames: list[Frame]) -> None:
     load_image_cache(frames, PREPROCESS)
-    moved = [replace(frame, world_from_cam=Pose.identity()) for frame in frames]
+    moved = [replace(frame, world_from_cam=Pose.identity().tensor()) for frame in frames]
     assert torch.equal(
         load_image_cache(moved, PREPROCESS).world_from_cam.translation, torch.zeros(5, 3).double()
     )

@@ -20,7 +20,7 @@ def truth() -> Pose:
 def cells(*, wrong: float = 0.0) -> Correspondences:
     """What an exact network would say, but for a share of the cells, whose world points are anywhere."""
     generator = torch.Generator().manual_seed(0)
-    pixels = pixel_grid(WIDTH // STRIDE, HEIGHT // STRIDE, stride=STRIDE).reshape(1, -1, 2)
+    pixels = torch.from_numpy(pixel_grid(WIDTH // STRIDE, HEIGHT // STRIDE, stride=STRIDE)).reshape(1, -1, 2)
     depth = 1.0 + 3.0 * torch.rand(pixels.shape[:2], generator=generator).double()
     camera = unproject(pixels, depth, INTRINSICS)
     world = truth().apply(camera)

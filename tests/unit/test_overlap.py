@@ -7,7 +7,7 @@ import torch
 from tests.support.strategies import rotation_about
 
 from camloc.geometry import Camera, Pose
-from camloc.geometry.overlap import in_view, overlap, points_of_depth, points_of_frustum
+from camloc.geometry.visibility import in_view, overlap, points_of_depth, points_of_frustum
 
 CAMERA = Camera(40, 40, 20.0, 20.0, 20.0, 20.0)  # sees 45 degrees to each side
 
@@ -74,4 +74,7 @@ def test_a_frustum_is_what_its_camera_sees() -> None:
 
 
 def test_nothing_seen_is_nothing_in_common() -> None:
-    assert overlap(torch.zeros(0, 3, dtype=torch.float64), CAMERA, Pose.identity(2)).tolist() == [0.0, 0.0]
+    assert overlap(torch.zeros(0, 3, dtype=torch.float64), CAMERA, Pose.identity(2).tensor()).tolist() == [
+        0.0,
+        0.0,
+    ]

@@ -10,7 +10,7 @@ from camloc.data.splits import HoldOut, hold_out, keep_orientations
 from camloc.data.types import Frame, oriented, poses_of
 from camloc.errors import RecipeError
 from camloc.geometry import Pose
-from camloc.geometry.neighbours import mean_pose, nearest_pose
+from camloc.geometry.pose_search import mean_pose, nearest_pose
 from camloc.models.regressor import WorldFrame
 from camloc.training.recipe import LearnsFrom, Stage, learned_rows
 
@@ -19,7 +19,7 @@ def recording(pattern: str, *, sequence: str = "a") -> list[Frame]:
     """Frames of a recording: O has an orientation, p only a position."""
     frames = []
     for number, kind in enumerate(pattern):
-        pose = Pose.identity()
+        pose = Pose.identity().tensor()
         frames.append(
             Frame(
                 f"{sequence}/{number}.png",
@@ -113,7 +113,7 @@ def test_a_stage_learns_from_the_frames_that_it_names(learns_from: LearnsFrom, r
 def test_a_stage_with_nothing_to_learn_from_is_told_in_one_sentence(
     learns_from: LearnsFrom, pattern: str, told: str
 ) -> None:
-    poses = poses_of(recording(pattern)) if pattern else Pose.identity(0)
+    poses = poses_of(recording(pattern)) if pattern else Pose.identity(0).tensor()
     with pytest.raises(RecipeError, match=told) as caught:
         learned_rows(Stage(1, 1e-3, learns_from=learns_from), poses)
     assert "\n" not in str(caught.value)

@@ -43,7 +43,8 @@ def refiner(way: RefinementMethod, **changes: object) -> PositionRefiner:
 
 
 def moved(query: Query, refined: Pose) -> Tensor:
-    return (refined.translation - query.world_from_cam.translation).square().sum(-1).sqrt()
+    away: Tensor = (refined.translation - query.world_from_cam.translation).square().sum(-1).sqrt()
+    return away
 
 
 @pytest.mark.parametrize("way", REFINEMENT_METHODS)

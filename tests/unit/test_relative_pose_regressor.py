@@ -8,7 +8,7 @@ from tests.support.models import TINY_BACKBONE, some_poses
 from torch import Tensor
 
 from camloc.geometry import Pose
-from camloc.geometry.relative import reference_from_query, world_from_query
+from camloc.geometry.pose import reference_from_query, world_from_query
 from camloc.models.base import Latents
 from camloc.models.layers.backbone import Backbone, BackboneConfig
 from camloc.refinement.relative_pose import Axes, RelativePoseConfig, RelativePoseRegressor, Sees

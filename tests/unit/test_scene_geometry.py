@@ -38,7 +38,7 @@ def exact_maps(truth: Pose, *, noise: float = 0.0) -> PointMaps:
     torch.manual_seed(4)
     rows, columns = HEIGHT // STRIDE, WIDTH // STRIDE
     depth = 1.0 + 2.0 * torch.rand(2, rows, columns).double()
-    pixels = pixel_grid(columns, rows, stride=STRIDE).reshape(1, -1, 2).expand(2, -1, -1)
+    pixels = torch.from_numpy(pixel_grid(columns, rows, stride=STRIDE)).reshape(1, -1, 2).expand(2, -1, -1)
     world = truth.apply(unproject(pixels, depth.flatten(1), intrinsics()))
     world = world + noise * torch.randn_like(world)
     return PointMaps(

@@ -48,9 +48,9 @@ def knowing(world_from_cam: NDArray[np.float64], depth: NDArray[np.float32]) -> 
     half, step = CONFIG.stride // 2, CONFIG.stride
     depths = torch.from_numpy(depth)[half::step, half::step].double()
     rows, columns = depths.shape
-    pixels = pixel_grid(columns, rows, stride=step).reshape(-1, 2)
+    pixels = torch.from_numpy(pixel_grid(columns, rows, stride=step)).reshape(-1, 2)
     world = Pose.from_matrix(torch.from_numpy(world_from_cam)).apply(
-        unproject(pixels, depths.flatten(), SMALL.matrix())
+        unproject(pixels, depths.flatten(), torch.from_numpy(SMALL.matrix()))
     )
     noise = torch.randn(world.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     world = world + NOISE * depths.reshape(-1, 1) * noise

@@ -130,7 +130,7 @@ def _turned(batch: Batch, settings: Augment, *, width: int, height: int, draws: 
     degrees = torch.tensor([settings.pitch_degrees, settings.yaw_degrees, settings.roll_degrees])
     turn = torch.deg2rad(draws.between(-1.0, 1.0, 3) * degrees)
     old_from_new: Tensor = roma.euler_to_rotmat("ZYX", turn.flip(-1).double())
-    grid = pixel_grid(width, height, device=batch.images.device).reshape(-1, 2)
+    grid = pixel_grid(width, height, like=batch.images).reshape(-1, 2)
     homography = seen @ old_from_new @ torch.linalg.inv(wanted)
     images, inside = _warped(batch.images, grid, moved(homography, batch.images.device))
     pose = batch.world_from_cam

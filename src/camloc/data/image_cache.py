@@ -143,7 +143,7 @@ def _decode(
             for index, view in enumerate(pool.map(preprocess.view, frames)):
                 file.write(view.image.numpy().tobytes())
                 if view.camera is not None:
-                    intrinsics[index] = view.camera.matrix().numpy()
+                    intrinsics[index] = view.camera.matrix()
                 if progress:
                     progress(index + 1, len(frames))
         cameras = io.BytesIO()

@@ -266,7 +266,7 @@ def _same_shape(image: Image.Image, camera: Camera) -> bool:
 
 def undistorted(image: UInt8[Tensor, "3 height width"], camera: Camera) -> UInt8[Tensor, "3 height width"]:
     """An image as a pinhole camera of the same focal length and principal point would see it."""
-    grid = pixel_grid(camera.width, camera.height)
+    grid = torch.from_numpy(pixel_grid(camera.width, camera.height))
     rays = camera.undistorted().unproject(grid.reshape(-1, 2))
     seen = camera.project(rays).reshape(grid.shape)
     size = torch.tensor([camera.width, camera.height], dtype=seen.dtype)

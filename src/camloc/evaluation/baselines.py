@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camloc.errors import DatasetError
-from camloc.geometry.neighbours import mean_pose
 from camloc.geometry.pose import Pose, PoseError, pose_error
+from camloc.geometry.pose_search import mean_pose
 
 # Pairs of poses that are compared at once, which bounds memory.
 _PAIRS = 2_000_000

@@ -1,10 +1,9 @@
-"""Rigid motions, cameras and alignment: tensors in, tensors out; no files, no networks."""
+"""Rigid motions, cameras and alignment, of NumPy arrays and torch tensors alike; no files, no networks."""
 
 from camloc.geometry.alignment import umeyama, weighted_kabsch
 from camloc.geometry.camera import Camera, pixel_grid, project, unproject
-from camloc.geometry.neighbours import mean_pose, nearest_pose
 from camloc.geometry.pose import Pose, PoseError, pose_error
-from camloc.geometry.pose_index import PoseIndex, PoseMetric
+from camloc.geometry.pose_search import PoseIndex, PoseMetric, mean_pose, nearest_pose
 from camloc.geometry.rotation import nearest_rotation, rotation_angle
 
 __all__ = [

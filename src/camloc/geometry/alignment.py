@@ -2,18 +2,18 @@
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
+from camloc.geometry.arrays import Array, array_namespace, mean_over, sum_over, undefined_is_nan
 from camloc.geometry.pose import Pose
 from camloc.geometry.rotation import nearest_rotation
 
 
+@undefined_is_nan
 def weighted_kabsch(
-    source: Float[Tensor, "*batch n 3"],
-    target: Float[Tensor, "*batch n 3"],
-    weights: Float[Tensor, "*batch n"],
+    source: Float[Array, "*batch n 3"],
+    target: Float[Array, "*batch n 3"],
+    weights: Float[Array, "*batch n"],
 ) -> Pose:
     """The motion `target_from_source` with the least weighted sum of squared distances.
 
@@ -24,45 +24,51 @@ def weighted_kabsch(
 
     Source: Kabsch 1976; weights as in "Implicit Learning of Scene Geometry", section III-B.
     """
-    share = (weights / weights.sum(-1, keepdim=True)).unsqueeze(-1)
-    source_mean = (share * source).sum(-2, keepdim=True)
-    target_mean = (share * target).sum(-2, keepdim=True)
-    covariance = (share * (target - target_mean)).transpose(-1, -2) @ (source - source_mean)
+    xp = array_namespace(source, target, weights)
+    share = (weights / xp.sum(weights, axis=-1, keepdims=True))[..., None]
+    source_mean = sum_over(share * source, axis=-2, keepdims=True)
+    target_mean = sum_over(share * target, axis=-2, keepdims=True)
+    covariance = (share * (target - target_mean)).mT @ (source - source_mean)
     rotation = nearest_rotation(covariance)
-    translation = target_mean.squeeze(-2) - (rotation @ source_mean.transpose(-1, -2)).squeeze(-1)
+    translation = target_mean[..., 0, :] - (rotation @ source_mean.mT)[..., 0]
     return Pose(rotation, translation)
 
 
+@undefined_is_nan
 def alignment_residual(
     target_from_source: Pose,
-    source: Float[Tensor, "*batch n 3"],
-    target: Float[Tensor, "*batch n 3"],
-    weights: Float[Tensor, "*batch n"],
-) -> Float[Tensor, "*batch"]:
+    source: Float[Array, "*batch n 3"],
+    target: Float[Array, "*batch n 3"],
+    weights: Float[Array, "*batch n"],
+) -> Float[Array, "*batch"]:
     """Weighted root mean square distance between the points after the motion, in their units."""
-    share = weights / weights.sum(-1, keepdim=True)
-    squares = (target - target_from_source.apply(source)).square().sum(-1)
-    return (share * squares).sum(-1).sqrt()
+    xp = array_namespace(source, target, weights)
+    share = weights / xp.sum(weights, axis=-1, keepdims=True)
+    squares = xp.sum(xp.square(target - target_from_source.apply(source)), axis=-1)
+    return xp.sqrt(xp.sum(share * squares, axis=-1))
 
 
 class Similarity(NamedTuple):
     """A rigid motion after a change of scale: `x_b = scale * rotation @ x_a + translation`."""
 
-    scale: Float[Tensor, "*batch"]
+    scale: Float[Array, "*batch"]
     motion: Pose
 
 
-def umeyama(source: Float[Tensor, "*batch n 3"], target: Float[Tensor, "*batch n 3"]) -> Similarity:
+@undefined_is_nan
+def umeyama(source: Float[Array, "*batch n 3"], target: Float[Array, "*batch n 3"]) -> Similarity:
     """The similarity `target_from_source` with the least sum of squared distances.
 
     Where all source points are in one scene there is no scale, and it is NaN.
 
     Source: Umeyama 1991.
     """
-    ones = torch.ones_like(source[..., 0])
-    rotation = weighted_kabsch(source, target, ones).rotation
-    source_mean, target_mean = source.mean(-2, keepdim=True), target.mean(-2, keepdim=True)
-    turned = (source - source_mean) @ rotation.transpose(-1, -2)
-    scale = ((target - target_mean) * turned).sum((-1, -2)) / turned.square().sum((-1, -2))
-    moved = scale.unsqueeze(-1) * (rotation @ source_mean.transpose(-1, -2)).squeeze(-1)
-    return Similarity(scale, Pose(rotation, target_mean.squeeze(-2) - moved))
+    xp = array_namespace(source, target)
+    rotation = weighted_kabsch(source, target, xp.ones_like(source[..., 0])).rotation
+    source_mean = mean_over(source, axis=-2, keepdims=True)
+    target_mean = mean_over(target, axis=-2, keepdims=True)
+    turned = (source - source_mean) @ rotation.mT
+    products, squares = (target - target_mean) * turned, xp.square(turned)
+    scale = xp.sum(products, axis=(-1, -2)) / xp.sum(squares, axis=(-1, -2))
+    moved = scale[..., None] * (rotation @ source_mean.mT)[..., 0]
+    return Similarity(scale, Pose(rotation, target_mean[..., 0, :] - moved))

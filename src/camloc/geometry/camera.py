@@ -11,9 +11,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Float64
+from numpy.typing import NDArray
+
+from camloc.geometry.arrays import Array, array_namespace, device, to_numpy, undefined_is_nan
 
 if TYPE_CHECKING:
     import pycolmap
@@ -111,11 +112,9 @@ class Camera:
             return True
         return self.model in _POLYNOMIAL_MODELS and not any(self.distortion)
 
-    def matrix(self) -> Float[Tensor, "3 3"]:
-        """The calibration matrix K, in double precision."""
-        return torch.tensor(
-            [[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]], dtype=torch.float64
-        )
+    def matrix(self) -> Float64[NDArray[np.float64], "3 3"]:
+        """The calibration matrix K."""
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
     def resized(self, *, width: int, height: int) -> "Camera":
         """The same camera for the image resized to `width` x `height`."""
@@ -138,27 +137,34 @@ class Camera:
         """The pinhole camera with the same size, focal lengths and principal point."""
         return replace(self, model="PINHOLE", distortion=())
 
-    def project(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 2"]:
+    @undefined_is_nan
+    def project(self, points: Float[Array, "n 3"]) -> Float[Array, "n 2"]:
         """Pixels of points in camera axes, with distortion; NaN for points behind the camera."""
+        xp = array_namespace(points)
         flat = points[:, :2] / points[:, 2:]
         if not self.is_pinhole:
             unit = _unit_camera(self.model, self.distortion)
-            seen = unit.img_from_cam(points.detach().cpu().double().numpy())
-            flat = torch.from_numpy(np.asarray(seen, dtype=np.float64)).to(points)
-        pixels = flat * points.new_tensor([self.fx, self.fy]) + points.new_tensor([self.cx, self.cy])
-        return torch.where(points[:, 2:] > 0, pixels, torch.nan)
+            flat = _like(points, unit.img_from_cam(to_numpy(points).astype(np.float64)))
+        pixels = flat * _like(points, [self.fx, self.fy]) + _like(points, [self.cx, self.cy])
+        return xp.where(points[:, 2:] > 0, pixels, xp.nan)
 
-    def unproject(self, pixels: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
+    def unproject(self, pixels: Float[Array, "n 2"]) -> Float[Array, "n 3"]:
         """Points at depth 1, in camera axes, that are seen at `pixels`; the inverse of `project`.
 
         NaN for pixels that the distortion model sees nothing at.
         """
-        flat = (pixels - pixels.new_tensor([self.cx, self.cy])) / pixels.new_tensor([self.fx, self.fy])
+        xp = array_namespace(pixels)
+        flat = (pixels - _like(pixels, [self.cx, self.cy])) / _like(pixels, [self.fx, self.fy])
         if not self.is_pinhole:
             unit = _unit_camera(self.model, self.distortion)
-            rays = unit.cam_from_img(flat.detach().cpu().double().numpy())
-            flat = torch.from_numpy(np.asarray(rays, dtype=np.float64)).to(pixels)
-        return torch.cat((flat, torch.ones_like(flat[:, :1])), dim=1)
+            flat = _like(pixels, unit.cam_from_img(to_numpy(flat).astype(np.float64)))
+        return xp.concat((flat, xp.ones_like(flat[:, :1])), axis=1)
+
+
+def _like(array: Array, values: object) -> Array:
+    """Numbers in the kind, the precision and the scene of an array."""
+    numbers = np.array(values, dtype=np.float64)
+    return array_namespace(array).asarray(numbers, dtype=array.dtype, device=device(array))
 
 
 def _colmap_camera(model: str, width: int, height: int) -> "pycolmap.Camera":
@@ -189,42 +195,48 @@ def _unit_camera(model: str, distortion: tuple[float, ...]) -> "pycolmap.Camera"
 
 
 def pixel_grid(
-    width: int, height: int, *, stride: int = 1, device: torch.device | None = None
-) -> Float[Tensor, "height width 2"]:
+    width: int, height: int, *, stride: int = 1, like: Array | None = None
+) -> Float64[Array, "height width 2"]:
     """Pixel coordinates (x, y) of the centres of the cells of a grid over an image.
 
     Args:
         width, height: number of cells across and down.
         stride: side of a cell in pixels; the first centre is at (stride / 2, stride / 2).
-        device: where the grid is made; None for the CPU.
+        like: an array of the kind and in the place that the grid shall have; None for NumPy. The grid
+            is in double precision whatever the array's.
     """
-    across = (torch.arange(width, dtype=torch.float64, device=device) + 0.5) * stride
-    down = (torch.arange(height, dtype=torch.float64, device=device) + 0.5) * stride
-    y, x = torch.meshgrid(down, across, indexing="ij")
-    return torch.stack((x, y), dim=-1)
+    kind = np.empty(0) if like is None else like
+    xp = array_namespace(kind)
+    across, down = (
+        (xp.arange(count, dtype=xp.float64, device=device(kind)) + 0.5) * stride for count in (width, height)
+    )
+    y, x = xp.meshgrid(down, across, indexing="ij")
+    return xp.stack((x, y), axis=-1)
 
 
 def unproject(
-    pixels: Float[Tensor, "*batch n 2"],
-    depth: Float[Tensor, "*batch n"],
-    intrinsics: Float[Tensor, "*batch 3 3"],
-) -> Float[Tensor, "*batch n 3"]:
+    pixels: Float[Array, "*batch n 2"],
+    depth: Float[Array, "*batch n"],
+    intrinsics: Float[Array, "*batch 3 3"],
+) -> Float[Array, "*batch n 3"]:
     """Points in camera axes at z-depth `depth` along the rays of `pixels` (pinhole, differentiable)."""
-    focal = torch.stack((intrinsics[..., 0, 0], intrinsics[..., 1, 1]), dim=-1).unsqueeze(-2)
-    flat = (pixels - intrinsics[..., :2, 2].unsqueeze(-2)) / focal
-    return torch.cat((flat, torch.ones_like(flat[..., :1])), dim=-1) * depth.unsqueeze(-1)
+    xp = array_namespace(pixels, depth, intrinsics)
+    focal = xp.stack((intrinsics[..., 0, 0], intrinsics[..., 1, 1]), axis=-1)[..., None, :]
+    flat = (pixels - intrinsics[..., :2, 2][..., None, :]) / focal
+    return xp.concat((flat, xp.ones_like(flat[..., :1])), axis=-1) * depth[..., None]
 
 
 def project(
-    points: Float[Tensor, "*batch n 3"],
-    intrinsics: Float[Tensor, "*batch 3 3"],
+    points: Float[Array, "*batch n 3"],
+    intrinsics: Float[Array, "*batch 3 3"],
     *,
     nearest: float = 1e-3,
-) -> Float[Tensor, "*batch n 2"]:
+) -> Float[Array, "*batch n 2"]:
     """Pixels of points in camera axes (pinhole, differentiable).
 
     A depth below `nearest` counts as `nearest`, so that points at or behind the camera stay finite.
     """
-    focal = torch.stack((intrinsics[..., 0, 0], intrinsics[..., 1, 1]), dim=-1).unsqueeze(-2)
-    flat = points[..., :2] / points[..., 2:].clamp_min(nearest)
-    return flat * focal + intrinsics[..., :2, 2].unsqueeze(-2)
+    xp = array_namespace(points, intrinsics)
+    focal = xp.stack((intrinsics[..., 0, 0], intrinsics[..., 1, 1]), axis=-1)[..., None, :]
+    flat = points[..., :2] / xp.clip(points[..., 2:], nearest, None)
+    return flat * focal + intrinsics[..., :2, 2][..., None, :]

@@ -153,7 +153,7 @@ class Localizer:
         if not isinstance(geometry, GeometryModel) or not isinstance(seen, _Seen) or seen.view.camera is None:
             return None
         output = self.checkpoint.model(seen.view.image[None].to(self.device).float() / 255.0)
-        intrinsics = seen.view.camera.matrix()[None].float().to(self.device)
+        intrinsics = torch.from_numpy(seen.view.camera.matrix())[None].float().to(self.device)
         return mapped_view(geometry, output, seen.view.image, intrinsics=intrinsics, mask=seen.mask)
 
     def _view(self, frame: Frame) -> "_Seen | Lost":
@@ -193,7 +193,9 @@ class Localizer:
     @torch.inference_mode()
     def _estimate(self, seen: "Sequence[_Seen]") -> list[EstimatesByMethod]:
         images = torch.stack([each.view.image for each in seen]).to(self.device).float() / 255.0
-        cameras = [each.view.camera.matrix() for each in seen if each.view.camera is not None]
+        cameras = [
+            torch.from_numpy(each.view.camera.matrix()) for each in seen if each.view.camera is not None
+        ]
         if self._model.NEEDS_INTRINSICS and not cameras:
             unknown = Lost("the camera's focal length is unknown; give it")
             return [self._every_method(unknown) for _ in seen]

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camloc.data.types import Batch
-from camloc.geometry.neighbours import mean_pose
 from camloc.geometry.pose import Pose
+from camloc.geometry.pose_search import mean_pose
 from camloc.models.base import Decoded, Regressor, single_scene
 from camloc.models.layers.rotation_output import (
     OrientationForm,

@@ -157,7 +157,7 @@ class SceneGeometry(GeometryModel[PointMaps]):
     def correspondences(self, output: PointMaps, *, intrinsics: Float[Tensor, "b 3 3"]) -> Correspondences:
         """Each cell's pixel, its point in camera axes, its point in the world and its weight."""
         height, width = output.weight.shape[-2:]
-        grid = pixel_grid(width, height, stride=self.config.stride).reshape(-1, 2)
+        grid = torch.from_numpy(pixel_grid(width, height, stride=self.config.stride)).reshape(-1, 2)
         pixels = grid.to(output.world).expand(output.world.shape[0], -1, -1)
         if self.config.camera_points == "depth":
             depths = output.camera.flatten(1)

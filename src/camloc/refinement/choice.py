@@ -14,7 +14,7 @@ from torch import Tensor
 from camloc.core.device import CPU
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
-from camloc.geometry.pose_index import PoseMetric
+from camloc.geometry.pose_search import PoseMetric
 from camloc.models.checkpoint import Checkpoint
 from camloc.refinement.pose_autoencoder import PoseAutoencoder
 from camloc.refinement.position import (

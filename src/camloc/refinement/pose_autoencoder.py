@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camloc.errors import RecipeError
-from camloc.geometry.neighbours import mean_pose
 from camloc.geometry.pose import Pose, pose_error
+from camloc.geometry.pose_search import mean_pose
 from camloc.geometry.rotation import quaternion_wxyz_from_rotation
 from camloc.models.base import Latents, Regressor
 from camloc.models.layers.fourier import FourierFeatures

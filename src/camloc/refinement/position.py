@@ -18,7 +18,7 @@ from torch import Tensor
 
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
-from camloc.geometry.pose_index import PoseIndex, PoseMetric
+from camloc.geometry.pose_search import PoseIndex, PoseMetric
 from camloc.refinement.pose_autoencoder import PoseAutoencoder
 from camloc.refinement.query import Query, replace_answered, stacked
 
@@ -208,7 +208,8 @@ class PositionRefiner:
         """The numbers of the training poses nearest to answers, counted scene after scene."""
         count = min(self.settings.neighbours, *(len(index) for index in self._indices))
         if len(self._indices) == 1:
-            return self._indices[0].nearest(predict.world_from_cam, count)[0]
+            only: Tensor = self._indices[0].nearest(predict.world_from_cam, count)[0]
+            return only
         rows = torch.empty(len(predict), count, dtype=torch.int64)
         scene = predict.scene.cpu()
         for number, index in enumerate(self._indices):

@@ -33,7 +33,8 @@ class Query:
 
     def answered(self) -> Bool[Tensor, "b"]:
         """Whether there is an answer that could be refined."""
-        return self.world_from_cam.is_finite()
+        is_finite: Tensor = self.world_from_cam.is_finite()
+        return is_finite
 
     def among(self, chosen: Bool[Tensor, "b"]) -> "Query":
         """The images that are chosen."""

@@ -22,11 +22,10 @@ from camloc.data.depth import read_depth
 from camloc.data.types import Frame, poses_of
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
-from camloc.geometry.overlap import in_view, overlap, points_of_depth, points_of_frustum
-from camloc.geometry.pose import Pose
-from camloc.geometry.pose_index import PoseIndex
-from camloc.geometry.relative import motion_of_step, reference_from_query, world_from_query, world_step
+from camloc.geometry.pose import Pose, motion_of_step, reference_from_query, world_from_query, world_step
+from camloc.geometry.pose_search import PoseIndex
 from camloc.geometry.rotation import rotation_from_quaternion_wxyz
+from camloc.geometry.visibility import in_view, overlap, points_of_depth, points_of_frustum
 from camloc.models.base import Latents
 from camloc.models.layers.backbone import Backbone, BackboneConfig
 from camloc.models.losses import PoseLossConfig
@@ -329,9 +328,11 @@ def _seen(
     """Points that stand for what a frame sees."""
     if depth is not None:
         sized = camera.resized(width=depth.shape[1], height=depth.shape[0])
-        return points_of_depth(depth, sized, pose, stride=max(1, depth.shape[1] // _RAYS_ACROSS))
+        shown: Tensor = points_of_depth(depth, sized, pose, stride=max(1, depth.shape[1] // _RAYS_ACROSS))
+        return shown
     if points is None:
-        return points_of_frustum(camera, pose, depths=usual)
+        possible: Tensor = points_of_frustum(camera, pose, depths=usual)
+        return possible
     known = points.double()
     visible = known[in_view(known, camera, Pose(pose.rotation[None], pose.translation[None]))[0]]
     return visible[:: max(1, len(visible) // _MOST_POINTS)]

@@ -19,9 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from camloc.errors import RecipeError
-from camloc.geometry.pose import Pose
-from camloc.geometry.pose_index import PoseMetric
-from camloc.geometry.relative import world_from_query
+from camloc.geometry.pose import Pose, world_from_query
+from camloc.geometry.pose_search import PoseMetric
 from camloc.models.base import Latents
 from camloc.refinement.image_decoder import ImageDecoder
 from camloc.refinement.pose_autoencoder import PoseAutoencoder

@@ -11,8 +11,8 @@ from torch import Tensor
 from camloc.core.spread import even_indices
 from camloc.data.augment import centre_cut
 from camloc.data.image_cache import ImageCache
-from camloc.geometry.neighbours import mean_pose
 from camloc.geometry.pose import Pose, PoseError, pose_error
+from camloc.geometry.pose_search import mean_pose
 from camloc.models.base import GeometryModel, PoseModel, WithBackbone
 from camloc.models.novelty import NoveltyDetector, feature_maps, summary
 from camloc.models.outlier_filters import OUTLIER_FILTERS, OutlierFilter, filtered_poses

@@ -129,7 +129,7 @@ def _colmap_camera(frame: Frame, camera: Camera, number: int) -> pycolmap.Camera
 
 
 def _rigid(cam_from_world: Pose) -> pycolmap.Rigid3d:
-    return pycolmap.Rigid3d(cam_from_world.matrix()[:3].numpy())
+    return pycolmap.Rigid3d(cam_from_world.numpy().matrix()[:3])
 
 
 def _image_folder(root: Path, image: Image) -> Path:
@@ -160,4 +160,5 @@ def _centres(entries: Sequence[Image]) -> Float[Tensor, "n 3"]:
     translations = torch.tensor([image.translation for image in entries], dtype=torch.float64)
     none = (quaternions == 0).all(dim=1, keepdim=True)  # no rotation; the checks refuse it in words
     some = torch.where(none, torch.tensor([1.0, 0.0, 0.0, 0.0]).double(), quaternions)
-    return Pose.from_quaternion_wxyz(some, translations).inverse().translation
+    centres: Tensor = Pose.from_quaternion_wxyz(some, translations).inverse().translation
+    return centres

@@ -18,8 +18,10 @@ WORST, BEST = 8, 4
 def ranking(errors: PoseError, *, meters_per_degree: float) -> Float[Tensor, "n"]:
     """One number a frame to sort by: metres and weighted degrees, infinite where lost."""
     if meters_per_degree == 0.0:  # zero times infinity is not a number
-        return errors.meters
-    return errors.meters + meters_per_degree * errors.degrees
+        only: Tensor = errors.meters
+        return only
+    both: Tensor = errors.meters + meters_per_degree * errors.degrees
+    return both
 
 
 def best_and_worst(

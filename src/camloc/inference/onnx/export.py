@@ -97,7 +97,7 @@ def largest_difference(checkpoint: Checkpoint, path: Path, *, count: int = 3) ->
     exported = load_onnx(path).model
     width, height = float(preprocess.width), float(preprocess.height)
     camera = Camera(preprocess.width, preprocess.height, width, width, width / 2, height / 2)
-    intrinsics = camera.matrix().float().expand(count, 3, 3)
+    intrinsics = torch.from_numpy(camera.matrix()).float().expand(count, 3, 3)
     with torch.inference_mode():
         ours, theirs = (
             model.decode(model(images), intrinsics=intrinsics).world_from_cam.matrix()

@@ -34,12 +34,14 @@ def rotation_from_values(form: OrientationForm, values: Float[Tensor, "b k"]) ->
     """Rotation matrices from a regressor's numbers."""
     match form:
         case "quaternion" | "4d_norm":
-            return rotation_from_quaternion_wxyz(values)
+            rotation: Tensor = rotation_from_quaternion_wxyz(values)
+            return rotation
         case "6d":
             orthonormal: Tensor = roma.special_gramschmidt(values.unflatten(-1, (2, 3)).mT)
             return orthonormal
         case "9d":
-            return nearest_rotation(values.unflatten(-1, (3, 3)).mT)
+            nearest: Tensor = nearest_rotation(values.unflatten(-1, (3, 3)).mT)
+            return nearest
         case "log_quaternion":
             turn: Tensor = roma.rotvec_to_rotmat(2.0 * values)
             return turn
@@ -49,7 +51,8 @@ def values_from_rotation(form: OrientationForm, rotation: Float[Tensor, "b 3 3"]
     """The numbers of a form that stand for rotation matrices; quaternions with w >= 0."""
     match form:
         case "quaternion" | "4d_norm":
-            return quaternion_wxyz_from_rotation(rotation)
+            quaternion_wxyz: Tensor = quaternion_wxyz_from_rotation(rotation)
+            return quaternion_wxyz
         case "6d":
             return rotation[..., :2].mT.flatten(-2)
         case "9d":

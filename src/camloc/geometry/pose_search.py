@@ -1,21 +1,25 @@
-"""Which of very many known poses are nearest: a search that does not look at all of them."""
+"""Which known poses are nearest, by comparison with all of them or by a search in a tree; and their mean.
+
+`nearest_pose` and `mean_pose` are the baselines of every result. `PoseIndex` finds the nearest of very
+many poses without a look at all of them.
+"""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
-from torch import Tensor
 
-from camloc.geometry.pose import Pose
+from camloc.geometry.arrays import Array, array_namespace, mean_over, to_numpy
+from camloc.geometry.pose import Pose, pose_error
+from camloc.geometry.rotation import nearest_rotation
 
 Nearness = Literal["joint", "published"]
-Array = NDArray[np.float64]
+Rows = NDArray[np.float64]
 
 # Where cameras do not move, or do not turn, distances are not divided by nothing.
 _LEAST_SCALE = 1e-9
@@ -25,6 +29,50 @@ _CHUNK = 500_000
 
 # Rounding must not lose a pose that lies exactly on the edge of the ball that is searched.
 _MARGIN = 1.0 + 1e-9
+
+
+def nearest_pose(
+    queries: Pose, references: Pose, *, meters_per_degree: float, chunk: int = 1024
+) -> tuple[Int[Array, "q"], Float[Array, "q"]]:
+    """For each query the index of the nearest reference, and that distance.
+
+    The distance is `meters + meters_per_degree * degrees`: a pose is far when its centre is far or
+    when it looks elsewhere. With `meters_per_degree=0` only the centres count.
+
+    Args:
+        queries: (q,) poses, as `world_from_cam`.
+        references: (r,) poses in the same world.
+        meters_per_degree: how many metres one degree weighs.
+        chunk: queries that are compared at once, which bounds memory at `chunk` x r.
+
+    Raises:
+        ValueError: there are no references.
+    """
+    if len(references) == 0:
+        raise ValueError("there are no reference poses that could be nearest")
+    xp = array_namespace(queries.translation, references.translation)
+    nearest, distances = [], []
+    for start in range(0, max(len(queries), 1), chunk):
+        block = queries[start : start + chunk]
+        rows = Pose(block.rotation[:, None], block.translation[:, None])
+        columns = Pose(references.rotation[None], references.translation[None])
+        error = pose_error(rows, columns)
+        # Without a weight, orientations need not be known.
+        distance = error.meters + meters_per_degree * error.degrees if meters_per_degree else error.meters
+        nearest.append(xp.argmin(distance, axis=1))
+        distances.append(xp.min(distance, axis=1))
+    return xp.concat(nearest), xp.concat(distances)
+
+
+def mean_pose(poses: Pose) -> Pose:
+    """One pose in the middle of a batch: the mean centre, and the chordal mean of the rotations.
+
+    Rotations that are not known do not count; where none is, neither is their mean.
+    """
+    xp = array_namespace(poses.translation)
+    known = poses.rotation[poses.has_orientation()]
+    rotation = mean_over(known, axis=0) if len(known) else xp.full_like(poses.rotation[0], xp.nan)
+    return Pose(nearest_rotation(rotation), mean_over(poses.translation, axis=0))
 
 
 @dataclass(frozen=True)
@@ -81,7 +129,7 @@ class PoseIndex:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def nearest(self, queries: Pose, count: int) -> tuple[Int[Tensor, "b count"], Float[Tensor, "b count"]]:
+    def nearest(self, queries: Pose, count: int) -> tuple[Int[Array, "b count"], Float[Array, "b count"]]:
         """The numbers of the nearest references of each query and their distances, nearest first.
 
         Of references that are equally far the one with the lower number comes first. Where there are fewer
@@ -102,11 +150,12 @@ class PoseIndex:
         for query, (position, quaternion) in enumerate(zip(*_numbers(queries), strict=True)):
             near, far = self._nearest(position, quaternion, count)
             rows[query], distances[query] = near, far
-        return torch.from_numpy(rows), torch.from_numpy(distances)
+        xp = array_namespace(queries.translation)
+        return xp.asarray(rows), xp.asarray(distances)
 
     def nearest_of_all(
         self, queries: Pose, count: int
-    ) -> tuple[Int[Tensor, "b count"], Float[Tensor, "b count"]]:
+    ) -> tuple[Int[Array, "b count"], Float[Array, "b count"]]:
         """The same as `nearest` by comparing with every reference, for comparison."""
         count = min(count, len(self))
         every = np.arange(len(self))
@@ -116,9 +165,10 @@ class PoseIndex:
             far = self._distances(every, position, quaternion, self._scales(position, quaternion))
             rows[query] = np.argsort(far, kind="stable")[:count]
             distances[query] = far[rows[query]]
-        return torch.from_numpy(rows), torch.from_numpy(distances)
+        xp = array_namespace(queries.translation)
+        return xp.asarray(rows), xp.asarray(distances)
 
-    def _nearest(self, position: Array, quaternion: Array, count: int) -> tuple[NDArray[np.int64], Array]:
+    def _nearest(self, position: Rows, quaternion: Rows, count: int) -> tuple[NDArray[np.int64], Rows]:
         scales, wanted = self._scales(position, quaternion), [*range(1, count + 1)]
         side = float(quaternion @ self._middle)
         sign = -1.0 if side < 0.0 else 1.0
@@ -143,12 +193,12 @@ class PoseIndex:
         order = np.argsort(distances, kind="stable")[:count]
         return candidates[order], distances[order]
 
-    def _coordinates(self, positions: Array, quaternions: Array) -> Array:
+    def _coordinates(self, positions: Rows, quaternions: Rows) -> Rows:
         """Where poses are in the tree."""
         turn = self.metric.turn_weight / self._turn_scale
         return np.concatenate((positions / self._move_scale, turn * quaternions), axis=-1)
 
-    def _scales(self, position: Array, quaternion: Array) -> tuple[float, float]:
+    def _scales(self, position: Rows, quaternion: Rows) -> tuple[float, float]:
         """What the two terms of the metric are divided by."""
         if self.metric.kind == "joint":
             return self._move_scale, self._turn_scale
@@ -156,26 +206,24 @@ class PoseIndex:
         return max(moved.max(), _LEAST_SCALE), max(turned.max(), _LEAST_SCALE)
 
     def _distances(
-        self, rows: NDArray[np.int64], position: Array, quaternion: Array, scales: tuple[float, float]
-    ) -> Array:
+        self, rows: NDArray[np.int64], position: Rows, quaternion: Rows, scales: tuple[float, float]
+    ) -> Rows:
         """The metric between a query and some references."""
         moved, turned = self._differences(rows, position, quaternion)
         a, b = moved / scales[0], self.metric.turn_weight * turned / scales[1]
         return np.hypot(a, b) if self.metric.kind == "joint" else a + b
 
     def _differences(
-        self, rows: NDArray[np.int64] | slice, position: Array, quaternion: Array
-    ) -> tuple[Array, Array]:
+        self, rows: NDArray[np.int64] | slice, position: Rows, quaternion: Rows
+    ) -> tuple[Rows, Rows]:
         """Distances of positions and of quaternions, of the nearer sign, to some references."""
         turns = (_length(self._quaternions[rows] - sign * quaternion) for sign in (1.0, -1.0))
         return _length(self._positions[rows] - position), np.minimum(*turns)
 
 
-def _numbers(poses: Pose) -> tuple[Array, Array]:
+def _numbers(poses: Pose) -> tuple[Rows, Rows]:
     """Positions and unit quaternions, w first, in double precision."""
-    positions, rotations = (
-        part.detach().cpu().double().numpy() for part in (poses.translation, poses.rotation)
-    )
+    positions, rotations = (to_numpy(part).astype(np.float64) for part in (poses.translation, poses.rotation))
     quaternions = np.empty((len(positions), 4))
     for first in range(0, len(positions), _CHUNK):
         rows = slice(first, first + _CHUNK)
@@ -184,15 +232,15 @@ def _numbers(poses: Pose) -> tuple[Array, Array]:
     return positions, quaternions
 
 
-def _middle(quaternions: Array) -> Array:
+def _middle(quaternions: Rows) -> Rows:
     """The mean orientation: the axis along which quaternions of any sign lie most (Markley et al. 2007)."""
     _, axes = np.linalg.eigh(quaternions.T @ quaternions)
     return np.asarray(axes[:, -1])
 
 
-def _length(rows: Array) -> Array:
+def _length(rows: Rows) -> Rows:
     return np.asarray(np.sqrt(np.square(rows).sum(axis=-1)))
 
 
-def _root_mean_square(rows: Array) -> float:
+def _root_mean_square(rows: Rows) -> float:
     return max(math.sqrt(np.square(rows).sum(axis=-1).mean()), _LEAST_SCALE)

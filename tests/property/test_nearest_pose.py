@@ -6,10 +6,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.kinds import on_both_kinds
 from tests.support.strategies import pose_batches, poses, rotation_about, rotations, tensors
 from torch import Tensor
 
-from camloc.geometry import Pose, mean_pose, nearest_pose, pose_error, rotation_angle
+from camloc import geometry
+from camloc.geometry import Pose, pose_error, rotation_angle
+
+mean_pose = on_both_kinds(geometry.mean_pose, atol=1e-9)
+nearest_pose = on_both_kinds(geometry.nearest_pose, atol=1e-11)
 
 
 @given(

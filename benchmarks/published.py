@@ -198,7 +198,7 @@ def _published_state(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) ->
     used = {
         name.replace("backbone.network.model.", "backbone.network."): value
         for name, value in plain_names(ours).items()
-        if not name.startswith(("world.", "balance."))
+        if not name.startswith(("world.", "pose_loss."))
     }
     for name, value in used.items():
         match name:

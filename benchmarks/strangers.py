@@ -130,7 +130,7 @@ def measured(run: Path, strangers: Mapping[str, Sequence[Frame]]) -> Row:
 def recognising(run: Path, recipe_name: str, scene: Scene) -> Checkpoint:
     """A run's checkpoint, which tells its scene from others."""
     checkpoint = load_checkpoint(run)
-    if checkpoint.recognition is not None:
+    if checkpoint.novelty_detector is not None:
         return checkpoint
     recipe = find_recipe(recipe_name)
     learned, held = hold_out(scene.train, recipe.hold_out)
@@ -147,7 +147,7 @@ def recognising(run: Path, recipe_name: str, scene: Scene) -> Checkpoint:
         raise SystemExit(f"{run} has held out too few frames to tell its scene from others")
     recognition, within = found
     metadata = replace(checkpoint.metadata, novelty_threshold=within)
-    return replace(checkpoint, metadata=metadata, recognition=recognition)
+    return replace(checkpoint, metadata=metadata, novelty_detector=recognition)
 
 
 def shown(localizer: Localizer, frames: Sequence[Frame]) -> Shown:

@@ -115,7 +115,7 @@ def test_fine_tuning_by_positions_leaves_the_orientation_head_of_a_regressor_alo
     assert any(name.startswith("backbone.") for name in moved)
     assert any(name.startswith("position_") for name in moved)
     assert not any(name.startswith("orientation_head") for name in moved)
-    assert "balance.orientation" not in moved
+    assert "pose_loss.orientation" not in moved
 
 
 def test_a_stage_without_frames_is_told_before_the_first_one_trains() -> None:

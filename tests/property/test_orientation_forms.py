@@ -67,11 +67,11 @@ def test_each_way_to_say_the_truth_is_the_same_rotation(form: OrientationForm, s
 def orientation_term(
     form: OrientationForm, values: torch.Tensor, truth: Pose, *, hemisphere_safe: bool = True
 ) -> float:
-    balance = UncertaintyWeightedPoseLoss(
+    loss = UncertaintyWeightedPoseLoss(
         PoseLossConfig(0.0, 0.0, hemisphere_safe=hemisphere_safe), form
     ).double()
     batch = Batch(torch.zeros(len(truth), 3, 2, 2), truth, None, torch.zeros(len(truth), dtype=torch.int64))
-    terms = balance(truth.translation, values, truth.translation, batch)
+    terms = loss(truth.translation, values, truth.translation, batch)
     return float(terms["orientation"].detach())
 
 
@@ -102,8 +102,8 @@ def test_the_loss_has_a_finite_gradient_at_the_truth_and_at_the_start(form: Orie
     right = values_from_rotation(form, truth.rotation)
     for values in (right, right + 0.3 * torch.randn(right.shape, generator=torch.Generator().manual_seed(1))):
         learned = values.clone().requires_grad_()
-        balance = UncertaintyWeightedPoseLoss(PoseLossConfig(), form).double()
+        loss = UncertaintyWeightedPoseLoss(PoseLossConfig(), form).double()
         batch = Batch(torch.zeros(2, 3, 2, 2), truth, None, torch.zeros(2, dtype=torch.int64))
-        balance(truth.translation, learned, truth.translation, batch)["orientation"].backward()
+        loss(truth.translation, learned, truth.translation, batch)["orientation"].backward()
         assert learned.grad is not None
         assert bool(learned.grad.isfinite().all())

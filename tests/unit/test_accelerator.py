@@ -62,8 +62,8 @@ def test_a_batch_is_drawn_on_a_device_that_is_not_asked_for_a_value(augment: Aug
 @pytest.mark.parametrize("form", get_args(OrientationForm))
 @pytest.mark.parametrize("distance", ["euclidean", "absolute"])
 def test_a_step_of_a_regressor_asks_the_device_for_no_value(form: OrientationForm, distance: Any) -> None:
-    balance = PoseLossConfig(distance=distance)
-    regression = RegressionConfig("standardised", form, balance, relative=balance)
+    loss = PoseLossConfig(distance=distance)
+    regression = RegressionConfig("standardised", form, loss, relative=loss)
     model = HyperPose(HyperPoseConfig(TINY_BACKBONE, regression=regression)).to(META)
     average = WarmedUpAverage(model, 0.9)
     batch = drawn(EVERYTHING, META).replace(window=2)

@@ -57,7 +57,7 @@ def localizer(model: PoseModel[ColourOutput] | None = None, *, spread: bool = Tr
         config={},
         preprocess=Preprocess(WIDTH, HEIGHT),
         scenes=("kitchen",),
-        spread=(0.12, 3.4) if spread else None,
+        expected_error=(0.12, 3.4) if spread else None,
     )
     checkpoint = Checkpoint(metadata, (model or ColourModel()).eval(), (some_poses(20),))
     return Localizer(checkpoint, torch.device("cpu"))
@@ -148,7 +148,7 @@ def test_where_all_training_cameras_stand_in_one_spot_the_expected_error_is_the_
 ) -> None:
     about_a_tripod = Pose(some_poses(20).rotation, torch.zeros(20, 3, dtype=torch.float64))
     whole = localizer(StandingModel(x)).checkpoint
-    metadata = replace(whole.metadata, spread=None if meters is None else (meters, 1.0))
+    metadata = replace(whole.metadata, expected_error=None if meters is None else (meters, 1.0))
     checkpoint = replace(whole, metadata=metadata, training_poses=(about_a_tripod,))
     answer = Localizer(checkpoint, torch.device("cpu")).locate(image(tmp_path))
     assert isinstance(answer, Located) == is_believed

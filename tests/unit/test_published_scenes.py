@@ -112,8 +112,8 @@ def test_the_loss_is_about_the_true_scene_whatever_was_decided() -> None:
     batch = Batch(images(), pose, None, scene)
     right = model.losses(output, batch)
     assert set(right) == {"position", "orientation", "scene"}
-    # Nothing is left of the errors but the learned weights of the balance.
-    weight = float(model.balance.position.detach())
+    # Nothing is left of the errors but the learned weights of the loss.
+    weight = float(model.pose_loss.position.detach())
     assert float(right["position"].detach()) == pytest.approx(weight, abs=1e-3)
     wrong = model.losses(output, batch.replace(scene=(scene + 1) % 5))
     assert bool(wrong["position"] > right["position"] + 10)

@@ -75,9 +75,9 @@ def saved(tmp_path: Path) -> Path:
 
 def test_a_checkpoint_keeps_what_its_scene_is_recognised_by(saved: Path) -> None:
     checkpoint = load_checkpoint(saved)
-    assert checkpoint.recognition is not None
-    assert checkpoint.recognition.known.dtype == torch.float16
-    assert len(checkpoint.recognition.known) == 5
+    assert checkpoint.novelty_detector is not None
+    assert checkpoint.novelty_detector.summaries.dtype == torch.float16
+    assert len(checkpoint.novelty_detector.summaries) == 5
     images = torch.rand(2, 3, 48, 64)
     said = predict(checkpoint, images, with_latents=True)
     assert said.novelty is not None
@@ -92,9 +92,9 @@ def test_a_checkpoint_keeps_what_its_scene_is_recognised_by(saved: Path) -> None
 )
 def test_one_that_lost_it_says_so(known: Tensor | None, saved: Path) -> None:
     weights = load_file(saved / "weights.safetensors")
-    del weights["recognition.known"]
+    del weights["novelty_detector.summaries"]
     save_file(
-        weights | ({} if known is None else {"recognition.known": known}), saved / "weights.safetensors"
+        weights | ({} if known is None else {"novelty_detector.summaries": known}), saved / "weights.safetensors"
     )
     with pytest.raises(CheckpointError, match="recognised by"):
         load_checkpoint(saved)
@@ -104,7 +104,7 @@ def test_one_of_before_has_none(saved: Path) -> None:
     metadata = json.loads((saved / "checkpoint.json").read_text())
     del metadata["novelty_threshold"]
     (saved / "checkpoint.json").write_text(json.dumps(metadata))
-    assert load_checkpoint(saved).recognition is None
+    assert load_checkpoint(saved).novelty_detector is None
 
 
 @pytest.mark.parametrize("within", [0.0, -1.0])

@@ -32,13 +32,13 @@ def losses(
     truth_wxyz: list[list[float]],
     *,
     offset: list[list[float]],
-    balance: PoseLossConfig,
+    pose_loss: PoseLossConfig,
 ) -> dict[str, float]:
     """Loss terms of an answer that is off by `offset` metres."""
     truth_position = torch.ones(len(offset), 3)
     output = RegressedPose(truth_position + torch.tensor(offset), torch.tensor(quaternion_wxyz))
     batch = batch_at(torch.tensor(truth_wxyz), truth_position)
-    found = regression_losses(UncertaintyWeightedPoseLoss(balance), WorldFrame("raw"), output, batch)
+    found = regression_losses(UncertaintyWeightedPoseLoss(pose_loss), WorldFrame("raw"), output, batch)
     return {name: float(value.detach()) for name, value in found.items()}
 
 
@@ -48,7 +48,7 @@ PUBLISHED = PoseLossConfig(position=0.0, orientation=0.0, hemisphere_safe=False)
 
 def test_the_position_term_is_the_mean_distance() -> None:
     same = [[1.0, 0.0, 0.0, 0.0]] * 2
-    found = losses(same, same, offset=[[3.0, 4.0, 0.0], [0.0, 0.0, 1.0]], balance=PLAIN)
+    found = losses(same, same, offset=[[3.0, 4.0, 0.0], [0.0, 0.0, 1.0]], pose_loss=PLAIN)
     assert found == {"position": pytest.approx(3.0), "orientation": pytest.approx(0.0)}
 
 
@@ -56,7 +56,7 @@ def test_the_orientation_term_is_the_distance_of_unit_quaternions() -> None:
     """90 degrees about z, at twice its length: the chord of a quarter of the half circle."""
     half = math.sqrt(0.5)
     found = losses(
-        [[2 * half, 0.0, 0.0, 2 * half]], [[1.0, 0.0, 0.0, 0.0]], offset=[[0.0] * 3], balance=PLAIN
+        [[2 * half, 0.0, 0.0, 2 * half]], [[1.0, 0.0, 0.0, 0.0]], offset=[[0.0] * 3], pose_loss=PLAIN
     )
     assert found["orientation"] == pytest.approx(2 * math.sin(math.pi / 8), rel=1e-6)
 
@@ -64,42 +64,42 @@ def test_the_orientation_term_is_the_distance_of_unit_quaternions() -> None:
 def test_the_learned_balance_weighs_the_terms() -> None:
     config = PoseLossConfig(position=-1.5, orientation=2.0)
     half = math.sqrt(0.5)
-    found = losses([[half, half, 0.0, 0.0]], [[1.0, 0.0, 0.0, 0.0]], offset=[[0.0, 2.0, 0.0]], balance=config)
+    found = losses([[half, half, 0.0, 0.0]], [[1.0, 0.0, 0.0, 0.0]], offset=[[0.0, 2.0, 0.0]], pose_loss=config)
     chord = 2 * math.sin(math.pi / 8)
     assert found["position"] == pytest.approx(2.0 * math.exp(1.5) - 1.5, rel=1e-6)
     assert found["orientation"] == pytest.approx(chord * math.exp(-2.0) + 2.0, rel=1e-6)
 
 
 def test_the_gradient_of_the_balance_vanishes_where_it_is_the_logarithm_of_the_error() -> None:
-    balance = UncertaintyWeightedPoseLoss(PoseLossConfig(position=math.log(2.0), orientation=0.0))
+    loss = UncertaintyWeightedPoseLoss(PoseLossConfig(position=math.log(2.0), orientation=0.0))
     output = RegressedPose(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
     batch = batch_at(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.zeros(1, 3))
-    terms = regression_losses(balance, WorldFrame("raw"), output, batch)
+    terms = regression_losses(loss, WorldFrame("raw"), output, batch)
     torch.stack(list(terms.values())).sum().backward()
-    assert balance.position.grad is not None
-    assert balance.orientation.grad is not None
-    assert float(balance.position.grad) == pytest.approx(0.0, abs=1e-6)
-    assert float(balance.orientation.grad) == pytest.approx(1.0 - math.sqrt(2.0), abs=1e-6)
+    assert loss.position.grad is not None
+    assert loss.orientation.grad is not None
+    assert float(loss.position.grad) == pytest.approx(0.0, abs=1e-6)
+    assert float(loss.orientation.grad) == pytest.approx(1.0 - math.sqrt(2.0), abs=1e-6)
 
 
 def test_the_other_sign_of_a_quaternion_is_the_same_rotation() -> None:
     truth = [[0.5, 0.5, 0.5, 0.5]]
     opposite = [[-0.5, -0.5, -0.5, -0.5]]
-    assert losses(opposite, truth, offset=[[0.0] * 3], balance=PLAIN)["orientation"] == pytest.approx(0.0)
-    assert losses(opposite, truth, offset=[[0.0] * 3], balance=PUBLISHED)["orientation"] == pytest.approx(2.0)
+    assert losses(opposite, truth, offset=[[0.0] * 3], pose_loss=PLAIN)["orientation"] == pytest.approx(0.0)
+    assert losses(opposite, truth, offset=[[0.0] * 3], pose_loss=PUBLISHED)["orientation"] == pytest.approx(2.0)
 
 
 def test_in_the_hemisphere_of_the_label_both_forms_agree() -> None:
     truth, answer = [[0.9, 0.1, -0.3, 0.2]], [[0.8, 0.3, -0.1, 0.1]]
     offset = [[0.1, 0.2, 0.3]]
-    safe, published = (losses(answer, truth, offset=offset, balance=each) for each in (PLAIN, PUBLISHED))
+    safe, published = (losses(answer, truth, offset=offset, pose_loss=each) for each in (PLAIN, PUBLISHED))
     assert safe == published
 
 
 def test_each_image_of_a_batch_takes_the_nearer_sign_itself() -> None:
     truth = [[1.0, 0.0, 0.0, 0.0]] * 2
     found = losses(
-        [[1.0, 0.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0]], truth, offset=[[0.0] * 3] * 2, balance=PLAIN
+        [[1.0, 0.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0]], truth, offset=[[0.0] * 3] * 2, pose_loss=PLAIN
     )
     assert found["orientation"] == pytest.approx(0.0)
 

@@ -48,9 +48,9 @@ def test_a_pattern_that_matches_nothing_fails(settings: dict[str, Any]) -> None:
 
 def test_what_is_not_named_stands_still() -> None:
     model = tiny_model()
-    start(stage(trains=("position_*", "balance.position")), model)
+    start(stage(trains=("position_*", "pose_loss.position")), model)
     expected = {name for name, _ in model.named_parameters() if name.startswith("position_")}
-    assert training_names(model) == expected | {"balance.position"}
+    assert training_names(model) == expected | {"pose_loss.position"}
     assert len(expected) > 4
 
 
@@ -120,8 +120,8 @@ def test_the_losses_own_weights_are_not_decayed() -> None:
     }
     assert decays.keys() == set(names.values()), "every parameter is in one group"
     assert {name for name, decay in decays.items() if decay == 0.0} == {
-        "balance.position",
-        "balance.orientation",
+        "pose_loss.position",
+        "pose_loss.orientation",
     }
     assert set(decays.values()) == {0.0, 0.1}
 
@@ -143,7 +143,7 @@ def test_the_rates_of_backbone_and_balance_reach_the_optimiser() -> None:
         return max(moves)
 
     assert largest_move("backbone.") == pytest.approx(1e-4, rel=0.02)
-    assert largest_move("balance.") == pytest.approx(5e-3, rel=0.02)
+    assert largest_move("pose_loss.") == pytest.approx(5e-3, rel=0.02)
     assert largest_move("position_head.") == pytest.approx(1e-3, rel=0.02)
 
 

@@ -95,8 +95,8 @@ class Localizer:
         checkpoint = load_onnx(path) if is_exported(path) else load_checkpoint(path)
         refine, refiners = chosen_refiner(path, checkpoint, refine, device=scene)
         checkpoint.model.to(scene)
-        if checkpoint.recognition is not None:
-            checkpoint.recognition.to(scene)
+        if checkpoint.novelty_detector is not None:
+            checkpoint.novelty_detector.to(scene)
         return cls(checkpoint, scene, outlier_filter, masks, refiners, refine)
 
     @property

@@ -45,7 +45,7 @@ def predict(
     checkpoint: Checkpoint, images: Float[Tensor, "b 3 h w"], *, with_latents: bool = False
 ) -> Prediction:
     """What a network says of RGB images in [0, 1]; if asked for, of a regressor its latents too."""
-    model, recognition = checkpoint.model, checkpoint.recognition
+    model, recognition = checkpoint.model, checkpoint.novelty_detector
     if isinstance(model, OnnxModel):
         output, novelty = model.predict_with_novelty(images)
         return Prediction(output, novelty=novelty)

@@ -44,17 +44,17 @@ class AtLocConfig:
     attention: int = 256
     dropout: float = 0.5
     hypernetwork: HypernetworkConfig | None = None
-    regression: RegressionConfig = RegressionConfig(orientation="log_quaternion", balance=_AUTHORS_LOSS)
+    regression: RegressionConfig = RegressionConfig(orientation="log_quaternion", pose_loss=_AUTHORS_LOSS)
 
 
 # In the comparison of the HyperPose paper's code: a quaternion of four numbers and its own loss.
-_IN_HYPERPOSE = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+_IN_HYPERPOSE = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "paper": AtLocConfig(),
     "plus": AtLocConfig(
         regression=RegressionConfig(
-            orientation="log_quaternion", balance=_AUTHORS_LOSS, relative=_AUTHORS_LOSS
+            orientation="log_quaternion", pose_loss=_AUTHORS_LOSS, relative=_AUTHORS_LOSS
         )
     ),
     "quaternion": AtLocConfig(regression=_IN_HYPERPOSE),

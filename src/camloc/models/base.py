@@ -56,7 +56,7 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
     """
 
     # Prefix of the parameters that only the loss uses: they are not part of the network's size.
-    LOSS_PREFIX: ClassVar[str] = "balance."
+    LOSS_PREFIX: ClassVar[str] = "pose_loss."
 
     # Whether `decode` and `losses` need the camera's intrinsics.
     NEEDS_INTRINSICS: ClassVar[bool] = False

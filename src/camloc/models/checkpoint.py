@@ -25,7 +25,7 @@ METADATA = "checkpoint.json"
 
 _MODEL = "model."
 _TRAINING_POSES = "training_poses."
-_KNOWN = "recognition.known"
+_KNOWN = "novelty_detector.summaries"
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Metadata:
     config: dict[str, Any]
     preprocess: Preprocess
     scenes: tuple[str, ...]
-    spread: tuple[float, float] | None = None
-    spreads: dict[str, tuple[float, float]] = field(default_factory=dict)
+    expected_error: tuple[float, float] | None = None
+    expected_errors: dict[str, tuple[float, float]] = field(default_factory=dict)
     recipe: str = ""
     epoch: int = 0
     backbone_weights: str = "none"
@@ -79,13 +79,13 @@ class Checkpoint:
     metadata: Metadata
     model: PoseModel[Any]
     training_poses: tuple[Pose, ...]
-    recognition: NoveltyDetector | None = None
+    novelty_detector: NoveltyDetector | None = None
 
     def expected_error_in(self, scene: int) -> ExpectedError | None:
         """The accuracy to expect of an answer in a scene, or None where that was never validated."""
-        found = self.metadata.spread
+        found = self.metadata.expected_error
         if len(self.metadata.scenes) > 1:
-            found = self.metadata.spreads.get(self.metadata.scenes[scene])
+            found = self.metadata.expected_errors.get(self.metadata.scenes[scene])
         return None if found is None else ExpectedError(*found)
 
 
@@ -94,7 +94,7 @@ def save_checkpoint(
     metadata: Metadata,
     model: PoseModel[Any],
     training_poses: tuple[Pose, ...],
-    recognition: NoveltyDetector | None = None,
+    novelty_detector: NoveltyDetector | None = None,
 ) -> None:
     """Write a checkpoint; a reader sees the old one or the new one.
 
@@ -105,8 +105,8 @@ def save_checkpoint(
     for scene, poses in zip(metadata.scenes, training_poses, strict=True):
         seven = torch.cat((poses.translation, poses.quaternion_wxyz()), dim=-1).double()
         tensors[f"{_TRAINING_POSES}{scene}"] = seven
-    if recognition is not None:
-        tensors[_KNOWN] = recognition.known
+    if novelty_detector is not None:
+        tensors[_KNOWN] = novelty_detector.summaries
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     write_atomically(folder / WEIGHTS, save(contiguous))
     write_atomically(folder / METADATA, to_json(metadata))

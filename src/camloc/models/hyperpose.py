@@ -53,7 +53,7 @@ class HyperPoseConfig:
     dropout: float = 0.1
     hypernetwork: HypernetworkConfig | None = field(default_factory=HypernetworkConfig)
     infusion: Infusion = "residual"
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(0.0, 0.0))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(0.0, 0.0))
 
 
 _COMPACT = HypernetworkConfig(generator=GeneratorConfig("compact"))

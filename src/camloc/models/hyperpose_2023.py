@@ -74,7 +74,7 @@ class HyperPose2023Config:
     codes: PositionCodesConfig = PositionCodesConfig()
     hidden: int | None = 1024
     hypernetwork: AttentionHypernetworkConfig = AttentionHypernetworkConfig()
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 
 _RELEASED_ENCODER = TransformerConfig(heads=8)

@@ -40,7 +40,7 @@ class MapNetConfig:
     features: int = 2048
     dropout: float = 0.5
     regression: RegressionConfig = RegressionConfig(
-        orientation="log_quaternion", balance=_LOSS, relative=_LOSS
+        orientation="log_quaternion", pose_loss=_LOSS, relative=_LOSS
     )
 
 

@@ -78,14 +78,14 @@ class MSHyperPoseConfig:
     codes: PositionCodesConfig = PositionCodesConfig("shared")
     hidden: int = 1024
     hypernetwork: SceneHypernetworkConfig = SceneHypernetworkConfig()
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(0.0, 0.0))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(0.0, 0.0))
 
 
 _RELEASED = MSHyperPoseConfig(
     transformer=TransformerConfig(layers=4, heads=8),
     hypernetwork=SceneHypernetworkConfig(generator=GeneratorConfig("full")),
 )
-_OUTDOORS = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+_OUTDOORS = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "compact": MSHyperPoseConfig(),

@@ -58,11 +58,11 @@ class MSTransformerConfig:
     codes: PositionCodesConfig = PositionCodesConfig("shared")
     heads: Heads = "shared"
     hidden: int = 1024
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(0.0, -3.0))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(0.0, -3.0))
 
 
 _RELEASED = MSTransformerConfig(transformer=TransformerConfig(heads=8))
-_OUTDOORS = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+_OUTDOORS = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "sevenscenes": replace(_RELEASED, layers=(6, 4)),

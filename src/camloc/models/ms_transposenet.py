@@ -48,11 +48,11 @@ class MSTransPoseNetConfig:
     encoder: TransformerConfig = TransformerConfig()
     codes: PositionCodesConfig = PositionCodesConfig("shared")
     hidden: int = 1024
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(0.0, -3.0))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(0.0, -3.0))
 
 
 _RELEASED = MSTransPoseNetConfig(encoder=TransformerConfig(heads=8))
-_OUTDOORS = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+_OUTDOORS = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "sevenscenes": _RELEASED,

@@ -101,7 +101,7 @@ class MultiSceneRegressor(Regressor[ScenePose]):
         relative = None
         if config.relative is not None:
             relative = RelativePoseLoss(config.relative, config.orientation)
-        self.balance = UncertaintyWeightedPoseLoss(config.balance, config.orientation, relative=relative)
+        self.pose_loss = UncertaintyWeightedPoseLoss(config.pose_loss, config.orientation, relative=relative)
 
     @abstractmethod
     def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
@@ -138,7 +138,7 @@ class MultiSceneRegressor(Regressor[ScenePose]):
         latents = Latents(output.position_latents, output.orientation_latents)
         pose = self.regress_in(latents_in(latents, batch.scene), batch.scene)
         truth = self.world.relative(batch.world_from_cam.translation, batch.scene).to(pose.position.dtype)
-        terms: dict[str, Tensor] = self.balance(pose.position, pose.orientation, truth, batch)
+        terms: dict[str, Tensor] = self.pose_loss(pose.position, pose.orientation, truth, batch)
         return terms | {"scene": F.cross_entropy(output.scene_logits, batch.scene)}
 
     def observe(self, world_from_cam: Pose) -> None:

@@ -37,11 +37,11 @@ class NoveltyDetector(nn.Module):
         known: (n, c) summaries, in half precision.
     """
 
-    known: Tensor
+    summaries: Tensor
 
-    def __init__(self, known: Float[Tensor, "n c"]) -> None:
+    def __init__(self, summaries: Float[Tensor, "n c"]) -> None:
         super().__init__()
-        self.register_buffer("known", known.half())
+        self.register_buffer("summaries", summaries.half())
 
     def forward(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b"]:
         """How unlike each image is to the nearest that is known: the distance of their summaries.
@@ -49,7 +49,7 @@ class NoveltyDetector(nn.Module):
         Args:
             maps: that images are recognised by.
         """
-        seen, known = summary(maps), self.known.to(maps[0].dtype)
+        seen, known = summary(maps), self.summaries.to(maps[0].dtype)
         # A convolution and not a product, since products are what an exported network may do in whole
         # numbers, which would be too coarse here.
         likeness = F.conv2d(seen[:, :, None, None], known[:, :, None, None])[:, :, 0, 0]

@@ -36,7 +36,7 @@ class PoseNetConfig:
     backbone: BackboneConfig = BackboneConfig("mobilenetv2_100")
     latent: int = 256
     dropout: float = 0.1
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
     grid: tuple[int, int] = (1, 1)
 
 

@@ -43,14 +43,14 @@ class RegressionConfig:
     Attributes:
         positions: regress world coordinates as they are (published) or standardised ones.
         orientation: the numbers that stand for an orientation.
-        balance: the loss and its initial weights.
+        pose_loss: the loss and its initial weights.
         relative: the loss of the way between the frames of a window, with initial weights of its own; None
             for none. The recipe's window says which frames these are.
     """
 
     positions: Positions = "raw"
     orientation: OrientationForm = "quaternion"
-    balance: PoseLossConfig = PoseLossConfig()
+    pose_loss: PoseLossConfig = PoseLossConfig()
     relative: PoseLossConfig | None = None
 
     @property
@@ -116,7 +116,7 @@ class SingleSceneRegressor(Regressor[RegressedPose]):
         relative = None
         if config.relative is not None:
             relative = RelativePoseLoss(config.relative, config.orientation)
-        self.balance = UncertaintyWeightedPoseLoss(config.balance, config.orientation, relative=relative)
+        self.pose_loss = UncertaintyWeightedPoseLoss(config.pose_loss, config.orientation, relative=relative)
 
     def decode(self, output: RegressedPose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
         """Poses; intrinsics are not needed."""
@@ -125,7 +125,7 @@ class SingleSceneRegressor(Regressor[RegressedPose]):
 
     def losses(self, output: RegressedPose, batch: Batch) -> dict[str, Tensor]:
         """Position and orientation terms with learned balance, of poses and of the way between them."""
-        return regression_losses(self.balance, self.world, output, batch)
+        return regression_losses(self.pose_loss, self.world, output, batch)
 
     def observe(self, world_from_cam: Pose) -> None:
         """Note the centre and spread of the training positions."""

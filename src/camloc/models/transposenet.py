@@ -44,7 +44,7 @@ class TransPoseNetConfig:
     codes: PositionCodesConfig = PositionCodesConfig()
     hidden: int = 1024
     orientation_prior: bool = False
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 
 PRESETS = {

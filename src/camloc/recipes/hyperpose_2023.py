@@ -44,7 +44,7 @@ def cambridge_released() -> Recipe:
 
 def sevenscenes() -> Recipe:
     """HyperPose (2023) on 7Scenes: Table 2, "HyperPose (Ours)"."""
-    config = replace(PRESETS["paper"], regression=RegressionConfig(balance=_INDOORS))
+    config = replace(PRESETS["paper"], regression=RegressionConfig(pose_loss=_INDOORS))
     recipe = _recipe(config)
     first = replace(recipe.stages[0], epochs=300, step_epochs=100)
     return replace(recipe, stages=_phases(first), layout="sevenscenes", published=_table_2())

@@ -157,7 +157,7 @@ def cambridge_atloc_hypernetwork_released() -> Recipe:
 
 
 def _cambridge(**settings: Any) -> Recipe:
-    regression = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+    regression = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
     return Recipe(
         model="hyperpose",
         config=replace(HyperPoseConfig(regression=regression), **settings),
@@ -175,7 +175,7 @@ def _infused(infusion: Infusion, hypernetwork: HypernetworkConfig) -> Recipe:
 
 
 def _rotations(form: OrientationForm) -> Recipe:
-    regression = RegressionConfig(orientation=form, balance=PoseLossConfig(-3.0, -6.5))
+    regression = RegressionConfig(orientation=form, pose_loss=PoseLossConfig(-3.0, -6.5))
     return _after_the_first_phase(_cambridge(regression=regression))
 
 

@@ -239,12 +239,12 @@ class DistillationConfig:
             the mean square, as in its code.
         reads: poses that are encoded: the "truth", as in the paper, or the "teacher"'s own answers, as in its
             code.
-        balance: where the learned weights of the pose loss start.
+        pose_loss: where the learned weights of the pose loss start.
     """
 
     latent_distance: Literal["euclidean", "squared"] = "euclidean"
     reads: Literal["truth", "teacher"] = "truth"
-    balance: PoseLossConfig = PoseLossConfig(0.0, -3.0)
+    pose_loss: PoseLossConfig = PoseLossConfig(0.0, -3.0)
 
 
 class PoseBalance(nn.Module):
@@ -277,7 +277,7 @@ class Student(nn.Module):
     def __init__(self, encoder: PoseAutoencoder, config: DistillationConfig) -> None:
         super().__init__()
         self.encoder = encoder
-        self.balance = PoseBalance(config.balance)
+        self.pose_loss = PoseBalance(config.pose_loss)
 
 
 class Distillation(AuxiliaryTask):
@@ -327,7 +327,7 @@ class Distillation(AuxiliaryTask):
             for half, ours, theirs in zip(Latents._fields, latents, wanted, strict=True)
         }
         answer = self.teacher.pose_in(latents, self.train.scene[rows])
-        balanced: dict[str, Tensor] = network.balance(answer, self.train.world_from_cam[rows])
+        balanced: dict[str, Tensor] = network.pose_loss(answer, self.train.world_from_cam[rows])
         return terms | balanced
 
     def measures(self, network: Student) -> dict[str, float]:

@@ -373,10 +373,10 @@ class Examination(NamedTuple):
 class RelativeStudent(nn.Module):
     """A relative pose regressor with the weights of its loss."""
 
-    def __init__(self, regressor: RelativePoseRegressor, balance: PoseLossConfig) -> None:
+    def __init__(self, regressor: RelativePoseRegressor, pose_loss: PoseLossConfig) -> None:
         super().__init__()
         self.regressor = regressor
-        self.balance = PoseBalance(balance)
+        self.pose_loss = PoseBalance(pose_loss)
 
 
 class RelativePoseTask(AuxiliaryTask):
@@ -414,7 +414,7 @@ class RelativePoseTask(AuxiliaryTask):
         output = network.regressor(query.content, reference.content)
         answer = network.regressor.motion(output, reference.world_from_cam)
         truth = reference_from_query(reference.world_from_cam, query.world_from_cam)
-        balanced: dict[str, Tensor] = network.balance(
+        balanced: dict[str, Tensor] = network.pose_loss(
             Pose(answer.rotation.double(), answer.translation.double()), truth.to(answer.translation.device)
         )
         return balanced

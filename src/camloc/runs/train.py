@@ -67,7 +67,7 @@ def _reached(metadata: Metadata, event: Epoch) -> Metadata:
     spread = event.validation
     if spread is not None and not all(map(math.isfinite, spread)):
         spread = None
-    return replace(metadata, epoch=event.epoch, spread=spread, spreads=spreads)
+    return replace(metadata, epoch=event.epoch, expected_error=spread, expected_errors=spreads)
 
 
 def _learn_from_held_out(training: Training, folder: Path, poses: tuple[Pose, ...]) -> None:
@@ -83,7 +83,7 @@ def _learn_from_held_out(training: Training, folder: Path, poses: tuple[Pose, ..
     if isinstance(model, GeometryModel):
         errors = filter_errors(model, training.validation, plan, device=device)
         best = best_filter(errors, training.validation, poses_of(training.learned[0]))
-        metadata = replace(metadata, outlier_filter=best, spread=errors[best])
+        metadata = replace(metadata, outlier_filter=best, expected_error=errors[best])
     if isinstance(model, GeometryModel | Regressor):
         found = fit_novelty_detector(model, training.images, training.validation, plan, device=device)
         if found is not None:

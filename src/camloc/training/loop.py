@@ -377,7 +377,7 @@ class AuxiliaryTask(ABC):
     """What a network learns, and how well it has learned it.
 
     Attributes:
-        network: what trains. Parameters under `balance.` are the loss's own.
+        network: what trains. Parameters under `pose_loss.` are the loss's own.
         better: the measure that chooses the weights; less is better.
     """
 

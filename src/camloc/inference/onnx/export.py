@@ -47,9 +47,9 @@ def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecisio
     size = (metadata.preprocess.height, metadata.preprocess.width)
     model = checkpoint.model.cpu().eval()
     network: nn.Module = model
-    if checkpoint.recognition is not None:
+    if checkpoint.novelty_detector is not None:
         assert isinstance(model, GeometryModel | Regressor), "no other model tells its scenes from others"
-        network = WithNovelty(model, checkpoint.recognition.cpu())
+        network = WithNovelty(model, checkpoint.novelty_detector.cpu())
     with without_warnings, without_logs():
         program = torch.onnx.export(
             network,

@@ -112,5 +112,7 @@ def multiply_adds(module: nn.Module, image: Tensor) -> int:
 def weights_of(module: nn.Module) -> int:
     """How many learned values a network has, without those that only the loss uses."""
     return sum(
-        parameter.numel() for name, parameter in module.named_parameters() if not name.startswith("pose_loss.")
+        parameter.numel()
+        for name, parameter in module.named_parameters()
+        if not name.startswith("pose_loss.")
     )

@@ -16,9 +16,9 @@ from camloc.inference.onnx.export import export_onnx
 from camloc.inference.onnx.runtime import load_onnx
 from camloc.inference.prediction import predict
 from camloc.models import build_model, config_class, model_names, presets
-from camloc.models.base import GeometryModel, PoseModel, Regressor
+from camloc.models.base import PoseModel, Regressor
 from camloc.models.checkpoint import load_checkpoint, metadata_for, save_checkpoint
-from camloc.models.novelty import NoveltyDetector, feature_maps, summary
+from camloc.models.novelty import NoveltyDetector, summary
 
 WIDTH, HEIGHT = 64, 48
 INTRINSICS = torch.tensor([[60.0, 0.0, 32.0], [0.0, 60.0, 24.0], [0.0, 0.0, 1.0]])
@@ -125,11 +125,11 @@ def test_onnx_gives_the_same_poses_for_any_batch(name: str, tmp_path: Path) -> N
     model.observe_scenes([Pose(each.rotation, each.translation + 1000.0) for each in scenes])
     names = scene_names(small_config(name))
     metadata = metadata_for(name, small_config(name), Preprocess(WIDTH, HEIGHT), names)
-    assert isinstance(model, GeometryModel | Regressor)
     with torch.no_grad():
-        known = NoveltyDetector(summary(feature_maps(model, batch_of(7, seed=3).images)[1]))
+        _, novelty_maps = model.backbone.forward_with_novelty_maps(batch_of(7, seed=3).images)
+        detector = NoveltyDetector(summary(novelty_maps))
     save_checkpoint(
-        tmp_path, replace(metadata, novelty_threshold=0.1), model, (some_poses(9),) * len(names), known
+        tmp_path, replace(metadata, novelty_threshold=0.1), model, (some_poses(9),) * len(names), detector
     )
     restored = load_checkpoint(tmp_path)
     export_onnx(restored, tmp_path / "model.onnx")

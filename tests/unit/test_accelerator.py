@@ -16,8 +16,7 @@ from camloc.data.augment import Augment, Draws
 from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.models.hyperpose import HyperPose, HyperPoseConfig
-from camloc.models.layers.rotation_output import OrientationForm
-from camloc.models.losses import PoseLossConfig
+from camloc.models.losses import OrientationForm, PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.training import loop as stage_run
 from camloc.training.loop import WarmedUpAverage, fit

@@ -27,7 +27,7 @@ def test_the_middle_is_seen_beside_the_maps_where_these_lack_it(case: str) -> No
     assert backbone.middle == middle
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        maps, seen = backbone.feature_maps(images)
+        maps, seen = backbone.forward_with_novelty_maps(images)
         alone = backbone(images)
     for one, other in zip(maps, alone, strict=True):
         assert torch.equal(one, other)
@@ -42,7 +42,7 @@ def test_threads_that_ask_the_same_network_do_not_see_each_others_images() -> No
 
     def shapes(count: int) -> set[tuple[int, ...]]:
         with torch.no_grad():
-            found = [backbone.feature_maps(torch.rand(count, 3, 64, 64))[1] for _ in range(30)]
+            found = [backbone.forward_with_novelty_maps(torch.rand(count, 3, 64, 64))[1] for _ in range(30)]
         return {(len(seen), *(len(each) for each in seen)) for seen in found}
 
     with ThreadPoolExecutor(3) as pool:

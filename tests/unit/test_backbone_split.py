@@ -6,7 +6,14 @@ from tests.support.models import TINY_BACKBONE
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
-from camloc.models.layers.backbone import FINAL, Backbone, BackboneConfig, LowerPart, UpperPart, frozen_cuts
+from camloc.models.layers.backbone import (
+    FINAL,
+    Backbone,
+    BackboneConfig,
+    BackbonePrefix,
+    BackboneSuffix,
+    frozen_cuts,
+)
 from camloc.training.recipe import Stage, start
 
 # A residual network, one with local contrast, and a row of blocks as MobileNetV2 is.
@@ -52,7 +59,7 @@ def test_both_parts_together_are_the_backbone_wherever_it_is_cut(name: str, taps
     cuts = frozen_cuts(backbone)
     assert len(cuts) > 4
     for cut in cuts:
-        found = UpperPart(backbone, cut)(LowerPart(backbone, cut)(images()))
+        found = BackboneSuffix(backbone, cut)(BackbonePrefix(backbone, cut)(images()))
         assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
     assert list(backbone.state_dict()) == names
 
@@ -61,11 +68,11 @@ def test_the_last_cut_is_at_the_first_tap() -> None:
     backbone = built(TINY_BACKBONE, (3, 1, FINAL))
     held(backbone)
     stage_1 = backbone(images())[1]
-    assert torch.equal(LowerPart(backbone, frozen_cuts(backbone)[-1])(images()), stage_1)
+    assert torch.equal(BackbonePrefix(backbone, frozen_cuts(backbone)[-1])(images()), stage_1)
     whole = built(TINY_BACKBONE, (FINAL,))
     held(whole)
     (final,) = whole(images())
-    assert torch.equal(LowerPart(whole, frozen_cuts(whole)[-1])(images()), final)
+    assert torch.equal(BackbonePrefix(whole, frozen_cuts(whole)[-1])(images()), final)
 
 
 def held_up_to_block_1(batch_norm: str) -> Backbone:
@@ -107,7 +114,7 @@ def test_gradients_of_the_upper_part_are_the_backbones() -> None:
     final.square().sum().backward()
     expected = {name: each.grad for name, each in backbone.named_parameters() if each.grad is not None}
     backbone.zero_grad()
-    (final,) = UpperPart(backbone, cut)(LowerPart(backbone, cut)(images()))
+    (final,) = BackboneSuffix(backbone, cut)(BackbonePrefix(backbone, cut)(images()))
     final.square().sum().backward()
     found = {name: each.grad for name, each in backbone.named_parameters() if each.grad is not None}
     assert found.keys() == expected.keys()
@@ -120,13 +127,13 @@ def test_dropout_of_the_upper_part_is_that_of_the_stage() -> None:
     stage = Stage(epochs=1, learning_rate=1e-3, frozen=("network.*conv1.*", "network.bn1.*"))
     start(stage, backbone)
     cut = frozen_cuts(backbone)[-1]
-    maps = LowerPart(backbone, cut)(images())
-    (trained,) = UpperPart(backbone, cut)(maps)
-    (unlike,) = UpperPart(backbone, cut)(maps)
+    maps = BackbonePrefix(backbone, cut)(images())
+    (trained,) = BackboneSuffix(backbone, cut)(maps)
+    (unlike,) = BackboneSuffix(backbone, cut)(maps)
     assert not torch.equal(trained, unlike)
     backbone.eval()
-    (answered,) = UpperPart(backbone, cut)(maps)
-    (alike,) = UpperPart(backbone, cut)(maps)
+    (answered,) = BackboneSuffix(backbone, cut)(maps)
+    (alike,) = BackboneSuffix(backbone, cut)(maps)
     assert torch.equal(answered, alike)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from camloc.models.layers.transformer import Attention, attention_with_dropout, drawn, kept_scale
+from camloc.models.layers.transformer import Attention, attention_with_dropout, keep_mask, keep_scale
 
 RATE = 0.25
 
@@ -19,9 +19,9 @@ def heads(count: int, *, dtype: torch.dtype = torch.float64) -> Tensor:
 def by_formula(query: Tensor, key: Tensor, value: Tensor, *, seed: int) -> Tensor:
     """The weights of all heads at once, with the draws that `attention_with_dropout` makes."""
     torch.manual_seed(seed)
-    kept = torch.stack([drawn(query.shape[2], key.shape[2], rate=RATE) for _ in range(6)])
+    kept = torch.stack([keep_mask(query.shape[2], key.shape[2], rate=RATE) for _ in range(6)])
     weights = (query @ key.mT / math.sqrt(query.shape[-1])).softmax(-1)
-    return (weights * kept.view(2, 3, *kept.shape[1:]) * kept_scale(RATE)) @ value
+    return (weights * kept.view(2, 3, *kept.shape[1:]) * keep_scale(RATE)) @ value
 
 
 def test_values_and_gradients_are_those_of_the_formula() -> None:
@@ -41,12 +41,12 @@ def test_values_and_gradients_are_those_of_the_formula() -> None:
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 def test_each_weight_is_dropped_at_the_rate_and_the_mean_is_kept(rate: float) -> None:
     torch.manual_seed(0)
-    kept = drawn(301, 333, rate=rate)
+    kept = keep_mask(301, 333, rate=rate)
     assert kept.shape == (301, 333)
     assert float(kept.double().mean()) == pytest.approx(1.0 - rate, abs=0.005)
-    assert kept_scale(rate) == pytest.approx(1.0 / (1.0 - rate), rel=1e-4)
+    assert keep_scale(rate) == pytest.approx(1.0 / (1.0 - rate), rel=1e-4)
     # The four that share a number are as often dropped as each other, and not together.
-    lanes = drawn(1, 400_000, rate=rate).view(-1, 4).double()
+    lanes = keep_mask(1, 400_000, rate=rate).view(-1, 4).double()
     assert (lanes.mean(0) - (1.0 - rate)).abs().max() < 0.005
     assert (torch.corrcoef(lanes.T) - torch.eye(4).double()).abs().max() < 0.02
 

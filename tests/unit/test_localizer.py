@@ -18,7 +18,7 @@ from camloc.data.types import Batch, Estimate, ExpectedError, Frame, Located, Lo
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry import Camera, Pose
 from camloc.inference.localizer import Localizer
-from camloc.models.base import Decoded, PoseModel, single_scene
+from camloc.models.base import Decoded, FeatureMaps, PoseModel, Prediction, single_scene
 from camloc.models.checkpoint import Checkpoint, Metadata
 
 WIDTH, HEIGHT = 64, 48
@@ -36,8 +36,12 @@ class ColourModel(PoseModel[ColourOutput]):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(scale))
 
-    def forward(self, images: Tensor) -> ColourOutput:
-        return ColourOutput(images.mean((2, 3)) * self.scale)
+    def predict(self, images: Tensor, *, novelty_detector: object = None) -> Prediction:
+        del novelty_detector
+        return Prediction(ColourOutput(images.mean((2, 3)) * self.scale))
+
+    def heads(self, feature_maps: FeatureMaps, *, width: int, height: int) -> ColourOutput:
+        raise NotImplementedError
 
     def decode(self, output: ColourOutput, *, intrinsics: Tensor | None = None) -> Decoded:
         position = output.colour.double().clone()

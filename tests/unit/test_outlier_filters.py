@@ -30,9 +30,9 @@ def cells(*, wrong: float = 0.0) -> Correspondences:
     return Correspondences(pixels, camera, world, torch.where(is_wrong, 1e-9, 1.0).double())
 
 
-def poses(given: Correspondences, name: OutlierFilter, *, seen: torch.Tensor | None = None) -> Pose:
+def poses(given: Correspondences, name: OutlierFilter, *, counted: torch.Tensor | None = None) -> Pose:
     return filtered_poses(
-        given, name, intrinsics=INTRINSICS, image_height=HEIGHT, seen=seen
+        given, name, intrinsics=INTRINSICS, image_height=HEIGHT, counted=counted
     ).centered_from_cam
 
 
@@ -54,9 +54,9 @@ def test_a_third_of_wrong_cells_does_no_harm(name: OutlierFilter) -> None:
 @pytest.mark.parametrize("name", OUTLIER_FILTERS)
 def test_cells_behind_a_mask_do_not_count(name: OutlierFilter) -> None:
     given = cells(wrong=0.2)
-    seen = (given.weight > 0.5).double()
+    counted = (given.weight > 0.5).double()
     given = given._replace(weight=torch.ones_like(given.weight))
-    error = pose_error(poses(given, name, seen=seen), truth())
+    error = pose_error(poses(given, name, counted=counted), truth())
     assert error.meters < 1e-5
 
 

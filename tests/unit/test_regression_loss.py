@@ -64,7 +64,9 @@ def test_the_orientation_term_is_the_distance_of_unit_quaternions() -> None:
 def test_the_learned_balance_weighs_the_terms() -> None:
     config = PoseLossConfig(position=-1.5, orientation=2.0)
     half = math.sqrt(0.5)
-    found = losses([[half, half, 0.0, 0.0]], [[1.0, 0.0, 0.0, 0.0]], offset=[[0.0, 2.0, 0.0]], pose_loss=config)
+    found = losses(
+        [[half, half, 0.0, 0.0]], [[1.0, 0.0, 0.0, 0.0]], offset=[[0.0, 2.0, 0.0]], pose_loss=config
+    )
     chord = 2 * math.sin(math.pi / 8)
     assert found["position"] == pytest.approx(2.0 * math.exp(1.5) - 1.5, rel=1e-6)
     assert found["orientation"] == pytest.approx(chord * math.exp(-2.0) + 2.0, rel=1e-6)
@@ -86,7 +88,9 @@ def test_the_other_sign_of_a_quaternion_is_the_same_rotation() -> None:
     truth = [[0.5, 0.5, 0.5, 0.5]]
     opposite = [[-0.5, -0.5, -0.5, -0.5]]
     assert losses(opposite, truth, offset=[[0.0] * 3], pose_loss=PLAIN)["orientation"] == pytest.approx(0.0)
-    assert losses(opposite, truth, offset=[[0.0] * 3], pose_loss=PUBLISHED)["orientation"] == pytest.approx(2.0)
+    assert losses(opposite, truth, offset=[[0.0] * 3], pose_loss=PUBLISHED)["orientation"] == pytest.approx(
+        2.0
+    )
 
 
 def test_in_the_hemisphere_of_the_label_both_forms_agree() -> None:

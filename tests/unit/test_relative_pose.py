@@ -11,8 +11,12 @@ from torch import Tensor
 from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.geometry import Pose
-from camloc.models.layers.rotation_output import values_from_rotation
-from camloc.models.losses import PoseLossConfig, RelativePoseLoss, UncertaintyWeightedPoseLoss
+from camloc.models.losses import (
+    PoseLossConfig,
+    RelativePoseLoss,
+    UncertaintyWeightedPoseLoss,
+    values_from_rotation,
+)
 
 PUBLISHED = PoseLossConfig(position=0.3, orientation=-3.0, hemisphere_safe=False, distance="absolute")
 

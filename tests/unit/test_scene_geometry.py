@@ -116,7 +116,7 @@ def test_with_context_a_cell_knows_of_the_other_end_of_the_image_and_where_it_is
     alike = features[..., :1, :1].expand_as(features)
     for context, knows in ((None, False), ((2, 3), True)):
         model = network(blocks=1, context=context)
-        first, changed, same = (model.from_features(each).world for each in (features, other, alike))
+        first, changed, same = (model.from_grid(each).world for each in (features, other, alike))
         assert torch.equal(first[..., 0], changed[..., 0]) != knows
         assert torch.allclose(same, same[..., :1, :1], atol=1e-6) != knows
 

@@ -201,7 +201,7 @@ class Localizer:
             return [self._every_method(unknown) for _ in seen]
         intrinsics = torch.stack(cameras).float().to(self.device) if cameras else None
         masks = [each.mask for each in seen if each.mask is not None]
-        said = predict(self.checkpoint, images, with_latents=bool(self.refiners))
+        said = predict(self.checkpoint, images)
         decoded = decoded_output(
             self.checkpoint,
             said.output,

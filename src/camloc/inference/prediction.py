@@ -1,7 +1,7 @@
 """Estimates of what a network says: poses that can be believed, or the reason why there is none."""
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,28 +11,9 @@ from camloc.data.types import Estimate, Located, Lost, View
 from camloc.geometry.pose import Pose
 from camloc.inference.onnx.runtime import OnnxModel
 from camloc.inference.rejection import image_rejection, novelty_rejection, pose_rejection
-from camloc.models.base import Decoded, GeometryModel, Latents, PoseModel, Regressor
+from camloc.models.base import Decoded, GeometryModel, PoseModel, Prediction
 from camloc.models.checkpoint import Checkpoint
-from camloc.models.novelty import feature_maps
 from camloc.models.outlier_filters import OutlierFilter, filtered_decoding
-
-
-class Prediction(NamedTuple):
-    """What a network says of b images.
-
-    Attributes:
-        output: for `decode`.
-        latents: that the output was regressed from, where a refiner asks for them.
-        novelty: (b,) how unlike each is to those that were learned from, or None where it cannot be told.
-    """
-
-    output: Any
-    latents: Latents | None = None
-    novelty: Tensor | None = None
-
-    def novelty_of(self, row: int) -> float | None:
-        """Of one image."""
-        return None if self.novelty is None else float(self.novelty[row])
 
 
 def model_of(checkpoint: Checkpoint) -> PoseModel[Any]:
@@ -41,25 +22,9 @@ def model_of(checkpoint: Checkpoint) -> PoseModel[Any]:
     return model.original if isinstance(model, OnnxModel) else model
 
 
-def predict(
-    checkpoint: Checkpoint, images: Float[Tensor, "b 3 h w"], *, with_latents: bool = False
-) -> Prediction:
-    """What a network says of RGB images in [0, 1]; if asked for, of a regressor its latents too."""
-    model, recognition = checkpoint.model, checkpoint.novelty_detector
-    if isinstance(model, OnnxModel):
-        output, novelty = model.predict_with_novelty(images)
-        return Prediction(output, novelty=novelty)
-    wants_latents = with_latents and isinstance(model, Regressor)
-    if recognition is None and not wants_latents:
-        return Prediction(model(images))
-    assert isinstance(model, GeometryModel | Regressor), "no other model tells its scenes from others"
-    maps, seen = feature_maps(model, images)
-    novelty = None if recognition is None else recognition(seen)
-    if wants_latents and isinstance(model, Regressor):
-        latents = model.describe(maps)
-        return Prediction(model.regress(latents), latents, novelty)
-    output = model.from_maps(maps, width=images.shape[-1], height=images.shape[-2])
-    return Prediction(output, novelty=novelty)
+def predict(checkpoint: Checkpoint, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    """Predict from RGB images in [0, 1], with the novelty if the checkpoint has a detector."""
+    return checkpoint.model.predict(images, novelty_detector=checkpoint.novelty_detector)
 
 
 def decoded_output(

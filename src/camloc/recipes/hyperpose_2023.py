@@ -16,8 +16,7 @@ from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.models.hyperpose_2023 import PRESETS, AttentionHypernetworkConfig, HyperPose2023Config
 from camloc.models.layers.hypernetwork import GeneratorConfig
-from camloc.models.layers.rotation_output import OrientationForm
-from camloc.models.losses import PoseLossConfig
+from camloc.models.losses import OrientationForm, PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.training.recipe import Published, Recipe, Stage
 

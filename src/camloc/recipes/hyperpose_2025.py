@@ -18,8 +18,7 @@ from camloc.data.image_io import Preprocess
 from camloc.models.atloc import PRESETS as ATLOC
 from camloc.models.hyperpose import HyperPoseConfig, Infusion
 from camloc.models.layers.hypernetwork import GeneratorConfig, HypernetworkConfig
-from camloc.models.layers.rotation_output import OrientationForm
-from camloc.models.losses import PoseLossConfig
+from camloc.models.losses import OrientationForm, PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.training.recipe import Published, Recipe, Stage
 

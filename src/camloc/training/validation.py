@@ -13,8 +13,8 @@ from camloc.data.augment import centre_cut
 from camloc.data.image_cache import ImageCache
 from camloc.geometry.pose import Pose, PoseError, pose_error
 from camloc.geometry.pose_search import mean_pose
-from camloc.models.base import GeometryModel, PoseModel, WithBackbone
-from camloc.models.novelty import NoveltyDetector, feature_maps, summary
+from camloc.models.base import GeometryModel, PoseModel
+from camloc.models.novelty import NoveltyDetector, summary
 from camloc.models.outlier_filters import OUTLIER_FILTERS, OutlierFilter, filtered_poses
 from camloc.training.recipe import Plan
 
@@ -128,7 +128,7 @@ def filter_errors(
             poses = filtered_poses(
                 cells, name, intrinsics=batch.intrinsics.double(), image_height=plan.height
             ).centered_from_cam
-            errors.append(pose_error(model.placed(poses).to("cpu"), batch.world_from_cam.to(torch.float64)))
+            errors.append(pose_error(model.to_world(poses).to("cpu"), batch.world_from_cam.to(torch.float64)))
     return {name: _medians(errors) for name, errors in found.items()}
 
 
@@ -168,7 +168,7 @@ LEAST = 0.05
 
 @torch.no_grad()
 def fit_novelty_detector(
-    model: WithBackbone, train: ImageCache, held_out: ImageCache, plan: Plan, *, device: torch.device
+    model: PoseModel[Any], train: ImageCache, held_out: ImageCache, plan: Plan, *, device: torch.device
 ) -> tuple[NoveltyDetector, float] | None:
     """Summaries of the images that were learned from, and how unlike them an image of the scene may be.
 
@@ -194,10 +194,10 @@ def fit_novelty_detector(
 
 
 def _feature_maps(
-    model: WithBackbone, images: ImageCache, plan: Plan, device: torch.device, *, batch_size: int = 50
+    model: PoseModel[Any], images: ImageCache, plan: Plan, device: torch.device, *, batch_size: int = 50
 ) -> Iterator[list[Tensor]]:
     """The maps that images are recognised by, of images spread evenly over all, batch by batch."""
     rows = even_indices(len(images), MOST)
     for chosen in rows.split(batch_size):
         batch = centre_cut(images.batch(chosen, device=device), width=plan.width, height=plan.height)
-        yield feature_maps(model, batch.images)[1]
+        yield model.backbone.forward_with_novelty_maps(batch.images)[1]

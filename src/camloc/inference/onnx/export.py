@@ -21,7 +21,6 @@ from camloc.inference.onnx.runtime import (
     load_onnx,
     output_names,
 )
-from camloc.models.base import GeometryModel, Regressor
 from camloc.models.checkpoint import Checkpoint
 from camloc.models.novelty import WithNovelty
 
@@ -48,7 +47,6 @@ def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecisio
     model = checkpoint.model.cpu().eval()
     network: nn.Module = model
     if checkpoint.novelty_detector is not None:
-        assert isinstance(model, GeometryModel | Regressor), "no other model tells its scenes from others"
         network = WithNovelty(model, checkpoint.novelty_detector.cpu())
     with without_warnings, without_logs():
         program = torch.onnx.export(

@@ -199,10 +199,10 @@ def test_the_orientation_in_a_file_is_followed(orientation: int, tmp_path: Path)
     upright.save(tmp_path / "upright.png")
 
     class TopModel(ColourModel):
-        """Looks at the upper third alone."""
+        """Reads the upper third alone."""
 
-        def forward(self, images: Tensor) -> ColourOutput:
-            return super().forward(images[:, :, : HEIGHT // 3])
+        def predict(self, images: Tensor, *, novelty_detector: object = None) -> Prediction:
+            return super().predict(images[:, :, : HEIGHT // 3], novelty_detector=novelty_detector)
 
     ours, theirs = (localizer(TopModel()).locate(tmp_path / name) for name in ("turned.png", "upright.png"))
     assert_equal([theirs], [ours])

@@ -1,5 +1,6 @@
-"""Encoders and decoders are the published ones, without what their answers do not need."""
+"""Transformer layers compute the same as the plain published form; dropout and attention with dropout."""
 
+import math
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -11,11 +12,15 @@ from torch import Tensor, nn
 from camloc.errors import RecipeError
 from camloc.models.layers.transformer import (
     Attention,
+    BatchDropout,
     Decoder,
     Encoder,
     MapEncoder,
     PositionCodes,
     TransformerConfig,
+    attention_with_dropout,
+    keep_mask,
+    keep_scale,
 )
 
 WITHOUT_DROPOUT = TransformerConfig(width=32, layers=3, dropout=0.0, attention_dropout=0.0)
@@ -207,3 +212,132 @@ def test_codes_without_a_token_are_those_of_the_cells_alone() -> None:
     assert codes.token is None
     assert codes(2, 4).shape == (2 * 4, 6)
     assert torch.equal(codes(2, 4)[5], torch.cat((codes.column[1], codes.row[1])))
+
+
+ROWS, FEATURES = 6, 500
+
+
+def dropped(values: Tensor, *, rate: float = 0.3, seed: int = 0) -> Tensor:
+    torch.manual_seed(seed)
+    return BatchDropout(rate).train()(values)  # type: ignore[no-any-return]
+
+
+def test_entries_are_dropped_at_the_rate_and_the_others_make_up_for_it() -> None:
+    out = dropped(torch.ones(100, FEATURES))
+    assert out.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    assert (out == 0).float().mean() == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("shares", [2, 3])
+def test_the_shares_of_a_batch_drop_what_the_whole_batch_drops(
+    shares: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = torch.rand(ROWS, FEATURES)
+    whole = dropped(values)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: shares)
+    parts = []
+    for rank, part in enumerate(values.chunk(shares)):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        parts.append(dropped(part))
+    assert torch.equal(whole, torch.cat(parts))
+
+
+def test_rows_drop_different_entries() -> None:
+    out = dropped(torch.ones(2, FEATURES))
+    assert not torch.equal(out[0], out[1])
+
+
+def test_evaluation_drops_nothing() -> None:
+    values = torch.rand(ROWS, FEATURES)
+    assert torch.equal(BatchDropout(0.5).eval()(values), values)
+
+
+def test_a_rate_of_zero_drops_nothing_and_draws_nothing() -> None:
+    values = torch.rand(ROWS, FEATURES)
+    before = torch.get_rng_state()
+    assert torch.equal(BatchDropout(0.0).train()(values), values)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_rate_of_one_drops_everything_as_torch_does() -> None:
+    values = torch.rand(ROWS, FEATURES)
+    assert torch.equal(BatchDropout(1.0).train()(values), nn.Dropout(1.0).train()(values))
+
+
+def test_gradients_flow_through_what_is_kept() -> None:
+    values = torch.rand(ROWS, FEATURES, requires_grad=True)
+    out = dropped(values)
+    out.sum().backward()
+    assert values.grad is not None
+    assert torch.equal(values.grad == 0, out == 0)
+
+
+RATE = 0.25
+
+
+def heads(count: int, *, dtype: torch.dtype = torch.float64) -> Tensor:
+    generator = torch.Generator().manual_seed(count)
+    return torch.randn(2, 3, count, 4, generator=generator, dtype=dtype, requires_grad=True)
+
+
+def by_formula(query: Tensor, key: Tensor, value: Tensor, *, seed: int) -> Tensor:
+    """The weights of all heads at once, with the draws that `attention_with_dropout` makes."""
+    torch.manual_seed(seed)
+    kept = torch.stack([keep_mask(query.shape[2], key.shape[2], rate=RATE) for _ in range(6)])
+    weights = (query @ key.mT / math.sqrt(query.shape[-1])).softmax(-1)
+    return (weights * kept.view(2, 3, *kept.shape[1:]) * keep_scale(RATE)) @ value
+
+
+def test_values_and_gradients_are_those_of_the_formula() -> None:
+    query, key, value = heads(5), heads(7), heads(7)
+    wanted = by_formula(query, key, value, seed=1)
+    torch.manual_seed(1)
+    found = attention_with_dropout(query, key, value, rate=RATE)
+    torch.testing.assert_close(found, wanted)
+    direction = torch.randn(wanted.shape, dtype=wanted.dtype)
+    inputs = (query, key, value)
+    theirs = torch.autograd.grad(wanted, inputs, direction)
+    for one, other in zip(torch.autograd.grad(found, inputs, direction), theirs, strict=True):
+        assert other.abs().max() > 0.01
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_each_weight_is_dropped_at_the_rate_and_the_mean_is_kept(rate: float) -> None:
+    torch.manual_seed(0)
+    kept = keep_mask(301, 333, rate=rate)
+    assert kept.shape == (301, 333)
+    assert float(kept.double().mean()) == pytest.approx(1.0 - rate, abs=0.005)
+    assert keep_scale(rate) == pytest.approx(1.0 / (1.0 - rate), rel=1e-4)
+    # The four that share a number are as often dropped as each other, and not together.
+    lanes = keep_mask(1, 400_000, rate=rate).view(-1, 4).double()
+    assert (lanes.mean(0) - (1.0 - rate)).abs().max() < 0.005
+    assert (torch.corrcoef(lanes.T) - torch.eye(4).double()).abs().max() < 0.02
+
+
+def test_the_same_seed_drops_the_same_and_another_does_not() -> None:
+    attention = Attention(8, heads=2, dropout=RATE).train()
+    cells = torch.randn(2, 5, 8)
+    answers = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        answers.append(attention(cells, cells, cells))
+    assert torch.equal(answers[0], answers[1])
+    assert not torch.allclose(answers[0], answers[2])
+    assert torch.equal(attention.eval()(cells, cells, cells), attention(cells, cells, cells))
+
+
+def test_no_weight_is_kept_for_the_gradient() -> None:
+    query, key, value = (heads(64, dtype=torch.float32) for _ in range(3))
+    kept: list[Tensor] = []
+
+    def packed(each: Tensor) -> Tensor:
+        kept.append(each)
+        return each
+
+    with torch.autograd.graph.saved_tensors_hooks(packed, lambda each: each):
+        attention_with_dropout(query, key, value, rate=RATE)
+    weights = 2 * 3 * 64 * 64
+    assert sum(each.nbytes for each in kept if each.dtype == torch.bool) == weights
+    assert all(each.numel() < weights for each in kept if each.dtype != torch.bool)

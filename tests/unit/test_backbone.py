@@ -1,20 +1,72 @@
-"""A backbone cut in two gives the same maps, and is cut where all before stands still."""
+"""The backbone: its novelty maps, its split into a frozen prefix and the rest, and local contrast."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from tests.support.models import TINY_BACKBONE
+from tests.support.models import TINY_BACKBONE, small_config, some_poses
 from torch import Tensor, nn
 
+from camloc.data.image_io import Preprocess
 from camloc.errors import RecipeError
+from camloc.inference.onnx.export import export_onnx, largest_difference
+from camloc.models import build_model
+from camloc.models.checkpoint import load_checkpoint, metadata_for, save_checkpoint
 from camloc.models.layers.backbone import (
     FINAL,
     Backbone,
     BackboneConfig,
     BackbonePrefix,
     BackboneSuffix,
+    LocalContrast,
     frozen_cuts,
 )
 from camloc.training.recipe import Stage, start
+
+CASES = {
+    "final map": (BackboneConfig("test_resnet"), (FINAL,), "layer3"),
+    "final map, at the same stride": (
+        BackboneConfig("test_resnet", {"output_stride": 16}),
+        (FINAL,),
+        "layer3",
+    ),
+    "final map of mobile blocks": (BackboneConfig("mobilenetv2_100"), (FINAL,), "blocks.4"),
+    "the middle is used anyway": (BackboneConfig("test_resnet"), (FINAL, 3), ""),
+    "cut before the end": (BackboneConfig("test_resnet"), (2, 3), ""),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_middle_is_seen_beside_the_maps_where_these_lack_it(case: str) -> None:
+    config, taps, middle = CASES[case]
+    backbone = Backbone(config, taps=taps).eval()
+    assert backbone.middle == middle
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        maps, seen = backbone.forward_with_novelty_maps(images)
+        alone = backbone(images)
+    for one, other in zip(maps, alone, strict=True):
+        assert torch.equal(one, other)
+    assert len(seen) == len(maps) + bool(middle)
+    assert sum(each.shape[1] for each in seen) == backbone.novelty_channels
+    if middle:
+        assert seen[0].shape[-2:] == (4, 4)
+
+
+def test_threads_that_ask_the_same_network_do_not_see_each_others_images() -> None:
+    backbone = Backbone(BackboneConfig("test_resnet")).eval()
+
+    def shapes(count: int) -> set[tuple[int, ...]]:
+        with torch.no_grad():
+            found = [backbone.forward_with_novelty_maps(torch.rand(count, 3, 64, 64))[1] for _ in range(30)]
+        return {(len(seen), *(len(each) for each in seen)) for seen in found}
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(shapes, (1, 2, 3)))
+    assert answers == [{(2, count, count)} for count in (1, 2, 3)]
+
 
 # A residual network, one with local contrast, and a row of blocks as MobileNetV2 is.
 CONFIGS = {
@@ -141,3 +193,70 @@ def test_a_network_without_a_graph_of_its_own_is_refused() -> None:
     backbone = built(BackboneConfig("test_vit"), (FINAL,))
     with pytest.raises(RecipeError, match="'test_vit' cannot be cut"):
         frozen_cuts(backbone)
+
+
+def sample_image(height: int = 48, width: int = 64) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return 0.2 + 0.6 * torch.rand(2, 3, height, width, generator=generator)
+
+
+def test_the_strength_and_colour_of_the_light_hardly_matter() -> None:
+    contrast = LocalContrast(16)
+    lamp = torch.tensor([1.0, 0.7, 0.5]).view(3, 1, 1)
+    plain, lit = contrast(sample_image()), contrast(lamp * sample_image())
+    difference = (plain - lit).abs().mean() / plain.abs().mean()
+    assert float(difference) < 0.15
+    unnormalised = (sample_image() - lamp * sample_image()).abs().mean() / (
+        sample_image() - sample_image().mean()
+    ).abs().mean()
+    assert float(unnormalised) > 5 * float(difference)
+
+
+def test_a_shadow_over_half_of_the_image_hardly_matters_away_from_its_edge() -> None:
+    contrast = LocalContrast(16)
+    shadow = torch.ones(64)
+    shadow[:32] = 0.5
+    plain, shaded = contrast(sample_image()), contrast(shadow * sample_image())
+    far = torch.tensor([*range(12), *range(52, 64)])
+    difference = (plain - shaded)[..., far].abs().mean() / plain[..., far].abs().mean()
+    assert float(difference) < 0.2
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 16, 32])
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (47, 61)])
+def test_any_size_of_image_keeps_its_size_and_stays_bounded(window: int, height: int, width: int) -> None:
+    normalised = LocalContrast(window)(sample_image(height, width))
+    assert normalised.shape == (2, 3, height, width)
+    assert bool(normalised.isfinite().all())
+    assert float(normalised.abs().max()) < 10
+
+
+def test_a_grey_image_is_zero_and_not_blown_up_noise() -> None:
+    noise = 0.001 * torch.randn(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    assert float(LocalContrast(16)(0.5 + noise).abs().max()) < 0.2
+
+
+def test_the_backbone_sees_local_contrast_where_its_settings_say_so() -> None:
+    torch.manual_seed(0)
+    plain = Backbone(TINY_BACKBONE).eval()
+    normalised = Backbone(replace(TINY_BACKBONE, local_contrast=16)).eval()
+    normalised.load_state_dict(plain.state_dict())
+    darker = 0.5 * sample_image()
+
+    @torch.no_grad()
+    def change(backbone: Backbone) -> float:
+        before, after = backbone(sample_image())[0], backbone(darker)[0]
+        return float((before - after).abs().mean() / before.abs().mean())
+
+    assert change(normalised) < 0.5 * change(plain)
+
+
+def test_it_is_part_of_an_exported_network(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = replace(small_config("posenet"), backbone=replace(TINY_BACKBONE, local_contrast=16))
+    model = build_model("posenet", config).eval()
+    metadata = metadata_for("posenet", config, Preprocess(64, 48), ("kitchen",))
+    save_checkpoint(tmp_path, metadata, model, (some_poses(3),))
+    checkpoint = load_checkpoint(tmp_path)
+    export_onnx(checkpoint, tmp_path / "model.onnx")
+    assert largest_difference(checkpoint, tmp_path / "model.onnx") < 1e-4

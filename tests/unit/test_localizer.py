@@ -12,9 +12,10 @@ from PIL import Image
 from tests.support.models import some_poses
 from torch import Tensor, nn
 
+from camloc.core.batch import Batch
 from camloc.core.device import torch_device
 from camloc.data.image_io import Preprocess
-from camloc.data.types import Batch, Estimate, ExpectedError, Frame, Located, Lost
+from camloc.data.types import Estimate, ExpectedError, Frame, Located, Lost
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry import Camera, Pose
 from camloc.inference.localizer import Localizer

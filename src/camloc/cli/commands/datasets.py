@@ -83,7 +83,7 @@ def _describe(scene: "LoadedScene", layout: str) -> None:
         )
     print(f"  sequences  {len(sequences)}, cameras {len(cameras)}")
     centers = poses_of(frames).translation
-    low, high = centers.min(0).values, centers.max(0).values
+    low, high = centers.min(axis=0), centers.max(axis=0)
     print("  positions  " + ", ".join(f"{a:.2f} to {b:.2f}" for a, b in zip(low, high, strict=True)))
     positions_alone = len(frames) - len(oriented(frames))
     if positions_alone:
@@ -96,7 +96,8 @@ def _describe_oracle(scene: "LoadedScene") -> None:
     from camloc.data.types import oriented, poses_of
     from camloc.evaluation.baselines import baseline_errors
 
-    errors = baseline_errors(poses_of(scene.test), poses_of(oriented(scene.train))).nearest_pose
+    test, train = poses_of(scene.test).tensor(), poses_of(oriented(scene.train)).tensor()
+    errors = baseline_errors(test, train).nearest_pose
     meters, degrees = float(errors.meters.median()), float(errors.degrees.median())
     print(f"  baseline   the nearest training pose is {meters:.3f} m and {degrees:.2f}° away (medians)")
 

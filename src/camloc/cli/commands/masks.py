@@ -68,7 +68,7 @@ def masks(
         device: Device to run on.
     """
     from camloc.cli.progress import console, counted
-    from camloc.data.image_io import read_image
+    from camloc.data.image_io import image_tensor, read_image
     from camloc.data.masks import mask_path, write_mask
 
     if bool(images) == bool(data):
@@ -86,7 +86,7 @@ def masks(
         for done, frame in enumerate(frames, start=1):
             try:
                 if not mask_path(out, frame).exists():
-                    write_mask(out, frame, network_of_masks.belonging(read_image(frame.image)))
+                    write_mask(out, frame, network_of_masks.belonging(image_tensor(read_image(frame.image))))
             except ImageError as problem:
                 print(f"camloc: {problem}", file=sys.stderr)
                 unreadable += 1

@@ -10,8 +10,8 @@ import pytest
 import torch
 from tests.support.models import some_poses
 
-from camloc.core.batch import Batch
 from camloc.core.config import from_builtins, from_json, to_builtins, to_json
+from camloc.data.batch import Batch
 from camloc.data.formats import LAYOUTS
 from camloc.data.image_io import Preprocess
 from camloc.errors import RecipeError

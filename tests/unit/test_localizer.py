@@ -12,8 +12,8 @@ from PIL import Image
 from tests.support.models import some_poses
 from torch import Tensor, nn
 
-from camloc.core.batch import Batch
 from camloc.core.device import torch_device
+from camloc.data.batch import Batch
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Estimate, ExpectedError, Frame, Located, Lost
 from camloc.errors import ImageError, RecipeError

@@ -8,7 +8,7 @@ import roma
 import torch
 from tests.support.models import TINY_BACKBONE, some_poses
 
-from camloc.core.batch import Batch
+from camloc.data.batch import Batch
 from camloc.data.image_io import Preprocess
 from camloc.geometry import Pose, pixel_grid, pose_error, unproject
 from camloc.inference.onnx.export import export_onnx, largest_difference

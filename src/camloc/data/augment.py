@@ -16,8 +16,8 @@ import torchvision.transforms.v2.functional as colour
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from camloc.core.batch import Batch
 from camloc.core.device import moved
+from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.camera import pixel_grid
 from camloc.geometry.pose import Pose

@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from camloc.core.batch import Batch
 from camloc.core.cache_folder import cache_file, cache_folder
 from camloc.core.config import to_json
 from camloc.core.device import CPU, moved
 from camloc.core.files import write_atomically
 from camloc.data.augment import Augment, Draws, augmented
+from camloc.data.batch import Batch
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Frame, poses_of
 from camloc.geometry.pose import Pose

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from camloc.core.batch import Batch
 from camloc.data.augment import Augment, Draws, augmented, centre_cut
+from camloc.data.batch import Batch
 from camloc.data.image_cache import ImageCache
 from camloc.geometry.pose import Pose
 from camloc.models.base import Latents, Regressor

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camloc.core.batch import Batch
 from camloc.core.config import from_json
+from camloc.data.batch import Batch
 from camloc.errors import CheckpointError, RecipeError
 from camloc.models.base import Decoded, PoseModel
 from camloc.models.checkpoint import (

@@ -1,4 +1,4 @@
-"""What every model promises, whatever its paper: a new file under `camloc.models` is tested from here."""
+"""The contract of every model; a new file under `camloc.models` is tested here without further code."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -39,14 +39,14 @@ def batch_of(count: int, *, seed: int = 0) -> Batch:
     )
 
 
-def answers(model: PoseModel[Any], batch: Batch) -> Pose:
-    """The poses that a model finds in a batch."""
+def predicted_poses(model: PoseModel[Any], batch: Batch) -> Pose:
+    """The poses that a model predicts for a batch."""
     decoded: Pose = model.decode(model(batch.images), intrinsics=batch.intrinsics).world_from_cam
     return decoded
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_outputs_are_named_tensors_with_one_row_to_each_image(name: str) -> None:
+def test_outputs_are_named_tensors_with_one_row_for_each_image(name: str) -> None:
     output = small(name).eval()(batch_of(3).images)
     assert hasattr(output, "_fields")
     assert all(isinstance(value, torch.Tensor) and value.shape[0] == 3 for value in output)
@@ -55,7 +55,7 @@ def test_outputs_are_named_tensors_with_one_row_to_each_image(name: str) -> None
 @pytest.mark.parametrize("name", model_names())
 def test_decoded_rotations_are_proper(name: str) -> None:
     model = small(name).eval()
-    decoded = answers(model, batch_of(4))
+    decoded = predicted_poses(model, batch_of(4))
     rotation = decoded.rotation
     assert rotation.dtype == torch.float64
     identity = torch.eye(3, dtype=torch.float64).expand(4, 3, 3)
@@ -67,10 +67,10 @@ def test_decoded_rotations_are_proper(name: str) -> None:
 def test_every_parameter_gets_a_finite_gradient_after_some_steps(name: str) -> None:
     model = small(name).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    # Generated layers start at zero, and so do blocks of backbones: what feeds them moves a step later.
+    # Generated layers and blocks of backbones start at zero, so that their inputs get a gradient a step later.
     for seed in range(4):
         optimizer.zero_grad()
-        batch = batch_of(4, seed=seed).replace(window=2)  # for those that learn the way between frames
+        batch = batch_of(4, seed=seed).replace(window=2)  # for models with a relative-pose loss
         batch = batch.replace(scene=torch.arange(4) % len(scene_names(small_config(name))))
         losses = model.losses(model(batch.images), batch)
         torch.stack(list(losses.values())).sum().backward()
@@ -78,11 +78,11 @@ def test_every_parameter_gets_a_finite_gradient_after_some_steps(name: str) -> N
     for parameter_name, parameter in model.named_parameters():
         assert parameter.grad is not None, f"{parameter_name} gets no gradient"
         assert parameter.grad.isfinite().all(), parameter_name
-        assert parameter.grad.abs().max() > 0, f"{parameter_name} never moves"
+        assert parameter.grad.abs().max() > 0, f"{parameter_name} does not train"
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_a_image_is_answered_alike_alone_and_in_a_batch(name: str) -> None:
+def test_an_image_has_the_same_output_alone_and_in_a_batch(name: str) -> None:
     model = small(name).eval()
     images = batch_of(3).images
     together, alone = model(images), model(images[1:2])
@@ -91,7 +91,7 @@ def test_a_image_is_answered_alike_alone_and_in_a_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_evaluation_is_not_random_and_keeps_no_state(name: str) -> None:
+def test_evaluation_is_deterministic_and_stateless(name: str) -> None:
     model = small(name).eval()
     images = batch_of(2).images
     first = model(images)
@@ -101,7 +101,7 @@ def test_evaluation_is_not_random_and_keeps_no_state(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_a_checkpoint_gives_back_the_same_answers(name: str, tmp_path: Path) -> None:
+def test_a_checkpoint_restores_the_same_predictions(name: str, tmp_path: Path) -> None:
     model = small(name).eval()
     model.observe_scenes(
         [some_poses(9, seed=number) for number in range(len(scene_names(small_config(name))))]
@@ -113,7 +113,7 @@ def test_a_checkpoint_gives_back_the_same_answers(name: str, tmp_path: Path) -> 
     images = batch_of(2).images
     for one, other in zip(model(images), restored.model(images), strict=True):
         assert torch.equal(one, other)
-    ours, theirs = (answers(each, batch_of(2)) for each in (model, restored.model))
+    ours, theirs = (predicted_poses(each, batch_of(2)) for each in (model, restored.model))
     assert torch.equal(ours.translation, theirs.translation)
     assert {entry.name for entry in tmp_path.iterdir()} == {"weights.safetensors", "checkpoint.json"}
 
@@ -135,14 +135,14 @@ def test_onnx_gives_the_same_poses_for_any_batch(name: str, tmp_path: Path) -> N
     export_onnx(restored, tmp_path / "model.onnx")
     exported = load_onnx(tmp_path / "model.onnx")
     for count in (1, 5):
-        ours = answers(model, batch_of(count)).matrix()
-        theirs = answers(exported.model, batch_of(count)).matrix()
+        ours = predicted_poses(model, batch_of(count)).matrix()
+        theirs = predicted_poses(exported.model, batch_of(count)).matrix()
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
         with torch.no_grad():
-            unlike = [predict(each, batch_of(count).images).novelty for each in (restored, exported)]
-        assert unlike[0] is not None
-        assert unlike[0].shape == (count,)
-        torch.testing.assert_close(*unlike, rtol=0, atol=1e-3)
+            novelty = [predict(each, batch_of(count).images).novelty for each in (restored, exported)]
+        assert novelty[0] is not None
+        assert novelty[0].shape == (count,)
+        torch.testing.assert_close(*novelty, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -152,7 +152,7 @@ def test_settings_survive_json(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_a_regressor_is_its_encoding_and_its_regression(name: str) -> None:
+def test_a_regressor_is_encode_followed_by_regress(name: str) -> None:
     model = small(name).eval()
     if not isinstance(model, Regressor):
         pytest.skip(f"{name} is not a regressor")
@@ -163,7 +163,7 @@ def test_a_regressor_is_its_encoding_and_its_regression(name: str) -> None:
 
 @pytest.mark.parametrize("name", model_names())
 def test_a_step_of_a_regressor_never_waits_for_an_accelerator(name: str) -> None:
-    """On the device "meta", which has shapes and no values, what would have to wait for a value fails."""
+    """On the device "meta", which has shapes and no values, an operation that waits for a value fails."""
     model = small(name).train().to("meta")
     if not isinstance(model, Regressor):
         pytest.skip(f"{name} is not a regressor")

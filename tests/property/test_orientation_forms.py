@@ -1,4 +1,4 @@
-"""Every form of an orientation: it says what it was given, and the loss sees what the angle sees."""
+"""Orientation representations: conversions are inverse, and the loss agrees with the angle."""
 
 import pytest
 import torch
@@ -61,8 +61,8 @@ def test_the_size_of_the_numbers_does_not_matter(form: OrientationForm, seed: in
 def test_each_way_to_say_the_truth_is_the_same_rotation(form: OrientationForm, seed: int) -> None:
     rotation = some_poses(4, seed=seed).rotation
     for truth in equivalent_values(form, rotation):
-        said = truth.unflatten(-1, (3, 3)) if truth.shape[-1] == 9 else rotation_from_values(form, truth)
-        assert float(rotation_angle(said, rotation).max()) < 1e-7
+        converted = truth.unflatten(-1, (3, 3)) if truth.shape[-1] == 9 else rotation_from_values(form, truth)
+        assert float(rotation_angle(converted, rotation).max()) < 1e-7
 
 
 def orientation_term(

@@ -33,7 +33,7 @@ def partly(poses: Pose, known: Tensor) -> Pose:
 
 
 def some_cells(count: int, *, seed: int) -> Correspondences:
-    """What an untrained network might say."""
+    """Random output, as of an untrained network."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:

@@ -39,36 +39,36 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_middle_is_seen_beside_the_maps_where_these_lack_it(case: str) -> None:
+def test_the_middle_stage_is_a_novelty_map_unless_a_tap_replaces_it(case: str) -> None:
     config, taps, middle = CASES[case]
     backbone = Backbone(config, taps=taps).eval()
     assert backbone.middle == middle
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        maps, seen = backbone.forward_with_novelty_maps(images)
+        maps, novelty_maps = backbone.forward_with_novelty_maps(images)
         alone = backbone(images)
     for one, other in zip(maps, alone, strict=True):
         assert torch.equal(one, other)
-    assert len(seen) == len(maps) + bool(middle)
-    assert sum(each.shape[1] for each in seen) == backbone.novelty_channels
+    assert len(novelty_maps) == len(maps) + bool(middle)
+    assert sum(each.shape[1] for each in novelty_maps) == backbone.novelty_channels
     if middle:
-        assert seen[0].shape[-2:] == (4, 4)
+        assert novelty_maps[0].shape[-2:] == (4, 4)
 
 
-def test_threads_that_ask_the_same_network_do_not_see_each_others_images() -> None:
+def test_threads_that_run_the_same_network_get_their_own_maps() -> None:
     backbone = Backbone(BackboneConfig("test_resnet")).eval()
 
     def shapes(count: int) -> set[tuple[int, ...]]:
         with torch.no_grad():
             found = [backbone.forward_with_novelty_maps(torch.rand(count, 3, 64, 64))[1] for _ in range(30)]
-        return {(len(seen), *(len(each) for each in seen)) for seen in found}
+        return {(len(maps), *(len(each) for each in maps)) for maps in found}
 
     with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(shapes, (1, 2, 3)))
-    assert answers == [{(2, count, count)} for count in (1, 2, 3)]
+        found = list(pool.map(shapes, (1, 2, 3)))
+    assert found == [{(2, count, count)} for count in (1, 2, 3)]
 
 
-# A residual network, one with local contrast, and a row of blocks as MobileNetV2 is.
+# A residual network, one with local contrast, and networks of mobile blocks.
 CONFIGS = {
     "resnet": TINY_BACKBONE,
     "contrast": BackboneConfig("test_resnet", local_contrast=16),
@@ -86,14 +86,14 @@ def built(config: BackboneConfig, taps: tuple[int, ...]) -> Backbone:
     return Backbone(config, taps=taps)
 
 
-def held(backbone: nn.Module) -> None:
+def freeze(backbone: nn.Module) -> None:
     for parameter in backbone.parameters():
         parameter.requires_grad_(False)
     backbone.eval()
 
 
 def layer(cut: str) -> str:
-    """What is in front of a cut, as the network calls it."""
+    """The layer in front of a cut, by its name in the network."""
     return cut.rpartition("network_")[2]
 
 
@@ -103,10 +103,10 @@ def images() -> Tensor:
 
 @pytest.mark.parametrize("taps", TAPS)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_both_parts_together_are_the_backbone_wherever_it_is_cut(name: str, taps: tuple[int, ...]) -> None:
+def test_prefix_and_suffix_together_are_the_backbone_at_every_cut(name: str, taps: tuple[int, ...]) -> None:
     backbone = built(CONFIGS[name], taps)
     names = list(backbone.state_dict())
-    held(backbone)
+    freeze(backbone)
     expected = backbone(images())
     cuts = frozen_cuts(backbone)
     assert len(cuts) > 4
@@ -118,16 +118,16 @@ def test_both_parts_together_are_the_backbone_wherever_it_is_cut(name: str, taps
 
 def test_the_last_cut_is_at_the_first_tap() -> None:
     backbone = built(TINY_BACKBONE, (3, 1, FINAL))
-    held(backbone)
+    freeze(backbone)
     stage_1 = backbone(images())[1]
     assert torch.equal(BackbonePrefix(backbone, frozen_cuts(backbone)[-1])(images()), stage_1)
     whole = built(TINY_BACKBONE, (FINAL,))
-    held(whole)
+    freeze(whole)
     (final,) = whole(images())
     assert torch.equal(BackbonePrefix(whole, frozen_cuts(whole)[-1])(images()), final)
 
 
-def held_up_to_block_1(batch_norm: str) -> Backbone:
+def frozen_to_block_1(batch_norm: str) -> Backbone:
     backbone = built(CONFIGS["efficientnet"], (FINAL,))
     frozen = ("network.conv_stem.*", "network.blocks.[01].*")
     stage = Stage(epochs=1, learning_rate=1e-3, frozen=(*frozen, "network.bn1.*"), batch_norm="train")
@@ -137,30 +137,30 @@ def held_up_to_block_1(batch_norm: str) -> Backbone:
     return backbone
 
 
-def test_the_last_cut_is_behind_what_is_held_at_the_beginning() -> None:
-    cuts = frozen_cuts(held_up_to_block_1("held"))
+def test_the_last_cut_is_behind_the_frozen_prefix() -> None:
+    cuts = frozen_cuts(frozen_to_block_1("frozen"))
     assert layer(cuts[-1]).startswith("blocks_1_")
     assert not any("blocks_2" in cut for cut in cuts)
 
 
-def test_a_layer_that_trains_or_counts_ends_what_stands_still() -> None:
-    trains = held_up_to_block_1("trains")
+def test_a_layer_that_trains_or_updates_statistics_ends_the_frozen_prefix() -> None:
+    trains = frozen_to_block_1("trains")
     assert [layer(cut) for cut in frozen_cuts(trains)] == ["conv_stem"]
-    counts = held_up_to_block_1("held")
+    counts = frozen_to_block_1("frozen")
     for module in counts.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.train()  # whatever its weights do, its statistics move
+            module.train()  # its weights are frozen, its statistics are updated
     assert [layer(cut) for cut in frozen_cuts(counts)] == ["conv_stem"]
 
 
-def test_nothing_stands_still_where_the_first_layer_trains() -> None:
+def test_there_is_no_frozen_prefix_if_the_first_layer_trains() -> None:
     backbone = built(TINY_BACKBONE, (FINAL,))
     start(Stage(epochs=1, learning_rate=1e-3, frozen=("network.layer*",)), backbone)
     assert frozen_cuts(backbone) == ()
 
 
-def test_gradients_of_the_upper_part_are_the_backbones() -> None:
-    backbone = held_up_to_block_1("held")
+def test_gradients_of_the_suffix_are_the_backbones() -> None:
+    backbone = frozen_to_block_1("frozen")
     cut = frozen_cuts(backbone)[-1]
     (final,) = backbone(images())
     final.square().sum().backward()
@@ -174,22 +174,22 @@ def test_gradients_of_the_upper_part_are_the_backbones() -> None:
         torch.testing.assert_close(gradient, expected[name])
 
 
-def test_dropout_of_the_upper_part_is_that_of_the_stage() -> None:
+def test_dropout_of_the_suffix_has_the_mode_of_the_stage() -> None:
     backbone = built(BackboneConfig("test_resnet", {"drop_rate": 0.5}), (FINAL,))
     stage = Stage(epochs=1, learning_rate=1e-3, frozen=("network.*conv1.*", "network.bn1.*"))
     start(stage, backbone)
     cut = frozen_cuts(backbone)[-1]
     maps = BackbonePrefix(backbone, cut)(images())
     (trained,) = BackboneSuffix(backbone, cut)(maps)
-    (unlike,) = BackboneSuffix(backbone, cut)(maps)
-    assert not torch.equal(trained, unlike)
+    (again,) = BackboneSuffix(backbone, cut)(maps)
+    assert not torch.equal(trained, again)
     backbone.eval()
-    (answered,) = BackboneSuffix(backbone, cut)(maps)
-    (alike,) = BackboneSuffix(backbone, cut)(maps)
-    assert torch.equal(answered, alike)
+    (first,) = BackboneSuffix(backbone, cut)(maps)
+    (second,) = BackboneSuffix(backbone, cut)(maps)
+    assert torch.equal(first, second)
 
 
-def test_a_network_without_a_graph_of_its_own_is_refused() -> None:
+def test_a_network_that_cannot_be_traced_is_refused() -> None:
     backbone = built(BackboneConfig("test_vit"), (FINAL,))
     with pytest.raises(RecipeError, match="'test_vit' cannot be cut"):
         frozen_cuts(backbone)
@@ -200,7 +200,7 @@ def sample_image(height: int = 48, width: int = 64) -> torch.Tensor:
     return 0.2 + 0.6 * torch.rand(2, 3, height, width, generator=generator)
 
 
-def test_the_strength_and_colour_of_the_light_hardly_matter() -> None:
+def test_brightness_and_colour_of_the_light_have_little_effect() -> None:
     contrast = LocalContrast(16)
     lamp = torch.tensor([1.0, 0.7, 0.5]).view(3, 1, 1)
     plain, lit = contrast(sample_image()), contrast(lamp * sample_image())
@@ -212,7 +212,7 @@ def test_the_strength_and_colour_of_the_light_hardly_matter() -> None:
     assert float(unnormalised) > 5 * float(difference)
 
 
-def test_a_shadow_over_half_of_the_image_hardly_matters_away_from_its_edge() -> None:
+def test_a_shadow_has_little_effect_away_from_its_edge() -> None:
     contrast = LocalContrast(16)
     shadow = torch.ones(64)
     shadow[:32] = 0.5
@@ -231,12 +231,12 @@ def test_any_size_of_image_keeps_its_size_and_stays_bounded(window: int, height:
     assert float(normalised.abs().max()) < 10
 
 
-def test_a_grey_image_is_zero_and_not_blown_up_noise() -> None:
+def test_the_noise_of_a_grey_image_is_not_amplified() -> None:
     noise = 0.001 * torch.randn(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
     assert float(LocalContrast(16)(0.5 + noise).abs().max()) < 0.2
 
 
-def test_the_backbone_sees_local_contrast_where_its_settings_say_so() -> None:
+def test_a_backbone_with_local_contrast_depends_less_on_brightness() -> None:
     torch.manual_seed(0)
     plain = Backbone(TINY_BACKBONE).eval()
     normalised = Backbone(replace(TINY_BACKBONE, local_contrast=16)).eval()
@@ -251,7 +251,7 @@ def test_the_backbone_sees_local_contrast_where_its_settings_say_so() -> None:
     assert change(normalised) < 0.5 * change(plain)
 
 
-def test_it_is_part_of_an_exported_network(tmp_path: Path) -> None:
+def test_local_contrast_is_part_of_an_exported_network(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = replace(small_config("posenet"), backbone=replace(TINY_BACKBONE, local_contrast=16))
     model = build_model("posenet", config).eval()

@@ -1,4 +1,4 @@
-"""Novelty: the distance of an image to the training images, its threshold, and the checkpoint that stores both."""
+"""Novelty: the distance to the training images, its threshold, and the checkpoint that stores both."""
 
 import json
 from dataclasses import replace

@@ -67,20 +67,20 @@ def assert_same_gradients(ours: nn.Module, plain: nn.Module, *, without_effect: 
 
 
 @pytest.mark.parametrize("config", FORMS)
-@pytest.mark.parametrize("cells", [2, 13])
+@pytest.mark.parametrize("count", [2, 13])
 def test_the_first_cell_and_its_gradients_are_those_of_the_plain_form(
-    config: TransformerConfig, cells: int
+    config: TransformerConfig, count: int
 ) -> None:
     ours, plain = shaken(Encoder(config)).double(), PlainEncoder(config).double()
     plain.load_state_dict(plain_names(ours.state_dict()))
-    seen, positions = seeded(3, cells, config.width).double(), seeded(cells, config.width, seed=1).double()
-    found, expected = ours.first(seen, positions), plain(seen, positions)[:, 0]
+    cells, positions = seeded(3, count, config.width).double(), seeded(count, config.width, seed=1).double()
+    found, expected = ours.first(cells, positions), plain(cells, positions)[:, 0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     direction = seeded(config.width, seed=2).double()
     (found @ direction).sum().backward()
     (expected @ direction).sum().backward()
     assert_same_gradients(ours, plain)
-    single = ours.float().first(seen.float(), positions.float())
+    single = ours.float().first(cells.float(), positions.float())
     torch.testing.assert_close(single.double(), expected, rtol=0, atol=1e-5)
 
 
@@ -88,14 +88,14 @@ def test_the_first_cell_and_its_gradients_are_those_of_the_plain_form(
 def test_all_cells_are_those_of_the_plain_form(config: TransformerConfig) -> None:
     ours, plain = shaken(Encoder(config)), PlainEncoder(config)
     plain.load_state_dict(plain_names(ours.state_dict()))
-    seen, positions = seeded(2, 7, config.width), seeded(7, config.width, seed=1)
-    torch.testing.assert_close(ours(seen, positions), plain(seen, positions), rtol=0, atol=1e-5)
+    cells, positions = seeded(2, 7, config.width), seeded(7, config.width, seed=1)
+    torch.testing.assert_close(ours(cells, positions), plain(cells, positions), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("config", FORMS)
 def test_a_decoder_and_its_gradients_are_those_of_the_plain_form(config: TransformerConfig) -> None:
     ours, plain = shaken(Decoder(config)).double(), PlainDecoder(config).double()
-    # The first layer's answers are zeros: the weight of their normalisation, which ours has not, is any.
+    # The first layer's targets are zeros: the weight of their normalisation, which ours lacks, has no effect.
     weight = {"layers.0.norm.weight": seeded(config.width, seed=4).double()}
     plain.load_state_dict(plain_names(ours.state_dict()) | weight)
     queries, memory = seeded(4, config.width).double(), seeded(2, 11, config.width, seed=1).double()
@@ -115,14 +115,14 @@ def test_attention_of_few_is_attention() -> None:
     torch.testing.assert_close(few, fused, rtol=0, atol=1e-12)
 
 
-def test_the_weights_for_a_figure_are_those_that_the_token_sees_the_cells_with() -> None:
+def test_the_weights_for_a_figure_are_the_tokens_attention_weights() -> None:
     config = TransformerConfig(width=8, layers=1, heads=2, dropout=0.0, attention_dropout=0.0)
     encoder = MapEncoder(5, config, PositionCodes(8, rows=3, columns=4)).eval()
     maps = seeded(2, 5, 3, 4)
     shown = encoder.attention(maps)
     assert shown.shape == (2, 2, 3, 4)
     assert (shown > 0).all()
-    assert (shown.sum((-2, -1)) < 1).all()  # the token sees itself as well
+    assert (shown.sum((-2, -1)) < 1).all()  # the token attends to itself as well
     plain = PlainEncoder(config).eval()
     plain.load_state_dict(plain_names(encoder.encoder.state_dict()))
     layer = plain.layers[0]
@@ -147,19 +147,19 @@ def test_weights_start_as_those_of_the_published_encoders() -> None:
 def test_dropout_drops_in_training_and_not_in_evaluation() -> None:
     torch.manual_seed(0)
     encoder = Encoder(TransformerConfig(width=16, layers=2, heads=2))
-    seen, positions = seeded(2, 5, 16), seeded(5, 16, seed=1)
+    cells, positions = seeded(2, 5, 16), seeded(5, 16, seed=1)
     encoder.eval()
-    assert torch.equal(encoder.first(seen, positions), encoder.first(seen, positions))
+    assert torch.equal(encoder.first(cells, positions), encoder.first(cells, positions))
     encoder.train()
-    assert not torch.equal(encoder.first(seen, positions), encoder.first(seen, positions))
+    assert not torch.equal(encoder.first(cells, positions), encoder.first(cells, positions))
 
 
 @pytest.mark.parametrize("attention_dropout", [0.0, 0.5])
-def test_attention_dropout_is_apart_from_the_other(attention_dropout: float) -> None:
+def test_attention_dropout_is_separate_from_other_dropout(attention_dropout: float) -> None:
     config = TransformerConfig(width=16, layers=2, heads=2, dropout=0.0, attention_dropout=attention_dropout)
     encoder = Encoder(config).train()
-    seen, positions = seeded(2, 5, 16), seeded(5, 16, seed=1)
-    same = torch.equal(encoder(seen, positions), encoder(seen, positions))
+    cells, positions = seeded(2, 5, 16), seeded(5, 16, seed=1)
+    same = torch.equal(encoder(cells, positions), encoder(cells, positions))
     assert same == (attention_dropout == 0.0)
 
 
@@ -170,14 +170,14 @@ def test_heads_that_cannot_share_the_width_are_refused() -> None:
 
 def test_a_cell_has_the_codes_of_its_column_and_row() -> None:
     codes = PositionCodes(6, rows=3, columns=4)
-    told = codes(2, 4)
-    assert told.shape == (1 + 2 * 4, 6)
+    found_codes = codes(2, 4)
+    assert found_codes.shape == (1 + 2 * 4, 6)
     assert codes.token is not None
-    assert torch.equal(told[0], codes.token)
+    assert torch.equal(found_codes[0], codes.token)
     for row in range(2):
         for column in range(4):
             expected = torch.cat((codes.column[column], codes.row[row]))
-            assert torch.equal(told[1 + 4 * row + column], expected)
+            assert torch.equal(found_codes[1 + 4 * row + column], expected)
 
 
 def test_the_released_token_code_is_one_half_repeated() -> None:
@@ -202,7 +202,7 @@ def test_codes_of_an_odd_width_are_refused() -> None:
 def test_codes_are_for_queries_and_keys_and_not_for_values() -> None:
     config = TransformerConfig(width=8, layers=1, heads=1, dropout=0.0, attention_dropout=0.0)
     encoder = Encoder(config)
-    cells = seeded(1, 1, 8).expand(1, 6, 8)  # alike: whatever is looked at, the same is seen
+    cells = seeded(1, 1, 8).expand(1, 6, 8)  # equal cells: attention weights have no effect
     one, other = (encoder(cells, seeded(6, 8, seed=seed)) for seed in (1, 2))
     torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
@@ -222,7 +222,7 @@ def dropped(values: Tensor, *, rate: float = 0.3, seed: int = 0) -> Tensor:
     return BatchDropout(rate).train()(values)  # type: ignore[no-any-return]
 
 
-def test_entries_are_dropped_at_the_rate_and_the_others_make_up_for_it() -> None:
+def test_entries_are_dropped_at_the_rate_and_the_others_are_scaled() -> None:
     out = dropped(torch.ones(100, FEATURES))
     assert out.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
     assert (out == 0).float().mean() == pytest.approx(0.3, abs=0.01)
@@ -319,12 +319,12 @@ def test_each_weight_is_dropped_at_the_rate_and_the_mean_is_kept(rate: float) ->
 def test_the_same_seed_drops_the_same_and_another_does_not() -> None:
     attention = Attention(8, heads=2, dropout=RATE).train()
     cells = torch.randn(2, 5, 8)
-    answers = []
+    outputs = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        answers.append(attention(cells, cells, cells))
-    assert torch.equal(answers[0], answers[1])
-    assert not torch.allclose(answers[0], answers[2])
+        outputs.append(attention(cells, cells, cells))
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.allclose(outputs[0], outputs[2])
     assert torch.equal(attention.eval()(cells, cells, cells), attention(cells, cells, cells))
 
 

@@ -187,7 +187,7 @@ class PlainMSTransPoseNet(nn.Module):
         self.backbone = PlainBackbone()
         self.codes = PlainCodes(config.encoder.width)
         self.scene = nn.Linear(FINAL_CHANNELS, config.scenes)
-        self.scene = nn.Linear(1, config.encoder.width)
+        self.scene_vector = nn.Linear(1, config.encoder.width)
         self.position_encoder = PlainMapEncoder(COARSE, config.encoder)
         self.orientation_encoder = PlainMapEncoder(FINE, config.encoder)
         self.position_head = PlainHead(config.encoder, config.hidden, 3)
@@ -197,7 +197,7 @@ class PlainMSTransPoseNet(nn.Module):
         """Position and quaternion in the likeliest scene, and log-probabilities of all."""
         coarse, fine, final = self.backbone.with_final(images)
         chances = F.log_softmax(self.scene(final.mean((-2, -1))), dim=-1)
-        scene = self.scene(chances.argmax(-1, keepdim=True).to(chances.dtype))
+        scene = self.scene_vector(chances.argmax(-1, keepdim=True).to(chances.dtype))
         position = self.position_head(self.position_encoder(coarse, self.codes, scene))
         return position, self.orientation_head(self.orientation_encoder(fine, self.codes, scene)), chances
 

@@ -40,7 +40,7 @@ def test_dropout_is_active_in_training_alone() -> None:
 
 @pytest.mark.parametrize("branch", ["position", "orientation"])
 def test_the_hypernetwork_reads_features_before_dropout(branch: str) -> None:
-    """With a dropout rate of 1 the ordinary heads read zeros, and the generated heads still read the features."""
+    """With a dropout rate of 1 the ordinary heads read zeros, and the generated heads the features."""
     torch.manual_seed(0)
     model = AtLoc(replace(SMALL, dropout=1.0, hypernetwork=HypernetworkConfig(8, 8))).train()
     generated = getattr(model, f"{branch}_hyper")

@@ -17,7 +17,6 @@ from camloc.models.layers.hypernetwork import (
     HyperLinear,
     HyperMLP,
     HypernetworkConfig,
-    HyperTwin,
     hyper_linear,
 )
 
@@ -157,8 +156,8 @@ def test_an_integrated_layer_adds_to_the_ordinary_one(infusion: Infusion) -> Non
     if model.hidden_hyper is not None:
         hidden = hidden + extended(features) @ generated(model.hidden_hyper, features)
     hidden = torch.relu(hidden)
-    assert isinstance(model.position_hyper, HyperTwin)
-    assert isinstance(model.orientation_hyper, HyperTwin)
+    assert isinstance(model.position_hyper, HyperHead)
+    assert isinstance(model.orientation_hyper, HyperHead)
     position = model.position_head(hidden) + extended(hidden) @ generated(model.position_hyper, features)
     orientation = model.orientation_head(hidden) + extended(hidden) @ generated(
         model.orientation_hyper, features
@@ -173,7 +172,7 @@ def extended(values: Tensor) -> Tensor:
     return torch.cat((values, torch.ones_like(values[:, :1])), dim=1)
 
 
-def generated(twin: HyperTwin, features: Tensor) -> Tensor:
+def generated(twin: HyperHead, features: Tensor) -> Tensor:
     weights: Tensor = twin.layer.weights(nn.functional.silu(twin.condition(twin.embedding(features))))
     return weights[0]
 

@@ -15,7 +15,6 @@ from camloc.models.layers.transformer import (
     BatchDropout,
     Decoder,
     Encoder,
-    MapEncoder,
     PositionCodes,
     TransformerConfig,
     attention_with_dropout,
@@ -113,24 +112,6 @@ def test_attention_of_few_is_attention() -> None:
     queries, keys, values = (seeded(2, count, 32, seed=count).double() for count in (3, 9, 9))
     fused, few = attention(queries, keys, values), attention.of_few(queries, keys, values)
     torch.testing.assert_close(few, fused, rtol=0, atol=1e-12)
-
-
-def test_the_weights_for_a_figure_are_the_tokens_attention_weights() -> None:
-    config = TransformerConfig(width=8, layers=1, heads=2, dropout=0.0, attention_dropout=0.0)
-    encoder = MapEncoder(5, config, PositionCodes(8, rows=3, columns=4)).eval()
-    maps = seeded(2, 5, 3, 4)
-    shown = encoder.attention(maps)
-    assert shown.shape == (2, 2, 3, 4)
-    assert (shown > 0).all()
-    assert (shown.sum((-2, -1)) < 1).all()  # the token attends to itself as well
-    plain = PlainEncoder(config).eval()
-    plain.load_state_dict(plain_names(encoder.encoder.state_dict()))
-    layer = plain.layers[0]
-    cells = torch.cat((encoder.token.expand(2, 1, -1), encoder.projection(maps.flatten(2).mT)), 1)
-    normed = layer.norm(cells).transpose(0, 1)  # type: ignore[operator]
-    predict = normed + encoder.codes(3, 4).unsqueeze(1)  # type: ignore[misc]
-    expected = layer.attention(predict, predict, normed, average_attn_weights=False)[1][:, :, 0, 1:]  # type: ignore[operator]
-    torch.testing.assert_close(shown.flatten(2), expected, rtol=0, atol=1e-6)
 
 
 def test_weights_start_as_those_of_the_published_encoders() -> None:

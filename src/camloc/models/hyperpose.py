@@ -12,13 +12,12 @@ paper makes with its multi-scene network, are settings here in their single-scen
 from dataclasses import dataclass, field
 from typing import Literal
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from camloc.models.base import FeatureMaps, Latents
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
-from camloc.models.layers.hypernetwork import GeneratorConfig, HyperHead, HypernetworkConfig, HyperTwin
+from camloc.models.layers.hypernetwork import GeneratorConfig, HyperHead, HypernetworkConfig
 from camloc.models.layers.transformer import BatchDropout
 from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
@@ -83,24 +82,22 @@ class HyperPose(SingleSceneRegressor):
         self.orientation_head = nn.Linear(config.hidden, config.regression.orientation_size)
         for linear in (self.hidden, self.position_head, self.orientation_head):
             nn.init.kaiming_normal_(linear.weight)
-        self.hidden_hyper: HyperTwin | None = None
-        self.position_hyper: HyperHead | HyperTwin | None = None
-        self.orientation_hyper: HyperHead | HyperTwin | None = None
+        self.hidden_hyper: HyperHead | None = None
+        self.position_hyper: HyperHead | None = None
+        self.orientation_hyper: HyperHead | None = None
         if config.hypernetwork is not None:
-            self._add_hypernetwork(config, config.hypernetwork, features)
-
-    def _add_hypernetwork(self, config: HyperPoseConfig, hyper: HypernetworkConfig, features: int) -> None:
-        def beside(outputs: int, width: int) -> HyperHead | HyperTwin:
-            if config.infusion == "residual":
-                return HyperHead(features, outputs, width=width, generator=hyper.generator)
-            return HyperTwin(features, config.hidden, outputs, width=width, generator=hyper.generator)
-
-        self.position_hyper = beside(3, hyper.position)
-        self.orientation_hyper = beside(config.regression.orientation_size, hyper.orientation)
-        if config.infusion == "two_layers":
-            self.hidden_hyper = HyperTwin(
-                features, features, config.hidden, width=hyper.position, generator=hyper.generator
+            hyper, inputs = config.hypernetwork, None if config.infusion == "residual" else config.hidden
+            self.position_hyper, self.orientation_hyper = (
+                HyperHead(features, outputs, width=width, generator=hyper.generator, inputs=inputs)
+                for outputs, width in (
+                    (3, hyper.position),
+                    (config.regression.orientation_size, hyper.orientation),
+                )
             )
+            if config.infusion == "two_layers":
+                self.hidden_hyper = HyperHead(
+                    features, config.hidden, width=hyper.position, generator=hyper.generator, inputs=features
+                )
 
     def describe(self, feature_maps: FeatureMaps) -> Latents:
         """Compute the pooled features, which both halves of the pose read."""
@@ -118,17 +115,7 @@ class HyperPose(SingleSceneRegressor):
         hidden = self.dropout(F.relu(hidden))
         position, orientation = self.position_head(hidden), self.orientation_head(hidden)
         if self.position_hyper is not None:
-            position = position + _generated(self.position_hyper, latents.position, hidden)
+            position = position + self.position_hyper(latents.position, hidden)
         if self.orientation_hyper is not None:
-            orientation = orientation + _generated(self.orientation_hyper, latents.orientation, hidden)
+            orientation = orientation + self.orientation_hyper(latents.orientation, hidden)
         return self.world(position, orientation)  # type: ignore[no-any-return]
-
-
-def _generated(
-    hyper: HyperHead | HyperTwin, features: Float[Tensor, "b n"], hidden: Float[Tensor, "b m"]
-) -> Float[Tensor, "b k"]:
-    match hyper:
-        case HyperHead():
-            return hyper(features)  # type: ignore[no-any-return]
-        case HyperTwin():
-            return hyper(hidden, features)  # type: ignore[no-any-return]

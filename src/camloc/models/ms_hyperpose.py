@@ -10,17 +10,15 @@ forms of its Table 4, of which no code is released, are our reading.
 """
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from camloc.models.base import FeatureMaps, Latents
 from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
-from camloc.models.layers.hypernetwork import GeneratorConfig, Start, hyper_linear
+from camloc.models.layers.hypernetwork import GeneratorConfig, HyperMLP
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.models.multi_scene import (
@@ -97,42 +95,6 @@ PRESETS = {
 }
 
 
-class GeneratedLayers(nn.Module):
-    """Generated linear layers, each with a linear layer and Swish of its own before its generator.
-
-    `forward` applies them as one head with Swish between them; `layer` applies one alone, beside another
-    head's layer.
-    """
-
-    def __init__(
-        self,
-        sizes: tuple[tuple[int, int], ...],
-        *,
-        condition: int,
-        generator: GeneratorConfig,
-        starts: tuple[Start, ...],
-    ) -> None:
-        super().__init__()
-        self.conditions = nn.ModuleList(nn.Linear(condition, condition) for _ in sizes)
-        self.layers = nn.ModuleList(
-            hyper_linear(inputs, outputs, condition=condition, generator=generator, start=start)
-            for (inputs, outputs), start in zip(sizes, starts, strict=True)
-        )
-
-    def forward(
-        self, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
-    ) -> Float[Tensor, "b outputs"]:
-        """Apply all layers, with Swish between them."""
-        for number in range(len(self.layers) - 1):
-            values = F.silu(self.layer(number, values, condition))
-        return self.layer(-1, values, condition)
-
-    def layer(self, number: int, values: Tensor, condition: Tensor) -> Tensor:
-        """Apply one layer alone."""
-        own_condition = F.silu(self.conditions[number](condition))
-        return self.layers[number](values, own_condition)  # type: ignore[no-any-return]
-
-
 class HyperBranch(nn.Module):
     """The heads of one half of the pose: the shared one and the generated layers."""
 
@@ -141,17 +103,18 @@ class HyperBranch(nn.Module):
         width, hyper = config.transformer.width, config.hypernetwork
         self.head = RegressionHead(width, outputs, hidden=config.hidden)
         self.infusion = hyper.infusion
-        twins = ((width, config.hidden), (config.hidden, outputs))
         sizes = {
-            "residual": tuple(pairwise((width, *generated_hidden, outputs))),
-            "one_layer": twins[1:],
-            "two_layers": twins,
+            "residual": (width, *generated_hidden, outputs),
+            "one_layer": (config.hidden, outputs),
+            "two_layers": (width, config.hidden, outputs),
         }[hyper.infusion]
-        # Hidden layers of a separate head start as ordinary ones: if all started at zero, no gradient would
-        # reach them.
-        hidden_start: Start = "ordinary" if hyper.infusion == "residual" else "zero"
-        starts = (*(hidden_start for _ in sizes[1:]), "zero")
-        self.generated = GeneratedLayers(sizes, condition=width, generator=hyper.generator, starts=starts)
+        self.generated = HyperMLP(
+            sizes,
+            condition=width,
+            generator=hyper.generator,
+            hidden_start="ordinary" if hyper.infusion == "residual" else "zero",
+            own_conditions=True,
+        )
 
     def forward(self, token: Float[Tensor, "b d"], condition: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         """Compute the numbers of half a pose."""

@@ -136,85 +136,94 @@ class HyperMLP(nn.Module):
         sizes: of the input, of every hidden layer, and of the output.
         condition: size of the condition vector; every layer has its own generator.
         generator: form of the generators.
-        start: initial state of the last layer. The hidden layers start as ordinary ones: if all started at
-            zero, no gradient would reach them.
+        start: initial state of the last layer.
+        hidden_start: initial state of the other layers. If all layers of a stack started at zero, no gradient
+            would reach them; layers that are used one by one may.
+        own_conditions: whether each layer has a linear layer and Swish of its own before its generator
+            (HyperPose 2025).
 
-    Source: HyperPose 2023, section 3.1.2 and Table 6.
+    Source: HyperPose 2023, section 3.1.2 and Table 6; HyperPose 2025 supplement, section 8.
     """
 
     def __init__(
-        self, sizes: tuple[int, ...], *, condition: int, generator: GeneratorConfig, start: Start = "zero"
+        self,
+        sizes: tuple[int, ...],
+        *,
+        condition: int,
+        generator: GeneratorConfig,
+        start: Start = "zero",
+        hidden_start: Start = "ordinary",
+        own_conditions: bool = False,
     ) -> None:
         super().__init__()
-        last = len(sizes) - 2
+        self.conditions: nn.ModuleList | None = None
+        if own_conditions:
+            self.conditions = nn.ModuleList(nn.Linear(condition, condition) for _ in sizes[1:])
+        starts = (*(hidden_start for _ in sizes[2:]), start)
         self.layers = nn.ModuleList(
-            hyper_linear(
-                inputs,
-                outputs,
-                condition=condition,
-                generator=generator,
-                start=start if number == last else "ordinary",
-            )
-            for number, (inputs, outputs) in enumerate(pairwise(sizes))
+            hyper_linear(inputs, outputs, condition=condition, generator=generator, start=each)
+            for (inputs, outputs), each in zip(pairwise(sizes), starts, strict=True)
         )
 
     def forward(
         self, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
     ) -> Float[Tensor, "b outputs"]:
         """Apply to each row of `values` the layers generated from the same row of `condition`."""
-        for layer in self.layers[:-1]:
-            values = F.silu(layer(values, condition))
-        return self.layers[-1](values, condition)  # type: ignore[no-any-return]
+        for number in range(len(self.layers) - 1):
+            values = F.silu(self.layer(number, values, condition))
+        return self.layer(-1, values, condition)
+
+    def layer(
+        self, number: int, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
+    ) -> Float[Tensor, "b outputs"]:
+        """Apply one layer alone."""
+        if self.conditions is not None:
+            condition = F.silu(self.conditions[number](condition))
+        return self.layers[number](values, condition)  # type: ignore[no-any-return]
 
 
 class HyperHead(nn.Module):
-    """A generated linear head for one half of the pose.
+    """A generated linear layer for one half of the pose, beside an ordinary one; their outputs are added.
 
-    The condition is computed by two adjacent linear layers before the activation, as in the released code.
+    The condition is computed from the image's features by two adjacent linear layers before the activation,
+    as in the released code.
+
+    Args:
+        features: size of the image's features.
+        outputs: size of the output.
+        width: size of the condition.
+        generator: form of the generator.
+        inputs: size of the ordinary layer's input, which the generated layer then reads too ("integrated
+            hyper-layer", supplement Table 4); None for an input layer of its own on the features.
 
     Source: HyperPose 2025 supplement, section 8.
     """
 
     def __init__(
-        self, features: int, outputs: int, *, width: int, generator: GeneratorConfig = GeneratorConfig()
+        self,
+        features: int,
+        outputs: int,
+        *,
+        width: int,
+        generator: GeneratorConfig = GeneratorConfig(),
+        inputs: int | None = None,
     ) -> None:
         super().__init__()
         self.embedding = nn.Linear(features, width)
         self.condition = nn.Linear(width, width)
-        self.input = nn.Linear(features, width)
-        self.layer = hyper_linear(width, outputs, condition=width, generator=generator)
+        self.input = nn.Linear(features, width) if inputs is None else None
+        self.layer = hyper_linear(inputs or width, outputs, condition=width, generator=generator)
         for linear in (self.embedding, self.condition, self.input):
-            nn.init.kaiming_normal_(linear.weight)
-
-    def forward(self, features: Float[Tensor, "b features"]) -> Float[Tensor, "b outputs"]:
-        """Compute the numbers to add to the ordinary head's output."""
-        condition = F.silu(self.condition(self.embedding(features)))
-        return self.layer(self.input(features), condition)  # type: ignore[no-any-return]
-
-
-class HyperTwin(nn.Module):
-    """A generated layer beside an ordinary one: it has the same input, and their outputs are added.
-
-    Its condition is computed from the image's features by two adjacent linear layers, as in `HyperHead`.
-
-    Source: HyperPose 2025 supplement, Table 4, "integrated hyper-layer".
-    """
-
-    def __init__(
-        self, features: int, inputs: int, outputs: int, *, width: int, generator: GeneratorConfig
-    ) -> None:
-        super().__init__()
-        self.embedding = nn.Linear(features, width)
-        self.condition = nn.Linear(width, width)
-        self.layer = hyper_linear(inputs, outputs, condition=width, generator=generator)
-        for linear in (self.embedding, self.condition):
-            nn.init.kaiming_normal_(linear.weight)
+            if linear is not None:
+                nn.init.kaiming_normal_(linear.weight)
 
     def forward(
-        self, values: Float[Tensor, "b inputs"], features: Float[Tensor, "b features"]
+        self, features: Float[Tensor, "b features"], values: Float[Tensor, "b inputs"] | None = None
     ) -> Float[Tensor, "b outputs"]:
-        """Compute the numbers to add to the ordinary layer's output."""
+        """Compute the numbers to add to the ordinary layer's output; `values` is that layer's input."""
         condition = F.silu(self.condition(self.embedding(features)))
+        if self.input is not None:
+            values = self.input(features)
         return self.layer(values, condition)  # type: ignore[no-any-return]
 
 

@@ -187,13 +187,6 @@ class EncoderLayer(nn.Module):
         tokens = tokens + self.dropout(attend(queries, normed + positions, normed))
         return tokens + self.dropout(self.feed_forward(tokens))  # type: ignore[no-any-return]
 
-    def first_weights(
-        self, cells: Float[Tensor, "b n d"], positions: Float[Tensor, "n d"]
-    ) -> Float[Tensor, "b heads n"]:
-        """Compute the first cell's attention weights over all cells, including itself."""
-        positioned = self.norm(cells) + positions
-        return self.attention.weights(positioned[:, :1], positioned).squeeze(2)
-
 
 class Encoder(nn.Module):
     """Encoder layers and a final normalisation."""
@@ -229,12 +222,6 @@ class Encoder(nn.Module):
         cells = self._before_last(cells, positions)
         parts = [self._last().firsts(cells[:, :1] + rows, cells, positions) for rows in added]
         return self.norm(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))  # type: ignore[no-any-return]
-
-    def first_weights(
-        self, cells: Float[Tensor, "b n d"], positions: Float[Tensor, "n d"]
-    ) -> Float[Tensor, "b heads n"]:
-        """Compute the first cell's attention weights in the last layer, for figures (TransPoseNet Fig. 3)."""
-        return self._last().first_weights(self._before_last(cells, positions), positions)
 
     def _before_last(self, cells: Tensor, positions: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
@@ -439,14 +426,6 @@ class MapEncoder(nn.Module):
         """Compute the encoder's output for the token."""
         output: Tensor = self.encoder.first(*self._tokens(feature_map, shared_codes))
         return output
-
-    def attention(
-        self, feature_map: Float[Tensor, "b c h w"], shared_codes: PositionCodes | None = None
-    ) -> Float[Tensor, "b heads h w"]:
-        """Compute the token's attention weights over the cells in the last layer, for figures."""
-        weights = self.encoder.first_weights(*self._tokens(feature_map, shared_codes))
-        cells: Tensor = weights[..., 1:].unflatten(-1, feature_map.shape[-2:])
-        return cells
 
     def _tokens(self, feature_map: Tensor, shared_codes: PositionCodes | None) -> tuple[Tensor, Tensor]:
         codes = self.codes if shared_codes is None else shared_codes

@@ -203,7 +203,7 @@ def test_the_names_of_files_that_are_not_recipes_are_not_recipes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "meant"),
+    ("name", "meant"),
     [
         ("room/hyperpos", "room/hyperpose"),
         ("hyperpose/cambridge-base", "hyperpose_2025/cambridge-baseline"),

@@ -39,7 +39,7 @@ def statistics_after_a_step(settings: Stage) -> dict[str, bool]:
     return {name: not torch.equal(mean, after[name]) for name, mean in before.items()}
 
 
-@pytest.mark.parametrize("settings", [{"trains": ("*", "heads.*")}, {"holds": ("backbone.conv9.*",)}])
+@pytest.mark.parametrize("settings", [{"trains": ("*", "heads.*")}, {"frozen": ("backbone.conv9.*",)}])
 def test_a_pattern_that_matches_nothing_fails(settings: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=r"heads\.\*|conv9") as refused:
         start(stage(**settings), tiny_model())

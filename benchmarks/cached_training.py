@@ -16,11 +16,12 @@ import tyro
 
 from benchmarks.passes import machine
 from camloc.core.config import to_json
+from camloc.recipes import find_recipe
 from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import Training, prepare
 from camloc.training.feature_cache import FeatureVariants
 from camloc.training.loop import fit
-from camloc.training.recipe import Recipe, Step, find_recipe
+from camloc.training.recipe import Recipe, Step
 
 # Of MobileNetV2, beside its stem, which the recipes hold: cut behind a tap it has a name of timm's before it.
 _UP_TO = "backbone.network.*blocks.[0-{}].*"

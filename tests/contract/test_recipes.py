@@ -18,7 +18,8 @@ from camloc.errors import RecipeError
 from camloc.geometry import Camera
 from camloc.models import build_model, config_class, model_names
 from camloc.models.base import PoseModel
-from camloc.training.recipe import Plan, Recipe, find_recipe, recipe_functions, start, summary
+from camloc.recipes import find_recipe, recipe_functions, summary
+from camloc.training.recipe import Plan, Recipe, start
 
 RECIPES = tuple(recipe_functions())
 

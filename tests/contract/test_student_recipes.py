@@ -7,10 +7,11 @@ import re
 import pytest
 
 from camloc.core.config import from_json, to_json
+from camloc.recipes import find_student, recipe_functions, student_functions, summary
 from camloc.refinement.image_decoder import ImageDecoder
 from camloc.refinement.pose_autoencoder import PoseAutoencoder, Student
-from camloc.refinement.recipe import StudentRecipe, find_student, student_functions
-from camloc.training.recipe import recipe_functions, start, summary
+from camloc.refinement.recipe import StudentRecipe
+from camloc.training.recipe import start
 
 STUDENTS = tuple(student_functions())
 

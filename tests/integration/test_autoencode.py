@@ -159,7 +159,7 @@ def test_the_command_teaches_and_then_locates(
     trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_recipe())
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_recipe())
     shutil.copytree(trained / "run", tmp_path / "run")
     ended = camloc(capfd, "autoencode", tmp_path / "run")
     assert ended.status == 0, ended.err
@@ -235,7 +235,7 @@ def test_the_command_teaches_virtual_views_and_their_images(
     sees: Sees, trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual(sees))
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_virtual(sees))
     run = tmp_path / "run"
     shutil.copytree(trained / "run", run)
     told = refused(capfd, "locate", run, image_of(trained), "--refine", "virtual")
@@ -258,7 +258,7 @@ def test_a_decoder_leaves_a_image_of_true_and_decoded_images(
     trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual("latents"))
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_virtual("latents"))
     run = tmp_path / "run"
     shutil.copytree(trained / "run", run)
     ended = camloc(capfd, "autoencode", run, "--decoder")
@@ -293,7 +293,7 @@ def test_a_teacher_of_several_scenes_has_an_auto_encoder_of_all(
     tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual("latents"))
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_virtual("latents"))
     sources, run = write_scenes(tmp_path / "data"), tmp_path / "run"
     train_scenes(sources, run)
     ended = camloc(capfd, "autoencode", run, "--decoder", "--virtual")

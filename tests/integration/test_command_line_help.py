@@ -16,8 +16,7 @@ from camloc.cli import main as parsing
 from camloc.cli import progress as listing
 from camloc.cli.main import COMMANDS
 from camloc.models.base import PoseModel
-from camloc.refinement.recipe import student_functions
-from camloc.training.recipe import recipe_functions
+from camloc.recipes import recipe_functions, student_functions
 
 Capture = pytest.CaptureFixture[str]
 

@@ -20,7 +20,7 @@ from camloc.inference.localizer import Localizer
 from camloc.models.checkpoint import load_checkpoint
 from camloc.models.multi_scene import MultiSceneRegressor, latents_in
 from camloc.runs.evaluate import scene_results
-from camloc.runs.extend import ExtensionResults, extending, recipe_of, take_over
+from camloc.runs.extend import ExtensionResults, extension_recipe, load_partial_weights, recipe_of
 from camloc.runs.manifest import DataSource, Extension, RunManifest
 
 Capture = pytest.CaptureFixture[str]
@@ -202,10 +202,10 @@ def test_what_makes_no_sense_is_told(learned: Path, tmp_path: Path, capfd: Captu
 
 
 def test_another_network_cannot_go_on_from_a_run(learned: Path) -> None:
-    recipe = extending(recipe_of(RunManifest.load(learned)), known=2, epochs=1)
+    recipe = extension_recipe(recipe_of(RunManifest.load(learned)), known=2, epochs=1)
     assert recipe.balanced
     assert recipe.stages[0].epochs == 1
     from tests.support.tiny_training import tiny_model
 
     with pytest.raises(CheckpointError, match="holds another network"):
-        take_over(tiny_model(), learned)
+        load_partial_weights(tiny_model(), learned)

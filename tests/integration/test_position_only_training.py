@@ -20,14 +20,14 @@ from camloc.errors import CamlocError, DatasetError, RecipeError
 from camloc.evaluation.baselines import baseline_errors
 from camloc.models.checkpoint import load_checkpoint
 from camloc.models.scene_geometry import SceneGeometryConfig
-from camloc.recipes import position_only
+from camloc.recipes import find_recipe, position_only
 from camloc.runs.evaluate import evaluate_run
 from camloc.runs.manifest import LAST, LOG, DataSource
 from camloc.runs.prepare import prepare
 from camloc.runs.train import train
 from camloc.training.log import read_log
 from camloc.training.loop import fit
-from camloc.training.recipe import Epoch, Recipe, Stage, Step, find_recipe
+from camloc.training.recipe import Epoch, Recipe, Stage, Step
 
 ONLY_POSITION = {"orientation": 0.0, "consistency": 0.0, "reprojection": 0.0}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from camloc.core.cache_folder import cache_folder, remove_stale_parts
+from camloc.core.files import cache_folder, remove_stale_parts
 
 
 def test_camlocs_own_variable_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:

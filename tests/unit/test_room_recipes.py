@@ -4,8 +4,9 @@ import pytest
 
 from camloc.models import build_model
 from camloc.models.base import GeometryModel, Regressor
+from camloc.recipes import find_recipe
 from camloc.training.feature_cache import HEADS, frozen_prefix
-from camloc.training.recipe import find_recipe, start
+from camloc.training.recipe import start
 
 CUTS = {
     "room/hyperpose": "backbone_network_blocks_3_3",

@@ -10,7 +10,8 @@ from tests.support.models import TINY_BACKBONE, some_poses
 from camloc.data.types import Batch
 from camloc.models import build_model
 from camloc.models.layers.transformer import TransformerConfig
-from camloc.training.recipe import Recipe, find_recipe, recipe_functions, start
+from camloc.recipes import find_recipe, recipe_functions
+from camloc.training.recipe import Recipe, start
 
 TINY = TransformerConfig(width=16, layers=2, heads=2)
 

@@ -1,6 +1,5 @@
 """How a run's regressor teaches a pose auto-encoder: the settings of one row of a table."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -8,7 +7,7 @@ from camloc.data.augment import Augment
 from camloc.refinement.image_decoder import ImageDecoderConfig
 from camloc.refinement.pose_autoencoder import DistillationConfig, PoseAutoencoderConfig
 from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig
-from camloc.training.recipe import Published, Stage, found_among, functions_that_return
+from camloc.training.recipe import Published, Stage
 
 
 @dataclass(frozen=True)
@@ -74,17 +73,3 @@ class StudentRecipe:
     decoder: DecoderRecipe | None = None
     relative: RelativeRecipe | None = None
     published: tuple[Published, ...] = ()
-
-
-def student_functions() -> dict[str, Callable[[], StudentRecipe]]:
-    """All of them by name: `<file>/<function>`."""
-    return functions_that_return(StudentRecipe)
-
-
-def find_student(name: str) -> StudentRecipe:
-    """The one of a name.
-
-    Raises:
-        RecipeError: there is none of that name.
-    """
-    return found_among(student_functions(), name)

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from camloc.core.config import from_builtins
-from camloc.core.device import torch_device
+from camloc.core.device import even_indices, torch_device
 from camloc.core.files import write_atomically
-from camloc.core.spread import even_indices
 from camloc.data.augment import Draws, centre_cut
 from camloc.data.image_cache import ImageCache
 from camloc.data.splits import HoldOut, hold_out, keep_orientations

@@ -118,7 +118,7 @@ def recipe_of(metadata: RunManifest) -> Recipe:
     return replace(recipe, config=from_builtins(recipe.config, config_class(recipe.model)))
 
 
-def extending(recipe: Recipe, *, known: int, epochs: int, moves: Moves = "all") -> Recipe:
+def extension_recipe(recipe: Recipe, *, known: int, epochs: int, moves: Moves = "all") -> Recipe:
     """The recipe of an extension: one stage over all scenes, in equal parts.
 
     Args:
@@ -239,7 +239,7 @@ def subsampled(scene: Scene, fraction: float) -> Scene:
     return replace(scene, train=tuple(scene.train[row] for row in rows))
 
 
-def take_over(model: PoseModel[Any], run: Path) -> str:
+def load_partial_weights(model: PoseModel[Any], run: Path) -> str:
     """Give a model of more scenes the weights of a run; returns what that run's backbone started from.
 
     Where the model has a row for every scene, the rows of the scenes that the run does not know stay as they

@@ -19,7 +19,7 @@ from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import CheckpointError, DatasetError
 from camloc.models import build_model
 from camloc.models.base import GeometryModel, PoseModel, Regressor
-from camloc.runs.extend import subsampled, take_over
+from camloc.runs.extend import load_partial_weights, subsampled
 from camloc.runs.manifest import (
     MANIFEST_FILE,
     DataSource,
@@ -210,7 +210,7 @@ def prepare(
         fabric.barrier()
     model, backbone = first_model(recipe, learned, seed=seed, weights=weights)
     if extension is not None:
-        backbone = take_over(model, Path(extension.run))
+        backbone = load_partial_weights(model, Path(extension.run))
     if model.NEEDS_INTRINSICS and any(frame.camera is None for scene in scenes for frame in scene.train):
         raise DatasetError(
             f"{recipe.model} needs the camera's intrinsics, which some frames of "

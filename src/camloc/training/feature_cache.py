@@ -14,10 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from camloc.core.cache_folder import cache_file, cache_folder
 from camloc.core.config import to_json
-from camloc.core.device import CPU, moved
-from camloc.core.files import write_atomically
+from camloc.core.device import CPU, to_device
+from camloc.core.files import cache_file, cache_folder, write_atomically
 from camloc.data.augment import Augment, Draws, augmented, centre_cut
 from camloc.data.image_cache import ImageCache
 from camloc.data.types import Batch
@@ -75,7 +74,7 @@ class FeatureVariants:
         del augment, width, height  # images were augmented when their features were computed
         variants = self.images.shape[1]
         chosen = draws.between(0.0, variants).long().clamp_max(variants - 1)
-        images = moved(torch.from_numpy(self.images[rows.numpy(), chosen.numpy()]), device).float()
+        images = to_device(torch.from_numpy(self.images[rows.numpy(), chosen.numpy()]), device).float()
         batch = Batch(
             images=images.contiguous(memory_format=torch.channels_last),
             world_from_cam=Pose(self.rotation[rows, chosen], self.world_from_cam.translation[rows]),

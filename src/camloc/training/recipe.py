@@ -1,14 +1,10 @@
 """A recipe: everything that makes one row of a table. A function that returns one is its file."""
 
 import fnmatch
-import importlib
-import inspect
 import math
-import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Int
@@ -436,63 +432,3 @@ class Recipe:
             for stage in self.stages
         )
         return replace(self, stages=stages)
-
-
-RecipeFunction = Callable[[], Recipe]
-Kind = TypeVar("Kind")
-
-
-def recipe_functions() -> dict[str, RecipeFunction]:
-    """All recipes by name: `<file or folder>/<function>`, in the order of the files."""
-    return functions_that_return(Recipe)
-
-
-def functions_that_return(kind: type[Kind]) -> dict[str, Callable[[], Kind]]:
-    """The functions of all recipe files that ask nothing and whose answer is of a kind, by name."""
-    package = importlib.import_module("camloc.recipes")
-    found: dict[str, Callable[[], Kind]] = {}
-    for entry in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"camloc.recipes.{entry.name}")
-        for name, function in vars(module).items():
-            is_public = inspect.isfunction(function) and not name.startswith("_")
-            if not is_public or _file_of(function) != module.__name__:
-                continue
-            if function.__annotations__ == {"return": kind}:
-                found[f"{entry.name}/{name.replace('_', '-')}"] = function
-    return found
-
-
-def find_recipe(name: str) -> Recipe:
-    """The recipe of a name.
-
-    Raises:
-        RecipeError: there is none of that name.
-    """
-    return found_among(recipe_functions(), name)
-
-
-def found_among(functions: dict[str, Callable[[], Kind]], name: str) -> Kind:
-    """What the function of a name returns.
-
-    Raises:
-        RecipeError: there is none of that name.
-    """
-    if name not in functions:
-        near = get_close_matches(name, functions, n=4, cutoff=0.3) or list(functions)[:4]
-        raise RecipeError(f"there is no recipe '{name}'; did you mean {' or '.join(near)}?")
-    return functions[name]()
-
-
-def summary(function: Callable[[], Any]) -> str:
-    """The first sentence of a recipe's docstring."""
-    return (inspect.getdoc(function) or "").split("\n")[0]
-
-
-def file_summary(function: Callable[[], Any]) -> str:
-    """The first line of the docstring of the file, or of the folder, that a recipe stands in."""
-    return (inspect.getdoc(importlib.import_module(_file_of(function))) or "").split("\n")[0]
-
-
-def _file_of(function: Callable[[], Any]) -> str:
-    """The module in `camloc.recipes` that a function stands in, or the package that has its module."""
-    return ".".join(function.__module__.split(".")[:3])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camloc.core.spread import even_indices
+from camloc.core.device import even_indices
 from camloc.data.augment import centre_cut
 from camloc.data.image_cache import ImageCache
 from camloc.geometry.pose import Pose, PoseError, pose_error

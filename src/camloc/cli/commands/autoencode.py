@@ -41,8 +41,8 @@ def autoencode(
     from rich.console import Console
 
     from camloc.cli.progress import console
+    from camloc.recipes import find_student
     from camloc.refinement.choice import errors_of
-    from camloc.refinement.recipe import find_student
     from camloc.refinement.storage import load_autoencoder, load_relative
     from camloc.runs.autoencode import Teacher
 

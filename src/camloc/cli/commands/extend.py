@@ -73,7 +73,7 @@ def extend(
     from camloc.cli.progress import console, counted, watched
     from camloc.core.device import torch_device
     from camloc.runs.evaluate import evaluate_scenes, test_sets
-    from camloc.runs.extend import extending, recipe_of, write_comparison
+    from camloc.runs.extend import extension_recipe, recipe_of, write_comparison
     from camloc.runs.manifest import Extension, RunManifest
     from camloc.runs.prepare import Compute, prepare
     from camloc.runs.train import train
@@ -88,7 +88,7 @@ def extend(
     if not test_sets(new_scene):
         raise RecipeError(f"{data} has no test frames to tell what came of it; name some in its test.txt")
     folder = out or Path(f"{run}+{new_scene.name}")
-    recipe = extending(recipe_of(metadata), known=len(metadata.scenes), epochs=epochs, moves=moves)
+    recipe = extension_recipe(recipe_of(metadata), known=len(metadata.scenes), epochs=epochs, moves=moves)
     with counted("reading images") as progress:
         training = prepare(
             recipe,

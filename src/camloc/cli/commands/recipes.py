@@ -32,8 +32,7 @@ def recipes(
     """
     from camloc.cli.progress import show_groups
     from camloc.errors import RecipeError
-    from camloc.refinement.recipe import student_functions
-    from camloc.training.recipe import recipe_functions
+    from camloc.recipes import recipe_functions, student_functions
 
     trained, auxiliary = _about(recipe_functions(), word), _about(student_functions(), word)
     if not (trained or auxiliary):
@@ -53,7 +52,7 @@ def recipes(
 
 def _about(functions: Functions, word: str) -> Functions:
     """Those that a word is about."""
-    from camloc.training.recipe import file_summary, summary
+    from camloc.recipes import file_summary, summary
 
     return {
         name: function
@@ -65,7 +64,7 @@ def _about(functions: Functions, word: str) -> Functions:
 def _whole(functions: Functions, command: str) -> dict[str, dict[str, Any]]:
     """All that recipes say, and the command that takes them."""
     from camloc.core.config import to_builtins
-    from camloc.training.recipe import summary
+    from camloc.recipes import summary
 
     return {
         name: {"summary": summary(function), "command": command, **to_builtins(function())}
@@ -75,7 +74,7 @@ def _whole(functions: Functions, command: str) -> dict[str, dict[str, Any]]:
 
 def _groups(trained: Functions, auxiliary: Functions) -> Iterator[tuple[str, Functions]]:
     """What is trained file by file, then all that is taught beside it, under their headings."""
-    from camloc.training.recipe import file_summary
+    from camloc.recipes import file_summary
 
     for _, file in groupby(trained, key=lambda name: name.split("/")[0]):
         names = list(file)
@@ -86,7 +85,7 @@ def _groups(trained: Functions, auxiliary: Functions) -> Iterator[tuple[str, Fun
 
 def _told(function: "Callable[[], Recipe | StudentRecipe]", *, full: bool) -> list[str]:
     """What a recipe trains and, where it is to be told in full, what the same settings reached."""
-    from camloc.training.recipe import summary
+    from camloc.recipes import summary
 
     published = function().published if full else ()
     numbers = ", ".join(

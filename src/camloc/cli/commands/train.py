@@ -78,8 +78,8 @@ def train(
     """
     from camloc.cli.options import backbone_weights as weights_of
     from camloc.core.device import torch_device
+    from camloc.recipes import find_recipe
     from camloc.runs.prepare import Compute
-    from camloc.training.recipe import find_recipe
 
     if devices < 1:
         raise RecipeError(f"training needs 1 device or more, not {devices}")

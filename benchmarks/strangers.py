@@ -140,7 +140,7 @@ def recognising(run: Path, recipe_name: str, scene: Scene) -> Checkpoint:
         model,
         load_scene_images((learned,), recipe.preprocess),
         load_scene_images((held,), recipe.preprocess),
-        recipe.plan(0),
+        recipe.preprocess,
         device=torch.device("cpu"),
     )
     if found is None:

@@ -19,7 +19,8 @@ from camloc.geometry import Camera
 from camloc.models import build_model, config_class, model_names
 from camloc.models.base import PoseModel
 from camloc.recipes import find_recipe, recipe_functions, summary
-from camloc.training.recipe import Plan, Recipe, start
+from camloc.training.optim import start_stage
+from camloc.training.recipe import Recipe
 
 RECIPES = tuple(recipe_functions())
 
@@ -115,23 +116,11 @@ def test_a_recipe_survives_json(name: str) -> None:
     assert restored.augment == recipe.augment
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_the_plan_is_for_the_images_that_the_network_sees(name: str) -> None:
-    recipe = find_recipe(name)
-    plan = recipe.plan(seed=7)
-    assert (plan.width, plan.height) == (recipe.preprocess.width, recipe.preprocess.height)
-    assert plan.stages == recipe.stages
-    assert plan.augment == recipe.augment
-    assert (plan.batch_size, plan.seed, plan.validate_every) == (recipe.batch_size, 7, recipe.validate_every)
-    assert plan.epochs == recipe.epochs > 0
-    assert from_json(to_json(plan), Plan) == plan
-
-
 def test_every_stage_trains_something_of_the_model(name: str) -> None:
     recipe = find_recipe(name)
     model = network_of(recipe)
     for stage in recipe.stages:
-        optimizer = start(stage, model)
+        optimizer = start_stage(stage, model)
         trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         assert trained
         assert any(not name.startswith(model.LOSS_PREFIX) for name in trained)

@@ -20,7 +20,8 @@ from camloc.runs.manifest import DataSource, RunManifest
 from camloc.runs.prepare import Training, prepare
 from camloc.runs.train import train
 from camloc.training.feature_cache import FeatureVariants
-from camloc.training.recipe import Epoch, Recipe, Stage
+from camloc.training.loop import Epoch
+from camloc.training.recipe import Recipe, Stage
 
 VARIANTS = 3
 
@@ -68,13 +69,13 @@ def test_every_variant_is_drawn_with_its_own_labels(scene: Path, tmp_path: Path)
     cached = training.train
     assert isinstance(cached, FeatureVariants)
     generator = torch.Generator().manual_seed(0)
-    rows, plan = torch.arange(len(cached)).repeat(20), training.recipe.plan(0)
+    rows, size = torch.arange(len(cached)).repeat(20), training.recipe.preprocess
     batch = cached.drawn(
         rows,
         Draws(generator, len(rows), slice(None)),
-        augment=plan.augment,
-        width=plan.width,
-        height=plan.height,
+        augment=training.recipe.augment,
+        width=size.width,
+        height=size.height,
     )
     seen = set()
     for number, row in enumerate(rows.tolist()):
@@ -132,18 +133,18 @@ def test_the_time_that_features_took_is_known_to_every_run_that_uses_them(
     scene: Path, tmp_path: Path
 ) -> None:
     first = prepared(scene, tmp_path / "first")
-    assert 0 < first.metadata.feature_seconds < 60
+    assert 0 < first.manifest.feature_seconds < 60
     second = prepared(scene, tmp_path / "second")
-    assert second.metadata.feature_seconds == first.metadata.feature_seconds
-    assert RunManifest.load(tmp_path / "second").feature_seconds == first.metadata.feature_seconds
+    assert second.manifest.feature_seconds == first.manifest.feature_seconds
+    assert RunManifest.load(tmp_path / "second").feature_seconds == first.manifest.feature_seconds
     for _ in train(second):
         pass
     results = evaluate_run(tmp_path / "second").results
     assert results.training is not None
-    assert results.training.feature_seconds == first.metadata.feature_seconds
+    assert results.training.feature_seconds == first.manifest.feature_seconds
     assert "Features before that" in (tmp_path / "second" / "report.html").read_text()
     whole = prepared(scene, tmp_path / "whole", settings=replace(recipe(), cached_variants=0))
-    assert whole.metadata.feature_seconds == 0.0
+    assert whole.manifest.feature_seconds == 0.0
 
 
 def test_a_cache_that_cannot_be_written_is_told(

@@ -37,7 +37,9 @@ from camloc.training.feature_cache import (
     cached_features,
     frozen_prefix,
 )
-from camloc.training.recipe import Epoch, Recipe, Stage, Window, start
+from camloc.training.loop import Epoch
+from camloc.training.optim import start_stage
+from camloc.training.recipe import Recipe, Stage, Window
 
 # The stem and the first stage, whatever wrapper of timm is around the network.
 HOLDS = ("backbone.network.*conv1.[0-9].*", "backbone.network.*bn1.*", "backbone.network.*layer1.*")
@@ -77,20 +79,20 @@ def test_a_step_from_features_is_the_step_from_the_image(name: str, scene: Path,
     settings = replace(tiny_recipe(), model=name, config=small_config(name), augment=Augment())
     training = prepared(scene, tmp_path / "run", settings.cached(1, frozen=HOLDS))
     (stage,) = training.recipe.stages
-    model, plan = training.model, training.recipe.plan(0)
+    model, size = training.model, training.recipe.preprocess
     assert isinstance(model, GeometryModel | Regressor)
     whole = prepared(scene, tmp_path / "whole", settings).train
     assert isinstance(whole, ImageCache)
     rows = torch.arange(6)
-    shape: Any = {"augment": plan.augment, "width": plan.width, "height": plan.height}
+    shape: Any = {"augment": training.recipe.augment, "width": size.width, "height": size.height}
     images = whole.drawn(rows, draws(6), **shape).replace(window=2)
     features = features_of(training)
     maps = features.drawn(rows, draws(6), **shape).replace(window=2)
-    start(stage, model)
+    start_stage(stage, model)
     assert isinstance(model.backbone, Backbone)
     exact = LowerPart(model.backbone, features.cut)(images.images)
     torch.testing.assert_close(maps.images, exact, rtol=2**-10, atol=1e-5)  # they are kept in half precision
-    part = FromFeatures(model, features.cut, width=plan.width, height=plan.height)
+    part = FromFeatures(model, features.cut, width=size.width, height=size.height)
     assert maps.images.shape[1] == 32, "a map of the first stage"
     expected_losses, expected = step(model, model, images)
     losses, found = step(part, model, maps.replace(images=exact))
@@ -200,9 +202,9 @@ def test_a_budget_covers_features(scene: Path, tmp_path: Path, monkeypatch: pyte
         training = prepare(
             cached(tiny_recipe()), name="tiny", data=data, folder=tmp_path / name, budget_seconds=budget
         )
-        assert training.metadata.feature_seconds > 1e-3
-        assert training.metadata.budget_covers_features
-        assert left.pop() == max(0.0, budget - training.metadata.feature_seconds)
+        assert training.manifest.feature_seconds > 1e-3
+        assert training.manifest.budget_covers_features
+        assert left.pop() == max(0.0, budget - training.manifest.feature_seconds)
 
 
 def test_regressors_need_no_intrinsics_unless_images_turn(scene: Path, tmp_path: Path) -> None:
@@ -217,10 +219,8 @@ def test_regressors_need_no_intrinsics_unless_images_turn(scene: Path, tmp_path:
         variants = Variants(augment, VARIANTS, 64, 48, seed=0)
         return cached_features(model, unknown, variants, cut=cut, device=torch.device("cpu"))
 
-    features, plan = computed(Augment(brightness=0.2)), training.recipe.plan(0)
-    batch = features.drawn(
-        torch.arange(4), draws(4), augment=plan.augment, width=plan.width, height=plan.height
-    )
+    features = computed(Augment(brightness=0.2))
+    batch = features.drawn(torch.arange(4), draws(4), augment=Augment(), width=64, height=48)
     assert batch.intrinsics is None
     with pytest.raises(RecipeError, match="intrinsics"):
         computed(Augment(roll_degrees=10.0))
@@ -247,7 +247,7 @@ def test_recipes_that_differ_behind_what_stands_still_share_a_cache(
 
 
 def test_a_first_layer_that_trains_is_refused(scene: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="first layer trains here; hold 'backbone"):
+    with pytest.raises(RecipeError, match="first layer trains here; freeze 'backbone"):
         prepared(scene, tmp_path / "run", tiny_recipe().cached(2))
     (stage,) = tiny_recipe().cached(2, frozen=HOLDS).stages
     moving = replace(stage, frozen=())

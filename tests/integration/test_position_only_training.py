@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.support.models import TINY_BACKBONE, some_poses
-from tests.support.tiny_training import tiny_images, tiny_model, tiny_plan
+from tests.support.tiny_training import recipe_for_images, tiny_images, tiny_model
 from tests.support.trained import tiny_recipe, write_scene
 
 from camloc.data import formats as datasets
@@ -26,8 +26,8 @@ from camloc.runs.manifest import LAST, LOG, DataSource
 from camloc.runs.prepare import prepare
 from camloc.runs.train import train
 from camloc.training.log import read_log
-from camloc.training.loop import fit
-from camloc.training.recipe import Epoch, Recipe, Stage, Step
+from camloc.training.loop import Epoch, Step, fit
+from camloc.training.recipe import Recipe, Stage
 
 ONLY_POSITION = {"orientation": 0.0, "consistency": 0.0, "reprojection": 0.0}
 
@@ -109,7 +109,7 @@ def test_fine_tuning_by_positions_leaves_the_orientation_head_of_a_regressor_alo
     model = tiny_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     stage = Stage(epochs=2, learning_rate=1e-2, learns_from="positions", loss_weights={"orientation": 0.0})
-    for _ in fit(model, alone, tiny_plan(stage)):
+    for _ in fit(model, alone, recipe_for_images(stage)):
         pass
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert any(name.startswith("backbone.") for name in moved)
@@ -119,9 +119,9 @@ def test_fine_tuning_by_positions_leaves_the_orientation_head_of_a_regressor_alo
 
 
 def test_a_stage_without_frames_is_told_before_the_first_one_trains() -> None:
-    plan = tiny_plan(*regressor().stages)
+    recipe = recipe_for_images(*regressor().stages)
     with pytest.raises(RecipeError, match="with a position alone"):
-        next(iter(fit(tiny_model(), tiny_images(8), plan)))
+        next(iter(fit(tiny_model(), tiny_images(8), recipe)))
 
 
 def mixed_table(scene: Path, path: Path, *, every: int) -> None:

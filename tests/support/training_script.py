@@ -30,9 +30,9 @@ from camloc.runs import prepare as preparation
 from camloc.runs.manifest import STATE, DataSource
 from camloc.runs.prepare import Compute, prepare
 from camloc.runs.train import train
-from camloc.training.loop import fit
-from camloc.training.recipe import Epoch, Recipe, Stage, Step, Window
-from tests.support.tiny_training import tiny_images, tiny_model, tiny_plan, window_model
+from camloc.training.loop import Epoch, Step, fit
+from camloc.training.recipe import Recipe, Stage, Window
+from tests.support.tiny_training import recipe_for_images, tiny_images, tiny_model, window_model
 from tests.support.trained import tiny_recipe
 
 AUGMENT = Augment(
@@ -139,13 +139,13 @@ def loss_curve(
     settings = replace(STAGES[0], average=0.8, gradient_clip=1.0)
     if window is None:
         model = tiny_model(dropout=0.2)
-        plan = tiny_plan(settings, STAGES[1], batch_size=8, augment=AUGMENT)
+        recipe = recipe_for_images(settings, STAGES[1], batch_size=8, augment=AUGMENT)
     else:
         model = window_model()
-        plan = tiny_plan(settings, batch_size=4 * window.frames, augment=AUGMENT)
-        plan = replace(plan, window=window)
+        recipe = recipe_for_images(settings, batch_size=4 * window.frames, augment=AUGMENT)
+        recipe = replace(recipe, window=window)
     curve = []
-    for event in fit(model, tiny_images(24), plan, validation=tiny_images(8, seed=1), fabric=fabric):
+    for event in fit(model, tiny_images(24), recipe, validation=tiny_images(8, seed=1), fabric=fabric):
         if isinstance(event, Epoch):
             assert event.validation is not None
             meters, degrees = event.validation

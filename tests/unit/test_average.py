@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from camloc.training.loop import WarmedUpAverage
+from camloc.training.optim import WarmedUpAverage
 
 
 class Counter(nn.Module):

@@ -10,7 +10,7 @@ from tests.support.tiny_training import tiny_images, tiny_model
 from tests.support.trained import tiny_recipe
 
 from camloc.runs import prepare as budget
-from camloc.training.recipe import Step
+from camloc.training.loop import Step
 
 
 def test_slow_beginnings_hiccups_and_ends_of_epochs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
-from camloc.training.loop import AuxiliaryTask, Round, learn
+from camloc.training.loop import Epoch, fit_auxiliary
 from camloc.training.recipe import Stage
+from camloc.training.tasks import AuxiliaryTask
 
 STAGE = Stage(epochs=5, learning_rate=0.05)
 
@@ -52,8 +53,8 @@ class FindLine(AuxiliaryTask):
         return {"score": self.scores.pop(0), "weight": float(network.layer.weight.detach())}
 
 
-def rounds(task: FindLine, stage: Stage = STAGE, **settings: int) -> list[Round]:
-    return list(learn(task, stage, batch_size=8, **settings))
+def rounds(task: FindLine, stage: Stage = STAGE, **settings: int) -> list[Epoch]:
+    return list(fit_auxiliary(task, stage, batch_size=8, **settings))
 
 
 def test_every_row_is_seen_once_an_epoch_but_for_the_last_incomplete_batch() -> None:
@@ -94,7 +95,7 @@ def test_without_anything_held_out_the_last_weights_are_kept() -> None:
 
 
 def test_measurements_are_as_rare_as_asked_for_and_the_last_is_never_left_out() -> None:
-    told = rounds(FindLine([1.0] * 5), measure_every=2)
+    told = rounds(FindLine([1.0] * 5), validate_every=2)
     assert [bool(each.measures) for each in told] == [False, True, False, True, True]
 
 

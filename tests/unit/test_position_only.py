@@ -12,7 +12,8 @@ from camloc.errors import RecipeError
 from camloc.geometry import Pose
 from camloc.geometry.pose_search import mean_pose, nearest_pose
 from camloc.models.regressor import WorldFrame
-from camloc.training.recipe import LearnsFrom, Stage, learned_rows
+from camloc.training.recipe import LearnsFrom, Stage
+from camloc.training.tasks import training_rows
 
 
 def recording(pattern: str, *, sequence: str = "a") -> list[Frame]:
@@ -99,7 +100,7 @@ def test_every_third_frame_keeps_its_orientation() -> None:
 )
 def test_a_stage_learns_from_the_frames_that_it_names(learns_from: LearnsFrom, rows: list[int]) -> None:
     poses = poses_of(recording("OppO"))
-    assert learned_rows(Stage(1, 1e-3, learns_from=learns_from), poses).tolist() == rows
+    assert training_rows(Stage(1, 1e-3, learns_from=learns_from), poses).tolist() == rows
 
 
 @pytest.mark.parametrize(
@@ -115,5 +116,5 @@ def test_a_stage_with_nothing_to_learn_from_is_told_in_one_sentence(
 ) -> None:
     poses = poses_of(recording(pattern)) if pattern else Pose.identity(0).tensor()
     with pytest.raises(RecipeError, match=told) as caught:
-        learned_rows(Stage(1, 1e-3, learns_from=learns_from), poses)
+        training_rows(Stage(1, 1e-3, learns_from=learns_from), poses)
     assert "\n" not in str(caught.value)

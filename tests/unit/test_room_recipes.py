@@ -6,7 +6,7 @@ from camloc.models import build_model
 from camloc.models.base import GeometryModel, Regressor
 from camloc.recipes import find_recipe
 from camloc.training.feature_cache import HEADS, frozen_prefix
-from camloc.training.recipe import start
+from camloc.training.optim import start_stage
 
 CUTS = {
     "room/hyperpose": "backbone_network_blocks_3_3",
@@ -31,7 +31,7 @@ def test_a_recipe_is_cached_up_to_where_its_backbone_stands_still(name: str, cut
     model = build_model(recipe.model, recipe.config)
     assert isinstance(model, GeometryModel | Regressor)
     assert frozen_prefix(model, recipe.stages) == cut
-    start(recipe.stages[0], model)
+    start_stage(recipe.stages[0], model)
     names = [name for name, each in model.backbone.named_parameters() if each.requires_grad]
     learning = [int(name.partition("blocks.")[2][0]) for name in names if "blocks." in name]
     if cut == HEADS:

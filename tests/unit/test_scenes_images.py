@@ -7,8 +7,8 @@ import pytest
 import torch
 from tests.support.tiny_training import tiny_images
 
-from camloc.training.loop import balanced_order
 from camloc.training.scenes import joined
+from camloc.training.tasks import balanced_order
 
 
 def test_rows_of_joined_images_are_those_of_their_scenes() -> None:

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.tiny_training import tiny_images, tiny_model, tiny_plan
+from tests.support.tiny_training import recipe_for_images, tiny_images, tiny_model
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
 from camloc.training.loop import fit
-from camloc.training.recipe import Schedule, Stage, set_learning_rate, set_modes, start
+from camloc.training.optim import set_learning_rate, set_modes, start_stage
+from camloc.training.recipe import Schedule, Stage
 
 
 def stage(**settings: Any) -> Stage:
@@ -33,7 +34,7 @@ def statistics_after_a_step(settings: Stage) -> dict[str, bool]:
     """For each batch norm, whether one step of training moves its running statistics."""
     model = tiny_model()
     before = statistics(model)
-    for _ in fit(model, tiny_images(4), tiny_plan(settings)):
+    for _ in fit(model, tiny_images(4), recipe_for_images(settings)):
         pass
     after = statistics(model)
     return {name: not torch.equal(mean, after[name]) for name, mean in before.items()}
@@ -42,13 +43,13 @@ def statistics_after_a_step(settings: Stage) -> dict[str, bool]:
 @pytest.mark.parametrize("settings", [{"trains": ("*", "heads.*")}, {"frozen": ("backbone.conv9.*",)}])
 def test_a_pattern_that_matches_nothing_fails(settings: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=r"heads\.\*|conv9") as refused:
-        start(stage(**settings), tiny_model())
+        start_stage(stage(**settings), tiny_model())
     assert "matches no parameter" in str(refused.value)
 
 
 def test_what_is_not_named_stands_still() -> None:
     model = tiny_model()
-    start(stage(trains=("position_*", "balance.position")), model)
+    start_stage(stage(trains=("position_*", "balance.position")), model)
     expected = {name for name, _ in model.named_parameters() if name.startswith("position_")}
     assert training_names(model) == expected | {"balance.position"}
     assert len(expected) > 4
@@ -57,22 +58,24 @@ def test_what_is_not_named_stands_still() -> None:
 def test_what_is_held_stands_still_though_it_is_named() -> None:
     model = tiny_model()
     everything = {name for name, _ in model.named_parameters()}
-    start(stage(frozen=("backbone.*", "hidden.*")), model)
+    start_stage(stage(frozen=("backbone.*", "hidden.*")), model)
     still = everything - training_names(model)
     assert still == {name for name in everything if name.startswith(("backbone.", "hidden."))}
 
 
 def test_a_later_stage_trains_what_an_earlier_one_held() -> None:
     model = tiny_model()
-    start(stage(trains=("position_*",)), model)
-    start(stage(trains=("orientation_*",)), model)
+    start_stage(stage(trains=("position_*",)), model)
+    start_stage(stage(trains=("orientation_*",)), model)
     assert all(name.startswith("orientation_") for name in training_names(model))
 
 
 def test_training_moves_what_trains_and_nothing_else() -> None:
     model = tiny_model()
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    for _ in fit(model, tiny_images(8), tiny_plan(stage(trains=("position_*", "hidden.*"), epochs=2))):
+    for _ in fit(
+        model, tiny_images(8), recipe_for_images(stage(trains=("position_*", "hidden.*"), epochs=2))
+    ):
         pass
     moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert moved == {name for name in before if name.startswith(("position_", "hidden."))}
@@ -81,7 +84,7 @@ def test_training_moves_what_trains_and_nothing_else() -> None:
 def test_modules_that_stand_still_are_in_evaluation_mode() -> None:
     model = tiny_model(dropout=0.2)
     chosen = stage(trains=("position_*", "backbone.network.layer1.0.conv1.*"))
-    start(chosen, model)
+    start_stage(chosen, model)
     model.eval()
     set_modes(chosen, model)
     assert not any(module.training for module in batch_norms(model).values())
@@ -105,13 +108,13 @@ def test_frozen_batch_norms_keep_their_statistics_and_learn_their_scale() -> Non
     settings = stage(batch_norm="frozen")
     assert not any(statistics_after_a_step(settings).values())
     model = tiny_model()
-    start(settings, model)
+    start_stage(settings, model)
     assert all(module.weight.requires_grad for module in batch_norms(model).values())
 
 
 def test_the_losses_own_weights_are_not_decayed() -> None:
     model = tiny_model()
-    optimizer = start(stage(weight_decay=0.1, optimizer="adamw"), model)
+    optimizer = start_stage(stage(weight_decay=0.1, optimizer="adamw"), model)
     names = {parameter: name for name, parameter in model.named_parameters()}
     decays = {
         names[parameter]: group["weight_decay"]
@@ -131,7 +134,7 @@ def test_the_rates_of_backbone_and_balance_reach_the_optimiser() -> None:
     model = tiny_model()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     settings = stage(learning_rate=1e-3, backbone_rate=0.1, loss_rate=5.0)
-    for _ in fit(model, tiny_images(4), tiny_plan(settings)):
+    for _ in fit(model, tiny_images(4), recipe_for_images(settings)):
         pass
 
     def largest_move(prefix: str) -> float:
@@ -149,11 +152,11 @@ def test_the_rates_of_backbone_and_balance_reach_the_optimiser() -> None:
 
 def test_settings_of_the_optimiser_are_the_stages() -> None:
     model = tiny_model()
-    adam = start(stage(betas=(0.8, 0.9), epsilon=1e-10, weight_decay=1e-4), model)
+    adam = start_stage(stage(betas=(0.8, 0.9), epsilon=1e-10, weight_decay=1e-4), model)
     assert type(adam) is torch.optim.Adam
     assert adam.defaults["betas"] == (0.8, 0.9)
     assert adam.defaults["eps"] == 1e-10
-    assert type(start(stage(optimizer="adamw"), model)) is torch.optim.AdamW
+    assert type(start_stage(stage(optimizer="adamw"), model)) is torch.optim.AdamW
 
 
 @pytest.mark.parametrize(
@@ -193,7 +196,7 @@ def test_schedules_of_a_single_step_learn_something(schedule: Schedule) -> None:
 
 
 def test_every_group_follows_the_schedule_with_its_own_factor() -> None:
-    optimizer = start(stage(backbone_rate=0.1, loss_rate=5.0), tiny_model())
+    optimizer = start_stage(stage(backbone_rate=0.1, loss_rate=5.0), tiny_model())
     set_learning_rate(optimizer, 0.02)
     assert sorted(group["lr"] for group in optimizer.param_groups) == pytest.approx([0.002, 0.02, 0.1])
 
@@ -203,6 +206,6 @@ def test_loss_weights_leave_a_term_out() -> None:
     model = tiny_model()
     before = model.orientation_head.weight.detach().clone()
     settings = stage(loss_weights={"orientation": 0.0})
-    for _ in fit(model, tiny_images(4), tiny_plan(settings)):
+    for _ in fit(model, tiny_images(4), recipe_for_images(settings)):
         pass
     assert torch.equal(model.orientation_head.weight, before)

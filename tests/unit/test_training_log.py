@@ -9,7 +9,7 @@ from tests.support.tiny_training import tiny_model
 
 from camloc.errors import CheckpointError
 from camloc.training.log import TrainingLog, read_log
-from camloc.training.recipe import Epoch
+from camloc.training.loop import Epoch
 
 
 def epoch(number: int, **changes: Any) -> Epoch:
@@ -18,7 +18,8 @@ def epoch(number: int, **changes: Any) -> Epoch:
         "stage": 0,
         "losses": {"position": 1.5, "orientation": -0.25},
         "learning_rate": 1e-3,
-        "validation": (0.5, 3.0),
+        "epochs": 9,
+        "measures": {"meters": 0.5, "degrees": 3.0},
         "is_best": False,
         "images_per_second": 123.456,
         "seconds": 10.0 * number,
@@ -63,7 +64,7 @@ def test_a_row_tells_everything_about_its_epoch(tmp_path: Path) -> None:
 
 
 def test_an_epoch_that_was_not_validated_has_no_validation(tmp_path: Path) -> None:
-    write(tmp_path, epoch(1, validation=None))
+    write(tmp_path, epoch(1, measures={}))
     assert not [name for name in rows(tmp_path)[0] if name.startswith("validation")]
 
 
@@ -81,7 +82,7 @@ def test_rows_are_replaced_when_epochs_are_done_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_numbers_that_json_has_no_word_for_are_left_out(tmp_path: Path, value: float) -> None:
-    write(tmp_path, epoch(1, validation=(value, 3.0)), epoch(2))
+    write(tmp_path, epoch(1, measures={"meters": value, "degrees": 3.0}), epoch(2))
     first, second = rows(tmp_path)
     assert "validation_meters" not in first
     assert first["validation_degrees"] == 3.0

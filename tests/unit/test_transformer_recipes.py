@@ -11,7 +11,8 @@ from camloc.data.types import Batch
 from camloc.models import build_model
 from camloc.models.layers.transformer import TransformerConfig
 from camloc.recipes import find_recipe, recipe_functions
-from camloc.training.recipe import Recipe, start
+from camloc.training.optim import start_stage
+from camloc.training.recipe import Recipe
 
 TINY = TransformerConfig(width=16, layers=2, heads=2)
 
@@ -33,7 +34,7 @@ def trained(name: str) -> list[set[str]]:
     model = build_model(recipe.model, recipe.config)
     found = []
     for stage in recipe.stages:
-        start(stage, model)
+        start_stage(stage, model)
         names = [each for each, parameter in model.named_parameters() if parameter.requires_grad]
         found.append({".".join(each.split(".")[:2]) for each in names})
     return found
@@ -81,7 +82,7 @@ def test_what_a_later_phase_does_not_name_does_not_move_by_one_bit(name: str) ->
     torch.manual_seed(0)
     model = build_model(recipe.model, recipe.config)
     stage = recipe.stages[1]
-    optimizer = start(stage, model)
+    optimizer = start_stage(stage, model)
     before = {each: value.clone() for each, value in model.state_dict().items()}
     batch = Batch(torch.rand(2, 3, 48, 64), some_poses(2), None, torch.zeros(2, dtype=torch.int64))
     for _ in range(2):

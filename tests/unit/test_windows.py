@@ -1,10 +1,14 @@
 """Windows of frames: of one recording, in its order, around every frame that is learned from."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from tests.support.tiny_training import recipe_for_images
 
 from camloc.errors import RecipeError
-from camloc.training.recipe import Plan, Stage, Window, windows_around
+from camloc.training.recipe import Stage, Window
+from camloc.training.tasks import windows_around
 
 STAGE = Stage(epochs=1, learning_rate=1e-3)
 
@@ -57,6 +61,7 @@ def test_a_window_that_cannot_be_is_refused(frames: int, apart: int) -> None:
 
 
 def test_a_batch_holds_whole_windows() -> None:
-    assert Plan((STAGE,), 32, 24, batch_size=12, window=Window(3, 10)).windows_per_batch == 4
+    recipe = replace(recipe_for_images(STAGE), batch_size=12, window=Window(3, 10))
+    assert recipe.windows_per_batch == 4
     with pytest.raises(RecipeError, match="make it a multiple"):
-        Plan((STAGE,), 32, 24, batch_size=32, window=Window(3, 10))
+        replace(recipe, batch_size=32)

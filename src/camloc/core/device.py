@@ -47,5 +47,5 @@ def torch_device(name: str) -> torch.device:
 
 
 def even_indices(count: int, most: int) -> Int[Tensor, "n"]:
-    """At most `most` of the indices 0 to count - 1, rising and evenly spaced, the first and last among them."""
+    """At most `most` of the indices 0 to count - 1: rising, evenly spaced, with the first and the last."""
     return torch.linspace(0, count - 1, min(most, count)).round().long()

@@ -20,7 +20,7 @@ from camloc.errors import RecipeError
 from camloc.models.base import Latents
 from camloc.refinement.pose_autoencoder import perceptron
 from camloc.refinement.query import stacked
-from camloc.training.loop import AuxiliaryTask
+from camloc.training.tasks import AuxiliaryTask
 
 # How often the convolutional decoder doubles its map with a convolution after; a last time, four colours of a
 # cell become four pixels.

@@ -27,7 +27,7 @@ from camloc.models.base import Latents, Regressor
 from camloc.models.layers.fourier import FourierFeatures
 from camloc.models.losses import PoseLossConfig
 from camloc.refinement.train import TeacherOutputs
-from camloc.training.loop import AuxiliaryTask
+from camloc.training.tasks import AuxiliaryTask
 
 Branches = Literal["separate", "joint", "shared"]
 Numbers = Literal["raw", "standardised"]

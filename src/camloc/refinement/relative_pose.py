@@ -30,7 +30,7 @@ from camloc.models.base import Latents
 from camloc.models.layers.backbone import Backbone, BackboneConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.refinement.pose_autoencoder import PoseBalance
-from camloc.training.loop import AuxiliaryTask
+from camloc.training.tasks import AuxiliaryTask
 
 Sees = Literal["images", "encoding", "latents"]
 Axes = Literal["reference", "world"]

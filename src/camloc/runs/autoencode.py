@@ -61,7 +61,7 @@ from camloc.refinement.storage import (
 from camloc.refinement.train import TeacherOutputs, frozen, taught_views
 from camloc.refinement.virtual_view import VirtualView, VirtualViewRefiner, enlarged
 from camloc.runs.manifest import RunManifest, load_scenes
-from camloc.training.loop import Round, learn
+from camloc.training.loop import Epoch, fit_auxiliary
 from camloc.training.scenes import load_scene_images
 
 ImageProgress = Callable[[int, int], None]
@@ -221,14 +221,14 @@ def what_it_sees(
     return train, teacher.teacher_outputs(teacher.held, recipe, variants=1) if teacher.holds_out else None
 
 
-def teach(teaching: Teaching) -> Iterator[Round]:
+def teach(teaching: Teaching) -> Iterator[Epoch]:
     """Teach, let the held-out frames choose how to refine, and write it all beside the checkpoint.
 
     Nothing is written before the end.
     """
     recipe = teaching.recipe
-    yield from learn(
-        teaching.task, recipe.stage, batch_size=recipe.batch_size, seed=teaching.seed, measure_every=5
+    yield from fit_auxiliary(
+        teaching.task, recipe.stage, batch_size=recipe.batch_size, seed=teaching.seed, validate_every=5
     )
     teaching.encoder.round_off()
     save_autoencoder(teaching.teacher.run, manifest_of(teaching), teaching.encoder)
@@ -293,7 +293,7 @@ def encoded(encoder: PoseAutoencoder, scenes: Scenes) -> Latents:
     return latents
 
 
-def teach_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> Iterator[Round]:
+def teach_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> Iterator[Epoch]:
     """Teach an image decoder, and write it with a figure of true and decoded images.
 
     Leaves `decoder/` in the run's folder: weights, metadata and `images.png`.
@@ -308,7 +308,7 @@ def teach_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> 
     decoder.observe(latents)
     predict = None if held is None else (encoded(encoder, teacher.held), held)
     task = Decoding(decoder, (latents, train), predict)
-    yield from learn(task, recipe.stage, batch_size=recipe.batch_size, seed=seed, measure_every=5)
+    yield from fit_auxiliary(task, recipe.stage, batch_size=recipe.batch_size, seed=seed, validate_every=5)
     metadata = DecoderMetadata(digest(encoder), recipe.config, encoder.latents, is_shared)
     latents, true = (latents, train) if predict is None else predict
     made = decoded_images(decoder, latents)
@@ -425,7 +425,7 @@ SHARES = (1.0, 0.75, 0.5, 0.25)
 
 def teach_relative(
     teacher: Teacher, recipe: StudentRecipe, *, seed: int = 0, progress: ImageProgress | None = None
-) -> Iterator[Round]:
+) -> Iterator[Epoch]:
     """Teach a relative pose regressor, and let the held-out frames choose how it refines.
 
     Leaves `relative/` in the run's folder.
@@ -461,7 +461,9 @@ def teach_relative(
         reference=feature_maps.reference,
         held=feature_maps.examination(),
     )
-    yield from learn(task, settings.stage, batch_size=settings.batch_size, seed=seed, measure_every=2)
+    yield from fit_auxiliary(
+        task, settings.stage, batch_size=settings.batch_size, seed=seed, validate_every=2
+    )
     metadata = RelativePoseMetadata(digest(encoder), settings.config, encoder.latents)
     if teacher.holds_out:
         metadata = _with_choice(metadata, teacher, feature_maps, encoder, regressor, decoder)

@@ -106,8 +106,8 @@ def extend(
             pass
         return
     console.print(
-        f"{new_scene.name} joins {', '.join(metadata.scenes)}: {len(training.learned[-1])} images of it are "
-        f"learned from"
+        f"{new_scene.name} joins {', '.join(metadata.scenes)}: "
+        f"{len(training.train_frames[-1])} images of it are learned from"
     )
     for _ in watched(events, epochs=training.recipe.epochs):
         pass

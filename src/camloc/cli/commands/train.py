@@ -144,7 +144,7 @@ def train_and_report(
             pass
         return
     held = 0 if training.validation is None else len(training.validation)
-    count = sum(len(frames) for frames in training.learned)
+    count = sum(len(frames) for frames in training.train_frames)
     console.print(
         f"{name} on {', '.join(scene.name for scene in training.scenes)}: "
         f"{training.model.parameter_count():,} weights learn from {count} images; {held} more choose "

@@ -26,9 +26,9 @@ from camloc.runs.manifest import RunManifest
 from camloc.training.recipe import Recipe, Stage
 
 # Parameters that an extension trains. "all": the whole network. "heads": parameters of single scenes, and the
-# heads. "scene": parameters of the new scene alone. These become a group of their own (`of_group` in `models.multi_scene`): for
-# the known scenes the same operations run as before, and their poses stay the same to the last bit. Only the
-# scene that an image is put into can still change.
+# heads. "scene": parameters of the new scene alone. These become heads of their own
+# (`camloc.models.multi_scene.LaterHeads`): for the known scenes the same operations run as before, and their
+# poses stay the same to the last bit. Only the scene that an image is put into can still change.
 Moves = Literal["all", "heads", "scene"]
 
 # Learning rate relative to the highest of the original training. Parameters of the new scene alone start from

@@ -207,7 +207,7 @@ def first_model(
     torch.manual_seed(seed)
     model = build_model(recipe.model, recipe.config)
     backbone = load_pretrained(model, weights)
-    model.observe_scenes([poses_of(frames) for frames in train_frames])
+    model.observe_scenes([poses_of(frames).tensor() for frames in train_frames])
     return model, backbone
 
 

@@ -31,7 +31,7 @@ def train(training: Training) -> Iterator[Step | Epoch]:
         backbone_weights=training.backbone,
         focal=_typical_focal(training.train_frames),
     )
-    poses = tuple(poses_of(oriented(frames)) for frames in training.train_frames)
+    poses = tuple(poses_of(oriented(frames)).tensor() for frames in training.train_frames)
     log = TrainingLog(folder) if fabric.is_global_zero else None
     events = fit(
         training.model,
@@ -82,7 +82,7 @@ def _calibrate(training: Training, folder: Path, poses: tuple[Pose, ...]) -> Non
     size, device = training.recipe.preprocess, training.fabric.device
     if isinstance(model, GeometryModel):
         errors = filter_errors(model, training.validation, size, device=device)
-        best = best_filter(errors, training.validation, poses_of(training.train_frames[0]))
+        best = best_filter(errors, training.validation, poses_of(training.train_frames[0]).tensor())
         metadata = replace(metadata, outlier_filter=best, spread=errors[best])
     if isinstance(model, GeometryModel | Regressor):
         found = fit_novelty_detector(model, training.images, training.validation, size, device=device)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from camloc.core.device import even_indices
 from camloc.data.augment import centre_cut
+from camloc.data.batch import Batch
 from camloc.data.image_cache import ImageCache
 from camloc.data.image_io import Preprocess
-from camloc.data.types import Batch
 from camloc.geometry.pose import Pose, PoseError, pose_error
 from camloc.geometry.pose_search import mean_pose
 from camloc.models.base import GeometryModel, PoseModel, WithBackbone

@@ -1,4 +1,4 @@
-"""Training on features that were computed once: as exact, and only the heads move."""
+"""Training on cached features is as exact, and changes the heads only."""
 
 import time
 from dataclasses import replace
@@ -77,20 +77,20 @@ def test_every_variant_is_drawn_with_its_own_labels(scene: Path, tmp_path: Path)
         width=size.width,
         height=size.height,
     )
-    seen = set()
+    drawn = set()
     for number, row in enumerate(rows.tolist()):
         (matches,) = (
             (cached.rotation[row] == batch.world_from_cam.rotation[number]).all(-1).all(-1).nonzero().T
         )
         variant = int(matches[0])
-        seen.add(variant)
+        drawn.add(variant)
         stored = torch.from_numpy(cached.images[row, variant].astype("f4"))
         assert torch.equal(batch.images[number], stored)
         assert torch.equal(batch.world_from_cam.translation[number], cached.world_from_cam.translation[row])
-    assert seen == set(range(VARIANTS))
+    assert drawn == set(range(VARIANTS))
 
 
-def test_only_the_heads_learn_and_the_loss_falls(scene: Path, tmp_path: Path) -> None:
+def test_only_the_heads_train_and_the_loss_falls(scene: Path, tmp_path: Path) -> None:
     training = prepared(scene, tmp_path / "run")
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
     epochs = [event for event in train(training) if isinstance(event, Epoch)]
@@ -147,7 +147,7 @@ def test_the_time_that_features_took_is_known_to_every_run_that_uses_them(
     assert whole.manifest.feature_seconds == 0.0
 
 
-def test_a_cache_that_cannot_be_written_is_told(
+def test_a_cache_that_cannot_be_written_is_reported(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"
@@ -158,10 +158,10 @@ def test_a_cache_that_cannot_be_written_is_told(
         prepared(scene, tmp_path / "run")
 
 
-def test_the_command_wants_a_pretrained_backbone(
+def test_the_command_requires_a_pretrained_backbone(
     scene: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = listing(tmp_path)
-    told = refused(capfd, "train", "room/scene-geometry", "--data", scene, "--out", tmp_path / "run")
-    assert "--backbone-weights" in told
+    message = refused(capfd, "train", "room/scene-geometry", "--data", scene, "--out", tmp_path / "run")
+    assert "--backbone-weights" in message
     assert listing(tmp_path) == before

@@ -117,7 +117,7 @@ def test_the_second_stage_left_the_backbone_alone(killed: Path) -> None:
 
 @pytest.fixture(scope="module")
 def shared(scene: Path) -> Path:
-    """The folder with what two processes learned."""
+    """The folder with the trainings of two processes."""
     run_script("shared", scene.parent)
     return scene.parent
 
@@ -178,11 +178,11 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
 
 
-def test_a_diverging_loss_is_told_in_one_sentence() -> None:
+def test_a_diverging_loss_is_reported_in_one_sentence() -> None:
     recipe = recipe_for_images(stage(learning_rate=1e30, epochs=5))
-    with pytest.raises(RecipeError, match=r"diverged.*lower the learning rate") as told:
+    with pytest.raises(RecipeError, match=r"diverged.*lower the learning rate") as caught:
         epochs_of(fit(tiny_model(), tiny_images(16), recipe))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
@@ -248,7 +248,7 @@ def test_the_same_seed_gives_the_same_training_and_another_another() -> None:
     assert not all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def test_steps_are_told_and_an_incomplete_batch_is_left_out() -> None:
+def test_steps_are_reported_and_an_incomplete_batch_is_left_out() -> None:
     events = list(fit(tiny_model(), tiny_images(11), recipe_for_images(stage(epochs=1))))
     assert events[:2] == [Step(1, 1, 2), Step(1, 2, 2)]
     assert isinstance(events[2], Epoch)
@@ -288,7 +288,7 @@ def leave_after(events: Iterator[Step | Epoch], epoch: int) -> None:
             return
 
 
-def test_a_state_is_only_taken_up_by_its_own_training(tmp_path: Path) -> None:
+def test_only_the_same_training_resumes_a_state(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     recipe, images = recipe_for_images(stage(epochs=3)), tiny_images(8)
     leave_after(fit(tiny_model(), images, recipe, state=state), 2)
@@ -299,7 +299,7 @@ def test_a_state_is_only_taken_up_by_its_own_training(tmp_path: Path) -> None:
     assert len(epochs_of(fit(tiny_model(), tiny_images(8, seed=5), longer, state=state))) == 4
 
 
-def test_a_state_of_another_network_is_not_taken_up(tmp_path: Path) -> None:
+def test_the_state_of_another_network_is_not_resumed(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     recipe, images = recipe_for_images(stage(epochs=2)), tiny_images(8)
     leave_after(fit(tiny_model(), images, recipe, state=state), 1)
@@ -309,14 +309,14 @@ def test_a_state_of_another_network_is_not_taken_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no state", bytes(100)])
-def test_a_damaged_state_is_told(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_state_is_reported(content: bytes, tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     state.write_bytes(content)
     with pytest.raises(CheckpointError, match="delete it to train from the start"):
         epochs_of(fit(tiny_model(), tiny_images(8), recipe_for_images(stage()), state=state))
 
 
-def test_a_state_that_is_cut_short_is_told(tmp_path: Path) -> None:
+def test_a_state_that_is_cut_short_is_reported(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     recipe, images = recipe_for_images(stage(epochs=2)), tiny_images(8)
     leave_after(fit(tiny_model(), images, recipe, state=state), 1)
@@ -331,8 +331,8 @@ def prepared(scene: Path, folder: Path, recipe: Recipe | None = None, **settings
     return prepare(recipe or tiny_recipe(), name="tiny/hyperpose", data=data, folder=folder, **settings)
 
 
-def test_a_run_goes_on_when_it_is_asked_for_again(scene: Path, tmp_path: Path) -> None:
-    """Settings read from a file are those that were written, lists for tuples and all."""
+def test_a_run_is_resumed_by_the_same_settings(scene: Path, tmp_path: Path) -> None:
+    """Settings read from a file equal those that were written, although tuples became lists."""
     first = prepared(scene, tmp_path)
     assert prepared(scene, tmp_path).manifest.schedule_share == first.manifest.schedule_share == 1.0
     assert RunManifest.load(tmp_path).recipe == "tiny/hyperpose"
@@ -401,7 +401,7 @@ def test_scaling_keeps_at_least_an_epoch_of_every_stage(share: float) -> None:
     assert recipe.scaled(1.0) == recipe
 
 
-def test_a_run_that_cannot_be_written_is_told_in_a_sentence(scene: Path, tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_written_is_reported_in_a_sentence(scene: Path, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where a folder should be")
     with pytest.raises(CamlocError, match="could not be written"):
         prepared(scene, tmp_path / "run")
@@ -420,7 +420,7 @@ def test_a_run_without_held_out_frames_keeps_its_last_epoch(scene: Path, tmp_pat
     assert_same(snapshot(kept.model), snapshot(last.model))
 
 
-def test_the_stages_of_these_tests_are_what_they_claim() -> None:
+def test_the_stages_of_these_tests_average_and_freeze() -> None:
     first, second = STAGES
     assert first.average > 0
     assert second.trains != ("*",)

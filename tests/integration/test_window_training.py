@@ -27,7 +27,7 @@ def windows() -> Recipe:
     return replace(recipe_for_images(Stage(epochs=3, learning_rate=1e-3), batch_size=6), window=WINDOW)
 
 
-def seen_batches(
+def drawn_batches(
     images: ImageCache, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> list[tuple[Batch, list[int]]]:
     """The batches of one epoch, and which images they were drawn from."""
@@ -52,10 +52,10 @@ def seen_batches(
 
 def test_a_batch_is_window_after_window(monkeypatch: pytest.MonkeyPatch) -> None:
     images = tiny_images(24)
-    seen = seen_batches(images, windows(), monkeypatch)
-    assert len(seen) == 12, "one window around every image, two to a batch"
+    drawn = drawn_batches(images, windows(), monkeypatch)
+    assert len(drawn) == 12, "one window around every image, two to a batch"
     middles = []
-    for batch, rows in seen:
+    for batch, rows in drawn:
         assert batch.window == 3
         assert torch.equal(batch.world_from_cam.translation, images.world_from_cam.translation[rows])
         for window in (rows[:3], rows[3:]):
@@ -66,7 +66,7 @@ def test_a_batch_is_window_after_window(monkeypatch: pytest.MonkeyPatch) -> None
     assert sorted(middles) == list(range(24))
 
 
-def test_the_way_between_frames_is_learned() -> None:
+def test_the_motion_between_frames_is_learned() -> None:
     long = replace(windows(), stages=(Stage(epochs=30, learning_rate=3e-3),))
     epochs = [event for event in fit(window_model(), tiny_images(6), long) if isinstance(event, Epoch)]
     assert epochs[-1].losses["relative_position"] < epochs[0].losses["relative_position"] - 0.3
@@ -115,7 +115,7 @@ def window_recipe() -> Recipe:
 
 
 @pytest.mark.parametrize("keep_orientation_every", [0, 3])
-def test_a_run_on_windows_logs_both_ways(scene: Path, keep_orientation_every: int) -> None:
+def test_a_run_on_windows_logs_absolute_and_relative_losses(scene: Path, keep_orientation_every: int) -> None:
     """With frames held out, and with positions alone among the frames of a window."""
     recipe = replace(window_recipe(), keep_orientation_every=keep_orientation_every)
     training = prepare(

@@ -1,7 +1,7 @@
 """Training on an accelerator: images are changed there, and nothing waits for it within a step.
 
-A tensor on the device "meta" has a shape and no values. What would have to wait for a value of an
-accelerator, or mixes devices, fails there.
+A tensor on the device "meta" has a shape and no values. Code that waits for a value of an accelerator, or
+mixes devices, fails there.
 """
 
 from itertools import takewhile
@@ -52,7 +52,7 @@ def tensors_of(batch: Batch) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("augment", [Augment(), Augment(random_crop=True), EVERYTHING])
-def test_a_batch_is_drawn_on_a_device_that_is_not_asked_for_a_value(augment: Augment) -> None:
+def test_a_batch_is_drawn_on_a_device_without_reading_a_value(augment: Augment) -> None:
     there, here = drawn(augment, META), drawn(augment, torch.device("cpu"))
     assert here.images.shape == (4, 3, HEIGHT, WIDTH)
     for far, near in zip(tensors_of(there), tensors_of(here), strict=True):
@@ -62,7 +62,7 @@ def test_a_batch_is_drawn_on_a_device_that_is_not_asked_for_a_value(augment: Aug
 
 @pytest.mark.parametrize("form", get_args(OrientationForm))
 @pytest.mark.parametrize("distance", ["euclidean", "absolute"])
-def test_a_step_of_a_regressor_asks_the_device_for_no_value(form: OrientationForm, distance: Any) -> None:
+def test_a_step_of_a_regressor_reads_no_value_from_the_device(form: OrientationForm, distance: Any) -> None:
     balance = PoseLossConfig(distance=distance)
     regression = RegressionConfig("standardised", form, balance, relative=balance)
     model = HyperPose(HyperPoseConfig(TINY_BACKBONE, regression=regression)).to(META)
@@ -76,7 +76,7 @@ def test_a_step_of_a_regressor_asks_the_device_for_no_value(form: OrientationFor
 
 
 @pytest.mark.parametrize("steps", [1, 3, 50])
-def test_a_loss_that_is_seldom_looked_at_still_ends_a_training_that_diverged(
+def test_a_loss_that_is_seldom_checked_ends_a_training_that_diverged_all_the_same(
     steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "steps_between_checks", lambda _: steps)
@@ -86,12 +86,12 @@ def test_a_loss_that_is_seldom_looked_at_still_ends_a_training_that_diverged(
         list(takewhile(lambda event: event.epoch == 1, events))
 
 
-def test_on_a_cpu_every_loss_is_looked_at() -> None:
+def test_on_a_cpu_every_loss_is_checked() -> None:
     assert loop.steps_between_checks(torch.device("cpu")) == 1
     assert loop.steps_between_checks(torch.device("cuda")) > 1
 
 
-def test_losses_do_not_depend_on_how_often_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_do_not_depend_on_how_often_they_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     def curve() -> list[dict[str, float]]:
         events = fit(tiny_model(), tiny_images(16), recipe_for_images(Stage(epochs=3, learning_rate=1e-3)))
         return [event.losses for event in events if isinstance(event, Epoch)]

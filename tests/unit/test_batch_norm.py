@@ -1,4 +1,4 @@
-"""Batch norm whose statistics are those of all processes, against torch's own on one."""
+"""Batch norm with statistics over all processes, against torch's own on one process."""
 
 from collections.abc import Iterator
 from copy import deepcopy

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import torch
-
 from benchmarks.ablation_page import Baselines
 from benchmarks.ablation_rows import PosedScene
 from camloc.cli.progress import counted
@@ -52,13 +50,16 @@ def _write_masks(demo: SquareSettings, scene: Scene, folder: Path) -> None:
     for shot in shots(demo, free_space):
         if shot.image in frames:
             view = image(renderer, free_space, demo, shot)
-            write_mask(folder, frames[shot.image], ~torch.from_numpy(view.is_occluder))
+            write_mask(folder, frames[shot.image], ~view.is_occluder)
 
 
 def baselines_of(scene_name: PosedScene, scene: Scene) -> Baselines:
     """What copying a training pose and the mean pose reach on the test sets."""
-    training = poses_of(scene.train)
-    found = {name: baseline_errors(poses_of(frames), training) for name, frames in test_sets(scene).items()}
+    training = poses_of(scene.train).tensor()
+    found = {
+        name: baseline_errors(poses_of(frames).tensor(), training)
+        for name, frames in test_sets(scene).items()
+    }
     return Baselines(
         scene_name,
         nearest_pose={name: error_statistics(each.nearest_pose) for name, each in found.items()},

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.geometry.pose import Pose
 from camloc.models.base import PoseModel
 

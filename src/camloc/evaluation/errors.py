@@ -188,8 +188,8 @@ class EvaluatedSet:
     every_method: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
 
     def truth(self) -> Pose:
-        """The (n,) true poses."""
-        return poses_of(self.frames)
+        """The (n,) true poses, as tensors."""
+        return poses_of(self.frames).tensor()
 
     def answers(self) -> tuple[Estimate, ...]:
         """The estimates, where one in another scene's world is `Lost`."""
@@ -250,4 +250,4 @@ def _error(frame: Frame, estimate: Estimate) -> PoseError:
             f"diverged, so train it again with a lower learning rate"
         )
     found = estimate.world_from_cam.to("cpu").to(torch.float64)
-    return pose_error(found, frame.world_from_cam.to(torch.float64))
+    return pose_error(found, frame.world_from_cam.tensor(torch.float64))

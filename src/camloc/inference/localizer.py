@@ -170,7 +170,9 @@ class Localizer:
         metadata = self.checkpoint.metadata
         focal = metadata.focal if self._model.NEEDS_INTRINSICS else None
         view = metadata.preprocess.view(frame, assumed_focal=focal)
-        return _Input(view, None if self.masks is None else read_mask(self.masks, frame, metadata.preprocess))
+        if self.masks is None:
+            return _Input(view)
+        return _Input(view, torch.from_numpy(read_mask(self.masks, frame, metadata.preprocess)))
 
     def _input_or_lost(self, frame: Frame) -> _Input | Lost:
         try:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from camloc.data.depth import read_depth
@@ -67,7 +69,7 @@ def overlapping_pairs(
     frames: Sequence[Frame],
     settings: PairSettings,
     *,
-    points: Float[Tensor, "n 3"] | None = None,
+    points: Float64[NDArray[np.float64], "n 3"] | None = None,
     seed: int = 0,
 ) -> Pairs:
     """Pairs of frames whose views overlap; of more than `per_frame` references a random subset is drawn.
@@ -86,11 +88,15 @@ def overlapping_pairs(
         DatasetError: no two views overlap enough.
         ImageError: a depth image cannot be read.
     """
-    poses, cameras = poses_of(frames), [frame.camera or _ASSUMED_CAMERA for frame in frames]
-    depth_images = [None if frame.depth is None else read_depth(frame.depth) for frame in frames]
+    poses, cameras = poses_of(frames).tensor(), [frame.camera or _ASSUMED_CAMERA for frame in frames]
+    depth_images = [
+        None if frame.depth is None else torch.from_numpy(read_depth(frame.depth)) for frame in frames
+    ]
+    scene_points = None if points is None else torch.from_numpy(points)
     assumed = _assumed_depths(depth_images, poses)
     views = [
-        _view(cameras[row], poses[row], depth_images[row], points, assumed) for row in range(len(frames))
+        _view(cameras[row], poses[row], depth_images[row], scene_points, assumed)
+        for row in range(len(frames))
     ]
     near, _ = PoseIndex(poses).nearest(poses, settings.candidates + 1)
     generator = torch.Generator().manual_seed(seed)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from camloc.core.device import CPU
 from camloc.data.augment import Augment, Draws, augmented, centre_cut
+from camloc.data.batch import Batch
 from camloc.data.image_cache import ImageCache
-from camloc.data.types import Batch, Frame, Scene, poses_of
+from camloc.data.types import Frame, Scene, poses_of
 from camloc.geometry.pose import Pose
 from camloc.models.base import Latents, Regressor
 from camloc.models.checkpoint import Checkpoint
@@ -89,8 +90,8 @@ class Teacher:
 
     @property
     def training_poses(self) -> tuple[Pose, ...]:
-        """For each scene the poses of its training frames."""
-        return tuple(poses_of(frames) for frames in self.train)
+        """For each scene the poses of its training frames, as tensors."""
+        return tuple(poses_of(frames).tensor() for frames in self.train)
 
     @property
     def has_held_out(self) -> bool:
@@ -135,8 +136,8 @@ def scene_numbers(frames: SceneFrames) -> Int[Tensor, "n"]:
 
 
 def all_poses(frames: SceneFrames) -> Pose:
-    """The (n,) poses of the frames of all scenes, in order."""
-    return Pose.cat([poses_of(each) for each in frames if each])
+    """The (n,) poses of the frames of all scenes, in order, as tensors."""
+    return Pose.cat([poses_of(each) for each in frames if each]).tensor()
 
 
 @torch.no_grad()

@@ -163,7 +163,9 @@ def evaluate_scene(
     ]
     # Baselines may copy any training image, those that only chose the best epoch included.
     trained = oriented(scene.train)
-    training_poses = poses_of(trained) if trained else checkpoint.training_poses[known.index(known_name)]
+    training_poses = (
+        poses_of(trained).tensor() if trained else checkpoint.training_poses[known.index(known_name)]
+    )
     log = [] if metadata is None else read_log(run / LOG)
     results = results_of(
         evaluated,

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from camloc.data.image_io import read_image
+from camloc.data.image_io import image_tensor, read_image
 from camloc.errors import ImageError
 
 STYLE_SHEET = """
@@ -171,7 +171,7 @@ def thumbnail(path: Path, *, width: int = 360) -> str:
         pixels = read_image(path)
     except ImageError:
         return '<span class="blank">image not readable</span>'
-    return image(pixels, width=width)
+    return image(image_tensor(pixels), width=width)
 
 
 def image(pixels: UInt8[Tensor, "3 h w"], *, width: int = 360) -> str:

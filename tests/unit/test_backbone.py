@@ -23,7 +23,8 @@ from camloc.models.layers.backbone import (
     LocalContrast,
     frozen_cuts,
 )
-from camloc.training.recipe import Stage, start
+from camloc.training.optim import start_stage
+from camloc.training.recipe import Stage
 
 CASES = {
     "final map": (BackboneConfig("test_resnet"), (FINAL,), "layer3"),
@@ -133,7 +134,7 @@ def frozen_to_block_1(batch_norm: str) -> Backbone:
     stage = Stage(epochs=1, learning_rate=1e-3, frozen=(*frozen, "network.bn1.*"), batch_norm="train")
     if batch_norm == "trains":
         stage = Stage(epochs=1, learning_rate=1e-3, frozen=frozen, batch_norm="train")
-    start(stage, backbone)
+    start_stage(stage, backbone)
     return backbone
 
 
@@ -155,7 +156,7 @@ def test_a_layer_that_trains_or_updates_statistics_ends_the_frozen_prefix() -> N
 
 def test_there_is_no_frozen_prefix_if_the_first_layer_trains() -> None:
     backbone = built(TINY_BACKBONE, (FINAL,))
-    start(Stage(epochs=1, learning_rate=1e-3, frozen=("network.layer*",)), backbone)
+    start_stage(Stage(epochs=1, learning_rate=1e-3, frozen=("network.layer*",)), backbone)
     assert frozen_cuts(backbone) == ()
 
 
@@ -177,7 +178,7 @@ def test_gradients_of_the_suffix_are_the_backbones() -> None:
 def test_dropout_of_the_suffix_has_the_mode_of_the_stage() -> None:
     backbone = built(BackboneConfig("test_resnet", {"drop_rate": 0.5}), (FINAL,))
     stage = Stage(epochs=1, learning_rate=1e-3, frozen=("network.*conv1.*", "network.bn1.*"))
-    start(stage, backbone)
+    start_stage(stage, backbone)
     cut = frozen_cuts(backbone)[-1]
     maps = BackbonePrefix(backbone, cut)(images())
     (trained,) = BackboneSuffix(backbone, cut)(maps)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.support.models import small_config, some_poses
-from tests.support.tiny_training import tiny_plan
 from torch import Tensor
 
 from camloc.core.device import CPU
@@ -24,6 +23,8 @@ from camloc.models.base import PoseModel
 from camloc.models.checkpoint import Checkpoint, load_checkpoint, metadata_for, save_checkpoint
 from camloc.models.novelty import NoveltyDetector, summary
 from camloc.training.validation import FEWEST, LEAST, MOST, fit_novelty_detector
+
+SIZE = Preprocess(32, 24)
 
 
 def network() -> PoseModel[Any]:
@@ -64,11 +65,11 @@ def test_the_scale_of_a_map_does_not_change_the_summary() -> None:
 def test_an_image_within_the_threshold_or_without_one_is_not_rejected(
     novelty: float | None, threshold: float | None
 ) -> None:
-    assert novelty_rejection(novelty, within=threshold) == ""
+    assert novelty_rejection(novelty, threshold=threshold) == ""
 
 
 def test_a_rejection_reason_has_the_ratio_to_the_threshold() -> None:
-    assert "2.0 times" in novelty_rejection(0.6, within=0.3)
+    assert "2.0 times" in novelty_rejection(0.6, threshold=0.3)
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def random_images(count: int, *, seed: int) -> ImageCache:
 def test_the_threshold_is_a_margin_above_the_novelty_of_held_out_images() -> None:
     model = network()
     train, held_out = random_images(MOST + 100, seed=0), random_images(FEWEST, seed=1)
-    found = fit_novelty_detector(model, train, held_out, tiny_plan(), device=CPU)
+    found = fit_novelty_detector(model, train, held_out, SIZE, device=CPU)
     assert found is not None
     detector, threshold = found
     assert len(detector.summaries) == MOST
@@ -147,11 +148,11 @@ def test_the_threshold_is_a_margin_above_the_novelty_of_held_out_images() -> Non
 
 def test_the_threshold_has_a_lower_bound() -> None:
     images = random_images(30, seed=0)
-    found = fit_novelty_detector(network(), images, images, tiny_plan(), device=CPU)
+    found = fit_novelty_detector(network(), images, images, SIZE, device=CPU)
     assert found is not None
     assert found[1] == LEAST
 
 
 def test_too_few_held_out_images_give_no_detector() -> None:
     few = random_images(FEWEST - 1, seed=1)
-    assert fit_novelty_detector(network(), random_images(30, seed=0), few, tiny_plan(), device=CPU) is None
+    assert fit_novelty_detector(network(), random_images(30, seed=0), few, SIZE, device=CPU) is None

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose, pose_error
-from camloc.geometry.pose_search import mean_pose
+from camloc.geometry.pose_search import camera_radius, mean_pose
 from camloc.geometry.rotation import quaternion_wxyz_from_rotation
 from camloc.models.base import Latents, Regressor
 from camloc.models.layers.fourier import FourierFeatures
@@ -122,7 +122,7 @@ class PoseAutoencoder(nn.Module):
             return
         for scene, poses in enumerate(world_from_cam):
             centers = poses.translation.double()
-            radius = (centers - centers.mean(0)).square().sum(-1).mean().sqrt()
+            radius = camera_radius(Pose(poses.rotation, centers))
             self.get_buffer("center")[scene] = centers.mean(0)
             self.get_buffer("radius")[scene] = radius.clamp_min(1e-6)
             self.get_buffer("mean_rotation")[scene] = mean_pose(poses).rotation.double()

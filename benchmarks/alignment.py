@@ -27,22 +27,22 @@ from camloc.training.recipe import Recipe
 # Rows and columns of the paper's grids, and its milliseconds.
 GRIDS = ((30, 40, 1.5), (60, 80, 4.8), (120, 160, 30.0))
 
-ALIGNMENT = {
-    "grid": "{rows} x {columns}",
-    "weighted sum": "{ours:.3f} ms",
-    "with gradients": "{backward:.3f} ms",
-    "matrix of weights": "{dense:.2f} ms",
-    "ratio": "{ratio:.0f}",
-    "paper": "{published:g} ms",
-    "answers differ by": "{difference:.0e} m",
-}
-ANSWERS = {
-    "network": "{label}",
-    "backbone": "{backbone:.1f} ms",
-    "with heads": "{network:.1f} ms",
-    "with alignment": "{answer:.1f} ms",
-    "ratio to the backbone": "{ratio:.2f}",
-}
+ALIGNMENT = (
+    ("grid", "{rows} x {columns}"),
+    ("weighted sum", "{ours:.3f} ms"),
+    ("with gradients", "{backward:.3f} ms"),
+    ("matrix of weights", "{dense:.2f} ms"),
+    ("ratio", "{ratio:.0f}"),
+    ("paper", "{published:g} ms"),
+    ("answers differ by", "{difference:.0e} m"),
+)
+ANSWERS = (
+    ("network", "{label}"),
+    ("backbone", "{backbone:.1f} ms"),
+    ("with heads", "{network:.1f} ms"),
+    ("with alignment", "{answer:.1f} ms"),
+    ("ratio to the backbone", "{ratio:.2f}"),
+)
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,14 @@ _UP_TO = "backbone.network.*blocks.[0-{}].*"
 
 _WARM_UP_STEPS = 5
 
-COLUMNS = {
-    "frozen up to": "blocks.{block}",
-    "features": "{features}",
-    "kB a variant": "{kilobytes:.0f}",
-    "whole": "{whole:.0f}",
-    "cached": "{cached:.0f}",
-    "ratio": "{ratio:.2f}",
-}
+COLUMNS = (
+    ("frozen up to", "blocks.{block}"),
+    ("features", "{features}"),
+    ("kB a variant", "{kilobytes:.0f}"),
+    ("whole", "{whole:.0f}"),
+    ("cached", "{cached:.0f}"),
+    ("ratio", "{ratio:.2f}"),
+)
 
 
 @dataclass(frozen=True)

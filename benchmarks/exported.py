@@ -64,9 +64,7 @@ def main(runs: Path = Path("runs/regressors"), *, rounds: int = 40) -> None:
         rounds: Timed passes of each file.
     """
     found = {row.label: runs / row.recipe / "seed-0" for row in ROWS}
-    rows = [
-        measured(label, run, rounds) for label, run in found.items() if (run / "results.json").exists()
-    ]
+    rows = [measured(label, run, rounds) for label, run in found.items() if (run / "results.json").exists()]
     if not rows:
         raise SystemExit(f"{runs} has no runs; train them with benchmarks.regressors")
     everything = Measured(machine(), rounds, tuple(rows))

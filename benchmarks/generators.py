@@ -27,7 +27,12 @@ RATES = (3e-4, 1e-3, 3e-3)
 Maker = Callable[[int, int, bool], nn.Module]
 
 
-COLUMNS = {"form": "{form}", "weights": "{weights:,}", "error": "{error:.3f}", "learning rate": "{rate:g}"}
+COLUMNS = (
+    ("form", "{form}"),
+    ("weights", "{weights:,}"),
+    ("error", "{error:.3f}"),
+    ("learning rate", "{rate:g}"),
+)
 
 
 class FactorsLinear(nn.Module):

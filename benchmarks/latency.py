@@ -34,21 +34,21 @@ from camloc.models.transposenet import PRESETS as TRANSPOSENET
 
 SIDE = 224
 
-ARITHMETIC = {
-    "model": "{label}",
-    "published": "{published:.2f} G",
-    "ours": "{ours:.2f} G",
-    "ratio": "{ratio:.2f}",
-}
-SIZES = {
-    "model": "{label}",
-    "weights": "{weights:,}",
-    "": "{megabytes:.0f} MB",
-    "published": "{published_weights:,}",
-    " ": "{published_megabytes:.0f} MB",
-    "ratio": "{ratio:.1f}",
-    "outputs differ by": "{differ}",
-}
+ARITHMETIC = (
+    ("model", "{label}"),
+    ("published", "{published:.2f} G"),
+    ("ours", "{ours:.2f} G"),
+    ("ratio", "{ratio:.2f}"),
+)
+SIZES = (
+    ("model", "{label}"),
+    ("weights", "{weights:,}"),
+    ("", "{megabytes:.0f} MB"),
+    ("published", "{published_weights:,}"),
+    ("", "{published_megabytes:.0f} MB"),
+    ("ratio", "{ratio:.1f}"),
+    ("outputs differ by", "{differ}"),
+)
 
 
 @dataclass(frozen=True)

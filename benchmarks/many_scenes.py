@@ -29,7 +29,7 @@ from benchmarks.published_scenes import (
     copy_scene_weights,
 )
 from camloc.core.device import wait_for
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.geometry.pose import Pose
 from camloc.models import build_model
 from camloc.models.base import PoseModel
@@ -43,17 +43,17 @@ SCENES = (7, 100, 1000)
 # Images of a training step, as in the papers.
 BATCH = 8
 
-_STEPS = {
-    "model": "{label}",
-    "published": "{published_ms:,.0f} ms",
-    "ours": "{ours_ms:,.0f} ms",
-    "ratio": "{time_ratio:.2f}",
-    "memory, published": "{published_mb:,.0f} MB",
-    "ours ": "{ours_mb:,.0f} MB",
-    "ratio ": "{memory_ratio:.2f}",
-    "generators": "{generators}",
-    "poses differ by": "{differ}",
-}
+_STEPS = (
+    ("model", "{label}"),
+    ("published", "{published_ms:,.0f} ms"),
+    ("ours", "{ours_ms:,.0f} ms"),
+    ("ratio", "{time_ratio:.2f}"),
+    ("memory, published", "{published_mb:,.0f} MB"),
+    ("ours", "{ours_mb:,.0f} MB"),
+    ("ratio", "{memory_ratio:.2f}"),
+    ("generators", "{generators}"),
+    ("poses differ by", "{differ}"),
+)
 
 
 @dataclass(frozen=True)

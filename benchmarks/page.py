@@ -55,10 +55,12 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, text_column
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, rules, *rows))
 
 
-def filled(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]], *, text_columns: int = 1) -> str:
-    """A table of measured rows: by its heading the format of each column, such as `{ours:.2f} ms`."""
-    cells = ([form.format(**row) for form in columns.values()] for row in rows)
-    return table(tuple(columns), cells, text_columns=text_columns)
+def filled(
+    columns: Sequence[tuple[str, str]], rows: Iterable[Mapping[str, Any]], *, text_columns: int = 1
+) -> str:
+    """A table of measured rows: the heading and the format of each column, such as `{ours:.2f} ms`."""
+    cells = ([form.format(**row) for _, form in columns] for row in rows)
+    return table([heading for heading, _ in columns], cells, text_columns=text_columns)
 
 
 def machine() -> str:

@@ -70,18 +70,18 @@ def machine() -> str:
 
 
 # Columns of a table of the times of `both_sides`, in milliseconds.
-TIMES = {
-    "model": "{label}",
-    "published, PyTorch": "{published_torch:.0f} ms",
-    "ours, PyTorch": "{torch:.0f} ms",
-    "ratio": "{torch_ratio:.2f}",
-    "ours, ONNX Runtime": "{onnx:.0f} ms",
-    "ratio ": "{onnx_ratio:.2f}",
-    "ours, int8": "{onnx_int8:.0f} ms",
-    "ratio  ": "{int8_ratio:.2f}",
-    "published, ONNX Runtime": "{published_onnx:.0f} ms",
-    "ratio   ": "{between_onnx:.2f}",
-}
+TIMES = (
+    ("model", "{label}"),
+    ("published, PyTorch", "{published_torch:.0f} ms"),
+    ("ours, PyTorch", "{torch:.0f} ms"),
+    ("ratio", "{torch_ratio:.2f}"),
+    ("ours, ONNX Runtime", "{onnx:.0f} ms"),
+    ("ratio", "{onnx_ratio:.2f}"),
+    ("ours, int8", "{onnx_int8:.0f} ms"),
+    ("ratio", "{int8_ratio:.2f}"),
+    ("published, ONNX Runtime", "{published_onnx:.0f} ms"),
+    ("ratio", "{between_onnx:.2f}"),
+)
 
 
 def times_table(named: Iterable[tuple[str, Mapping[str, float]]]) -> str:

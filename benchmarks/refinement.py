@@ -38,23 +38,23 @@ LATENT = 256
 # Latents of the embedded scene's regressor.
 WIDE = 3072
 
-TIMES = {
-    "": "{label}",
-    "processor": "{times[processor]:.3f} ms",
-    "by the clock": "{times[clock]:.3f} ms",
-    "90 % of them": "{times[clock_90]:.3f} ms",
-    "paper": "{paper}",
-}
-SEARCHES = {
-    "poses": "{poses:,}",
-    "metric": "{kind}",
-    "tree, built once": "{build_seconds:.2f} s",
-    "search, processor": "{tree[processor]:.3f} ms",
-    "by the clock": "{tree[clock]:.3f} ms",
-    "all poses": "{brute_force[processor]:.2f} ms",
-    "ratio": "{ratio:.0f}",
-}
-SIZES = {"": "{label}", "ours": "{megabytes:.2f} MB", "paper": "{paper}"}
+TIMES = (
+    ("", "{label}"),
+    ("processor", "{times[processor]:.3f} ms"),
+    ("by the clock", "{times[clock]:.3f} ms"),
+    ("90 % of them", "{times[clock_90]:.3f} ms"),
+    ("paper", "{paper}"),
+)
+SEARCHES = (
+    ("poses", "{poses:,}"),
+    ("metric", "{kind}"),
+    ("tree, built once", "{build_seconds:.2f} s"),
+    ("search, processor", "{tree[processor]:.3f} ms"),
+    ("by the clock", "{tree[clock]:.3f} ms"),
+    ("all poses", "{brute_force[processor]:.2f} ms"),
+    ("ratio", "{ratio:.0f}"),
+)
+SIZES = (("", "{label}"), ("ours", "{megabytes:.2f} MB"), ("paper", "{paper}"))
 
 
 def wandering_poses(count: int, *, seed: int = 0) -> Pose:
@@ -131,7 +131,10 @@ def sizes() -> list[dict[str, Any]]:
 
     narrow = {f"latents of {LATENT}": megabytes(published), "the same, `students/quick`": megabytes(ours)}
     wide = [megabytes(replace(each, branches="shared"), WIDE) for each in (published, ours)]
-    rows = [*narrow.items(), *zip((f"one latent of {WIDE:,}", "the same, `students/quick`"), wide, strict=True)]
+    rows = [
+        *narrow.items(),
+        *zip((f"one latent of {WIDE:,}", "the same, `students/quick`"), wide, strict=True),
+    ]
     paper = (0.89, None, None, None)
     return [
         {"label": label, "megabytes": size, "published": known}

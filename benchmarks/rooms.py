@@ -374,7 +374,15 @@ def curve_figure(runs: MachineRuns) -> bytes | None:
 
 
 def _runs(runs: MachineRuns) -> list[str]:
-    headings = ("", "recipe", "weights", "epochs", "minutes of features", "minutes of training", "ms an image")
+    headings = (
+        "",
+        "recipe",
+        "weights",
+        "epochs",
+        "minutes of features",
+        "minutes of training",
+        "ms an image",
+    )
     rows = []
     for each in runs.models:
         results, training = each.results, each.results.training

@@ -120,13 +120,9 @@ def table_of(trainings: Mapping[str, Sequence[Trained]], *, device: str, jobs: i
     )
 
 
-def seeds_of(
-    recipe: str, data: Path, out: Path, seeds: int, options: tuple[str, ...] = ()
-) -> list[Trained]:
+def seeds_of(recipe: str, data: Path, out: Path, seeds: int, options: tuple[str, ...] = ()) -> list[Trained]:
     """One training for each seed, in folders below `out`."""
-    return [
-        Trained(recipe, data, out / recipe / f"seed-{seed}", seed, options) for seed in range(seeds)
-    ]
+    return [Trained(recipe, data, out / recipe / f"seed-{seed}", seed, options) for seed in range(seeds)]
 
 
 def train_all(trainings: Iterable[Trained], *, device: str, jobs: int) -> None:

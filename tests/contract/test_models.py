@@ -9,8 +9,8 @@ import torch
 from tests.support.models import scene_names, small_config, some_poses
 
 from camloc.core.config import from_json, to_json
+from camloc.data.batch import Batch
 from camloc.data.image_io import Preprocess
-from camloc.data.types import Batch
 from camloc.geometry import Pose
 from camloc.inference.onnx.export import export_onnx
 from camloc.inference.onnx.runtime import load_onnx

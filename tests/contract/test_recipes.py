@@ -11,9 +11,9 @@ import torch
 from tests.support.models import some_poses
 
 from camloc.core.config import from_builtins, from_json, to_builtins, to_json
+from camloc.data.batch import Batch
 from camloc.data.formats import LAYOUTS
 from camloc.data.image_io import Preprocess
-from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.geometry import Camera
 from camloc.models import build_model, config_class, model_names

@@ -14,7 +14,8 @@ from tests.support.command_line import camloc
 from tests.support.trained import Made, small_scene
 from torch.nn.utils import parameters_to_vector
 
-from camloc import Located, datasets
+from camloc import Located
+from camloc.data import formats
 from camloc.evaluation.results import Results
 from camloc.inference.localizer import Localizer
 
@@ -86,9 +87,9 @@ def test_a_folder_is_described_and_converted(trained: Path, tmp_path: Path, capf
     assert "the nearest training pose" in described.out
     table = tmp_path / "poses.csv"
     assert camloc(capfd, "datasets", trained / "scene", "--to", "table", "--out", table).status == 0
-    again = datasets.load(table, images=trained / "scene")
+    again = formats.load(table, images=trained / "scene")
     assert [frame.name for frame in again.test] == [
-        frame.name for frame in datasets.load(trained / "scene").test
+        frame.name for frame in formats.load(trained / "scene").test
     ]
 
 
@@ -155,13 +156,15 @@ def test_evaluating_leaves_results_estimates_trajectories_and_a_report(evaluated
 def test_the_written_estimates_are_those_of_the_localizer(trained: Path, evaluated: Made) -> None:
     localizer = Localizer.load(trained / "run")
     answers = {image.name: localizer.locate(image) for image in images_of(trained)}
-    table = datasets.load(evaluated.path / "estimates.csv", images=trained / "scene")
+    table = formats.load(evaluated.path / "estimates.csv", images=trained / "scene")
     frames = (*table.train, *table.test)
     assert len(frames) == len(answers) == 6
     for frame in frames:
         answer = answers[Path(frame.name).name]
         assert isinstance(answer, Located)
-        torch.testing.assert_close(frame.truth().matrix(), answer.world_from_cam.matrix(), rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            frame.truth().tensor().matrix(), answer.world_from_cam.matrix(), rtol=0, atol=1e-5
+        )
 
 
 def test_the_written_truth_is_the_truth(evaluated: Made) -> None:

@@ -11,10 +11,11 @@ import torch
 from tests.support.command_line import camloc, refused
 
 import camloc as package
-from camloc import datasets, models
+from camloc import models
 from camloc.cli import main as parsing
 from camloc.cli import progress as listing
 from camloc.cli.main import COMMANDS
+from camloc.data import formats
 from camloc.models.base import PoseModel
 from camloc.refinement.recipe import student_functions
 from camloc.training.recipe import recipe_functions
@@ -122,7 +123,7 @@ def test_the_lists_name_everything_in_full(capfd: Capture) -> None:
     for name in json.loads(camloc(capfd, "recipes", "--json").out):
         assert name in recipes.split()
     layouts = camloc(capfd, "datasets").out
-    assert all(name in layouts.split() for name in datasets.LAYOUTS)
+    assert all(name in layouts.split() for name in formats.LAYOUTS)
     models = camloc(capfd, "models").out.split()
     for row in json.loads(camloc(capfd, "models", "--json").out):
         assert row["model"] in models

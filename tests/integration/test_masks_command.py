@@ -166,10 +166,10 @@ def test_what_cannot_be_done_is_told_in_a_sentence(scene: Path, tmp_path: Path, 
         "3 classes apart and not 2": refused(
             capfd, "masks", image, "--weights", file, "--classes", tmp_path / "two.txt", "--out", out
         ),
-        "each once": refused(
+        "without repetition": refused(
             capfd, "masks", image, "--weights", file, "--classes", tmp_path / "twice.txt", "--out", out
         ),
-        "no text file": refused(
+        "not a text file": refused(
             capfd, "masks", image, "--weights", file, "--classes", tmp_path / "none.txt", "--out", out
         ),
         "do not exist": refused(capfd, "masks", image, "--weights", tmp_path / "none.pth", "--out", out),

@@ -98,7 +98,7 @@ def test_the_checkpoint_knows_the_whole_poses_and_the_evaluation_all_frames(
     assert bool(poses.is_finite().all())
     (found,) = evaluate_run(tmp_path / "run").results.sets
     loaded = datasets.load(scene)
-    expected = baseline_errors(poses_of(loaded.test), poses_of(loaded.train)).nearest_pose
+    expected = baseline_errors(poses_of(loaded.test).tensor(), poses_of(loaded.train).tensor()).nearest_pose
     assert len(loaded.train) == 18
     assert found.nearest_training_pose.meters.median == pytest.approx(float(expected.meters.median()))
 

@@ -62,7 +62,7 @@ def test_learned_images_are_located(learned: Path) -> None:
     frames = DataSource(str(learned / "scene")).load().train
     for frame, estimate in zip(frames, localizer.locate_all(frames), strict=True):
         assert isinstance(estimate, Located)
-        error = pose_error(estimate.world_from_cam, frame.truth())
+        error = pose_error(estimate.world_from_cam, frame.truth().tensor())
         assert error.meters < 0.5, frame.name
         assert error.degrees < 15.0, frame.name
 
@@ -102,7 +102,7 @@ def test_the_held_out_frames_choose_the_filter(learned: Path, tmp_path: Path) ->
     assert isinstance(model, GeometryModel)
     errors = filter_errors(model, training.validation, settings.plan(0), device=torch.device("cpu"))
     assert set(errors) == set(OUTLIER_FILTERS)
-    poses = poses_of(training.learned[0])
+    poses = poses_of(training.learned[0]).tensor()
     assert metadata.outlier_filter == best_filter(errors, training.validation, poses)
     assert metadata.spread == pytest.approx(errors[metadata.outlier_filter], rel=1e-3)
     made_up: dict[OutlierFilter, tuple[float, float]] = dict.fromkeys(OUTLIER_FILTERS, (1.0, 10.0))

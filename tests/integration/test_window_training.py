@@ -9,8 +9,8 @@ from tests.support.tiny_training import RECORDING, tiny_images, tiny_plan, windo
 from tests.support.trained import tiny_recipe, write_scene
 from torch import Tensor
 
+from camloc.data.batch import Batch
 from camloc.data.image_cache import ImageCache
-from camloc.data.types import Batch
 from camloc.models.hyperpose import HyperPose
 from camloc.models.regressor import RegressedPose
 from camloc.runs.manifest import DataSource

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from camloc.core.config import from_builtins
 from camloc.data.augment import Augment, Draws, augmented, centre_cut
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.camera import pixel_grid
 from camloc.geometry.pose import pose_error

@@ -89,7 +89,8 @@ def test_errors_and_baselines_ignore_the_world_frame(
 
 def _frames(truth: Pose) -> tuple[Frame, ...]:
     return tuple(
-        Frame(f"{number}.png", Path("x.png"), world_from_cam=pose) for number, pose in enumerate(truth)
+        Frame(f"{number}.png", Path("x.png"), world_from_cam=pose.numpy())
+        for number, pose in enumerate(truth)
     )
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.models import some_poses
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.geometry import Pose
 from camloc.geometry.rotation import rotation_angle
 from camloc.models.layers.rotation_output import (

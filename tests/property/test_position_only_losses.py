@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.support.models import some_poses
 from torch import Tensor
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.geometry import Pose, pixel_grid, unproject
 from camloc.models.base import Correspondences
 from camloc.models.losses import (

@@ -46,7 +46,7 @@ def _reference(root: Path) -> dict[str, tuple[str, Pose]]:
 
 
 def _assert_close(frames: tuple[Frame, ...], expected: Pose, *, meters: float, radians: float) -> None:
-    error = pose_error(poses_of(frames), expected)
+    error = pose_error(poses_of(frames).tensor(), expected.tensor())
     assert error.meters.max().item() < meters
     assert torch.deg2rad(error.degrees).max().item() < radians
 

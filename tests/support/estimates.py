@@ -33,13 +33,13 @@ def frames_with_images(folder: Path, poses: Pose, *, names: Sequence[str] = ()) 
         image = folder / f"{number}.png"
         Image.new("RGB", (48, 36), (40 * (number % 6), 90, 160)).save(image)
         name = names[number] if names else f"seq-01/frame-{number:03d}.png"
-        frames.append(Frame(name, image, world_from_cam=pose, sequence="seq-01"))
+        frames.append(Frame(name, image, world_from_cam=pose.numpy(), sequence="seq-01"))
     return tuple(frames)
 
 
 def off_by(frame: Frame, *, meters: float = 0.0, degrees: float = 0.0, scene: str = "kitchen") -> Estimate:
     """An estimate that is wrong by exactly this much."""
-    truth = frame.truth()
+    truth = frame.truth().tensor()
     turned = rotation_about(
         (1.0, 2.0, -0.5), float(torch.deg2rad(torch.tensor(degrees, dtype=torch.float64)))
     )

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from camloc.data.image_io import read_image
 from camloc.errors import ImageError
@@ -55,10 +54,10 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
 
 
-def assert_image(image: Tensor, width: int = WIDTH, height: int = HEIGHT) -> None:
-    assert image.dtype is torch.uint8
-    assert image.shape == (3, height, width)
-    assert image.is_contiguous()
+def assert_image(image: NDArray[np.uint8], width: int = WIDTH, height: int = HEIGHT) -> None:
+    assert image.dtype == np.uint8
+    assert image.shape == (height, width, 3)
+    assert image.flags.c_contiguous
 
 
 def refusal(path: Path, complaint: str = "") -> str:
@@ -73,7 +72,7 @@ def refusal(path: Path, complaint: str = "") -> str:
     return message
 
 
-def read_or_none(path: Path) -> Tensor | None:
+def read_or_none(path: Path) -> NDArray[np.uint8] | None:
     try:
         return read_image(path)
     except ImageError as refused:

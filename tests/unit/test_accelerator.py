@@ -13,7 +13,7 @@ from tests.support.models import TINY_BACKBONE
 from tests.support.tiny_training import HEIGHT, WIDTH, tiny_images, tiny_model, tiny_plan
 
 from camloc.data.augment import Augment, Draws
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.models.hyperpose import HyperPose, HyperPoseConfig
 from camloc.models.layers.rotation_output import OrientationForm

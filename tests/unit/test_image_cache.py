@@ -53,7 +53,7 @@ def frames(tmp_path: Path) -> list[Frame]:
     for number, matrix in enumerate(make_scene().train):
         cut = sample_image(2 * WIDTH, 2 * HEIGHT).crop((number, number, number + WIDTH, number + HEIGHT))
         path = write(tmp_path, encoded(cut, "PNG"), f"{number}.png")
-        pose = Pose.from_matrix(torch.from_numpy(matrix))
+        pose = Pose.from_matrix(matrix)
         found.append(Frame(path.name, path, CAMERA, pose))
     return found
 
@@ -86,7 +86,7 @@ def test_a_batch_holds_the_rows_asked_for(frames: list[Frame]) -> None:
     batch = images.batch(torch.tensor([4, 1]))
     expected = torch.stack([PREPROCESS.view(frames[row]).image for row in (4, 1)]).float() / 255
     torch.testing.assert_close(batch.images, expected)
-    translations = torch.stack([frames[row].truth().translation for row in (4, 1)])
+    translations = torch.stack([frames[row].truth().tensor().translation for row in (4, 1)])
     assert torch.equal(batch.world_from_cam.translation, translations)
     assert batch.world_from_cam.translation.dtype == torch.float64
 
@@ -129,7 +129,7 @@ def test_other_settings_or_another_camera_are_another_cache(frames: list[Frame],
 @pytest.mark.usefixtures("cache", "decoding")
 def test_poses_come_from_the_frames_and_not_from_the_cache(frames: list[Frame]) -> None:
     load_image_cache(frames, PREPROCESS)
-    moved = [replace(frame, world_from_cam=Pose.identity().tensor()) for frame in frames]
+    moved = [replace(frame, world_from_cam=Pose.identity()) for frame in frames]
     assert torch.equal(
         load_image_cache(moved, PREPROCESS).world_from_cam.translation, torch.zeros(5, 3).double()
     )

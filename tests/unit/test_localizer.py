@@ -13,8 +13,9 @@ from tests.support.models import some_poses
 from torch import Tensor, nn
 
 from camloc.core.device import torch_device
+from camloc.data.batch import Batch
 from camloc.data.image_io import Preprocess
-from camloc.data.types import Batch, Estimate, ExpectedError, Frame, Located, Lost
+from camloc.data.types import Estimate, ExpectedError, Frame, Located, Lost
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry import Camera, Pose
 from camloc.inference.localizer import Localizer

@@ -22,7 +22,7 @@ def errors(meters: list[float], degrees: list[float] | None = None) -> PoseError
 
 
 def frame(x: float = 0.0) -> Frame:
-    return Frame(f"{x}.png", Path("nowhere.png"), world_from_cam=pose_at(x))
+    return Frame(f"{x}.png", Path("nowhere.png"), world_from_cam=pose_at(x).numpy())
 
 
 def test_statistics_of_ten_frames_are_those_of_the_hand_computation() -> None:
@@ -115,7 +115,7 @@ def test_a_perfect_estimate_has_no_error_and_is_not_dropped() -> None:
 
 def test_an_estimate_in_single_precision_is_scored_in_double() -> None:
     one = frame(3.0)
-    truth = one.truth()
+    truth = one.truth().tensor()
     found = pose_errors((one,), (Located("kitchen", truth.to(torch.float32)),))
     assert found.meters.dtype == torch.float64
     assert found.degrees.item() < 1e-4

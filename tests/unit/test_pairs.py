@@ -18,7 +18,13 @@ from camloc.refinement.relative_pose import PairSettings, joined_pairs, overlapp
 def row_of_frames(count: int = 6, *, step: float = 0.5, depth: Path | None = None) -> tuple[Frame, ...]:
     """Cameras side by side in front of a wall, two metres away."""
     return tuple(
-        Frame(str(number), Path(f"{number}.png"), CAMERA, camera_at(step * number, 0.0, 0.0), depth=depth)
+        Frame(
+            str(number),
+            Path(f"{number}.png"),
+            CAMERA,
+            camera_at(step * number, 0.0, 0.0).numpy(),
+            depth=depth,
+        )
         for number in range(count)
     )
 
@@ -80,7 +86,7 @@ def test_without_depth_points_of_the_scene_tell_and_without_these_frusta() -> No
     grid = torch.linspace(-3, 6, 60, dtype=torch.float64)
     x, y = torch.meshgrid(grid, grid, indexing="ij")
     wall = torch.stack((x, y, torch.full_like(x, 2.0)), dim=-1).flatten(0, 1)
-    by_points = overlapping_pairs(frames, PairSettings(per_frame=10, least_overlap=0.7), points=wall)
+    by_points = overlapping_pairs(frames, PairSettings(per_frame=10, least_overlap=0.7), points=wall.numpy())
     assert by_points.measured == {"depth": 0, "points": 6}
     assert set((by_points.query - by_points.reference).abs().tolist()) == {1, 2}
     by_frusta = overlapping_pairs(frames, PairSettings(per_frame=10))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.support.models import some_poses
@@ -19,7 +20,7 @@ def recording(pattern: str, *, sequence: str = "a") -> list[Frame]:
     """Frames of a recording: O has an orientation, p only a position."""
     frames = []
     for number, kind in enumerate(pattern):
-        pose = Pose.identity().tensor()
+        pose = Pose.identity()
         frames.append(
             Frame(
                 f"{sequence}/{number}.png",
@@ -40,7 +41,7 @@ def test_a_position_alone_is_told_from_a_pose_and_from_none() -> None:
     assert not whole.is_position_only
     assert alone.is_position_only
     assert not Frame("1.png", Path("1.png")).is_position_only
-    assert alone.truth().translation.isfinite().all()
+    assert np.isfinite(alone.truth().translation).all()
     assert oriented([whole, alone]) == (whole,)
     assert poses_of([whole, alone]).has_orientation().tolist() == [True, False]
     assert poses_of([whole, alone]).is_finite().tolist() == [True, False]
@@ -87,7 +88,7 @@ def test_every_third_frame_keeps_its_orientation() -> None:
     kept = keep_orientations(frames, 3)
     assert pattern_of(kept) == "OppOppO"
     assert [frame.name for frame in kept] == [frame.name for frame in frames]
-    torch.testing.assert_close(poses_of(kept).translation, poses_of(frames).translation)
+    np.testing.assert_array_equal(poses_of(kept).translation, poses_of(frames).translation)
     assert pattern_of(keep_orientations(recording("pOpOO"), 2)) == "pOppO"
     assert keep_orientations(frames, 0) == keep_orientations(frames, 1) == tuple(frames)
     with pytest.raises(RecipeError, match="keep_orientation_every is -1"):
@@ -98,7 +99,7 @@ def test_every_third_frame_keeps_its_orientation() -> None:
     ("learns_from", "rows"), [("all", [0, 1, 2, 3]), ("full", [0, 3]), ("positions", [1, 2])]
 )
 def test_a_stage_learns_from_the_frames_that_it_names(learns_from: LearnsFrom, rows: list[int]) -> None:
-    poses = poses_of(recording("OppO"))
+    poses = poses_of(recording("OppO")).tensor()
     assert learned_rows(Stage(1, 1e-3, learns_from=learns_from), poses).tolist() == rows
 
 
@@ -113,7 +114,7 @@ def test_a_stage_learns_from_the_frames_that_it_names(learns_from: LearnsFrom, r
 def test_a_stage_with_nothing_to_learn_from_is_told_in_one_sentence(
     learns_from: LearnsFrom, pattern: str, told: str
 ) -> None:
-    poses = poses_of(recording(pattern)) if pattern else Pose.identity(0).tensor()
+    poses = (poses_of(recording(pattern)) if pattern else Pose.identity(0)).tensor()
     with pytest.raises(RecipeError, match=told) as caught:
         learned_rows(Stage(1, 1e-3, learns_from=learns_from), poses)
     assert "\n" not in str(caught.value)

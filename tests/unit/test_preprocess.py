@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from camloc.data.image_io import Preprocess
+from camloc.data.image_io import Preprocess, ScaledImage, image_tensor
 from camloc.data.types import Frame, View
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry import Camera, Pose
@@ -49,6 +49,10 @@ def _found(image: Tensor) -> tuple[float, float]:
     return float((grey.sum(0) * columns).sum() / total), float((grey.sum(1) * rows).sum() / total)
 
 
+def _view_of(scaled: ScaledImage) -> View:
+    return View(image_tensor(scaled.pixels), scaled.camera, None)
+
+
 def _assert_follows(view: View, point: Tensor = POINT, *, within: float = 0.6) -> None:
     assert view.camera is not None
     assert view.image.shape == (3, view.camera.height, view.camera.width)
@@ -75,7 +79,10 @@ def test_the_camera_follows_the_image(preprocess: Preprocess, tmp_path: Path) ->
     view = preprocess.view(frame)
     assert view.image.shape == (3, preprocess.height, preprocess.width)
     _assert_follows(view, within=0.1)
-    _assert_follows(preprocess.canvas(frame), within=0.1)
+    _assert_follows(_view_of(preprocess.canvas(frame)), within=0.1)
+    cut = preprocess.cut(frame)
+    assert np.array_equal(cut.pixels, view.image.permute(1, 2, 0).numpy())
+    assert cut.camera == view.camera
     assert view.world_from_cam is frame.world_from_cam
 
 
@@ -98,7 +105,7 @@ def test_the_papers_image_is_the_middle_of_one_with_a_shorter_side_of_256(tmp_pa
     assert preprocess.canvas_size(640, 480) == (341, 256)
     frame = _frame(tmp_path, _dotted(CAMERA), CAMERA)
     canvas, view = preprocess.canvas(frame), preprocess.view(frame)
-    assert torch.equal(view.image, canvas.image[:, 16:240, 58:282])
+    assert torch.equal(view.image, image_tensor(canvas.pixels)[:, 16:240, 58:282])
 
 
 def test_an_unknown_camera_stays_unknown(tmp_path: Path) -> None:
@@ -144,7 +151,7 @@ def test_intrinsics_that_only_fit_the_upright_image_turn_it_upright(orientation:
 
 def test_without_intrinsics_the_image_is_turned_upright(tmp_path: Path) -> None:
     frame = _frame(tmp_path, _dotted(CAMERA), None, orientation=6)
-    assert Preprocess(240, 320).canvas(frame).image.shape == (3, 320, 240)
+    assert Preprocess(240, 320).canvas(frame).pixels.shape == (320, 240, 3)
 
 
 @pytest.mark.parametrize("point", [POINT, CORNER_POINT])

@@ -13,7 +13,7 @@ from benchmarks.published_scenes import (
 from tests.support.models import some_poses
 from torch import Tensor, nn
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.geometry.pose import Pose
 from camloc.models.base import Latents
 from camloc.models.ms_hyperpose import PRESETS as HYPERPOSE

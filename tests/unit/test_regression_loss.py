@@ -8,7 +8,7 @@ from tests.support.models import some_poses
 from tests.support.tiny_training import tiny_model
 from torch import Tensor
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.geometry import Pose
 from camloc.models.losses import PoseLossConfig, UncertaintyWeightedPoseLoss
 from camloc.models.regressor import Positions, RegressedPose, WorldFrame, regression_losses

@@ -8,7 +8,7 @@ import torch
 from tests.support.models import some_poses
 from torch import Tensor
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry import Pose
 from camloc.models.layers.rotation_output import values_from_rotation

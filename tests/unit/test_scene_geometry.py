@@ -8,8 +8,8 @@ import roma
 import torch
 from tests.support.models import TINY_BACKBONE, some_poses
 
+from camloc.data.batch import Batch
 from camloc.data.image_io import Preprocess
-from camloc.data.types import Batch
 from camloc.geometry import Pose, pixel_grid, pose_error, unproject
 from camloc.inference.onnx.export import export_onnx, largest_difference
 from camloc.models import build_model

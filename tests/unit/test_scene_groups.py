@@ -7,7 +7,7 @@ import torch
 from tests.support.models import SCENES, small_config, some_poses
 from torch import Tensor
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.models import build_model
 from camloc.models.base import Latents

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.support.models import TINY_BACKBONE, some_poses
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.models import build_model
 from camloc.models.layers.transformer import TransformerConfig
 from camloc.training.recipe import Recipe, find_recipe, recipe_functions, start

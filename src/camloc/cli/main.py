@@ -1,4 +1,4 @@
-"""The command line: one file a command under `commands`, and only the one that is asked for is imported."""
+"""The command line: one file a command under `commands`; only the command that runs is imported."""
 
 import functools
 import importlib
@@ -10,24 +10,22 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from typing import Any
 
-import tyro
-
 from camloc import __version__
 from camloc.errors import CamlocError
 
 # In the order in which a newcomer needs them; each is the file and the function of that name.
 COMMANDS = {
-    "demo": "render a scene, learn it, and locate images of it",
+    "demo": "render a scene, learn it and locate test images: the tour",
     "train": "learn a scene from images with known poses",
-    "evaluate": "measure a run on images it has not learned from",
-    "locate": "say where images were taken",
-    "masks": "leave people and cars out of images",
-    "extend": "add a place to a run of several, from a few images",
-    "autoencode": "teach a run's pose auto-encoder, which refines its answers",
+    "evaluate": "measure a run on its test images and write a report",
+    "locate": "print the camera poses of images",
+    "masks": "mask people and vehicles in images",
+    "extend": "add a scene to a multi-scene run, from a few images",
+    "autoencode": "train a pose auto-encoder, which refines a run's poses",
     "export": "write a run as one ONNX file",
     "datasets": "list data set layouts, check a folder, convert it",
-    "recipes": "list what can be trained",
-    "models": "list the networks",
+    "recipes": "list the training recipes",
+    "models": "list the networks and their sizes",
 }
 
 _HELP = """usage: camloc COMMAND [OPTIONS]
@@ -37,7 +35,7 @@ Find where a camera is from one image.
 {commands}
 
 options:
-  --help     show this, or with a command what that takes
+  --help     show this message, or the options of a command
   --version  show the version
 
 Start with `camloc demo`. Poses are world_from_cam, in metres: camera axes right, down, forward."""
@@ -48,37 +46,37 @@ _WRONG_ARGUMENTS = 2
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command.
 
-    Where it cannot be done, print one sentence and exit with status 1; where the arguments make no
-    sense, with status 2.
+    An error is printed as one sentence on standard error. The exit status is then 1, or 2 for wrong
+    arguments.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a file name that is not UTF-8 must not stop an answer
+        if hasattr(stream, "reconfigure"):  # so that printing a file name that is not UTF-8 cannot fail
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
-            _answer(arguments)
+            _dispatch(arguments)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # whoever was reading has seen enough
+    except BrokenPipeError:  # the reader of the pipe has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _answer(arguments: list[str]) -> None:
+def _dispatch(arguments: list[str]) -> None:
     match arguments:
         case [] | ["-h" | "--help", *_]:
             print(_help())
         case ["--version", *_]:
             print(f"camloc {__version__}")
         case [command, *_] if command not in COMMANDS:
-            sys.exit(_told(_unknown(command), status=_WRONG_ARGUMENTS))
+            sys.exit(_print_error(_unknown(command), status=_WRONG_ARGUMENTS))
         case [command, *rest]:
             _run(command, rest)
 
 
 def _run(command: str, arguments: list[str]) -> None:
-    # Waiting threads must not spin: on a machine that is busy with other things, training is ten
-    # times slower otherwise. Read by OpenMP when torch is imported, which is later.
+    # Idle OpenMP threads must sleep, not spin: spinning makes training ten times slower on a busy machine.
+    # OpenMP reads this when torch is imported, which happens later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import warnings
 
@@ -86,16 +84,16 @@ def _run(command: str, arguments: list[str]) -> None:
     try:
         parsed(command, arguments)()
     except WrongArguments as problem:
-        sys.exit(_told(str(problem), status=_WRONG_ARGUMENTS))
+        sys.exit(_print_error(str(problem), status=_WRONG_ARGUMENTS))
     except CamlocError as problem:
-        sys.exit(_told(str(problem)))
+        sys.exit(_print_error(str(problem)))
     except KeyboardInterrupt:
-        sys.exit(_told("stopped; give the same command again to go on", status=130))
+        sys.exit(_print_error("stopped; give the same command again to go on", status=130))
     except BrokenPipeError:
         raise
     except OSError as problem:
         where = f" ({problem.filename})" if problem.filename else ""
-        sys.exit(_told(f"{(problem.strerror or str(problem)).lower()}{where}"))
+        sys.exit(_print_error(f"{(problem.strerror or str(problem)).lower()}{where}"))
 
 
 def _help() -> str:
@@ -113,38 +111,40 @@ def _unknown(command: str) -> str:
     return f"there is no command '{command}'; {hint}"
 
 
-def _told(sentence: str, *, status: int = 1) -> int:
+def _print_error(sentence: str, *, status: int = 1) -> int:
     print(f"camloc: {' '.join(sentence.splitlines())}", file=sys.stderr)
     return status
 
 
-# The sides of the box that tyro draws around its messages, and the parts that are left out of them.
+# tyro draws a box around its messages; these are its sides, and the lines that are dropped.
 _SIDES = "│\n"
-_NOT_TOLD = ("For full helptext", "Argument helptext")
+_DROPPED_LINES = ("For full helptext", "Argument helptext")
 
 
-class WrongArguments(Exception):  # noqa: N818 - it ends up as a sentence, and never as a traceback
-    """An option or a value that a command does not take."""
+class WrongArguments(Exception):  # noqa: N818 - printed as a sentence, never as a traceback
+    """A command was given an unknown option or an invalid value."""
 
 
 def parsed(command: str, arguments: list[str]) -> Callable[[], None]:
-    """The command, ready to run with its arguments.
+    """A call of the command with its parsed arguments.
 
-    Nothing of it has run yet: an error of its own must not be taken for one of the arguments.
+    The command runs only when the call is made, so that its own errors are not reported as wrong arguments.
 
     Raises:
-        WrongArguments: the command takes no such arguments.
-        SystemExit: help was asked for, and is printed.
+        WrongArguments: an option is unknown or a value invalid.
+        SystemExit: the arguments ask for help, which has been printed.
     """
+    import tyro  # here, so that `camloc --help` and `--version` print at once
+
     function = getattr(importlib.import_module(f"camloc.cli.commands.{command}"), command)
 
     @functools.wraps(function)
     def deferred(*values: Any, **named: Any) -> Callable[[], None]:
         return functools.partial(function, *values, **named)
 
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(printed):
             call: Callable[[], None] = tyro.cli(
                 deferred,
                 prog=f"camloc {command}",
@@ -155,24 +155,24 @@ def parsed(command: str, arguments: list[str]) -> Callable[[], None]:
     except SystemExit as ended:
         if not ended.code:
             raise
-        raise WrongArguments(f"{_sentence(said.getvalue())}; see camloc {command} --help") from None
+        raise WrongArguments(f"{_sentence(printed.getvalue())}; see camloc {command} --help") from None
     return call
 
 
 def _sentence(message: str) -> str:
-    """What tyro's boxed message says, without the box and without the help of single options.
+    """tyro's message as one sentence, without its box and without the help of single options.
 
-    Names of options stand indented by four under a line that says what is the matter with them, and
-    their help is indented by more.
+    tyro prints the problem on a line of its own, the names of the options below it indented by four spaces,
+    and their help indented further.
     """
     rows = [row.strip(_SIDES).removeprefix(" ").rstrip() for row in message.splitlines()]
-    said = ""
+    sentence = ""
     for block in re.split(r"^[─╭╮╰╯].*$", "\n".join(rows), flags=re.MULTILINE):
         lines = [line for line in block.splitlines() if line.strip()]
-        if not lines or lines[0].startswith(_NOT_TOLD):
+        if not lines or lines[0].startswith(_DROPPED_LINES):
             continue
-        matter = " ".join(line for line in lines if not line.startswith(" "))
+        problem = " ".join(line for line in lines if not line.startswith(" "))
         names = ", ".join(line.strip() for line in lines if re.match(r" {4}\S", line))
-        told = f"{matter} {names}".strip().removesuffix(" Expected 1 values.").rstrip(".")
-        said += f"{'; ' if said else ''}{told[:1].lower()}{told[1:]}"
-    return said or "the arguments make no sense"
+        part = f"{problem} {names}".strip().removesuffix(" Expected 1 values.").rstrip(".")
+        sentence += f"{'; ' if sentence else ''}{part[:1].lower()}{part[1:]}"
+    return sentence or "the arguments are not valid"

@@ -1,4 +1,4 @@
-"""Options that several commands share: how help names them, and what their words mean."""
+"""Options that several commands share: their names in the help, and the parsing of their values."""
 
 import os
 import re
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
-# No default is shown for these: what happens without them stands in the command's own words.
+# The help shows no default for these options; the commands' descriptions explain it.
 Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
 Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
 OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")]
@@ -35,24 +35,24 @@ Seed = Annotated[int, tyro.conf.arg(metavar="NUMBER")]
 Device = Literal["cpu", "cuda", "mps", "auto"]
 Precision = Literal["32-true", "bf16-mixed"]
 
-# As in `camloc.inference.onnx.runtime`, which loads torch.
+# The same as in `camloc.inference.onnx.runtime`, whose import loads torch.
 ExportPrecision = Literal["float32", "int8"]
 
-# As in `camloc.models.outlier_filters`, which loads torch.
+# The same as in `camloc.models.outlier_filters`, whose import loads torch.
 Filter = Literal["auto", "weights", "none", "rigid-ransac", "pnp-ransac"]
 
-# As in `camloc.refinement.position`; "auto" is what was best on held-out frames.
+# The same as in `camloc.refinement.position`; "auto" is the best method on held-out frames.
 Refine = Literal["none", "auto", "neighbours", "affine", "adamw", "anchored", "virtual"]
 
-# NumPy and torch both take seeds up to here.
+# NumPy and torch accept seeds below this number.
 _SEEDS = 2**32
 
 
 def seconds(duration: str) -> float:
-    """Seconds of a duration such as "90s", "20m" or "1.5h".
+    """The seconds in a duration such as "90s", "20m" or "1.5h".
 
     Raises:
-        RecipeError: it is not a duration.
+        RecipeError: the text is not a duration.
     """
     match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*(s|m|min|h|)", duration.strip(), re.ASCII)
     if match is None or float(match[1]) <= 0:
@@ -61,10 +61,10 @@ def seconds(duration: str) -> float:
 
 
 def checked_seed(seed: int) -> int:
-    """The seed, if all generators of random numbers take it.
+    """The seed, checked.
 
     Raises:
-        RecipeError: it is negative or too large.
+        RecipeError: it is negative or too large for NumPy or torch.
     """
     if not 0 <= seed < _SEEDS:
         raise RecipeError(f"the seed {seed} is not a number from 0 to {_SEEDS - 1:,}")
@@ -75,7 +75,7 @@ def reader_options(words: tuple[str, ...]) -> dict[str, str]:
     """Options of a data set's reader from words such as `split=blocks`.
 
     Raises:
-        RecipeError: a word is not of that form, or names an option for the second time.
+        RecipeError: a word is not NAME=VALUE, or an option is given twice.
     """
     options: dict[str, str] = {}
     for word in words:
@@ -92,7 +92,7 @@ def reader_options(words: tuple[str, ...]) -> dict[str, str]:
 def data_source(
     root: Path, *, layout: str, scene: str, options: tuple[str, ...], **lists: Path | None
 ) -> "DataSource":
-    """The frames that the options name; paths are made absolute, so that a run can be moved."""
+    """The data source that the options name, with absolute paths, so that a run can be moved."""
     from camloc.runs.manifest import DataSource
 
     named = {name: os.path.realpath(path) for name, path in lists.items() if path is not None}
@@ -107,15 +107,19 @@ def data_sources(
     options: tuple[str, ...],
     **lists: Path | None,
 ) -> "tuple[DataSource, ...]":
-    """The frames of one scene or of several: of several folders, or of several scenes of one folder.
+    """The data sources of one or several scenes, from several folders or from one folder with several scenes.
 
-    `scenes` are the names of the scenes in the order of the folders, or the scenes of the one folder there
-    is; "all" stands for all that it holds. An option is for all scenes, or with a name before it, as in
-    "office:rotation=world_from_cam", for the scene of that name.
+    Args:
+        roots: folders.
+        layout: layout of all of them.
+        scenes: names of the scenes in the order of the folders; or the scenes of the only folder, where "all"
+            means every scene that it holds.
+        options: reader options of all scenes or, as in "office:rotation=world_from_cam", of one scene.
+        lists: files that list images, for a single scene.
 
     Raises:
-        RecipeError: there is no folder, or it is not clear which names belong to which folder.
-        DatasetError: all scenes of a folder are asked for, and it holds none.
+        RecipeError: no folder is given, or names and folders do not match.
+        DatasetError: "all" is given and the folder holds no scenes.
     """
     if not roots:
         raise RecipeError("name the folder of the data set with --data")
@@ -128,12 +132,12 @@ def data_sources(
     scenes = scenes or ("",) * len(roots)
     if len(scenes) != len(roots):
         raise RecipeError(
-            f"{len(roots)} folders have {len(scenes)} names; give each --data its --scene, in the same "
+            f"{len(roots)} folders have {len(scenes)} names; give one --scene for each --data, in the same "
             f"order, or none"
         )
     if len(roots) > 1 and any(lists.values()):
         raise RecipeError(
-            "a list of images is of one scene; put train.txt and test.txt into the folder of each instead"
+            "a list of images is for a single scene; put train.txt and test.txt into each folder instead"
         )
     named = {word: word.partition("=")[0].rpartition(":")[0] for word in options}
     for word, scene in named.items():
@@ -152,7 +156,7 @@ def data_sources(
 
 
 def backbone_weights(choice: str) -> "Weights":
-    """ "none", "hub", or the file that is named."""
+    """The source of backbone weights: "none", "hub" or an absolute path."""
     match choice:
         case "none":
             return "none"

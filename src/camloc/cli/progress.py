@@ -1,4 +1,4 @@
-"""Progress bars, and training's error falling on screen."""
+"""What commands show on the console: progress bars, training epochs, tables and lists."""
 
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 @contextmanager
 def counted(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for something counted: call what is yielded with the number done and of all."""
+    """A progress bar: call the yielded function with the number of finished items and their total."""
     with _bar() as bar:
         task = bar.add_task(label, total=None, visible=False)
 
@@ -28,8 +28,8 @@ def counted(label: str) -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
-def watched(events: "Iterable[Step | Epoch]", *, epochs: int) -> "Iterator[Epoch]":
-    """Show a bar over all steps of a training and a line whenever held-out frames are located better."""
+def show_training(events: "Iterable[Step | Epoch]", *, epochs: int) -> "Iterator[Epoch]":
+    """Show a bar over all steps of a training, and a line for each epoch with a new best validation error."""
     from camloc.training.recipe import Epoch
 
     with _bar() as bar:
@@ -68,26 +68,29 @@ def _bar() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,  # in a file, a bar is noise
+        disable=not console.is_terminal,  # a bar written to a file is noise
     )
 
 
-# Wide enough for whole sentences where nobody's terminal sets a limit.
+# Width of the output where there is no terminal, such as in a file.
 _FILE_WIDTH = 160
 
-# Columns that a description needs beside a name; with fewer it stands below.
+# A description is printed beside its name if it has at least this many columns, else below.
 _LEAST_BESIDE = 40
 
 
 def show_groups(groups: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> None:
-    """Print names with what they are, each group under its heading, as wide as the terminal."""
+    """Print groups of names with their descriptions, each group under its heading."""
     width = _console().width
     for heading, rows in groups:
         print("\n".join((*textwrap.wrap(heading, width), *_group(rows, width), "")))
 
 
 def _group(rows: Mapping[str, Sequence[str]], width: int) -> list[str]:
-    """The names, never cut, and their paragraphs: beside them, or below where that leaves too little room."""
+    """The lines of a group.
+
+    Names are never cut; descriptions stand beside them, or below on a narrow terminal.
+    """
     column = max(map(len, rows)) + 4
     beside = width - column >= _LEAST_BESIDE
     indent = " " * (column if beside else 6)
@@ -104,7 +107,7 @@ def _group(rows: Mapping[str, Sequence[str]], width: int) -> list[str]:
 
 
 def show(headings: Sequence[str], rows: Iterable[Sequence[str]], *, names: int = 1) -> None:
-    """Print a table whose first `names` columns are never cut, because they are what is typed next."""
+    """Print a table whose first `names` columns are never cut, because users type them next."""
     console = _console()
     table = Table(box=None, pad_edge=False)
     for number, heading in enumerate(headings):

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from camloc.core.device import moved
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.camera import pixel_grid
 from camloc.geometry.pose import Pose

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from camloc.data.types import Frame
@@ -67,7 +66,7 @@ def frames_from_matrices(rows: Sequence[Row], *, exclude: Collection[str] = ()) 
         rotations = matrices[:, :3, :3]
         gram = np.transpose(rotations, (0, 2, 1)) @ rotations
         off = np.abs(gram - np.eye(3)).max(axis=(1, 2), initial=0.0)
-        mirrored = (torch.linalg.det(torch.from_numpy(rotations.copy())) < 0).tolist()
+        mirrored = np.linalg.det(rotations) < 0
         last_row_off = np.abs(matrices[:, 3] - np.array([0.0, 0.0, 0.0, 1.0])).max(axis=1, initial=0.0)
     for row, wrong in zip(rows, last_row_off, strict=True):
         if wrong > 1e-6:
@@ -87,7 +86,7 @@ def frames_from_matrices(rows: Sequence[Row], *, exclude: Collection[str] = ()) 
                 f"{amount:.2g} from being orthogonal and of length one, and {ORTHOGONALITY} is allowed; "
                 f"remove scale and shear"
             )
-    return _checked(rows, nearest_rotation(torch.from_numpy(rotations.copy())), matrices[:, :3, 3])
+    return _checked(rows, nearest_rotation(rotations), matrices[:, :3, 3])
 
 
 def frames_from_quaternions(
@@ -110,7 +109,7 @@ def frames_from_quaternions(
             there twice, or far from all others; `exclude` names a frame that is not there.
     """
     rows = _without(rows, exclude)
-    position_only = torch.tensor([len(row.numbers) == 3 for row in rows], dtype=torch.bool)
+    position_only = np.array([len(row.numbers) == 3 for row in rows], dtype=np.bool_)
     whole = [row.numbers if len(row.numbers) != 3 else (*row.numbers, 1.0, 0.0, 0.0, 0.0) for row in rows]
     numbers = np.array(whole, dtype=np.float64).reshape(-1, 7)
     _refuse_infinite(rows, numbers)
@@ -128,10 +127,9 @@ def frames_from_quaternions(
                 f"{1 / longest:.3g} to {longest:.3g} is allowed; check which columns hold it"
             )
     positions = numbers[:, :3]
-    pose = Pose.from_quaternion_wxyz(torch.from_numpy(numbers[:, 3:]), torch.from_numpy(positions))
-    turned = pose.rotation if rotation == "world_from_cam" else pose.rotation.transpose(-1, -2)
-    known = torch.where(position_only[:, None, None], torch.nan, turned.contiguous())
-    return _checked(rows, known, positions)
+    turned = Pose.from_quaternion_wxyz(numbers[:, 3:], positions).rotation
+    world_from_cam = turned if rotation == "world_from_cam" else turned.mT
+    return _checked(rows, np.where(position_only[:, None, None], np.nan, world_from_cam), positions)
 
 
 def _without(rows: Sequence[Row], exclude: Collection[str]) -> Sequence[Row]:
@@ -152,12 +150,12 @@ def _refuse_infinite(rows: Sequence[Row], numbers: NDArray[np.float64]) -> None:
 
 
 def _checked(
-    rows: Sequence[Row], rotations: torch.Tensor, positions: NDArray[np.float64]
+    rows: Sequence[Row], rotations: NDArray[np.float64], positions: NDArray[np.float64]
 ) -> tuple[Frame, ...]:
     """Frames with their poses, after what only all of them together show."""
     _refuse_duplicates(rows)
     _refuse_far(rows, positions)
-    poses = Pose(rotations, torch.from_numpy(positions.copy()))
+    poses = Pose(rotations, positions.copy())
     return tuple(replace(row.frame, world_from_cam=pose) for row, pose in zip(rows, poses, strict=True))
 
 

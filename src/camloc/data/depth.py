@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float
+from jaxtyping import Float64
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from camloc.errors import ImageError
 
@@ -14,7 +13,7 @@ from camloc.errors import ImageError
 _NOTHING = 65535
 
 
-def read_depth(path: Path) -> Float[Tensor, "h w"]:
+def read_depth(path: Path) -> Float64[NDArray[np.float64], "h w"]:
     """Metres along the viewing direction; 0 where nothing was measured.
 
     Raises:
@@ -29,5 +28,4 @@ def read_depth(path: Path) -> Float[Tensor, "h w"]:
             millimetres = np.asarray(image, dtype=np.int64)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as problem:
         raise ImageError(f"{path} cannot be read as a depth image: {problem}") from None
-    known = np.where(millimetres == _NOTHING, 0, millimetres)
-    return torch.from_numpy(known / 1000.0)
+    return np.where(millimetres == _NOTHING, 0, millimetres) / 1000.0

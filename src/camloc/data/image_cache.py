@@ -19,8 +19,9 @@ from camloc.core.config import to_json
 from camloc.core.device import CPU, moved
 from camloc.core.files import write_atomically
 from camloc.data.augment import Augment, Draws, augmented
+from camloc.data.batch import Batch
 from camloc.data.image_io import Preprocess
-from camloc.data.types import Batch, Frame, poses_of
+from camloc.data.types import Frame, poses_of
 from camloc.geometry.pose import Pose
 
 
@@ -103,7 +104,7 @@ def load_image_cache(
     recordings = {name: number for number, name in enumerate(dict.fromkeys(each.sequence for each in frames))}
     return ImageCache(
         images=np.load(path, mmap_mode="r"),
-        world_from_cam=poses_of(frames),
+        world_from_cam=poses_of(frames).tensor(),
         intrinsics=None if intrinsics.isnan().any() else intrinsics,
         scene=torch.full((len(frames),), scene, dtype=torch.int64),
         sequence=torch.tensor([recordings[frame.sequence] for frame in frames]),
@@ -112,7 +113,7 @@ def load_image_cache(
 
 def with_margin(preprocess: Preprocess, frame: Frame) -> Preprocess:
     """The same scaling as `preprocess`, keeping all of an image of the shape that `frame` has."""
-    _, height, width = preprocess.canvas(frame).image.shape
+    height, width, _ = preprocess.canvas(frame).pixels.shape
     return replace(preprocess, width=width, height=height, short_side=0)
 
 

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
-from torch import Tensor
 
 from camloc.core.silence import without_warnings
 from camloc.data.types import Frame, View
 from camloc.errors import ImageError, RecipeError
+from camloc.geometry.arrays import Array
 from camloc.geometry.camera import Camera, pixel_grid
 
 # The turn that brings an image upright, for each value of the EXIF orientation but 1.
@@ -72,7 +73,7 @@ _SEVERAL_IMAGES_ALLOWED = ("MPO",)  # phones store a second image behind the ima
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 
 
-def read_image(path: Path, *, upright: bool = True) -> UInt8[Tensor, "3 height width"]:
+def read_image(path: Path, *, upright: bool = True) -> UInt8[NDArray[np.uint8], "height width 3"]:
     """Decode an image file as 8-bit RGB.
 
     Grey, palette, CMYK and transparent images are converted (transparency is dropped). An image
@@ -87,11 +88,14 @@ def read_image(path: Path, *, upright: bool = True) -> UInt8[Tensor, "3 height w
             smaller than 16 pixels, larger than 170 million pixels, or deeper than 8 bits.
     """
     stored, orientation = _open(path)
-    return _tensor(turned_upright(stored, orientation) if upright else stored)
+    return np.array(turned_upright(stored, orientation) if upright else stored)
 
 
-def _tensor(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+def image_tensor(image: UInt8[NDArray[np.uint8], "height width 3"]) -> UInt8[Array, "3 height width"]:
+    """An image as torch's networks take it: a tensor with the colours first."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 def _open(path: Path) -> tuple[Image.Image, int]:
@@ -161,6 +165,18 @@ def centered_camera(path: Path, focal: float) -> Camera:
     return _assumed_camera(upright.width, upright.height, focal / max(upright.size))
 
 
+class ScaledImage(NamedTuple):
+    """An image of a size that a network sees, and the camera that took it.
+
+    Attributes:
+        pixels: RGB, 8 bits.
+        camera: pinhole intrinsics for these pixels, or None where they are unknown.
+    """
+
+    pixels: UInt8[NDArray[np.uint8], "height width 3"]
+    camera: Camera | None
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """How an image of any size becomes the image that a network sees.
@@ -199,7 +215,12 @@ class Preprocess:
         return max(self.width, round(width * scale)), max(self.height, round(height * scale))
 
     def view(self, frame: Frame, *, assumed_focal: float | None = None) -> View:
-        """Read, scale and cut a frame's image for the network.
+        """Read, scale and cut a frame's image, as a tensor for the network; arguments as `cut`."""
+        cut = self.cut(frame, assumed_focal=assumed_focal)
+        return View(image_tensor(cut.pixels), cut.camera, frame.world_from_cam)
+
+    def cut(self, frame: Frame, *, assumed_focal: float | None = None) -> ScaledImage:
+        """Read, scale and cut a frame's image.
 
         Args:
             frame: what to read.
@@ -210,28 +231,26 @@ class Preprocess:
             ImageError: the file cannot be decoded, or the intrinsics are for another image.
         """
         canvas = self.canvas(frame, assumed_focal=assumed_focal)
-        _, height, width = canvas.image.shape
+        height, width, _ = canvas.pixels.shape
         left, top = (width - self.width) // 2, (height - self.height) // 2
-        image = canvas.image[:, top : top + self.height, left : left + self.width]
         camera = canvas.camera and canvas.camera.cropped(
             left=left, top=top, width=self.width, height=self.height
         )
-        return View(image.contiguous(), camera, frame.world_from_cam)
+        return ScaledImage(canvas.pixels[top : top + self.height, left : left + self.width], camera)
 
-    def canvas(self, frame: Frame, *, assumed_focal: float | None = None) -> View:
+    def canvas(self, frame: Frame, *, assumed_focal: float | None = None) -> ScaledImage:
         """Read and scale a frame's image, not yet cut: what random crops are taken from."""
         source, camera = _read_with_camera(frame)
         if camera is None and assumed_focal is not None:
             camera = _assumed_camera(source.width, source.height, assumed_focal)
         width, height = self.canvas_size(source.width, source.height)
-        scaled = source.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-        image = _tensor(scaled)
+        pixels = np.array(source.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0))
         if camera is not None:
             camera = camera.resized(width=width, height=height)
             if self.undistort and not camera.is_pinhole:
-                image = undistorted(image, camera)
+                pixels = undistorted(pixels, camera)
             camera = camera.undistorted()
-        return View(image, camera, frame.world_from_cam)
+        return ScaledImage(pixels, camera)
 
 
 def _read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
@@ -264,13 +283,18 @@ def _same_shape(image: Image.Image, camera: Camera) -> bool:
     return abs(ratio - 1.0) < ASPECT_TOLERANCE
 
 
-def undistorted(image: UInt8[Tensor, "3 height width"], camera: Camera) -> UInt8[Tensor, "3 height width"]:
+def undistorted(
+    image: UInt8[NDArray[np.uint8], "height width 3"], camera: Camera
+) -> UInt8[NDArray[np.uint8], "height width 3"]:
     """An image as a pinhole camera of the same focal length and principal point would see it."""
-    grid = torch.from_numpy(pixel_grid(camera.width, camera.height))
+    import torch
+
+    grid = pixel_grid(camera.width, camera.height)
     rays = camera.undistorted().unproject(grid.reshape(-1, 2))
     seen = camera.project(rays).reshape(grid.shape)
-    size = torch.tensor([camera.width, camera.height], dtype=seen.dtype)
     sampled = torch.nn.functional.grid_sample(
-        image[None].float(), (seen / size * 2 - 1)[None].float(), align_corners=False
+        image_tensor(image)[None].float(),
+        torch.from_numpy(seen / (camera.width, camera.height) * 2 - 1)[None].float(),
+        align_corners=False,
     )
-    return sampled[0].round().clamp(0, 255).to(torch.uint8)
+    return np.asarray(sampled[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy())

@@ -4,15 +4,15 @@ import io
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
-from torch import Tensor
 
 from camloc.core.files import write_atomically
 from camloc.data.image_io import Preprocess, exif_orientation, turned_as_stored
 from camloc.data.types import Frame
 from camloc.errors import ImageError
+from camloc.geometry.arrays import Array, array_namespace, to_numpy
 
 # Pixels at least this bright (8 bits) count.
 BRIGHT = 128
@@ -23,7 +23,7 @@ def mask_path(folder: Path, frame: Frame) -> Path:
     return folder / f"{frame.name}.png"
 
 
-def read_mask(folder: Path, frame: Frame, preprocess: Preprocess) -> Bool[Tensor, "height width"]:
+def read_mask(folder: Path, frame: Frame, preprocess: Preprocess) -> Bool[NDArray[np.bool_], "height width"]:
     """The mask of a frame, scaled and cut as its image: True where the image counts.
 
     Masks are named as COLMAP names them: the image's name within the data set with `.png` after
@@ -37,12 +37,11 @@ def read_mask(folder: Path, frame: Frame, preprocess: Preprocess) -> Bool[Tensor
     paths = dict.fromkeys((mask_path(folder, frame), folder / f"{frame.image.name}.png"))
     found = next((path for path in paths if path.is_file()), None)
     if found is None:
-        return torch.ones(preprocess.height, preprocess.width, dtype=torch.bool)
-    view = preprocess.view(Frame(frame.name, found, frame.camera))
-    return view.image.amin(0) >= BRIGHT
+        return np.ones((preprocess.height, preprocess.width), dtype=np.bool_)
+    return np.asarray(preprocess.cut(Frame(frame.name, found, frame.camera)).pixels.min(axis=-1) >= BRIGHT)
 
 
-def write_mask(folder: Path, frame: Frame, counts: Bool[Tensor, "height width"]) -> None:
+def write_mask(folder: Path, frame: Frame, counts: Bool[Array, "height width"]) -> None:
     """Write a mask where `read_mask` looks for it: white where the image counts, black elsewhere.
 
     It is stored as the image is, with its EXIF orientation, so that whatever turns the one upright,
@@ -58,7 +57,7 @@ def write_mask(folder: Path, frame: Frame, counts: Bool[Tensor, "height width"])
     """
     with Image.open(frame.image) as image:
         orientation = exif_orientation(image)
-    grey = Image.fromarray(np.where(counts.numpy(), 255, 0).astype(np.uint8))
+    grey = Image.fromarray(np.where(to_numpy(counts), 255, 0).astype(np.uint8))
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     png = io.BytesIO()
@@ -66,10 +65,11 @@ def write_mask(folder: Path, frame: Frame, counts: Bool[Tensor, "height width"])
     write_atomically(mask_path(folder, frame), png.getvalue())
 
 
-def mask_at(masks: Bool[Tensor, "b height width"], pixels: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n"]:
+def mask_at(masks: Bool[Array, "b height width"], pixels: Float[Array, "b n 2"]) -> Float[Array, "b n"]:
     """1 for pixels that count, 0 for pixels that do not."""
-    height, width = masks.shape[-2:]
-    columns = pixels[..., 0].long().clamp(0, width - 1)
-    rows = pixels[..., 1].long().clamp(0, height - 1)
-    picked = masks.flatten(1).gather(1, rows * width + columns)
-    return picked.to(pixels.dtype)
+    xp = array_namespace(masks, pixels)
+    count, height, width = masks.shape
+    columns = xp.clip(xp.astype(pixels[..., 0], xp.int64), 0, width - 1)
+    rows = xp.clip(xp.astype(pixels[..., 1], xp.int64), 0, height - 1)
+    picked = xp.take_along_axis(xp.reshape(masks, (count, height * width)), rows * width + columns, axis=1)
+    return xp.astype(picked, pixels.dtype)

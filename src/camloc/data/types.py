@@ -1,15 +1,15 @@
-"""Frame, Scene, View, Batch, Located and Lost: what passes between camloc's parts."""
+"""Frame, Scene, View, Located and Lost: what passes between camloc's parts. Nothing here loads torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
+import numpy as np
+from jaxtyping import Float64, UInt8
+from numpy.typing import NDArray
 
-from camloc.core.device import moved
+from camloc.geometry.arrays import Array
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 
@@ -25,9 +25,9 @@ class Frame:
         name: its name within the data set, with forward slashes; unique in a scene.
         image: the file.
         camera: intrinsics for the pixels as stored, or None where they are unknown.
-        world_from_cam: the camera's pose, double precision, or None for an image to be located. Where
-            only the position is known, as from GPS, its rotation is NaN; such frames are learned from
-            and never tested on.
+        world_from_cam: the camera's pose, as NumPy arrays in double precision, or None for an image to
+            be located. Where only the position is known, as from GPS, its rotation is NaN; such frames
+            are learned from and never tested on.
         sequence: the recording that it belongs to; frames of one are alike, so validation frames
             are held out in blocks of it.
         time: seconds, in the data set's own clock, or None.
@@ -72,13 +72,13 @@ class Scene:
     train: tuple[Frame, ...]
     test: tuple[Frame, ...] = ()
     conditions: Mapping[str, tuple[Frame, ...]] = field(default_factory=dict)
-    points: Float[Tensor, "n 3"] | None = None
+    points: Float64[NDArray[np.float64], "n 3"] | None = None
     test_name: str = "test"
     unit: Unit = "m"
 
 
 def poses_of(frames: Sequence[Frame]) -> Pose:
-    """The (n,) poses of frames that all have one."""
+    """The (n,) poses of frames that all have one: NumPy arrays, as those of the frames."""
     return Pose.stack([frame.truth() for frame in frames])
 
 
@@ -89,77 +89,19 @@ def oriented(frames: Sequence[Frame]) -> tuple[Frame, ...]:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """An image in memory, and where it was taken.
+    """An image in memory for a network, and where it was taken.
 
     Attributes:
-        image: (3, height, width) RGB, 8 bits.
+        image: a tensor, RGB, 8 bits.
         camera: pinhole intrinsics for these pixels, or None where they are unknown.
         world_from_cam: the pose, or None.
         scene: number of the scene in the model's list of scene names.
     """
 
-    image: Tensor
+    image: UInt8[Array, "3 height width"]
     camera: Camera | None
     world_from_cam: Pose | None
     scene: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Views of one size, stacked for a network.
-
-    While images are changed at random, they and `inside` may be on another device than the rest: what
-    is drawn and computed for whole images stays on the CPU, and is the same whatever trains.
-
-    Attributes:
-        images: (b, 3, height, width) RGB in [0, 1]; or, where a backbone's features were computed
-            before training, (b, channels, height, width) these.
-        world_from_cam: (b,) poses in the precision of the network.
-        intrinsics: (b, 3, 3) pinhole calibration matrices, or None where any is unknown.
-        scene: (b,) numbers of the scenes.
-        inside: (b, height, width) False where an image that was turned shows nothing of the
-            image (of every pixel or of every cell of the network's grid), or None where it shows
-            it everywhere.
-        window: how many views that follow one another are frames of one recording in their order; 1
-            where each stands for itself.
-    """
-
-    images: Float[Tensor, "b _ h w"]
-    world_from_cam: Pose
-    intrinsics: Float[Tensor, "b 3 3"] | None
-    scene: Int[Tensor, "b"]
-    inside: Bool[Tensor, "b _ _"] | None = None
-    window: int = 1
-
-    def __len__(self) -> int:
-        return self.images.shape[0]
-
-    def __getitem__(self, rows: slice | Tensor) -> "Batch":
-        """Some of the views, each for itself."""
-        return Batch(
-            images=self.images[rows],
-            world_from_cam=self.world_from_cam[rows],
-            intrinsics=None if self.intrinsics is None else self.intrinsics[rows],
-            scene=self.scene[rows],
-            inside=None if self.inside is None else self.inside[rows],
-        )
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on another device."""
-        return Batch(
-            images=moved(self.images, device),
-            world_from_cam=Pose(
-                moved(self.world_from_cam.rotation, device), moved(self.world_from_cam.translation, device)
-            ),
-            intrinsics=None if self.intrinsics is None else moved(self.intrinsics, device),
-            scene=moved(self.scene, device),
-            inside=None if self.inside is None else moved(self.inside, device),
-            window=self.window,
-        )
-
-    def replace(self, **changes: object) -> "Batch":
-        """The same batch with some fields exchanged."""
-        return replace(self, **changes)  # type: ignore[arg-type]
 
 
 class ExpectedError(NamedTuple):

@@ -261,7 +261,7 @@ def score_sets(sets: Sequence[EvaluatedSet], training_poses: Pose) -> tuple[Scor
 def _scored(evaluated: EvaluatedSet, training_poses: Pose, meters_per_degree: float) -> ScoredSet:
     answers = evaluated.answers()
     errors = pose_errors(evaluated.frames, answers)
-    truth = poses_of(evaluated.frames)
+    truth = poses_of(evaluated.frames).tensor()
     decides = evaluated.scene is not None and evaluated.scenes > 1
     every_method = {
         # The method that was chosen has been scored above.
@@ -314,4 +314,4 @@ def _error(frame: Frame, estimate: Estimate) -> PoseError:
             f"diverged, so train it again with a lower learning rate"
         )
     found = estimate.world_from_cam.to("cpu").to(torch.float64)
-    return pose_error(found, frame.world_from_cam.to(torch.float64))
+    return pose_error(found, frame.world_from_cam.tensor(torch.float64))

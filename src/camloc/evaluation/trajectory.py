@@ -141,7 +141,7 @@ def _times(frames: Sequence[Frame]) -> Sequence[float]:
 
 def _tum_text(timed: Sequence[tuple[float, Pose]]) -> str:
     times = tuple(time for time, _ in timed)
-    poses = Pose.stack([pose for _, pose in timed]) if timed else Pose.identity(0).tensor()
+    poses = Pose.stack([pose for _, pose in timed]) if timed else Pose.identity(0)
     return trajectory_text(Trajectory(times, poses))
 
 

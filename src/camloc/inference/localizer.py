@@ -166,7 +166,9 @@ class Localizer:
         metadata = self.checkpoint.metadata
         focal = metadata.focal if self._model.NEEDS_INTRINSICS else None
         view = metadata.preprocess.view(frame, assumed_focal=focal)
-        return _Seen(view, None if self.masks is None else read_mask(self.masks, frame, metadata.preprocess))
+        if self.masks is None:
+            return _Seen(view)
+        return _Seen(view, torch.from_numpy(read_mask(self.masks, frame, metadata.preprocess)))
 
     def _answer(self, seen: "Sequence[_Seen | Lost]") -> list[EstimatesByMethod]:
         """Estimates of each view, those that are lost already included.

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.alignment import weighted_kabsch
 from camloc.geometry.camera import project

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
 from camloc.models.base import Decoded, Latents, Regressor

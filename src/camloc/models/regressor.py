@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.geometry.pose import Pose
 from camloc.geometry.pose_search import mean_pose
 from camloc.models.base import Decoded, Regressor, single_scene

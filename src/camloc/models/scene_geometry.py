@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.geometry.alignment import alignment_residual, weighted_kabsch
 from camloc.geometry.camera import pixel_grid, unproject
 from camloc.geometry.pose import Pose

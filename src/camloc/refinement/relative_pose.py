@@ -13,8 +13,10 @@ from itertools import accumulate
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -230,7 +232,7 @@ def overlapping_pairs(
     frames: Sequence[Frame],
     settings: PairSettings,
     *,
-    points: Float[Tensor, "n 3"] | None = None,
+    points: Float64[NDArray[np.float64], "n 3"] | None = None,
     seed: int = 0,
 ) -> Pairs:
     """Pairs of frames with enough in common, at most so many to each frame, drawn evenly from all that are.
@@ -250,10 +252,11 @@ def overlapping_pairs(
         DatasetError: no two frames have enough in common.
         ImageError: a depth image cannot be read.
     """
-    poses, cameras = poses_of(frames), [frame.camera or USUAL_CAMERA for frame in frames]
-    depths = [None if frame.depth is None else read_depth(frame.depth) for frame in frames]
+    poses, cameras = poses_of(frames).tensor(), [frame.camera or USUAL_CAMERA for frame in frames]
+    depths = [None if frame.depth is None else torch.from_numpy(read_depth(frame.depth)) for frame in frames]
     usual = _usual_depths(depths, poses)
-    seen = [_seen(cameras[row], poses[row], depths[row], points, usual) for row in range(len(frames))]
+    known = None if points is None else torch.from_numpy(points)
+    seen = [_seen(cameras[row], poses[row], depths[row], known, usual) for row in range(len(frames))]
     near, _ = PoseIndex(poses).nearest(poses, settings.candidates + 1)
     generator = torch.Generator().manual_seed(seed)
     found: list[tuple[Tensor, Tensor, Tensor]] = []

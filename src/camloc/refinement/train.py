@@ -9,8 +9,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from camloc.data.augment import Augment, Draws, augmented, centre_cut
+from camloc.data.batch import Batch
 from camloc.data.image_cache import ImageCache
-from camloc.data.types import Batch
 from camloc.geometry.pose import Pose
 from camloc.models.base import Latents, Regressor
 from camloc.refinement.query import in_one_scene

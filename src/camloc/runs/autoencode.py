@@ -122,8 +122,8 @@ class Teacher:
 
     @property
     def training_poses(self) -> tuple[Pose, ...]:
-        """The poses of the frames that were learned from, of each scene."""
-        return tuple(poses_of(frames) for frames in self.learned)
+        """The poses of the frames that were learned from, of each scene, as tensors."""
+        return tuple(poses_of(frames).tensor() for frames in self.learned)
 
     @property
     def holds_out(self) -> bool:
@@ -163,8 +163,8 @@ def scene_numbers(scenes: Sequence[Sequence[Frame]]) -> Tensor:
 
 
 def all_poses(scenes: Scenes) -> Pose:
-    """The poses of all frames, scene after scene."""
-    return Pose.cat([poses_of(frames) for frames in scenes if frames])
+    """The poses of all frames, scene after scene, as tensors."""
+    return Pose.cat([poses_of(frames) for frames in scenes if frames]).tensor()
 
 
 @dataclass(frozen=True, eq=False)

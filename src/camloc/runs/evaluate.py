@@ -164,7 +164,7 @@ def evaluate_scene(
         evaluated.append(EvaluatedSet(set_name, frames, each[localizer.refine], name, len(known), methods))
     # Baselines may copy any training image, held-out ones that only chose the best epoch included.
     trained = oriented(scene.train)
-    training_poses = poses_of(trained) if trained else checkpoint.training_poses[known.index(name)]
+    training_poses = poses_of(trained).tensor() if trained else checkpoint.training_poses[known.index(name)]
     scored = score_sets(evaluated, training_poses)
     log = [] if metadata is None else read_log(run / LOG)
     results = results_of(

@@ -268,7 +268,7 @@ def first_model(
     torch.manual_seed(seed)
     model = build_model(recipe.model, recipe.config)
     backbone = load_pretrained(model, weights)
-    model.observe_scenes([poses_of(frames) for frames in learned])
+    model.observe_scenes([poses_of(frames).tensor() for frames in learned])
     return model, backbone
 
 

@@ -29,7 +29,7 @@ def train(training: Training) -> Iterator[Step | Epoch]:
     metadata = metadata_for(recipe.model, recipe.config, recipe.preprocess, names)
     metadata = replace(metadata, recipe=training.metadata.recipe, backbone_weights=training.backbone)
     metadata = replace(metadata, focal=_typical_focal(training.learned))
-    poses = tuple(poses_of(oriented(frames)) for frames in training.learned)
+    poses = tuple(poses_of(oriented(frames)).tensor() for frames in training.learned)
     log = TrainingLog(folder) if fabric.is_global_zero else None
     events = fit(
         training.model,
@@ -82,7 +82,7 @@ def _learn_from_held_out(training: Training, folder: Path, poses: tuple[Pose, ..
     plan, device = training.recipe.plan(training.metadata.seed), training.fabric.device
     if isinstance(model, GeometryModel):
         errors = filter_errors(model, training.validation, plan, device=device)
-        best = best_filter(errors, training.validation, poses_of(training.learned[0]))
+        best = best_filter(errors, training.validation, poses_of(training.learned[0]).tensor())
         metadata = replace(metadata, outlier_filter=best, spread=errors[best])
     if isinstance(model, GeometryModel | Regressor):
         found = fit_novelty_detector(model, training.images, training.validation, plan, device=device)

@@ -19,8 +19,8 @@ from camloc.core.config import to_json
 from camloc.core.device import CPU, moved
 from camloc.core.files import write_atomically
 from camloc.data.augment import Augment, Draws, augmented, centre_cut
+from camloc.data.batch import Batch
 from camloc.data.image_cache import ImageCache
-from camloc.data.types import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
 from camloc.models.base import GeometryModel, PoseModel, Regressor, WithBackbone

@@ -1,4 +1,4 @@
-"""`camloc datasets`: which layouts can be read, what a folder holds, and the same in another layout."""
+"""`camloc datasets`: list the layouts, check a folder, convert it to another layout."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -24,15 +24,15 @@ def datasets(
     to: Annotated[Format, tyro.conf.arg(help_behavior_hint="")] = "none",
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")] = None,
 ) -> None:
-    """List the layouts that can be read, or check what a folder holds, or write it in another layout.
+    """List the layouts that camloc reads, check a data set, or convert it to another layout.
 
     Args:
-        root: Folder of a data set, or its file of poses; without one, the layouts are listed.
-        scene: Which scene of the data set, where it has several.
-        layout: Of the data set.
-        option: For the layout's reader, such as split=blocks.
-        to: Write the frames' poses and cameras in this layout too.
-        out: Where to write them: a folder for colmap, a file for the others.
+        root: Folder of a data set, or its file of poses; without it the layouts are listed.
+        scene: Scene of the data set if it has several.
+        layout: Layout of the data set.
+        option: Option of the layout's reader, such as split=blocks.
+        to: Layout to convert the poses and cameras to.
+        out: Output of the conversion: a folder for colmap, a file for the other layouts.
     """
     from camloc.cli.options import reader_options
     from camloc.data.formats import LAYOUTS, detect, load
@@ -42,9 +42,9 @@ def datasets(
         _list_layouts(LAYOUTS)
         return
     if to != "none" and out is None:
-        raise RecipeError(f"say with --out where to write the {to} files")
+        raise RecipeError(f"name the output of the conversion to {to} with --out")
     if to == "none" and out is not None:
-        raise RecipeError(f"say with --to which of {', '.join(get_args(Format)[1:])} to write to {out}")
+        raise RecipeError(f"name the layout to write to {out} with --to: {', '.join(get_args(Format)[1:])}")
     layout = detect(root) if layout == "auto" else layout
     found = load(root, layout=layout, scene=scene or None, **reader_options(option))
     _describe(found, layout)
@@ -67,7 +67,7 @@ def _list_layouts(layouts: tuple[str, ...]) -> None:
 
 
 def _describe(scene: "LoadedScene", layout: str) -> None:
-    """Numbers that show at a glance whether poses were read as they were meant."""
+    """Print numbers that show whether the poses were read correctly."""
     from camloc.data.types import oriented, poses_of
 
     print(f"{scene.name}: layout {layout}, {len(scene.train)} training and {len(scene.test)} test frames")
@@ -83,7 +83,7 @@ def _describe(scene: "LoadedScene", layout: str) -> None:
         )
     print(f"  sequences  {len(sequences)}, cameras {len(cameras)}")
     centers = poses_of(frames).translation
-    low, high = centers.min(0).values, centers.max(0).values
+    low, high = centers.min(axis=0), centers.max(axis=0)
     print("  positions  " + ", ".join(f"{a:.2f} to {b:.2f}" for a, b in zip(low, high, strict=True)))
     positions_alone = len(frames) - len(oriented(frames))
     if positions_alone:
@@ -96,7 +96,8 @@ def _describe_oracle(scene: "LoadedScene") -> None:
     from camloc.data.types import oriented, poses_of
     from camloc.evaluation.baselines import baseline_errors
 
-    errors = baseline_errors(poses_of(scene.test), poses_of(oriented(scene.train))).nearest_pose
+    test, train = poses_of(scene.test).tensor(), poses_of(oriented(scene.train)).tensor()
+    errors = baseline_errors(test, train).nearest_pose
     meters, degrees = float(errors.meters.median()), float(errors.degrees.median())
     print(f"  baseline   the nearest training pose is {meters:.3f} m and {degrees:.2f}° away (medians)")
 

@@ -1,4 +1,4 @@
-"""`camloc demo`: the whole way once, on a scene that needs no download."""
+"""`camloc demo`: the complete tour on a rendered scene, without a download."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,16 +12,16 @@ Area = Literal["corner", "square"]
 
 
 def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", seed: Seed = 0) -> None:
-    """Render a scene, learn it, and locate images of it that were not learned from.
+    """Render a scene, learn it, and locate test images.
 
-    Images of a market square are rendered once into the cache folder. HyperPose learns a corner of
-    it by day, from scratch, and is tested on other walks: by day and, without learning again, in the
-    evening, at night, in winter and with people in the way.
+    Images of a market square are rendered once into the cache folder. HyperPose learns a corner of the square
+    from scratch, from images by day, and is tested on other walks: by day and, without further training, in
+    the evening, at night, in winter and with people in view.
 
     Args:
         out: Folder of the run.
-        area: The corner, learned in minutes, or the whole square, which takes much longer.
-        seed: Of the scene, the walks and the training.
+        area: The corner, which takes minutes, or the whole square, which takes much longer.
+        seed: Seed of the scene, the walks and the training.
     """
     from camloc.cli.commands.train import train_and_report
     from camloc.cli.progress import console, counted
@@ -38,11 +38,11 @@ def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", seed: Seed =
         find_recipe(name), name=name, sources=(DataSource(str(root), "demo", area),), out=out, seed=seed
     )
     image = load(root, area).test[0].image
-    console.print(f"such as  camloc locate {out} {image}")
+    console.print(f"try    camloc locate {out} {image}")
 
 
 def settings_of(area: Area, *, seed: int) -> "SquareSettings":
-    """The scene that the demo learns."""
+    """Settings of the rendered scene of the demo."""
     from market_square import SquareSettings
 
     train_frames, test_frames = {"corner": (2400, 60), "square": (4000, 200)}[area]

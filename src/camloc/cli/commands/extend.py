@@ -1,4 +1,4 @@
-"""`camloc extend`: add a place to a run of several, from a few images."""
+"""`camloc extend`: add a scene to a multi-scene run, from a few images."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from camloc.runs.extend import ExtensionResults
 
-# As in `camloc.runs.extend`, which loads torch.
+# The same as in `camloc.runs.extend`, whose import loads torch.
 Moves = Literal["all", "heads", "scene"]
 
 
@@ -45,32 +45,35 @@ def extend(
     device: Device = "cpu",
     devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
 ) -> None:
-    """Add a place to a run of several scenes, from a part of its images.
+    """Add a scene to a multi-scene run, from a part of the scene's images.
 
-    The run stays as it is; a new one goes on from its weights. The scenes that are known are learned again
-    beside the new one, each with an equal part, so their data must still be there. Their errors are measured
-    before and after, and compared in extension.json.
+    The run is not changed; a new run continues from its weights. The known scenes are trained again beside
+    the
+    new one, each with an equal share, so their data must still exist. Their errors before and after are
+    written
+    to extension.json.
 
-    With --moves scene no known scene can be harmed: whatever an image is answered in a known scene stays
-    the same to the last bit. Only an image of it that is now put into the new scene is lost, and how many
-    are stands in the table. The new scene is learned best with --moves all.
+    With --moves scene the poses in known scenes stay the same to the last bit. Only images of a known scene
+    that
+    are now assigned to the new scene are lost; the table counts them. The new scene is learned best with
+    --moves all.
 
     Args:
-        run: Folder of a trained run of a model of several scenes.
+        run: Folder of a trained multi-scene run.
         data: Folder of the new scene.
-        scene: Which scene of the data set, where it has several; otherwise the new scene's name.
-        layout: Of the new scene's data.
-        option: For the layout's reader, such as split=blocks.
-        fraction: Part of the new scene's training frames that is learned from, evenly spaced.
-        epochs: Passes over as many images as all scenes have.
-        moves: What is trained: the whole network, the heads of all scenes, or what belongs to the new scene
-            alone, which leaves the poses of the known scenes as they are.
-        out: Folder of the new run; RUN+SCENE if not given.
-        seed: Of all randomness.
-        device: Where to train.
-        devices: Processes that share every batch.
+        scene: Scene of the data set if it has several; else the name of the new scene.
+        layout: Layout of the new scene's data.
+        option: Option of the layout's reader, such as split=blocks.
+        fraction: Share of the new scene's training frames to use, evenly spaced.
+        epochs: Number of epochs; one has as many images as all scenes together.
+        moves: What is trained: the whole network, the heads of all scenes, or only the parameters of the new
+            scene, which keeps the poses in known scenes.
+        out: Folder of the new run; RUN+SCENE by default.
+        seed: Seed of all random numbers.
+        device: Device to train on.
+        devices: Number of processes that share every batch.
     """
-    from camloc.cli.progress import console, counted, watched
+    from camloc.cli.progress import console, counted, show_training
     from camloc.core.device import torch_device
     from camloc.runs.evaluate import evaluate_scenes, test_sets
     from camloc.runs.extend import extending, recipe_of, write_comparison
@@ -82,18 +85,20 @@ def extend(
     if devices < 1:
         raise RecipeError(f"training needs 1 device or more, not {devices}")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    metadata = RunManifest.load(run)
+    manifest = RunManifest.load(run)
     source = data_source(data, layout=layout, scene=scene, options=option)
     new_scene = source.load()
     if not test_sets(new_scene):
-        raise RecipeError(f"{data} has no test frames to tell what came of it; name some in its test.txt")
+        raise RecipeError(
+            f"{data} has no test frames to measure the new scene with; name some in its test.txt"
+        )
     folder = out or Path(f"{run}+{new_scene.name}")
-    recipe = extending(recipe_of(metadata), known=len(metadata.scenes), epochs=epochs, moves=moves)
+    recipe = extending(recipe_of(manifest), known=len(manifest.scenes), epochs=epochs, moves=moves)
     with counted("reading images") as progress:
         training = prepare(
             recipe,
-            name=metadata.recipe,
-            data=(*metadata.data, source),
+            name=manifest.recipe,
+            data=(*manifest.data, source),
             folder=folder,
             seed=checked_seed(seed),
             compute=Compute(device, devices),
@@ -106,10 +111,10 @@ def extend(
             pass
         return
     console.print(
-        f"{new_scene.name} joins {', '.join(metadata.scenes)}: {len(training.learned[-1])} images of it are "
-        f"learned from"
+        f"{new_scene.name} joins {', '.join(manifest.scenes)} with "
+        f"{len(training.learned[-1])} training images"
     )
-    for _ in watched(events, epochs=training.recipe.epochs):
+    for _ in show_training(events, epochs=training.recipe.epochs):
         pass
     with counted("locating") as progress:
         before = evaluate_scenes(run, out=folder / "before", device=device, progress=progress)
@@ -137,7 +142,7 @@ def extension_table(results: "ExtensionResults") -> "Table":
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
     table.add_column("scene", no_wrap=True)
-    for heading in ("before", "after", "change", "right scene", "put into the new"):
+    for heading in ("before", "after", "change", "right scene", "taken for the new"):
         table.add_column(heading, justify="right")
     for known in results.known:
         medians = [f"{distance(each[0], 'm')} {angle(each[1])}" for each in (known.before, known.after)]
@@ -155,7 +160,7 @@ def extension_table(results: "ExtensionResults") -> "Table":
     table.add_row(plain(results.new.name), "", median, "new", right, "", style="bold")
     shares = [percent(share) for share in (results.right_before, results.right_after)]
     table.caption = (
-        f"known scenes: {shares[0]} put into the right one before, {shares[1]} after; "
+        f"known scenes: {shares[0]} assigned correctly before, {shares[1]} after; "
         f"{results.taken_for_new:,} of their images are now taken for {plain(results.new.name)}"
     )
     return table

@@ -1,4 +1,4 @@
-"""`camloc masks`: what in images does not belong to the scene, found by a segmentation network."""
+"""`camloc masks`: mask things that do not belong to the scene, found by a segmentation network."""
 
 import hashlib
 import sys
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from camloc.data.types import Frame
     from camloc.data.types import Scene as LoadedScene
 
-# What the masks of a folder were made with.
+# Records the settings of the masks in a folder.
 SETTINGS_FILE = "masks.json"
 
 
@@ -44,31 +44,31 @@ def masks(
     leave_out: Annotated[str, tyro.conf.arg(metavar="person,car,...", help_behavior_hint="")] = "",
     device: Device = "cpu",
 ) -> None:
-    """Make masks that leave people, cars and other things that move out of images.
+    """Write masks that exclude people, vehicles and other moving things from images.
 
-    Of each image NAME the mask is the image NAME.png: black where a segmentation network sees
-    something that is left out, white elsewhere. `camloc locate` and `camloc evaluate` take the folder with
-    --masks, and COLMAP knows such masks as well.
+    The mask of image NAME is NAME.png: black where the segmentation network finds an excluded class, white
+    elsewhere. `camloc locate` and `camloc evaluate` read the folder with --masks; COLMAP reads such masks
+    too.
 
-    A mask that is there already is not made again, so that a command that was interrupted goes on.
+    Existing masks are kept, so an interrupted command continues when it is given again.
 
     Args:
-        images: Image files; or name a data set with --data.
-        weights: Of the network; hub is what torchvision publishes, and a file has weights with torchvision's
+        images: Image files, or name a data set with --data.
+        weights: Weights of the network: hub (download torchvision's) or a file with torchvision's parameter
             names.
         out: Folder for the masks.
-        data: Folder of a data set: masks for all its images.
-        scene: Which scene of the data set, where it has several.
-        layout: Of the data set.
-        option: For the layout's reader, such as split=blocks.
+        data: Folder of a data set; masks are written for all its images.
+        scene: Scene of the data set if it has several.
+        layout: Layout of the data set.
+        option: Option of the layout's reader, such as split=blocks.
         network: One of torchvision's segmentation networks.
-        classes: Text file with what the weights tell apart, one a line; the 21 classes of Pascal VOC, which
-            torchvision's own know, if not given.
-        leave_out: What does not belong to the scene; people, animals and vehicles if not given.
-        device: Where to run.
+        classes: Text file with the class names of the weights, one a line; the 21 classes of Pascal VOC by
+            default.
+        leave_out: Classes to exclude; people, animals and vehicles by default.
+        device: Device to run on.
     """
     from camloc.cli.progress import console, counted
-    from camloc.data.image_io import read_image
+    from camloc.data.image_io import image_tensor, read_image
     from camloc.data.masks import mask_path, write_mask
 
     if bool(images) == bool(data):
@@ -78,7 +78,7 @@ def masks(
     else:
         source = data_source(data, layout=layout, scene=scene, options=option)
         frames = _images(source.load())
-    segmentation = _segmentation(
+    network_of_masks = _segmentation(
         network, weights=weights, classes=classes, leave_out=leave_out, device=device, out=out
     )
     unreadable = 0
@@ -86,7 +86,7 @@ def masks(
         for done, frame in enumerate(frames, start=1):
             try:
                 if not mask_path(out, frame).exists():
-                    write_mask(out, frame, segmentation.belonging(read_image(frame.image)))
+                    write_mask(out, frame, network_of_masks.belonging(image_tensor(read_image(frame.image))))
             except ImageError as problem:
                 print(f"camloc: {problem}", file=sys.stderr)
                 unreadable += 1
@@ -100,14 +100,14 @@ def masks(
 def _frames(images: tuple[Path, ...]) -> "tuple[Frame, ...]":
     from camloc.data.types import Frame
 
-    seen: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for image in images:
-        other = seen.setdefault(image.name, image)
+        other = by_name.setdefault(image.name, image)
         if other != image:
             raise RecipeError(
-                f"{other} and {image} have one name, and so would their masks; write them to two folders"
+                f"{other} and {image} have the same name, so their masks would too; write them to two folders"
             )
-    return tuple(Frame(name, image) for name, image in seen.items())
+    return tuple(Frame(name, image) for name, image in by_name.items())
 
 
 def _images(scene: "LoadedScene") -> "tuple[Frame, ...]":
@@ -118,36 +118,38 @@ def _images(scene: "LoadedScene") -> "tuple[Frame, ...]":
 def _segmentation(
     network: str, *, weights: str, classes: Path | None, leave_out: str, device: str, out: Path
 ) -> "Segmentation":
-    """The network with its weights; what it does is noted in the folder of the masks."""
+    """The network with its weights; its settings are recorded in the folder of the masks."""
     from camloc.core.device import torch_device
-    from camloc.data import segmentation as parts
+    from camloc.data import segmentation
     from camloc.training.pretrained import load_segmentation_weights
 
-    scene = torch_device(device)
-    names = parts.published_classes(network) if classes is None else _lines(classes)
-    left_out = parts.left_out_numbers(names, [name.strip() for name in leave_out.split(",") if name.strip()])
-    built = parts.segmentation_network(network, classes=len(names))
+    target = torch_device(device)
+    names = segmentation.published_classes(network) if classes is None else _lines(classes)
+    left_out = segmentation.left_out_numbers(
+        names, [name.strip() for name in leave_out.split(",") if name.strip()]
+    )
+    built = segmentation.segmentation_network(network, classes=len(names))
     load_segmentation_weights(built, "hub" if weights == "hub" else Path(weights), name=network)
     digest = hashlib.sha256()
     for tensor in built.state_dict().values():
         digest.update(tensor.contiguous().numpy().tobytes())
     _note(out, network=network, weights=digest.hexdigest()[:24], left_out=[names[n] for n in left_out])
-    return parts.Segmentation(built.to(scene), left_out, scene)
+    return segmentation.Segmentation(built.to(target), left_out, target)
 
 
 def _lines(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
-        raise RecipeError(f"{path} is no text file with the names of classes, one a line") from None
+        raise RecipeError(f"{path} is not a text file of class names, one a line") from None
     names = tuple(line.strip() for line in lines if line.strip())
     if len(set(names)) != len(names) or len(names) < 2:
-        raise RecipeError(f"{path} needs the names of two classes or more, one a line, each once")
+        raise RecipeError(f"{path} needs at least two class names, one a line, without repetition")
     return names
 
 
 def _note(out: Path, **settings: str | list[str]) -> None:
-    """Write down what the masks of a folder are made with; refuse a folder with others."""
+    """Record the settings of the masks in a folder; refuse a folder of masks with other settings."""
     from camloc.core.config import to_json
     from camloc.core.files import write_atomically
 
@@ -156,6 +158,5 @@ def _note(out: Path, **settings: str | list[str]) -> None:
         write_atomically(path, content)
     elif path.read_bytes() != content:
         raise RecipeError(
-            f"{out} holds masks that were made with other settings; choose another --out, or delete it to "
-            f"start anew"
+            f"{out} holds masks with other settings; choose another --out, or delete the folder"
         )

@@ -1,14 +1,14 @@
-"""`camloc models`: the networks."""
+"""`camloc models`: list the networks and their sizes."""
 
 import json as json_module
 from typing import Any
 
 
 def models(*, json: bool = False) -> None:
-    """List the models and their presets, with the number of weights of each.
+    """List the models and their presets, with their numbers of parameters.
 
     Args:
-        json: Print everything as JSON, settings included.
+        json: Print all settings as JSON.
     """
     from camloc.cli.progress import show
     from camloc.core.config import to_builtins
@@ -29,7 +29,7 @@ def models(*, json: bool = False) -> None:
         print(json_module.dumps(rows, indent=2))
         return
     show(
-        ("model", "preset", "weights", "what it is"),
+        ("model", "preset", "weights", "description"),
         [(row["model"], row["preset"], f"{row['parameters']:,}", row["summary"]) for row in rows],
         names=3,
     )

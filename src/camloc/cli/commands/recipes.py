@@ -1,4 +1,4 @@
-"""`camloc recipes`: what can be trained, and what can be taught beside it."""
+"""`camloc recipes`: list the training recipes of models and of auxiliary networks."""
 
 import json as json_module
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Functions = Mapping[str, "Callable[[], Recipe | StudentRecipe]"]
 
 _TRAIN = "camloc train NAME --data FOLDER"
-_TEACH = "camloc autoencode RUN --recipe NAME"
+_AUXILIARY = "camloc autoencode RUN --recipe NAME"
 
 
 def recipes(
@@ -23,12 +23,12 @@ def recipes(
     *,
     json: bool = False,
 ) -> None:
-    """List the recipes, each file of them under its heading, and those of camloc autoencode under one more.
+    """List the recipes, grouped by their files; those of camloc autoencode come last.
 
     Args:
-        word: Show those that have it in their name, their description or their file's heading, with what
-            the same settings reached in their papers.
-        json: Print them as JSON, whole.
+        word: Only list recipes with this word in their name, description or heading, with the numbers that
+            their papers report.
+        json: Print all settings as JSON.
     """
     from camloc.cli.progress import show_groups
     from camloc.errors import RecipeError
@@ -44,15 +44,17 @@ def recipes(
         print(json_module.dumps(_whole(trained, "train") | _whole(auxiliary, "autoencode"), indent=2))
         return
     show_groups(
-        (heading, {name: _told(function, full=bool(word)) for name, function in functions.items()})
+        (heading, {name: _description(function, full=bool(word)) for name, function in functions.items()})
         for heading, functions in _groups(trained, auxiliary)
     )
-    hint = (_TRAIN if trained else _TEACH) if word else "camloc recipes WORD shows some with their numbers"
+    hint = (
+        (_TRAIN if trained else _AUXILIARY) if word else "camloc recipes WORD shows some with their numbers"
+    )
     print(f"{len(trained) + len(auxiliary)} recipes; {hint}")
 
 
 def _about(functions: Functions, word: str) -> Functions:
-    """Those that a word is about."""
+    """The recipes whose name, summary or heading contains a word."""
     from camloc.training.recipe import file_summary, summary
 
     return {
@@ -63,7 +65,7 @@ def _about(functions: Functions, word: str) -> Functions:
 
 
 def _whole(functions: Functions, command: str) -> dict[str, dict[str, Any]]:
-    """All that recipes say, and the command that takes them."""
+    """All settings of recipes as plain values, and the command that trains them."""
     from camloc.core.config import to_builtins
     from camloc.training.recipe import summary
 
@@ -74,18 +76,18 @@ def _whole(functions: Functions, command: str) -> dict[str, dict[str, Any]]:
 
 
 def _groups(trained: Functions, auxiliary: Functions) -> Iterator[tuple[str, Functions]]:
-    """What is trained file by file, then all that is taught beside it, under their headings."""
+    """The recipes of models, file by file, then those of auxiliary networks, each group with its heading."""
     from camloc.training.recipe import file_summary
 
     for _, file in groupby(trained, key=lambda name: name.split("/")[0]):
         names = list(file)
         yield file_summary(trained[names[0]]), {name: trained[name] for name in names}
     if auxiliary:
-        yield f"Pose auto-encoders, taught by a finished run: {_TEACH}", auxiliary
+        yield f"Auxiliary networks of a finished run: {_AUXILIARY}", auxiliary
 
 
-def _told(function: "Callable[[], Recipe | StudentRecipe]", *, full: bool) -> list[str]:
-    """What a recipe trains and, where it is to be told in full, what the same settings reached."""
+def _description(function: "Callable[[], Recipe | StudentRecipe]", *, full: bool) -> list[str]:
+    """A recipe's summary and, if `full`, the numbers that its paper reports."""
     from camloc.training.recipe import summary
 
     published = function().published if full else ()

@@ -48,31 +48,38 @@ def train(
     devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
     precision: Precision = "32-true",
 ) -> None:
-    """Learn a scene, or several with one model, from images with known poses.
+    """Learn a scene, or several scenes with one model, from images with known poses.
 
-    Several scenes are several folders, --data A --data B, or scenes of one, --scene chess --scene fire. Each
-    keeps its own world, and answers name the scene. The recipe's model must be one of several scenes.
+    Name several scenes by several folders (--data A --data B) or as scenes of one data set (--scene chess
+    --scene fire). Each scene keeps its own world frame, and an answer names its scene. The recipe must be of
+    a multi-scene model.
 
-    A run that was interrupted goes on where it stopped when the same command is given again.
+    To continue an interrupted run, give the same command again; the result is the same.
 
     Args:
-        recipe: What to train and how; `camloc recipes` lists them.
-        data: Folder of the data set; given several times, one scene each.
-        out: Folder of the run; runs/RECIPE/SCENE if not given.
-        scene: Which scene of the data set, where it has several, or all; of several folders the names of the
-            scenes, in their order.
-        layout: Of the data set; `camloc datasets` lists them.
-        option: For the layout's reader, such as split=blocks; of one scene of several SCENE:split=blocks.
+        recipe: Model and training settings; `camloc recipes` lists them.
+        data: Folder of the data set; repeat the option for several scenes.
+        out: Folder of the run; runs/RECIPE/SCENE by default.
+        scene: Scene of the data set if it has several, or all; with several folders, the names of their
+            scenes
+            in the same order.
+        layout: Layout of the data set; `camloc datasets` lists them.
+        option: Option of the layout's reader, such as split=blocks, or SCENE:split=blocks for one of several
+            scenes.
         train_list: Text file that names the training images, one a line.
         test_list: Text file that names the test images, one a line.
-        backbone_weights: What the backbone starts from; a file has weights with timm's names.
-        budget: Scale the recipe's schedule to this much time, of which computing features is a part and
-            reading images is not; as the recipe says if not given.
-        cached_variants: Pass so many variants of every image once through the layers that stand still, and
-            start from there in every step, which is faster; 0 for none; as the recipe says if not given.
-        seed: Of all randomness.
-        device: Where to train.
-        devices: Processes that share every batch.
+        backbone_weights: Initial weights of the backbone: none (random), hub (download), or a file with
+            timm's
+            parameter names.
+        budget: Scale the recipe's schedule to this wall-clock time. It includes computing cached features,
+            not
+            reading images. Without it the recipe's schedule is used.
+        cached_variants: Compute the features of the frozen layers once for this many augmented variants of
+            every
+            image, and train from them, which is faster; 0 for none. The recipe's number by default.
+        seed: Seed of all random numbers.
+        device: Device to train on.
+        devices: Number of processes that share every batch.
         precision: Of the arithmetic; bf16-mixed multiplies in bfloat16, which is faster where the processor
             or GPU can.
     """
@@ -113,9 +120,9 @@ def train_and_report(
     budget_seconds: float = 0.0,
     compute: "Compute | None" = None,
 ) -> None:
-    """Train a recipe, evaluate it where there are test frames, and say what to do next."""
+    """Train a recipe, evaluate the run if there are test frames, and print the next commands."""
     from camloc.cli.commands.evaluate import evaluate_and_report
-    from camloc.cli.progress import console, counted, watched
+    from camloc.cli.progress import console, counted, show_training
     from camloc.runs.evaluate import test_sets
     from camloc.runs.prepare import prepare
     from camloc.runs.train import train as run_training
@@ -147,10 +154,10 @@ def train_and_report(
     count = sum(len(frames) for frames in training.learned)
     console.print(
         f"{name} on {', '.join(scene.name for scene in training.scenes)}: "
-        f"{training.model.parameter_count():,} weights learn from {count} images; {held} more choose "
-        f"the best epoch"
+        f"{training.model.parameter_count():,} weights, {count} training images, {held} held out "
+        f"to choose the best epoch"
     )
-    for _ in watched(events, epochs=training.recipe.epochs):
+    for _ in show_training(events, epochs=training.recipe.epochs):
         pass
     if any(test_sets(scene) for scene in training.scenes):
         evaluate_and_report(training.folder)

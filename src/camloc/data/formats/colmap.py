@@ -14,10 +14,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pycolmap
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float64
+from numpy.typing import NDArray
 
 from camloc.core.files import write_atomically
 from camloc.data.checks import Row, frames_from_quaternions
@@ -107,7 +107,7 @@ def write(scene: Scene, folder: Path, *, form: Literal["binary", "text"] = "bina
             )
         image = pycolmap.Image(name=frame.name, camera_id=numbers[frame.camera], image_id=number)
         reconstruction.add_image_with_trivial_frame(image, _rigid(frame.world_from_cam.inverse()))
-    for point in [] if scene.points is None else scene.points.double().cpu().numpy():
+    for point in [] if scene.points is None else scene.points:
         reconstruction.add_point3D(point, pycolmap.Track())
     # The lists are written first: they make the folder, and say in a sentence what prevents it.
     if scene.test:
@@ -155,10 +155,9 @@ def _rows(entries: Sequence[Image], cameras: dict[int, Camera], folder: Path, ro
     return rows
 
 
-def _centres(entries: Sequence[Image]) -> Float[Tensor, "n 3"]:
-    quaternions = torch.tensor([image.quaternion_wxyz for image in entries], dtype=torch.float64)
-    translations = torch.tensor([image.translation for image in entries], dtype=torch.float64)
-    none = (quaternions == 0).all(dim=1, keepdim=True)  # no rotation; the checks refuse it in words
-    some = torch.where(none, torch.tensor([1.0, 0.0, 0.0, 0.0]).double(), quaternions)
-    centres: Tensor = Pose.from_quaternion_wxyz(some, translations).inverse().translation
-    return centres
+def _centres(entries: Sequence[Image]) -> Float64[NDArray[np.float64], "n 3"]:
+    quaternions = np.array([image.quaternion_wxyz for image in entries], dtype=np.float64).reshape(-1, 4)
+    translations = np.array([image.translation for image in entries], dtype=np.float64).reshape(-1, 3)
+    none = (quaternions == 0).all(axis=1, keepdims=True)  # no rotation; the checks refuse it in words
+    some = np.where(none, np.array([1.0, 0.0, 0.0, 0.0]), quaternions)
+    return np.asarray(Pose.from_quaternion_wxyz(some, translations).inverse().translation)

@@ -124,7 +124,7 @@ def _rows(folder: Path, sequence: str, camera: Camera | None) -> list[Row]:
     return [
         Row(
             str(each.pose),
-            Frame(f"{sequence}/{each.image}", each.image, camera, sequence=sequence, depth=each.depth),
+            Frame(f"{sequence}/{each.image_name}", each.image, camera, sequence=sequence, depth=each.depth),
             matrix_in(each.pose),
         )
         for each in recorded(folder / sequence)

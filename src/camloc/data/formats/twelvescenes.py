@@ -119,7 +119,7 @@ def _rows(folder: Path, camera: Camera, sequences: list[tuple[int, str]]) -> lis
             continue
         begun = bisect_right(starts, each.number)
         sequence = sequences[begun - 1][1] if begun else ""
-        name = f"{_DATA}/{each.image}"
+        name = f"{_DATA}/{each.image_name}"
         frame = Frame(name, each.image, camera, sequence=sequence, depth=each.depth)
         rows.append(Row(str(each.pose), frame, matrix_in(each.pose)))
     return rows

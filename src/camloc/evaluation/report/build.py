@@ -13,8 +13,10 @@ from pathlib import Path
 
 import jinja2
 import matplotlib as mpl
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -349,9 +351,9 @@ def _both(errors: PoseError, row: int, unit: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _jpeg(pixels: UInt8[Tensor, "3 h w"], *, width: int = 360) -> str:
+def _jpeg(pixels: UInt8[NDArray[np.uint8], "h w 3"], *, width: int = 360) -> str:
     """An image, at most this wide, as the data URI of a JPEG."""
-    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    image = Image.fromarray(pixels)
     image.thumbnail((width, 2 * width))
     data = BytesIO()
     image.save(data, format="JPEG", quality=72, optimize=True)
@@ -421,7 +423,7 @@ def _geometry_galleries(
         depth = _colored(_share_of_range(view.depth, near, far), "viridis")
         weight = _colored(_share_of_range(view.weight, most * 0, most), "magma")
         cards = (
-            Card(_jpeg(view.image), "Image", scored.frames[row].name),
+            Card(_jpeg(view.image.movedim(0, -1).numpy()), "Image", scored.frames[row].name),
             Card(_png(points), "Position in the world", "a colour for each position", is_pixelated=True),
             Card(_png(depth), "Depth", depths, is_pixelated=True),
             Card(_png(weight), "Weight", "bright counts most", is_pixelated=True),

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camloc.core.config import from_json
-from camloc.data.types import Batch
+from camloc.data.batch import Batch
 from camloc.errors import CheckpointError, RecipeError
 from camloc.models.base import Decoded, PoseModel
 from camloc.models.checkpoint import (

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pycolmap
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float64
+from numpy.typing import NDArray
 
 from camloc.data.formats.parts.files import Line, is_file, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_from_fields, parameter_names
@@ -67,7 +66,7 @@ def read_images(folder: Path) -> list[Image]:
     return list(_binary_images(path) if path.suffix == ".bin" else _text_images(path))
 
 
-def read_points(folder: Path) -> Float[Tensor, "n 3"] | None:
+def read_points(folder: Path) -> Float64[NDArray[np.float64], "n 3"] | None:
     """The points of a model in the world, or None where there are none.
 
     Raises:
@@ -81,7 +80,7 @@ def read_points(folder: Path) -> Float[Tensor, "n 3"] | None:
     )
     if not np.isfinite(points).all():
         raise DatasetError(f"{path} holds a point with NaN or infinity; remove it")
-    return torch.from_numpy(points) if len(points) else None
+    return points if len(points) else None
 
 
 def _path(folder: Path, stem: str) -> Path:

@@ -1,0 +1,68 @@
+"""`Batch`: what a network learns from and is asked with, all of it tensors."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from camloc.core.device import moved
+from camloc.geometry.pose import Pose
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Views of one size, stacked for a network.
+
+    While images are changed at random, they and `inside` may be on another device than the rest: what
+    is drawn and computed for whole images stays on the CPU, and is the same whatever trains.
+
+    Attributes:
+        images: (b, 3, height, width) RGB in [0, 1]; or, where a backbone's features were computed
+            before training, (b, channels, height, width) these.
+        world_from_cam: (b,) poses in the precision of the network.
+        intrinsics: (b, 3, 3) pinhole calibration matrices, or None where any is unknown.
+        scene: (b,) numbers of the scenes.
+        inside: (b, height, width) False where an image that was turned shows nothing of the
+            image (of every pixel or of every cell of the network's grid), or None where it shows
+            it everywhere.
+        window: how many views that follow one another are frames of one recording in their order; 1
+            where each stands for itself.
+    """
+
+    images: Float[Tensor, "b _ h w"]
+    world_from_cam: Pose
+    intrinsics: Float[Tensor, "b 3 3"] | None
+    scene: Int[Tensor, "b"]
+    inside: Bool[Tensor, "b _ _"] | None = None
+    window: int = 1
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def __getitem__(self, rows: slice | Tensor) -> "Batch":
+        """Some of the views, each for itself."""
+        return Batch(
+            images=self.images[rows],
+            world_from_cam=self.world_from_cam[rows],
+            intrinsics=None if self.intrinsics is None else self.intrinsics[rows],
+            scene=self.scene[rows],
+            inside=None if self.inside is None else self.inside[rows],
+        )
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device."""
+        return Batch(
+            images=moved(self.images, device),
+            world_from_cam=Pose(
+                moved(self.world_from_cam.rotation, device), moved(self.world_from_cam.translation, device)
+            ),
+            intrinsics=None if self.intrinsics is None else moved(self.intrinsics, device),
+            scene=moved(self.scene, device),
+            inside=None if self.inside is None else moved(self.inside, device),
+            window=self.window,
+        )
+
+    def replace(self, **changes: object) -> "Batch":
+        """The same batch with some fields exchanged."""
+        return replace(self, **changes)  # type: ignore[arg-type]

@@ -17,8 +17,8 @@ from camloc.training.recipe import Recipe
 PosedScene = Literal["redkitchen", "demo"]
 SCENES: tuple[PosedScene, ...] = ("redkitchen", "demo")
 
-# How poses are found from points. "none, masked" is `none` without the cells that show people and cars, by the
-# renderer's own masks. A regressor has no points.
+# How poses are found from points. "none, masked" is `none` without the cells that show people and cars, by
+# the renderer's own masks. A regressor has no points.
 RefinementMethod = Literal["weights", "none", "none, masked", "rigid-ransac", "pnp-ransac", "regressed"]
 FILTERS: tuple[RefinementMethod, ...] = ("weights", "none", "rigid-ransac", "pnp-ransac")
 

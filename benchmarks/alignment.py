@@ -3,8 +3,8 @@
     uv run python -m benchmarks.alignment
 
 writes `docs/results/alignment.json` and `.md`. The paper's times (Table V: 1.5, 4.8 and 30 ms for grids of
-30 x 40, 60 x 80 and 120 x 160) grow as the dense form does: a diagonal matrix of weights between the two point
-maps. A weighted sum over points is the same number.
+30 x 40, 60 x 80 and 120 x 160) grow as the dense form does: a diagonal matrix of weights between the two
+point maps. A weighted sum over points is the same number.
 """
 
 from dataclasses import dataclass

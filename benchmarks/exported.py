@@ -8,8 +8,10 @@ evaluates both files on the test frames of their scene, and times them in turn. 
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -79,7 +81,9 @@ def measured(label: str, run: Path, rounds: int) -> Row:
     paths = {precision: run / f"{precision}.onnx" for precision in PRECISIONS}
     for precision, path in paths.items():
         export_onnx(checkpoint, path, precision=precision)
-    passes = {precision: onnx_pass(path.read_bytes(), image, 1) for precision, path in paths.items()}
+    passes: dict[str, Callable[[], Any]] = {
+        precision: onnx_pass(path.read_bytes(), image, 1) for precision, path in paths.items()
+    }
     times = shortest(passes, rounds, time.process_time)
     single, whole = (
         Exported(

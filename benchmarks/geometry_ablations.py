@@ -3,8 +3,8 @@
     uv run python -m benchmarks.geometry_ablations --data FOLDER --backbone-weights FILE --device cuda
 
 trains every row of `benchmarks.ablation_rows` that `docs/results/geometry_ablations.json` does not have with
-the same settings, and writes that file and the page beside it after each. Started again, it goes on. The folder
-is 7Scenes' Red Kitchen, sequence 01; without it, the embedded scene alone is measured.
+the same settings, and writes that file and the page beside it after each. Started again, it goes on. The
+folder is 7Scenes' Red Kitchen, sequence 01; without it, the embedded scene alone is measured.
 """
 
 import hashlib

@@ -248,7 +248,7 @@ def peak_megabytes(model: nn.Module, step: Callable[[], None], device: str) -> f
     return most / 1e6
 
 
-def growth(label: str, name: str, config: Any, rounds: int) -> dict[str, Any]:
+def growth(label: str, name: str, config: Any, *, rounds: int) -> dict[str, Any]:
     """One image in processor time, for each number of scenes."""
     torch.set_num_threads(1)
     image = torch.rand(1, 3, SIDE, SIDE)
@@ -312,7 +312,7 @@ def main(settings: Settings) -> None:
     """Measure, and write the page."""
     everything = {
         "pairs": [measured(case, settings) for case in CASES],
-        "growth": [growth(*each, settings.rounds) for each in GROWING],
+        "growth": [growth(*each, rounds=settings.rounds) for each in GROWING],
     }
     write("many_scenes", everything, page(everything))
 

@@ -1,6 +1,7 @@
 """What the pages of results share: tables in Markdown, words for numbers, and the files they are written to.
 
-A page is made from its file of numbers alone: `docs/results/<name>.json` and `<name>.md` are written together.
+A page is made from its file of numbers alone: `docs/results/<name>.json` and `<name>.md` are written
+together.
 """
 
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 
-from camloc.core.config import from_json, to_json
+from camloc.core.config import to_json
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.results import Results
 
@@ -41,12 +42,6 @@ def write(name: str, measured: Any, text: str) -> None:
     (RESULTS / f"{name}.json").write_bytes(to_json(measured))
     (RESULTS / f"{name}.md").write_text(text)
     print(text)
-
-
-def read(name: str) -> dict[str, Any]:
-    """The numbers of a page, or an empty dictionary before the first measurement."""
-    path = RESULTS / f"{name}.json"
-    return from_json(path.read_bytes(), dict[str, Any]) if path.exists() else {}
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1) -> str:

@@ -2,9 +2,9 @@
 
     uv run python -m benchmarks.refinement
 
-writes `docs/results/refinement_cost.json` and `.md`, with the times of the paper (Table 5 and section 4.4, on a
-GTX 1080) beside ours. The poses are those of cameras that wander through scenes; weights are random. Times are
-by the clock and of the processor; other programs change the latter little.
+writes `docs/results/refinement_cost.json` and `.md`, with the times of the paper (Table 5 and section 4.4, on
+a GTX 1080) beside ours. The poses are those of cameras that wander through scenes; weights are random. Times
+are by the clock and of the processor; other programs change the latter little.
 """
 
 import platform

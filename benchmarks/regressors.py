@@ -4,8 +4,8 @@
     uv run python -m benchmarks.regressors ... --budget 20m --device cuda --jobs 27
 
 trains each row of `ROWS` on real frames (7Scenes' Red Kitchen, sequence 01, with `train.txt` and `test.txt`),
-evaluates it, and writes `docs/results/regressors.json` and `.md`, a table for each budget and machine. Existing
-runs are not trained again; rows that are left out, and other tables, keep their numbers.
+evaluates it, and writes `docs/results/regressors.json` and `.md`, a table for each budget and machine.
+Existing runs are not trained again; rows that are left out, and other tables, keep their numbers.
 
 Many trainings side by side share a GPU well through NVIDIA's multi-process service.
 """
@@ -155,6 +155,7 @@ def _section(trained: Table) -> list[str]:
     first = next(iter(trained.rows.values())).training
     rows = [_row(label, row) for label, row in trained.rows.items()]
     rows += [_baseline(label, errors) for label, errors in trained.first.headline.rows()[1:]]
+    device = "" if first.device == "cpu" else f" --device {first.device}"
     parts = [
         f"Each training had {first.budget}{_features(trained)}.{_stopped(trained)}",
         table(HEADINGS, rows),
@@ -169,7 +170,7 @@ def _section(trained: Table) -> list[str]:
         *parts,
         f"{versions(trained.first.software)}.",
         "    uv run python -m benchmarks.regressors --data FOLDER --backbone-weights FILE --budget "
-        f"{first.budget.replace(' minutes', 'm')}{'' if first.device == 'cpu' else f' --device {first.device}'}",
+        f"{first.budget.replace(' minutes', 'm')}{device}",
     ]
 
 

@@ -5,9 +5,9 @@
 
 trains MS-Transformer and MS-HyperPose on a room of 7Scenes, an office floor recorded with a HoloLens and
 corners of two rendered squares, together and one by one, each at the same budget to a scene; and without one
-of them, which `camloc extend` then adds: the room from 5 to 100 % of its frames, also with only the weights of
-the new scene trained, and the office from 25 and 100 %. Writes `docs/results/scenes.json`, `.md` and a figure.
-Existing runs are not trained again.
+of them, which `camloc extend` then adds: the room from 5 to 100 % of its frames, also with only the weights
+of the new scene trained, and the office from 25 and 100 %. Writes `docs/results/scenes.json`, `.md` and a
+figure. Existing runs are not trained again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -262,8 +262,8 @@ def _new_scenes(measured: Measured) -> tuple[str, ...]:
 def _joined(name: str, measured: Measured) -> tuple[str, str]:
     kinds = [each for each in measured.extensions if each.results[0].new.name == name]
     known = ", ".join(each.scene for each in kinds[0].results[0].known)
-    headings = ("", "moves", "part", "new scene", "nearest", "ratio to all frames", "right scene")
-    headings += ("known scenes, position", "orientation", "right scene", "located in the new one")
+    headings = ["", "moves", "part", "new scene", "nearest", "ratio to all frames", "right scene"]
+    headings += ["known scenes, position", "orientation", "right scene", "located in the new one"]
     rows = [row for kind in kinds for row in _extended(kind)]
     return f"### {name} joins {known}", table(headings, rows, text_columns=2)
 

@@ -1,10 +1,10 @@
-"""The page of several scenes and its curve, and the walk's figure, drawn from results that are made up."""
+"""The page of several scenes and its curve, and the figure of a walk, from invented results."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.robustness import DRAWN, walk_figure
-from benchmarks.scenes_page import Extensions, Measured, Together, extension_figure, page
+from benchmarks.scenes import Extensions, Measured, Together, extension_figure, page
 from tests.support.estimates import line_of_poses, small_set
 
 from camloc.core.config import from_json, to_json

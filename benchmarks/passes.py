@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import page
 from camloc.core.silence import without_logs, without_warnings
-from camloc.inference.onnx.export import in_whole_numbers
+from camloc.inference.onnx.export import quantized
 
 
 def exported(module: nn.Module, image: Tensor) -> onnx.ModelProto:
@@ -48,7 +48,7 @@ def both_sides(
 ) -> Callable[[int], dict[str, Callable[[], Any]]]:
     """For a number of threads the passes of ours and of the published structure, by the names in `TIMES`."""
     networks = exported(ours, image), exported(plain, image)
-    files = [each.SerializeToString() for each in (*networks, in_whole_numbers(networks[0]))]
+    files = [each.SerializeToString() for each in (*networks, quantized(networks[0]))]
 
     def passes(threads: int) -> dict[str, Callable[[], Any]]:
         torch.set_num_threads(threads)

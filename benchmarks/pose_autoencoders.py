@@ -35,8 +35,9 @@ from benchmarks.trainings import Trained, run_logged, train_all
 from camloc.cli.commands.demo import settings_of
 from camloc.data.formats.demo import rendered
 from camloc.evaluation.report.wording import method_name
-from camloc.refinement.storage import DECODER, PositionErrors
-from camloc.runs.autoencode import IMAGES
+from camloc.refinement.image_decoder import DecoderMetadata
+from camloc.refinement.refiner import PositionErrors
+from camloc.refinement.train import IMAGES
 
 METHODS = ("none", "neighbours", "affine", "adamw", "anchored")
 
@@ -93,7 +94,8 @@ def main(settings: Settings) -> None:
     write("pose_autoencoders", students, page(students))
     for run, each in zip(runs, students.runs, strict=True):
         if each.recipe == DRAWN:
-            (RESULTS / "pose_autoencoders.png").write_bytes((run / DECODER / IMAGES).read_bytes())
+            image = (run / DecoderMetadata.NAME / IMAGES).read_bytes()
+            (RESULTS / "pose_autoencoders.png").write_bytes(image)
 
 
 def _trained_teachers(settings: Settings) -> list[Trained]:

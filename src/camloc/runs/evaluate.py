@@ -23,7 +23,6 @@ from camloc.inference.localizer import EstimatesByMethod, Localizer
 from camloc.inference.onnx.runtime import is_exported, load_onnx, runtime_of
 from camloc.inference.prediction import model_of
 from camloc.models.outlier_filters import OutlierFilter
-from camloc.refinement.choice import refiners_of
 from camloc.runs.extend import subsampled
 from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
 from camloc.training.log import read_log
@@ -121,7 +120,9 @@ def evaluate_run(
     sources = sources_of(run, metadata, () if data is None else (data,))
     if len(sources) > 1:
         raise DatasetError(f"{run} has learned {len(sources)} scenes; name one of them with --data")
-    localizer = Localizer.load(run, device=device, outlier_filter=outlier_filter, masks=masks, refine=refine)
+    localizer = Localizer.load(
+        run, device=device, outlier_filter=outlier_filter, masks=masks, refine=refine, every_method=True
+    )
     return evaluate_scene(
         _tested(sources[0]),
         run=run,
@@ -146,15 +147,11 @@ def evaluate_scene(
     checkpoint = localizer.checkpoint
     known = checkpoint.metadata.scenes
     name = _known_name(localizer, scene)
-    every_method = replace(
-        localizer,
-        refiners={**refiners_of(run, checkpoint, device=localizer.device), **localizer.refiners},
-    )
     evaluated = []
     total, done = sum(len(frames) for frames in sets.values()), 0
     for set_name, frames in sets.items():
         answers: list[EstimatesByMethod] = []
-        for answer in every_method.locate_every_method(frames):
+        for answer in localizer.locate_every_method(frames):
             answers.append(answer)
             done += 1
             if progress:
@@ -291,7 +288,7 @@ def evaluate_scenes(
     """
     metadata = manifest_of(run)
     out = folder_of_results(run, out)
-    localizer = Localizer.load(run, device=device, refine=refine)
+    localizer = Localizer.load(run, device=device, refine=refine, every_method=True)
     scenes = [source.load() for source in sources_of(run, metadata, data)]
     if metadata is not None and metadata.extension is not None and not data:
         scenes[-1] = subsampled(scenes[-1], metadata.extension.fraction)

@@ -21,8 +21,8 @@ from PIL import Image
 from torch import Tensor
 
 from camloc.core.config import to_json
+from camloc.core.device import even_indices
 from camloc.core.files import write_atomically
-from camloc.core.spread import even_indices
 from camloc.data.image_io import read_image
 from camloc.data.types import Located, Lost
 from camloc.errors import ImageError

@@ -120,7 +120,7 @@ def measured(run: Path, others: Mapping[str, Sequence[Frame]]) -> Row:
 def with_novelty(run: Path, recipe_name: str, scene: Scene) -> Checkpoint:
     """A run's checkpoint with a novelty detector."""
     checkpoint = load_checkpoint(run)
-    if checkpoint.recognition is not None:
+    if checkpoint.novelty_detector is not None:
         return checkpoint
     recipe = find_recipe(recipe_name)
     learned, held = hold_out(scene.train, recipe.hold_out)
@@ -137,7 +137,7 @@ def with_novelty(run: Path, recipe_name: str, scene: Scene) -> Checkpoint:
         raise SystemExit(f"{run} has held out too few frames to fit a novelty detector")
     detector, threshold = found
     metadata = replace(checkpoint.metadata, novelty_threshold=threshold)
-    return replace(checkpoint, metadata=metadata, recognition=detector)
+    return replace(checkpoint, metadata=metadata, novelty_detector=detector)
 
 
 def count(localizer: Localizer, frames: Sequence[Frame]) -> Count:

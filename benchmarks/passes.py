@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from camloc.core.silence import without_logs, without_warnings
-from camloc.inference.onnx.export import in_whole_numbers
+from camloc.inference.onnx.export import quantized
 
 
 def exported(module: nn.Module, image: Tensor) -> onnx.ModelProto:
@@ -50,7 +50,7 @@ def both_sides(
 ) -> Callable[[int], dict[str, Callable[[], Any]]]:
     """For a number of threads the passes of ours and of the published structure, by the fields of `Times`."""
     networks = exported(ours, image), exported(plain, image)
-    files = [each.SerializeToString() for each in (*networks, in_whole_numbers(networks[0]))]
+    files = [each.SerializeToString() for each in (*networks, quantized(networks[0]))]
 
     def passes(threads: int) -> dict[str, Callable[[], Any]]:
         torch.set_num_threads(threads)

@@ -25,8 +25,8 @@ from benchmarks.trainings import Trained, train_all
 from camloc.cli.commands.demo import settings_of
 from camloc.core.config import to_json
 from camloc.data.formats.demo import rendered
-from camloc.refinement.storage import DECODER
-from camloc.runs.autoencode import IMAGES
+from camloc.refinement.image_decoder import DecoderMetadata
+from camloc.refinement.train import IMAGES
 
 PAGE = Path("docs/results/pose_autoencoders.md")
 
@@ -80,7 +80,7 @@ def write_page(runs: list[Path], *, machine: str) -> None:
     PAGE.with_suffix(".json").write_bytes(to_json(students))
     for run, each in zip(runs, students.runs, strict=True):
         if each.recipe == DRAWN:
-            PAGE.with_suffix(".png").write_bytes((run / DECODER / IMAGES).read_bytes())
+            PAGE.with_suffix(".png").write_bytes((run / DecoderMetadata.NAME / IMAGES).read_bytes())
     PAGE.write_text(page(students))
 
 

@@ -25,13 +25,8 @@ from camloc.geometry.pose_search import Nearness
 from camloc.models.base import Latents
 from camloc.recipes import students
 from camloc.refinement.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
-from camloc.refinement.position import (
-    REFINEMENT_METHODS,
-    PositionRefinement,
-    PositionRefiner,
-    RefinementMethod,
-)
-from camloc.refinement.query import Query
+from camloc.refinement.position import PositionRefiner
+from camloc.refinement.refiner import REFINEMENT_METHODS, PositionRefinement, Query, RefinementMethod
 
 PAGE = Path("docs/results/refinement_cost.md")
 LATENT = 256

@@ -29,32 +29,36 @@ from benchmarks.student_records import (
     Start,
 )
 from camloc.core.config import to_json
+from camloc.core.device import CPU
 from camloc.core.files import write_atomically
 from camloc.data.augment import centre_cut
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.geometry.pose import Pose, PoseError, pose_error
 from camloc.geometry.pose_search import PoseMetric
 from camloc.recipes import demo, students
-from camloc.refinement.choice import choose_refinement, refined_errors, refiners_of
-from camloc.refinement.image_decoder import PUBLISHED
+from camloc.refinement.choice import AuxiliaryNetworks, choose_refinement, refined_errors
+from camloc.refinement.image_decoder import PUBLISHED, DecoderMetadata
 from camloc.refinement.pose_autoencoder import PoseAutoencoder
-from camloc.refinement.position import LatentHalf, PositionRefinement, PositionRefiner, RefinementMethod
+from camloc.refinement.position import PositionRefiner
 from camloc.refinement.recipe import DecoderRecipe, StudentRecipe
-from camloc.refinement.relative_pose import Sees
-from camloc.refinement.storage import PositionErrors, load_decoder, load_relative
-from camloc.refinement.train import TeacherOutputs
-from camloc.refinement.virtual_view import VirtualView, VirtualViewRefiner
-from camloc.runs.autoencode import (
-    Scenes,
-    Teacher,
-    Teaching,
-    encoder_of,
-    prepare_teaching,
-    teach,
-    teach_decoder,
-    teach_relative,
-    what_it_sees,
+from camloc.refinement.refiner import LatentHalf, PositionErrors, PositionRefinement, RefinementMethod
+from camloc.refinement.relative_pose import (
+    InputKind,
+    RelativePoseMetadata,
+    VirtualView,
+    VirtualViewRefiner,
 )
+from camloc.refinement.teacher import SceneFrames, Teacher, TeacherOutputs
+from camloc.refinement.train import (
+    AutoencoderTraining,
+    prepare_autoencoder,
+    split_outputs,
+    stored_encoder,
+    train_autoencoder,
+    train_decoder,
+    train_relative,
+)
+from camloc.runs.autoencode import load_teacher
 from camloc.runs.evaluate import evaluate_run
 from camloc.training.loop import learn
 
@@ -72,18 +76,18 @@ NOISES = (0.0, 0.02, 0.05, 0.1, 0.2)
 
 def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
     """Teach and measure. What is left beside the run's checkpoint is `students/quick`."""
-    teacher = Teacher.load(run, device=device)
+    teacher = load_teacher(run, device=device)
     recipe = students.quick()
-    seen = what_it_sees(teacher, recipe)
+    seen = split_outputs(teacher, recipe)
     held = seen[1]
     assert held is not None, "without held-out frames nothing can be chosen"
     tested = tuple(scene.test for scene in teacher.scenes)
-    test = teacher.teacher_outputs(tested, recipe, variants=1)
+    test = teacher.outputs(tested)
     forms = tuple(_form(label, form(), teacher, seen, test) for label, form in FORMS)
-    kept = prepare_teaching(teacher, recipe, name="students/quick", seen=seen)
-    for _ in teach(kept):
+    kept = prepare_autoencoder(teacher, recipe, name="students/quick", outputs=seen)
+    for _ in train_autoencoder(kept):
         pass
-    encoder = encoder_of(teacher)
+    encoder = stored_encoder(teacher)
     images = _images(teacher, tested)
     reached = Results.load(run / RESULTS_NAME)
     assert reached.training is not None, "it is a run of `camloc train`"
@@ -91,9 +95,9 @@ def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
         scene=", ".join(scene.name for scene in teacher.scenes),
         recipe=teacher.checkpoint.metadata.recipe,
         latent=encoder.latents,
-        held=_medians(pose_error(held.answers, held.world_from_cam)),
-        test=_medians(pose_error(test.answers, test.world_from_cam)),
-        frames=(sum(map(len, teacher.learned)), len(held), len(test)),
+        held=_medians(pose_error(held.predicted, held.world_from_cam)),
+        test=_medians(pose_error(test.predicted, test.world_from_cam)),
+        frames=(sum(map(len, teacher.train)), len(held), len(test)),
         training=reached.training,
         software=reached.software,
         forms=forms,
@@ -103,7 +107,7 @@ def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
     if is_virtual:
         measured = replace(measured, decoders=tuple(_decoders(teacher)))
     looked = (("images", "images"), ("images", "decoded"), ("encoding", "decoded")) if is_virtual else ()
-    kinds: tuple[tuple[Sees, str], ...] = (*looked, ("latents", "decoded"))  # the last one stays
+    kinds: tuple[tuple[InputKind, str], ...] = (*looked, ("latents", "decoded"))  # the last one stays
     return replace(
         measured, virtual=tuple(_virtual(teacher, sees, kind, test, images) for sees, kind in kinds)
     )
@@ -116,13 +120,13 @@ def _form(
     seen: tuple[TeacherOutputs, TeacherOutputs | None],
     test: TeacherOutputs,
 ) -> Form:
-    teaching = prepare_teaching(teacher, recipe, name=label, seen=seen)
+    teaching = prepare_autoencoder(teacher, recipe, name=label, outputs=seen)
     started = time.monotonic()
     for _ in learn(teaching.task, recipe.stage, batch_size=recipe.batch_size, measure_every=5):
         pass
     seconds = time.monotonic() - started
     held, encoder = teaching.task.held, teaching.encoder
-    encoder.round_off()
+    encoder.round_to_stored()
     assert held is not None, "without held-out frames nothing can be chosen"
     choice = choose_refinement(encoder, teacher.training_poses, held)
     refiners = {
@@ -135,9 +139,9 @@ def _form(
         encoder.megabytes,
         seconds,
         held=_student(teaching, held.world_from_cam, held),
-        held_of_answers=_student(teaching, held.answers, held),
+        held_of_answers=_student(teaching, held.predicted, held),
         test=_student(teaching, test.world_from_cam, test),
-        test_of_answers=_student(teaching, test.answers, test),
+        test_of_answers=_student(teaching, test.predicted, test),
         refined=choice.errors,
         refined_test={
             "none": refined_errors(None, test),
@@ -147,7 +151,7 @@ def _form(
 
 
 @torch.no_grad()
-def _student(teaching: Teaching, poses: Pose, views: TeacherOutputs) -> Medians:
+def _student(teaching: AutoencoderTraining, poses: Pose, views: TeacherOutputs) -> Medians:
     """Poses through the encoder and the teacher's heads, against the truth."""
     latents = teaching.encoder(poses, views.scene)
     answers = teaching.teacher.model.pose_in(latents, views.scene)
@@ -177,7 +181,7 @@ def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: TeacherOutputs) 
         metric = each.metric
         found.append(
             Setting(
-                each.way,
+                each.method,
                 each.neighbours,
                 metric.kind,
                 metric.turn_weight,
@@ -191,14 +195,16 @@ def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: TeacherOutputs) 
 
 def _starts(teacher: Teacher, test: TeacherOutputs) -> list[Start]:
     """Guesses around the truth instead of the teacher's answers, as in the paper's verification."""
-    refiners = refiners_of(teacher.run, teacher.checkpoint)
+    networks = AuxiliaryNetworks.load(teacher.run, teacher.checkpoint)
+    assert networks is not None, "it has just been trained"
+    refiners = networks.refiners(teacher.checkpoint.training_poses, CPU)
     spread = _spread(teacher.training_poses[0])
     generator = torch.Generator().manual_seed(0)
     found = []
     for noise in NOISES:
         truth = test.world_from_cam.to("cpu")
         moved = noise * spread * torch.randn(len(test), 3, generator=generator, dtype=torch.float64) / 3**0.5
-        guesses = replace(test, answers=Pose(truth.rotation, truth.translation + moved))
+        guesses = replace(test, predicted=Pose(truth.rotation, truth.translation + moved))
         after = {
             way: refined_errors(refiner, guesses).median
             for way, refiner in refiners.items()
@@ -215,24 +221,25 @@ def _decoders(teacher: Teacher) -> list[Drawn]:
     published = DecoderRecipe(PUBLISHED, replace(ours.stage, learning_rate=1e-3))
     found = []
     for label, recipe in (("perceptron, the published layers", published), ("convolutional", ours)):
-        for _ in teach_decoder(teacher, recipe):
+        for _ in train_decoder(teacher, recipe):
             pass
-        loaded = load_decoder(teacher.run, encoder_of(teacher))
+        loaded = DecoderMetadata.load(teacher.run, stored_encoder(teacher))
         assert loaded is not None
         found.append(Drawn(label, loaded[1].parameter_count(), loaded[0]))
     return found
 
 
-def _virtual(teacher: Teacher, sees: Sees, kind: str, test: TeacherOutputs, images: Tensor) -> Seen:
+def _virtual(teacher: Teacher, sees: InputKind, kind: str, test: TeacherOutputs, images: Tensor) -> Seen:
     recipe = students.quick() if sees == "latents" else demo.virtual()
     assert recipe.relative is not None
     config = replace(recipe.relative.config, sees=sees)
     references: Literal["images", "decoded"] = "images" if kind == "images" else "decoded"
     recipe = replace(recipe, relative=replace(recipe.relative, config=config, references=references))
-    for _ in teach_relative(teacher, recipe):
+    for _ in train_relative(teacher, recipe):
         pass
-    encoder = encoder_of(teacher)
-    loaded, decoder = load_relative(teacher.run, encoder), load_decoder(teacher.run, encoder)
+    encoder = stored_encoder(teacher)
+    loaded = RelativePoseMetadata.load(teacher.run, encoder)
+    decoder = DecoderMetadata.load(teacher.run, encoder)
     assert loaded is not None
     metadata, regressor = loaded
 
@@ -246,7 +253,7 @@ def _virtual(teacher: Teacher, sees: Sees, kind: str, test: TeacherOutputs, imag
     return Seen(sees, kind, metadata, test_published=errors(VirtualView()), test=errors(metadata.view))
 
 
-def _images(teacher: Teacher, scenes: Scenes) -> Tensor:
+def _images(teacher: Teacher, scenes: SceneFrames) -> Tensor:
     """The images of frames as the teacher sees them."""
     images, preprocess = teacher.images(scenes), teacher.checkpoint.metadata.preprocess
     whole = images.batch(torch.arange(len(images)))

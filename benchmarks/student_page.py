@@ -16,7 +16,7 @@ from benchmarks.student_records import (
 )
 from benchmarks.tables import versions
 from camloc.evaluation.report.wording import method_name
-from camloc.refinement.storage import PositionErrors
+from camloc.refinement.refiner import PositionErrors
 
 REFINEMENT_METHODS = ("none", "neighbours", "affine", "adamw", "anchored")
 

@@ -7,9 +7,9 @@ from camloc.core.config import from_json
 from camloc.evaluation.results import TrainingRecord
 from camloc.geometry.pose_search import Nearness
 from camloc.refinement.choice import surest
-from camloc.refinement.position import LatentHalf, RefinementMethod
-from camloc.refinement.relative_pose import Sees
-from camloc.refinement.storage import DecoderMetadata, PositionErrors, RelativePoseMetadata
+from camloc.refinement.image_decoder import DecoderMetadata
+from camloc.refinement.refiner import LatentHalf, PositionErrors, RefinementMethod
+from camloc.refinement.relative_pose import InputKind, RelativePoseMetadata
 
 NAME = "students.json"
 
@@ -103,7 +103,7 @@ class Seen:
         test: on test frames, with the paper's settings and with those that the held-out frames chose.
     """
 
-    sees: Sees
+    sees: InputKind
     references: str
     metadata: RelativePoseMetadata
     test_published: PositionErrors

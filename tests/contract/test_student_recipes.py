@@ -1,4 +1,4 @@
-"""What every recipe of a pose auto-encoder promises."""
+"""The contract of every recipe of a pose auto-encoder."""
 
 import importlib
 import inspect

@@ -194,7 +194,7 @@ def test_all_formats_of_locate_hold_the_same_poses(trained: Path, capfd: Capture
     assert_same(exact, parsed_tum(printed["tum"], images), within=1e-7)
     assert_same(exact, parsed_colmap(printed["colmap"]), within=1e-7)
     assert "expected error" in printed["text"]
-    assert all(row["located"] and row["spread"]["meters"] > 0 for row in json.loads(printed["json"]))
+    assert all(row["located"] and row["expected_error"]["meters"] > 0 for row in json.loads(printed["json"]))
 
 
 def test_a_image_that_cannot_be_read_does_not_move_the_others(

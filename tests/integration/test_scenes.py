@@ -88,7 +88,7 @@ def test_the_error_to_expect_is_that_of_the_scene(learned: Path, sources: tuple[
     )
     answer = Localizer.load(learned).locate(sources[1].load().test[0].image)
     assert isinstance(answer, Located)
-    assert answer.spread == metadata.spreads["cellar"]
+    assert answer.expected_error == metadata.spreads["cellar"]
 
 
 def test_results_have_every_scene_and_how_often_it_was_named(learned: Path) -> None:
@@ -129,7 +129,7 @@ def test_an_exported_model_names_the_same_scenes(
     for one, other in zip(ours, theirs, strict=True):
         assert isinstance(one, Located)
         assert isinstance(other, Located)
-        assert (one.scene, one.spread) == (other.scene, other.spread)
+        assert (one.scene, one.expected_error) == (other.scene, other.expected_error)
         assert one.probability == pytest.approx(other.probability, abs=1e-4)
         torch.testing.assert_close(
             one.world_from_cam.matrix(), other.world_from_cam.matrix(), rtol=0, atol=1e-4

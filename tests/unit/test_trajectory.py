@@ -21,7 +21,6 @@ from camloc.errors import DatasetError
 from camloc.evaluation.errors import EvaluatedSet
 from camloc.evaluation.trajectory import (
     CSV_COLUMNS,
-    estimate_values,
     estimates_colmap,
     estimates_csv,
     estimates_json,
@@ -194,15 +193,16 @@ def test_json_names_the_order_of_the_quaternion_and_keeps_lost_frames() -> None:
     assert first["position"] == [1.0, 2.0, 3.0]
     assert first["quaternion_wxyz"] == pytest.approx([math.sqrt(0.5), 0.0, math.sqrt(0.5), 0.0])
     assert (first["scene"], first["probability"]) == ("kitchen", 0.75)
-    assert first["spread"] == {"meters": 0.1, "degrees": 2.0}
+    assert first["expected_error"] == {"meters": 0.1, "degrees": 2.0}
+    assert first["world_from_cam"] == pose.matrix().tolist()
     assert second == {"image": "seq/1.png", "located": False, "reason": "too dark"}
-    assert estimate_values("a.png", Located("kitchen", pose))["spread"] is None
+    assert Located("kitchen", pose).to_dict()["expected_error"] is None
 
 
-def test_json_has_what_some_models_know_where_they_do() -> None:
-    known = {"residual": 0.02, "novelty": 0.4}
-    pose = pose_at(1.0, 2.0, 3.0)
-    without = estimate_values("a.png", Located("kitchen", pose))
-    assert without.keys() & {"residual", "novelty", "unrefined_position"} == set()
-    answer = Located("kitchen", pose, residual=0.02, novelty=0.4)
-    assert estimate_values("a.png", answer) == without | known
+def test_json_leaves_out_values_that_a_model_does_not_have() -> None:
+    known = {"residual_meters": 0.02, "novelty": 0.4, "unrefined_position": [1.0, 2.0, 4.0]}
+    pose, unrefined = pose_at(1.0, 2.0, 3.0), pose_at(1.0, 2.0, 4.0)
+    without = Located("kitchen", pose).to_dict()
+    assert without.keys() & known.keys() == set()
+    estimate = Located("kitchen", pose, residual=0.02, novelty=0.4, unrefined=unrefined)
+    assert estimate.to_dict() == without | known

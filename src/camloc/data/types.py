@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -105,9 +105,10 @@ class View:
 
 
 class ExpectedError(NamedTuple):
-    """How far off answers of this model were on frames held out of training, from their median.
+    """Median errors of a model on frames that were held out of training.
 
-    Half of the held-out frames were nearer than `meters` and half turned by less than `degrees`.
+    Half of the held-out frames had a smaller position error than `meters`, and half a smaller orientation
+    error than `degrees`.
     """
 
     meters: float
@@ -116,34 +117,63 @@ class ExpectedError(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Located:
-    """Where an image was taken.
+    """The pose of the camera that took an image.
 
     Attributes:
         scene: name of the scene.
         world_from_cam: the camera's pose in that scene's world, double precision.
-        spread: the accuracy to expect, or None where the model was never validated.
-        probability: of the scene being this one among those that the model knows.
-        residual: metres (root mean square) that are left between the points that a model aligned, or
-            None where it aligns none. Wrong intrinsics and unknown sights make it large.
-        novelty: of the image to those that were learned from, as a share of what is believed; 0 to 1, or
-            None where the model did not learn to tell its scenes from others.
-        unrefined: the network's own answer, where something has refined it, or None.
+        expected_error: median errors on held-out frames, or None for a model that was never validated.
+        probability: of this scene, among the scenes that the model knows.
+        residual: root mean square distance in metres between the points that the model aligned, or None for
+            a model that aligns none. Wrong intrinsics and unknown objects increase it.
+        novelty: of the image, divided by the novelty threshold: from 0 to 1, or None for a model without
+            a threshold.
+        unrefined: the network's own pose, if a refiner has replaced it, or None.
     """
 
     scene: str
     world_from_cam: Pose
-    spread: ExpectedError | None = None
+    expected_error: ExpectedError | None = None
     probability: float = 1.0
     residual: float | None = None
     novelty: float | None = None
     unrefined: Pose | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The estimate as numbers, strings, lists and dicts that JSON can hold.
+
+        `position` (3 numbers) is the camera centre in the scene's world, `quaternion_wxyz` the rotation of
+        `world_from_cam`, and `world_from_cam` the same pose as a matrix of 4 rows of 4 numbers.
+        `expected_error` has `meters` and `degrees`, or is None. `residual_meters`, `novelty` and
+        `unrefined_position` are present where they are known.
+        """
+        pose, error, unrefined = self.world_from_cam, self.expected_error, self.unrefined
+        optional = {
+            "residual_meters": self.residual,
+            "novelty": self.novelty,
+            "unrefined_position": None if unrefined is None else unrefined.translation.tolist(),
+        }
+        return {
+            "located": True,
+            "scene": self.scene,
+            "probability": self.probability,
+            "position": pose.translation.tolist(),
+            "quaternion_wxyz": pose.quaternion_wxyz().tolist(),
+            "world_from_cam": pose.matrix().tolist(),
+            "expected_error": None if error is None else error._asdict(),
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+
 
 @dataclass(frozen=True)
 class Lost:
-    """An image that cannot be placed, and why. In metrics it is infinitely wrong."""
+    """An image without a pose, and the reason. Metrics count its error as infinite."""
 
     reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """`located` (False) and the `reason`, as JSON can hold them."""
+        return {"located": False, "reason": self.reason}
 
 
 Estimate = Located | Lost

@@ -9,7 +9,6 @@ import csv
 import json
 from collections.abc import Sequence
 from io import StringIO
-from typing import Any
 
 from camloc.data.formats.tum import Trajectory, trajectory_text
 from camloc.data.types import Estimate, Frame, Located, Lost
@@ -104,36 +103,11 @@ def estimates_colmap(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> 
 
 
 def estimates_json(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> str:
-    """A JSON list with one object a frame; see `estimate_values`."""
-    rows = [estimate_values(frame.name, estimate) for frame, estimate in zip(frames, estimates, strict=True)]
+    """A JSON list with one object for each frame: its `image` name and the estimate's `to_dict()`."""
+    rows = [
+        {"image": frame.name, **estimate.to_dict()} for frame, estimate in zip(frames, estimates, strict=True)
+    ]
     return json.dumps(rows, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def estimate_values(name: str, estimate: Estimate) -> dict[str, Any]:
-    """An estimate as plain values: the pose with its scene and spread, or the reason that there is none.
-
-    What only some models know of an answer, such as the residual of aligned points, is there where it is
-    known.
-    """
-    if not isinstance(estimate, Located):
-        return {"image": name, "located": False, "reason": estimate.reason}
-    pose = estimate.world_from_cam
-    spread, unrefined = estimate.spread, estimate.unrefined
-    further = {
-        "residual": estimate.residual,
-        "novelty": estimate.novelty,
-        "unrefined_position": None if unrefined is None else unrefined.translation.tolist(),
-    }
-    return {
-        "image": name,
-        "located": True,
-        "scene": estimate.scene,
-        "probability": float(estimate.probability),
-        "position": pose.translation.tolist(),
-        "quaternion_wxyz": pose.quaternion_wxyz().tolist(),
-        "spread": None if spread is None else {"meters": spread.meters, "degrees": spread.degrees},
-        **{name: value for name, value in further.items() if value is not None},
-    }
 
 
 def _times(frames: Sequence[Frame]) -> Sequence[float]:

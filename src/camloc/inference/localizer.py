@@ -1,7 +1,12 @@
-"""The front door: load what was learned, ask where an image was taken."""
+"""Find the pose of the camera that took an image.
+
+An image passes `Localizer.locate -> predict -> decode -> accept`: the network's prediction, the poses that
+it stands for, and the decision whether to return the pose or the reason why the image is lost. A refiner, if
+there is one, then replaces the accepted pose.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,24 +19,26 @@ from camloc.data.types import Estimate, Frame, Lost, View
 from camloc.errors import ImageError, RecipeError
 from camloc.evaluation.predicted_points import MappedView, mapped_view
 from camloc.geometry.camera import Camera
+from camloc.geometry.pose import Pose
 from camloc.inference.onnx.runtime import is_exported, load_onnx
-from camloc.inference.prediction import accept, decoded_output, model_of, moved, predict
+from camloc.inference.prediction import decode, model_of, predict
+from camloc.inference.rejection import accept
 from camloc.models.base import GeometryModel, PoseModel
 from camloc.models.checkpoint import Checkpoint, load_checkpoint
 from camloc.models.outlier_filters import OutlierFilter
-from camloc.refinement.choice import chosen_refiner
-from camloc.refinement.query import Query, Refiner, in_one_scene
+from camloc.refinement.choice import load_refiners
+from camloc.refinement.refiner import Query, Refiner, in_one_scene
 
-# Estimates of one image by the name of what refined them; "none" for the network's own.
+# The estimates of one image by the name of the refinement method; "none" is the unrefined estimate.
 EstimatesByMethod = Mapping[str, Estimate]
 
 
-class _Seen(NamedTuple):
-    """An image as the network sees it.
+class _Input(NamedTuple):
+    """An image, ready for the network.
 
     Attributes:
-        view: the image.
-        mask: (height, width) False where it does not count, or None where all of it does.
+        view: the image and its camera.
+        mask: (height, width) False for pixels to ignore, or None to use all pixels.
     """
 
     view: View
@@ -40,17 +47,17 @@ class _Seen(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Localizer:
-    """Answers images of the scenes that a model has learned.
+    """Locates images in the scenes of a trained model.
 
     Attributes:
         checkpoint: the model, its preprocessing and its scenes.
         device: where the network runs.
-        outlier_filter: for models that align points, how wrong points are left out; None for the way
-            that was best on the frames held out of training.
-        masks: for such models, a folder with an image `NAME.png` for images NAME, black where
-            something is seen that does not belong to the scene (COLMAP's masks); None for none.
-        refiners: what may improve answers after the network, by name.
-        refine: which of them does, or "none".
+        outlier_filter: how a model that aligns points leaves out wrong ones; None for the filter that was
+            best on the held-out frames.
+        masks: for a model that aligns points, a folder with one mask `NAME.png` for each image NAME, black
+            where the pixel does not belong to the scene (COLMAP's masks); None for no masks.
+        refiners: what can refine accepted poses, by the name of the refinement method.
+        refine: the method that `locate` and `locate_all` use, or "none".
     """
 
     checkpoint: Checkpoint
@@ -76,149 +83,174 @@ class Localizer:
         outlier_filter: OutlierFilter | None = None,
         masks: Path | None = None,
         refine: str = "none",
+        every_method: bool = False,
     ) -> "Localizer":
-        """From a run folder, a checkpoint folder, or an exported `.onnx` file.
+        """Load a run folder, a checkpoint folder, or an exported `.onnx` file.
 
         Args:
             run: the folder or file.
             device: where the network runs.
             outlier_filter, masks: see the class.
-            refine: "none"; a way of `camloc.refinement.position`; or "auto" for what was best on the frames
-                held out of training. All but "neighbours" need the run's pose auto-encoder.
+            refine: "none"; a method of `camloc.refinement`; or "auto" for the method that was best on the
+                held-out frames. All methods but "neighbours" need the run's pose auto-encoder.
+            every_method: also load the refiners of all other methods, for `locate_every_method`.
 
         Raises:
-            CheckpointError: there is none, or it is damaged.
-            RecipeError: this machine has no such device, or the model has no points to filter, or there is
-                nothing to refine with.
+            CheckpointError: the folder or file is missing or damaged.
+            RecipeError: this machine has no such device, the model aligns no points to filter, or the run
+                has no refiner of that method.
         """
-        path, scene = Path(run), torch_device(device)
+        path, target = Path(run), torch_device(device)
         checkpoint = load_onnx(path) if is_exported(path) else load_checkpoint(path)
-        refine, refiners = chosen_refiner(path, checkpoint, refine, device=scene)
-        checkpoint.model.to(scene)
+        refine, refiners = load_refiners(path, checkpoint, refine, every_method=every_method, device=target)
+        checkpoint.model.to(target)
         if checkpoint.recognition is not None:
-            checkpoint.recognition.to(scene)
-        return cls(checkpoint, scene, outlier_filter, masks, refiners, refine)
+            checkpoint.recognition.to(target)
+        return cls(checkpoint, target, outlier_filter, masks, refiners, refine)
 
     @property
     def used_filter(self) -> OutlierFilter | None:
-        """How wrong points are left out, or None for a model that aligns none."""
+        """The outlier filter in use, or None for a model that aligns no points."""
         if not isinstance(self._model, GeometryModel):
             return None
         return self.outlier_filter or self.checkpoint.metadata.outlier_filter
 
-    @property
-    def _model(self) -> PoseModel[Any]:
-        return model_of(self.checkpoint)
-
     def locate(self, image: Path | str, *, camera: Camera | None = None) -> Estimate:
-        """Where an image was taken.
+        """The pose of the camera that took an image.
 
         Args:
-            image: an image file of any size; it is turned as its EXIF orientation says.
-            camera: its intrinsics, for models that use them. An image is then taken as it is
-                stored, if that is what they fit. Without it such a model takes the image to be
-                from the camera that it learned from.
+            image: an image file of any size. It is rotated according to its EXIF orientation.
+            camera: its intrinsics, for models that need them. If they fit the pixels as stored, the EXIF
+                orientation is ignored. Without intrinsics such a model assumes the typical focal length of
+                its training images.
 
         Raises:
             ImageError: the file, or its mask, is not an image that can be decoded.
         """
         path = Path(image)
-        return self._answer([self._seen(Frame(path.name, path, camera))])[0][self.refine]
+        return self._locate([self._input(Frame(path.name, path, camera))], self._chosen)[0][self.refine]
 
     def locate_all(self, frames: Iterable[Frame], *, batch_size: int = 32) -> Iterator[Estimate]:
-        """Where many frames were taken, in order; an image that cannot be decoded is lost."""
-        return (methods[self.refine] for methods in self.locate_every_method(frames, batch_size=batch_size))
+        """The estimates of frames, in order; an image that cannot be decoded is lost."""
+        return (each[self.refine] for each in self._locate_in_batches(frames, self._chosen, batch_size))
 
     def locate_every_method(
         self, frames: Iterable[Frame], *, batch_size: int = 32
     ) -> Iterator[EstimatesByMethod]:
-        """The same with each of the refiners: estimates by their name, and by "none" the network's own."""
-        pending: list[_Seen | Lost] = []
-        for frame in frames:
-            pending.append(self._view(frame))
-            if len(pending) == batch_size:
-                yield from self._answer(pending)
-                pending = []
-        yield from self._answer(pending)
+        """The estimates of frames without refinement ("none") and with each of the `refiners`, by name."""
+        return self._locate_in_batches(frames, self.refiners, batch_size)
 
     @torch.inference_mode()
     def mapped(self, frame: Frame) -> MappedView | None:
-        """What the model has learned of the part of the scene that an image shows.
+        """The scene points that the model predicts for an image.
 
-        None where there is nothing to show: the model regresses poses, the image or its mask cannot be
-        decoded, or the camera's focal length is unknown.
+        None if the model regresses poses, if the image or its mask cannot be decoded, or if the camera's
+        focal length is unknown.
         """
-        geometry = self._model
-        seen = self._view(frame) if isinstance(geometry, GeometryModel) else None
-        if not isinstance(geometry, GeometryModel) or not isinstance(seen, _Seen) or seen.view.camera is None:
+        model = self._model
+        if not isinstance(model, GeometryModel):
             return None
-        output = self.checkpoint.model(seen.view.image[None].to(self.device).float() / 255.0)
-        intrinsics = torch.from_numpy(seen.view.camera.matrix())[None].float().to(self.device)
-        return mapped_view(geometry, output, seen.view.image, intrinsics=intrinsics, mask=seen.mask)
+        read = self._input_or_lost(frame)
+        if isinstance(read, Lost) or read.view.camera is None:
+            return None
+        output = self.checkpoint.model(read.view.image[None].to(self.device).float() / 255.0)
+        intrinsics = torch.from_numpy(read.view.camera.matrix())[None].float().to(self.device)
+        return mapped_view(model, output, read.view.image, intrinsics=intrinsics, mask=read.mask)
 
-    def _view(self, frame: Frame) -> "_Seen | Lost":
-        try:
-            return self._seen(frame)
-        except ImageError as problem:
-            return Lost(str(problem))
+    @property
+    def _model(self) -> PoseModel[Any]:
+        return model_of(self.checkpoint)
 
-    def _seen(self, frame: Frame) -> "_Seen":
+    @property
+    def _chosen(self) -> Mapping[str, Refiner]:
+        """The refiner of the method in use; empty for "none"."""
+        return {name: refiner for name, refiner in self.refiners.items() if name == self.refine}
+
+    def _input(self, frame: Frame) -> _Input:
         metadata = self.checkpoint.metadata
         focal = metadata.focal if self._model.NEEDS_INTRINSICS else None
         view = metadata.preprocess.view(frame, assumed_focal=focal)
         if self.masks is None:
-            return _Seen(view)
-        return _Seen(view, torch.from_numpy(read_mask(self.masks, frame, metadata.preprocess)))
+            return _Input(view)
+        return _Input(view, torch.from_numpy(read_mask(self.masks, frame, metadata.preprocess)))
 
-    def _answer(self, seen: "Sequence[_Seen | Lost]") -> list[EstimatesByMethod]:
-        """Estimates of each view, those that are lost already included.
+    def _input_or_lost(self, frame: Frame) -> _Input | Lost:
+        try:
+            return self._input(frame)
+        except ImageError as problem:
+            return Lost(str(problem))
 
-        Views with and without intrinsics go separately, so that no answer depends on its neighbours.
+    def _locate_in_batches(
+        self, frames: Iterable[Frame], refiners: Mapping[str, Refiner], batch_size: int
+    ) -> Iterator[EstimatesByMethod]:
+        pending: list[_Input | Lost] = []
+        for frame in frames:
+            pending.append(self._input_or_lost(frame))
+            if len(pending) == batch_size:
+                yield from self._locate(pending, refiners)
+                pending = []
+        yield from self._locate(pending, refiners)
+
+    def _locate(
+        self, inputs: Sequence[_Input | Lost], refiners: Mapping[str, Refiner]
+    ) -> list[EstimatesByMethod]:
+        """The estimates of each image; images that could not be decoded stay lost.
+
+        Images with and without intrinsics form separate batches, so that no estimate depends on the other
+        images.
         """
-        answers: dict[int, EstimatesByMethod] = {
-            row: self._every_method(each) for row, each in enumerate(seen) if isinstance(each, Lost)
+        estimates: dict[int, EstimatesByMethod] = {
+            row: dict.fromkeys(("none", *refiners), each)
+            for row, each in enumerate(inputs)
+            if isinstance(each, Lost)
         }
-        for is_known in (True, False):
-            rows = {
+        for has_camera in (True, False):
+            batch = {
                 row: each
-                for row, each in enumerate(seen)
-                if isinstance(each, _Seen) and (each.view.camera is not None) == is_known
+                for row, each in enumerate(inputs)
+                if isinstance(each, _Input) and (each.view.camera is not None) == has_camera
             }
-            if rows:
-                answers |= zip(rows, self._estimate(list(rows.values())), strict=True)
-        return [answers[row] for row in range(len(seen))]
-
-    def _every_method(self, estimate: Estimate) -> EstimatesByMethod:
-        """One estimate that no refiner changes."""
-        return dict.fromkeys(("none", *self.refiners), estimate)
+            if batch:
+                estimates |= zip(batch, self._locate_batch(list(batch.values()), refiners), strict=True)
+        return [estimates[row] for row in range(len(inputs))]
 
     @torch.inference_mode()
-    def _estimate(self, seen: "Sequence[_Seen]") -> list[EstimatesByMethod]:
-        images = torch.stack([each.view.image for each in seen]).to(self.device).float() / 255.0
+    def _locate_batch(
+        self, inputs: Sequence[_Input], refiners: Mapping[str, Refiner]
+    ) -> list[EstimatesByMethod]:
+        """The estimates of images that all have intrinsics, or that all have none."""
+        images = torch.stack([each.view.image for each in inputs]).to(self.device).float() / 255.0
         cameras = [
-            torch.from_numpy(each.view.camera.matrix()) for each in seen if each.view.camera is not None
+            torch.from_numpy(each.view.camera.matrix()) for each in inputs if each.view.camera is not None
         ]
         if self._model.NEEDS_INTRINSICS and not cameras:
             unknown = Lost("the camera's focal length is unknown; give it")
-            return [self._every_method(unknown) for _ in seen]
-        intrinsics = torch.stack(cameras).float().to(self.device) if cameras else None
-        masks = [each.mask for each in seen if each.mask is not None]
-        said = predict(self.checkpoint, images, with_latents=bool(self.refiners))
-        decoded = decoded_output(
+            return [dict.fromkeys(("none", *refiners), unknown) for _ in inputs]
+        masks = [each.mask for each in inputs if each.mask is not None]
+        prediction = predict(self.checkpoint, images, with_latents=bool(refiners))
+        decoded = decode(
             self.checkpoint,
-            said.output,
+            prediction.output,
             self.used_filter,
-            intrinsics=intrinsics,
+            intrinsics=torch.stack(cameras).float().to(self.device) if cameras else None,
             masks=torch.stack(masks) if masks else None,
         )
-        own = [
-            accept(self.checkpoint, decoded, row, each.view, novelty=said.novelty_of(row))
-            for row, each in enumerate(seen)
+        estimates = [
+            accept(self.checkpoint, decoded, row, each.view.image, novelty=prediction.novelty_of(row))
+            for row, each in enumerate(inputs)
         ]
-        told = None if said.latents is None else in_one_scene(said.latents, decoded.scene)
-        query = Query(decoded.world_from_cam.to("cpu"), decoded.scene.cpu(), told, images)
-        refined = {name: refiner.refined(query) for name, refiner in self.refiners.items()}
+        latents = None if prediction.latents is None else in_one_scene(prediction.latents, decoded.scene)
+        query = Query(decoded.world_from_cam.to("cpu"), decoded.scene.cpu(), latents, images)
+        poses = {name: refiner.refined(query) for name, refiner in refiners.items()}
         return [
-            {"none": answer} | {name: moved(answer, poses[row]) for name, poses in refined.items()}
-            for row, answer in enumerate(own)
+            {"none": estimate} | {name: _refined(estimate, refined[row]) for name, refined in poses.items()}
+            for row, estimate in enumerate(estimates)
         ]
+
+
+def _refined(estimate: Estimate, world_from_cam: Pose) -> Estimate:
+    """An accepted estimate with the refined pose; a lost image stays lost."""
+    if isinstance(estimate, Lost):
+        return estimate
+    pose = world_from_cam.to("cpu").to(torch.float64)
+    return replace(estimate, world_from_cam=pose, unrefined=estimate.world_from_cam)

@@ -16,8 +16,9 @@ from camloc.models.regressor import RegressionConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.models.transposenet import TransPoseNetConfig
 from camloc.recipes import room, students
+from camloc.refinement.pairs import PairSettings
 from camloc.refinement.recipe import RelativeRecipe, StudentRecipe
-from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig
+from camloc.refinement.relative_pose import RelativePoseConfig
 from camloc.training.recipe import Recipe, Stage
 
 # A ResNet of 0.3 million weights: from random ones, and with minutes to learn, small is accurate. Its

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from camloc.data.augment import Augment
 from camloc.refinement.image_decoder import ImageDecoderConfig
+from camloc.refinement.pairs import PairSettings
 from camloc.refinement.pose_autoencoder import PoseAutoencoderConfig
 from camloc.refinement.recipe import DecoderRecipe, RelativeRecipe, StudentRecipe
-from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig
+from camloc.refinement.relative_pose import RelativePoseConfig
 from camloc.training.recipe import Stage
 
 _TASK = Stage(

@@ -27,7 +27,6 @@ from camloc.inference.localizer import EstimatesByMethod, Localizer
 from camloc.inference.onnx.runtime import is_exported, load_onnx, runtime_of
 from camloc.inference.prediction import model_of
 from camloc.models.outlier_filters import OutlierFilter
-from camloc.refinement.choice import refiners_of
 from camloc.runs.extend import subsampled
 from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
 from camloc.training.log import read_log
@@ -123,7 +122,9 @@ def evaluate_run(
     sources = sources_of(run, metadata, () if data is None else (data,))
     if len(sources) > 1:
         raise DatasetError(f"{run} has learned {len(sources)} scenes; say with --data which it is about")
-    localizer = Localizer.load(run, device=device, outlier_filter=outlier_filter, masks=masks, refine=refine)
+    localizer = Localizer.load(
+        run, device=device, outlier_filter=outlier_filter, masks=masks, refine=refine, every_method=True
+    )
     return evaluate_scene(
         _tested(sources[0]),
         run=run,
@@ -147,17 +148,13 @@ def evaluate_scene(
     sets = test_sets(scene)
     counted = _Counter(progress, sum(len(frames) for frames in sets.values()))
     known_name = _scene(localizer, scene)
-    every_method = replace(
-        localizer,
-        refiners={**refiners_of(run, localizer.checkpoint, device=localizer.device), **localizer.refiners},
-    )
     checkpoint = localizer.checkpoint
     known = checkpoint.metadata.scenes
     evaluated = [
         _evaluated(
             name,
             frames,
-            counted(every_method.locate_every_method(frames)),
+            counted(localizer.locate_every_method(frames)),
             localizer.refine,
             known_name,
             len(known),
@@ -332,7 +329,7 @@ def evaluate_scenes(
     """
     metadata = manifest_of(run)
     out = folder_of_results(run, out)
-    localizer = Localizer.load(run, device=device, refine=refine)
+    localizer = Localizer.load(run, device=device, refine=refine, every_method=True)
     scenes = [source.load() for source in sources_of(run, metadata, data)]
     if metadata is not None and metadata.extension is not None and not data:
         scenes[-1] = subsampled(scenes[-1], metadata.extension.fraction)

@@ -1,4 +1,4 @@
-"""`camloc locate`: where images were taken."""
+"""`camloc locate`: the camera poses of images."""
 
 import math
 import sys
@@ -29,27 +29,27 @@ def locate(
     refine: Refine = "none",
     device: Device = "cpu",
 ) -> None:
-    """Say where images were taken.
+    """Print the camera poses of images.
 
-    An image that cannot be placed is lost, with the reason. One that cannot be read is told on
-    standard error, the others are still located, and the status is 1.
+    An image without an acceptable pose is lost, and the reason is printed. An image that cannot be read is
+    reported on standard error; the other images are located all the same, and the exit status is 1.
 
-    Poses are world_from_cam, and quaternions have w first, but: tum has lines "index x y z qx qy qz qw",
-    and colmap's images.txt holds cam_from_world. Images are counted from 0 in tum, from 1 in colmap.
+    Poses are world_from_cam and quaternions have w first, with two exceptions: tum has lines "index x y z qx
+    qy qz qw", and colmap's images.txt holds cam_from_world. tum counts images from 0, colmap from 1.
 
     Args:
         run: Folder of a trained run, or an exported .onnx file.
         images: Image files of any size.
-        format: How to print poses: with words, as a JSON list, or as lines of a TUM or a COLMAP file.
-        focal: Focal length of the images, for models that need it; that of the camera that was learned
-            from if not given.
-        filter: For models that align points, how wrong points are left out; auto is the way that was best
+        format: Output format: text, a JSON list, or the lines of a TUM or a COLMAP file.
+        focal: Focal length of the images, for models that need it; by default the typical one of the training
+            images.
+        filter: For models that align points, how wrong points are left out; auto is the filter that was best
             on held-out frames.
-        masks: For such models, folder with masks named IMAGE.png, black where an image does not count.
-        refine: Move positions towards training cameras near the answer: neighbours by their mean, affine (the
-            paper's, exact), adamw (the paper's three steps) or anchored as the run's pose auto-encoder says,
-            auto by what was best on held-out frames.
-        device: Where to run.
+        masks: For models that align points, folder with masks named IMAGE.png, black for ignored pixels.
+        refine: Refine positions by the training poses near the prediction: neighbours by their mean; affine
+            (the paper's, exact), adamw (the paper's three steps) or anchored by the run's pose auto-encoder;
+            virtual by its relative pose regressor; auto by the method that was best on held-out frames.
+        device: Where the network runs.
     """
     from camloc.data.image_io import centered_camera
     from camloc.data.types import Frame, Lost
@@ -58,7 +58,7 @@ def locate(
     if not images:
         raise RecipeError("name at least one image to locate")
     if focal is not None and not (math.isfinite(focal) and focal > 0):
-        raise RecipeError(f"a focal length is a positive number of pixels, not {focal}")
+        raise RecipeError(f"the focal length {focal} is not a positive number of pixels; correct --focal")
     localizer = Localizer.load(
         run, device=device, outlier_filter=None if filter == "auto" else filter, masks=masks, refine=refine
     )
@@ -71,7 +71,7 @@ def locate(
             estimates.append(localizer.locate(image, camera=camera))
         except ImageError as problem:
             print(f"camloc: {problem}", file=sys.stderr)
-            estimates.append(Lost(str(problem)))  # in its place, so that the others keep their numbers
+            estimates.append(Lost(str(problem)))  # so that the other images keep their numbers
             unreadable += 1
             continue
         if format == "text":
@@ -95,8 +95,8 @@ def _line(name: str, estimate: "Estimate") -> str:
         estimate.scene if estimate.probability == 1.0 else f"{estimate.scene} ({estimate.probability:.0%})"
     )
     text = f"{name}  {scene}  position {position}  quaternion_wxyz {quaternion}"
-    if estimate.spread is not None:
-        text += f"  expected error {estimate.spread.meters:.3f} m {estimate.spread.degrees:.2f}°"
+    if (error := estimate.expected_error) is not None:
+        text += f"  expected error {error.meters:.3f} m {error.degrees:.2f}°"
     if estimate.residual is not None:
         text += f"  residual {estimate.residual:.3f} m"
     if estimate.unrefined is not None:

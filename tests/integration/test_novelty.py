@@ -1,4 +1,4 @@
-"""Images of other scenes are lost, by a run and by the file that it is exported to."""
+"""Images of other scenes are lost, for a run and for the file that it is exported to."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,41 +13,41 @@ from camloc.cli.main import main
 from camloc.inference.onnx.runtime import load_onnx
 from camloc.models.checkpoint import load_checkpoint
 
-# A tenth and more of the training frames are held out: enough of them to know the scene by.
+# More than a tenth of the training frames are held out, which is enough for a novelty threshold.
 FRAMES = 240
 
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the data set `scene`, the run `run`, and images of nothing in `strangers`."""
-    folder = tmp_path_factory.mktemp("strangers")
+    """A folder with the data set `scene`, the run `run`, and images of noise in `foreign`."""
+    folder = tmp_path_factory.mktemp("foreign")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
         write_scene(folder / "scene", frames=FRAMES)
         train_run(folder / "scene", folder / "run")
-        (folder / "strangers").mkdir()
+        (folder / "foreign").mkdir()
         for number in range(4):
             noise = np.random.default_rng(number).integers(0, 255, (48, 64, 3), dtype=np.uint8)
-            Image.fromarray(noise).save(folder / "strangers" / f"{number}.png")
+            Image.fromarray(noise).save(folder / "foreign" / f"{number}.png")
         main(["export", str(folder / "run"), "--out", str(folder / "model.onnx")])
         yield folder
 
 
 @pytest.mark.parametrize("network", ["run", "model.onnx"])
-def test_a_image_of_another_scene_is_lost_and_one_of_the_scene_is_not(network: str, learned: Path) -> None:
+def test_an_image_of_another_scene_is_lost_and_one_of_the_scene_is_not(network: str, learned: Path) -> None:
     localizer = Localizer.load(learned / network)
-    for path in sorted((learned / "strangers").iterdir()):
-        answer = localizer.locate(path)
-        assert isinstance(answer, Lost)
-        assert "unlike all that were learned from" in answer.reason
+    for path in sorted((learned / "foreign").iterdir()):
+        estimate = localizer.locate(path)
+        assert isinstance(estimate, Lost)
+        assert "too different from every training image" in estimate.reason
     for path in sorted((learned / "scene").glob("seq-*/*.color.png"))[2::40]:
-        answer = localizer.locate(path)
-        assert isinstance(answer, Located), path
-        assert answer.novelty is not None
-        assert 0.0 <= answer.novelty <= 1.0
+        estimate = localizer.locate(path)
+        assert isinstance(estimate, Located), path
+        assert estimate.novelty is not None
+        assert 0.0 <= estimate.novelty <= 1.0
 
 
-def test_run_and_export_know_the_same(learned: Path) -> None:
+def test_run_and_export_have_the_same_threshold(learned: Path) -> None:
     checkpoint = load_checkpoint(learned / "run")
     assert checkpoint.recognition is not None
     assert (
@@ -55,7 +55,7 @@ def test_run_and_export_know_the_same(learned: Path) -> None:
     )
 
 
-def test_a_scene_of_few_frames_does_not_learn_what_it_cannot_know(trained: Path) -> None:
+def test_a_scene_of_few_frames_has_no_novelty_detector(trained: Path) -> None:
     checkpoint = load_checkpoint(trained / "run")
     assert checkpoint.recognition is None
     assert checkpoint.metadata.novelty_threshold is None

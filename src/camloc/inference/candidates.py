@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
+from camloc.data.types import FoundBy
 from camloc.geometry.absolute_pose import project_points
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.inference.point_matching import NearestPoints
 from camloc.mapping.retrieval import frame_similarities, frame_votes
 from camloc.mapping.scene_map import SceneMap
-
-FoundBy = Literal["prior", "retrieval", "votes", "whole map"]
 
 # A frame turned by so many degrees counts as far as one that is away by this share of the map's length.
 _NEAR_SHARE = 0.3

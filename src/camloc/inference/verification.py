@@ -22,13 +22,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 from scipy.spatial import cKDTree
 from scipy.stats import binom
 
+from camloc.data.types import FoundBy, Verification
 from camloc.geometry.absolute_pose import (
     PoseEstimate,
     RefinedPose,
@@ -49,6 +49,9 @@ UNCALIBRATED_INLIERS = 25
 UNCALIBRATED_EVIDENCE = 15.0
 UNCALIBRATED_SIGMA_DEGREES = 1.5
 UNCALIBRATED_SIGMA = 0.03
+
+# Standard deviation of a match in pixels, where calibration says nothing; the loss levels off from twice of it.
+USUAL_PIXEL_SIGMA = 0.5
 
 # Evidence is cut here: beyond, probabilities are too small for a double.
 MOST_EVIDENCE = 300.0
@@ -104,47 +107,13 @@ class VerificationSettings:
     least_first_inliers: int = 5
     guided_passes: int = 1
     window: float = 0.015
-    guided_ratio: float = 0.8
-    visible_frames: int = 20
+    guided_ratio: float = 0.9
+    visible_frames: int = 40
     most_visible: int = 3000
     inlier_error: float = 0.006
     most_rival: float = 0.6
     find_focal_length: bool = True
     most_focal_error: float = 0.2
-
-
-@dataclass(frozen=True)
-class Verification:
-    """How a pose was found in the map, and how well the map agrees with it.
-
-    Attributes:
-        inliers: matches of the query with different points of the map that agree with the pose.
-        ratio: their share of the matches in the windows of the guided pass.
-        evidence: minus the decimal logarithm of the probability that so many of the matches in the windows
-            are inliers by chance, where chance spreads matches evenly over the windows.
-        visible_ratio: their share of the points of the map that the pose should see.
-        coverage: share of the cells of a grid of 8 x 8 over the image that have an inlier.
-        rival: inliers of the other pose that a plane allows, as a share of this one's; 0 where there is none.
-        first_inliers: those before the guided pass, by descriptors alone.
-        candidates: frames whose points were compared in the last portion.
-        points: points that were compared by descriptors alone.
-        found_by: where the candidates came from that led to the pose.
-        focal_length: "given", or "found" where it was unknown or the given one did not fit.
-        seconds: of each step, of all portions together.
-    """
-
-    inliers: int
-    ratio: float
-    evidence: float
-    visible_ratio: float
-    coverage: float
-    rival: float
-    first_inliers: int
-    candidates: int
-    points: int
-    found_by: FoundBy
-    focal_length: Literal["given", "found"]
-    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,12 +245,13 @@ class MapLocalizer:
         portion = None
         for portion in self._portions(query, prior, clock):
             answer = self._attempt(query, portion, clock, is_focal_free=camera is None)
-            if (
-                answer is not None
-                and self._shortfall(answer) is None
-                and (camera is None or self._focal_length_fits(query, answer, clock))
-            ):
-                return answer
+            if answer is not None and self._shortfall(answer) is None:
+                if camera is None or self._focal_length_fits(query, answer, clock):
+                    return answer
+                wrong_focal_length, answer = answer, self._attempt(query, portion, clock, is_focal_free=True)
+                if answer is not None and self._shortfall(answer) is None:
+                    return answer
+                best = _more_evident(best, wrong_focal_length)
             best = _more_evident(best, answer)
         if camera is not None and portion is not None and self.settings.find_focal_length:
             answer = self._attempt(query, portion, clock, is_focal_free=True)
@@ -449,15 +419,13 @@ class MapLocalizer:
         loss_scale: float = 2.0,
     ) -> RefinedPose | None:
         """The pose refined with these matches; with the focal length where it is `free`."""
-        world = self._points[points]
-        distance = np.linalg.norm(world - start.world_from_cam.translation, axis=1)
-        pixel_sigma = self.scene_map.calibration.pixel_sigma or 1.0
-        point_sigmas = self.scene_map.point_sigmas[points].astype(np.float64)
+        # One deviation for all matches: on held-out frames weights by the points' own deviations made errors
+        # larger by a sixth, since these do not know of errors of the frames' poses.
         return refine_absolute_pose(
             query.pixels[keypoints],
-            world,
+            self._points[points],
             start,
-            np.hypot(pixel_sigma, point_sigmas * start.camera.fx / np.maximum(distance, 1e-9)),
+            np.full(len(points), self.scene_map.calibration.pixel_sigma or USUAL_PIXEL_SIGMA),
             refine_focal_length=free,
             loss_scale=loss_scale,
             most_steps=most_steps,
@@ -547,7 +515,7 @@ class MapLocalizer:
                 start,
                 np.ones(len(pixels)),
                 refine_focal_length=True,
-                most_steps=4,
+                most_steps=20,
             )
         if free is None:
             return True

@@ -10,7 +10,7 @@ Nothing is unpickled. A damaged byte in either file is noticed when the map is l
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,9 @@ from camloc.mapping.features import FeatureSettings
 FORMAT = 1
 ARRAYS_FILE = "map.safetensors"
 METADATA_FILE = "map.json"
+
+# The folder of a run that holds its maps.
+MAPS_FOLDER = "map"
 
 # Larger files than these are refused before they are read: no map of a scene is so large.
 MOST_ARRAY_BYTES = 2 << 30
@@ -290,9 +293,37 @@ class SceneMap:
         return cls.from_files(files, source=str(folder))
 
 
+def save_maps(run: Path, maps: Sequence[SceneMap]) -> None:
+    """Write the maps of a run's scenes into its folder: `map/0`, `map/1`, ...
+
+    Numbers name the folders, not the scenes: the name of a scene comes from data and must not choose where
+    files are written.
+
+    Raises:
+        CamlocError: the folder cannot be written.
+    """
+    for number, scene_map in enumerate(maps):
+        scene_map.save(run / MAPS_FOLDER / str(number))
+
+
+def load_maps(run: Path) -> dict[str, SceneMap]:
+    """The maps in a run's folder, by the name of their scene; empty if it has none.
+
+    Raises:
+        CheckpointError: a map is damaged or of another version of camloc.
+    """
+    maps = {}
+    number = 0
+    while is_map(run / MAPS_FOLDER / str(number)):
+        scene_map = SceneMap.load(run / MAPS_FOLDER / str(number))
+        maps[scene_map.scene] = scene_map
+        number += 1
+    return maps
+
+
 def is_map(folder: Path) -> bool:
     """Whether a folder holds a map, whole or damaged."""
-    return (folder / METADATA_FILE).is_file()
+    return (folder / METADATA_FILE).is_file() or (folder / ARRAYS_FILE).is_file()
 
 
 def _arrays(scene_map: SceneMap) -> dict[str, NDArray[Any]]:

@@ -57,7 +57,7 @@ def measured(task: Task) -> Measurement:
         height=recipe.preprocess.height,
         batch_size=recipe.batch_size,
         epochs=recipe.epochs,
-        frames=len(training.learned[0]),
+        frames=len(training.train_frames[0]),
         parameters=training.model.parameter_count(),
         minutes=read_log(task.folder / LOG)[-1]["seconds"] / 60,
         device=_where(task.compute),

@@ -16,11 +16,12 @@ import tyro
 
 from benchmarks.passes import machine
 from camloc.core.config import to_json
+from camloc.recipes import find_recipe
 from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import Training, prepare
 from camloc.training.feature_cache import FeatureVariants
-from camloc.training.loop import fit
-from camloc.training.recipe import Recipe, Step, find_recipe
+from camloc.training.loop import Step, fit
+from camloc.training.recipe import Recipe
 
 # Of MobileNetV2, beside its stem, which the recipes hold: cut behind a tap it has a name of timm's before it.
 _UP_TO = "backbone.network.*blocks.[0-{}].*"
@@ -151,14 +152,15 @@ def prepared(recipe: Recipe, settings: Settings, folder: Path) -> Training:
 
 def images_per_second(training: Training, steps: int) -> float:
     """How many images a second of processor time the training learns from."""
-    plan = training.recipe.plan(seed=0)
-    events = (event for event in fit(training.model, training.train, plan) if isinstance(event, Step))
+    events = (
+        event for event in fit(training.model, training.train, training.recipe) if isinstance(event, Step)
+    )
     for _ in range(_WARM_UP_STEPS):
         next(events)
     started = time.process_time()
     for _ in range(steps):
         next(events)
-    return steps * plan.batch_size / (time.process_time() - started)
+    return steps * training.recipe.batch_size / (time.process_time() - started)
 
 
 if __name__ == "__main__":

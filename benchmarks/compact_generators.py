@@ -27,7 +27,7 @@ from camloc.evaluation.results import Results
 from camloc.models import build_model
 from camloc.models.base import PoseModel
 from camloc.models.layers.hypernetwork import CompactHyperLinear, HyperLinear
-from camloc.training.recipe import find_recipe
+from camloc.recipes import find_recipe
 
 PAGE = Path("docs/results/compact_generators.md")
 ROWS = (

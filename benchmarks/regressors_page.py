@@ -10,7 +10,7 @@ from benchmarks.trainings import Repeated, Table
 from camloc.core.config import from_json
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.results import TrainingRecord
-from camloc.training.recipe import find_recipe
+from camloc.recipes import find_recipe
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,10 @@ from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.results import Results
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW
 from camloc.models.outlier_filters import OUTLIER_FILTERS
+from camloc.recipes import find_recipe
 from camloc.runs.evaluate import evaluate_run
 from camloc.runs.manifest import LOG, RunManifest
 from camloc.training.log import read_log
-from camloc.training.recipe import find_recipe
 
 Model = Literal["baseline", "hyperpose", "scene-geometry"]
 MODELS: tuple[Model, ...] = get_args(Model)

@@ -18,7 +18,7 @@ import tyro
 
 from camloc.cli.commands.demo import settings_of
 from camloc.core.config import from_json, to_json
-from camloc.core.spread import even_indices
+from camloc.core.device import even_indices
 from camloc.data import formats as datasets
 from camloc.data.formats.demo import rendered
 from camloc.data.splits import hold_out
@@ -26,8 +26,8 @@ from camloc.data.types import Frame, Lost, Scene
 from camloc.inference.localizer import Localizer
 from camloc.models.base import GeometryModel, Regressor
 from camloc.models.checkpoint import Checkpoint, load_checkpoint
+from camloc.recipes import find_recipe
 from camloc.runs.manifest import RunManifest, load_scenes
-from camloc.training.recipe import find_recipe
 from camloc.training.scenes import load_scene_images
 from camloc.training.validation import fit_novelty_detector
 
@@ -140,7 +140,7 @@ def recognising(run: Path, recipe_name: str, scene: Scene) -> Checkpoint:
         model,
         load_scene_images((learned,), recipe.preprocess),
         load_scene_images((held,), recipe.preprocess),
-        recipe.plan(0),
+        recipe.preprocess,
         device=torch.device("cpu"),
     )
     if found is None:

@@ -60,7 +60,7 @@ from camloc.refinement.train import (
 )
 from camloc.runs.autoencode import load_teacher
 from camloc.runs.evaluate import evaluate_run
-from camloc.training.loop import learn
+from camloc.training.loop import fit_auxiliary
 
 FORMS = (
     (WITH_FOURIER, students.quick),
@@ -122,7 +122,7 @@ def _form(
 ) -> Form:
     teaching = prepare_autoencoder(teacher, recipe, name=label, outputs=seen)
     started = time.monotonic()
-    for _ in learn(teaching.task, recipe.stage, batch_size=recipe.batch_size, measure_every=5):
+    for _ in fit_auxiliary(teaching.task, recipe.stage, batch_size=recipe.batch_size, validate_every=5):
         pass
     seconds = time.monotonic() - started
     held, encoder = teaching.task.held, teaching.encoder

@@ -9,7 +9,7 @@ from camloc.runs.evaluate import evaluate_run
 from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import prepare
 from camloc.runs.train import train
-from camloc.training.recipe import Epoch
+from camloc.training.loop import Epoch
 
 data, out = sys.argv[1:3]
 recipe = demo.hyperpose()

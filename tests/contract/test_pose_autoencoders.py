@@ -20,7 +20,7 @@ from camloc.refinement.pose_autoencoder import (
     PoseAutoencoderConfig,
 )
 from camloc.refinement.teacher import TeacherOutputs, frozen, teacher_outputs
-from camloc.training.loop import learn
+from camloc.training.loop import fit_auxiliary
 from camloc.training.recipe import Stage
 
 WIDTH, HEIGHT = 32, 24
@@ -98,7 +98,7 @@ def test_the_teacher_does_not_change_by_one_bit(name: str) -> None:
     teacher = teacher_of(name)
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
     task = task_of(name, teacher)
-    for _ in learn(task, Stage(epochs=2, learning_rate=0.01), batch_size=4):
+    for _ in fit_auxiliary(task, Stage(epochs=2, learning_rate=0.01), batch_size=4):
         pass
     assert not teacher.training
     assert all(parameter.grad is None for parameter in teacher.parameters())
@@ -112,7 +112,7 @@ def test_training_decreases_the_latent_terms_and_the_pose_terms(name: str) -> No
     for learned, ignored in (halves, halves[::-1]):
         task = task_of(name, teacher_of(name))
         stage = Stage(epochs=40, learning_rate=5e-3, loss_weights=dict.fromkeys(ignored, 0.0))
-        rounds = list(learn(task, stage, batch_size=12, measure_every=40))
+        rounds = list(fit_auxiliary(task, stage, batch_size=12, validate_every=40))
         for term in learned:
             assert rounds[-1].losses[term] < rounds[0].losses[term], term
 

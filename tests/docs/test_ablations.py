@@ -12,7 +12,7 @@ from tests.support.command_line import listing
 
 from camloc.core.config import from_json, to_builtins
 from camloc.models import build_model
-from camloc.training.recipe import start
+from camloc.training.optim import start_stage
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "geometry_ablations.json"
 
@@ -50,7 +50,7 @@ def test_every_row_trains_what_its_stages_name(scene: PosedScene) -> None:
     for row in rows_of(scene, epochs=3, scratch_epochs=2):
         model = build_model(row.recipe.model, row.recipe.config)
         for stage in row.recipe.stages:
-            start(stage, model)
+            start_stage(stage, model)
         trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
         is_end_to_end = "backbone" in row.key or row.key.startswith("regressor") or scene == "demo"
         assert any(name.startswith("backbone.") for name in trained) == is_end_to_end, row.key

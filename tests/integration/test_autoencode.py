@@ -161,7 +161,7 @@ def test_the_command_trains_an_encoder_that_locate_uses(
     trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_recipe())
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_recipe())
     shutil.copytree(trained / "run", tmp_path / "run")
     ended = camloc(capfd, "autoencode", tmp_path / "run")
     assert ended.status == 0, ended.err
@@ -239,7 +239,7 @@ def test_the_command_trains_virtual_views_and_their_decoder(
     sees: InputKind, trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual(sees))
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_virtual(sees))
     run = tmp_path / "run"
     shutil.copytree(trained / "run", run)
     message = refused(capfd, "locate", run, image_of(trained), "--refine", "virtual")
@@ -262,7 +262,7 @@ def test_a_decoder_leaves_a_figure_of_true_and_decoded_images(
     trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual("latents"))
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_virtual("latents"))
     run = tmp_path / "run"
     shutil.copytree(trained / "run", run)
     ended = camloc(capfd, "autoencode", run, "--decoder")
@@ -297,7 +297,7 @@ def test_the_auto_encoder_of_a_multi_scene_regressor_knows_all_scenes(
     tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual("latents"))
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_virtual("latents"))
     sources, run = write_scenes(tmp_path / "data"), tmp_path / "run"
     train_scenes(sources, run)
     ended = camloc(capfd, "autoencode", run, "--decoder", "--virtual")

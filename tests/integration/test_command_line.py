@@ -98,7 +98,7 @@ def test_training_writes_a_run_and_goes_on_with_it(
 ) -> None:
     from tests.support.trained import tiny_recipe
 
-    from camloc.training import recipe as base
+    import camloc.recipes as base
 
     functions = {"tiny/hyperpose": lambda: tiny_recipe(epochs=2)}
     monkeypatch.setattr(base, "recipe_functions", lambda: functions)
@@ -120,8 +120,8 @@ def test_training_in_bfloat16_is_told_and_gives_other_weights(
 ) -> None:
     from tests.support.trained import tiny_recipe
 
+    import camloc.recipes as base
     from camloc.models.checkpoint import load_checkpoint
-    from camloc.training import recipe as base
 
     functions = {"tiny/hyperpose": lambda: tiny_recipe(epochs=1)}
     monkeypatch.setattr(base, "recipe_functions", lambda: functions)

@@ -100,9 +100,9 @@ def test_the_held_out_frames_choose_the_filter(learned: Path, tmp_path: Path) ->
     assert training.validation is not None
     model = load_checkpoint(tmp_path / "run").model
     assert isinstance(model, GeometryModel)
-    errors = filter_errors(model, training.validation, settings.plan(0), device=torch.device("cpu"))
+    errors = filter_errors(model, training.validation, settings.preprocess, device=torch.device("cpu"))
     assert set(errors) == set(OUTLIER_FILTERS)
-    poses = poses_of(training.learned[0]).tensor()
+    poses = poses_of(training.train_frames[0]).tensor()
     assert metadata.outlier_filter == best_filter(errors, training.validation, poses)
     assert metadata.spread == pytest.approx(errors[metadata.outlier_filter], rel=1e-3)
     made_up: dict[OutlierFilter, tuple[float, float]] = dict.fromkeys(OUTLIER_FILTERS, (1.0, 10.0))

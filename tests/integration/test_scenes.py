@@ -198,7 +198,7 @@ def test_frames_are_held_out_of_every_scene(sources: tuple[DataSource, ...], tmp
     assert training.validation is not None
     assert training.validation.scene.bincount().tolist() == [2, 2]
     assert training.train.scene.bincount().tolist() == [16, 16]
-    assert [len(frames) for frames in training.learned] == [16, 16]
+    assert [len(frames) for frames in training.train_frames] == [16, 16]
 
 
 def test_one_scene_is_a_list_of_one(sources: tuple[DataSource, ...], tmp_path: Path) -> None:

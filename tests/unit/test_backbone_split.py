@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from camloc.errors import RecipeError
 from camloc.models.layers.backbone import FINAL, Backbone, BackboneConfig, LowerPart, UpperPart, frozen_cuts
-from camloc.training.recipe import Stage, start
+from camloc.training.optim import start_stage
+from camloc.training.recipe import Stage
 
 # A residual network, one with local contrast, and a row of blocks as MobileNetV2 is.
 CONFIGS = {
@@ -74,7 +75,7 @@ def held_up_to_block_1(batch_norm: str) -> Backbone:
     stage = Stage(epochs=1, learning_rate=1e-3, frozen=(*frozen, "network.bn1.*"), batch_norm="train")
     if batch_norm == "trains":
         stage = Stage(epochs=1, learning_rate=1e-3, frozen=frozen, batch_norm="train")
-    start(stage, backbone)
+    start_stage(stage, backbone)
     return backbone
 
 
@@ -96,7 +97,7 @@ def test_a_layer_that_trains_or_counts_ends_what_stands_still() -> None:
 
 def test_nothing_stands_still_where_the_first_layer_trains() -> None:
     backbone = built(TINY_BACKBONE, (FINAL,))
-    start(Stage(epochs=1, learning_rate=1e-3, frozen=("network.layer*",)), backbone)
+    start_stage(Stage(epochs=1, learning_rate=1e-3, frozen=("network.layer*",)), backbone)
     assert frozen_cuts(backbone) == ()
 
 
@@ -118,7 +119,7 @@ def test_gradients_of_the_upper_part_are_the_backbones() -> None:
 def test_dropout_of_the_upper_part_is_that_of_the_stage() -> None:
     backbone = built(BackboneConfig("test_resnet", {"drop_rate": 0.5}), (FINAL,))
     stage = Stage(epochs=1, learning_rate=1e-3, frozen=("network.*conv1.*", "network.bn1.*"))
-    start(stage, backbone)
+    start_stage(stage, backbone)
     cut = frozen_cuts(backbone)[-1]
     maps = LowerPart(backbone, cut)(images())
     (trained,) = UpperPart(backbone, cut)(maps)

@@ -21,7 +21,7 @@ from camloc.refinement.image_decoder import (
     image_error,
     small_images,
 )
-from camloc.training.loop import learn
+from camloc.training.loop import fit_auxiliary
 from camloc.training.recipe import Stage
 
 SMALL = ImageDecoderConfig(width=32, height=16, hidden=(16,), channels=(8, 8, 8, 8))
@@ -92,7 +92,7 @@ def test_a_decoder_learns_the_image_of_each_pose() -> None:
     decoder = ImageDecoder(SMALL, latents=(6, 6))
     decoder.observe(latents)
     task = Decoding(decoder, (latents, images), (latents, images))
-    rounds = list(learn(task, Stage(epochs=150, learning_rate=0.01), batch_size=4, measure_every=50))
+    rounds = list(fit_auxiliary(task, Stage(epochs=150, learning_rate=0.01), batch_size=4, validate_every=50))
     assert rounds[-1].measures["score"] < 0.05 < rounds[0].losses["image"]
     made = decoded_images(decoder, latents)
     assert made.dtype == torch.uint8

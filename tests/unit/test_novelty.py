@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.support.models import small_config, some_poses
-from tests.support.tiny_training import tiny_plan
 from torch import Tensor
 
 from camloc.core.device import CPU
@@ -23,6 +22,8 @@ from camloc.models.base import Regressor
 from camloc.models.checkpoint import Checkpoint, load_checkpoint, metadata_for, save_checkpoint
 from camloc.models.novelty import NoveltyDetector, feature_maps, summary
 from camloc.training.validation import FEWEST, LEAST, MOST, fit_novelty_detector
+
+SIZE = Preprocess(32, 24)
 
 
 def maps(seed: int, count: int = 4) -> list[Tensor]:
@@ -124,7 +125,7 @@ def test_the_threshold_leaves_room_around_held_out_images() -> None:
     model = build_model("hyperpose", small_config("hyperpose"))
     assert isinstance(model, Regressor)
     train, held_out = images(MOST + 100, seed=0), images(FEWEST, seed=1)
-    found = fit_novelty_detector(model, train, held_out, tiny_plan(), device=CPU)
+    found = fit_novelty_detector(model, train, held_out, SIZE, device=CPU)
     assert found is not None
     detector, threshold = found
     assert len(detector.known) == MOST
@@ -139,7 +140,7 @@ def test_the_threshold_leaves_room_around_held_out_images() -> None:
 def test_training_images_are_within_their_own_threshold() -> None:
     model = build_model("hyperpose", small_config("hyperpose"))
     assert isinstance(model, Regressor)
-    found = fit_novelty_detector(model, images(30, seed=0), images(30, seed=0), tiny_plan(), device=CPU)
+    found = fit_novelty_detector(model, images(30, seed=0), images(30, seed=0), SIZE, device=CPU)
     assert found is not None
     assert found[1] == LEAST
 
@@ -148,4 +149,4 @@ def test_few_held_out_images_give_no_threshold() -> None:
     model = build_model("hyperpose", small_config("hyperpose"))
     assert isinstance(model, Regressor)
     few = images(FEWEST - 1, seed=1)
-    assert fit_novelty_detector(model, images(30, seed=0), few, tiny_plan(), device=CPU) is None
+    assert fit_novelty_detector(model, images(30, seed=0), few, SIZE, device=CPU) is None

@@ -1,1 +1,1 @@
-"""The nouns that every other part speaks: frames, scenes, views, estimates, models, settings."""
+"""The ground floor: settings as JSON, files and caches on disk, devices, silenced libraries."""

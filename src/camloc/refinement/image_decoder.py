@@ -22,7 +22,7 @@ from camloc.models.base import Latents
 from camloc.refinement.pose_autoencoder import perceptron
 from camloc.refinement.refiner import stacked
 from camloc.refinement.storage import FORMAT, AuxiliaryMetadata
-from camloc.training.loop import AuxiliaryTask
+from camloc.training.tasks import AuxiliaryTask
 
 # The convolutional decoder doubles its map so often, each time followed by a convolution; the last doubling
 # rearranges channels into pixels.

@@ -29,7 +29,7 @@ from camloc.models.losses import PoseLossConfig
 from camloc.refinement.refiner import PositionErrors, PositionRefinement
 from camloc.refinement.storage import FORMAT, AuxiliaryMetadata
 from camloc.refinement.teacher import TeacherOutputs
-from camloc.training.loop import AuxiliaryTask
+from camloc.training.tasks import AuxiliaryTask
 
 Branches = Literal["separate", "joint", "shared"]
 InputForm = Literal["raw", "standardised"]

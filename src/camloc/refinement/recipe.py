@@ -1,6 +1,5 @@
 """Recipes of auxiliary networks: the settings of one row of a table."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,7 +8,7 @@ from camloc.refinement.image_decoder import ImageDecoderConfig
 from camloc.refinement.pairs import PairSettings
 from camloc.refinement.pose_autoencoder import DistillationConfig, PoseAutoencoderConfig
 from camloc.refinement.relative_pose import RelativePoseConfig
-from camloc.training.recipe import Published, Stage, found_among, functions_that_return
+from camloc.training.recipe import Published, Stage
 
 
 @dataclass(frozen=True)
@@ -75,17 +74,3 @@ class StudentRecipe:
     decoder: DecoderRecipe | None = None
     relative: RelativeRecipe | None = None
     published: tuple[Published, ...] = ()
-
-
-def student_functions() -> dict[str, Callable[[], StudentRecipe]]:
-    """All such recipes by name: `<file>/<function>`."""
-    return functions_that_return(StudentRecipe)
-
-
-def find_student(name: str) -> StudentRecipe:
-    """The recipe of a name.
-
-    Raises:
-        RecipeError: there is none of that name.
-    """
-    return found_among(student_functions(), name)

@@ -33,7 +33,7 @@ from camloc.refinement.pose_autoencoder import DecodedPoseLoss, PoseAutoencoder
 from camloc.refinement.position import PositionRefiner
 from camloc.refinement.refiner import PositionErrors, PositionRefinement, Query
 from camloc.refinement.storage import FORMAT, AuxiliaryMetadata
-from camloc.training.loop import AuxiliaryTask
+from camloc.training.tasks import AuxiliaryTask
 
 # "images": the query's image and an image of the reference, through one CNN, as published. "encoding": the
 # query's image through a CNN, and the reference's encoding. "latents": the teacher's latents of the query,

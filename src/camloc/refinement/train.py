@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from camloc.core.device import even_indices
 from camloc.core.files import write_atomically
-from camloc.core.spread import even_indices
 from camloc.data.augment import Draws, centre_cut
 from camloc.data.image_cache import ImageCache
 from camloc.errors import RecipeError
@@ -58,7 +58,7 @@ from camloc.refinement.teacher import (
     all_poses,
     scene_numbers,
 )
-from camloc.training.loop import Round, learn
+from camloc.training.loop import Epoch, fit_auxiliary
 
 # The figure of true and decoded images, in the decoder's folder, and its number of columns.
 IMAGES = "images.png"
@@ -132,11 +132,11 @@ def split_outputs(
     return train, teacher.outputs(teacher.held) if teacher.has_held_out else None
 
 
-def train_autoencoder(training: AutoencoderTraining) -> Iterator[Round]:
+def train_autoencoder(training: AutoencoderTraining) -> Iterator[Epoch]:
     """Train the encoder, choose how it refines, and write it into the run's folder, as `autoencoder/`."""
     recipe = training.recipe
-    yield from learn(
-        training.task, recipe.stage, batch_size=recipe.batch_size, seed=training.seed, measure_every=5
+    yield from fit_auxiliary(
+        training.task, recipe.stage, batch_size=recipe.batch_size, seed=training.seed, validate_every=5
     )
     training.encoder.round_to_stored()
     _autoencoder_metadata(training).save(training.teacher.run, training.encoder)
@@ -195,7 +195,7 @@ def _encodings(encoder: PoseAutoencoder, frames: SceneFrames) -> Latents:
     return latents
 
 
-def train_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> Iterator[Round]:
+def train_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> Iterator[Epoch]:
     """Train an image decoder, and write it with a figure of true and decoded images, as `decoder/`.
 
     Raises:
@@ -211,7 +211,7 @@ def train_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> 
     decoder.observe(latents)
     held_pairs = None if held is None else (_encodings(encoder, teacher.held), held)
     task = Decoding(decoder, (latents, train), held_pairs)
-    yield from learn(task, recipe.stage, batch_size=recipe.batch_size, seed=seed, measure_every=5)
+    yield from fit_auxiliary(task, recipe.stage, batch_size=recipe.batch_size, seed=seed, validate_every=5)
     metadata = DecoderMetadata(digest(encoder), recipe.config, encoder.latents, is_shared)
     latents, true = held_pairs or (latents, train)
     decoded = decoded_images(decoder, latents)
@@ -251,7 +251,7 @@ def _differences(
 
 def train_relative(
     teacher: Teacher, recipe: StudentRecipe, *, seed: int = 0, progress: ImageProgress | None = None
-) -> Iterator[Round]:
+) -> Iterator[Epoch]:
     """Train a relative pose regressor, choose how it refines, and write it, as `relative/`.
 
     Raises:
@@ -281,7 +281,9 @@ def train_relative(
     task = RelativePoseTask(
         student, pairs, query=source.query, reference=source.reference, held=source.held_out_pairs()
     )
-    yield from learn(task, settings.stage, batch_size=settings.batch_size, seed=seed, measure_every=2)
+    yield from fit_auxiliary(
+        task, settings.stage, batch_size=settings.batch_size, seed=seed, validate_every=2
+    )
     metadata = RelativePoseMetadata(digest(encoder), settings.config, encoder.latents)
     if source.held is not None:
         view, errors = choose_virtual_view(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from camloc.refinement.choice import AuxiliaryNetworks
-    from camloc.training.loop import Round
+    from camloc.training.loop import Epoch
 
 
 def autoencode(
@@ -41,9 +41,9 @@ def autoencode(
     from rich.console import Console
 
     from camloc.cli.progress import console, counted
+    from camloc.recipes import find_student
     from camloc.refinement.choice import AuxiliaryNetworks
     from camloc.refinement.image_decoder import DecoderMetadata
-    from camloc.refinement.recipe import find_student
     from camloc.refinement.train import (
         IMAGES,
         prepare_autoencoder,
@@ -89,7 +89,7 @@ def autoencode(
     )
 
 
-def _show(rounds: "Iterable[Round]", measures: str) -> None:
+def _show(rounds: "Iterable[Epoch]", measures: str) -> None:
     """Print a line for each epoch that was measured; `measures` is a template for the measured values."""
     from camloc.cli.progress import console
 

@@ -26,8 +26,8 @@ def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", seed: Seed =
     from camloc.cli.commands.train import train_and_report
     from camloc.cli.progress import console, counted
     from camloc.data.formats.demo import load, rendered
+    from camloc.recipes import find_recipe
     from camloc.runs.manifest import DataSource
-    from camloc.training.recipe import find_recipe
 
     seed = checked_seed(seed)
     with counted("rendering") as progress:

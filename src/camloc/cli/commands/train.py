@@ -85,8 +85,8 @@ def train(
     """
     from camloc.cli.options import backbone_weights as weights_of
     from camloc.core.device import torch_device
+    from camloc.recipes import find_recipe
     from camloc.runs.prepare import Compute
-    from camloc.training.recipe import find_recipe
 
     if devices < 1:
         raise RecipeError(f"training needs 1 device or more, not {devices}")
@@ -151,7 +151,7 @@ def train_and_report(
             pass
         return
     held = 0 if training.validation is None else len(training.validation)
-    count = sum(len(frames) for frames in training.learned)
+    count = sum(len(frames) for frames in training.train_frames)
     console.print(
         f"{name} on {', '.join(scene.name for scene in training.scenes)}: "
         f"{training.model.parameter_count():,} weights, {count} training images, {held} held out "

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camloc.core.spread import even_indices
+from camloc.core.device import even_indices
 from camloc.data.types import Located
 from camloc.evaluation.baselines import balance_of
 from camloc.evaluation.errors import EvaluatedSet

@@ -1,4 +1,4 @@
-"""A state file goes on exactly, or says in a sentence that it is damaged."""
+"""A state file resumes exactly, or is reported as damaged in one sentence."""
 
 import json
 import math
@@ -43,7 +43,7 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
-def test_a_training_that_goes_on_makes_the_same_step(kind: type[torch.optim.Adam], tmp_path: Path) -> None:
+def test_a_resumed_training_makes_the_same_step(kind: type[torch.optim.Adam], tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     model, optimizer = trained(kind)
     save_state(path, Position("abc", epoch=3), {"model": model}, optimizer)
@@ -66,14 +66,14 @@ def test_the_best_weights_and_the_position_come_back(state: Path) -> None:
     assert read_position(state) == Position("abc", epoch=3, best_score=0.5, best_epoch=2, seconds=9.0)
 
 
-def test_a_score_that_is_not_there_yet_is_infinite(tmp_path: Path) -> None:
+def test_a_missing_score_is_infinite(tmp_path: Path) -> None:
     model, optimizer = trained()
     save_state(tmp_path / "state", Position("abc", epoch=1), {"model": model}, optimizer)
     assert read_position(tmp_path / "state").best_score == math.inf
 
 
 def states_of(epochs: int, *, writing: float, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """After which epochs, of 10 seconds each, a state is written that takes so many seconds to write."""
+    """The epochs, of 10 seconds each, after which a state is written that takes `writing` seconds."""
     now = 0.0
 
     def write(*_: Any) -> None:
@@ -144,11 +144,11 @@ def test_a_state_that_lacks_something_or_does_not_fit_is_a_sentence(what: str, s
     with safe_open(state, framework="pt") as file:
         metadata = file.metadata()
     save_file(tensors, state, metadata=metadata)
-    with pytest.raises(CheckpointError, match="delete it to train from the start") as told:
+    with pytest.raises(CheckpointError, match="delete it to train from the start") as caught:
         load_state(state, {"model": trained(steps=1)[0]}, trained(steps=1)[1])
-    assert "\n" not in str(told.value)
-    assert len(str(told.value)) < 300 + len(str(state))
-    assert told.value.__cause__ is None
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(state))
+    assert caught.value.__cause__ is None
 
 
 def test_a_file_that_is_no_state_is_a_sentence(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tests.support.tiny_training import tiny_model
 
 from camloc.errors import CheckpointError
 from camloc.training.log import TrainingLog, read_log
-from camloc.training.recipe import Epoch
+from camloc.training.loop import Epoch
 
 
 def epoch(number: int, **changes: Any) -> Epoch:
@@ -18,7 +18,8 @@ def epoch(number: int, **changes: Any) -> Epoch:
         "stage": 0,
         "losses": {"position": 1.5, "orientation": -0.25},
         "learning_rate": 1e-3,
-        "validation": (0.5, 3.0),
+        "epochs": 9,
+        "measures": {"meters": 0.5, "degrees": 3.0},
         "is_best": False,
         "images_per_second": 123.456,
         "seconds": 10.0 * number,
@@ -28,7 +29,7 @@ def epoch(number: int, **changes: Any) -> Epoch:
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows, read by a parser that knows no word for infinite."""
+    """The rows, read by a parser that refuses infinite numbers."""
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is not JSON")
@@ -45,7 +46,7 @@ def write(folder: Path, *epochs: Epoch) -> None:
     log.close()
 
 
-def test_a_row_tells_everything_about_its_epoch(tmp_path: Path) -> None:
+def test_a_row_has_all_numbers_of_its_epoch(tmp_path: Path) -> None:
     write(tmp_path, epoch(1))
     assert rows(tmp_path) == [
         {
@@ -63,7 +64,7 @@ def test_a_row_tells_everything_about_its_epoch(tmp_path: Path) -> None:
 
 
 def test_an_epoch_that_was_not_validated_has_no_validation(tmp_path: Path) -> None:
-    write(tmp_path, epoch(1, validation=None))
+    write(tmp_path, epoch(1, measures={}))
     assert not [name for name in rows(tmp_path)[0] if name.startswith("validation")]
 
 
@@ -80,15 +81,15 @@ def test_rows_are_replaced_when_epochs_are_done_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-def test_numbers_that_json_has_no_word_for_are_left_out(tmp_path: Path, value: float) -> None:
-    write(tmp_path, epoch(1, validation=(value, 3.0)), epoch(2))
+def test_numbers_that_json_cannot_express_are_left_out(tmp_path: Path, value: float) -> None:
+    write(tmp_path, epoch(1, measures={"meters": value, "degrees": 3.0}), epoch(2))
     first, second = rows(tmp_path)
     assert "validation_meters" not in first
     assert first["validation_degrees"] == 3.0
     assert second["validation_meters"] == 0.5
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_log(tmp_path / "log.jsonl") == []
     write(tmp_path, epoch(1), epoch(2))
     assert read_log(tmp_path / "log.jsonl") == rows(tmp_path)
@@ -114,14 +115,14 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 def test_a_line_that_is_not_the_row_of_an_epoch_is_named(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"epoch": 1}\n' + line + b"\n")
-    with pytest.raises(CheckpointError, match=r"log\.jsonl, line 2: .*delete") as told:
+    with pytest.raises(CheckpointError, match=r"log\.jsonl, line 2: .*delete") as caught:
         read_log(path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     with pytest.raises(CheckpointError, match="line 2"):
         write(tmp_path, epoch(2))
 
 
-def test_a_log_that_is_a_folder_is_told(tmp_path: Path) -> None:
+def test_a_log_that_is_a_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").mkdir()
     with pytest.raises(CheckpointError, match=r"log\.jsonl cannot be read"):
         read_log(tmp_path / "log.jsonl")

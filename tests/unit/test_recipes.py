@@ -1,4 +1,4 @@
-"""The phases of the Transformers' papers: what each trains, and what stands still."""
+"""Particular recipes: the frozen prefix of rooms, and the phases of the Transformers' papers."""
 
 from dataclasses import replace
 from functools import cache
@@ -9,8 +9,12 @@ from tests.support.models import TINY_BACKBONE, some_poses
 
 from camloc.data.batch import Batch
 from camloc.models import build_model
+from camloc.models.base import GeometryModel, Regressor
 from camloc.models.layers.transformer import TransformerConfig
-from camloc.training.recipe import Recipe, find_recipe, recipe_functions, start
+from camloc.recipes import find_recipe, recipe_functions
+from camloc.training.feature_cache import HEADS, frozen_prefix
+from camloc.training.optim import start_stage
+from camloc.training.recipe import Recipe
 
 TINY = TransformerConfig(width=16, layers=2, heads=2)
 
@@ -32,7 +36,7 @@ def trained(name: str) -> list[set[str]]:
     model = build_model(recipe.model, recipe.config)
     found = []
     for stage in recipe.stages:
-        start(stage, model)
+        start_stage(stage, model)
         names = [each for each, parameter in model.named_parameters() if parameter.requires_grad]
         found.append({".".join(each.split(".")[:2]) for each in names})
     return found
@@ -60,7 +64,7 @@ def test_transposenet_has_no_prior_indoors_and_trains_its_heads_faster() -> None
 
 
 @pytest.mark.parametrize("scenes", ["cambridge", "sevenscenes"])
-def test_hyperpose_trains_everything_and_then_what_serves_one_half_of_the_pose(scenes: str) -> None:
+def test_hyperpose_trains_everything_and_then_either_half_of_the_pose(scenes: str) -> None:
     first, second, third = trained(f"hyperpose_2023/{scenes}")
     assert {"position.encoder", "orientation.encoder", "balance.orientation"} <= first
     assert second == {"position.head", "position.hyper", "position.hyper_encoder"}
@@ -75,12 +79,12 @@ def test_the_released_hyperpose_leaves_the_hypernetworks_encoders_alone_later(sc
 
 
 @pytest.mark.parametrize("name", ["transposenet_2021/cambridge", "hyperpose_2023/cambridge"])
-def test_what_a_later_phase_does_not_name_does_not_move_by_one_bit(name: str) -> None:
+def test_parameters_that_a_later_phase_freezes_keep_every_bit(name: str) -> None:
     recipe = small(name)
     torch.manual_seed(0)
     model = build_model(recipe.model, recipe.config)
     stage = recipe.stages[1]
-    optimizer = start(stage, model)
+    optimizer = start_stage(stage, model)
     before = {each: value.clone() for each, value in model.state_dict().items()}
     batch = Batch(torch.rand(2, 3, 48, 64), some_poses(2), None, torch.zeros(2, dtype=torch.int64))
     for _ in range(2):
@@ -89,9 +93,9 @@ def test_what_a_later_phase_does_not_name_does_not_move_by_one_bit(name: str) ->
         weights = stage.loss_weights or {}
         torch.stack([weights.get(each, 1.0) * value for each, value in losses.items()]).sum().backward()
         optimizer.step()
-    moved = {each for each, value in model.state_dict().items() if not torch.equal(value, before[each])}
-    assert moved
-    assert all(each.startswith(("position_head.", "position.")) for each in moved)
+    changed = {each for each, value in model.state_dict().items() if not torch.equal(value, before[each])}
+    assert changed
+    assert all(each.startswith(("position_head.", "position.")) for each in changed)
 
 
 @pytest.mark.parametrize(
@@ -111,3 +115,36 @@ def test_the_room_recipes_of_one_half_differ_in_their_generators_alone() -> None
     hypernetwork = replace(full.config.hypernetwork, generator=compact.config.hypernetwork.generator)
     assert replace(full, config=replace(full.config, hypernetwork=hypernetwork)) == compact
     assert full.preprocess == find_recipe("room/transposenet").preprocess
+
+
+CUTS = {
+    "room/hyperpose": "backbone_network_blocks_3_3",
+    "room/baseline": "backbone_network_blocks_3_3",
+    "room/posenet": "backbone_network_blocks_3_3",
+    "room/mapnet": "backbone_network_blocks_3_3",
+    "room/atloc-hypernetwork": "backbone_network_blocks_3_3",
+    "room/transposenet": "backbone_network_model_blocks_2_2",
+    "room/hyperpose-2023-compact": "backbone_network_model_blocks_2_2",
+    "room/ms-transformer": "backbone_network_model_blocks_3_3",
+    "room/ms-hyperpose": "backbone_network_blocks_3_3",
+    "room/ms-transposenet": "backbone_network_blocks_3_3",
+    "room/scene-geometry": HEADS,
+    "demo/scene-geometry-imagenet": "backbone_network_model_blocks_3_3",
+}
+
+
+@pytest.mark.parametrize(("name", "cut"), CUTS.items(), ids=CUTS)
+def test_a_recipe_is_cached_up_to_the_end_of_its_frozen_prefix(name: str, cut: str) -> None:
+    recipe = find_recipe(name).of_scenes(2 if "/ms-" in name else 1)
+    assert recipe.cached_variants > 0
+    model = build_model(recipe.model, recipe.config)
+    assert isinstance(model, GeometryModel | Regressor)
+    assert frozen_prefix(model, recipe.stages) == cut
+    start_stage(recipe.stages[0], model)
+    names = [name for name, each in model.backbone.named_parameters() if each.requires_grad]
+    training = [int(name.partition("blocks.")[2][0]) for name in names if "blocks." in name]
+    if cut == HEADS:
+        assert not names
+    else:
+        last_frozen = int(cut.partition("blocks_")[2][0])
+        assert min(training) == last_frozen + 1

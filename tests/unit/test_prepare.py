@@ -1,4 +1,4 @@
-"""A budget is measured on steps as they usually are, for long enough to say something of a busy machine."""
+"""A budget is scaled by the usual time of a step, measured for long enough on a busy machine."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -9,8 +9,8 @@ from lightning_fabric import Fabric
 from tests.support.tiny_training import tiny_images, tiny_model
 from tests.support.trained import tiny_recipe
 
-from camloc.runs import prepare as budget
-from camloc.training.recipe import Step
+from camloc.runs import prepare
+from camloc.training.loop import Step
 
 
 def test_slow_beginnings_hiccups_and_ends_of_epochs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,16 +24,16 @@ def test_slow_beginnings_hiccups_and_ends_of_epochs_do_not_count(monkeypatch: py
                 clock.now += 4.0
                 yield SimpleNamespace(epoch=1)
 
-    monkeypatch.setattr(budget, "fit", fit)
-    monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    seconds = budget.seconds_per_step(
+    monkeypatch.setattr(prepare, "fit", fit)
+    monkeypatch.setattr(prepare, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    seconds = prepare.seconds_per_step(
         tiny_recipe(), model=tiny_model(), train=tiny_images(6), fabric=Fabric(accelerator="cpu", devices=1)
     )
     assert seconds == 0.25
 
 
 class Machine:
-    """Steps that take so many seconds, one after the other; the last of them for ever."""
+    """Steps that take the given seconds, one after the other; the last of them repeats."""
 
     def __init__(self, *seconds: float) -> None:
         self.seconds, self.now, self.taken = seconds, 0.0, 0
@@ -49,9 +49,9 @@ class Machine:
 
 
 def measured(machine: Machine, monkeypatch: pytest.MonkeyPatch, *, trial_seconds: float) -> float:
-    monkeypatch.setattr(budget, "fit", machine.fit)
-    monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=machine.monotonic))
-    return budget.seconds_per_step(
+    monkeypatch.setattr(prepare, "fit", machine.fit)
+    monkeypatch.setattr(prepare, "time", SimpleNamespace(monotonic=machine.monotonic))
+    return prepare.seconds_per_step(
         tiny_recipe(),
         model=tiny_model(),
         train=tiny_images(6),
@@ -69,7 +69,7 @@ def test_steps_are_tried_for_some_time_and_some_at_least(
     assert machine.taken == pytest.approx(steps, abs=1)
 
 
-def test_what_others_do_at_first_does_not_count_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_is_busy_at_first_does_not_count_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = (1.0,) * 40
     assert measured(Machine(*busy, 0.1), monkeypatch, trial_seconds=0.0) == pytest.approx(1.0)
     assert measured(Machine(*busy, 0.1), monkeypatch, trial_seconds=60.0) == pytest.approx(0.1)

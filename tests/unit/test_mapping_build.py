@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from camloc.data.types import Frame
 from camloc.errors import DatasetError
+from camloc.geometry.alignment import umeyama
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.mapping import build
@@ -179,8 +180,34 @@ def test_frames_from_one_place_give_no_point(frames: list[Frame]) -> None:
 
 
 def test_wrong_poses_show_in_the_report(frames: list[Frame]) -> None:
-    inverse = [replace(frame, world_from_cam=frame.truth().inverse()) for frame in frames]
+    mixed = [
+        replace(frame, world_from_cam=pose_of((7 * number) % FRAMES)) for number, frame in enumerate(frames)
+    ]
     _, right = build_scene_map(frames, scene="arc", unit="m", settings=SETTINGS)
-    _, wrong = build_scene_map(inverse, scene="arc", unit="m", settings=SETTINGS)
+    _, wrong = build_scene_map(mixed, scene="arc", unit="m", settings=SETTINGS)
     assert right.matches > 0.99 * right.descriptor_matches
-    assert wrong.matches < 0.5 * wrong.descriptor_matches
+    assert wrong.matches < 0.7 * wrong.descriptor_matches
+
+
+def test_poses_that_are_off_are_refined(frames: list[Frame]) -> None:
+    """Poses a centimetre off come back to within millimetres, but for a motion of the whole."""
+    rng = np.random.default_rng(5)
+    off = [
+        replace(
+            frame,
+            world_from_cam=Pose(
+                frame.truth().rotation, frame.truth().translation + rng.normal(0.0, 0.008, 3)
+            ),
+        )
+        for frame in frames
+    ]
+    settings = replace(SETTINGS, refine_poses=True)
+    scene_map, report = build_scene_map(off, scene="arc", unit="m", settings=settings)
+    assert report.pose_changes is not None
+    assert 0.002 < report.pose_changes.median < 0.05
+    assert report.pose_changes.pixels_after < 0.05 < report.pose_changes.pixels_before
+    truth = np.stack([frame.truth().translation for frame in frames])
+    similarity = umeyama(scene_map.frame_centers(), truth)
+    moved = similarity.motion.apply(similarity.scale * scene_map.frame_centers())
+    assert np.abs(moved - truth).max() < 2e-3
+    assert build_scene_map(frames, scene="arc", unit="m", settings=SETTINGS)[1].pose_changes is None

@@ -9,7 +9,7 @@ from tests.support.synthetic_map import CAMERA, Room, foreign, looking, map_of, 
 
 from camloc.geometry.absolute_pose import with_focal_length
 from camloc.geometry.pose import Pose, pose_error
-from camloc.inference.candidates import PosePrior
+from camloc.inference.candidates import FoundBy, PosePrior
 from camloc.inference.verification import MapLocalizer, Rejected, VerificationSettings, VerifiedPose
 from camloc.mapping.features import Features
 from camloc.mapping.scene_map import Calibration
@@ -58,7 +58,7 @@ def test_a_query_is_located_and_says_how(localizer: MapLocalizer) -> None:
 def test_the_covariance_is_of_the_size_of_the_errors(localizer: MapLocalizer) -> None:
     squares = []
     for seed in range(30):
-        answer = localizer.locate_features(seen(ROOM, QUERY, noise=1.0, seed=seed), CAMERA, size=SIZE)
+        answer = localizer.locate_features(seen(ROOM, QUERY, noise=0.5, seed=seed), CAMERA, size=SIZE)
         found = verified(answer)
         off = QUERY.translation - found.world_from_cam.translation
         squares.append(off @ np.linalg.solve(found.covariance[3:, 3:], off))
@@ -79,7 +79,7 @@ def test_a_prior_is_used_and_a_useless_one_does_no_harm(localizer: MapLocalizer)
 
 
 @pytest.mark.parametrize("source", ["votes", "whole map"])
-def test_every_source_of_candidates_leads_to_the_pose(source: str) -> None:
+def test_every_source_of_candidates_leads_to_the_pose(source: FoundBy) -> None:
     settings = replace(STAGED, sources=(source,))
     localizer = MapLocalizer(map_of(ROOM), settings)
     found = assert_near(localizer.locate_features(seen(ROOM, QUERY), CAMERA, size=SIZE), QUERY)
@@ -168,9 +168,7 @@ def test_a_plane_that_two_poses_see_alike_is_not_verified() -> None:
     small = np.flatnonzero((ROOM.points[:, 0] > 2.5) & (np.abs(ROOM.points[:, 1:]) < 0.5).all(axis=1))
     on_plane[small, 0] = 2.8 + 0.25 * on_plane[small, 1]
     plane = replace(ROOM, points=on_plane)
-    calibration = Calibration(
-        frames=50, least_inliers=8, least_evidence=4.0, most_sigma_degrees=180.0, most_sigma=9.0
-    )
+    calibration = Calibration(frames=50, least_inliers=8, least_evidence=4.0)
     localizer = MapLocalizer(map_of(plane).with_calibration(calibration), STAGED)
     only = replace(plane, points=plane.points[small], descriptors=plane.descriptors[small])
     for seed in range(10):
@@ -218,8 +216,6 @@ def test_calibration_is_obeyed() -> None:
 def test_a_camera_of_another_size_is_an_error(localizer: MapLocalizer) -> None:
     with pytest.raises(ValueError, match="320 x 240"):
         localizer.locate_features(seen(ROOM, QUERY), CAMERA, size=(240, 320))
-    with pytest.raises(ValueError, match="8 bits"):
-        localizer.locate(np.zeros((24, 32, 3), dtype=np.float32), CAMERA)  # type: ignore[arg-type]
 
 
 def test_answers_do_not_depend_on_other_queries_or_threads(localizer: MapLocalizer) -> None:

@@ -28,8 +28,13 @@ from camloc.mapping.scene_map import Calibration, SceneMap
 LEAST_FRAMES = 8
 
 # Evidence and inliers that an answer needs at least, whatever the held-out frames say.
-_LEAST_EVIDENCE = 15.0
+_LEAST_EVIDENCE = 16.0
 _LEAST_INLIERS = 12
+
+# Evidence that is asked for: more than images from elsewhere and chance have, and a share of that which all
+# but a twentieth of the right answers have.
+_MARGIN = 1.3
+_SHARE_OF_USUAL = 0.2
 
 # Answers that are further off are gross errors: degrees, and share of the distance to the points.
 _GROSS_DEGREES = 5.0
@@ -74,19 +79,22 @@ class _Trial:
 def calibrate(
     scene_map: SceneMap,
     frames: Sequence[HeldOutFrame],
+    foreign: Sequence[tuple[Features, Camera]] = (),
     *,
     settings: VerificationSettings | None = None,
     seed: int = 0,
 ) -> Calibration:
     """Thresholds, covariance factors and floors.
 
-    Three measurements: the same frames with their keypoints exchanged at random (whatever is found is chance:
-    it sets the least evidence); the errors of the accepted answers (they set the factors
+    Three measurements: foreign images, and the same frames with their keypoints exchanged at random (whatever
+    is found is wrong: they set the least evidence); the errors of the accepted answers (they set the factors
     and the floors of the covariance); gross errors among them (they set the largest deviations).
 
     Args:
         scene_map: built without the frames.
         frames: with their true poses.
+        foreign: features and cameras of images that the map must not verify, such as the held-out frames
+            mirrored: they have the scene's own descriptors in an arrangement that it does not have.
         settings: of the localizer that will use the calibration.
         seed: of the exchange.
 
@@ -102,9 +110,16 @@ def calibrate(
         )
     )
     localizer = MapLocalizer(open_map, open_settings)
-    chance = _by_chance(localizer, frames, np.random.default_rng(seed))
-    least_evidence = max(_LEAST_EVIDENCE, 1.5 * max((c.verification.evidence for c in chance), default=0.0))
+    chance = _most_evidence(localizer, _exchanged(frames, np.random.default_rng(seed)))
+    elsewhere = _most_evidence(localizer, foreign)
     trials = [trial for frame in frames if (trial := _trial(localizer, frame)) is not None]
+    usual = [trial.answer.verification.evidence for trial in trials if not trial.is_gross]
+    least_evidence = max(
+        _LEAST_EVIDENCE,
+        _MARGIN * chance,
+        _MARGIN * elsewhere,
+        _SHARE_OF_USUAL * float(np.quantile(usual, 0.05)) if usual else 0.0,
+    )
     trusted = [
         trial
         for trial in trials
@@ -138,22 +153,26 @@ def _trial(localizer: MapLocalizer, frame: HeldOutFrame) -> _Trial | None:
     return _Trial(answer, error, away)
 
 
-def _by_chance(
-    localizer: MapLocalizer, frames: Sequence[HeldOutFrame], rng: np.random.Generator
-) -> list[VerifiedPose]:
-    """What is found for frames whose descriptors stand at the places of others."""
-    found = []
+def _exchanged(frames: Sequence[HeldOutFrame], rng: np.random.Generator) -> list[tuple[Features, Camera]]:
+    """The frames with each descriptor at the place of another one."""
+    exchanged = []
     for frame in frames:
         order = rng.permutation(len(frame.features))
-        shuffled = Features(
+        features = Features(
             frame.features.keypoints[order], frame.features.scales[order], frame.features.descriptors
         )
-        size = (frame.camera.width, frame.camera.height)
-        answer = localizer.locate_features(shuffled, frame.camera, size=size)
+        exchanged.append((features, frame.camera))
+    return exchanged
+
+
+def _most_evidence(localizer: MapLocalizer, images: Sequence[tuple[Features, Camera]]) -> float:
+    """The largest evidence that is found for images that show something else."""
+    most = 0.0
+    for features, camera in images:
+        answer = localizer.locate_features(features, camera, size=(camera.width, camera.height))
         best = answer if isinstance(answer, VerifiedPose) else answer.best
-        if best is not None:
-            found.append(best)
-    return found
+        most = max(most, 0.0 if best is None else best.verification.evidence)
+    return most
 
 
 def _with_covariance(calibration: Calibration, trials: Sequence[_Trial]) -> Calibration:
@@ -199,6 +218,8 @@ def _with_covariance(calibration: Calibration, trials: Sequence[_Trial]) -> Cali
         [_squares(blocks[:, part, part], errors[:, part]) for part in (slice(0, 3), slice(3, 6))]
     )
     ratio = np.sqrt(np.quantile(squares, 0.68) / _CHI_68 * np.quantile(squares, 0.95) / _CHI_95)
+    # Few frames know little of the tails.
+    ratio *= (len(trials) + 2) / (len(trials) - 2)
     return replace(
         best,
         covariance_scale=best.covariance_scale * float(ratio),

@@ -50,6 +50,9 @@ UNCALIBRATED_EVIDENCE = 15.0
 UNCALIBRATED_SIGMA_DEGREES = 1.5
 UNCALIBRATED_SIGMA = 0.03
 
+# Standard deviation of a match in pixels where calibration says nothing; the loss levels off from twice it.
+USUAL_PIXEL_SIGMA = 0.5
+
 # Evidence is cut here: beyond, probabilities are too small for a double.
 MOST_EVIDENCE = 300.0
 
@@ -104,8 +107,8 @@ class VerificationSettings:
     least_first_inliers: int = 5
     guided_passes: int = 1
     window: float = 0.015
-    guided_ratio: float = 0.8
-    visible_frames: int = 20
+    guided_ratio: float = 0.9
+    visible_frames: int = 40
     most_visible: int = 3000
     inlier_error: float = 0.006
     most_rival: float = 0.6
@@ -276,12 +279,13 @@ class MapLocalizer:
         portion = None
         for portion in self._portions(query, prior, clock):
             answer = self._attempt(query, portion, clock, is_focal_free=camera is None)
-            if (
-                answer is not None
-                and self._shortfall(answer) is None
-                and (camera is None or self._focal_length_fits(query, answer, clock))
-            ):
-                return answer
+            if answer is not None and self._shortfall(answer) is None:
+                if camera is None or self._focal_length_fits(query, answer, clock):
+                    return answer
+                wrong_focal_length, answer = answer, self._attempt(query, portion, clock, is_focal_free=True)
+                if answer is not None and self._shortfall(answer) is None:
+                    return answer
+                best = _more_evident(best, wrong_focal_length)
             best = _more_evident(best, answer)
         if camera is not None and portion is not None and self.settings.find_focal_length:
             answer = self._attempt(query, portion, clock, is_focal_free=True)
@@ -449,15 +453,13 @@ class MapLocalizer:
         loss_scale: float = 2.0,
     ) -> RefinedPose | None:
         """The pose refined with these matches; with the focal length where it is `free`."""
-        world = self._points[points]
-        distance = np.linalg.norm(world - start.world_from_cam.translation, axis=1)
-        pixel_sigma = self.scene_map.calibration.pixel_sigma or 1.0
-        point_sigmas = self.scene_map.point_sigmas[points].astype(np.float64)
+        # One deviation for all matches: on held-out frames weights by the points' own deviations made errors
+        # larger by a sixth, since these do not know of errors of the frames' poses.
         return refine_absolute_pose(
             query.pixels[keypoints],
-            world,
+            self._points[points],
             start,
-            np.hypot(pixel_sigma, point_sigmas * start.camera.fx / np.maximum(distance, 1e-9)),
+            np.full(len(points), self.scene_map.calibration.pixel_sigma or USUAL_PIXEL_SIGMA),
             refine_focal_length=free,
             loss_scale=loss_scale,
             most_steps=most_steps,
@@ -547,7 +549,7 @@ class MapLocalizer:
                 start,
                 np.ones(len(pixels)),
                 refine_focal_length=True,
-                most_steps=4,
+                most_steps=20,
             )
         if free is None:
             return True

@@ -12,10 +12,12 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
-from camloc.data.image_io import _read_with_camera
+from camloc.data.image_io import read_with_camera
 from camloc.data.types import Frame
 from camloc.errors import DatasetError, ImageError
 from camloc.geometry.camera import Camera
+from camloc.geometry.pose import Pose
+from camloc.mapping.bundle_adjustment import PoseChanges, refine_poses
 from camloc.mapping.features import (
     FeatureExtractor,
     Features,
@@ -63,6 +65,8 @@ class MapSettings:
         pairs: which frames are compared.
         matching: when keypoints match.
         triangulation: which points are kept.
+        refine_poses: adjust the poses of the frames too, for poses of odometry or depth SLAM that are less
+            exact than the images; the report says how far they moved.
         dimensions: numbers that a descriptor is compressed to.
         size_bytes: bytes that the map's files may have, or None for all points and frames.
     """
@@ -71,6 +75,7 @@ class MapSettings:
     pairs: PairSettings = field(default_factory=PairSettings)
     matching: MatchSettings = field(default_factory=MatchSettings)
     triangulation: TriangulationSettings = field(default_factory=TriangulationSettings)
+    refine_poses: bool = False
     dimensions: int = 64
     size_bytes: int | None = None
 
@@ -95,6 +100,7 @@ class BuildReport:
         pixel_sigma: standard deviation of a residual's coordinate in pixels.
         seconds: of the processor for each step.
         size_bytes: of the map's files.
+        pose_changes: how far poses moved where they were refined, or None.
     """
 
     frames: int
@@ -116,6 +122,7 @@ class BuildReport:
     pixel_sigma: float
     seconds: dict[str, float]
     size_bytes: int
+    pose_changes: PoseChanges | None
 
 
 def build_scene_map(
@@ -170,10 +177,17 @@ def build_scene_map(
         tell("triangulation", 0.0)
         observations = tracks(matches, frame_of, plane)
         found = triangulate(observations, views, settings.triangulation)
+    changes = None
+    if settings.refine_poses and len(found):
+        with _timed(clock, "refinement of poses"):
+            tell("refinement of poses", 0.0)
+            views, changes = refine_poses(found, views)
+            found = triangulate(observations, views, settings.triangulation)
+            extracted = replace(extracted, views=views)
     if not len(found):
         raise DatasetError(
-            f"no point of {scene} could be triangulated: {len(matches)} of {tried} matches fit the poses of {len(views)} frames; "
-            f"check that poses are world_from_cam and that the intrinsics belong to the images"
+            f"no point of {scene} could be triangulated: {len(matches)} of {tried} matches fit the poses of "
+            f"its {len(views)} frames; check that poses are world_from_cam and whether intrinsics are right"
         )
     with _timed(clock, "selection"):
         tell("selection", 0.0)
@@ -202,6 +216,7 @@ def build_scene_map(
         pixel_sigma=found.pixel_sigma,
         seconds=clock,
         size_bytes=size,
+        pose_changes=changes,
     )
     return scene_map, report
 
@@ -216,6 +231,7 @@ class _Extracted:
     keypoints: tuple[FrameKeypoints, ...]
     codec: DescriptorCodec
     unreadable: dict[str, str]
+    features: FeatureSettings
 
 
 def _usable(frames: Sequence[Frame]) -> tuple[list[Frame], dict[str, tuple[str, ...]]]:
@@ -264,6 +280,7 @@ def _extract(
         tuple(keypoints),
         codec,
         unreadable,
+        replace(settings.features, weights_sha256=getattr(extractor, "weights_sha256", "")),
     )
 
 
@@ -278,7 +295,7 @@ def _read(
 ) -> _Read | None:
     """A frame's features and the camera of its image, or None with the reason noted."""
     try:
-        picture, camera = _read_with_camera(frame)
+        picture, camera = read_with_camera(frame)
         image: UInt8[np.ndarray, "h w 3"] = np.array(picture)
         mask = None if masks is None else masks(frame)
         if mask is not None and mask.shape != image.shape[:2]:
@@ -370,7 +387,7 @@ def _within_budget(
         radius = max(float(np.linalg.norm(views.centers - views.centers.mean(axis=0), axis=1).max()), 1e-12)
         coordinates = np.concatenate((views.centers / radius, views.rotations[:, :, 2]), axis=1)
         frames = choose_frames(coordinates, max(2, int(_FRAMES_SHARE * budget / _BYTES_A_FRAME)))
-    whole = _assemble(scene, unit, found, extracted, settings, frames)
+    whole = _assemble(scene, unit, found, extracted, frames)
     count = len(found)
     for _ in range(8):
         scene_map = whole if budget is None else _thinned(whole, found, views, count)
@@ -391,7 +408,6 @@ def _assemble(
     unit: Literal["m", "units"],
     found: Triangulated,
     extracted: _Extracted,
-    settings: MapSettings,
     frames: Int64[np.ndarray, "f"],
 ) -> SceneMap:
     """The map of all points and of the frames of the given rows."""
@@ -405,11 +421,11 @@ def _assemble(
     seen = seen[np.lexsort((observations.track[seen], of_frame[observations.frame[seen]]))]
     counts = np.bincount(of_frame[observations.frame[seen]], minlength=len(frames))
     cameras = tuple(dict.fromkeys(extracted.cameras))
-    quaternions = [extracted.frames[row].truth().numpy().quaternion_wxyz() for row in frames]
+    quaternions = Pose(views.rotations[frames], views.centers[frames]).quaternion_wxyz()
     return SceneMap(
         scene=scene,
         unit=unit,
-        features=settings.features,
+        features=extracted.features,
         origin=origin,
         points=(found.points - origin).astype(np.float32),
         point_sigmas=np.minimum(sigmas, _LARGEST_HALF).astype(np.float16),
@@ -418,7 +434,7 @@ def _assemble(
         codec=extracted.codec,
         frame_names=tuple(extracted.frames[row].name for row in frames),
         frame_positions=(views.centers[frames] - origin).astype(np.float32),
-        frame_quaternions_wxyz=np.array(quaternions, dtype=np.float32),
+        frame_quaternions_wxyz=quaternions.astype(np.float32),
         cameras=cameras,
         frame_cameras=np.array([cameras.index(extracted.cameras[row]) for row in frames], dtype=np.int32),
         seen_offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int32),

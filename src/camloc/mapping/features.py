@@ -9,6 +9,9 @@ from jaxtyping import Bool, Float32, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
+# Enlarging an image further shows nothing new.
+_MOST_ENLARGED = 2.0
+
 ExtractorName = Literal["sift", "xfeat", "aliked"]
 
 
@@ -20,18 +23,22 @@ class FeatureSettings:
         extractor: "sift" (root-normalized, 128 numbers), "xfeat" (64) or "aliked" (128).
         most: keypoints to keep, those of the largest scale (SIFT) or score first.
         first_octave: of SIFT's scale space: -1 doubles the image first, which finds more and finer
-            keypoints; 0 does not.
+            keypoints in three times the time; 0 does not.
         peak_threshold: least contrast of SIFT's keypoints.
         edge_threshold: largest ratio of curvatures of SIFT's keypoints.
-        most_pixels: larger images are scaled down to this many before extraction.
+        pixels: images are scaled to about so many before extraction, small ones by a factor of 2 at most.
+        weights: file with the weights of a network; "" for those of an installed package.
+        weights_sha256: checksum that these must have, or "".
     """
 
     extractor: ExtractorName = "sift"
     most: int = 1500
-    first_octave: int = -1
-    peak_threshold: float = 0.0067
+    first_octave: int = 0
+    peak_threshold: float = 0.003
     edge_threshold: float = 10.0
-    most_pixels: int = 640 * 640
+    pixels: int = 640 * 480
+    weights: str = ""
+    weights_sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +75,23 @@ class FeatureExtractor(Protocol):
 
 
 def extraction_scale(width: int, height: int, settings: FeatureSettings) -> float:
-    """The factor by which an image of `width` x `height` pixels is scaled before extraction, 1 at most."""
-    return min(1.0, math.sqrt(settings.most_pixels / (width * height)))
+    """The factor by which an image of `width` x `height` pixels is scaled before extraction."""
+    return min(_MOST_ENLARGED, math.sqrt(settings.pixels / (width * height)))
 
 
 def feature_extractor(settings: FeatureSettings) -> FeatureExtractor:
-    """The extractor that settings describe."""
-    return Sift(settings)
+    """The extractor that settings describe.
+
+    Raises:
+        MissingExtraError: it is a network, and its package or its weights are missing.
+        CheckpointError: the weights of a network cannot be used.
+    """
+    if settings.extractor == "sift":
+        return Sift(settings)
+    # Imported here because it needs torch.
+    from camloc.mapping.networks import NetworkExtractor
+
+    return NetworkExtractor(settings)
 
 
 class Sift:
@@ -110,7 +127,7 @@ class Sift:
         descriptors = np.asarray(described.data, dtype=np.uint8).reshape(-1, 128)
         features = Features(table[:, :2] * stretch, table[:, 2] * stretch.mean(), descriptors)
         if mask is not None:
-            features = features.rows(_inside(features.keypoints, mask))
+            features = features.rows(keypoints_inside(features.keypoints, mask))
         return features.rows(_largest(features.scales, self._settings.most))
 
 
@@ -133,9 +150,11 @@ def _largest(scales: Float32[np.ndarray, "n"], most: int) -> NDArray[np.int64]:
     return np.sort(np.argsort(-scales, kind="stable")[:most])
 
 
-def _inside(keypoints: Float32[np.ndarray, "n 2"], mask: Bool[np.ndarray, "h w"]) -> NDArray[np.bool_]:
+def keypoints_inside(
+    keypoints: Float32[np.ndarray, "n 2"], mask: Bool[np.ndarray, "h w"]
+) -> NDArray[np.bool_]:
     """Which keypoints lie on pixels that count."""
     columns = np.clip(keypoints[:, 0].astype(np.int64), 0, mask.shape[1] - 1)
     rows = np.clip(keypoints[:, 1].astype(np.int64), 0, mask.shape[0] - 1)
-    inside: NDArray[np.bool_] = mask[rows, columns]
+    inside: Bool[np.ndarray, n] = mask[rows, columns]
     return inside

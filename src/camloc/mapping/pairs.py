@@ -58,7 +58,7 @@ class PairSettings:
             makes a pair no better.
     """
 
-    count: int = 16
+    count: int = 10
     candidates: int = 24
     least_overlap: float = 0.25
     wanted_angle: float = 4.0

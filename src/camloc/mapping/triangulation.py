@@ -139,7 +139,7 @@ def triangulate(observations: Observations, views: Views, settings: Triangulatio
     freedom = 1.0 - 3.0 * len(points) / (2.0 * max(len(error), 1))
     sigma = float(np.median(error) / 1.177 / np.sqrt(max(freedom, 0.1))) if len(error) else 0.0
     normal, _ = _normal_equations(points, observations, views, robust_pixels=np.inf)
-    covariances = np.linalg.inv(normal) * max(sigma, 1e-12) ** 2 if len(points) else normal
+    covariances = np.linalg.inv(_regular(normal)) * max(sigma, 1e-12) ** 2
     return Triangulated(points, covariances, observations, sigma)
 
 
@@ -288,6 +288,11 @@ def _summed(values: NDArray[np.float64], track: Int64[np.ndarray, "o"]) -> NDArr
 
 def _solved(normal: Float[np.ndarray, "n 3 3"], vector: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
     """Solutions of symmetric 3 x 3 systems; those without one get the least-norm solution."""
+    return np.linalg.solve(_regular(normal), vector[..., None])[..., 0]
+
+
+def _regular(normal: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 3 3"]:
+    """Normal equations that have a solution, different from the given ones in their last digits."""
     trace = np.trace(normal, axis1=1, axis2=2)
-    regular = normal + (1e-14 * trace + 1e-300)[:, None, None] * np.eye(3)
-    return np.linalg.solve(regular, vector[..., None])[..., 0]
+    regular: Float[np.ndarray, "n 3 3"] = normal + (1e-14 * trace + 1e-300)[:, None, None] * np.eye(3)
+    return regular

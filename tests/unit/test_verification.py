@@ -58,7 +58,7 @@ def test_a_query_is_located_and_says_how(localizer: MapLocalizer) -> None:
 def test_the_covariance_is_of_the_size_of_the_errors(localizer: MapLocalizer) -> None:
     squares = []
     for seed in range(30):
-        answer = localizer.locate_features(seen(ROOM, QUERY, noise=1.0, seed=seed), CAMERA, size=SIZE)
+        answer = localizer.locate_features(seen(ROOM, QUERY, noise=0.5, seed=seed), CAMERA, size=SIZE)
         found = verified(answer)
         off = QUERY.translation - found.world_from_cam.translation
         squares.append(off @ np.linalg.solve(found.covariance[3:, 3:], off))

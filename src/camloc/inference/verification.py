@@ -50,7 +50,7 @@ UNCALIBRATED_EVIDENCE = 15.0
 UNCALIBRATED_SIGMA_DEGREES = 1.5
 UNCALIBRATED_SIGMA = 0.03
 
-# Standard deviation of a match in pixels, where calibration says nothing; the loss levels off from twice of it.
+# Standard deviation of a match in pixels where calibration says nothing; the loss levels off from twice it.
 USUAL_PIXEL_SIGMA = 0.5
 
 # Evidence is cut here: beyond, probabilities are too small for a double.

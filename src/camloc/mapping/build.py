@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
-from camloc.data.image_io import _read_with_camera
+from camloc.data.image_io import read_with_camera
 from camloc.data.types import Frame
 from camloc.errors import DatasetError, ImageError
 from camloc.geometry.camera import Camera
@@ -295,7 +295,7 @@ def _read(
 ) -> _Read | None:
     """A frame's features and the camera of its image, or None with the reason noted."""
     try:
-        picture, camera = _read_with_camera(frame)
+        picture, camera = read_with_camera(frame)
         image: UInt8[np.ndarray, "h w 3"] = np.array(picture)
         mask = None if masks is None else masks(frame)
         if mask is not None and mask.shape != image.shape[:2]:
@@ -387,7 +387,7 @@ def _within_budget(
         radius = max(float(np.linalg.norm(views.centers - views.centers.mean(axis=0), axis=1).max()), 1e-12)
         coordinates = np.concatenate((views.centers / radius, views.rotations[:, :, 2]), axis=1)
         frames = choose_frames(coordinates, max(2, int(_FRAMES_SHARE * budget / _BYTES_A_FRAME)))
-    whole = _assemble(scene, unit, found, extracted, settings, frames)
+    whole = _assemble(scene, unit, found, extracted, frames)
     count = len(found)
     for _ in range(8):
         scene_map = whole if budget is None else _thinned(whole, found, views, count)
@@ -408,7 +408,6 @@ def _assemble(
     unit: Literal["m", "units"],
     found: Triangulated,
     extracted: _Extracted,
-    settings: MapSettings,
     frames: Int64[np.ndarray, "f"],
 ) -> SceneMap:
     """The map of all points and of the frames of the given rows."""

@@ -71,8 +71,10 @@ MOST_PIXELS = 170_000_000
 # it was resized. Beyond that the intrinsics belong to another image.
 ASPECT_TOLERANCE = 0.02
 
-# What images come in. Other formats have no scene here, and one (EPS) is a program that
-# reading it would run.
+# Training cameras of one image size count as one camera if their focal lengths agree to this share.
+FOCAL_AGREEMENT = 0.05
+
+# The formats of photographs. Others are refused; one of them (EPS) is a program that decoding would run.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _SEVERAL_IMAGES_ALLOWED = ("MPO",)  # phones store a second image behind the image
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")

@@ -163,7 +163,8 @@ class Located:
         unit: of positions: "m", or "units" where the scale of the scene is not known.
         expected_error: of a verified pose the median error that its covariance implies; of an unverified one
             the median error of the network on held-out frames, or None if it was never validated.
-        covariance: (6, 6) of a verified pose: of the rotation vector in radians (first three) and of the camera
+        covariance: (6, 6) of a verified pose: of the rotation vector in radians (first three) and of the
+            camera
             centre in `unit` (last three), both along the axes of the world; None if the pose is not verified.
         verification: how the map verified the pose, or None if it did not.
         probability: of this scene, among the scenes that the model knows.
@@ -195,8 +196,10 @@ class Located:
 
         `position` (3 numbers) is the camera centre in the scene's world, `quaternion_wxyz` the rotation of
         `world_from_cam`, and `world_from_cam` the same pose as a matrix of 4 rows of 4 numbers.
-        Positions are in `unit`. `expected_error` has `meters` (in `unit`) and `degrees`, or is None. A verified
-        pose has its `covariance` (6 rows of 6 numbers, see the class) and its `verification`. `residual_meters`, `novelty` and
+        Positions are in `unit`. `expected_error` has `meters` (in `unit`) and `degrees`, or is None. A
+        verified
+        pose has its `covariance` (6 rows of 6 numbers, see the class) and its `verification`.
+        `residual_meters`, `novelty` and
         `unrefined_position` are present where they are known.
         """
         pose, error, unrefined = self.world_from_cam, self.expected_error, self.unrefined

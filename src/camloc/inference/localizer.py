@@ -28,7 +28,7 @@ from camloc.mapping.features import Features, FeatureSettings, feature_extractor
 from camloc.mapping.scene_map import SceneMap, load_maps
 
 if TYPE_CHECKING:
-    from camloc.evaluation.predicted_points import PredictedView
+    from camloc.evaluation.predicted_points import MappedView
     from camloc.inference.network import EstimatesByMethod, NetworkLocalizer
     from camloc.models.outlier_filters import OutlierFilter
 
@@ -37,7 +37,7 @@ Verify = Literal["auto", "always", "never"]
 pose, "always" loses such images, "never" leaves the map out."""
 
 Prior = Literal["network", "retrieval", "none"]
-"""Where the map looks first: near the network's pose, at the frames that look like the query, or everywhere."""
+"""Where the map looks first: near the network's pose, at the frames most like the query, or everywhere."""
 
 # Sources of candidates in the map.
 _SOURCES: Mapping[Prior, tuple[FoundBy, ...]] = {
@@ -62,7 +62,7 @@ class Localizer:
         maps: verify poses, by the name of their scene; empty for a network alone.
         verify: whether the maps are used.
         prior: where a map looks for the query first.
-        masks: a folder with one mask `NAME.png` for each image NAME, black where pixels do not count, or None.
+        masks: a folder with one mask `NAME.png` for each image NAME, black where pixels do not count; or None.
     """
 
     network: "NetworkLocalizer | None" = None
@@ -125,7 +125,7 @@ class Localizer:
 
     @property
     def scenes(self) -> tuple[str, ...]:
-        """Names of the scenes: those of the network in the order of their numbers, then those of further maps."""
+        """Names of the scenes: those of the network by their numbers, then those of further maps."""
         known = () if self.network is None else self.network.checkpoint.metadata.scenes
         return (*known, *(name for name in self.maps if name not in known))
 
@@ -176,7 +176,7 @@ class Localizer:
                 pending = []
         yield from self._batch(pending, only)
 
-    def predicted_view(self, frame: Frame) -> "PredictedView | None":
+    def predicted_view(self, frame: Frame) -> "MappedView | None":
         """The scene points that the network predicts for an image; see `NetworkLocalizer`."""
         return None if self.network is None else self.network.mapped(frame)
 

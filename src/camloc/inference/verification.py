@@ -39,7 +39,7 @@ from camloc.geometry.absolute_pose import (
 )
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
-from camloc.inference.candidates import Candidates, FoundBy, Portion, PosePrior
+from camloc.inference.candidates import Candidates, Portion, PosePrior
 from camloc.inference.point_matching import NearestPoints, distance_of_different_points, guided_matches
 from camloc.mapping.features import FeatureExtractor, Features, feature_extractor
 from camloc.mapping.scene_map import Calibration, SceneMap

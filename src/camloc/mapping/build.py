@@ -125,6 +125,14 @@ class BuildReport:
     pose_changes: PoseChanges | None
 
 
+@dataclass(frozen=True, eq=False)
+class ExtractedFrame:
+    """The local features of a frame's image, and the camera that took it."""
+
+    features: Features
+    camera: Camera
+
+
 def build_scene_map(
     frames: Sequence[Frame],
     *,
@@ -132,6 +140,7 @@ def build_scene_map(
     unit: Literal["m", "units"],
     settings: MapSettings | None = None,
     masks: MaskReader | None = None,
+    known: dict[str, ExtractedFrame] | None = None,
     progress: Progress | None = None,
 ) -> tuple[SceneMap, BuildReport]:
     """Build the map of a scene from its training frames.
@@ -145,6 +154,8 @@ def build_scene_map(
         unit: of its positions.
         settings: how the map is built.
         masks: reads the mask of a frame, or None where all pixels count.
+        known: features of frames by name, extracted with the same settings and masks; those of the other
+            frames are added. None keeps none, which takes less memory.
         progress: called with the step and the share of it that is done.
 
     Raises:
@@ -156,7 +167,7 @@ def build_scene_map(
     usable, left_out = _usable(frames)
 
     with _timed(clock, "features"):
-        extracted = _extract(usable, settings, masks, tell)
+        extracted = _extract(usable, settings, masks, known, tell)
     views, keypoints = extracted.views, extracted.keypoints
     if len(views) < 2:
         raise DatasetError(
@@ -251,15 +262,28 @@ def _usable(frames: Sequence[Frame]) -> tuple[list[Frame], dict[str, tuple[str, 
 
 
 def _extract(
-    frames: Sequence[Frame], settings: MapSettings, masks: MaskReader | None, tell: Progress
+    frames: Sequence[Frame],
+    settings: MapSettings,
+    masks: MaskReader | None,
+    known: dict[str, ExtractedFrame] | None,
+    tell: Progress,
 ) -> _Extracted:
     """The features of all frames; the projection of descriptors is learned from some, spread evenly."""
     extractor = feature_extractor(settings.features)
     sample = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLE_FRAMES)).round().astype(int))
-    early: dict[int, _Read] = {}
+    early: dict[int, ExtractedFrame] = {}
     unreadable: dict[str, str] = {}
+
+    def read_once(frame: Frame) -> ExtractedFrame | None:
+        if known is not None and frame.name in known:
+            return known[frame.name]
+        read = _read(frame, extractor, masks, unreadable)
+        if known is not None and read is not None:
+            known[frame.name] = read
+        return read
+
     for row in sample:
-        if (read := _read(frames[row], extractor, masks, unreadable)) is not None:
+        if (read := read_once(frames[row])) is not None:
             early[int(row)] = read
     codec = fit_codec([read.features.descriptors for read in early.values()], settings.dimensions)
     kept: list[Frame] = []
@@ -267,7 +291,7 @@ def _extract(
     for row, frame in enumerate(frames):
         if frame.name in unreadable:
             continue
-        read = early.pop(row, None) or _read(frame, extractor, masks, unreadable)
+        read = early.pop(row, None) or read_once(frame)
         if read is not None:
             kept.append(frame)
             cameras.append(read.camera)
@@ -284,15 +308,9 @@ def _extract(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Read:
-    features: Features
-    camera: Camera
-
-
 def _read(
     frame: Frame, extractor: FeatureExtractor, masks: MaskReader | None, unreadable: dict[str, str]
-) -> _Read | None:
+) -> ExtractedFrame | None:
     """A frame's features and the camera of its image, or None with the reason noted."""
     try:
         picture, camera = read_with_camera(frame)
@@ -304,13 +322,13 @@ def _read(
                 f"{image.shape[1]} x {image.shape[0]}"
             )
         assert camera is not None
-        return _Read(extractor.extract(image, mask), camera)
+        return ExtractedFrame(extractor.extract(image, mask), camera)
     except ImageError as problem:
         unreadable[frame.name] = str(problem)
         return None
 
 
-def _compressed(read: _Read, codec: DescriptorCodec) -> FrameKeypoints:
+def _compressed(read: ExtractedFrame, codec: DescriptorCodec) -> FrameKeypoints:
     """Keypoints with distortion undone and compressed descriptors; those without a ray are left out."""
     plane = read.camera.unproject(read.features.keypoints.astype(np.float64))[:, :2]
     rows = np.flatnonzero(np.isfinite(plane).all(axis=1))

@@ -62,7 +62,8 @@ class Localizer:
         maps: verify poses, by the name of their scene; empty for a network alone.
         verify: whether the maps are used.
         prior: where a map looks for the query first.
-        masks: a folder with one mask `NAME.png` for each image NAME, black where pixels do not count; or None.
+        masks: a folder with one mask `NAME.png` for each image NAME, black where pixels do not count, or
+            None.
     """
 
     network: "NetworkLocalizer | None" = None
@@ -155,7 +156,7 @@ class Localizer:
 
     def locate_all(self, frames: Iterable[Frame], *, batch_size: int = 32) -> Iterator[Estimate]:
         """The estimates of frames, in order; an image that cannot be decoded is lost."""
-        chosen = self._method
+        chosen = self.method
         return (each[chosen] for each in self.locate_every_method(frames, batch_size=batch_size, only=chosen))
 
     def locate_every_method(
@@ -185,7 +186,7 @@ class Localizer:
         return bool(self.maps) and self.verify != "never"
 
     @property
-    def _method(self) -> str:
+    def method(self) -> str:
         """The method whose estimates `locate_all` returns."""
         if self._uses_maps:
             return MAP

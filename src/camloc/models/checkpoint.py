@@ -12,8 +12,9 @@ from torch import Tensor
 from camloc.core.config import from_builtins, from_json, to_builtins, to_json
 from camloc.core.files import write_atomically
 from camloc.data.image_io import Preprocess
-from camloc.data.types import ExpectedError
+from camloc.data.types import ExpectedError, Unit
 from camloc.errors import CheckpointError, RecipeError
+from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.models import build_model, config_class
 from camloc.models.base import PoseModel
@@ -45,6 +46,8 @@ class Metadata:
         backbone_weights: what the backbone started from.
         outlier_filter: for models that align points, the filter that was best on held-out frames.
         focal: typical focal length of the training images in units of their longer side, or None.
+        cameras: the different cameras of the training images, as these are stored.
+        units: of the positions in each scene; "m" where empty.
         novelty_threshold: how unlike the training images one of these scenes may be
             (`camloc.models.novelty`), or None where that was not learned.
     """
@@ -60,6 +63,8 @@ class Metadata:
     epoch: int = 0
     backbone_weights: str = "none"
     focal: float | None = None
+    cameras: tuple[Camera, ...] = ()
+    units: tuple[Unit, ...] = ()
     outlier_filter: Literal["weights", "none", "rigid-ransac", "pnp-ransac"] = "weights"
     novelty_threshold: float | None = None
 
@@ -80,6 +85,10 @@ class Checkpoint:
     model: PoseModel[Any]
     training_poses: tuple[Pose, ...]
     recognition: NoveltyDetector | None = None
+
+    def unit_in(self, scene: int) -> Unit:
+        """The unit of positions in a scene."""
+        return self.metadata.units[scene] if self.metadata.units else "m"
 
     def expected_error_in(self, scene: int) -> ExpectedError | None:
         """The accuracy to expect of an answer in a scene, or None where that was never validated."""

@@ -22,7 +22,7 @@ from camloc.runs.manifest import MANIFEST_FILE, DataSource, RunManifest, load_sc
 Progress = Callable[[str, float], None]
 """Called with the name of the step and the share of it that is done."""
 
-# One block of every six is held out; of a small scene one of every four, since calibration needs eight frames.
+# One block of every six is held out; of a small scene one of every four: calibration needs eight frames.
 CALIBRATION_SPLIT, SMALL_SPLIT = HoldOut(every=6, block=10), HoldOut(every=4, block=5)
 SMALL_SCENE = 100
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from tests.support.synthetic_map import CAMERA, Room, foreign, looking, map_of, room, seen
 
+from camloc.data.types import FoundBy
 from camloc.geometry.absolute_pose import with_focal_length
 from camloc.geometry.pose import Pose, pose_error
-from camloc.inference.candidates import FoundBy, PosePrior
+from camloc.inference.candidates import PosePrior
 from camloc.inference.verification import MapLocalizer, Rejected, VerificationSettings, VerifiedPose
 from camloc.mapping.features import Features
 from camloc.mapping.scene_map import Calibration

@@ -160,31 +160,30 @@ class Located:
     Attributes:
         scene: name of the scene.
         world_from_cam: the camera's pose in that scene's world, double precision.
-        unit: of positions: "m", or "units" where the scale of the scene is not known.
         expected_error: of a verified pose the median error that its covariance implies; of an unverified one
             the median error of the network on held-out frames, or None if it was never validated.
-        covariance: (6, 6) of a verified pose: of the rotation vector in radians (first three) and of the
-            camera
-            centre in `unit` (last three), both along the axes of the world; None if the pose is not verified.
-        verification: how the map verified the pose, or None if it did not.
         probability: of this scene, among the scenes that the model knows.
         residual: root mean square distance in metres between the points that the model aligned, or None for
             a model that aligns none. Wrong intrinsics and unknown objects increase it.
         novelty: of the image, divided by the novelty threshold: from 0 to 1, or None for a model without
             a threshold.
-        unrefined: the network's own pose, if a refiner has replaced it, or None.
+        unrefined: the network's own pose, if a refiner or the map has replaced it, or None.
+        covariance: (6, 6) of a verified pose, or None: of the rotation vector in radians (first three) and of
+            the camera centre in `unit` (last three), both along the axes of the world.
+        verification: how the map verified the pose, or None if it did not.
+        unit: of positions: "m", or "units" where the scale of the scene is not known.
     """
 
     scene: str
     world_from_cam: Pose
-    unit: Unit = "m"
     expected_error: ExpectedError | None = None
-    covariance: Float64[NDArray[np.float64], "6 6"] | None = None
-    verification: Verification | None = None
     probability: float = 1.0
     residual: float | None = None
     novelty: float | None = None
     unrefined: Pose | None = None
+    covariance: Float64[NDArray[np.float64], "6 6"] | None = None
+    verification: Verification | None = None
+    unit: Unit = "m"
 
     @property
     def is_verified(self) -> bool:

@@ -18,11 +18,12 @@ import tyro
 from benchmarks.page import filled, write
 from benchmarks.page import page as page_of
 from benchmarks.passes import machine
+from camloc.recipes import find_recipe
 from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import Training, prepare
 from camloc.training.feature_cache import FeatureVariants
-from camloc.training.loop import fit
-from camloc.training.recipe import Recipe, Step, find_recipe
+from camloc.training.loop import Step, fit
+from camloc.training.recipe import Recipe
 
 # Frozen layers of MobileNetV2 up to a block; the recipes freeze the stem as well.
 _UP_TO = "backbone.network.*blocks.[0-{}].*"
@@ -106,14 +107,15 @@ def prepared(recipe: Recipe, settings: Settings, folder: Path) -> Training:
 
 def images_per_second(training: Training, steps: int) -> float:
     """Images a second of processor time that the training learns from."""
-    plan = training.recipe.plan(seed=0)
-    events = (event for event in fit(training.model, training.train, plan) if isinstance(event, Step))
+    events = (
+        event for event in fit(training.model, training.train, training.recipe) if isinstance(event, Step)
+    )
     for _ in range(_WARM_UP_STEPS):
         next(events)
     started = time.process_time()
     for _ in range(steps):
         next(events)
-    return steps * plan.batch_size / (time.process_time() - started)
+    return steps * training.recipe.batch_size / (time.process_time() - started)
 
 
 def page(measured: dict[str, Any]) -> str:

@@ -75,13 +75,13 @@ class StaticLinear(nn.Module):
 
 def full(inputs: int, outputs: int, is_last: bool) -> nn.Module:
     """Every weight is generated."""
-    return HyperLinear(inputs, outputs, condition=CONDITION, start="nothing" if is_last else "ordinary")
+    return HyperLinear(inputs, outputs, condition=CONDITION, start="zero" if is_last else "ordinary")
 
 
 def patterns(rank: int) -> Maker:
     """Strengths of fixed patterns are generated: the compact form of camloc."""
     return lambda inputs, outputs, is_last: CompactHyperLinear(
-        inputs, outputs, condition=CONDITION, rank=rank, start="nothing" if is_last else "ordinary"
+        inputs, outputs, condition=CONDITION, rank=rank, start="zero" if is_last else "ordinary"
     )
 
 

@@ -234,7 +234,7 @@ def _measured(
         height=recipe.preprocess.height,
         batch_size=recipe.batch_size,
         epochs=recipe.epochs,
-        frames=len(training.learned[0]),
+        frames=len(training.train_frames[0]),
         parameters=training.model.parameter_count(),
         minutes=read_log(folder / LOG)[-1]["seconds"] / 60,
         device=machine if settings.precision == "32-true" else f"{machine} in mixed precision",

@@ -14,21 +14,22 @@ from typing import Annotated
 
 import torch
 import tyro
-from camloc.core.spread import even_indices
 
 from benchmarks.page import RESULTS, table, write
 from benchmarks.page import page as page_of
 from camloc.cli.commands.demo import settings_of
 from camloc.core.config import from_json
+from camloc.core.device import even_indices
 from camloc.data import formats as datasets
 from camloc.data.formats.demo import rendered
 from camloc.data.splits import hold_out
 from camloc.data.types import Frame, Lost, Scene
 from camloc.inference.localizer import Localizer
+from camloc.inference.network import NetworkLocalizer
 from camloc.models.base import GeometryModel, Regressor
 from camloc.models.checkpoint import Checkpoint, load_checkpoint
+from camloc.recipes import find_recipe
 from camloc.runs.manifest import RunManifest, load_scenes
-from camloc.training.recipe import find_recipe
 from camloc.training.scenes import load_scene_images
 from camloc.training.validation import fit_novelty_detector
 
@@ -107,7 +108,7 @@ def measured(run: Path, others: Mapping[str, Sequence[Frame]]) -> Row:
     """The lost images of one run in all sets."""
     metadata = RunManifest.load(run)
     (scene,) = load_scenes(metadata.data)
-    localizer = Localizer(with_novelty(run, metadata.recipe, scene), torch.device("cpu"))
+    localizer = Localizer(NetworkLocalizer(with_novelty(run, metadata.recipe, scene), torch.device("cpu")))
     own = {scene.test_name: scene.test, **scene.conditions}
     return Row(
         recipe=metadata.recipe,
@@ -120,7 +121,7 @@ def measured(run: Path, others: Mapping[str, Sequence[Frame]]) -> Row:
 def with_novelty(run: Path, recipe_name: str, scene: Scene) -> Checkpoint:
     """A run's checkpoint with a novelty detector."""
     checkpoint = load_checkpoint(run)
-    if checkpoint.recognition is not None:
+    if checkpoint.novelty_detector is not None:
         return checkpoint
     recipe = find_recipe(recipe_name)
     learned, held = hold_out(scene.train, recipe.hold_out)
@@ -130,14 +131,14 @@ def with_novelty(run: Path, recipe_name: str, scene: Scene) -> Checkpoint:
         model,
         load_scene_images((learned,), recipe.preprocess),
         load_scene_images((held,), recipe.preprocess),
-        recipe.plan(0),
+        recipe.preprocess,
         device=torch.device("cpu"),
     )
     if found is None:
         raise SystemExit(f"{run} has held out too few frames to fit a novelty detector")
     detector, threshold = found
     metadata = replace(checkpoint.metadata, novelty_threshold=threshold)
-    return replace(checkpoint, metadata=metadata, recognition=detector)
+    return replace(checkpoint, metadata=metadata, novelty_detector=detector)
 
 
 def count(localizer: Localizer, frames: Sequence[Frame]) -> Count:

@@ -138,5 +138,7 @@ def multiply_adds(module: nn.Module, image: Tensor) -> int:
 def weights_of(module: nn.Module) -> int:
     """The number of learned values, without those that only the loss uses."""
     return sum(
-        parameter.numel() for name, parameter in module.named_parameters() if not name.startswith("balance.")
+        parameter.numel()
+        for name, parameter in module.named_parameters()
+        if not name.startswith("pose_loss.")
     )

@@ -35,8 +35,9 @@ from benchmarks.trainings import Trained, run_logged, train_all
 from camloc.cli.commands.demo import settings_of
 from camloc.data.formats.demo import rendered
 from camloc.evaluation.report.wording import method_name
-from camloc.refinement.storage import DECODER, PositionErrors
-from camloc.runs.autoencode import IMAGES
+from camloc.refinement.image_decoder import DecoderMetadata
+from camloc.refinement.refiner import PositionErrors
+from camloc.refinement.train import IMAGES
 
 METHODS = ("none", "neighbours", "affine", "adamw", "anchored")
 
@@ -93,7 +94,8 @@ def main(settings: Settings) -> None:
     write("pose_autoencoders", students, page(students))
     for run, each in zip(runs, students.runs, strict=True):
         if each.recipe == DRAWN:
-            (RESULTS / "pose_autoencoders.png").write_bytes((run / DECODER / IMAGES).read_bytes())
+            image = (run / DecoderMetadata.NAME / IMAGES).read_bytes()
+            (RESULTS / "pose_autoencoders.png").write_bytes(image)
 
 
 def _trained_teachers(settings: Settings) -> list[Trained]:
@@ -272,16 +274,16 @@ def _metric(setting: Setting) -> str:
 def _columns() -> list[tuple[str, list[tuple[str, dict[str, object]]]]]:
     """The tables of settings: what varies, and the columns with what they stand for."""
     counts: list[tuple[str, dict[str, object]]] = [
-        (f"{method}, {k}", {"way": method, "neighbours": k}) for method in METHODS[1:3] for k in NEIGHBOURS
+        (f"{method}, {k}", {"method": method, "neighbours": k}) for method in METHODS[1:3] for k in NEIGHBOURS
     ]
-    counts += [(f"anchored, {k}", {"way": "anchored", "neighbours": k}) for k in (3, 10, 30)]
+    counts += [(f"anchored, {k}", {"method": "anchored", "neighbours": k}) for k in (3, 10, 30)]
     metrics: list[tuple[str, dict[str, object]]] = [
-        (f"{method}, {metric}", {"way": method, "metric": metric})
+        (f"{method}, {metric}", {"method": method, "metric": metric})
         for method in ("affine", "anchored")
         for metric in ("0.03", "0.1", "0.3", "1", "paper's code")
     ]
     latents: list[tuple[str, dict[str, object]]] = [
-        (f"{method}, {half}", {"way": method, "latents": half})
+        (f"{method}, {half}", {"method": method, "latents": half})
         for method in ("affine", "anchored")
         for half in ("both", "position", "orientation")
     ]
@@ -300,7 +302,7 @@ def _settings(
                 for setting in each.settings
                 if wanted.items()
                 <= {
-                    "way": setting.way,
+                    "method": setting.method,
                     "neighbours": setting.neighbours,
                     "metric": _metric(setting),
                     "latents": setting.latents,

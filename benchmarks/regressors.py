@@ -40,7 +40,7 @@ from benchmarks.trainings import (
 from camloc.core.config import from_json
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.results import TrainingRecord
-from camloc.training.recipe import find_recipe
+from camloc.recipes import find_recipe
 
 # The block of the model's page.
 BLOCK = "what real frames say"

@@ -105,7 +105,7 @@ def test_the_held_out_frames_choose_the_filter(learned: Path, tmp_path: Path) ->
     assert set(errors) == set(OUTLIER_FILTERS)
     poses = poses_of(training.train_frames[0]).tensor()
     assert metadata.outlier_filter == best_filter(errors, training.validation, poses)
-    assert metadata.spread == pytest.approx(errors[metadata.outlier_filter], rel=1e-3)
+    assert metadata.expected_error == pytest.approx(errors[metadata.outlier_filter], rel=1e-3)
     made_up: dict[OutlierFilter, tuple[float, float]] = dict.fromkeys(OUTLIER_FILTERS, (1.0, 10.0))
     made_up["rigid-ransac"] = (0.5, 10.0)
     assert best_filter(made_up, training.validation, poses) == "rigid-ransac"

@@ -192,13 +192,13 @@ def test_with_most_frames_lost_the_verdict_tells_how_few_are_left(tmp_path: Path
     assert verdict(results(evaluated)).startswith("Only 1 of the 3 test images could be located.")
 
 
-def test_a_scene_of_unknown_scale_is_not_told_in_metres(tmp_path: Path) -> None:
+def test_a_scene_of_unknown_scale_has_no_metres(tmp_path: Path) -> None:
     found = results(small_set(tmp_path), unit="units")
-    told = verdict(found) + format_table(found)
-    assert "0.020 units" in told
-    assert re.search(r"0\.020 u .*\n", told)
-    assert "u: units of a world whose scale is not known" in told
-    assert not re.search(r"\d m\b", told)
+    text = verdict(found) + format_table(found)
+    assert "0.020 units" in text
+    assert re.search(r"0\.020 u .*\n", text)
+    assert "u: units of a world whose scale is not known" in text
+    assert not re.search(r"\d m\b", text)
 
 
 def test_the_table_of_a_scene_of_unknown_scale_is_not_wider_than_any(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_log_without_losses_and_validations_has_no_curve() -> None:
         ((math.inf, math.inf), (0.2, 2.0), (1.0, 9.0), "worse than both baselines"),
     ],
 )
-def test_the_comparison_with_the_baselines_is_told_truly(
+def test_the_comparison_names_the_baselines_with_larger_errors(
     result: tuple[float, float], nearest: tuple[float, float], mean: tuple[float, float], expected: str
 ) -> None:
     def statistics(error: tuple[float, float]) -> ErrorStatistics:

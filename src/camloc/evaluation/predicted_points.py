@@ -89,7 +89,7 @@ def mapped_view(
     if mask is not None:
         counted = mask_at(mask[None].to(cells.pixels.device), cells.pixels)
         cells = cells._replace(weight=cells.weight * counted)
-    return MappedView.of_cells(image, cells, world_from_centered=model.placed(Pose.identity(1).tensor())[0])
+    return MappedView.of_cells(image, cells, world_from_centered=model.to_world(Pose.identity(1).tensor())[0])
 
 
 class PointCloud(NamedTuple):

@@ -103,8 +103,8 @@ class NetworkLocalizer:
         checkpoint = load_onnx(path) if is_exported(path) else load_checkpoint(path)
         refine, refiners = load_refiners(path, checkpoint, refine, every_method=every_method, device=target)
         checkpoint.model.to(target)
-        if checkpoint.recognition is not None:
-            checkpoint.recognition.to(target)
+        if checkpoint.novelty_detector is not None:
+            checkpoint.novelty_detector.to(target)
         return cls(checkpoint, target, outlier_filter, masks, refiners, refine)
 
     @property
@@ -211,7 +211,7 @@ class NetworkLocalizer:
             unknown = Lost("the camera's focal length is unknown; give it")
             return [dict.fromkeys(("none", *refiners), unknown) for _ in inputs]
         masks = [each.mask for each in inputs if each.mask is not None]
-        prediction = predict(self.checkpoint, images, with_latents=bool(refiners))
+        prediction = predict(self.checkpoint, images)
         decoded = decode(
             self.checkpoint,
             prediction.output,

@@ -288,13 +288,15 @@ def evaluate_scenes(
     out: Path | None = None,
     device: str = "cpu",
     refine: str = "none",
+    verify: Verify = "auto",
     progress: FrameProgress | None = None,
 ) -> ScenesEvaluation:
     """Evaluate every scene that a run has learned, or the scenes of `data`.
 
     Writes the files of `evaluate_run` into `scenes/<name>` below `folder_of_results`, and there a
     `results.json` and a `report.html` of all scenes. A scene without test frames is skipped. If the last
-    scene was added from a part of its frames, baselines copy only that part. `refine` is that of `Localizer`.
+    scene was added from a part of its frames, baselines copy only that part. `refine` and `verify` are those
+    of `Localizer`.
 
     Raises:
         CheckpointError: the run is incomplete or damaged.
@@ -303,7 +305,7 @@ def evaluate_scenes(
     """
     metadata = manifest_of(run)
     out = folder_of_results(run, out)
-    localizer = Localizer.load(run, device=device, refine=refine, every_method=True)
+    localizer = Localizer.load(run, device=device, refine=refine, verify=verify, every_method=True)
     scenes = [source.load() for source in sources_of(run, metadata, data)]
     if metadata is not None and metadata.extension is not None and not data:
         scenes[-1] = subsampled(scenes[-1], metadata.extension.fraction)

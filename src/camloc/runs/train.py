@@ -73,7 +73,7 @@ def _with_errors(metadata: Metadata, event: Epoch) -> Metadata:
     spread = event.validation
     if spread is not None and not all(map(math.isfinite, spread)):
         spread = None
-    return replace(metadata, epoch=event.epoch, spread=spread, spreads=spreads)
+    return replace(metadata, epoch=event.epoch, expected_error=spread, expected_errors=spreads)
 
 
 def _calibrate(training: Training, folder: Path, poses: tuple[Pose, ...]) -> None:
@@ -86,7 +86,7 @@ def _calibrate(training: Training, folder: Path, poses: tuple[Pose, ...]) -> Non
     if isinstance(model, GeometryModel):
         errors = filter_errors(model, training.validation, size, device=device)
         best = best_filter(errors, training.validation, poses_of(training.train_frames[0]).tensor())
-        metadata = replace(metadata, outlier_filter=best, spread=errors[best])
+        metadata = replace(metadata, outlier_filter=best, expected_error=errors[best])
     if isinstance(model, GeometryModel | Regressor):
         found = fit_novelty_detector(model, training.images, training.validation, size, device=device)
         if found is not None:

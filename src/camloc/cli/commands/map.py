@@ -17,10 +17,14 @@ from camloc.cli.options import (
 from camloc.errors import RecipeError
 
 if TYPE_CHECKING:
+    from camloc.mapping.build import MapSettings
     from camloc.runs.manifest import DataSource
     from camloc.runs.map import MappedScene
 
 Features = Literal["sift", "xfeat", "aliked"]
+
+# Most bytes of a map by default: what whole floors of a building need.
+DEFAULT_BYTES = 8_000_000
 
 _UNITS = {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
 
@@ -66,10 +70,9 @@ def map(
         refine_poses: Adjust the training poses too, for poses of odometry or depth SLAM.
         masks: Folder with masks named IMAGE.png, black where pixels do not count.
     """
-    from camloc.cli.progress import console, counted
+    from camloc.cli.progress import console
     from camloc.mapping.build import MapSettings
     from camloc.mapping.features import FeatureSettings
-    from camloc.runs.map import build_maps
 
     if features == "sift" and weights is not None:
         raise RecipeError("sift has no weights; leave out --weights")
@@ -77,19 +80,36 @@ def map(
     settings = MapSettings(
         features=FeatureSettings(extractor=features, weights="" if weights is None else str(weights)),
         refine_poses=refine_poses,
-        size_bytes=size_in_bytes(size) if size else 8_000_000,
+        size_bytes=size_in_bytes(size) if size else DEFAULT_BYTES,
     )
+    build_and_print(sources, folder, settings, masks=masks)
+    console.print(f"\nnext   camloc evaluate {folder}\n       camloc locate {folder} IMAGE.jpg")
+
+
+def build_and_print(
+    sources: "tuple[DataSource, ...]",
+    folder: Path,
+    settings: "MapSettings | None" = None,
+    *,
+    masks: Path | None = None,
+) -> None:
+    """Build the maps of a run with a progress bar, and print what they hold and what was left out."""
+    from camloc.cli.progress import counted
+    from camloc.mapping.build import MapSettings
+    from camloc.runs.map import build_maps
+
     with counted("building the map") as progress:
 
         def show(step: str, share: float) -> None:
             del step
             progress(round(share * 100), 100)
 
-        mapped = build_maps(sources, folder, settings, masks=masks, progress=show)
+        mapped = build_maps(
+            sources, folder, settings or MapSettings(size_bytes=DEFAULT_BYTES), masks=masks, progress=show
+        )
     for each in mapped:
         for line in report_lines(each):
             print(line)
-    console.print(f"\nnext   camloc evaluate {folder}\n       camloc locate {folder} IMAGE.jpg")
 
 
 def size_in_bytes(text: str) -> int:

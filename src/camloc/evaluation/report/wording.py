@@ -9,7 +9,8 @@ INFINITE = "∞"
 
 # Names of refinement methods in tables.
 METHOD_NAMES = {
-    "none": "not refined",
+    "none": "network alone",
+    "map": "verified by the map",
     "neighbours": "mean of neighbours",
     "adamw": "affine, 3 steps",
     "virtual": "virtual view",

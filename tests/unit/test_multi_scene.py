@@ -1,4 +1,4 @@
-"""Scenes that join later leave everything that is answered about the others as it was, to the last bit."""
+"""Scenes that are added later do not change predictions in the earlier scenes, to the last bit."""
 
 from dataclasses import replace
 
@@ -37,42 +37,42 @@ def built(name: str, groups: tuple[int, ...]) -> MultiSceneRegressor:
 
 
 def before_and_after(name: str) -> tuple[MultiSceneRegressor, MultiSceneRegressor]:
-    """A model, and one of two scenes more that know everything that it does and something of their own."""
-    known, more = built(name, (SCENES,)), built(name, (SCENES, 1, 1))
-    shaken(known)
-    known.observe_scenes([some_poses(9, seed=number) for number in range(SCENES)])
-    more.observe_scenes([some_poses(9, seed=number) for number in range(SCENES + 2)])
-    shaken(more)
-    state = more.state_dict()
-    for each, value in known.state_dict().items():
+    """A model, and one with the same weights and two extended scenes."""
+    earlier, extended = built(name, (SCENES,)), built(name, (SCENES, 1, 1))
+    shaken(earlier)
+    earlier.observe_scenes([some_poses(9, seed=number) for number in range(SCENES)])
+    extended.observe_scenes([some_poses(9, seed=number) for number in range(SCENES + 2)])
+    shaken(extended)
+    state = extended.state_dict()
+    for each, value in earlier.state_dict().items():
         state[each] = value if value.shape == state[each].shape else torch.cat((value, state[each][SCENES:]))
-    more.load_state_dict(state)
-    return known, more
+    extended.load_state_dict(state)
+    return earlier, extended
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_poses_in_the_scenes_that_were_there_stay_the_same_to_the_last_bit(name: str) -> None:
-    known, more = before_and_after(name)
+def test_poses_in_earlier_scenes_stay_the_same_to_the_last_bit(name: str) -> None:
+    earlier, extended = before_and_after(name)
     with torch.no_grad():
-        old, new = known.encode(images()), more.encode(images())
+        old, new = earlier.encode(images()), extended.encode(images())
         for number in range(SCENES):
             scene = torch.full((3,), number)
-            before = known.pose_in(latents_in(old, scene), scene)
-            after = more.pose_in(latents_in(new, scene), scene)
+            before = earlier.pose_in(latents_in(old, scene), scene)
+            after = extended.pose_in(latents_in(new, scene), scene)
             assert torch.equal(before.translation, after.translation)
             assert torch.equal(before.rotation, after.rotation)
 
 
 @pytest.mark.parametrize("name", ["ms_hyperpose", "ms_transformer"])
-def test_how_likely_scenes_are_beside_each_other_stays_too(name: str) -> None:
-    known, more = before_and_after(name)
+def test_logits_of_earlier_scenes_stay_the_same(name: str) -> None:
+    earlier, extended = before_and_after(name)
     with torch.no_grad():
-        before, after = (model.scene_logits(model.encode(images())) for model in (known, more))
+        before, after = (model.scene_logits(model.encode(images())) for model in (earlier, extended))
     torch.testing.assert_close(after[:, :SCENES], before)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_scene_that_joined_with_the_others_does_change_their_answers_if_these_ask_each_other(
+def test_a_scene_of_the_same_group_changes_the_outputs_of_the_others_if_queries_attend_to_each_other(
     name: str,
 ) -> None:
     together, apart = built(name, (SCENES + 1,)), built(name, (SCENES, 1))
@@ -85,13 +85,13 @@ def test_a_scene_that_joined_with_the_others_does_change_their_answers_if_these_
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_later_scene_has_of_its_own_starts_without_effect_and_then_has_one(name: str) -> None:
+def test_the_layers_of_a_later_scene_start_without_effect_and_then_have_one(name: str) -> None:
     model = built(name, (SCENES, 1))
     output = model(images())
     latents = Latents(output.position_latents, output.orientation_latents)
     new, old = torch.full((3,), SCENES), torch.zeros(3, dtype=torch.int64)
     before = [model.regress_in(latents_in(latents, new), scene).position for scene in (new, old)]
-    assert torch.equal(*before)  # the same heads, on the same numbers, in either scene
+    assert torch.equal(*before)  # the same heads and latents in either scene
     shaken(model, only=(".of_group.",))
     after = [model.regress_in(latents_in(latents, new), scene).position for scene in (new, old)]
     assert not torch.allclose(before[0], after[0])
@@ -99,7 +99,7 @@ def test_what_a_later_scene_has_of_its_own_starts_without_effect_and_then_has_on
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_everything_of_a_later_scene_learns(name: str) -> None:
+def test_all_layers_of_a_later_scene_get_a_gradient(name: str) -> None:
     model = built(name, (SCENES, 1)).train()
     shaken(model)
     scene = torch.arange(4) % (SCENES + 1)
@@ -113,7 +113,7 @@ def test_everything_of_a_later_scene_learns(name: str) -> None:
 
 
 @pytest.mark.parametrize("groups", [(2, 2), (3, 0), (4,)])
-def test_groups_that_are_not_of_the_scenes_are_refused(groups: tuple[int, ...]) -> None:
+def test_groups_that_do_not_add_up_to_the_scenes_are_refused(groups: tuple[int, ...]) -> None:
     with pytest.raises(RecipeError, match="cannot be those of a model of 3"):
         group_sizes(3, groups)
     assert group_sizes(3, ()) == (3,)

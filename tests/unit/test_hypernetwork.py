@@ -1,4 +1,4 @@
-"""Generated layers: they start as nothing, and every image has its own."""
+"""Generated layers start at zero, and every image has its own."""
 
 from dataclasses import replace
 from typing import get_args
@@ -17,7 +17,6 @@ from camloc.models.layers.hypernetwork import (
     HyperLinear,
     HyperMLP,
     HypernetworkConfig,
-    HyperTwin,
     hyper_linear,
 )
 
@@ -75,7 +74,7 @@ def test_a_full_generator_gives_every_weight_row_by_row() -> None:
     assert torch.equal(swish.weights(condition), nn.functional.silu(layer.weights(condition)))
 
 
-def test_a_compact_layer_is_a_sum_of_patterns_whose_strengths_are_generated() -> None:
+def test_a_compact_layer_is_a_sum_of_matrices_with_generated_strengths() -> None:
     layer = CompactHyperLinear(5, 3, condition=4, rank=2).double()
     shake(layer)
     condition = seeded(1, 4).double()
@@ -86,7 +85,7 @@ def test_a_compact_layer_is_a_sum_of_patterns_whose_strengths_are_generated() ->
 
 
 @pytest.mark.parametrize("generator", FORMS)
-def test_an_ordinary_start_is_a_fresh_linear_layer_alike_for_all_images(
+def test_an_ordinary_start_is_one_new_linear_layer_for_all_images(
     generator: GeneratorConfig,
 ) -> None:
     torch.manual_seed(0)
@@ -117,7 +116,7 @@ def test_generated_layers_follow_each_other_with_swish_between(
 
 
 @pytest.mark.parametrize("generator", FORMS)
-def test_every_weight_of_a_generated_network_moves_from_the_second_step(generator: GeneratorConfig) -> None:
+def test_every_weight_of_a_generated_network_trains_from_the_second_step(generator: GeneratorConfig) -> None:
     torch.manual_seed(0)
     network = HyperMLP((8, 6, 5, 3), condition=4, generator=generator)
     condition = seeded(2, 4, seed=1).requires_grad_()
@@ -133,7 +132,7 @@ def test_every_weight_of_a_generated_network_moves_from_the_second_step(generato
     assert condition.grad.abs().max() > 0
 
 
-def test_a_network_that_answers_alone_starts_with_answers() -> None:
+def test_an_ordinary_start_has_outputs_that_are_not_zero() -> None:
     torch.manual_seed(0)
     network = HyperMLP((8, 6, 3), condition=4, generator=GeneratorConfig(), start="ordinary")
     assert network(seeded(2, 8), seeded(2, 4)).abs().min() > 0
@@ -157,8 +156,8 @@ def test_an_integrated_layer_adds_to_the_ordinary_one(infusion: Infusion) -> Non
     if model.hidden_hyper is not None:
         hidden = hidden + extended(features) @ generated(model.hidden_hyper, features)
     hidden = torch.relu(hidden)
-    assert isinstance(model.position_hyper, HyperTwin)
-    assert isinstance(model.orientation_hyper, HyperTwin)
+    assert isinstance(model.position_hyper, HyperHead)
+    assert isinstance(model.orientation_hyper, HyperHead)
     position = model.position_head(hidden) + extended(hidden) @ generated(model.position_hyper, features)
     orientation = model.orientation_head(hidden) + extended(hidden) @ generated(
         model.orientation_hyper, features
@@ -173,7 +172,7 @@ def extended(values: Tensor) -> Tensor:
     return torch.cat((values, torch.ones_like(values[:, :1])), dim=1)
 
 
-def generated(twin: HyperTwin, features: Tensor) -> Tensor:
+def generated(twin: HyperHead, features: Tensor) -> Tensor:
     weights: Tensor = twin.layer.weights(nn.functional.silu(twin.condition(twin.embedding(features))))
     return weights[0]
 

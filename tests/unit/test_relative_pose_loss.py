@@ -1,4 +1,4 @@
-"""The loss of the way between frames, by hand and against the published criterion."""
+"""The relative-pose loss, computed by hand and compared with the published criterion."""
 
 import math
 from dataclasses import replace
@@ -11,8 +11,12 @@ from torch import Tensor
 from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry import Pose
-from camloc.models.layers.rotation_output import values_from_rotation
-from camloc.models.losses import PoseLossConfig, RelativePoseLoss, UncertaintyWeightedPoseLoss
+from camloc.models.losses import (
+    PoseLossConfig,
+    RelativePoseLoss,
+    UncertaintyWeightedPoseLoss,
+    values_from_rotation,
+)
 
 PUBLISHED = PoseLossConfig(position=0.3, orientation=-3.0, hemisphere_safe=False, distance="absolute")
 
@@ -27,22 +31,22 @@ def batch_of(poses: Pose, *, window: int) -> Batch:
     )
 
 
-def some_answers(count: int) -> tuple[Tensor, Tensor]:
+def some_outputs(count: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5)
     return tuple(torch.randn(count, 3, generator=generator, dtype=torch.float64) for _ in range(2))  # type: ignore[return-value]
 
 
 def terms(config: PoseLossConfig, poses: Pose, window: int) -> dict[str, float]:
-    position, orientation = (values[: len(poses)] for values in some_answers(6))
+    position, orientation = (values[: len(poses)] for values in some_outputs(6))
     loss = RelativePoseLoss(config, "log_quaternion").double()
     found = loss(position, orientation, poses.translation, batch_of(poses, window=window))
     return {name: float(value.detach()) for name, value in found.items()}
 
 
 def test_it_is_the_published_criterion() -> None:
-    """Mean absolute error of the differences of consecutive frames, windows apart, balanced."""
+    """Mean absolute error of the differences of consecutive frames, in each window, weighted."""
     poses = some_poses(6)
-    position, logarithm = some_answers(6)
+    position, logarithm = some_outputs(6)
     truths = values_from_rotation("log_quaternion", poses.rotation)
     moves, turns = [], []
     for first in (0, 1, 3, 4):  # of windows 0-2 and 3-5
@@ -57,7 +61,7 @@ def test_it_is_the_published_criterion() -> None:
     assert found["relative_orientation"] == pytest.approx(float(expected), rel=1e-6)
 
 
-def test_what_all_frames_are_off_by_does_not_count() -> None:
+def test_a_common_offset_of_all_frames_does_not_count() -> None:
     poses = some_poses(6)
     loss = RelativePoseLoss(replace(PUBLISHED, position=0.0, orientation=0.0), "log_quaternion")
     truths = values_from_rotation("log_quaternion", poses.rotation)
@@ -65,7 +69,7 @@ def test_what_all_frames_are_off_by_does_not_count() -> None:
     assert [float(value.detach()) for value in found.values()] == pytest.approx([0.0, 0.0], abs=1e-6)
 
 
-def test_an_answer_in_the_other_hemisphere_is_the_same_way() -> None:
+def test_the_other_sign_of_a_quaternion_is_the_same_step() -> None:
     """The logarithm of -q instead of q, for one frame of two."""
     poses = some_poses(2)
     truths = values_from_rotation("log_quaternion", poses.rotation)
@@ -94,7 +98,7 @@ def test_a_pair_with_a_frame_of_unknown_orientation_counts_for_the_position_alon
 
 def test_without_any_orientation_the_gradient_is_finite_and_the_term_is_0() -> None:
     poses = some_poses(4).without_orientation()
-    position, logarithm = (value.requires_grad_() for value in some_answers(4))
+    position, logarithm = (value.requires_grad_() for value in some_outputs(4))
     found = RelativePoseLoss(PUBLISHED, "log_quaternion")(
         position, logarithm, poses.translation, batch_of(poses, window=2)
     )
@@ -113,7 +117,7 @@ def test_single_frames_are_refused_in_one_sentence() -> None:
 
 def test_the_terms_stand_beside_those_of_single_poses() -> None:
     poses = some_poses(4)
-    position, logarithm = some_answers(4)
+    position, logarithm = some_outputs(4)
     alone = UncertaintyWeightedPoseLoss(PUBLISHED, "log_quaternion")
     both = UncertaintyWeightedPoseLoss(
         PUBLISHED, "log_quaternion", relative=RelativePoseLoss(PUBLISHED, "log_quaternion")

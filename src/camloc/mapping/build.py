@@ -438,7 +438,7 @@ def _assemble(
     seen = np.flatnonzero(of_frame[observations.frame] >= 0)
     seen = seen[np.lexsort((observations.track[seen], of_frame[observations.frame[seen]]))]
     counts = np.bincount(of_frame[observations.frame[seen]], minlength=len(frames))
-    cameras = tuple(dict.fromkeys(extracted.cameras))
+    cameras = {camera: number for number, camera in enumerate(dict.fromkeys(extracted.cameras))}
     quaternions = Pose(views.rotations[frames], views.centers[frames]).quaternion_wxyz()
     return SceneMap(
         scene=scene,
@@ -453,8 +453,8 @@ def _assemble(
         frame_names=tuple(extracted.frames[row].name for row in frames),
         frame_positions=(views.centers[frames] - origin).astype(np.float32),
         frame_quaternions_wxyz=quaternions.astype(np.float32),
-        cameras=cameras,
-        frame_cameras=np.array([cameras.index(extracted.cameras[row]) for row in frames], dtype=np.int32),
+        cameras=tuple(cameras),
+        frame_cameras=np.array([cameras[extracted.cameras[row]] for row in frames], dtype=np.int32),
         seen_offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int32),
         seen_points=observations.track[seen].astype(np.int32),
         retrieval=_retrieval([extracted.keypoints[row] for row in frames]),
@@ -499,8 +499,10 @@ def _mean_descriptors(
     width = extracted.codec.basis.shape[1]
     sums = np.zeros((len(found), width), dtype=np.float32)
     scale = np.empty(len(observations))
+    by_frame = np.argsort(observations.frame, kind="stable")
+    ends = np.searchsorted(observations.frame[by_frame], np.arange(len(views) + 1))
     for frame in range(len(views)):
-        rows = np.flatnonzero(observations.frame == frame)
+        rows = by_frame[ends[frame] : ends[frame + 1]]
         own = observations.keypoint[rows] - starts[frame]
         # A frame sees a point once, so that each row of the sum is added to once.
         sums[observations.track[rows]] += extracted.keypoints[frame].codes[own]

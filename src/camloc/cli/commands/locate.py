@@ -44,14 +44,12 @@ def locate(
         run: Folder of a trained run, or an exported .onnx file.
         images: Image files of any size.
         format: Output format: text, a JSON list, or the lines of a TUM or a COLMAP file.
-        camera: Intrinsics of the images: a camera.json, a COLMAP cameras.txt, or COLMAP's model and
-            parameters,
-            such as SIMPLE_RADIAL,640,480,525,320,240,-0.1. By default an image is assigned to the training
-            camera whose images have its size; if there is none, a map finds the focal length.
+        camera: Intrinsics of the images: a camera.json, a COLMAP cameras.txt, or a COLMAP model with its
+            parameters, such as SIMPLE_RADIAL,640,480,525,320,240,-0.1. By default an image is assigned to the
+            training camera whose images have its size; if there is none, a map finds the focal length.
         focal: Focal length of the images in pixels, if nothing else of the camera is known.
-        verify: Use of the run's map: auto verifies poses and returns those that it cannot confirm as
-            unverified;
-            always loses such images; never leaves the map out.
+        verify: Use of the run's map: auto verifies poses and returns the others as unverified; always loses
+            images that the map does not confirm; never leaves the map out.
         prior: Where the map looks first: near the network's pose, at the training images most like the image,
             or everywhere.
         filter: For models that align points, how wrong points are left out; auto is the filter that was best

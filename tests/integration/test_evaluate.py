@@ -9,6 +9,7 @@ import pytest
 import torch
 from tests.support.command_line import camloc
 from tests.support.estimates import frames_with_images, line_of_poses
+from tests.support.networks import network_of
 
 from camloc.data import formats as datasets
 from camloc.data.formats import nerfstudio
@@ -82,7 +83,8 @@ def test_metres_are_not_claimed_for_a_scene_of_unknown_scale(
 def localizer_of_two_scenes(run: Path) -> Localizer:
     """The run as if it also knew a cellar, which it takes every other image for."""
     localizer = Localizer.load(run)
-    whole = localizer.checkpoint
+    network = network_of(localizer)
+    whole = network.checkpoint
     decode = whole.model.decode
 
     def misplaced(*arguments: Any, **settings: Any) -> Decoded:
@@ -91,9 +93,8 @@ def localizer_of_two_scenes(run: Path) -> Localizer:
 
     whole.model.decode = misplaced  # type: ignore[method-assign]
     metadata = replace(whole.metadata, scenes=(*whole.metadata.scenes, "cellar"))
-    return replace(
-        localizer, checkpoint=replace(whole, metadata=metadata, training_poses=whole.training_poses * 2)
-    )
+    checkpoint = replace(whole, metadata=metadata, training_poses=whole.training_poses * 2)
+    return replace(localizer, network=replace(network, checkpoint=checkpoint))
 
 
 def test_an_answer_in_another_scene_is_lost(

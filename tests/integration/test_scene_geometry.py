@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from tests.support.command_line import camloc, listing, refused
 from tests.support.models import TINY_BACKBONE
+from tests.support.networks import network_of
 from tests.support.trained import HEIGHT, WIDTH, scene_with_cache
 
 from camloc.data.image_io import Preprocess
@@ -89,8 +90,8 @@ def test_every_filter_answers_or_says_why_not(learned: Path, name: OutlierFilter
 
 def test_the_held_out_frames_choose_the_filter(learned: Path, tmp_path: Path) -> None:
     """With none held out it is the learned weights, as published; a filter that is asked for goes before."""
-    assert Localizer.load(learned / "run").used_filter == "weights"
-    assert Localizer.load(learned / "run", outlier_filter="none").used_filter == "none"
+    assert network_of(Localizer.load(learned / "run")).used_filter == "weights"
+    assert network_of(Localizer.load(learned / "run", outlier_filter="none")).used_filter == "none"
     settings = replace(recipe(), hold_out=HoldOut(every=4, block=2), stages=(Stage(2, 1e-3),))
     data = DataSource(str(learned / "scene"))
     training = prepare(settings, name="tiny/scene-geometry", data=data, folder=tmp_path / "run")

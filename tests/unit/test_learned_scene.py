@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.support.estimates import line_of_poses, small_set
 from tests.support.models import small_config, some_poses
+from tests.support.networks import network_of
 
 from camloc.core.config import to_builtins
 from camloc.data.image_io import Preprocess
@@ -28,6 +29,7 @@ from camloc.evaluation.report.build import (
 from camloc.evaluation.results import Results, results_of
 from camloc.geometry import Camera
 from camloc.inference.localizer import Localizer
+from camloc.inference.network import NetworkLocalizer
 from camloc.inference.onnx.export import export_onnx
 from camloc.models.checkpoint import Checkpoint, Metadata
 from camloc.models.posenet import PoseNet
@@ -56,7 +58,7 @@ def checkpoint(*, focal: float | None = None) -> Checkpoint:
 
 
 def localizer(*, focal: float | None = None, masks: Path | None = None) -> Localizer:
-    return Localizer(checkpoint(focal=focal), torch.device("cpu"), masks=masks)
+    return Localizer(NetworkLocalizer(checkpoint(focal=focal), torch.device("cpu"), masks=masks))
 
 
 def image(folder: Path) -> Frame:
@@ -66,7 +68,7 @@ def image(folder: Path) -> Frame:
 
 
 def mapped(frame: Frame, front_door: Localizer) -> MappedView:
-    view = front_door.mapped(frame)
+    view = front_door.predicted_view(frame)
     assert view is not None
     return view
 
@@ -112,7 +114,7 @@ def test_a_view_holds_the_points_where_the_model_puts_them(tmp_path: Path) -> No
     front_door, frame = localizer(), image(tmp_path)
     view = mapped(frame, front_door)
     assert view.world.shape == (HEIGHT // STRIDE, WIDTH // STRIDE, 3)
-    model = front_door.checkpoint.model
+    model = network_of(front_door).checkpoint.model
     with torch.inference_mode():
         output: PointMaps = model(view.image[None].float() / 255.0)
     center = some_poses(20).translation.mean(0)
@@ -135,13 +137,13 @@ def test_an_exported_network_maps_the_same(tmp_path: Path) -> None:
 
 def test_where_there_is_nothing_to_map_there_is_none(tmp_path: Path) -> None:
     frame = image(tmp_path)
-    assert localizer().mapped(replace(frame, camera=None)) is None
-    assert localizer(focal=0.8).mapped(replace(frame, camera=None)) is not None
+    assert localizer().predicted_view(replace(frame, camera=None)) is None
+    assert localizer(focal=0.8).predicted_view(replace(frame, camera=None)) is not None
     (tmp_path / "letter.jpg").write_text("Dear Madam")
-    assert localizer().mapped(Frame("letter.jpg", tmp_path / "letter.jpg", CAMERA)) is None
-    assert localizer().mapped(Frame("none.jpg", tmp_path / "none.jpg", CAMERA)) is None
+    assert localizer().predicted_view(Frame("letter.jpg", tmp_path / "letter.jpg", CAMERA)) is None
+    assert localizer().predicted_view(Frame("none.jpg", tmp_path / "none.jpg", CAMERA)) is None
     regressor = replace(checkpoint(), model=PoseNet(small_config("posenet")).eval())
-    assert Localizer(regressor, torch.device("cpu")).mapped(frame) is None
+    assert Localizer(NetworkLocalizer(regressor, torch.device("cpu"))).predicted_view(frame) is None
 
 
 def test_masked_cells_have_no_weight_and_are_not_among_the_points(tmp_path: Path) -> None:

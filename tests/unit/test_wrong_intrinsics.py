@@ -20,6 +20,7 @@ from camloc.data.image_io import Preprocess
 from camloc.data.types import Located
 from camloc.geometry import Camera, Pose, pixel_grid, pose_error, unproject
 from camloc.inference.localizer import Localizer
+from camloc.inference.network import NetworkLocalizer
 from camloc.models.base import Prediction
 from camloc.models.checkpoint import Checkpoint, Metadata
 from camloc.models.scene_geometry import PointMaps, SceneGeometry, SceneGeometryConfig
@@ -73,7 +74,9 @@ def answer(folder: Path, world_from_cam: NDArray[np.float64], *, focal_factor: f
     )
     model = knowing(world_from_cam, view.depth).eval()
     around = [Pose(truth.rotation, truth.translation + step) for step in torch.eye(3).double()]
-    localizer = Localizer(Checkpoint(metadata, model, (Pose.stack(around),)), torch.device("cpu"))
+    localizer = Localizer(
+        NetworkLocalizer(Checkpoint(metadata, model, (Pose.stack(around),)), torch.device("cpu"))
+    )
     camera = Camera(
         SMALL.width, SMALL.height, focal_factor * SMALL.fx, focal_factor * SMALL.fy, SMALL.cx, SMALL.cy
     )

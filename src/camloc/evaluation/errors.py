@@ -313,5 +313,5 @@ def _error(frame: Frame, estimate: Estimate) -> PoseError:
             f"the model's pose for {frame.name} is not a number: its weights are damaged or its training "
             f"diverged, so train it again with a lower learning rate"
         )
-    found = estimate.world_from_cam.to("cpu").to(torch.float64)
+    found = estimate.world_from_cam.numpy().tensor(torch.float64)
     return pose_error(found, frame.world_from_cam.tensor(torch.float64))

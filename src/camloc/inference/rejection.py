@@ -53,6 +53,7 @@ def accept(
     return Located(
         scene=metadata.scenes[scene],
         world_from_cam=pose,
+        unit=checkpoint.unit_in(scene),
         expected_error=error,
         probability=float(decoded.probability[row]),
         residual=None if decoded.residual is None else float(decoded.residual[row]),

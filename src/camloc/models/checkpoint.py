@@ -12,8 +12,9 @@ from torch import Tensor
 from camloc.core.config import from_builtins, from_json, to_builtins, to_json
 from camloc.core.files import write_atomically
 from camloc.data.image_io import Preprocess
-from camloc.data.types import ExpectedError
+from camloc.data.types import ExpectedError, Unit
 from camloc.errors import CheckpointError, RecipeError
+from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.models import build_model, config_class
 from camloc.models.base import PoseModel
@@ -47,6 +48,8 @@ class Metadata:
         backbone_weights: initial weights of the backbone.
         outlier_filter: for models that align points, the filter with the smallest error on held-out frames.
         focal: typical focal length of the training images in units of their longer side, or None.
+        cameras: the different cameras of the training images, as these are stored.
+        units: of the positions in each scene; "m" where empty.
         novelty_threshold: largest novelty (`camloc.models.novelty`) of an accepted image; None if the
             checkpoint has no novelty detector.
     """
@@ -62,6 +65,8 @@ class Metadata:
     epoch: int = 0
     backbone_weights: str = "none"
     focal: float | None = None
+    cameras: tuple[Camera, ...] = ()
+    units: tuple[Unit, ...] = ()
     outlier_filter: Literal["weights", "none", "rigid-ransac", "pnp-ransac"] = "weights"
     novelty_threshold: float | None = None
 
@@ -81,6 +86,10 @@ class Checkpoint:
     model: PoseModel[Any]
     training_poses: tuple[Pose, ...]
     novelty_detector: NoveltyDetector | None = None
+
+    def unit_in(self, scene: int) -> Unit:
+        """The unit of positions in a scene."""
+        return self.metadata.units[scene] if self.metadata.units else "m"
 
     def expected_error_in(self, scene: int) -> ExpectedError | None:
         """The expected error in a scene; None if the scene had no held-out frames."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from camloc.core.files import file_name
 from camloc.data.types import Frame, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError, RecipeError
 from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics, score_sets
@@ -19,7 +20,8 @@ from camloc.evaluation.results import (
     results_of,
     timing_of,
 )
-from camloc.inference.localizer import EstimatesByMethod, Localizer
+from camloc.inference.localizer import MAP, Localizer, Verify
+from camloc.inference.network import EstimatesByMethod
 from camloc.inference.onnx.runtime import is_exported, load_onnx, runtime_of
 from camloc.inference.prediction import model_of
 from camloc.models.outlier_filters import OutlierFilter
@@ -95,6 +97,7 @@ def evaluate_run(
     outlier_filter: OutlierFilter | None = None,
     masks: Path | None = None,
     refine: str = "none",
+    verify: Verify = "auto",
     progress: FrameProgress | None = None,
 ) -> Evaluation:
     """Locate the test frames of one scene, score them and write the results.
@@ -109,6 +112,8 @@ def evaluate_run(
         device: device of the network.
         outlier_filter, masks: of `Localizer`, for models that align points.
         refine: of `Localizer`. Where the run has a pose auto-encoder, every refinement method is scored too.
+        verify: of `Localizer`. Where the run has a map, the network alone and the verified poses are both
+            scored.
         progress: called with the numbers of located frames and of all frames.
 
     Raises:
@@ -121,7 +126,13 @@ def evaluate_run(
     if len(sources) > 1:
         raise DatasetError(f"{run} has learned {len(sources)} scenes; name one of them with --data")
     localizer = Localizer.load(
-        run, device=device, outlier_filter=outlier_filter, masks=masks, refine=refine, every_method=True
+        run,
+        device=device,
+        verify=verify,
+        outlier_filter=outlier_filter,
+        masks=masks,
+        refine=refine,
+        every_method=True,
     )
     return evaluate_scene(
         _tested(sources[0]),
@@ -144,8 +155,7 @@ def evaluate_scene(
 ) -> Evaluation:
     """Locate and score the test frames of a scene, and write the results into `out`; see `evaluate_run`."""
     sets = test_sets(scene)
-    checkpoint = localizer.checkpoint
-    known = checkpoint.metadata.scenes
+    known, network = localizer.scenes, localizer.network
     name = _known_name(localizer, scene)
     evaluated = []
     total, done = sum(len(frames) for frames in sets.values()), 0
@@ -158,31 +168,36 @@ def evaluate_scene(
                 progress(done, total)
         each = {method: tuple(answer[method] for answer in answers) for method in answers[0]}
         methods = each if len(each) > 1 else {}
-        evaluated.append(EvaluatedSet(set_name, frames, each[localizer.refine], name, len(known), methods))
+        evaluated.append(EvaluatedSet(set_name, frames, each[localizer.method], name, len(known), methods))
     # Baselines may copy any training image, held-out ones that only chose the best epoch included.
     trained = oriented(scene.train)
-    training_poses = poses_of(trained).tensor() if trained else checkpoint.training_poses[known.index(name)]
+    if trained:
+        training_poses = poses_of(trained).tensor()
+    elif network is not None:
+        training_poses = network.checkpoint.training_poses[known.index(name)]
+    else:
+        raise DatasetError(f"{scene.name} has no training frames with an orientation to compare with")
     scored = score_sets(evaluated, training_poses)
     log = [] if metadata is None else read_log(run / LOG)
     results = results_of(
         scored,
         train_frames=len(training_poses),
-        model=checkpoint.metadata.model,
-        recipe=checkpoint.metadata.recipe,
+        model=MAP if network is None else network.checkpoint.metadata.model,
+        recipe="" if network is None else network.checkpoint.metadata.recipe,
         scene=scene.name,
         unit=scene.unit,
-        outlier_filter=localizer.used_filter or "",
-        refined_by=localizer.refine,
-        parameters=model_of(checkpoint).parameter_count(),
-        runtime=runtime_of(checkpoint),
+        outlier_filter="" if network is None else network.used_filter or "",
+        refined_by=localizer.method,
+        parameters=0 if network is None else model_of(network.checkpoint).parameter_count(),
+        runtime="NumPy" if network is None else runtime_of(network.checkpoint),
         final_epoch=None
-        if metadata is None
-        else _final_epoch(run, evaluated[0], device=str(localizer.device)),
-        training=None if metadata is None else _training_record(metadata, log),
+        if metadata is None or network is None
+        else _final_epoch(run, evaluated[0], device=str(network.device)),
+        training=None if metadata is None or network is None else _training_record(metadata, log),
         timing=time_answers(localizer, [frame for frames in sets.values() for frame in frames]),
         settings={} if metadata is None else dict(metadata.settings),
     )
-    views = {row: localizer.mapped(scored[0].frames[row]) for row in rows_to_map(scored[0])}
+    views = {row: localizer.predicted_view(scored[0].frames[row]) for row in rows_to_map(scored[0])}
     mapped = {row: view for row, view in views.items() if view is not None}
     report = write_evaluation(out, results, scored, training_poses, log=log, mapped=mapped)
     return Evaluation(results, report)
@@ -212,12 +227,12 @@ def time_answers(localizer: Localizer, frames: list[Frame]) -> Timing | None:
         except ImageError:
             continue
         seconds.append(time.perf_counter() - started)
-    return timing_of(seconds, device=str(localizer.device))
+    return timing_of(seconds, device="cpu" if localizer.network is None else str(localizer.network.device))
 
 
 def _known_name(localizer: Localizer, scene: Scene) -> str:
     """The scene's name in the model; a model of one scene may know it by another name."""
-    known = localizer.checkpoint.metadata.scenes
+    known = localizer.scenes
     if len(known) > 1 and scene.name not in known:
         raise DatasetError(
             f"the model has not learned {scene.name!r}, only {', '.join(known)}; "
@@ -273,13 +288,15 @@ def evaluate_scenes(
     out: Path | None = None,
     device: str = "cpu",
     refine: str = "none",
+    verify: Verify = "auto",
     progress: FrameProgress | None = None,
 ) -> ScenesEvaluation:
     """Evaluate every scene that a run has learned, or the scenes of `data`.
 
     Writes the files of `evaluate_run` into `scenes/<name>` below `folder_of_results`, and there a
     `results.json` and a `report.html` of all scenes. A scene without test frames is skipped. If the last
-    scene was added from a part of its frames, baselines copy only that part. `refine` is that of `Localizer`.
+    scene was added from a part of its frames, baselines copy only that part. `refine` and `verify` are those
+    of `Localizer`.
 
     Raises:
         CheckpointError: the run is incomplete or damaged.
@@ -288,7 +305,7 @@ def evaluate_scenes(
     """
     metadata = manifest_of(run)
     out = folder_of_results(run, out)
-    localizer = Localizer.load(run, device=device, refine=refine, every_method=True)
+    localizer = Localizer.load(run, device=device, refine=refine, verify=verify, every_method=True)
     scenes = [source.load() for source in sources_of(run, metadata, data)]
     if metadata is not None and metadata.extension is not None and not data:
         scenes[-1] = subsampled(scenes[-1], metadata.extension.fraction)
@@ -302,7 +319,7 @@ def evaluate_scenes(
             run=run,
             metadata=metadata,
             localizer=localizer,
-            out=out / SCENES / scene.name,
+            out=out / SCENES / file_name(scene.name),
             progress=progress,
         )
         found.append(evaluation.results)
@@ -312,4 +329,4 @@ def evaluate_scenes(
 
 def scene_results(folder: Path, scene: str) -> Results:
     """The results of one scene, from an earlier evaluation of several scenes."""
-    return Results.load(folder / SCENES / scene / RESULTS_NAME)
+    return Results.load(folder / SCENES / file_name(scene) / RESULTS_NAME)

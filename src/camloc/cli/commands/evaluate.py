@@ -15,6 +15,7 @@ from camloc.cli.options import (
     Refine,
     Run,
     Scenes,
+    Verify,
     data_sources,
 )
 from camloc.errors import RecipeError
@@ -37,6 +38,7 @@ def evaluate(
     filter: Filter = "auto",
     masks: OptionalFolder = None,
     refine: Refine = "none",
+    verify: Verify = "auto",
     out: OptionalFolder = None,
     device: Device = "cpu",
 ) -> None:
@@ -62,6 +64,8 @@ def evaluate(
             count.
         refine: Refinement method of positions, as for camloc locate. Where the run has a pose auto-encoder,
             the table shows every method.
+        verify: Use of the run's map, as for camloc locate. The table shows the network alone and its poses
+            verified by the map.
         out: Folder to write into; the run's own if not given, and for model.onnx the folder model beside it.
         device: Device of the network.
     """
@@ -80,6 +84,7 @@ def evaluate(
         outlier_filter=None if filter == "auto" else filter,
         masks=masks,
         refine=refine,
+        verify=verify,
     )
 
 
@@ -92,6 +97,7 @@ def evaluate_and_report(
     outlier_filter: "OutlierFilter | None" = None,
     masks: "Path | None" = None,
     refine: str = "none",
+    verify: "Verify" = "auto",
 ) -> None:
     """Evaluate, print the table and the path of the report."""
     from rich.console import Console
@@ -105,7 +111,13 @@ def evaluate_and_report(
             raise RecipeError("--filter and --masks are for models that align points, which learn one scene")
         with counted("locating") as progress:
             scenes = evaluate_scenes(
-                run, data=sources, out=out, device=device, refine=refine, progress=progress
+                run,
+                data=sources,
+                out=out,
+                device=device,
+                refine=refine,
+                verify=verify,
+                progress=progress,
             )
         Console(highlight=False).print(scenes_table(scenes.results))
         console.print(f"report {scenes.report}")
@@ -121,6 +133,7 @@ def evaluate_and_report(
             outlier_filter=outlier_filter,
             masks=masks,
             refine=refine,
+            verify=verify,
             progress=progress,
         )
     Console(highlight=False).print(results_table(evaluation.results))

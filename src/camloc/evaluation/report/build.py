@@ -287,7 +287,7 @@ def _tiles(results: Results) -> Iterable[tuple[str, str, str]]:
 def _camera_map(scored: ScoredSet, training_poses: Pose, unit: str) -> Drawing:
     """The true and the estimated cameras of a test set."""
     poses = [
-        answer.world_from_cam.to("cpu").to(torch.float64) if isinstance(answer, Located) else true
+        answer.world_from_cam.numpy().tensor(torch.float64) if isinstance(answer, Located) else true
         for answer, true in zip(scored.answers, scored.truth, strict=True)
     ]
     located = torch.tensor([isinstance(answer, Located) for answer in scored.answers])

@@ -10,6 +10,7 @@ INFINITE = "∞"
 # Names of refinement methods in tables.
 METHOD_NAMES = {
     "none": "not refined",
+    "map": "verified by the map",
     "neighbours": "mean of neighbours",
     "adamw": "affine, 3 steps",
     "virtual": "virtual view",

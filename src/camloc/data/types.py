@@ -1,6 +1,6 @@
 """Frame, Scene, View, Located and Lost: what passes between camloc's parts. Nothing here loads torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,6 +15,11 @@ from camloc.geometry.pose import Pose
 
 # Of positions: metres, or those of a world whose scale is not known, such as a reconstruction from images.
 Unit = Literal["m", "units"]
+
+
+def common_unit(units: Iterable[Unit]) -> Unit:
+    """The unit of numbers over several scenes, such as a mean: metres if all scenes have metres."""
+    return "m" if all(unit == "m" for unit in units) else "units"
 
 
 @dataclass(frozen=True, eq=False)

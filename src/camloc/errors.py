@@ -1,7 +1,7 @@
 """Every error that camloc raises on purpose.
 
 One root, so that a caller can catch them all. Each message is one sentence that says what is wrong,
-where, and what to do; the command line prints it and exits with status 1.
+where, and what to do; the command line prints it and exits with status 1, or 2 for a `UsageError`.
 """
 
 
@@ -23,6 +23,10 @@ class CheckpointError(CamlocError):
 
 class RecipeError(CamlocError):
     """A setting that does not exist, does not fit the others, or matches nothing."""
+
+
+class UsageError(RecipeError):
+    """A command whose options do not fit each other; the command line ends with status 2."""
 
 
 class MissingExtraError(CamlocError):

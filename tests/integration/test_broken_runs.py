@@ -231,4 +231,4 @@ def test_a_disk_that_is_full(
 
 def test_options_of_evaluate_without_data(run: Path, capfd: Capture) -> None:
     for option in (("--scene", "x"), ("--layout", "tum"), ("--option", "split=a"), ("--test-list", "a.txt")):
-        assert "--data" in refused(capfd, "evaluate", run, *option)
+        assert "--data" in refused(capfd, "evaluate", run, *option, status=2)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tests.integration.test_evaluate_geometry import geometry_recipe
 from tests.support.command_line import camloc, listing, refused, sentence
+from tests.support.damage import assume_learned
 from tests.support.trained import HEIGHT, TEST_FRAMES, TRAIN_FRAMES, WIDTH, write_scene
 from torchvision.models import get_model_weights
 
@@ -93,6 +94,7 @@ def test_masks_of_a_data_set_are_what_evaluation_and_location_take(
     data = DataSource(str(scene / "scene"))
     for _ in train(prepare(geometry_recipe(), name="tiny/points", data=data, folder=run)):
         pass
+    assume_learned(run)
     chosen: dict[str, list[str | Path]] = {"plain": [], "masked": ["--masks", masks]}
     for name, words in chosen.items():
         camloc(capfd, "evaluate", run, "--filter", "weights", "--out", tmp_path / name, *words)
@@ -158,8 +160,8 @@ def test_what_cannot_be_done_is_told_in_a_sentence(scene: Path, tmp_path: Path, 
     words = options(scene, out)
     file = scene / "weights.safetensors"
     told = {
-        "one of the two": refused(capfd, "masks", *words),
-        "one of the two ": refused(capfd, "masks", image, "--data", scene / "scene", *words),
+        "one of the two": refused(capfd, "masks", *words, status=2),
+        "one of the two ": refused(capfd, "masks", image, "--data", scene / "scene", *words, status=2),
         "two folders": refused(capfd, "masks", image, twin, *words),
         "no segmentation network 'lraspp'": refused(capfd, "masks", image, *words, "--network", "lraspp"),
         "no 'persons'": refused(capfd, "masks", image, *words, "--leave-out", "persons"),

@@ -20,6 +20,7 @@ from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import prepare
 from camloc.runs.train import train
 from camloc.training.recipe import Recipe, Stage
+from tests.support.damage import assume_learned
 from tests.support.layouts import Matrix, PosedScene, looking_at_target, write_sevenscenes
 from tests.support.models import TINY_BACKBONE
 
@@ -99,3 +100,4 @@ def train_run(root: Path, folder: Path) -> None:
     )
     for _ in train(training):
         pass
+    assume_learned(folder)

@@ -261,3 +261,9 @@ def test_local_contrast_is_part_of_an_exported_network(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(tmp_path)
     export_onnx(checkpoint, tmp_path / "model.onnx")
     assert largest_difference(checkpoint, tmp_path / "model.onnx") < 1e-4
+
+
+@pytest.mark.parametrize("option", ["checkpoint_path", "pretrained", "pretrained_cfg", "scriptable"])
+def test_options_that_are_no_settings_of_an_architecture_are_refused(option: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=f"no option '{option}'"):
+        Backbone(BackboneConfig("test_resnet", {option: str(tmp_path / "file")}))

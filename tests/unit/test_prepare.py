@@ -1,16 +1,24 @@
 """A budget is scaled by the usual time of a step, measured for long enough on a busy machine."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lightning_fabric import Fabric
+from tests.support.estimates import frames_with_images, line_of_poses
+from tests.support.layouts import CAMERA
 from tests.support.tiny_training import tiny_images, tiny_model
 from tests.support.trained import tiny_recipe
 
+from camloc.data.augment import Augment
+from camloc.data.types import Scene
 from camloc.runs import prepare
+from camloc.runs.manifest import RunManifest
 from camloc.training.loop import Step
+from camloc.training.recipe import Recipe
 
 
 def test_slow_beginnings_hiccups_and_ends_of_epochs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +81,78 @@ def test_a_machine_that_is_busy_at_first_does_not_count_for_long(monkeypatch: py
     busy = (1.0,) * 40
     assert measured(Machine(*busy, 0.1), monkeypatch, trial_seconds=0.0) == pytest.approx(1.0)
     assert measured(Machine(*busy, 0.1), monkeypatch, trial_seconds=60.0) == pytest.approx(0.1)
+
+
+def with_budget(
+    seconds: float, *, features: float, full: float, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> float:
+    """Fit a recipe of 6 epochs, which need `full` seconds, into a budget; returns the epochs."""
+
+    def share(_recipe: Recipe, left: float, **_: object) -> float:
+        return left / full
+
+    monkeypatch.setattr(prepare, "schedule_share", share)
+    manifest = RunManifest("r", {}, (), ("scene",), budget_seconds=seconds, feature_seconds=features)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    recipe, _ = prepare._with_schedule(
+        tiny_recipe(), manifest, folder, model=tiny_model(), train=tiny_images(6), fabric=fabric
+    )
+    return recipe.epochs
+
+
+@pytest.mark.parametrize(
+    ("seconds", "features", "epochs", "said"),
+    [
+        (700.0, 0.0, 7, ""),
+        (300.0, 0.0, 3, ""),
+        (100.0, 0.0, 1, "2 epochs need 3.3 minutes, the recipe's 6 epochs 10.0 minutes"),
+        (700.0, 600.0, 1, "10.0 minutes of which features take, is too short"),
+        (700.0, 700.0, 1, "the features alone take more than the budget"),
+    ],
+)
+def test_a_budget_of_less_than_two_epochs_is_said(
+    seconds: float,
+    features: float,
+    epochs: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    found = with_budget(seconds, features=features, full=600.0, monkeypatch=monkeypatch, folder=tmp_path)
+    assert found == epochs
+    assert len(caplog.messages) == bool(said)
+    assert said in caplog.text
+
+
+def test_features_that_eat_the_budget_are_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(prepare, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    counted: list[int] = []
+    update = prepare._said_if_slow(lambda done, _: counted.append(done), 60.0)
+    assert update is not None
+    for done in range(1, 11):
+        clock.now += 6.0
+        update(done, 100)
+    assert counted == [*range(1, 11)]
+    assert caplog.messages == [
+        "camloc: computing features takes about 10.0 minutes of the budget of 60 seconds; give a larger "
+        "--budget, or fewer --cached-variants"
+    ]
+
+
+def test_images_are_not_turned_if_intrinsics_are_unknown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = frames_with_images(tmp_path, line_of_poses(4))
+    known = tuple(replace(frame, camera=CAMERA) for frame in frames)
+    turning = replace(tiny_recipe(), augment=Augment(yaw_degrees=9.0, zoom=1.2, brightness=0.3))
+    assert prepare._without_turns(turning, (Scene("a", known),)) is turning
+    assert caplog.messages == []
+    found = prepare._without_turns(turning, (Scene("a", known), Scene("b", (*known[:3], frames[3]))))
+    assert found.augment == Augment(brightness=0.3)
+    assert "1 of the training images have no intrinsics" in caplog.text
+    needing = replace(turning, model="scene_geometry")
+    assert prepare._without_turns(needing, (Scene("b", frames),)) is needing, "which is refused"

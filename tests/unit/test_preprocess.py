@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from camloc.data.image_io import Preprocess, ScaledImage, image_tensor
+from camloc.data.image_io import Preprocess, ScaledImage, frame_size, image_tensor
 from camloc.data.types import Frame, View
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry import Camera, Pose
@@ -179,3 +179,23 @@ def test_undistorting_leaves_a_pinhole_image_alone(tmp_path: Path) -> None:
 def test_sizes_that_are_not_positive_are_refused(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(RecipeError, match="positive"):
         Preprocess(*sizes)
+
+
+def test_a_sliver_is_refused_before_it_is_scaled(tmp_path: Path) -> None:
+    """16 x 8,000 pixels would become 320 x 160,000 ones."""
+    frame = _frame(tmp_path, Image.new("RGB", (16, 8000)), None)
+    with pytest.raises(ImageError, match=r"16 x 8000 pixels, of which .* would show a sliver"):
+        Preprocess(320, 240).view(frame)
+    assert Preprocess(320, 240).view(_frame(tmp_path, Image.new("RGB", (100, 3000)), None)).image.shape
+
+
+def test_the_share_that_is_cut_off() -> None:
+    assert Preprocess(320, 240).cut_off_share(640, 480) == 0.0
+    assert Preprocess(320, 240).cut_off_share(480, 853) == pytest.approx(0.578, abs=0.002)
+    assert Preprocess(224, 224, short_side=256).cut_off_share(640, 640) == pytest.approx(1 - (224 / 256) ** 2)
+
+
+def test_the_size_of_a_frame_is_that_of_its_camera_or_its_upright_image(tmp_path: Path) -> None:
+    assert frame_size(_frame(tmp_path, Image.new("RGB", (64, 48)), None)) == (64, 48)
+    assert frame_size(_frame(tmp_path, Image.new("RGB", (64, 48)), None, orientation=6)) == (48, 64)
+    assert frame_size(_frame(tmp_path, Image.new("RGB", (64, 48)), CAMERA)) == (640, 480)

@@ -5,13 +5,14 @@ import importlib
 import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from typing import Any
 
 from camloc import __version__
-from camloc.errors import CamlocError
+from camloc.errors import CamlocError, UsageError
 
 # In the order in which a newcomer needs them; each is the file and the function of that name.
 COMMANDS = {
@@ -42,6 +43,8 @@ options:
 Start with `camloc demo`. Poses are world_from_cam, in metres: camera axes right, down, forward."""
 
 _WRONG_ARGUMENTS = 2
+_INTERRUPTED = 130
+_STOPPED = "stopped; give the same command again to go on"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,10 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):  # so that printing a file name that is not UTF-8 cannot fail
             stream.reconfigure(errors="backslashreplace")
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `camloc.__main__`
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             _dispatch(arguments)
         finally:
             sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.exit(_print_error(_STOPPED, status=_INTERRUPTED))
     except BrokenPipeError:  # the reader of the pipe has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -86,10 +93,10 @@ def _run(command: str, arguments: list[str]) -> None:
         parsed(command, arguments)()
     except WrongArguments as problem:
         sys.exit(_print_error(str(problem), status=_WRONG_ARGUMENTS))
+    except UsageError as problem:
+        sys.exit(_print_error(str(problem), status=_WRONG_ARGUMENTS))
     except CamlocError as problem:
         sys.exit(_print_error(str(problem)))
-    except KeyboardInterrupt:
-        sys.exit(_print_error("stopped; give the same command again to go on", status=130))
     except BrokenPipeError:
         raise
     except OSError as problem:

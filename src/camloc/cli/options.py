@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from camloc.errors import RecipeError
+from camloc.errors import UsageError
 
 if TYPE_CHECKING:
     from camloc.runs.manifest import DataSource
@@ -56,11 +56,11 @@ def seconds(duration: str) -> float:
     """The seconds in a duration such as "90s", "20m" or "1.5h".
 
     Raises:
-        RecipeError: the text is not a duration.
+        UsageError: the text is not a duration.
     """
     match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*(s|m|min|h|)", duration.strip(), re.ASCII)
     if match is None or float(match[1]) <= 0:
-        raise RecipeError(f"'{duration}' is not a duration; write 90s, 20m or 1.5h")
+        raise UsageError(f"'{duration}' is not a duration; write 90s, 20m or 1.5h")
     return float(match[1]) * _UNITS[match[2]]
 
 
@@ -68,27 +68,33 @@ def checked_seed(seed: int) -> int:
     """The seed, checked.
 
     Raises:
-        RecipeError: it is negative or too large for NumPy or torch.
+        UsageError: it is negative or too large for NumPy or torch.
     """
     if not 0 <= seed < _SEEDS:
-        raise RecipeError(f"the seed {seed} is not a number from 0 to {_SEEDS - 1:,}")
+        raise UsageError(f"the seed {seed} is not a number from 0 to {_SEEDS - 1:,}")
     return seed
+
+
+# Arguments of every reader that have an option of their own.
+_OWN_OPTIONS = {"root": "data", "layout": "layout", "scene": "scene"}
 
 
 def reader_options(words: tuple[str, ...]) -> dict[str, str]:
     """Options of a data set's reader from words such as `split=blocks`.
 
     Raises:
-        RecipeError: a word is not NAME=VALUE, or an option is given twice.
+        UsageError: a word is not NAME=VALUE, or an option is given twice.
     """
     options: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not (name and equals and value):
-            raise RecipeError(f"the option '{word}' is not NAME=VALUE, as in split=blocks")
+            raise UsageError(f"the option '{word}' is not NAME=VALUE, as in split=blocks")
         name = name.replace("-", "_")
+        if name in _OWN_OPTIONS:
+            raise UsageError(f"{name} is not an option of a reader; give it as --{_OWN_OPTIONS[name]}")
         if name in options:
-            raise RecipeError(f"the option {name} is given twice; give it once")
+            raise UsageError(f"the option {name} is given twice; give it once")
         options[name] = value
     return options
 
@@ -122,11 +128,11 @@ def data_sources(
         lists: files that list images, for a single scene.
 
     Raises:
-        RecipeError: no folder is given, or names and folders do not match.
+        UsageError: no folder is given, or names and folders do not match.
         DatasetError: "all" is given and the folder holds no scenes.
     """
     if not roots:
-        raise RecipeError("name the folder of the data set with --data")
+        raise UsageError("name the folder of the data set with --data")
     if scenes == ("all",) and len(roots) == 1:
         from camloc.data.formats import scene_names
 
@@ -135,18 +141,18 @@ def data_sources(
         roots = roots * max(1, len(scenes))
     scenes = scenes or ("",) * len(roots)
     if len(scenes) != len(roots):
-        raise RecipeError(
+        raise UsageError(
             f"{len(roots)} folders have {len(scenes)} names; give one --scene for each --data, in the same "
             f"order, or none"
         )
     if len(roots) > 1 and any(lists.values()):
-        raise RecipeError(
+        raise UsageError(
             "a list of images is for a single scene; put train.txt and test.txt into each folder instead"
         )
     named = {word: word.partition("=")[0].rpartition(":")[0] for word in options}
     for word, scene in named.items():
         if scene and scene not in scenes:
-            raise RecipeError(f"the option '{word}' is for {scene!r}, which no --scene names")
+            raise UsageError(f"the option '{word}' is for {scene!r}, which no --scene names")
     return tuple(
         data_source(
             root,

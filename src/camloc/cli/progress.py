@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from camloc.data.image_io import Preprocess
     from camloc.data.types import ExpectedError, Unit
     from camloc.training.loop import Epoch, Step
 
@@ -31,9 +32,7 @@ def counted(label: str) -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
-def show_training(
-    events: "Iterable[Step | Epoch]", *, epochs: int, unit: "Unit" = "m"
-) -> "Iterator[Epoch]":
+def show_training(events: "Iterable[Step | Epoch]", *, epochs: int, unit: "Unit" = "m") -> "Iterator[Epoch]":
     """Show a bar over all steps of a training, and a line for each epoch with a new best validation error.
 
     `unit` is that of positions in the scenes; see `camloc.data.types.common_unit`.
@@ -56,6 +55,19 @@ def show_training(
             yield event
 
 
+# A larger share of an image that the network does not see is worth a warning.
+_MUCH = 0.1
+
+
+def show_cut_off(share: float, preprocess: "Preprocess") -> None:
+    """Say which share of the training images the network does not see, with a warning if it is large."""
+    size = f"{preprocess.width} x {preprocess.height}"
+    text = f"the network sees {size} pixels: {share:.1%} of the images is cut off"
+    if share > _MUCH:
+        text = f"warning: {text}; train on images of that shape, or turned to it, to use all of them"
+    console.print(text)
+
+
 def show_unlearned(run: Path) -> None:
     """Say which scenes the network of a run has not learned, and what to do."""
     from camloc.runs.train import unlearned_scenes
@@ -63,8 +75,8 @@ def show_unlearned(run: Path) -> None:
     for each in unlearned_scenes(run):
         console.print(
             f"did not learn {each.scene}: held-out frames {_errors(each.found, each.unit)}, no better than "
-            f"{_errors(each.mean_pose, each.unit)} of the mean training pose; its images will be lost until it "
-            f"trains longer (a larger --budget, or none) or a map finds them (camloc map {run})"
+            f"{_errors(each.mean_pose, each.unit)} of the mean training pose; its images will be lost until "
+            f"it trains longer (a larger --budget, or none) or a map finds them (camloc map {run})"
         )
 
 
@@ -86,7 +98,7 @@ def _line(event: "Epoch", epochs: int, unit: "Unit") -> str:
 
 def _bar() -> Progress:
     return Progress(
-        TextColumn("{task.description:<16}"),
+        TextColumn("{task.description:<16}", markup=False),
         BarColumn(bar_width=32),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

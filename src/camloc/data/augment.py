@@ -8,7 +8,7 @@ accelerator they get the same changes as on a CPU, and nothing here waits for it
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import roma
 import torch
@@ -54,6 +54,10 @@ class Augment:
     def moves(self) -> bool:
         """Whether the camera turns or zooms, for which its intrinsics must be known."""
         return self.zoom != 1.0 or any((self.roll_degrees, self.yaw_degrees, self.pitch_degrees))
+
+    def without_moves(self) -> "Augment":
+        """The same changes without turning and zooming."""
+        return replace(self, roll_degrees=0.0, yaw_degrees=0.0, pitch_degrees=0.0, zoom=1.0)
 
 
 @dataclass(frozen=True)

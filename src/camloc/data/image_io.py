@@ -67,6 +67,10 @@ def turned_as_stored(upright: Image.Image, orientation: int) -> Image.Image:
 SMALLEST_SIDE = 16
 MOST_PIXELS = 170_000_000
 
+# An image that is so long and narrow that it needs more memory than this many images of the network's size is
+# refused: scaled to the network's size, 16 x 400,000 pixels would need gigabytes.
+MOST_CANVASES = 50
+
 # An image may be this much wider or higher, relatively, than its intrinsics say: rounding when
 # it was resized. Beyond that the intrinsics belong to another image.
 ASPECT_TOLERANCE = 0.02
@@ -234,6 +238,11 @@ class Preprocess:
         scale = max(cover, self.short_side / min(width, height))
         return max(self.width, round(width * scale)), max(self.height, round(height * scale))
 
+    def cut_off_share(self, width: int, height: int) -> float:
+        """The share of a `width` x `height` image that the network does not see."""
+        canvas_width, canvas_height = self.canvas_size(width, height)
+        return 1.0 - self.width * self.height / (canvas_width * canvas_height)
+
     def view(self, frame: Frame, *, assumed_focal: float | None = None) -> View:
         """Read, scale and cut a frame's image, as a tensor for the network; arguments as `cut`."""
         cut = self.cut(frame, assumed_focal=assumed_focal)
@@ -264,6 +273,11 @@ class Preprocess:
         if camera is None and assumed_focal is not None:
             camera = _assumed_camera(source.width, source.height, assumed_focal)
         width, height = self.canvas_size(source.width, source.height)
+        if width * height > MOST_CANVASES * max(self.width * self.height, self.short_side**2):
+            raise ImageError(
+                f"{frame.image} has {source.width} x {source.height} pixels, of which the network's image of "
+                f"{self.width} x {self.height} would show a sliver; cut out a part of it"
+            )
         pixels = np.array(source.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0))
         if camera is not None:
             camera = camera.resized(width=width, height=height)
@@ -271,6 +285,18 @@ class Preprocess:
                 pixels = undistorted(pixels, camera)
             camera = camera.undistorted()
         return ScaledImage(pixels, camera)
+
+
+def frame_size(frame: Frame) -> tuple[int, int]:
+    """Width and height of a frame's image in the orientation that the network sees, without decoding it.
+
+    Raises:
+        ImageError: the camera is unknown, and the file is not an image.
+    """
+    if frame.camera is not None:
+        return frame.camera.width, frame.camera.height
+    size, orientation = _header(frame.image)
+    return size[::-1] if orientation in _TRANSPOSING else size
 
 
 def read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:

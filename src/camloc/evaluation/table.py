@@ -31,7 +31,9 @@ def results_table(results: Results) -> Table:
     if results.unit != "m":
         captions.append(f"{unit}: {results.unit} of a world whose scale is not known")
     if decision := results.headline.decision:
-        captions.append(f"located in the right scene: {percent(decision.share)} of {results.headline.name}")
+        captions.append(
+            f"located in the right scene: {percent(decision.share)} of {plain(results.headline.name)}"
+        )
     table.caption = "\n".join(captions) or None
     table.add_column("test set", no_wrap=True)
     for heading in ("median", "90 %"):

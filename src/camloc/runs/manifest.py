@@ -39,6 +39,11 @@ class DataSource:
         Raises:
             DatasetError: the data set is not of the layout, or has content that cannot be used.
         """
+        for name in ("root", "layout", "scene"):
+            if name in self.options:
+                raise DatasetError(
+                    f"{self.root}: '{name}' is not an option of a reader; correct {MANIFEST_FILE}"
+                )
         return datasets.load(Path(self.root), layout=self.layout, scene=self.scene or None, **self.options)
 
 

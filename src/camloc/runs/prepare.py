@@ -1,11 +1,12 @@
 """Preparing a run: frames, images or their features, the initial network, and the schedule for a budget."""
 
 import copy
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Literal
 
 import torch
@@ -14,10 +15,11 @@ from lightning_fabric import Fabric
 from camloc.core.config import to_builtins, to_json
 from camloc.core.device import wait_for
 from camloc.data.image_cache import ImageCache
+from camloc.data.image_io import frame_size
 from camloc.data.splits import hold_out, keep_orientations
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import CheckpointError, DatasetError
-from camloc.models import build_model
+from camloc.models import build_model, model_class
 from camloc.models.base import GeometryModel, PoseModel, Regressor
 from camloc.runs.extend import load_partial_weights, subsampled
 from camloc.runs.manifest import MANIFEST_FILE, DataSource, Extension, RunManifest, load_scenes
@@ -37,6 +39,8 @@ ImageProgress = Callable[[int, int], None]
 # Longest name of a run folder that lists the names of its scenes.
 _LONGEST_NAME = 60
 
+_LOG = logging.getLogger(__name__)
+
 # Share of the budget for training steps; validation, writing and start-up take the rest.
 TRAINING_SHARE = 0.9
 
@@ -45,6 +49,10 @@ TRAINING_SHARE = 0.9
 _TRIAL_SHARE = 0.01
 _WARM_UP_STEPS = 5
 _TIMED_STEPS = 25
+
+# With fewer epochs in a budget, or where features take more than this share of it, the budget is too short.
+FEWEST_EPOCHS = 2
+FEATURE_SHARE = 0.5
 
 # More epochs than any trial finishes.
 _ENDLESS = 1_000_000
@@ -147,7 +155,7 @@ def prepare(
     scenes = load_scenes(sources)
     if extension is not None:
         scenes = (*scenes[:-1], subsampled(scenes[-1], extension.fraction))
-    recipe = recipe.of_scenes(len(scenes))
+    recipe = _without_turns(recipe.of_scenes(len(scenes)), scenes)
     folder = folder or Path("runs") / name / scene_folder(scenes)
     compute = compute or Compute()
     fabric = compute.launch()
@@ -173,7 +181,8 @@ def prepare(
         )
     train: ImageCache | FeatureVariants = images
     if recipe.cached_variants:
-        train = _features(recipe, model, images, seed=seed, fabric=fabric, progress=progress)
+        said = _said_if_slow(progress, budget_seconds)
+        train = _features(recipe, model, images, seed=seed, fabric=fabric, progress=said)
     kind = fabric.device.type
     manifest = RunManifest(
         recipe=name,
@@ -192,6 +201,33 @@ def prepare(
     return Training(
         folder, recipe, manifest, scenes, images, train, validation, train_frames, model, backbone, fabric
     )
+
+
+def _without_turns(recipe: Recipe, scenes: tuple[Scene, ...]) -> Recipe:
+    """The recipe without turning and zooming images if intrinsics are unknown, which both need."""
+    unknown = sum(frame.camera is None for scene in scenes for frame in scene.train)
+    if not unknown or not recipe.augment.moves or model_class(recipe.model).NEEDS_INTRINSICS:
+        return recipe
+    _LOG.warning(
+        "camloc: %d of the training images have no intrinsics, so that images are not turned and zoomed for "
+        "training; errors are smaller with intrinsics",
+        unknown,
+    )
+    return replace(recipe, augment=recipe.augment.without_moves())
+
+
+def cut_off_share(training: Training) -> float:
+    """The mean share of a training image that the network does not see, since its image has another shape.
+
+    Raises:
+        ImageError: an image without intrinsics cannot be opened.
+    """
+    shares = [
+        training.recipe.preprocess.cut_off_share(*frame_size(frame))
+        for frames in training.train_frames
+        for frame in frames
+    ]
+    return fmean(shares)
 
 
 def scene_folder(scenes: tuple[Scene, ...]) -> str:
@@ -256,11 +292,62 @@ def _with_schedule(
         # The time for features counts even if they were cached, so that a budget always gives the same run.
         left = max(0.0, manifest.budget_seconds - manifest.feature_seconds)
         share = schedule_share(recipe, left, model=model, train=train, fabric=fabric)
+        if fabric.is_global_zero and share * recipe.epochs < FEWEST_EPOCHS:
+            _say_too_short(recipe, manifest, share)
         manifest = replace(manifest, schedule_share=fabric.broadcast(share), budget_covers_features=True)
     if fabric.is_global_zero:
         manifest.save(folder)
     fabric.barrier()
     return recipe.scaled(manifest.schedule_share), manifest
+
+
+def _said_if_slow(progress: ImageProgress | None, budget_seconds: float) -> ImageProgress | None:
+    """Progress of computing features, that says as soon as it is known if they take most of the budget."""
+    if not budget_seconds:
+        return progress
+    started, is_said = time.monotonic(), False
+
+    def update(done: int, total: int) -> None:
+        nonlocal is_said
+        expected = (time.monotonic() - started) * total / max(done, 1)
+        if not is_said and expected > FEATURE_SHARE * budget_seconds:
+            _LOG.warning(
+                "camloc: computing features takes about %s of the budget of %s; give a larger --budget, or "
+                "fewer --cached-variants",
+                minutes(expected),
+                minutes(budget_seconds),
+            )
+            is_said = True
+        if progress:
+            progress(done, total)
+
+    return update
+
+
+def _say_too_short(recipe: Recipe, manifest: RunManifest, share: float) -> None:
+    """Say that a budget holds fewer than `FEWEST_EPOCHS` epochs, and how much the recipe needs."""
+    left = manifest.budget_seconds - manifest.feature_seconds
+    features = (
+        f", {minutes(manifest.feature_seconds)} of which features take," if manifest.feature_seconds else ""
+    )
+    needs = "the features alone take more than the budget"
+    if left > 0:
+        two, whole = (
+            minutes(manifest.feature_seconds + left * factor / share)
+            for factor in (FEWEST_EPOCHS / recipe.epochs, 1.0)
+        )
+        needs = f"{FEWEST_EPOCHS} epochs need {two}, the recipe's {recipe.epochs} epochs {whole}"
+    _LOG.warning(
+        "camloc: the budget of %s%s is too short for more than one epoch: %s; give a larger --budget",
+        minutes(manifest.budget_seconds),
+        features,
+        needs,
+    )
+
+
+def minutes(seconds: float) -> str:
+    """A duration in words: seconds below one and a half minutes, else minutes."""
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.1f} minutes"
 
 
 def _identity(manifest: RunManifest) -> bytes:

@@ -17,7 +17,13 @@ from camloc.runs.manifest import LAST, STATE
 from camloc.runs.prepare import Training
 from camloc.training.log import TrainingLog
 from camloc.training.loop import Epoch, Step, fit
-from camloc.training.validation import Medians, best_filter, filter_errors, fit_novelty_detector, mean_pose_errors
+from camloc.training.validation import (
+    Medians,
+    best_filter,
+    filter_errors,
+    fit_novelty_detector,
+    mean_pose_errors,
+)
 
 
 def train(training: Training) -> Iterator[Step | Epoch]:

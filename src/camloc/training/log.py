@@ -11,7 +11,6 @@ from camloc.core.files import read_regular, write_atomically
 from camloc.errors import CheckpointError
 from camloc.training.loop import Epoch
 
-
 # Largest log that is read: that of a hundred thousand epochs.
 _MOST_LOG_BYTES = 64_000_000
 
@@ -74,7 +73,9 @@ def read_log(path: Path) -> list[dict[str, float]]:
     try:
         lines = read_regular(path, most_bytes=_MOST_LOG_BYTES).splitlines()
     except OSError as problem:
-        raise CheckpointError(f"{path} cannot be read ({problem.strerror or problem}); move it away to go on") from None
+        raise CheckpointError(
+            f"{path} cannot be read ({problem.strerror or problem}); move it away to go on"
+        ) from None
     return [_row(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
 
 

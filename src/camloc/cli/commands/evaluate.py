@@ -18,7 +18,7 @@ from camloc.cli.options import (
     Verify,
     data_sources,
 )
-from camloc.errors import RecipeError
+from camloc.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +71,7 @@ def evaluate(
     """
     sources: tuple[DataSource, ...] = ()
     if not data and (scene or layout != "auto" or option or test_list):
-        raise RecipeError(
+        raise UsageError(
             "--scene, --layout, --option and --test-list describe a data set; name it with --data"
         )
     if data:
@@ -108,7 +108,7 @@ def evaluate_and_report(
 
     if len(learned_scenes(run)) > 1:
         if outlier_filter or masks:
-            raise RecipeError("--filter and --masks are for models that align points, which learn one scene")
+            raise UsageError("--filter and --masks are for models that align points, which learn one scene")
         with counted("locating") as progress:
             scenes = evaluate_scenes(
                 run,
@@ -123,7 +123,7 @@ def evaluate_and_report(
         console.print(f"report {scenes.report}")
         return
     if len(sources) > 1:
-        raise RecipeError(f"{run} has learned one scene; give one --data")
+        raise UsageError(f"{run} has learned one scene; give one --data")
     with counted("locating") as progress:
         evaluation = evaluate_run(
             run,

@@ -19,7 +19,7 @@ from camloc.cli.options import (
     checked_seed,
     data_source,
 )
-from camloc.errors import RecipeError
+from camloc.errors import RecipeError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -84,7 +84,7 @@ def extend(
 
     torch_device(device)
     if devices < 1:
-        raise RecipeError(f"training needs 1 device or more, not {devices}")
+        raise UsageError(f"training needs 1 device or more, not {devices}")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     manifest = RunManifest.load(run)
     source = data_source(data, layout=layout, scene=scene, options=option)
@@ -148,7 +148,9 @@ def extension_table(results: "ExtensionResults") -> "Table":
     for heading in ("before", "after", "change", "right scene", "taken for the new"):
         table.add_column(heading, justify="right")
     for known in results.known:
-        medians = [f"{distance(each[0], known.unit)} {angle(each[1])}" for each in (known.before, known.after)]
+        medians = [
+            f"{distance(each[0], known.unit)} {angle(each[1])}" for each in (known.before, known.after)
+        ]
         changes = [change(*each) for each in zip(known.before, known.after, strict=True)]
         words = changes[0] if changes[0] == changes[1] else ", ".join(changes)
         decided = known.decided_after

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from camloc.cli.options import Device, Filter, OptionalFolder, Prior, Refine, Run, Verify
-from camloc.errors import ImageError, RecipeError
+from camloc.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from camloc.data.types import Estimate, Frame
+
+# Exit status if an image is lost and the user asked for one.
+_LOST = 3
 
 
 def locate(
@@ -31,6 +34,7 @@ def locate(
     masks: OptionalFolder = None,
     refine: Refine = "none",
     device: Device = "cpu",
+    fail_on_lost: bool = False,
 ) -> None:
     """Print the camera poses of images.
 
@@ -59,6 +63,7 @@ def locate(
             (the paper's, exact), adamw (the paper's three steps) or anchored by the run's pose auto-encoder;
             virtual by its relative pose regressor; auto by the method that was best on held-out frames.
         device: Where the network runs.
+        fail_on_lost: End with exit status 3 if an image is lost, to tell it apart from other failures.
     """
     from camloc.data.formats.parts.intrinsics import camera_from_text
     from camloc.data.image_io import centered_camera
@@ -66,11 +71,11 @@ def locate(
     from camloc.inference.localizer import Localizer
 
     if not images:
-        raise RecipeError("name at least one image to locate")
+        raise UsageError("name at least one image to locate")
     if focal is not None and not (math.isfinite(focal) and focal > 0):
-        raise RecipeError(f"the focal length {focal} is not a positive number of pixels; correct --focal")
+        raise UsageError(f"the focal length {focal} is not a positive number of pixels; correct --focal")
     if camera and focal is not None:
-        raise RecipeError("give --camera or --focal, not both")
+        raise UsageError("give --camera or --focal, not both")
     given = camera_from_text(camera) if camera else None
     localizer = Localizer.load(
         run,
@@ -99,6 +104,8 @@ def locate(
         print(_formatted(frames, estimates, format), end="")
     if unreadable:
         sys.exit(1)
+    if fail_on_lost and any(isinstance(each, Lost) for each in estimates):
+        sys.exit(_LOST)
 
 
 def _line(name: str, estimate: "Estimate") -> str:

@@ -14,7 +14,7 @@ from camloc.cli.options import (
     Scenes,
     data_sources,
 )
-from camloc.errors import RecipeError
+from camloc.errors import UsageError
 
 if TYPE_CHECKING:
     from camloc.mapping.build import MapSettings
@@ -75,7 +75,7 @@ def map(
     from camloc.mapping.features import FeatureSettings
 
     if features == "sift" and weights is not None:
-        raise RecipeError("sift has no weights; leave out --weights")
+        raise UsageError("sift has no weights; leave out --weights")
     sources, folder = _sources_and_folder(run, data, out, scene=scene, layout=layout, option=option)
     settings = MapSettings(
         features=FeatureSettings(extractor=features, weights="" if weights is None else str(weights)),
@@ -116,14 +116,14 @@ def size_in_bytes(text: str) -> int:
     """The bytes in a size such as 500kB or 4MB.
 
     Raises:
-        RecipeError: the text is not a size, or less than 10 kB.
+        UsageError: the text is not a size, or less than 10 kB.
     """
     match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*([kmg]?b|)", text.strip().lower(), re.ASCII)
     if match is None:
-        raise RecipeError(f"'{text}' is not a size; write 500kB or 4MB")
+        raise UsageError(f"'{text}' is not a size; write 500kB or 4MB")
     size = round(float(match[1]) * _UNITS[match[2]])
     if size < 10_000:
-        raise RecipeError(f"a map of {size:,} bytes holds nothing; give 10kB or more")
+        raise UsageError(f"a map of {size:,} bytes holds nothing; give 10kB or more")
     return size
 
 
@@ -177,7 +177,7 @@ def _sources_and_folder(
 
     if run is not None and (run / MANIFEST_FILE).is_file():
         if data or scene or option or layout != "auto":
-            raise RecipeError(
+            raise UsageError(
                 f"{run} is a run and knows its data; leave out --data, --scene, --layout and --option"
             )
         return RunManifest.load(run).data, out or run

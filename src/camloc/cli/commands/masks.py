@@ -17,7 +17,7 @@ from camloc.cli.options import (
     Scene,
     data_source,
 )
-from camloc.errors import ImageError, RecipeError
+from camloc.errors import ImageError, RecipeError, UsageError
 
 if TYPE_CHECKING:
     from camloc.data.segmentation import Segmentation
@@ -72,7 +72,7 @@ def masks(
     from camloc.data.masks import mask_path, write_mask
 
     if bool(images) == bool(data):
-        raise RecipeError("name images, or a data set with --data; one of the two")
+        raise UsageError("name images, or a data set with --data; one of the two")
     if data is None:
         frames = _frames(images)
     else:

@@ -19,7 +19,7 @@ from camloc.cli.options import (
     data_sources,
     seconds,
 )
-from camloc.errors import RecipeError
+from camloc.errors import RecipeError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,9 +91,9 @@ def train(
     from camloc.runs.prepare import Compute
 
     if devices < 1:
-        raise RecipeError(f"training needs 1 device or more, not {devices}")
+        raise UsageError(f"training needs 1 device or more, not {devices}")
     if cached_variants is not None and cached_variants < 0:
-        raise RecipeError(f"an image has 0 cached variants or more, not {cached_variants}")
+        raise UsageError(f"an image has 0 cached variants or more, not {cached_variants}")
     torch_device(device)
     found = find_recipe(recipe)
     sources = data_sources(
@@ -126,10 +126,10 @@ def train_and_report(
 ) -> None:
     """Train a recipe, evaluate the run if there are test frames, and print the next commands."""
     from camloc.cli.commands.evaluate import evaluate_and_report
-    from camloc.cli.progress import console, counted, show_training, show_unlearned
+    from camloc.cli.progress import console, counted, show_cut_off, show_training, show_unlearned
     from camloc.data.types import common_unit
     from camloc.runs.evaluate import test_sets
-    from camloc.runs.prepare import prepare
+    from camloc.runs.prepare import cut_off_share, prepare
     from camloc.runs.train import train as run_training
 
     if recipe.cached_variants and weights == "none":
@@ -162,6 +162,7 @@ def train_and_report(
         f"{training.model.parameter_count():,} weights, {count} training images, {held} held out "
         f"to choose the best epoch"
     )
+    show_cut_off(cut_off_share(training), training.recipe.preprocess)
     unit = common_unit(scene.unit for scene in training.scenes)
     for _ in show_training(events, epochs=training.recipe.epochs, unit=unit):
         pass

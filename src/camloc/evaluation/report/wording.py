@@ -1,6 +1,7 @@
 """Numbers and results as words, for the report and for tables in the terminal."""
 
 import torch
+from rich.markup import escape
 
 from camloc.evaluation.errors import ErrorStatistics, ScoredSet
 from camloc.evaluation.results import Results
@@ -24,7 +25,7 @@ def method_name(method: str) -> str:
 
 def plain(name: str) -> str:
     """A name escaped for a table in the terminal: square brackets in it are not markup."""
-    return name.replace("[", r"\[")
+    return escape(name)
 
 
 def distance(value: float | None, unit: str) -> str:

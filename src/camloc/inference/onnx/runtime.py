@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import onnxruntime
 import torch
 from jaxtyping import Float
@@ -63,11 +64,26 @@ class OnnxModel(PoseModel[Any]):
     """
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, original: PoseModel[Any], precision: ExportPrecision
+        self,
+        session: onnxruntime.InferenceSession,
+        original: PoseModel[Any],
+        precision: ExportPrecision,
+        shapes: tuple[tuple[int, ...], ...],
+        path: Path,
     ) -> None:
+        """Put a session in front of a model.
+
+        Args:
+            session: of the exported network.
+            original: the model that it was exported from.
+            precision: of its matrix products.
+            shapes: of its outputs for one image, without the batch.
+            path: of the file, for messages.
+        """
         super().__init__()
         self.session = session
         self.precision = precision
+        self.shapes, self.path = shapes, path
         # In a tuple, so that it is not a submodule: its weights are not loaded.
         self._original = (original,)
 
@@ -82,9 +98,24 @@ class OnnxModel(PoseModel[Any]):
         *,
         novelty_detector: Callable[[FeatureMaps], Float[Tensor, "b"]] | None = None,
     ) -> Prediction:
-        """Run the exported network, which contains the novelty detector if there is one."""
+        """Run the exported network, which contains the novelty detector if there is one.
+
+        Raises:
+            CheckpointError: the network cannot run, or its outputs have other shapes than the model's.
+        """
         del novelty_detector
-        outputs = self.session.run(None, {"images": images.detach().cpu().numpy()})
+        try:
+            outputs = self.session.run(None, {"images": images.detach().cpu().numpy()})
+        except Exception:  # ONNX Runtime's errors have no common public base class
+            raise CheckpointError(
+                f"{self.path} is damaged: its network does not run; export it again"
+            ) from None
+        expected = [(len(images), *shape) for shape in self.shapes]
+        if [each.shape for each in outputs] != expected or any(each.dtype != np.float32 for each in outputs):
+            raise CheckpointError(
+                f"{self.path} is damaged: its network's outputs are not those of the model in its metadata; "
+                f"export it again"
+            )
         output_type = _output_type(self.original)
         count = len(output_type._fields)
         output: tuple[Tensor, ...] = output_type(*map(torch.from_numpy, outputs[:count]))
@@ -131,6 +162,7 @@ def load_onnx(path: Path) -> Checkpoint:
     with torch.device("meta"):
         original = model_from_metadata(metadata, source=path)
     _check_network(session, original, metadata, path)
+    shapes = _output_shapes(original, metadata)
     _set_constants(original, exported.constants, path)
     if len(exported.training_poses) != len(metadata.scenes):
         raise CheckpointError(
@@ -140,7 +172,7 @@ def load_onnx(path: Path) -> Checkpoint:
         training_poses(torch.tensor(rows, dtype=torch.float64), scene=scene, source=path)
         for rows, scene in zip(exported.training_poses, metadata.scenes, strict=True)
     )
-    return Checkpoint(metadata, OnnxModel(session, original, exported.precision).eval(), poses)
+    return Checkpoint(metadata, OnnxModel(session, original, exported.precision, shapes, path).eval(), poses)
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
@@ -176,6 +208,15 @@ def _check_network(
     size = [3, metadata.preprocess.height, metadata.preprocess.width]
     if inputs != {"images": size} or outputs != output_names(original, metadata):
         raise CheckpointError(f"{path} is damaged: its network does not fit its metadata; export it again")
+
+
+def _output_shapes(original: PoseModel[Any], metadata: Metadata) -> tuple[tuple[int, ...], ...]:
+    """The shapes of an exported network's outputs for one image, without the batch."""
+    size = metadata.preprocess
+    with torch.no_grad(), torch.device("meta"):
+        output = original.eval()(torch.zeros(1, 3, size.height, size.width))
+    novelty: list[tuple[int, ...]] = [] if metadata.novelty_threshold is None else [()]
+    return (*(tuple(each.shape[1:]) for each in output), *novelty)
 
 
 def _set_constants(original: PoseModel[Any], constants: dict[str, Any], path: Path) -> None:

@@ -75,8 +75,8 @@ def reader_options(words: tuple[str, ...]) -> dict[str, str]:
     """Options of a data set's reader from words such as `split=blocks`.
 
     Raises:
-        RecipeError: a word is not NAME=VALUE, names something that has its own option, or an option other than
-            exclude is given twice.
+        RecipeError: a word is not NAME=VALUE, names something that has its own option, or an option other
+            than exclude is given twice.
     """
     options: dict[str, str] = {}
     for word in words:

@@ -37,9 +37,9 @@ PUBLISHED_QUATERNION_LENGTH = 2.1
 FAR_METERS = 1_000.0
 FAR_DISTANCES = 100.0
 
-# Fields of view, in degrees along the longer side, of lenses without a fisheye's projection: a 300 mm lens has
-# 7, the widest rectilinear lens sold 130. A focal length in millimetres or in fractions of the width gives
-# 178 and more.
+# Fields of view, in degrees along the longer side, of lenses without a fisheye's projection: a 300 mm lens
+# has 7, the widest rectilinear lens sold 130. A focal length in millimetres or in fractions of the width
+# gives 178 and more.
 NARROWEST, WIDEST = 10.0, 170.0
 
 # A fisheye sees no more than the whole sphere: the side divided by the focal length is its angle.
@@ -152,7 +152,8 @@ def check_camera(camera: Camera, where: str) -> None:
 
     Raises:
         DatasetError: the principal point is outside the image or at its border; the field of view is below
-            `NARROWEST` or above `WIDEST` degrees; or the two focal lengths have nothing to do with each other.
+            `NARROWEST` or above `WIDEST` degrees; or the two focal lengths have nothing to do with each
+            other.
     """
     width, height = camera.width, camera.height
     has = f"{where}: the camera of {width} x {height} pixels has"
@@ -272,6 +273,6 @@ def _refuse_far(rows: Sequence[Row], positions: NDArray[np.float64]) -> None:
         number = int(order[int(beyond[0]) + 1])
         row = rows[number]
         raise DatasetError(
-            f"{row.where}: the frame {row.frame.name} is {distances[number]:.3g} units of length away from all "
-            f"others; correct its pose, or leave it out with the option exclude"
+            f"{row.where}: the frame {row.frame.name} is {distances[number]:.3g} units of length away "
+            f"from all others; correct its pose, or leave it out with the option exclude"
         )

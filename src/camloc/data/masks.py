@@ -54,8 +54,8 @@ def read_mask(folder: Path, frame: Frame, preprocess: Preprocess) -> Bool[NDArra
 def write_mask(folder: Path, frame: Frame, counts: Bool[Array, "height width"]) -> None:
     """Write the mask that `read_mask` reads: white where the image counts, black elsewhere.
 
-    The mask is stored in the orientation of the image file, with its EXIF orientation, so that both are turned
-    alike.
+    The mask is stored in the orientation of the image file, with its EXIF orientation, so that both are
+    turned alike.
 
     Args:
         folder: of the masks.

@@ -1,4 +1,4 @@
-"""Which frames of a data set are used: missing images, frames to leave out, training and test frames, hold-out.
+"""Which frames of a data set are used: missing and excluded images, training and test frames, hold-out.
 
 train.txt, test.txt              names of images, one a line, beside the data
 train_NAME.txt, test_NAME.txt    another pair of lists, for the option split=NAME
@@ -85,8 +85,8 @@ class Selection:
     """Which frames of a data set to use, and for what: the options that all readers have.
 
     Attributes:
-        split: name of a pair of lists beside the data, `train_<split>.txt` and `test_<split>.txt`; or "blocks"
-            for blocks of each recording as test frames; or "none" for none.
+        split: name of a pair of lists beside the data, `train_<split>.txt` and `test_<split>.txt`; or
+            "blocks" for blocks of each recording as test frames; or "none" for none.
         train_list, test_list: files of names, one a line, instead of lists beside the data.
         exclude: names of frames to leave out, or patterns such as `seq-03/*`; they count before anything is
             checked, and in lists too.
@@ -124,8 +124,8 @@ class Selection:
             if self.missing != "skip" or not entries:
                 raise DatasetError(_missing_message(absent, len(listed) - len(excluded)))
             notes.append(
-                f"left out because their images do not exist: {len(absent)} of {len(listed)} frames, the first is "
-                f"{absent[0].name}"
+                f"left out because their images do not exist: {len(absent)} of {len(listed)} frames, "
+                f"the first is {absent[0].name}"
             )
         if listed and not entries:
             raise DatasetError("the option exclude leaves no frame")
@@ -192,8 +192,9 @@ def split_frames(
 ) -> Split:
     """Training and test frames.
 
-    By lists of names, in the lists' order, where there are some; otherwise by the layout's own split; otherwise
-    blocks of each recording are for testing. With a test list alone, the other frames are for training.
+    By lists of names, in the lists' order, where there are some; otherwise by the layout's own split;
+    otherwise blocks of each recording are for testing. With a test list alone, the other frames are for
+    training.
 
     Args:
         frames: all frames that are used.
@@ -250,8 +251,8 @@ def _split_by_blocks(frames: Sequence[Frame], *, is_asked_for: bool) -> Split:
     count = len(oriented(frames))
     if not is_asked_for and count < FEWEST_TO_SPLIT:
         note = (
-            f"no frame is for testing, because there are no lists and fewer than {FEWEST_TO_SPLIT} frames; name "
-            f"some in test.txt, or use --option split=blocks"
+            f"no frame is for testing, because there are no lists and fewer than {FEWEST_TO_SPLIT} "
+            f"frames; name some in test.txt, or use --option split=blocks"
         )
         return Split(tuple(frames), (), (note,))
     train, test = hold_out(frames, HoldOut())

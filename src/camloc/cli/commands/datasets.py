@@ -105,8 +105,8 @@ def _check_images(scene: "LoadedScene") -> None:
         (_, first), *others = problems
         named = f"; so are {_enumerated([name for name, _ in others])}" if others else ""
         raise DatasetError(
-            f"{len(problems)} of {len(frames)} images cannot be used: {first}{named}; replace them, or leave them "
-            f"out with --option exclude={','.join(name for name, _ in problems[:_MOST_NAMED])}"
+            f"{len(problems)} of {len(frames)} images cannot be used: {first}{named}; replace them, "
+            f"or leave them out with --option exclude={','.join(name for name, _ in problems[:_MOST_NAMED])}"
         )
 
 
@@ -159,7 +159,8 @@ def _describe_oracle(scene: "LoadedScene") -> None:
     errors = baseline_errors(test, train).nearest_pose
     meters, degrees = float(errors.meters.median()), float(errors.degrees.median())
     print(
-        f"  baseline   the nearest training pose is {meters:.3f} {scene.unit} and {degrees:.2f}° away (medians)"
+        f"  baseline   the nearest training pose is {meters:.3f} {scene.unit} and {degrees:.2f}° away "
+        f"(medians)"
     )
 
 

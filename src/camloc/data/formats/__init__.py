@@ -38,8 +38,8 @@ def load(root: Path, *, layout: str = "auto", scene: str | None = None, **option
         root: the folder of the data, or its file of poses.
         layout: one of `LAYOUTS`, or "auto" to find out.
         scene: which scene, where `root` holds several; otherwise the name to give it.
-        options: those of `Selection` and of the layout's own `load`; all may be given as text, in which commas
-            divide lists.
+        options: those of `Selection` and of the layout's own `load`; all may be given as text, in which
+            commas divide lists.
 
     Raises:
         DatasetError: the layout is not clear, has no such option, or the data cannot be used.
@@ -175,8 +175,8 @@ def _refuse_path(name: str, root: Path) -> None:
     """Refuse a scene's name that would lead a run's folder elsewhere."""
     if name in ("", ".", "..") or any(sign in name for sign in "/\\:") or not name.isprintable():
         raise DatasetError(
-            f"{root}: the scene is called {name[:80]!r}, which cannot be the name of a folder; give it a name "
-            f"of letters, digits and hyphens"
+            f"{root}: the scene is called {name[:80]!r}, which cannot be the name of a folder; give "
+            f"it a name of letters, digits and hyphens"
         )
 
 
@@ -198,8 +198,8 @@ def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
         )
     if videos:
         return (
-            f"{root} looks like {videos} videos without poses; take images from them with `ffmpeg -i VIDEO -r 2 "
-            f"images/%04d.jpg`, and compute their poses with COLMAP"
+            f"{root} looks like {videos} videos without poses; take images from them with `ffmpeg -i "
+            f"VIDEO -r 2 images/%04d.jpg`, and compute their poses with COLMAP"
         )
     return f"{root} has no layout that is known, and no images"
 

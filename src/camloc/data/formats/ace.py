@@ -1,14 +1,14 @@
 """ACE and DSAC*: folders `train` and `test` of images, poses and calibrations with names alike.
 
     scene/train/rgb/frame-000000.color.png                      or any other name
-    scene/train/poses/frame-000000.pose.txt                     4x4 `world_from_cam`; infinite where it is unknown
+    scene/train/poses/frame-000000.pose.txt                     4x4 `world_from_cam`; infinite if unknown
     scene/train/calibration/frame-000000.calibration.txt        focal length in pixels, or a 3x3 matrix
     scene/test/rgb/..., test/poses/..., test/calibration/...    optional
 
 Brachmann et al., Accelerated Coordinate Encoding, CVPR 2023, whose data loader also reads the folders that
-DSAC*'s scripts make of 7Scenes, 12Scenes and Cambridge Landmarks. A single number is the focal length, with the
-principal point in the middle. An image belongs to the pose and the calibration whose names are the same up
-to their endings. Scene coordinates, eye coordinates and depth maps are not used.
+DSAC*'s scripts make of 7Scenes, 12Scenes and Cambridge Landmarks. A single number is the focal length, with
+the principal point in the middle. An image belongs to the pose and the calibration whose names are the same
+up to their endings. Scene coordinates, eye coordinates and depth maps are not used.
 """
 
 from pathlib import Path

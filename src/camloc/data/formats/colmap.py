@@ -11,9 +11,9 @@ elsewhere, COLMAP's own name. Frames are in the order of their names. Of several
 images is read, and the others are named in a note. Models with rigs are read too: their `images` files hold
 each image's own pose.
 
-The files are parsed here and not by pycolmap, which reads a zero quaternion as the identity, cuts a name at its
-first blank, holds every feature in memory, and cannot say in which line a file is wrong; the camera models
-are pycolmap's. Formats: https://colmap.github.io/format.html
+The files are parsed here and not by pycolmap, which reads a zero quaternion as the identity, cuts a name at
+its first blank, holds every feature in memory, and cannot say in which line a file is wrong; the camera
+models are pycolmap's. Formats: https://colmap.github.io/format.html
 """
 
 import mmap
@@ -107,8 +107,8 @@ def load(
         root: the data's folder.
         scene: the name to give the scene; the folder's name otherwise.
         model: the model's folder below `root`, such as "sparse/1"; otherwise the one with the most images.
-        images: the folder that COLMAP's names are relative to; otherwise a folder `images` or `input` beside the
-            model or above it, or `root`.
+        images: the folder that COLMAP's names are relative to; otherwise a folder `images` or `input` beside
+            the model or above it, or `root`.
         unit: of positions: "m" where the model was scaled to metres, which images alone do not give.
         selection: see `Selection`.
 
@@ -243,7 +243,8 @@ def _model(root: Path, chosen: str) -> tuple[Path, list[Image], list[str]]:
     if others:
         notes.append(
             f"{len(models)} COLMAP models, each in a world of its own: {_relative(folder, root)} with "
-            f"{len(images[folder])} images is read, and not {', '.join(others)}; choose with --option model=..."
+            f"{len(images[folder])} images is read, and not {', '.join(others)}; choose with --option "
+            f"model=..."
         )
     return folder, images[folder], notes
 
@@ -390,13 +391,13 @@ def _text_images(path: Path) -> Iterator[Image]:
         features = next(lines, None)
         if features is not None and not _are_features(features.text):
             raise DatasetError(
-                f"{features.where}: after an image, a line of features (or an empty one) is needed, and this is "
-                f"none; without this check the image of this line would be lost"
+                f"{features.where}: after an image, a line of features (or an empty one) is needed, "
+                f"and this is none; without this check the image of this line would be lost"
             )
 
 
 def _are_features(text: str) -> bool:
-    """Whether a line is triples of x, y and the number of a point, of which the first and the last are read."""
+    """Whether a line is triples of x, y and the number of a point; the first and the last are looked at."""
     words = text.split()
     if len(words) % 3:
         return False

@@ -5,10 +5,10 @@
 
 OpenGL's camera looks along -z with y up; the frames have OpenCV's axes, z forward and y down. Intrinsics are
 those of the frame, or else of the file: `fl_x fl_y cx cy w h`, or an angle of view (`camera_angle_x`,
-`camera_angle_y` in radians, `x_fov`, `y_fov` in degrees). The distortion model is `camera_model` (OPENCV where
-it is missing and `k1` or others are given). Keys of a lens that are not understood are refused unless they are zero.
-`applied_transform` and `applied_scale`, with which nerfstudio notes how it moved the world, are not undone:
-the frames are in the file's own world.
+`camera_angle_y` in radians, `x_fov`, `y_fov` in degrees). The distortion model is `camera_model` (OPENCV
+where it is missing and `k1` or others are given). Keys of a lens that are not understood are refused unless
+they are zero. `applied_transform` and `applied_scale`, with which nerfstudio notes how it moved the world,
+are not undone: the frames are in the file's own world.
 """
 
 import json
@@ -281,8 +281,8 @@ def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) ->
 def _distortion(values: Mapping[str, Any], where: str) -> dict[str, float]:
     """The distortion by the names `k1` to `k4`, `p1` and `p2`, or of a list `distortion_params`.
 
-    nerfstudio's list has six numbers, k1 to k4 and then p1 and p2; OpenCV's four are k1, k2, p1, p2, which is the
-    same list only where the last two are zero.
+    nerfstudio's list has six numbers, k1 to k4 and then p1 and p2; OpenCV's four are k1, k2, p1, p2, which
+    is the same list only where the last two are zero.
     """
     lens = number_fields({name: values[name] for name in _DISTORTION if name in values}, where)
     listed = values.get("distortion_params")
@@ -295,7 +295,8 @@ def _distortion(values: Mapping[str, Any], where: str) -> dict[str, float]:
     is_fisheye = values.get("camera_model") == "OPENCV_FISHEYE" or values.get("is_fisheye")
     if len(listed) == 4 and not is_fisheye and (parameters["k3"] or parameters["k4"]):
         raise DatasetError(
-            f"{where}: distortion_params of 4 numbers may be k1 k2 p1 p2 or k1 k2 k3 k4; write them under these names"
+            f"{where}: distortion_params of 4 numbers may be k1 k2 p1 p2 or k1 k2 k3 k4; write them "
+            f"under these names"
         )
     for name, number in parameters.items():
         if lens.setdefault(name, number) != number:
@@ -313,8 +314,8 @@ def _refuse_unread(values: Mapping[str, Any], where: str, *, is_pinhole_known: b
         if is_focal and is_pinhole_known:
             continue  # the focal length once more, in another unit
         raise DatasetError(
-            f"{where}: the key {name[:40]!r} of the lens is not understood; write fl_x, fl_y, cx, cy, w, h, k1 to "
-            f"k4, p1 and p2, or remove it"
+            f"{where}: the key {name[:40]!r} of the lens is not understood; write fl_x, fl_y, cx, cy, "
+            f"w, h, k1 to k4, p1 and p2, or remove it"
         )
 
 

@@ -121,8 +121,8 @@ def _camera(folder: Path, image: Path) -> tuple[Camera, list[str]]:
             f"camera=PINHOLE,{width},{height},FX,FY,CX,CY"
         )
     note = (
-        f"no camera.json or K.txt: the camera of 7Scenes is assumed, 525 pixels of focal length for 640 x 480 "
-        f"({525 * width / 640:.4g} for {width} x {height})"
+        f"no camera.json or K.txt: the camera of 7Scenes is assumed, 525 pixels of focal length for "
+        f"640 x 480 ({525 * width / 640:.4g} for {width} x {height})"
     )
     return COLOUR_CAMERA, [note]
 

@@ -9,8 +9,8 @@ The first line names the columns, in any order:
 | columns | meaning |
 |---|---|
 | `image`, `img_path`, `file`, `filename`, `file_path` or `path` | the image |
-| `tx ty tz`, `x y z` or `t1 t2 t3` | the camera's centre in the world, for both directions of the quaternion |
-| `qw qx qy qz` or `q1 q2 q3 q4` | the quaternion; `qw`... may end in `_world_from_cam` or `_cam_from_world` |
+| `tx ty tz`, `x y z` or `t1 t2 t3` | the camera's centre in the world, whatever the quaternion's direction |
+| `qw qx qy qz` or `q1 q2 q3 q4` | the quaternion; `qw` may end in `_world_from_cam` or `_cam_from_world` |
 | `split`, or `split_<name>` | `train` or `test` |
 | `scene`, `sequence` or `seq`, `time` | the scene, the recording, seconds or Unix time |
 | `width height fx fy cx cy`, `model`, `k1`... | intrinsics, by COLMAP's names |
@@ -128,7 +128,7 @@ class PoseColumns:
     rotation: Rotation | None
 
     def numbers(self, record: Record) -> list[float]:
-        """Position and quaternion of a row, or the position alone where all cells of the quaternion are empty.
+        """Position and quaternion of a row, or the position alone where the quaternion's cells are empty.
 
         Raises:
             DatasetError: a cell is not a number.
@@ -281,7 +281,8 @@ def pose_columns(path: Path, names: Collection[str], *, order: Order | None) -> 
         unread = [name for name in names if _ORIENTATION.fullmatch(name)]
         if unread:
             raise DatasetError(
-                f"{path} has an orientation in columns that are not understood ({', '.join(unread)[:200]}); write a "
+                f"{path} has an orientation in columns that are not understood "
+                f"({', '.join(unread)[:200]}); write a "
                 f"quaternion as qw, qx, qy, qz, or remove these columns to use the positions alone"
             )
         return PoseColumns(position, (), None)
@@ -372,8 +373,8 @@ def _rotation(path: Path, pose: PoseColumns, given: Rotation | None, published: 
     rotation = pose.rotation or given or published
     if rotation is None:
         raise DatasetError(
-            f"{path} does not say the direction of its quaternions; name the columns qw_world_from_cam and so on, "
-            f"or give the option rotation: world_from_cam or cam_from_world"
+            f"{path} does not say the direction of its quaternions; name the columns "
+            f"qw_world_from_cam and so on, or give the option rotation: world_from_cam or cam_from_world"
         )
     return rotation
 
@@ -419,8 +420,8 @@ def _camera(cells: Mapping[str, str], where: str) -> Camera | None:
         is_second_focal = has_focal and _FOCAL.fullmatch(name)
         if not is_known and not is_second_focal and not _is_zero(cell):
             raise DatasetError(
-                f"{where}: the column {name[:40]!r} of the lens is not understood; name the columns fx, fy, cx, cy in "
-                f"pixels and k1, k2, p1, p2 as COLMAP does, or remove it"
+                f"{where}: the column {name[:40]!r} of the lens is not understood; name the columns "
+                f"fx, fy, cx, cy in pixels and k1, k2, p1, p2 as COLMAP does, or remove it"
             )
     if not has_focal:
         return None
@@ -486,8 +487,8 @@ def _refuse_untestable(rows: Sequence[Row], test: Sequence[Frame]) -> None:
     for frame in test:
         if frame.is_position_only:
             raise DatasetError(
-                f"{where[frame.name]}: the test frame {frame.name} has no quaternion, and only training frames may "
-                f"lack it; give it, or leave the frame out"
+                f"{where[frame.name]}: the test frame {frame.name} has no quaternion, and only "
+                f"training frames may lack it; give it, or leave the frame out"
             )
 
 

@@ -90,8 +90,9 @@ def load(
     matched = [(entry, time, poses[number]) for entry, time, number, gap in timed if gap <= most_seconds]
     if not matched:
         raise DatasetError(
-            f"no image of {root / 'rgb.txt'} is within {most_seconds} s of a pose in {trajectory}: the images "
-            f"are from {times.min():.3f} s to {times.max():.3f} s, the poses from {pose_times.min():.3f} s to "
+            f"no image of {root / 'rgb.txt'} is within {most_seconds} s of a pose in {trajectory}: "
+            f"the images are from {times.min():.3f} s to {times.max():.3f} s, the poses from "
+            f"{pose_times.min():.3f} s to "
             f"{pose_times.max():.3f} s; allow more with --option most_seconds=..."
         )
     if camera is None:
@@ -105,8 +106,8 @@ def load(
     unmatched = len(kept.entries) - len(matched)
     notes = (
         (
-            f"left out because no pose is within {most_seconds} s of them: {unmatched} of {len(kept.entries)} "
-            f"images",
+            f"left out because no pose is within {most_seconds} s of them: {unmatched} of "
+            f"{len(kept.entries)} images",
         )
         if unmatched
         else ()

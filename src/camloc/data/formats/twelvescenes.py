@@ -3,7 +3,7 @@
     12scenes/apt1/kitchen/info.txt                       size and intrinsics of the colour images
     12scenes/apt1/kitchen/split.txt                      "sequence0 [frames=357] [start=0 ; end=356]", ...
     12scenes/apt1/kitchen/data/frame-000000.color.jpg
-    12scenes/apt1/kitchen/data/frame-000000.pose.txt     4x4 `world_from_cam`; infinite where tracking was lost
+    12scenes/apt1/kitchen/data/frame-000000.pose.txt     4x4 `world_from_cam`; infinite where it is unknown
     12scenes/apt1/kitchen/data/frame-000000.depth.png    optional; millimetres, of the depth camera
 
 Valentin et al., Learning to Navigate the Energy Landscape, 3DV 2016. The first sequence is for testing and

@@ -2,8 +2,8 @@
 
 Accepted: LF and CRLF line ends, a byte order mark, UTF-8 and (with its mark) UTF-16, blank lines, lines that
 start with `#`, trailing blanks, back slashes in paths, absolute paths below the data set's folder, and names
-whose accents are stored composed here and decomposed there. Refused: folders, pipes, devices, files beyond the
-sizes below, binary files, other encodings, and names that lead out of the data set.
+whose accents are stored composed here and decomposed there. Refused: folders, pipes, devices, files beyond
+the sizes below, binary files, other encodings, and names that lead out of the data set.
 """
 
 import io
@@ -26,7 +26,8 @@ from camloc.data.image_io import exif_orientation
 from camloc.errors import DatasetError
 
 # Bounds in bytes. Text is read line by line, so that only its longest line has to fit into memory: a line of
-# 100,000 features of a COLMAP image has 3 MB. JSON is held whole: 256 MB are 400,000 frames of transforms.json.
+# 100,000 features of a COLMAP image has 3 MB. JSON is held whole: 256 MB are 400,000 frames of
+# transforms.json.
 LARGEST_FILE = 64 * 2**30
 LARGEST_JSON = 256 * 2**20
 LONGEST_LINE = 16 * 2**20
@@ -55,8 +56,8 @@ def open_regular(path: Path, *, largest: int = LARGEST_FILE) -> BinaryIO:
     """A file opened for reading; never one that can block or has no end.
 
     Raises:
-        DatasetError: the path is missing, a folder, a pipe or a device, larger than `largest` bytes, or cannot
-            be opened.
+        DatasetError: the path is missing, a folder, a pipe or a device, larger than `largest` bytes, or
+            cannot be opened.
     """
     try:
         # A pipe without a writer would block here otherwise.
@@ -201,7 +202,7 @@ def _below(name: str, root: Path) -> str:
 
 
 class ImageFinder:
-    """Finds the files of names below a folder; a folder's listing is read once, and only where a name fails."""
+    """Finds files by their names; a folder's listing is read once, and only where a name fails."""
 
     def __init__(self) -> None:
         self._listings: dict[Path, dict[str, str]] = {}
@@ -209,8 +210,9 @@ class ImageFinder:
     def find(self, path: Path, *, below: Path) -> Path | None:
         """The file at `path`, or None.
 
-        Where there is none of exactly this name, one whose accents are stored otherwise is found, and one that
-        differs in capital letters alone, as on Windows and macOS; the folder `below` is as it is written.
+        Where there is none of exactly this name, one whose accents are stored otherwise is found, and one
+        that differs in capital letters alone, as on Windows and macOS; the folder `below` is as it is
+        written.
         """
         if is_file(path):
             return path

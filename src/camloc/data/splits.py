@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from camloc.data.formats.parts.files import QUOTED, ImageFinder, clean_name, is_folder, is_named, read_lines
@@ -135,7 +135,7 @@ class Selection:
         excluded: set[str] = set()
         unique = set(names)
         for wanted in self.exclude:
-            found = {wanted} & unique or {name for name in unique if fnmatchcase(name, wanted)}
+            found = {wanted} & unique or {name for name in unique if _matches(name, wanted)}
             if not found:
                 example = next(iter(names), "")
                 raise DatasetError(
@@ -165,6 +165,13 @@ class Selection:
     def has_lists(self, root: Path) -> bool:
         """Whether there are lists, so that a layout's own split does not count."""
         return self.lists(root) != (None, None)
+
+
+def _matches(name: str, wanted: str) -> bool:
+    """Whether a pattern fits a name; a missing image may be listed without the ending that users write."""
+    if PurePosixPath(name).suffix == "":
+        wanted = str(PurePosixPath(wanted).with_suffix(""))
+    return fnmatchcase(name, wanted)
 
 
 # No option is given.

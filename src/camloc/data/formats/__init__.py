@@ -173,7 +173,8 @@ def _as_type(name: str, value: Any, hint: Any) -> Any:
 
 def _refuse_path(name: str, root: Path) -> None:
     """Refuse a scene's name that would lead a run's folder elsewhere."""
-    if name in ("", ".", "..") or any(sign in name for sign in "/\\:") or not name.isprintable():
+    is_path = name in ("", ".", "..") or any(sign in name for sign in "/\\") or name[1:2] == ":"
+    if is_path or not name.isprintable():
         raise DatasetError(
             f"{root}: the scene is called {name[:80]!r}, which cannot be the name of a folder; give "
             f"it a name of letters, digits and hyphens"

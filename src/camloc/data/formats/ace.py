@@ -69,7 +69,9 @@ def load(
     listed = [each for side in _SIDES if is_named(root / side) for each in _listed_frames(root, side)]
     kept = selection.present(listed)
     tracked = [each for each in kept.entries if not is_lost(each.content.pose)]
-    shared = camera or (camera_beside(root, image=tracked[0].image) if tracked else None)
+    if not tracked:
+        raise DatasetError(f"{root}: no frame has an image and a pose; check the folder of the images")
+    shared = camera or camera_beside(root, image=tracked[0].image)
     frames = frames_from_matrices([_row(each, camera, shared) for each in tracked])
     test = {frame.name: str(root / "test") for frame in frames if frame.name.startswith("test/")}
     split = split_frames(
@@ -93,9 +95,11 @@ def _listed_frames(root: Path, side: str) -> list[Listed[_Files]]:
             )
         if calibrations and stem not in calibrations:
             raise DatasetError(f"{image} has no calibration {root / side / 'calibration' / stem}.txt")
+    # A missing image has the ending of the others.
+    ending = next((image.name.removeprefix(stem) for stem, image in images.items()), ".png")
     listed = []
     for stem, pose in poses.items():
-        image = images.get(stem, root / side / "rgb" / f"{stem}.png")
+        image = images.get(stem, root / side / "rgb" / f"{stem}{ending}")
         name = f"{side}/rgb/{image.name}"
         listed.append(Listed(str(pose), name, image, _Files(pose, calibrations.get(stem)), root))
     if not listed:

@@ -244,7 +244,7 @@ def _model(root: Path, chosen: str) -> tuple[Path, list[Image], list[str]]:
         notes.append(
             f"{len(models)} COLMAP models, each in a world of its own: {_relative(folder, root)} with "
             f"{len(images[folder])} images is read, and not {', '.join(others)}; choose with --option "
-            f"model=..."
+            f"model=FOLDER"
         )
     return folder, images[folder], notes
 

@@ -93,7 +93,7 @@ def load(
             f"no image of {root / 'rgb.txt'} is within {most_seconds} s of a pose in {trajectory}: "
             f"the images are from {times.min():.3f} s to {times.max():.3f} s, the poses from "
             f"{pose_times.min():.3f} s to "
-            f"{pose_times.max():.3f} s; allow more with --option most_seconds=..."
+            f"{pose_times.max():.3f} s; allow more with --option most_seconds=SECONDS"
         )
     if camera is None:
         camera = camera_beside(root, image=matched[0][0].image)

@@ -88,6 +88,8 @@ def load(
     ]
     kept = selection.present(listed)
     tracked = [each for each in kept.entries if not is_lost(each.content.pose)]
+    if not tracked:
+        raise DatasetError(f"{folder}: no frame has an image and a pose; check the folder of the images")
     camera = camera or _camera(folder / _INFO)
     frames = frames_from_matrices([_row(each, camera, sequences) for each in tracked])
     own = None

@@ -50,13 +50,15 @@ def recorded(folder: Path) -> list[Recorded]:
             raise DatasetError(
                 f"{folder / found} has no {stem}{POSE} beside it; add the pose, or remove the image"
             )
+    # A missing image has the ending of the others.
+    ending = next((name.partition(".color.")[2] for name in images.values()), "png")
     moments = []
     for stem in sorted(name.removesuffix(POSE) for name in names if name.endswith(POSE)):
         depth = f"{stem}.depth.png"
         moments.append(
             Recorded(
                 number=int(re.sub(r"\D", "", stem)[:18] or 0),
-                image=folder / images.get(stem, f"{stem}.color.png"),
+                image=folder / images.get(stem, f"{stem}.color.{ending}"),
                 pose=folder / f"{stem}{POSE}",
                 depth=folder / depth if depth in names else None,
             )

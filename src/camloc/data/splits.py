@@ -4,6 +4,7 @@ train.txt, test.txt              names of images, one a line, beside the data
 train_NAME.txt, test_NAME.txt    another pair of lists, for the option split=NAME
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -170,7 +171,7 @@ class Selection:
 def _matches(name: str, wanted: str) -> bool:
     """Whether a pattern fits a name; a missing image may be listed without the ending that users write."""
     if PurePosixPath(name).suffix == "":
-        wanted = str(PurePosixPath(wanted).with_suffix(""))
+        wanted = re.sub(r"\.[^./]*$", "", wanted)
     return fnmatchcase(name, wanted)
 
 

@@ -35,6 +35,7 @@ from camloc.data.formats.parts.files import (
     Line,
     clean_name,
     is_file,
+    is_named,
     numbers_in,
     one_line,
     open_regular,
@@ -329,7 +330,7 @@ def read_points(folder: Path) -> Float64[NDArray[np.float64], "n 3"] | None:
         DatasetError: the file is damaged, or a point is not finite.
     """
     path = _path(folder, "points3D")
-    if not is_file(path):
+    if not is_named(path):
         return None
     points = np.array(
         list(_binary_points(path) if path.suffix == ".bin" else _text_points(path)), dtype=np.float64

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -44,6 +45,15 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     finally:
         with suppress(OSError):  # the folder itself may be unusable
             unfinished.unlink(missing_ok=True)
+
+
+def file_name(name: str) -> str:
+    """A name that comes from data as the name of a single file or folder: never a path, "." or "..".
+
+    Letters, digits and ``-_+=.,`` and spaces stay; everything else becomes "_".
+    """
+    safe = re.sub(r"[^\w\-+=., ]", "_", name).strip(". ")[:120]
+    return safe or "_"
 
 
 def cache_folder() -> Path:

@@ -75,6 +75,13 @@ def mean_pose(poses: Pose) -> Pose:
     return Pose(nearest_rotation(rotation), mean_over(poses.translation, axis=0))
 
 
+def camera_radius(world_from_cam: Pose) -> Float[Array, ""]:
+    """The root mean square distance of the camera centres to their mean, in their precision."""
+    xp = array_namespace(world_from_cam.translation)
+    offsets = world_from_cam.translation - mean_over(world_from_cam.translation, axis=0)
+    return xp.sqrt(mean_over(xp.sum(xp.square(offsets), axis=-1), axis=0))
+
+
 @dataclass(frozen=True)
 class PoseMetric:
     """A distance between two poses with positions x, y and unit quaternions q, r.

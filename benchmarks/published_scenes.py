@@ -216,7 +216,7 @@ def copy_scene_weights(ours: nn.Module, plain: nn.Module) -> None:
 def _published_state(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state = {name: value.clone() for name, value in plain.items()}
     for name, value in plain_names(ours).items():
-        if name.startswith(("world.", "balance.")):
+        if name.startswith(("world.", "pose_loss.")):
             continue
         name = name.replace("backbone.network.model.", "backbone.network.")
         if name in ("codes.column", "codes.row"):

@@ -202,7 +202,10 @@ def training_poses(rows: Tensor | None, *, scene: str, source: Path) -> Pose:
     """
     if rows is None or rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] != 7:
         raise CheckpointError(f"{source} lacks the training poses of '{scene}'; copy the run again")
-    pose = Pose.from_quaternion_wxyz(rows[:, 3:].double(), rows[:, :3].double())
+    try:
+        pose = Pose.from_quaternion_wxyz(rows[:, 3:].double(), rows[:, :3].double())
+    except ValueError:
+        raise CheckpointError(f"{source} is damaged: training poses of '{scene}' are no rotations") from None
     if not bool(pose.is_finite().all()):
         raise CheckpointError(f"{source} is damaged: training poses of '{scene}' are not finite")
     return pose

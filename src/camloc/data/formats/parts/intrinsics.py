@@ -180,43 +180,6 @@ def camera_from_json(path: Path) -> Camera:
     return camera_from_fields(number_fields(content, where), model=model, where=where)
 
 
-def camera_from_text(text: str) -> Camera:
-    """A camera from a file name or from COLMAP's parameters.
-
-    Args:
-        text: a `camera.json`, a COLMAP `cameras.txt` with one camera, or "MODEL,WIDTH,HEIGHT,PARAMS...".
-
-    Raises:
-        DatasetError: it is neither a file with one camera nor a COLMAP model with its parameters.
-    """
-    path = Path(text)
-    if path.suffix == ".json":
-        return _camera_from_json(path)
-    if path.suffix == ".txt":
-        lines = [line.text.split() for line in read_lines(path) if not line.text.startswith("#")]
-        if len(lines) != 1:
-            raise DatasetError(f"{path} holds {len(lines)} cameras; write one of them into a file of its own")
-        return _camera_from_words(lines[0][1:], str(path))
-    return _camera_from_words(text.replace(",", " ").split(), f"the camera {text!r}")
-
-
-def _camera_from_words(words: list[str], where: str) -> Camera:
-    """A camera from COLMAP's model, width, height and parameters."""
-    if len(words) < 4:
-        raise DatasetError(
-            f"{where}: write MODEL,WIDTH,HEIGHT and COLMAP's parameters, or name a camera.json"
-        )
-    names = parameter_names(words[0], where)
-    width, height, *parameters = numbers_in(words[1:], where)
-    if len(parameters) != len(names):
-        raise DatasetError(
-            f"{where}: a {words[0]} camera has the {len(names)} parameters {', '.join(names)}, not "
-            f"{len(parameters)}"
-        )
-    fields = dict(zip(names, parameters, strict=True)) | {"width": width, "height": height}
-    return camera_from_fields(fields, model=words[0], where=where)
-
-
 def camera_text(camera: Camera) -> str:
     """A camera as the text of a `camera.json`."""
     return json.dumps({"model": camera.model, **fields_of(camera)}, indent=2, allow_nan=False) + "\n"

@@ -44,7 +44,7 @@ def locate(
         run: Folder of a trained run, or an exported .onnx file.
         images: Image files of any size.
         format: Output format: text, a JSON list, or the lines of a TUM or a COLMAP file.
-        camera: Intrinsics of the images: a camera.json, or a COLMAP model with its size and parameters, such as
+        camera: Intrinsics of the images: a camera.json, or a COLMAP model with size and parameters, such as
             SIMPLE_RADIAL,640,480,525,320,240,-0.1. By default an image is assigned to the training camera
             whose images have its size; if there is none, a map finds the focal length.
         focal: Focal length of the images in pixels, if nothing else of the camera is known.

@@ -33,7 +33,7 @@ def partly(poses: Pose, known: Tensor) -> Pose:
 
 
 def some_cells(count: int, *, seed: int) -> Correspondences:
-    """What an untrained network might say."""
+    """Random outputs, as of an untrained network."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
@@ -86,8 +86,10 @@ def test_gradients_of_point_maps_are_finite_and_come_from_the_position_alone(
     assert all(bool(value.isfinite().all()) for value in gradients("position"))
     assert all(bool((value[~known] == 0).all()) for value in gradients(*NEED_ORIENTATION))
     assert all(bool(value.isfinite().all()) for value in gradients(*NEED_ORIENTATION))
-    moved = gradients("position")
-    assert all(bool((value.flatten(1).abs().sum(1) > 0).all()) for value in moved), "every image teaches"
+    of_position = gradients("position")
+    assert all(bool((value.flatten(1).abs().sum(1) > 0).all()) for value in found), (
+        "every image has a gradient"
+    )
 
 
 def regressor_terms(

@@ -87,7 +87,7 @@ def test_gradients_of_point_maps_are_finite_and_come_from_the_position_alone(
     assert all(bool((value[~known] == 0).all()) for value in gradients(*NEED_ORIENTATION))
     assert all(bool(value.isfinite().all()) for value in gradients(*NEED_ORIENTATION))
     of_position = gradients("position")
-    assert all(bool((value.flatten(1).abs().sum(1) > 0).all()) for value in found), (
+    assert all(bool((value.flatten(1).abs().sum(1) > 0).all()) for value in of_position), (
         "every image has a gradient"
     )
 

@@ -1,4 +1,4 @@
-"""What a run's pose auto-encoder reaches, in every form and with every way of refining, as a file.
+"""Measures a run's pose auto-encoder, in every form and with every refinement method, into a file.
 
     uv run python -m benchmarks.student_measurements RUN [--device cuda --virtual]
 
@@ -70,27 +70,27 @@ FORMS = (
     ("two layers", students.two_layers),
 )
 
-# Metres of noise, in spreads of the training cameras, that starting guesses are off by.
+# Metres of noise, in spreads of the training cameras, that starting noisy are off by.
 NOISES = (0.0, 0.02, 0.05, 0.1, 0.2)
 
 
 def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
-    """Teach and measure. What is left beside the run's checkpoint is `students/quick`."""
+    """Train and measure all forms. The files that stay beside the checkpoint are of `students/quick`."""
     teacher = load_teacher(run, device=device)
     recipe = students.quick()
-    seen = split_outputs(teacher, recipe)
-    held = seen[1]
+    outputs = split_outputs(teacher, recipe)
+    held = outputs[1]
     assert held is not None, "without held-out frames nothing can be chosen"
     tested = tuple(scene.test for scene in teacher.scenes)
     test = teacher.outputs(tested)
-    forms = tuple(_form(label, form(), teacher, seen, test) for label, form in FORMS)
-    kept = prepare_autoencoder(teacher, recipe, name="students/quick", outputs=seen)
+    forms = tuple(_form(label, form(), teacher, outputs, test) for label, form in FORMS)
+    kept = prepare_autoencoder(teacher, recipe, name="students/quick", outputs=outputs)
     for _ in train_autoencoder(kept):
         pass
     encoder = stored_encoder(teacher)
     images = _images(teacher, tested)
-    reached = Results.load(run / RESULTS_NAME)
-    assert reached.training is not None, "it is a run of `camloc train`"
+    results = Results.load(run / RESULTS_NAME)
+    assert results.training is not None, "it is a run of `camloc train`"
     measured = Measured(
         scene=", ".join(scene.name for scene in teacher.scenes),
         recipe=teacher.checkpoint.metadata.recipe,
@@ -98,16 +98,16 @@ def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
         held=_medians(pose_error(held.predicted, held.world_from_cam)),
         test=_medians(pose_error(test.predicted, test.world_from_cam)),
         frames=(sum(map(len, teacher.train)), len(held), len(test)),
-        training=reached.training,
-        software=reached.software,
+        training=results.training,
+        software=results.software,
         forms=forms,
         settings=tuple(_settings(encoder, teacher, held)),
         starts=tuple(_starts(teacher, test)),
     )
     if is_virtual:
         measured = replace(measured, decoders=tuple(_decoders(teacher)))
-    looked = (("images", "images"), ("images", "decoded"), ("encoding", "decoded")) if is_virtual else ()
-    kinds: tuple[tuple[InputKind, str], ...] = (*looked, ("latents", "decoded"))  # the last one stays
+    from_images = (("images", "images"), ("images", "decoded"), ("encoding", "decoded")) if is_virtual else ()
+    kinds: tuple[tuple[InputKind, str], ...] = (*from_images, ("latents", "decoded"))  # the last one stays
     return replace(
         measured, virtual=tuple(_virtual(teacher, sees, kind, test, images) for sees, kind in kinds)
     )
@@ -117,54 +117,54 @@ def _form(
     label: str,
     recipe: StudentRecipe,
     teacher: Teacher,
-    seen: tuple[TeacherOutputs, TeacherOutputs | None],
+    outputs: tuple[TeacherOutputs, TeacherOutputs | None],
     test: TeacherOutputs,
 ) -> Form:
-    teaching = prepare_autoencoder(teacher, recipe, name=label, outputs=seen)
+    trained = prepare_autoencoder(teacher, recipe, name=label, outputs=outputs)
     started = time.monotonic()
-    for _ in fit_auxiliary(teaching.task, recipe.stage, batch_size=recipe.batch_size, validate_every=5):
+    for _ in fit_auxiliary(trained.task, recipe.stage, batch_size=recipe.batch_size, validate_every=5):
         pass
     seconds = time.monotonic() - started
-    held, encoder = teaching.task.held, teaching.encoder
+    held, encoder = trained.task.held, trained.encoder
     encoder.round_to_stored()
     assert held is not None, "without held-out frames nothing can be chosen"
     choice = choose_refinement(encoder, teacher.training_poses, held)
     refiners = {
-        way: PositionRefiner(settings, teacher.training_poses, encoder)
-        for way, settings in choice.settings.items()
+        method: PositionRefiner(settings, teacher.training_poses, encoder)
+        for method, settings in choice.settings.items()
     }
     return Form(
         label,
         encoder.parameter_count(),
         encoder.megabytes,
         seconds,
-        held=_student(teaching, held.world_from_cam, held),
-        held_of_answers=_student(teaching, held.predicted, held),
-        test=_student(teaching, test.world_from_cam, test),
-        test_of_answers=_student(teaching, test.predicted, test),
+        held=_student(trained, held.world_from_cam, held),
+        held_of_answers=_student(trained, held.predicted, held),
+        test=_student(trained, test.world_from_cam, test),
+        test_of_answers=_student(trained, test.predicted, test),
         refined=choice.errors,
         refined_test={
             "none": refined_errors(None, test),
-            **{way: refined_errors(refiner, test) for way, refiner in refiners.items()},
+            **{method: refined_errors(refiner, test) for method, refiner in refiners.items()},
         },
     )
 
 
 @torch.no_grad()
-def _student(teaching: AutoencoderTraining, poses: Pose, views: TeacherOutputs) -> Medians:
+def _student(trained: AutoencoderTraining, poses: Pose, views: TeacherOutputs) -> Medians:
     """Poses through the encoder and the teacher's heads, against the truth."""
-    latents = teaching.encoder(poses, views.scene)
-    answers = teaching.teacher.model.pose_in(latents, views.scene)
+    latents = trained.encoder(poses, views.scene)
+    answers = trained.teacher.model.pose_in(latents, views.scene)
     return _medians(pose_error(answers, views.world_from_cam))
 
 
 def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: TeacherOutputs) -> list[Setting]:
-    """What neighbours, metric, latents and ridge do, on held-out frames."""
+    """The median error of each choice of neighbours, metric, latents and ridge, on held-out frames."""
     metrics = [PoseMetric(turn_weight=weight) for weight in (0.03, 0.1, 0.3, 1.0)] + [PoseMetric("published")]
     methods: tuple[RefinementMethod, ...] = ("neighbours", "affine")
     tried = [
-        PositionRefinement(way, neighbours=count, metric=metric)
-        for way, count, metric in product(methods, NEIGHBOURS, metrics)
+        PositionRefinement(method, neighbours=count, metric=metric)
+        for method, count, metric in product(methods, NEIGHBOURS, metrics)
     ]
     halves: tuple[LatentHalf, ...] = ("both", "position", "orientation")
     tried += [
@@ -194,28 +194,28 @@ def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: TeacherOutputs) 
 
 
 def _starts(teacher: Teacher, test: TeacherOutputs) -> list[Start]:
-    """Guesses around the truth instead of the teacher's answers, as in the paper's verification."""
+    """Noisy true positions instead of the teacher's estimates, as in the paper's verification."""
     networks = AuxiliaryNetworks.load(teacher.run, teacher.checkpoint)
     assert networks is not None, "it has just been trained"
     refiners = networks.refiners(teacher.checkpoint.training_poses, CPU)
-    spread = _spread(teacher.training_poses[0])
+    radius = _camera_radius(teacher.training_poses[0])
     generator = torch.Generator().manual_seed(0)
     found = []
     for noise in NOISES:
         truth = test.world_from_cam.to("cpu")
-        moved = noise * spread * torch.randn(len(test), 3, generator=generator, dtype=torch.float64) / 3**0.5
-        guesses = replace(test, predicted=Pose(truth.rotation, truth.translation + moved))
+        moved = noise * radius * torch.randn(len(test), 3, generator=generator, dtype=torch.float64) / 3**0.5
+        noisy = replace(test, predicted=Pose(truth.rotation, truth.translation + moved))
         after = {
-            way: refined_errors(refiner, guesses).median
-            for way, refiner in refiners.items()
+            method: refined_errors(refiner, noisy).median
+            for method, refiner in refiners.items()
             if isinstance(refiner, PositionRefiner)
         }
-        found.append(Start(noise * spread, refined_errors(None, guesses).median, after))
+        found.append(Start(noise * radius, refined_errors(None, noisy).median, after))
     return found
 
 
 def _decoders(teacher: Teacher) -> list[Drawn]:
-    """The published decoder and ours; ours stays, with its figure."""
+    """The published decoder and that of camloc; the latter stays, with its figure."""
     ours = students.quick().decoder
     assert ours is not None
     published = DecoderRecipe(PUBLISHED, replace(ours.stage, learning_rate=1e-3))
@@ -254,7 +254,7 @@ def _virtual(teacher: Teacher, sees: InputKind, kind: str, test: TeacherOutputs,
 
 
 def _images(teacher: Teacher, scenes: SceneFrames) -> Tensor:
-    """The images of frames as the teacher sees them."""
+    """The images of frames, preprocessed for the teacher."""
     images, preprocess = teacher.images(scenes), teacher.checkpoint.metadata.preprocess
     whole = images.batch(torch.arange(len(images)))
     return centre_cut(whole, width=preprocess.width, height=preprocess.height).images
@@ -264,7 +264,7 @@ def _medians(error: PoseError) -> Medians:
     return Medians(float(error.meters.median()), float(error.degrees.median()))
 
 
-def _spread(poses: Pose) -> float:
+def _camera_radius(poses: Pose) -> float:
     away = poses.translation - poses.translation.mean(0)
     return float(away.square().sum(-1).mean().sqrt())
 
@@ -274,11 +274,11 @@ def main(run: tyro.conf.Positional[Path], *, device: str = "cpu", virtual: bool 
 
     Args:
         run: Folder of a trained run of a regressor.
-        device: Where to teach.
+        device: Where to train.
         virtual: Also measure image decoders and relative poses from images.
     """
     measured = measure(run, device=device, is_virtual=virtual)
-    evaluate_run(run, device=device)  # with every way of refining beside the answers
+    evaluate_run(run, device=device)  # with every refinement method
     write_atomically(run / NAME, to_json(measured))
 
 

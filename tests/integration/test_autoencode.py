@@ -148,13 +148,13 @@ def test_an_evaluation_has_every_method_in_one_table_beside_the_unrefined_poses(
     assert ours.headline.estimates == ours.headline.every_method["affine"]
     assert theirs.headline.estimates == ours.headline.every_method["none"]
     assert ours.headline.estimates.degrees == theirs.headline.estimates.degrees
-    assert "What refining changes" in (tmp_path / "affine" / "report.html").read_text()
+    assert "Effect of refinement" in (tmp_path / "affine" / "report.html").read_text()
 
 
 def test_a_run_without_auto_encoder_has_no_such_table(evaluated: object) -> None:
     folder = evaluated.path  # type: ignore[attr-defined]
     assert Results.load(folder / "results.json").headline.every_method == {}
-    assert "What refining changes" not in (folder / "report.html").read_text()
+    assert "Effect of refinement" not in (folder / "report.html").read_text()
 
 
 def test_the_command_trains_an_encoder_that_locate_uses(

@@ -21,7 +21,7 @@ from camloc.models import model_names
 from camloc.models.base import GeometryModel, Regressor
 from camloc.models.checkpoint import load_checkpoint
 from camloc.models.hyperpose_2023 import HyperPose2023Config
-from camloc.models.layers.backbone import Backbone, LowerPart
+from camloc.models.layers.backbone import Backbone, BackbonePrefix
 from camloc.models.losses import PoseLossConfig
 from camloc.models.mapnet import MapNetConfig
 from camloc.models.posenet import PoseNetConfig
@@ -90,7 +90,7 @@ def test_a_step_from_features_is_the_step_from_the_image(name: str, scene: Path,
     maps = features.drawn(rows, draws(6), **shape).replace(window=2)
     start_stage(stage, model)
     assert isinstance(model.backbone, Backbone)
-    exact = LowerPart(model.backbone, features.cut)(images.images)
+    exact = BackbonePrefix(model.backbone, features.cut)(images.images)
     torch.testing.assert_close(maps.images, exact, rtol=2**-10, atol=1e-5)  # they are kept in half precision
     part = FromFeatures(model, features.cut, width=size.width, height=size.height)
     assert maps.images.shape[1] == 32, "a map of the first stage"

@@ -75,7 +75,7 @@ def test_a_scene_is_added_and_the_old_run_stays(trained_run: Path, tmp_path: Pat
 def test_the_worlds_of_known_scenes_are_loaded(trained_run: Path, tmp_path: Path, capfd: Capture) -> None:
     extended(capfd, trained_run, tmp_path / "new", "--epochs", "1")
     known, now = states(trained_run, tmp_path / "new")
-    for name in ("world.center", "world.spread", "world.orientation"):
+    for name in ("world.center", "world.camera_radius", "world.orientation"):
         assert torch.equal(now[name][:2], known[name])
     assert float((now["world.center"][2] + 500.0).abs().max()) < 5
 
@@ -97,7 +97,7 @@ def test_parameters_that_do_not_train_stay_the_same(
     else:
         assert {"scene.weight", "position_transformer.query_of_scene"} <= changed
         assert all(
-            name.startswith(("scene.", "balance.", "position_h", "orientation_h"))
+            name.startswith(("scene.", "pose_loss.", "position_h", "orientation_h"))
             or name.endswith("_of_scene")
             for name in changed
         )

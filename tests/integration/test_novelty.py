@@ -49,7 +49,7 @@ def test_an_image_of_another_scene_is_lost_and_one_of_the_scene_is_not(network: 
 
 def test_run_and_export_have_the_same_threshold(learned: Path) -> None:
     checkpoint = load_checkpoint(learned / "run")
-    assert checkpoint.recognition is not None
+    assert checkpoint.novelty_detector is not None
     assert (
         checkpoint.metadata.novelty_threshold == load_onnx(learned / "model.onnx").metadata.novelty_threshold
     )
@@ -57,5 +57,5 @@ def test_run_and_export_have_the_same_threshold(learned: Path) -> None:
 
 def test_a_scene_of_few_frames_has_no_novelty_detector(trained: Path) -> None:
     checkpoint = load_checkpoint(trained / "run")
-    assert checkpoint.recognition is None
+    assert checkpoint.novelty_detector is None
     assert checkpoint.metadata.novelty_threshold is None

@@ -113,7 +113,7 @@ def test_fine_tuning_by_positions_leaves_the_orientation_head_of_a_regressor_alo
     assert any(name.startswith("backbone.") for name in changed)
     assert any(name.startswith("position_") for name in changed)
     assert not any(name.startswith("orientation_head") for name in changed)
-    assert "balance.orientation" not in changed
+    assert "pose_loss.orientation" not in changed
 
 
 def test_a_stage_without_frames_is_told_before_the_first_one_trains() -> None:

@@ -82,13 +82,13 @@ def test_scenes_are_told_apart_and_answers_are_in_their_worlds(
 
 def test_the_error_to_expect_is_that_of_the_scene(learned: Path, sources: tuple[DataSource, ...]) -> None:
     metadata = load_checkpoint(learned).metadata
-    assert set(metadata.spreads) == set(NAMES)
-    assert metadata.spread == pytest.approx(
-        [sum(each) / 2 for each in zip(*metadata.spreads.values(), strict=True)]
+    assert set(metadata.expected_errors) == set(NAMES)
+    assert metadata.expected_error == pytest.approx(
+        [sum(each) / 2 for each in zip(*metadata.expected_errors.values(), strict=True)]
     )
     answer = Localizer.load(learned).locate(sources[1].load().test[0].image)
     assert isinstance(answer, Located)
-    assert answer.expected_error == metadata.spreads["cellar"]
+    assert answer.expected_error == metadata.expected_errors["cellar"]
 
 
 def test_results_have_every_scene_and_how_often_it_was_named(learned: Path) -> None:

@@ -415,7 +415,7 @@ def test_a_run_without_held_out_frames_keeps_its_last_epoch(scene: Path, tmp_pat
     assert len(training.train) == 18
     list(train(training))
     kept, last = (load_checkpoint(tmp_path / name) for name in ("checkpoint", LAST))
-    assert kept.metadata.spread is None
+    assert kept.metadata.expected_error is None
     assert kept.metadata.epoch == last.metadata.epoch == 2
     assert_same(snapshot(kept.model), snapshot(last.model))
 

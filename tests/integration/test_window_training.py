@@ -109,7 +109,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def window_recipe() -> Recipe:
     recipe = tiny_recipe(epochs=2)
-    regression = replace(recipe.config.regression, relative=recipe.config.regression.balance)
+    regression = replace(recipe.config.regression, relative=recipe.config.regression.pose_loss)
     config = replace(recipe.config, regression=regression)
     return replace(recipe, config=config, batch_size=6, window=WINDOW)
 

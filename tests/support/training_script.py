@@ -55,7 +55,7 @@ STAGES = (
         average=0.9,
         gradient_clip=5.0,
     ),
-    Stage(epochs=3, learning_rate=1e-3, trains=("*head*", "*hyper*", "balance.*"), schedule="cosine"),
+    Stage(epochs=3, learning_rate=1e-3, trains=("*head*", "*hyper*", "pose_loss.*"), schedule="cosine"),
 )
 
 WINDOW = Window(frames=3, apart=2)

@@ -16,8 +16,7 @@ from camloc.data.augment import Augment, Draws
 from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.models.hyperpose import HyperPose, HyperPoseConfig
-from camloc.models.layers.rotation_output import OrientationForm
-from camloc.models.losses import PoseLossConfig
+from camloc.models.losses import OrientationForm, PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.training import loop
 from camloc.training.loop import Epoch, fit
@@ -63,8 +62,8 @@ def test_a_batch_is_drawn_on_a_device_without_reading_a_value(augment: Augment) 
 @pytest.mark.parametrize("form", get_args(OrientationForm))
 @pytest.mark.parametrize("distance", ["euclidean", "absolute"])
 def test_a_step_of_a_regressor_reads_no_value_from_the_device(form: OrientationForm, distance: Any) -> None:
-    balance = PoseLossConfig(distance=distance)
-    regression = RegressionConfig("standardised", form, balance, relative=balance)
+    loss = PoseLossConfig(distance=distance)
+    regression = RegressionConfig("standardised", form, loss, relative=loss)
     model = HyperPose(HyperPoseConfig(TINY_BACKBONE, regression=regression)).to(META)
     average = WarmedUpAverage(model, 0.9)
     batch = drawn(EVERYTHING, META).replace(window=2)

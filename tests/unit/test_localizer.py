@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.support.models import some_poses
+from tests.support.networks import network_of
 from torch import Tensor, nn
 
 from camloc.core.device import torch_device
@@ -19,7 +20,8 @@ from camloc.data.types import Estimate, ExpectedError, Frame, Located, Lost
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry import Camera, Pose
 from camloc.inference.localizer import Localizer
-from camloc.models.base import Decoded, PoseModel, single_scene
+from camloc.inference.network import NetworkLocalizer
+from camloc.models.base import Decoded, FeatureMaps, PoseModel, Prediction, single_scene
 from camloc.models.checkpoint import Checkpoint, Metadata
 
 WIDTH, HEIGHT = 64, 48
@@ -37,8 +39,12 @@ class ColourModel(PoseModel[ColourOutput]):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(scale))
 
-    def forward(self, images: Tensor) -> ColourOutput:
-        return ColourOutput(images.mean((2, 3)) * self.scale)
+    def predict(self, images: Tensor, *, novelty_detector: object = None) -> Prediction:
+        del novelty_detector
+        return Prediction(ColourOutput(images.mean((2, 3)) * self.scale))
+
+    def heads(self, feature_maps: FeatureMaps, *, width: int, height: int) -> ColourOutput:
+        raise NotImplementedError
 
     def decode(self, output: ColourOutput, *, intrinsics: Tensor | None = None) -> Decoded:
         position = output.colour.double().clone()
@@ -58,10 +64,10 @@ def localizer(model: PoseModel[ColourOutput] | None = None, *, is_validated: boo
         config={},
         preprocess=Preprocess(WIDTH, HEIGHT),
         scenes=("kitchen",),
-        spread=(0.12, 3.4) if is_validated else None,
+        expected_error=(0.12, 3.4) if is_validated else None,
     )
     checkpoint = Checkpoint(metadata, (model or ColourModel()).eval(), (some_poses(20),))
-    return Localizer(checkpoint, torch.device("cpu"))
+    return Localizer(NetworkLocalizer(checkpoint, torch.device("cpu")))
 
 
 def image(folder: Path, number: int = 0, *, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
@@ -148,10 +154,10 @@ def test_for_training_cameras_in_one_spot_the_expected_error_bounds_the_distance
     meters: float | None, x: float, is_accepted: bool, tmp_path: Path
 ) -> None:
     on_a_tripod = Pose(some_poses(20).rotation, torch.zeros(20, 3, dtype=torch.float64))
-    whole = localizer(ConstantModel(x)).checkpoint
-    metadata = replace(whole.metadata, spread=None if meters is None else (meters, 1.0))
+    whole = network_of(localizer(ConstantModel(x))).checkpoint
+    metadata = replace(whole.metadata, expected_error=None if meters is None else (meters, 1.0))
     checkpoint = replace(whole, metadata=metadata, training_poses=(on_a_tripod,))
-    estimate = Localizer(checkpoint, torch.device("cpu")).locate(image(tmp_path))
+    estimate = Localizer(NetworkLocalizer(checkpoint, torch.device("cpu"))).locate(image(tmp_path))
     assert isinstance(estimate, Located) == is_accepted
 
 
@@ -159,8 +165,8 @@ def test_for_training_cameras_apart_their_radius_bounds_the_distance(tmp_path: P
     along = torch.tensor([[-2.0, 0.0, 0.0], [2.0, 0.0, 0.0]], dtype=torch.float64)  # 2 from their mean
     training = Pose(torch.eye(3, dtype=torch.float64).expand(2, 3, 3), along)
     for x, is_accepted in ((7.9, True), (8.1, False)):
-        checkpoint = replace(localizer(ConstantModel(x)).checkpoint, training_poses=(training,))
-        estimate = Localizer(checkpoint, torch.device("cpu")).locate(image(tmp_path))
+        checkpoint = replace(network_of(localizer(ConstantModel(x))).checkpoint, training_poses=(training,))
+        estimate = Localizer(NetworkLocalizer(checkpoint, torch.device("cpu"))).locate(image(tmp_path))
         assert isinstance(estimate, Located) == is_accepted
 
 
@@ -198,8 +204,8 @@ def test_the_orientation_in_a_file_is_followed(orientation: int, tmp_path: Path)
     class TopModel(ColourModel):
         """Sees only the upper third."""
 
-        def forward(self, images: Tensor) -> ColourOutput:
-            return super().forward(images[:, :, : HEIGHT // 3])
+        def predict(self, images: Tensor, *, novelty_detector: object = None) -> Prediction:
+            return super().predict(images[:, :, : HEIGHT // 3], novelty_detector=novelty_detector)
 
     ours, theirs = (localizer(TopModel()).locate(tmp_path / name) for name in ("turned.png", "upright.png"))
     assert_equal([theirs], [ours])

@@ -22,7 +22,7 @@ class Line(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.layer = nn.Linear(1, 1)
-        self.balance = nn.ParameterDict({"scale": nn.Parameter(torch.zeros(()))})
+        self.pose_loss = nn.ParameterDict({"scale": nn.Parameter(torch.zeros(()))})
 
 
 class FindLine(AuxiliaryTask):
@@ -44,7 +44,7 @@ class FindLine(AuxiliaryTask):
         self.drawn.append(float(torch.rand((), generator=generator)))
         x = rows.float().unsqueeze(1) / 20
         away = (network.layer(x) - (3 * x - 1)).square().mean()
-        return {"line": away, "other": 0.0 * network.balance["scale"]}
+        return {"line": away, "other": 0.0 * network.pose_loss["scale"]}
 
     def measures(self, network: Any) -> dict[str, float]:
         assert not network.training

@@ -49,9 +49,9 @@ def test_a_pattern_that_matches_nothing_fails(settings: dict[str, Any]) -> None:
 
 def test_parameters_that_no_pattern_matches_are_frozen() -> None:
     model = tiny_model()
-    start_stage(stage(trains=("position_*", "balance.position")), model)
+    start_stage(stage(trains=("position_*", "pose_loss.position")), model)
     expected = {name for name, _ in model.named_parameters() if name.startswith("position_")}
-    assert training_names(model) == expected | {"balance.position"}
+    assert training_names(model) == expected | {"pose_loss.position"}
     assert len(expected) > 4
 
 
@@ -125,8 +125,8 @@ def test_the_losses_own_weights_are_not_decayed() -> None:
     }
     assert decays.keys() == set(names.values()), "every parameter is in one group"
     assert {name for name, decay in decays.items() if decay == 0.0} == {
-        "balance.position",
-        "balance.orientation",
+        "pose_loss.position",
+        "pose_loss.orientation",
     }
     assert set(decays.values()) == {0.0, 0.1}
 
@@ -148,7 +148,7 @@ def test_the_rates_of_backbone_and_balance_reach_the_optimiser() -> None:
         return max(changes)
 
     assert largest_change("backbone.") == pytest.approx(1e-4, rel=0.02)
-    assert largest_change("balance.") == pytest.approx(5e-3, rel=0.02)
+    assert largest_change("pose_loss.") == pytest.approx(5e-3, rel=0.02)
     assert largest_change("position_head.") == pytest.approx(1e-3, rel=0.02)
 
 

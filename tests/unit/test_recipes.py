@@ -44,7 +44,7 @@ def trained(name: str) -> list[set[str]]:
 
 def test_transposenet_trains_everything_but_the_prior_and_then_each_head_alone() -> None:
     first, second, third = trained("transposenet_2021/cambridge")
-    assert {"position_encoder.encoder", "orientation_head.hidden", "balance.position"} <= first
+    assert {"position_encoder.encoder", "orientation_head.hidden", "pose_loss.position"} <= first
     assert any(each.startswith("backbone") for each in first)
     assert "orientation_head.prior" not in first
     assert second == {"position_head.hidden", "position_head.output"}
@@ -66,7 +66,7 @@ def test_transposenet_has_no_prior_indoors_and_trains_its_heads_faster() -> None
 @pytest.mark.parametrize("scenes", ["cambridge", "sevenscenes"])
 def test_hyperpose_trains_everything_and_then_either_half_of_the_pose(scenes: str) -> None:
     first, second, third = trained(f"hyperpose_2023/{scenes}")
-    assert {"position.encoder", "orientation.encoder", "balance.orientation"} <= first
+    assert {"position.encoder", "orientation.encoder", "pose_loss.orientation"} <= first
     assert second == {"position.head", "position.hyper", "position.hyper_encoder"}
     assert third == {"orientation.head", "orientation.hyper", "orientation.hyper_encoder"}
 

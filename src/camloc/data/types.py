@@ -1,7 +1,7 @@
-"""Frame, Scene, View, Located and Lost: what passes between camloc's parts. Nothing here loads torch."""
+"""Frame, Scene, View, Located and Lost: the values that camloc's parts exchange. Nothing here loads torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ Unit = Literal["m", "units"]
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """An image on disk, and what is known about it.
+    """An image on disk with its camera and pose, as far as they are known.
 
     Attributes:
         name: its name within the data set, with forward slashes; unique in a scene.
@@ -27,9 +27,9 @@ class Frame:
         camera: intrinsics for the pixels as stored, or None where they are unknown.
         world_from_cam: the camera's pose, as NumPy arrays in double precision, or None for an image to
             be located. Where only the position is known, as from GPS, its rotation is NaN; such frames
-            are learned from and never tested on.
-        sequence: the recording that it belongs to; frames of one are alike, so validation frames
-            are held out in blocks of it.
+            are for training and never for testing.
+        sequence: the recording of the image; neighbours in a recording are nearly the same image, so
+            validation frames are held out in blocks of it.
         time: seconds, in the data set's own clock, or None.
         depth: a 16-bit depth image in millimetres, or None.
     """
@@ -58,14 +58,15 @@ class Scene:
     """A scene with one world frame.
 
     Attributes:
-        name: how answers name the scene.
-        train: frames to learn from, all with poses, of which some may be positions alone.
-        test: frames that are kept apart, all with poses.
-        conditions: further frames that are kept apart, by the name of what is different in them:
-            "night", "winter". Nothing is learned from them.
-        points: (n, 3) points of the scene in its world, where the data set has some.
-        test_name: what the data set calls the frames of `test`, beside the names of the conditions.
+        name: of the scene in predictions and folders.
+        train: training frames, all with poses, some of which may be positions alone.
+        test: test frames, all with poses.
+        conditions: further test frames, by the name of their condition: "night", "winter".
+        points: (n, 3) points of the scene in its world, or None.
+        test_name: the data set's name for the condition of `test`, such as "day".
         unit: of positions: "m", or "units" where the scale of the world is not known.
+        notes: facts that users should know about how the scene was read, each a sentence: frames that are
+            left out and why, an assumed camera, a split by blocks.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Scene:
     points: Float64[NDArray[np.float64], "n 3"] | None = None
     test_name: str = "test"
     unit: Unit = "m"
+    notes: tuple[str, ...] = ()
 
 
 def poses_of(frames: Sequence[Frame]) -> Pose:
@@ -83,7 +85,7 @@ def poses_of(frames: Sequence[Frame]) -> Pose:
 
 
 def oriented(frames: Sequence[Frame]) -> tuple[Frame, ...]:
-    """The frames but for those of which only the position is known."""
+    """The frames without those of which only the position is known."""
     return tuple(frame for frame in frames if not frame.is_position_only)
 
 
@@ -115,6 +117,44 @@ class ExpectedError(NamedTuple):
     degrees: float
 
 
+FoundBy = Literal["prior", "retrieval", "votes", "whole map"]
+"""Where a map found the candidates of a query."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a pose was found in the map, and how well the map agrees with it.
+
+    Attributes:
+        inliers: matches of the query with different points of the map that agree with the pose.
+        ratio: their share of the matches in the windows of the guided pass.
+        evidence: minus the decimal logarithm of the probability that so many of the matches in the windows
+            are inliers by chance, where chance spreads matches evenly over the windows.
+        visible_ratio: their share of the points of the map that the pose should see.
+        coverage: share of the cells of a grid of 8 x 8 over the image that have an inlier.
+        rival: inliers of the other pose that a plane allows, as a share of this one's; 0 where there is none.
+        first_inliers: those before the guided pass, by descriptors alone.
+        candidates: frames whose points were compared in the last portion.
+        points: points that were compared by descriptors alone.
+        found_by: where the candidates came from that led to the pose.
+        focal_length: "given", or "found" where it was unknown or the given one did not fit.
+        seconds: of each step, of all portions together.
+    """
+
+    inliers: int
+    ratio: float
+    evidence: float
+    visible_ratio: float
+    coverage: float
+    rival: float
+    first_inliers: int
+    candidates: int
+    points: int
+    found_by: FoundBy
+    focal_length: Literal["given", "found"]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Located:
     """The pose of the camera that took an image.
@@ -122,13 +162,18 @@ class Located:
     Attributes:
         scene: name of the scene.
         world_from_cam: the camera's pose in that scene's world, double precision.
-        expected_error: median errors on held-out frames, or None for a model that was never validated.
+        expected_error: of a verified pose the median error that its covariance implies; of an unverified one
+            the median error of the network on held-out frames, or None if it was never validated.
         probability: of this scene, among the scenes that the model knows.
         residual: root mean square distance in metres between the points that the model aligned, or None for
             a model that aligns none. Wrong intrinsics and unknown objects increase it.
         novelty: of the image, divided by the novelty threshold: from 0 to 1, or None for a model without
             a threshold.
-        unrefined: the network's own pose, if a refiner has replaced it, or None.
+        unrefined: the network's own pose, if a refiner or the map has replaced it, or None.
+        covariance: (6, 6) of a verified pose, or None: of the rotation vector in radians (first three) and of
+            the camera centre in `unit` (last three), both along the axes of the world.
+        verification: how the map verified the pose, or None if it did not.
+        unit: of positions: "m", or "units" where the scale of the scene is not known.
     """
 
     scene: str
@@ -138,24 +183,39 @@ class Located:
     residual: float | None = None
     novelty: float | None = None
     unrefined: Pose | None = None
+    covariance: Float64[NDArray[np.float64], "6 6"] | None = None
+    verification: Verification | None = None
+    unit: Unit = "m"
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the map of the scene confirms the pose."""
+        return self.verification is not None
 
     def to_dict(self) -> dict[str, Any]:
         """The estimate as numbers, strings, lists and dicts that JSON can hold.
 
         `position` (3 numbers) is the camera centre in the scene's world, `quaternion_wxyz` the rotation of
         `world_from_cam`, and `world_from_cam` the same pose as a matrix of 4 rows of 4 numbers.
-        `expected_error` has `meters` and `degrees`, or is None. `residual_meters`, `novelty` and
+        Positions are in `unit`. `expected_error` has `meters` (in `unit`) and `degrees`, or is None. A
+        verified
+        pose has its `covariance` (6 rows of 6 numbers, see the class) and its `verification`.
+        `residual_meters`, `novelty` and
         `unrefined_position` are present where they are known.
         """
         pose, error, unrefined = self.world_from_cam, self.expected_error, self.unrefined
         optional = {
+            "covariance": None if self.covariance is None else self.covariance.tolist(),
+            "verification": None if self.verification is None else asdict(self.verification),
             "residual_meters": self.residual,
             "novelty": self.novelty,
             "unrefined_position": None if unrefined is None else unrefined.translation.tolist(),
         }
         return {
             "located": True,
+            "verified": self.is_verified,
             "scene": self.scene,
+            "unit": self.unit,
             "probability": self.probability,
             "position": pose.translation.tolist(),
             "quaternion_wxyz": pose.quaternion_wxyz().tolist(),

@@ -1,78 +1,83 @@
 """Find the pose of the camera that took an image.
 
-An image passes `Localizer.locate -> predict -> decode -> accept`: the network's prediction, the poses that
-it stands for, and the decision whether to return the pose or the reason why the image is lost. A refiner, if
-there is one, then replaces the accepted pose.
+A run holds a network, maps of local features, or both. The network predicts a pose in milliseconds; the map
+of the scene verifies it to the centimetre, with an inlier count and a covariance:
+
+    locate -> network prediction (the prior) -> map verification -> Located (verified or not) or Lost
+
+torch is imported only if the run holds a network.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from jaxtyping import Bool, UInt8
 
-from camloc.core.device import torch_device
-from camloc.data.masks import read_mask
-from camloc.data.types import Estimate, Frame, Lost, View
+from camloc.data.image_io import assign_camera, read_with_camera
+from camloc.data.masks import read_mask_as_stored
+from camloc.data.types import Estimate, ExpectedError, FoundBy, Frame, Located, Lost
 from camloc.errors import ImageError, RecipeError
-from camloc.evaluation.predicted_points import MappedView, mapped_view
 from camloc.geometry.camera import Camera
-from camloc.geometry.pose import Pose
-from camloc.inference.onnx.runtime import is_exported, load_onnx
-from camloc.inference.prediction import decode, model_of, predict
-from camloc.inference.rejection import accept
-from camloc.models.base import GeometryModel, PoseModel
-from camloc.models.checkpoint import Checkpoint, load_checkpoint
-from camloc.models.outlier_filters import OutlierFilter
-from camloc.refinement.choice import load_refiners
-from camloc.refinement.refiner import Query, Refiner, in_one_scene
+from camloc.inference.candidates import PosePrior
+from camloc.inference.verification import MapLocalizer, Rejected, VerificationSettings, VerifiedPose
+from camloc.mapping.features import Features, FeatureSettings, feature_extractor
+from camloc.mapping.scene_map import SceneMap, load_maps
 
-# The estimates of one image by the name of the refinement method; "none" is the unrefined estimate.
-EstimatesByMethod = Mapping[str, Estimate]
+if TYPE_CHECKING:
+    from camloc.evaluation.predicted_points import MappedView
+    from camloc.inference.network import EstimatesByMethod, NetworkLocalizer
+    from camloc.models.outlier_filters import OutlierFilter
 
+Verify = Literal["auto", "always", "never"]
+"""Whether the map verifies: "auto" returns the network's pose as unverified if the map does not confirm a
+pose, "always" loses such images, "never" leaves the map out."""
 
-class _Input(NamedTuple):
-    """An image, ready for the network.
+Prior = Literal["network", "retrieval", "none"]
+"""Where the map looks first: near the network's pose, at the frames most like the query, or everywhere."""
 
-    Attributes:
-        view: the image and its camera.
-        mask: (height, width) False for pixels to ignore, or None to use all pixels.
-    """
+# Sources of candidates in the map.
+_SOURCES: Mapping[Prior, tuple[FoundBy, ...]] = {
+    "network": ("prior", "retrieval", "votes", "whole map"),
+    "retrieval": ("retrieval", "votes", "whole map"),
+    "none": ("votes", "whole map"),
+}
 
-    view: View
-    mask: Tensor | None = None
+# The name of the verified estimates beside those of the refinement methods.
+MAP = "map"
+
+# The median length of a normally distributed 3-vector, in standard deviations of one coordinate.
+_MEDIAN_OF_NORM = 1.538
 
 
 @dataclass(frozen=True, eq=False)
 class Localizer:
-    """Locates images in the scenes of a trained model.
+    """Locates images in the scenes of a run.
 
     Attributes:
-        checkpoint: the model, its preprocessing and its scenes.
-        device: where the network runs.
-        outlier_filter: how a model that aligns points leaves out wrong ones; None for the filter that was
-            best on the held-out frames.
-        masks: for a model that aligns points, a folder with one mask `NAME.png` for each image NAME, black
-            where the pixel does not belong to the scene (COLMAP's masks); None for no masks.
-        refiners: what can refine accepted poses, by the name of the refinement method.
-        refine: the method that `locate` and `locate_all` use, or "none".
+        network: predicts poses, or None for a run of maps alone.
+        maps: verify poses, by the name of their scene; empty for a network alone.
+        verify: whether the maps are used.
+        prior: where a map looks for the query first.
+        masks: a folder with one mask `NAME.png` for each image NAME, black where pixels do not count, or
+            None.
     """
 
-    checkpoint: Checkpoint
-    device: torch.device
-    outlier_filter: OutlierFilter | None = None
+    network: "NetworkLocalizer | None" = None
+    maps: Mapping[str, MapLocalizer] = field(default_factory=dict)
+    verify: Verify = "auto"
+    prior: Prior = "network"
     masks: Path | None = None
-    refiners: Mapping[str, Refiner] = field(default_factory=dict)
-    refine: str = "none"
+    _extractors: threading.local = field(default_factory=threading.local, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self._model, GeometryModel) and (self.outlier_filter or self.masks):
-            raise RecipeError(
-                f"{self.checkpoint.metadata.model} regresses poses; filters and masks are for models that "
-                f"align points, such as scene_geometry"
-            )
+        if self.network is None and not self._uses_maps:
+            raise RecipeError("there is neither a network nor a map to locate with; leave out --verify never")
+        if self.verify == "always" and not self.maps:
+            raise RecipeError("this run has no map to verify with; build one with `camloc map RUN`")
 
     @classmethod
     def load(
@@ -80,7 +85,9 @@ class Localizer:
         run: Path | str,
         *,
         device: str = "cpu",
-        outlier_filter: OutlierFilter | None = None,
+        verify: Verify = "auto",
+        prior: Prior = "network",
+        outlier_filter: "OutlierFilter | None" = None,
         masks: Path | None = None,
         refine: str = "none",
         every_method: bool = False,
@@ -90,167 +97,211 @@ class Localizer:
         Args:
             run: the folder or file.
             device: where the network runs.
-            outlier_filter, masks: see the class.
-            refine: "none"; a method of `camloc.refinement`; or "auto" for the method that was best on the
-                held-out frames. All methods but "neighbours" need the run's pose auto-encoder.
-            every_method: also load the refiners of all other methods, for `locate_every_method`.
+            verify, prior, masks: see the class.
+            outlier_filter, refine, every_method: of the network; see `NetworkLocalizer.load`.
 
         Raises:
-            CheckpointError: the folder or file is missing or damaged.
-            RecipeError: this machine has no such device, the model aligns no points to filter, or the run
-                has no refiner of that method.
+            CheckpointError: there is neither a network nor a map, or one of them is damaged.
+            RecipeError: an option does not fit the run, or this machine has no such device.
         """
-        path, target = Path(run), torch_device(device)
-        checkpoint = load_onnx(path) if is_exported(path) else load_checkpoint(path)
-        refine, refiners = load_refiners(path, checkpoint, refine, every_method=every_method, device=target)
-        checkpoint.model.to(target)
-        if checkpoint.recognition is not None:
-            checkpoint.recognition.to(target)
-        return cls(checkpoint, target, outlier_filter, masks, refiners, refine)
+        path = Path(run)
+        maps = {} if verify == "never" else load_maps(path)
+        network = None
+        if path.suffix == ".onnx" or not maps or _has_network(path):
+            from camloc.inference.network import NetworkLocalizer
+
+            network = NetworkLocalizer.load(
+                path,
+                device=device,
+                outlier_filter=outlier_filter,
+                masks=masks,
+                refine=refine,
+                every_method=every_method,
+            )
+        elif outlier_filter or refine != "none":
+            raise RecipeError(f"{run} has no network; filters and refinement are for networks")
+        settings = VerificationSettings(sources=_SOURCES[prior])
+        localizers = {name: MapLocalizer(each, settings) for name, each in maps.items()}
+        return cls(network, localizers, verify, prior, masks)
 
     @property
-    def used_filter(self) -> OutlierFilter | None:
-        """The outlier filter in use, or None for a model that aligns no points."""
-        if not isinstance(self._model, GeometryModel):
-            return None
-        return self.outlier_filter or self.checkpoint.metadata.outlier_filter
+    def scenes(self) -> tuple[str, ...]:
+        """Names of the scenes: those of the network by their numbers, then those of further maps."""
+        known = () if self.network is None else self.network.checkpoint.metadata.scenes
+        return (*known, *(name for name in self.maps if name not in known))
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """The different cameras of the training images, as these are stored."""
+        known = [] if self.network is None else [*self.network.checkpoint.metadata.cameras]
+        for each in self.maps.values():
+            known += each.scene_map.cameras
+        return tuple(dict.fromkeys(known))
 
     def locate(self, image: Path | str, *, camera: Camera | None = None) -> Estimate:
         """The pose of the camera that took an image.
 
         Args:
-            image: an image file of any size. It is rotated according to its EXIF orientation.
-            camera: its intrinsics, for models that need them. If they fit the pixels as stored, the EXIF
-                orientation is ignored. Without intrinsics such a model assumes the typical focal length of
-                its training images.
+            image: an image file of any size.
+            camera: its intrinsics. By default the image is assigned to the training camera whose images have
+                its size or shape; if there is none, the map finds the focal length.
 
         Raises:
             ImageError: the file, or its mask, is not an image that can be decoded.
         """
         path = Path(image)
-        return self._locate([self._input(Frame(path.name, path, camera))], self._chosen)[0][self.refine]
+        frame = self._with_camera(Frame(path.name, path, camera))
+        prediction = None if self.network is None else self.network.locate(frame)
+        return self._combined(frame, prediction)
 
     def locate_all(self, frames: Iterable[Frame], *, batch_size: int = 32) -> Iterator[Estimate]:
         """The estimates of frames, in order; an image that cannot be decoded is lost."""
-        return (each[self.refine] for each in self._locate_in_batches(frames, self._chosen, batch_size))
+        chosen = self.method
+        return (each[chosen] for each in self.locate_every_method(frames, batch_size=batch_size, only=chosen))
 
     def locate_every_method(
-        self, frames: Iterable[Frame], *, batch_size: int = 32
-    ) -> Iterator[EstimatesByMethod]:
-        """The estimates of frames without refinement ("none") and with each of the `refiners`, by name."""
-        return self._locate_in_batches(frames, self.refiners, batch_size)
+        self, frames: Iterable[Frame], *, batch_size: int = 32, only: str = ""
+    ) -> "Iterator[EstimatesByMethod]":
+        """The estimates of frames by method: "none" (the network alone), its refinement methods, "map".
 
-    @torch.inference_mode()
-    def mapped(self, frame: Frame) -> MappedView | None:
-        """The scene points that the model predicts for an image.
-
-        None if the model regresses poses, if the image or its mask cannot be decoded, or if the camera's
-        focal length is unknown.
+        Args:
+            frames: images with or without cameras.
+            batch_size: images that pass through the network together.
+            only: the method that is needed, or "" for all.
         """
-        model = self._model
-        if not isinstance(model, GeometryModel):
-            return None
-        read = self._input_or_lost(frame)
-        if isinstance(read, Lost) or read.view.camera is None:
-            return None
-        output = self.checkpoint.model(read.view.image[None].to(self.device).float() / 255.0)
-        intrinsics = torch.from_numpy(read.view.camera.matrix())[None].float().to(self.device)
-        return mapped_view(model, output, read.view.image, intrinsics=intrinsics, mask=read.mask)
-
-    @property
-    def _model(self) -> PoseModel[Any]:
-        return model_of(self.checkpoint)
-
-    @property
-    def _chosen(self) -> Mapping[str, Refiner]:
-        """The refiner of the method in use; empty for "none"."""
-        return {name: refiner for name, refiner in self.refiners.items() if name == self.refine}
-
-    def _input(self, frame: Frame) -> _Input:
-        metadata = self.checkpoint.metadata
-        focal = metadata.focal if self._model.NEEDS_INTRINSICS else None
-        view = metadata.preprocess.view(frame, assumed_focal=focal)
-        if self.masks is None:
-            return _Input(view)
-        return _Input(view, torch.from_numpy(read_mask(self.masks, frame, metadata.preprocess)))
-
-    def _input_or_lost(self, frame: Frame) -> _Input | Lost:
-        try:
-            return self._input(frame)
-        except ImageError as problem:
-            return Lost(str(problem))
-
-    def _locate_in_batches(
-        self, frames: Iterable[Frame], refiners: Mapping[str, Refiner], batch_size: int
-    ) -> Iterator[EstimatesByMethod]:
-        pending: list[_Input | Lost] = []
+        pending: list[Frame] = []
         for frame in frames:
-            pending.append(self._input_or_lost(frame))
+            pending.append(frame)
             if len(pending) == batch_size:
-                yield from self._locate(pending, refiners)
+                yield from self._batch(pending, only)
                 pending = []
-        yield from self._locate(pending, refiners)
+        yield from self._batch(pending, only)
 
-    def _locate(
-        self, inputs: Sequence[_Input | Lost], refiners: Mapping[str, Refiner]
-    ) -> list[EstimatesByMethod]:
-        """The estimates of each image; images that could not be decoded stay lost.
+    def predicted_view(self, frame: Frame) -> "MappedView | None":
+        """The scene points that the network predicts for an image; see `NetworkLocalizer`."""
+        return None if self.network is None else self.network.mapped(frame)
 
-        Images with and without intrinsics form separate batches, so that no estimate depends on the other
-        images.
-        """
-        estimates: dict[int, EstimatesByMethod] = {
-            row: dict.fromkeys(("none", *refiners), each)
-            for row, each in enumerate(inputs)
-            if isinstance(each, Lost)
-        }
-        for has_camera in (True, False):
-            batch = {
-                row: each
-                for row, each in enumerate(inputs)
-                if isinstance(each, _Input) and (each.view.camera is not None) == has_camera
-            }
-            if batch:
-                estimates |= zip(batch, self._locate_batch(list(batch.values()), refiners), strict=True)
-        return [estimates[row] for row in range(len(inputs))]
+    @property
+    def _uses_maps(self) -> bool:
+        return bool(self.maps) and self.verify != "never"
 
-    @torch.inference_mode()
-    def _locate_batch(
-        self, inputs: Sequence[_Input], refiners: Mapping[str, Refiner]
-    ) -> list[EstimatesByMethod]:
-        """The estimates of images that all have intrinsics, or that all have none."""
-        images = torch.stack([each.view.image for each in inputs]).to(self.device).float() / 255.0
-        cameras = [
-            torch.from_numpy(each.view.camera.matrix()) for each in inputs if each.view.camera is not None
-        ]
-        if self._model.NEEDS_INTRINSICS and not cameras:
-            unknown = Lost("the camera's focal length is unknown; give it")
-            return [dict.fromkeys(("none", *refiners), unknown) for _ in inputs]
-        masks = [each.mask for each in inputs if each.mask is not None]
-        prediction = predict(self.checkpoint, images, with_latents=bool(refiners))
-        decoded = decode(
-            self.checkpoint,
-            prediction.output,
-            self.used_filter,
-            intrinsics=torch.stack(cameras).float().to(self.device) if cameras else None,
-            masks=torch.stack(masks) if masks else None,
-        )
-        estimates = [
-            accept(self.checkpoint, decoded, row, each.view.image, novelty=prediction.novelty_of(row))
-            for row, each in enumerate(inputs)
-        ]
-        latents = None if prediction.latents is None else in_one_scene(prediction.latents, decoded.scene)
-        query = Query(decoded.world_from_cam.to("cpu"), decoded.scene.cpu(), latents, images)
-        poses = {name: refiner.refined(query) for name, refiner in refiners.items()}
-        return [
-            {"none": estimate} | {name: _refined(estimate, refined[row]) for name, refined in poses.items()}
-            for row, estimate in enumerate(estimates)
-        ]
+    @property
+    def method(self) -> str:
+        """The method whose estimates `locate_all` returns."""
+        if self._uses_maps:
+            return MAP
+        return "none" if self.network is None else self.network.refine
+
+    def _with_camera(self, frame: Frame) -> Frame:
+        """The frame with the training camera that it is assigned to, if its own is unknown."""
+        if frame.camera is not None:
+            return frame
+        return replace(frame, camera=assign_camera(frame.image, self.cameras))
+
+    def _batch(self, frames: Sequence[Frame], only: str) -> "Iterator[EstimatesByMethod]":
+        frames = [self._with_camera_if_readable(frame) for frame in frames]
+        predictions: Iterable[Mapping[str, Estimate]] = [{} for _ in frames]
+        if self.network is not None and only in ("", MAP, self.network.refine):
+            predictions = self.network.locate_batch(frames, every_method=not only)
+        for frame, by_method in zip(frames, predictions, strict=True):
+            estimates = dict(by_method)
+            if self._uses_maps and only in ("", MAP):
+                own = None if self.network is None else estimates[self.network.refine]
+                try:
+                    estimates[MAP] = self._combined(frame, own)
+                except ImageError as problem:
+                    estimates[MAP] = Lost(str(problem))
+            yield estimates
+
+    def _with_camera_if_readable(self, frame: Frame) -> Frame:
+        try:
+            return self._with_camera(frame)
+        except ImageError:
+            return frame  # reading it again says why
+
+    def _combined(self, frame: Frame, prediction: Estimate | None) -> Estimate:
+        """The verified pose if a map confirms one, else what the network's prediction is worth."""
+        if not self._uses_maps:
+            assert prediction is not None
+            return prediction
+        query = _read_query(frame, self.masks)
+        rejected = "no map knows this image"
+        for scene in self._order(prediction):
+            answer = self._in_map(scene, query, prediction)
+            if isinstance(answer, VerifiedPose):
+                return _located(self.maps[scene].scene_map, answer, prediction)
+            rejected = answer.reason
+        if prediction is None or self.verify == "always":
+            return Lost(rejected)
+        return prediction
+
+    def _order(self, prediction: Estimate | None) -> tuple[str, ...]:
+        """The scenes in the order in which their maps are tried: the predicted one first."""
+        if not isinstance(prediction, Located) or prediction.scene not in self.maps:
+            return tuple(self.maps)
+        return (prediction.scene, *(scene for scene in self.maps if scene != prediction.scene))
+
+    def _in_map(self, scene: str, query: "_Query", prediction: Estimate | None) -> VerifiedPose | Rejected:
+        localizer = self.maps[scene]
+        prior = None
+        if self.prior == "network" and isinstance(prediction, Located) and prediction.scene == scene:
+            prior = _prior(prediction)
+        features = query.features(localizer.scene_map.features, self._extractors)
+        height, width = query.image.shape[:2]
+        return localizer.locate_features(features, query.camera, prior, size=(width, height))
 
 
-def _refined(estimate: Estimate, world_from_cam: Pose) -> Estimate:
-    """An accepted estimate with the refined pose; a lost image stays lost."""
-    if isinstance(estimate, Lost):
-        return estimate
-    pose = world_from_cam.to("cpu").to(torch.float64)
-    return replace(estimate, world_from_cam=pose, unrefined=estimate.world_from_cam)
+class _Query:
+    """An image in memory, its camera and its local features, which maps of equal settings share."""
+
+    def __init__(
+        self, image: UInt8[np.ndarray, "h w 3"], camera: Camera | None, mask: Bool[np.ndarray, "h w"] | None
+    ) -> None:
+        self.image, self.camera, self.mask = image, camera, mask
+        self._features: dict[FeatureSettings, Features] = {}
+
+    def features(self, settings: FeatureSettings, extractors: threading.local) -> Features:
+        """The features with these settings; an extractor belongs to one thread."""
+        if settings not in self._features:
+            own = extractors.__dict__.setdefault("by_settings", {})
+            if settings not in own:
+                own[settings] = feature_extractor(settings)
+            self._features[settings] = own[settings].extract(self.image, self.mask)
+        return self._features[settings]
+
+
+def _read_query(frame: Frame, masks: Path | None) -> _Query:
+    image, camera = read_with_camera(frame)
+    return _Query(np.asarray(image), camera, None if masks is None else read_mask_as_stored(masks, frame))
+
+
+def _prior(prediction: Located) -> PosePrior | None:
+    if (error := prediction.expected_error) is None:
+        return None
+    return PosePrior(prediction.world_from_cam.numpy(), error.meters, error.degrees)
+
+
+def _located(scene_map: SceneMap, answer: VerifiedPose, prediction: Estimate | None) -> Located:
+    """A verified pose; of the network's prediction the novelty is kept, and its pose as the unrefined one."""
+    variances = np.diag(answer.covariance)
+    error = ExpectedError(
+        meters=_MEDIAN_OF_NORM * float(np.sqrt(variances[3:].mean())),
+        degrees=_MEDIAN_OF_NORM * float(np.degrees(np.sqrt(variances[:3].mean()))),
+    )
+    predicted = (
+        prediction if isinstance(prediction, Located) and prediction.scene == scene_map.scene else None
+    )
+    return Located(
+        scene=scene_map.scene,
+        world_from_cam=answer.world_from_cam,
+        unit=scene_map.unit,
+        expected_error=error,
+        covariance=answer.covariance,
+        verification=answer.verification,
+        novelty=None if predicted is None else predicted.novelty,
+        unrefined=None if predicted is None else predicted.world_from_cam.numpy(),
+    )
+
+
+def _has_network(run: Path) -> bool:
+    return any((folder / "checkpoint.json").exists() for folder in (run, run / "checkpoint"))

@@ -1,34 +1,14 @@
 """Run a network on images (`predict`), and turn its output into poses (`decode`)."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from camloc.inference.onnx.runtime import OnnxModel
-from camloc.models.base import Decoded, GeometryModel, Latents, PoseModel, Regressor
+from camloc.models.base import Decoded, GeometryModel, PoseModel, Prediction
 from camloc.models.checkpoint import Checkpoint
-from camloc.models.novelty import feature_maps
 from camloc.models.outlier_filters import OutlierFilter, filtered_decoding
-
-
-class Prediction(NamedTuple):
-    """A network's prediction for b images.
-
-    Attributes:
-        output: the model's output, for `decode`.
-        latents: the regressor's latents of the images, if they were requested.
-        novelty: (b,) distance of each image to the nearest training image in feature space
-            (`camloc.models.novelty`), or None for a checkpoint without a novelty detector.
-    """
-
-    output: Any
-    latents: Latents | None = None
-    novelty: Float[Tensor, "b"] | None = None
-
-    def novelty_of(self, row: int) -> float | None:
-        """The novelty of one image."""
-        return None if self.novelty is None else float(self.novelty[row])
 
 
 def model_of(checkpoint: Checkpoint) -> PoseModel[Any]:
@@ -37,29 +17,9 @@ def model_of(checkpoint: Checkpoint) -> PoseModel[Any]:
     return model.original if isinstance(model, OnnxModel) else model
 
 
-def predict(
-    checkpoint: Checkpoint, images: Float[Tensor, "b 3 h w"], *, with_latents: bool = False
-) -> Prediction:
-    """Run the network, and the novelty detector if there is one, on RGB images in [0, 1].
-
-    The backbone runs once, whatever is requested. `with_latents` also returns the latents of a regressor; an
-    exported network has none.
-    """
-    model, detector = checkpoint.model, checkpoint.recognition
-    if isinstance(model, OnnxModel):
-        output, novelty = model.predict_with_novelty(images)
-        return Prediction(output, novelty=novelty)
-    wants_latents = with_latents and isinstance(model, Regressor)
-    if detector is None and not wants_latents:
-        return Prediction(model(images))
-    assert isinstance(model, GeometryModel | Regressor), "a novelty detector reads a model's backbone"
-    maps, intermediate = feature_maps(model, images)
-    novelty = None if detector is None else detector(intermediate)
-    if wants_latents and isinstance(model, Regressor):
-        latents = model.describe(maps)
-        return Prediction(model.regress(latents), latents, novelty)
-    output = model.from_maps(maps, width=images.shape[-1], height=images.shape[-2])
-    return Prediction(output, novelty=novelty)
+def predict(checkpoint: Checkpoint, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    """Run the network, and the novelty detector if there is one, on RGB images in [0, 1]."""
+    return checkpoint.model.predict(images, novelty_detector=checkpoint.novelty_detector)
 
 
 def decode(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from camloc.data.types import Estimate, ExpectedError, Located, Lost
 from camloc.geometry.pose import Pose
+from camloc.geometry.pose_search import camera_radius
 from camloc.models.base import Decoded
 from camloc.models.checkpoint import Checkpoint
 
@@ -52,6 +53,7 @@ def accept(
     return Located(
         scene=metadata.scenes[scene],
         world_from_cam=pose,
+        unit=checkpoint.unit_in(scene),
         expected_error=error,
         probability=float(decoded.probability[row]),
         residual=None if decoded.residual is None else float(decoded.residual[row]),
@@ -91,16 +93,10 @@ def pose_rejection(pose: Pose, training: Pose, *, expected_error: ExpectedError 
         return "the network's pose is not a number"
     distance = float(torch.linalg.vector_norm(training.translation - pose.translation, dim=-1).min())
     error = 0.0 if expected_error is None else expected_error.meters
-    farthest = max(FARTHEST_RADII * _camera_radius(training), FARTHEST_ERRORS * error, FARTHEST_FLOOR)
+    farthest = max(FARTHEST_RADII * float(camera_radius(training)), FARTHEST_ERRORS * error, FARTHEST_FLOOR)
     if distance <= farthest:
         return ""
     return (
         f"the pose is far from every training camera: its distance is "
         f"{distance / farthest:.1f} times the acceptance threshold"
     )
-
-
-def _camera_radius(poses: Pose) -> float:
-    """Root mean square distance of the camera centres to their mean."""
-    centres = poses.translation
-    return float((centres - centres.mean(0)).square().sum(-1).mean().sqrt())

@@ -33,7 +33,7 @@ SMALL_RESNET = BackboneConfig(
 )
 
 _REGRESSION = RegressionConfig(
-    positions="standardised", balance=PoseLossConfig(position=-1.0, orientation=-3.0)
+    positions="standardised", pose_loss=PoseLossConfig(position=-1.0, orientation=-3.0)
 )
 
 # Of the Transformers.

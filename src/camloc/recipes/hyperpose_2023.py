@@ -17,8 +17,7 @@ from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.models.hyperpose_2023 import PRESETS, AttentionHypernetworkConfig, HyperPose2023Config
 from camloc.models.layers.hypernetwork import GeneratorConfig
-from camloc.models.layers.rotation_output import OrientationForm
-from camloc.models.losses import PoseLossConfig
+from camloc.models.losses import OrientationForm, PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.recipes import CAMBRIDGE, SEVENSCENES
 from camloc.training.recipe import Published, Recipe, Stage
@@ -43,7 +42,7 @@ def cambridge_released() -> Recipe:
 
 def sevenscenes() -> Recipe:
     """HyperPose (2023) on 7Scenes: Table 2, "HyperPose (Ours)"."""
-    config = replace(PRESETS["paper"], regression=RegressionConfig(balance=_INDOORS))
+    config = replace(PRESETS["paper"], regression=RegressionConfig(pose_loss=_INDOORS))
     recipe = _recipe(config)
     first = replace(recipe.stages[0], epochs=300, step_epochs=100)
     return replace(recipe, stages=_phases(first), layout="sevenscenes", published=_table_2())

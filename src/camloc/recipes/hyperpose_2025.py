@@ -18,8 +18,7 @@ from camloc.data.image_io import Preprocess
 from camloc.models.atloc import PRESETS as ATLOC
 from camloc.models.hyperpose import HyperPoseConfig, Infusion
 from camloc.models.layers.hypernetwork import GeneratorConfig, HypernetworkConfig
-from camloc.models.layers.rotation_output import OrientationForm
-from camloc.models.losses import PoseLossConfig
+from camloc.models.losses import OrientationForm, PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.recipes import CAMBRIDGE
 from camloc.training.recipe import Published, Recipe, Stage
@@ -157,7 +156,7 @@ def cambridge_atloc_hypernetwork_released() -> Recipe:
 
 
 def _cambridge(**settings: Any) -> Recipe:
-    regression = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+    regression = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
     return Recipe(
         model="hyperpose",
         config=replace(HyperPoseConfig(regression=regression), **settings),
@@ -175,7 +174,7 @@ def _infused(infusion: Infusion, hypernetwork: HypernetworkConfig) -> Recipe:
 
 
 def _rotations(form: OrientationForm) -> Recipe:
-    regression = RegressionConfig(orientation=form, balance=PoseLossConfig(-3.0, -6.5))
+    regression = RegressionConfig(orientation=form, pose_loss=PoseLossConfig(-3.0, -6.5))
     return _first_phase(_cambridge(regression=regression))
 
 

@@ -75,7 +75,7 @@ def cambridge_one_scene() -> Recipe:
 
 
 def _sevenscenes(config: MSTransformerConfig) -> Recipe:
-    indoors = RegressionConfig(balance=PoseLossConfig(0.0, -3.0))
+    indoors = RegressionConfig(pose_loss=PoseLossConfig(0.0, -3.0))
     return Recipe(
         model="ms_transformer",
         config=replace(config, regression=indoors),

@@ -82,7 +82,7 @@ def scene_geometry_context() -> Recipe:
 _ABSOLUTE = RegressionConfig(
     positions="standardised",
     orientation="log_quaternion",
-    balance=PoseLossConfig(position=-2.0, orientation=-3.0, distance="absolute"),
+    pose_loss=PoseLossConfig(position=-2.0, orientation=-3.0, distance="absolute"),
 )
 _DROPOUT = 0.1
 
@@ -104,7 +104,7 @@ def hyperpose() -> Recipe:
             backbone=MOBILENETV2_TENSORFLOW,
             hypernetwork=HypernetworkConfig(),
             regression=RegressionConfig(
-                positions="standardised", balance=PoseLossConfig(position=-2.0, orientation=-3.0)
+                positions="standardised", pose_loss=PoseLossConfig(position=-2.0, orientation=-3.0)
             ),
         ),
         preprocess=Preprocess(160, 120),
@@ -170,7 +170,7 @@ def mapnet() -> Recipe:
     recipe = hyperpose()
     (stage,) = recipe.stages
     window = Window(frames=3, apart=10)
-    regression = replace(_ABSOLUTE, relative=_ABSOLUTE.balance)
+    regression = replace(_ABSOLUTE, relative=_ABSOLUTE.pose_loss)
     return replace(
         recipe,
         model="mapnet",

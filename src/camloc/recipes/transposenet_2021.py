@@ -52,7 +52,7 @@ def cambridge_released() -> Recipe:
 
 def sevenscenes() -> Recipe:
     """TransPoseNet on 7Scenes: Table 3, "TransPoseNet (Ours)"."""
-    config = replace(PRESETS["paper"], regression=RegressionConfig(balance=PoseLossConfig(0.0, -3.0)))
+    config = replace(PRESETS["paper"], regression=RegressionConfig(pose_loss=PoseLossConfig(0.0, -3.0)))
     recipe = _outdoors(config)
     first = replace(recipe.stages[0], epochs=300, step_epochs=100)
     return replace(

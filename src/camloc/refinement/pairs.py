@@ -17,7 +17,7 @@ from camloc.data.types import Frame, poses_of
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
-from camloc.geometry.pose_search import PoseIndex
+from camloc.geometry.pose_search import PoseIndex, camera_radius
 from camloc.geometry.visibility import in_view, overlap, points_of_depth, points_of_frustum
 
 # Rays across a depth image, and points of a scene, that represent the view of a frame.
@@ -147,9 +147,7 @@ def _assumed_depths(depth_images: Sequence[Tensor | None], poses: Pose) -> Float
     known = [
         float(each[each > 0].median()) for each in depth_images if each is not None and bool((each > 0).any())
     ]
-    offsets = poses.translation - poses.translation.mean(0)
-    camera_radius = float(offsets.square().sum(-1).mean().sqrt())
-    depth = median(known) if known else _DEPTH_RADII * camera_radius
+    depth = median(known) if known else _DEPTH_RADII * float(camera_radius(poses))
     return depth * torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
 
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose, pose_error
-from camloc.geometry.pose_search import mean_pose
+from camloc.geometry.pose_search import camera_radius, mean_pose
 from camloc.geometry.rotation import quaternion_wxyz_from_rotation
 from camloc.models.base import Latents, Regressor
 from camloc.models.layers.fourier import FourierFeatures
@@ -122,7 +122,7 @@ class PoseAutoencoder(nn.Module):
             return
         for scene, poses in enumerate(world_from_cam):
             centers = poses.translation.double()
-            radius = (centers - centers.mean(0)).square().sum(-1).mean().sqrt()
+            radius = camera_radius(Pose(poses.rotation, centers))
             self.get_buffer("center")[scene] = centers.mean(0)
             self.get_buffer("radius")[scene] = radius.clamp_min(1e-6)
             self.get_buffer("mean_rotation")[scene] = mean_pose(poses).rotation.double()
@@ -292,12 +292,12 @@ class DistillationConfig:
             the mean square, as in its code.
         reads: which poses are encoded: the "truth", as in the paper, or those that the "teacher" predicts,
             as in its code.
-        balance: initial uncertainty weights of the pose loss.
+        pose_loss: initial uncertainty weights of the pose loss.
     """
 
     latent_distance: Literal["euclidean", "squared"] = "euclidean"
     reads: Literal["truth", "teacher"] = "truth"
-    balance: PoseLossConfig = PoseLossConfig(0.0, -3.0)
+    pose_loss: PoseLossConfig = PoseLossConfig(0.0, -3.0)
 
 
 class DecodedPoseLoss(nn.Module):
@@ -330,7 +330,7 @@ class Student(nn.Module):
     def __init__(self, encoder: PoseAutoencoder, config: DistillationConfig) -> None:
         super().__init__()
         self.encoder = encoder
-        self.balance = DecodedPoseLoss(config.balance)
+        self.pose_loss = DecodedPoseLoss(config.pose_loss)
 
 
 class Distillation(AuxiliaryTask):
@@ -381,7 +381,7 @@ class Distillation(AuxiliaryTask):
             for half, ours, theirs in zip(Latents._fields, latents, targets, strict=True)
         }
         predicted = self.teacher.pose_in(latents, self.train.scene[rows])
-        pose_terms: dict[str, Tensor] = network.balance(predicted, self.train.world_from_cam[rows])
+        pose_terms: dict[str, Tensor] = network.pose_loss(predicted, self.train.world_from_cam[rows])
         return terms | pose_terms
 
     def measures(self, network: Student) -> dict[str, float]:

@@ -370,7 +370,7 @@ class RelativeStudent(nn.Module):
     def __init__(self, regressor: RelativePoseRegressor, loss: PoseLossConfig) -> None:
         super().__init__()
         self.regressor = regressor
-        self.balance = DecodedPoseLoss(loss)
+        self.pose_loss = DecodedPoseLoss(loss)
 
 
 class RelativePoseTask(AuxiliaryTask):
@@ -408,7 +408,7 @@ class RelativePoseTask(AuxiliaryTask):
         output = network.regressor(query.content, reference.content)
         motion = network.regressor.motion(output, reference.world_from_cam)
         truth = reference_from_query(reference.world_from_cam, query.world_from_cam)
-        terms: dict[str, Tensor] = network.balance(
+        terms: dict[str, Tensor] = network.pose_loss(
             Pose(motion.rotation.double(), motion.translation.double()), truth.to(motion.translation.device)
         )
         return terms

@@ -171,7 +171,7 @@ def _trains(moves: Moves, *, later_groups: int) -> tuple[str, ...]:
         case "all":
             return ("*",)
         case "heads":
-            return ("*_of_scene", "scene*", "position_h*", "orientation_h*", "balance.*")
+            return ("*_of_scene", "scene*", "position_h*", "orientation_h*", "pose_loss.*")
         case "scene":
             return ("*_of_scene", f"*_later.of_group.{later_groups - 1}.*")
 

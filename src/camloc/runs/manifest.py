@@ -81,7 +81,7 @@ class RunManifest:
     """Everything that decides the result of a run.
 
     Attributes:
-        recipe: name of the recipe.
+        recipe: name of the recipe, or "" for a run that holds maps alone.
         settings: the recipe as plain values.
         data: of each scene.
         scenes: names of the scenes.
@@ -101,9 +101,9 @@ class RunManifest:
     settings: dict[str, Any]
     data: tuple[DataSource, ...]
     scenes: tuple[str, ...]
-    seed: int
-    backbone_weights: str
-    budget_seconds: float
+    seed: int = 0
+    backbone_weights: str = "none"
+    budget_seconds: float = 0.0
     device: str = ""
     precision: str = "32-true"
     extension: Extension | None = None
@@ -125,7 +125,8 @@ class RunManifest:
         path = folder / MANIFEST_FILE
         if not path.exists():
             raise CheckpointError(
-                f"{folder} is not a run: {MANIFEST_FILE} is missing; train one with `camloc train`"
+                f"{folder} is not a run: {MANIFEST_FILE} is missing; make one with `camloc train` "
+                f"or `camloc map`"
             )
         try:
             return from_json(path.read_bytes(), cls)

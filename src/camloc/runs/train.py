@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from camloc.data.types import Frame, oriented, poses_of
+from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.models.base import GeometryModel, Regressor
 from camloc.models.checkpoint import Metadata, load_checkpoint, metadata_for, save_checkpoint
@@ -30,6 +31,8 @@ def train(training: Training) -> Iterator[Step | Epoch]:
         recipe=training.manifest.recipe,
         backbone_weights=training.backbone,
         focal=_typical_focal(training.train_frames),
+        cameras=_cameras(training.train_frames),
+        units=tuple(scene.unit for scene in training.scenes),
     )
     poses = tuple(poses_of(oriented(frames)).tensor() for frames in training.train_frames)
     log = TrainingLog(folder) if fabric.is_global_zero else None
@@ -70,7 +73,7 @@ def _with_errors(metadata: Metadata, event: Epoch) -> Metadata:
     spread = event.validation
     if spread is not None and not all(map(math.isfinite, spread)):
         spread = None
-    return replace(metadata, epoch=event.epoch, spread=spread, spreads=spreads)
+    return replace(metadata, epoch=event.epoch, expected_error=spread, expected_errors=spreads)
 
 
 def _calibrate(training: Training, folder: Path, poses: tuple[Pose, ...]) -> None:
@@ -83,7 +86,7 @@ def _calibrate(training: Training, folder: Path, poses: tuple[Pose, ...]) -> Non
     if isinstance(model, GeometryModel):
         errors = filter_errors(model, training.validation, size, device=device)
         best = best_filter(errors, training.validation, poses_of(training.train_frames[0]).tensor())
-        metadata = replace(metadata, outlier_filter=best, spread=errors[best])
+        metadata = replace(metadata, outlier_filter=best, expected_error=errors[best])
     if isinstance(model, GeometryModel | Regressor):
         found = fit_novelty_detector(model, training.images, training.validation, size, device=device)
         if found is not None:
@@ -93,6 +96,17 @@ def _calibrate(training: Training, folder: Path, poses: tuple[Pose, ...]) -> Non
         return
     # With the original poses: those of the checkpoint would be rounded a second time.
     save_checkpoint(folder, metadata, model, poses, detector)
+
+
+# More cameras than these, such as one for every frame of a reconstruction, are not remembered.
+MOST_CAMERAS = 64
+
+
+def _cameras(train_frames: tuple[tuple[Frame, ...], ...]) -> tuple[Camera, ...]:
+    """The different cameras of the training frames, or none where nearly every frame has one of its own."""
+    cameras = dict.fromkeys(frame.camera for frames in train_frames for frame in frames)
+    known = tuple(camera for camera in cameras if camera is not None)
+    return known if len(known) <= MOST_CAMERAS else ()
 
 
 def _typical_focal(train_frames: tuple[tuple[Frame, ...], ...]) -> float | None:

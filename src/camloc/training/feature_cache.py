@@ -22,8 +22,8 @@ from camloc.data.batch import Batch
 from camloc.data.image_cache import ImageCache
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
-from camloc.models.base import GeometryModel, PoseModel, Regressor, WithBackbone
-from camloc.models.layers.backbone import Backbone, LowerPart, UpperPart, frozen_cuts
+from camloc.models.base import GeometryModel, PoseModel
+from camloc.models.layers.backbone import Backbone, BackbonePrefix, BackboneSuffix, frozen_cuts
 from camloc.training.optim import start_stage
 from camloc.training.recipe import Stage
 from camloc.training.scenes import Joined, add_to_progress, split_scenes
@@ -99,7 +99,7 @@ def frozen_prefix(model: PoseModel[Any], stages: tuple[Stage, ...]) -> str:
         RecipeError: the model has no backbone, the backbone cannot be cut, or its first layer trains.
     """
     backbone = getattr(model, "backbone", None)
-    if not isinstance(backbone, Backbone) or not isinstance(model, GeometryModel | Regressor):
+    if not isinstance(backbone, Backbone):
         raise RecipeError(
             f"{type(model).__name__} has no backbone whose features could be cached; set cached_variants to 0"
         )
@@ -126,24 +126,23 @@ def _is_frozen(backbone: Backbone, model: PoseModel[Any], stage: Stage) -> bool:
 class FromFeatures(nn.Module):
     """The layers of a model behind the cached features.
 
-    It is made for a stage, after `camloc.training.optim.start_stage`: see `UpperPart`.
+    It is made for a stage, after `camloc.training.optim.start_stage`: see `BackboneSuffix`.
     """
 
-    def __init__(self, model: WithBackbone, cut: str, *, width: int, height: int) -> None:
+    def __init__(self, model: PoseModel[Any], cut: str, *, width: int, height: int) -> None:
         """Cut the model; `width` and `height` are those of its input image."""
         super().__init__()
         self.model, self.width, self.height = model, width, height
         self.upper = None
         if cut != HEADS:
-            assert isinstance(model.backbone, Backbone), "only backbones are cut"
-            self.upper = UpperPart(model.backbone, cut)
+            self.upper = BackboneSuffix(model.backbone, cut)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Any:
         """The model's output."""
         if self.upper is None:
             assert isinstance(self.model, GeometryModel), "only geometry models have the cut HEADS"
-            return self.model.from_features(features)
-        return self.model.from_maps(self.upper(features), width=self.width, height=self.height)
+            return self.model.from_grid(features)
+        return self.model.heads(self.upper(features), width=self.width, height=self.height)
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ class Variants:
 
 
 def cached_features(
-    model: WithBackbone,
+    model: PoseModel[Any],
     images: ImageCache,
     variants: Variants,
     *,
@@ -232,7 +231,7 @@ class _SceneFeatures:
 
 
 def _scene_features(
-    model: WithBackbone,
+    model: PoseModel[Any],
     first_part: Callable[[Tensor], Tensor],
     images: ImageCache,
     variants: Variants,
@@ -255,17 +254,16 @@ def _scene_features(
     return _SceneFeatures(np.load(path, mmap_mode="r"), found, seconds)
 
 
-def _first_part(model: WithBackbone, cut: str) -> Callable[[Tensor], Tensor]:
+def _first_part(model: PoseModel[Any], cut: str) -> Callable[[Tensor], Tensor]:
     if cut == HEADS:
         assert isinstance(model, GeometryModel), "only geometry models have the cut HEADS"
         return model.features
-    assert isinstance(model.backbone, Backbone), "only backbones are cut"
-    return LowerPart(model.backbone, cut)
+    return BackbonePrefix(model.backbone, cut)
 
 
 @torch.no_grad()
 def _compute(
-    model: WithBackbone,
+    model: PoseModel[Any],
     first_part: Callable[[Tensor], Tensor],
     images: ImageCache,
     variants: Variants,
@@ -302,7 +300,7 @@ def _compute(
         write_atomically(labels, packed.getvalue())
 
 
-def _columns(model: WithBackbone, images: Float[Tensor, "b 3 h w"]) -> int:
+def _columns(model: PoseModel[Any], images: Float[Tensor, "b 3 h w"]) -> int:
     """Columns of the grid of cells of a model's output; 0 for models without cells."""
     return int(model.features(images[:1]).shape[-1]) if isinstance(model, GeometryModel) else 0
 
@@ -328,7 +326,7 @@ def _cells(batch: Batch, columns: int) -> Tensor:
 
 
 def _digest(
-    model: WithBackbone,
+    model: PoseModel[Any],
     first_part: Callable[[Tensor], Tensor],
     images: ImageCache,
     variants: Variants,
@@ -337,7 +335,7 @@ def _digest(
     if isinstance(model, GeometryModel):  # its cells are those of `inside`
         digest.update(repr(model.feature_settings).encode())
     part: nn.Module = model.backbone
-    if isinstance(first_part, LowerPart):
+    if isinstance(first_part, BackbonePrefix):
         part = first_part
         # By number: wrappers of timm give other names to the same layers.
         digest.update(repr((first_part.config, first_part.operations)).encode())

@@ -42,7 +42,7 @@ class Task(ABC):
     A row is what one index stands for: a window of images, a view, a pair of frames.
 
     Attributes:
-        network: a `Stage` says which of its parameters train. Those under `balance.` are the loss's own.
+        network: a `Stage` says which of its parameters train. Those under `pose_loss.` are the loss's own.
     """
 
     network: nn.Module

@@ -19,8 +19,8 @@ from camloc.data.image_cache import ImageCache
 from camloc.data.image_io import Preprocess
 from camloc.geometry.pose import Pose, PoseError, pose_error
 from camloc.geometry.pose_search import mean_pose
-from camloc.models.base import GeometryModel, PoseModel, WithBackbone
-from camloc.models.novelty import NoveltyDetector, feature_maps, summary
+from camloc.models.base import GeometryModel, PoseModel
+from camloc.models.novelty import NoveltyDetector, summary
 from camloc.models.outlier_filters import OUTLIER_FILTERS, OutlierFilter, filtered_poses
 
 Medians = tuple[float, float]
@@ -143,7 +143,7 @@ def filter_errors(
             poses = filtered_poses(
                 cells, name, intrinsics=batch.intrinsics.double(), image_height=size.height
             ).centered_from_cam
-            errors.append(pose_error(model.placed(poses).to("cpu"), truth))
+            errors.append(pose_error(model.to_world(poses).to("cpu"), truth))
     return {name: _medians(errors) for name, errors in found.items()}
 
 
@@ -167,7 +167,7 @@ def _medians(errors: list[PoseError]) -> Medians:
 
 @torch.no_grad()
 def fit_novelty_detector(
-    model: WithBackbone, train: ImageCache, held_out: ImageCache, size: Preprocess, *, device: torch.device
+    model: PoseModel[Any], train: ImageCache, held_out: ImageCache, size: Preprocess, *, device: torch.device
 ) -> tuple[NoveltyDetector, float] | None:
     """A detector with summaries of the training images, and the novelty threshold of the scene.
 
@@ -193,11 +193,11 @@ def fit_novelty_detector(
 
 
 def _feature_maps(
-    model: WithBackbone, images: ImageCache, size: Preprocess, device: torch.device
+    model: PoseModel[Any], images: ImageCache, size: Preprocess, device: torch.device
 ) -> Iterator[list[Tensor]]:
     """Intermediate feature maps of at most `MOST` images, evenly spaced over all, batch by batch."""
     for batch in _batches(images, even_indices(len(images), MOST), size, device, 50):
-        yield feature_maps(model, batch.images)[1]
+        yield model.backbone.forward_with_novelty_maps(batch.images)[1]
 
 
 def _batches(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from camloc.cli.options import Device, Filter, OptionalFolder, Refine, Run
+from camloc.cli.options import Device, Filter, OptionalFolder, Prior, Refine, Run, Verify
 from camloc.errors import ImageError, RecipeError
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ def locate(
     ],
     *,
     format: Literal["text", "json", "tum", "colmap"] = "text",
+    camera: Annotated[str, tyro.conf.arg(metavar="FILE|MODEL,W,H,...", help_behavior_hint="")] = "",
     focal: Annotated[float | None, tyro.conf.arg(metavar="PIXELS", help_behavior_hint="")] = None,
+    verify: Verify = "auto",
+    prior: Prior = "network",
     filter: Filter = "auto",
     masks: OptionalFolder = None,
     refine: Refine = "none",
@@ -41,8 +44,14 @@ def locate(
         run: Folder of a trained run, or an exported .onnx file.
         images: Image files of any size.
         format: Output format: text, a JSON list, or the lines of a TUM or a COLMAP file.
-        focal: Focal length of the images, for models that need it; by default the typical one of the training
-            images.
+        camera: Intrinsics of the images: a camera.json, or a COLMAP model with its size and parameters, such as
+            SIMPLE_RADIAL,640,480,525,320,240,-0.1. By default an image is assigned to the training camera
+            whose images have its size; if there is none, a map finds the focal length.
+        focal: Focal length of the images in pixels, if nothing else of the camera is known.
+        verify: Use of the run's map: auto verifies poses and returns the others as unverified; always loses
+            images that the map does not confirm; never leaves the map out.
+        prior: Where the map looks first: near the network's pose, at the training images most like the image,
+            or everywhere.
         filter: For models that align points, how wrong points are left out; auto is the filter that was best
             on held-out frames.
         masks: For models that align points, folder with masks named IMAGE.png, black for ignored pixels.
@@ -51,6 +60,7 @@ def locate(
             virtual by its relative pose regressor; auto by the method that was best on held-out frames.
         device: Where the network runs.
     """
+    from camloc.data.formats.parts.intrinsics import camera_from_text
     from camloc.data.image_io import centered_camera
     from camloc.data.types import Frame, Lost
     from camloc.inference.localizer import Localizer
@@ -59,16 +69,25 @@ def locate(
         raise RecipeError("name at least one image to locate")
     if focal is not None and not (math.isfinite(focal) and focal > 0):
         raise RecipeError(f"the focal length {focal} is not a positive number of pixels; correct --focal")
+    if camera and focal is not None:
+        raise RecipeError("give --camera or --focal, not both")
+    given = camera_from_text(camera, "--camera") if camera else None
     localizer = Localizer.load(
-        run, device=device, outlier_filter=None if filter == "auto" else filter, masks=masks, refine=refine
+        run,
+        device=device,
+        verify=verify,
+        prior=prior,
+        outlier_filter=None if filter == "auto" else filter,
+        masks=masks,
+        refine=refine,
     )
     frames = [Frame(str(image), image) for image in images]
     estimates: list[Estimate] = []
     unreadable = 0
     for image in images:
         try:
-            camera = None if focal is None else centered_camera(image, focal)
-            estimates.append(localizer.locate(image, camera=camera))
+            own = given if focal is None else centered_camera(image, focal)
+            estimates.append(localizer.locate(image, camera=own))
         except ImageError as problem:
             print(f"camloc: {problem}", file=sys.stderr)
             estimates.append(Lost(str(problem)))  # so that the other images keep their numbers
@@ -95,11 +114,13 @@ def _line(name: str, estimate: "Estimate") -> str:
         estimate.scene if estimate.probability == 1.0 else f"{estimate.scene} ({estimate.probability:.0%})"
     )
     text = f"{name}  {scene}  position {position}  quaternion_wxyz {quaternion}"
+    if (found := estimate.verification) is not None:
+        text += f"  verified by {found.inliers} inliers"
     if (error := estimate.expected_error) is not None:
-        text += f"  expected error {error.meters:.3f} m {error.degrees:.2f}°"
+        text += f"  expected error {error.meters:.3f} {estimate.unit} {error.degrees:.2f}°"
     if estimate.residual is not None:
-        text += f"  residual {estimate.residual:.3f} m"
-    if estimate.unrefined is not None:
+        text += f"  residual {estimate.residual:.3f} {estimate.unit}"
+    if estimate.unrefined is not None and estimate.verification is None:
         text += f"  refined from {_numbers(estimate.unrefined.translation)}"
     return text
 

@@ -47,6 +47,7 @@ def train(
     device: Device = "cpu",
     devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
     precision: Precision = "32-true",
+    map: bool = False,
 ) -> None:
     """Learn a scene, or several scenes with one model, from images with known poses.
 
@@ -82,6 +83,7 @@ def train(
         devices: Number of processes that share every batch.
         precision: Of the arithmetic; bf16-mixed multiplies in bfloat16, which is faster where the processor
             or GPU can.
+        map: Also build maps of the scenes, which verify the network's poses; see `camloc map`.
     """
     from camloc.cli.options import backbone_weights as weights_of
     from camloc.core.device import torch_device
@@ -106,6 +108,7 @@ def train(
         weights=weights_of(backbone_weights),
         budget_seconds=seconds(budget) if budget else 0.0,
         compute=Compute(device, devices, precision),
+        with_map=map,
     )
 
 
@@ -119,6 +122,7 @@ def train_and_report(
     weights: "Weights" = "none",
     budget_seconds: float = 0.0,
     compute: "Compute | None" = None,
+    with_map: bool = False,
 ) -> None:
     """Train a recipe, evaluate the run if there are test frames, and print the next commands."""
     from camloc.cli.commands.evaluate import evaluate_and_report
@@ -159,6 +163,10 @@ def train_and_report(
     )
     for _ in show_training(events, epochs=training.recipe.epochs):
         pass
+    if with_map:
+        from camloc.cli.commands.map import build_and_print
+
+        build_and_print(sources, training.folder)
     if any(test_sets(scene) for scene in training.scenes):
         evaluate_and_report(training.folder)
     console.print(

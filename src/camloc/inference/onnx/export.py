@@ -21,7 +21,6 @@ from camloc.inference.onnx.runtime import (
     load_onnx,
     output_names,
 )
-from camloc.models.base import GeometryModel, Regressor
 from camloc.models.checkpoint import Checkpoint
 from camloc.models.novelty import WithNovelty
 
@@ -45,9 +44,8 @@ def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecisio
     """
     metadata, model = checkpoint.metadata, checkpoint.model.cpu().eval()
     network: nn.Module = model
-    if checkpoint.recognition is not None:
-        assert isinstance(model, GeometryModel | Regressor), "a novelty detector reads a model's backbone"
-        network = WithNovelty(model, checkpoint.recognition.cpu())
+    if checkpoint.novelty_detector is not None:
+        network = WithNovelty(model, checkpoint.novelty_detector.cpu())
     images = torch.zeros(2, 3, metadata.preprocess.height, metadata.preprocess.width)
     with without_warnings, without_logs():
         program = torch.onnx.export(

@@ -4,6 +4,7 @@ The file is complete: beside the network, its metadata hold the checkpoint's met
 the constants that decoding needs. `camloc.inference.onnx.export` writes it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from torch import Tensor
 from camloc.core.config import from_json
 from camloc.data.batch import Batch
 from camloc.errors import CheckpointError, RecipeError
-from camloc.models.base import Decoded, PoseModel
+from camloc.models.base import Decoded, FeatureMaps, PoseModel, Prediction
 from camloc.models.checkpoint import (
     Checkpoint,
     Metadata,
@@ -58,7 +59,7 @@ class ExportMetadata:
 class OnnxModel(PoseModel[Any]):
     """An exported network with the interface of the model that it was exported from.
 
-    `forward` runs in ONNX Runtime; `decode` is the original model's.
+    `predict` runs in ONNX Runtime; `decode` is the original model's.
     """
 
     def __init__(
@@ -75,19 +76,24 @@ class OnnxModel(PoseModel[Any]):
         """The model that was exported: its structure and constants, without weights."""
         return self._original[0]
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
-        """The network's outputs, in the original's order."""
-        return self.predict_with_novelty(images)[0]
-
-    def predict_with_novelty(
-        self, images: Float[Tensor, "b 3 h w"]
-    ) -> tuple[tuple[Tensor, ...], Float[Tensor, "b"] | None]:
-        """The network's outputs and the novelty of each image; None without a novelty detector."""
+    def predict(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        *,
+        novelty_detector: Callable[[FeatureMaps], Float[Tensor, "b"]] | None = None,
+    ) -> Prediction:
+        """Run the exported network, which contains the novelty detector if there is one."""
+        del novelty_detector
         outputs = self.session.run(None, {"images": images.detach().cpu().numpy()})
         output_type = _output_type(self.original)
         count = len(output_type._fields)
         output: tuple[Tensor, ...] = output_type(*map(torch.from_numpy, outputs[:count]))
-        return output, torch.from_numpy(outputs[count]) if len(outputs) > count else None
+        novelty = torch.from_numpy(outputs[count]) if len(outputs) > count else None
+        return Prediction(output, novelty=novelty)
+
+    def heads(self, feature_maps: FeatureMaps, *, width: int, height: int) -> tuple[Tensor, ...]:
+        """Not available: an exported network runs as a whole, by `predict`."""
+        raise NotImplementedError("an exported network cannot be run from feature maps")
 
     def decode(self, output: Any, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
         """Poses from the network's output, which ONNX Runtime leaves on the CPU."""

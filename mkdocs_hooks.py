@@ -1,7 +1,8 @@
 """Links from the documentation to files of the repository, for the site.
 
-Pages link to source files and folders, which a reader of the repository can open and the site does not contain.
-Such a link becomes plain text. A link to a path that does not exist is left alone, so that a strict build fails.
+Pages link to source files and folders, which a reader of the repository can open but the site does not
+contain. Such a link becomes plain text. A link to a path that does not exist is not changed, so that a strict
+build fails.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""What the ablations of the geometry paper train and how their tables are put together.
+"""The trainings and the tables of the ablations of the geometry paper.
 
 Every row is a recipe of camloc with some settings exchanged and a fixed number of epochs, so that it does not
-depend on the machine. Nothing is held out and nothing is chosen: the last epoch's weights are the row's.
+depend on the machine. Nothing is held out and nothing is chosen: the last epoch's weights are tested.
 """
 
 from dataclasses import dataclass, replace
@@ -17,8 +17,8 @@ from camloc.training.recipe import Recipe
 PosedScene = Literal["redkitchen", "demo"]
 SCENES: tuple[PosedScene, ...] = ("redkitchen", "demo")
 
-# How poses are found from points. "none, masked" is `none` without the cells that see people and cars, by the
-# renderer's own masks. A regressor has no points.
+# How poses are found from points. "none, masked" is `none` without the cells that show people and cars, by
+# the renderer's own masks. A regressor has no points.
 RefinementMethod = Literal["weights", "none", "none, masked", "rigid-ransac", "pnp-ransac", "regressed"]
 FILTERS: tuple[RefinementMethod, ...] = ("weights", "none", "rigid-ransac", "pnp-ransac")
 
@@ -28,9 +28,9 @@ class Row:
     """One training.
 
     Attributes:
-        key: names it in the file of numbers.
+        key: its name in the file of numbers.
         recipe: what is trained.
-        ways: to find poses with its weights.
+        methods: that find poses with its weights.
         starts_pretrained: whether the backbone starts from ImageNet weights.
     """
 
@@ -47,19 +47,19 @@ class Line:
     Attributes:
         label: its name.
         key: of the row that was trained.
-        way: to find poses with it.
+        method: that finds poses.
         published: the paper's median errors, as its table has them.
     """
 
     label: str
     key: str
-    way: RefinementMethod = "weights"
+    method: RefinementMethod = "weights"
     published: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table, with what the paper's numbers in it are about."""
+    """A table, with the data of the paper's numbers in it."""
 
     title: str
     source: str
@@ -67,16 +67,16 @@ class Table:
 
 
 def rows_of(scene: PosedScene, *, epochs: int, scratch_epochs: int, variants: int = 0) -> tuple[Row, ...]:
-    """Everything that is trained on a scene, the longest first.
+    """All trainings on a scene, the longest first.
 
     Args:
-        scene: Red Kitchen, where a pretrained MobileNetV2 stands still and heads learn, and backbones are
-            compared end to end; or the embedded scene, where all is learned from scratch.
+        scene: Red Kitchen, where a pretrained MobileNetV2 is frozen and heads are trained, and backbones are
+            compared end to end; or the embedded scene, where all weights are trained from scratch.
         epochs: of rows that learn from all frames with their poses. Rows that learn from a third of them have
             three times as many, which are as many steps.
         scratch_epochs: of the comparison of backbones.
-        variants: of every image, which pass once through what stands still of a backbone; 0 for
-            images that are changed anew at every step.
+        variants: of every image, which pass once through the frozen layers of a backbone; 0 for images that
+            are augmented anew at every step.
     """
     base = _fixed(room.scene_geometry() if scene == "redkitchen" else demo.scene_geometry(), epochs)
     config: SceneGeometryConfig = base.config
@@ -151,13 +151,13 @@ def tables_of(scene: PosedScene) -> tuple[Table, ...]:
 
 
 def _fixed(recipe: Recipe, *epochs: int) -> Recipe:
-    """The recipe with so many epochs in each stage, nothing held out, and every image changed anew."""
+    """The recipe with a number of epochs in each stage, nothing held out, and no cached features."""
     stages = tuple(replace(stage, epochs=count) for stage, count in zip(recipe.stages, epochs, strict=True))
     return replace(recipe, stages=stages, hold_out=HoldOut(every=0), cached_variants=0)
 
 
 def _cached(recipe: Recipe, variants: int) -> Recipe:
-    """The recipe on cached features, if the beginning of its backbone stands still."""
+    """The recipe on cached features, if the beginning of its backbone is frozen."""
     return recipe.cached(variants) if all(stage.frozen for stage in recipe.stages) else recipe
 
 
@@ -183,7 +183,7 @@ def _backbones(epochs: int) -> tuple[Row, ...]:
 
 
 def _small_end_to_end(recipe: Recipe, epochs: int) -> Recipe:
-    """A published recipe at 320 x 224, with `room`'s batches and schedule and no layer held.
+    """A published recipe at 320 x 224, with `room`'s batches and schedule and no frozen layer.
 
     HRNet wants sides that 32 divides.
     """
@@ -213,10 +213,10 @@ def _partial_labels(scene: PosedScene, epochs: int) -> tuple[Row, ...]:
         "regressor ": (regressor, ("regressed",)),
     }
     rows = []
-    for prefix, (recipe, way) in methods.items():
+    for prefix, (recipe, found_by) in methods.items():
         tuned = _fixed(recipe, 3 * epochs, fine_tuning)
         rows += [
-            Row(f"{prefix}positions", tuned, way, is_pretrained),
-            Row(f"{prefix}third", replace(tuned, stages=tuned.stages[:1]), way, is_pretrained),
+            Row(f"{prefix}positions", tuned, found_by, is_pretrained),
+            Row(f"{prefix}third", replace(tuned, stages=tuned.stages[:1]), found_by, is_pretrained),
         ]
     return (*rows, Row("regressor", _fixed(whole, epochs), ("regressed",), is_pretrained))

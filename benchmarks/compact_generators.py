@@ -3,7 +3,7 @@
     uv run python -m benchmarks.compact_generators --data FOLDER --backbone-weights FILE
 
 trains both, and the same network without a hypernetwork, on the embedded square's corner and on real frames,
-as `benchmarks.robustness` and `benchmarks.regressors`, whose runs it takes up. Writes
+as `benchmarks.robustness` and `benchmarks.regressors`, whose runs it shares. Writes
 `docs/results/compact_generators.json` and `.md`.
 """
 
@@ -17,24 +17,24 @@ from typing import Any
 import torch
 import tyro
 
+from benchmarks.page import RESULTS, capital, median_ranges, table, write
+from benchmarks.page import page as page_of
 from benchmarks.passes import shortest
-from benchmarks.tables import mean_and_range, medians
-from benchmarks.trainings import Table, Trained, table_of
+from benchmarks.trainings import Table, seeds_of, table_of
 from camloc.cli.commands.demo import settings_of
-from camloc.core.config import from_json, to_json
+from camloc.core.config import from_json
 from camloc.data.formats.demo import rendered
-from camloc.evaluation.results import Results
 from camloc.models import build_model
 from camloc.models.base import PoseModel
 from camloc.models.layers.hypernetwork import CompactHyperLinear, HyperLinear
-from camloc.training.recipe import find_recipe
+from camloc.recipes import find_recipe
 
-PAGE = Path("docs/results/compact_generators.md")
-ROWS = (
-    ("without hypernetwork", "transposenet"),
-    ("full generators", "hyperpose-2023"),
-    ("compact generators", "hyperpose-2023-compact"),
-)
+ROWS = {
+    "without hypernetwork": "transposenet",
+    "full generators": "hyperpose-2023",
+    "compact generators": "hyperpose-2023-compact",
+}
+HEADINGS = ("", "weights", "of the generators", "MB", "ms an image", "position", "orientation")
 PASSES = 30
 
 # The scenes, and the files of their recipes.
@@ -47,11 +47,11 @@ class Settings:
     """Where the data are and how to train.
 
     Attributes:
-        data: folder of the real frames; without it those keep the numbers that the page has.
-        corner: whether to measure the corner too; it keeps the numbers that the page has if not.
-        backbone_weights: ImageNet weights of MobileNetV2, in timm's names, for these.
-        seeds: how many trainings of each row.
-        out: folder of the corner's runs, some of which `benchmarks.robustness` has trained.
+        data: folder of the real frames; without it their numbers on the page stay.
+        corner: whether to measure the corner too; its numbers on the page stay if not.
+        backbone_weights: ImageNet weights of MobileNetV2, in timm's names, for the real frames.
+        seeds: number of trainings of each row.
+        out: folder of the corner's runs, shared with `benchmarks.robustness`.
         room: folder of the real frames' runs.
         device: where to train.
         jobs: trainings at a time.
@@ -69,14 +69,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Size:
-    """What a network weighs and takes.
-
-    Attributes:
-        weights: learned values.
-        generators: those of the layers that generate weights.
-        milliseconds: of the processor, one thread, for one image: the shortest of many passes; all networks
-            of a scene in turn.
-    """
+    """Learned values of a network and of its generators, and processor time of one image on one thread."""
 
     weights: int
     generators: int
@@ -85,54 +78,34 @@ class Size:
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything that the page shows.
-
-    Attributes:
-        results: of the trainings of each row of each scene.
-        sizes: of the networks, in the order of the rows, by scene.
-    """
+    """Everything on the page, by scene: trainings of each row, and sizes in the order of the rows."""
 
     results: dict[str, Table]
     sizes: dict[str, list[Size]]
 
-    @classmethod
-    def of_page(cls) -> "Measured":
-        """What an earlier measurement left."""
-        path = PAGE.with_suffix(".json")
-        return from_json(path.read_bytes(), cls) if path.exists() else cls({}, {})
-
 
 def main(settings: Settings) -> None:
-    """Train what is not trained yet, and write the page."""
+    """Train what is missing, and write the page."""
+    path = RESULTS / "compact_generators.json"
+    results = from_json(path.read_bytes(), Measured).results if path.exists() else {}
     scenes: dict[str, tuple[Path, Path, tuple[str, ...]]] = {}
     if settings.corner:
         scenes[CORNER] = (rendered(settings_of("corner", seed=0)), settings.out, ("--layout", "demo"))
     if settings.data is not None:
-        weights = ("--backbone-weights", settings.backbone_weights)
-        scenes[ROOM] = (settings.data, settings.room, weights)
-    results = Measured.of_page().results
+        scenes[ROOM] = (settings.data, settings.room, ("--backbone-weights", settings.backbone_weights))
     for scene, (data, out, options) in scenes.items():
         trainings = {
-            label: [
-                Trained(name, data, out / name / f"seed-{seed}", seed, options)
-                for seed in range(settings.seeds)
-            ]
-            for label, name in rows_of(scene).items()
+            label: seeds_of(f"{FILES[scene]}/{name}", data, out, settings.seeds, options)
+            for label, name in ROWS.items()
         }
         results[scene] = table_of(trainings, device=settings.device, jobs=settings.jobs)
-    sizes = {scene: measured(list(rows_of(scene).values())) for scene in results}
-    all_scenes = Measured(results, sizes)
-    PAGE.with_suffix(".json").write_bytes(to_json(all_scenes))
-    PAGE.write_text(page(all_scenes))
+    sizes = {scene: sizes_of([f"{FILES[scene]}/{name}" for name in ROWS.values()]) for scene in results}
+    measured = Measured(results, sizes)
+    write("compact_generators", measured, page(measured))
 
 
-def rows_of(scene: str) -> dict[str, str]:
-    """The recipes of a scene's rows by their labels."""
-    return {label: f"{FILES[scene]}/{row}" for label, row in ROWS}
-
-
-def measured(recipes: Sequence[str]) -> list[Size]:
-    """Size and time of the networks of recipes, measured in turn."""
+def sizes_of(recipes: Sequence[str]) -> list[Size]:
+    """Sizes and times of the networks of recipes; their passes are timed in turn."""
     torch.set_num_threads(1)
     models = {name: _network(name) for name in recipes}
     passes = {name: partial(model, image) for name, (model, image) in models.items()}
@@ -157,48 +130,36 @@ def _generators(model: PoseModel[Any]) -> int:
 
 
 def page(measured: Measured) -> str:
-    """The whole page."""
-    lines = [
-        "# Full and compact generators",
-        "",
-        "<!-- Written by benchmarks/compact_generators.py; do not edit. -->",
-        "",
-        "HyperPose of 2023 generates all weights of its second pair of heads for each image. The compact "
-        "form generates the strengths of fixed patterns instead (`models/parts/hyper.py`). Errors are means "
-        "of the medians over the seeds, with the least and the largest. Times are of the processor, on one "
-        "thread.",
-    ]
-    for scene, table in measured.results.items():
-        row = next(iter(table.rows.values()))
-        first = row.results[0]
-        lines += [
-            "",
-            f"## {scene[0].upper()}{scene[1:]}",
-            "",
-            f"{first.train_frames} training images, {first.test_frames} to be located, "
-            f"{len(row.results)} seeds, {row.training.budget} each, {row.machine}.",
-            "",
-            "| | weights | of the generators | MB | ms an image | position | orientation |",
-            "| --- | --: | --: | --: | --: | --: | --: |",
-            *(
-                _line(label, table.results(label), size)
-                for (label, _), size in zip(ROWS, measured.sizes[scene], strict=True)
-            ),
+    """The page."""
+    parts = []
+    for scene, trained in measured.results.items():
+        row, first = next(iter(trained.rows.values())), trained.first
+        rows = [
+            (
+                label,
+                f"{size.weights:,}",
+                f"{size.generators:,}",
+                f"{4e-6 * size.weights:.1f}",
+                f"{size.milliseconds:.1f}",
+                *median_ranges(trained.results(label)),
+            )
+            for label, size in zip(ROWS, measured.sizes[scene], strict=True)
         ]
-    lines += [
-        "",
-        "    uv run python -m benchmarks.compact_generators --data FOLDER --backbone-weights FILE",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _line(label: str, results: list[Results], size: Size) -> str:
-    meters, degrees = medians(results)
-    return (
-        f"| {label} | {size.weights:,} | {size.generators:,} | {4e-6 * size.weights:.1f} | "
-        f"{size.milliseconds:.1f} | {mean_and_range(meters, ' m', digits=3)} | "
-        f"{mean_and_range(degrees, '°', digits=2)} |"
+        parts += [
+            f"## {capital(scene)}",
+            f"{first.train_frames} training images, {first.test_frames} test images, "
+            f"{len(row.results)} seeds, {row.training.budget} each, {row.machine}.",
+            table(HEADINGS, rows),
+        ]
+    return page_of(
+        "Full and compact generators",
+        "compact_generators",
+        "HyperPose of 2023 generates all weights of its second pair of heads for each image. The compact "
+        "form generates the strengths of fixed patterns instead (`models/layers/hypernetwork.py`). Errors "
+        "are means of the medians over the seeds, with the least and the largest. Times are of the "
+        "processor, on one thread.",
+        *parts,
+        command="--data FOLDER --backbone-weights FILE",
     )
 
 

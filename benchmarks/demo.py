@@ -1,8 +1,8 @@
-"""What `camloc demo` prints and reaches, for the README and `docs/results`.
+"""The output and the results of `camloc demo`, for the README and `docs/results`.
 
     uv run python -m benchmarks.demo
 
-runs the demo in a fresh cache, so that rendering counts as well, and writes `docs/results/demo.json`,
+runs the demo in a fresh cache, so that the time of rendering counts, and writes `docs/results/demo.json`,
 `docs/results/demo.md` and the demo's output in the README.
 """
 
@@ -11,60 +11,84 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.tables import replace_block, results_table
-from camloc.core.config import to_json
+from benchmarks.page import page as page_of
+from benchmarks.page import replace_block, results_table, write
 from camloc.evaluation.results import Results
+from camloc.evaluation.table import format_table
 
-PAGE = Path("docs/results/demo.md")
+README, BLOCK = Path("README.md"), "demo output"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One demo.
+
+    Attributes:
+        minutes: of the whole demo, rendering included.
+        cores: of the machine.
+        before, after: the printed lines before and after the table of results.
+        results: of the run.
+    """
+
+    minutes: float
+    cores: int
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    results: Results
 
 
 def main() -> None:
-    """Run, and write the pages."""
+    """Run the demo, and write the pages."""
     with TemporaryDirectory() as folder:
         work = Path(folder)
         environment = os.environ | {"CAMLOC_CACHE": str(work / "cache"), "COLUMNS": "80"}
         started = time.monotonic()
-        printed = _camloc("demo", cwd=work, environment=environment)
+        done = subprocess.run(
+            [sys.executable, "-m", "camloc", "demo"],
+            cwd=work,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+        )
         minutes = (time.monotonic() - started) / 60
-        named = [("HyperPose", Results.load(work / "runs/demo/results.json"))]
-    shown = re.sub(r"\S*/(?=cache/demo/)", "~/.", printed).replace("~/.cache/demo", "~/.cache/camloc/demo")
-    replace_block(Path("README.md"), "demo output", f"```text\n{shown.strip()}\n```")
-    PAGE.with_suffix(".json").write_bytes(to_json(dict(named)))
-    PAGE.write_text(_page(named, minutes))
+        results = Results.load(work / "runs/demo/results.json")
+    shown = re.sub(r"\S*/(?=cache/demo/)", "~/.", done.stdout)
+    shown = shown.replace("~/.cache/demo", "~/.cache/camloc/demo")
+    lines = [line.rstrip() for line in shown.splitlines() if line.strip()]
+    rows = format_table(results).splitlines()
+    first = lines.index(rows[0])
+    before, after = lines[:first], lines[first + len(rows) :]
+    measured = Measured(minutes, os.cpu_count() or 1, tuple(before), tuple(after), results)
+    write("demo", measured, page(measured))
+    replace_block(README, BLOCK, output(measured))
 
 
-def _camloc(*arguments: str, cwd: Path, environment: dict[str, str]) -> str:
-    """Run the command line, and give what a person would see of it at the end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "camloc", *arguments],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=True,
+def output(measured: Measured) -> str:
+    """The lines that the demo prints, as a block of the README."""
+    lines = (*measured.before, *format_table(measured.results).splitlines(), *measured.after)
+    return "\n".join(("```text", *lines, "```"))
+
+
+def page(measured: Measured) -> str:
+    """The page."""
+    results = measured.results
+    parts = []
+    for number, part in enumerate(results.sets):
+        parts += [f"## {part.name}", results_table([("HyperPose", results)], test_set=number)]
+    return page_of(
+        "The demo",
+        "demo",
+        f"HyperPose, from random weights, on {results.train_frames} day frames of the embedded square's "
+        f"corner. The other conditions were never trained on; all test sets have the same camera poses. The "
+        f"whole demo took {measured.minutes:.1f} minutes on {measured.cores} cores, rendering included.",
+        *parts,
     )
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines() if line.strip())
-
-
-def _page(named: list[tuple[str, Results]], minutes: float) -> str:
-    lines = [
-        "# The demo",
-        "",
-        "<!-- Written by benchmarks/demo.py; do not edit. -->",
-        "",
-        f"HyperPose, from random weights, on "
-        f"{named[0][1].train_frames} day frames of the embedded square's corner. The other conditions were "
-        f"never trained on; all test sets have the same camera poses. The whole demo took {minutes:.1f} "
-        f"minutes on {os.cpu_count()} cores, rendering included.",
-        "",
-    ]
-    for number, part in enumerate(named[0][1].sets):
-        lines += [f"## {part.name}", "", results_table(named, test_set=number), ""]
-    return "\n".join([*lines, "    uv run python -m benchmarks.demo", ""])
 
 
 if __name__ == "__main__":

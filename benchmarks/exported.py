@@ -1,4 +1,4 @@
-"""What matrix products in 8-bit whole numbers cost and gain: the regressors of Red Kitchen, exported twice.
+"""Cost and gain of 8-bit matrix products: the regressors of Red Kitchen, exported twice.
 
     uv run python -m benchmarks.exported [--runs runs/regressors]
 
@@ -8,16 +8,18 @@ evaluates both files on the test frames of their scene, and times them in turn. 
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
 
+from benchmarks.page import median_words, table, write
+from benchmarks.page import page as page_of
 from benchmarks.passes import machine, onnx_pass, shortest
-from benchmarks.regressors_page import ROWS
-from benchmarks.tables import median_words
-from camloc.core.config import to_json
+from benchmarks.regressors import ROWS
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.inference.onnx.export import export_onnx
 from camloc.inference.onnx.runtime import ExportPrecision
@@ -25,32 +27,13 @@ from camloc.models.checkpoint import load_checkpoint
 from camloc.runs.evaluate import evaluate_run
 from camloc.runs.manifest import RunManifest
 
-PAGE = Path("docs/results/exported.md")
 PRECISIONS: tuple[ExportPrecision, ...] = ("float32", "int8")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to measure.
-
-    Attributes:
-        runs: folder of what `benchmarks.regressors` has trained.
-        rounds: timed passes of each file.
-    """
-
-    runs: Path = Path("runs/regressors")
-    rounds: int = 40
+HEADINGS = ("model", "file", "int8", "ratio", "time", "int8", "ratio", "median", "int8")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """One file.
-
-    Attributes:
-        megabytes: its size.
-        milliseconds: of the processor for an image, one thread.
-        errors: on the test frames.
-    """
+    """One file: its size, processor time for an image on one thread, and errors on the test frames."""
 
     megabytes: float
     milliseconds: float
@@ -59,13 +42,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Row:
-    """A run and its two files.
-
-    Attributes:
-        label: of the run.
-        scene: the scene.
-        files: in single precision and in int8.
-    """
+    """A run and its files in single precision and in int8."""
 
     label: str
     scene: str
@@ -74,44 +51,40 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything on the page.
-
-    Attributes:
-        machine: what it was measured on.
-        rounds: timed passes of each file.
-        rows: the runs.
-    """
+    """Everything on the page; `rounds` passes of each file were timed."""
 
     machine: str
     rounds: int
     rows: tuple[Row, ...]
 
 
-def main(settings: Settings) -> None:
-    """Export, evaluate and time every run that is there, and write the page."""
-    runs = {row.label: settings.runs / row.recipe / "seed-0" for row in ROWS}
-    rows = tuple(
-        measured(label, run, settings.rounds)
-        for label, run in runs.items()
-        if (run / "results.json").exists()
-    )
+def main(runs: Path = Path("runs/regressors"), *, rounds: int = 40) -> None:
+    """Export, evaluate and time every existing run, and write the page.
+
+    Args:
+        runs: Folder of the runs of benchmarks.regressors.
+        rounds: Timed passes of each file.
+    """
+    found = {row.label: runs / row.recipe / "seed-0" for row in ROWS}
+    rows = [measured(label, run, rounds) for label, run in found.items() if (run / "results.json").exists()]
     if not rows:
-        raise SystemExit(f"{settings.runs} has no runs; train them with benchmarks.regressors")
-    found = Measured(machine(), settings.rounds, rows)
-    PAGE.with_suffix(".json").write_bytes(to_json(found))
-    PAGE.write_text(page(found))
+        raise SystemExit(f"{runs} has no runs; train them with benchmarks.regressors")
+    everything = Measured(machine(), rounds, tuple(rows))
+    write("exported", everything, page(everything))
 
 
 def measured(label: str, run: Path, rounds: int) -> Row:
-    """One run: its two files, of which the passes are timed in turn."""
+    """The two files of one run, whose passes are timed in turn."""
     checkpoint, (source,) = load_checkpoint(run), RunManifest.load(run).data
     preprocess = checkpoint.metadata.preprocess
     image = torch.rand(1, 3, preprocess.height, preprocess.width)
     paths = {precision: run / f"{precision}.onnx" for precision in PRECISIONS}
     for precision, path in paths.items():
         export_onnx(checkpoint, path, precision=precision)
-    passes = [onnx_pass(path.read_bytes(), image, 1) for path in paths.values()]
-    times = shortest(dict(zip(map(str, paths), passes, strict=True)), rounds, time.process_time)
+    passes: dict[str, Callable[[], Any]] = {
+        precision: onnx_pass(path.read_bytes(), image, 1) for precision, path in paths.items()
+    }
+    times = shortest(passes, rounds, time.process_time)
     single, whole = (
         Exported(
             path.stat().st_size / 1e6,
@@ -124,46 +97,31 @@ def measured(label: str, run: Path, rounds: int) -> Row:
 
 
 def page(measured: Measured) -> str:
-    """The page of measured rows."""
-    frames = measured.rows[0].files[0].errors.frames
-    lines = [
-        "# Exported in whole numbers",
-        "",
-        "<!-- Written by benchmarks/exported.py; do not edit. -->",
-        "",
-        f"Regressors that have learned {measured.rows[0].scene}, exported by `camloc export` and by `camloc "
-        f"export --precision int8`, which keeps and multiplies the weights of matrix products in 8-bit "
-        f"whole numbers; convolutions stay as they are. Medians of {frames:,} test images; time of the "
-        f"processor for one of them in ONNX Runtime, one thread, the shortest of {measured.rounds} passes, "
-        f"both files in turn.",
-        "",
-        "| model | file | int8 | ratio | time | int8 | ratio | median | int8 |",
-        "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
-        *(_line(row) for row in measured.rows),
-        "",
+    """The page."""
+    return page_of(
+        "Exported in 8-bit whole numbers",
+        "exported",
+        f"Regressors of {measured.rows[0].scene}, exported by `camloc export` and by `camloc export "
+        f"--precision int8`, which stores and multiplies the weights of matrix products as 8-bit whole "
+        f"numbers; convolutions stay in single precision. Medians of "
+        f"{measured.rows[0].files[0].errors.frames:,} test images; processor time of one of them in ONNX "
+        f"Runtime, one thread, the shortest of {measured.rounds} passes, both files in turn.",
+        table(HEADINGS, map(_cells, measured.rows)),
         f"{measured.machine}.",
-        "",
-        "    uv run python -m benchmarks.exported",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _line(row: Row) -> str:
-    single, whole = row.files
-    cells = (
-        row.label,
-        f"{single.megabytes:.1f} MB",
-        f"{whole.megabytes:.1f} MB",
-        f"{single.megabytes / whole.megabytes:.1f}",
-        f"{single.milliseconds:.1f} ms",
-        f"{whole.milliseconds:.1f} ms",
-        f"{single.milliseconds / whole.milliseconds:.2f}",
-        median_words(single.errors),
-        median_words(whole.errors),
     )
-    return f"| {' | '.join(cells)} |"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    single, whole = row.files
+    return (
+        row.label,
+        *(f"{each.megabytes:.1f} MB" for each in row.files),
+        f"{single.megabytes / whole.megabytes:.1f}",
+        *(f"{each.milliseconds:.1f} ms" for each in row.files),
+        f"{single.milliseconds / whole.milliseconds:.2f}",
+        *(median_words(each.errors) for each in row.files),
+    )
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    tyro.cli(main)

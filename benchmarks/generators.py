@@ -1,25 +1,24 @@
-"""Which small form of a generated layer learns best: a choice made by measurement.
+"""Errors of small forms of generated layers, by which the compact form was chosen.
 
     uv run python -m benchmarks.generators
 
-writes `docs/results/generators.json` and `.md`, in two minutes. Generated heads of three layers, as
-HyperPose 2023 has them, learn what a head does whose weights depend on hidden causes.
+writes `docs/results/generators.json` and `.md`, in two minutes. Generated heads of three layers, as in
+HyperPose 2023, learn the function of a head whose weights depend on hidden causes.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.core.config import to_json
+from benchmarks.page import filled, write
+from benchmarks.page import page as page_of
 from camloc.models.layers.hypernetwork import CompactHyperLinear, HyperLinear
 
-PAGE = Path("docs/results/generators.md")
 SIZES = (32, 64, 64, 4)
 CONDITION = 32
 CAUSES = 6
@@ -28,36 +27,16 @@ RATES = (3e-4, 1e-3, 3e-3)
 Maker = Callable[[int, int, bool], nn.Module]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How long to learn.
-
-    Attributes:
-        steps: of 64 rows each.
-    """
-
-    steps: int = 1500
-
-
-@dataclass(frozen=True)
-class Row:
-    """One form of generated layers.
-
-    Attributes:
-        form: its name.
-        weights: how many there are to learn.
-        error: root mean square error on new rows, in standard deviations of what was to be learned.
-        rate: the learning rate with which it is least.
-    """
-
-    form: str
-    weights: int
-    error: float
-    rate: float
+COLUMNS = (
+    ("form", "{form}"),
+    ("weights", "{weights:,}"),
+    ("error", "{error:.3f}"),
+    ("learning rate", "{rate:g}"),
+)
 
 
 class FactorsLinear(nn.Module):
-    """Both factors of a matrix of low rank are generated: the other small form."""
+    """A layer with both factors of a low-rank matrix generated."""
 
     def __init__(self, inputs: int, outputs: int, *, rank: int, is_last: bool) -> None:
         super().__init__()
@@ -82,7 +61,7 @@ class FactorsLinear(nn.Module):
 
 
 class StaticLinear(nn.Module):
-    """A layer that is the same whatever the condition."""
+    """A layer that ignores the condition."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -96,13 +75,13 @@ class StaticLinear(nn.Module):
 
 def full(inputs: int, outputs: int, is_last: bool) -> nn.Module:
     """Every weight is generated."""
-    return HyperLinear(inputs, outputs, condition=CONDITION, start="nothing" if is_last else "ordinary")
+    return HyperLinear(inputs, outputs, condition=CONDITION, start="zero" if is_last else "ordinary")
 
 
 def patterns(rank: int) -> Maker:
-    """Strengths of fixed patterns are generated: our compact form."""
+    """Strengths of fixed patterns are generated: the compact form of camloc."""
     return lambda inputs, outputs, is_last: CompactHyperLinear(
-        inputs, outputs, condition=CONDITION, rank=rank, start="nothing" if is_last else "ordinary"
+        inputs, outputs, condition=CONDITION, rank=rank, start="zero" if is_last else "ordinary"
     )
 
 
@@ -139,7 +118,7 @@ class Head(nn.Module):
 
 
 def examples(seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Values, conditions and what is to be learned, 64 rows at a time."""
+    """Values, conditions and targets, 64 rows at a time."""
     fixed = torch.Generator().manual_seed(0)
     mixture = torch.randn(CAUSES, CONDITION, generator=fixed) / CAUSES**0.5
     layers = [torch.randn(CAUSES + 1, *pair, generator=fixed) / pair[0] ** 0.5 for pair in pairwise(SIZES)]
@@ -172,45 +151,38 @@ def learned_error(head: Head, rate: float, steps: int) -> float:
     return float(((found - wanted).square().mean() / wanted.var()).sqrt())
 
 
-def measured(form: str, steps: int) -> Row:
-    """A form with the learning rate that suits it best."""
+def trained(form: str, steps: int) -> dict[str, Any]:
+    """A form with the learning rate of its least error."""
     errors: dict[float, float] = {}
-    weights = 0
     for rate in RATES:
         torch.manual_seed(0)
         head = Head(FORMS[form])
-        weights = sum(parameter.numel() for parameter in head.parameters())
         errors[rate] = learned_error(head, rate, steps)
     best = min(errors, key=errors.__getitem__)
-    return Row(form, weights, errors[best], best)
+    weights = sum(parameter.numel() for parameter in head.parameters())
+    return {"form": form, "weights": weights, "error": errors[best], "rate": best}
 
 
-def main(settings: Settings) -> None:
-    """Measure and write the page."""
-    rows = [measured(form, settings.steps) for form in FORMS]
-    PAGE.with_suffix(".json").write_bytes(to_json(rows))
+def page(measured: dict[str, Any]) -> str:
+    """The page."""
     sizes = ", ".join(map(str, SIZES))
-    lines = [
-        "# Small generators of weights",
-        "",
-        "<!-- Written by benchmarks/generators.py; do not edit. -->",
-        "",
-        f"Heads of layers {sizes} with Swish between learn a head whose weights depend on which of {CAUSES} "
-        f"causes there is; they see {CONDITION} numbers that tell the cause. Error on new rows in standard "
-        f"deviations (1 is as good as always answering the mean), after {settings.steps:,} steps of 64 rows, "
-        f"with the best of {len(RATES)} learning rates. `patterns` is the compact form of "
-        "`models/parts/hyper.py`; `factors` generates both factors of a matrix of low rank.",
-        "",
-        "| form | weights | error | learning rate |",
-        "| --- | --: | --: | --: |",
-        *(f"| {row.form} | {row.weights:,} | {row.error:.3f} | {row.rate:g} |" for row in rows),
-        "",
-        "    uv run python -m benchmarks.generators",
-        "",
-    ]
-    PAGE.write_text("\n".join(lines))
-    print("\n".join(lines))
+    return page_of(
+        "Small generators of weights",
+        "generators",
+        f"Heads of layers {sizes} with Swish between learn a head whose weights depend on one of {CAUSES} "
+        f"causes; their condition is {CONDITION} numbers that identify the cause. Error on new rows in "
+        f"standard deviations (1 is the error of always answering the mean), after {measured['steps']:,} "
+        f"steps of 64 rows, with the best of {len(RATES)} learning rates. `patterns` is the compact form of "
+        "`models/layers/hypernetwork.py`; `factors` generates both factors of a matrix of low rank.",
+        filled(COLUMNS, measured["rows"]),
+    )
+
+
+def main(steps: int = 1500) -> None:
+    """Measure and write the page; `steps` have 64 rows each."""
+    measured = {"steps": steps, "rows": [trained(form, steps) for form in FORMS]}
+    write("generators", measured, page(measured))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    tyro.cli(main)

@@ -1,103 +1,58 @@
-"""What one model of many scenes costs: beside the published structures, and over the number of scenes.
+"""The cost of one model of many scenes: beside the published structures, and over the number of scenes.
 
     uv run python -m benchmarks.many_scenes [--device cuda]
 
 measures one image and a training step of 8 beside the structures as published
-(`benchmarks/published_scenes.py`), one image with 7, 100 and 1,000 scenes, and the size of generated
-layers. Writes `docs/results/many_scenes.json` and `.md`. The shortest of some passes counts, both sides in
-turn. What was measured before is read from the folder of runs; delete it to measure again.
+(`benchmarks/published_scenes.py`), one image with 7, 100 and 1,000 scenes, and the size of generated layers.
+Writes `docs/results/many_scenes.json` and `.md`. The shortest of several passes counts, both sides in turn.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 import tyro
 from torch import nn
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.latency_page import Times
-from benchmarks.many_scenes_page import Costs, Growth, Pair, Step, page
-from benchmarks.passes import both_sides, largest_difference, machine, shaken, shortest
+from benchmarks.page import filled, table, write
+from benchmarks.page import page as page_of
+from benchmarks.passes import both_sides, largest_difference, machine, shaken, shortest, times_table
 from benchmarks.published_scenes import (
     PlainMSHyperPose,
     PlainMSTransformer,
     PlainMSTransPoseNet,
     copy_scene_weights,
 )
-from benchmarks.training_steps import peak_megabytes, random_batch, step_of_ours, step_of_plain
-from camloc.core.config import from_json, to_json
 from camloc.core.device import wait_for
+from camloc.data.batch import Batch
+from camloc.geometry.pose import Pose
 from camloc.models import build_model
+from camloc.models.base import PoseModel
 from camloc.models.ms_hyperpose import PRESETS as HYPERPOSE
 from camloc.models.ms_transformer import PRESETS as TRANSFORMER
 from camloc.models.ms_transposenet import PRESETS as TRANSPOSENET
 
-PAGE = Path("docs/results/many_scenes.md")
 SIDE = 224
 SCENES = (7, 100, 1000)
 
+# Images of a training step, as in the papers.
+BATCH = 8
 
-@dataclass(frozen=True)
-class Case:
-    """A model of ours and the published structure that it is compared with.
-
-    Attributes:
-        name: of the file of its times.
-        label: of its row.
-        model: ours.
-        config: its settings.
-        published: the published structure.
-        same: whether the two are the same function of an image.
-    """
-
-    name: str
-    label: str
-    model: str
-    config: Any
-    published: Callable[[], nn.Module]
-    same: bool = True
-
-
-CASES = (
-    Case(
-        "ms-transformer",
-        "MS-Transformer, as released",
-        "ms_transformer",
-        TRANSFORMER["sevenscenes"],
-        lambda: PlainMSTransformer(TRANSFORMER["sevenscenes"]),
-    ),
-    Case(
-        "ms-transposenet",
-        "TransPoseNet of many scenes",
-        "ms_transposenet",
-        TRANSPOSENET["sevenscenes"],
-        lambda: PlainMSTransPoseNet(TRANSPOSENET["sevenscenes"]),
-        same=False,
-    ),
-    Case(
-        "ms-hyperpose-compact",
-        "MS-HyperPose, `compact`, beside the released one",
-        "ms_hyperpose",
-        HYPERPOSE["compact"],
-        lambda: PlainMSHyperPose(HYPERPOSE["sevenscenes"]),
-        same=False,
-    ),
-    Case(
-        "ms-hyperpose",
-        "MS-HyperPose, as released",
-        "ms_hyperpose",
-        HYPERPOSE["sevenscenes"],
-        lambda: PlainMSHyperPose(HYPERPOSE["sevenscenes"]),
-    ),
-)
-
-GROWING = (
-    ("MS-Transformer, 7Scenes", "ms_transformer", TRANSFORMER["sevenscenes"]),
-    ("TransPoseNet of many scenes", "ms_transposenet", TRANSPOSENET["sevenscenes"]),
-    ("MS-HyperPose, `compact`", "ms_hyperpose", HYPERPOSE["compact"]),
+_STEPS = (
+    ("model", "{label}"),
+    ("published", "{published_ms:,.0f} ms"),
+    ("ours", "{ours_ms:,.0f} ms"),
+    ("ratio", "{time_ratio:.2f}"),
+    ("memory, published", "{published_mb:,.0f} MB"),
+    ("ours", "{ours_mb:,.0f} MB"),
+    ("ratio", "{memory_ratio:.2f}"),
+    ("generators", "{generators}"),
+    ("poses differ by", "{differ}"),
 )
 
 
@@ -107,62 +62,107 @@ class Settings:
 
     Attributes:
         device: of the training steps; images pass on the CPU.
-        threads: of torch and of ONNX Runtime, for times by the clock; 0 for none, where others use the
-            machine: a thread that waits for its turn says nothing about the network.
+        threads: of torch and of ONNX Runtime, for times by the clock; 0 for none, where other programs use
+            the machine: a thread that waits for its turn says nothing about the network.
         rounds: passes of each side; of training steps a quarter.
-        out: folder of what is measured.
     """
 
     device: str = "cpu"
     threads: int = 0
     rounds: int = 12
-    out: Path = Path("runs/many-scenes")
 
 
-def measured(case: Case, settings: Settings) -> Pair:
-    """The times and the memory of one case, with random weights."""
+@dataclass(frozen=True)
+class Case:
+    """A model of ours and a published structure; `is_same` if both are the same function of an image."""
+
+    label: str
+    model: str
+    config: Any
+    published: Callable[[], nn.Module]
+    is_same: bool = True
+
+
+_TRANSFORMER, _TRANSPOSENET = TRANSFORMER["sevenscenes"], TRANSPOSENET["sevenscenes"]
+_HYPERPOSE, _COMPACT = HYPERPOSE["sevenscenes"], HYPERPOSE["compact"]
+_MANY_TRANSPOSENET = "TransPoseNet of many scenes"
+
+CASES = (
+    Case(
+        "MS-Transformer, as released",
+        "ms_transformer",
+        _TRANSFORMER,
+        partial(PlainMSTransformer, _TRANSFORMER),
+    ),
+    Case(
+        _MANY_TRANSPOSENET,
+        "ms_transposenet",
+        _TRANSPOSENET,
+        partial(PlainMSTransPoseNet, _TRANSPOSENET),
+        is_same=False,
+    ),
+    Case(
+        "MS-HyperPose, `compact`, beside the released one",
+        "ms_hyperpose",
+        _COMPACT,
+        partial(PlainMSHyperPose, _HYPERPOSE),
+        is_same=False,
+    ),
+    Case("MS-HyperPose, as released", "ms_hyperpose", _HYPERPOSE, partial(PlainMSHyperPose, _HYPERPOSE)),
+)
+
+GROWING = (
+    ("MS-Transformer, 7Scenes", "ms_transformer", _TRANSFORMER),
+    (_MANY_TRANSPOSENET, "ms_transposenet", _TRANSPOSENET),
+    ("MS-HyperPose, `compact`", "ms_hyperpose", _COMPACT),
+)
+
+
+def measured(case: Case, settings: Settings) -> dict[str, Any]:
+    """Times and memory of one case, with random weights."""
     torch.manual_seed(0)
     ours, plain = shaken(build_model(case.model, case.config)), shaken(case.published())
-    if case.same:
+    if case.is_same:
         copy_scene_weights(ours, plain)
-    cpu, wall, difference = answers(ours.eval(), plain.eval(), settings)
+    cpu, wall, difference = image_times(ours.eval(), plain.eval(), settings)
     generated = sum(each.numel() for name, each in ours.named_parameters() if ".generated.layers." in name)
-    return Pair(
-        label=case.label,
-        cpu=cpu,
-        wall=wall,
-        difference=difference if case.same else None,
-        step=training_steps(ours, plain, case.config.scenes, settings),
-        generated_mb=4e-6 * generated,
-        threads=settings.threads,
-        rounds=settings.rounds,
-        device=settings.device if settings.device == "cpu" else torch.cuda.get_device_name(),
-        machine=machine(),
-    )
+    return {
+        "label": case.label,
+        "cpu": cpu,
+        "wall": wall,
+        "difference": difference if case.is_same else None,
+        "step": training_steps(ours, plain, case.config.scenes, settings),
+        "generated_mb": 4e-6 * generated,
+        "threads": settings.threads,
+        "rounds": settings.rounds,
+        "device": settings.device if settings.device == "cpu" else torch.cuda.get_device_name(),
+        "machine": machine(),
+    }
 
 
-def answers(ours: nn.Module, plain: nn.Module, settings: Settings) -> tuple[Times, Times | None, float]:
-    """One image in time of the processor and by the clock, and how far the outputs differ."""
-    image = torch.rand(1, 3, SIDE, SIDE)
-    passes = both_sides(ours, plain, image)
+def image_times(
+    ours: nn.Module, plain: nn.Module, settings: Settings
+) -> tuple[dict[str, float], dict[str, float] | None, float]:
+    """One image in processor time and by the clock, and the difference of the outputs."""
+    passes = both_sides(ours, plain, torch.rand(1, 3, SIDE, SIDE))
     with torch.inference_mode():
         wall = None
         if settings.threads:
-            wall = Times(**shortest(passes(settings.threads), settings.rounds, time.perf_counter))
+            wall = shortest(passes(settings.threads), settings.rounds, time.perf_counter)
         each = passes(1)
-        cpu = Times(**shortest(each, settings.rounds, time.process_time))
+        cpu = shortest(each, settings.rounds, time.process_time)
         wanted = each["published_torch"]()[:2]
         difference = max(largest_difference(each[name]()[:2], wanted) for name in ("torch", "onnx"))
     return cpu, wall, difference
 
 
-def training_steps(ours: Any, plain: nn.Module, scenes: int, settings: Settings) -> Step:
-    """A step of either side: on a CPU time of the processor on 1 thread, on an accelerator by the clock."""
+def training_steps(ours: Any, plain: nn.Module, scenes: int, settings: Settings) -> dict[str, float]:
+    """Time and memory of a step: on a CPU processor time on 1 thread, on an accelerator by the clock."""
     torch.set_num_threads(1)
     device = torch.device(settings.device)
-    batch = random_batch(scenes, SIDE, settings.device)
-    sides: tuple[nn.Module, nn.Module] = (ours.to(device), plain.to(device))
-    steps = step_of_ours(ours, batch), step_of_plain(plain, batch)
+    batch = random_batch(scenes).to(settings.device)
+    ours, plain = ours.to(device), plain.to(device)
+    steps = {"ours": step_of_ours(ours, batch), "published": step_of_plain(plain, batch)}
 
     def awaited(step: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
@@ -172,45 +172,149 @@ def training_steps(ours: Any, plain: nn.Module, scenes: int, settings: Settings)
         return run
 
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    names = ("ours", "plain")
-    passes = {name: awaited(step) for name, step in zip(names, steps, strict=True)}
+    passes = {name: awaited(step) for name, step in steps.items()}
     times = shortest(passes, max(2, settings.rounds // 4), clock, warm_up=1)
-    ours_mb, plain_mb = (
-        peak_megabytes(side, step, device.type) for side, step in zip(sides, steps, strict=True)
+    return {
+        "ours_ms": times["ours"],
+        "published_ms": times["published"],
+        "ours_mb": peak_megabytes(ours, steps["ours"], device.type),
+        "published_mb": peak_megabytes(plain, steps["published"], device.type),
+    }
+
+
+def random_batch(scenes: int) -> Batch:
+    """Images of noise, in all scenes in turn."""
+    generator = torch.Generator().manual_seed(1)
+    turns = torch.randn(BATCH, 4, generator=generator)
+    return Batch(
+        images=torch.rand(BATCH, 3, SIDE, SIDE, generator=generator),
+        world_from_cam=Pose.from_quaternion_wxyz(turns, torch.randn(BATCH, 3, generator=generator)),
+        intrinsics=None,
+        scene=torch.arange(BATCH) % scenes,
     )
-    return Step(times["ours"], times["plain"], ours_mb, plain_mb)
 
 
-def growth(label: str, name: str, config: Any, settings: Settings) -> Growth:
-    """One image in time of the processor, for each number of scenes."""
+def step_of_ours(model: PoseModel[Any], batch: Batch) -> Callable[[], None]:
+    """A step as `training.loop.fit` does it."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-6, fused=True)
+
+    def step() -> None:
+        model.train()
+        optimizer.zero_grad()
+        torch.stack(list(model.losses(model(batch.images), batch).values())).sum().backward()
+        optimizer.step()
+
+    return step
+
+
+def step_of_plain(model: nn.Module, batch: Batch) -> Callable[[], None]:
+    """A step as published, of a structure with position, quaternion and log-probabilities as outputs."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
+    position, quaternion = batch.world_from_cam.translation, batch.world_from_cam.quaternion_wxyz()
+
+    def step() -> None:
+        model.train()
+        optimizer.zero_grad()
+        found, turned, log_probabilities = model(batch.images)
+        distance = torch.linalg.vector_norm(found - position, dim=-1).mean()
+        angle = torch.linalg.vector_norm(F.normalize(turned, dim=-1) - quaternion, dim=-1).mean()
+        (distance + angle + F.nll_loss(log_probabilities, batch.scene)).backward()
+        optimizer.step()
+
+    return step
+
+
+def peak_megabytes(model: nn.Module, step: Callable[[], None], device: str) -> float:
+    """The most memory of a step beside weights and optimiser state: activations and gradients.
+
+    On a CPU from all allocations of torch that its profiler records.
+    """
+    for parameter in model.parameters():
+        parameter.grad = None
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        step()
+    assert recorded.profiler is not None
+    assert recorded.profiler.kineto_results is not None
+    events = [each for each in recorded.profiler.kineto_results.events() if each.name() == "[memory]"]
+    allocated = most = 0
+    for event in sorted(events, key=lambda each: each.start_ns()):
+        allocated += event.nbytes()
+        most = max(most, allocated)
+    return most / 1e6
+
+
+def growth(label: str, name: str, config: Any, *, rounds: int) -> dict[str, Any]:
+    """One image in processor time, for each number of scenes."""
     torch.set_num_threads(1)
     image = torch.rand(1, 3, SIDE, SIDE)
-    models = {count: build_model(name, replace(config, scenes=count)).eval() for count in SCENES}
-    passes = {str(count): (lambda model=model: model(image)) for count, model in models.items()}
+    passes = {
+        str(count): partial(build_model(name, replace(config, scenes=count)).eval(), image)
+        for count in SCENES
+    }
     with torch.inference_mode():
-        times = shortest(passes, settings.rounds, time.process_time)
-    return Growth(label, SCENES, tuple(times[str(count)] for count in SCENES))
+        times = shortest(passes, rounds, time.process_time)
+    return {"label": label, "scenes": SCENES, "answer_ms": [times[str(count)] for count in SCENES]}
+
+
+def page(measured: dict[str, Any]) -> str:
+    """The page."""
+    pairs, grown = measured["pairs"], measured["growth"]
+    first = pairs[0]
+    on_cpu = first["device"] == "cpu"
+    by_clock = [(pair["label"], pair["wall"]) for pair in pairs if pair["wall"] is not None]
+    steps = [
+        {
+            **pair["step"],
+            "label": pair["label"],
+            "time_ratio": pair["step"]["published_ms"] / pair["step"]["ours_ms"],
+            "memory_ratio": pair["step"]["published_mb"] / pair["step"]["ours_mb"],
+            "generators": f"{pair['generated_mb']:.1f} MB" if pair["generated_mb"] else "",
+            "differ": "another network" if pair["difference"] is None else f"{pair['difference']:.0e}",
+        }
+        for pair in pairs
+    ]
+    return page_of(
+        "The cost of many scenes",
+        "many_scenes",
+        f"Models of 7 scenes, images of 224 x 224, random weights, single precision, the shortest of "
+        f"{first['rounds']} passes, the columns in turn. The published structures run the CNN to its end, "
+        "and twice for MS-HyperPose, compute attention with its weights and a mask, and select the scene by "
+        "a mask over all; TransPoseNet's tokens depend on the scene of its classifier. The third ratio is of "
+        "`camloc export --precision int8`, whose outputs differ a little: [by how much](exported.md).",
+        "## One image, processor time, 1 thread",
+        "Other programs on the machine hardly change these.",
+        times_table((pair["label"], pair["cpu"]) for pair in pairs),
+        f"## One image by the clock, {first['threads']} threads" if by_clock else "",
+        times_table(by_clock) if by_clock else "",
+        f"## A training step of {BATCH} images",
+        f"With Adam; {'processor time, 1 thread' if on_cpu else 'by the clock, on ' + first['device']}. "
+        "Memory is the most that a step holds beside the weights and the optimiser's state: activations and "
+        "gradients.",
+        filled(_STEPS, steps),
+        "## Over the number of scenes",
+        "One image, processor time on 1 thread, in PyTorch. The heads, and the generation of their weights, "
+        "run for the chosen scene alone. What grows is the decoder, whose queries attend to each other and "
+        "to the feature map, and in TransPoseNet the last layer of its encoders.",
+        table(
+            ("", *(f"{count:,} scenes" for count in grown[0]["scenes"])),
+            ((row["label"], *(f"{each:.0f} ms" for each in row["answer_ms"])) for row in grown),
+        ),
+        f"{first['machine']}.",
+    )
 
 
 def main(settings: Settings) -> None:
-    """Measure what is not measured yet, and write the page."""
-    settings.out.mkdir(parents=True, exist_ok=True)
-    pairs = []
-    for case in CASES:
-        path = settings.out / f"{case.name}.json"
-        if not path.exists():
-            path.write_bytes(to_json(measured(case, settings)))
-        pairs.append(from_json(path.read_bytes(), Pair))
-    grown = []
-    for label, name, config in GROWING:
-        path = settings.out / f"growth-{name}.json"
-        if not path.exists():
-            path.write_bytes(to_json(growth(label, name, config, settings)))
-        grown.append(from_json(path.read_bytes(), Growth))
-    costs = Costs(tuple(pairs), tuple(grown))
-    PAGE.with_suffix(".json").write_bytes(to_json(costs))
-    PAGE.write_text(page(costs))
-    print(page(costs))
+    """Measure, and write the page."""
+    everything = {
+        "pairs": [measured(case, settings) for case in CASES],
+        "growth": [growth(*each, rounds=settings.rounds) for each in GROWING],
+    }
+    write("many_scenes", everything, page(everything))
 
 
 if __name__ == "__main__":

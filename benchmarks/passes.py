@@ -1,12 +1,9 @@
-"""Passes of networks and how long they take, in PyTorch and in ONNX Runtime: shared by the pages of latency.
+"""Times of passes and of training steps, in PyTorch and in ONNX Runtime: shared by the pages of latency.
 
-Whatever is compared runs in turn, so that what else the machine does disturbs all sides alike, and the
-shortest of many passes counts.
+Compared passes run in turn, so that other programs disturb all sides alike, and the shortest of many counts.
 """
 
-import os
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import onnx
@@ -15,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import page
 from camloc.core.silence import without_logs, without_warnings
-from camloc.inference.onnx.export import in_whole_numbers
+from camloc.inference.onnx.export import quantized
 
 
 def exported(module: nn.Module, image: Tensor) -> onnx.ModelProto:
@@ -48,9 +46,9 @@ def onnx_pass(network: bytes, image: Tensor, threads: int) -> Callable[[], Any]:
 def both_sides(
     ours: nn.Module, plain: nn.Module, image: Tensor
 ) -> Callable[[int], dict[str, Callable[[], Any]]]:
-    """For a number of threads the passes of ours and of the published structure, by the fields of `Times`."""
+    """For a number of threads the passes of ours and of the published structure, by the names in `TIMES`."""
     networks = exported(ours, image), exported(plain, image)
-    files = [each.SerializeToString() for each in (*networks, in_whole_numbers(networks[0]))]
+    files = [each.SerializeToString() for each in (*networks, quantized(networks[0]))]
 
     def passes(threads: int) -> dict[str, Callable[[], Any]]:
         torch.set_num_threads(threads)
@@ -67,15 +65,43 @@ def both_sides(
 
 
 def machine() -> str:
-    """What passes are measured on, in words."""
-    return (
-        f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}, ONNX Runtime "
-        f"{onnxruntime.__version__}"
-    )
+    """Cores, architecture and versions of this machine."""
+    return f"{page.machine()}, ONNX Runtime {onnxruntime.__version__}"
+
+
+# Columns of a table of the times of `both_sides`, in milliseconds.
+TIMES = (
+    ("model", "{label}"),
+    ("published, PyTorch", "{published_torch:.0f} ms"),
+    ("ours, PyTorch", "{torch:.0f} ms"),
+    ("ratio", "{torch_ratio:.2f}"),
+    ("ours, ONNX Runtime", "{onnx:.0f} ms"),
+    ("ratio", "{onnx_ratio:.2f}"),
+    ("ours, int8", "{onnx_int8:.0f} ms"),
+    ("ratio", "{int8_ratio:.2f}"),
+    ("published, ONNX Runtime", "{published_onnx:.0f} ms"),
+    ("ratio", "{between_onnx:.2f}"),
+)
+
+
+def times_table(named: Iterable[tuple[str, Mapping[str, float]]]) -> str:
+    """The times of several models, with the ratios to the published structures."""
+    rows = [
+        {
+            **times,
+            "label": label,
+            "torch_ratio": times["published_torch"] / times["torch"],
+            "onnx_ratio": times["published_torch"] / times["onnx"],
+            "int8_ratio": times["published_torch"] / times["onnx_int8"],
+            "between_onnx": times["published_onnx"] / times["onnx"],
+        }
+        for label, times in named
+    ]
+    return page.filled(TIMES, rows)
 
 
 def shaken(module: nn.Module) -> nn.Module:
-    """Without weights that are zero: what a generated layer does would not show."""
+    """The module with noise on its weights: generated layers start at zero and would have no effect."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape[-1:]))
@@ -96,13 +122,13 @@ def shortest(
 
 
 def largest_difference(found: Any, wanted: Any) -> float:
-    """Of any output of two passes, over the largest number of that output."""
+    """The largest difference of two passes' outputs, relative to the largest number of the output."""
     pairs = [(torch.as_tensor(one), torch.as_tensor(other)) for one, other in zip(found, wanted, strict=True)]
     return max(float((one - other).abs().max() / other.abs().max()) for one, other in pairs)
 
 
 def multiply_adds(module: nn.Module, image: Tensor) -> int:
-    """How many multiplications of two numbers, each with an addition, a pass makes in matrix products."""
+    """The number of multiplications with additions of a pass, in convolutions and matrix products."""
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
         module(image)
@@ -110,7 +136,9 @@ def multiply_adds(module: nn.Module, image: Tensor) -> int:
 
 
 def weights_of(module: nn.Module) -> int:
-    """How many learned values a network has, without those that only the loss uses."""
+    """The number of learned values, without those that only the loss uses."""
     return sum(
-        parameter.numel() for name, parameter in module.named_parameters() if not name.startswith("balance.")
+        parameter.numel()
+        for name, parameter in module.named_parameters()
+        if not name.startswith("pose_loss.")
     )

@@ -1,7 +1,7 @@
-"""Encoders and decoders as they were published, from torch's own modules: what ours are compared with.
+"""Encoders and decoders as published, from torch's own modules, to compare camloc's layers with.
 
 `nn.MultiheadAttention` with its weights computed and a padding mask that is false everywhere, every layer
-for all tokens, sequences first. Modules have the names that ours have.
+for all tokens, sequences first. Modules have the names of camloc's modules.
 """
 
 from collections.abc import Mapping
@@ -37,14 +37,16 @@ class PlainLayer(nn.Module):
     def attend(self, values: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
         """Self-attention."""
         normed = self.norm(values)
-        predict = normed + positions
-        return values + self.dropout(self.attention(predict, predict, normed, key_padding_mask=mask)[0])  # type: ignore[no-any-return]
+        queries = normed + positions
+        return values + self.dropout(self.attention(queries, queries, normed, key_padding_mask=mask)[0])  # type: ignore[no-any-return]
 
-    def ask(self, values: Tensor, queries: Tensor, memory: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    def attend_to_memory(
+        self, values: Tensor, queries: Tensor, memory: Tensor, positions: Tensor, mask: Tensor
+    ) -> Tensor:
         """Attention to an encoder's cells."""
-        predict = self.memory_norm(values) + queries
-        seen = self.memory_attention(predict, memory + positions, memory, key_padding_mask=mask)[0]
-        return values + self.dropout(seen)  # type: ignore[no-any-return]
+        normed = self.memory_norm(values) + queries
+        attended = self.memory_attention(normed, memory + positions, memory, key_padding_mask=mask)[0]
+        return values + self.dropout(attended)  # type: ignore[no-any-return]
 
     def feed(self, values: Tensor) -> Tensor:
         """The two linear layers."""
@@ -70,7 +72,7 @@ class PlainEncoder(nn.Module):
 
 
 class PlainDecoder(nn.Module):
-    """Queries that ask an encoder's cells."""
+    """Queries that attend to an encoder's cells."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -80,18 +82,19 @@ class PlainDecoder(nn.Module):
     def forward(self, queries: Tensor, memory: Tensor, positions: Tensor) -> Tensor:
         """(s, d) queries, (b, n, d) cells and (n, d) positions to (b, s, d)."""
         mask = torch.zeros(memory.shape[:2], dtype=torch.bool, device=memory.device)
-        predict = queries.unsqueeze(1).expand(-1, memory.shape[0], -1)
-        values = torch.zeros_like(predict)
-        seen = memory.transpose(0, 1)
+        queries = queries.unsqueeze(1).expand(-1, memory.shape[0], -1)
+        values = torch.zeros_like(queries)
+        cells = memory.transpose(0, 1)
         for layer in self.layers:
             assert isinstance(layer, PlainLayer)
-            values = layer.ask(layer.attend(values, predict), predict, seen, positions.unsqueeze(1), mask)
+            values = layer.attend(values, queries)
+            values = layer.attend_to_memory(values, queries, cells, positions.unsqueeze(1), mask)
             values = layer.feed(values)
         return self.norm(values).transpose(0, 1)  # type: ignore[no-any-return]
 
 
 def plain_names(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of ours, or their gradients, under the names and in the shapes of the plain form."""
+    """Weights of camloc's layers, or their gradients, with the names and shapes of the plain form."""
     found: dict[str, Tensor] = {}
     for name, value in ours.items():
         owner, _, kind = name.rpartition(".")

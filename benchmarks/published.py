@@ -1,8 +1,8 @@
-"""TransPoseNet and HyperPose of 2023 as their authors published them, dead parts included.
+"""TransPoseNet and HyperPose of 2023 as published, with the parts that have no effect.
 
-EfficientNet-B0 with its classifier, run to its end; 60 rows to every table of position codes; encoders of
-`benchmarks.plain`; every layer of HyperPose's heads generated in full, and one pass more of the whole
-CNN, whose outcome nobody reads. Modules have the names that ours have, as far as there are such.
+EfficientNet-B0 with its classifier, run to its end; 60 rows in every table of position codes; encoders of
+`benchmarks.plain`; every layer of HyperPose's heads generated in full, and one more pass of the whole CNN,
+whose output is not used. Modules have the names of camloc's modules where these exist.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class PlainBackbone(nn.Module):
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(3, 1, 1), persistent=False)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """What the network was trained on, from RGB in [0, 1]."""
+        """Images as the network was trained on them, from RGB in [0, 1]."""
         return (images - self.get_buffer("mean")) / self.get_buffer("deviation")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,7 +86,7 @@ class PlainMapEncoder(nn.Module):
         self.encoder = PlainEncoder(config)
 
     def forward(self, maps: Tensor, codes: PlainCodes, added: Tensor | None = None) -> Tensor:
-        """The token's answer, where (b, width) may be added to the token."""
+        """The token's output; `added`, (b, width), is added to the token."""
         cells = self.projection(maps).flatten(2).transpose(1, 2)
         token = self.token.expand(maps.shape[0], 1, -1)
         token = token if added is None else token + added.unsqueeze(1)
@@ -166,7 +166,7 @@ class PlainBranch(nn.Module):
 
 
 class PlainHyperLayers(nn.Module):
-    """Layers of which every weight is generated, with Swish on it."""
+    """Layers with all weights generated, with Swish on the weights."""
 
     def __init__(self, sizes: tuple[int, ...], condition: int) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class PlainHyperLayers(nn.Module):
         )
 
     def forward(self, values: Tensor, condition: Tensor) -> Tensor:
-        """Rows of values through the layers that their rows of conditions generate."""
+        """Apply to each row of values the layers that its row of conditions generates."""
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.ModuleDict)
             weights = F.silu(layer["generator"](condition))
@@ -189,7 +189,7 @@ class PlainHyperLayers(nn.Module):
 
 
 def copy_weights(ours: nn.Module, plain: nn.Module) -> None:
-    """Give a published structure the weights of ours; what ours has no such thing of stays as it is."""
+    """Copy the weights of camloc's model; modules without a counterpart keep their weights."""
     plain.load_state_dict(_published_state(ours.state_dict(), plain.state_dict()))
 
 
@@ -198,7 +198,7 @@ def _published_state(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) ->
     used = {
         name.replace("backbone.network.model.", "backbone.network."): value
         for name, value in plain_names(ours).items()
-        if not name.startswith(("world.", "balance."))
+        if not name.startswith(("world.", "pose_loss."))
     }
     for name, value in used.items():
         match name:

@@ -1,8 +1,8 @@
-"""MS-Transformer, MS-HyperPose, TransPoseNet of many scenes as their authors published them, dead parts too.
+"""MS-Transformer, MS-HyperPose and multi-scene TransPoseNet as published, with the parts that have no effect.
 
 EfficientNet-B0 with its classifier, run to its end, and once more for MS-HyperPose; tables of 50 position
 codes; encoders and decoders of `benchmarks.plain`; every weight of generated layers generated. Modules have
-the names that ours have, as far as there are such.
+the names of camloc's modules where these exist.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class PlainSceneCodes(nn.Module):
 
 
 class PlainSceneTransformer(nn.Module):
-    """A 1 x 1 convolution, an encoder, a decoder with a query for each scene."""
+    """A 1 x 1 convolution, an encoder, and a decoder with one query for each scene."""
 
     def __init__(self, channels: int, config: TransformerConfig, scenes: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class PlainSceneTransformer(nn.Module):
 
 
 class PlainSharedHead(nn.Module):
-    """The head that all scenes share, under the name that it has in ours."""
+    """The head that all scenes share, under the name of camloc's module."""
 
     def __init__(self, config: TransformerConfig, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class PlainSharedHead(nn.Module):
 
 
 class PlainGenerated(nn.Module):
-    """Layers of which every weight is generated, each through a layer of its own before its generator."""
+    """Layers with all weights generated, each through a layer of its own before its generator."""
 
     def __init__(self, sizes: tuple[int, ...], condition: int) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class PlainGenerated(nn.Module):
         )
 
     def forward(self, values: Tensor, condition: Tensor) -> Tensor:
-        """Rows of values through the layers that their rows of conditions generate."""
+        """Apply to each row of values the layers that its row of conditions generates."""
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.ModuleDict)
             weights = layer["generator"](F.silu(self.conditions[number](condition)))
@@ -109,7 +109,7 @@ class PlainHyperHeads(nn.Module):
 
 
 class PlainMSTransformer(nn.Module):
-    """MS-Transformer as released, with the sizes of `config` and heads that all scenes share."""
+    """MS-Transformer as released, with the sizes of `config` and one pair of heads for all scenes."""
 
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class PlainMSTransformer(nn.Module):
         self.orientation_heads = PlainSharedHead(orientation, config.hidden, 4)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Position and quaternion in the likeliest scene, and log-probabilities of all."""
+        """Position and quaternion in the most likely scene, and log-probabilities of all."""
         coarse, fine = self.backbone(images)
         position = self.position_transformer(coarse, self.codes)
         orientation = self.orientation_transformer(fine, self.codes)
@@ -161,7 +161,7 @@ class PlainMSHyperPose(nn.Module):
         self.orientation_heads = PlainHyperHeads(config, 4, (hyper.orientation, hyper.orientation))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Position and quaternion in the likeliest scene, and log-probabilities of all."""
+        """Position and quaternion in the most likely scene, and log-probabilities of all."""
         coarse, fine = self.backbone(images)
         features = self.backbone.network.forward_features(self.backbone.normalised(images)).mean((-2, -1))
         position = self.position_transformer(coarse, self.codes)
@@ -177,9 +177,9 @@ class PlainMSHyperPose(nn.Module):
 
 
 class PlainMSTransPoseNet(nn.Module):
-    """TransPoseNet of many scenes as released, with the sizes of `config`, but for batches of any size.
+    """Multi-scene TransPoseNet as released, with the sizes of `config`, for batches of any size.
 
-    The number of the scene that the classifier decided on goes through a linear layer into both tokens.
+    The number of the most likely scene goes through a linear layer into both tokens.
     """
 
     def __init__(self, config: MSTransPoseNetConfig) -> None:
@@ -187,36 +187,36 @@ class PlainMSTransPoseNet(nn.Module):
         self.backbone = PlainBackbone()
         self.codes = PlainCodes(config.encoder.width)
         self.scene = nn.Linear(FINAL_CHANNELS, config.scenes)
-        self.scene = nn.Linear(1, config.encoder.width)
+        self.scene_embedding = nn.Linear(1, config.encoder.width)
         self.position_encoder = PlainMapEncoder(COARSE, config.encoder)
         self.orientation_encoder = PlainMapEncoder(FINE, config.encoder)
         self.position_head = PlainHead(config.encoder, config.hidden, 3)
         self.orientation_head = PlainHead(config.encoder, config.hidden, 4)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Position and quaternion in the likeliest scene, and log-probabilities of all."""
+        """Position and quaternion in the most likely scene, and log-probabilities of all."""
         coarse, fine, final = self.backbone.with_final(images)
         chances = F.log_softmax(self.scene(final.mean((-2, -1))), dim=-1)
-        scene = self.scene(chances.argmax(-1, keepdim=True).to(chances.dtype))
+        scene = self.scene_embedding(chances.argmax(-1, keepdim=True).to(chances.dtype))
         position = self.position_head(self.position_encoder(coarse, self.codes, scene))
         return position, self.orientation_head(self.orientation_encoder(fine, self.codes, scene)), chances
 
 
 def _selected(answers: Tensor, chances: Tensor) -> Tensor:
-    """The answers of the likeliest scenes, by a mask over all."""
+    """The outputs of the most likely scenes, by a mask over all."""
     mask = F.one_hot(chances.argmax(-1), answers.shape[1]).to(answers.dtype)
     return (answers * mask.unsqueeze(-1)).sum(1)
 
 
 def copy_scene_weights(ours: nn.Module, plain: nn.Module) -> None:
-    """Give a published structure the weights of ours; what ours has no such thing of stays as it is."""
+    """Copy the weights of camloc's model; modules without a counterpart keep their weights."""
     plain.load_state_dict(_published_state(ours.state_dict(), plain.state_dict()))
 
 
 def _published_state(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state = {name: value.clone() for name, value in plain.items()}
     for name, value in plain_names(ours).items():
-        if name.startswith(("world.", "balance.")):
+        if name.startswith(("world.", "pose_loss.")):
             continue
         name = name.replace("backbone.network.model.", "backbone.network.")
         if name in ("codes.column", "codes.row"):

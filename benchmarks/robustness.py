@@ -1,10 +1,10 @@
-"""Light that was never trained on, and people in the way: every model on the embedded scene.
+"""Unseen light and occlusion: every model on the embedded scene.
 
     uv run python -m benchmarks.robustness [--device cuda --jobs 6]
 
 trains each row of `ROWS` on the embedded square's corner by day, at the same schedule and over several seeds,
-and tests them in the evening, at night under lamps, in winter and behind people, as section 6 of the
-HyperPose supplement does on its data sets. Writes `docs/results/robustness.json`, `.md` and a figure of the
+and tests them in the evening, at night under lamps, in winter and behind people, as in section 6 of the
+HyperPose supplement. Writes `docs/results/robustness.json`, `.md` and a figure of the
 error along the walks while people pass.
 """
 
@@ -17,11 +17,18 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from benchmarks.hypernetworks import MODEL_PAGE, helps, ratios_of
-from benchmarks.tables import medians, replace_block
-from benchmarks.trainings import Repeated, Table, Trained, table_of
+from benchmarks.page import RESULTS, medians, replace_block, table, write
+from benchmarks.page import page as page_of
+from benchmarks.trainings import (
+    MODEL_PAGE,
+    Repeated,
+    Table,
+    ratios_of,
+    seeds_of,
+    table_of,
+    verdict_of,
+)
 from camloc.cli.commands.demo import settings_of
-from camloc.core.config import to_json
 from camloc.data.formats.demo import rendered
 from camloc.evaluation.report.figures import GREY, ORANGE, PURPLE, legend_below, styled, svg
 from camloc.evaluation.results import Results
@@ -30,10 +37,9 @@ from market_square.free_space import free_space_of
 from market_square.rendering import image
 from market_square.scene import shots
 
-PAGE = Path("docs/results/robustness.md")
-FIGURE = Path("docs/results/robustness.svg")
+FIGURE = RESULTS / "robustness.svg"
 
-# Of the model's page.
+# The block of the model's page.
 BLOCK = "what unseen light says"
 
 ROWS = (
@@ -53,8 +59,8 @@ class Settings:
     """How to train.
 
     Attributes:
-        seeds: how many trainings of each.
-        rows: labels of the rows to train; the others keep the numbers that the page has.
+        seeds: number of trainings of each row.
+        rows: labels of the rows to train; the others keep their numbers.
         out: folder of the runs.
         device: where to train.
         jobs: trainings at a time.
@@ -68,23 +74,19 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Train what is not trained yet, and write the page."""
+    """Train what is missing, and write the page."""
     scene = settings_of("corner", seed=0)
     root = rendered(scene)
     trainings = {
-        label: [
-            Trained(recipe, root, settings.out / recipe / f"seed-{seed}", seed, ("--layout", "demo"))
-            for seed in range(settings.seeds)
-        ]
+        label: seeds_of(recipe, root, settings.out, settings.seeds, ("--layout", "demo"))
         for label, recipe in ROWS
         if not settings.rows or label in settings.rows
     }
     new = table_of(trainings, device=settings.device, jobs=settings.jobs)
-    path = PAGE.with_suffix(".json")
-    table = Table.load(path).with_rows(new, order=[label for label, _ in ROWS])
-    path.write_bytes(to_json(table))
-    PAGE.write_text(page(table))
-    replace_block(MODEL_PAGE, BLOCK, verdict(table))
+    known = Table.load(RESULTS / "robustness.json")
+    trained = known.with_rows(new, order=[label for label, _ in ROWS])
+    write("robustness", trained, page(trained))
+    replace_block(MODEL_PAGE, BLOCK, verdict(trained))
     if set(DRAWN) <= set(trainings):
         runs = {label: [each.folder for each in trainings[label]] for label in DRAWN}
         FIGURE.write_bytes(walk_figure(runs, covered(scene)))
@@ -124,80 +126,60 @@ def _errors(folder: Path, variant: str) -> list[float]:
     return [float(row["meters"] or "nan") for row in rows]
 
 
-def page(table: Table) -> str:
-    """The whole page but its figure."""
-    first = next(iter(table.rows.values())).results
-    sets = [part.name for part in first[0].sets]
-    head = ["", f"| | {' | '.join(sets)} |", f"| --- |{' --: |' * len(sets)}"]
-    lines = [
-        "# Light that was never trained on, and people in the way",
-        "",
-        "<!-- Written by benchmarks/robustness.py; do not edit. -->",
-        "",
-        f"All learn {first[0].train_frames} day frames of the embedded square's corner from random weights, "
-        f"without people; all test sets have the same {first[0].test_frames} camera poses. Medians, mean "
-        "over the seeds.",
-        "",
-        f"{head[1]} trained |",
-        f"{head[2]} --- |",
-        *(_errors_line(f"**{label}**", row) for label, row in table.rows.items()),
-        *(_baseline_line(number, first[0]) for number in range(1, 4)),
-        "",
-        "## What the hypernetwork changes",
-        "",
+def page(trained: Table) -> str:
+    """The page without its figure."""
+    first = trained.first
+    sets = [part.name for part in first.sets]
+    rows = [_errors_row(f"**{label}**", row) for label, row in trained.rows.items()]
+    rows += [_baseline_row(number, first) for number in range(1, 4)]
+    ratios = [
+        _ratio_row(one, trained.results(one), trained.results(other))
+        for one, other in PAIRS
+        if {one, other} <= set(trained.rows)
+    ]
+    return page_of(
+        "Unseen light and occlusion",
+        "robustness",
+        f"All models learn {first.train_frames} day frames of the embedded square's corner from random "
+        f"weights, without people; all test sets have the same {first.test_frames} camera poses. Medians, "
+        "mean over the seeds.",
+        table(("", *sets, "trained"), rows),
+        "## Effect of the hypernetwork",
         "Error with the hypernetwork over error without it, mean over the seeds; below 1 it helps.",
-        *head,
-        *(
-            _ratio_line(one, table.results(one), table.results(other))
-            for one, other in PAIRS
-            if {one, other} <= set(table.rows)
-        ),
-        "",
+        table(("", *sets), ratios),
         "Over all test sets and seeds:",
-        "",
-        verdict(table),
-        "",
+        verdict(trained),
         f"![Error along the walk]({FIGURE.name})",
-        "",
         "The error along the test walks, mean over the seeds: by day (dotted) and while people pass (solid), "
         "with the share of the image that they cover below.",
-        "",
-        "    uv run python -m benchmarks.robustness",
-        "",
-    ]
-    return "\n".join(lines)
+    )
 
 
-def _errors_line(label: str, row: Repeated) -> str:
-    cells, rows = [], row.results
-    for number in range(len(rows[0].sets)):
-        meters, degrees = medians(rows, test_set=number)
-        cells.append(f"{mean(meters):.2f} m, {mean(degrees):.2f}°")
-    return f"| {label} | {' | '.join(cells)} | {row.words()} |"
+def _errors_row(label: str, row: Repeated) -> tuple[str, ...]:
+    pairs = (medians(row.results, test_set=number) for number in range(len(row.results[0].sets)))
+    cells = (f"{mean(meters):.2f} m, {mean(degrees):.2f}°" for meters, degrees in pairs)
+    return (label, *cells, f"{row.trainings()}, {row.machine}")
 
 
-def _baseline_line(number: int, results: Results) -> str:
+def _baseline_row(number: int, results: Results) -> tuple[str, ...]:
     rows = [part.rows()[number] for part in results.sets]
-    cells = [f"{errors.meters.median:.2f} m, {errors.degrees.median:.2f}°" for _, errors in rows]
-    return f"| *{rows[0][0]}* | {' | '.join(cells)} | |"
+    cells = (f"{errors.meters.median:.2f} m, {errors.degrees.median:.2f}°" for _, errors in rows)
+    return (f"*{rows[0][0]}*", *cells, "")
 
 
-def _ratio_line(label: str, with_it: list[Results], without: list[Results]) -> str:
-    cells = []
-    for number in range(len(with_it[0].sets)):
-        meters, degrees = ratios_of(with_it, without, test_set=number)
-        cells.append(f"{mean(meters):.2f} m, {mean(degrees):.2f}°")
-    return f"| {label} | {' | '.join(cells)} |"
+def _ratio_row(label: str, with_it: list[Results], without: list[Results]) -> tuple[str, ...]:
+    pairs = (ratios_of(with_it, without, test_set=number) for number in range(len(with_it[0].sets)))
+    return (label, *(f"{mean(meters):.2f} m, {mean(degrees):.2f}°" for meters, degrees in pairs))
 
 
-def verdict(table: Table) -> str:
-    """Whether hypernetworks help, over all test sets and seeds, in words."""
+def verdict(trained: Table) -> str:
+    """Whether hypernetworks help, over all test sets and seeds."""
     lines = []
     for label, without in PAIRS:
-        with_it = table.results(label)
+        with_it = trained.results(label)
         sets = range(len(with_it[0].sets))
-        pairs = [ratios_of(with_it, table.results(without), test_set=number) for number in sets]
-        lines.append(f"- {label}: {helps(pairs)}.")
+        pairs = [ratios_of(with_it, trained.results(without), test_set=number) for number in sets]
+        lines.append(f"- {label}: {verdict_of(pairs)}.")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What a run's pose auto-encoder reaches, in every form and with every way of refining, as a file.
+"""Measures a run's pose auto-encoder, in every form and with every refinement method, into a file.
 
     uv run python -m benchmarks.student_measurements RUN [--device cuda --virtual]
 
@@ -29,34 +29,38 @@ from benchmarks.student_records import (
     Start,
 )
 from camloc.core.config import to_json
+from camloc.core.device import CPU
 from camloc.core.files import write_atomically
 from camloc.data.augment import centre_cut
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.geometry.pose import Pose, PoseError, pose_error
 from camloc.geometry.pose_search import PoseMetric
 from camloc.recipes import demo, students
-from camloc.refinement.choice import choose_refinement, refined_errors, refiners_of
-from camloc.refinement.image_decoder import PUBLISHED
+from camloc.refinement.choice import AuxiliaryNetworks, choose_refinement, refined_errors
+from camloc.refinement.image_decoder import PUBLISHED, DecoderMetadata
 from camloc.refinement.pose_autoencoder import PoseAutoencoder
-from camloc.refinement.position import LatentHalf, PositionRefinement, PositionRefiner, RefinementMethod
+from camloc.refinement.position import PositionRefiner
 from camloc.refinement.recipe import DecoderRecipe, StudentRecipe
-from camloc.refinement.relative_pose import Sees
-from camloc.refinement.storage import PositionErrors, load_decoder, load_relative
-from camloc.refinement.train import TeacherOutputs
-from camloc.refinement.virtual_view import VirtualView, VirtualViewRefiner
-from camloc.runs.autoencode import (
-    Scenes,
-    Teacher,
-    Teaching,
-    encoder_of,
-    prepare_teaching,
-    teach,
-    teach_decoder,
-    teach_relative,
-    what_it_sees,
+from camloc.refinement.refiner import LatentHalf, PositionErrors, PositionRefinement, RefinementMethod
+from camloc.refinement.relative_pose import (
+    InputKind,
+    RelativePoseMetadata,
+    VirtualView,
+    VirtualViewRefiner,
 )
+from camloc.refinement.teacher import SceneFrames, Teacher, TeacherOutputs
+from camloc.refinement.train import (
+    AutoencoderTraining,
+    prepare_autoencoder,
+    split_outputs,
+    stored_encoder,
+    train_autoencoder,
+    train_decoder,
+    train_relative,
+)
+from camloc.runs.autoencode import load_teacher
 from camloc.runs.evaluate import evaluate_run
-from camloc.training.loop import learn
+from camloc.training.loop import fit_auxiliary
 
 FORMS = (
     (WITH_FOURIER, students.quick),
@@ -66,44 +70,44 @@ FORMS = (
     ("two layers", students.two_layers),
 )
 
-# Metres of noise, in spreads of the training cameras, that starting guesses are off by.
+# Metres of noise, in spreads of the training cameras, that starting noisy are off by.
 NOISES = (0.0, 0.02, 0.05, 0.1, 0.2)
 
 
 def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:
-    """Teach and measure. What is left beside the run's checkpoint is `students/quick`."""
-    teacher = Teacher.load(run, device=device)
+    """Train and measure all forms. The files that stay beside the checkpoint are of `students/quick`."""
+    teacher = load_teacher(run, device=device)
     recipe = students.quick()
-    seen = what_it_sees(teacher, recipe)
-    held = seen[1]
+    outputs = split_outputs(teacher, recipe)
+    held = outputs[1]
     assert held is not None, "without held-out frames nothing can be chosen"
     tested = tuple(scene.test for scene in teacher.scenes)
-    test = teacher.teacher_outputs(tested, recipe, variants=1)
-    forms = tuple(_form(label, form(), teacher, seen, test) for label, form in FORMS)
-    kept = prepare_teaching(teacher, recipe, name="students/quick", seen=seen)
-    for _ in teach(kept):
+    test = teacher.outputs(tested)
+    forms = tuple(_form(label, form(), teacher, outputs, test) for label, form in FORMS)
+    kept = prepare_autoencoder(teacher, recipe, name="students/quick", outputs=outputs)
+    for _ in train_autoencoder(kept):
         pass
-    encoder = encoder_of(teacher)
+    encoder = stored_encoder(teacher)
     images = _images(teacher, tested)
-    reached = Results.load(run / RESULTS_NAME)
-    assert reached.training is not None, "it is a run of `camloc train`"
+    results = Results.load(run / RESULTS_NAME)
+    assert results.training is not None, "it is a run of `camloc train`"
     measured = Measured(
         scene=", ".join(scene.name for scene in teacher.scenes),
         recipe=teacher.checkpoint.metadata.recipe,
         latent=encoder.latents,
-        held=_medians(pose_error(held.answers, held.world_from_cam)),
-        test=_medians(pose_error(test.answers, test.world_from_cam)),
-        frames=(sum(map(len, teacher.learned)), len(held), len(test)),
-        training=reached.training,
-        software=reached.software,
+        held=_medians(pose_error(held.predicted, held.world_from_cam)),
+        test=_medians(pose_error(test.predicted, test.world_from_cam)),
+        frames=(sum(map(len, teacher.train)), len(held), len(test)),
+        training=results.training,
+        software=results.software,
         forms=forms,
         settings=tuple(_settings(encoder, teacher, held)),
         starts=tuple(_starts(teacher, test)),
     )
     if is_virtual:
         measured = replace(measured, decoders=tuple(_decoders(teacher)))
-    looked = (("images", "images"), ("images", "decoded"), ("encoding", "decoded")) if is_virtual else ()
-    kinds: tuple[tuple[Sees, str], ...] = (*looked, ("latents", "decoded"))  # the last one stays
+    from_images = (("images", "images"), ("images", "decoded"), ("encoding", "decoded")) if is_virtual else ()
+    kinds: tuple[tuple[InputKind, str], ...] = (*from_images, ("latents", "decoded"))  # the last one stays
     return replace(
         measured, virtual=tuple(_virtual(teacher, sees, kind, test, images) for sees, kind in kinds)
     )
@@ -113,54 +117,54 @@ def _form(
     label: str,
     recipe: StudentRecipe,
     teacher: Teacher,
-    seen: tuple[TeacherOutputs, TeacherOutputs | None],
+    outputs: tuple[TeacherOutputs, TeacherOutputs | None],
     test: TeacherOutputs,
 ) -> Form:
-    teaching = prepare_teaching(teacher, recipe, name=label, seen=seen)
+    trained = prepare_autoencoder(teacher, recipe, name=label, outputs=outputs)
     started = time.monotonic()
-    for _ in learn(teaching.task, recipe.stage, batch_size=recipe.batch_size, measure_every=5):
+    for _ in fit_auxiliary(trained.task, recipe.stage, batch_size=recipe.batch_size, validate_every=5):
         pass
     seconds = time.monotonic() - started
-    held, encoder = teaching.task.held, teaching.encoder
-    encoder.round_off()
+    held, encoder = trained.task.held, trained.encoder
+    encoder.round_to_stored()
     assert held is not None, "without held-out frames nothing can be chosen"
     choice = choose_refinement(encoder, teacher.training_poses, held)
     refiners = {
-        way: PositionRefiner(settings, teacher.training_poses, encoder)
-        for way, settings in choice.settings.items()
+        method: PositionRefiner(settings, teacher.training_poses, encoder)
+        for method, settings in choice.settings.items()
     }
     return Form(
         label,
         encoder.parameter_count(),
         encoder.megabytes,
         seconds,
-        held=_student(teaching, held.world_from_cam, held),
-        held_of_answers=_student(teaching, held.answers, held),
-        test=_student(teaching, test.world_from_cam, test),
-        test_of_answers=_student(teaching, test.answers, test),
+        held=_student(trained, held.world_from_cam, held),
+        held_of_answers=_student(trained, held.predicted, held),
+        test=_student(trained, test.world_from_cam, test),
+        test_of_answers=_student(trained, test.predicted, test),
         refined=choice.errors,
         refined_test={
             "none": refined_errors(None, test),
-            **{way: refined_errors(refiner, test) for way, refiner in refiners.items()},
+            **{method: refined_errors(refiner, test) for method, refiner in refiners.items()},
         },
     )
 
 
 @torch.no_grad()
-def _student(teaching: Teaching, poses: Pose, views: TeacherOutputs) -> Medians:
+def _student(trained: AutoencoderTraining, poses: Pose, views: TeacherOutputs) -> Medians:
     """Poses through the encoder and the teacher's heads, against the truth."""
-    latents = teaching.encoder(poses, views.scene)
-    answers = teaching.teacher.model.pose_in(latents, views.scene)
+    latents = trained.encoder(poses, views.scene)
+    answers = trained.teacher.model.pose_in(latents, views.scene)
     return _medians(pose_error(answers, views.world_from_cam))
 
 
 def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: TeacherOutputs) -> list[Setting]:
-    """What neighbours, metric, latents and ridge do, on held-out frames."""
+    """The median error of each choice of neighbours, metric, latents and ridge, on held-out frames."""
     metrics = [PoseMetric(turn_weight=weight) for weight in (0.03, 0.1, 0.3, 1.0)] + [PoseMetric("published")]
     methods: tuple[RefinementMethod, ...] = ("neighbours", "affine")
     tried = [
-        PositionRefinement(way, neighbours=count, metric=metric)
-        for way, count, metric in product(methods, NEIGHBOURS, metrics)
+        PositionRefinement(method, neighbours=count, metric=metric)
+        for method, count, metric in product(methods, NEIGHBOURS, metrics)
     ]
     halves: tuple[LatentHalf, ...] = ("both", "position", "orientation")
     tried += [
@@ -177,7 +181,7 @@ def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: TeacherOutputs) 
         metric = each.metric
         found.append(
             Setting(
-                each.way,
+                each.method,
                 each.neighbours,
                 metric.kind,
                 metric.turn_weight,
@@ -190,49 +194,52 @@ def _settings(encoder: PoseAutoencoder, teacher: Teacher, held: TeacherOutputs) 
 
 
 def _starts(teacher: Teacher, test: TeacherOutputs) -> list[Start]:
-    """Guesses around the truth instead of the teacher's answers, as in the paper's verification."""
-    refiners = refiners_of(teacher.run, teacher.checkpoint)
-    spread = _spread(teacher.training_poses[0])
+    """Noisy true positions instead of the teacher's estimates, as in the paper's verification."""
+    networks = AuxiliaryNetworks.load(teacher.run, teacher.checkpoint)
+    assert networks is not None, "it has just been trained"
+    refiners = networks.refiners(teacher.checkpoint.training_poses, CPU)
+    radius = _camera_radius(teacher.training_poses[0])
     generator = torch.Generator().manual_seed(0)
     found = []
     for noise in NOISES:
         truth = test.world_from_cam.to("cpu")
-        moved = noise * spread * torch.randn(len(test), 3, generator=generator, dtype=torch.float64) / 3**0.5
-        guesses = replace(test, answers=Pose(truth.rotation, truth.translation + moved))
+        moved = noise * radius * torch.randn(len(test), 3, generator=generator, dtype=torch.float64) / 3**0.5
+        noisy = replace(test, predicted=Pose(truth.rotation, truth.translation + moved))
         after = {
-            way: refined_errors(refiner, guesses).median
-            for way, refiner in refiners.items()
+            method: refined_errors(refiner, noisy).median
+            for method, refiner in refiners.items()
             if isinstance(refiner, PositionRefiner)
         }
-        found.append(Start(noise * spread, refined_errors(None, guesses).median, after))
+        found.append(Start(noise * radius, refined_errors(None, noisy).median, after))
     return found
 
 
 def _decoders(teacher: Teacher) -> list[Drawn]:
-    """The published decoder and ours; ours stays, with its figure."""
+    """The published decoder and that of camloc; the latter stays, with its figure."""
     ours = students.quick().decoder
     assert ours is not None
     published = DecoderRecipe(PUBLISHED, replace(ours.stage, learning_rate=1e-3))
     found = []
     for label, recipe in (("perceptron, the published layers", published), ("convolutional", ours)):
-        for _ in teach_decoder(teacher, recipe):
+        for _ in train_decoder(teacher, recipe):
             pass
-        loaded = load_decoder(teacher.run, encoder_of(teacher))
+        loaded = DecoderMetadata.load(teacher.run, stored_encoder(teacher))
         assert loaded is not None
         found.append(Drawn(label, loaded[1].parameter_count(), loaded[0]))
     return found
 
 
-def _virtual(teacher: Teacher, sees: Sees, kind: str, test: TeacherOutputs, images: Tensor) -> Seen:
+def _virtual(teacher: Teacher, sees: InputKind, kind: str, test: TeacherOutputs, images: Tensor) -> Seen:
     recipe = students.quick() if sees == "latents" else demo.virtual()
     assert recipe.relative is not None
     config = replace(recipe.relative.config, sees=sees)
     references: Literal["images", "decoded"] = "images" if kind == "images" else "decoded"
     recipe = replace(recipe, relative=replace(recipe.relative, config=config, references=references))
-    for _ in teach_relative(teacher, recipe):
+    for _ in train_relative(teacher, recipe):
         pass
-    encoder = encoder_of(teacher)
-    loaded, decoder = load_relative(teacher.run, encoder), load_decoder(teacher.run, encoder)
+    encoder = stored_encoder(teacher)
+    loaded = RelativePoseMetadata.load(teacher.run, encoder)
+    decoder = DecoderMetadata.load(teacher.run, encoder)
     assert loaded is not None
     metadata, regressor = loaded
 
@@ -246,8 +253,8 @@ def _virtual(teacher: Teacher, sees: Sees, kind: str, test: TeacherOutputs, imag
     return Seen(sees, kind, metadata, test_published=errors(VirtualView()), test=errors(metadata.view))
 
 
-def _images(teacher: Teacher, scenes: Scenes) -> Tensor:
-    """The images of frames as the teacher sees them."""
+def _images(teacher: Teacher, scenes: SceneFrames) -> Tensor:
+    """The images of frames, preprocessed for the teacher."""
     images, preprocess = teacher.images(scenes), teacher.checkpoint.metadata.preprocess
     whole = images.batch(torch.arange(len(images)))
     return centre_cut(whole, width=preprocess.width, height=preprocess.height).images
@@ -257,7 +264,7 @@ def _medians(error: PoseError) -> Medians:
     return Medians(float(error.meters.median()), float(error.degrees.median()))
 
 
-def _spread(poses: Pose) -> float:
+def _camera_radius(poses: Pose) -> float:
     away = poses.translation - poses.translation.mean(0)
     return float(away.square().sum(-1).mean().sqrt())
 
@@ -267,11 +274,11 @@ def main(run: tyro.conf.Positional[Path], *, device: str = "cpu", virtual: bool 
 
     Args:
         run: Folder of a trained run of a regressor.
-        device: Where to teach.
+        device: Where to train.
         virtual: Also measure image decoders and relative poses from images.
     """
     measured = measure(run, device=device, is_virtual=virtual)
-    evaluate_run(run, device=device)  # with every way of refining beside the answers
+    evaluate_run(run, device=device)  # with every refinement method
     write_atomically(run / NAME, to_json(measured))
 
 

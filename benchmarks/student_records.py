@@ -1,4 +1,4 @@
-"""What is measured of a run's pose auto-encoder, and the file that keeps it."""
+"""Measurements of a run's pose auto-encoder, and the file that stores them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +7,14 @@ from camloc.core.config import from_json
 from camloc.evaluation.results import TrainingRecord
 from camloc.geometry.pose_search import Nearness
 from camloc.refinement.choice import surest
-from camloc.refinement.position import LatentHalf, RefinementMethod
-from camloc.refinement.relative_pose import Sees
-from camloc.refinement.storage import DecoderMetadata, PositionErrors, RelativePoseMetadata
+from camloc.refinement.image_decoder import DecoderMetadata
+from camloc.refinement.refiner import LatentHalf, PositionErrors, RefinementMethod
+from camloc.refinement.relative_pose import InputKind, RelativePoseMetadata
 
 NAME = "students.json"
 
-# What the forms are called that are told of more than others: `students/quick` with the published Fourier
-# features, and `students/four-layers` without.
+# The forms with further tables on the page: `students/quick` with the published Fourier features, and
+# `students/four-layers` without.
 WITH_FOURIER, WITHOUT_FOURIER = "Fourier features, four layers, whole pose", "four layers"
 
 # Numbers of neighbours that are tried.
@@ -37,10 +37,10 @@ class Form:
         label: of the form.
         parameters: learned values.
         megabytes: of its file.
-        seconds: that it was taught for, the teacher's latents aside.
+        seconds: of its training, without computing the teacher's latents.
         held, test: errors of its encodings of true poses through the teacher's heads.
         held_of_answers, test_of_answers: the same of the teacher's own answers.
-        refined: on held-out frames, by way.
+        refined: errors on held-out frames, by refinement method.
         refined_test: on test frames, with the settings that the held-out frames chose.
     """
 
@@ -63,9 +63,9 @@ class Form:
 
 @dataclass(frozen=True)
 class Setting:
-    """One way with one setting, and the median metres that it reaches on held-out frames."""
+    """One refinement method with one setting, and its median metres on held-out frames."""
 
-    way: RefinementMethod
+    method: RefinementMethod
     neighbours: int
     metric: Nearness
     turn_weight: float
@@ -76,7 +76,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Start:
-    """Starting guesses around the truth, on test frames: median metres before and after, by way."""
+    """Noisy true positions of test frames: median metres before and after refinement, by method."""
 
     off: float
     before: float
@@ -103,7 +103,7 @@ class Seen:
         test: on test frames, with the paper's settings and with those that the held-out frames chose.
     """
 
-    sees: Sees
+    sees: InputKind
     references: str
     metadata: RelativePoseMetadata
     test_published: PositionErrors

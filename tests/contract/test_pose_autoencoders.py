@@ -1,4 +1,4 @@
-"""Every regressor can teach a pose auto-encoder, and is the same afterwards."""
+"""A pose auto-encoder can be trained from every regressor, which does not change."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,8 +19,8 @@ from camloc.refinement.pose_autoencoder import (
     PoseAutoencoder,
     PoseAutoencoderConfig,
 )
-from camloc.refinement.train import TeacherOutputs, frozen, taught_views
-from camloc.training.loop import learn
+from camloc.refinement.teacher import TeacherOutputs, frozen, teacher_outputs
+from camloc.training.loop import fit_auxiliary
 from camloc.training.recipe import Stage
 
 WIDTH, HEIGHT = 32, 24
@@ -36,7 +36,7 @@ def teacher_of(name: str) -> Regressor[Any]:
 
 
 def scenes_of(name: str) -> int:
-    """How many scenes the small model of a name knows."""
+    """Number of scenes of the small model of a name."""
     return int(getattr(small_config(name), "scenes", 1))
 
 
@@ -45,13 +45,13 @@ def views_of(count: int, *, seed: int = 0, scenes: int = 1) -> ImageCache:
     return replace(tiny_images(count, seed=seed), scene=torch.arange(count) % scenes)
 
 
-def teacher_outputs(name: str, teacher: Regressor[Any], count: int = 12, *, seed: int = 0) -> TeacherOutputs:
+def outputs_of(name: str, teacher: Regressor[Any], count: int = 12, *, seed: int = 0) -> TeacherOutputs:
     images = views_of(count, seed=seed, scenes=scenes_of(name))
-    return taught_views(teacher, images, width=WIDTH, height=HEIGHT)
+    return teacher_outputs(teacher, images, width=WIDTH, height=HEIGHT)
 
 
-def lesson_of(name: str, teacher: Regressor[Any], config: DistillationConfig | None = None) -> Distillation:
-    train, scenes = teacher_outputs(name, teacher), scenes_of(name)
+def task_of(name: str, teacher: Regressor[Any], config: DistillationConfig | None = None) -> Distillation:
+    train, scenes = outputs_of(name, teacher), scenes_of(name)
     torch.manual_seed(0)
     position, orientation = (int(half.shape[1]) for half in train.latents)
     branches: Branches = "shared" if train.is_shared else "separate"
@@ -60,29 +60,29 @@ def lesson_of(name: str, teacher: Regressor[Any], config: DistillationConfig | N
     )
     own = [train.world_from_cam[train.scene == number] for number in range(scenes)]
     encoder.observe(own, train.latents)
-    held = teacher_outputs(name, teacher, 6, seed=1)
+    held = outputs_of(name, teacher, 6, seed=1)
     return Distillation(encoder, teacher, train, held, config or DistillationConfig())
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
-def test_latents_are_what_the_teacher_answers_from(name: str) -> None:
+def test_latents_are_those_of_the_teachers_prediction(name: str) -> None:
     teacher = teacher_of(name)
-    views = teacher_outputs(name, teacher)
-    answers = teacher.pose_in(views.latents, views.scene)
-    torch.testing.assert_close(answers.matrix(), views.answers.matrix(), rtol=0, atol=1e-5)
+    views = outputs_of(name, teacher)
+    predicted = teacher.pose_in(views.latents, views.scene)
+    torch.testing.assert_close(predicted.matrix(), views.predicted.matrix(), rtol=0, atol=1e-5)
     whole = tiny_images(12).batch(torch.arange(12)).images[:, :, 2:-2, 2:-2]
     with torch.no_grad():
         decoded = teacher.decode(teacher(whole))
-    # Of several scenes an answer is compared where the teacher takes it to be.
+    # With several scenes, poses are compared where the teacher predicts the true scene.
     same = decoded.scene == views.scene
     assert same.any()
-    found, expected = views.answers.matrix()[same], decoded.world_from_cam.matrix()[same]
+    found, expected = views.predicted.matrix()[same], decoded.world_from_cam.matrix()[same]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
 def test_the_pose_loss_reaches_the_encoder_through_the_frozen_heads(name: str) -> None:
-    task = lesson_of(name, teacher_of(name))
+    task = task_of(name, teacher_of(name))
     losses = task.losses(task.network, torch.arange(12), torch.Generator())
     for term in ("position", "orientation"):
         gradients = torch.autograd.grad(
@@ -94,41 +94,41 @@ def test_the_pose_loss_reaches_the_encoder_through_the_frozen_heads(name: str) -
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
-def test_the_teacher_does_not_move_by_one_bit(name: str) -> None:
+def test_the_teacher_does_not_change_by_one_bit(name: str) -> None:
     teacher = teacher_of(name)
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
-    task = lesson_of(name, teacher)
-    for _ in learn(task, Stage(epochs=2, learning_rate=0.01), batch_size=4):
+    task = task_of(name, teacher)
+    for _ in fit_auxiliary(task, Stage(epochs=2, learning_rate=0.01), batch_size=4):
         pass
     assert not teacher.training
     assert all(parameter.grad is None for parameter in teacher.parameters())
     for key, value in teacher.state_dict().items():
-        assert torch.equal(value, before[key]), f"{key} has moved"
+        assert torch.equal(value, before[key]), f"{key} has changed"
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
-def test_a_lesson_brings_latents_nearer_and_poses_too(name: str) -> None:
+def test_training_decreases_the_latent_terms_and_the_pose_terms(name: str) -> None:
     halves = (("position_latent", "orientation_latent"), ("position", "orientation"))
     for learned, ignored in (halves, halves[::-1]):
-        task = lesson_of(name, teacher_of(name))
+        task = task_of(name, teacher_of(name))
         stage = Stage(epochs=40, learning_rate=5e-3, loss_weights=dict.fromkeys(ignored, 0.0))
-        rounds = list(learn(task, stage, batch_size=12, measure_every=40))
+        rounds = list(fit_auxiliary(task, stage, batch_size=12, validate_every=40))
         for term in learned:
             assert rounds[-1].losses[term] < rounds[0].losses[term], term
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
-def test_the_codes_way_of_teaching_can_be_asked_for(name: str) -> None:
+def test_the_distillation_of_the_released_code_is_an_option(name: str) -> None:
     teacher = teacher_of(name)
-    published = lesson_of(name, teacher, DistillationConfig(latent_distance="squared", reads="teacher"))
-    seen: list[Tensor] = []
+    published = task_of(name, teacher, DistillationConfig(latent_distance="squared", reads="teacher"))
+    encoded: list[Tensor] = []
     encoder = published.network.encoder
-    encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].translation))
+    encoder.register_forward_pre_hook(lambda _, inputs: encoded.append(inputs[0].translation))
     scene = published.train.scene[:5]
     terms = published.losses(published.network, torch.arange(5), torch.Generator())
-    torch.testing.assert_close(seen[0], published.train.answers.translation[:5])
+    torch.testing.assert_close(encoded[0], published.train.predicted.translation[:5])
     with torch.no_grad():
-        latents = encoder(published.train.answers[torch.arange(5)], scene)
-    wanted = Latents(*(half[:5] for half in published.train.latents))
-    expected = (latents.position - wanted.position).square().mean()
+        latents = encoder(published.train.predicted[torch.arange(5)], scene)
+    targets = Latents(*(half[:5] for half in published.train.latents))
+    expected = (latents.position - targets.position).square().mean()
     torch.testing.assert_close(terms["position_latent"], expected)

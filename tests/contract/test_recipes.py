@@ -1,4 +1,4 @@
-"""What every recipe promises: a new function in a file of `camloc.recipes` is tested from here."""
+"""The contract of every recipe; new functions in files of `camloc.recipes` are tested as well."""
 
 import importlib
 import inspect
@@ -18,16 +18,28 @@ from camloc.errors import RecipeError
 from camloc.geometry import Camera
 from camloc.models import build_model, config_class, model_names
 from camloc.models.base import PoseModel
-from camloc.training.recipe import Plan, Recipe, find_recipe, recipe_functions, start, summary
+from camloc.recipes import find_recipe, recipe_functions, summary
+from camloc.training.optim import start_stage
+from camloc.training.recipe import Recipe
 
 RECIPES = tuple(recipe_functions())
 
-# What a recipe may be said to train.
+# Words for the model in the first line of a recipe.
 _TRAINED = re.compile(
     r"HyperPose|MS-Transformer|PoseNet|MapNet|AtLoc|Baseline APR|regressor|[Ss]cene geometry"
 )
 
 _PAPER = re.compile(r"_(?:19|20)\d\d$")
+
+# Recipes that crop images of 4:3 in the centre alone: their inputs have another shape.
+_CENTRE_CROPPED = {
+    "implicit_geometry_2023/cambridge",
+    "implicit_geometry_2023/cambridge-no-filtering",
+    "implicit_geometry_2023/cambridge-resnet34",
+    "ms_transformer_2021/cambridge",
+    "ms_transformer_2021/cambridge-one-scene",
+    "ms_transformer_2021/cambridge-own-heads",
+}
 
 
 def settings_of(name: str) -> tuple[str, bytes]:
@@ -35,8 +47,8 @@ def settings_of(name: str) -> tuple[str, bytes]:
     return recipe.model, to_json(recipe.config)
 
 
-# Recipes whose networks have the same settings stand one after the other: some networks have hundreds of
-# millions of weights, and only one is held at a time.
+# Recipes whose networks have the same settings follow one another: some networks have hundreds of millions of
+# weights, and only one is in memory at a time.
 _ALIKE = sorted(RECIPES, key=settings_of)
 
 
@@ -58,9 +70,9 @@ def network_of(recipe: Recipe) -> PoseModel[Any]:
 
 @lru_cache(maxsize=1)
 def output_for(name: str) -> tuple[Batch, Any]:
-    """Images of a recipe, and what its network makes of them.
+    """Images of a recipe, and the output of its network for them.
 
-    As in training, where batch norm sees what it normalises: deep random networks overflow otherwise.
+    In training mode, with batch norm of the batch itself: deep random networks overflow otherwise.
     """
     recipe = find_recipe(name)
     batch = batch_for(recipe)
@@ -69,7 +81,7 @@ def output_for(name: str) -> tuple[Batch, Any]:
 
 
 def batch_for(recipe: Recipe) -> Batch:
-    """One window of images of the size that the recipe's network sees."""
+    """One window of images of the size of the network's input."""
     generator, count = torch.Generator().manual_seed(0), recipe.window.frames
     width, height = recipe.preprocess.width, recipe.preprocess.height
     camera = Camera(width, height, float(width), float(width), width / 2, height / 2)
@@ -114,28 +126,16 @@ def test_a_recipe_survives_json(name: str) -> None:
     assert restored.augment == recipe.augment
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_the_plan_is_for_the_images_that_the_network_sees(name: str) -> None:
-    recipe = find_recipe(name)
-    plan = recipe.plan(seed=7)
-    assert (plan.width, plan.height) == (recipe.preprocess.width, recipe.preprocess.height)
-    assert plan.stages == recipe.stages
-    assert plan.augment == recipe.augment
-    assert (plan.batch_size, plan.seed, plan.validate_every) == (recipe.batch_size, 7, recipe.validate_every)
-    assert plan.epochs == recipe.epochs > 0
-    assert from_json(to_json(plan), Plan) == plan
-
-
 def test_every_stage_trains_something_of_the_model(name: str) -> None:
     recipe = find_recipe(name)
     model = network_of(recipe)
     for stage in recipe.stages:
-        optimizer = start(stage, model)
+        optimizer = start_stage(stage, model)
         trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         assert trained
         assert any(not name.startswith(model.LOSS_PREFIX) for name in trained)
-        held = sum(len(group["params"]) for group in optimizer.param_groups)
-        assert held == len(trained)
+        optimised = sum(len(group["params"]) for group in optimizer.param_groups)
+        assert optimised == len(trained)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -160,19 +160,18 @@ def test_the_terms_that_loss_weights_name_exist(name: str) -> None:
     assert all(bool(value.isfinite()) for value in terms.values())
 
 
-def test_the_network_answers_images_of_the_recipe(name: str) -> None:
+def test_the_network_predicts_finite_poses_for_images_of_the_recipe(name: str) -> None:
     batch, output = output_for(name)
     pose = network_of(find_recipe(name)).decode(output, intrinsics=batch.intrinsics).world_from_cam
     assert bool(pose.is_finite().all())
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_random_crops_have_room(name: str) -> None:
+def test_the_canvas_is_larger_than_the_input_exactly_where_images_are_cropped(name: str) -> None:
     recipe = find_recipe(name)
-    if not recipe.augment.random_crop:
-        return
-    width, height = recipe.preprocess.canvas_size(640, 480)
-    assert (width, height) != (recipe.preprocess.width, recipe.preprocess.height)
+    canvas = recipe.preprocess.canvas_size(640, 480)
+    is_larger = canvas != (recipe.preprocess.width, recipe.preprocess.height)
+    assert is_larger == (recipe.augment.random_crop or name in _CENTRE_CROPPED)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -203,7 +202,7 @@ def test_the_names_of_files_that_are_not_recipes_are_not_recipes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "meant"),
+    ("name", "meant"),
     [
         ("room/hyperpos", "room/hyperpose"),
         ("hyperpose/cambridge-base", "hyperpose_2025/cambridge-baseline"),
@@ -214,8 +213,8 @@ def test_the_names_of_files_that_are_not_recipes_are_not_recipes() -> None:
     ],
 )
 def test_an_unknown_recipe_fails_with_suggestions(name: str, meant: str) -> None:
-    with pytest.raises(RecipeError, match="did you mean") as told:
+    with pytest.raises(RecipeError, match="did you mean") as caught:
         find_recipe(name)
-    assert f"'{name}'" in str(told.value)
-    assert meant in str(told.value)
-    assert "\n" not in str(told.value)
+    assert f"'{name}'" in str(caught.value)
+    assert meant in str(caught.value)
+    assert "\n" not in str(caught.value)

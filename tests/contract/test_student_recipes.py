@@ -1,4 +1,4 @@
-"""What every recipe of a pose auto-encoder promises."""
+"""The contract of every recipe of a pose auto-encoder."""
 
 import importlib
 import inspect
@@ -7,10 +7,11 @@ import re
 import pytest
 
 from camloc.core.config import from_json, to_json
+from camloc.recipes import find_student, recipe_functions, student_functions, summary
 from camloc.refinement.image_decoder import ImageDecoder
 from camloc.refinement.pose_autoencoder import PoseAutoencoder, Student
-from camloc.refinement.recipe import StudentRecipe, find_student, student_functions
-from camloc.training.recipe import recipe_functions, start, summary
+from camloc.refinement.recipe import StudentRecipe
+from camloc.training.optim import start_stage
 
 STUDENTS = tuple(student_functions())
 
@@ -43,10 +44,10 @@ def test_its_first_line_says_what_it_is_and_which_table_it_is_of(name: str) -> N
 def test_its_networks_can_be_built_and_its_stages_train_them(name: str) -> None:
     recipe = find_student(name)
     encoder = PoseAutoencoder(recipe.config, latents=(16, 16), scenes=2)
-    optimizer = start(recipe.stage, Student(encoder, recipe.distillation))
+    optimizer = start_stage(recipe.stage, Student(encoder, recipe.distillation))
     assert len(optimizer.param_groups) == 2  # the encoder, and the weights of the loss
     if recipe.decoder is not None:
-        start(recipe.decoder.stage, ImageDecoder(recipe.decoder.config, latents=(16, 16)))
+        start_stage(recipe.decoder.stage, ImageDecoder(recipe.decoder.config, latents=(16, 16)))
     assert recipe.variants >= 1
     assert recipe.batch_size >= 1
 

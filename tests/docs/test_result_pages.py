@@ -1,4 +1,4 @@
-"""Pages of results say what their files of numbers say, and nothing that was typed."""
+"""Pages of results show the numbers of their files, and nothing that was typed."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,33 +7,26 @@ from typing import Any
 
 import pytest
 from benchmarks import (
+    alignment,
     cached_training,
     compact_generators,
+    demo,
     exported,
-    hypernetworks,
-    latency_page,
-    refinement_page,
+    generators,
+    geometry_ablations,
+    latency,
+    many_scenes,
+    out_of_distribution,
+    pose_autoencoders,
+    refinement,
     regressors,
-    regressors_page,
     robustness,
-    scenes_page,
-    strangers,
-    student_page,
+    rooms,
+    scenes,
 )
-from benchmarks.many_scenes_page import Costs
-from benchmarks.many_scenes_page import page as many_scenes_page
-from benchmarks.room_page import (
-    ROOMS,
-    Learned,
-    MachineRuns,
-    Measured,
-    curve_figure,
-    curve_name,
-    page,
-    summary,
-)
-from benchmarks.rooms import curve_of
-from benchmarks.trainings import Repeated, Table
+from benchmarks.page import block
+from benchmarks.rooms import ROOMS, Learned, MachineRuns, curve_figure, curve_name, curve_of
+from benchmarks.trainings import MODEL_PAGE, Repeated, Table
 
 from camloc.core.config import from_json, to_json
 from camloc.evaluation.results import Results
@@ -43,7 +36,74 @@ from camloc.training.log import read_log
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
-MEASURED = [scene for scene in ROOMS if (RESULTS / f"{scene}.json").exists()]
+
+# Every page by its name, the type of its numbers and the function that writes it.
+PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
+    "alignment": (dict, alignment.page),
+    "cached_training": (dict, cached_training.page),
+    "compact_generators": (compact_generators.Measured, compact_generators.page),
+    "corner": (rooms.Measured, rooms.page),
+    "demo": (demo.Measured, demo.page),
+    "exported": (exported.Measured, exported.page),
+    "generators": (dict, generators.page),
+    "geometry_ablations": (geometry_ablations.Ablations, geometry_ablations.page),
+    "hololens": (rooms.Measured, rooms.page),
+    "latency": (dict, latency.page),
+    "many_scenes": (dict, many_scenes.page),
+    "out_of_distribution": (out_of_distribution.Measured, out_of_distribution.page),
+    "pose_autoencoders": (pose_autoencoders.Students, pose_autoencoders.page),
+    "redkitchen": (rooms.Measured, rooms.page),
+    "refinement_cost": (dict, refinement.page),
+    "regressors": (regressors.Measured, regressors.page),
+    "robustness": (Table, robustness.page),
+    "scenes": (scenes.Measured, scenes.page),
+}
+FIGURES = {
+    "corner-cpu.svg",
+    "hololens-cpu.svg",
+    "pose_autoencoders.png",
+    "redkitchen-cpu.svg",
+    "robustness.svg",
+    "scenes.svg",
+}
+
+
+def measured(name: str) -> Any:
+    """The numbers of a page."""
+    return from_json((RESULTS / f"{name}.json").read_bytes(), PAGES[name][0])
+
+
+def test_the_folder_of_results_holds_every_page_with_its_numbers_and_figures_and_nothing_else() -> None:
+    wanted = {f"{name}.{kind}" for name in PAGES for kind in ("json", "md")} | FIGURES
+    assert {path.name for path in RESULTS.iterdir()} == wanted
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_shows_the_numbers_of_its_file(name: str) -> None:
+    assert (RESULTS / f"{name}.md").read_text() == PAGES[name][1](measured(name))
+
+
+@pytest.mark.parametrize("scene", ROOMS)
+def test_a_room_has_a_figure_for_every_device_with_curves(scene: str) -> None:
+    drawn = {curve_name(scene, each) for each in measured(scene).runs if curve_figure(each) is not None}
+    assert drawn == {name for name in FIGURES if name.startswith(f"{scene}-")}
+
+
+def test_the_readme_shows_the_measured_output_of_the_demo() -> None:
+    assert block(ROOT / demo.README, demo.BLOCK) == demo.output(measured("demo"))
+
+
+def test_the_readme_shows_the_table_of_red_kitchen() -> None:
+    written = block(ROOT / rooms.README, rooms.BLOCK)
+    assert written == rooms.summary(measured("redkitchen").runs[0], ROOMS["redkitchen"])
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"), [("regressors", regressors.verdicts), ("robustness", robustness.verdict)]
+)
+def test_the_page_of_hyperpose_shows_the_measured_verdicts(name: str, verdict: Callable[[Any], str]) -> None:
+    of_name = {"regressors": regressors.BLOCK, "robustness": robustness.BLOCK}[name]
+    assert block(ROOT / MODEL_PAGE, of_name) == verdict(measured(name))
 
 
 def learned(folder: Path) -> Learned:
@@ -67,81 +127,28 @@ def runs(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> MachineRuns
     return MachineRuns("cpu", (learned(folder),))
 
 
-@pytest.mark.parametrize("scene", MEASURED)
-def test_a_rooms_page_is_what_its_numbers_give(scene: str) -> None:
-    measured = Measured.load(RESULTS / f"{scene}.json")
-    assert (RESULTS / f"{scene}.md").read_text() == page(measured, ROOMS[scene])
-    for each in measured.runs:
-        assert (RESULTS / curve_name(scene, each)).exists() == (curve_figure(each) is not None)
-
-
-PAGES: tuple[tuple[str, type, Callable[[Any], str]], ...] = (
-    ("refinement_cost", refinement_page.Measured, refinement_page.page),
-    ("latency", latency_page.Measured, latency_page.page),
-    ("many_scenes", Costs, many_scenes_page),
-    ("scenes", scenes_page.Measured, scenes_page.page),
-    ("exported", exported.Measured, exported.page),
-    ("regressors", regressors_page.Measured, regressors_page.page),
-    ("robustness", Table, robustness.page),
-    ("strangers", strangers.Measured, strangers.page),
-    ("compact_generators", compact_generators.Measured, compact_generators.page),
-    ("cached_training", cached_training.Measured, cached_training.page),
-    ("pose_autoencoders", student_page.Students, student_page.page),
-)
-
-
-@pytest.mark.parametrize(("name", "kind", "page_of"), PAGES, ids=[name for name, *_ in PAGES])
-def test_a_page_is_what_its_numbers_give(name: str, kind: type, page_of: Callable[[Any], str]) -> None:
-    measured: Any = from_json((RESULTS / f"{name}.json").read_bytes(), kind)
-    assert (RESULTS / f"{name}.md").read_text() == page_of(measured)
-
-
-@pytest.mark.parametrize(
-    ("path", "block", "said"),
-    [
-        (
-            hypernetworks.MODEL_PAGE,
-            regressors.BLOCK,
-            lambda: regressors_page.verdicts(regressors_page.Measured.load(RESULTS / "regressors.json")),
-        ),
-        (
-            hypernetworks.MODEL_PAGE,
-            robustness.BLOCK,
-            lambda: robustness.verdict(Table.load(RESULTS / "robustness.json")),
-        ),
-    ],
-    ids=["regressors", "robustness"],
-)
-def test_the_models_page_says_whether_hypernetworks_helped(
-    path: Path, block: str, said: Callable[[], str]
-) -> None:
-    text = (ROOT / path).read_text()
-    written = text.partition(f"<!-- {block}:")[2].partition(f"<!-- end of {block} -->")[0]
-    assert written.partition("-->")[2].strip() == said()
-
-
 def test_a_training_that_was_stopped_is_named(trained: Path, tmp_path: Path) -> None:
     evaluate_run(trained / "run", out=tmp_path / "run")
     results = Results.load(tmp_path / "run" / "results.json")
     assert results.training is not None
-    for epochs, said in ((60, ""), (59, "PoseNet after 59 of 60 epochs")):
+    for epochs, note in ((60, ""), (59, "PoseNet after 59 of 60 epochs")):
         training = replace(results.training, epochs=epochs, schedule_share=1.0)
         row = Repeated("one core", [replace(results, training=training)])
-        page = regressors_page.page(regressors_page.Measured({"an hour": Table({"PoseNet": row})}))
-        assert ("Stopped before" in page) == bool(said)
-        assert said in page
+        page = regressors.page(regressors.Measured({"an hour": Table({"PoseNet": row})}))
+        assert ("Stopped before" in page) == bool(note)
+        assert note in page
 
 
 def test_tables_of_other_budgets_and_machines_stand_beside_each_other(trained: Path, tmp_path: Path) -> None:
     evaluate_run(trained / "run", out=tmp_path / "run")
     results = Results.load(tmp_path / "run" / "results.json")
-    measured = regressors_page.Measured({})
+    found = regressors.Measured({})
     for machine in ("one core", "a GPU", "one core"):
-        measured = measured.with_table(Table({"PoseNet": Repeated(machine, [results])}))
-    assert [name.partition(", ")[2] for name in measured.tables] == ["one core", "a GPU"]
+        found = found.with_table(Table({"PoseNet": Repeated(machine, [results])}))
+    assert [name.partition(", ")[2] for name in found.tables] == ["one core", "a GPU"]
 
 
-def test_rows_measured_anew_take_the_scene_of_their_like(trained: Path, tmp_path: Path) -> None:
+def test_new_rows_replace_those_of_the_same_label(trained: Path, tmp_path: Path) -> None:
     evaluate_run(trained / "run", out=tmp_path / "run")
     results = Results.load(tmp_path / "run" / "results.json")
     old = Table({"b": Repeated("one core", [results]), "a": Repeated("one core", [results])})
@@ -151,12 +158,7 @@ def test_rows_measured_anew_take_the_scene_of_their_like(trained: Path, tmp_path
         ("a", "one core", 1),
         ("b", "two cores", 2),
     ]
-    assert both.rows["b"].words() == "2 seeds, 6 epochs, two cores"
-
-
-def test_the_readme_has_the_table_of_red_kitchens_page() -> None:
-    measured = Measured.load(RESULTS / "redkitchen.json")
-    assert summary(measured.runs[0], ROOMS["redkitchen"]) in (ROOT / "README.md").read_text()
+    assert both.rows["b"].trainings() == "2 seeds, 6 epochs"
 
 
 def test_a_curve_has_the_seconds_of_features_and_of_training(trained: Path, tmp_path: Path) -> None:
@@ -172,9 +174,9 @@ def test_a_curve_has_the_seconds_of_features_and_of_training(trained: Path, tmp_
 def test_a_page_shows_each_device_with_its_figure(runs: MachineRuns) -> None:
     (one,) = runs.models
     other = MachineRuns("cuda", (replace(one, machine="some GPU, 16 cores"),))
-    measured = Measured("hololens", (other,)).with_runs(runs).with_runs(other)
-    assert [each.device for each in measured.runs] == ["cpu", "cuda"]
-    text = page(measured, ROOMS["hololens"])
+    both = rooms.Measured("hololens", (other,)).with_runs(runs).with_runs(other)
+    assert [each.device for each in both.runs] == ["cpu", "cuda"]
+    text = rooms.page(both)
     for part in (
         "## On a CPU",
         "## On a GPU",
@@ -185,29 +187,29 @@ def test_a_page_shows_each_device_with_its_figure(runs: MachineRuns) -> None:
     ):
         assert part in text
     assert f"| {runs.models[0].results.parameters:,} |" in text
-    assert from_json(to_json(measured), Measured) == measured
+    assert from_json(to_json(both), rooms.Measured) == both
 
 
-def test_the_figure_shows_every_model_over_minutes(runs: MachineRuns) -> None:
+def test_the_figure_of_a_room_is_small_and_missing_without_curves(runs: MachineRuns) -> None:
     figure = curve_figure(runs)
     assert figure is not None
-    assert b"minutes" in figure or b"<svg" in figure
+    assert b"<svg" in figure
     assert len(figure) < 60_000
     silent = replace(runs, models=tuple(replace(each, curve=()) for each in runs.models))
     assert curve_figure(silent) is None
-    assert ".svg" not in page(Measured("hololens", (silent,)), ROOMS["hololens"])
+    assert ".svg" not in rooms.page(rooms.Measured("hololens", (silent,)))
 
 
 def test_a_page_shows_what_other_seeds_give(runs: MachineRuns) -> None:
     (one,) = runs.models
-    assert "several seeds" not in page(Measured("corner", (runs,)), ROOMS["corner"])
+    assert "several seeds" not in rooms.page(rooms.Measured("corner", (runs,)))
     errors = one.results.headline.estimates
     assert errors.meters.median is not None
     worse = replace(errors, meters=replace(errors.meters, median=errors.meters.median + 0.3))
     headline = replace(one.results.headline, estimates=worse)
     other = replace(one.results, headline=headline, sets=(headline, *one.results.sets[1:]))
     repeated = MachineRuns("cpu", (replace(one, other_seeds=(other,)),))
-    text = page(Measured("corner", (repeated,)), ROOMS["corner"])
+    text = rooms.page(rooms.Measured("corner", (repeated,)))
     first = errors.meters.median
     assert f"| {first + 0.15:.3f} m ({first:.3f} to {first + 0.3:.3f}) |" in text
 
@@ -215,9 +217,8 @@ def test_a_page_shows_what_other_seeds_give(runs: MachineRuns) -> None:
 def test_a_model_that_is_not_trained_again_keeps_its_numbers(runs: MachineRuns) -> None:
     (one,) = runs.models
     points, again = replace(one, label="scene geometry"), replace(one, machine="4 cores")
-    measured = Measured("hololens", (runs,)).with_runs(MachineRuns("cpu", (points,)))
-    measured = measured.with_runs(MachineRuns("cpu", (again,)))
-    (kept,) = measured.runs
+    known = rooms.Measured("hololens", (runs,)).with_runs(MachineRuns("cpu", (points,)))
+    (kept,) = known.with_runs(MachineRuns("cpu", (again,))).runs
     assert [(each.label, each.machine) for each in kept.models] == [
         ("baseline APR", "4 cores"),
         ("scene geometry", "2 cores"),

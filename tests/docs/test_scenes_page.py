@@ -1,14 +1,14 @@
-"""The page of several scenes and its curve, and the walk's figure, drawn from results that are made up."""
+"""The page of several scenes and its curve, and the figure of a walk, from invented results."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.robustness import DRAWN, walk_figure
-from benchmarks.scenes_page import Extensions, Measured, Together, extension_figure, page
+from benchmarks.scenes import Extensions, Measured, Together, extension_figure, page
 from tests.support.estimates import line_of_poses, small_set
 
 from camloc.core.config import from_json, to_json
-from camloc.evaluation.errors import SceneDecision
+from camloc.evaluation.errors import SceneDecision, score_sets
 from camloc.evaluation.multi_scene import OneScene, ScenesResults
 from camloc.evaluation.results import Results, results_of
 from camloc.runs.extend import Comparison, ExtensionResults
@@ -17,7 +17,8 @@ KNOWN = (Comparison("garden", (0.1, 2.0), (0.11, 2.0), SceneDecision(80, 80), Sc
 
 
 def made_up(folder: Path) -> Measured:
-    found = results_of([small_set(folder)], line_of_poses(3), model="m", recipe="r", scene="attic")
+    scored = score_sets([small_set(folder)], line_of_poses(3))
+    found = results_of(scored, train_frames=3, model="m", recipe="r", scene="attic")
     twice = with_median(found, 2.0)
     every = ScenesResults("m", "r", (), 0.1, 1.0, SceneDecision(100, 99))
     parts = tuple(

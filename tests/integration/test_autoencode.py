@@ -1,4 +1,4 @@
-"""From a finished run to refined answers, as a user goes: teach, evaluate, locate."""
+"""From a finished run to refined poses, as a user does it: autoencode, evaluate, locate."""
 
 import json
 import shutil
@@ -20,18 +20,20 @@ from camloc.evaluation.results import Results
 from camloc.models.checkpoint import load_checkpoint
 from camloc.recipes import students
 from camloc.refinement import recipe as student_recipes
-from camloc.refinement.choice import refiners_of, surest
-from camloc.refinement.image_decoder import ImageDecoderConfig
-from camloc.refinement.position import REFINEMENT_METHODS
-from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig, Sees
-from camloc.refinement.storage import (
-    AUTOENCODER,
-    autoencoder_metadata,
-    digest,
-    load_autoencoder,
-    load_decoder,
+from camloc.refinement.choice import AuxiliaryNetworks, surest
+from camloc.refinement.image_decoder import DecoderMetadata, ImageDecoderConfig
+from camloc.refinement.pairs import PairSettings
+from camloc.refinement.pose_autoencoder import AutoencoderMetadata
+from camloc.refinement.refiner import REFINEMENT_METHODS
+from camloc.refinement.relative_pose import InputKind, RelativePoseConfig
+from camloc.refinement.storage import digest
+from camloc.refinement.train import (
+    prepare_autoencoder,
+    stored_encoder,
+    train_autoencoder,
+    train_relative,
 )
-from camloc.runs.autoencode import Teacher, encoder_of, prepare_teaching, teach, teach_relative
+from camloc.runs.autoencode import load_teacher
 
 Capture = pytest.CaptureFixture[str]
 
@@ -43,8 +45,8 @@ def student(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     shutil.copytree(trained / "run", run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAMLOC_CACHE", str(trained / "cache"))
-        teaching = prepare_teaching(Teacher.load(run), short_recipe(), name="tiny/student")
-        for _ in teach(teaching):
+        training = prepare_autoencoder(load_teacher(run), short_recipe(), name="tiny/student")
+        for _ in train_autoencoder(training):
             pass
         yield run
 
@@ -65,23 +67,23 @@ def test_the_auto_encoder_stands_beside_the_checkpoint_and_needs_no_unpickling(
         Path(name).relative_to(trained / "run") for name in listing(trained / "run")
     }
     assert new == {
-        Path(AUTOENCODER),
-        Path(AUTOENCODER, "autoencoder.json"),
-        Path(AUTOENCODER, "weights.safetensors"),
+        Path("autoencoder"),
+        Path("autoencoder", "autoencoder.json"),
+        Path("autoencoder", "weights.safetensors"),
     }
-    metadata = autoencoder_metadata(student)
+    metadata = AutoencoderMetadata.read(student)
     assert metadata is not None
     assert metadata.recipe == "tiny/student"
     assert metadata.config.branches == "shared"  # HyperPose regresses both halves from the same features
     assert surest(metadata.refined) in ("none", *REFINEMENT_METHODS)
     assert set(metadata.settings) == set(REFINEMENT_METHODS)
     assert set(metadata.refined) == {"none", *REFINEMENT_METHODS}
-    assert metadata.answers is not None
-    assert metadata.refined["none"].median == pytest.approx(metadata.answers.meters)
+    assert metadata.teacher is not None
+    assert metadata.refined["none"].median == pytest.approx(metadata.teacher.meters)
 
 
-def test_what_is_written_is_what_was_taught(student: Path) -> None:
-    loaded = load_autoencoder(student, load_checkpoint(student))
+def test_the_written_encoder_can_be_read(student: Path) -> None:
+    loaded = AutoencoderMetadata.load(student, load_checkpoint(student).model)
     assert loaded is not None
     _, encoder = loaded
     assert not encoder.training
@@ -91,44 +93,44 @@ def test_what_is_written_is_what_was_taught(student: Path) -> None:
     assert latents.position.isfinite().all()
 
 
-def test_what_was_measured_is_what_is_read_again(
+def test_the_measured_encoder_is_the_stored_one(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights are kept in half precision, and the errors beside them are errors of what is kept."""
+    """Weights are stored in half precision, and the errors in the metadata are those of these weights."""
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
     shutil.copytree(trained / "run", tmp_path / "run")
-    teaching = prepare_teaching(Teacher.load(tmp_path / "run"), short_recipe(), name="tiny/student")
-    for _ in teach(teaching):
+    training = prepare_autoencoder(load_teacher(tmp_path / "run"), short_recipe(), name="tiny/student")
+    for _ in train_autoencoder(training):
         pass
-    loaded = load_autoencoder(tmp_path / "run", load_checkpoint(tmp_path / "run"))
+    loaded = AutoencoderMetadata.load(tmp_path / "run", load_checkpoint(tmp_path / "run").model)
     assert loaded is not None
     assert loaded[0].config.kept == "half"
-    assert digest(loaded[1]) == digest(teaching.encoder)
+    assert digest(loaded[1]) == digest(training.encoder)
 
 
-def test_every_way_refines_and_says_what_it_was_before(trained: Path, student: Path) -> None:
+def test_every_method_refines_and_keeps_the_unrefined_pose(trained: Path, student: Path) -> None:
     own = Localizer.load(student).locate(image_of(trained))
     assert isinstance(own, Located)
     assert own.unrefined is None
-    for way in REFINEMENT_METHODS:
-        answer = Localizer.load(student, refine=way).locate(image_of(trained))
-        assert isinstance(answer, Located), way
-        assert answer.unrefined is not None
-        assert torch.equal(answer.unrefined.matrix(), own.world_from_cam.matrix())
-        assert torch.equal(answer.world_from_cam.rotation, own.world_from_cam.rotation)
-        assert not torch.equal(answer.world_from_cam.translation, own.world_from_cam.translation)
-        inner = Localizer.load(student / "checkpoint", refine=way).locate(image_of(trained))
+    for method in REFINEMENT_METHODS:
+        estimate = Localizer.load(student, refine=method).locate(image_of(trained))
+        assert isinstance(estimate, Located), method
+        assert estimate.unrefined is not None
+        assert torch.equal(estimate.unrefined.matrix(), own.world_from_cam.matrix())
+        assert torch.equal(estimate.world_from_cam.rotation, own.world_from_cam.rotation)
+        assert not torch.equal(estimate.world_from_cam.translation, own.world_from_cam.translation)
+        inner = Localizer.load(student / "checkpoint", refine=method).locate(image_of(trained))
         assert isinstance(inner, Located)
-        assert torch.equal(inner.world_from_cam.translation, answer.world_from_cam.translation)
+        assert torch.equal(inner.world_from_cam.translation, estimate.world_from_cam.translation)
 
 
-def test_what_is_lost_is_not_refined(student: Path, tmp_path: Path) -> None:
+def test_a_lost_image_is_not_refined(student: Path, tmp_path: Path) -> None:
     Image.new("RGB", (64, 48), (50, 60, 70)).save(tmp_path / "blank.png")
-    answer = Localizer.load(student, refine="affine").locate(tmp_path / "blank.png")
-    assert answer == Lost("the image is blank")
+    estimate = Localizer.load(student, refine="affine").locate(tmp_path / "blank.png")
+    assert estimate == Lost("the image is blank")
 
 
-def test_an_evaluation_has_every_way_in_one_table_beside_the_unrefined_answers(
+def test_an_evaluation_has_every_method_in_one_table_beside_the_unrefined_poses(
     student: Path, tmp_path: Path, capfd: Capture
 ) -> None:
     plain = camloc(capfd, "evaluate", student, "--out", tmp_path / "plain")
@@ -146,20 +148,20 @@ def test_an_evaluation_has_every_way_in_one_table_beside_the_unrefined_answers(
     assert ours.headline.estimates == ours.headline.every_method["affine"]
     assert theirs.headline.estimates == ours.headline.every_method["none"]
     assert ours.headline.estimates.degrees == theirs.headline.estimates.degrees
-    assert "What refining changes" in (tmp_path / "affine" / "report.html").read_text()
+    assert "Effect of refinement" in (tmp_path / "affine" / "report.html").read_text()
 
 
 def test_a_run_without_auto_encoder_has_no_such_table(evaluated: object) -> None:
     folder = evaluated.path  # type: ignore[attr-defined]
     assert Results.load(folder / "results.json").headline.every_method == {}
-    assert "What refining changes" not in (folder / "report.html").read_text()
+    assert "Effect of refinement" not in (folder / "report.html").read_text()
 
 
-def test_the_command_teaches_and_then_locates(
+def test_the_command_trains_an_encoder_that_locate_uses(
     trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_recipe())
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_recipe())
     shutil.copytree(trained / "run", tmp_path / "run")
     ended = camloc(capfd, "autoencode", tmp_path / "run")
     assert ended.status == 0, ended.err
@@ -168,53 +170,55 @@ def test_the_command_teaches_and_then_locates(
     located = camloc(capfd, "locate", tmp_path / "run", image_of(trained), "--refine", "anchored")
     assert located.status == 0, located.err
     assert "refined from" in located.out
-    told = camloc(
+    message = camloc(
         capfd, "locate", tmp_path / "run", image_of(trained), "--refine", "anchored", "--format", "json"
     )
-    (answer,) = json.loads(told.out)
-    assert answer["unrefined_position"] != answer["position"]
+    (estimate,) = json.loads(message.out)
+    assert estimate["unrefined_position"] != estimate["position"]
 
 
-def test_without_an_auto_encoder_the_neighbours_are_all_there_is(
+def test_without_an_auto_encoder_only_neighbours_refine(
     trained: Path, exported: object, capfd: Capture
 ) -> None:
-    told = refused(capfd, "locate", trained / "run", image_of(trained), "--refine", "affine")
-    assert "camloc autoencode" in told
+    message = refused(capfd, "locate", trained / "run", image_of(trained), "--refine", "affine")
+    assert "camloc autoencode" in message
     for run in (trained / "run", exported.path):  # type: ignore[attr-defined]
         ended = camloc(capfd, "locate", run, image_of(trained), "--refine", "neighbours")
         assert ended.status == 0, ended.err
         assert "refined from" in ended.out
 
 
-def test_an_auto_encoder_of_other_weights_is_none(student: Path, tmp_path: Path) -> None:
+def test_an_auto_encoder_of_other_weights_is_not_used(student: Path, tmp_path: Path) -> None:
     shutil.copytree(student, tmp_path / "run")
     checkpoint = load_checkpoint(tmp_path / "run")
-    assert refiners_of(tmp_path / "run", checkpoint)
+    assert AuxiliaryNetworks.load(tmp_path / "run", checkpoint) is not None
     with torch.no_grad():
         next(checkpoint.model.parameters()).add_(1.0)
-    assert refiners_of(tmp_path / "run", checkpoint) == {}
+    assert AuxiliaryNetworks.load(tmp_path / "run", checkpoint) is None
 
 
 @pytest.mark.parametrize("damage", ["weights.safetensors", "autoencoder.json"])
-def test_a_damaged_auto_encoder_is_told_in_a_sentence(damage: str, student: Path, tmp_path: Path) -> None:
+def test_a_damaged_auto_encoder_is_refused_in_a_sentence(damage: str, student: Path, tmp_path: Path) -> None:
     shutil.copytree(student, tmp_path / "run")
-    path = tmp_path / "run" / AUTOENCODER / damage
+    path = tmp_path / "run" / "autoencoder" / damage
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(CheckpointError, match="teach it anew") as told:
+    with pytest.raises(CheckpointError, match="train it again") as message:
         Localizer.load(tmp_path / "run", refine="affine")
-    assert damage in str(told.value)
+    assert damage in str(message.value)
     assert isinstance(Localizer.load(tmp_path / "run"), Localizer)
 
 
-def test_models_that_regress_nothing_cannot_teach(trained: Path, tmp_path: Path, capfd: Capture) -> None:
-    told = refused(capfd, "autoencode", tmp_path)
-    assert "not a run" in told
-    told = refused(capfd, "autoencode", trained / "run", "--recipe", "students/slow")
-    assert "students/quick" in told
+def test_a_folder_without_a_run_and_an_unknown_recipe_are_refused(
+    trained: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    message = refused(capfd, "autoencode", tmp_path)
+    assert "not a run" in message
+    message = refused(capfd, "autoencode", trained / "run", "--recipe", "students/slow")
+    assert "students/quick" in message
 
 
-def short_virtual(sees: Sees) -> student_recipes.StudentRecipe:
-    """Everything that stands beside a checkpoint, learned for a moment."""
+def short_virtual(sees: InputKind) -> student_recipes.StudentRecipe:
+    """All auxiliary networks, trained for two epochs."""
     recipe = short_recipe()
     assert recipe.decoder is not None
     assert recipe.relative is not None
@@ -231,15 +235,15 @@ def short_virtual(sees: Sees) -> student_recipes.StudentRecipe:
 
 
 @pytest.mark.parametrize("sees", ["images", "encoding", "latents"])
-def test_the_command_teaches_virtual_views_and_their_images(
-    sees: Sees, trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+def test_the_command_trains_virtual_views_and_their_decoder(
+    sees: InputKind, trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual(sees))
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_virtual(sees))
     run = tmp_path / "run"
     shutil.copytree(trained / "run", run)
-    told = refused(capfd, "locate", run, image_of(trained), "--refine", "virtual")
-    assert "camloc autoencode" in told
+    message = refused(capfd, "locate", run, image_of(trained), "--refine", "virtual")
+    assert "camloc autoencode" in message
     ended = camloc(capfd, "autoencode", run, "--virtual")
     assert ended.status == 0, ended.err
     assert "virtual view" in ended.out
@@ -254,11 +258,11 @@ def test_the_command_teaches_virtual_views_and_their_images(
     assert results.headline.estimates == results.headline.every_method["virtual"]
 
 
-def test_a_decoder_leaves_a_image_of_true_and_decoded_images(
+def test_a_decoder_leaves_a_figure_of_true_and_decoded_images(
     trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(trained / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual("latents"))
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_virtual("latents"))
     run = tmp_path / "run"
     shutil.copytree(trained / "run", run)
     ended = camloc(capfd, "autoencode", run, "--decoder")
@@ -267,45 +271,45 @@ def test_a_decoder_leaves_a_image_of_true_and_decoded_images(
     with Image.open(run / "decoder" / "images.png") as sheet:
         size = sheet.size
     assert size == (2 * (16 * 3 + 6) + 6, 2 * (16 * 3 + 6) + 6)  # two frames are held out
-    found = load_autoencoder(run, load_checkpoint(run))
+    found = AutoencoderMetadata.load(run, load_checkpoint(run).model)
     assert found is not None
-    decoder = load_decoder(run, found[1])
+    decoder = DecoderMetadata.load(run, found[1])
     assert decoder is not None
     assert set(decoder[0].differences) == {"decoded", "nearest image", "mean image"}
-    # TeacherOutputs anew, the auto-encoder is another one, and the decoder no longer belongs to it.
+    # Another seed gives another auto-encoder, to which the decoder does not belong.
     assert camloc(capfd, "autoencode", run, "--seed", "5").status == 0
-    again = load_autoencoder(run, load_checkpoint(run))
+    again = AutoencoderMetadata.load(run, load_checkpoint(run).model)
     assert again is not None
-    assert load_decoder(run, again[1]) is None
+    assert DecoderMetadata.load(run, again[1]) is None
 
 
-def test_what_needs_a_companion_that_is_not_there_says_which(trained: Path, student: Path) -> None:
+def test_a_missing_auxiliary_network_is_named(trained: Path, student: Path) -> None:
     with pytest.raises(RecipeError, match="no pose auto-encoder"):
-        encoder_of(Teacher.load(trained / "run"))
-    teacher = Teacher.load(student)
+        stored_encoder(load_teacher(trained / "run"))
+    teacher = load_teacher(student)
     with pytest.raises(RecipeError, match="no image decoder"):
-        next(iter(teach_relative(teacher, short_virtual("images"))))
+        next(iter(train_relative(teacher, short_virtual("images"))))
     with pytest.raises(RecipeError, match="no relative pose regressor"):
-        next(iter(teach_relative(teacher, replace(short_recipe(), relative=None))))
+        next(iter(train_relative(teacher, replace(short_recipe(), relative=None))))
 
 
-def test_a_teacher_of_several_scenes_has_an_auto_encoder_of_all(
+def test_the_auto_encoder_of_a_multi_scene_regressor_knows_all_scenes(
     tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(student_recipes, "find_student", lambda _: short_virtual("latents"))
+    monkeypatch.setattr("camloc.recipes.find_student", lambda _: short_virtual("latents"))
     sources, run = write_scenes(tmp_path / "data"), tmp_path / "run"
     train_scenes(sources, run)
     ended = camloc(capfd, "autoencode", run, "--decoder", "--virtual")
     assert ended.status == 0, ended.err
-    metadata = autoencoder_metadata(run)
+    metadata = AutoencoderMetadata.read(run)
     assert metadata is not None
     assert metadata.scenes == NAMES
     for refine in ("neighbours", "anchored", "virtual"):
         localizer = Localizer.load(run, refine=refine)
         for source, name, middle in zip(sources, NAMES, (0.0, AWAY), strict=True):
-            for answer in localizer.locate_all(source.load().test):
-                assert isinstance(answer, Located)
-                assert answer.unrefined is not None
-                assert answer.scene == name
-                assert float((answer.world_from_cam.translation - middle).abs().max()) < 10
+            for estimate in localizer.locate_all(source.load().test):
+                assert isinstance(estimate, Located)
+                assert estimate.unrefined is not None
+                assert estimate.scene == name
+                assert float((estimate.world_from_cam.translation - middle).abs().max()) < 10

@@ -1,4 +1,4 @@
-"""Made files that are wrong are refused in one sentence, whatever another tool put into them."""
+"""Damaged exported files are refused in one sentence, whatever another tool wrote into them."""
 
 import json
 import pickle
@@ -41,9 +41,9 @@ def with_text(text: str) -> Damage:
 
 def of_another_tool(path: Path) -> None:
     shape = onnx.TensorProto.FLOAT, [1, 3]
-    taken, given = (onnx.helper.make_tensor_value_info(name, *shape) for name in ("images", "position"))
+    inputs, outputs = (onnx.helper.make_tensor_value_info(name, *shape) for name in ("images", "position"))
     node = onnx.helper.make_node("Relu", ["images"], ["position"])
-    graph = onnx.helper.make_graph([node], "network", [taken], [given])
+    graph = onnx.helper.make_graph([node], "network", [inputs], [outputs])
     opset = onnx.helper.make_opsetid("", 17)
     onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=[opset]), path)
 
@@ -76,13 +76,13 @@ EXPORTED: dict[str, Damage] = {
     "with deep metadata": with_text("[" * 50_000),
     "of another format": with_metadata(lambda content: content["metadata"].update(format=9)),
     "of an unknown model": with_metadata(lambda content: content["metadata"].update(model="magic")),
-    "with an unknown fact": with_metadata(lambda content: content["metadata"].update(colour="red")),
+    "with unknown metadata": with_metadata(lambda content: content["metadata"].update(colour="red")),
     "with an unknown part": with_metadata(lambda content: content.update(extra=1)),
     "without scenes": with_metadata(lambda content: content["metadata"].update(scenes=[])),
     "with more scenes": with_metadata(lambda content: content["metadata"].update(scenes=["a", "b"])),
     "without constants": with_metadata(lambda content: content.update(constants={})),
     "with more constants": with_metadata(lambda content: content["constants"].update({"a.b": [1.0]})),
-    "with words as constants": with_metadata(
+    "with text as constants": with_metadata(
         lambda content: content.update(constants=dict.fromkeys(content["constants"], "x"))
     ),
     "with constants of another shape": with_metadata(
@@ -105,7 +105,7 @@ def test_an_exported_file_that_is_damaged(
     shutil.copy(exported.path, path)
     EXPORTED[what](path)
     before = listing(tmp_path)
-    told = refused(capfd, "locate", path, next((trained / "scene" / "seq-02").glob("*.color.png")))
-    assert "model.onnx" in told
-    assert len(told) < 600
+    sentence = refused(capfd, "locate", path, next((trained / "scene" / "seq-02").glob("*.color.png")))
+    assert "model.onnx" in sentence
+    assert len(sentence) < 600
     assert listing(tmp_path) == before

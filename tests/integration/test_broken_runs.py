@@ -186,7 +186,7 @@ def test_weights_that_are_no_numbers_lose_every_image(trained: Path, run: Path, 
     image = next((trained / "scene" / "seq-02").glob("*.color.png"))
     ended = camloc(capfd, "locate", run, image)
     assert ended.status == 0
-    assert "lost: the network's answer is not a number" in ended.out
+    assert "lost: the network's pose is not a number" in ended.out
 
 
 def test_a_scene_that_cannot_be_written_to(trained: Path, run: Path, tmp_path: Path, capfd: Capture) -> None:

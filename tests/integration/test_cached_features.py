@@ -1,4 +1,4 @@
-"""Training on features that were computed once: as exact, and only the heads move."""
+"""Training on cached features is as exact, and changes the heads only."""
 
 import time
 from dataclasses import replace
@@ -20,7 +20,8 @@ from camloc.runs.manifest import DataSource, RunManifest
 from camloc.runs.prepare import Training, prepare
 from camloc.runs.train import train
 from camloc.training.feature_cache import FeatureVariants
-from camloc.training.recipe import Epoch, Recipe, Stage
+from camloc.training.loop import Epoch
+from camloc.training.recipe import Recipe, Stage
 
 VARIANTS = 3
 
@@ -68,28 +69,28 @@ def test_every_variant_is_drawn_with_its_own_labels(scene: Path, tmp_path: Path)
     cached = training.train
     assert isinstance(cached, FeatureVariants)
     generator = torch.Generator().manual_seed(0)
-    rows, plan = torch.arange(len(cached)).repeat(20), training.recipe.plan(0)
+    rows, size = torch.arange(len(cached)).repeat(20), training.recipe.preprocess
     batch = cached.drawn(
         rows,
         Draws(generator, len(rows), slice(None)),
-        augment=plan.augment,
-        width=plan.width,
-        height=plan.height,
+        augment=training.recipe.augment,
+        width=size.width,
+        height=size.height,
     )
-    seen = set()
+    drawn = set()
     for number, row in enumerate(rows.tolist()):
         (matches,) = (
             (cached.rotation[row] == batch.world_from_cam.rotation[number]).all(-1).all(-1).nonzero().T
         )
         variant = int(matches[0])
-        seen.add(variant)
+        drawn.add(variant)
         stored = torch.from_numpy(cached.images[row, variant].astype("f4"))
         assert torch.equal(batch.images[number], stored)
         assert torch.equal(batch.world_from_cam.translation[number], cached.world_from_cam.translation[row])
-    assert seen == set(range(VARIANTS))
+    assert drawn == set(range(VARIANTS))
 
 
-def test_only_the_heads_learn_and_the_loss_falls(scene: Path, tmp_path: Path) -> None:
+def test_only_the_heads_train_and_the_loss_falls(scene: Path, tmp_path: Path) -> None:
     training = prepared(scene, tmp_path / "run")
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
     epochs = [event for event in train(training) if isinstance(event, Epoch)]
@@ -132,21 +133,21 @@ def test_the_time_that_features_took_is_known_to_every_run_that_uses_them(
     scene: Path, tmp_path: Path
 ) -> None:
     first = prepared(scene, tmp_path / "first")
-    assert 0 < first.metadata.feature_seconds < 60
+    assert 0 < first.manifest.feature_seconds < 60
     second = prepared(scene, tmp_path / "second")
-    assert second.metadata.feature_seconds == first.metadata.feature_seconds
-    assert RunManifest.load(tmp_path / "second").feature_seconds == first.metadata.feature_seconds
+    assert second.manifest.feature_seconds == first.manifest.feature_seconds
+    assert RunManifest.load(tmp_path / "second").feature_seconds == first.manifest.feature_seconds
     for _ in train(second):
         pass
     results = evaluate_run(tmp_path / "second").results
     assert results.training is not None
-    assert results.training.feature_seconds == first.metadata.feature_seconds
+    assert results.training.feature_seconds == first.manifest.feature_seconds
     assert "Features before that" in (tmp_path / "second" / "report.html").read_text()
     whole = prepared(scene, tmp_path / "whole", settings=replace(recipe(), cached_variants=0))
-    assert whole.metadata.feature_seconds == 0.0
+    assert whole.manifest.feature_seconds == 0.0
 
 
-def test_a_cache_that_cannot_be_written_is_told(
+def test_a_cache_that_cannot_be_written_is_reported(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"
@@ -157,10 +158,10 @@ def test_a_cache_that_cannot_be_written_is_told(
         prepared(scene, tmp_path / "run")
 
 
-def test_the_command_wants_a_pretrained_backbone(
+def test_the_command_requires_a_pretrained_backbone(
     scene: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = listing(tmp_path)
-    told = refused(capfd, "train", "room/scene-geometry", "--data", scene, "--out", tmp_path / "run")
-    assert "--backbone-weights" in told
+    message = refused(capfd, "train", "room/scene-geometry", "--data", scene, "--out", tmp_path / "run")
+    assert "--backbone-weights" in message
     assert listing(tmp_path) == before

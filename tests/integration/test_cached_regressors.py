@@ -1,4 +1,4 @@
-"""Any model starts from what stands still of its backbone: the same steps, the same bits, the same names."""
+"""Any model trains behind the frozen prefix of its backbone: the same steps, bits and names."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from camloc.models import model_names
 from camloc.models.base import GeometryModel, Regressor
 from camloc.models.checkpoint import load_checkpoint
 from camloc.models.hyperpose_2023 import HyperPose2023Config
-from camloc.models.layers.backbone import Backbone, LowerPart
+from camloc.models.layers.backbone import Backbone, BackbonePrefix
 from camloc.models.losses import PoseLossConfig
 from camloc.models.mapnet import MapNetConfig
 from camloc.models.posenet import PoseNetConfig
@@ -37,17 +37,19 @@ from camloc.training.feature_cache import (
     cached_features,
     frozen_prefix,
 )
-from camloc.training.recipe import Epoch, Recipe, Stage, Window, start
+from camloc.training.loop import Epoch
+from camloc.training.optim import start_stage
+from camloc.training.recipe import Recipe, Stage, Window
 
-# The stem and the first stage, whatever wrapper of timm is around the network.
-HOLDS = ("backbone.network.*conv1.[0-9].*", "backbone.network.*bn1.*", "backbone.network.*layer1.*")
+# The stem and the first stage, with any wrapper of timm around the network.
+FROZEN = ("backbone.network.*conv1.[0-9].*", "backbone.network.*bn1.*", "backbone.network.*layer1.*")
 
 VARIANTS = 3
 
 
 def cached(recipe: Recipe, *, variants: int = VARIANTS) -> Recipe:
     augment = Augment(roll_degrees=20.0, yaw_degrees=10.0, brightness=0.2)
-    return replace(recipe, augment=augment).cached(variants, frozen=HOLDS)
+    return replace(recipe, augment=augment).cached(variants, frozen=FROZEN)
 
 
 def prepared(scene: Path, folder: Path, recipe: Recipe) -> Training:
@@ -75,22 +77,22 @@ def step(network: Any, model: Any, batch: Any) -> tuple[dict[str, Tensor], dict[
 @pytest.mark.parametrize("name", model_names())
 def test_a_step_from_features_is_the_step_from_the_image(name: str, scene: Path, tmp_path: Path) -> None:
     settings = replace(tiny_recipe(), model=name, config=small_config(name), augment=Augment())
-    training = prepared(scene, tmp_path / "run", settings.cached(1, frozen=HOLDS))
+    training = prepared(scene, tmp_path / "run", settings.cached(1, frozen=FROZEN))
     (stage,) = training.recipe.stages
-    model, plan = training.model, training.recipe.plan(0)
+    model, size = training.model, training.recipe.preprocess
     assert isinstance(model, GeometryModel | Regressor)
     whole = prepared(scene, tmp_path / "whole", settings).train
     assert isinstance(whole, ImageCache)
     rows = torch.arange(6)
-    shape: Any = {"augment": plan.augment, "width": plan.width, "height": plan.height}
+    shape: Any = {"augment": training.recipe.augment, "width": size.width, "height": size.height}
     images = whole.drawn(rows, draws(6), **shape).replace(window=2)
     features = features_of(training)
     maps = features.drawn(rows, draws(6), **shape).replace(window=2)
-    start(stage, model)
+    start_stage(stage, model)
     assert isinstance(model.backbone, Backbone)
-    exact = LowerPart(model.backbone, features.cut)(images.images)
+    exact = BackbonePrefix(model.backbone, features.cut)(images.images)
     torch.testing.assert_close(maps.images, exact, rtol=2**-10, atol=1e-5)  # they are kept in half precision
-    part = FromFeatures(model, features.cut, width=plan.width, height=plan.height)
+    part = FromFeatures(model, features.cut, width=size.width, height=size.height)
     assert maps.images.shape[1] == 32, "a map of the first stage"
     expected_losses, expected = step(model, model, images)
     losses, found = step(part, model, maps.replace(images=exact))
@@ -104,17 +106,17 @@ def test_a_step_from_features_is_the_step_from_the_image(name: str, scene: Path,
         torch.testing.assert_close(gradient, expected[parameter], rtol=1e-4, atol=1e-5)
 
 
-def test_what_is_held_stays_and_the_rest_of_the_backbone_learns(scene: Path, tmp_path: Path) -> None:
+def test_the_frozen_prefix_stays_and_the_rest_of_the_backbone_trains(scene: Path, tmp_path: Path) -> None:
     training = prepared(scene, tmp_path / "run", cached(tiny_recipe()))
     before = {name: value.clone() for name, value in training.model.named_parameters()}
     epochs = [event for event in train(training) if isinstance(event, Epoch)]
-    moved = {
+    changed = {
         name for name, value in training.model.named_parameters() if not torch.equal(value, before[name])
     }
     assert sum(epochs[-1].losses.values()) < sum(epochs[0].losses.values())
-    assert any(name.startswith("backbone.network.layer2.") for name in moved)
-    held = ("backbone.network.conv1.", "backbone.network.bn1.", "backbone.network.layer1.")
-    assert not any(name.startswith(held) for name in moved)
+    assert any(name.startswith("backbone.network.layer2.") for name in changed)
+    frozen = ("backbone.network.conv1.", "backbone.network.bn1.", "backbone.network.layer1.")
+    assert not any(name.startswith(frozen) for name in changed)
 
 
 def test_an_interrupted_training_ends_with_the_same_bits(scene: Path, tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(scene: Path, tmp_path: 
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
-def test_checkpoints_of_both_ways_are_of_the_same_network(scene: Path, tmp_path: Path) -> None:
+def test_checkpoints_with_and_without_a_cache_are_of_the_same_network(scene: Path, tmp_path: Path) -> None:
     recipe = cached(tiny_recipe(epochs=1))
     for name, variants in (("cached", VARIANTS), ("whole", 0)):
         for _ in train(prepared(scene, tmp_path / name, replace(recipe, cached_variants=variants))):
@@ -143,7 +145,7 @@ def test_checkpoints_of_both_ways_are_of_the_same_network(scene: Path, tmp_path:
     assert list(ours.model.state_dict()) == list(theirs.model.state_dict())
 
 
-def test_windows_of_frames_learn_the_way_between_them(scene: Path, tmp_path: Path) -> None:
+def test_windows_of_frames_learn_the_motion_between_them(scene: Path, tmp_path: Path) -> None:
     regression = RegressionConfig("standardised", relative=PoseLossConfig())
     config = MapNetConfig(TINY_BACKBONE, features=16, dropout=0.0, regression=regression)
     recipe = replace(tiny_recipe(), model="mapnet", config=config, window=Window(frames=3, apart=2))
@@ -164,9 +166,7 @@ def test_several_scenes_are_learned_each_in_its_world(
     assert epochs[-1].losses["scene"] < epochs[0].losses["scene"]
 
 
-def test_a_scene_has_a_cache_of_its_own_whatever_it_is_learned_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_scene_has_a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
     scenes, recipe = write_scenes(tmp_path), cached(scenes_recipe())
     both = features_of(prepared_scenes(scenes, tmp_path / "both", recipe))
@@ -200,9 +200,9 @@ def test_a_budget_covers_features(scene: Path, tmp_path: Path, monkeypatch: pyte
         training = prepare(
             cached(tiny_recipe()), name="tiny", data=data, folder=tmp_path / name, budget_seconds=budget
         )
-        assert training.metadata.feature_seconds > 1e-3
-        assert training.metadata.budget_covers_features
-        assert left.pop() == max(0.0, budget - training.metadata.feature_seconds)
+        assert training.manifest.feature_seconds > 1e-3
+        assert training.manifest.budget_covers_features
+        assert left.pop() == max(0.0, budget - training.manifest.feature_seconds)
 
 
 def test_regressors_need_no_intrinsics_unless_images_turn(scene: Path, tmp_path: Path) -> None:
@@ -210,23 +210,21 @@ def test_regressors_need_no_intrinsics_unless_images_turn(scene: Path, tmp_path:
     assert isinstance(training.train, ImageCache)
     unknown, model = replace(training.train, intrinsics=None), training.model
     assert isinstance(model, Regressor)
-    stage = Stage(epochs=1, learning_rate=1e-3, frozen=HOLDS)
+    stage = Stage(epochs=1, learning_rate=1e-3, frozen=FROZEN)
     cut = frozen_prefix(model, (stage,))
 
     def computed(augment: Augment) -> FeatureVariants:
         variants = Variants(augment, VARIANTS, 64, 48, seed=0)
         return cached_features(model, unknown, variants, cut=cut, device=torch.device("cpu"))
 
-    features, plan = computed(Augment(brightness=0.2)), training.recipe.plan(0)
-    batch = features.drawn(
-        torch.arange(4), draws(4), augment=plan.augment, width=plan.width, height=plan.height
-    )
+    features = computed(Augment(brightness=0.2))
+    batch = features.drawn(torch.arange(4), draws(4), augment=Augment(), width=64, height=48)
     assert batch.intrinsics is None
     with pytest.raises(RecipeError, match="intrinsics"):
         computed(Augment(roll_degrees=10.0))
 
 
-def test_recipes_that_differ_behind_what_stands_still_share_a_cache(
+def test_recipes_that_differ_behind_the_frozen_prefix_share_a_cache(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
@@ -240,16 +238,16 @@ def test_recipes_that_differ_behind_what_stands_still_share_a_cache(
     assert isinstance(backbone, Backbone)
     torch.save(backbone.network.state_dict(), tmp_path / "weights.pth")
     for name, config in configs.items():
-        recipe = replace(tiny_recipe(), model=name, config=config).cached(2, frozen=HOLDS)
+        recipe = replace(tiny_recipe(), model=name, config=config).cached(2, frozen=FROZEN)
         data = DataSource(str(scene))
         prepare(recipe, name="tiny", data=data, folder=tmp_path / name, weights=tmp_path / "weights.pth")
     assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 2
 
 
 def test_a_first_layer_that_trains_is_refused(scene: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="first layer trains here; hold 'backbone"):
+    with pytest.raises(RecipeError, match="first layer trains here; freeze 'backbone"):
         prepared(scene, tmp_path / "run", tiny_recipe().cached(2))
-    (stage,) = tiny_recipe().cached(2, frozen=HOLDS).stages
+    (stage,) = tiny_recipe().cached(2, frozen=FROZEN).stages
     moving = replace(stage, frozen=())
     with pytest.raises(RecipeError, match="in every stage"):
         prepared(scene, tmp_path / "run", replace(tiny_recipe(), stages=(stage, moving), cached_variants=2))

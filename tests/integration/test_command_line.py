@@ -98,7 +98,7 @@ def test_training_writes_a_run_and_goes_on_with_it(
 ) -> None:
     from tests.support.trained import tiny_recipe
 
-    from camloc.training import recipe as base
+    import camloc.recipes as base
 
     functions = {"tiny/hyperpose": lambda: tiny_recipe(epochs=2)}
     monkeypatch.setattr(base, "recipe_functions", lambda: functions)
@@ -120,8 +120,8 @@ def test_training_in_bfloat16_is_told_and_gives_other_weights(
 ) -> None:
     from tests.support.trained import tiny_recipe
 
+    import camloc.recipes as base
     from camloc.models.checkpoint import load_checkpoint
-    from camloc.training import recipe as base
 
     functions = {"tiny/hyperpose": lambda: tiny_recipe(epochs=1)}
     monkeypatch.setattr(base, "recipe_functions", lambda: functions)
@@ -194,7 +194,7 @@ def test_all_formats_of_locate_hold_the_same_poses(trained: Path, capfd: Capture
     assert_same(exact, parsed_tum(printed["tum"], images), within=1e-7)
     assert_same(exact, parsed_colmap(printed["colmap"]), within=1e-7)
     assert "expected error" in printed["text"]
-    assert all(row["located"] and row["spread"]["meters"] > 0 for row in json.loads(printed["json"]))
+    assert all(row["located"] and row["expected_error"]["meters"] > 0 for row in json.loads(printed["json"]))
 
 
 def test_a_image_that_cannot_be_read_does_not_move_the_others(

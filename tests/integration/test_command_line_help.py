@@ -17,8 +17,7 @@ from camloc.cli import progress as listing
 from camloc.cli.main import COMMANDS
 from camloc.data import formats
 from camloc.models.base import PoseModel
-from camloc.refinement.recipe import student_functions
-from camloc.training.recipe import recipe_functions
+from camloc.recipes import recipe_functions, student_functions
 
 Capture = pytest.CaptureFixture[str]
 

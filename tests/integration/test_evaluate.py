@@ -9,6 +9,7 @@ import pytest
 import torch
 from tests.support.command_line import camloc
 from tests.support.estimates import frames_with_images, line_of_poses
+from tests.support.networks import network_of
 
 from camloc.data import formats as datasets
 from camloc.data.formats import nerfstudio
@@ -53,7 +54,7 @@ def test_a_schedule_that_was_scaled_to_a_budget_is_told(trained: Path, tmp_path:
     training = evaluate_run(tmp_path / "run").results.training
     assert training is not None
     assert (training.budget, training.schedule_share) == ("1.5 minutes", 0.3751)
-    assert "the recipe&#x27;s epochs times 0.375" in (tmp_path / "run" / "report.html").read_text()
+    assert "the recipe&#39;s epochs times 0.375" in (tmp_path / "run" / "report.html").read_text()
     metadata.save(tmp_path / "run")
     evaluate_run(tmp_path / "run")
     assert "epochs times" not in (tmp_path / "run" / "report.html").read_text()
@@ -82,7 +83,8 @@ def test_metres_are_not_claimed_for_a_scene_of_unknown_scale(
 def localizer_of_two_scenes(run: Path) -> Localizer:
     """The run as if it also knew a cellar, which it takes every other image for."""
     localizer = Localizer.load(run)
-    whole = localizer.checkpoint
+    network = network_of(localizer)
+    whole = network.checkpoint
     decode = whole.model.decode
 
     def misplaced(*arguments: Any, **settings: Any) -> Decoded:
@@ -91,9 +93,8 @@ def localizer_of_two_scenes(run: Path) -> Localizer:
 
     whole.model.decode = misplaced  # type: ignore[method-assign]
     metadata = replace(whole.metadata, scenes=(*whole.metadata.scenes, "cellar"))
-    return replace(
-        localizer, checkpoint=replace(whole, metadata=metadata, training_poses=whole.training_poses * 2)
-    )
+    checkpoint = replace(whole, metadata=metadata, training_poses=whole.training_poses * 2)
+    return replace(localizer, network=replace(network, checkpoint=checkpoint))
 
 
 def test_an_answer_in_another_scene_is_lost(
@@ -106,11 +107,13 @@ def test_an_answer_in_another_scene_is_lost(
     assert alone.headline.estimates.lost == 0
     monkeypatch.setattr(evaluate, "Localizer", TwoScenes)
     results = evaluate_run(trained / "run", out=tmp_path / "both").results
-    assert results.headline.lost_reasons == {"placed in cellar": 3}
+    assert results.headline.lost_reasons == {"located in cellar": 3}
     assert results.final_epoch is not None
     assert results.final_epoch.lost == 3
     elsewhere = DataSource(str(trained / "scene"), scene="attic")
-    with pytest.raises(DatasetError, match=r"has not learned 'attic', only scene, cellar; say with --scene"):
+    with pytest.raises(
+        DatasetError, match=r"has not learned 'attic', only scene, cellar; name one of them with --scene"
+    ):
         evaluate_run(trained / "run", data=elsewhere, out=tmp_path / "attic")
 
 

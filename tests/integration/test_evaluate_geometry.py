@@ -13,7 +13,7 @@ from camloc.runs.prepare import prepare
 from camloc.runs.train import train
 from camloc.training.recipe import Recipe
 
-HEADING = "What it has learned of the scene"
+HEADING = "Learned scene geometry"
 
 
 def geometry_recipe() -> Recipe:

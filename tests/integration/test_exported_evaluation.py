@@ -1,4 +1,4 @@
-"""An exported file is evaluated like the run that it came from, and says what it is."""
+"""An exported file is evaluated like the run that it was exported from, and its results name the runtime."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from camloc.runs.manifest import DataSource
 Capture = pytest.CaptureFixture[str]
 
 
-def test_an_exported_file_reaches_what_its_run_reaches(
+def test_an_exported_file_has_the_accuracy_of_its_run(
     trained: Path, exported: Made, tmp_path: Path, capfd: Capture
 ) -> None:
     ended = camloc(capfd, "evaluate", exported.path, "--data", trained / "scene", "--out", tmp_path / "found")
@@ -30,7 +30,7 @@ def test_an_exported_file_reaches_what_its_run_reaches(
     assert "ONNX Runtime" in (tmp_path / "found" / "report.html").read_text()
 
 
-def test_its_results_lie_in_a_folder_beside_it(trained: Path, exported: Made, tmp_path: Path) -> None:
+def test_its_results_are_in_a_folder_beside_it(trained: Path, exported: Made, tmp_path: Path) -> None:
     path = tmp_path / "shipped.onnx"
     path.write_bytes(exported.path.read_bytes())
     report = evaluate_run(path, data=DataSource(str(trained / "scene"))).report
@@ -39,7 +39,7 @@ def test_its_results_lie_in_a_folder_beside_it(trained: Path, exported: Made, tm
     assert {each.name for each in tmp_path.iterdir()} == {"shipped.onnx", "shipped"}
 
 
-def test_without_images_it_asks_for_them(exported: Made, tmp_path: Path, capfd: Capture) -> None:
+def test_without_images_its_evaluation_is_refused(exported: Made, tmp_path: Path, capfd: Capture) -> None:
     path = tmp_path / "shipped.onnx"
     path.write_bytes(exported.path.read_bytes())
     before = listing(tmp_path)
@@ -47,17 +47,17 @@ def test_without_images_it_asks_for_them(exported: Made, tmp_path: Path, capfd: 
     assert listing(tmp_path) == before
 
 
-def test_whole_numbers_are_asked_for_by_name(trained: Path, tmp_path: Path, capfd: Capture) -> None:
+def test_int8_is_an_option_of_the_export(trained: Path, tmp_path: Path, capfd: Capture) -> None:
     run = tmp_path / "run"
     run.symlink_to(trained / "run")
     path = tmp_path / "small.onnx"
     ended = camloc(capfd, "export", run, "--precision", "int8", "--out", path)
     assert (ended.status, ended.out) == (0, f"{path}\n"), ended.err
-    assert "camloc evaluate measures it" in ended.err
+    assert "camloc evaluate measures" in ended.err
     assert "pre-processing" not in ended.err
     results = evaluate_run(path, data=DataSource(str(trained / "scene"))).results
     assert results.runtime == "ONNX Runtime, int8"
-    # Six frames of a model that learned for seconds: near the run's own, and not the same numbers.
+    # Six frames and a model of a few seconds of training: similar to the run's own, and not equal.
     own = evaluate_run(trained / "run", out=tmp_path / "own").results.headline.estimates.meters.median
     found = results.headline.estimates.meters.median
     assert found is not None

@@ -1,4 +1,4 @@
-"""A scene more: what is taken over, what moves, what is told, and that the old run stays."""
+"""Extending a run by a scene: initial weights, training parameters, messages, and the old run unchanged."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from camloc.inference.localizer import Localizer
 from camloc.models.checkpoint import load_checkpoint
 from camloc.models.multi_scene import MultiSceneRegressor, latents_in
 from camloc.runs.evaluate import scene_results
-from camloc.runs.extend import ExtensionResults, extending, recipe_of, take_over
+from camloc.runs.extend import ExtensionResults, extension_recipe, load_partial_weights, recipe_of
 from camloc.runs.manifest import DataSource, Extension, RunManifest
 
 Capture = pytest.CaptureFixture[str]
@@ -28,88 +28,88 @@ State = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that has learned two scenes, and the data of a third."""
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two scenes, and the data of a third."""
     root = tmp_path_factory.mktemp("extension")
     train_scenes(write_scenes(root / "data"), root / "run")
     write_lit_scene(root / "attic", light=(0.0, 0.2, 0.9), away=-500.0)
     return root / "run"
 
 
-def extended(capfd: Capture, learned: Path, out: Path, *options: str) -> ExtensionResults:
+def extended(capfd: Capture, trained_run: Path, out: Path, *options: str) -> ExtensionResults:
     """Extend the run by the third scene."""
-    data = ("--data", learned.parent / "attic")
-    ended = camloc(capfd, "extend", learned, *data, "--out", out, *options)
+    data = ("--data", trained_run.parent / "attic")
+    ended = camloc(capfd, "extend", trained_run, *data, "--out", out, *options)
     assert ended.status == 0, ended.err
     assert "attic" in ended.out
     return ExtensionResults.load(out)
 
 
-def states(learned: Path, out: Path) -> tuple[State, State]:
-    return load_checkpoint(learned).model.state_dict(), load_checkpoint(out / "last").model.state_dict()
+def states(trained_run: Path, out: Path) -> tuple[State, State]:
+    return load_checkpoint(trained_run).model.state_dict(), load_checkpoint(out / "last").model.state_dict()
 
 
-def test_a_scene_is_added_and_the_old_run_stays(learned: Path, tmp_path: Path, capfd: Capture) -> None:
-    before = listing(learned)
-    results = extended(capfd, learned, tmp_path / "new", "--epochs", "20", "--fraction", "0.5")
-    assert listing(learned) == before
+def test_a_scene_is_added_and_the_old_run_stays(trained_run: Path, tmp_path: Path, capfd: Capture) -> None:
+    before = listing(trained_run)
+    results = extended(capfd, trained_run, tmp_path / "new", "--epochs", "20", "--fraction", "0.5")
+    assert listing(trained_run) == before
     checkpoint = load_checkpoint(tmp_path / "new")
     assert checkpoint.metadata.scenes == (*NAMES, "attic")
     assert [len(poses) for poses in checkpoint.training_poses] == [16, 16, 8]
     metadata = RunManifest.load(tmp_path / "new")
-    assert metadata.extension == Extension(str(learned.resolve()), 0.5)
+    assert metadata.extension == Extension(str(trained_run.resolve()), 0.5)
     assert [each.scene for each in results.known] == list(NAMES)
     assert results.new.name == "attic"
     assert (results.fraction, results.epochs, results.moves) == (0.5, 20, "all")
     assert results.right_before == 1.0
-    # The oracle beside it copies what was learned from, and nothing else of the new scene.
+    # The nearest training pose is taken from the training frames in use, and no others of the new scene.
     assert scene_results(tmp_path / "new", "attic").train_frames == 9
     assert scene_results(tmp_path / "new", NAMES[0]).train_frames == 18
-    image = DataSource(str(learned.parent / "attic")).load().test[0].image
+    image = DataSource(str(trained_run.parent / "attic")).load().test[0].image
     answer = Localizer.load(tmp_path / "new").locate(image)
     assert isinstance(answer, Located)
     assert answer.scene == "attic"
     assert float((answer.world_from_cam.translation + 500.0).abs().max()) < 10
 
 
-def test_the_worlds_of_known_scenes_are_taken_over(learned: Path, tmp_path: Path, capfd: Capture) -> None:
-    extended(capfd, learned, tmp_path / "new", "--epochs", "1")
-    known, now = states(learned, tmp_path / "new")
-    for name in ("world.center", "world.spread", "world.orientation"):
+def test_the_worlds_of_known_scenes_are_loaded(trained_run: Path, tmp_path: Path, capfd: Capture) -> None:
+    extended(capfd, trained_run, tmp_path / "new", "--epochs", "1")
+    known, now = states(trained_run, tmp_path / "new")
+    for name in ("world.center", "world.camera_radius", "world.orientation"):
         assert torch.equal(now[name][:2], known[name])
     assert float((now["world.center"][2] + 500.0).abs().max()) < 5
 
 
 @pytest.mark.parametrize("moves", ["scene", "heads"])
-def test_what_does_not_move_stays_as_it_was(
-    moves: str, learned: Path, tmp_path: Path, capfd: Capture
+def test_parameters_that_do_not_train_stay_the_same(
+    moves: str, trained_run: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    extended(capfd, learned, tmp_path / "new", "--epochs", "1", "--moves", moves)
-    known, now = states(learned, tmp_path / "new")
-    moved = {
+    extended(capfd, trained_run, tmp_path / "new", "--epochs", "1", "--moves", moves)
+    known, now = states(trained_run, tmp_path / "new")
+    changed = {
         name
         for name, value in known.items()
         if not name.startswith("world.")
         and not torch.equal(value, now[name][: len(value)] if value.ndim else now[name])
     }
     if moves == "scene":
-        assert moved == set()
+        assert changed == set()
     else:
-        assert {"scene.weight", "position_transformer.query_of_scene"} <= moved
+        assert {"scene.weight", "position_transformer.query_of_scene"} <= changed
         assert all(
-            name.startswith(("scene.", "balance.", "position_h", "orientation_h"))
+            name.startswith(("scene.", "pose_loss.", "position_h", "orientation_h"))
             or name.endswith("_of_scene")
-            for name in moved
+            for name in changed
         )
     new = now["position_transformer.query_of_scene"]
     assert new.shape[0] == 3
 
 
-def test_poses_in_known_scenes_stay_the_same_to_the_last_bit_where_only_the_new_scene_moves(
-    learned: Path, tmp_path: Path, capfd: Capture
+def test_poses_in_known_scenes_stay_the_same_to_the_last_bit_where_only_the_new_scene_trains(
+    trained_run: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    results = extended(capfd, learned, tmp_path / "new", "--epochs", "2", "--moves", "scene")
-    known, now = load_checkpoint(learned).model, load_checkpoint(tmp_path / "new" / "last").model
+    results = extended(capfd, trained_run, tmp_path / "new", "--epochs", "2", "--moves", "scene")
+    known, now = load_checkpoint(trained_run).model, load_checkpoint(tmp_path / "new" / "last").model
     assert isinstance(known, MultiSceneRegressor)
     assert isinstance(now, MultiSceneRegressor)
     images = torch.rand(5, 3, 48, 64, generator=torch.Generator().manual_seed(0))
@@ -124,17 +124,17 @@ def test_poses_in_known_scenes_stay_the_same_to_the_last_bit_where_only_the_new_
     later = [value for name, value in now.named_parameters() if ".of_group.0.output" in name]
     assert later
     assert all(bool(value.any()) for value in later)
-    # What is put into its scene has the error that it had.
+    # A scene whose images are all put into it has the errors that it had.
     for each in results.known:
         assert each.decided_after is not None
         if each.decided_after.right == each.decided_after.frames:
             assert each.after == each.before
 
 
-def test_a_scene_that_joined_apart_can_be_followed_by_others(
-    learned: Path, tmp_path: Path, capfd: Capture
+def test_a_scene_in_a_group_of_its_own_can_be_followed_by_others(
+    trained_run: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    extended(capfd, learned, tmp_path / "one", "--epochs", "1", "--moves", "scene")
+    extended(capfd, trained_run, tmp_path / "one", "--epochs", "1", "--moves", "scene")
     write_lit_scene(tmp_path / "loft", light=(0.9, 0.9, 0.2), away=300.0)
     for moves in ("scene", "all"):
         out = tmp_path / moves
@@ -145,40 +145,40 @@ def test_a_scene_that_joined_apart_can_be_followed_by_others(
         assert metadata.config["groups"] == ([2, 1, 1] if moves == "scene" else [2, 2])
 
 
-def test_only_the_new_scenes_rows_learn_where_nothing_else_moves(
-    learned: Path, tmp_path: Path, capfd: Capture
+def test_only_the_new_scenes_rows_train_where_nothing_else_does(
+    trained_run: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    extended(capfd, learned, tmp_path / "one", "--epochs", "1", "--moves", "scene")
-    extended(capfd, learned, tmp_path / "two", "--epochs", "2", "--moves", "scene")
-    one, two = (states(learned, tmp_path / name)[1] for name in ("one", "two"))
+    extended(capfd, trained_run, tmp_path / "one", "--epochs", "1", "--moves", "scene")
+    extended(capfd, trained_run, tmp_path / "two", "--epochs", "2", "--moves", "scene")
+    one, two = (states(trained_run, tmp_path / name)[1] for name in ("one", "two"))
     name = "position_transformer.query_of_scene"
     assert torch.equal(one[name][:2], two[name][:2])
     assert not torch.equal(one[name][2], two[name][2])
 
 
-def test_the_same_command_again_trains_nothing_anew(learned: Path, tmp_path: Path, capfd: Capture) -> None:
-    extended(capfd, learned, tmp_path / "new", "--epochs", "1")
+def test_the_same_command_again_trains_nothing_anew(
+    trained_run: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    extended(capfd, trained_run, tmp_path / "new", "--epochs", "1")
     weights = (tmp_path / "new" / "checkpoint" / "weights.safetensors").read_bytes()
-    extended(capfd, learned, tmp_path / "new", "--epochs", "1")
+    extended(capfd, trained_run, tmp_path / "new", "--epochs", "1")
     assert (tmp_path / "new" / "checkpoint" / "weights.safetensors").read_bytes() == weights
-    told = refused(
+    message = refused(
         capfd,
         "extend",
-        learned,
+        trained_run,
         "--data",
-        learned.parent / "attic",
+        trained_run.parent / "attic",
         "--out",
         tmp_path / "new",
         "--fraction",
         "0.5",
     )
-    assert "holds a run with other settings" in told
+    assert "holds a run with other settings" in message
 
 
 @pytest.mark.parametrize("moves", ["all", "scene"])
-def test_a_run_that_learned_behind_cached_features_is_extended_behind_them(
-    moves: str, tmp_path: Path, capfd: Capture
-) -> None:
+def test_a_run_on_cached_features_is_extended_on_them(moves: str, tmp_path: Path, capfd: Capture) -> None:
     frozen = ("backbone.network.*conv1.[0-9].*", "backbone.network.*bn1.*", "backbone.network.*layer1.*")
     (stage,) = scenes_recipe(epochs=1).stages
     recipe = replace(scenes_recipe(), stages=(replace(stage, batch_norm="frozen"),)).cached(2, frozen=frozen)
@@ -193,19 +193,26 @@ def test_a_run_that_learned_behind_cached_features_is_extended_behind_them(
     assert all(torch.equal(now[name], known[name]) for name in still)
 
 
-def test_what_makes_no_sense_is_told(learned: Path, tmp_path: Path, capfd: Capture) -> None:
-    command = ("extend", learned, "--data", learned.parent / "attic", "--out", tmp_path / "new")
+def test_impossible_settings_are_refused(trained_run: Path, tmp_path: Path, capfd: Capture) -> None:
+    command = ("extend", trained_run, "--data", trained_run.parent / "attic", "--out", tmp_path / "new")
     assert "fraction of 0 of the frames cannot be" in refused(capfd, *command, "--fraction", "0")
     assert "needs 1 epoch or more, not 0" in refused(capfd, *command, "--epochs", "0")
-    garden = ("extend", learned, "--data", learned.parent / "data" / "garden", "--out", tmp_path / "new")
+    garden = (
+        "extend",
+        trained_run,
+        "--data",
+        trained_run.parent / "data" / "garden",
+        "--out",
+        tmp_path / "new",
+    )
     assert "2 scenes are called 'garden'" in refused(capfd, *garden)
 
 
-def test_another_network_cannot_go_on_from_a_run(learned: Path) -> None:
-    recipe = extending(recipe_of(RunManifest.load(learned)), known=2, epochs=1)
+def test_a_run_cannot_be_extended_by_another_network(trained_run: Path) -> None:
+    recipe = extension_recipe(recipe_of(RunManifest.load(trained_run)), known=2, epochs=1)
     assert recipe.balanced
     assert recipe.stages[0].epochs == 1
     from tests.support.tiny_training import tiny_model
 
     with pytest.raises(CheckpointError, match="holds another network"):
-        take_over(tiny_model(), learned)
+        load_partial_weights(tiny_model(), trained_run)

@@ -163,7 +163,7 @@ def test_what_cannot_be_done_is_told_in_a_sentence(scene: Path, tmp_path: Path, 
         "two folders": refused(capfd, "masks", image, twin, *words),
         "no segmentation network 'lraspp'": refused(capfd, "masks", image, *words, "--network", "lraspp"),
         "no 'persons'": refused(capfd, "masks", image, *words, "--leave-out", "persons"),
-        "3 classes apart and not 2": refused(
+        "3 classes, not 2": refused(
             capfd, "masks", image, "--weights", file, "--classes", tmp_path / "two.txt", "--out", out
         ),
         "without repetition": refused(

@@ -1,4 +1,4 @@
-"""Trainings that know the orientation of a part of their frames, as in Table IV of scene geometry."""
+"""Trainings with the orientations of a part of the frames, as in Table IV of scene geometry."""
 
 import csv
 import math
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.support.models import TINY_BACKBONE, some_poses
-from tests.support.tiny_training import tiny_images, tiny_model, tiny_plan
+from tests.support.tiny_training import recipe_for_images, tiny_images, tiny_model
 from tests.support.trained import tiny_recipe, write_scene
 
 from camloc.data import formats as datasets
@@ -20,14 +20,14 @@ from camloc.errors import CamlocError, DatasetError, RecipeError
 from camloc.evaluation.baselines import baseline_errors
 from camloc.models.checkpoint import load_checkpoint
 from camloc.models.scene_geometry import SceneGeometryConfig
-from camloc.recipes import position_only
+from camloc.recipes import find_recipe, position_only
 from camloc.runs.evaluate import evaluate_run
 from camloc.runs.manifest import LAST, LOG, DataSource
 from camloc.runs.prepare import prepare
 from camloc.runs.train import train
 from camloc.training.log import read_log
-from camloc.training.loop import fit
-from camloc.training.recipe import Epoch, Recipe, Stage, Step, find_recipe
+from camloc.training.loop import Epoch, Step, fit
+from camloc.training.recipe import Recipe, Stage
 
 ONLY_POSITION = {"orientation": 0.0, "consistency": 0.0, "reprojection": 0.0}
 
@@ -70,7 +70,7 @@ def go(scene: Path, folder: Path, recipe: Recipe) -> Iterator[Step | Epoch]:
 def test_both_stages_run_and_an_interrupted_training_ends_with_the_same_bits(
     recipe: Recipe, scene: Path, tmp_path: Path
 ) -> None:
-    """16 frames are learned from: 6 with an orientation make one batch of 4, and 10 without make two."""
+    """16 training frames: 6 with an orientation make one batch of 4, and 10 without make two."""
     steps = [event for event in go(scene, tmp_path / "whole", recipe) if isinstance(event, Step)]
     assert [(step.epoch, step.step, step.steps) for step in steps] == [
         *((1, 1, 1), (2, 1, 1)),
@@ -88,9 +88,7 @@ def test_both_stages_run_and_an_interrupted_training_ends_with_the_same_bits(
     assert len(losses) == 4
 
 
-def test_the_checkpoint_knows_the_whole_poses_and_the_evaluation_all_frames(
-    scene: Path, tmp_path: Path
-) -> None:
+def test_the_checkpoint_has_the_full_poses_and_the_evaluation_all_frames(scene: Path, tmp_path: Path) -> None:
     for _ in go(scene, tmp_path / "run", regressor()):
         pass
     (poses,) = load_checkpoint(tmp_path / "run").training_poses
@@ -109,19 +107,19 @@ def test_fine_tuning_by_positions_leaves_the_orientation_head_of_a_regressor_alo
     model = tiny_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     stage = Stage(epochs=2, learning_rate=1e-2, learns_from="positions", loss_weights={"orientation": 0.0})
-    for _ in fit(model, alone, tiny_plan(stage)):
+    for _ in fit(model, alone, recipe_for_images(stage)):
         pass
-    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
-    assert any(name.startswith("backbone.") for name in moved)
-    assert any(name.startswith("position_") for name in moved)
-    assert not any(name.startswith("orientation_head") for name in moved)
-    assert "balance.orientation" not in moved
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(name.startswith("backbone.") for name in changed)
+    assert any(name.startswith("position_") for name in changed)
+    assert not any(name.startswith("orientation_head") for name in changed)
+    assert "pose_loss.orientation" not in changed
 
 
 def test_a_stage_without_frames_is_told_before_the_first_one_trains() -> None:
-    plan = tiny_plan(*regressor().stages)
+    recipe = recipe_for_images(*regressor().stages)
     with pytest.raises(RecipeError, match="with a position alone"):
-        next(iter(fit(tiny_model(), tiny_images(8), plan)))
+        next(iter(fit(tiny_model(), tiny_images(8), recipe)))
 
 
 def mixed_table(scene: Path, path: Path, *, every: int) -> None:
@@ -154,11 +152,11 @@ def test_frames_without_any_orientation_are_refused_in_one_sentence(scene: Path,
     with (scene / "positions.csv").open() as file:
         assert any(row["qw_world_from_cam"] == "" for row in csv.DictReader(file))
     data = DataSource(str(scene / "positions.csv"))
-    with pytest.raises(DatasetError, match="no training frame with an orientation") as told:
+    with pytest.raises(DatasetError, match="no training frame with an orientation") as caught:
         prepare(tiny_recipe(), name="tiny/none", data=data, folder=tmp_path / "run")
-    assert isinstance(told.value, CamlocError)
-    assert "positions.csv" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert isinstance(caught.value, CamlocError)
+    assert "positions.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 

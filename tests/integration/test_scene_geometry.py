@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from tests.support.command_line import camloc, listing, refused
 from tests.support.models import TINY_BACKBONE
+from tests.support.networks import network_of
 from tests.support.trained import HEIGHT, WIDTH, scene_with_cache
 
 from camloc.data.image_io import Preprocess
@@ -89,8 +90,8 @@ def test_every_filter_answers_or_says_why_not(learned: Path, name: OutlierFilter
 
 def test_the_held_out_frames_choose_the_filter(learned: Path, tmp_path: Path) -> None:
     """With none held out it is the learned weights, as published; a filter that is asked for goes before."""
-    assert Localizer.load(learned / "run").used_filter == "weights"
-    assert Localizer.load(learned / "run", outlier_filter="none").used_filter == "none"
+    assert network_of(Localizer.load(learned / "run")).used_filter == "weights"
+    assert network_of(Localizer.load(learned / "run", outlier_filter="none")).used_filter == "none"
     settings = replace(recipe(), hold_out=HoldOut(every=4, block=2), stages=(Stage(2, 1e-3),))
     data = DataSource(str(learned / "scene"))
     training = prepare(settings, name="tiny/scene-geometry", data=data, folder=tmp_path / "run")
@@ -100,11 +101,11 @@ def test_the_held_out_frames_choose_the_filter(learned: Path, tmp_path: Path) ->
     assert training.validation is not None
     model = load_checkpoint(tmp_path / "run").model
     assert isinstance(model, GeometryModel)
-    errors = filter_errors(model, training.validation, settings.plan(0), device=torch.device("cpu"))
+    errors = filter_errors(model, training.validation, settings.preprocess, device=torch.device("cpu"))
     assert set(errors) == set(OUTLIER_FILTERS)
-    poses = poses_of(training.learned[0]).tensor()
+    poses = poses_of(training.train_frames[0]).tensor()
     assert metadata.outlier_filter == best_filter(errors, training.validation, poses)
-    assert metadata.spread == pytest.approx(errors[metadata.outlier_filter], rel=1e-3)
+    assert metadata.expected_error == pytest.approx(errors[metadata.outlier_filter], rel=1e-3)
     made_up: dict[OutlierFilter, tuple[float, float]] = dict.fromkeys(OUTLIER_FILTERS, (1.0, 10.0))
     made_up["rigid-ransac"] = (0.5, 10.0)
     assert best_filter(made_up, training.validation, poses) == "rigid-ransac"

@@ -82,13 +82,13 @@ def test_scenes_are_told_apart_and_answers_are_in_their_worlds(
 
 def test_the_error_to_expect_is_that_of_the_scene(learned: Path, sources: tuple[DataSource, ...]) -> None:
     metadata = load_checkpoint(learned).metadata
-    assert set(metadata.spreads) == set(NAMES)
-    assert metadata.spread == pytest.approx(
-        [sum(each) / 2 for each in zip(*metadata.spreads.values(), strict=True)]
+    assert set(metadata.expected_errors) == set(NAMES)
+    assert metadata.expected_error == pytest.approx(
+        [sum(each) / 2 for each in zip(*metadata.expected_errors.values(), strict=True)]
     )
     answer = Localizer.load(learned).locate(sources[1].load().test[0].image)
     assert isinstance(answer, Located)
-    assert answer.spread == metadata.spreads["cellar"]
+    assert answer.expected_error == metadata.expected_errors["cellar"]
 
 
 def test_results_have_every_scene_and_how_often_it_was_named(learned: Path) -> None:
@@ -129,7 +129,7 @@ def test_an_exported_model_names_the_same_scenes(
     for one, other in zip(ours, theirs, strict=True):
         assert isinstance(one, Located)
         assert isinstance(other, Located)
-        assert (one.scene, one.spread) == (other.scene, other.spread)
+        assert (one.scene, one.expected_error) == (other.scene, other.expected_error)
         assert one.probability == pytest.approx(other.probability, abs=1e-4)
         torch.testing.assert_close(
             one.world_from_cam.matrix(), other.world_from_cam.matrix(), rtol=0, atol=1e-4
@@ -198,7 +198,7 @@ def test_frames_are_held_out_of_every_scene(sources: tuple[DataSource, ...], tmp
     assert training.validation is not None
     assert training.validation.scene.bincount().tolist() == [2, 2]
     assert training.train.scene.bincount().tolist() == [16, 16]
-    assert [len(frames) for frames in training.learned] == [16, 16]
+    assert [len(frames) for frames in training.train_frames] == [16, 16]
 
 
 def test_one_scene_is_a_list_of_one(sources: tuple[DataSource, ...], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.support.tiny_training import tiny_images, tiny_model, tiny_plan
+from tests.support.tiny_training import recipe_for_images, tiny_images, tiny_model
 from tests.support.trained import tiny_recipe, write_scene
 from tests.support.training_script import KILLS, STAGES, WINDOW, loss_curve, shared_run, two_stage_recipe
 
@@ -25,8 +25,8 @@ from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
 from camloc.runs.prepare import Compute, Training, prepare
 from camloc.runs.train import train
 from camloc.training.log import read_log
-from camloc.training.loop import fit
-from camloc.training.recipe import Epoch, Recipe, Stage, Step
+from camloc.training.loop import Epoch, Step, fit
+from camloc.training.recipe import Recipe, Stage
 from camloc.training.state import read_position
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -117,7 +117,7 @@ def test_the_second_stage_left_the_backbone_alone(killed: Path) -> None:
 
 @pytest.fixture(scope="module")
 def shared(scene: Path) -> Path:
-    """The folder with what two processes learned."""
+    """The folder with the trainings of two processes."""
     run_script("shared", scene.parent)
     return scene.parent
 
@@ -178,20 +178,20 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
 
 
-def test_a_diverging_loss_is_told_in_one_sentence() -> None:
-    plan = tiny_plan(stage(learning_rate=1e30, epochs=5))
-    with pytest.raises(RecipeError, match=r"diverged.*lower the learning rate") as told:
-        epochs_of(fit(tiny_model(), tiny_images(16), plan))
-    assert "\n" not in str(told.value)
+def test_a_diverging_loss_is_reported_in_one_sentence() -> None:
+    recipe = recipe_for_images(stage(learning_rate=1e30, epochs=5))
+    with pytest.raises(RecipeError, match=r"diverged.*lower the learning rate") as caught:
+        epochs_of(fit(tiny_model(), tiny_images(16), recipe))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_without_validation_the_last_weights_are_kept(average: float) -> None:
     model = tiny_model()
-    plan = tiny_plan(stage(epochs=3, average=average))
+    recipe = recipe_for_images(stage(epochs=3, average=average))
     last: dict[str, torch.Tensor] = {}
     bests = []
-    for event in fit(model, tiny_images(8), plan):
+    for event in fit(model, tiny_images(8), recipe):
         if isinstance(event, Epoch):
             assert event.validation is None
             last = snapshot(event.model)
@@ -203,10 +203,10 @@ def test_without_validation_the_last_weights_are_kept(average: float) -> None:
 def test_with_validation_the_best_weights_are_kept() -> None:
     """A rate that ruins the weights later on leaves an earlier epoch the best."""
     model, validation = tiny_model(), tiny_images(8, seed=1)
-    plan = tiny_plan(stage(epochs=6, learning_rate=3e-2))
+    recipe = recipe_for_images(stage(epochs=6, learning_rate=3e-2))
     best: dict[str, torch.Tensor] = {}
     epochs = []
-    for event in fit(model, tiny_images(16), plan, validation=validation):
+    for event in fit(model, tiny_images(16), recipe, validation=validation):
         if isinstance(event, Epoch):
             epochs.append(event)
             if event.is_best:
@@ -224,15 +224,15 @@ def test_validation_that_never_gives_a_number_keeps_the_last_weights() -> None:
     )
     lost = replace(validation, world_from_cam=nowhere)
     model = tiny_model()
-    epochs = epochs_of(fit(model, tiny_images(8), tiny_plan(stage(), stage()), validation=lost))
+    epochs = epochs_of(fit(model, tiny_images(8), recipe_for_images(stage(), stage()), validation=lost))
     assert [epoch.is_best for epoch in epochs] == [False, True, False, True]
     assert epochs[0].validation is not None
     assert epochs[0].validation[0] == float("inf")
 
 
 def test_validation_comes_when_it_is_due_and_at_the_end() -> None:
-    plan = replace(tiny_plan(stage(epochs=5), stage(epochs=1)), validate_every=2)
-    epochs = epochs_of(fit(tiny_model(), tiny_images(8), plan, validation=tiny_images(4, seed=1)))
+    recipe = replace(recipe_for_images(stage(epochs=5), stage(epochs=1)), validate_every=2)
+    epochs = epochs_of(fit(tiny_model(), tiny_images(8), recipe, validation=tiny_images(4, seed=1)))
     assert [epoch.validation is not None for epoch in epochs] == [False, True, False, True, True, True]
     assert [(epoch.epoch, epoch.stage) for epoch in epochs] == [*((n, 0) for n in range(1, 6)), (6, 1)]
 
@@ -240,7 +240,7 @@ def test_validation_comes_when_it_is_due_and_at_the_end() -> None:
 def test_the_same_seed_gives_the_same_training_and_another_another() -> None:
     def weights(seed: int) -> dict[str, torch.Tensor]:
         model = tiny_model(dropout=0.2)
-        epochs_of(fit(model, tiny_images(8), replace(tiny_plan(stage()), seed=seed)))
+        epochs_of(fit(model, tiny_images(8), recipe_for_images(stage()), seed=seed))
         return snapshot(model)
 
     assert_same(weights(1), weights(1))
@@ -248,14 +248,14 @@ def test_the_same_seed_gives_the_same_training_and_another_another() -> None:
     assert not all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def test_steps_are_told_and_an_incomplete_batch_is_left_out() -> None:
-    events = list(fit(tiny_model(), tiny_images(11), tiny_plan(stage(epochs=1))))
+def test_steps_are_reported_and_an_incomplete_batch_is_left_out() -> None:
+    events = list(fit(tiny_model(), tiny_images(11), recipe_for_images(stage(epochs=1))))
     assert events[:2] == [Step(1, 1, 2), Step(1, 2, 2)]
     assert isinstance(events[2], Epoch)
 
 
 def test_fewer_images_than_a_batch_are_one_batch() -> None:
-    epochs = epochs_of(fit(tiny_model(), tiny_images(3), tiny_plan(stage(epochs=1), batch_size=8)))
+    epochs = epochs_of(fit(tiny_model(), tiny_images(3), recipe_for_images(stage(epochs=1), batch_size=8)))
     assert len(epochs) == 1
     assert all(value == value for value in epochs[0].losses.values())
 
@@ -272,7 +272,12 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(count: int, batch_size:
     fabric = TwoProcesses(accelerator="cpu", devices=1)
     with pytest.raises(RecipeError, match="batch of 3 cannot be shared evenly by 2"):
         epochs_of(
-            fit(tiny_model(), tiny_images(count), tiny_plan(stage(), batch_size=batch_size), fabric=fabric)
+            fit(
+                tiny_model(),
+                tiny_images(count),
+                recipe_for_images(stage(), batch_size=batch_size),
+                fabric=fabric,
+            )
         )
 
 
@@ -283,42 +288,42 @@ def leave_after(events: Iterator[Step | Epoch], epoch: int) -> None:
             return
 
 
-def test_a_state_is_only_taken_up_by_its_own_training(tmp_path: Path) -> None:
+def test_only_the_same_training_resumes_a_state(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
-    plan, images = tiny_plan(stage(epochs=3)), tiny_images(8)
-    leave_after(fit(tiny_model(), images, plan, state=state), 2)
+    recipe, images = recipe_for_images(stage(epochs=3)), tiny_images(8)
+    leave_after(fit(tiny_model(), images, recipe, state=state), 2)
     assert read_position(state).epoch == 2
-    assert [epoch.epoch for epoch in epochs_of(fit(tiny_model(), images, plan, state=state))] == [3]
-    longer = tiny_plan(stage(epochs=4))
+    assert [epoch.epoch for epoch in epochs_of(fit(tiny_model(), images, recipe, state=state))] == [3]
+    longer = recipe_for_images(stage(epochs=4))
     assert len(epochs_of(fit(tiny_model(), images, longer, state=state))) == 4
     assert len(epochs_of(fit(tiny_model(), tiny_images(8, seed=5), longer, state=state))) == 4
 
 
-def test_a_state_of_another_network_is_not_taken_up(tmp_path: Path) -> None:
+def test_the_state_of_another_network_is_not_resumed(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
-    plan, images = tiny_plan(stage(epochs=2)), tiny_images(8)
-    leave_after(fit(tiny_model(), images, plan, state=state), 1)
+    recipe, images = recipe_for_images(stage(epochs=2)), tiny_images(8)
+    leave_after(fit(tiny_model(), images, recipe, state=state), 1)
     other = tiny_model()
     other.position_hyper = other.orientation_hyper = None
-    assert len(epochs_of(fit(other, images, plan, state=state))) == 2
+    assert len(epochs_of(fit(other, images, recipe, state=state))) == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"no state", bytes(100)])
-def test_a_damaged_state_is_told(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_state_is_reported(content: bytes, tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     state.write_bytes(content)
     with pytest.raises(CheckpointError, match="delete it to train from the start"):
-        epochs_of(fit(tiny_model(), tiny_images(8), tiny_plan(stage()), state=state))
+        epochs_of(fit(tiny_model(), tiny_images(8), recipe_for_images(stage()), state=state))
 
 
-def test_a_state_that_is_cut_short_is_told(tmp_path: Path) -> None:
+def test_a_state_that_is_cut_short_is_reported(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
-    plan, images = tiny_plan(stage(epochs=2)), tiny_images(8)
-    leave_after(fit(tiny_model(), images, plan, state=state), 1)
+    recipe, images = recipe_for_images(stage(epochs=2)), tiny_images(8)
+    leave_after(fit(tiny_model(), images, recipe, state=state), 1)
     whole = state.read_bytes()
     state.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match="damaged"):
-        epochs_of(fit(tiny_model(), images, plan, state=state))
+        epochs_of(fit(tiny_model(), images, recipe, state=state))
 
 
 def prepared(scene: Path, folder: Path, recipe: Recipe | None = None, **settings: Any) -> Training:
@@ -326,10 +331,10 @@ def prepared(scene: Path, folder: Path, recipe: Recipe | None = None, **settings
     return prepare(recipe or tiny_recipe(), name="tiny/hyperpose", data=data, folder=folder, **settings)
 
 
-def test_a_run_goes_on_when_it_is_asked_for_again(scene: Path, tmp_path: Path) -> None:
-    """Settings read from a file are those that were written, lists for tuples and all."""
+def test_a_run_is_resumed_by_the_same_settings(scene: Path, tmp_path: Path) -> None:
+    """Settings read from a file equal those that were written, although tuples became lists."""
     first = prepared(scene, tmp_path)
-    assert prepared(scene, tmp_path).metadata.schedule_share == first.metadata.schedule_share == 1.0
+    assert prepared(scene, tmp_path).manifest.schedule_share == first.manifest.schedule_share == 1.0
     assert RunManifest.load(tmp_path).recipe == "tiny/hyperpose"
 
 
@@ -356,7 +361,7 @@ def test_a_run_folder_with_other_settings_is_refused(scene: Path, tmp_path: Path
 
 def test_a_budget_changes_the_schedule_alone(scene: Path, tmp_path: Path) -> None:
     training = prepared(scene, tmp_path, two_stage_recipe(), budget_seconds=3.0)
-    share = training.metadata.schedule_share
+    share = training.manifest.schedule_share
     assert share > 0
     assert share != 1.0
     original = two_stage_recipe()
@@ -385,7 +390,7 @@ def test_the_schedule_of_a_budget_is_remembered(
     monkeypatch.setattr(preparation, "schedule_share", measured_again)
     again = prepared(scene, tmp_path, budget_seconds=3.0)
     assert again.recipe == first.recipe
-    assert again.metadata.schedule_share == first.metadata.schedule_share
+    assert again.manifest.schedule_share == first.manifest.schedule_share
 
 
 @pytest.mark.parametrize("share", [0.001, 0.5, 3.0])
@@ -396,7 +401,7 @@ def test_scaling_keeps_at_least_an_epoch_of_every_stage(share: float) -> None:
     assert recipe.scaled(1.0) == recipe
 
 
-def test_a_run_that_cannot_be_written_is_told_in_a_sentence(scene: Path, tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_written_is_reported_in_a_sentence(scene: Path, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where a folder should be")
     with pytest.raises(CamlocError, match="could not be written"):
         prepared(scene, tmp_path / "run")
@@ -410,12 +415,12 @@ def test_a_run_without_held_out_frames_keeps_its_last_epoch(scene: Path, tmp_pat
     assert len(training.train) == 18
     list(train(training))
     kept, last = (load_checkpoint(tmp_path / name) for name in ("checkpoint", LAST))
-    assert kept.metadata.spread is None
+    assert kept.metadata.expected_error is None
     assert kept.metadata.epoch == last.metadata.epoch == 2
     assert_same(snapshot(kept.model), snapshot(last.model))
 
 
-def test_the_stages_of_these_tests_are_what_they_claim() -> None:
+def test_the_stages_of_these_tests_average_and_freeze() -> None:
     first, second = STAGES
     assert first.average > 0
     assert second.trains != ("*",)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.support.tiny_training import RECORDING, tiny_images, tiny_plan, window_model
+from tests.support.tiny_training import RECORDING, recipe_for_images, tiny_images, window_model
 from tests.support.trained import tiny_recipe, write_scene
 from torch import Tensor
 
@@ -17,18 +17,18 @@ from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import prepare
 from camloc.runs.train import train
 from camloc.training.log import read_log
-from camloc.training.loop import fit
-from camloc.training.recipe import Epoch, Plan, Recipe, Stage, Step, Window
+from camloc.training.loop import Epoch, Step, fit
+from camloc.training.recipe import Recipe, Stage, Window
 
 WINDOW = Window(frames=3, apart=2)
 
 
-def plan() -> Plan:
-    return replace(tiny_plan(Stage(epochs=3, learning_rate=1e-3), batch_size=6), window=WINDOW)
+def windows() -> Recipe:
+    return replace(recipe_for_images(Stage(epochs=3, learning_rate=1e-3), batch_size=6), window=WINDOW)
 
 
-def seen_batches(
-    images: ImageCache, plan: Plan, monkeypatch: pytest.MonkeyPatch
+def drawn_batches(
+    images: ImageCache, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> list[tuple[Batch, list[int]]]:
     """The batches of one epoch, and which images they were drawn from."""
     model = window_model()
@@ -46,16 +46,16 @@ def seen_batches(
 
     monkeypatch.setattr(ImageCache, "drawn", drawn)
     monkeypatch.setattr(type(model), "losses", watched)
-    next(event for event in fit(model, images, plan) if isinstance(event, Epoch))
+    next(event for event in fit(model, images, recipe) if isinstance(event, Epoch))
     return list(zip(batches, rows, strict=True))
 
 
 def test_a_batch_is_window_after_window(monkeypatch: pytest.MonkeyPatch) -> None:
     images = tiny_images(24)
-    seen = seen_batches(images, plan(), monkeypatch)
-    assert len(seen) == 12, "one window around every image, two to a batch"
+    drawn = drawn_batches(images, windows(), monkeypatch)
+    assert len(drawn) == 12, "one window around every image, two to a batch"
     middles = []
-    for batch, rows in seen:
+    for batch, rows in drawn:
         assert batch.window == 3
         assert torch.equal(batch.world_from_cam.translation, images.world_from_cam.translation[rows])
         for window in (rows[:3], rows[3:]):
@@ -66,22 +66,24 @@ def test_a_batch_is_window_after_window(monkeypatch: pytest.MonkeyPatch) -> None
     assert sorted(middles) == list(range(24))
 
 
-def test_the_way_between_frames_is_learned() -> None:
-    long = replace(plan(), stages=(Stage(epochs=30, learning_rate=3e-3),))
+def test_the_motion_between_frames_is_learned() -> None:
+    long = replace(windows(), stages=(Stage(epochs=30, learning_rate=3e-3),))
     epochs = [event for event in fit(window_model(), tiny_images(6), long) if isinstance(event, Epoch)]
     assert epochs[-1].losses["relative_position"] < epochs[0].losses["relative_position"] - 0.3
 
 
 def test_an_interrupted_training_on_windows_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole, parts = window_model(), window_model()
-    for _ in fit(whole, tiny_images(12), plan()):
+    for _ in fit(whole, tiny_images(12), windows()):
         pass
     state = tmp_path / "state.safetensors"
-    for event in fit(parts, tiny_images(12), plan(), state=state):
+    for event in fit(parts, tiny_images(12), windows(), state=state):
         if isinstance(event, Step) and event.epoch == 3:
             break
     again = window_model(seed=9)
-    epochs = [event for event in fit(again, tiny_images(12), plan(), state=state) if isinstance(event, Epoch)]
+    epochs = [
+        event for event in fit(again, tiny_images(12), windows(), state=state) if isinstance(event, Epoch)
+    ]
     assert [epoch.epoch for epoch in epochs] == [3]
     for name, tensor in whole.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
@@ -89,9 +91,9 @@ def test_an_interrupted_training_on_windows_ends_with_the_same_weights(tmp_path:
 
 def test_other_windows_are_another_training(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
-    for _ in fit(window_model(), tiny_images(12), plan(), state=state):
+    for _ in fit(window_model(), tiny_images(12), windows(), state=state):
         pass
-    other = replace(plan(), window=replace(WINDOW, apart=1))
+    other = replace(windows(), window=replace(WINDOW, apart=1))
     assert (
         sum(isinstance(event, Epoch) for event in fit(window_model(), tiny_images(12), other, state=state))
         == 3
@@ -107,13 +109,13 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def window_recipe() -> Recipe:
     recipe = tiny_recipe(epochs=2)
-    regression = replace(recipe.config.regression, relative=recipe.config.regression.balance)
+    regression = replace(recipe.config.regression, relative=recipe.config.regression.pose_loss)
     config = replace(recipe.config, regression=regression)
     return replace(recipe, config=config, batch_size=6, window=WINDOW)
 
 
 @pytest.mark.parametrize("keep_orientation_every", [0, 3])
-def test_a_run_on_windows_logs_both_ways(scene: Path, keep_orientation_every: int) -> None:
+def test_a_run_on_windows_logs_absolute_and_relative_losses(scene: Path, keep_orientation_every: int) -> None:
     """With frames held out, and with positions alone among the frames of a window."""
     recipe = replace(window_recipe(), keep_orientation_every=keep_orientation_every)
     training = prepare(

@@ -12,7 +12,7 @@ from tests.support.strategies import pose_batches, poses
 from camloc.core.config import from_json, to_json
 from camloc.data.types import Frame, Located
 from camloc.evaluation.baselines import baseline_errors
-from camloc.evaluation.errors import ErrorStatistics, empirical_quantile, error_statistics, evaluate_set
+from camloc.evaluation.errors import ErrorStatistics, empirical_quantile, error_statistics, pose_errors
 from camloc.geometry import Pose, PoseError
 
 pairs = st.tuples(st.floats(0, 100), st.floats(0, 180))
@@ -78,8 +78,8 @@ def test_errors_and_baselines_ignore_the_world_frame(
     truth: Pose, estimates: Pose, training: Pose, elsewhere_from_world: Pose
 ) -> None:
     moved_truth = elsewhere_from_world @ truth
-    here = evaluate_set(_frames(truth), _located(estimates))
-    there = evaluate_set(_frames(moved_truth), _located(elsewhere_from_world @ estimates))
+    here = pose_errors(_frames(truth), _located(estimates))
+    there = pose_errors(_frames(moved_truth), _located(elsewhere_from_world @ estimates))
     torch.testing.assert_close(there.meters, here.meters, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(there.degrees, here.degrees, rtol=1e-6, atol=1e-6)
     nearest = baseline_errors(truth, training).nearest_position.meters

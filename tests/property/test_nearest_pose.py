@@ -11,10 +11,11 @@ from tests.support.strategies import pose_batches, poses, rotation_about, rotati
 from torch import Tensor
 
 from camloc import geometry
-from camloc.geometry import Pose, pose_error, rotation_angle
+from camloc.geometry import Pose, pose_error, pose_search, rotation_angle
 
 mean_pose = on_both_kinds(geometry.mean_pose, atol=1e-9)
 nearest_pose = on_both_kinds(geometry.nearest_pose, atol=1e-11)
+camera_radius = on_both_kinds(pose_search.camera_radius, atol=1e-9)
 
 
 @given(
@@ -90,3 +91,9 @@ def test_the_mean_moves_with_the_world(batch: Pose, other_from_world: Pose) -> N
     error = pose_error(moved, other_from_world @ mean_pose(batch))
     assert error.meters < 1e-10
     assert math.radians(error.degrees.item()) < 1e-10
+
+
+def test_the_camera_radius_is_the_rms_distance_of_the_centres_to_their_mean() -> None:
+    centers = torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [1.0, 3.0, 0.0], [1.0, -3.0, 0.0]])
+    poses = Pose(torch.eye(3).expand(4, 3, 3), centers + 7.0)
+    assert float(camera_radius(poses)) == pytest.approx(math.sqrt((1.0 + 1.0 + 9.0 + 9.0) / 4.0))

@@ -1,4 +1,4 @@
-"""Every form of an orientation: it says what it was given, and the loss sees what the angle sees."""
+"""Orientation representations: conversions are inverse, and the loss agrees with the angle."""
 
 import pytest
 import torch
@@ -9,15 +9,16 @@ from tests.support.models import some_poses
 from camloc.data.batch import Batch
 from camloc.geometry import Pose
 from camloc.geometry.rotation import rotation_angle
-from camloc.models.layers.rotation_output import (
+from camloc.models.losses import (
     OrientationForm,
-    compared_truths,
-    compared_values,
+    PoseLossConfig,
+    UncertaintyWeightedPoseLoss,
+    comparable_values,
+    equivalent_values,
     orientation_size,
     rotation_from_values,
     values_from_rotation,
 )
-from camloc.models.losses import PoseLossConfig, UncertaintyWeightedPoseLoss
 
 FORMS: tuple[OrientationForm, ...] = ("quaternion", "4d_norm", "6d", "9d", "log_quaternion")
 SEEDS = st.integers(0, 10_000)
@@ -50,8 +51,8 @@ def test_any_numbers_stand_for_a_proper_rotation(form: OrientationForm, seed: in
 @settings(max_examples=25)
 def test_the_size_of_the_numbers_does_not_matter(form: OrientationForm, seed: int, scale: float) -> None:
     values = values_from_rotation(form, some_poses(4, seed=seed).rotation)
-    compared = compared_values(form, values)
-    torch.testing.assert_close(compared_values(form, scale * values), compared, rtol=0, atol=1e-9)
+    compared = comparable_values(form, values)
+    torch.testing.assert_close(comparable_values(form, scale * values), compared, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -59,19 +60,19 @@ def test_the_size_of_the_numbers_does_not_matter(form: OrientationForm, seed: in
 @settings(max_examples=25)
 def test_each_way_to_say_the_truth_is_the_same_rotation(form: OrientationForm, seed: int) -> None:
     rotation = some_poses(4, seed=seed).rotation
-    for truth in compared_truths(form, rotation):
-        said = truth.unflatten(-1, (3, 3)) if truth.shape[-1] == 9 else rotation_from_values(form, truth)
-        assert float(rotation_angle(said, rotation).max()) < 1e-7
+    for truth in equivalent_values(form, rotation):
+        converted = truth.unflatten(-1, (3, 3)) if truth.shape[-1] == 9 else rotation_from_values(form, truth)
+        assert float(rotation_angle(converted, rotation).max()) < 1e-7
 
 
 def orientation_term(
     form: OrientationForm, values: torch.Tensor, truth: Pose, *, hemisphere_safe: bool = True
 ) -> float:
-    balance = UncertaintyWeightedPoseLoss(
+    loss = UncertaintyWeightedPoseLoss(
         PoseLossConfig(0.0, 0.0, hemisphere_safe=hemisphere_safe), form
     ).double()
     batch = Batch(torch.zeros(len(truth), 3, 2, 2), truth, None, torch.zeros(len(truth), dtype=torch.int64))
-    terms = balance(truth.translation, values, truth.translation, batch)
+    terms = loss(truth.translation, values, truth.translation, batch)
     return float(terms["orientation"].detach())
 
 
@@ -91,7 +92,7 @@ def test_the_loss_of_the_truth_is_zero_and_grows_with_the_angle(form: Orientatio
 @pytest.mark.parametrize("form", ["quaternion", "log_quaternion"])
 def test_the_other_sign_of_a_quaternion_costs_nothing_unless_published(form: OrientationForm) -> None:
     truth = some_poses(5, seed=1)
-    other = compared_truths(form, truth.rotation)[1]
+    other = equivalent_values(form, truth.rotation)[1]
     assert orientation_term(form, other, truth) == pytest.approx(0.0, abs=1e-7)
     assert orientation_term(form, other, truth, hemisphere_safe=False) > 1.0
 
@@ -102,8 +103,8 @@ def test_the_loss_has_a_finite_gradient_at_the_truth_and_at_the_start(form: Orie
     right = values_from_rotation(form, truth.rotation)
     for values in (right, right + 0.3 * torch.randn(right.shape, generator=torch.Generator().manual_seed(1))):
         learned = values.clone().requires_grad_()
-        balance = UncertaintyWeightedPoseLoss(PoseLossConfig(), form).double()
+        loss = UncertaintyWeightedPoseLoss(PoseLossConfig(), form).double()
         batch = Batch(torch.zeros(2, 3, 2, 2), truth, None, torch.zeros(2, dtype=torch.int64))
-        balance(truth.translation, learned, truth.translation, batch)["orientation"].backward()
+        loss(truth.translation, learned, truth.translation, batch)["orientation"].backward()
         assert learned.grad is not None
         assert bool(learned.grad.isfinite().all())

@@ -33,7 +33,7 @@ def partly(poses: Pose, known: Tensor) -> Pose:
 
 
 def some_cells(count: int, *, seed: int) -> Correspondences:
-    """What an untrained network might say."""
+    """Random output, as of an untrained network."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
@@ -91,11 +91,11 @@ def test_gradients_of_point_maps_are_finite_and_come_from_the_position_alone(
 
 
 def regressor_terms(
-    balance: UncertaintyWeightedPoseLoss, output: RegressedPose, truth: Pose
+    loss: UncertaintyWeightedPoseLoss, output: RegressedPose, truth: Pose
 ) -> dict[str, Tensor]:
     count = len(truth)
     batch = Batch(torch.zeros(count, 3, 1, 1), truth, None, torch.zeros(count, dtype=torch.int64))
-    return regression_losses(balance, WorldFrame("raw"), output, batch)
+    return regression_losses(loss, WorldFrame("raw"), output, batch)
 
 
 @pytest.mark.parametrize("is_safe", [True, False])
@@ -108,15 +108,15 @@ def test_positions_alone_change_only_the_position_term_of_regressors(
     position = torch.randn(count, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     quaternion = torch.randn(count, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     output, poses = RegressedPose(position, quaternion), some_poses(count, seed=seed)
-    balance = UncertaintyWeightedPoseLoss(PoseLossConfig(hemisphere_safe=is_safe)).double()
-    found = regressor_terms(balance, output, partly(poses, known))
-    torch.testing.assert_close(found["position"], regressor_terms(balance, output, poses)["position"])
+    loss = UncertaintyWeightedPoseLoss(PoseLossConfig(hemisphere_safe=is_safe)).double()
+    found = regressor_terms(loss, output, partly(poses, known))
+    torch.testing.assert_close(found["position"], regressor_terms(loss, output, poses)["position"])
     if known.any():
         picked = RegressedPose(*(value[known] for value in output))
-        alone = regressor_terms(balance, picked, poses[known])
+        alone = regressor_terms(loss, picked, poses[known])
         torch.testing.assert_close(found["orientation"], alone["orientation"])
     torch.stack(list(found.values())).sum().backward()
-    for value in (position.grad, quaternion.grad, balance.orientation.grad):
+    for value in (position.grad, quaternion.grad, loss.orientation.grad):
         assert value is not None
         assert bool(value.isfinite().all())
     assert quaternion.grad is not None
@@ -124,10 +124,10 @@ def test_positions_alone_change_only_the_position_term_of_regressors(
 
 
 def test_without_any_orientation_the_learned_weight_of_it_stands_still() -> None:
-    balance = UncertaintyWeightedPoseLoss(PoseLossConfig())
+    loss = UncertaintyWeightedPoseLoss(PoseLossConfig())
     output = RegressedPose(torch.zeros(3, 3), torch.ones(3, 4, requires_grad=True))
-    found = regressor_terms(balance, output, some_poses(3).without_orientation())
+    found = regressor_terms(loss, output, some_poses(3).without_orientation())
     found["orientation"].backward()
     assert float(found["orientation"].detach()) == 0
-    assert balance.orientation.grad is not None
-    assert float(balance.orientation.grad) == 0
+    assert loss.orientation.grad is not None
+    assert float(loss.orientation.grad) == 0

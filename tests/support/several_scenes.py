@@ -12,7 +12,8 @@ from camloc.models.regressor import RegressionConfig
 from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import Training, prepare
 from camloc.runs.train import train
-from camloc.training.recipe import Recipe, Stage, Step
+from camloc.training.loop import Step
+from camloc.training.recipe import Recipe, Stage
 from tests.support.layouts import Matrix, PosedScene, write_sevenscenes
 from tests.support.models import TINY_BACKBONE
 from tests.support.trained import image, small_scene, tiny_recipe, write_scene

@@ -7,11 +7,12 @@ import torch
 
 from camloc.data.augment import Augment
 from camloc.data.image_cache import ImageCache
+from camloc.data.image_io import Preprocess
 from camloc.models.hyperpose import HyperPose, HyperPoseConfig
 from camloc.models.layers.hypernetwork import HypernetworkConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
-from camloc.training.recipe import Plan, Stage
+from camloc.training.recipe import Recipe, Stage
 from tests.support.models import TINY_BACKBONE, some_poses
 
 WIDTH, HEIGHT = 32, 24
@@ -22,7 +23,7 @@ RECORDING = 12
 
 
 def tiny_images(count: int, *, seed: int = 0) -> ImageCache:
-    """Noise, with poses that nothing in it tells; a little larger than the network's image."""
+    """Noise, with poses that it does not depend on; a little larger than the network's image."""
     width, height = WIDTH + MARGIN, HEIGHT + MARGIN
     images = np.random.default_rng(seed).integers(0, 256, (count, 3, height, width), dtype=np.uint8)
     intrinsics = torch.tensor([[30.0, 0.0, width / 2], [0.0, 30.0, height / 2], [0.0, 0.0, 1.0]]).double()
@@ -51,7 +52,7 @@ def tiny_model(*, dropout: float = 0.0, seed: int = 0) -> HyperPose:
 
 
 def window_model(*, seed: int = 0) -> HyperPose:
-    """`tiny_model` with the loss of the way between frames, as AtLoc+ has it."""
+    """`tiny_model` with the relative loss between the frames of a window, as in AtLoc+."""
     torch.manual_seed(seed)
     relative = PoseLossConfig(distance="absolute", hemisphere_safe=False)
     regression = RegressionConfig("standardised", "log_quaternion", relative, relative)
@@ -62,7 +63,7 @@ def window_model(*, seed: int = 0) -> HyperPose:
     return model
 
 
-def tiny_plan(*stages: Stage, batch_size: int = 4, augment: Augment | None = None) -> Plan:
-    """A plan for `tiny_images`."""
-    plan = Plan(stages, WIDTH, HEIGHT, batch_size=batch_size)
-    return plan if augment is None else replace(plan, augment=augment)
+def recipe_for_images(*stages: Stage, batch_size: int = 4, augment: Augment | None = None) -> Recipe:
+    """A recipe for `tiny_images` and any model in memory."""
+    recipe = Recipe("hyperpose", None, Preprocess(WIDTH, HEIGHT), stages, batch_size=batch_size)
+    return recipe if augment is None else replace(recipe, augment=augment)

@@ -6,8 +6,8 @@
 `killed` trains the scene in FOLDER/scene twice: into FOLDER/undisturbed in one go, and into FOLDER/killed
 with a SIGKILL at every moment of `KILLS`. Its trainings are forks of one process, which has done the slow
 imports.
-`shared` trains in two processes with a common batch: the scene in FOLDER/scene into FOLDER/shared, and
-images in memory, of which it writes FOLDER/shared.json.
+`shared` trains in two processes with a common batch: the scene in FOLDER/scene into FOLDER/shared, and images
+in memory, whose loss curves it writes into FOLDER/shared.json.
 """
 
 import importlib
@@ -30,9 +30,9 @@ from camloc.runs import prepare as preparation
 from camloc.runs.manifest import STATE, DataSource
 from camloc.runs.prepare import Compute, prepare
 from camloc.runs.train import train
-from camloc.training.loop import fit
-from camloc.training.recipe import Epoch, Recipe, Stage, Step, Window
-from tests.support.tiny_training import tiny_images, tiny_model, tiny_plan, window_model
+from camloc.training.loop import Epoch, Step, fit
+from camloc.training.recipe import Recipe, Stage, Window
+from tests.support.tiny_training import recipe_for_images, tiny_images, tiny_model, window_model
 from tests.support.trained import tiny_recipe
 
 AUGMENT = Augment(
@@ -55,7 +55,7 @@ STAGES = (
         average=0.9,
         gradient_clip=5.0,
     ),
-    Stage(epochs=3, learning_rate=1e-3, trains=("*head*", "*hyper*", "balance.*"), schedule="cosine"),
+    Stage(epochs=3, learning_rate=1e-3, trains=("*head*", "*hyper*", "pose_loss.*"), schedule="cosine"),
 )
 
 WINDOW = Window(frames=3, apart=2)
@@ -68,7 +68,7 @@ def in_the_middle_of_epoch_2(event: Step | Epoch) -> bool:
 
 
 def when_the_first_stage_is_done(event: Step | Epoch) -> bool:
-    """Its last epoch was told and logged, and its state is not written yet."""
+    """Its last epoch was reported and logged, and its state is not written yet."""
     return isinstance(event, Epoch) and event.epoch == 3
 
 
@@ -89,7 +89,7 @@ KILLS: tuple[Moment, ...] = (
 
 
 def two_stage_recipe() -> Recipe:
-    """Everything that has a state or is random: averaging, momentum, batch norm, dropout, augmentation."""
+    """A recipe with all state and randomness: averaging, momentum, batch norm, dropout, augmentation."""
     recipe = tiny_recipe()
     config = replace(recipe.config, dropout=0.2)
     return replace(recipe, config=config, stages=STAGES, augment=AUGMENT, batch_size=4, validate_every=2)
@@ -128,7 +128,7 @@ def killed_trainings(folder: Path) -> None:
     for moment in KILLS:
         start("killed", moment)
     start("killed", None)
-    start("killed", None)  # a training that is done is left as it is
+    start("killed", None)  # a finished training does nothing
     (folder / "endings.json").write_text(json.dumps(endings))
 
 
@@ -139,13 +139,13 @@ def loss_curve(
     settings = replace(STAGES[0], average=0.8, gradient_clip=1.0)
     if window is None:
         model = tiny_model(dropout=0.2)
-        plan = tiny_plan(settings, STAGES[1], batch_size=8, augment=AUGMENT)
+        recipe = recipe_for_images(settings, STAGES[1], batch_size=8, augment=AUGMENT)
     else:
         model = window_model()
-        plan = tiny_plan(settings, batch_size=4 * window.frames, augment=AUGMENT)
-        plan = replace(plan, window=window)
+        recipe = recipe_for_images(settings, batch_size=4 * window.frames, augment=AUGMENT)
+        recipe = replace(recipe, window=window)
     curve = []
-    for event in fit(model, tiny_images(24), plan, validation=tiny_images(8, seed=1), fabric=fabric):
+    for event in fit(model, tiny_images(24), recipe, validation=tiny_images(8, seed=1), fabric=fabric):
         if isinstance(event, Epoch):
             assert event.validation is not None
             meters, degrees = event.validation
@@ -178,7 +178,7 @@ def late(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def shared_training(folder: Path) -> None:
-    """The loss curve of two processes, and a run of theirs of which the second lags behind."""
+    """The loss curve of two processes, and a run of two processes whose second lags behind."""
     torch.set_num_threads(1)
     fabric = Compute(devices=2, precision="64-true").launch()
     if not fabric.is_global_zero:
@@ -193,7 +193,7 @@ def shared_training(folder: Path) -> None:
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run the task of the command line."""
     task, folder = sys.argv[1], Path(sys.argv[2])
     {"killed": killed_trainings, "shared": shared_training}[task](folder)
 

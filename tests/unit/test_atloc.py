@@ -1,4 +1,4 @@
-"""AtLoc's attention by hand, and what is random only while it trains."""
+"""AtLoc's attention computed by hand, its dropout, and its hypernetwork."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def test_images_do_not_attend_to_each_other() -> None:
     torch.testing.assert_close(layer(features)[1:2], layer(features[1:2]), rtol=1e-10, atol=1e-12)
 
 
-def test_features_are_dropped_in_training_alone() -> None:
+def test_dropout_is_active_in_training_alone() -> None:
     torch.manual_seed(0)
     model = AtLoc(SMALL)
     latents = model.eval().encode(torch.rand(2, 3, 48, 64))
@@ -39,8 +39,8 @@ def test_features_are_dropped_in_training_alone() -> None:
 
 
 @pytest.mark.parametrize("branch", ["position", "orientation"])
-def test_the_hypernetwork_sees_all_features(branch: str) -> None:
-    """Dropout is before the ordinary heads alone: with all of them dropped, the generated ones still see."""
+def test_the_hypernetwork_reads_features_before_dropout(branch: str) -> None:
+    """With a dropout rate of 1 the ordinary heads read zeros, and the generated heads the features."""
     torch.manual_seed(0)
     model = AtLoc(replace(SMALL, dropout=1.0, hypernetwork=HypernetworkConfig(8, 8))).train()
     generated = getattr(model, f"{branch}_hyper")
@@ -49,5 +49,5 @@ def test_the_hypernetwork_sees_all_features(branch: str) -> None:
     assert not torch.allclose(first, other)
 
 
-def test_without_hypernetwork_nothing_of_it_is_built() -> None:
+def test_without_a_hypernetwork_no_layers_of_it_are_built() -> None:
     assert not [name for name, _ in AtLoc(SMALL).named_parameters() if "hyper" in name]

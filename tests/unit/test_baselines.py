@@ -5,7 +5,7 @@ import torch
 from tests.support.estimates import line_of_poses, pose_at
 
 from camloc.errors import DatasetError
-from camloc.evaluation.baselines import balance_of, baseline_errors, nearest_training_pose
+from camloc.evaluation.baselines import baseline_errors, meters_per_degree_of, nearest_training_pose
 from camloc.geometry import Pose, nearest_pose, pose_error
 
 
@@ -29,7 +29,7 @@ def test_the_mean_pose_answers_every_frame_alike() -> None:
 
 def test_the_oracle_is_never_worse_than_any_other_training_pose() -> None:
     training, truth = line_of_poses(40), line_of_poses(13, step=1.37)
-    balance = balance_of(training)
+    balance = meters_per_degree_of(training)
     chosen = pose_error(nearest_training_pose(truth, training, meters_per_degree=balance), truth)
     best = chosen.meters + balance * chosen.degrees
     by_position = baseline_errors(truth, training).nearest_position.meters
@@ -60,14 +60,14 @@ def test_the_choice_does_not_depend_on_the_unit_of_the_world() -> None:
 
 def test_cameras_that_only_move_are_chosen_by_position() -> None:
     training = Pose.stack([pose_at(float(number)) for number in range(5)])
-    assert balance_of(training) == 0.0
+    assert meters_per_degree_of(training) == 0.0
     errors = baseline_errors(Pose.stack([pose_at(3.2, degrees=40.0)]), training)
     assert errors.nearest_pose.meters.tolist() == pytest.approx([0.2])
 
 
 def test_cameras_that_only_turn_are_chosen_by_orientation() -> None:
     training = Pose.stack([pose_at(1.0, degrees=20.0 * number) for number in range(5)])
-    assert balance_of(training) == 1.0
+    assert meters_per_degree_of(training) == 1.0
     errors = baseline_errors(Pose.stack([pose_at(1.0, degrees=43.0)]), training)
     assert errors.nearest_pose.degrees.tolist() == pytest.approx([3.0])
 

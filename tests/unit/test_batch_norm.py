@@ -1,4 +1,4 @@
-"""Batch norm whose statistics are those of all processes, against torch's own on one."""
+"""Batch norm with statistics over all processes, against torch's own on one process."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -13,7 +13,7 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from camloc.training.cpu.batch_norm import synchronise_batch_norm
-from camloc.training.loop import WarmedUpAverage
+from camloc.training.optim import WarmedUpAverage
 
 CHANNELS = 5
 

@@ -57,14 +57,14 @@ def test_settings_survive_json_and_plain_values(settings: Training) -> None:
     assert from_builtins(json.loads(to_json(settings)), Training) == settings
 
 
-def test_the_json_is_for_people_to_read() -> None:
+def test_the_json_is_readable() -> None:
     text = to_json(FULL).decode()
     assert text.endswith("}\n")
     assert '\n  "name": "büro",\n' in text
     assert json.loads(text)["stages"][1]["trains"] == ["head.*", "neck"]
 
 
-def test_what_is_left_out_has_its_default() -> None:
+def test_a_missing_setting_has_its_default() -> None:
     assert from_json(b'{"name": "a", "network": {"width": 7}}', Training) == Training("a", Network(7))
 
 
@@ -78,7 +78,7 @@ def _changed(*path: str | int, value: object) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         (("typo",), "'typo'"),
         (("network", "nheads"), "'network.nheads'"),
@@ -88,12 +88,12 @@ def _changed(*path: str | int, value: object) -> Any:
         (("layers", 0, "lr"), "'layers.0.lr'"),
     ],
 )
-def test_an_unknown_key_fails_at_any_depth(path: tuple[str | int, ...], told: str) -> None:
+def test_an_unknown_key_fails_at_any_depth(path: tuple[str | int, ...], message: str) -> None:
     data = _changed(*path, value=1)
     for given in (data, _with_tuples(data)):
-        with pytest.raises(RecipeError, match=told):
+        with pytest.raises(RecipeError, match=message):
             from_builtins(given, Training)
-    with pytest.raises(RecipeError, match=told):
+    with pytest.raises(RecipeError, match=message):
         from_json(json.dumps(data).encode(), Training)
 
 
@@ -148,7 +148,7 @@ def test_a_missing_key_fails_and_says_which() -> None:
         b'{"name": "a", "stages": [{"epochs": 1, "rate": 1e999}]}',
     ],
 )
-def test_what_is_no_settings_file_fails(text: bytes) -> None:
+def test_text_that_is_not_a_settings_file_fails(text: bytes) -> None:
     with pytest.raises(RecipeError, match="Training"):
         from_json(text, Training)
 
@@ -165,7 +165,7 @@ def test_a_whole_number_is_a_number_but_a_fraction_is_no_whole_number() -> None:
         from_builtins({"epochs": 1.5}, Stage)
 
 
-def test_a_refusal_of_the_settings_themselves_is_told() -> None:
+def test_an_error_of_the_settings_themselves_is_raised() -> None:
     @dataclass(frozen=True)
     class Picky:
         size: int

@@ -173,8 +173,8 @@ from camloc.data.formats import colmap
 from camloc.data.types import Frame, Scene
 from camloc.errors import CamlocError
 from camloc.geometry import Camera, Pose
-lens = Camera(32, 24, 30, 30, 16, 12)
-frames = tuple(Frame(f"{{n}}.png", Path("a"), lens, Pose.identity()) for n in range(99))
+camera = Camera(32, 24, 30, 30, 16, 12)
+frames = tuple(Frame(f"{{n}}.png", Path("a"), camera, Pose.identity()) for n in range(99))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 try:

@@ -12,6 +12,7 @@ from tests.support.layouts import WRITERS, PosedScene, looking_at_target, write_
 from camloc.data import formats as datasets
 from camloc.data.splits import FEWEST_TO_SPLIT
 from camloc.data.types import Scene
+from camloc.errors import DatasetError
 
 each_writer = pytest.mark.parametrize("variant", WRITERS)
 Capture = pytest.CaptureFixture[str]
@@ -76,7 +77,7 @@ def test_frames_are_left_out_by_names_and_patterns_before_anything_is_checked(
     found = datasets.load(tmp_path, exclude=words, **options)
     assert {*names_of(scene)} - {*names_of(found)} == {first.name, second.name, *matched}
     assert any("left out by the option exclude" in note for note in found.notes)
-    with pytest.raises(datasets.DatasetError, match=r"'nothing\*'"):
+    with pytest.raises(DatasetError, match=r"'nothing\*'"):
         datasets.load(tmp_path, exclude="nothing*", **options)
 
 

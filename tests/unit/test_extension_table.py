@@ -9,7 +9,7 @@ from tests.support.estimates import line_of_poses, small_set
 
 from camloc.cli.commands.extend import extension_table
 from camloc.core.config import from_json, to_json
-from camloc.evaluation.errors import SceneDecision
+from camloc.evaluation.errors import SceneDecision, score_sets
 from camloc.evaluation.multi_scene import OneScene
 from camloc.evaluation.report.wording import change
 from camloc.evaluation.results import results_of
@@ -36,7 +36,8 @@ def test_a_change_is_a_percentage_or_a_word(before: float | None, after: float |
 
 def results(folder: Path, known: tuple[Comparison, ...]) -> ExtensionResults:
     frames = small_set(folder)
-    headline = results_of([frames], line_of_poses(3), model="m", recipe="r", scene="attic").headline
+    scored = score_sets([frames], line_of_poses(3))
+    headline = results_of(scored, train_frames=3, model="m", recipe="r", scene="attic").headline
     return ExtensionResults("run", 0.5, 3, "all", OneScene("attic", "m", headline), known, 1.0, 0.9)
 
 

@@ -1,4 +1,4 @@
-"""The losses of point maps are zero for the truth, and each notices what it is for."""
+"""The losses of point maps are zero for the truth, and each term reacts to its own error."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def losses(
     return geometry_losses(config, cells, truth(), intrinsics=INTRINSICS, inside=inside, image_height=HEIGHT)
 
 
-def test_the_truth_costs_nothing() -> None:
+def test_the_loss_of_the_truth_is_zero() -> None:
     found = losses(exact_cells())
     assert set(found) == {"position", "orientation", "consistency", "reprojection"}
     assert all(value < 1e-6 for value in found.values())
@@ -56,15 +56,15 @@ def test_a_weight_of_zero_switches_a_term_off(off: GeometryLossConfig, terms: se
     assert set(losses(exact_cells(), off)) == terms
 
 
-def test_points_moved_along_their_rays_are_seen_by_consistency_alone() -> None:
-    """Eq. 7 projects by the inverse of the camera's pose: along a ray the pixel stays where it is."""
+def test_points_moved_along_their_rays_change_consistency_alone() -> None:
+    """Eq. 7 projects with the inverse of the camera's pose: all points of a ray have the same pixel."""
     cells = exact_cells()
     found = losses(cells._replace(world=truth().apply(1.2 * cells.camera)))
     assert found["reprojection"] < 1e-6
     assert found["consistency"] > 0.1
 
 
-def test_pixels_are_those_of_a_image_480_high() -> None:
+def test_pixels_are_those_of_an_image_480_high() -> None:
     cells = exact_cells()
     depth = cells.camera[..., 2:]
     one_pixel = torch.tensor([1.0, 0.0, 0.0]).double() * depth / 90.0
@@ -72,7 +72,7 @@ def test_pixels_are_those_of_a_image_480_high() -> None:
     torch.testing.assert_close(losses(moved)["reprojection"], torch.tensor(480.0 / HEIGHT).double())
 
 
-def test_points_behind_the_camera_cost_a_bounded_finite_sum_with_a_gradient_that_ends() -> None:
+def test_the_loss_and_gradient_of_points_behind_the_camera_are_finite() -> None:
     world = truth().apply(-exact_cells().camera).requires_grad_()
     found = losses(exact_cells()._replace(world=world))
     assert found["reprojection"] <= ALL.most_pixels
@@ -84,12 +84,12 @@ def test_points_behind_the_camera_cost_a_bounded_finite_sum_with_a_gradient_that
 def test_cells_beyond_the_image_do_not_count() -> None:
     cells = exact_cells()
     inside = (torch.arange(cells.weight.shape[1]) % 3 > 0).double().expand(2, -1)
-    lie = cells._replace(world=torch.where(inside[..., None] > 0, cells.world, cells.world + 5.0))
-    assert all(value < 1e-5 for value in losses(lie, inside=inside).values())
-    assert all(value > 1e-2 for value in losses(lie).values())
+    wrong = cells._replace(world=torch.where(inside[..., None] > 0, cells.world, cells.world + 5.0))
+    assert all(value < 1e-5 for value in losses(wrong, inside=inside).values())
+    assert all(value > 1e-2 for value in losses(wrong).values())
 
 
-def test_the_clamped_form_lets_far_outliers_go() -> None:
+def test_the_clamped_form_bounds_far_outliers() -> None:
     cells = exact_cells()
     world = cells.world.clone()
     world[:, 0] += 1000.0
@@ -100,7 +100,7 @@ def test_the_clamped_form_lets_far_outliers_go() -> None:
 
 
 def test_all_terms_have_gradients_for_points_and_weights() -> None:
-    """At random maps, and where all world points are one, as before training."""
+    """For random maps, and if all world points coincide, as before training."""
     for scale in (1.0, 0.0):
         torch.manual_seed(3)
         cells = exact_cells()

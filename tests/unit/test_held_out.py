@@ -29,7 +29,7 @@ def test_the_middle_block_of_every_few_is_held_out() -> None:
     assert numbers(train) == [number for number in range(150) if number not in numbers(held)]
 
 
-def test_few_frames_are_held_out_in_several_scenes_all_the_same() -> None:
+def test_few_frames_are_held_out_in_several_blocks_all_the_same() -> None:
     _, held = hold_out(frames(a=90), HoldOut(every=5, block=25))
     assert numbers(held) == [*range(12, 18), *range(42, 48), *range(72, 78)]
     _, held = hold_out(frames(a=60), HoldOut(every=6, block=25))  # not shorter than 5 frames
@@ -59,7 +59,7 @@ def test_short_recordings_give_shorter_blocks() -> None:
     assert [frame.name for frame in held] == ["a/0004.png", "b/0008.png", "b/0009.png"]
 
 
-def test_recordings_whose_frames_alternate_are_told_apart() -> None:
+def test_recordings_whose_frames_alternate_are_kept_separate() -> None:
     apart = frames(a=40, b=40)
     alternating = [frame for pair in zip(apart[:40], apart[40:], strict=True) for frame in pair]
     expected = {frame.name for frame in hold_out(apart, HoldOut(every=4, block=5))[1]}
@@ -67,12 +67,12 @@ def test_recordings_whose_frames_alternate_are_told_apart() -> None:
     assert len(expected) == 20
 
 
-def test_nothing_is_held_out_when_not_asked() -> None:
+def test_nothing_is_held_out_by_default_settings_of_zero() -> None:
     everything = frames(a=30)
     assert hold_out(everything, HoldOut(every=0)) == (tuple(everything), ())
 
 
-def test_a_single_frame_is_learned_from() -> None:
+def test_a_single_frame_is_a_training_frame() -> None:
     train, held = hold_out(frames(a=1), HoldOut())
     assert (len(train), len(held)) == (1, 0)
 

@@ -1,4 +1,4 @@
-"""Small images from encodings: the published decoder, ours of fewer weights, and what both learn."""
+"""Image decoders: the published one, the smaller one, and their training."""
 
 import io
 from dataclasses import replace
@@ -21,7 +21,7 @@ from camloc.refinement.image_decoder import (
     image_error,
     small_images,
 )
-from camloc.training.loop import learn
+from camloc.training.loop import fit_auxiliary
 from camloc.training.recipe import Stage
 
 SMALL = ImageDecoderConfig(width=32, height=16, hidden=(16,), channels=(8, 8, 8, 8))
@@ -37,7 +37,7 @@ def test_the_published_decoder_has_its_number_of_weights_and_ours_a_thirtieth() 
 
 
 @pytest.mark.parametrize("config", [SMALL, replace(PUBLISHED, width=32, height=16, hidden=(8, 8))])
-def test_images_have_the_size_and_range_that_were_asked_for(config: ImageDecoderConfig) -> None:
+def test_images_have_the_configured_size_and_range(config: ImageDecoderConfig) -> None:
     decoder = ImageDecoder(config, latents=(6, 6))
     drawn = decoder(Latents(*(100.0 * half for half in some_latents(3))))
     assert drawn.shape == (3, 3, 16, 32)
@@ -45,7 +45,7 @@ def test_images_have_the_size_and_range_that_were_asked_for(config: ImageDecoder
     assert drawn.max() <= 1.0
 
 
-def test_halves_that_are_one_are_read_once() -> None:
+def test_shared_halves_are_read_once() -> None:
     decoder = ImageDecoder(SMALL, latents=(6, 6), is_shared=True)
     latents = some_latents(2)
     other = Latents(latents.position, torch.zeros(2, 6))
@@ -55,7 +55,7 @@ def test_halves_that_are_one_are_read_once() -> None:
     assert decoder.parameter_count() < both.parameter_count()
 
 
-def test_the_scale_of_latents_does_not_matter_once_it_is_noted() -> None:
+def test_the_scale_of_latents_does_not_matter_after_observe() -> None:
     latents = some_latents(20)
     large = Latents(*(50.0 + 1000.0 * half for half in latents))
     found = []
@@ -75,7 +75,7 @@ def test_sizes_that_cannot_be_doubled_are_refused(config: ImageDecoderConfig) ->
         ImageDecoder(config, latents=(6, 6))
 
 
-def test_small_images_are_the_networks_cut_made_small() -> None:
+def test_small_images_are_the_networks_input_scaled_down() -> None:
     images = tiny_images(3)
     small = small_images(images, cut=(32, 24), width=32, height=24)
     assert torch.equal(small, torch.from_numpy(np.asarray(images.images))[:, :, 2:-2, 2:-2])
@@ -84,7 +84,7 @@ def test_small_images_are_the_networks_cut_made_small() -> None:
     assert grey.float().std() < small.float().std()
 
 
-def test_a_decoder_learns_what_belongs_to_which_pose() -> None:
+def test_a_decoder_learns_the_image_of_each_pose() -> None:
     latents = some_latents(4)
     bright = torch.tensor([20, 200, 90, 240], dtype=torch.uint8)
     images = bright[:, None, None, None].expand(4, 3, 16, 32).contiguous()
@@ -92,7 +92,7 @@ def test_a_decoder_learns_what_belongs_to_which_pose() -> None:
     decoder = ImageDecoder(SMALL, latents=(6, 6))
     decoder.observe(latents)
     task = Decoding(decoder, (latents, images), (latents, images))
-    rounds = list(learn(task, Stage(epochs=150, learning_rate=0.01), batch_size=4, measure_every=50))
+    rounds = list(fit_auxiliary(task, Stage(epochs=150, learning_rate=0.01), batch_size=4, validate_every=50))
     assert rounds[-1].measures["score"] < 0.05 < rounds[0].losses["image"]
     made = decoded_images(decoder, latents)
     assert made.dtype == torch.uint8
@@ -101,7 +101,7 @@ def test_a_decoder_learns_what_belongs_to_which_pose() -> None:
     assert image_error(torch.zeros_like(images), torch.full_like(images, 255)) == 1.0
 
 
-def test_true_images_stand_over_what_was_made_of_them() -> None:
+def test_the_figure_has_true_images_above_decoded_ones() -> None:
     true = torch.zeros(2, 3, 4, 5, dtype=torch.uint8)
     true[0, 0] = 255  # a red one, and a black one
     made = torch.full((2, 3, 4, 5), 128, dtype=torch.uint8)

@@ -12,17 +12,24 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.support.estimates import line_of_poses, small_set
 from tests.support.models import small_config, some_poses
+from tests.support.networks import network_of
 
 from camloc.core.config import to_builtins
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Frame, Lost
-from camloc.evaluation.errors import EvaluatedSet
+from camloc.evaluation.errors import EvaluatedSet, ScoredSet, score_sets
 from camloc.evaluation.predicted_points import MappedView, PointCloud, middle_range, ply, point_cloud
-from camloc.evaluation.report.build import report_html, write_evaluation
-from camloc.evaluation.report.learned import MOST_MAPPED, rows_to_map, what_it_has_learned
+from camloc.evaluation.report.build import (
+    MOST_MAPPED,
+    learned_geometry,
+    report_html,
+    rows_to_map,
+    write_evaluation,
+)
 from camloc.evaluation.results import Results, results_of
 from camloc.geometry import Camera
 from camloc.inference.localizer import Localizer
+from camloc.inference.network import NetworkLocalizer
 from camloc.inference.onnx.export import export_onnx
 from camloc.models.checkpoint import Checkpoint, Metadata
 from camloc.models.posenet import PoseNet
@@ -31,7 +38,7 @@ from camloc.models.scene_geometry import PointMaps, SceneGeometry
 WIDTH, HEIGHT, STRIDE = 64, 48, 8
 CAMERA = Camera(WIDTH, HEIGHT, 50.0, 50.0, WIDTH / 2, HEIGHT / 2)
 TRAINING = line_of_poses(20, step=0.3)
-HEADING = "What it has learned of the scene"
+HEADING = "Learned scene geometry"
 
 
 def checkpoint(*, focal: float | None = None) -> Checkpoint:
@@ -51,7 +58,7 @@ def checkpoint(*, focal: float | None = None) -> Checkpoint:
 
 
 def localizer(*, focal: float | None = None, masks: Path | None = None) -> Localizer:
-    return Localizer(checkpoint(focal=focal), torch.device("cpu"), masks=masks)
+    return Localizer(NetworkLocalizer(checkpoint(focal=focal), torch.device("cpu"), masks=masks))
 
 
 def image(folder: Path) -> Frame:
@@ -61,7 +68,7 @@ def image(folder: Path) -> Frame:
 
 
 def mapped(frame: Frame, front_door: Localizer) -> MappedView:
-    view = front_door.mapped(frame)
+    view = front_door.predicted_view(frame)
     assert view is not None
     return view
 
@@ -93,9 +100,13 @@ def read_ply(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     )
 
 
-def results(*sets: EvaluatedSet) -> Results:
+def scored(evaluated: EvaluatedSet) -> ScoredSet:
+    return score_sets([evaluated], TRAINING)[0]
+
+
+def results(evaluated: EvaluatedSet) -> Results:
     return results_of(
-        sets, TRAINING, model="m", recipe="r", scene="kitchen", unit="m", parameters=1, settings={}
+        [scored(evaluated)], train_frames=len(TRAINING), model="m", recipe="r", scene="kitchen", parameters=1
     )
 
 
@@ -103,7 +114,7 @@ def test_a_view_holds_the_points_where_the_model_puts_them(tmp_path: Path) -> No
     front_door, frame = localizer(), image(tmp_path)
     view = mapped(frame, front_door)
     assert view.world.shape == (HEIGHT // STRIDE, WIDTH // STRIDE, 3)
-    model = front_door.checkpoint.model
+    model = network_of(front_door).checkpoint.model
     with torch.inference_mode():
         output: PointMaps = model(view.image[None].float() / 255.0)
     center = some_poses(20).translation.mean(0)
@@ -126,13 +137,13 @@ def test_an_exported_network_maps_the_same(tmp_path: Path) -> None:
 
 def test_where_there_is_nothing_to_map_there_is_none(tmp_path: Path) -> None:
     frame = image(tmp_path)
-    assert localizer().mapped(replace(frame, camera=None)) is None
-    assert localizer(focal=0.8).mapped(replace(frame, camera=None)) is not None
+    assert localizer().predicted_view(replace(frame, camera=None)) is None
+    assert localizer(focal=0.8).predicted_view(replace(frame, camera=None)) is not None
     (tmp_path / "letter.jpg").write_text("Dear Madam")
-    assert localizer().mapped(Frame("letter.jpg", tmp_path / "letter.jpg", CAMERA)) is None
-    assert localizer().mapped(Frame("none.jpg", tmp_path / "none.jpg", CAMERA)) is None
+    assert localizer().predicted_view(Frame("letter.jpg", tmp_path / "letter.jpg", CAMERA)) is None
+    assert localizer().predicted_view(Frame("none.jpg", tmp_path / "none.jpg", CAMERA)) is None
     regressor = replace(checkpoint(), model=PoseNet(small_config("posenet")).eval())
-    assert Localizer(regressor, torch.device("cpu")).mapped(frame) is None
+    assert Localizer(NetworkLocalizer(regressor, torch.device("cpu"))).predicted_view(frame) is None
 
 
 def test_masked_cells_have_no_weight_and_are_not_among_the_points(tmp_path: Path) -> None:
@@ -197,13 +208,13 @@ def test_colmap_opens_the_ply_file(tmp_path: Path) -> None:
 
 def test_the_report_of_a_model_that_finds_points_shows_them(tmp_path: Path) -> None:
     evaluated = small_set(tmp_path / "images")
-    views = {row: small_view(number=row) for row in rows_to_map(evaluated, TRAINING)}
-    write_evaluation(tmp_path / "run", results(evaluated), [evaluated], TRAINING, mapped=views)
+    views = {row: small_view(number=row) for row in rows_to_map(scored(evaluated))}
+    write_evaluation(tmp_path / "run", results(evaluated), [scored(evaluated)], TRAINING, mapped=views)
     html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert HEADING in html
     for title in ("The best: 0.000 m, 0.00°", "The middle one: 0.030 m, 3.00°", "The worst: 0.050 m, 5.00°"):
         assert title in html
-    assert "sees in 6 test images" in html
+    assert "predicts for 6 test images" in html
     assert html.count("data:image/png;base64,") == 9  # three maps of three images
     points, _ = read_ply((tmp_path / "run" / "points.ply").read_bytes())
     np.testing.assert_array_equal(points, point_cloud(views.values()).points.numpy())
@@ -211,9 +222,9 @@ def test_the_report_of_a_model_that_finds_points_shows_them(tmp_path: Path) -> N
 
 def test_the_report_of_a_model_that_regresses_is_as_without_it(tmp_path: Path) -> None:
     evaluated = small_set(tmp_path / "images")
-    write_evaluation(tmp_path / "run", results(evaluated), [evaluated], TRAINING, mapped={})
+    write_evaluation(tmp_path / "run", results(evaluated), [scored(evaluated)], TRAINING, mapped={})
     html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert html == report_html(results(evaluated), [evaluated], TRAINING)
+    assert html == report_html(results(evaluated), [scored(evaluated)], TRAINING)
     assert HEADING not in html
     assert not (tmp_path / "run" / "points.ply").exists()
 
@@ -222,11 +233,11 @@ def test_lost_images_are_not_mapped_and_others_evenly(tmp_path: Path) -> None:
     evaluated = small_set(tmp_path, count=6)
     estimates = list(evaluated.estimates)
     estimates[5] = Lost("blur")
-    assert rows_to_map(replace(evaluated, estimates=tuple(estimates)), TRAINING) == [0, 1, 2, 3, 4]
-    assert rows_to_map(replace(evaluated, estimates=(Lost("blur"),) * 6), TRAINING) == []
+    assert rows_to_map(scored(replace(evaluated, estimates=tuple(estimates)))) == [0, 1, 2, 3, 4]
+    assert rows_to_map(scored(replace(evaluated, estimates=(Lost("blur"),) * 6))) == []
     times = 50
     many = EvaluatedSet("test", evaluated.frames * times, evaluated.estimates * times)
-    rows = rows_to_map(many, TRAINING)
+    rows = rows_to_map(scored(many))
     assert MOST_MAPPED <= len(rows) <= MOST_MAPPED + 3
     assert max(b - a for a, b in pairwise(rows)) <= 6
 
@@ -235,8 +246,9 @@ def test_lost_images_are_not_mapped_and_others_evenly(tmp_path: Path) -> None:
 def test_few_images_are_shown_once(count: int, tmp_path: Path) -> None:
     evaluated = small_set(tmp_path, count=count)
     views = {row: small_view(number=row) for row in range(count)}
-    html = what_it_has_learned(evaluated, views, TRAINING, unit="m")
-    assert html.count("<h3>") == count
+    learned = learned_geometry(scored(evaluated), views, TRAINING, unit="m")
+    assert learned is not None
+    assert len(learned.galleries) == count
 
 
 def test_maps_without_extent_or_numbers_do_not_break_the_page(tmp_path: Path) -> None:
@@ -245,6 +257,6 @@ def test_maps_without_extent_or_numbers_do_not_break_the_page(tmp_path: Path) ->
     alike.world[:], alike.weight[:], alike.depth[:] = 1.0, 1.0, 2.0
     broken = small_view(number=1)
     broken.world[:], broken.depth[:], broken.weight[:] = torch.nan, torch.nan, torch.nan
-    assert HEADING in what_it_has_learned(evaluated, {0: alike, 1: broken}, TRAINING, unit="m")
-    assert what_it_has_learned(evaluated, {1: broken}, TRAINING, unit="m") == ""
-    assert what_it_has_learned(evaluated, {}, TRAINING, unit="m") == ""
+    for mapped, is_shown in (({0: alike, 1: broken}, True), ({1: broken}, False), ({}, False)):
+        html = report_html(results(evaluated), [scored(evaluated)], TRAINING, mapped=mapped)
+        assert (HEADING in html) == is_shown

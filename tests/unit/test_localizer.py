@@ -1,4 +1,4 @@
-"""The front door answers with a pose that can be believed, or says why not."""
+"""The localizer returns an accepted pose, or the reason why the image is lost."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.support.models import some_poses
+from tests.support.networks import network_of
 from torch import Tensor, nn
 
 from camloc.core.device import torch_device
@@ -19,7 +20,8 @@ from camloc.data.types import Estimate, ExpectedError, Frame, Located, Lost
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry import Camera, Pose
 from camloc.inference.localizer import Localizer
-from camloc.models.base import Decoded, PoseModel, single_scene
+from camloc.inference.network import NetworkLocalizer
+from camloc.models.base import Decoded, FeatureMaps, PoseModel, Prediction, single_scene
 from camloc.models.checkpoint import Checkpoint, Metadata
 
 WIDTH, HEIGHT = 64, 48
@@ -31,14 +33,18 @@ class ColourOutput(NamedTuple):
 
 
 class ColourModel(PoseModel[ColourOutput]):
-    """Stands where the image's mean colour says, and, if it knows it, at the focal length's height."""
+    """The position is the image's mean colour; a known focal length adds to its last coordinate."""
 
     def __init__(self, *, scale: float = 1.0) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(scale))
 
-    def forward(self, images: Tensor) -> ColourOutput:
-        return ColourOutput(images.mean((2, 3)) * self.scale)
+    def predict(self, images: Tensor, *, novelty_detector: object = None) -> Prediction:
+        del novelty_detector
+        return Prediction(ColourOutput(images.mean((2, 3)) * self.scale))
+
+    def heads(self, feature_maps: FeatureMaps, *, width: int, height: int) -> ColourOutput:
+        raise NotImplementedError
 
     def decode(self, output: ColourOutput, *, intrinsics: Tensor | None = None) -> Decoded:
         position = output.colour.double().clone()
@@ -51,17 +57,17 @@ class ColourModel(PoseModel[ColourOutput]):
         raise NotImplementedError
 
 
-def localizer(model: PoseModel[ColourOutput] | None = None, *, spread: bool = True) -> Localizer:
+def localizer(model: PoseModel[ColourOutput] | None = None, *, is_validated: bool = True) -> Localizer:
     metadata = Metadata(
         format=1,
         model="colour",
         config={},
         preprocess=Preprocess(WIDTH, HEIGHT),
         scenes=("kitchen",),
-        spread=(0.12, 3.4) if spread else None,
+        expected_error=(0.12, 3.4) if is_validated else None,
     )
     checkpoint = Checkpoint(metadata, (model or ColourModel()).eval(), (some_poses(20),))
-    return Localizer(checkpoint, torch.device("cpu"))
+    return Localizer(NetworkLocalizer(checkpoint, torch.device("cpu")))
 
 
 def image(folder: Path, number: int = 0, *, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
@@ -88,17 +94,17 @@ def assert_equal(ours: Sequence[Estimate], theirs: Sequence[Estimate]) -> None:
         torch.testing.assert_close(located(other).world_from_cam.matrix(), expected, rtol=0, atol=1e-6)
 
 
-def test_an_answer_names_the_scene_and_the_error_to_expect(tmp_path: Path) -> None:
-    answer = located(localizer().locate(image(tmp_path)))
-    assert answer.scene == "kitchen"
-    assert answer.spread == ExpectedError(meters=0.12, degrees=3.4)
-    assert answer.probability == 1.0
-    assert answer.world_from_cam.translation.dtype == torch.float64
-    assert answer.world_from_cam.shape == ()
+def test_an_estimate_has_the_scene_and_the_expected_error(tmp_path: Path) -> None:
+    estimate = located(localizer().locate(image(tmp_path)))
+    assert estimate.scene == "kitchen"
+    assert estimate.expected_error == ExpectedError(meters=0.12, degrees=3.4)
+    assert estimate.probability == 1.0
+    assert estimate.world_from_cam.translation.dtype == torch.float64
+    assert estimate.world_from_cam.shape == ()
 
 
-def test_a_model_that_was_never_validated_promises_no_error(tmp_path: Path) -> None:
-    assert located(localizer(spread=False).locate(image(tmp_path))).spread is None
+def test_a_model_that_was_never_validated_has_no_expected_error(tmp_path: Path) -> None:
+    assert located(localizer(is_validated=False).locate(image(tmp_path))).expected_error is None
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (90, 120, 30)])
@@ -107,21 +113,21 @@ def test_a_blank_image_is_lost(colour: tuple[int, int, int], tmp_path: Path) -> 
     assert localizer().locate(tmp_path / "blank.png") == Lost("the image is blank")
 
 
-def test_a_image_with_little_in_it_is_not_blank(tmp_path: Path) -> None:
+def test_an_image_with_little_contrast_is_not_blank(tmp_path: Path) -> None:
     image = Image.new("RGB", (WIDTH, HEIGHT), (90, 90, 90))
     image.paste((110, 110, 110), (0, 0, WIDTH, HEIGHT // 6))
     image.save(tmp_path / "wall.png")
     assert isinstance(localizer().locate(tmp_path / "wall.png"), Located)
 
 
-def test_an_answer_far_from_every_training_camera_is_lost(tmp_path: Path) -> None:
-    answer = localizer(ColourModel(scale=100.0)).locate(image(tmp_path))
-    assert isinstance(answer, Lost)
-    assert "far from every training camera" in answer.reason
+def test_a_pose_far_from_every_training_camera_is_rejected(tmp_path: Path) -> None:
+    estimate = localizer(ColourModel(scale=100.0)).locate(image(tmp_path))
+    assert isinstance(estimate, Lost)
+    assert "far from every training camera" in estimate.reason
 
 
-class StandingModel(ColourModel):
-    """Stands in one scene, whatever the image."""
+class ConstantModel(ColourModel):
+    """Predicts one position, whatever the image."""
 
     def __init__(self, x: float) -> None:
         super().__init__()
@@ -134,7 +140,7 @@ class StandingModel(ColourModel):
 
 
 @pytest.mark.parametrize(
-    ("meters", "x", "is_believed"),
+    ("meters", "x", "is_accepted"),
     [
         (None, 0.49, True),
         (None, 0.51, False),
@@ -144,34 +150,34 @@ class StandingModel(ColourModel):
         (0.12, 1.21, False),
     ],
 )
-def test_where_all_training_cameras_stand_in_one_spot_the_expected_error_is_the_measure(
-    meters: float | None, x: float, is_believed: bool, tmp_path: Path
+def test_for_training_cameras_in_one_spot_the_expected_error_bounds_the_distance(
+    meters: float | None, x: float, is_accepted: bool, tmp_path: Path
 ) -> None:
-    about_a_tripod = Pose(some_poses(20).rotation, torch.zeros(20, 3, dtype=torch.float64))
-    whole = localizer(StandingModel(x)).checkpoint
-    metadata = replace(whole.metadata, spread=None if meters is None else (meters, 1.0))
-    checkpoint = replace(whole, metadata=metadata, training_poses=(about_a_tripod,))
-    answer = Localizer(checkpoint, torch.device("cpu")).locate(image(tmp_path))
-    assert isinstance(answer, Located) == is_believed
+    on_a_tripod = Pose(some_poses(20).rotation, torch.zeros(20, 3, dtype=torch.float64))
+    whole = network_of(localizer(ConstantModel(x))).checkpoint
+    metadata = replace(whole.metadata, expected_error=None if meters is None else (meters, 1.0))
+    checkpoint = replace(whole, metadata=metadata, training_poses=(on_a_tripod,))
+    estimate = Localizer(NetworkLocalizer(checkpoint, torch.device("cpu"))).locate(image(tmp_path))
+    assert isinstance(estimate, Located) == is_accepted
 
 
-def test_where_training_cameras_spread_answers_among_them_are_believed(tmp_path: Path) -> None:
+def test_for_training_cameras_apart_their_radius_bounds_the_distance(tmp_path: Path) -> None:
     along = torch.tensor([[-2.0, 0.0, 0.0], [2.0, 0.0, 0.0]], dtype=torch.float64)  # 2 from their mean
     training = Pose(torch.eye(3, dtype=torch.float64).expand(2, 3, 3), along)
-    for x, is_believed in ((7.9, True), (8.1, False)):
-        checkpoint = replace(localizer(StandingModel(x)).checkpoint, training_poses=(training,))
-        answer = Localizer(checkpoint, torch.device("cpu")).locate(image(tmp_path))
-        assert isinstance(answer, Located) == is_believed
+    for x, is_accepted in ((7.9, True), (8.1, False)):
+        checkpoint = replace(network_of(localizer(ConstantModel(x))).checkpoint, training_poses=(training,))
+        estimate = Localizer(NetworkLocalizer(checkpoint, torch.device("cpu"))).locate(image(tmp_path))
+        assert isinstance(estimate, Located) == is_accepted
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])
-def test_an_answer_that_is_no_number_is_lost(scale: float, tmp_path: Path) -> None:
-    answer = localizer(ColourModel(scale=scale)).locate(image(tmp_path))
-    assert answer == Lost("the network's answer is not a number")
+def test_a_pose_that_is_not_a_number_is_rejected(scale: float, tmp_path: Path) -> None:
+    estimate = localizer(ColourModel(scale=scale)).locate(image(tmp_path))
+    assert estimate == Lost("the network's pose is not a number")
 
 
 @pytest.mark.parametrize("size", [(16, 16), (64, 48), (640, 480), (48, 64), (301, 199), (1200, 90)])
-def test_a_image_of_any_size_is_answered(size: tuple[int, int], tmp_path: Path) -> None:
+def test_an_image_of_any_size_is_located(size: tuple[int, int], tmp_path: Path) -> None:
     assert isinstance(localizer().locate(image(tmp_path, size=size)), Located)
     assert isinstance(localizer().locate(str(image(tmp_path, size=size))), Located)
 
@@ -196,16 +202,16 @@ def test_the_orientation_in_a_file_is_followed(orientation: int, tmp_path: Path)
     upright.save(tmp_path / "upright.png")
 
     class TopModel(ColourModel):
-        """Looks at the upper third alone."""
+        """Sees only the upper third."""
 
-        def forward(self, images: Tensor) -> ColourOutput:
-            return super().forward(images[:, :, : HEIGHT // 3])
+        def predict(self, images: Tensor, *, novelty_detector: object = None) -> Prediction:
+            return super().predict(images[:, :, : HEIGHT // 3], novelty_detector=novelty_detector)
 
     ours, theirs = (localizer(TopModel()).locate(tmp_path / name) for name in ("turned.png", "upright.png"))
     assert_equal([theirs], [ours])
 
 
-def test_what_is_no_image_is_an_error_that_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "letter.jpg").write_text("Dear Madam")
     with pytest.raises(ImageError, match=r"letter\.jpg"):
         localizer().locate(tmp_path / "letter.jpg")
@@ -225,9 +231,9 @@ def mixed_frames(folder: Path) -> list[Frame]:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 10, 32])
-def test_an_answer_does_not_depend_on_its_neighbours(batch_size: int, tmp_path: Path) -> None:
+def test_an_estimate_does_not_depend_on_the_other_images(batch_size: int, tmp_path: Path) -> None:
     frames = mixed_frames(tmp_path)
-    alone = [answer for frame in frames for answer in localizer().locate_all([frame])]
+    alone = [estimate for frame in frames for estimate in localizer().locate_all([frame])]
     together = list(localizer().locate_all(frames, batch_size=batch_size))
     assert_equal(alone, together)
     backwards = list(localizer().locate_all(frames[::-1], batch_size=batch_size))
@@ -243,34 +249,34 @@ def test_a_camera_is_used_where_it_is_known(tmp_path: Path) -> None:
     torch.testing.assert_close(with_camera - without, torch.tensor([0.0, 0.0, 0.05]).double())
 
 
-def test_images_that_cannot_be_read_are_lost_in_their_scene(tmp_path: Path) -> None:
-    answers = list(localizer().locate_all(mixed_frames(tmp_path), batch_size=4))
-    lost = {index: answer.reason for index, answer in enumerate(answers) if isinstance(answer, Lost)}
+def test_images_that_cannot_be_read_are_lost_and_keep_the_order(tmp_path: Path) -> None:
+    estimates = list(localizer().locate_all(mixed_frames(tmp_path), batch_size=4))
+    lost = {index: estimate.reason for index, estimate in enumerate(estimates) if isinstance(estimate, Lost)}
     assert list(lost) == [2, 5, 6]
     assert lost[2] == "the image is blank"
     assert "broken.png" in lost[5]
     assert "does not exist" in lost[6]
 
 
-def test_no_frames_have_no_answers() -> None:
+def test_no_frames_give_no_estimates() -> None:
     assert list(localizer().locate_all([])) == []
 
 
-def test_answers_come_before_all_images_are_read(tmp_path: Path) -> None:
-    seen = 0
+def test_estimates_come_before_all_images_are_read(tmp_path: Path) -> None:
+    read = 0
 
     def frames() -> object:
-        nonlocal seen
+        nonlocal read
         for number in range(6):
-            seen += 1
+            read += 1
             yield Frame(str(number), image(tmp_path, number))
 
-    answers = localizer().locate_all(frames(), batch_size=2)  # type: ignore[arg-type]
-    next(answers)
-    assert seen == 2
+    estimates = localizer().locate_all(frames(), batch_size=2)  # type: ignore[arg-type]
+    next(estimates)
+    assert read == 2
 
 
-def test_a_device_that_is_not_there_is_told_in_a_sentence() -> None:
+def test_a_device_that_does_not_exist_is_refused_in_a_sentence() -> None:
     assert torch_device("cpu") == torch.device("cpu")
     assert torch_device("auto").type in ("cpu", "cuda", "mps")
     for name in ("toaster", "cuda:99", "xpu", ""):

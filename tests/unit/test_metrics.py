@@ -9,7 +9,7 @@ from tests.support.estimates import off_by, pose_at
 
 from camloc.data.types import Frame, Located, Lost
 from camloc.errors import CheckpointError, DatasetError
-from camloc.evaluation.errors import EvaluatedSet, error_statistics, evaluate_set
+from camloc.evaluation.errors import EvaluatedSet, error_statistics, pose_errors
 from camloc.geometry import Pose, PoseError
 
 INF = math.inf
@@ -91,12 +91,12 @@ def test_no_frames_are_no_result() -> None:
     with pytest.raises(DatasetError, match="no frames to evaluate"):
         error_statistics(errors([]))
     with pytest.raises(DatasetError, match="no test frames"):
-        evaluate_set((), ())
+        pose_errors((), ())
 
 
 def test_estimates_are_scored_against_their_own_frame() -> None:
     frames = (frame(0.0), frame(10.0), frame(20.0))
-    found = evaluate_set(
+    found = pose_errors(
         frames, (off_by(frames[0], meters=0.5, degrees=3.0), Lost("blur"), off_by(frames[2], degrees=170.0))
     )
     torch.testing.assert_close(found.meters, torch.tensor([0.5, INF, 0.0], dtype=torch.float64))
@@ -105,7 +105,7 @@ def test_estimates_are_scored_against_their_own_frame() -> None:
 
 def test_a_perfect_estimate_has_no_error_and_is_not_dropped() -> None:
     frames = tuple(frame(0.1 * number) for number in range(50))
-    statistics = error_statistics(evaluate_set(frames, tuple(off_by(one) for one in frames)))
+    statistics = error_statistics(pose_errors(frames, tuple(off_by(one) for one in frames)))
     assert statistics.frames == 50
     assert statistics.meters.maximum == 0.0
     assert statistics.degrees.maximum is not None
@@ -116,7 +116,7 @@ def test_a_perfect_estimate_has_no_error_and_is_not_dropped() -> None:
 def test_an_estimate_in_single_precision_is_scored_in_double() -> None:
     one = frame(3.0)
     truth = one.truth().tensor()
-    found = evaluate_set((one,), (Located("kitchen", truth.to(torch.float32)),))
+    found = pose_errors((one,), (Located("kitchen", truth.to(torch.float32)),))
     assert found.meters.dtype == torch.float64
     assert found.degrees.item() < 1e-4
 
@@ -125,21 +125,21 @@ def test_an_answer_in_another_scene_counts_as_lost_where_scenes_are_compared() -
     one = frame()
     evaluated = EvaluatedSet("day", (one,), (off_by(one, scene="cellar"),), scene="kitchen")
     assert evaluated.errors().meters.item() == INF
-    assert evaluated.answers() == (Lost("placed in cellar"),)
+    assert evaluated.answers() == (Lost("located in cellar"),)
     assert EvaluatedSet("day", (one,), (off_by(one, scene="cellar"),)).errors().meters.item() == 0.0
 
 
 def test_an_estimate_that_is_not_a_number_raises() -> None:
     bad = Pose(torch.full((3, 3), math.nan, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
     with pytest.raises(CheckpointError, match=r"0\.0\.png is not a number"):
-        evaluate_set((frame(),), (Located("kitchen", bad),))
+        pose_errors((frame(),), (Located("kitchen", bad),))
 
 
 def test_a_frame_without_a_true_pose_raises() -> None:
     with pytest.raises(DatasetError, match=r"image\.jpg is unknown"):
-        evaluate_set((Frame("image.jpg", Path("image.jpg")),), (Lost("blur"),))
+        pose_errors((Frame("image.jpg", Path("image.jpg")),), (Lost("blur"),))
 
 
 def test_a_missing_estimate_raises() -> None:
     with pytest.raises(ValueError, match="2 frames have 1 estimates"):
-        evaluate_set((frame(0.0), frame(1.0)), (Lost("blur"),))
+        pose_errors((frame(0.0), frame(1.0)), (Lost("blur"),))

@@ -52,11 +52,11 @@ def test_the_vector_of_a_scene_moves_the_answers_in_that_scene_alone() -> None:
 @pytest.mark.parametrize("scenes", [1, 7, 40])
 def test_only_the_last_layer_is_asked_about_every_scene(scenes: int) -> None:
     model = small(scenes)
-    seen: list[torch.Size] = []
+    shapes: list[torch.Size] = []
     for layer in model.orientation_encoder.encoder.layers[:-1]:
-        layer.register_forward_hook(lambda _, __, output: seen.append(output.shape))
+        layer.register_forward_hook(lambda _, __, output: shapes.append(output.shape))
     output = model(images())
-    assert seen == [(2, 1 + 8 * 12, 16)] * 2
+    assert shapes == [(2, 1 + 8 * 12, 16)] * 2
     assert output.orientation_latents.shape == (2, scenes, 16)
 
 

@@ -1,4 +1,4 @@
-"""Each filter finds the pose that the sound correspondences agree on."""
+"""Each filter finds the pose of the correct correspondences."""
 
 import pytest
 import roma
@@ -18,33 +18,33 @@ def truth() -> Pose:
 
 
 def cells(*, wrong: float = 0.0) -> Correspondences:
-    """What an exact network would say, but for a share of the cells, whose world points are anywhere."""
+    """Exact correspondences, except for a share of the cells, whose world points are random."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.from_numpy(pixel_grid(WIDTH // STRIDE, HEIGHT // STRIDE, stride=STRIDE)).reshape(1, -1, 2)
     depth = 1.0 + 3.0 * torch.rand(pixels.shape[:2], generator=generator).double()
     camera = unproject(pixels, depth, INTRINSICS)
     world = truth().apply(camera)
     is_wrong = torch.rand(depth.shape, generator=generator) < wrong
-    anywhere = 3.0 * torch.randn(world.shape, generator=generator).double()
-    world = torch.where(is_wrong[..., None], world + anywhere, world)
+    random_offset = 3.0 * torch.randn(world.shape, generator=generator).double()
+    world = torch.where(is_wrong[..., None], world + random_offset, world)
     return Correspondences(pixels, camera, world, torch.where(is_wrong, 1e-9, 1.0).double())
 
 
-def poses(given: Correspondences, name: OutlierFilter, *, seen: torch.Tensor | None = None) -> Pose:
+def poses(given: Correspondences, name: OutlierFilter, *, counted: torch.Tensor | None = None) -> Pose:
     return filtered_poses(
-        given, name, intrinsics=INTRINSICS, image_height=HEIGHT, seen=seen
+        given, name, intrinsics=INTRINSICS, image_height=HEIGHT, counted=counted
     ).centered_from_cam
 
 
 @pytest.mark.parametrize("name", OUTLIER_FILTERS)
-def test_every_filter_finds_the_pose_of_sound_cells(name: OutlierFilter) -> None:
+def test_every_filter_finds_the_pose_of_correct_cells(name: OutlierFilter) -> None:
     error = pose_error(poses(cells(), name), truth())
     assert error.meters < 1e-5
     assert error.degrees < 1e-4
 
 
 @pytest.mark.parametrize("name", ["weights", "rigid-ransac", "pnp-ransac"])
-def test_a_third_of_wrong_cells_does_no_harm(name: OutlierFilter) -> None:
+def test_a_third_of_wrong_cells_has_no_effect(name: OutlierFilter) -> None:
     error = pose_error(poses(cells(wrong=0.35), name), truth())
     assert error.meters < 1e-3
     assert error.degrees < 0.05
@@ -54,9 +54,9 @@ def test_a_third_of_wrong_cells_does_no_harm(name: OutlierFilter) -> None:
 @pytest.mark.parametrize("name", OUTLIER_FILTERS)
 def test_cells_behind_a_mask_do_not_count(name: OutlierFilter) -> None:
     given = cells(wrong=0.2)
-    seen = (given.weight > 0.5).double()
+    counted = (given.weight > 0.5).double()
     given = given._replace(weight=torch.ones_like(given.weight))
-    error = pose_error(poses(given, name, seen=seen), truth())
+    error = pose_error(poses(given, name, counted=counted), truth())
     assert error.meters < 1e-5
 
 

@@ -1,4 +1,4 @@
-"""Pairs of frames that relative poses are learned from really see the same."""
+"""Pairs of training frames have views that overlap."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.unit.test_overlap import CAMERA, camera_at
 from camloc.data.depth import read_depth
 from camloc.data.types import Frame
 from camloc.errors import DatasetError, ImageError
-from camloc.refinement.relative_pose import PairSettings, joined_pairs, overlapping_pairs
+from camloc.refinement.pairs import PairSettings, joined_pairs, overlapping_pairs
 
 
 def row_of_frames(count: int = 6, *, step: float = 0.5, depth: Path | None = None) -> tuple[Frame, ...]:
@@ -35,13 +35,13 @@ def depth_image(folder: Path, *, meters: float = 2.0) -> Path:
     return path
 
 
-def test_depth_is_metres_and_nothing_where_nothing_was_measured(tmp_path: Path) -> None:
+def test_depth_is_in_metres_and_zero_where_it_is_unknown(tmp_path: Path) -> None:
     millimetres = np.array([[1500, 0], [65535, 250]], np.uint16)
     Image.fromarray(millimetres).save(tmp_path / "depth.png")
     assert read_depth(tmp_path / "depth.png").tolist() == [[1.5, 0.0], [0.0, 0.25]]
 
 
-def test_a_image_is_no_depth_image(tmp_path: Path) -> None:
+def test_an_image_is_no_depth_image(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "image.png")
     Image.new("L", (8, 8), 200).save(tmp_path / "grey.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
@@ -50,7 +50,7 @@ def test_a_image_is_no_depth_image(tmp_path: Path) -> None:
             read_depth(tmp_path / name)
 
 
-def test_pairs_have_as_much_in_common_as_is_asked_for(tmp_path: Path) -> None:
+def test_pairs_overlap_as_much_as_the_settings_require(tmp_path: Path) -> None:
     frames = row_of_frames(depth=depth_image(tmp_path))
     pairs = overlapping_pairs(frames, PairSettings(per_frame=10, least_overlap=0.7))
     # Two metres from the wall an image is four metres wide: 0.5 m apart share 7/8, 1 m 3/4, 1.5 m 5/8.
@@ -62,7 +62,7 @@ def test_pairs_have_as_much_in_common_as_is_asked_for(tmp_path: Path) -> None:
     assert pairs.measured == {"depth": 6, "frustum": 0}
 
 
-def test_a_frame_is_no_pair_with_itself_and_pairs_go_both_ways(tmp_path: Path) -> None:
+def test_a_frame_is_no_pair_with_itself_and_pairs_are_symmetric(tmp_path: Path) -> None:
     frames = row_of_frames(depth=depth_image(tmp_path))
     pairs = overlapping_pairs(frames, PairSettings(per_frame=10))
     both = set(zip(pairs.query.tolist(), pairs.reference.tolist(), strict=True))
@@ -71,7 +71,7 @@ def test_a_frame_is_no_pair_with_itself_and_pairs_go_both_ways(tmp_path: Path) -
     assert len(both) == len(pairs)
 
 
-def test_no_frame_has_more_pairs_than_are_asked_for_and_a_seed_repeats_them() -> None:
+def test_the_number_of_pairs_is_limited_and_a_seed_repeats_them() -> None:
     frames = row_of_frames(12, step=0.1)
     few = PairSettings(per_frame=3)
     pairs = overlapping_pairs(frames, few, seed=5)
@@ -81,7 +81,7 @@ def test_no_frame_has_more_pairs_than_are_asked_for_and_a_seed_repeats_them() ->
     assert not torch.equal(pairs.reference, other.reference)
 
 
-def test_without_depth_points_of_the_scene_tell_and_without_these_frusta() -> None:
+def test_without_depth_views_are_scene_points_or_frusta() -> None:
     frames = row_of_frames()
     grid = torch.linspace(-3, 6, 60, dtype=torch.float64)
     x, y = torch.meshgrid(grid, grid, indexing="ij")
@@ -93,7 +93,7 @@ def test_without_depth_points_of_the_scene_tell_and_without_these_frusta() -> No
     assert by_frusta.measured == {"depth": 0, "frustum": 6}
 
 
-def test_frames_with_nothing_in_common_are_told() -> None:
+def test_frames_without_overlap_are_refused() -> None:
     back_to_back = tuple(
         replace(frame, world_from_cam=camera_at(0.0, 0.0, 0.0, degrees=180.0 * number))
         for number, frame in enumerate(row_of_frames(2))
@@ -102,13 +102,13 @@ def test_frames_with_nothing_in_common_are_told() -> None:
         overlapping_pairs(back_to_back, PairSettings())
 
 
-def test_frames_of_unknown_cameras_are_taken_to_be_from_a_usual_one() -> None:
+def test_frames_without_intrinsics_get_assumed_ones() -> None:
     unknown = tuple(replace(frame, camera=None) for frame in row_of_frames(4, step=0.2))
     pairs = overlapping_pairs(unknown, PairSettings(per_frame=10))
     assert 1 in (pairs.query - pairs.reference).abs()
 
 
-def test_pairs_of_several_scenes_stay_within_their_scenes() -> None:
+def test_pairs_do_not_cross_scenes() -> None:
     near = overlapping_pairs(row_of_frames(4), PairSettings(per_frame=10))
     far = overlapping_pairs(row_of_frames(3), PairSettings(per_frame=10))
     both = joined_pairs([near, far], [4, 3])

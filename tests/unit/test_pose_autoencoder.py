@@ -1,4 +1,4 @@
-"""The pose auto-encoder has the published layers, and reads poses so that what is the same looks the same."""
+"""The pose auto-encoder has the published layers, and equal poses have equal encodings."""
 
 import math
 from dataclasses import replace
@@ -13,8 +13,14 @@ from camloc.geometry import Pose
 from camloc.models.base import Latents
 from camloc.models.layers.fourier import FourierFeatures
 from camloc.recipes import students
-from camloc.refinement.pose_autoencoder import Branches, PoseAutoencoder, PoseAutoencoderConfig, SceneCode
-from camloc.refinement.storage import AUTOENCODER, WEIGHTS, AutoencoderMetadata, save_autoencoder
+from camloc.refinement.pose_autoencoder import (
+    AutoencoderMetadata,
+    Branches,
+    PoseAutoencoder,
+    PoseAutoencoderConfig,
+    SceneCode,
+)
+from camloc.refinement.storage import WEIGHTS
 
 PUBLISHED = PoseAutoencoderConfig(numbers="raw", scene_code="fourier")
 SMALL = PoseAutoencoderConfig(frequencies=2, hidden=(8,))
@@ -60,13 +66,13 @@ def test_fourier_features_are_the_papers_with_pi_and_its_codes_without() -> None
     assert FourierFeatures(0)(values.float()).shape == (1, 2)
 
 
-def test_wide_latents_need_a_file_of_no_more_than_a_megabyte(tmp_path: Path) -> None:
+def test_an_encoder_of_wide_latents_fits_into_a_megabyte(tmp_path: Path) -> None:
     config, wide = replace(students.quick().config, branches="shared"), (3072, 3072)
     compact = PoseAutoencoder(config, latents=wide)
     assert matrices(compact)[-2:] == [(128, 256), (3072, 128)]
     assert compact(some_poses(2)).position.shape == (2, 3072)
-    save_autoencoder(tmp_path, AutoencoderMetadata("", ("scene",), config, wide), compact)
-    written = (tmp_path / AUTOENCODER / WEIGHTS).stat().st_size
+    AutoencoderMetadata("", ("scene",), config, wide).save(tmp_path, compact)
+    written = (tmp_path / "autoencoder" / WEIGHTS).stat().st_size
     assert written <= 1_000_000
     assert compact.megabytes == pytest.approx(written / 1e6, rel=0.01)
     published = PoseAutoencoder(replace(PUBLISHED, branches="shared"), latents=wide)
@@ -79,23 +85,23 @@ def matrices(encoder: PoseAutoencoder) -> list[tuple[int, ...]]:
     return [tuple(each.shape) for each in encoder.parameters() if each.ndim == 2]
 
 
-def test_a_layer_that_would_not_be_smaller_stays_as_published() -> None:
+def test_a_layer_that_would_not_be_smaller_is_not_split() -> None:
     compact = PoseAutoencoder(replace(PUBLISHED, rank=128), latents=(256, 256))
     assert compact.parameter_count() == 220_224
 
 
-def test_what_is_kept_in_half_precision_is_what_rounding_leaves() -> None:
+def test_stored_half_precision_weights_are_the_rounded_ones() -> None:
     encoder = small(replace(SMALL, kept="half"))
     encoder.observe((some_poses(20),), Latents(*torch.randn(2, 20, 5)))
     before = encoder(some_poses(3)).position
-    encoder.round_off()
+    encoder.round_to_stored()
     again = small(replace(SMALL, kept="half"))
-    again.load_state_dict(encoder.kept())
+    again.load_state_dict(encoder.stored())
     assert again.position[0].weight.dtype == torch.float32
     assert torch.equal(again(some_poses(3)).position, encoder(some_poses(3)).position)
     torch.testing.assert_close(encoder(some_poses(3)).position, before, rtol=1e-2, atol=1e-2)
     assert not torch.equal(encoder(some_poses(3)).position, before)
-    assert encoder.kept()["center"].dtype == torch.float64
+    assert encoder.stored()["center"].dtype == torch.float64
     assert 0.4 < encoder.megabytes / small().megabytes < 1.0
 
 
@@ -134,7 +140,7 @@ def test_a_branch_reads_the_fourier_features_of_its_numbers_and_the_code_of_the_
         torch.testing.assert_close(latents.orientation, encoder.orientation(read[1]))
 
 
-def test_teachers_whose_halves_are_one_need_one_network() -> None:
+def test_shared_branches_are_one_network() -> None:
     encoder = small(replace(SMALL, branches="shared"))
     latents = encoder(some_poses(3))
     assert torch.equal(latents.position, latents.orientation)
@@ -144,7 +150,7 @@ def test_teachers_whose_halves_are_one_need_one_network() -> None:
 
 
 def encoded_where_observed(world: Pose, branches: Branches) -> Latents:
-    """The latents of poses, by an encoder that has noted them as its training poses."""
+    """The latents of poses, from an encoder that has observed them as its training poses."""
     encoder = small(replace(SMALL, branches=branches))
     encoder.observe((world,), Latents(*torch.ones(2, len(world), 5)))
     latents: Latents = encoder(world)
@@ -191,11 +197,11 @@ def test_the_same_pose_in_two_scenes_has_different_latents(code: SceneCode) -> N
     assert torch.equal(encoder(pose).position, encoder(pose, torch.tensor([0])).position)
 
 
-def test_every_scene_has_its_own_middle() -> None:
+def test_every_scene_has_its_own_mean_pose() -> None:
     encoder = small(scenes=2)
     near, far = some_poses(9), some_poses(9)
     far = Pose(far.rotation, 10.0 * far.translation + 500.0)
     latents = Latents(*torch.randn(2, 18, 5))
     encoder.observe((near, far), latents)
-    relative = [encoder.numbers(poses, torch.full((9,), scene)) for scene, poses in enumerate((near, far))]
+    relative = [encoder.inputs(poses, torch.full((9,), scene)) for scene, poses in enumerate((near, far))]
     torch.testing.assert_close(relative[0], relative[1])

@@ -13,7 +13,6 @@ from camloc.errors import RecipeError
 from camloc.geometry import Pose
 from camloc.geometry.pose_search import mean_pose, nearest_pose
 from camloc.models.regressor import WorldFrame
-from camloc.training.recipe import LearnsFrom, Stage, learned_rows
 
 
 def recording(pattern: str, *, sequence: str = "a") -> list[Frame]:
@@ -93,28 +92,3 @@ def test_every_third_frame_keeps_its_orientation() -> None:
     assert keep_orientations(frames, 0) == keep_orientations(frames, 1) == tuple(frames)
     with pytest.raises(RecipeError, match="keep_orientation_every is -1"):
         keep_orientations(frames, -1)
-
-
-@pytest.mark.parametrize(
-    ("learns_from", "rows"), [("all", [0, 1, 2, 3]), ("full", [0, 3]), ("positions", [1, 2])]
-)
-def test_a_stage_learns_from_the_frames_that_it_names(learns_from: LearnsFrom, rows: list[int]) -> None:
-    poses = poses_of(recording("OppO")).tensor()
-    assert learned_rows(Stage(1, 1e-3, learns_from=learns_from), poses).tolist() == rows
-
-
-@pytest.mark.parametrize(
-    ("learns_from", "pattern", "told"),
-    [
-        ("full", "pp", "with an orientation"),
-        ("positions", "OO", "with a position alone"),
-        ("all", "", "there"),
-    ],
-)
-def test_a_stage_with_nothing_to_learn_from_is_told_in_one_sentence(
-    learns_from: LearnsFrom, pattern: str, told: str
-) -> None:
-    poses = (poses_of(recording(pattern)) if pattern else Pose.identity(0)).tensor()
-    with pytest.raises(RecipeError, match=told) as caught:
-        learned_rows(Stage(1, 1e-3, learns_from=learns_from), poses)
-    assert "\n" not in str(caught.value)

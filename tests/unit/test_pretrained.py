@@ -130,7 +130,7 @@ def test_a_file_that_is_cut_short_is_refused(suffix: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({0: torch.zeros(3)}, "entry 0 pairs int with Tensor"),
         ({"epoch": 3}, "entry 'epoch' pairs str with int"),
@@ -142,13 +142,15 @@ def test_a_file_that_is_cut_short_is_refused(suffix: str, tmp_path: Path) -> Non
         (torch.zeros(3), "neither a safetensors file nor a state dict"),
     ],
 )
-def test_what_is_no_state_dict_is_told_with_its_odd_entry(content: object, told: str, tmp_path: Path) -> None:
+def test_a_file_without_a_state_dict_is_reported_with_its_odd_entry(
+    content: object, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "weights.pth"
     whole = backbone_weights(seed=1)
     torch.save({**whole, **content} if isinstance(content, dict) else content, path)
     with pytest.raises(MissingExtraError, match=r"weights\.pth") as refused:
         load_pretrained(tiny_model(), path)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
@@ -205,17 +207,17 @@ def empty_hub_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def assert_hub_is_missed_soon() -> None:
     started = time.monotonic()
-    with pytest.raises(MissingExtraError, match="hub cannot be reached") as told:
+    with pytest.raises(MissingExtraError, match="hub cannot be reached") as message:
         load_pretrained(tiny_model(), "hub")
     assert time.monotonic() - started < 4.0
-    assert "--backbone-weights FILE" in str(told.value)
+    assert "--backbone-weights FILE" in str(message.value)
 
 
 @pytest.mark.usefixtures("empty_hub_cache")
 @pytest.mark.parametrize(
     "problem", [ConnectionRefusedError(), TimeoutError(), socket.gaierror(-2, "unknown")]
 )
-def test_a_hub_that_cannot_be_reached_is_told_at_once(
+def test_a_hub_that_cannot_be_reached_is_reported_at_once(
     problem: OSError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -236,38 +238,38 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("empty_hub_cache")
-def test_a_hub_that_answers_and_gives_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_answers_but_does_not_deliver_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests run with the hub's client offline: it fails as it does when a download breaks."""
-    knocked: list[tuple[str, int]] = []
+    contacted: list[tuple[str, int]] = []
 
     class Connection:
         def close(self) -> None: ...
 
     def answer(address: tuple[str, int], **_: object) -> Connection:
-        knocked.append(address)
+        contacted.append(address)
         return Connection()
 
     monkeypatch.setattr(socket, "create_connection", answer)
     assert_hub_is_missed_soon()
-    assert [port for _, port in knocked] == [443]
+    assert [port for _, port in contacted] == [443]
 
 
 @pytest.mark.usefixtures("empty_hub_cache")
-def test_behind_a_proxy_the_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    knocked: list[tuple[str, int]] = []
+def test_behind_a_proxy_the_proxy_is_contacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    contacted: list[tuple[str, int]] = []
 
     def refuse(address: tuple[str, int], **_: object) -> None:
-        knocked.append(address)
+        contacted.append(address)
         raise ConnectionRefusedError
 
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setattr(socket, "create_connection", refuse)
     assert_hub_is_missed_soon()
-    assert knocked == [("proxy.example", 3128)]
+    assert contacted == [("proxy.example", 3128)]
 
 
-def test_what_an_earlier_download_left_is_used_without_a_network(
+def test_an_earlier_download_is_used_without_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = backbone_weights(seed=4)

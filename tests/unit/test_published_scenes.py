@@ -1,4 +1,4 @@
-"""MS-Transformer and MS-HyperPose answer as the published structures do, with what these need alone."""
+"""MS-Transformer and MS-HyperPose compute the same as the published structures, without unused weights."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ def shaken(module: nn.Module) -> nn.Module:
     return module
 
 
-def assert_same_answers(ours: MultiSceneRegressor, plain: nn.Module) -> None:
+def assert_same_outputs(ours: MultiSceneRegressor, plain: nn.Module) -> None:
     copy_scene_weights(shaken(ours), plain)
     with torch.no_grad():
         found, (position, orientation, chances) = ours.eval()(images()), plain.eval()(images())
@@ -62,16 +62,16 @@ def assert_same_answers(ours: MultiSceneRegressor, plain: nn.Module) -> None:
     assert position.abs().max() > 0.01
 
 
-def test_ms_transformer_answers_as_the_published_structure() -> None:
+def test_ms_transformer_computes_the_same_as_the_published_structure() -> None:
     config = replace(TRANSFORMER["sevenscenes"], transformer=SMALL, layers=(2, 1), scenes=5)
-    assert_same_answers(small_transformer(), PlainMSTransformer(config))
+    assert_same_outputs(small_transformer(), PlainMSTransformer(config))
 
 
-def test_ms_hyperpose_answers_as_the_published_structure() -> None:
+def test_ms_hyperpose_computes_the_same_as_the_published_structure() -> None:
     ours = small_hyperpose()
     config = replace(HYPERPOSE["sevenscenes"], transformer=replace(SMALL, layers=2), scenes=5)
     config = replace(config, hypernetwork=replace(config.hypernetwork, position=16, orientation=16))
-    assert_same_answers(ours, PlainMSHyperPose(config))
+    assert_same_outputs(ours, PlainMSHyperPose(config))
 
 
 def test_the_published_structures_have_the_published_numbers_of_weights() -> None:
@@ -101,7 +101,7 @@ def test_compact_generators_are_at_most_20_megabytes_of_more_than_500() -> None:
     assert 1e6 < sizes[1] <= 20e6
 
 
-def test_the_loss_is_about_the_true_scene_whatever_was_decided() -> None:
+def test_the_loss_is_that_of_the_true_scene_whatever_is_predicted() -> None:
     model = small_transformer(regression=RegressionConfig(positions="standardised")).eval()
     scenes = [some_poses(6, seed=number) for number in range(5)]
     model.observe_scenes([Pose(each.rotation, each.translation + 100.0 * n) for n, each in enumerate(scenes)])
@@ -112,8 +112,8 @@ def test_the_loss_is_about_the_true_scene_whatever_was_decided() -> None:
     batch = Batch(images(), pose, None, scene)
     right = model.losses(output, batch)
     assert set(right) == {"position", "orientation", "scene"}
-    # Nothing is left of the errors but the learned weights of the balance.
-    weight = float(model.balance.position.detach())
+    # The errors are zero; the learned weights of the loss remain.
+    weight = float(model.pose_loss.position.detach())
     assert float(right["position"].detach()) == pytest.approx(weight, abs=1e-3)
     wrong = model.losses(output, batch.replace(scene=(scene + 1) % 5))
     assert bool(wrong["position"] > right["position"] + 10)
@@ -129,23 +129,23 @@ def test_a_scene_is_decoded_with_its_probability_in_its_world() -> None:
 
 
 @pytest.mark.parametrize("scenes", [1, 7, 40])
-def test_what_heads_cost_does_not_grow_with_the_scenes(scenes: int) -> None:
+def test_the_cost_of_the_heads_does_not_grow_with_the_scenes(scenes: int) -> None:
     model = small_hyperpose() if scenes == 5 else small_transformer(scenes=scenes)
-    seen: list[torch.Size] = []
-    model.position_heads.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
+    shapes: list[torch.Size] = []
+    model.position_heads.register_forward_hook(lambda _, inputs, __: shapes.append(inputs[0].shape))
     output = model.eval()(images())
-    assert seen == [(3, 32)]
+    assert shapes == [(3, 32)]
     assert output.position_latents.shape == (3, scenes, 32)
 
 
 def test_every_scene_may_have_heads_of_its_own() -> None:
     model = small_transformer(heads="own").eval()
     latents = latents_in(model.encode(images()), torch.zeros(3, dtype=torch.int64))
-    answers = [model.regress_in(latents, torch.full((3,), scene)).position for scene in range(5)]
-    for number, one in enumerate(answers):
-        assert all(not torch.allclose(one, other) for other in answers[:number])
+    positions = [model.regress_in(latents, torch.full((3,), scene)).position for scene in range(5)]
+    for number, one in enumerate(positions):
+        assert all(not torch.allclose(one, other) for other in positions[:number])
     mixed = model.regress_in(latents, torch.tensor([3, 1, 4])).position
-    torch.testing.assert_close(mixed, torch.stack([answers[3][0], answers[1][1], answers[4][2]]))
+    torch.testing.assert_close(mixed, torch.stack([positions[3][0], positions[1][1], positions[4][2]]))
 
 
 @pytest.mark.parametrize("infusion", ["residual", "one_layer", "two_layers"])

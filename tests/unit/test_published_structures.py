@@ -1,31 +1,31 @@
-"""Parameter counts of the published structures, and the parts of theirs that were never used."""
+"""Parameter counts of the published structures, and of their unused parts."""
 
 import pytest
 import torch
 
 from camloc.models import build_model, presets
 
-# The classifier that the released EfficientNet-B0 models carry and never use.
+# The unused classifier of the released EfficientNet-B0 models.
 DEAD_CLASSIFIER = 1_281_000
 
-# What the released models that read the 14 x 14 and the 28 x 28 map carry behind the former.
+# Layers behind the 14 x 14 map in the released models that read this and the 28 x 28 map.
 DEAD_CNN = 4_436_740
 
 # Their position codes are tables of 60 rows of 128, of which columns and rows use 28 each, the token 1.
 DEAD_CODES = (2 * (60 - 28) + (60 - 1)) * 128
 
 
-# Those of several scenes have tables of 50 rows and no token.
+# Multi-scene models have tables of 50 rows and no token.
 DEAD_SCENE_CODES = 2 * (50 - 28) * 128
 
-# The first normalisation of each of their two decoders is given zeros: its weight has no effect.
+# The input of the first normalisation of each of the two decoders is zero: its weight has no effect.
 DEAD_NORMS = 2 * 256
 
 DEAD_OF_SCENES = DEAD_SCENE_CODES + DEAD_NORMS
 
 
 def other_tokens(scenes: int) -> int:
-    """Of TransPoseNet of many scenes: a linear layer of the scene's number, instead of which we have rows."""
+    """Multi-scene TransPoseNet: a linear layer of the scene's index, which we replace by rows."""
     return 512 - 2 * 256 * scenes
 
 

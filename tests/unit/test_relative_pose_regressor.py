@@ -1,4 +1,4 @@
-"""Relative pose regressors: their sizes, and the exact way from what they say to a pose."""
+"""Relative pose regressors: their layers, inputs, and exact decoding to a pose."""
 
 from dataclasses import replace
 
@@ -11,9 +11,9 @@ from camloc.geometry import Pose
 from camloc.geometry.pose import reference_from_query, world_from_query
 from camloc.models.base import Latents
 from camloc.models.layers.backbone import Backbone, BackboneConfig
-from camloc.refinement.relative_pose import Axes, RelativePoseConfig, RelativePoseRegressor, Sees
+from camloc.refinement.relative_pose import Axes, InputKind, RelativePoseConfig, RelativePoseRegressor
 
-SEES: tuple[Sees, ...] = ("images", "encoding", "latents")
+SEES: tuple[InputKind, ...] = ("images", "encoding", "latents")
 TINY = RelativePoseConfig(backbone=TINY_BACKBONE, latent=8, dropout=0.0)
 
 
@@ -22,7 +22,7 @@ def regressor(**changes: object) -> RelativePoseRegressor:
     return RelativePoseRegressor(replace(TINY, **changes), latents=(6, 5)).eval()  # type: ignore[arg-type]
 
 
-def inputs(sees: Sees, count: int = 3, *, seed: int = 0) -> tuple[Tensor | Latents, Tensor | Latents]:
+def inputs(sees: InputKind, count: int = 3, *, seed: int = 0) -> tuple[Tensor | Latents, Tensor | Latents]:
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(2, count, 3, 32, 32, generator=generator)
     encodings = [
@@ -42,7 +42,7 @@ def test_the_published_siamese_network_has_its_layers() -> None:
 
 
 @pytest.mark.parametrize("axes", ["reference", "world"])
-def test_the_right_answer_decodes_to_the_true_motion_and_pose(axes: Axes) -> None:
+def test_the_correct_output_decodes_to_the_true_motion_and_pose(axes: Axes) -> None:
     network = regressor(axes=axes)
     reference, query = some_poses(5), some_poses(5, seed=1)
     motion = network.motion(network.truth(reference, query), reference)
@@ -62,7 +62,7 @@ def test_a_step_in_world_axes_is_the_difference_of_positions() -> None:
 
 
 @pytest.mark.parametrize("sees", SEES)
-def test_every_weight_gets_a_gradient(sees: Sees) -> None:
+def test_every_weight_gets_a_gradient(sees: InputKind) -> None:
     network = regressor(sees=sees).train()
     motion = network.motion(network(*inputs(sees)), some_poses(3))
     (motion.translation.square().sum() + motion.rotation[:, 0, 1].sum()).backward()
@@ -74,7 +74,7 @@ def test_every_weight_gets_a_gradient(sees: Sees) -> None:
 
 
 @pytest.mark.parametrize("sees", SEES)
-def test_the_answer_depends_on_the_image_and_on_the_reference(sees: Sees) -> None:
+def test_the_output_depends_on_the_query_and_on_the_reference(sees: InputKind) -> None:
     network = regressor(sees=sees)
     (query, reference), (other_query, other_reference) = inputs(sees), inputs(sees, seed=1)
     whole = network(query, reference).step
@@ -83,7 +83,7 @@ def test_the_answer_depends_on_the_image_and_on_the_reference(sees: Sees) -> Non
     assert network(query, reference).quaternion_wxyz.shape == (3, 4)
 
 
-def test_only_networks_that_look_at_images_have_a_cnn() -> None:
+def test_only_regressors_that_see_images_have_a_cnn() -> None:
     assert regressor(sees="latents").backbone is None
     assert regressor(sees="latents").parameter_count() < regressor(sees="encoding").parameter_count()
 

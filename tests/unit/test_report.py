@@ -15,7 +15,7 @@ from tests.support.estimates import frames_with_images, line_of_poses, off_by, s
 
 from camloc.data.types import Lost, Unit
 from camloc.errors import CheckpointError, DatasetError
-from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics
+from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics, score_sets
 from camloc.evaluation.report.build import report_html, write_evaluation
 from camloc.evaluation.report.figures import map_axes, training_curve
 from camloc.evaluation.report.wording import comparison, percent, verdict
@@ -58,8 +58,8 @@ class Page(HTMLParser):
 
 def results(*sets: EvaluatedSet, scene: str = "kitchen", unit: Unit = "m") -> Results:
     return results_of(
-        sets,
-        TRAINING,
+        score_sets(sets, TRAINING),
+        train_frames=len(TRAINING),
         model="posenet",
         recipe="posenet.kitchen",
         scene=scene,
@@ -83,7 +83,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> EvaluatedSet:
 def folder(evaluated: EvaluatedSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What their evaluation leaves."""
     folder = tmp_path_factory.mktemp("run")
-    write_evaluation(folder, results(evaluated), [evaluated], TRAINING, log=LOG)
+    write_evaluation(folder, results(evaluated), score_sets([evaluated], TRAINING), TRAINING, log=LOG)
     return folder
 
 
@@ -93,8 +93,12 @@ def html(folder: Path) -> str:
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
+def html_of(*sets: EvaluatedSet, scene: str = "kitchen", training: Pose = TRAINING) -> str:
+    return report_html(results(*sets, scene=scene), score_sets(sets, training), training, log=LOG)
+
+
 def page_of(*sets: EvaluatedSet, scene: str = "kitchen") -> Page:
-    return Page(report_html(results(*sets, scene=scene), sets, TRAINING, log=LOG))
+    return Page(html_of(*sets, scene=scene))
 
 
 def lost_set(folder: Path, count: int = 6) -> EvaluatedSet:
@@ -178,7 +182,7 @@ def test_with_every_frame_lost_and_a_image_gone_the_report_says_so(tmp_path: Pat
 def test_one_frame_in_a_scene_without_extent_makes_a_report(tmp_path: Path) -> None:
     evaluated = small_set(tmp_path, count=1)
     still = TRAINING[torch.zeros(3, dtype=torch.int64)]
-    text = "".join(Page(report_html(results(evaluated), [evaluated], still)).text)
+    text = "".join(Page(html_of(evaluated, training=still)).text)
     assert "The one test image was located within 0.000 m and 0.00°." in text
 
 
@@ -188,13 +192,13 @@ def test_with_most_frames_lost_the_verdict_tells_how_few_are_left(tmp_path: Path
     assert verdict(results(evaluated)).startswith("Only 1 of the 3 test images could be located.")
 
 
-def test_a_scene_of_unknown_scale_is_not_told_in_metres(tmp_path: Path) -> None:
+def test_a_scene_of_unknown_scale_has_no_metres(tmp_path: Path) -> None:
     found = results(small_set(tmp_path), unit="units")
-    told = verdict(found) + format_table(found)
-    assert "0.020 units" in told
-    assert re.search(r"0\.020 u .*\n", told)
-    assert "u: units of a world whose scale is not known" in told
-    assert not re.search(r"\d m\b", told)
+    text = verdict(found) + format_table(found)
+    assert "0.020 units" in text
+    assert re.search(r"0\.020 u .*\n", text)
+    assert "u: units of a world whose scale is not known" in text
+    assert not re.search(r"\d m\b", text)
 
 
 def test_the_table_of_a_scene_of_unknown_scale_is_not_wider_than_any(tmp_path: Path) -> None:
@@ -208,19 +212,18 @@ def test_the_table_of_a_scene_of_unknown_scale_is_not_wider_than_any(tmp_path: P
 
 def test_no_test_frames_are_a_sentence(tmp_path: Path) -> None:
     empty = EvaluatedSet("test", (), ())
-    with pytest.raises(DatasetError, match="kitchen has no test frames"):
-        results(empty)
-    with pytest.raises(DatasetError, match="kitchen has no test frames"):
-        results()
-    with pytest.raises(DatasetError, match="no test frames"):
-        report_html(results(small_set(tmp_path)), [empty], TRAINING)
+    with pytest.raises(DatasetError, match="there are no test frames; name a split"):
+        score_sets([empty], TRAINING)
+    with pytest.raises(DatasetError, match="there are no test frames; name a split"):
+        score_sets([], TRAINING)
+    assert [each.name for each in score_sets([empty, small_set(tmp_path, name="day")], TRAINING)] == ["day"]
 
 
 def test_the_same_evaluation_gives_the_same_page_and_leaves_no_style_behind(
     evaluated: EvaluatedSet, html: str
 ) -> None:
     before = dict(mpl.rcParams)
-    assert report_html(results(evaluated), [evaluated], TRAINING, log=LOG) == html
+    assert html_of(evaluated) == html
     assert dict(mpl.rcParams) == before
 
 
@@ -299,7 +302,7 @@ def test_a_log_without_losses_and_validations_has_no_curve() -> None:
         ((math.inf, math.inf), (0.2, 2.0), (1.0, 9.0), "worse than both baselines"),
     ],
 )
-def test_the_comparison_with_the_baselines_is_told_truly(
+def test_the_comparison_names_the_baselines_with_larger_errors(
     result: tuple[float, float], nearest: tuple[float, float], mean: tuple[float, float], expected: str
 ) -> None:
     def statistics(error: tuple[float, float]) -> ErrorStatistics:

@@ -1,4 +1,4 @@
-"""The network's maps and the pose that they stand for."""
+"""The network's point maps and the pose decoded from them."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def network(**settings: Any) -> SceneGeometry:
 
 
 def exact_maps(truth: Pose, *, noise: float = 0.0) -> PointMaps:
-    """What a network that knows the scene says, in metres relative to the origin."""
+    """Exact point maps, in metres relative to the origin."""
     torch.manual_seed(4)
     rows, columns = HEIGHT // STRIDE, WIDTH // STRIDE
     depth = 1.0 + 2.0 * torch.rand(2, rows, columns).double()
@@ -51,7 +51,7 @@ def truth() -> Pose:
     return Pose(roma.random_rotmat(2, dtype=torch.float64), torch.randn(2, 3).double())
 
 
-def test_exact_maps_stand_for_the_pose() -> None:
+def test_exact_maps_are_decoded_to_the_pose() -> None:
     decoded = network().decode(exact_maps(truth()), intrinsics=intrinsics())
     error = pose_error(decoded.world_from_cam, truth())
     assert error.meters.max() < 1e-9
@@ -69,8 +69,8 @@ def test_world_points_are_relative_to_the_mean_training_camera() -> None:
     torch.testing.assert_close(decoded.world_from_cam.translation, truth().translation + center)
 
 
-def test_a_wrong_focal_length_is_seen_in_the_residual() -> None:
-    """Points known to 5 cm at 1 to 3 m: a focal length 1.3 times too long leaves over twice as much."""
+def test_a_wrong_focal_length_increases_the_residual() -> None:
+    """Points with errors of 5 cm at 1 to 3 m: a focal length 1.3 times too long doubles the residual."""
     model, maps = network(), exact_maps(truth(), noise=0.05)
     right, wrong = (model.decode(maps, intrinsics=intrinsics(scale * FOCAL)).residual for scale in (1.0, 1.3))
     assert right is not None
@@ -108,20 +108,20 @@ def test_every_form_gives_maps_on_its_grid(
     assert all(bool(value.isfinite()) for value in losses.values())
 
 
-def test_with_context_a_cell_knows_of_the_other_end_of_the_image_and_where_it_is() -> None:
+def test_with_context_a_cell_depends_on_the_whole_image_and_its_position() -> None:
     images = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     features = network().features(images)
     other = features.clone()
     other[..., -1] += 1.0  # the last column of cells
     alike = features[..., :1, :1].expand_as(features)
-    for context, knows in ((None, False), ((2, 3), True)):
+    for context, depends in ((None, False), ((2, 3), True)):
         model = network(blocks=1, context=context)
-        first, changed, same = (model.from_features(each).world for each in (features, other, alike))
-        assert torch.equal(first[..., 0], changed[..., 0]) != knows
-        assert torch.allclose(same, same[..., :1, :1], atol=1e-6) != knows
+        first, changed, same = (model.from_grid(each).world for each in (features, other, alike))
+        assert torch.equal(first[..., 0], changed[..., 0]) != depends
+        assert torch.allclose(same, same[..., :1, :1], atol=1e-6) != depends
 
 
-def test_with_context_every_cell_weight_learns_and_the_exported_network_answers_alike(tmp_path: Path) -> None:
+def test_with_context_every_weight_trains_and_the_exported_network_predicts_the_same(tmp_path: Path) -> None:
     model = network(blocks=1, context=(2, 3)).train()
     images = torch.rand(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     batch = Batch(images, truth(), intrinsics(), torch.zeros(2, dtype=torch.int64))
@@ -137,7 +137,7 @@ def test_with_context_every_cell_weight_learns_and_the_exported_network_answers_
     assert largest_difference(load_checkpoint(tmp_path), tmp_path / "model.onnx") <= 1e-4
 
 
-def test_the_depth_range_can_be_the_scenes_own() -> None:
+def test_the_depth_range_can_be_derived_from_the_cameras() -> None:
     model = network(depth_range=None)
     poses = some_poses(50)
     model.observe(Pose(poses.rotation, 30.0 * poses.translation))

@@ -37,9 +37,9 @@ def test_a_file_fills_the_network(suffix: str, tmp_path: Path) -> None:
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in filled.state_dict().items())
 
 
-def test_a_file_for_another_number_of_classes_is_told_with_both(tmp_path: Path) -> None:
+def test_a_file_for_another_number_of_classes_is_reported_with_both(tmp_path: Path) -> None:
     path = saved(tmp_path / "weights.safetensors", network(classes=19).state_dict())
-    with pytest.raises(MissingExtraError, match=r"tells 19 classes apart and not 3.*--classes FILE"):
+    with pytest.raises(MissingExtraError, match=r"has 19 classes, not 3.*--classes FILE"):
         load_segmentation_weights(network(), path, name=NAME)
 
 
@@ -58,7 +58,7 @@ def test_a_file_that_is_cut_short_is_refused(suffix: str, tmp_path: Path) -> Non
         load_segmentation_weights(network(), path, name=NAME)
 
 
-def test_a_hub_that_cannot_be_reached_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_cannot_be_reached_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionRefusedError
 
@@ -68,7 +68,7 @@ def test_a_hub_that_cannot_be_reached_is_told(tmp_path: Path, monkeypatch: pytes
         load_segmentation_weights(network(), "hub", name=NAME)
 
 
-def test_what_an_earlier_download_left_is_used_without_a_network(
+def test_an_earlier_download_is_used_without_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Depthwise convolutions that skip pixels stay in single precision, and everything else does not."""
+"""Strided depthwise convolutions stay in single precision, other convolutions do not."""
 
 import copy
 
@@ -37,10 +37,10 @@ def test_strided_ones_compute_and_give_gradients_in_single_precision() -> None:
     found.square().sum().backward()
     wanted.square().sum().backward()
     assert torch.equal(kept.get_parameter("weight").grad, plain.weight.grad)  # type: ignore[arg-type]
-    assert not torch.equal(in_bfloat16(plain).float(), wanted)  # what autocast alone would have given
+    assert not torch.equal(in_bfloat16(plain).float(), wanted)  # the result of autocast alone
 
 
-def test_they_give_what_came_in() -> None:
+def test_they_return_the_precision_of_their_input() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = keep_single(depthwise(2))(IMAGES.bfloat16())
     assert found.dtype == torch.bfloat16

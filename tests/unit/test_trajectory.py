@@ -18,10 +18,9 @@ from camloc.data.formats import table
 from camloc.data.formats.tum import Trajectory, read_trajectory, write_trajectory
 from camloc.data.types import Estimate, ExpectedError, Frame, Located, Lost
 from camloc.errors import DatasetError
-from camloc.evaluation.errors import EvaluatedSet
+from camloc.evaluation.errors import EvaluatedSet, score_sets
 from camloc.evaluation.trajectory import (
     CSV_COLUMNS,
-    estimate_values,
     estimates_colmap,
     estimates_csv,
     estimates_json,
@@ -46,6 +45,10 @@ def frames(count: int = 4, *, times: list[float | None] | None = None) -> tuple[
 
 def located(some: tuple[Frame, ...]) -> tuple[Estimate, ...]:
     return tuple(off_by(frame, meters=0.25, degrees=10.0 * number) for number, frame in enumerate(some))
+
+
+def csv_of(evaluated: EvaluatedSet) -> str:
+    return estimates_csv(score_sets([evaluated], line_of_poses(3)))
 
 
 def data_lines(text: str) -> list[list[str]]:
@@ -106,7 +109,7 @@ def test_the_csv_holds_truth_estimate_errors_and_reasons() -> None:
     some = frames(3, times=[0.5, 1.5, 2.5])
     wrong = off_by(some[0], meters=0.25, degrees=30.0)
     evaluated = EvaluatedSet("day, noon", some, (wrong, Lost("too dark"), Lost("")))
-    rows = list(csv.DictReader(StringIO(estimates_csv([evaluated]))))
+    rows = list(csv.DictReader(StringIO(csv_of(evaluated))))
     assert tuple(rows[0]) == CSV_COLUMNS
     first, second, third = rows
     assert isinstance(wrong, Located)
@@ -144,7 +147,7 @@ def test_the_table_reader_reads_the_estimates_back(tmp_path: Path) -> None:
     )
     estimates = located(some)
     path = tmp_path / "estimates.csv"
-    path.write_text(estimates_csv([EvaluatedSet("day", some, estimates)]))
+    path.write_text(csv_of(EvaluatedSet("day", some, estimates)))
     read = table.load(path)
     assert [frame.name for frame in read.train] == [frame.name for frame in some]
     for frame, estimate in zip(read.train, estimates, strict=True):
@@ -156,7 +159,7 @@ def test_the_table_reader_reads_the_estimates_back(tmp_path: Path) -> None:
 
 def test_a_reason_of_several_lines_stays_in_its_row() -> None:
     some = frames(1)
-    text = estimates_csv([EvaluatedSet("day", some, (Lost("too dark\nand blurred"),))])
+    text = csv_of(EvaluatedSet("day", some, (Lost("too dark\nand blurred"),)))
     assert len(text.splitlines()) == 2
     assert "too dark and blurred" in text
 
@@ -194,15 +197,16 @@ def test_json_names_the_order_of_the_quaternion_and_keeps_lost_frames() -> None:
     assert first["position"] == [1.0, 2.0, 3.0]
     assert first["quaternion_wxyz"] == pytest.approx([math.sqrt(0.5), 0.0, math.sqrt(0.5), 0.0])
     assert (first["scene"], first["probability"]) == ("kitchen", 0.75)
-    assert first["spread"] == {"meters": 0.1, "degrees": 2.0}
+    assert first["expected_error"] == {"meters": 0.1, "degrees": 2.0}
+    assert first["world_from_cam"] == pose.matrix().tolist()
     assert second == {"image": "seq/1.png", "located": False, "reason": "too dark"}
-    assert estimate_values("a.png", Located("kitchen", pose))["spread"] is None
+    assert Located("kitchen", pose).to_dict()["expected_error"] is None
 
 
-def test_json_has_what_some_models_know_where_they_do() -> None:
-    known = {"residual": 0.02, "novelty": 0.4}
-    pose = pose_at(1.0, 2.0, 3.0)
-    without = estimate_values("a.png", Located("kitchen", pose))
-    assert without.keys() & {"residual", "novelty", "unrefined_position"} == set()
-    answer = Located("kitchen", pose, residual=0.02, novelty=0.4)
-    assert estimate_values("a.png", answer) == without | known
+def test_json_leaves_out_values_that_a_model_does_not_have() -> None:
+    known = {"residual_meters": 0.02, "novelty": 0.4, "unrefined_position": [1.0, 2.0, 4.0]}
+    pose, unrefined = pose_at(1.0, 2.0, 3.0), pose_at(1.0, 2.0, 4.0)
+    without = Located("kitchen", pose).to_dict()
+    assert without.keys() & known.keys() == set()
+    estimate = Located("kitchen", pose, residual=0.02, novelty=0.4, unrefined=unrefined)
+    assert estimate.to_dict() == without | known

@@ -1,4 +1,4 @@
-"""TransPoseNet and HyperPose of 2023 answer as the published structures do, with what these need alone."""
+"""TransPoseNet and HyperPose of 2023 compute the same as the published structures, without unused weights."""
 
 from dataclasses import replace
 from typing import Any
@@ -42,7 +42,7 @@ def shake(module: nn.Module) -> None:
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
 
 
-def assert_same_answers(ours: Any, plain: nn.Module) -> None:
+def assert_same_outputs(ours: Any, plain: nn.Module) -> None:
     shake(ours)
     copy_weights(ours, plain)
     with torch.no_grad():
@@ -52,25 +52,25 @@ def assert_same_answers(ours: Any, plain: nn.Module) -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
-def test_transposenet_answers_as_the_published_structure() -> None:
+def test_transposenet_computes_the_same_as_the_published_structure() -> None:
     torch.manual_seed(0)
-    assert_same_answers(TransPoseNet(SMALL_TRANSPOSENET), PlainTransPoseNet(SMALL_TRANSPOSENET))
+    assert_same_outputs(TransPoseNet(SMALL_TRANSPOSENET), PlainTransPoseNet(SMALL_TRANSPOSENET))
 
 
-def test_hyperpose_2023_answers_as_the_published_structure() -> None:
+def test_hyperpose_2023_computes_the_same_as_the_published_structure() -> None:
     torch.manual_seed(0)
-    assert_same_answers(HyperPose2023(SMALL_HYPERPOSE), PlainHyperPose(SMALL_HYPERPOSE))
+    assert_same_outputs(HyperPose2023(SMALL_HYPERPOSE), PlainHyperPose(SMALL_HYPERPOSE))
 
 
 def test_each_encoder_reads_its_own_map() -> None:
     torch.manual_seed(0)
     model = TransPoseNet(SMALL_TRANSPOSENET)
-    seen: dict[str, torch.Size] = {}
+    shapes: dict[str, torch.Size] = {}
     for name in ("position", "orientation"):
         encoder = model.get_submodule(f"{name}_encoder")
-        encoder.register_forward_hook(lambda _, inputs, __, name=name: seen.update({name: inputs[0].shape}))
+        encoder.register_forward_hook(lambda _, inputs, __, name=name: shapes.update({name: inputs[0].shape}))
     model.eval()(torch.rand(1, 3, 224, 224))
-    assert seen == {"position": (1, 112, 14, 14), "orientation": (1, 40, 28, 28)}
+    assert shapes == {"position": (1, 112, 14, 14), "orientation": (1, 40, 28, 28)}
 
 
 @pytest.mark.parametrize(("position", "orientation"), [(2, 2), (2, 3), (3, 2), (3, 3)])
@@ -98,13 +98,13 @@ def test_the_orientation_prior_starts_without_effect_and_is_then_one_layer_on_bo
     torch.testing.assert_close(head(latent, prior), expected)
 
 
-def test_the_orientation_head_reads_the_positions_latent_where_it_is_asked_to() -> None:
+def test_the_orientation_head_reads_the_positions_latent_if_configured() -> None:
     torch.manual_seed(0)
     model = TransPoseNet(replace(SMALL_TRANSPOSENET, orientation_prior=True)).eval()
     shake(model)
     latents = model.encode(images())
-    moved = latents._replace(position=latents.position + 1.0)
-    assert not torch.allclose(model.regress(latents).orientation, model.regress(moved).orientation)
+    shifted = latents._replace(position=latents.position + 1.0)
+    assert not torch.allclose(model.regress(latents).orientation, model.regress(shifted).orientation)
 
 
 def small_hyperpose(**changes: Any) -> HyperPose2023:
@@ -124,7 +124,7 @@ def test_a_residual_pose_starts_as_that_of_the_ordinary_heads() -> None:
     assert not torch.allclose(model.regress(latents).position, model.position.head(token))
 
 
-def test_direct_regression_has_no_ordinary_heads_and_starts_with_answers() -> None:
+def test_direct_regression_has_no_ordinary_heads_and_outputs_that_are_not_zero() -> None:
     torch.manual_seed(0)
     model = HyperPose2023(replace(SMALL_HYPERPOSE, hidden=None)).eval()
     assert not [name for name, _ in model.named_parameters() if ".head." in name]
@@ -134,10 +134,10 @@ def test_direct_regression_has_no_ordinary_heads_and_starts_with_answers() -> No
 def test_a_hypernetwork_may_read_the_pooled_final_map() -> None:
     model = small_hyperpose(reads="pooled").eval()
     hyper = model.position.hyper_encoder
-    seen: list[torch.Size] = []
-    hyper.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
+    shapes: list[torch.Size] = []
+    hyper.register_forward_hook(lambda _, inputs, __: shapes.append(inputs[0].shape))
     model(images())
-    assert seen == [(2, 1280, 3, 2)]
+    assert shapes == [(2, 1280, 3, 2)]
 
 
 @pytest.mark.parametrize("hidden", [(), (16,), (16, 8)])

@@ -9,7 +9,7 @@ from camloc.data import formats as datasets
 from camloc.data.formats import twelvescenes
 from camloc.errors import DatasetError
 from camloc.geometry import Camera
-from camloc.training.recipe import recipe_functions
+from camloc.recipes import recipe_functions
 
 SCENE = make_scene()
 

@@ -1,4 +1,4 @@
-"""Virtual relative pose regression: what the regressor says is what comes of an answer."""
+"""Virtual relative pose regression: the refined pose is the one that the regressor gives."""
 
 from dataclasses import replace
 
@@ -12,9 +12,14 @@ from camloc.geometry import Pose
 from camloc.models.base import Latents
 from camloc.refinement.image_decoder import ImageDecoder, ImageDecoderConfig
 from camloc.refinement.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
-from camloc.refinement.query import Query
-from camloc.refinement.relative_pose import RelativePose, RelativePoseConfig, RelativePoseRegressor
-from camloc.refinement.virtual_view import VirtualView, VirtualViewRefiner
+from camloc.refinement.refiner import Query
+from camloc.refinement.relative_pose import (
+    RelativePose,
+    RelativePoseConfig,
+    RelativePoseRegressor,
+    VirtualView,
+    VirtualViewRefiner,
+)
 
 TRAINING = some_poses(30)
 TRUTH = some_poses(4, seed=9)
@@ -22,7 +27,7 @@ ENCODER = PoseAutoencoder(PoseAutoencoderConfig(frequencies=2, hidden=(8,)), lat
 
 
 class Oracle(RelativePoseRegressor):
-    """Says the way from any reference to the truth, short of it by a share."""
+    """Gives the motion from any reference to the truth, with a step that is shorter by a share."""
 
     def __init__(self, *, short: float = 0.0) -> None:
         super().__init__(RelativePoseConfig("latents", TINY_BACKBONE, latent=4), latents=(6, 6))
@@ -43,30 +48,30 @@ class Oracle(RelativePoseRegressor):
 
 
 def query_of(poses: Pose) -> Query:
-    """Answers whose latents say which row they are."""
+    """Predicted poses whose latents hold the number of their row."""
     numbers = torch.arange(len(poses)).float().unsqueeze(1).expand(-1, 6)
     return Query(poses, torch.zeros(len(poses), dtype=torch.int64), Latents(numbers, numbers))
 
 
-def answers() -> Pose:
+def predicted() -> Pose:
     return Pose(some_poses(4, seed=3).rotation, TRUTH.translation + 0.3)
 
 
 def refined(view: VirtualView, regressor: Oracle | None = None, poses: Pose | None = None) -> Pose:
     refiner = VirtualViewRefiner(view, (TRAINING,), ENCODER, regressor or Oracle())
-    return refiner.refined(query_of(answers() if poses is None else poses))
+    return refiner.refined(query_of(predicted() if poses is None else poses))
 
 
 @pytest.mark.parametrize(
-    "view", [VirtualView(), VirtualView(neighbours=3), VirtualView("answer"), VirtualView(iterations=2)]
+    "view", [VirtualView(), VirtualView(neighbours=3), VirtualView("prediction"), VirtualView(iterations=2)]
 )
-def test_a_perfect_regressor_finds_the_scene_and_leaves_the_orientation(view: VirtualView) -> None:
+def test_a_perfect_regressor_finds_the_position_and_leaves_the_orientation(view: VirtualView) -> None:
     found = refined(view)
     torch.testing.assert_close(found.translation, TRUTH.translation, rtol=0, atol=1e-9)
-    assert torch.equal(found.rotation, answers().rotation)
+    assert torch.equal(found.rotation, predicted().rotation)
 
 
-def test_the_reference_is_the_training_pose_nearest_to_the_answer() -> None:
+def test_the_reference_is_a_training_pose() -> None:
     oracle = Oracle()
     refined(VirtualView(), oracle)
     (references,) = oracle.references
@@ -74,30 +79,30 @@ def test_the_reference_is_the_training_pose_nearest_to_the_answer() -> None:
     assert {tuple(row) for row in references.translation.tolist()} <= known
 
 
-def test_the_iterated_form_starts_each_time_from_its_own_answer() -> None:
+def test_each_iteration_starts_from_the_pose_of_the_one_before() -> None:
     oracle = Oracle(short=0.5)
-    found = refined(VirtualView("answer", iterations=3), oracle)
+    found = refined(VirtualView("prediction", iterations=3), oracle)
     first, second, third = (each.translation for each in oracle.references)
-    torch.testing.assert_close(first, answers().translation)
+    torch.testing.assert_close(first, predicted().translation)
     for before, after in ((first, second), (second, third), (third, found.translation)):
         torch.testing.assert_close(after, (before + TRUTH.translation) / 2, rtol=0, atol=1e-9)
 
 
-def test_a_share_goes_part_of_the_way() -> None:
+def test_a_share_moves_the_position_by_that_part() -> None:
     found = refined(VirtualView(share=0.25))
-    expected = answers().translation + 0.25 * (TRUTH.translation - answers().translation)
+    expected = predicted().translation + 0.25 * (TRUTH.translation - predicted().translation)
     torch.testing.assert_close(found.translation, expected, rtol=0, atol=1e-9)
 
 
-def test_what_was_not_answered_stays_unanswered() -> None:
-    broken = answers().translation.clone()
+def test_an_image_without_a_pose_stays_without() -> None:
+    broken = predicted().translation.clone()
     broken[2] = torch.nan
-    found = refined(VirtualView(), poses=Pose(answers().rotation, broken))
+    found = refined(VirtualView(), poses=Pose(predicted().rotation, broken))
     assert found.is_finite().tolist() == [True, True, False, True]
     torch.testing.assert_close(found.translation[3], TRUTH.translation[3], rtol=0, atol=1e-9)
 
 
-def test_a_network_that_sees_images_looks_at_decoded_ones() -> None:
+def test_a_regressor_that_sees_images_gets_decoded_references() -> None:
     torch.manual_seed(0)
     regressor = RelativePoseRegressor(RelativePoseConfig("images", TINY_BACKBONE, latent=4), latents=(6, 6))
     decoder = ImageDecoder(
@@ -105,19 +110,19 @@ def test_a_network_that_sees_images_looks_at_decoded_ones() -> None:
     )
     refiner = VirtualViewRefiner(VirtualView(), (TRAINING,), ENCODER, regressor, decoder)
     images = torch.rand(4, 3, 32, 48, generator=torch.Generator().manual_seed(0))
-    query = replace(query_of(answers()), images=images)
+    query = replace(query_of(predicted()), images=images)
     found = refiner.refined(query)
     assert found.is_finite().all()
-    assert not torch.allclose(found.translation, answers().translation)
+    assert not torch.allclose(found.translation, predicted().translation)
     alone = refiner.refined(query[torch.tensor([1])])
     torch.testing.assert_close(alone.translation, found.translation[1:2], rtol=1e-4, atol=1e-5)
-    with pytest.raises(RecipeError, match="was given none"):
+    with pytest.raises(RecipeError, match="and has none"):
         refiner.refined(replace(query, images=None))
     with pytest.raises(RecipeError, match="needs an image decoder"):
         VirtualViewRefiner(VirtualView(), (TRAINING,), ENCODER, regressor)
 
 
-def test_a_network_that_reads_latents_says_where_there_are_none() -> None:
+def test_a_regressor_that_reads_latents_is_refused_without_them() -> None:
     refiner = VirtualViewRefiner(VirtualView(), (TRAINING,), ENCODER, Oracle())
     with pytest.raises(RecipeError, match="exported network"):
-        refiner.refined(replace(query_of(answers()), latents=None))
+        refiner.refined(replace(query_of(predicted()), latents=None))

@@ -20,6 +20,8 @@ from camloc.data.image_io import Preprocess
 from camloc.data.types import Located
 from camloc.geometry import Camera, Pose, pixel_grid, pose_error, unproject
 from camloc.inference.localizer import Localizer
+from camloc.inference.network import NetworkLocalizer
+from camloc.models.base import Prediction
 from camloc.models.checkpoint import Checkpoint, Metadata
 from camloc.models.scene_geometry import PointMaps, SceneGeometry, SceneGeometryConfig
 
@@ -31,16 +33,16 @@ FACTOR = 2.0
 
 
 class Knowing(SceneGeometry):
-    """Says the same whatever the image shows."""
+    """Predicts the same maps for every image."""
 
     def __init__(self, maps: PointMaps) -> None:
         super().__init__(CONFIG)
         self.maps = maps
 
-    def forward(self, images: Tensor) -> PointMaps:
-        """The maps that it was made with."""
-        del images
-        return self.maps
+    def predict(self, images: Tensor, *, novelty_detector: object = None) -> Prediction:
+        """The given maps."""
+        del images, novelty_detector
+        return Prediction(self.maps)
 
 
 def knowing(world_from_cam: NDArray[np.float64], depth: NDArray[np.float32]) -> Knowing:
@@ -72,7 +74,9 @@ def answer(folder: Path, world_from_cam: NDArray[np.float64], *, focal_factor: f
     )
     model = knowing(world_from_cam, view.depth).eval()
     around = [Pose(truth.rotation, truth.translation + step) for step in torch.eye(3).double()]
-    localizer = Localizer(Checkpoint(metadata, model, (Pose.stack(around),)), torch.device("cpu"))
+    localizer = Localizer(
+        NetworkLocalizer(Checkpoint(metadata, model, (Pose.stack(around),)), torch.device("cpu"))
+    )
     camera = Camera(
         SMALL.width, SMALL.height, focal_factor * SMALL.fx, focal_factor * SMALL.fy, SMALL.cx, SMALL.cy
     )

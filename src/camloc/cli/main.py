@@ -16,7 +16,8 @@ from camloc.errors import CamlocError
 # In the order in which a newcomer needs them; each is the file and the function of that name.
 COMMANDS = {
     "demo": "render a scene, learn it and locate test images: the tour",
-    "train": "learn a scene from images with known poses",
+    "map": "build a map of a scene from images with known poses",
+    "train": "train a network on images with known poses",
     "evaluate": "measure a run on its test images and write a report",
     "locate": "print the camera poses of images",
     "masks": "mask people and vehicles in images",

@@ -44,6 +44,10 @@ Filter = Literal["auto", "weights", "none", "rigid-ransac", "pnp-ransac"]
 # The same as in `camloc.refinement.position`; "auto" is the best method on held-out frames.
 Refine = Literal["none", "auto", "neighbours", "affine", "adamw", "anchored", "virtual"]
 
+# The same as in `camloc.inference.localizer`.
+Verify = Literal["auto", "always", "never"]
+Prior = Literal["network", "retrieval", "none"]
+
 # NumPy and torch accept seeds below this number.
 _SEEDS = 2**32
 

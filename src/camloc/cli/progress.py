@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from camloc.training.recipe import Epoch, Step
+    from camloc.training.loop import Epoch, Step
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -30,7 +30,7 @@ def counted(label: str) -> Iterator[Callable[[int, int], None]]:
 
 def show_training(events: "Iterable[Step | Epoch]", *, epochs: int) -> "Iterator[Epoch]":
     """Show a bar over all steps of a training, and a line for each epoch with a new best validation error."""
-    from camloc.training.recipe import Epoch
+    from camloc.training.loop import Epoch
 
     with _bar() as bar:
         task = bar.add_task("training", total=None)

@@ -1,1 +1,1 @@
-"""The nouns that every other part speaks: frames, scenes, views, estimates, models, settings."""
+"""Basics without a model: settings as JSON, files and caches on disk, devices, silenced libraries."""

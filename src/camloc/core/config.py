@@ -1,4 +1,4 @@
-"""Settings as JSON and back: frozen dataclasses, and no key that is silently ignored."""
+"""Settings (frozen dataclasses) as JSON and back; an unknown key is an error."""
 
 import json
 from dataclasses import fields, is_dataclass
@@ -15,13 +15,13 @@ def to_json(settings: object) -> bytes:
     """Settings (dataclasses, tuples, numbers, strings) as indented JSON with a final newline.
 
     Raises:
-        RecipeError: a number is infinite or NaN, for which JSON has no word.
+        RecipeError: a number is infinite or NaN, which JSON cannot express.
     """
     try:
         text = json.dumps(to_builtins(settings), indent=2, ensure_ascii=False, allow_nan=False)
     except ValueError:
         name = type(settings).__name__
-        raise RecipeError(f"{name} has a number that is infinite or NaN and cannot be written") from None
+        raise RecipeError(f"{name} has a number that is infinite or NaN, which JSON cannot express") from None
     return text.encode() + b"\n"
 
 
@@ -59,7 +59,7 @@ def from_json(text: bytes, kind: type[Settings]) -> Settings:
 
 
 def _unknown_key(data: Any, settings: object) -> str | None:
-    """The first key of `data` that `settings` took no notice of, with the path to it."""
+    """The first key of `data` that `settings` does not have, with the path to it."""
     if isinstance(data, dict) and is_dataclass(settings):
         known = {field.name for field in fields(settings)}
         for key, value in data.items():

@@ -1,6 +1,7 @@
-"""Where networks run."""
+"""Devices of tensors, and evenly spaced indices."""
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from camloc.errors import RecipeError
@@ -8,26 +9,26 @@ from camloc.errors import RecipeError
 CPU = torch.device("cpu")
 
 
-def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """The tensor on a device, without waiting for what that device is still busy with."""
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on a device, without waiting for queued work on that device."""
     device = torch.device(device)
     if device.type == "cuda" and tensor.device.type == "cpu":
-        # From ordinary memory, a copy would wait for every step that was queued before it.
+        # A copy from ordinary memory would wait for all queued work.
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until a device has done all that it was asked to do."""
+    """Wait until a device has finished all queued work."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of a name such as "cpu", "cuda", "cuda:1", "mps", or the best there is for "auto".
+    """The device of a name such as "cpu", "cuda", "cuda:1" or "mps"; "auto" is the best available device.
 
     Raises:
-        RecipeError: there is no such device on this machine.
+        RecipeError: this machine has no such device.
     """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -38,6 +39,13 @@ def torch_device(name: str) -> torch.device:
         raise RecipeError(f"there is no device '{name}'; choose cpu, cuda, mps or auto") from None
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if not present.get(device.type, False) or (device.index or 0) >= count:
-        there = ", ".join(kind for kind, is_present in present.items() if is_present)
-        raise RecipeError(f"this machine has no device '{name}' that torch can use; it has {there}")
+        available = ", ".join(kind for kind, is_present in present.items() if is_present)
+        raise RecipeError(
+            f"this machine has no device '{name}' that torch can use, only {available}; choose one of these"
+        )
     return device
+
+
+def even_indices(count: int, most: int) -> Int[Tensor, "n"]:
+    """At most `most` of the indices 0 to count - 1: ascending, evenly spaced, with the first and the last."""
+    return torch.linspace(0, count - 1, min(most, count)).round().long()

@@ -1,4 +1,4 @@
-"""Warnings and logs turned off while something runs."""
+"""Context managers that silence the warnings and log messages of libraries."""
 
 import logging
 import threading
@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 
 class _WithoutWarnings:
-    """No warning is shown while any thread is inside.
+    """No warning is shown while any thread is inside the block.
 
-    `warnings.catch_warnings` alone restores the filters that it found, which with overlapping threads
-    are another thread's: warnings would stay off for good. So the first in saves, the last out restores.
+    `warnings.catch_warnings` alone restores the filters that it found. With overlapping threads these may be
+    another thread's, and warnings would stay off forever. Therefore the first thread that enters saves the
+    filters, and the last one that leaves restores them.
     """
 
     def __init__(self) -> None:
@@ -39,10 +40,10 @@ without_warnings = _WithoutWarnings()
 
 @contextmanager
 def without_logs() -> Iterator[None]:
-    """Nothing less than an error is logged, and the root logger is left as it was.
+    """Only errors are logged inside the block; afterwards the root logger has its previous handlers.
 
-    Libraries that log to the root logger give it a handler where it has none, and then everything that any
-    library ever says is printed.
+    A library that logs to a root logger without handlers adds one; from then on all messages of all libraries
+    would be printed.
     """
     disabled, handlers = logging.root.manager.disable, logging.root.handlers[:]
     logging.disable(logging.WARNING)

@@ -16,7 +16,7 @@ import torchvision.transforms.v2.functional as colour
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from camloc.core.device import moved
+from camloc.core.device import to_device
 from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.camera import pixel_grid
@@ -132,7 +132,7 @@ def _turned(batch: Batch, settings: Augment, *, width: int, height: int, draws: 
     old_from_new: Tensor = roma.euler_to_rotmat("ZYX", turn.flip(-1).double())
     grid = pixel_grid(width, height, like=batch.images).reshape(-1, 2)
     homography = seen @ old_from_new @ torch.linalg.inv(wanted)
-    images, inside = _warped(batch.images, grid, moved(homography, batch.images.device))
+    images, inside = _warped(batch.images, grid, to_device(homography, batch.images.device))
     pose = batch.world_from_cam
     return batch.replace(
         images=images.unflatten(-1, (height, width)),
@@ -165,7 +165,7 @@ def _warped(
     homogeneous = torch.cat((pixels, torch.ones_like(pixels[:, :1])), dim=-1)
     seen = homogeneous @ homography.transpose(-1, -2)
     rows, columns = images.shape[-2:]
-    size = moved(torch.tensor([columns, rows], dtype=seen.dtype), seen.device)
+    size = to_device(torch.tensor([columns, rows], dtype=seen.dtype), seen.device)
     # A ray that turned behind the camera has no pixel: it counts as far outside.
     flat = torch.where(seen[..., 2:] > 1e-6, seen[..., :2] / seen[..., 2:], 10.0 * size)
     grid = (flat / size * 2 - 1).float().unsqueeze(1)
@@ -195,13 +195,13 @@ def _relit(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) ->
     )
     luma = torch.tensor([[0.299, 0.587, 0.114]], dtype=images.dtype)
     blend = saturation * torch.eye(3) + (1.0 - saturation) * luma.expand(3, 3)
-    mean_grey = moved(luma, images.device) @ images.mean((-2, -1)).unsqueeze(-1)
-    shift = moved((1.0 - contrast) * brightness, images.device) * mean_grey
-    mixed = moved(brightness * contrast * blend, images.device)
+    mean_grey = to_device(luma, images.device) @ images.mean((-2, -1)).unsqueeze(-1)
+    shift = to_device((1.0 - contrast) * brightness, images.device) * mean_grey
+    mixed = to_device(brightness * contrast * blend, images.device)
     relit = torch.einsum("bij,bjhw->bihw", mixed, images) + shift.unsqueeze(-1)
     if settings.cast:
         cast = draws.between(1.0 - settings.cast, 1.0 + settings.cast, 3, 1, 1)
-        relit = relit * moved(cast, images.device)
+        relit = relit * to_device(cast, images.device)
     return relit.clamp_(0.0, 1.0)
 
 
@@ -218,6 +218,6 @@ def _erased(images: Float[Tensor, "b 3 h w"], settings: Augment, draws: Draws) -
     y = (torch.arange(height) + 0.5) / height
     across = (x > corner[:, :1]) & (x < corner[:, :1] + extent[:, :1])
     down = (y > corner[:, 1:]) & (y < corner[:, 1:] + extent[:, 1:])
-    down, across = (moved(side, images.device) for side in (down & wanted[:, None], across))
+    down, across = (to_device(side, images.device) for side in (down & wanted[:, None], across))
     covered = down[:, :, None] & across[:, None, :]
     return torch.where(covered[:, None], torch.full_like(images[:1, :1, :1, :1], 0.5), images)

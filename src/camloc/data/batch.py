@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from camloc.core.device import moved
+from camloc.core.device import to_device
 from camloc.geometry.pose import Pose
 
 
@@ -53,13 +53,14 @@ class Batch:
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         return Batch(
-            images=moved(self.images, device),
+            images=to_device(self.images, device),
             world_from_cam=Pose(
-                moved(self.world_from_cam.rotation, device), moved(self.world_from_cam.translation, device)
+                to_device(self.world_from_cam.rotation, device),
+                to_device(self.world_from_cam.translation, device),
             ),
-            intrinsics=None if self.intrinsics is None else moved(self.intrinsics, device),
-            scene=moved(self.scene, device),
-            inside=None if self.inside is None else moved(self.inside, device),
+            intrinsics=None if self.intrinsics is None else to_device(self.intrinsics, device),
+            scene=to_device(self.scene, device),
+            inside=None if self.inside is None else to_device(self.inside, device),
             window=self.window,
         )
 

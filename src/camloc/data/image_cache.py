@@ -14,10 +14,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from camloc.core.cache_folder import cache_file, cache_folder
 from camloc.core.config import to_json
-from camloc.core.device import CPU, moved
-from camloc.core.files import write_atomically
+from camloc.core.device import CPU, to_device
+from camloc.core.files import cache_file, cache_folder, write_atomically
 from camloc.data.augment import Augment, Draws, augmented
 from camloc.data.batch import Batch
 from camloc.data.image_io import Preprocess
@@ -62,7 +61,7 @@ class ImageCache:
 
     def batch(self, rows: Int[Tensor, "b"], *, device: torch.device = CPU) -> Batch:
         """The rows as a batch in [0, 1], its images on a device and the rest on the CPU."""
-        picked = moved(torch.from_numpy(np.asarray(self.images[rows.numpy()])), device)
+        picked = to_device(torch.from_numpy(np.asarray(self.images[rows.numpy()])), device)
         return Batch(
             images=picked.float().div_(255.0).contiguous(memory_format=torch.channels_last),
             world_from_cam=self.world_from_cam[rows],

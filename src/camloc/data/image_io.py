@@ -1,5 +1,7 @@
 """From a file that somebody gave us to an image of the size that a network sees."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +27,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+# Those that exchange width and height.
+_TRANSPOSING = (5, 6, 7, 8)
 
 # The others undo themselves.
 _UNDONE = {
@@ -66,8 +71,10 @@ MOST_PIXELS = 170_000_000
 # it was resized. Beyond that the intrinsics belong to another image.
 ASPECT_TOLERANCE = 0.02
 
-# What images come in. Other formats have no scene here, and one (EPS) is a program that
-# reading it would run.
+# Training cameras of one image size count as one camera if their focal lengths agree to this share.
+FOCAL_AGREEMENT = 0.05
+
+# The formats of photographs. Others are refused; one of them (EPS) is a program that decoding would run.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _SEVERAL_IMAGES_ALLOWED = ("MPO",)  # phones store a second image behind the image
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
@@ -100,13 +107,26 @@ def image_tensor(image: UInt8[NDArray[np.uint8], "height width 3"]) -> UInt8[Arr
 
 def _open(path: Path) -> tuple[Image.Image, int]:
     """A file's image as stored, and its EXIF orientation."""
+    with _opened(path) as image:
+        image.load()
+        return image.convert("RGB"), exif_orientation(image)
+
+
+def _header(path: Path) -> tuple[tuple[int, int], int]:
+    """Width and height of a file's image as stored, and its EXIF orientation; the pixels are not decoded."""
+    with _opened(path) as image:
+        return image.size, exif_orientation(image)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A file's image, checked; whatever a decoder raises becomes an ImageError."""
     name = str(path) if str(path).isprintable() else ascii(str(path))
     try:
         _refuse_path(path, name)
         with without_warnings, Image.open(path) as image:
             _refuse_image(image, name)
-            image.load()
-            return image.convert("RGB"), exif_orientation(image)
+            yield image
     except ImageError:
         raise
     except PermissionError:
@@ -240,7 +260,7 @@ class Preprocess:
 
     def canvas(self, frame: Frame, *, assumed_focal: float | None = None) -> ScaledImage:
         """Read and scale a frame's image, not yet cut: what random crops are taken from."""
-        source, camera = _read_with_camera(frame)
+        source, camera = read_with_camera(frame)
         if camera is None and assumed_focal is not None:
             camera = _assumed_camera(source.width, source.height, assumed_focal)
         width, height = self.canvas_size(source.width, source.height)
@@ -253,7 +273,7 @@ class Preprocess:
         return ScaledImage(pixels, camera)
 
 
-def _read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
+def read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
     """A frame's image in the orientation that its intrinsics (and so its pose) are for.
 
     That is the image as stored, whatever its EXIF orientation says, unless the intrinsics only fit
@@ -265,7 +285,7 @@ def _read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
     if camera is None:
         return upright, None
     for image in (stored, upright):
-        if _same_shape(image, camera):
+        if _same_shape(image.size, camera):
             return image, camera.resized(width=image.width, height=image.height)
     raise ImageError(
         f"{frame.image} has {upright.width} x {upright.height} pixels, but its intrinsics are for "
@@ -273,13 +293,45 @@ def _read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
     )
 
 
+def assign_camera(path: Path, known: Sequence[Camera]) -> Camera | None:
+    """The one of the known cameras that took an image file, or None where none fits or several do.
+
+    A camera fits if the file's pixels as stored, or turned upright by the EXIF orientation, have the shape
+    that the camera's images have. A camera of exactly that size is preferred to one of the same shape.
+
+    Args:
+        path: the image file; only its header is decoded.
+        known: cameras, as their images are stored.
+
+    Raises:
+        ImageError: the file is not an image that can be decoded.
+    """
+    size, orientation = _header(path)
+    upright = size[::-1] if orientation in _TRANSPOSING else size
+    for sizes in ((size,), (upright,)):
+        exact = {camera for camera in known if (camera.width, camera.height) in sizes}
+        alike = {camera for camera in known if _same_shape(sizes[0], camera)}
+        for fitting in (exact, alike):
+            if fitting:
+                return fitting.pop() if len(fitting) == 1 else _typical(fitting)
+    return None
+
+
+def _typical(cameras: set[Camera]) -> Camera | None:
+    """One of several cameras if they agree: the focal lengths differ by less than `FOCAL_AGREEMENT`."""
+    ordered = sorted(cameras, key=lambda camera: camera.fx / camera.width)
+    shortest, longest = (each.fx / each.width for each in (ordered[0], ordered[-1]))
+    agree = longest / shortest < 1.0 + FOCAL_AGREEMENT and len({each.model for each in ordered}) == 1
+    return ordered[len(ordered) // 2] if agree else None
+
+
 def _assumed_camera(width: int, height: int, focal: float) -> Camera:
     pixels = focal * max(width, height)
     return Camera(width, height, pixels, pixels, width / 2, height / 2)
 
 
-def _same_shape(image: Image.Image, camera: Camera) -> bool:
-    ratio = (image.width / image.height) / (camera.width / camera.height)
+def _same_shape(size: tuple[int, int], camera: Camera) -> bool:
+    ratio = (size[0] / size[1]) / (camera.width / camera.height)
     return abs(ratio - 1.0) < ASPECT_TOLERANCE
 
 

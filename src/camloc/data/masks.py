@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from camloc.core.files import write_atomically
-from camloc.data.image_io import Preprocess, exif_orientation, turned_as_stored
+from camloc.data.image_io import Preprocess, exif_orientation, read_with_camera, turned_as_stored
 from camloc.data.types import Frame
 from camloc.errors import ImageError
 from camloc.geometry.arrays import Array, array_namespace, to_numpy
@@ -42,13 +42,30 @@ def read_mask(folder: Path, frame: Frame, preprocess: Preprocess) -> Bool[NDArra
     Raises:
         ImageError: the mask cannot be decoded, or the folder does not exist.
     """
-    if not folder.is_dir():
-        raise ImageError(f"{folder} is not a folder of masks")
-    paths = dict.fromkeys((mask_path(folder, frame), folder / f"{frame.image.name}.png"))
-    found = next((path for path in paths if path.is_file()), None)
+    found = _mask_file(folder, frame)
     if found is None:
         return np.ones((preprocess.height, preprocess.width), dtype=np.bool_)
     return np.asarray(preprocess.cut(Frame(frame.name, found, frame.camera)).pixels.min(axis=-1) >= BRIGHT)
+
+
+def read_mask_as_stored(folder: Path, frame: Frame) -> Bool[NDArray[np.bool_], "height width"] | None:
+    """The mask of a frame in the pixels of its image as `read_with_camera` gives it; None where it has none.
+
+    Raises:
+        ImageError: the mask cannot be decoded, or the folder does not exist.
+    """
+    found = _mask_file(folder, frame)
+    if found is None:
+        return None
+    image, _ = read_with_camera(Frame(frame.name, found, frame.camera))
+    return np.asarray(np.asarray(image).min(axis=-1) >= BRIGHT)
+
+
+def _mask_file(folder: Path, frame: Frame) -> Path | None:
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is not a folder of masks")
+    paths = dict.fromkeys((mask_path(folder, frame), folder / f"{frame.image.name}.png"))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def write_mask(folder: Path, frame: Frame, counts: Bool[Array, "height width"]) -> None:

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -111,45 +111,133 @@ class View:
 
 
 class ExpectedError(NamedTuple):
-    """How far off answers of this model were on frames held out of training, from their median.
+    """Median errors of a model on frames that were held out of training.
 
-    Half of the held-out frames were nearer than `meters` and half turned by less than `degrees`.
+    Half of the held-out frames had a smaller position error than `meters`, and half a smaller orientation
+    error than `degrees`.
     """
 
     meters: float
     degrees: float
 
 
+FoundBy = Literal["prior", "retrieval", "votes", "whole map"]
+"""Where a map found the candidates of a query."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a pose was found in the map, and how well the map agrees with it.
+
+    Attributes:
+        inliers: matches of the query with different points of the map that agree with the pose.
+        ratio: their share of the matches in the windows of the guided pass.
+        evidence: minus the decimal logarithm of the probability that so many of the matches in the windows
+            are inliers by chance, where chance spreads matches evenly over the windows.
+        visible_ratio: their share of the points of the map that the pose should see.
+        coverage: share of the cells of a grid of 8 x 8 over the image that have an inlier.
+        rival: inliers of the other pose that a plane allows, as a share of this one's; 0 where there is none.
+        first_inliers: those before the guided pass, by descriptors alone.
+        candidates: frames whose points were compared in the last portion.
+        points: points that were compared by descriptors alone.
+        found_by: where the candidates came from that led to the pose.
+        focal_length: "given", or "found" where it was unknown or the given one did not fit.
+        seconds: of each step, of all portions together.
+    """
+
+    inliers: int
+    ratio: float
+    evidence: float
+    visible_ratio: float
+    coverage: float
+    rival: float
+    first_inliers: int
+    candidates: int
+    points: int
+    found_by: FoundBy
+    focal_length: Literal["given", "found"]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Located:
-    """Where an image was taken.
+    """The pose of the camera that took an image.
 
     Attributes:
         scene: name of the scene.
         world_from_cam: the camera's pose in that scene's world, double precision.
-        spread: the accuracy to expect, or None where the model was never validated.
-        probability: of the scene being this one among those that the model knows.
-        residual: metres (root mean square) that are left between the points that a model aligned, or
-            None where it aligns none. Wrong intrinsics and unknown sights make it large.
-        novelty: of the image to those that were learned from, as a share of what is believed; 0 to 1, or
-            None where the model did not learn to tell its scenes from others.
-        unrefined: the network's own answer, where something has refined it, or None.
+        expected_error: of a verified pose the median error that its covariance implies; of an unverified one
+            the median error of the network on held-out frames, or None if it was never validated.
+        probability: of this scene, among the scenes that the model knows.
+        residual: root mean square distance in metres between the points that the model aligned, or None for
+            a model that aligns none. Wrong intrinsics and unknown objects increase it.
+        novelty: of the image, divided by the novelty threshold: from 0 to 1, or None for a model without
+            a threshold.
+        unrefined: the network's own pose, if a refiner or the map has replaced it, or None.
+        covariance: (6, 6) of a verified pose, or None: of the rotation vector in radians (first three) and of
+            the camera centre in `unit` (last three), both along the axes of the world.
+        verification: how the map verified the pose, or None if it did not.
+        unit: of positions: "m", or "units" where the scale of the scene is not known.
     """
 
     scene: str
     world_from_cam: Pose
-    spread: ExpectedError | None = None
+    expected_error: ExpectedError | None = None
     probability: float = 1.0
     residual: float | None = None
     novelty: float | None = None
     unrefined: Pose | None = None
+    covariance: Float64[NDArray[np.float64], "6 6"] | None = None
+    verification: Verification | None = None
+    unit: Unit = "m"
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the map of the scene confirms the pose."""
+        return self.verification is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The estimate as numbers, strings, lists and dicts that JSON can hold.
+
+        `position` (3 numbers) is the camera centre in the scene's world, `quaternion_wxyz` the rotation of
+        `world_from_cam`, and `world_from_cam` the same pose as a matrix of 4 rows of 4 numbers.
+        Positions are in `unit`. `expected_error` has `meters` (in `unit`) and `degrees`, or is None. A
+        verified
+        pose has its `covariance` (6 rows of 6 numbers, see the class) and its `verification`.
+        `residual_meters`, `novelty` and
+        `unrefined_position` are present where they are known.
+        """
+        pose, error, unrefined = self.world_from_cam, self.expected_error, self.unrefined
+        optional = {
+            "covariance": None if self.covariance is None else self.covariance.tolist(),
+            "verification": None if self.verification is None else asdict(self.verification),
+            "residual_meters": self.residual,
+            "novelty": self.novelty,
+            "unrefined_position": None if unrefined is None else unrefined.translation.tolist(),
+        }
+        return {
+            "located": True,
+            "verified": self.is_verified,
+            "scene": self.scene,
+            "unit": self.unit,
+            "probability": self.probability,
+            "position": pose.translation.tolist(),
+            "quaternion_wxyz": pose.quaternion_wxyz().tolist(),
+            "world_from_cam": pose.matrix().tolist(),
+            "expected_error": None if error is None else error._asdict(),
+            **{name: value for name, value in optional.items() if value is not None},
+        }
 
 
 @dataclass(frozen=True)
 class Lost:
-    """An image that cannot be placed, and why. In metrics it is infinitely wrong."""
+    """An image without a pose, and the reason. Metrics count its error as infinite."""
 
     reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """`located` (False) and the `reason`, as JSON can hold them."""
+        return {"located": False, "reason": self.reason}
 
 
 Estimate = Located | Lost

@@ -1,10 +1,17 @@
-"""How good estimates are, beside what no learning at all would give; written down and drawn.
+"""Errors of estimates beside those of baselines, written as tables, files and a report.
 
-`figures` and `report` are imported by name, since they load matplotlib.
+`camloc.evaluation.report` is imported by name, since it loads matplotlib.
 """
 
 from camloc.evaluation.baselines import BaselineErrors, baseline_errors
-from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics, evaluate_set
+from camloc.evaluation.errors import (
+    ErrorStatistics,
+    EvaluatedSet,
+    ScoredSet,
+    error_statistics,
+    pose_errors,
+    score_sets,
+)
 from camloc.evaluation.results import Results, SetResults, results_of
 from camloc.evaluation.table import format_table, results_table
 
@@ -13,11 +20,13 @@ __all__ = [
     "ErrorStatistics",
     "EvaluatedSet",
     "Results",
+    "ScoredSet",
     "SetResults",
     "baseline_errors",
     "error_statistics",
-    "evaluate_set",
     "format_table",
+    "pose_errors",
     "results_of",
     "results_table",
+    "score_sets",
 ]

@@ -1,16 +1,15 @@
-"""What no learning at all would give, printed beside every result.
+"""Errors of answers that need no learning, printed beside every result.
 
-The nearest training pose is an oracle: it is looked up with the true pose of the test frame, which
-nobody has in use, so it bounds what copying the pose of the best training image can reach.
-There are two of it, since near in position and near in orientation are two things:
+The nearest training pose is an oracle: it is looked up with the true pose of the test frame, which is unknown
+in use, so it bounds what copying the pose of the best training image can reach. There are two of it, since
+near in position and near in orientation are two things:
 
 * `nearest_pose` minimises `meters + meters_per_degree * degrees`, with the weight of
-  `balance_of(training)`. This is the baseline that "the nearest training pose" means in camloc.
-* `nearest_position` minimises metres alone and takes the orientation as it comes. Position errors
-  below it are better than any training camera's scene; where people walked to and fro its
-  orientation may be anything.
+  `meters_per_degree_of(training)`. This is the baseline that "the nearest training pose" means in camloc.
+* `nearest_position` minimises metres alone, whatever the orientation. A position error below it is smaller
+  than the distance to any training camera; where people walked to and fro its orientation may be anything.
 
-The mean pose is what a model says that has learned the scene but not to look at the image.
+The mean pose is the answer of a model that has learned the scene but ignores the image.
 """
 
 from typing import NamedTuple
@@ -27,7 +26,7 @@ from camloc.geometry.pose_search import mean_pose
 _PAIRS = 2_000_000
 
 # Below these a training set does not move, or does not turn, but for rounding.
-_STILL_METERS, _STILL_DEGREES = 1e-9, 1e-6
+_NO_METERS, _NO_DEGREES = 1e-9, 1e-6
 
 
 class BaselineErrors(NamedTuple):
@@ -44,22 +43,21 @@ class BaselineErrors(NamedTuple):
     mean_pose: PoseError
 
 
-def balance_of(training: Pose) -> float:
-    """How many metres one degree weighs in a scene: the spread of its positions over that of its angles.
+def meters_per_degree_of(training: Pose) -> float:
+    """How many metres one degree weighs in a scene: the mean error of the mean pose in metres over degrees.
 
-    Both spreads are the mean error of the training poses' own mean pose. A turn of one degree moves
-    an image's content as far as a step of about depth x tan(1 degree) does, and scenes whose
-    cameras spread over more metres are seen from farther; the ratio stands in for that depth, which
-    is not known. It scales with the world, so that the choice is the same in any unit.
+    A turn of one degree moves an image's content as far as a step of about depth x tan(1 degree) does, and
+    scenes whose cameras cover more metres are seen from farther; the ratio replaces that depth, which is not
+    known. It scales with the world, so that the choice is the same in any unit.
 
     Args:
         training: (n,) poses.
     """
     error = pose_error(training, mean_pose(training))
     meters, degrees = error.meters.mean().item(), error.degrees.mean().item()
-    if degrees < _STILL_DEGREES:
+    if degrees < _NO_DEGREES:
         return 0.0
-    return meters / degrees if meters > _STILL_METERS else 1.0
+    return meters / degrees if meters > _NO_METERS else 1.0
 
 
 def nearest_training_pose(truth: Pose, training: Pose, *, meters_per_degree: float) -> Pose:
@@ -86,8 +84,13 @@ def _distances(rows: Float[Tensor, "n d"], columns: Float[Tensor, "m d"]) -> Flo
     return torch.cdist(rows, columns, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def baseline_errors(truth: Pose, training: Pose) -> BaselineErrors:
-    """Errors of the baselines on (n,) true poses, given the (m,) training poses of the same world.
+def baseline_errors(truth: Pose, training: Pose, *, meters_per_degree: float | None = None) -> BaselineErrors:
+    """Errors of the baselines.
+
+    Args:
+        truth: (n,) true poses of test frames.
+        training: (m,) poses of the training frames of the same world.
+        meters_per_degree: `meters_per_degree_of(training)`, where it is known already.
 
     Raises:
         DatasetError: there are no test poses or no training poses.
@@ -97,7 +100,9 @@ def baseline_errors(truth: Pose, training: Pose) -> BaselineErrors:
             f"baselines need training and test poses, not {len(training)} and {len(truth)}; "
             f"evaluate on a scene that has both"
         )
-    jointly = nearest_training_pose(truth, training, meters_per_degree=balance_of(training))
+    if meters_per_degree is None:
+        meters_per_degree = meters_per_degree_of(training)
+    jointly = nearest_training_pose(truth, training, meters_per_degree=meters_per_degree)
     by_position = nearest_training_pose(truth, training, meters_per_degree=0.0)
     return BaselineErrors(
         nearest_pose=pose_error(jointly, truth),

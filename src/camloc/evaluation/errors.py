@@ -1,4 +1,6 @@
-"""From the errors of frames to the numbers of a table. A lost frame is infinitely wrong.
+"""Scores test frames: errors of estimates and of baselines, their statistics, and decisions about scenes.
+
+A lost frame is infinitely wrong.
 
 A quantile is the smallest error that at least that share of the frames does not exceed (the inverse
 of the empirical distribution, Hyndman and Fan 1996, definition 1). It is always the error of some
@@ -22,7 +24,10 @@ from torch import Tensor
 
 from camloc.data.types import Estimate, Frame, Located, Lost, poses_of
 from camloc.errors import CheckpointError, DatasetError
+from camloc.evaluation.baselines import BaselineErrors, baseline_errors, meters_per_degree_of
 from camloc.geometry.pose import Pose, PoseError, pose_error
+
+NO_REASON = "no reason given"
 
 # Bounds in metres and degrees: 7Scenes, visuallocalization.net's three classes, and between them.
 RECALL_BOUNDS = ((0.05, 5.0), (0.1, 1.0), (0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
@@ -56,13 +61,13 @@ class Recall:
 
 @dataclass(frozen=True)
 class ErrorStatistics:
-    """The errors of a number of frames in a few numbers.
+    """Statistics of the errors of several frames.
 
     Attributes:
-        frames: how many frames there are, lost ones included.
-        lost: how many of them have no pose.
-        meters: of the camera centres, in the units of the world.
-        degrees: of the orientations.
+        frames: number of frames, lost ones included.
+        lost: number of frames without a pose.
+        meters: errors of the camera centres, in the units of the world.
+        degrees: errors of the orientations.
         recalls: the shares of frames within `RECALL_BOUNDS`, in that order.
     """
 
@@ -125,12 +130,12 @@ def _finite(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class SceneDecision:
-    """What was decided about images of one scene.
+    """Which scenes a model of several scenes chose for images of one scene.
 
     Attributes:
-        frames: how many there were.
-        right: how many were put into their scene; one without any answer was not.
-        taken_for: how many were put into which other scene, the most frequent first.
+        frames: number of images.
+        right: number of images that were located in their own scene; a lost image was not.
+        taken_for: number of images that were located in each other scene, the most frequent first.
     """
 
     frames: int
@@ -139,19 +144,19 @@ class SceneDecision:
 
     @property
     def share(self) -> float:
-        """Of the frames that were put into their scene; all of them where there was nothing to decide."""
+        """The share of images that were located in their own scene; 1 where there are no images."""
         return self.right / self.frames if self.frames else 1.0
 
 
 def scene_decision(estimates: Sequence[Estimate], scene: str) -> SceneDecision:
-    """What was decided about images of `scene`."""
+    """Which scenes were chosen for images of `scene`."""
     scenes = Counter(each.scene for each in estimates if isinstance(each, Located))
     right = scenes.pop(scene, 0)
     return SceneDecision(len(estimates), right, dict(scenes.most_common()))
 
 
 def all_decisions(decisions: Sequence[SceneDecision]) -> SceneDecision:
-    """The decisions about several scenes together."""
+    """The decisions about several scenes, added up."""
     taken: Counter[str] = Counter()
     for each in decisions:
         taken.update(each.taken_for)
@@ -162,22 +167,19 @@ def all_decisions(decisions: Sequence[SceneDecision]) -> SceneDecision:
     )
 
 
-NO_REASON = "no reason given"
-
-
 @dataclass(frozen=True, eq=False)
 class EvaluatedSet:
-    """Frames with a known pose, and what a model said about each.
+    """Frames with a known pose, and the estimate of a model for each.
 
     Attributes:
         name: what the set has in common: "day", "night", a sequence.
         frames: the frames, all with poses.
-        estimates: the answers, in the same order.
-        scene: name of the scene, so that an answer in another scene's world counts as lost; None
-            where the model knows one scene only.
-        scenes: how many scenes the model knows.
-        every_method: the estimates as each refiner leaves them, by its name, and by "none" the network's own;
-            empty where nothing refines.
+        estimates: the estimates, in the same order.
+        scene: name of the scene, so that an estimate in another scene's world counts as lost; None where the
+            model knows one scene only.
+        scenes: number of scenes that the model knows.
+        every_method: estimates by the name of the refinement method, and by "none" the network's own; empty
+            where nothing refines.
     """
 
     name: str
@@ -187,37 +189,99 @@ class EvaluatedSet:
     scenes: int = 1
     every_method: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
 
-    def truth(self) -> Pose:
-        """The (n,) true poses, as tensors."""
-        return poses_of(self.frames).tensor()
-
     def answers(self) -> tuple[Estimate, ...]:
-        """The estimates, where one in another scene's world is `Lost`."""
+        """The estimates; an estimate in another scene's world is `Lost`."""
         return tuple(self._answer(estimate) for estimate in self.estimates)
 
-    def refined(self, way: str) -> "EvaluatedSet":
-        """The same frames with the estimates of one way."""
-        return replace(self, estimates=self.every_method[way])
-
     def errors(self) -> PoseError:
-        """The (n,) errors of the answers; see `evaluate_set`."""
-        return evaluate_set(self.frames, self.answers())
-
-    def decision(self) -> SceneDecision | None:
-        """How often the right scene was named, or None where there was nothing to decide."""
-        if self.scene is None or self.scenes < 2:
-            return None
-        return scene_decision(self.estimates, self.scene)
+        """The (n,) errors of the answers; see `pose_errors`."""
+        return pose_errors(self.frames, self.answers())
 
     def _answer(self, estimate: Estimate) -> Estimate:
         match estimate:
             case Located(scene=scene) if self.scene is not None and scene != self.scene:
-                return Lost(f"placed in {scene}")
+                return Lost(f"located in {scene}")
             case _:
                 return estimate
 
 
-def evaluate_set(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> PoseError:
+@dataclass(frozen=True, eq=False)
+class ScoredSet:
+    """A test set with the errors of its estimates and of the baselines; tables, files and report read it.
+
+    Attributes:
+        name: of the set.
+        frames: its n frames.
+        answers: their estimates; an estimate in another scene's world is `Lost`.
+        truth: (n,) true poses.
+        errors: (n,) errors of the answers.
+        baselines: (n,) errors of each baseline.
+        meters_per_degree: weight of orientation errors where both errors are added.
+        decision: how often the right scene was chosen; None for a model of one scene.
+        every_method: (n,) errors by the name of the refinement method; empty where nothing refines.
+    """
+
+    name: str
+    frames: tuple[Frame, ...]
+    answers: tuple[Estimate, ...]
+    truth: Pose
+    errors: PoseError
+    baselines: BaselineErrors
+    meters_per_degree: float
+    decision: SceneDecision | None
+    every_method: Mapping[str, PoseError]
+
+    def combined(self, errors: PoseError) -> Float[Tensor, "n"]:
+        """(n,) metres plus weighted degrees, to sort frames by; infinite for lost frames."""
+        meters: Tensor = errors.meters
+        if self.meters_per_degree == 0.0:  # zero times infinity is not a number
+            return meters
+        combined: Tensor = meters + self.meters_per_degree * errors.degrees
+        return combined
+
+
+def score_sets(sets: Sequence[EvaluatedSet], training_poses: Pose) -> tuple[ScoredSet, ...]:
+    """Score the test sets that have frames; the first of them is the headline of a result.
+
+    Args:
+        sets: test sets of one scene.
+        training_poses: (m,) poses of the training frames, which the baselines copy.
+
+    Raises:
+        DatasetError: there are no test frames or no training poses, or a true pose is unknown.
+        CheckpointError: an estimated pose is not finite.
+    """
+    filled = [each for each in sets if each.frames]
+    if not filled:
+        raise DatasetError("there are no test frames; name a split or a test set that has some")
+    weight = meters_per_degree_of(training_poses) if len(training_poses) else 0.0
+    return tuple(_scored(each, training_poses, weight) for each in filled)
+
+
+def _scored(evaluated: EvaluatedSet, training_poses: Pose, meters_per_degree: float) -> ScoredSet:
+    answers = evaluated.answers()
+    errors = pose_errors(evaluated.frames, answers)
+    truth = poses_of(evaluated.frames).tensor()
+    decides = evaluated.scene is not None and evaluated.scenes > 1
+    every_method = {
+        # The method that was chosen has been scored above.
+        name: errors if estimates is evaluated.estimates else replace(evaluated, estimates=estimates).errors()
+        for name, estimates in evaluated.every_method.items()
+    }
+    return ScoredSet(
+        name=evaluated.name,
+        frames=evaluated.frames,
+        answers=answers,
+        truth=truth,
+        errors=errors,
+        baselines=baseline_errors(truth, training_poses, meters_per_degree=meters_per_degree),
+        meters_per_degree=meters_per_degree,
+        decision=scene_decision(evaluated.estimates, evaluated.scene or "") if decides else None,
+        every_method=every_method,
+    )
+
+
+def pose_errors(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> PoseError:
     """How far each estimate is from the truth: (n,) metres and degrees, both infinite for lost frames.
 
     Args:
@@ -249,5 +313,5 @@ def _error(frame: Frame, estimate: Estimate) -> PoseError:
             f"the model's pose for {frame.name} is not a number: its weights are damaged or its training "
             f"diverged, so train it again with a lower learning rate"
         )
-    found = estimate.world_from_cam.to("cpu").to(torch.float64)
+    found = estimate.world_from_cam.numpy().tensor(torch.float64)
     return pose_error(found, frame.world_from_cam.tensor(torch.float64))

@@ -1,4 +1,4 @@
-"""The points of a scene that a model has learned, as one coloured cloud, and as a PLY file."""
+"""The points that a model predicts for images: of one image, as one coloured cloud, and as a PLY file."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,17 +13,26 @@ from camloc.data.masks import mask_at
 from camloc.geometry.pose import Pose
 from camloc.models.base import Correspondences, GeometryModel
 
+CLOUD_NAME = "points.ply"
+
+# Points farther from the median point than this many times the median distance are guesses about sky, windows
+# and walls without features; they would shrink everything else to a dot.
+FARTHEST_MEDIANS = 5.0
+
+# A range of values excludes this share of them at either end.
+RANGE_TAIL = 0.02
+
 
 @dataclass(frozen=True, eq=False)
 class MappedView:
-    """An image as the network saw it, and what each cell of a grid of (h, w) cells says.
+    """The preprocessed image and the predictions of a grid of (h, w) cells.
 
     Attributes:
         image: RGB, 8 bits.
         pixels: the cells' centres (x, y) in the image.
-        world: the point that a cell sees, in the data set's world, double precision.
-        depth: how far in front of the camera it is, in units of the world, double precision.
-        weight: how much the cell counts, not negative, double precision.
+        world: the point that each cell shows, in the data set's world, double precision.
+        depth: its distance in front of the camera, in units of the world, double precision.
+        weight: weight of the cell, not negative, double precision.
     """
 
     image: UInt8[Tensor, "3 height width"]
@@ -40,11 +49,11 @@ class MappedView:
         *,
         world_from_centered: Pose,
     ) -> "MappedView":
-        """From the correspondences of one image, b = 1, whose cells are in the order of reading.
+        """The view of the correspondences of one image, b = 1, whose cells are row by row.
 
         Args:
-            image: what the network saw.
-            cells: what it said.
+            image: the preprocessed image.
+            cells: its correspondences.
             world_from_centered: a single motion, from the frame of the cells' world points.
         """
         pixels, camera, world, weight = (value[0].detach().cpu() for value in cells.double())
@@ -59,7 +68,7 @@ class MappedView:
         )
 
     def colors(self) -> UInt8[Tensor, "h w 3"]:
-        """The colour of the image in the middle of each cell."""
+        """The colour of the image at the centre of each cell."""
         _, height, width = self.image.shape
         columns = self.pixels[..., 0].long().clamp(0, width - 1)
         rows = self.pixels[..., 1].long().clamp(0, height - 1)
@@ -74,23 +83,13 @@ def mapped_view(
     intrinsics: Float[Tensor, "1 3 3"],
     mask: Bool[Tensor, "height width"] | None = None,
 ) -> MappedView:
-    """What a model's output says about the one image that it is of; masked cells weigh nothing."""
+    """The predicted points of one image, from the model's output for it; masked cells have no weight."""
     output = type(output)(*(value.to(intrinsics.device) for value in output))
     cells = model.correspondences(output, intrinsics=intrinsics)
     if mask is not None:
         counted = mask_at(mask[None].to(cells.pixels.device), cells.pixels)
         cells = cells._replace(weight=cells.weight * counted)
-    return MappedView.of_cells(image, cells, world_from_centered=model.placed(Pose.identity(1).tensor())[0])
-
-
-CLOUD_NAME = "points.ply"
-
-# Points farther from the middle of all points than this many times the median distance from it are
-# guesses about sky, windows and walls without features; they would shrink everything else to a dot.
-FARTHEST_MEDIANS = 5.0
-
-# A range of values leaves out this share of them at either end.
-RANGE_TAIL = 0.02
+    return MappedView.of_cells(image, cells, world_from_centered=model.to_world(Pose.identity(1).tensor())[0])
 
 
 class PointCloud(NamedTuple):
@@ -106,7 +105,7 @@ class PointCloud(NamedTuple):
 
 
 def point_cloud(views: Iterable[MappedView]) -> PointCloud:
-    """The points of the half of each image's cells that counts most, but for stray ones."""
+    """The points of the half of each image's cells that has the larger weights, without stray points."""
     points, colors = [torch.zeros(0, 3, dtype=torch.float64)], [torch.zeros(0, 3, dtype=torch.uint8)]
     for view in views:
         counts = (view.weight >= view.weight.median()) & (view.weight > 0)
@@ -122,7 +121,7 @@ def point_cloud(views: Iterable[MappedView]) -> PointCloud:
 
 
 def middle_range(values: Float[Tensor, "n *d"]) -> tuple[Tensor, Tensor]:
-    """The range of most of n > 0 values, for each of their columns."""
+    """Lower and upper bound of n > 0 values without the tails of `RANGE_TAIL`, for each column."""
     rows = values.sort(0).values
     last = len(rows) - 1
     return rows[round(RANGE_TAIL * last)], rows[round((1 - RANGE_TAIL) * last)]
@@ -131,14 +130,14 @@ def middle_range(values: Float[Tensor, "n *d"]) -> tuple[Tensor, Tensor]:
 def ply(cloud: PointCloud) -> bytes:
     """The cloud as binary PLY: `x`, `y`, `z` in double precision, `red`, `green`, `blue` as bytes.
 
-    Single precision would round the scenes of worlds whose origin is far away, such as those of maps.
+    Single precision would round positions in worlds whose origin is far away, such as those of maps.
     """
     rows = np.empty(len(cloud.points), dtype=[("point", "<f8", 3), ("color", "u1", 3)])
     rows["point"], rows["color"] = cloud.points.numpy(), cloud.colors.numpy()
     header = [
         "ply",
         "format binary_little_endian 1.0",
-        "comment points of a scene learned by camloc, in the world of its data set",
+        "comment points of a scene predicted by camloc, in the world of its data set",
         f"element vertex {len(rows)}",
         *(f"property double {name}" for name in ("x", "y", "z")),
         *(f"property uchar {name}" for name in ("red", "green", "blue")),

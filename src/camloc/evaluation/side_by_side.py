@@ -1,4 +1,4 @@
-"""True images over what was made of them, as one PNG (Fig. 6 of "Camera Pose Auto-Encoders")."""
+"""Draws true images above decoded ones, as one PNG (Fig. 6 of "Camera Pose Auto-Encoders")."""
 
 from io import BytesIO
 
@@ -11,13 +11,13 @@ _SCALE = 3
 _GAP = 6
 
 
-def side_by_side(true: UInt8[Tensor, "n 3 h w"], made: UInt8[Tensor, "n 3 h w"]) -> bytes:
-    """A PNG with a column to each image: the true one above, below what was made of it."""
+def side_by_side(true: UInt8[Tensor, "n 3 h w"], decoded: UInt8[Tensor, "n 3 h w"]) -> bytes:
+    """A PNG with one column for each image: the true one above, the decoded one below."""
     count, _, height, width = true.shape
     rows, columns = height * _SCALE, width * _SCALE
     shape = (2 * rows + 3 * _GAP, count * columns + (count + 1) * _GAP, 3)
     sheet = np.full(shape, 255, np.uint8)
-    for column, pair in enumerate(zip(true, made, strict=True)):
+    for column, pair in enumerate(zip(true, decoded, strict=True)):
         for row, image in enumerate(pair):
             shown = image.cpu().numpy().transpose(1, 2, 0).repeat(_SCALE, 0).repeat(_SCALE, 1)
             top, left = _GAP + row * (rows + _GAP), _GAP + column * (columns + _GAP)

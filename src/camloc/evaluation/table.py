@@ -1,4 +1,4 @@
-"""The table of results for the terminal, 80 columns wide: every result, and its baselines under it.
+"""Tables of results for the terminal.
 
 Means, maxima and further recalls are in `results.json` and in the report.
 """
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from camloc.evaluation.errors import ErrorStatistics
+from camloc.evaluation.multi_scene import ScenesResults
 from camloc.evaluation.report.wording import angle, bound, distance, method_name, percent, plain
 from camloc.evaluation.results import Results, SetResults
 
@@ -20,10 +21,9 @@ _BASELINES = ("nearest pose", "nearest position", "mean pose")
 
 
 def results_table(results: Results) -> Table:
-    """One block for each test set: the result in bold, other ways of refining it, what needs no learning.
+    """One block for each test set, 80 columns wide: the result in bold, refinement methods, baselines.
 
-    Test sets that follow each other and have the same baselines, as those of equal camera poses have, share
-    a block.
+    Consecutive test sets with the same baselines, as of equal camera poses, share a block.
     """
     unit = _SHORT_UNITS[results.unit]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
@@ -31,7 +31,7 @@ def results_table(results: Results) -> Table:
     if results.unit != "m":
         captions.append(f"{unit}: {results.unit} of a world whose scale is not known")
     if decision := results.headline.decision:
-        captions.append(f"put into the right scene: {percent(decision.share)} of {results.headline.name}")
+        captions.append(f"located in the right scene: {percent(decision.share)} of {results.headline.name}")
     table.caption = "\n".join(captions) or None
     table.add_column("test set", no_wrap=True)
     for heading in ("median", "90 %"):
@@ -41,13 +41,26 @@ def results_table(results: Results) -> Table:
     table.add_column("lost", justify="right", no_wrap=True)
     for part, following in zip_longest(results.sets, results.sets[1:]):
         _add_row(table, f"{part.name} ({part.estimates.frames:,})", part.estimates, unit, is_estimate=True)
-        for way, statistics in part.every_method.items():
-            if way != results.refined_by:  # which is the row above
-                _add_row(table, f"  {method_name(way)}", statistics, unit)
+        for method, statistics in part.every_method.items():
+            if method != results.refined_by:  # which is the row above
+                _add_row(table, f"  {method_name(method)}", statistics, unit)
         if following is None or _baselines(following) != _baselines(part):
             for label, statistics in _baselines(part):
                 _add_row(table, f"  {label}", statistics, unit)
             table.add_section()
+    return table
+
+
+def scenes_table(results: ScenesResults) -> Table:
+    """The scenes and their mean."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("scene", no_wrap=True)
+    for heading in results.HEADINGS:
+        table.add_column(heading, justify="right")
+    for scene in results.scenes:
+        table.add_row(plain(scene.name), *scene.cells())
+    table.add_section()
+    table.add_row("mean", *results.mean_cells(), style="bold")
     return table
 
 

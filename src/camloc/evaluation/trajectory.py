@@ -1,20 +1,19 @@
-"""Estimates as files that other programs read: CSV, TUM (for evo), COLMAP `images.txt`, JSON.
+"""Writes estimates as files that other programs read: CSV, TUM (for evo), COLMAP `images.txt`, JSON.
 
-Everything is `world_from_cam` with OpenCV axes, but for COLMAP's file, which holds
-`cam_from_world`. Quaternions are w first in CSV, JSON and COLMAP, and w last in TUM. A lost frame has
-no pose to write: it is left out of TUM and COLMAP files, and named with its reason in CSV and JSON.
+All poses are `world_from_cam` with OpenCV axes, except in COLMAP's file, which holds `cam_from_world`.
+Quaternions are w first in CSV, JSON and COLMAP, and w last in TUM. A lost frame has no pose: TUM and COLMAP
+files omit it, CSV and JSON name it with its reason.
 """
 
 import csv
 import json
 from collections.abc import Sequence
 from io import StringIO
-from typing import Any
 
 from camloc.data.formats.tum import Trajectory, trajectory_text
 from camloc.data.types import Estimate, Frame, Located, Lost
 from camloc.errors import DatasetError
-from camloc.evaluation.errors import NO_REASON, EvaluatedSet
+from camloc.evaluation.errors import NO_REASON, ScoredSet
 from camloc.geometry.pose import Pose
 
 CSV_NAME = "estimates.csv"
@@ -37,19 +36,18 @@ CSV_COLUMNS = (
 )
 
 
-def estimates_csv(sets: Sequence[EvaluatedSet]) -> str:
-    """One row a frame: the estimate, the truth, the error, and why a frame is lost.
+def estimates_csv(sets: Sequence[ScoredSet]) -> str:
+    """One row a frame: the estimate, the truth, the error, and the reason of a lost frame.
 
-    The estimate has the column names of a table of posed images, so that `datasets.table` reads it back;
-    those of the truth start with `truth_`. Cells that have no value are empty: a lost frame's estimate.
+    The estimate has the column names of a table of posed images, so that `data.formats.table` reads it back;
+    the columns of the truth start with `truth_`. Cells without a value, as of a lost frame, are empty.
     """
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for evaluated in sets:
-        errors = evaluated.errors()
+    for scored in sets:
         for frame, answer, meters, degrees in zip(
-            evaluated.frames, evaluated.answers(), errors.meters, errors.degrees, strict=True
+            scored.frames, scored.answers, scored.errors.meters, scored.errors.degrees, strict=True
         ):
             pose, error, reason = _NO_POSE, ("", ""), ""
             if isinstance(answer, Lost):
@@ -60,16 +58,16 @@ def estimates_csv(sets: Sequence[EvaluatedSet]) -> str:
                     (_text(meters.item()), _text(degrees.item())),
                 )
             time = "" if frame.time is None else repr(float(frame.time))
-            about = (reason, evaluated.name, frame.sequence, time)
-            writer.writerow((frame.name, *pose, *_pose_cells(frame.truth()), *error, *about))
+            origin = (reason, scored.name, frame.sequence, time)
+            writer.writerow((frame.name, *pose, *_pose_cells(frame.truth()), *error, *origin))
     return text.getvalue()
 
 
 def estimates_tum(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> str:
     """Located frames as TUM lines `time x y z qx qy qz qw`.
 
-    The time is the frames' own where all have one and no two are equal, else the number of the
-    frame in the list, from 0; `truth_tum` of the same frames uses the same times.
+    The time is the frame's own if all frames have one and no two are equal, else the number of the frame in
+    the list, from 0. `truth_tum` uses the same times for the same frames.
     """
     return _tum_text(
         [
@@ -89,14 +87,14 @@ def estimates_colmap(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> 
     """Located frames as COLMAP's `images.txt`: images numbered from 1, all of camera 1, no points.
 
     Raises:
-        DatasetError: a name holds a line break, which that file cannot hold.
+        DatasetError: a name contains a line break, which the format does not allow.
     """
     lines = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
     for number, (frame, estimate) in enumerate(zip(frames, estimates, strict=True), start=1):
         if not isinstance(estimate, Located):
             continue
         if any(character in frame.name for character in "\r\n"):
-            raise DatasetError(f"the name {frame.name!r} holds a line break; rename that image")
+            raise DatasetError(f"the name {frame.name!r} contains a line break; rename that image")
         cam_from_world = estimate.world_from_cam.inverse()
         numbers = [*cam_from_world.quaternion_wxyz().tolist(), *cam_from_world.translation.tolist()]
         lines += [" ".join((str(number), *map(_text, numbers), "1", frame.name)), ""]
@@ -104,36 +102,11 @@ def estimates_colmap(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> 
 
 
 def estimates_json(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> str:
-    """A JSON list with one object a frame; see `estimate_values`."""
-    rows = [estimate_values(frame.name, estimate) for frame, estimate in zip(frames, estimates, strict=True)]
+    """A JSON list with one object for each frame: its `image` name and the estimate's `to_dict()`."""
+    rows = [
+        {"image": frame.name, **estimate.to_dict()} for frame, estimate in zip(frames, estimates, strict=True)
+    ]
     return json.dumps(rows, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def estimate_values(name: str, estimate: Estimate) -> dict[str, Any]:
-    """An estimate as plain values: the pose with its scene and spread, or the reason that there is none.
-
-    What only some models know of an answer, such as the residual of aligned points, is there where it is
-    known.
-    """
-    if not isinstance(estimate, Located):
-        return {"image": name, "located": False, "reason": estimate.reason}
-    pose = estimate.world_from_cam
-    spread, unrefined = estimate.spread, estimate.unrefined
-    further = {
-        "residual": estimate.residual,
-        "novelty": estimate.novelty,
-        "unrefined_position": None if unrefined is None else unrefined.translation.tolist(),
-    }
-    return {
-        "image": name,
-        "located": True,
-        "scene": estimate.scene,
-        "probability": float(estimate.probability),
-        "position": pose.translation.tolist(),
-        "quaternion_wxyz": pose.quaternion_wxyz().tolist(),
-        "spread": None if spread is None else {"meters": spread.meters, "degrees": spread.degrees},
-        **{name: value for name, value in further.items() if value is not None},
-    }
 
 
 def _times(frames: Sequence[Frame]) -> Sequence[float]:

@@ -1,0 +1,1 @@
+"""Locate images with a trained model or an exported network."""

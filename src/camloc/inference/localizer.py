@@ -1,71 +1,83 @@
-"""The front door: load what was learned, ask where an image was taken."""
+"""Find the pose of the camera that took an image.
 
+A run holds a network, maps of local features, or both. The network predicts a pose in milliseconds; the map
+of the scene verifies it to the centimetre, with an inlier count and a covariance:
+
+    locate -> network prediction (the prior) -> map verification -> Located (verified or not) or Lost
+
+torch is imported only if the run holds a network.
+"""
+
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from jaxtyping import Bool, UInt8
 
-from camloc.core.device import torch_device
-from camloc.data.masks import read_mask
-from camloc.data.types import Estimate, Frame, Lost, View
+from camloc.data.image_io import assign_camera, read_with_camera
+from camloc.data.masks import read_mask_as_stored
+from camloc.data.types import Estimate, ExpectedError, FoundBy, Frame, Located, Lost
 from camloc.errors import ImageError, RecipeError
-from camloc.evaluation.predicted_points import MappedView, mapped_view
 from camloc.geometry.camera import Camera
-from camloc.inference.onnx.runtime import is_exported, load_onnx
-from camloc.inference.prediction import accept, decoded_output, model_of, moved, predict
-from camloc.models.base import GeometryModel, PoseModel
-from camloc.models.checkpoint import Checkpoint, load_checkpoint
-from camloc.models.outlier_filters import OutlierFilter
-from camloc.refinement.choice import chosen_refiner
-from camloc.refinement.query import Query, Refiner, in_one_scene
+from camloc.inference.candidates import PosePrior
+from camloc.inference.verification import MapLocalizer, Rejected, VerificationSettings, VerifiedPose
+from camloc.mapping.features import Features, FeatureSettings, feature_extractor
+from camloc.mapping.scene_map import SceneMap, load_maps
 
-# Estimates of one image by the name of what refined them; "none" for the network's own.
-EstimatesByMethod = Mapping[str, Estimate]
+if TYPE_CHECKING:
+    from camloc.evaluation.predicted_points import MappedView
+    from camloc.inference.network import EstimatesByMethod, NetworkLocalizer
+    from camloc.models.outlier_filters import OutlierFilter
 
+Verify = Literal["auto", "always", "never"]
+"""Whether the map verifies: "auto" returns the network's pose as unverified if the map does not confirm a
+pose, "always" loses such images, "never" leaves the map out."""
 
-class _Seen(NamedTuple):
-    """An image as the network sees it.
+Prior = Literal["network", "retrieval", "none"]
+"""Where the map looks first: near the network's pose, at the frames most like the query, or everywhere."""
 
-    Attributes:
-        view: the image.
-        mask: (height, width) False where it does not count, or None where all of it does.
-    """
+# Sources of candidates in the map.
+_SOURCES: Mapping[Prior, tuple[FoundBy, ...]] = {
+    "network": ("prior", "retrieval", "votes", "whole map"),
+    "retrieval": ("retrieval", "votes", "whole map"),
+    "none": ("votes", "whole map"),
+}
 
-    view: View
-    mask: Tensor | None = None
+# The name of the verified estimates beside those of the refinement methods.
+MAP = "map"
+
+# The median length of a normally distributed 3-vector, in standard deviations of one coordinate.
+_MEDIAN_OF_NORM = 1.538
 
 
 @dataclass(frozen=True, eq=False)
 class Localizer:
-    """Answers images of the scenes that a model has learned.
+    """Locates images in the scenes of a run.
 
     Attributes:
-        checkpoint: the model, its preprocessing and its scenes.
-        device: where the network runs.
-        outlier_filter: for models that align points, how wrong points are left out; None for the way
-            that was best on the frames held out of training.
-        masks: for such models, a folder with an image `NAME.png` for images NAME, black where
-            something is seen that does not belong to the scene (COLMAP's masks); None for none.
-        refiners: what may improve answers after the network, by name.
-        refine: which of them does, or "none".
+        network: predicts poses, or None for a run of maps alone.
+        maps: verify poses, by the name of their scene; empty for a network alone.
+        verify: whether the maps are used.
+        prior: where a map looks for the query first.
+        masks: a folder with one mask `NAME.png` for each image NAME, black where pixels do not count, or
+            None.
     """
 
-    checkpoint: Checkpoint
-    device: torch.device
-    outlier_filter: OutlierFilter | None = None
+    network: "NetworkLocalizer | None" = None
+    maps: Mapping[str, MapLocalizer] = field(default_factory=dict)
+    verify: Verify = "auto"
+    prior: Prior = "network"
     masks: Path | None = None
-    refiners: Mapping[str, Refiner] = field(default_factory=dict)
-    refine: str = "none"
+    _extractors: threading.local = field(default_factory=threading.local, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self._model, GeometryModel) and (self.outlier_filter or self.masks):
-            raise RecipeError(
-                f"{self.checkpoint.metadata.model} regresses poses; filters and masks are for models that "
-                f"align points, such as scene_geometry"
-            )
+        if self.network is None and not self._uses_maps:
+            raise RecipeError("there is neither a network nor a map to locate with; leave out --verify never")
+        if self.verify == "always" and not self.maps:
+            raise RecipeError("this run has no map to verify with; build one with `camloc map RUN`")
 
     @classmethod
     def load(
@@ -73,152 +85,223 @@ class Localizer:
         run: Path | str,
         *,
         device: str = "cpu",
-        outlier_filter: OutlierFilter | None = None,
+        verify: Verify = "auto",
+        prior: Prior = "network",
+        outlier_filter: "OutlierFilter | None" = None,
         masks: Path | None = None,
         refine: str = "none",
+        every_method: bool = False,
     ) -> "Localizer":
-        """From a run folder, a checkpoint folder, or an exported `.onnx` file.
+        """Load a run folder, a checkpoint folder, or an exported `.onnx` file.
 
         Args:
             run: the folder or file.
             device: where the network runs.
-            outlier_filter, masks: see the class.
-            refine: "none"; a way of `camloc.refinement.position`; or "auto" for what was best on the frames
-                held out of training. All but "neighbours" need the run's pose auto-encoder.
+            verify, prior, masks: see the class.
+            outlier_filter, refine, every_method: of the network; see `NetworkLocalizer.load`.
 
         Raises:
-            CheckpointError: there is none, or it is damaged.
-            RecipeError: this machine has no such device, or the model has no points to filter, or there is
-                nothing to refine with.
+            CheckpointError: there is neither a network nor a map, or one of them is damaged.
+            RecipeError: an option does not fit the run, or this machine has no such device.
         """
-        path, scene = Path(run), torch_device(device)
-        checkpoint = load_onnx(path) if is_exported(path) else load_checkpoint(path)
-        refine, refiners = chosen_refiner(path, checkpoint, refine, device=scene)
-        checkpoint.model.to(scene)
-        if checkpoint.recognition is not None:
-            checkpoint.recognition.to(scene)
-        return cls(checkpoint, scene, outlier_filter, masks, refiners, refine)
+        path = Path(run)
+        maps = {} if verify == "never" else load_maps(path)
+        network = None
+        if path.suffix == ".onnx" or not maps or _has_network(path):
+            from camloc.inference.network import NetworkLocalizer
+
+            network = NetworkLocalizer.load(
+                path,
+                device=device,
+                outlier_filter=outlier_filter,
+                masks=masks,
+                refine=refine,
+                every_method=every_method,
+            )
+        elif outlier_filter or refine != "none":
+            raise RecipeError(f"{run} has no network; filters and refinement are for networks")
+        settings = VerificationSettings(sources=_SOURCES[prior])
+        localizers = {name: MapLocalizer(each, settings) for name, each in maps.items()}
+        return cls(network, localizers, verify, prior, masks)
 
     @property
-    def used_filter(self) -> OutlierFilter | None:
-        """How wrong points are left out, or None for a model that aligns none."""
-        if not isinstance(self._model, GeometryModel):
-            return None
-        return self.outlier_filter or self.checkpoint.metadata.outlier_filter
+    def scenes(self) -> tuple[str, ...]:
+        """Names of the scenes: those of the network by their numbers, then those of further maps."""
+        known = () if self.network is None else self.network.checkpoint.metadata.scenes
+        return (*known, *(name for name in self.maps if name not in known))
 
     @property
-    def _model(self) -> PoseModel[Any]:
-        return model_of(self.checkpoint)
+    def cameras(self) -> tuple[Camera, ...]:
+        """The different cameras of the training images, as these are stored."""
+        known = [] if self.network is None else [*self.network.checkpoint.metadata.cameras]
+        for each in self.maps.values():
+            known += each.scene_map.cameras
+        return tuple(dict.fromkeys(known))
 
     def locate(self, image: Path | str, *, camera: Camera | None = None) -> Estimate:
-        """Where an image was taken.
+        """The pose of the camera that took an image.
 
         Args:
-            image: an image file of any size; it is turned as its EXIF orientation says.
-            camera: its intrinsics, for models that use them. An image is then taken as it is
-                stored, if that is what they fit. Without it such a model takes the image to be
-                from the camera that it learned from.
+            image: an image file of any size.
+            camera: its intrinsics. By default the image is assigned to the training camera whose images have
+                its size or shape; if there is none, the map finds the focal length.
 
         Raises:
             ImageError: the file, or its mask, is not an image that can be decoded.
         """
         path = Path(image)
-        return self._answer([self._seen(Frame(path.name, path, camera))])[0][self.refine]
+        frame = self._with_camera(Frame(path.name, path, camera))
+        prediction = None if self.network is None else self.network.locate(frame)
+        return self._combined(frame, prediction)
 
     def locate_all(self, frames: Iterable[Frame], *, batch_size: int = 32) -> Iterator[Estimate]:
-        """Where many frames were taken, in order; an image that cannot be decoded is lost."""
-        return (methods[self.refine] for methods in self.locate_every_method(frames, batch_size=batch_size))
+        """The estimates of frames, in order; an image that cannot be decoded is lost."""
+        chosen = self.method
+        return (each[chosen] for each in self.locate_every_method(frames, batch_size=batch_size, only=chosen))
 
     def locate_every_method(
-        self, frames: Iterable[Frame], *, batch_size: int = 32
-    ) -> Iterator[EstimatesByMethod]:
-        """The same with each of the refiners: estimates by their name, and by "none" the network's own."""
-        pending: list[_Seen | Lost] = []
+        self, frames: Iterable[Frame], *, batch_size: int = 32, only: str = ""
+    ) -> "Iterator[EstimatesByMethod]":
+        """The estimates of frames by method: "none" (the network alone), its refinement methods, "map".
+
+        Args:
+            frames: images with or without cameras.
+            batch_size: images that pass through the network together.
+            only: the method that is needed, or "" for all.
+        """
+        pending: list[Frame] = []
         for frame in frames:
-            pending.append(self._view(frame))
+            pending.append(frame)
             if len(pending) == batch_size:
-                yield from self._answer(pending)
+                yield from self._batch(pending, only)
                 pending = []
-        yield from self._answer(pending)
+        yield from self._batch(pending, only)
 
-    @torch.inference_mode()
-    def mapped(self, frame: Frame) -> MappedView | None:
-        """What the model has learned of the part of the scene that an image shows.
+    def predicted_view(self, frame: Frame) -> "MappedView | None":
+        """The scene points that the network predicts for an image; see `NetworkLocalizer`."""
+        return None if self.network is None else self.network.mapped(frame)
 
-        None where there is nothing to show: the model regresses poses, the image or its mask cannot be
-        decoded, or the camera's focal length is unknown.
-        """
-        geometry = self._model
-        seen = self._view(frame) if isinstance(geometry, GeometryModel) else None
-        if not isinstance(geometry, GeometryModel) or not isinstance(seen, _Seen) or seen.view.camera is None:
-            return None
-        output = self.checkpoint.model(seen.view.image[None].to(self.device).float() / 255.0)
-        intrinsics = torch.from_numpy(seen.view.camera.matrix())[None].float().to(self.device)
-        return mapped_view(geometry, output, seen.view.image, intrinsics=intrinsics, mask=seen.mask)
+    @property
+    def _uses_maps(self) -> bool:
+        return bool(self.maps) and self.verify != "never"
 
-    def _view(self, frame: Frame) -> "_Seen | Lost":
+    @property
+    def method(self) -> str:
+        """The method whose estimates `locate_all` returns."""
+        if self._uses_maps:
+            return MAP
+        return "none" if self.network is None else self.network.refine
+
+    def _with_camera(self, frame: Frame) -> Frame:
+        """The frame with the training camera that it is assigned to, if its own is unknown."""
+        if frame.camera is not None:
+            return frame
+        return replace(frame, camera=assign_camera(frame.image, self.cameras))
+
+    def _batch(self, frames: Sequence[Frame], only: str) -> "Iterator[EstimatesByMethod]":
+        frames = [self._with_camera_if_readable(frame) for frame in frames]
+        predictions: Iterable[Mapping[str, Estimate]] = [{} for _ in frames]
+        if self.network is not None and only in ("", MAP, self.network.refine):
+            predictions = self.network.locate_batch(frames, every_method=not only)
+        for frame, by_method in zip(frames, predictions, strict=True):
+            estimates = dict(by_method)
+            if self._uses_maps and only in ("", MAP):
+                own = None if self.network is None else estimates[self.network.refine]
+                try:
+                    estimates[MAP] = self._combined(frame, own)
+                except ImageError as problem:
+                    estimates[MAP] = Lost(str(problem))
+            yield estimates
+
+    def _with_camera_if_readable(self, frame: Frame) -> Frame:
         try:
-            return self._seen(frame)
-        except ImageError as problem:
-            return Lost(str(problem))
+            return self._with_camera(frame)
+        except ImageError:
+            return frame  # reading it again says why
 
-    def _seen(self, frame: Frame) -> "_Seen":
-        metadata = self.checkpoint.metadata
-        focal = metadata.focal if self._model.NEEDS_INTRINSICS else None
-        view = metadata.preprocess.view(frame, assumed_focal=focal)
-        if self.masks is None:
-            return _Seen(view)
-        return _Seen(view, torch.from_numpy(read_mask(self.masks, frame, metadata.preprocess)))
+    def _combined(self, frame: Frame, prediction: Estimate | None) -> Estimate:
+        """The verified pose if a map confirms one, else what the network's prediction is worth."""
+        if not self._uses_maps:
+            assert prediction is not None
+            return prediction
+        query = _read_query(frame, self.masks)
+        rejected = "no map knows this image"
+        for scene in self._order(prediction):
+            answer = self._in_map(scene, query, prediction)
+            if isinstance(answer, VerifiedPose):
+                return _located(self.maps[scene].scene_map, answer, prediction)
+            rejected = answer.reason
+        if prediction is None or self.verify == "always":
+            return Lost(rejected)
+        return prediction
 
-    def _answer(self, seen: "Sequence[_Seen | Lost]") -> list[EstimatesByMethod]:
-        """Estimates of each view, those that are lost already included.
+    def _order(self, prediction: Estimate | None) -> tuple[str, ...]:
+        """The scenes in the order in which their maps are tried: the predicted one first."""
+        if not isinstance(prediction, Located) or prediction.scene not in self.maps:
+            return tuple(self.maps)
+        return (prediction.scene, *(scene for scene in self.maps if scene != prediction.scene))
 
-        Views with and without intrinsics go separately, so that no answer depends on its neighbours.
-        """
-        answers: dict[int, EstimatesByMethod] = {
-            row: self._every_method(each) for row, each in enumerate(seen) if isinstance(each, Lost)
-        }
-        for is_known in (True, False):
-            rows = {
-                row: each
-                for row, each in enumerate(seen)
-                if isinstance(each, _Seen) and (each.view.camera is not None) == is_known
-            }
-            if rows:
-                answers |= zip(rows, self._estimate(list(rows.values())), strict=True)
-        return [answers[row] for row in range(len(seen))]
+    def _in_map(self, scene: str, query: "_Query", prediction: Estimate | None) -> VerifiedPose | Rejected:
+        localizer = self.maps[scene]
+        prior = None
+        if self.prior == "network" and isinstance(prediction, Located) and prediction.scene == scene:
+            prior = _prior(prediction)
+        features = query.features(localizer.scene_map.features, self._extractors)
+        height, width = query.image.shape[:2]
+        return localizer.locate_features(features, query.camera, prior, size=(width, height))
 
-    def _every_method(self, estimate: Estimate) -> EstimatesByMethod:
-        """One estimate that no refiner changes."""
-        return dict.fromkeys(("none", *self.refiners), estimate)
 
-    @torch.inference_mode()
-    def _estimate(self, seen: "Sequence[_Seen]") -> list[EstimatesByMethod]:
-        images = torch.stack([each.view.image for each in seen]).to(self.device).float() / 255.0
-        cameras = [
-            torch.from_numpy(each.view.camera.matrix()) for each in seen if each.view.camera is not None
-        ]
-        if self._model.NEEDS_INTRINSICS and not cameras:
-            unknown = Lost("the camera's focal length is unknown; give it")
-            return [self._every_method(unknown) for _ in seen]
-        intrinsics = torch.stack(cameras).float().to(self.device) if cameras else None
-        masks = [each.mask for each in seen if each.mask is not None]
-        said = predict(self.checkpoint, images, with_latents=bool(self.refiners))
-        decoded = decoded_output(
-            self.checkpoint,
-            said.output,
-            self.used_filter,
-            intrinsics=intrinsics,
-            masks=torch.stack(masks) if masks else None,
-        )
-        own = [
-            accept(self.checkpoint, decoded, row, each.view, novelty=said.novelty_of(row))
-            for row, each in enumerate(seen)
-        ]
-        told = None if said.latents is None else in_one_scene(said.latents, decoded.scene)
-        query = Query(decoded.world_from_cam.to("cpu"), decoded.scene.cpu(), told, images)
-        refined = {name: refiner.refined(query) for name, refiner in self.refiners.items()}
-        return [
-            {"none": answer} | {name: moved(answer, poses[row]) for name, poses in refined.items()}
-            for row, answer in enumerate(own)
-        ]
+class _Query:
+    """An image in memory, its camera and its local features, which maps of equal settings share."""
+
+    def __init__(
+        self, image: UInt8[np.ndarray, "h w 3"], camera: Camera | None, mask: Bool[np.ndarray, "h w"] | None
+    ) -> None:
+        self.image, self.camera, self.mask = image, camera, mask
+        self._features: dict[FeatureSettings, Features] = {}
+
+    def features(self, settings: FeatureSettings, extractors: threading.local) -> Features:
+        """The features with these settings; an extractor belongs to one thread."""
+        if settings not in self._features:
+            own = extractors.__dict__.setdefault("by_settings", {})
+            if settings not in own:
+                own[settings] = feature_extractor(settings)
+            self._features[settings] = own[settings].extract(self.image, self.mask)
+        return self._features[settings]
+
+
+def _read_query(frame: Frame, masks: Path | None) -> _Query:
+    image, camera = read_with_camera(frame)
+    return _Query(np.asarray(image), camera, None if masks is None else read_mask_as_stored(masks, frame))
+
+
+def _prior(prediction: Located) -> PosePrior | None:
+    if (error := prediction.expected_error) is None:
+        return None
+    return PosePrior(prediction.world_from_cam.numpy(), error.meters, error.degrees)
+
+
+def _located(scene_map: SceneMap, answer: VerifiedPose, prediction: Estimate | None) -> Located:
+    """A verified pose; of the network's prediction the novelty is kept, and its pose as the unrefined one."""
+    variances = np.diag(answer.covariance)
+    error = ExpectedError(
+        meters=_MEDIAN_OF_NORM * float(np.sqrt(variances[3:].mean())),
+        degrees=_MEDIAN_OF_NORM * float(np.degrees(np.sqrt(variances[:3].mean()))),
+    )
+    predicted = (
+        prediction if isinstance(prediction, Located) and prediction.scene == scene_map.scene else None
+    )
+    return Located(
+        scene=scene_map.scene,
+        world_from_cam=answer.world_from_cam,
+        unit=scene_map.unit,
+        expected_error=error,
+        covariance=answer.covariance,
+        verification=answer.verification,
+        novelty=None if predicted is None else predicted.novelty,
+        unrefined=None if predicted is None else predicted.world_from_cam.numpy(),
+    )
+
+
+def _has_network(run: Path) -> bool:
+    return any((folder / "checkpoint.json").exists() for folder in (run, run / "checkpoint"))

@@ -1,90 +1,50 @@
-"""Estimates of what a network says: poses that can be believed, or the reason why there is none."""
+"""Run a network on images (`predict`), and turn its output into poses (`decode`)."""
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from camloc.data.types import Estimate, Located, Lost, View
-from camloc.geometry.pose import Pose
 from camloc.inference.onnx.runtime import OnnxModel
-from camloc.inference.rejection import image_rejection, novelty_rejection, pose_rejection
-from camloc.models.base import Decoded, GeometryModel, Latents, PoseModel, Regressor
+from camloc.models.base import Decoded, GeometryModel, PoseModel, Prediction
 from camloc.models.checkpoint import Checkpoint
-from camloc.models.novelty import feature_maps
 from camloc.models.outlier_filters import OutlierFilter, filtered_decoding
 
 
-class Prediction(NamedTuple):
-    """What a network says of b images.
-
-    Attributes:
-        output: for `decode`.
-        latents: that the output was regressed from, where a refiner asks for them.
-        novelty: (b,) how unlike each is to those that were learned from, or None where it cannot be told.
-    """
-
-    output: Any
-    latents: Latents | None = None
-    novelty: Tensor | None = None
-
-    def novelty_of(self, row: int) -> float | None:
-        """Of one image."""
-        return None if self.novelty is None else float(self.novelty[row])
-
-
 def model_of(checkpoint: Checkpoint) -> PoseModel[Any]:
-    """The model, also where an exported network does its work."""
+    """The checkpoint's model; for an exported network the model that it was exported from."""
     model = checkpoint.model
     return model.original if isinstance(model, OnnxModel) else model
 
 
-def predict(
-    checkpoint: Checkpoint, images: Float[Tensor, "b 3 h w"], *, with_latents: bool = False
-) -> Prediction:
-    """What a network says of RGB images in [0, 1]; if asked for, of a regressor its latents too."""
-    model, recognition = checkpoint.model, checkpoint.recognition
-    if isinstance(model, OnnxModel):
-        output, novelty = model.predict_with_novelty(images)
-        return Prediction(output, novelty=novelty)
-    wants_latents = with_latents and isinstance(model, Regressor)
-    if recognition is None and not wants_latents:
-        return Prediction(model(images))
-    assert isinstance(model, GeometryModel | Regressor), "no other model tells its scenes from others"
-    maps, seen = feature_maps(model, images)
-    novelty = None if recognition is None else recognition(seen)
-    if wants_latents and isinstance(model, Regressor):
-        latents = model.describe(maps)
-        return Prediction(model.regress(latents), latents, novelty)
-    output = model.from_maps(maps, width=images.shape[-1], height=images.shape[-2])
-    return Prediction(output, novelty=novelty)
+def predict(checkpoint: Checkpoint, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    """Run the network, and the novelty detector if there is one, on RGB images in [0, 1]."""
+    return checkpoint.model.predict(images, novelty_detector=checkpoint.novelty_detector)
 
 
-def decoded_output(
+def decode(
     checkpoint: Checkpoint,
     output: Any,
     outlier_filter: OutlierFilter | None,
     *,
-    intrinsics: Tensor | None,
-    masks: Tensor | None,
+    intrinsics: Float[Tensor, "b 3 3"] | None,
+    masks: Bool[Tensor, "b height width"] | None,
 ) -> Decoded:
-    """The poses that a network's output stands for.
+    """The poses of a network's output.
 
     Args:
         checkpoint: of the network.
         output: of b images.
-        outlier_filter: for models that align points, how wrong points are left out.
-        intrinsics: (b, 3, 3), for models that need them.
-        masks: (b, height, width) False where an image does not count, for models that align points.
+        outlier_filter: how a model that aligns points leaves out wrong ones; None for other models.
+        intrinsics: calibration matrices, for models that need them.
+        masks: False for pixels to ignore, for models that align points.
     """
     model: Any = checkpoint.model
     geometry = model_of(checkpoint)
     if not isinstance(geometry, GeometryModel) or (outlier_filter == "weights" and masks is None):
         decoded: Decoded = model.decode(output, intrinsics=intrinsics)
         return decoded
-    assert intrinsics is not None, "without intrinsics such a model is not asked"
+    assert intrinsics is not None, "such a model does not run without intrinsics"
     return filtered_decoding(
         geometry,
         output,
@@ -92,49 +52,4 @@ def decoded_output(
         intrinsics=intrinsics,
         image_height=checkpoint.metadata.preprocess.height,
         masks=masks,
-    )
-
-
-def accept(
-    checkpoint: Checkpoint, decoded: Decoded, row: int, view: View, *, novelty: float | None
-) -> Estimate:
-    """The answer of one image if it can be believed, or the reason why there is none.
-
-    Args:
-        checkpoint: of the network.
-        decoded: the poses of b images.
-        row: which of them.
-        view: the image.
-        novelty: of the image to those that were learned from, or None where it cannot be told.
-    """
-    scene = int(decoded.scene[row])
-    pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
-    within = checkpoint.metadata.novelty_threshold
-    foreign = novelty_rejection(novelty, within=within)
-    if reason := image_rejection(view.image) or foreign or _doubt(checkpoint, pose, scene):
-        return Lost(reason)
-    return Located(
-        scene=checkpoint.metadata.scenes[scene],
-        world_from_cam=pose,
-        spread=checkpoint.expected_error_in(scene),
-        probability=float(decoded.probability[row]),
-        residual=None if decoded.residual is None else float(decoded.residual[row]),
-        novelty=None if novelty is None or within is None else novelty / within,
-    )
-
-
-def moved(answer: Estimate, refined: Pose) -> Estimate:
-    """An answer that was believed, refined. What is lost stays lost."""
-    match answer:
-        case Located(world_from_cam=own):
-            return replace(answer, world_from_cam=refined.to("cpu").to(torch.float64), unrefined=own)
-        case lost:
-            return lost
-
-
-def _doubt(checkpoint: Checkpoint, pose: Pose, scene: int) -> str:
-    if not bool(pose.is_finite()) and isinstance(model_of(checkpoint), GeometryModel):
-        return "too few points of the image agree on a pose"
-    return pose_rejection(
-        pose, checkpoint.training_poses[scene], expected=checkpoint.expected_error_in(scene)
     )

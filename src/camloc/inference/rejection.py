@@ -1,66 +1,102 @@
-"""Which answers can be believed: not those of blank images or of foreign ones, and not those far from all
-that was learned."""
+"""Decide whether a decoded pose is returned: `accept` gives the pose, or the reason why the image is lost.
+
+Rejected are blank images, images that are novel (of another scene), and poses far from all training cameras.
+"""
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from camloc.data.types import ExpectedError
+from camloc.data.types import Estimate, ExpectedError, Located, Lost
 from camloc.geometry.pose import Pose
+from camloc.geometry.pose_search import camera_radius
+from camloc.models.base import Decoded
+from camloc.models.checkpoint import Checkpoint
 
-# An image whose brightness varies less than this (8-bit levels) shows nothing to go by.
+# An image with a smaller standard deviation of brightness (8-bit levels) is blank.
 BLANK_DEVIATION = 1.5
 
-# An answer farther from every training camera than each of these was not learned: this many spreads of the
-# training cameras; where they stand in one spot, this many times the error to expect; and, in units of the
-# world, what is little in any scene.
-FARTHEST_SPREADS = 3.0
+# A pose is rejected if its distance to every training camera exceeds each of three bounds: this many camera
+# radii; this many expected errors, for training cameras in one spot; and this many units of the world, which
+# is little in any scene.
+FARTHEST_RADII = 3.0
 FARTHEST_ERRORS = 10.0
 FARTHEST_FLOOR = 0.5
 
 
+def accept(
+    checkpoint: Checkpoint,
+    decoded: Decoded,
+    row: int,
+    image: Shaped[Tensor, "3 h w"],
+    *,
+    novelty: float | None,
+) -> Estimate:
+    """The estimate of one image: its pose if it is accepted, otherwise the reason of the rejection.
+
+    Args:
+        checkpoint: of the network.
+        decoded: the poses of b images.
+        row: which of them.
+        image: the image, 8 bits.
+        novelty: of the image, or None if it is unknown.
+    """
+    metadata, scene = checkpoint.metadata, int(decoded.scene[row])
+    pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
+    threshold, error = metadata.novelty_threshold, checkpoint.expected_error_in(scene)
+    reason = image_rejection(image) or novelty_rejection(novelty, threshold=threshold)
+    aligns_points = decoded.residual is not None
+    if not reason and aligns_points and not bool(pose.is_finite()):
+        reason = "too few points of the image agree on a pose"
+    if reason := reason or pose_rejection(pose, checkpoint.training_poses[scene], expected_error=error):
+        return Lost(reason)
+    return Located(
+        scene=metadata.scenes[scene],
+        world_from_cam=pose,
+        unit=checkpoint.unit_in(scene),
+        expected_error=error,
+        probability=float(decoded.probability[row]),
+        residual=None if decoded.residual is None else float(decoded.residual[row]),
+        novelty=None if novelty is None or threshold is None else novelty / threshold,
+    )
+
+
 def image_rejection(image: Shaped[Tensor, "3 h w"]) -> str:
-    """Why nothing can be said about an 8-bit image, or "" if something can."""
+    """The reason to reject an 8-bit image, or ""."""
     return "the image is blank" if float(image.float().mean(0).std()) < BLANK_DEVIATION else ""
 
 
-def novelty_rejection(novelty: float | None, *, within: float | None) -> str:
-    """Why an image is taken for one of another scene, or "" if it is not.
+def novelty_rejection(novelty: float | None, *, threshold: float | None) -> str:
+    """The reason to reject an image as one of another scene, or "".
 
     Args:
-        novelty: how unlike it is to those that were learned from (`camloc.models.novelty`).
-        within: how unlike an image of the scene may be; None of both where that was not learned.
+        novelty: distance to the nearest training image in feature space (`camloc.models.novelty`).
+        threshold: largest accepted novelty. Both are None for a model without a novelty detector.
     """
-    if novelty is None or within is None or novelty <= within:
+    if novelty is None or threshold is None or novelty <= threshold:
         return ""
     return (
-        f"the image is unlike all that were learned from: {novelty / within:.1f} times as unlike as is "
-        f"believed"
+        f"the image is too different from every training image: its novelty is "
+        f"{novelty / threshold:.1f} times the acceptance threshold"
     )
 
 
-def pose_rejection(pose: Pose, training: Pose, *, expected: ExpectedError | None) -> str:
-    """Why an answer is not believed, or "" if it is.
+def pose_rejection(pose: Pose, training: Pose, *, expected_error: ExpectedError | None) -> str:
+    """The reason to reject a pose, or "".
 
     Args:
-        pose: a single answer, double precision.
-        training: (n,) poses that were learned from in that scene.
-        expected: how far off answers are, or None where that is not known.
+        pose: a single pose, double precision.
+        training: (n,) training poses of the scene.
+        expected_error: of the model in this scene, or None if it is unknown.
     """
     if not bool(pose.is_finite()):
-        return "the network's answer is not a number"
-    away = float(torch.linalg.vector_norm(training.translation - pose.translation, dim=-1).min())
-    error = 0.0 if expected is None else expected.meters
-    farthest = max(FARTHEST_SPREADS * _spread(training), FARTHEST_ERRORS * error, FARTHEST_FLOOR)
-    if away <= farthest:
+        return "the network's pose is not a number"
+    distance = float(torch.linalg.vector_norm(training.translation - pose.translation, dim=-1).min())
+    error = 0.0 if expected_error is None else expected_error.meters
+    farthest = max(FARTHEST_RADII * float(camera_radius(training)), FARTHEST_ERRORS * error, FARTHEST_FLOOR)
+    if distance <= farthest:
         return ""
     return (
-        f"the answer lies far from every training camera: {away / farthest:.1f} times the distance that is "
-        f"believed"
+        f"the pose is far from every training camera: its distance is "
+        f"{distance / farthest:.1f} times the acceptance threshold"
     )
-
-
-def _spread(poses: Pose) -> float:
-    """Root mean square distance of the camera centres to their mean."""
-    centres = poses.translation
-    return float((centres - centres.mean(0)).square().sum(-1).mean().sqrt())

@@ -1,4 +1,4 @@
-"""One paper a file. A file's name is its model's name; nothing is registered.
+"""One file for each paper's model. The name of the file is the name of the model; there is no registry.
 
 `model_names()` lists them without importing torch; `model_class("hyperpose")` and
 `config_class("hyperpose")` find the network and its settings.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from camloc.models.base import PoseModel
 
 
-# What the papers' files share; every other file in this folder is one paper's network.
+# Files shared by the models; every other file in this folder is one paper's model.
 SHARED = ("base", "checkpoint", "losses", "multi_scene", "novelty", "outlier_filters", "regressor")
 
 
@@ -26,7 +26,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def model_class(name: str) -> "type[PoseModel[Any]]":
-    """The network that the file `name` holds.
+    """The network in the file `name`.
 
     Raises:
         RecipeError: there is no such file.
@@ -43,7 +43,7 @@ def model_class(name: str) -> "type[PoseModel[Any]]":
 
 
 def config_class(name: str) -> type:
-    """The settings of the network that the file `name` holds.
+    """The settings dataclass of the network in the file `name`.
 
     Raises:
         RecipeError: there is no such file.
@@ -53,7 +53,7 @@ def config_class(name: str) -> type:
 
 
 def presets(name: str) -> dict[str, Any]:
-    """Named settings of a model, as published or otherwise of use.
+    """Named settings of a model: the published ones and others.
 
     Raises:
         RecipeError: there is no such model.
@@ -63,12 +63,12 @@ def presets(name: str) -> dict[str, Any]:
 
 
 def build_model(name: str, config: Any) -> "PoseModel[Any]":
-    """A network with fresh weights (from torch's own random state)."""
+    """Build a network with newly initialised weights, drawn from torch's global random state."""
     return model_class(name)(config)
 
 
 def parameter_count(name: str, config: Any) -> int:
-    """Number of learned values of a network, without making it: some presets have hundreds of millions."""
+    """Number of learned values of a network, without allocating them: presets have up to 364 million."""
     import torch
 
     with torch.device("meta"):

@@ -1,8 +1,8 @@
 """AtLoc: attention among the channels of one feature vector; and the same with a hypernetwork.
 
-A ResNet-34's pooled features are widened to 2,048 channels. Each channel then attends to every other: which
-features count is weighed anew for each image. Position and log quaternion are read from the result. With
-windows of frames and the loss of the way between them it is AtLoc+.
+A linear layer expands the pooled features of a ResNet-34 to 2,048 channels. Each channel attends to all
+others, so that each image has its own weighting of features. Two linear heads output position and log
+quaternion. Trained on windows of frames with the relative-pose loss, it is AtLoc+.
 
 Source: Wang et al., "AtLoc: Attention Guided Camera Localization", AAAI 2020, section 3, and the authors'
 code; the hypernetwork is that of Ferens and Keller, "HyperPose", 2025 (supplement, section 8).
@@ -14,14 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.models.base import Latents
+from camloc.models.base import FeatureMaps, Latents
 from camloc.models.layers.backbone import Backbone, BackboneConfig
 from camloc.models.layers.hypernetwork import HyperHead, HypernetworkConfig
 from camloc.models.layers.transformer import BatchDropout
 from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
 
-# Mean absolute errors, log quaternions as they are labelled, and where the learned weights start.
+# Mean absolute errors, log quaternions with the label's sign, and the initial learned weights.
 _AUTHORS_LOSS = PoseLossConfig(position=0.0, orientation=-3.0, hemisphere_safe=False, distance="absolute")
 
 
@@ -30,12 +30,12 @@ class AtLocConfig:
     """Settings of `AtLoc`.
 
     Attributes:
-        backbone: the network in front. The authors' images are normalised with the statistics of their
-            scene, which are its `mean` and `deviation`.
+        backbone: the network in front. The authors normalise images with the `mean` and `deviation` of their
+            scene.
         features: width of the vector whose channels attend to each other.
         attention: width of its queries, keys and values.
         dropout: rate before the ordinary heads.
-        hypernetwork: None for AtLoc as its authors built it.
+        hypernetwork: generates heads beside the ordinary ones; None for AtLoc as published.
         regression: how the pose is regressed; with `relative`, AtLoc+.
     """
 
@@ -44,17 +44,17 @@ class AtLocConfig:
     attention: int = 256
     dropout: float = 0.5
     hypernetwork: HypernetworkConfig | None = None
-    regression: RegressionConfig = RegressionConfig(orientation="log_quaternion", balance=_AUTHORS_LOSS)
+    regression: RegressionConfig = RegressionConfig(orientation="log_quaternion", pose_loss=_AUTHORS_LOSS)
 
 
-# In the comparison of the HyperPose paper's code: a quaternion of four numbers and its own loss.
-_IN_HYPERPOSE = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+# The comparison in the HyperPose paper's code uses quaternions and its own loss.
+_IN_HYPERPOSE = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "paper": AtLocConfig(),
     "plus": AtLocConfig(
         regression=RegressionConfig(
-            orientation="log_quaternion", balance=_AUTHORS_LOSS, relative=_AUTHORS_LOSS
+            orientation="log_quaternion", pose_loss=_AUTHORS_LOSS, relative=_AUTHORS_LOSS
         )
     ),
     "quaternion": AtLocConfig(regression=_IN_HYPERPOSE),
@@ -63,12 +63,14 @@ PRESETS = {
 
 
 class ChannelAttention(nn.Module):
-    """Every channel of a vector attends to every other.
+    """Attention among the channels of one vector.
 
         y = x + W (softmax(phi(x) theta(x)^T) g(x))
 
-    The softmax runs over the rows of the outer product of two vectors: attention with keys and queries of one
-    number. Source: AtLoc section 3.2, Eq. 2 to 4; the non-local block of Wang et al. 2018.
+    The softmax is over the rows of the outer product of two vectors, which is attention with scalar keys and
+    queries.
+
+    Source: AtLoc section 3.2, Eq. 2 to 4; the non-local block of Wang et al. 2018.
     """
 
     def __init__(self, features: int, width: int) -> None:
@@ -79,27 +81,27 @@ class ChannelAttention(nn.Module):
         self.output = nn.Linear(width, features)
 
     def forward(self, features: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-        """The vector with what it attends to added."""
+        """Add the attended values to the vector."""
         query, key, value = (
             layer(features)[:, None, :, None] for layer in (self.query, self.key, self.value)
         )
-        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0, :, 0]
-        return features + self.output(seen)  # type: ignore[no-any-return]
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0, :, 0]
+        return features + self.output(attended)  # type: ignore[no-any-return]
 
 
 class AtLoc(SingleSceneRegressor):
-    """A CNN, attention among its pooled features, two linear heads; generated ones beside them if asked."""
+    """A CNN, attention among its pooled features, linear heads and, if configured, generated heads."""
 
     def __init__(self, config: AtLocConfig) -> None:
         super().__init__(config.regression)
         self.backbone = Backbone(config.backbone)
-        self.widen = nn.Linear(self.backbone.channels[-1], config.features)
+        self.expand = nn.Linear(self.backbone.channels[-1], config.features)
         self.attention = ChannelAttention(config.features, config.attention)
         self.dropout = BatchDropout(config.dropout)
         orientation_size = config.regression.orientation_size
         self.position_head = nn.Linear(config.features, 3)
         self.orientation_head = nn.Linear(config.features, orientation_size)
-        for linear in (self.widen, self.position_head, self.orientation_head):
+        for linear in (self.expand, self.position_head, self.orientation_head):
             nn.init.kaiming_normal_(linear.weight)
             nn.init.zeros_(linear.bias)
         self.position_hyper: HyperHead | None = None
@@ -113,14 +115,14 @@ class AtLoc(SingleSceneRegressor):
                 config.features, orientation_size, width=hyper.orientation, generator=hyper.generator
             )
 
-    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """The vector after attention; both halves of the pose read the same one."""
-        (final,) = maps
-        features = self.attention(F.relu(self.widen(final.mean((-2, -1)))))
+    def describe(self, feature_maps: FeatureMaps) -> Latents:
+        """Compute the vector after attention, which both heads read."""
+        (final,) = feature_maps
+        features = self.attention(F.relu(self.expand(final.mean((-2, -1)))))
         return Latents(features, features)
 
     def regress(self, latents: Latents) -> RegressedPose:
-        """The ordinary heads' pose, plus the generated heads' where there are some."""
+        """Add the outputs of ordinary and generated heads."""
         position = self.position_head(self.dropout(latents.position))
         orientation = self.orientation_head(self.dropout(latents.orientation))
         if self.position_hyper is not None:

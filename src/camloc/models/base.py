@@ -1,15 +1,18 @@
-"""What every pose model is: a network in three steps, of which only the first is exported.
+"""The interface of all pose models.
 
-    images --forward--> Output (named tensors) --decode--> poses
-                           `---losses(batch)--> {name: scalar}, whose sum is minimised
+    images --backbone--> feature maps --heads--> output (named tensors) --decode--> poses
+                                                   `--losses(batch)--> {name: scalar}, whose sum is minimised
 
-`forward` holds learned weights and plain tensor operations; closed formulas (normalising a
-quaternion, aligning points) live in `decode`, so that an exported network stays simple.
+The network (`forward`: backbone and heads) holds learned weights and plain tensor operations, and is what
+ONNX files contain. Closed formulas, such as normalising a quaternion or aligning points, live in `decode`.
+
+A paper's model implements `heads`, in two halves: `describe` and `regress` for a `Regressor`, `grid_features`
+and `from_grid` for a `GeometryModel`. `forward` and `predict` are written once, here.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, final
 
 import torch
 from jaxtyping import Float, Int
@@ -18,20 +21,23 @@ from torch import Tensor, nn
 from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
+from camloc.models.layers.backbone import Backbone
 
 Output = TypeVar("Output", bound=tuple[Tensor, ...])
-Output_contra = TypeVar("Output_contra", bound=tuple[Tensor, ...], contravariant=True)
+
+# One map (b, channels, rows, columns) for each tap of the backbone; each tap has its own channels and stride.
+FeatureMaps = list[Float[Tensor, "b _ _ _"]]
 
 
 class Decoded(NamedTuple):
-    """The poses that a network's output stands for.
+    """The poses that a network's output represents.
 
     Attributes:
         world_from_cam: (b,) poses, double precision.
-        scene: (b,) numbers of the scenes they are in.
-        probability: (b,) of the scene being that one.
-        residual: (b,) root mean square distance in metres that is left between the points of models
-            that align points, or None.
+        scene: (b,) indices of the predicted scenes.
+        probability: (b,) of the predicted scenes.
+        residual: (b,) root mean square distance in metres between the aligned points, for models that align
+            points; else None.
     """
 
     world_from_cam: Pose
@@ -40,34 +46,103 @@ class Decoded(NamedTuple):
     residual: Float[Tensor, "b"] | None = None
 
 
-class Decoder(Protocol[Output_contra]):
-    """Anything with a `decode` step: a model, or the model behind an exported network."""
+class Latents(NamedTuple):
+    """A regressor's description of an image: one latent vector for each half of the pose.
 
-    def decode(self, output: Output_contra, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Poses from a network's output."""
+    Attributes:
+        position: (b, d) input of the position head; (b, s, d) in a model of s scenes, one vector for each
+            scene.
+        orientation: (b, e) input of the orientation head; (b, s, e) in a model of s scenes.
+    """
+
+    position: Float[Tensor, "b *scenes d"]
+    orientation: Float[Tensor, "b *scenes e"]
+
+
+class Prediction(NamedTuple):
+    """A model's prediction for b images, before decoding.
+
+    Attributes:
+        output: named tensors, the input of `decode`.
+        latents: of a regressor in PyTorch; None for other models and for ONNX files.
+        novelty: (b,) distance of each image to the nearest training image, in feature space; None if the
+            model has no novelty detector.
+    """
+
+    output: Any
+    latents: Latents | None = None
+    novelty: Float[Tensor, "b"] | None = None
+
+    def novelty_of(self, row: int) -> float | None:
+        """The novelty of one image."""
+        return None if self.novelty is None else float(self.novelty[row])
 
 
 class PoseModel(nn.Module, ABC, Generic[Output]):
-    """A network that finds the pose of the camera that took an image.
+    """A network that predicts the pose of the camera from one image.
 
-    A subclass is one paper's network. It lives in a file of its own under `camloc.models`, whose
-    name is the model's name, takes its settings (a frozen dataclass) as its one argument, and has a
-    NamedTuple of tensors as its output. It keeps no state between calls.
+    Each paper's network is a subclass in a file of its own under `camloc.models`, named like the model. Its
+    constructor takes one argument, a frozen dataclass of settings. Its output is a NamedTuple of tensors. It
+    keeps no state between calls.
+
+    Attributes:
+        backbone: computes feature maps from RGB images in [0, 1]; the heads read nothing else of the images.
     """
 
-    # Prefix of the parameters that only the loss uses: they are not part of the network's size.
-    LOSS_PREFIX: ClassVar[str] = "balance."
+    # Prefix of the parameters that only the loss uses; they do not count as part of the network.
+    LOSS_PREFIX: ClassVar[str] = "pose_loss."
 
     # Whether `decode` and `losses` need the camera's intrinsics.
     NEEDS_INTRINSICS: ClassVar[bool] = False
 
-    @abstractmethod
+    backbone: Backbone
+
+    @final  # type: ignore[misc]  # nn.Module declares `forward` as an attribute
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
-        """The network: RGB images in [0, 1] to named tensors."""
+        """Map RGB images in [0, 1] to named tensors."""
+        output: Output = self.predict(images).output
+        return output
+
+    def predict(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        *,
+        novelty_detector: Callable[[FeatureMaps], Float[Tensor, "b"]] | None = None,
+    ) -> Prediction:
+        """Run the network once and return everything that later steps need.
+
+        Args:
+            images: RGB in [0, 1].
+            novelty_detector: computes the novelty from the backbone's maps; None for no novelty.
+        """
+        novelty = None
+        if novelty_detector is None:
+            feature_maps = self.backbone(images)
+        else:
+            feature_maps, novelty_maps = self.backbone.forward_with_novelty_maps(images)
+            novelty = novelty_detector(novelty_maps)
+        height, width = images.shape[-2:]
+        output, latents = self.heads_and_latents(feature_maps, width=width, height=height)
+        return Prediction(output, latents, novelty)
+
+    @abstractmethod
+    def heads(self, feature_maps: FeatureMaps, *, width: int, height: int) -> Output:
+        """Compute the output from the backbone's feature maps.
+
+        Args:
+            feature_maps: one map for each tap of the backbone.
+            width, height: size in pixels of the images that the maps were computed from.
+        """
+
+    def heads_and_latents(
+        self, feature_maps: FeatureMaps, *, width: int, height: int
+    ) -> tuple[Output, Latents | None]:
+        """Compute the output and the latents, which only regressors have."""
+        return self.heads(feature_maps, width=width, height=height), None
 
     @abstractmethod
     def decode(self, output: Output, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Poses from the network's output.
+        """Compute poses from the network's output.
 
         Args:
             output: what `forward` returned.
@@ -76,21 +151,21 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
 
     @abstractmethod
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Named scalars whose sum is minimised."""
+        """Compute named scalars whose sum is minimised."""
 
     def observe(self, world_from_cam: Pose) -> None:
-        """Note constants of the training poses (such as their mean) before training starts."""
+        """Record statistics of the training poses, such as their mean, before training starts."""
 
     def observe_scenes(self, scenes: Sequence[Pose]) -> None:
-        """The same of the training poses of each scene, every one in that scene's own world.
+        """Record statistics of each scene's training poses, which are in that scene's own world.
 
         Raises:
-            RecipeError: the model does not learn so many scenes.
+            RecipeError: the number of scenes is not that of the model.
         """
         if len(scenes) != 1:
             raise RecipeError(
-                f"{type(self).__name__} learns one scene, not {len(scenes)}; train a model of several, such "
-                f"as ms_transformer"
+                f"{type(self).__name__} learns one scene, not {len(scenes)}; train a multi-scene model, "
+                f"such as ms_transformer"
             )
         self.observe(scenes[0])
 
@@ -103,65 +178,52 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
         )
 
 
-class Latents(NamedTuple):
-    """A regressor's description of an image, one half for each half of the pose.
-
-    Attributes:
-        position: (b, d) what the position is regressed from; of models of several scenes (b, s, d), one
-            description for each scene.
-        orientation: (b, d) what the orientation is regressed from, likewise.
-    """
-
-    position: Float[Tensor, "b *scenes d"]
-    orientation: Float[Tensor, "b *scenes e"]
-
-
 class Regressor(PoseModel[Output]):
-    """A model that describes an image by latent vectors and regresses the pose from these.
+    """A model that describes an image by latent vectors and regresses the pose from them.
 
     A camera pose auto-encoder learns to predict the latents from a pose, with the heads frozen.
-
-    Attributes:
-        backbone: gives the maps of RGB images in [0, 1], and nothing else of an image is seen.
     """
 
-    backbone: nn.Module
-
-    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
-        """The latent vectors of images."""
-        return self.describe(self.backbone(images))
-
     @abstractmethod
-    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """The latent vectors of images of which the backbone gave these maps."""
+    def describe(self, feature_maps: FeatureMaps) -> Latents:
+        """Compute the latent vectors from the backbone's feature maps."""
 
     @abstractmethod
     def regress(self, latents: Latents) -> Output:
-        """The output that latent vectors stand for."""
+        """Compute the output from the latent vectors."""
 
-    def from_maps(self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int) -> Output:
-        """The output for images of a size of which the backbone gave these maps."""
+    @final
+    def heads(self, feature_maps: FeatureMaps, *, width: int, height: int) -> Output:
+        """Compute the output from the backbone's feature maps."""
+        return self.heads_and_latents(feature_maps, width=width, height=height)[0]
+
+    @final
+    def heads_and_latents(
+        self, feature_maps: FeatureMaps, *, width: int, height: int
+    ) -> tuple[Output, Latents]:
+        """Compute the output and the latents that it was regressed from."""
         del width, height
-        return self.regress(self.describe(maps))
+        latents = self.describe(feature_maps)
+        return self.regress(latents), latents
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
-        """The network: RGB images in [0, 1] to named tensors."""
-        return self.regress(self.encode(images))
+    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Latents:
+        """Compute the latent vectors of RGB images in [0, 1]."""
+        return self.describe(self.backbone(images))
 
     def pose_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> Pose:
-        """The poses that latent vectors (b, d) and (b, e) stand for, in the scenes that they are of."""
+        """Compute poses from latent vectors (b, d) and (b, e), each in the given scene."""
         del scene
         return self.decode(self.regress(latents)).world_from_cam
 
 
 class Correspondences(NamedTuple):
-    """What each of n cells of b images says about the camera.
+    """2-D to 3-D correspondences: n cells for each of b images.
 
     Attributes:
         pixels: (b, n, 2) the cell's centre in the network's image.
-        camera: (b, n, 3) what it sees, in camera axes and metres.
+        camera: (b, n, 3) the point visible in the cell, in camera axes and metres.
         world: (b, n, 3) the same point in the world, relative to the model's centre.
-        weight: (b, n) how much it counts, not negative.
+        weight: (b, n) weight of the cell in the alignment, not negative.
     """
 
     pixels: Float[Tensor, "b n 2"]
@@ -175,60 +237,49 @@ class Correspondences(NamedTuple):
 
 
 class GeometryModel(PoseModel[Output]):
-    """A model that finds points of the scene in an image and the pose from these.
+    """A model that predicts scene points for the cells of an image and aligns them to find the pose.
 
-    Its `decode` needs intrinsics. `forward` is `from_features(features(images))`, so that the features
-    of a backbone that stands still can be computed once.
-
-    Attributes:
-        backbone: gives the maps of RGB images in [0, 1], which `features` is made of.
+    Its `decode` needs intrinsics. Its heads read the backbone's maps on one grid; where the backbone is
+    frozen, these grid features can be computed once and cached.
     """
 
     NEEDS_INTRINSICS: ClassVar[bool] = True
-    backbone: nn.Module
 
     @property
     @abstractmethod
     def feature_settings(self) -> tuple[Any, ...]:
-        """The settings that `features` depends on."""
-
-    def features(self, images: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b c h w"]:
-        """What the heads see of RGB images in [0, 1]."""
-        return self.features_of(self.backbone(images), width=images.shape[-1], height=images.shape[-2])
+        """The settings that `grid_features` depends on."""
 
     @abstractmethod
-    def features_of(
-        self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int
-    ) -> Float[Tensor, "b c h w"]:
-        """What the heads see of images of a size of which the backbone gave these maps."""
-
-    def from_maps(self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int) -> Output:
-        """The output for images of a size of which the backbone gave these maps."""
-        return self.from_features(self.features_of(maps, width=width, height=height))
+    def grid_features(
+        self, feature_maps: FeatureMaps, *, width: int, height: int
+    ) -> Float[Tensor, "b c rows columns"]:
+        """Bring the feature maps of images of `width` x `height` pixels to the grid of cells."""
 
     @abstractmethod
-    def from_features(self, features: Float[Tensor, "b c h w"]) -> Output:
-        """The output that features stand for."""
+    def from_grid(self, features: Float[Tensor, "b c rows columns"]) -> Output:
+        """Compute the output from the features on the grid."""
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Output:
-        """The network: RGB images in [0, 1] to named tensors."""
-        return self.from_features(self.features(images))
+    @final
+    def heads(self, feature_maps: FeatureMaps, *, width: int, height: int) -> Output:
+        """Compute the output from the backbone's feature maps."""
+        return self.from_grid(self.grid_features(feature_maps, width=width, height=height))
+
+    def features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c rows columns"]:
+        """Compute the features on the grid of RGB images in [0, 1]."""
+        return self.grid_features(self.backbone(images), width=images.shape[-1], height=images.shape[-2])
 
     @abstractmethod
     def correspondences(self, output: Output, *, intrinsics: Float[Tensor, "b 3 3"]) -> Correspondences:
-        """What every cell of the output says, in the precision of the network."""
+        """Read the correspondences of every cell from the output, in the precision of the network."""
 
     @abstractmethod
-    def placed(self, centered_from_cam: Pose) -> Pose:
-        """Poses in the data set's world, of poses in the frame of the correspondences' world points."""
-
-
-# The models that see nothing of an image but the maps of a backbone.
-WithBackbone = GeometryModel[Any] | Regressor[Any]
+    def to_world(self, centered_from_cam: Pose) -> Pose:
+        """Move poses from the frame of the correspondences' world points to the data set's world."""
 
 
 def single_scene(world_from_cam: Pose, *, residual: Tensor | None = None) -> Decoded:
-    """The decoding of a model that knows one scene only."""
+    """The decoded poses of a model of one scene: scene 0 with probability 1."""
     count = len(world_from_cam)
     device = world_from_cam.translation.device
     scene = torch.zeros(count, dtype=torch.int64, device=device)

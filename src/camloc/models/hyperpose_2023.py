@@ -1,8 +1,8 @@
 """HyperPose of 2023: TransPoseNet with an attention hypernetwork, which generates a second pair of heads.
 
-Beside the two encoders that describe the image, two more read the same maps, and their tokens generate
-the weights of a head of up to three layers. It reads what the ordinary head reads, and its pose is added
-to that of the ordinary head.
+Two more encoders read the same feature maps as the two that describe the image, and their tokens generate the
+weights of heads of up to three layers. A generated head has the same input as the ordinary head, and their
+outputs are added.
 
 Source: Ferens and Keller, "HyperPose: Camera Pose Localization using Attention Hypernetworks", 2023,
 section 3. `docs/models/hyperpose_2023.md` lists where the released code differs.
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
-from camloc.models.base import Latents
+from camloc.models.base import FeatureMaps, Latents
 from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.hypernetwork import GeneratorConfig, HyperMLP
 from camloc.models.layers.transformer import (
@@ -34,14 +34,13 @@ _ENCODER = TransformerConfig(activation="swish")
 
 @dataclass(frozen=True)
 class AttentionHypernetworkConfig:
-    """Settings of the hypernetwork and of what it generates.
+    """Settings of the hypernetwork and of the heads that it generates.
 
     Attributes:
-        reads: the "maps", by Transformer encoders, or the "pooled" final map, by two layers (Table 5,
-            "Backbone embedding").
-        encoder: of the maps; where the pooled map is read, its width alone counts.
-        position_hidden, orientation_hidden: widths of the generated heads' hidden layers, as many as there
-            are (Tables 4 and 6).
+        reads: "maps" reads the feature maps with Transformer encoders, "pooled" the pooled final map with two
+            layers (Table 5, "Backbone embedding").
+        encoder: of the maps; with "pooled" only its width is used.
+        position_hidden, orientation_hidden: widths of the generated heads' hidden layers (Tables 4 and 6).
         generator: how the weights are generated.
     """
 
@@ -58,12 +57,13 @@ class HyperPose2023Config:
 
     Attributes:
         backbone: the network in front.
-        position_tap, orientation_tap: its stages whose maps are read (timm's numbering, 0 = stride 2).
+        position_tap, orientation_tap: the backbone's stages whose maps are read (timm's numbering, 0 = stride
+            2).
         encoder: of both maps in the main network.
-        codes: of where cells are.
-        hidden: width of the ordinary heads' hidden layer; None for no ordinary heads (Table 3, "Direct
-            Regression"): the generated ones then answer alone.
-        hypernetwork: what generates the other heads.
+        codes: position codes of the cells.
+        hidden: width of the ordinary heads' hidden layer; None for generated heads alone (Table 3, "Direct
+            Regression").
+        hypernetwork: generates the other heads.
         regression: how the pose is regressed.
     """
 
@@ -74,7 +74,7 @@ class HyperPose2023Config:
     codes: PositionCodesConfig = PositionCodesConfig()
     hidden: int | None = 1024
     hypernetwork: AttentionHypernetworkConfig = AttentionHypernetworkConfig()
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 
 _RELEASED_ENCODER = TransformerConfig(heads=8)
@@ -100,7 +100,7 @@ PRESETS = {
 
 
 class Branch(nn.Module):
-    """One half of the pose: an encoder with an ordinary head, and an encoder that generates another head."""
+    """One half of the pose: an encoder with an ordinary head, and an encoder that generates a second head."""
 
     def __init__(
         self,
@@ -129,26 +129,26 @@ class Branch(nn.Module):
             (width, *generated_hidden, outputs),
             condition=hyper.encoder.width,
             generator=hyper.generator,
-            start="ordinary" if self.head is None else "nothing",
+            start="ordinary" if self.head is None else "zero",
         )
         self.sizes = (width, hyper.encoder.width)
 
     def encode(
-        self, seen: Tensor, seen_by_hypernetwork: Tensor, codes: PositionCodes | None
+        self, feature_map: Tensor, hyper_map: Tensor, codes: PositionCodes | None
     ) -> Float[Tensor, "b d"]:
-        """The main network's token and, behind it, the hypernetwork's."""
-        told = self.encoder(seen, codes), self.hyper_encoder(seen_by_hypernetwork, codes)
-        return torch.cat(told, dim=-1)
+        """Concatenate the main network's token and the hypernetwork's token."""
+        tokens = self.encoder(feature_map, codes), self.hyper_encoder(hyper_map, codes)
+        return torch.cat(tokens, dim=-1)
 
     def regress(self, latent: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
-        """What the generated head makes of the main network's token, beside the ordinary head if any."""
+        """Apply the generated head and, if there is one, the ordinary head to the main network's token."""
         token, condition = latent.split(self.sizes, dim=-1)
         generated: Tensor = self.hyper(token, condition)
         return generated if self.head is None else self.head(token) + generated
 
 
 class HyperPose2023(SingleSceneRegressor):
-    """For each half of the pose an encoder with a head, and an encoder that generates a second head."""
+    """A CNN and one `Branch` for each half of the pose."""
 
     def __init__(self, config: HyperPose2023Config) -> None:
         super().__init__(config.regression)
@@ -158,7 +158,8 @@ class HyperPose2023(SingleSceneRegressor):
             taps = (*taps, FINAL)
         elif config.codes.kind == "shared" and hyper.encoder.width != width:
             raise RecipeError(
-                f"encoders of widths {width} and {hyper.encoder.width} cannot share codes; give each its own"
+                f"encoders of widths {width} and {hyper.encoder.width} cannot share codes; "
+                f"set the kind of the codes to own"
             )
         self.backbone = Backbone(config.backbone, taps=taps)
         channels, strides = self.backbone.channels, self.backbone.strides
@@ -180,9 +181,9 @@ class HyperPose2023(SingleSceneRegressor):
             generated_hidden=hyper.orientation_hidden,
         )
 
-    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """For each half of the pose the main network's token and, behind it, the hypernetwork's."""
-        position_map, orientation_map, *pooled = maps
+    def describe(self, feature_maps: FeatureMaps) -> Latents:
+        """Compute, for each half of the pose, the main network's and the hypernetwork's token."""
+        position_map, orientation_map, *pooled = feature_maps
         position_hyper_map, orientation_hyper_map = (*pooled, *pooled) or (position_map, orientation_map)
         return Latents(
             self.position.encode(position_map, position_hyper_map, self.codes),
@@ -190,6 +191,6 @@ class HyperPose2023(SingleSceneRegressor):
         )
 
     def regress(self, latents: Latents) -> RegressedPose:
-        """Ordinary and generated heads together."""
+        """Add the outputs of ordinary and generated heads."""
         position = self.position.regress(latents.position)
         return self.world(position, self.orientation.regress(latents.orientation))  # type: ignore[no-any-return]

@@ -1,34 +1,56 @@
-"""How a position error in metres and an orientation error make one loss."""
+"""The losses of all models, and the orientation representations that they compare.
 
+1. Regressors: `UncertaintyWeightedPoseLoss` (Kendall and Cipolla 2017, with the papers' s_x and s_q) and
+   `RelativePoseLoss` (MapNet 2018) for windows of frames.
+2. Scene geometry: `geometry_losses` (Implicit Learning of Scene Geometry 2023, Eq. 2 to 8).
+3. Orientation representations: from the numbers of a head to a rotation, back, and to what a loss compares.
+"""
+
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+import roma
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.alignment import weighted_kabsch
 from camloc.geometry.camera import project
 from camloc.geometry.pose import Pose
-from camloc.geometry.rotation import rotation_angle
+from camloc.geometry.rotation import (
+    nearest_rotation,
+    quaternion_wxyz_from_rotation,
+    rotation_angle,
+    rotation_from_quaternion_wxyz,
+)
 from camloc.models.base import Correspondences
-from camloc.models.layers.rotation_output import OrientationForm, compared_truths, compared_values
+
+# --- 1. Regressors ------------------------------------------------------------------------------------------
 
 Distance = Literal["euclidean", "absolute"]
+
+# The numbers that a regressor outputs for an orientation. "quaternion": w, x, y, z, compared as unit
+# quaternions. "4d_norm": the same four, compared as rotation matrices. "6d": the first two columns of the
+# matrix, made orthonormal one after the other (Zhou et al. 2019). "9d": the whole matrix, projected to the
+# nearest rotation (Levinson et al. 2020). "log_quaternion": half the rotation vector (MapNet, AtLoc).
+# HyperPose 2023 Table 7 compares the first three, HyperPose 2025 supplement Table 7 three of the first four.
+OrientationForm = Literal["quaternion", "4d_norm", "6d", "9d", "log_quaternion"]
 
 
 @dataclass(frozen=True)
 class PoseLossConfig:
-    """The two terms of a regressor's loss, and where their learned weights start.
+    """Settings of the pose loss of a regressor.
 
     Attributes:
         position: initial value of the papers' s_x; good values depend on the data set.
         orientation: initial value of the papers' s_q.
-        hemisphere_safe: whether the error is taken to the nearer of q and -q, which are the same
-            rotation. The published loss (False) takes q as it is labelled.
-        distance: length of the difference, or the mean of its absolute components (the L1 loss of MapNet
+        hemisphere_safe: whether the error is measured to the nearer of q and -q, which are the same rotation.
+            The published loss (False) compares with the label's sign.
+        distance: the length of the difference, or the mean of its absolute components (the L1 loss of MapNet
             and AtLoc).
     """
 
@@ -39,12 +61,13 @@ class PoseLossConfig:
 
 
 class UncertaintyWeightedPoseLoss(nn.Module):
-    """Loss of a pose whose two errors are weighed by learned uncertainties.
+    """Position and orientation errors, weighted by learned uncertainties.
 
         L = L_x exp(-s_x) + s_x + L_q exp(-s_q) + s_q
 
-    with L_x the mean distance of positions and L_q that of orientations in their form, such as unit
-    quaternions. The optimiser must not decay s_x and s_q: decay would pull them towards equal weights.
+    L_x is the mean distance between predicted and true positions, L_q the same of orientations in their
+    representation, such as unit quaternions. The optimiser must not apply weight decay to s_x and s_q (the
+    parameters `position` and `orientation`): decay would pull them towards equal weights.
 
     Source: Kendall and Cipolla 2017; HyperPose 2023 Eq. 6, TransPoseNet Eq. 8.
     """
@@ -56,6 +79,7 @@ class UncertaintyWeightedPoseLoss(nn.Module):
         *,
         relative: nn.Module | None = None,
     ) -> None:
+        """`relative`: a `RelativePoseLoss` whose terms are added; None for none."""
         super().__init__()
         self.config = config
         self.form: OrientationForm = form
@@ -67,47 +91,85 @@ class UncertaintyWeightedPoseLoss(nn.Module):
         self,
         position: Float[Tensor, "b 3"],
         orientation: Float[Tensor, "b k"],
-        truth_position: Float[Tensor, "b 3"],
+        true_position: Float[Tensor, "b 3"],
         batch: Batch,
     ) -> dict[str, Tensor]:
-        """The two terms, from positions relative to the same centre and a batch's true orientations.
+        """Compute the terms from predicted and true positions, relative to the same centre, and a batch.
 
-        Images whose orientation is not known count for the position alone. Where none has one, the
-        term is 0 with its s_q, which would otherwise fall without end. The terms of `relative`, a
-        `RelativePoseLoss`, are added where there is one.
+        Images of unknown orientation count for the position term alone. If no image of the batch has an
+        orientation, the orientation term including s_q is 0; otherwise s_q would decrease without bound.
         """
-        turned = compared_values(self.form, orientation)
-        truths, known = known_truths(self.config, self.form, turned, batch)
-        turns = distance(self.config.distance, turned - truths)
-        balanced = turns * torch.exp(-self.orientation) + self.orientation
-        total = torch.where(known, balanced, 0.0).sum()
-        moved = distance(self.config.distance, position - truth_position).mean()
+        values = comparable_values(self.form, orientation)
+        true_values, known = comparable_truths(self.config, self.form, values, batch)
+        orientation_errors = distance(self.config.distance, values - true_values)
+        weighted = orientation_errors * torch.exp(-self.orientation) + self.orientation
+        total = torch.where(known, weighted, 0.0).sum()
+        position_error = distance(self.config.distance, position - true_position).mean()
         terms = {
-            "position": moved * torch.exp(-self.position) + self.position,
+            "position": position_error * torch.exp(-self.position) + self.position,
             "orientation": total / known.sum().clamp_min(1),
         }
         if self.relative is not None:
-            terms |= self.relative(position, orientation, truth_position, batch)
+            terms |= self.relative(position, orientation, true_position, batch)
         return terms
 
 
-def known_truths(
-    config: PoseLossConfig, form: OrientationForm, turned: Float[Tensor, "b n"], batch: Batch
-) -> tuple[Float[Tensor, "b n"], Bool[Tensor, "b"]]:
-    """What each image's orientation should have compared as, and for which images that is known.
+class RelativePoseLoss(nn.Module):
+    """The loss of differences between consecutive frames of a window, with learned uncertainties of its own.
 
-    Of the ways to say a rotation it is the nearest to `turned`, or the first where that is not asked for.
-    Where it is not known it is no NaN, which would be one in the gradient even of rows that do not count.
+        L = D_x exp(-r_x) + r_x + D_q exp(-r_q) + r_q
+
+    D_x is the mean distance between `x[i+1] - x[i]` and its true value, D_q the same of orientations in their
+    representation. For log quaternions this is the difference of the logarithms, as in the authors' code;
+    MapNet's text has the logarithm of the relative rotation instead.
+
+    Source: Brahmbhatt et al., "Geometry-Aware Learning of Maps for Camera Localization" (MapNet), CVPR 2018,
+    Eq. 2 and 3; AtLoc (Wang et al., AAAI 2020) uses the same as AtLoc+.
     """
-    # Rows are set aside by a choice, not by picking: to count the picked ones is to wait for the device.
-    rotation = batch.world_from_cam.rotation
-    known = batch.world_from_cam.has_orientation()
-    some = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
-    truths = compared_truths(form, torch.where(known[:, None, None], rotation, some)).to(turned.dtype)
-    if not config.hemisphere_safe:
-        return truths[0], known
-    nearest = distance(config.distance, turned.detach() - truths).argmin(0)
-    return truths[nearest, torch.arange(len(turned), device=turned.device)], known
+
+    def __init__(self, config: PoseLossConfig, form: OrientationForm) -> None:
+        super().__init__()
+        self.config = config
+        self.form: OrientationForm = form
+        self.position = nn.Parameter(torch.tensor(config.position))
+        self.orientation = nn.Parameter(torch.tensor(config.orientation))
+
+    def forward(
+        self,
+        position: Float[Tensor, "b 3"],
+        orientation: Float[Tensor, "b k"],
+        true_position: Float[Tensor, "b 3"],
+        batch: Batch,
+    ) -> dict[str, Tensor]:
+        """Compute the two terms. A pair with an unknown orientation counts for the position term alone.
+
+        Raises:
+            RecipeError: the batch has no windows.
+        """
+        if batch.window < 2:
+            raise RecipeError(
+                "the relative-pose loss needs windows of 2 frames or more; set the recipe's window, or "
+                "`relative` of its regression to None"
+            )
+        position_steps = _steps(position - true_position, batch.window)
+        values = comparable_values(self.form, orientation)
+        true_values, known = comparable_truths(self.config, self.form, values, batch)
+        orientation_errors = distance(self.config.distance, _steps(values - true_values, batch.window))
+        weighted = orientation_errors * torch.exp(-self.orientation) + self.orientation
+        known_in_window = known.unflatten(0, (-1, batch.window))
+        known_pairs = (known_in_window[:, 1:] & known_in_window[:, :-1]).flatten()
+        position_error = distance(self.config.distance, position_steps).mean()
+        return {
+            "relative_position": position_error * torch.exp(-self.position) + self.position,
+            "relative_orientation": torch.where(known_pairs, weighted, 0.0).sum()
+            / known_pairs.sum().clamp_min(1),
+        }
+
+
+def _steps(values: Float[Tensor, "b n"], window: int) -> Float[Tensor, "p n"]:
+    """The difference between each frame of a window and the next one."""
+    steps: Tensor = values.unflatten(0, (-1, window)).diff(dim=1).flatten(0, 1)
+    return steps
 
 
 def distance(kind: Distance, difference: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
@@ -118,25 +180,48 @@ def distance(kind: Distance, difference: Float[Tensor, "*batch n"]) -> Float[Ten
     return length
 
 
-# Pixels of the reprojection term are those of an image of this height, whatever the network's is.
+def comparable_truths(
+    config: PoseLossConfig, form: OrientationForm, values: Float[Tensor, "b n"], batch: Batch
+) -> tuple[Float[Tensor, "b n"], Bool[Tensor, "b"]]:
+    """Compute the true values that a loss compares `values` with, and which images have a known orientation.
+
+    A rotation may have two equivalent values (q and -q): with `hemisphere_safe` the one nearer to `values` is
+    returned, otherwise the first. Rows of unknown orientation are finite, because NaN would reach the
+    gradient even of rows that do not count.
+    """
+    # Rows are masked, not indexed: indexing by a mask would wait for the device to count the rows.
+    rotation = batch.world_from_cam.rotation
+    known = batch.world_from_cam.has_orientation()
+    identity = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
+    rotation = torch.where(known[:, None, None], rotation, identity)
+    equivalents = equivalent_values(form, rotation).to(values.dtype)
+    if not config.hemisphere_safe:
+        return equivalents[0], known
+    nearest = distance(config.distance, values.detach() - equivalents).argmin(0)
+    return equivalents[nearest, torch.arange(len(values), device=values.device)], known
+
+
+# --- 2. Scene geometry --------------------------------------------------------------------------------------
+
+# The reprojection error is in pixels of an image of this height, whatever the size of the network's image.
 IMAGE_HEIGHT = 480.0
 
 
 @dataclass(frozen=True)
 class GeometryLossConfig:
-    """Weights and forms of the terms of Eq. 8; a weight of 0 switches a term off.
+    """Weights and form of the terms of Eq. 8; a weight of 0 switches a term off.
 
     Attributes:
-        position: metres of the pose term (Eq. 3).
-        orientation: radians of the pose term (Eq. 4).
-        consistency: metres between the two point maps under the true pose (Eq. 5).
-        reprojection: pixels, of an image 480 high, between a cell and where its world point is seen
-            by the true camera (Eq. 7).
-        form: "distance" as published; "clamped" lets far outliers go: `b tanh(e / b)` as in ACE.
-        clamp_meters, clamp_pixels: where the clamped form bends, for consistency and reprojection.
-        nearest: depth in metres below which a world point counts as behind the camera. Its pixels mean
-            nothing then, and the term is its distance to where the predicted depth puts it instead.
-        most_pixels: what one cell's reprojection error can be at most.
+        position: weight of metres in the pose term (Eq. 3).
+        orientation: weight of radians in the pose term (Eq. 4).
+        consistency: weight of metres between the two point maps under the true pose (Eq. 5).
+        reprojection: weight of pixels, of an image 480 high, between a cell and the projection of its world
+            point by the true camera (Eq. 7).
+        form: "distance" as published; "clamped" bounds the error of outliers, `b tanh(e / b)` as in ACE.
+        clamp_meters, clamp_pixels: the bound b of the clamped form, for consistency and reprojection.
+        nearest: depth in metres below which a world point counts as behind the camera. Its pixel is then
+            meaningless, and the point is projected as if at this depth.
+        most_pixels: upper bound of one cell's reprojection error.
     """
 
     position: float = 1.0
@@ -159,108 +244,125 @@ def geometry_losses(
     inside: Float[Tensor, "b n"] | None,
     image_height: int,
 ) -> dict[str, Tensor]:
-    """The terms whose weight is not 0, weighted.
+    """Compute the weighted terms whose weight is not 0.
 
-    Images whose orientation is not known (section IV-F) count for the position term alone; the others
-    are means over the images that have one, and 0 where none has.
+    Images of unknown orientation (section IV-F) count for the position term alone. The other terms are means
+    over the images of known orientation, and 0 if there is none.
 
     Args:
-        config: weights and forms.
-        cells: n correspondences to each image.
+        config: weights and form.
+        cells: n correspondences for each image.
         truth: (b,) poses in the frame of the world points.
         intrinsics: for the pixels of the cells.
-        inside: 1 for cells that show the image, 0 for cells that count for nothing; None for all.
-        image_height: of the image that the pixels belong to.
+        inside: 1 for cells inside the image, 0 for cells that do not count; None if all count.
+        image_height: height of the image that the pixels belong to.
     """
-    shown = torch.ones_like(cells.weight) if inside is None else inside
-    # Rows are picked before anything is computed from them: a NaN that is masked afterwards is still a
-    # NaN in the gradient.
+    counted = torch.ones_like(cells.weight) if inside is None else inside
+    # Rows are selected before anything is computed from them: a NaN that is masked afterwards is still a NaN
+    # in the gradient.
     known = truth.has_orientation()
     terms: dict[str, Tensor] = {}
     if config.position or config.orientation:
-        estimate = weighted_kabsch(cells.camera, cells.world, cells.weight * shown + 1e-8)
-        meters = torch.linalg.vector_norm(estimate.translation - truth.translation, dim=-1)
+        estimate = weighted_kabsch(cells.camera, cells.world, cells.weight * counted + 1e-8)
         if config.position:
+            meters = torch.linalg.vector_norm(estimate.translation - truth.translation, dim=-1)
             terms["position"] = config.position * meters.mean()
         if config.orientation:
             radians = rotation_angle(truth.rotation[known], estimate.rotation[known])
             terms["orientation"] = config.orientation * _mean(radians, torch.ones_like(radians))
     if config.consistency or config.reprojection:
         cells = Correspondences(*(value[known] for value in cells))
-        truth, intrinsics, shown = truth[known], intrinsics[known], shown[known]
+        truth, intrinsics, counted = truth[known], intrinsics[known], counted[known]
     if config.consistency:
         meters = torch.linalg.vector_norm(cells.world - truth.apply(cells.camera), dim=-1)
-        terms["consistency"] = config.consistency * _mean(_formed(meters, config, config.clamp_meters), shown)
+        meters = _clamped(meters, config, config.clamp_meters)
+        terms["consistency"] = config.consistency * _mean(meters, counted)
     if config.reprojection:
-        # Eq. 7 writes the camera-to-world T of Eq. 5; what projects is its inverse.
-        seen = truth.inverse().apply(cells.world)
-        pixels = project(seen, intrinsics, nearest=config.nearest) - cells.pixels
-        error = torch.linalg.vector_norm(pixels, dim=-1) * (IMAGE_HEIGHT / image_height)
-        error = _formed(error.clamp_max(config.most_pixels), config, config.clamp_pixels)
-        terms["reprojection"] = config.reprojection * _mean(error, shown)
+        # Eq. 7 writes the camera-to-world T of Eq. 5; a projection needs its inverse.
+        in_camera = truth.inverse().apply(cells.world)
+        offsets = project(in_camera, intrinsics, nearest=config.nearest) - cells.pixels
+        pixels = torch.linalg.vector_norm(offsets, dim=-1) * (IMAGE_HEIGHT / image_height)
+        pixels = _clamped(pixels.clamp_max(config.most_pixels), config, config.clamp_pixels)
+        terms["reprojection"] = config.reprojection * _mean(pixels, counted)
     return terms
 
 
-def _formed(error: Float[Tensor, "b n"], config: GeometryLossConfig, bend: float) -> Float[Tensor, "b n"]:
-    return bend * torch.tanh(error / bend) if config.form == "clamped" else error
+def _clamped(error: Float[Tensor, "b n"], config: GeometryLossConfig, bound: float) -> Float[Tensor, "b n"]:
+    return bound * torch.tanh(error / bound) if config.form == "clamped" else error
 
 
-def _mean(values: Float[Tensor, "*n"], shown: Float[Tensor, "*n"]) -> Tensor:
-    return (values * shown).sum() / shown.sum().clamp_min(1.0)
+def _mean(values: Float[Tensor, "*n"], weight: Float[Tensor, "*n"]) -> Tensor:
+    return (values * weight).sum() / weight.sum().clamp_min(1.0)
 
 
-class RelativePoseLoss(nn.Module):
-    """Differences of consecutive frames of a window, against the true ones, with weights of their own.
+# --- 3. Orientation representations -------------------------------------------------------------------------
 
-        L = D_x exp(-r_x) + r_x + D_q exp(-r_q) + r_q
+_SIZES: dict[OrientationForm, int] = {"quaternion": 4, "4d_norm": 4, "6d": 6, "9d": 9, "log_quaternion": 3}
 
-    with D_x the mean distance between `x[i+1] - x[i]` and its truth, and D_q the same of orientations in
-    their form: for log quaternions the difference of the logarithms, as in the authors' code, where MapNet's
-    text has the logarithm of the relative rotation.
 
-    Source: Brahmbhatt et al., "Geometry-Aware Learning of Maps for Camera Localization" (MapNet), CVPR 2018,
-    Eq. 2 and 3; AtLoc (Wang et al., AAAI 2020) uses the same as AtLoc+.
+def orientation_size(form: OrientationForm) -> int:
+    """How many numbers a representation has."""
+    return _SIZES[form]
+
+
+def rotation_from_values(form: OrientationForm, values: Float[Tensor, "b k"]) -> Float[Tensor, "b 3 3"]:
+    """Convert a regressor's numbers to rotation matrices."""
+    match form:
+        case "quaternion" | "4d_norm":
+            rotation: Tensor = rotation_from_quaternion_wxyz(values)
+            return rotation
+        case "6d":
+            orthonormal: Tensor = roma.special_gramschmidt(values.unflatten(-1, (2, 3)).mT)
+            return orthonormal
+        case "9d":
+            nearest: Tensor = nearest_rotation(values.unflatten(-1, (3, 3)).mT)
+            return nearest
+        case "log_quaternion":
+            from_vector: Tensor = roma.rotvec_to_rotmat(2.0 * values)
+            return from_vector
+
+
+def values_from_rotation(form: OrientationForm, rotation: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b k"]:
+    """Convert rotation matrices to the numbers that a regressor should output; quaternions have w >= 0."""
+    match form:
+        case "quaternion" | "4d_norm":
+            quaternion_wxyz: Tensor = quaternion_wxyz_from_rotation(rotation)
+            return quaternion_wxyz
+        case "6d":
+            return rotation[..., :2].mT.flatten(-2)
+        case "9d":
+            return rotation.mT.flatten(-2)
+        case "log_quaternion":
+            vector: Tensor = roma.rotmat_to_rotvec(rotation)
+            return 0.5 * vector
+
+
+def comparable_values(form: OrientationForm, values: Float[Tensor, "b k"]) -> Float[Tensor, "b n"]:
+    """Convert a regressor's numbers to what the loss compares: unit quaternions, matrices or logarithms."""
+    match form:
+        case "quaternion":
+            return F.normalize(values, dim=-1)
+        case "4d_norm" | "6d" | "9d":
+            return rotation_from_values(form, values).flatten(-2)
+        case "log_quaternion":
+            return values
+
+
+def equivalent_values(form: OrientationForm, rotation: Float[Tensor, "b 3 3"]) -> Float[Tensor, "a b n"]:
+    """Compute the comparable values of true rotations, one row for each of their a equivalents.
+
+    q and -q are the same rotation, so a quaternion has two equivalents, and so does its logarithm: the
+    rotation about the same axis in the other direction. A matrix has one. The first row has w >= 0, as
+    published.
     """
-
-    def __init__(self, config: PoseLossConfig, form: OrientationForm) -> None:
-        super().__init__()
-        self.config = config
-        self.form: OrientationForm = form
-        self.position = nn.Parameter(torch.tensor(config.position))
-        self.orientation = nn.Parameter(torch.tensor(config.orientation))
-
-    def forward(
-        self,
-        position: Float[Tensor, "b 3"],
-        orientation: Float[Tensor, "b k"],
-        truth_position: Float[Tensor, "b 3"],
-        batch: Batch,
-    ) -> dict[str, Tensor]:
-        """The two terms. A pair of which one orientation is not known counts for the position alone.
-
-        Raises:
-            RecipeError: the batch has no windows.
-        """
-        if batch.window < 2:
-            raise RecipeError(
-                "the relative-pose loss needs windows of 2 frames or more; set the recipe's window, or "
-                "`relative` of its regression to None"
-            )
-        steps = _steps(position - truth_position, batch.window)
-        turned = compared_values(self.form, orientation)
-        truths, known = known_truths(self.config, self.form, turned, batch)
-        turns = distance(self.config.distance, _steps(turned - truths, batch.window))
-        balanced = turns * torch.exp(-self.orientation) + self.orientation
-        whole = known.unflatten(0, (-1, batch.window))
-        whole = (whole[:, 1:] & whole[:, :-1]).flatten()
-        return {
-            "relative_position": distance(self.config.distance, steps).mean() * torch.exp(-self.position)
-            + self.position,
-            "relative_orientation": torch.where(whole, balanced, 0.0).sum() / whole.sum().clamp_min(1),
-        }
-
-
-def _steps(values: Float[Tensor, "b n"], window: int) -> Float[Tensor, "p n"]:
-    """From each frame of a window to its next."""
-    steps: Tensor = values.unflatten(0, (-1, window)).diff(dim=1).flatten(0, 1)
-    return steps
+    match form:
+        case "quaternion":
+            quaternion_wxyz = quaternion_wxyz_from_rotation(rotation)
+            return torch.stack((quaternion_wxyz, -quaternion_wxyz))
+        case "4d_norm" | "6d" | "9d":
+            return rotation.flatten(-2).unsqueeze(0)
+        case "log_quaternion":
+            half: Tensor = 0.5 * roma.rotmat_to_rotvec(rotation)
+            length = torch.linalg.vector_norm(half, dim=-1, keepdim=True)
+            axis = half / length.clamp_min(torch.finfo(half.dtype).tiny)
+            return torch.stack((half, half - math.pi * axis))

@@ -1,8 +1,8 @@
-"""MS-HyperPose: one model of many scenes whose heads are partly generated from each image.
+"""MS-HyperPose: a multi-scene regressor with heads that are generated from each image.
 
-An MS-Transformer with four layers everywhere. Beside the pair of heads that all scenes share, a
-hypernetwork generates a second pair for the scene that was decided on: it sees that scene's answer and the
-backbone's pooled features, and its pose is added to that of the shared heads.
+An MS-Transformer with four layers in all encoders and decoders. Beside the pair of heads that all scenes
+share, a hypernetwork generates a second pair in the most probable scene, from that scene's decoder output and
+the backbone's pooled features. The outputs of both pairs are added.
 
 Source: Ferens and Keller, "HyperPose: Hypernetwork-Infused Camera Pose Localization and an Extended
 Cambridge Landmarks Dataset", 2025, supplement sections 3, 4 and 8. Structure as released; the integrated
@@ -10,17 +10,15 @@ forms of its Table 4, of which no code is released, are our reading.
 """
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from camloc.models.base import Latents
+from camloc.models.base import FeatureMaps, Latents
 from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
-from camloc.models.layers.hypernetwork import GeneratorConfig, Start, hyper_linear
+from camloc.models.layers.hypernetwork import GeneratorConfig, HyperMLP
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.models.multi_scene import (
@@ -38,11 +36,12 @@ class SceneHypernetworkConfig:
     """Settings of the hypernetwork.
 
     Attributes:
-        reads: the answer of the scene's query alone, or with the embedded features of the backbone (Table 3).
+        reads: "token" reads the scene's decoder output; "backbone and token" adds the embedded features of
+            the backbone (Table 3).
         position, orientation: the papers' theta_h, widths of the generated heads (Table 5): the position's
             hidden layers have `position` and half of it, the orientation's `orientation` twice.
-        infusion: "residual" adds the pose of generated heads; otherwise layers of the shared heads have a
-            generated twin each, the output layer ("one_layer") or both ("two_layers") (Table 4).
+        infusion: "residual" adds the pose of generated heads; otherwise a generated twin is added to the
+            shared heads' output layer ("one_layer") or to both layers ("two_layers") (Table 4).
         generator: how the weights are generated.
     """
 
@@ -59,13 +58,14 @@ class MSHyperPoseConfig:
 
     Attributes:
         scenes: number of scenes.
-        groups: how many scenes joined at a time, where some joined later and apart; () for all together.
+        groups: number of scenes in each group, if some were added later (`multi_scene`); () for one group.
         backbone: the network in front.
-        position_tap, orientation_tap: its stages whose maps are read (timm's numbering, 0 = stride 2).
-        transformer: of both halves, encoder and decoder alike.
-        codes: of where cells are.
+        position_tap, orientation_tap: the backbone's stages whose maps are read (timm's numbering, 0 = stride
+            2).
+        transformer: sizes of both halves' encoders and decoders.
+        codes: position codes of the cells.
         hidden: width of the shared heads' hidden layer.
-        hypernetwork: what generates the other heads.
+        hypernetwork: generates the other heads.
         regression: how the pose is regressed.
     """
 
@@ -78,14 +78,14 @@ class MSHyperPoseConfig:
     codes: PositionCodesConfig = PositionCodesConfig("shared")
     hidden: int = 1024
     hypernetwork: SceneHypernetworkConfig = SceneHypernetworkConfig()
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(0.0, 0.0))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(0.0, 0.0))
 
 
 _RELEASED = MSHyperPoseConfig(
     transformer=TransformerConfig(layers=4, heads=8),
     hypernetwork=SceneHypernetworkConfig(generator=GeneratorConfig("full")),
 )
-_OUTDOORS = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+_OUTDOORS = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "compact": MSHyperPoseConfig(),
@@ -95,62 +95,29 @@ PRESETS = {
 }
 
 
-class GeneratedLayers(nn.Module):
-    """Generated linear layers, each with a linear layer and Swish of its own before its generator.
-
-    As a stack they are a head, with Swish between; one by one they stand beside layers of another head.
-    """
-
-    def __init__(
-        self,
-        sizes: tuple[tuple[int, int], ...],
-        *,
-        condition: int,
-        generator: GeneratorConfig,
-        starts: tuple[Start, ...],
-    ) -> None:
-        super().__init__()
-        self.conditions = nn.ModuleList(nn.Linear(condition, condition) for _ in sizes)
-        self.layers = nn.ModuleList(
-            hyper_linear(inputs, outputs, condition=condition, generator=generator, start=start)
-            for (inputs, outputs), start in zip(sizes, starts, strict=True)
-        )
-
-    def forward(
-        self, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
-    ) -> Float[Tensor, "b outputs"]:
-        """All layers, one after the other."""
-        for number in range(len(self.layers) - 1):
-            values = F.silu(self.layer(number, values, condition))
-        return self.layer(-1, values, condition)
-
-    def layer(self, number: int, values: Tensor, condition: Tensor) -> Tensor:
-        """One layer alone."""
-        told = F.silu(self.conditions[number](condition))
-        return self.layers[number](values, told)  # type: ignore[no-any-return]
-
-
 class HyperBranch(nn.Module):
-    """The heads of one half of the pose: the shared one, and what is generated beside it."""
+    """The heads of one half of the pose: the shared one and the generated layers."""
 
     def __init__(self, config: MSHyperPoseConfig, outputs: int, *, generated_hidden: tuple[int, ...]) -> None:
         super().__init__()
         width, hyper = config.transformer.width, config.hypernetwork
         self.head = RegressionHead(width, outputs, hidden=config.hidden)
         self.infusion = hyper.infusion
-        twins = ((width, config.hidden), (config.hidden, outputs))
         sizes = {
-            "residual": tuple(pairwise((width, *generated_hidden, outputs))),
-            "one_layer": twins[1:],
-            "two_layers": twins,
+            "residual": (width, *generated_hidden, outputs),
+            "one_layer": (config.hidden, outputs),
+            "two_layers": (width, config.hidden, outputs),
         }[hyper.infusion]
-        # Hidden layers of a head of its own start as ordinary ones: were all zero, none would move.
-        hidden_start: Start = "ordinary" if hyper.infusion == "residual" else "nothing"
-        starts = (*(hidden_start for _ in sizes[1:]), "nothing")
-        self.generated = GeneratedLayers(sizes, condition=width, generator=hyper.generator, starts=starts)
+        self.generated = HyperMLP(
+            sizes,
+            condition=width,
+            generator=hyper.generator,
+            hidden_start="ordinary" if hyper.infusion == "residual" else "zero",
+            own_conditions=True,
+        )
 
     def forward(self, token: Float[Tensor, "b d"], condition: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
-        """The numbers of half a pose."""
+        """Compute the numbers of half a pose."""
         if self.infusion == "residual":
             return self.head(token) + self.generated(token, condition)  # type: ignore[no-any-return]
         hidden = self.head.hidden(token)
@@ -162,7 +129,7 @@ class HyperBranch(nn.Module):
 
 
 class MSHyperPose(MultiSceneRegressor):
-    """An MS-Transformer, pooled features of its backbone, and heads of which one pair is generated."""
+    """An MS-Transformer, pooled features of its backbone, and a shared and a generated pair of heads."""
 
     def __init__(self, config: MSHyperPoseConfig) -> None:
         super().__init__(config.regression, config.scenes)
@@ -175,12 +142,12 @@ class MSHyperPose(MultiSceneRegressor):
         self.codes = config.codes.shared(width, stride=min(strides), has_token=False)
         self.position_transformer, self.orientation_transformer = (
             SceneTransformer(
-                seen,
+                map_channels,
                 config.transformer,
                 groups=groups,
                 codes=config.codes.own(width, stride=stride, has_token=False),
             )
-            for seen, stride in zip(channels[:2], strides, strict=True)
+            for map_channels, stride in zip(channels[:2], strides, strict=True)
         )
         self.scene = nn.Linear(2 * width, 1)
         self.scene_later = LaterLogits(groups, 2 * width)
@@ -199,9 +166,9 @@ class MSHyperPose(MultiSceneRegressor):
         )
         self.width = width
 
-    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """For each scene the two answers, and behind each of them what its weights are generated from."""
-        position_map, orientation_map, *final = maps
+    def describe(self, feature_maps: FeatureMaps) -> Latents:
+        """Compute each scene's decoder outputs; conditions that differ from them are appended."""
+        position_map, orientation_map, *final = feature_maps
         position = self.position_transformer(position_map, self.codes)
         orientation = self.orientation_transformer(orientation_map, self.codes)
         if not final:
@@ -213,20 +180,21 @@ class MSHyperPose(MultiSceneRegressor):
         )
 
     def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
-        """A number for each scene, from its two answers."""
+        """Compute each scene's logit from its two decoder outputs."""
         halves = (latents.position[..., : self.width], latents.orientation[..., : self.width])
-        answers = torch.cat(halves, dim=-1)
-        return self.scene_later(self.scene(answers).squeeze(-1), answers)  # type: ignore[no-any-return]
+        both = torch.cat(halves, dim=-1)
+        return self.scene_later(self.scene(both).squeeze(-1), both)  # type: ignore[no-any-return]
 
     def regress_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> RegressedPose:
-        """Position and orientation, each by its shared and its generated head."""
-        position_told, orientation_told = self._told(latents.position), self._told(latents.orientation)
-        position = self.position_heads_later(self.position_heads(*position_told), position_told[0], scene)
-        orientation = self.orientation_heads_later(
-            self.orientation_heads(*orientation_told), orientation_told[0], scene
-        )
+        """Compute position and orientation, each by its shared and its generated head."""
+        position_token, position_condition = self._split(latents.position)
+        position = self.position_heads(position_token, position_condition)
+        position = self.position_heads_later(position, position_token, scene)
+        orientation_token, orientation_condition = self._split(latents.orientation)
+        orientation = self.orientation_heads(orientation_token, orientation_condition)
+        orientation = self.orientation_heads_later(orientation, orientation_token, scene)
         return self.world(position, orientation, scene)  # type: ignore[no-any-return]
 
-    def _told(self, latent: Float[Tensor, "b e"]) -> tuple[Tensor, Tensor]:
-        """The scene's answer, and what weights are generated from."""
+    def _split(self, latent: Float[Tensor, "b e"]) -> tuple[Tensor, Tensor]:
+        """Split a latent vector into the decoder output and the condition of the hypernetwork."""
         return latent[:, : self.width], latent[:, -self.width :]

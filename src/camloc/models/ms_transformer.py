@@ -1,8 +1,8 @@
-"""MS-Transformer: one model of many scenes, with a query for each scene that asks what the image shows.
+"""MS-Transformer: a multi-scene regressor with a learned query for each scene.
 
-Two maps of a CNN, one for each half of the pose, are read by a Transformer encoder; a decoder answers one
-query for each scene. All answers together tell which scene it is; the answer of that scene goes to the
-heads. With a single scene it is the MS-Trans-1S of later tables.
+For each half of the pose, a Transformer encoder reads a feature map of a CNN, and a decoder computes an
+output for the query of each scene. A linear layer classifies the scene from the outputs of all scenes; the
+heads read the output of the most probable scene. With a single scene it is the MS-Trans-1S of later tables.
 
 Source: Shavit, Ferens and Keller, "Learning Multi-Scene Absolute Pose Regression with Transformers", ICCV
 2021; teacher of Shavit and Keller, "Camera Pose Auto-Encoders", ECCV 2022, section 4. Structure as released.
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from camloc.models.base import Latents
+from camloc.models.base import FeatureMaps, Latents
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
 from camloc.models.losses import PoseLossConfig
@@ -36,14 +36,14 @@ class MSTransformerConfig:
 
     Attributes:
         scenes: number of scenes.
-        groups: how many scenes joined at a time, where some joined later and apart; () for all together.
+        groups: number of scenes in each group, if some were added later (`multi_scene`); () for one group.
         backbone: the network in front.
-        position_tap, orientation_tap: its stages whose maps are read (timm's numbering, 0 = stride 2). Of
-            EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2 has 28 x 28.
-        transformer: of both halves, encoder and decoder alike, but for the number of layers.
-        layers: of the position's encoder and decoder, and of the orientation's.
-        codes: of where cells are.
-        heads: one pair that all scenes share, or one for each scene.
+        position_tap, orientation_tap: the backbone's stages whose maps are read (timm's numbering, 0 = stride
+            2). For EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2 has 28 x 28.
+        transformer: sizes of both halves' encoders and decoders, except for the number of layers.
+        layers: number of layers of the position's encoder and decoder, and of the orientation's.
+        codes: position codes of the cells.
+        heads: one pair for all scenes ("shared"), or one for each scene ("own").
         hidden: width of the heads' hidden layer.
         regression: how the pose is regressed.
     """
@@ -58,11 +58,11 @@ class MSTransformerConfig:
     codes: PositionCodesConfig = PositionCodesConfig("shared")
     heads: Heads = "shared"
     hidden: int = 1024
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(0.0, -3.0))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(0.0, -3.0))
 
 
 _RELEASED = MSTransformerConfig(transformer=TransformerConfig(heads=8))
-_OUTDOORS = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+_OUTDOORS = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "sevenscenes": replace(_RELEASED, layers=(6, 4)),
@@ -74,7 +74,7 @@ PRESETS = {
 
 
 class MSTransformer(MultiSceneRegressor):
-    """A CNN cut after its second map, an encoder and a decoder for each half of the pose, and heads."""
+    """A CNN cut after its second tap, an encoder and a decoder for each half of the pose, and heads."""
 
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__(config.regression, config.scenes)
@@ -102,21 +102,21 @@ class MSTransformer(MultiSceneRegressor):
             LaterHeads(groups, width, outputs, hidden=config.hidden) for outputs in sizes
         )
 
-    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """Each scene's two answers."""
-        position_map, orientation_map = maps
+    def describe(self, feature_maps: FeatureMaps) -> Latents:
+        """Compute the two decoders' outputs for each scene."""
+        position_map, orientation_map = feature_maps
         return Latents(
             self.position_transformer(position_map, self.codes),
             self.orientation_transformer(orientation_map, self.codes),
         )
 
     def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
-        """A number for each scene, from its two answers."""
-        answers = torch.cat((latents.position, latents.orientation), dim=-1)
-        return self.scene_later(self.scene(answers).squeeze(-1), answers)  # type: ignore[no-any-return]
+        """Compute each scene's logit from its two outputs."""
+        both = torch.cat((latents.position, latents.orientation), dim=-1)
+        return self.scene_later(self.scene(both).squeeze(-1), both)  # type: ignore[no-any-return]
 
     def regress_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> RegressedPose:
-        """Position and orientation, each from its answer."""
+        """Compute position and orientation, each from its decoder's output."""
         position = self.position_heads(latents.position, scene)
         orientation = self.orientation_heads(latents.orientation, scene)
         position = self.position_heads_later(position, latents.position, scene)

@@ -1,12 +1,12 @@
-"""TransPoseNet of many scenes: a classifier tells which scene it is, and the tokens are told.
+"""Multi-scene TransPoseNet: a scene classifier, and tokens that depend on the scene.
 
-The network of `transposenet` with two things more. A linear layer on the backbone's pooled last map is the
-classifier. What is learned of each scene, a vector for either half of the pose, is added to the token, which
-then asks the map on that scene's behalf.
+The network of `transposenet` with two additions. A linear layer on the backbone's pooled final map classifies
+the scene. Each scene has a learned vector for each half of the pose, which is added to the token of that
+half's encoder.
 
 Source: the code, as of 2022, of Shavit, Ferens and Keller, "Paying Attention to Activation Maps in Camera
-Pose Regression", 2021; the paper is about one scene. `docs/models/ms_transposenet.md` says what is ours: that
-the tokens are told before the last layer, so that all others are computed once for all scenes.
+Pose Regression", 2021; the paper has one scene. Ours (`docs/models/ms_transposenet.md`): the scene's vector
+is added before the last layer, so that all earlier layers are computed once for all scenes.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.models.base import Latents
+from camloc.models.base import FeatureMaps, Latents
 from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.transformer import PositionCodesConfig, SceneMapEncoder, TransformerConfig
 from camloc.models.losses import PoseLossConfig
@@ -30,12 +30,13 @@ class MSTransPoseNetConfig:
 
     Attributes:
         scenes: number of scenes.
-        groups: how many scenes joined at a time, where some joined later and apart; () for all together.
+        groups: number of scenes in each group, if some were added later (`multi_scene`); () for one group.
         backbone: the network in front.
-        position_tap, orientation_tap: its stages whose maps the two encoders read (timm's numbering,
-            0 = stride 2). Of EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2 has 28 x 28.
+        position_tap, orientation_tap: the backbone's stages whose maps the two encoders read (timm's
+            numbering, 0 = stride 2). For EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2
+            has 28 x 28.
         encoder: of both maps.
-        codes: of where cells are.
+        codes: position codes of the cells.
         hidden: width of the heads' hidden layer.
         regression: how the pose is regressed.
     """
@@ -48,11 +49,11 @@ class MSTransPoseNetConfig:
     encoder: TransformerConfig = TransformerConfig()
     codes: PositionCodesConfig = PositionCodesConfig("shared")
     hidden: int = 1024
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(0.0, -3.0))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(0.0, -3.0))
 
 
 _RELEASED = MSTransPoseNetConfig(encoder=TransformerConfig(heads=8))
-_OUTDOORS = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+_OUTDOORS = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {
     "sevenscenes": _RELEASED,
@@ -71,12 +72,12 @@ class SceneClassifier(nn.Module):
         self.bias_of_scene = nn.Parameter(linear.bias.detach())
 
     def forward(self, features: Float[Tensor, "b c"]) -> Float[Tensor, "b s"]:
-        """The logarithm of each scene's probability."""
+        """Compute the logarithm of each scene's probability."""
         return F.linear(features, self.weight_of_scene, self.bias_of_scene).log_softmax(-1)
 
 
 class MSTransPoseNet(MultiSceneRegressor):
-    """A CNN, a classifier of scenes, and for each half of the pose an encoder told of scenes, and a head."""
+    """A CNN, a scene classifier, and for each half of the pose an encoder of scene tokens and a head."""
 
     def __init__(self, config: MSTransPoseNetConfig) -> None:
         super().__init__(config.regression, config.scenes)
@@ -84,11 +85,11 @@ class MSTransPoseNet(MultiSceneRegressor):
         taps = (config.position_tap, config.orientation_tap, FINAL)
         self.backbone = Backbone(config.backbone, taps=taps)
         width, strides = config.encoder.width, self.backbone.strides
-        *seen, final_channels = self.backbone.channels
+        *tap_channels, final_channels = self.backbone.channels
         self.codes = config.codes.shared(width, stride=min(strides))
         self.position_encoder, self.orientation_encoder = (
             SceneMapEncoder(channels, config.encoder, config.codes.own(width, stride=stride), groups=groups)
-            for channels, stride in zip(seen, strides, strict=True)
+            for channels, stride in zip(tap_channels, strides, strict=True)
         )
         self.scene = SceneClassifier(final_channels, config.scenes)
         sizes, activation = (3, config.regression.orientation_size), config.encoder.activation
@@ -99,22 +100,24 @@ class MSTransPoseNet(MultiSceneRegressor):
             LaterHeads(groups, width, outputs, hidden=config.hidden) for outputs in sizes
         )
 
-    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """The two tokens in each scene; behind the position's the logarithm of the scene's probability."""
-        position_map, orientation_map, final = maps
-        chances = self.scene(final.mean((-2, -1))).unsqueeze(-1)
+    def describe(self, feature_maps: FeatureMaps) -> Latents:
+        """Compute each scene's two tokens; its log probability is appended to the position's token."""
+        position_map, orientation_map, final = feature_maps
+        log_probability = self.scene(final.mean((-2, -1))).unsqueeze(-1)
         position = self.position_encoder(position_map, self.codes)
         return Latents(
-            torch.cat((position, chances), dim=-1), self.orientation_encoder(orientation_map, self.codes)
+            torch.cat((position, log_probability), dim=-1),
+            self.orientation_encoder(orientation_map, self.codes),
         )
 
     def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
-        """What the classifier said of each scene."""
+        """Read the classifier's log probabilities from the latents."""
         return latents.position[..., -1]
 
     def regress_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> RegressedPose:
-        """Position and orientation, each from its token."""
-        token, turned = latents.position[:, :-1], latents.orientation
-        position = self.position_heads_later(self.position_head(token), token, scene)
-        orientation = self.orientation_heads_later(self.orientation_head(turned), turned, scene)
+        """Compute position and orientation, each from its token."""
+        position_token, orientation_token = latents.position[:, :-1], latents.orientation
+        position = self.position_heads_later(self.position_head(position_token), position_token, scene)
+        orientation = self.orientation_head(orientation_token)
+        orientation = self.orientation_heads_later(orientation, orientation_token, scene)
         return self.world(position, orientation, scene)  # type: ignore[no-any-return]

@@ -1,4 +1,9 @@
-"""What regressors of several scenes have in common: which scene, its world, decoding and loss."""
+"""Shared by multi-scene regressors: scene frames, scene classification, heads, decoding and loss.
+
+Scenes are learned in groups. Usually there is one group. Scenes that are added later (`camloc extend`) form a
+group of their own: their queries do not attend to those of other groups, and their heads add to the shared
+heads, so that predictions in the earlier scenes stay exactly the same.
+"""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -13,21 +18,20 @@ from torch.nn import functional as F
 from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
-from camloc.models.base import Decoded, Latents, Regressor
-from camloc.models.layers.rotation_output import orientation_size, rotation_from_values
+from camloc.models.base import Decoded, FeatureMaps, Latents, Regressor
 from camloc.models.layers.transformer import Decoder, Encoder, PositionCodes, TransformerConfig
-from camloc.models.losses import RelativePoseLoss, UncertaintyWeightedPoseLoss
+from camloc.models.losses import orientation_size, rotation_from_values
 from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead, WorldFrame
 
 
 class ScenePose(NamedTuple):
-    """The output of a regressor of several scenes.
+    """The output of a multi-scene regressor.
 
     Attributes:
-        position: (b, 3) camera centre in metres, in the likeliest scene, relative to that scene's centre.
-        orientation: (b, k) orientation world_from_cam there, in the numbers of its form.
-        scene_logits: (b, s) of every scene.
-        position_latents, orientation_latents: (b, s, d) what the pose in each scene is regressed from.
+        position: (b, 3) camera centre in metres, in the most probable scene, relative to that scene's centre.
+        orientation: (b, k) orientation world_from_cam in that scene, in its representation.
+        scene_logits: (b, s) of all scenes.
+        position_latents, orientation_latents: (b, s, d) input of the heads for each scene.
     """
 
     position: Float[Tensor, "b 3"]
@@ -37,58 +41,59 @@ class ScenePose(NamedTuple):
     orientation_latents: Float[Tensor, "b s e"]
 
 
-class SceneFrames(nn.Module):
-    """Where the numbers of a regressor live within the world of each scene: a `WorldFrame` for every one."""
+class WorldFrames(nn.Module):
+    """The `WorldFrame` of every scene, stacked."""
 
     def __init__(self, config: RegressionConfig, scenes: int) -> None:
         super().__init__()
         if scenes < 1:
-            raise RecipeError(f"a model of {scenes} scenes has nothing to learn; let it be 1 or more")
+            raise RecipeError(f"a model of {scenes} scenes has nothing to learn; set scenes to 1 or more")
         self.config = config
         size = orientation_size(config.orientation)
         self.register_buffer("center", torch.zeros(scenes, 3, dtype=torch.float64))
-        self.register_buffer("spread", torch.ones(scenes, dtype=torch.float64))
+        self.register_buffer("camera_radius", torch.ones(scenes, dtype=torch.float64))
         self.register_buffer("orientation", torch.zeros(scenes, size))
 
     def __len__(self) -> int:
         return int(self.get_buffer("center").shape[0])
 
     def observe(self, scenes: Sequence[Pose]) -> None:
-        """Take centre, spread and mean orientation of each scene from its training poses."""
+        """Record centre, camera radius and mean orientation of each scene's training poses."""
         if len(scenes) != len(self):
             raise RecipeError(f"a model of {len(self)} scenes was given the poses of {len(scenes)}")
         for number, world_from_cam in enumerate(scenes):
             frame = WorldFrame(self.config.positions, self.config.orientation)
             frame.observe(world_from_cam)
-            for name in ("center", "spread", "orientation"):
+            for name in ("center", "camera_radius", "orientation"):
                 self.get_buffer(name)[number] = frame.get_buffer(name)
 
     def forward(
         self, position: Float[Tensor, "b 3"], orientation: Float[Tensor, "b k"], scene: Int[Tensor, "b"]
     ) -> RegressedPose:
-        """Poses relative to the centre of their scenes, from the heads' numbers."""
-        spread = self.get_buffer("spread").to(position.dtype)[scene]
+        """Scale and shift the heads' numbers to poses relative to their scenes' centres."""
+        radius = self.get_buffer("camera_radius").to(position.dtype)[scene]
         return RegressedPose(
-            position * spread.unsqueeze(-1), orientation + self.get_buffer("orientation")[scene]
+            position * radius.unsqueeze(-1), orientation + self.get_buffer("orientation")[scene]
         )
 
     def relative(self, position: Float[Tensor, "b 3"], scene: Int[Tensor, "b"]) -> Float[Tensor, "b 3"]:
-        """Metres relative to the centre of their scenes, from positions in their worlds."""
+        """Subtract the scenes' centres from positions in the scenes' worlds."""
         return position - self.get_buffer("center").to(position.device)[scene]
 
     def decode(self, pose: RegressedPose, scene: Int[Tensor, "b"]) -> Pose:
-        """Poses in the worlds of their scenes, double precision."""
+        """Compute poses in the scenes' worlds, double precision."""
         position = pose.position.double() + self.get_buffer("center")[scene]
         rotation = rotation_from_values(self.config.orientation, pose.orientation.double())
         return Pose(rotation, position)
 
 
 class MultiSceneRegressor(Regressor[ScenePose]):
-    """A regressor of several scenes: a subclass is its network, `describe`, `scene_logits` and `regress_in`.
+    """A multi-scene regressor; a subclass implements `describe`, `scene_logits` and `regress_in`.
 
-    An image's latents are told for every scene, and which scene it is by all of them; the heads see those of
-    the likeliest scene alone, so that what they cost does not grow with the scenes. The loss asks the heads
-    about the true scene. Parameters whose name ends in `_of_scene` have a row for every scene.
+    The network computes latents for every scene and classifies the scene from all of them. The heads read the
+    latents of the most probable scene alone, so that their cost does not depend on the number of scenes. In
+    training the loss evaluates the heads in the true scene. Parameters whose name ends in `_of_scene` have
+    one row for each scene.
 
     Args:
         config: how the pose is regressed.
@@ -97,91 +102,88 @@ class MultiSceneRegressor(Regressor[ScenePose]):
 
     def __init__(self, config: RegressionConfig, scenes: int) -> None:
         super().__init__()
-        self.world = SceneFrames(config, scenes)
-        relative = None
-        if config.relative is not None:
-            relative = RelativePoseLoss(config.relative, config.orientation)
-        self.balance = UncertaintyWeightedPoseLoss(config.balance, config.orientation, relative=relative)
+        self.world = WorldFrames(config, scenes)
+        self.pose_loss = config.build_loss()
 
     @abstractmethod
-    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """The latent vectors of images, (b, s, d) and (b, s, e): what they would be in each scene."""
+    def describe(self, feature_maps: FeatureMaps) -> Latents:
+        """Compute the latent vectors (b, s, d) and (b, s, e), one for each scene."""
 
     @abstractmethod
     def scene_logits(self, latents: Latents) -> Float[Tensor, "b s"]:
-        """How likely each scene is, from the latents of all."""
+        """Compute the logits of the scenes from the latents of all scenes."""
 
     @abstractmethod
     def regress_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> RegressedPose:
-        """The poses that latent vectors (b, d) and (b, e) stand for, in the scenes that they are of."""
+        """Compute poses from latent vectors (b, d) and (b, e), each in the given scene."""
 
     def regress(self, latents: Latents) -> ScenePose:
-        """The pose in the likeliest scene."""
+        """Compute the pose in the most probable scene."""
         logits = self.scene_logits(latents)
         scene = logits.argmax(-1)
         pose = self.regress_in(latents_in(latents, scene), scene)
         return ScenePose(*pose, logits, *latents)
 
     def pose_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> Pose:
-        """The poses that latent vectors (b, d) and (b, e) stand for, in the scenes that they are of."""
+        """Compute poses from latent vectors (b, d) and (b, e), each in the given scene's world."""
         return self.world.decode(self.regress_in(latents, scene), scene)
 
     def decode(self, output: ScenePose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Poses in the likeliest scenes; intrinsics are not needed."""
+        """Compute poses in the most probable scenes; intrinsics are not needed."""
         del intrinsics
         probability, scene = output.scene_logits.double().softmax(-1).max(-1)
         pose = self.world.decode(RegressedPose(output.position, output.orientation), scene)
         return Decoded(pose, scene, probability)
 
     def losses(self, output: ScenePose, batch: Batch) -> dict[str, Tensor]:
-        """Position and orientation in the true scenes, with learned balance; and which scenes these are."""
+        """Compute the pose terms in the true scenes and the cross entropy of the scene."""
         latents = Latents(output.position_latents, output.orientation_latents)
         pose = self.regress_in(latents_in(latents, batch.scene), batch.scene)
         truth = self.world.relative(batch.world_from_cam.translation, batch.scene).to(pose.position.dtype)
-        terms: dict[str, Tensor] = self.balance(pose.position, pose.orientation, truth, batch)
+        terms: dict[str, Tensor] = self.pose_loss(pose.position, pose.orientation, truth, batch)
         return terms | {"scene": F.cross_entropy(output.scene_logits, batch.scene)}
 
     def observe(self, world_from_cam: Pose) -> None:
-        """Note the centre and spread of the training positions of the one scene there is."""
+        """Record the training poses' statistics for a model of one scene."""
         self.observe_scenes([world_from_cam])
 
     def observe_scenes(self, scenes: Sequence[Pose]) -> None:
-        """Note the centre and spread of the training positions of each scene."""
+        """Record the statistics of each scene's training poses."""
         self.world.observe(scenes)
 
 
 def latents_in(latents: Latents, scene: Int[Tensor, "b"]) -> Latents:
-    """The latents (b, d) and (b, e) of one scene for each image, of those of all scenes."""
+    """Select one scene's latents (b, d) and (b, e) for each image."""
 
-    def picked(values: Tensor) -> Tensor:
+    def select(values: Tensor) -> Tensor:
         rows = scene.view(-1, 1, 1).expand(-1, 1, values.shape[-1])
         return values.gather(1, rows).squeeze(1)
 
-    return Latents(picked(latents.position), picked(latents.orientation))
+    return Latents(select(latents.position), select(latents.orientation))
 
 
 def group_sizes(scenes: int, groups: tuple[int, ...]) -> tuple[int, ...]:
-    """How many scenes each group has; all are in one where `groups` is empty.
+    """The number of scenes in each group; one group of all scenes if `groups` is empty.
 
     Raises:
-        RecipeError: the groups are not of so many scenes.
+        RecipeError: the groups do not add up to `scenes`, or one of them is empty.
     """
     sizes = groups or (scenes,)
     if sum(sizes) != scenes or min(sizes) < 1:
         raise RecipeError(
-            f"groups of {', '.join(map(str, sizes))} scenes cannot be those of a model of {scenes}; let each "
-            f"have 1 or more and their sum be {scenes}"
+            f"groups of {', '.join(map(str, sizes))} scenes cannot be those of a model of {scenes}; give "
+            f"each group 1 or more, {scenes} in total"
         )
     return sizes
 
 
 def _later_ranges(sizes: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """The first place of each group but the first one, and the scene behind its last."""
+    """The first scene of each group but the first one, and the scene after the group's last."""
     return tuple(pairwise(accumulate(sizes)))
 
 
 class LaterHeads(nn.Module):
-    """What groups that joined later add to the numbers of half a pose: a head for each such group."""
+    """Heads for half a pose, one for each group that was added later; they start at zero output."""
 
     def __init__(self, sizes: tuple[int, ...], inputs: int, outputs: int, *, hidden: int) -> None:
         super().__init__()
@@ -195,15 +197,15 @@ class LaterHeads(nn.Module):
     def forward(
         self, values: Float[Tensor, "b k"], latent: Float[Tensor, "b d"], scene: Int[Tensor, "b"]
     ) -> Float[Tensor, "b k"]:
-        """The numbers with what is added in the scenes `scene`; those of the first group as they are."""
+        """Add the output of the scene's group to `values`; those of the first group are unchanged."""
         for (first, end), head in zip(self.ranges, self.of_group, strict=True):
-            joined = ((scene >= first) & (scene < end)).unsqueeze(-1)
-            values = torch.where(joined, values + head(latent), values)
+            is_in_group = ((scene >= first) & (scene < end)).unsqueeze(-1)
+            values = torch.where(is_in_group, values + head(latent), values)
         return values
 
 
 class LaterLogits(nn.Module):
-    """What groups that joined later add to how likely their scenes are: a linear layer for each."""
+    """Linear layers for scene logits, one for each group that was added later; they start at zero output."""
 
     def __init__(self, sizes: tuple[int, ...], inputs: int) -> None:
         super().__init__()
@@ -214,13 +216,13 @@ class LaterLogits(nn.Module):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def forward(self, logits: Float[Tensor, "b s"], answers: Float[Tensor, "b s d"]) -> Float[Tensor, "b s"]:
-        """The logits of all scenes with what is added to those of later groups."""
+    def forward(self, logits: Float[Tensor, "b s"], latents: Float[Tensor, "b s d"]) -> Float[Tensor, "b s"]:
+        """Add each later group's output to the logits of its scenes."""
         if not self.ranges:
             return logits
         parts = [logits[:, : self.ranges[0][0]]]
         for (first, end), linear in zip(self.ranges, self.of_group, strict=True):
-            parts.append(logits[:, first:end] + linear(answers[:, first:end]).squeeze(-1))
+            parts.append(logits[:, first:end] + linear(latents[:, first:end]).squeeze(-1))
         return torch.cat(parts, dim=1)
 
 
@@ -230,27 +232,27 @@ Heads = Literal["shared", "own"]
 def scene_heads(
     kind: Heads, inputs: int, outputs: int, *, hidden: int, scenes: int
 ) -> "SharedHead | OwnHeads":
-    """The heads of one half of the pose."""
+    """Build the heads for half a pose: one for all scenes, or one for each."""
     if kind == "own":
         return OwnHeads(inputs, outputs, hidden=hidden, scenes=scenes)
     return SharedHead(inputs, outputs, hidden=hidden)
 
 
 class SharedHead(nn.Module):
-    """One head, whatever the scene."""
+    """One head for all scenes."""
 
     def __init__(self, inputs: int, outputs: int, *, hidden: int) -> None:
         super().__init__()
         self.head = RegressionHead(inputs, outputs, hidden=hidden)
 
     def forward(self, latent: Float[Tensor, "b d"], scene: Int[Tensor, "b"]) -> Float[Tensor, "b k"]:
-        """The numbers of half a pose."""
+        """Compute the numbers of half a pose."""
         del scene
         return self.head(latent)  # type: ignore[no-any-return]
 
 
 class OwnHeads(nn.Module):
-    """A head for each scene; images of different scenes pass through theirs together."""
+    """One head for each scene; a batch may have images of different scenes."""
 
     def __init__(self, inputs: int, outputs: int, *, hidden: int, scenes: int) -> None:
         super().__init__()
@@ -262,7 +264,7 @@ class OwnHeads(nn.Module):
         self.activation = heads[0].activation
 
     def forward(self, latent: Float[Tensor, "b d"], scene: Int[Tensor, "b"]) -> Float[Tensor, "b k"]:
-        """The numbers of half a pose, each by its scene's head."""
+        """Compute the numbers of half a pose, each row by its scene's head."""
         hidden = torch.baddbmm(
             self.hidden_bias_of_scene[scene].unsqueeze(1), latent.unsqueeze(1), self.hidden_of_scene[scene]
         )
@@ -275,13 +277,13 @@ class OwnHeads(nn.Module):
 
 
 class SceneTransformer(nn.Module):
-    """The cells of a map through an encoder, and a query for each scene, which asks a decoder about them.
+    """An encoder over the cells of a feature map, and a decoder with one learned query for each scene.
 
     Args:
-        channels: of the map.
-        config: of encoder and decoder alike.
-        groups: how many scenes are in each group; the queries of a group ask each other and no others.
-        codes: of its own, or None where it is called with codes that several maps share.
+        channels: of the feature map.
+        config: of encoder and decoder.
+        groups: number of scenes in each group; queries attend to those of their group alone.
+        codes: position codes of its own, or None if `forward` is given codes that several maps share.
 
     Source: MS-Transformer (Shavit, Ferens and Keller 2021), section 3.
     """
@@ -303,13 +305,13 @@ class SceneTransformer(nn.Module):
         self.codes = codes
 
     def forward(
-        self, maps: Float[Tensor, "b c h w"], shared_codes: PositionCodes | None = None
+        self, feature_map: Float[Tensor, "b c h w"], shared_codes: PositionCodes | None = None
     ) -> Float[Tensor, "b s d"]:
-        """What the map says on each scene's behalf."""
+        """Compute the decoder's output for each scene's query."""
         codes = self.codes if shared_codes is None else shared_codes
-        assert codes is not None, "a Transformer without codes of its own is called with shared ones"
-        positions = codes(maps.shape[-2], maps.shape[-1])
-        memory = self.encoder(self.projection(maps.flatten(2).mT), positions)
+        assert codes is not None, "a Transformer without codes of its own needs shared codes"
+        positions = codes(feature_map.shape[-2], feature_map.shape[-1])
+        memory = self.encoder(self.projection(feature_map.flatten(2).mT), positions)
         parts = [
             self.decoder(queries, memory, positions) for queries in self.query_of_scene.split(self.groups)
         ]

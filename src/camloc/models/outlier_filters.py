@@ -1,4 +1,4 @@
-"""From correspondences to a pose, with wrong ones left out in one of four ways.
+"""Outlier filters: four ways to compute a pose from correspondences of which some are wrong.
 
 Source: "Implicit Learning of Scene Geometry" 2023, Table III.
 """
@@ -17,31 +17,32 @@ from camloc.models.base import Correspondences, Decoded, GeometryModel, single_s
 if TYPE_CHECKING:
     import pycolmap
 
-# "weights": aligned by the learned weights, as published. "none": all cells count alike. "rigid-ransac":
-# the alignment that most cells agree with. "pnp-ransac": the camera that sees most world points where
-# they are in the image; depths are not used.
+# "weights": alignment with the learned weights, as published. "none": alignment with equal weights.
+# "rigid-ransac": the alignment with the most inliers among the cells. "pnp-ransac": the camera pose with the
+# most inliers among the cells' pixels and world points; depths are not used.
 OutlierFilter = Literal["weights", "none", "rigid-ransac", "pnp-ransac"]
 OUTLIER_FILTERS: tuple[OutlierFilter, ...] = get_args(OutlierFilter)
 
-# A cell agrees with an alignment within this share of the median distance of the points from the camera,
-# and with a camera within this many pixels of an image 480 high. Chosen on frames held out of the training
-# frames of Red Kitchen, among 3, 6 and 10 % and 4 to 40 pixels: points are known to some 10 cm.
+# Inlier thresholds: of an alignment, this share of the median distance of the points from the camera; of a
+# camera pose, this many pixels of an image 480 high. Chosen on held-out training frames of Red Kitchen among
+# 3, 6 and 10 % and 4 to 40 pixels; the points there have errors of some 10 cm.
 RIGID_SHARE = 0.03
 PNP_PIXELS = 30.0
 IMAGE_HEIGHT = 480.0
 
-# A pose needs three points; fewer agreeing cells than this, and than this share of all, are chance.
+# Smallest number of inliers, and smallest share of the cells. Three points determine a pose, so that few
+# inliers occur by chance.
 FEWEST_INLIERS = 8
 LEAST_SHARE = 0.1
 
 
 class FilteredPose(NamedTuple):
-    """What an image's correspondences agree on.
+    """The poses from the correspondences of b images.
 
     Attributes:
-        centered_from_cam: (b,) poses in the frame of the world points; NaN where too few cells agree.
-        residual: (b,) root mean square distance in metres between the aligned points that counted.
-        inliers: (b,) share of the cells that counted.
+        centered_from_cam: (b,) poses in the frame of the world points; NaN if there are too few inliers.
+        residual: (b,) root mean square distance in metres between the aligned points of the inliers.
+        inliers: (b,) share of the cells that are inliers.
     """
 
     centered_from_cam: Pose
@@ -55,25 +56,27 @@ def filtered_poses(
     *,
     intrinsics: Float[Tensor, "b 3 3"],
     image_height: int,
-    seen: Float[Tensor, "b n"] | None = None,
+    counted: Float[Tensor, "b n"] | None = None,
     seed: int = 0,
 ) -> FilteredPose:
-    """Poses from the correspondences of b images.
+    """Compute poses from the correspondences of b images.
 
     Args:
-        cells: of the network's output, in double precision.
-        outlier_filter: what leaves wrong ones out.
+        cells: correspondences in double precision.
+        outlier_filter: how wrong correspondences are handled.
         intrinsics: for the pixels of the cells.
-        image_height: of the image that the pixels belong to.
-        seen: 0 for cells that must not count, whatever the filter (people, cars, sky); None for none.
+        image_height: height of the image that the pixels belong to.
+        counted: 0 for cells that are ignored by every filter (people, cars, sky); None if all count.
         seed: of the random samples.
     """
-    allowed = torch.ones_like(cells.weight) if seen is None else seen.to(cells.weight)
+    counted = torch.ones_like(cells.weight) if counted is None else counted.to(cells.weight)
     if outlier_filter in ("weights", "none"):
-        counted = allowed * (cells.weight if outlier_filter == "weights" else 1.0)
-        return _aligned(cells, counted, inliers=(counted > 0).double().mean(-1))
+        weight = counted * (cells.weight if outlier_filter == "weights" else 1.0)
+        pose = weighted_kabsch(cells.camera, cells.world, weight)
+        residual = alignment_residual(pose, cells.camera, cells.world, weight)
+        return FilteredPose(pose, residual, (weight > 0).double().mean(-1))
     found = [
-        _robust(cells, allowed[row] > 0, row, outlier_filter, intrinsics[row], image_height, seed)
+        _robust(cells, counted[row] > 0, row, outlier_filter, intrinsics[row], image_height, seed)
         for row in range(len(cells.weight))
     ]
     return FilteredPose(
@@ -92,7 +95,16 @@ def filtered_decoding(
     image_height: int,
     masks: Tensor | None = None,
 ) -> Decoded:
-    """A model's `decode` with another filter, or (b, height, width) masks, False where nothing counts."""
+    """Decode a model's output with an outlier filter.
+
+    Args:
+        model: the model.
+        output: its output for b images.
+        outlier_filter: how wrong correspondences are handled.
+        intrinsics: (b, 3, 3) calibration matrices.
+        image_height: height of the network's image.
+        masks: (b, height, width) False for pixels that are ignored; None if all count.
+    """
     output = type(output)(*(value.to(intrinsics.device) for value in output))
     cells = model.correspondences(output, intrinsics=intrinsics).double()
     found = filtered_poses(
@@ -100,28 +112,22 @@ def filtered_decoding(
         outlier_filter,
         intrinsics=intrinsics.double(),
         image_height=image_height,
-        seen=None if masks is None else mask_at(masks.to(cells.pixels.device), cells.pixels),
+        counted=None if masks is None else mask_at(masks.to(cells.pixels.device), cells.pixels),
     )
-    return single_scene(model.placed(found.centered_from_cam), residual=found.residual)
-
-
-def _aligned(cells: Correspondences, counted: Tensor, *, inliers: Tensor) -> FilteredPose:
-    pose = weighted_kabsch(cells.camera, cells.world, counted)
-    residual = alignment_residual(pose, cells.camera, cells.world, counted)
-    return FilteredPose(pose, residual, inliers)
+    return single_scene(model.to_world(found.centered_from_cam), residual=found.residual)
 
 
 def _robust(
     cells: Correspondences,
-    allowed: Tensor,
+    counted: Tensor,
     row: int,
     outlier_filter: OutlierFilter,
     intrinsics: Tensor,
     image_height: int,
     seed: int,
 ) -> FilteredPose:
-    """The pose of one image by random sampling, and the alignment's residual over what agrees with it."""
-    one = Correspondences(*(value[row][allowed].double().cpu() for value in cells))
+    """The pose of one image by RANSAC, and the residual of its inliers."""
+    one = Correspondences(*(value[row][counted].double().cpu() for value in cells))
     if len(one.weight) < FEWEST_INLIERS:
         return _none()
     if outlier_filter == "rigid-ransac":
@@ -130,11 +136,11 @@ def _robust(
         found = _pnp_ransac(one, intrinsics, image_height, seed)
     if found is None:
         return _none()
-    pose, agree = found
-    if int(agree.sum()) < max(FEWEST_INLIERS, LEAST_SHARE * len(agree)):
+    pose, inliers = found
+    if int(inliers.sum()) < max(FEWEST_INLIERS, LEAST_SHARE * len(inliers)):
         return _none()
-    residual = alignment_residual(pose, one.camera, one.world, agree.double())
-    return FilteredPose(pose, residual, agree.double().sum() / allowed.numel())
+    residual = alignment_residual(pose, one.camera, one.world, inliers.double())
+    return FilteredPose(pose, residual, inliers.double().sum() / counted.numel())
 
 
 def _none() -> FilteredPose:
@@ -149,13 +155,13 @@ def _rigid_ransac(one: Correspondences, seed: int) -> tuple[Pose, Tensor] | None
 
     pycolmap.set_random_seed(seed)
     options = _ransac_options(float(RIGID_SHARE * torch.linalg.vector_norm(one.camera, dim=-1).median()))
-    # Its type stub leaves out the dictionary around the motion.
+    # The type stub lacks the dictionary around the motion.
     found: Any = pycolmap.estimate_rigid3d_robust(one.camera.numpy(), one.world.numpy(), options)
     if found is None:
         return None
-    agree = torch.as_tensor(found["inlier_mask"])
-    # All that agree decide together, not the three that were drawn.
-    return weighted_kabsch(one.camera, one.world, agree.double()), agree
+    inliers = torch.as_tensor(found["inlier_mask"])
+    # The final pose is the alignment of all inliers, not of the three points that were drawn.
+    return weighted_kabsch(one.camera, one.world, inliers.double()), inliers
 
 
 def _pnp_ransac(

@@ -9,11 +9,10 @@ features -> two parallel layers of 256 with ReLU -> dropout -> 3 and 4 numbers.
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
-from camloc.models.base import Latents
+from camloc.models.base import FeatureMaps, Latents
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.transformer import BatchDropout
 from camloc.models.losses import PoseLossConfig
@@ -30,13 +29,13 @@ class PoseNetConfig:
         dropout: rate before the heads.
         regression: how the pose is regressed.
         grid: (rows, columns) that the final map is averaged to; (1, 1) is the published global average, a
-            finer grid keeps where in the image a feature is.
+            finer grid preserves where in the image a feature is.
     """
 
     backbone: BackboneConfig = BackboneConfig("mobilenetv2_100")
     latent: int = 256
     dropout: float = 0.1
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
     grid: tuple[int, int] = (1, 1)
 
 
@@ -49,7 +48,7 @@ PRESETS = {
 
 
 class PoseNet(SingleSceneRegressor):
-    """A CNN whose pooled features give a position latent and an orientation latent."""
+    """A CNN, a latent vector for each half of the pose, and two linear heads."""
 
     def __init__(self, config: PoseNetConfig) -> None:
         super().__init__(config.regression)
@@ -69,16 +68,16 @@ class PoseNet(SingleSceneRegressor):
         ):
             nn.init.kaiming_normal_(layer.weight)
 
-    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """The paper's z_x and z_q."""
-        (final,) = maps
+    def describe(self, feature_maps: FeatureMaps) -> Latents:
+        """Compute the paper's z_x and z_q."""
+        (final,) = feature_maps
         if final.shape[-2:] != self.grid:
             final = F.adaptive_avg_pool2d(final, self.grid)
         features = final.flatten(1)
         return Latents(F.relu(self.position_latent(features)), F.relu(self.orientation_latent(features)))
 
     def regress(self, latents: Latents) -> RegressedPose:
-        """Position and orientation from the two latents."""
+        """Compute position and orientation, each from its latent vector."""
         position = self.position_head(self.dropout(latents.position))
         orientation = self.orientation_head(self.dropout(latents.orientation))
         return self.world(position, orientation)  # type: ignore[no-any-return]

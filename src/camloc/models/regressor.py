@@ -1,4 +1,4 @@
-"""What regressors of one scene have in common: the form of their output, its frame, decoding and loss."""
+"""Shared by regressors of one scene: settings, output, world frame, decoding, loss and a regression head."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -9,16 +9,18 @@ from torch import Tensor, nn
 
 from camloc.data.batch import Batch
 from camloc.geometry.pose import Pose
-from camloc.geometry.pose_search import mean_pose
+from camloc.geometry.pose_search import camera_radius, mean_pose
 from camloc.models.base import Decoded, Regressor, single_scene
-from camloc.models.layers.rotation_output import (
+from camloc.models.layers.transformer import Activation, activation_layer
+from camloc.models.losses import (
     OrientationForm,
+    PoseLossConfig,
+    RelativePoseLoss,
+    UncertaintyWeightedPoseLoss,
     orientation_size,
     rotation_from_values,
     values_from_rotation,
 )
-from camloc.models.layers.transformer import Activation, activation_layer
-from camloc.models.losses import PoseLossConfig, RelativePoseLoss, UncertaintyWeightedPoseLoss
 
 Positions = Literal["raw", "standardised"]
 
@@ -28,8 +30,8 @@ class RegressedPose(NamedTuple):
 
     Attributes:
         position: (b, 3) camera centre in metres, relative to the centre of `WorldFrame`.
-        orientation: (b, k) orientation world_from_cam in the numbers of its form: for quaternions four,
-            w first, of any length.
+        orientation: (b, k) orientation world_from_cam in its representation; quaternions have w first and any
+            length.
     """
 
     position: Float[Tensor, "b 3"]
@@ -38,34 +40,40 @@ class RegressedPose(NamedTuple):
 
 @dataclass(frozen=True)
 class RegressionConfig:
-    """How a pose is regressed, whatever the network in front.
+    """How a pose is regressed, independently of the network in front.
 
     Attributes:
-        positions: regress world coordinates as they are (published) or standardised ones.
-        orientation: the numbers that stand for an orientation.
-        balance: the loss and its initial weights.
-        relative: the loss of the way between the frames of a window, with initial weights of its own; None
-            for none. The recipe's window says which frames these are.
+        positions: "raw" regresses world coordinates (as published), "standardised" coordinates relative to
+            the training cameras; see `WorldFrame`.
+        orientation: representation of the orientation.
+        pose_loss: the loss of single poses.
+        relative: the loss of differences between the frames of a window, with learned weights of its own;
+            None for none. The recipe's `window` chooses the frames.
     """
 
     positions: Positions = "raw"
     orientation: OrientationForm = "quaternion"
-    balance: PoseLossConfig = PoseLossConfig()
+    pose_loss: PoseLossConfig = PoseLossConfig()
     relative: PoseLossConfig | None = None
 
     @property
     def orientation_size(self) -> int:
-        """How many numbers an orientation head gives."""
+        """How many numbers an orientation head outputs."""
         return orientation_size(self.orientation)
+
+    def build_loss(self) -> UncertaintyWeightedPoseLoss:
+        """Build the loss with its learned weights at their initial values."""
+        relative = None if self.relative is None else RelativePoseLoss(self.relative, self.orientation)
+        return UncertaintyWeightedPoseLoss(self.pose_loss, self.orientation, relative=relative)
 
 
 class WorldFrame(nn.Module):
-    """Where the numbers of a regressor live within the world of the data set.
+    """The frame and units of a regressor's numbers, relative to the data set's world.
 
-    The papers regress world coordinates and quaternions as they are (`raw`). `standardised`
-    regresses offsets from the mean training position in units of the training positions' spread, and
-    offsets from the mean training orientation's numbers, which starts training where the answers are, and
-    keeps single precision enough for worlds whose coordinates have six digits before the point.
+    The papers regress world coordinates and quaternions directly ("raw"). "standardised" regresses offsets
+    from the mean training position, in units of the camera radius, and offsets from the mean training
+    orientation's numbers. Training then starts at the mean pose, and single precision is sufficient for
+    worlds whose coordinates have six digits before the decimal point.
     """
 
     def __init__(self, positions: Positions, form: OrientationForm = "quaternion") -> None:
@@ -73,78 +81,75 @@ class WorldFrame(nn.Module):
         self.positions = positions
         self.form: OrientationForm = form
         self.register_buffer("center", torch.zeros(3, dtype=torch.float64))
-        self.register_buffer("spread", torch.ones((), dtype=torch.float64))
+        self.register_buffer("camera_radius", torch.ones((), dtype=torch.float64))
         self.register_buffer("orientation", torch.zeros(orientation_size(form)))
 
     def observe(self, world_from_cam: Pose) -> None:
-        """Take centre, spread and mean orientation from the training poses, if standardised."""
+        """Record centre, camera radius and mean orientation of the training poses, if standardised."""
         if self.positions == "raw":
             return
         centers = world_from_cam.translation.double()
         self.get_buffer("center").copy_(centers.mean(0))
-        spread = (centers - centers.mean(0)).square().sum(-1).mean().sqrt()
-        self.get_buffer("spread").copy_(spread.clamp_min(1e-6))
+        radius = camera_radius(Pose(world_from_cam.rotation, centers))
+        self.get_buffer("camera_radius").copy_(radius.clamp_min(1e-6))
         mean = mean_pose(world_from_cam).rotation
         self.get_buffer("orientation").copy_(values_from_rotation(self.form, mean.unsqueeze(0))[0])
 
     def forward(self, position: Float[Tensor, "b 3"], orientation: Float[Tensor, "b k"]) -> RegressedPose:
-        """A regressor's output, from its heads' numbers."""
+        """Scale and shift the heads' numbers to the regressor's output."""
         return RegressedPose(
-            position * self.get_buffer("spread").to(position.dtype),
+            position * self.get_buffer("camera_radius").to(position.dtype),
             orientation + self.get_buffer("orientation"),
         )
 
     def relative(self, position: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
-        """Metres relative to the centre, from world positions."""
+        """Subtract the centre from world positions."""
         return position - self.get_buffer("center").to(position.device)
 
     def decode(self, output: RegressedPose) -> Decoded:
-        """Poses from a regressor's output: its numbers become proper rotations here."""
+        """Compute poses from a regressor's output; its orientation numbers become proper rotations here."""
         position = output.position.double() + self.get_buffer("center")
         return single_scene(Pose(rotation_from_values(self.form, output.orientation.double()), position))
 
 
 class SingleSceneRegressor(Regressor[RegressedPose]):
-    """A regressor of one scene: a subclass is its network, `describe` and `regress`.
+    """A regressor of one scene; a subclass implements `describe` and `regress`.
 
-    `regress` ends with `self.world(position, orientation)`.
+    `regress` must end with `self.world(position, orientation)`.
     """
 
     def __init__(self, config: RegressionConfig) -> None:
         super().__init__()
         self.world = WorldFrame(config.positions, config.orientation)
-        relative = None
-        if config.relative is not None:
-            relative = RelativePoseLoss(config.relative, config.orientation)
-        self.balance = UncertaintyWeightedPoseLoss(config.balance, config.orientation, relative=relative)
+        self.pose_loss = config.build_loss()
 
     def decode(self, output: RegressedPose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Poses; intrinsics are not needed."""
+        """Compute poses; intrinsics are not needed."""
         del intrinsics
         return self.world.decode(output)
 
     def losses(self, output: RegressedPose, batch: Batch) -> dict[str, Tensor]:
-        """Position and orientation terms with learned balance, of poses and of the way between them."""
-        return regression_losses(self.balance, self.world, output, batch)
+        """Compute the uncertainty-weighted terms of single poses and, if configured, of pairs of frames."""
+        return regression_losses(self.pose_loss, self.world, output, batch)
 
     def observe(self, world_from_cam: Pose) -> None:
-        """Note the centre and spread of the training positions."""
+        """Record the training poses' statistics that `WorldFrame` needs."""
         self.world.observe(world_from_cam)
 
 
 def regression_losses(
-    balance: UncertaintyWeightedPoseLoss, frame: WorldFrame, output: RegressedPose, batch: Batch
+    pose_loss: UncertaintyWeightedPoseLoss, world: WorldFrame, output: RegressedPose, batch: Batch
 ) -> dict[str, Tensor]:
-    """The loss terms of a regressor's output, in metres relative to the frame's centre."""
-    truth = frame.relative(batch.world_from_cam.translation).to(output.position.dtype)
-    return balance(output.position, output.orientation, truth, batch)  # type: ignore[no-any-return]
+    """Compute the loss terms of a regressor's output, in metres relative to the world frame's centre."""
+    truth = world.relative(batch.world_from_cam.translation).to(output.position.dtype)
+    return pose_loss(output.position, output.orientation, truth, batch)  # type: ignore[no-any-return]
 
 
 class RegressionHead(nn.Module):
     """Two linear layers, the first of which may read a prior beside the latent vector.
 
-    A prior's share of the hidden layer starts at zero: a head is then what it would be without one, until
-    the prior's weights are trained. Together they are one layer that reads both vectors.
+    The prior's weights start at zero, so that the head starts as one without a prior. Together with the
+    latent vector's weights they form one linear layer on both vectors.
 
     Source: TransPoseNet (2021) section 3.1, "MLP Head", and section 4, "Training", for the prior.
     """
@@ -152,7 +157,7 @@ class RegressionHead(nn.Module):
     def __init__(
         self, inputs: int, outputs: int, *, hidden: int, activation: Activation = "gelu", prior: int = 0
     ) -> None:
-        """`prior`: size of the vector beside the latent one; 0 for none."""
+        """`prior`: size of the prior; 0 for none."""
         super().__init__()
         self.hidden = nn.Linear(inputs, hidden)
         self.activation = activation_layer(activation)
@@ -167,7 +172,7 @@ class RegressionHead(nn.Module):
     def forward(
         self, latent: Float[Tensor, "b d"], prior: Float[Tensor, "b e"] | None = None
     ) -> Float[Tensor, "b k"]:
-        """The numbers of half a pose; `prior` is read by heads that have one."""
+        """Compute the numbers of half a pose; a head without a prior ignores `prior`."""
         hidden = self.hidden(latent)
         if self.prior is not None and prior is not None:
             hidden = hidden + self.prior(prior)

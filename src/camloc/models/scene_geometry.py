@@ -1,10 +1,12 @@
-"""Implicit scene geometry: two point maps and weights, aligned in closed form, from pose labels alone.
+"""Implicit scene geometry: point maps and weights, learned from poses alone and aligned in closed form.
 
-Every cell of a grid over the image gets a point in the world, a depth along its ray and a weight. The
-rigid motion that best carries the points seen by the camera onto the points in the world is the pose.
+For every cell of a grid over the image, the network predicts a point in the world, a depth along the cell's
+ray and a weight. The pose is the rigid motion that best aligns the points in camera axes with the points in
+the world.
 
 Source: Altillawi, Li, Prakhya, Liu and Serrat, "Implicit Learning of Scene Geometry from Poses for Global
-Localization", RA-L 2023. `docs/models/scene_geometry.md` lists what the paper leaves open.
+Localization", RA-L 2023. `docs/models/scene_geometry.md` lists what the paper leaves open and the choices
+made here.
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ from camloc.data.batch import Batch
 from camloc.geometry.alignment import alignment_residual, weighted_kabsch
 from camloc.geometry.camera import pixel_grid, unproject
 from camloc.geometry.pose import Pose
-from camloc.models.base import Correspondences, Decoded, GeometryModel, single_scene
+from camloc.geometry.pose_search import camera_radius
+from camloc.models.base import Correspondences, Decoded, FeatureMaps, GeometryModel, single_scene
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.point_maps import CellNetwork, Cells, cell_head, on_one_grid, suggested_points
 from camloc.models.losses import GeometryLossConfig, geometry_losses
@@ -29,10 +32,10 @@ class PointMaps(NamedTuple):
 
     Attributes:
         world: (b, 3, h, w) points in metres, relative to the mean training camera (the paper's G).
-        camera: (b, 1, h, w) depths in metres along the cells' rays (the paper's d), or these over the
-            focal length in images' widths, or (b, 3, h, w) points in camera axes (the paper's C):
-            see `SceneGeometryConfig`.
-        weight: (b, h, w) how much a cell counts, within (0, 1) (the paper's w).
+        camera: (b, 1, h, w) depths in metres along the cells' rays (the paper's d), or these depths divided
+            by the focal length in image widths, or (b, 3, h, w) points in camera axes (the paper's C); see
+            `camera_points` and `depths` of `SceneGeometryConfig`.
+        weight: (b, h, w) weight of a cell in the alignment, within (0, 1) (the paper's w).
     """
 
     world: Float[Tensor, "b 3 h w"]
@@ -46,22 +49,23 @@ class SceneGeometryConfig:
 
     Attributes:
         backbone: the network in front.
-        taps: stages of it (timm's numbering, 0 = stride 2) whose maps a cell sees. The paper has the
-            last one, with strides exchanged for dilation (`{"output_stride": 8}`).
+        taps: the backbone's stages (timm's numbering, 0 = stride 2) whose maps the heads read. The paper
+            reads the last one, with strides replaced by dilation (`{"output_stride": 8}`).
         stride: side of a cell in pixels of the network's image.
         hidden: width of the heads.
         blocks: residual blocks of 1 x 1 convolutions that the heads share; the paper has none.
-        context: rows and columns on which the whole image is summed up, where there are blocks: every
-            cell knows of it, and world points start from where it suggests them; None as published, where
-            a cell knows its surroundings alone.
-        dropout: share of the feature channels that an image loses in training, where there are blocks.
-        camera_points: the depth along a cell's ray, or directly a point in camera axes (Table II).
-        depths: "metric" as published; "focal": in units of the focal length over the image's width, so
-            that a zoomed image, in which all looks nearer, does not ask for the same depths.
-        weights: learned, or all alike (Table III, "no filtering").
+        context: rows and columns of a description of the whole image, if there are blocks: it is added to
+            every cell and gives a first guess of the world points (`layers.point_maps.ImageContext`). None as
+            published: a cell then depends on its surroundings alone.
+        dropout: rate of feature channels that are dropped in training, if there are blocks.
+        camera_points: "depth" predicts the depth along a cell's ray, "direct" a point in camera axes (Table
+            II).
+        depths: "metric" as published; "focal" in units of the focal length over the image's width, so that a
+            zoomed image, in which everything looks nearer, does not need other depths.
+        weights: "learned", or all "alike" (Table III, "no filtering").
         depth_range: nearest and farthest depth in metres: (0.1, 10) indoors, (0.1, 600) outdoors; None
-            takes it from the spread of the training cameras.
-        losses: what is minimised.
+            derives it from the camera radius of the training cameras.
+        losses: weights and form of the loss terms.
     """
 
     backbone: BackboneConfig = BackboneConfig("mobilenetv3_large_100", {"output_stride": 8})
@@ -91,15 +95,16 @@ PRESETS = {
     "mobilenetv2": SceneGeometryConfig(MOBILENETV2_TENSORFLOW, taps=(2, 3, 4), blocks=2, depth_range=None),
 }
 
-# Where the depth range is the scene's own: the farthest in spreads of the training cameras, its least,
-# and the nearest as a share of it. A room of 0.5 m spread gets the published range of rooms.
-FARTHEST_SPREADS = 5.0
+# The depth range derived from the training cameras: the farthest depth in camera radii, its lower bound in
+# metres, and the nearest depth as a share of the farthest. A camera radius of up to 2 m gives the
+# published indoor range.
+FARTHEST_RADII = 5.0
 FARTHEST_AT_LEAST = 10.0
 NEAREST_SHARE = 0.01
 
 
 class SceneGeometry(GeometryModel[PointMaps]):
-    """A CNN whose every cell gives a world point, a depth and a weight."""
+    """A CNN with a world point, a depth and a weight for every cell."""
 
     def __init__(self, config: SceneGeometryConfig) -> None:
         super().__init__()
@@ -129,21 +134,21 @@ class SceneGeometry(GeometryModel[PointMaps]):
         """Backbone, taps and stride."""
         return (self.config.backbone, self.config.taps, self.config.stride)
 
-    def features_of(
-        self, maps: list[Float[Tensor, "b _ _ _"]], *, width: int, height: int
-    ) -> Float[Tensor, "b c h w"]:
-        """What the heads see: the backbone's maps on the grid."""
-        return on_one_grid(maps, height // self.config.stride, width // self.config.stride)
+    def grid_features(
+        self, feature_maps: FeatureMaps, *, width: int, height: int
+    ) -> Float[Tensor, "b c rows columns"]:
+        """Bring the backbone's maps to the grid of cells."""
+        return on_one_grid(feature_maps, height // self.config.stride, width // self.config.stride)
 
-    def from_features(self, features: Float[Tensor, "b c h w"]) -> PointMaps:
-        """World points, depths and weights on the grid."""
+    def from_grid(self, features: Float[Tensor, "b c rows columns"]) -> PointMaps:
+        """Compute world points, depths and weights on the grid."""
         cells, suggestion = Cells(features, None) if self.cells is None else self.cells(features)
         near, far = self.get_buffer("depth_range").to(cells.dtype)
         camera = self.camera_head(cells)
         if self.config.camera_points == "depth":
             camera = near + (far - near) * torch.sigmoid(camera)
         else:
-            # Points start in front of the camera, where those that it sees are.
+            # Predicted points start in front of the camera, where visible points are.
             camera = camera + torch.stack((far * 0, far * 0, near + 0.2 * far)).view(3, 1, 1)
         world = self.world_head(cells)
         if suggestion is not None:
@@ -155,7 +160,7 @@ class SceneGeometry(GeometryModel[PointMaps]):
         return PointMaps(world, camera, weight)
 
     def correspondences(self, output: PointMaps, *, intrinsics: Float[Tensor, "b 3 3"]) -> Correspondences:
-        """Each cell's pixel, its point in camera axes, its point in the world and its weight."""
+        """Read each cell's pixel, point in camera axes, point in the world and weight from the output."""
         height, width = output.weight.shape[-2:]
         grid = torch.from_numpy(pixel_grid(width, height, stride=self.config.stride)).reshape(-1, 2)
         pixels = grid.to(output.world).expand(output.world.shape[0], -1, -1)
@@ -171,20 +176,20 @@ class SceneGeometry(GeometryModel[PointMaps]):
         )
 
     def decode(self, output: PointMaps, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Poses, by aligning the points seen with the points in the world.
+        """Compute poses by aligning the points in camera axes with the points in the world.
 
         Raises:
-            ValueError: there are no intrinsics.
+            ValueError: `intrinsics` is None.
         """
         if intrinsics is None:
             raise ValueError("aligning points needs the camera's intrinsics")
         cells = self.correspondences(output, intrinsics=intrinsics).double()
         world_from_cam = weighted_kabsch(cells.camera, cells.world, cells.weight)
         residual = alignment_residual(world_from_cam, cells.camera, cells.world, cells.weight)
-        return single_scene(self.placed(world_from_cam), residual=residual)
+        return single_scene(self.to_world(world_from_cam), residual=residual)
 
     def losses(self, output: PointMaps, batch: Batch) -> dict[str, Tensor]:
-        """Pose, consistency and reprojection terms (Eqs. 2 to 8)."""
+        """Compute the pose, consistency and reprojection terms (Eq. 2 to 8)."""
         assert batch.intrinsics is not None, "training needs intrinsics"
         cells = self.correspondences(output, intrinsics=batch.intrinsics)
         inside = None if batch.inside is None else self._cells_inside(batch.inside, output.weight.shape[1:])
@@ -203,21 +208,21 @@ class SceneGeometry(GeometryModel[PointMaps]):
         )
 
     def _cells_inside(self, inside: Tensor, grid: torch.Size) -> Float[Tensor, "b n"]:
-        """1 for cells whose centre shows the image, 0 for those beyond its edge."""
+        """1 for cells whose centre is inside the image, 0 for those beyond its edge."""
         half, step = self.config.stride // 2, self.config.stride
         cells = inside if inside.shape[1:] == grid else inside[:, half::step, half::step]
         return cells.flatten(1).float()
 
     def observe(self, world_from_cam: Pose) -> None:
-        """Note the mean of the training cameras and, if the range is the scene's own, their spread."""
+        """Record the mean of the training cameras and, if `depth_range` is None, set the depth range."""
         centers = world_from_cam.translation.double()
         self.get_buffer("center").copy_(centers.mean(0))
         if self.config.depth_range is None:
-            spread = (centers - centers.mean(0)).square().sum(-1).mean().sqrt()
-            far = (FARTHEST_SPREADS * spread).clamp_min(FARTHEST_AT_LEAST)
+            radius = camera_radius(Pose(world_from_cam.rotation, centers))
+            far = (FARTHEST_RADII * radius).clamp_min(FARTHEST_AT_LEAST)
             self.get_buffer("depth_range").copy_(torch.stack((NEAREST_SHARE * far, far)))
 
-    def placed(self, centered_from_cam: Pose) -> Pose:
-        """Poses in the data set's world, of poses relative to the mean training camera."""
+    def to_world(self, centered_from_cam: Pose) -> Pose:
+        """Move poses relative to the mean training camera to the data set's world."""
         center = self.get_buffer("center").to(centered_from_cam.translation)
         return Pose(centered_from_cam.rotation, centered_from_cam.translation + center)

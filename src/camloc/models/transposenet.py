@@ -1,8 +1,7 @@
-"""TransPoseNet: attention to two maps of a CNN, one for each half of the pose.
+"""TransPoseNet: attention over two feature maps of a CNN, one for each half of the pose.
 
-The cells of a coarse map are read by one Transformer encoder for the position, those of a finer map by
-another for the orientation. Before the cells stands a learned token; what the last layer makes of it is
-all that the head of that half sees.
+One Transformer encoder reads the cells of a coarse map for the position, another the cells of a finer map for
+the orientation. A learned token precedes the cells; the head of each half reads the encoder's output for it.
 
 Source: Shavit, Ferens and Keller, "Paying Attention to Activation Maps in Camera Pose Regression", 2021,
 section 3. `docs/models/transposenet.md` lists where the released code differs.
@@ -10,10 +9,7 @@ section 3. `docs/models/transposenet.md` lists where the released code differs.
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
-from torch import Tensor
-
-from camloc.models.base import Latents
+from camloc.models.base import FeatureMaps, Latents
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.transformer import MapEncoder, PositionCodesConfig, TransformerConfig
 from camloc.models.losses import PoseLossConfig
@@ -26,14 +22,14 @@ class TransPoseNetConfig:
 
     Attributes:
         backbone: the network in front.
-        position_tap, orientation_tap: its stages whose maps the two encoders read (timm's numbering,
-            0 = stride 2). Of EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2 has
-            28 x 28: the paper's m_rdct4 and m_rdct3 (Table 8).
+        position_tap, orientation_tap: the backbone's stages whose maps the two encoders read (timm's
+            numbering, 0 = stride 2). For EfficientNet-B0 at 224 x 224, stage 3 has 14 x 14 cells and stage 2
+            has 28 x 28: the paper's m_rdct4 and m_rdct3 (Table 8).
         encoder: of both maps (Tables 6 and 7).
-        codes: of where cells are.
+        codes: position codes of the cells.
         hidden: width of the heads' hidden layer.
-        orientation_prior: whether the orientation head also reads the position's latent vector, as the
-            paper's does outdoors from its second phase on. It starts as if it did not.
+        orientation_prior: whether the orientation head also reads the position's latent vector, as in the
+            paper outdoors from the second phase on. The prior's weights start at zero.
         regression: how the pose is regressed.
     """
 
@@ -44,7 +40,7 @@ class TransPoseNetConfig:
     codes: PositionCodesConfig = PositionCodesConfig()
     hidden: int = 1024
     orientation_prior: bool = False
-    regression: RegressionConfig = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+    regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 
 PRESETS = {
@@ -56,7 +52,7 @@ PRESETS = {
 
 
 class TransPoseNet(SingleSceneRegressor):
-    """A CNN cut after its second map, and for each half of the pose an encoder and a head."""
+    """A CNN cut after its second tap, and an encoder and a head for each half of the pose."""
 
     def __init__(self, config: TransPoseNetConfig) -> None:
         super().__init__(config.regression)
@@ -80,16 +76,16 @@ class TransPoseNet(SingleSceneRegressor):
             prior=width if config.orientation_prior else 0,
         )
 
-    def describe(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Latents:
-        """The two tokens, as the last layers leave them."""
-        position_map, orientation_map = maps
+    def describe(self, feature_maps: FeatureMaps) -> Latents:
+        """Compute the two encoders' outputs for their tokens."""
+        position_map, orientation_map = feature_maps
         return Latents(
             self.position_encoder(position_map, self.codes),
             self.orientation_encoder(orientation_map, self.codes),
         )
 
     def regress(self, latents: Latents) -> RegressedPose:
-        """Position and orientation, each from its token."""
+        """Compute position and orientation, each from its token."""
         position = self.position_head(latents.position)
         orientation = self.orientation_head(latents.orientation, latents.position)
         return self.world(position, orientation)  # type: ignore[no-any-return]

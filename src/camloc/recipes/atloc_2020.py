@@ -1,18 +1,18 @@
 """AtLoc (Wang et al., AAAI 2020) on 7Scenes, AtLoc+, and AtLoc with the hypernetwork of HyperPose.
 
 Settings of the authors: Adam at 5e-5 with decay 5e-4, batches of 64, crops of 256 x 256 from frames with a
-shorter side of 256, 300 epochs (which their instructions evaluate; their command stops at 100). On their
-own issue page they advise 1e-4 and several trainings. Their redkitchen is one test sequence of five: 1,000 of
-5,000 frames. They start from ImageNet weights of ResNet-34 (`--backbone-weights`).
+shorter side of 256, 300 epochs (which their instructions evaluate; their command stops at 100). On the issue
+page of their code they advise 1e-4 and several trainings. Their redkitchen is one test sequence of five:
+1,000 of 5,000 frames. They start from ImageNet weights of ResNet-34 (`--backbone-weights`).
 """
 
 from dataclasses import replace
 
 from camloc.data.augment import Augment
-from camloc.data.formats.sevenscenes import SCENES
 from camloc.data.image_io import Preprocess
 from camloc.models.atloc import PRESETS
 from camloc.models.layers.hypernetwork import HypernetworkConfig
+from camloc.recipes import SEVENSCENES
 from camloc.recipes.mapnet_2018 import SEVENSCENES_RESNET34
 from camloc.training.recipe import Published, Recipe, Stage, Window
 
@@ -31,7 +31,7 @@ def sevenscenes() -> Recipe:
         batch_size=64,
         validate_every=5,
         layout="sevenscenes",
-        published=Published.of_scenes(SCENES, errors, "scene geometry 2023, Table I, AtLoc"),
+        published=Published.of_scenes(SEVENSCENES, errors, "scene geometry 2023, Table I, AtLoc"),
     )
 
 
@@ -48,7 +48,7 @@ def sevenscenes_released() -> Recipe:
 
 
 def sevenscenes_plus() -> Recipe:
-    """AtLoc+ on 7Scenes: AtLoc with windows of 3 frames, 10 apart; no row of it is at hand."""
+    """AtLoc+ on 7Scenes: AtLoc with windows of 3 frames, 10 apart; no row of it."""
     return replace(
         sevenscenes(),
         config=replace(PRESETS["plus"], backbone=SEVENSCENES_RESNET34),

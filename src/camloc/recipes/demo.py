@@ -16,13 +16,14 @@ from camloc.models.regressor import RegressionConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.models.transposenet import TransPoseNetConfig
 from camloc.recipes import room, students
+from camloc.refinement.pairs import PairSettings
 from camloc.refinement.recipe import RelativeRecipe, StudentRecipe
-from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig
+from camloc.refinement.relative_pose import RelativePoseConfig
 from camloc.training.recipe import Recipe, Stage
 
-# A ResNet of 0.3 million weights: from random ones, and with minutes to learn, small is accurate. Its
-# last map keeps one cell to 16 pixels: where in the image a thing is seen says where the camera is. It has
-# few channels, because the heads see them all and are most of the weights.
+# A ResNet of 0.3 million weights: in minutes, and from random weights, small networks are the most accurate.
+# A cell of its last map has 16 pixels, since the place of an object in the image says where the camera is.
+# The map has few channels, because the heads read them all and have most of the weights.
 SMALL_RESNET = BackboneConfig(
     "test_resnet",
     {"output_stride": 16, "channels": (32, 48, 48, 64)},
@@ -32,7 +33,7 @@ SMALL_RESNET = BackboneConfig(
 )
 
 _REGRESSION = RegressionConfig(
-    positions="standardised", balance=PoseLossConfig(position=-1.0, orientation=-3.0)
+    positions="standardised", pose_loss=PoseLossConfig(position=-1.0, orientation=-3.0)
 )
 
 # Of the Transformers.
@@ -98,17 +99,16 @@ def scene_geometry() -> Recipe:
             blocks=2,
             context=(6, 8),
             depth_range=(1.0, 40.0),
-            # Things are some ten metres away: a radian moves what is seen as far as ten metres do.
+            # Objects are some ten metres away: a radian shifts the image as much as ten metres do.
             losses=GeometryLossConfig(orientation=10.0, consistency=0.3, reprojection=0.003),
         ),
     )
 
 
 def scene_geometry_imagenet() -> Recipe:
-    """Scene geometry on the corner, with a MobileNetV2 that knows ImageNet's images and learns further.
+    """Scene geometry on the corner, with a MobileNetV2 pretrained on ImageNet whose second half trains.
 
-    Its second half learns: with the whole of it held, as in a room, held-out errors were about a tenth larger
-    in the same time.
+    With the whole backbone frozen, as in a room, held-out errors were about a tenth larger in the same time.
     """
     recipe = room.scene_geometry()
     (stage,) = recipe.stages
@@ -121,7 +121,7 @@ def scene_geometry_imagenet() -> Recipe:
             depth_range=(1.0, 40.0),
             losses=GeometryLossConfig(orientation=10.0, consistency=0.3, reprojection=0.01),
         ),
-        # The features are those of images, which are sharper than 128 x 96 pixels.
+        # Pretrained features are those of sharper images than 128 x 96 pixels.
         preprocess=Preprocess(160, 120),
         stages=(
             replace(
@@ -157,7 +157,7 @@ def transposenet() -> Recipe:
 
 
 def hyperpose_2023() -> Recipe:
-    """HyperPose (2023), narrow and of two layers, on the corner, with generators of every weight."""
+    """HyperPose (2023), narrow and of two layers, on the corner, with full generators."""
     return _attentive("hyperpose_2023", _hyperpose_2023(GeneratorConfig("full")))
 
 
@@ -181,7 +181,7 @@ def _hyperpose_2023(generator: GeneratorConfig) -> HyperPose2023Config:
 
 
 def _attentive(model: str, config: TransPoseNetConfig | HyperPose2023Config) -> Recipe:
-    """The schedule of the corner's regressors at a quarter of their rate, as Transformers need it."""
+    """A Transformer with the schedule of the corner's regressors at a quarter of their learning rate."""
     recipe = hyperpose()
     (stage,) = recipe.stages
     slower = replace(stage, learning_rate=stage.learning_rate / 4)

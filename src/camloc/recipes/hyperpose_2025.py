@@ -1,13 +1,13 @@
-"""HyperPose (Ferens and Keller 2025), the rows of its supplement that one scene can have.
+"""HyperPose (Ferens and Keller 2025): the rows of its supplement for models of one scene.
 
-Adam with eps 1e-10 and decay 1e-4, batches of 8, learning rate 1e-4 lowered by a quarter at each step;
-images scaled to a shorter side of 256 and cut to 224 x 224 (section 3). The paper trains in three
-phases, of which it gives the length of the first only; the two that fine-tune one half of the pose are
-a tenth of it here. Ablations (section 4) are compared after the first phase. Tables 4 and 7 are made with
-the network of several scenes: here are the same settings for one scene, without the numbers of that network.
+Adam with eps 1e-10 and decay 1e-4, batches of 8, learning rate 1e-4 lowered by a quarter at each step; images
+scaled to a shorter side of 256 and cut to 224 x 224 (section 3). The paper trains in three phases and gives
+the length of the first only; the two that fine-tune one half of the pose have a tenth of it here. Ablations
+(section 4) are compared after the first phase. Tables 4 and 7 are about the multi-scene network; here are the
+same settings for one scene, without the errors of that network.
 
-The released code is set otherwise than the paper says; those rows end in `released`. Its further phases are
-flags without a configuration, so that only the first is here.
+The released code has other settings than the paper; these recipes end in `released`. Its later phases are
+flags without a configuration, so these recipes have the first phase only.
 """
 
 from dataclasses import replace
@@ -18,23 +18,22 @@ from camloc.data.image_io import Preprocess
 from camloc.models.atloc import PRESETS as ATLOC
 from camloc.models.hyperpose import HyperPoseConfig, Infusion
 from camloc.models.layers.hypernetwork import GeneratorConfig, HypernetworkConfig
-from camloc.models.layers.rotation_output import OrientationForm
-from camloc.models.losses import PoseLossConfig
+from camloc.models.losses import OrientationForm, PoseLossConfig
 from camloc.models.regressor import RegressionConfig
+from camloc.recipes import CAMBRIDGE
 from camloc.training.recipe import Published, Recipe, Stage
 
 _CROP = Preprocess(224, 224, short_side=256)
-_CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 _COMPACT = HypernetworkConfig(generator=GeneratorConfig("compact"))
 
-# What the released code does to images of any data set.
+# Random changes of images in the released code, for any data set.
 _RELEASED_CHANGES = Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2)
 
 
 def cambridge_baseline() -> Recipe:
     """Baseline APR on Cambridge Landmarks: supplement Table 1, "original", first rows."""
     errors = ((0.89, 2.29), (1.49, 3.30), (0.74, 4.79), (1.40, 4.95))
-    published = Published.of_scenes(_CAMBRIDGE, errors, "supplement Table 1, Baseline APR, original")
+    published = Published.of_scenes(CAMBRIDGE, errors, "supplement Table 1, Baseline APR, original")
     return replace(_cambridge(hypernetwork=None), published=published)
 
 
@@ -42,7 +41,7 @@ def cambridge_hypernetwork() -> Recipe:
     """Baseline APR with hypernetwork on Cambridge Landmarks: supplement Table 1, "original", second rows."""
     errors = ((0.61, 1.84), (1.44, 3.03), (0.70, 3.62), (1.37, 4.85))
     source = "supplement Table 1, Baseline APR w/ hypernet, original"
-    return replace(_cambridge(), published=Published.of_scenes(_CAMBRIDGE, errors, source))
+    return replace(_cambridge(), published=Published.of_scenes(CAMBRIDGE, errors, source))
 
 
 def cambridge_one_integrated_layer() -> Recipe:
@@ -157,12 +156,12 @@ def cambridge_atloc_hypernetwork_released() -> Recipe:
 
 
 def _cambridge(**settings: Any) -> Recipe:
-    regression = RegressionConfig(balance=PoseLossConfig(-3.0, -6.5))
+    regression = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
     return Recipe(
         model="hyperpose",
         config=replace(HyperPoseConfig(regression=regression), **settings),
         preprocess=_CROP,
-        stages=_phases(epochs=600, step_epochs=200),
+        stages=phases(epochs=600, step_epochs=200),
         augment=Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5),
         batch_size=8,
         validate_every=5,
@@ -171,12 +170,12 @@ def _cambridge(**settings: Any) -> Recipe:
 
 
 def _infused(infusion: Infusion, hypernetwork: HypernetworkConfig) -> Recipe:
-    return _after_the_first_phase(_cambridge(infusion=infusion, hypernetwork=hypernetwork))
+    return _first_phase(_cambridge(infusion=infusion, hypernetwork=hypernetwork))
 
 
 def _rotations(form: OrientationForm) -> Recipe:
-    regression = RegressionConfig(orientation=form, balance=PoseLossConfig(-3.0, -6.5))
-    return _after_the_first_phase(_cambridge(regression=regression))
+    regression = RegressionConfig(orientation=form, pose_loss=PoseLossConfig(-3.0, -6.5))
+    return _first_phase(_cambridge(regression=regression))
 
 
 def _sevenscenes(hypernetwork: HypernetworkConfig | None) -> Recipe:
@@ -184,7 +183,7 @@ def _sevenscenes(hypernetwork: HypernetworkConfig | None) -> Recipe:
         model="hyperpose",
         config=HyperPoseConfig(hypernetwork=hypernetwork),
         preprocess=_CROP,
-        stages=_phases(epochs=100, step_epochs=20),
+        stages=phases(epochs=100, step_epochs=20),
         augment=Augment(random_crop=True),
         batch_size=8,
         layout="sevenscenes",
@@ -193,11 +192,11 @@ def _sevenscenes(hypernetwork: HypernetworkConfig | None) -> Recipe:
 
 def _widths(position: int, orientation: int, meters: float, degrees: float) -> Recipe:
     published = Published("redkitchen", meters, degrees, f"supplement Table 6, {position}/{orientation}")
-    recipe = _after_the_first_phase(_sevenscenes(HypernetworkConfig(position, orientation)))
+    recipe = _first_phase(_sevenscenes(HypernetworkConfig(position, orientation)))
     return replace(recipe, published=(published,))
 
 
-def _after_the_first_phase(recipe: Recipe) -> Recipe:
+def _first_phase(recipe: Recipe) -> Recipe:
     return replace(recipe, stages=recipe.stages[:1])
 
 
@@ -205,22 +204,25 @@ def _released(recipe: Recipe, stage: Stage, *, batch_size: int = 8) -> Recipe:
     return replace(recipe, stages=(stage,), augment=_RELEASED_CHANGES, batch_size=batch_size, published=())
 
 
-def _phases(*, epochs: int, step_epochs: int) -> tuple[Stage, ...]:
-    def phase(epochs: int, trains: tuple[str, ...], without: str = "") -> Stage:
-        return Stage(
-            epochs=epochs,
-            learning_rate=1e-4,
-            trains=trains,
-            epsilon=1e-10,
-            weight_decay=1e-4,
-            schedule="step",
-            step_epochs=step_epochs,
-            step_factor=0.75,
-            loss_weights={without: 0.0} if without else None,
-        )
+def phases(
+    *, epochs: int, step_epochs: int, position: str = "position_*", orientation: str = "orientation_*"
+) -> tuple[Stage, Stage, Stage]:
+    """The three phases: all parameters, then those of the position alone, then those of the orientation.
 
+    `position` and `orientation` are patterns of the parameters of either half.
+    """
+    first = Stage(
+        epochs=epochs,
+        learning_rate=1e-4,
+        epsilon=1e-10,
+        weight_decay=1e-4,
+        schedule="step",
+        step_epochs=step_epochs,
+        step_factor=0.75,
+    )
+    short = replace(first, epochs=epochs // 10)
     return (
-        phase(epochs, ("*",)),
-        phase(epochs // 10, ("position_*",), without="orientation"),
-        phase(epochs // 10, ("orientation_*",), without="position"),
+        first,
+        replace(short, trains=(position,), loss_weights={"orientation": 0.0}),
+        replace(short, trains=(orientation,), loss_weights={"position": 0.0}),
     )

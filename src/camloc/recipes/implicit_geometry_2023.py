@@ -12,10 +12,8 @@ from camloc.data.image_io import Preprocess
 from camloc.models.layers.backbone import BackboneConfig
 from camloc.models.losses import GeometryLossConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
+from camloc.recipes import CAMBRIDGE, SEVENSCENES
 from camloc.training.recipe import Published, Recipe, Stage
-
-_CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
-_SEVENSCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 
 # Cambridge images are 16:9, those of 7Scenes 4:3; widths are multiples of 32.
 _WIDE = Preprocess(832, 480, undistort=True)
@@ -25,14 +23,14 @@ _STANDARD = Preprocess(640, 480, undistort=True)
 def cambridge() -> Recipe:
     """Scene geometry on Cambridge Landmarks with MobileNetV3: Table I, "Ours, MobileNetV3"."""
     errors = ((0.46, 0.81), (0.61, 1.09), (0.44, 1.71), (0.87, 2.88))
-    return _outdoor(SceneGeometryConfig(depth_range=(0.1, 600.0)), _rows(_CAMBRIDGE, errors, "MobileNetV3"))
+    return _outdoor(SceneGeometryConfig(depth_range=(0.1, 600.0)), _rows(CAMBRIDGE, errors, "MobileNetV3"))
 
 
 def cambridge_resnet34() -> Recipe:
     """Scene geometry on Cambridge Landmarks with ResNet-34: Table I, "Ours, ResNet34"."""
     errors = ((0.48, 0.84), (0.67, 1.14), (0.47, 1.91), (0.90, 3.05))
     config = SceneGeometryConfig(BackboneConfig("resnet34", {"output_stride": 8}), depth_range=(0.1, 600.0))
-    return _outdoor(config, _rows(_CAMBRIDGE, errors, "ResNet34"))
+    return _outdoor(config, _rows(CAMBRIDGE, errors, "ResNet34"))
 
 
 def sevenscenes() -> Recipe:
@@ -40,7 +38,7 @@ def sevenscenes() -> Recipe:
     errors = (
         (0.05, 1.42), (0.16, 4.57), (0.09, 6.14), (0.13, 3.46), (0.12, 2.48), (0.10, 2.51), (0.17, 3.48)
     )  # fmt: skip
-    return _indoor(SceneGeometryConfig(), _rows(_SEVENSCENES, errors, "MobileNetV3"))
+    return _indoor(SceneGeometryConfig(), _rows(SEVENSCENES, errors, "MobileNetV3"))
 
 
 def sevenscenes_resnet34() -> Recipe:
@@ -49,7 +47,7 @@ def sevenscenes_resnet34() -> Recipe:
         (0.05, 1.86), (0.14, 4.15), (0.09, 5.29), (0.14, 3.61), (0.11, 2.78), (0.10, 2.66), (0.19, 4.14)
     )  # fmt: skip
     config = SceneGeometryConfig(BackboneConfig("resnet34", {"output_stride": 8}))
-    return _indoor(config, _rows(_SEVENSCENES, errors, "ResNet34"))
+    return _indoor(config, _rows(SEVENSCENES, errors, "ResNet34"))
 
 
 def sevenscenes_pose_loss() -> Recipe:
@@ -151,23 +149,16 @@ def twelvescenes_densenet121() -> Recipe:
 
 
 def cambridge_no_filtering() -> Recipe:
-    """Scene geometry on Cambridge Landmarks, all cells alike: Table III, "Rigid + No Filtering"."""
+    """Scene geometry on Cambridge Landmarks, cells of equal weight: Table III, "Rigid + No Filtering"."""
     errors = ((0.55, 0.87), (0.79, 1.63), (0.59, 2.32), (1.13, 3.55))
     config = SceneGeometryConfig(depth_range=(0.1, 600.0), weights="alike")
-    published = tuple(
-        Published(scene, *error, "Table III, Rigid + No Filtering")
-        for scene, error in zip(_CAMBRIDGE, errors, strict=True)
-    )
-    return _outdoor(config, published)
+    return _outdoor(config, Published.of_scenes(CAMBRIDGE, errors, "Table III, Rigid + No Filtering"))
 
 
 def _rows(
     scenes: tuple[str, ...], errors: tuple[tuple[float, float], ...], backbone: str
 ) -> tuple[Published, ...]:
-    return tuple(
-        Published(scene, *error, f"Table I, Ours, {backbone}")
-        for scene, error in zip(scenes, errors, strict=True)
-    )
+    return Published.of_scenes(scenes, errors, f"Table I, Ours, {backbone}")
 
 
 def _ablation(losses: GeometryLossConfig, meters: float, degrees: float, row: str) -> Recipe:

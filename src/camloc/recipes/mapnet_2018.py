@@ -2,20 +2,20 @@
 
 Settings of the authors' code: Adam at 1e-4 with decay 5e-4 for 300 epochs, whole frames with a shorter side
 of 256, no changes of images; MapNet with windows of 3 frames, 10 apart, 20 windows to a batch, gradients
-clipped at 5. Their decay pulls at the learned weights of the loss too, ours does not. They start from
+clipped at 5. Their weight decay also acts on the learned weights of the loss, ours does not. They start from
 ImageNet weights of ResNet-34 (`--backbone-weights`).
 """
 
 from dataclasses import replace
 
-from camloc.data.formats.sevenscenes import SCENES
 from camloc.data.image_io import Preprocess
 from camloc.models.layers.backbone import BackboneConfig
 from camloc.models.mapnet import PRESETS
+from camloc.recipes import SEVENSCENES
 from camloc.training.recipe import Published, Recipe, Stage, Window
 
-# Images are normalised with mean and deviation of the pixels of their scene. These are the means over the
-# seven scenes of what comes with the authors' code.
+# The authors normalise images with mean and deviation of the pixels of each scene. These are the means over
+# the seven scenes of the numbers in their code.
 SEVENSCENES_RESNET34 = BackboneConfig("resnet34", mean=(0.496, 0.445, 0.440), deviation=(0.230, 0.240, 0.222))
 
 _WHOLE_FRAME = Preprocess(341, 256, short_side=256)
@@ -35,12 +35,12 @@ def sevenscenes() -> Recipe:
         window=Window(frames=3, apart=10),
         validate_every=5,
         layout="sevenscenes",
-        published=Published.of_scenes(SCENES, errors, "scene geometry 2023, Table I, MapNet"),
+        published=Published.of_scenes(SEVENSCENES, errors, "scene geometry 2023, Table I, MapNet"),
     )
 
 
 def sevenscenes_posenet() -> Recipe:
-    """MapNet's PoseNet on 7Scenes, the same network on single frames; no row of it is at hand."""
+    """MapNet's PoseNet on 7Scenes, the same network on single frames; no row of it."""
     recipe = sevenscenes()
     (stage,) = recipe.stages
     return replace(

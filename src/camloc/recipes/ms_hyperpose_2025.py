@@ -1,11 +1,11 @@
-"""MS-HyperPose (Ferens and Keller 2025): the rows of the supplement that one model of many scenes has.
+"""MS-HyperPose (Ferens and Keller 2025): the rows of the supplement for one model of several scenes.
 
 Adam with eps 1e-10 and decay 1e-4, batches of 8, learning rate 1e-4 lowered by a quarter every 10 of 30
 epochs indoors, every 200 of 600 outdoors; images scaled to a shorter side of 256 and cut to 224 x 224, with
-colour changes outdoors (section 3). Phases are those of `hyperpose_2025`. Ablations (section 4) are compared
-after the first phase.
+colour changes outdoors (section 3). The phases are those of `hyperpose_2025`. Ablations (section 4) are
+compared after the first phase.
 
-The extension by a scene (section 7, Figure 6) is `sevenscenes` without Heads, which `camloc extend` adds.
+The extension by a scene (section 7, Figure 6) is `sevenscenes` without Heads; `camloc extend` adds Heads.
 """
 
 from dataclasses import replace
@@ -14,8 +14,9 @@ from typing import Any
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.models.layers.hypernetwork import GeneratorConfig
-from camloc.models.layers.rotation_output import OrientationForm
+from camloc.models.losses import OrientationForm
 from camloc.models.ms_hyperpose import PRESETS, MSHyperPoseConfig
+from camloc.recipes.hyperpose_2025 import phases
 from camloc.training.recipe import Published, Recipe, Stage
 
 _CROP = Preprocess(224, 224, short_side=256)
@@ -165,21 +166,6 @@ def _with(config: MSHyperPoseConfig, **hypernetwork: Any) -> MSHyperPoseConfig:
 
 
 def _phases(*, epochs: int, step_epochs: int) -> tuple[Stage, ...]:
-    def phase(epochs: int, trains: tuple[str, ...], without: str = "") -> Stage:
-        return Stage(
-            epochs=epochs,
-            learning_rate=1e-4,
-            trains=trains,
-            epsilon=1e-10,
-            weight_decay=1e-4,
-            schedule="step",
-            step_epochs=step_epochs,
-            step_factor=0.75,
-            loss_weights={without: 0.0} if without else None,
-        )
-
-    return (
-        phase(epochs, ("*",)),
-        phase(epochs // 10, ("position_h*",), without="orientation"),
-        phase(epochs // 10, ("orientation_h*",), without="position"),
+    return phases(
+        epochs=epochs, step_epochs=step_epochs, position="position_h*", orientation="orientation_h*"
     )

@@ -2,9 +2,9 @@
 
 As the released code is set: Adam at 1e-4 with eps 1e-10 and decay 1e-4, batches of 8; 30 epochs indoors, 600
 outdoors, the rate a tenth after each third; images scaled to a shorter side of 256 and cut to 224 x 224, at
-random and with colour changes indoors only, in the middle outdoors, where scenes have equal parts of an epoch
-and the position's head is fine-tuned afterwards. The numbers are those of the released models, as the pose
-auto-encoders (2022) have them for their teachers, and of single scenes as HyperPose (2023) has them.
+random and with colour changes indoors only; at the centre outdoors, where scenes have equal parts of an epoch
+and the position head is fine-tuned afterwards. The published errors are those of the released models, from
+the tables of the pose auto-encoders (2022), and of single scenes, from those of HyperPose (2023).
 """
 
 from dataclasses import replace
@@ -14,40 +14,33 @@ from camloc.data.image_io import Preprocess
 from camloc.models.losses import PoseLossConfig
 from camloc.models.ms_transformer import PRESETS, MSTransformerConfig
 from camloc.models.regressor import RegressionConfig
+from camloc.recipes import CAMBRIDGE, SEVENSCENES
 from camloc.training.recipe import Published, Recipe, Stage
 
 _CROP = Preprocess(224, 224, short_side=256)
-_CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
-_SEVENSCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 _CHANGES = Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2)
 
 
 def sevenscenes() -> Recipe:
     """MS-Transformer on all of 7Scenes: pose auto-encoders (2022) Table 2, teacher."""
     errors = (
-        (0.11, 4.66),
-        (0.24, 9.60),
-        (0.14, 12.2),
-        (0.17, 5.66),
-        (0.18, 4.44),
-        (0.17, 5.94),
-        (0.26, 8.45),
-    )
-    published = Published.of_scenes(_SEVENSCENES, errors, "pose auto-encoders (2022) Table 2, teacher")
+        (0.11, 4.66), (0.24, 9.60), (0.14, 12.2), (0.17, 5.66), (0.18, 4.44), (0.17, 5.94), (0.26, 8.45)
+    )  # fmt: skip
+    published = Published.of_scenes(SEVENSCENES, errors, "pose auto-encoders (2022) Table 2, teacher")
     return replace(_sevenscenes(PRESETS["sevenscenes"]), published=published)
 
 
 def cambridge() -> Recipe:
     """MS-Transformer on Cambridge Landmarks: pose auto-encoders (2022) Table 1, teacher."""
     errors = ((0.83, 1.47), (1.81, 2.39), (0.86, 3.07), (1.62, 3.99))
-    published = Published.of_scenes(_CAMBRIDGE, errors, "pose auto-encoders (2022) Table 1, teacher")
+    published = Published.of_scenes(CAMBRIDGE, errors, "pose auto-encoders (2022) Table 1, teacher")
     return replace(_cambridge(PRESETS["cambridge"]), published=published)
 
 
 def sevenscenes_six_layers() -> Recipe:
     """MS-Transformer with 6 layers for either half of the pose, on all of 7Scenes; no row of it.
 
-    As the configuration of the pose auto-encoders' code has it.
+    From the configuration of the pose auto-encoders' code.
     """
     return _sevenscenes(replace(PRESETS["sevenscenes"], layers=(6, 6)))
 
@@ -55,7 +48,7 @@ def sevenscenes_six_layers() -> Recipe:
 def sevenscenes_four_layers() -> Recipe:
     """MS-Transformer with 4 layers for either half of the pose, on all of 7Scenes; no row of it.
 
-    What is left of MS-HyperPose without its hypernetwork.
+    MS-HyperPose without its hypernetwork.
     """
     return _sevenscenes(replace(PRESETS["sevenscenes"], layers=(4, 4)))
 
@@ -68,27 +61,21 @@ def cambridge_own_heads() -> Recipe:
 def sevenscenes_one_scene() -> Recipe:
     """MS-Transformer of one scene of 7Scenes, MS-Trans-1S: HyperPose (2023) Table 2."""
     errors = (
-        (0.10, 5.86),
-        (0.23, 11.0),
-        (0.15, 12.8),
-        (0.17, 6.56),
-        (0.18, 5.32),
-        (0.17, 6.30),
-        (0.26, 11.3),
-    )
-    published = Published.of_scenes(_SEVENSCENES, errors, "HyperPose (2023) Table 2, MS-Trans-1S")
+        (0.10, 5.86), (0.23, 11.0), (0.15, 12.8), (0.17, 6.56), (0.18, 5.32), (0.17, 6.30), (0.26, 11.3)
+    )  # fmt: skip
+    published = Published.of_scenes(SEVENSCENES, errors, "HyperPose (2023) Table 2, MS-Trans-1S")
     return replace(_sevenscenes(replace(PRESETS["sevenscenes"], scenes=1)), published=published)
 
 
 def cambridge_one_scene() -> Recipe:
     """MS-Transformer of one scene of Cambridge Landmarks, MS-Trans-1S: HyperPose (2023) Table 1."""
     errors = ((0.72, 2.55), (2.07, 3.24), (0.68, 3.66), (1.10, 5.26))
-    published = Published.of_scenes(_CAMBRIDGE, errors, "HyperPose (2023) Table 1, MS-Trans-1S")
+    published = Published.of_scenes(CAMBRIDGE, errors, "HyperPose (2023) Table 1, MS-Trans-1S")
     return replace(_cambridge(PRESETS["one-scene"]), published=published)
 
 
 def _sevenscenes(config: MSTransformerConfig) -> Recipe:
-    indoors = RegressionConfig(balance=PoseLossConfig(0.0, -3.0))
+    indoors = RegressionConfig(pose_loss=PoseLossConfig(0.0, -3.0))
     return Recipe(
         model="ms_transformer",
         config=replace(config, regression=indoors),

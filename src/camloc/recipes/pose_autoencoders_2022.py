@@ -2,8 +2,8 @@
 
 Teachers: Adam at 1e-3 with eps 1e-10 and decay 1e-4, halved every 100 of 300 epochs, batches of 32; images
 scaled to a shorter side of 256 and cut to 224 x 224, with colour changes (section 4). Students have the
-settings of their teachers, without augmentation. What is taught beside a run is for `camloc autoencode`;
-Table 5, what it costs, is `benchmarks/refinement.py`.
+settings of their teachers, without augmentation. The recipes of students and of virtual views are for
+`camloc autoencode`. The times of Table 5 are measured by `benchmarks/refinement.py`.
 """
 
 from dataclasses import replace
@@ -12,6 +12,7 @@ from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.models.layers.backbone import BackboneConfig
 from camloc.models.posenet import PoseNetConfig
+from camloc.recipes import CAMBRIDGE, SEVENSCENES
 from camloc.refinement.image_decoder import PUBLISHED as PUBLISHED_DECODER
 from camloc.refinement.pose_autoencoder import DistillationConfig, PoseAutoencoderConfig
 from camloc.refinement.recipe import DecoderRecipe, RelativeRecipe, StudentRecipe
@@ -61,16 +62,12 @@ def _teacher(backbone: str, meters: float, degrees: float, row: str) -> Recipe:
 
 def cambridge() -> StudentRecipe:
     """Student of MS-Transformer on Cambridge Landmarks: Table 1; refined by adamw, Table 6."""
-    rows = ((0.90, 1.49), (2.07, 2.58), (0.99, 3.88), (1.64, 4.16))
-    scenes = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
+    errors = ((0.90, 1.49), (2.07, 2.58), (0.99, 3.88), (1.64, 4.16))
     return _of_transformer(
         epochs=600,
         step=200,
         published=(
-            *(
-                Published(scene, *row, "Table 1, student PAE")
-                for scene, row in zip(scenes, rows, strict=True)
-            ),
+            *Published.of_scenes(CAMBRIDGE, errors, "Table 1, student PAE"),
             Published("mean", 0.96, 2.73, "Table 6, MS-Transformer + Optimized Position"),
         ),
     )
@@ -78,20 +75,21 @@ def cambridge() -> StudentRecipe:
 
 def sevenscenes() -> StudentRecipe:
     """Student of MS-Transformer on 7Scenes: Table 2; refined by adamw, Table 7."""
-    rows = ((0.12, 4.95), (0.24, 9.31), (0.14, 12.5), (0.19, 5.79), (0.18, 4.89), (0.18, 6.19), (0.25, 8.74))
-    scenes = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
+    errors = (
+        (0.12, 4.95), (0.24, 9.31), (0.14, 12.5), (0.19, 5.79), (0.18, 4.89), (0.18, 6.19), (0.25, 8.74)
+    )  # fmt: skip
     return _of_transformer(
         epochs=30,
         step=10,
         published=(
-            *(Published(scene, *row, "Table 2, S. PAE") for scene, row in zip(scenes, rows, strict=True)),
+            *Published.of_scenes(SEVENSCENES, errors, "Table 2, S. PAE"),
             Published("mean", 0.15, 7.28, "Table 7, MS-Transformer + Optimized Position"),
         ),
     )
 
 
 def sevenscenes_released() -> StudentRecipe:
-    """The same as its code has it: squared distances, the teacher's answers, no pi; no row of its own."""
+    """Student on 7Scenes as released: squared distances, the teacher's predictions, no pi; no row of it."""
     recipe = sevenscenes()
     return replace(
         recipe,
@@ -153,7 +151,7 @@ def _of_transformer(*, epochs: int, step: int, published: tuple[Published, ...])
 
 
 def _virtual(recipe: StudentRecipe, published: Published) -> StudentRecipe:
-    """Decoder at 1e-2 and regressor at 1e-3 (section 4.1); their epochs are those of the released code."""
+    """Decoder at 1e-2 and regressor at 1e-3 (section 4.1), for the epochs of the released code."""
     steady = replace(_STAGE, weight_decay=0.0, schedule="constant")
     decoder = DecoderRecipe(PUBLISHED_DECODER, replace(steady, epochs=20, learning_rate=1e-2), batch_size=8)
     falling = replace(_STAGE, epochs=30, step_epochs=10, step_factor=0.1)

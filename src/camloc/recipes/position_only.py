@@ -1,10 +1,10 @@
-"""Learning from a third of the orientations: the others are positions alone, as GPS gives them.
+"""Learning from a third of the orientations: the other frames are positions alone, as from GPS.
 
 After "Implicit Learning of Scene Geometry" (RA-L 2023), section IV-F: one training frame of three keeps its
-orientation, and a first stage learns from these; a second fine-tunes with the position loss on the other
-two thirds. Points that are aligned turn with their positions; a regressor's orientation is left behind when
-the features that it is read from move. Another share is `replace(recipe, keep_orientation_every=n)`, and a
-table whose own frames lack quaternions needs none of it: `keep_orientation_every=0`.
+orientation, and a first stage trains on these; a second stage fine-tunes on the other two thirds with the
+position loss. The orientation of scene geometry comes from aligned points and improves with their positions;
+a regressor's orientation head is not adapted when the features in front of it change. For another share use
+`replace(recipe, keep_orientation_every=n)`; frames of a table that already lack quaternions need 0.
 """
 
 from dataclasses import replace
@@ -13,8 +13,8 @@ from camloc.models.hyperpose import HyperPoseConfig
 from camloc.recipes import demo, room
 from camloc.training.recipe import Recipe
 
-# The share of the epochs that is spent on fine-tuning, and the learning rate there relative to the first
-# stage's. The paper fine-tunes for 10 to 15 epochs of some 400 and does not give a rate.
+# Share of the epochs of the fine-tuning stage, and its learning rate relative to the first stage. The paper
+# fine-tunes for 10 to 15 epochs of some 400 and does not give a rate.
 _FINE_TUNING = 1 / 3
 _SLOWER = 0.1
 
@@ -25,7 +25,7 @@ def scene_geometry() -> Recipe:
 
 
 def posenet() -> Recipe:
-    """A regressor (Baseline APR) fine-tuned by positions alone: the foil of Table IV, there MapNet."""
+    """A regressor (Baseline APR) fine-tuned by positions alone: for comparison, as MapNet in Table IV."""
     return _fine_tuned(room.baseline())
 
 
@@ -35,12 +35,12 @@ def demo_scene_geometry() -> Recipe:
 
 
 def demo_posenet() -> Recipe:
-    """A regressor (Baseline APR) on the embedded scene, fine-tuned by positions alone: the foil there."""
+    """A regressor (Baseline APR) on the embedded scene, fine-tuned by positions alone, for comparison."""
     return _fine_tuned(demo.baseline())
 
 
 def _fine_tuned(recipe: Recipe) -> Recipe:
-    """A recipe of one stage as two: complete poses first, then positions alone."""
+    """A recipe of one stage split in two: full poses first, then positions alone."""
     (stage,) = recipe.stages
     fine_tuning = max(1, round(_FINE_TUNING * stage.epochs))
     stages = (
@@ -57,7 +57,7 @@ def _fine_tuned(recipe: Recipe) -> Recipe:
 
 
 def _other_terms(recipe: Recipe) -> tuple[str, ...]:
-    """The loss terms of a recipe's model but that of the position."""
+    """The loss terms of a recipe's model except that of the position."""
     if isinstance(recipe.config, HyperPoseConfig):
         return ("orientation",)
     names = ("orientation", "consistency", "reprojection")

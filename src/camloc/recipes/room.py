@@ -1,10 +1,10 @@
 """A room, or any scene of a thousand images, learned in minutes on two CPU cores.
 
-Not rows of a paper: every regressor, and scene geometry, on pretrained MobileNetV2 features, with what makes
-few images go a long way. What counts most is turning the camera about its centre: an epoch shows views
-that nobody took, each with its exact pose. 16 such views of every image pass once through the network's
-first half, which stands still. Settings were chosen on frames held out of the training frames of 7Scenes' Red
-Kitchen; `docs/results/redkitchen.md` has what they reach.
+Not rows of a paper: every regressor, and scene geometry, on pretrained MobileNetV2 features, with
+augmentation for few images. Turning the camera about its centre helps most: an epoch has views that nobody
+took, each with its exact pose. 16 such views of every image pass once through the first half of the backbone,
+which is frozen. Settings were chosen on frames held out of the training frames of 7Scenes' Red Kitchen;
+`docs/results/redkitchen.md` has the errors on its test frames.
 """
 
 from dataclasses import replace
@@ -31,7 +31,7 @@ from camloc.training.recipe import Recipe, Stage, Window
 
 
 def scene_geometry() -> Recipe:
-    """Scene geometry on cached features of pretrained MobileNetV2: the most accurate of a room."""
+    """Scene geometry on cached features of pretrained MobileNetV2: the most accurate network of a room."""
     return Recipe(
         model="scene_geometry",
         config=SceneGeometryConfig(
@@ -73,25 +73,25 @@ def scene_geometry() -> Recipe:
 
 
 def scene_geometry_context() -> Recipe:
-    """Scene geometry that looks at the whole image too: for several rooms, or few images of one."""
+    """Scene geometry with context from the whole image: for several rooms, or few images of one."""
     recipe = scene_geometry()
     return replace(recipe, config=replace(recipe.config, context=(5, 5)))
 
 
-# Of AtLoc and MapNet, whose papers train for hours: their loss, and less dropout than their 0.5.
+# Loss of AtLoc and MapNet, and less dropout than the 0.5 of their papers, which train for hours.
 _ABSOLUTE = RegressionConfig(
     positions="standardised",
     orientation="log_quaternion",
-    balance=PoseLossConfig(position=-2.0, orientation=-3.0, distance="absolute"),
+    pose_loss=PoseLossConfig(position=-2.0, orientation=-3.0, distance="absolute"),
 )
 _DROPOUT = 0.1
 
 
 def frozen_blocks(network: str, *, blocks: str) -> tuple[str, ...]:
-    """Patterns of MobileNetV2's first blocks, and of what comes before them, for a stage to hold.
+    """Patterns of MobileNetV2's stem and first blocks, for a stage to freeze.
 
-    `network` is what the parameters' names begin with: "backbone.network", or "backbone.network.model" where
-    maps before the final one are read.
+    `network` is the prefix of the parameters' names: "backbone.network", or "backbone.network.model" for
+    backbones with intermediate feature maps.
     """
     return (f"{network}.conv_stem.*", f"{network}.bn1.*", f"{network}.blocks.[{blocks}].*")
 
@@ -104,7 +104,7 @@ def hyperpose() -> Recipe:
             backbone=MOBILENETV2_TENSORFLOW,
             hypernetwork=HypernetworkConfig(),
             regression=RegressionConfig(
-                positions="standardised", balance=PoseLossConfig(position=-2.0, orientation=-3.0)
+                positions="standardised", pose_loss=PoseLossConfig(position=-2.0, orientation=-3.0)
             ),
         ),
         preprocess=Preprocess(160, 120),
@@ -112,8 +112,8 @@ def hyperpose() -> Recipe:
             Stage(
                 epochs=60,
                 learning_rate=1e-3,
-                # What the first half sees is the same everywhere. That the second trains counts: held up to
-                # blocks.5, held-out errors of the baseline were twice as large.
+                # The features of the first half are useful for any scene; the second half has to train:
+                # frozen up to blocks.5, held-out errors of the baseline were twice as large.
                 frozen=frozen_blocks("backbone.network", blocks="0-3"),
                 optimizer="adamw",
                 weight_decay=0.01,
@@ -166,59 +166,59 @@ def atloc_hypernetwork() -> Recipe:
 
 
 def mapnet() -> Recipe:
-    """MapNet: windows of 3 frames, 10 apart, and the loss of the way between them."""
+    """MapNet: windows of 3 frames, 10 apart, and the loss of the motion between them."""
     recipe = hyperpose()
     (stage,) = recipe.stages
     window = Window(frames=3, apart=10)
-    regression = replace(_ABSOLUTE, relative=_ABSOLUTE.balance)
+    regression = replace(_ABSOLUTE, relative=_ABSOLUTE.pose_loss)
     return replace(
         recipe,
         model="mapnet",
         config=MapNetConfig(MOBILENETV2_TENSORFLOW, dropout=_DROPOUT, regression=regression),
-        # An epoch has a window around every frame: so many images to a training as the others see.
+        # An epoch has a window around every frame: a third of the epochs gives as many images as elsewhere.
         stages=(replace(stage, epochs=stage.epochs // window.frames),),
         batch_size=15,
         window=window,
     )
 
 
-# A third of the published layers, on images of half as many cells, and no dropout of attention weights, so
-# that a CPU passes the images tens of times in twenty minutes, not five times.
-ENCODER = TransformerConfig(layers=2, attention_dropout=0.0)
-CODES = PositionCodesConfig(image_width=160, image_height=120)
+# A third of the published layers, half as many cells, and no dropout of attention weights: a CPU trains tens
+# of epochs in twenty minutes instead of five.
+_ENCODER = TransformerConfig(layers=2, attention_dropout=0.0)
+_CODES = PositionCodesConfig(image_width=160, image_height=120)
 
 
 def transposenet() -> Recipe:
     """TransPoseNet: attention to two maps of MobileNetV2, of 10 x 8 and 20 x 15 cells."""
     config = TransPoseNetConfig(
-        MOBILENETV2_TENSORFLOW, encoder=ENCODER, codes=CODES, regression=hyperpose().config.regression
+        MOBILENETV2_TENSORFLOW, encoder=_ENCODER, codes=_CODES, regression=hyperpose().config.regression
     )
-    return attentive("transposenet", config)
+    return _attentive("transposenet", config)
 
 
 def hyperpose_2023_compact() -> Recipe:
-    """HyperPose (2023) with compact generators: TransPoseNet, and heads that each image makes anew."""
+    """HyperPose (2023) with compact generators: TransPoseNet, and heads generated for each image."""
     config = HyperPose2023Config(
         MOBILENETV2_TENSORFLOW,
-        encoder=ENCODER,
-        codes=CODES,
-        hypernetwork=AttentionHypernetworkConfig(encoder=ENCODER),
+        encoder=_ENCODER,
+        codes=_CODES,
+        hypernetwork=AttentionHypernetworkConfig(encoder=_ENCODER),
         regression=hyperpose().config.regression,
     )
-    return attentive("hyperpose_2023", config)
+    return _attentive("hyperpose_2023", config)
 
 
 def hyperpose_2023() -> Recipe:
-    """HyperPose (2023) with generators of every weight, which are 127 million numbers, as published."""
+    """HyperPose (2023) with full generators of 127 million weights, as published."""
     recipe = hyperpose_2023_compact()
     hypernetwork = replace(recipe.config.hypernetwork, generator=GeneratorConfig("full"))
     return replace(recipe, config=replace(recipe.config, hypernetwork=hypernetwork))
 
 
-def attentive(model: str, config: object) -> Recipe:
-    """A Transformer with the schedule of `hyperpose` at a third of its rate.
+def _attentive(model: str, config: object) -> Recipe:
+    """A Transformer with the schedule of `hyperpose` at a third of its learning rate.
 
-    All between the maps that are read trains.
+    The backbone trains from the first map that the Transformer reads.
     """
     recipe = hyperpose()
     (stage,) = recipe.stages
@@ -232,7 +232,7 @@ def attentive(model: str, config: object) -> Recipe:
     return replace(recipe, model=model, config=config, stages=(stage,))
 
 
-# The stage of MobileNetV2 whose map is read.
+# The stage of MobileNetV2 whose feature map the multi-scene models read.
 _TAP = 3
 
 
@@ -241,9 +241,9 @@ def ms_transformer() -> Recipe:
     config = MSTransformerConfig(
         backbone=MOBILENETV2_TENSORFLOW,
         orientation_tap=_TAP,
-        transformer=ENCODER,
-        layers=(ENCODER.layers, ENCODER.layers),
-        codes=replace(CODES, kind="shared"),
+        transformer=_ENCODER,
+        layers=(_ENCODER.layers, _ENCODER.layers),
+        codes=replace(_CODES, kind="shared"),
         regression=hyperpose().config.regression,
     )
     return _several("ms_transformer", config, network="backbone.network.model")
@@ -254,47 +254,28 @@ def ms_hyperpose() -> Recipe:
     config = MSHyperPoseConfig(
         backbone=MOBILENETV2_TENSORFLOW,
         orientation_tap=_TAP,
-        transformer=ENCODER,
-        codes=replace(CODES, kind="shared"),
+        transformer=_ENCODER,
+        codes=replace(_CODES, kind="shared"),
         regression=hyperpose().config.regression,
     )
     return _several("ms_hyperpose", config, network="backbone.network")
 
 
 def ms_transposenet() -> Recipe:
-    """TransPoseNet of several rooms on pretrained MobileNetV2, with a classifier that tells them apart."""
+    """TransPoseNet of several rooms on pretrained MobileNetV2, with a scene classifier."""
     config = MSTransPoseNetConfig(
         backbone=MOBILENETV2_TENSORFLOW,
         orientation_tap=_TAP,
-        encoder=ENCODER,
-        codes=replace(CODES, kind="shared"),
+        encoder=_ENCODER,
+        codes=replace(_CODES, kind="shared"),
         regression=hyperpose().config.regression,
     )
     return _several("ms_transposenet", config, network="backbone.network")
 
 
 def _several(model: str, config: object, *, network: str) -> Recipe:
-    """Of several scenes, in equal parts; what is in front of the map's last blocks stands still."""
-    recipe = attentive(model, config)
+    """A multi-scene recipe with equal parts of the scenes, frozen in front of the map's last blocks."""
+    recipe = _attentive(model, config)
     (stage,) = recipe.stages
     stage = replace(stage, frozen=frozen_blocks(network, blocks="0-3"))
     return replace(recipe, stages=(stage,), balanced=True)
-
-
-__all__ = [
-    "atloc",
-    "atloc_hypernetwork",
-    "baseline",
-    "frozen_blocks",
-    "hyperpose",
-    "hyperpose_2023",
-    "hyperpose_2023_compact",
-    "mapnet",
-    "ms_hyperpose",
-    "ms_transformer",
-    "ms_transposenet",
-    "posenet",
-    "scene_geometry",
-    "scene_geometry_context",
-    "transposenet",
-]

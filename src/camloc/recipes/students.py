@@ -1,15 +1,16 @@
-"""Pose auto-encoders that are taught in a minute on a CPU, of any regressor; not rows of a paper."""
+"""Pose auto-encoders for any regressor, trained in a minute on a CPU; not rows of a paper."""
 
 from dataclasses import replace
 
 from camloc.data.augment import Augment
 from camloc.refinement.image_decoder import ImageDecoderConfig
+from camloc.refinement.pairs import PairSettings
 from camloc.refinement.pose_autoencoder import PoseAutoencoderConfig
 from camloc.refinement.recipe import DecoderRecipe, RelativeRecipe, StudentRecipe
-from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig
+from camloc.refinement.relative_pose import RelativePoseConfig
 from camloc.training.recipe import Stage
 
-_TASK = Stage(
+_STAGE = Stage(
     epochs=20,
     learning_rate=5e-3,
     optimizer="adamw",
@@ -21,13 +22,13 @@ _TASK = Stage(
 
 
 def quick() -> StudentRecipe:
-    """The published encoder reading whole poses, of four turned and coloured views of every image.
+    """The published encoder on whole poses, trained on four turned and coloured views of every image.
 
-    Its file is of 1 MB at most, up to latents of 3,072 numbers whose halves are one.
+    Its file has at most 1 MB for latents of up to 3,072 numbers that both halves of the pose share.
     """
     return StudentRecipe(
         config=PoseAutoencoderConfig(branches="joint", rank=128, kept="half"),
-        stage=_TASK,
+        stage=_STAGE,
         batch_size=64,
         variants=4,
         augment=Augment(
@@ -38,10 +39,10 @@ def quick() -> StudentRecipe:
             contrast=0.2,
             saturation=0.2,
         ),
-        decoder=DecoderRecipe(ImageDecoderConfig(), replace(_TASK, learning_rate=3e-3)),
+        decoder=DecoderRecipe(ImageDecoderConfig(), replace(_STAGE, learning_rate=3e-3)),
         relative=RelativeRecipe(
             RelativePoseConfig("latents"),
-            replace(_TASK, epochs=10, learning_rate=2e-3),
+            replace(_STAGE, epochs=10, learning_rate=2e-3),
             batch_size=128,
             pairs=PairSettings(per_frame=8),
         ),
@@ -49,7 +50,7 @@ def quick() -> StudentRecipe:
 
 
 def whole() -> StudentRecipe:
-    """The same with a whole last layer, and weights kept in single precision, as published."""
+    """As students/quick, with a last layer of full rank and weights in single precision, as published."""
     recipe = quick()
     return replace(recipe, config=replace(recipe.config, rank=0, kept="single"))
 
@@ -67,6 +68,6 @@ def two_layers() -> StudentRecipe:
 
 
 def separate() -> StudentRecipe:
-    """The published encoder, whose branches each read their own half of the pose."""
+    """The published encoder, with a branch for each half of the pose that reads this half alone."""
     recipe = quick()
     return replace(recipe, config=replace(recipe.config, branches="separate"))

@@ -2,9 +2,9 @@
 
 Adam with eps 1e-10 and decay 1e-4, batches of 8, learning rate 1e-4 lowered to a tenth every 200 of 600
 epochs outdoors, every 100 of 300 indoors; images scaled to a shorter side of 256 and cut to 224 x 224,
-brightness, contrast and saturation changed (section 4). Then each head is trained alone, everything
-else at rest; outdoors the orientation head also reads the position's latent vector from then on. The
-paper does not say for how long: a tenth of the first phase here. The ablations end with the first phase.
+brightness, contrast and saturation changed (section 4). Then each head is trained alone, with everything else
+frozen; outdoors the orientation head also reads the position's latent vector from then on. The paper does not
+say for how long: a tenth of the first phase here. The ablations end with the first phase.
 """
 
 from dataclasses import replace
@@ -16,11 +16,10 @@ from camloc.models.layers.transformer import TransformerConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.models.transposenet import PRESETS, TransPoseNetConfig
+from camloc.recipes import CAMBRIDGE, SEVENSCENES
 from camloc.training.recipe import Published, Recipe, Stage
 
-_CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 _CAMBRIDGE_ERRORS = ((0.60, 2.43), (1.45, 3.08), (0.55, 3.49), (1.09, 4.99))
-_SEVENSCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 _SEVENSCENES_ERRORS = (
     (0.08, 5.68), (0.24, 10.6), (0.13, 12.7), (0.17, 6.34), (0.17, 5.6), (0.19, 6.75), (0.30, 7.02)
 )  # fmt: skip
@@ -37,7 +36,7 @@ def cambridge() -> Recipe:
             replace(recipe.stages[0], frozen=("orientation_head.prior.*",)),
             *_each_head_alone(recipe.stages[0]),
         ),
-        published=Published.of_scenes(_CAMBRIDGE, _CAMBRIDGE_ERRORS, "Table 1, TransPoseNet (Ours)"),
+        published=Published.of_scenes(CAMBRIDGE, _CAMBRIDGE_ERRORS, "Table 1, TransPoseNet (Ours)"),
     )
 
 
@@ -47,20 +46,20 @@ def cambridge_released() -> Recipe:
     return replace(
         recipe,
         augment=replace(recipe.augment, hue=0.2),
-        published=Published.of_scenes(_CAMBRIDGE, _CAMBRIDGE_ERRORS, "Table 1, TransPoseNet (Ours)"),
+        published=Published.of_scenes(CAMBRIDGE, _CAMBRIDGE_ERRORS, "Table 1, TransPoseNet (Ours)"),
     )
 
 
 def sevenscenes() -> Recipe:
     """TransPoseNet on 7Scenes: Table 3, "TransPoseNet (Ours)"."""
-    config = replace(PRESETS["paper"], regression=RegressionConfig(balance=PoseLossConfig(0.0, -3.0)))
+    config = replace(PRESETS["paper"], regression=RegressionConfig(pose_loss=PoseLossConfig(0.0, -3.0)))
     recipe = _outdoors(config)
     first = replace(recipe.stages[0], epochs=300, step_epochs=100)
     return replace(
         recipe,
         stages=(first, *_each_head_alone(replace(first, learning_rate=1e-3, weight_decay=1e-2))),
         layout="sevenscenes",
-        published=Published.of_scenes(_SEVENSCENES, _SEVENSCENES_ERRORS, "Table 3, TransPoseNet (Ours)"),
+        published=Published.of_scenes(SEVENSCENES, _SEVENSCENES_ERRORS, "Table 3, TransPoseNet (Ours)"),
     )
 
 

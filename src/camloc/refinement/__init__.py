@@ -1,1 +1,4 @@
-"""What works on a network's output: other ways from points to a pose."""
+"""Auxiliary networks of a trained regressor that refine its poses.
+
+Source: "Camera Pose Auto-Encoders" (ECCV 2022).
+"""

@@ -1,11 +1,11 @@
-"""What can refine a checkpoint's answers, from what stands beside it."""
+"""The refiners of a run, and the choice of their settings on held-out frames."""
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -16,194 +16,168 @@ from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
 from camloc.geometry.pose_search import PoseMetric
 from camloc.models.checkpoint import Checkpoint
-from camloc.refinement.pose_autoencoder import PoseAutoencoder
-from camloc.refinement.position import (
+from camloc.refinement.image_decoder import DecoderMetadata, ImageDecoder
+from camloc.refinement.pose_autoencoder import AutoencoderMetadata, PoseAutoencoder
+from camloc.refinement.position import PositionRefiner
+from camloc.refinement.refiner import (
     REFINEMENT_METHODS,
-    PositionRefinement,
-    PositionRefiner,
-    RefinementMethod,
-)
-from camloc.refinement.query import Query, Refiner
-from camloc.refinement.relative_pose import RelativePoseRegressor
-from camloc.refinement.storage import (
-    AutoencoderMetadata,
     PositionErrors,
-    RelativePoseMetadata,
-    load_autoencoder,
-    load_decoder,
-    load_relative,
-    run_around,
+    PositionRefinement,
+    Query,
+    RefinementMethod,
+    Refiner,
 )
-from camloc.refinement.train import TeacherOutputs
-from camloc.refinement.virtual_view import VirtualViewRefiner
+from camloc.refinement.relative_pose import (
+    RelativePoseMetadata,
+    RelativePoseRegressor,
+    VirtualView,
+    VirtualViewRefiner,
+)
+from camloc.refinement.storage import run_around
+from camloc.refinement.teacher import TeacherOutputs
 
+# The method of `VirtualViewRefiner`.
 VIRTUAL = "virtual"
 
-# Where no frames were held out that could choose.
-UNTRIED = PositionRefinement("anchored", neighbours=10, ridge=1.0, metric=PoseMetric(turn_weight=0.3))
+Settings = TypeVar("Settings")
 
 
-def refiners_of(run: Path, checkpoint: Checkpoint, *, device: torch.device = CPU) -> dict[str, Refiner]:
-    """All that can refine a checkpoint's answers, by name; nothing without an auto-encoder of its own.
+@dataclass(frozen=True, eq=False)
+class AuxiliaryNetworks:
+    """The auxiliary networks of a checkpoint, read from its run's folder.
 
-    Args:
-        run: its folder.
-        checkpoint: of it.
-        device: where networks that look at images run; the small ones run on the CPU.
-
-    Raises:
-        CheckpointError: a companion is damaged.
+    Attributes:
+        metadata: of the pose auto-encoder.
+        encoder: the pose auto-encoder.
+        relative: the relative pose regressor with its metadata, or None.
+        decoder: the image decoder, or None.
     """
-    found = load_autoencoder(run, checkpoint)
-    if found is None:
-        return {}
-    metadata, encoder = found
-    refiners: dict[str, Refiner] = {
-        way: PositionRefiner(settings_of(way, metadata), checkpoint.training_poses, encoder)
-        for way in REFINEMENT_METHODS
-    }
-    relative = load_relative(run, encoder)
-    if relative is not None and (virtual := _virtual(run, checkpoint, encoder, relative, device)) is not None:
-        refiners[VIRTUAL] = virtual
-    return refiners
+
+    metadata: AutoencoderMetadata
+    encoder: PoseAutoencoder
+    relative: tuple[RelativePoseMetadata, RelativePoseRegressor] | None
+    decoder: ImageDecoder | None
+
+    @classmethod
+    def load(cls, run: Path, checkpoint: Checkpoint) -> "AuxiliaryNetworks | None":
+        """Those of a run's folder that were trained from these weights; None without an auto-encoder.
+
+        Raises:
+            CheckpointError: the files of a network are damaged.
+        """
+        found = AutoencoderMetadata.load(run, checkpoint.model)
+        if found is None:
+            return None
+        metadata, encoder = found
+        relative = RelativePoseMetadata.load(run, encoder)
+        decoder = None if relative is None else DecoderMetadata.load(run, encoder)
+        return cls(metadata, encoder, relative, None if decoder is None else decoder[1])
+
+    def errors(self) -> dict[str, PositionErrors]:
+        """The position errors on held-out frames by refinement method; "none" is the network's own."""
+        errors = dict(self.metadata.refined)
+        if errors and self.relative is not None and self.relative[0].refined is not None:
+            errors[VIRTUAL] = self.relative[0].refined
+        return errors
+
+    def refiners(self, training_poses: tuple[Pose, ...], device: torch.device) -> dict[str, Refiner]:
+        """A refiner for each method, by name. Those of positions run on the CPU, the others on `device`."""
+        refiners: dict[str, Refiner] = {
+            method: PositionRefiner(
+                self.metadata.settings.get(method, default_settings(method)), training_poses, self.encoder
+            )
+            for method in REFINEMENT_METHODS
+        }
+        if self.relative is None:
+            return refiners
+        metadata, regressor = self.relative
+        if regressor.config.sees != "images" or self.decoder is not None:
+            decoder = None if self.decoder is None else self.decoder.to(device)
+            refiners[VIRTUAL] = VirtualViewRefiner(
+                metadata.view, training_poses, self.encoder.to(device), regressor.to(device), decoder
+            )
+        return refiners
 
 
-def chosen_refiner(
-    run: Path, checkpoint: Checkpoint, refine: str, *, device: torch.device = CPU
+def load_refiners(
+    run: Path,
+    checkpoint: Checkpoint,
+    refine: str,
+    *,
+    every_method: bool = False,
+    device: torch.device = CPU,
 ) -> tuple[str, dict[str, Refiner]]:
-    """The way that is meant, and what refines so: nothing for "none".
+    """The refinement method to use, and the refiners by method; none for "none".
 
     Args:
-        run: its folder, or an exported network.
-        checkpoint: of it.
-        refine: a way, "none", or "auto" for what was best on held-out frames.
-        device: where networks that look at images run.
+        run: its folder, or an exported file.
+        checkpoint: of the run.
+        refine: a method, "none", or "auto" for the method that was best on held-out frames.
+        every_method: also return the refiners of the other methods that the run has.
+        device: of the networks that see images.
 
     Raises:
-        CheckpointError: a companion is damaged.
-        RecipeError: there is no such way, or no companion of these weights for it.
+        CheckpointError: the files of an auxiliary network are damaged.
+        RecipeError: there is no such method, or the run has no auxiliary network for it.
     """
-    if refine == "none":
-        return refine, {}
     known = ("none", "auto", *REFINEMENT_METHODS, VIRTUAL)
     if refine not in known:
-        raise RecipeError(f"there is no way '{refine}' to refine positions; choose one of {', '.join(known)}")
-    if refine == "neighbours":
-        control = PositionRefinement("neighbours")
-        return refine, {refine: PositionRefiner(control, checkpoint.training_poses)}
-    refiners = refiners_of(run, checkpoint, device=device)
-    if not refiners:
+        raise RecipeError(f"there is no refinement method '{refine}'; choose one of {', '.join(known)}")
+    needs_networks = refine not in ("none", "neighbours")
+    networks = AuxiliaryNetworks.load(run, checkpoint) if needs_networks or every_method else None
+    if networks is None and needs_networks:
         raise RecipeError(
-            f"{run_around(run)} has no pose auto-encoder that learned from its weights; teach one with "
+            f"{run_around(run)} has no pose auto-encoder that was trained from its weights; train one with "
             f"camloc autoencode, or refine by 'neighbours'"
         )
-    way = best_method(run, checkpoint) if refine == "auto" else refine
-    if way != "none" and way not in refiners:
+    refiners = {} if networks is None else networks.refiners(checkpoint.training_poses, device)
+    if refine == "auto":
+        refine = "none" if networks is None else surest(networks.errors())
+    if refine == "neighbours":  # the control, with the paper's settings
+        refiners[refine] = PositionRefiner(PositionRefinement("neighbours"), checkpoint.training_poses)
+    if refine != "none" and refine not in refiners:
         raise RecipeError(
-            f"{run_around(run)} has no relative pose regressor; teach one with camloc autoencode --virtual"
+            f"{run_around(run)} has no relative pose regressor that can be used; train one with "
+            f"camloc autoencode --virtual"
         )
-    return way, {} if way == "none" else {way: refiners[way]}
-
-
-def best_method(run: Path, checkpoint: Checkpoint) -> str:
-    """The way that is surest to help, on the frames held out of training; "none" where none is."""
-    found = load_autoencoder(run, checkpoint)
-    if found is None:
-        return "none"
-    relative = load_relative(run, found[1])
-    errors = errors_of(found[0], None if relative is None else relative[0])
-    return surest(errors)
+    if every_method:
+        return refine, refiners
+    return refine, {name: refiner for name, refiner in refiners.items() if name == refine}
 
 
 def surest(errors: Mapping[str, PositionErrors]) -> str:
-    """The way with the largest sure gain; "none" where there is no gain."""
-    return max(errors, key=lambda way: errors[way].sure_gain) if errors else "none"
+    """The method with the largest sure gain; "none" if no method has a positive one."""
+    best = max(errors, key=lambda method: errors[method].sure_gain, default="none")
+    return best if best != "none" and errors[best].sure_gain > 0.0 else "none"
 
 
-def errors_of(
-    metadata: AutoencoderMetadata, relative: RelativePoseMetadata | None
-) -> dict[str, PositionErrors]:
-    """What every way reached on the held-out frames, by its name; "none" is the network's own."""
-    if relative is None or relative.refined is None or not metadata.refined:
-        return metadata.refined
-    return {**metadata.refined, VIRTUAL: relative.refined}
+def default_settings(method: RefinementMethod) -> PositionRefinement:
+    """The settings of a method when held-out frames have chosen none."""
+    if method == "anchored":
+        return PositionRefinement(method, neighbours=10, ridge=1.0, metric=PoseMetric(turn_weight=0.3))
+    return PositionRefinement(method)
 
 
-def settings_of(way: RefinementMethod, metadata: AutoencoderMetadata) -> PositionRefinement:
-    """The settings of a way that held-out frames chose, or usual ones."""
-    return metadata.settings.get(way, UNTRIED if way == "anchored" else PositionRefinement(way))
-
-
-def _virtual(
-    run: Path,
-    checkpoint: Checkpoint,
-    encoder: PoseAutoencoder,
-    relative: tuple[RelativePoseMetadata, RelativePoseRegressor],
-    device: torch.device,
-) -> VirtualViewRefiner | None:
-    """Virtual relative pose regression, or None where the images that it looks at cannot be decoded."""
-    metadata, regressor = relative
-    decoder = load_decoder(run, encoder)
-    if decoder is None and regressor.config.sees == "images":
-        return None
-    images = None if decoder is None else decoder[1].to(device)
-    return VirtualViewRefiner(
-        metadata.view, checkpoint.training_poses, encoder.to(device), regressor.to(device), images
-    )
-
-
-# What is tried. As published, neighbours are three, and which are near the paper leaves open. Anchored at
-# the answer, more of them know better where latents change to, and the ridge says how far to trust them.
+# The settings that compete. The paper has three neighbours and leaves the metric open. The method "anchored"
+# gains from more neighbours, and the ridge limits how far it moves.
 TURN_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
 NEIGHBOURS = (3, 10, 30)
 RIDGES = (0.01, 0.1, 1.0, 3.0, 10.0)
 
-# Held-out frames stand in blocks of a recording and are alike, so they prove less than their number says.
+# Held-out frames are consecutive frames of a recording and alike, so they prove less than their number
+# suggests.
 STANDARD_ERRORS = 3.0
 
-
-def candidates(way: RefinementMethod) -> Iterator[PositionRefinement]:
-    """The settings of a way that compete."""
-    for weight in TURN_WEIGHTS:
-        published = PositionRefinement(way, metric=PoseMetric(turn_weight=weight))
-        if way != "anchored":
-            yield published
-            continue
-        for count, ridge in product(NEIGHBOURS, RIDGES):
-            yield replace(published, neighbours=count, ridge=ridge)
-
-
-def refined_errors(
-    refiner: Refiner | None, held: TeacherOutputs, *, images: Tensor | None = None
-) -> PositionErrors:
-    """The errors of the teacher's answers on held-out frames, refined; as they are without a refiner."""
-    query = Query(held.answers.to("cpu"), held.scene.cpu(), held.latents, images)
-    truth = held.world_from_cam.to("cpu")
-    own, better = query.world_from_cam, query.world_from_cam if refiner is None else refiner.refined(query)
-    before, after = (
-        torch.linalg.vector_norm(poses.translation - truth.translation, dim=-1) for poses in (own, better)
-    )
-    gain = (before - after)[query.answered()]
-    return PositionErrors(
-        median=float(after.nan_to_num(nan=torch.inf).median()),
-        mean=float(after.nan_to_num(nan=torch.inf).mean()),
-        sure_gain=_sure(gain) if refiner is not None else 0.0,
-    )
-
-
-def _sure(gain: Float[Tensor, "n"]) -> float:
-    """Its mean less so many standard errors."""
-    if len(gain) < 2:
-        return -math.inf
-    return float(gain.mean() - STANDARD_ERRORS * gain.std() / math.sqrt(len(gain)))
+# Fewer held-out frames have no standard error, and choose nothing.
+FEWEST_FRAMES = 2
 
 
 class RefinementChoice(NamedTuple):
-    """What held-out frames say about refining.
+    """The result of trying all refinement methods on held-out frames.
 
     Attributes:
-        settings: the best of every way.
-        errors: of every way with these settings; "none" is the network's own answer.
+        settings: the best settings of each method.
+        errors: of each method with these settings; "none" is the network's own.
     """
 
     settings: dict[str, PositionRefinement]
@@ -213,14 +187,94 @@ class RefinementChoice(NamedTuple):
 def choose_refinement(
     encoder: PoseAutoencoder, training_poses: tuple[Pose, ...], held: TeacherOutputs
 ) -> RefinementChoice:
-    """Try everything on held-out frames, none of which may be among the training poses."""
+    """Choose the settings of each method on held-out frames, which must not be among the training poses.
+
+    With fewer than two held-out frames the methods keep their default settings.
+    """
+    can_choose = int(held.predicted.is_finite().sum()) >= FEWEST_FRAMES
     settings: dict[str, PositionRefinement] = {}
     errors = {"none": refined_errors(None, held)}
-    for way in REFINEMENT_METHODS:
+    for method in REFINEMENT_METHODS:
         tried = {
             each: refined_errors(PositionRefiner(each, training_poses, encoder), held)
-            for each in candidates(way)
+            for each in (candidates(method) if can_choose else (default_settings(method),))
         }
-        settings[way] = max(tried, key=lambda each: tried[each].sure_gain)
-        errors[way] = tried[settings[way]]
+        settings[method] = most_gaining(tried)
+        errors[method] = tried[settings[method]]
     return RefinementChoice(settings, errors)
+
+
+def candidates(method: RefinementMethod) -> Iterator[PositionRefinement]:
+    """The settings of a method that compete."""
+    for weight in TURN_WEIGHTS:
+        published = PositionRefinement(method, metric=PoseMetric(turn_weight=weight))
+        if method != "anchored":
+            yield published
+            continue
+        for count, ridge in product(NEIGHBOURS, RIDGES):
+            yield replace(published, neighbours=count, ridge=ridge)
+
+
+def most_gaining(tried: Mapping[Settings, PositionErrors]) -> Settings:
+    """The settings with the largest sure gain; of equal ones the first."""
+    return max(tried, key=lambda each: tried[each].sure_gain)
+
+
+def refined_errors(
+    refiner: Refiner | None, held: TeacherOutputs, *, images: Float[Tensor, "n 3 h w"] | None = None
+) -> PositionErrors:
+    """The errors of a teacher's positions on held-out frames after refinement; unrefined for None."""
+    query = Query(held.predicted.to("cpu"), held.scene.cpu(), held.latents, images)
+    truth, own = held.world_from_cam.to("cpu"), query.world_from_cam
+    refined = own if refiner is None else refiner.refined(query)
+    before, after = (
+        torch.linalg.vector_norm(poses.translation - truth.translation, dim=-1) for poses in (own, refined)
+    )
+    gain = (before - after)[query.has_pose()]
+    after = after.nan_to_num(nan=torch.inf)
+    return PositionErrors(
+        median=float(after.median()),
+        mean=float(after.mean()),
+        sure_gain=0.0 if refiner is None else _sure_gain(gain),
+    )
+
+
+def _sure_gain(gain: Float[Tensor, "n"]) -> float:
+    """The mean gain minus some standard errors; 0 for too few frames, which prove no gain."""
+    if len(gain) < FEWEST_FRAMES:
+        return 0.0
+    return float(gain.mean() - STANDARD_ERRORS * gain.std() / math.sqrt(len(gain)))
+
+
+def choose_virtual_view(
+    regressor: RelativePoseRegressor,
+    encoder: PoseAutoencoder,
+    decoder: ImageDecoder | None,
+    training_poses: tuple[Pose, ...],
+    held: TeacherOutputs,
+    *,
+    images: Float[Tensor, "n 3 h w"] | None,
+) -> tuple[VirtualView, dict[VirtualView, PositionErrors]]:
+    """Choose the settings of virtual relative pose regression on held-out frames, and the errors of all.
+
+    With fewer than two held-out frames these are the paper's settings.
+    """
+    tried = {
+        view: refined_errors(
+            VirtualViewRefiner(view, training_poses, encoder, regressor, decoder), held, images=images
+        )
+        for view in virtual_views()
+    }
+    return most_gaining(tried), tried
+
+
+# Shares of the distance to the regressed position; the paper covers all of it.
+SHARES = (1.0, 0.75, 0.5, 0.25)
+
+
+def virtual_views() -> Iterator[VirtualView]:
+    """The settings of virtual relative pose regression that compete, the paper's first."""
+    nearest = [VirtualView(neighbours=count) for count in (1, 3)]
+    repeated = [VirtualView("prediction", iterations=count) for count in (1, 3)]
+    for view, share in product([*nearest, *repeated], SHARES):
+        yield replace(view, share=share)

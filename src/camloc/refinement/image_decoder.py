@@ -1,13 +1,14 @@
-"""From the encoding of a pose to a small image of what a camera there would see.
+"""Image decoder: draws a small image of the view from a pose, from the pose's encoding.
 
-The image is blurred: it shows what all images from around there have in common. No image is kept.
+The image is blurred: it shows what the training images near the pose have in common. No image is stored.
 
 Source: "Camera Pose Auto-Encoders" (ECCV 2022), sections 3.3 and 3.4.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -19,13 +20,17 @@ from camloc.data.image_cache import ImageCache
 from camloc.errors import RecipeError
 from camloc.models.base import Latents
 from camloc.refinement.pose_autoencoder import perceptron
-from camloc.refinement.query import stacked
-from camloc.training.loop import AuxiliaryTask
+from camloc.refinement.refiner import stacked
+from camloc.refinement.storage import FORMAT, AuxiliaryMetadata
+from camloc.training.tasks import AuxiliaryTask
 
-# How often the convolutional decoder doubles its map with a convolution after; a last time, four colours of a
-# cell become four pixels.
+# The convolutional decoder doubles its map so often, each time followed by a convolution; the last doubling
+# rearranges channels into pixels.
 _DOUBLINGS = 3
 _SIDE = 2 ** (_DOUBLINGS + 1)
+
+# Images that are processed together.
+_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,11 @@ class ImageDecoderConfig:
     """Settings of `ImageDecoder`.
 
     Attributes:
-        kind: "perceptron": four layers, as published. "convolutional": a small map that is doubled and
-            convolved, of a thirtieth of the weights.
+        kind: "perceptron": four layers, as published. "convolutional": a small map that is repeatedly doubled
+            and convolved, with a thirtieth of the weights.
         width, height: of the image.
-        hidden: sizes of the perceptron's layers before the last, or of the one layer before the first map.
-        channels: of the convolutional decoder's maps, from the smallest to the largest.
+        hidden: sizes of the perceptron's layers before the last, or of the layers before the first map.
+        channels: of the convolutional decoder's maps, from the smallest map to the largest.
     """
 
     kind: Literal["convolutional", "perceptron"] = "convolutional"
@@ -51,7 +56,7 @@ PUBLISHED = ImageDecoderConfig("perceptron", hidden=(512, 1024, 2048))
 
 
 class ImageDecoder(nn.Module):
-    """A small network from the latents of poses to RGB images in [0, 1]."""
+    """A small network that maps latents to RGB images in [0, 1]."""
 
     def __init__(
         self, config: ImageDecoderConfig, *, latents: tuple[int, int], is_shared: bool = False
@@ -61,10 +66,10 @@ class ImageDecoder(nn.Module):
         Args:
             config: its settings.
             latents: sizes of position and orientation latents.
-            is_shared: whether both are one, which is then read once.
+            is_shared: whether both are the same tensor, which is then read once.
 
         Raises:
-            RecipeError: the convolutional decoder cannot make an image of that size.
+            RecipeError: the convolutional decoder cannot draw an image of that size.
         """
         super().__init__()
         self.config = config
@@ -82,13 +87,13 @@ class ImageDecoder(nn.Module):
             self.network = _convolutional(config, inputs)
 
     def observe(self, latents: Latents) -> None:
-        """Note the mean and the spread of the training poses' latents."""
+        """Set the mean and the scale of the inputs from the training poses' latents."""
         values = stacked(latents, self.reads)
         self.get_buffer("mean").copy_(values.mean(0))
         self.get_buffer("scale").copy_(values.std(0).square().mean().sqrt().clamp_min(1e-6))
 
     def forward(self, latents: Latents) -> Float[Tensor, "b 3 h w"]:
-        """Images of (b,) encoded poses."""
+        """The images of encoded poses."""
         values = stacked(latents, self.reads)
         drawn: Tensor = self.network((values - self.get_buffer("mean")) / self.get_buffer("scale"))
         return drawn.sigmoid()
@@ -102,7 +107,7 @@ def _convolutional(config: ImageDecoderConfig, inputs: int) -> nn.Sequential:
     if config.width % _SIDE or config.height % _SIDE or len(config.channels) != _DOUBLINGS + 1:
         raise RecipeError(
             f"a convolutional decoder needs {_DOUBLINGS + 1} numbers of channels, and a width and a height "
-            f"that {_SIDE} divides, unlike {config.width} x {config.height}"
+            f"divisible by {_SIDE}, not {len(config.channels)} and {config.width} x {config.height}"
         )
     rows, columns = config.height // _SIDE, config.width // _SIDE
     first = config.channels[0]
@@ -111,36 +116,45 @@ def _convolutional(config: ImageDecoderConfig, inputs: int) -> nn.Sequential:
         nn.Unflatten(-1, (first, rows, columns)),
         nn.ReLU(),
     ]
-    for thick, subsample in pairwise(config.channels):
+    for wide, narrow in pairwise(config.channels):
         layers += [
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
-            nn.Conv2d(thick, subsample, 3, padding=1),
+            nn.Conv2d(wide, narrow, 3, padding=1),
             nn.ReLU(),
         ]
     return nn.Sequential(*layers, nn.Conv2d(config.channels[-1], 3 * 4, 3, padding=1), nn.PixelShuffle(2))
 
 
-# Images that are made small together.
-CHUNK = 64
+@dataclass(frozen=True)
+class DecoderMetadata(AuxiliaryMetadata[ImageDecoder]):
+    """The content of `decoder/decoder.json`.
 
+    Attributes:
+        source: digest of the pose auto-encoder whose encodings it reads.
+        config: settings of the decoder.
+        latents: sizes of the halves of an encoding.
+        is_shared: whether the halves are the same tensor.
+        differences: mean absolute differences from the held-out images, of brightness from 0 to 1, for the
+            images "decoded", "nearest image" and "mean image".
+        format: version of this layout.
+    """
 
-def small_images(
-    images: ImageCache, *, cut: tuple[int, int], width: int, height: int
-) -> UInt8[Tensor, "n 3 height width"]:
-    """All images as a decoder shows them: the network's cut of (width, height), made small."""
-    found = []
-    for first in range(0, len(images), CHUNK):
-        rows = torch.arange(first, min(first + CHUNK, len(images)))
-        batch = centre_cut(images.batch(rows), width=cut[0], height=cut[1])
-        small = F.interpolate(
-            batch.images, (height, width), mode="bilinear", align_corners=False, antialias=True
-        )
-        found.append((255.0 * small).round().clamp(0, 255).to(torch.uint8))
-    return torch.cat(found)
+    NAME: ClassVar[str] = "decoder"
+
+    source: str
+    config: ImageDecoderConfig
+    latents: tuple[int, int]
+    is_shared: bool
+    differences: dict[str, float] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def build(self) -> ImageDecoder:
+        """A decoder with fresh weights."""
+        return ImageDecoder(self.config, latents=self.latents, is_shared=self.is_shared)
 
 
 class Decoding(AuxiliaryTask):
-    """Learning images from encodings by their mean absolute difference (the paper's L1).
+    """The task of drawing images from encodings, with the mean absolute difference as loss (the paper's L1).
 
     Source: "Camera Pose Auto-Encoders" (ECCV 2022), section 3.3, Fig. 4.
     """
@@ -153,14 +167,19 @@ class Decoding(AuxiliaryTask):
         train: tuple[Latents, UInt8[Tensor, "n 3 h w"]],
         held: tuple[Latents, UInt8[Tensor, "m 3 h w"]] | None,
     ) -> None:
-        """Prepare; encodings and images are of the frames to learn from, and of those held out."""
+        """Prepare the task.
+
+        Args:
+            decoder: to be trained; `observe` has been called.
+            train, held: encodings and images of the training frames and of the held-out frames.
+        """
         self.network, self.train, self.held = decoder, train, held
 
     def __len__(self) -> int:
         return len(self.train[1])
 
     def losses(self, network: Any, rows: Int[Tensor, "b"], generator: torch.Generator) -> dict[str, Tensor]:
-        """The one term."""
+        """The mean absolute difference, of brightness from 0 to 1."""
         del generator
         latents, images = self.train
         rows = rows.to(images.device)
@@ -168,7 +187,7 @@ class Decoding(AuxiliaryTask):
         return {"image": (drawn - images[rows].float() / 255.0).abs().mean()}
 
     def measures(self, network: Any) -> dict[str, float]:
-        """Mean absolute difference on held-out frames, of brightness from 0 to 1."""
+        """The `score` is the mean absolute difference on held-out frames, of brightness from 0 to 1."""
         if self.held is None:
             return {}
         latents, images = self.held
@@ -177,14 +196,33 @@ class Decoding(AuxiliaryTask):
 
 @torch.no_grad()
 def decoded_images(decoder: ImageDecoder, latents: Latents) -> UInt8[Tensor, "n 3 h w"]:
-    """8-bit images of many encodings."""
-    found = []
-    for first in range(0, len(latents.position), CHUNK):
-        drawn = decoder(Latents(*(half[first : first + CHUNK] for half in latents)))
-        found.append((255.0 * drawn).round().to(torch.uint8))
-    return torch.cat(found)
+    """The 8-bit images of many encodings."""
+    parts = []
+    for rows in _chunks(len(latents.position)):
+        drawn = decoder(Latents(*(half[rows] for half in latents)))
+        parts.append((255.0 * drawn).round().to(torch.uint8))
+    return torch.cat(parts)
+
+
+def small_images(
+    images: ImageCache, *, cut: tuple[int, int], width: int, height: int
+) -> UInt8[Tensor, "n 3 height width"]:
+    """The images that a decoder should draw: the central cut of (width, height) pixels, scaled down."""
+    parts = []
+    for rows in _chunks(len(images)):
+        batch = centre_cut(images.batch(torch.arange(rows.start, rows.stop)), width=cut[0], height=cut[1])
+        small = F.interpolate(
+            batch.images, (height, width), mode="bilinear", align_corners=False, antialias=True
+        )
+        parts.append((255.0 * small).round().clamp(0, 255).to(torch.uint8))
+    return torch.cat(parts)
 
 
 def image_error(one: UInt8[Tensor, "n 3 h w"], other: UInt8[Tensor, "n 3 h w"]) -> float:
     """Mean absolute difference of 8-bit images, of brightness from 0 to 1."""
     return float((one.float() - other.float()).abs().mean()) / 255.0
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    for first in range(0, count, _CHUNK):
+        yield slice(first, min(first + _CHUNK, count))

@@ -1,18 +1,18 @@
-"""Camera pose auto-encoder: what a regressor would see from a pose, without an image.
+"""Camera pose auto-encoder: predicts from a pose the latents that a regressor computes from an image.
 
     x -> Fourier features -> MLP -> position latent        q -> Fourier features -> MLP -> orientation latent
 
-It learns from a regressor, its teacher, whose heads turn the latents back into the pose. Poses of training
-images then stand for what the images looked like, at seven numbers each.
+It is trained from a regressor, its teacher, whose heads turn the latents back into the pose. The poses of the
+training images then stand for the images, with seven numbers each.
 
 Source: Shavit and Keller, "Camera Pose Auto-Encoders for Improving Pose Regression", ECCV 2022, section 3.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -21,20 +21,22 @@ from torch.nn import functional as F
 
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose, pose_error
-from camloc.geometry.pose_search import mean_pose
+from camloc.geometry.pose_search import camera_radius, mean_pose
 from camloc.geometry.rotation import quaternion_wxyz_from_rotation
 from camloc.models.base import Latents, Regressor
 from camloc.models.layers.fourier import FourierFeatures
 from camloc.models.losses import PoseLossConfig
-from camloc.refinement.train import TeacherOutputs
-from camloc.training.loop import AuxiliaryTask
+from camloc.refinement.refiner import PositionErrors, PositionRefinement
+from camloc.refinement.storage import FORMAT, AuxiliaryMetadata
+from camloc.refinement.teacher import TeacherOutputs
+from camloc.training.tasks import AuxiliaryTask
 
 Branches = Literal["separate", "joint", "shared"]
-Numbers = Literal["raw", "standardised"]
+InputForm = Literal["raw", "standardised"]
 SceneCode = Literal["one_hot", "embedding", "fourier"]
-Precision = Literal["single", "half"]
+StoredPrecision = Literal["single", "half"]
 
-# Numbers of a learned code of a scene, as many as its Fourier features have as published.
+# Size of a learned scene embedding: that of the published Fourier features of the scene number.
 _EMBEDDED = 13
 
 
@@ -45,32 +47,32 @@ class PoseAutoencoderConfig:
     Attributes:
         frequencies: of the Fourier features (the paper's L); 0 for none.
         with_pi: whether angles are multiplied by pi, as in the paper, or not, as in its code.
-        hidden: sizes of the layers before the last, whose size is that of the teacher's latents.
+        hidden: sizes of the layers before the last. The last has the size of the teacher's latents.
         branches: "separate": each half of the latents from its half of the pose, as published. "joint": each
-            from the whole pose. "shared": one network from the whole pose gives both halves, for teachers
-            whose halves are one.
-        numbers: "raw": metres of the world and its quaternions, as in the paper's code. "standardised":
-            offsets from the mean training pose in units of the training positions' spread, and latents
-            relative to their mean.
-        scene_code: how the number of a scene enters, where there are several: "one_hot", a learned
-            "embedding", or as Fourier features of the number, as published.
-        rank: of the last layer, which is then a product of two, where that is smaller: latents of thousands
-            of numbers vary in few directions. 0 for a whole layer, as published.
-        kept: precision of the weights in files: "single", as published, or "half". Computed is in single.
+            half from the whole pose. "shared": one network gives both halves from the whole pose, for
+            teachers whose halves are the same tensor.
+        numbers: the seven inputs. "raw": world coordinates and quaternions, as in the paper's code.
+            "standardised": offsets from the mean training pose, positions in units of the camera radius;
+            latents are then relative to their mean.
+        scene_code: how the scene number enters, if there are several: "one_hot", a learned "embedding", or
+            "fourier" features of the number, as published.
+        rank: of the last layer, which becomes a product of two matrices if that has fewer weights, since
+            wide latents vary in few directions. 0 for a full layer, as published.
+        kept: precision of the stored weights: "single", as published, or "half". Computation is in single.
     """
 
     frequencies: int = 6
     with_pi: bool = True
     hidden: tuple[int, ...] = (64, 128, 256)
     branches: Branches = "separate"
-    numbers: Numbers = "standardised"
+    numbers: InputForm = "standardised"
     scene_code: SceneCode = "one_hot"
     rank: int = 0
-    kept: Precision = "single"
+    kept: StoredPrecision = "single"
 
 
 class PoseAutoencoder(nn.Module):
-    """A small network from poses to the latents of a regressor."""
+    """A small network that maps poses to the latents of a regressor."""
 
     def __init__(self, config: PoseAutoencoderConfig, *, latents: tuple[int, int], scenes: int = 1) -> None:
         """A network with fresh weights.
@@ -78,10 +80,10 @@ class PoseAutoencoder(nn.Module):
         Args:
             config: its settings.
             latents: sizes of the teacher's position and orientation latents.
-            scenes: how many scenes the teacher knows.
+            scenes: number of scenes of the teacher.
 
         Raises:
-            RecipeError: halves of different sizes should be one.
+            RecipeError: the branches are "shared" and the halves have different sizes.
         """
         super().__init__()
         if config.branches == "shared" and latents[0] != latents[1]:
@@ -101,28 +103,29 @@ class PoseAutoencoder(nn.Module):
         self.orientation: nn.Module | None = None
         if config.branches != "shared":
             self.orientation = perceptron(inputs[1], *config.hidden, latents[1], rank=config.rank)
-        self._register_frame()
-
-    def _register_frame(self) -> None:
-        """Constants of the training poses and of the teacher's latents."""
-        count = self.scenes
-        self.register_buffer("center", torch.zeros(count, 3, dtype=torch.float64))
-        self.register_buffer("spread", torch.ones(count, dtype=torch.float64))
-        self.register_buffer("middle", torch.eye(3, dtype=torch.float64).repeat(count, 1, 1))
-        for half, size in zip(Latents._fields, self.latents, strict=True):
+        # The mean pose and camera radius of each scene, and the mean and scale of the teacher's latents.
+        self.register_buffer("center", torch.zeros(scenes, 3, dtype=torch.float64))
+        self.register_buffer("radius", torch.ones(scenes, dtype=torch.float64))
+        self.register_buffer("mean_rotation", torch.eye(3, dtype=torch.float64).repeat(scenes, 1, 1))
+        for half, size in zip(Latents._fields, latents, strict=True):
             self.register_buffer(f"{half}_mean", torch.zeros(size))
             self.register_buffer(f"{half}_scale", torch.ones(()))
 
     def observe(self, world_from_cam: Sequence[Pose], latents: Latents) -> None:
-        """Note the training poses of each scene and the teacher's latents of them, if standardised."""
+        """Set the constants that standardise poses and latents, from those of the training frames.
+
+        Args:
+            world_from_cam: for each scene its training poses.
+            latents: the teacher's latents of all training frames.
+        """
         if self.config.numbers == "raw":
             return
         for scene, poses in enumerate(world_from_cam):
             centers = poses.translation.double()
-            spread = (centers - centers.mean(0)).square().sum(-1).mean().sqrt()
+            radius = camera_radius(Pose(poses.rotation, centers))
             self.get_buffer("center")[scene] = centers.mean(0)
-            self.get_buffer("spread")[scene] = spread.clamp_min(1e-6)
-            self.get_buffer("middle")[scene] = mean_pose(poses).rotation.double()
+            self.get_buffer("radius")[scene] = radius.clamp_min(1e-6)
+            self.get_buffer("mean_rotation")[scene] = mean_pose(poses).rotation.double()
         for half, values in zip(Latents._fields, latents, strict=True):
             self.get_buffer(f"{half}_mean").copy_(values.mean(0))
             self.get_buffer(f"{half}_scale").copy_(values.std(0).square().mean().sqrt().clamp_min(1e-6))
@@ -131,26 +134,26 @@ class PoseAutoencoder(nn.Module):
         """The latents of (b,) poses.
 
         Args:
-            world_from_cam: poses in any precision; quaternions are taken with w >= 0.
-            scene: (b,) numbers of the scenes, or None where there is one.
+            world_from_cam: poses in any precision.
+            scene: (b,) numbers of the scenes, or None for scene 0.
         """
         if scene is None:
             scene = torch.zeros(len(world_from_cam), dtype=torch.int64, device=self._device)
-        return self.encode(self.numbers(world_from_cam, scene), scene)
+        return self.encode(self.inputs(world_from_cam, scene), scene)
 
-    def numbers(self, world_from_cam: Pose, scene: Int[Tensor, "b"]) -> Float[Tensor, "b 7"]:
-        """The seven numbers of (b,) poses that the networks read: a position and a quaternion."""
+    def inputs(self, world_from_cam: Pose, scene: Int[Tensor, "b"]) -> Float[Tensor, "b 7"]:
+        """The seven inputs of the networks for (b,) poses: a position and a quaternion with w >= 0."""
         poses = world_from_cam.to(self._device).to(torch.float64)
-        moved = (poses.translation - self.get_buffer("center")[scene]) / self.get_buffer("spread")[
-            scene
-        ].unsqueeze(-1)
-        turned = self.get_buffer("middle")[scene].mT @ poses.rotation
-        return torch.cat((moved, quaternion_wxyz_from_rotation(turned)), dim=-1).float()
+        center, radius = self.get_buffer("center")[scene], self.get_buffer("radius")[scene].unsqueeze(-1)
+        rotation = self.get_buffer("mean_rotation")[scene].mT @ poses.rotation
+        position = (poses.translation - center) / radius
+        return torch.cat((position, quaternion_wxyz_from_rotation(rotation)), dim=-1).float()
 
-    def encode(self, numbers: Float[Tensor, "b 7"], scene: Int[Tensor, "b"]) -> Latents:
-        """The latents of what `numbers` says of poses."""
-        # The features of all seven at once, wave after wave, and then those of three and of four.
-        waves: Tensor = self.features(numbers).unflatten(-1, (-1, 7))
+    def encode(self, inputs: Float[Tensor, "b 7"], scene: Int[Tensor, "b"]) -> Latents:
+        """The latents of poses, from their `inputs`."""
+        # The features of all seven inputs, wave by wave, are split into those of the position and of the
+        # quaternion.
+        waves: Tensor = self.features(inputs).unflatten(-1, (-1, 7))
         move, turn = waves[..., :3].flatten(-2), waves[..., 3:].flatten(-2)
         if self.config.branches != "separate":
             move = turn = torch.cat((move, turn), dim=-1)
@@ -165,23 +168,23 @@ class PoseAutoencoder(nn.Module):
         """Number of learned values."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def kept(self) -> dict[str, Tensor]:
-        """What files hold: the weights in the precision that they are kept in, and the constants."""
+    def stored(self) -> dict[str, Tensor]:
+        """The tensors that files hold: the weights in their stored precision, and the constants."""
         precision = torch.float16 if self.config.kept == "half" else torch.float32
-        learned = {name for name, _ in self.named_parameters()}
+        weights = {name for name, _ in self.named_parameters()}
         return {
-            name: value.to(precision) if name in learned else value
+            name: value.to(precision) if name in weights else value
             for name, value in self.state_dict().items()
         }
 
-    def round_off(self) -> None:
-        """Round the weights to what files hold of them, so that what is measured is what is read again."""
-        self.load_state_dict(self.kept())
+    def round_to_stored(self) -> None:
+        """Round the weights to their stored precision, so that measurements hold for the stored network."""
+        self.load_state_dict(self.stored())
 
     @property
     def megabytes(self) -> float:
-        """Size of what files hold."""
-        size: int = sum(value.numel() * value.element_size() for value in self.kept().values())
+        """Size of the stored tensors."""
+        size: int = sum(value.numel() * value.element_size() for value in self.stored().values())
         return size / 1e6
 
     @property
@@ -213,10 +216,10 @@ class PoseAutoencoder(nn.Module):
 
 
 def perceptron(*sizes: int, rank: int = 0) -> nn.Sequential:
-    """Linear layers with ReLU between them, Xavier weights and no biases at the start, as released.
+    """Linear layers with ReLU between them; at the start Xavier weights and zero biases, as released.
 
-    With a `rank` the last one is a product of two, of which the first gives so many numbers, if that is
-    smaller.
+    With a `rank`, the last layer becomes a product of two with `rank` numbers between them, if that has fewer
+    weights.
     """
     inputs, outputs = sizes[-2:]
     if 0 < rank * (inputs + outputs) < inputs * outputs:
@@ -231,29 +234,79 @@ def perceptron(*sizes: int, rank: int = 0) -> nn.Sequential:
 
 
 @dataclass(frozen=True)
+class HeldOutErrors:
+    """Median errors on held-out frames."""
+
+    meters: float
+    degrees: float
+
+
+@dataclass(frozen=True)
+class AutoencoderMetadata(AuxiliaryMetadata[PoseAutoencoder]):
+    """The content of `autoencoder/autoencoder.json`.
+
+    Attributes:
+        source: digest of the teacher's weights.
+        scenes: names of the scenes, in the order of their numbers.
+        config: settings of the encoder.
+        latents: sizes of the teacher's position and orientation latents.
+        recipe: name of the recipe that it was trained by.
+        teacher: errors of the teacher, or None if no frames were held out.
+        student: errors of the teacher's heads on the encodings of the true poses, or None.
+        student_of_predictions: the same on the encodings of the teacher's predicted poses, or None.
+        refined: position errors with each refinement method, by name; "none" is the teacher's.
+        settings: for each method, by name, the settings that were best on held-out frames; empty if there
+            were none.
+        format: version of this layout.
+    """
+
+    NAME: ClassVar[str] = "autoencoder"
+
+    source: str
+    scenes: tuple[str, ...]
+    config: PoseAutoencoderConfig
+    latents: tuple[int, int]
+    recipe: str = ""
+    teacher: HeldOutErrors | None = None
+    student: HeldOutErrors | None = None
+    student_of_predictions: HeldOutErrors | None = None
+    refined: dict[str, PositionErrors] = field(default_factory=dict)
+    settings: dict[str, PositionRefinement] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def build(self) -> PoseAutoencoder:
+        """An encoder with fresh weights."""
+        return PoseAutoencoder(self.config, latents=self.latents, scenes=len(self.scenes))
+
+    def tensors(self, network: PoseAutoencoder) -> dict[str, Tensor]:
+        """The weights in their stored precision."""
+        return network.stored()
+
+
+@dataclass(frozen=True)
 class DistillationConfig:
-    """How a teacher is imitated.
+    """How an encoder imitates its teacher.
 
     Attributes:
         latent_distance: "euclidean": the length of the difference of latents, Eq. 1 of the paper; "squared":
             the mean square, as in its code.
-        reads: poses that are encoded: the "truth", as in the paper, or the "teacher"'s own answers, as in its
-            code.
-        balance: where the learned weights of the pose loss start.
+        reads: which poses are encoded: the "truth", as in the paper, or those that the "teacher" predicts,
+            as in its code.
+        pose_loss: initial uncertainty weights of the pose loss.
     """
 
     latent_distance: Literal["euclidean", "squared"] = "euclidean"
     reads: Literal["truth", "teacher"] = "truth"
-    balance: PoseLossConfig = PoseLossConfig(0.0, -3.0)
+    pose_loss: PoseLossConfig = PoseLossConfig(0.0, -3.0)
 
 
-class PoseBalance(nn.Module):
-    """Loss of poses with learned weights, of any regressor's answers (Eq. 2 to 4 of the paper).
+class DecodedPoseLoss(nn.Module):
+    """Uncertainty-weighted loss of decoded poses, whatever the regressor's output (Eq. 2 to 4 of the paper).
 
         L_p = L_x exp(-s_x) + s_x + L_q exp(-s_q) + s_q
 
     L_q is `|R - S| / (2 sqrt(2)) = sin(angle / 2)` of rotation matrices, which for small angles is the
-    paper's distance of unit quaternions, and knows no wrong sign.
+    paper's distance of unit quaternions and does not depend on their sign.
     """
 
     def __init__(self, config: PoseLossConfig) -> None:
@@ -261,27 +314,27 @@ class PoseBalance(nn.Module):
         self.position = nn.Parameter(torch.tensor(config.position))
         self.orientation = nn.Parameter(torch.tensor(config.orientation))
 
-    def forward(self, answer: Pose, truth: Pose) -> dict[str, Tensor]:
-        """The two terms of (b,) answers."""
-        moved = torch.linalg.vector_norm(answer.translation - truth.translation, dim=-1).mean()
-        turned = torch.linalg.matrix_norm(answer.rotation - truth.rotation).mean() / 8.0**0.5
+    def forward(self, predicted: Pose, truth: Pose) -> dict[str, Tensor]:
+        """The two terms of (b,) poses."""
+        meters = torch.linalg.vector_norm(predicted.translation - truth.translation, dim=-1).mean()
+        sine = torch.linalg.matrix_norm(predicted.rotation - truth.rotation).mean() / 8.0**0.5
         return {
-            "position": moved.float() * torch.exp(-self.position) + self.position,
-            "orientation": turned.float() * torch.exp(-self.orientation) + self.orientation,
+            "position": meters.float() * torch.exp(-self.position) + self.position,
+            "orientation": sine.float() * torch.exp(-self.orientation) + self.orientation,
         }
 
 
 class Student(nn.Module):
-    """A pose auto-encoder with the weights of its loss."""
+    """A pose auto-encoder with its loss, whose weights are trained with it."""
 
     def __init__(self, encoder: PoseAutoencoder, config: DistillationConfig) -> None:
         super().__init__()
         self.encoder = encoder
-        self.balance = PoseBalance(config.balance)
+        self.pose_loss = DecodedPoseLoss(config.pose_loss)
 
 
 class Distillation(AuxiliaryTask):
-    """Learning a teacher's latents from poses.
+    """The task of predicting a teacher's latents from poses.
 
     The gradient of the pose loss passes through the frozen heads into the encoder, which in the code of the
     paper it did not.
@@ -299,13 +352,14 @@ class Distillation(AuxiliaryTask):
         held: TeacherOutputs | None,
         config: DistillationConfig,
     ) -> None:
-        """Prepare.
+        """Prepare the task.
 
         Args:
-            encoder: that learns; `observe` has been called.
+            encoder: to be trained; `observe` has been called.
             teacher: frozen, on the device of `train`.
-            train, held: what it sees in the frames to learn from, and in those held out; on one device.
-            config: how it is imitated.
+            train, held: the teacher's outputs for the training frames and for the held-out frames, on one
+                device.
+            config: how the teacher is imitated.
         """
         self.network = Student(encoder, config).to(train.scene.device)
         self.teacher, self.train, self.held, self.config = teacher, train, held, config
@@ -319,42 +373,43 @@ class Distillation(AuxiliaryTask):
         """The four terms of Eq. 1 and 2."""
         del generator
         rows = rows.to(self.train.scene.device)
-        poses = self.train.answers if self.config.reads == "teacher" else self.train.world_from_cam
+        poses = self.train.predicted if self.config.reads == "teacher" else self.train.world_from_cam
         latents = network.encoder(poses[rows], self.train.scene[rows])
-        wanted = Latents(*(half[rows] for half in self.train.latents))
+        targets = Latents(*(half[rows] for half in self.train.latents))
         terms = {
             f"{half}_latent": self._distance(ours - theirs)
-            for half, ours, theirs in zip(Latents._fields, latents, wanted, strict=True)
+            for half, ours, theirs in zip(Latents._fields, latents, targets, strict=True)
         }
-        answer = self.teacher.pose_in(latents, self.train.scene[rows])
-        balanced: dict[str, Tensor] = network.balance(answer, self.train.world_from_cam[rows])
-        return terms | balanced
+        predicted = self.teacher.pose_in(latents, self.train.scene[rows])
+        pose_terms: dict[str, Tensor] = network.pose_loss(predicted, self.train.world_from_cam[rows])
+        return terms | pose_terms
 
     def measures(self, network: Student) -> dict[str, float]:
-        """The student's median errors on held-out poses, and how far its latents are from the teacher's.
+        """Median pose errors of the encodings of held-out poses, and the distance of their latents.
 
-        `latents` is relative to always giving the mean; `score` adds it to both errors, each relative to
-        always answering the mean pose.
+        `latents` is relative to the constant prediction of the mean latents. `score` adds it to both errors,
+        each relative to the constant prediction of the mean pose.
         """
         if self.held is None:
             return {}
         truth = self.held.world_from_cam
         latents = network.encoder(truth, self.held.scene)
         error = pose_error(self.teacher.pose_in(latents, self.held.scene), truth)
-        scale = pose_error(self._middles(self.held.scene), truth)
+        baseline = pose_error(self._mean_poses(self.held.scene), truth)
         meters, degrees = (float(each.median()) for each in error)
-        far, turned = (max(float(each.median()), 1e-9) for each in scale)
-        away = sum(
-            _relative(ours, theirs) / 2 for ours, theirs in zip(latents, self.held.latents, strict=True)
+        baseline_meters, baseline_degrees = (max(float(each.median()), 1e-9) for each in baseline)
+        distance = sum(
+            _relative_distance(ours, theirs) / 2
+            for ours, theirs in zip(latents, self.held.latents, strict=True)
         )
-        score = meters / far + degrees / turned + away
-        return {"score": score, "meters": meters, "degrees": degrees, "latents": away}
+        score = meters / baseline_meters + degrees / baseline_degrees + distance
+        return {"score": score, "meters": meters, "degrees": degrees, "latents": distance}
 
-    def _middles(self, scene: Int[Tensor, "n"]) -> Pose:
+    def _mean_poses(self, scene: Int[Tensor, "n"]) -> Pose:
         """The mean training poses of scenes."""
         poses, of = self.train.world_from_cam, self.train.scene
-        middles = [mean_pose(poses[of == number]) for number in range(int(of.max()) + 1)]
-        return Pose.stack(middles)[scene]
+        means = [mean_pose(poses[of == number]) for number in range(int(of.max()) + 1)]
+        return Pose.stack(means)[scene]
 
     def _distance(self, difference: Float[Tensor, "b d"]) -> Tensor:
         if self.config.latent_distance == "squared":
@@ -363,8 +418,8 @@ class Distillation(AuxiliaryTask):
         return length.mean()
 
 
-def _relative(ours: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"]) -> float:
-    """Mean distance of latents, over that of their mean to them."""
-    away = torch.linalg.vector_norm(ours - theirs, dim=-1).mean()
-    spread = torch.linalg.vector_norm(theirs - theirs.mean(0), dim=-1).mean()
-    return float(away / spread.clamp_min(1e-9))
+def _relative_distance(ours: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"]) -> float:
+    """Mean distance of latents, divided by the mean distance of `theirs` to their mean."""
+    distance = torch.linalg.vector_norm(ours - theirs, dim=-1).mean()
+    baseline = torch.linalg.vector_norm(theirs - theirs.mean(0), dim=-1).mean()
+    return float(distance / baseline.clamp_min(1e-9))

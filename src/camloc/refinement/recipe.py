@@ -1,24 +1,24 @@
-"""How a run's regressor teaches a pose auto-encoder: the settings of one row of a table."""
+"""Recipes of auxiliary networks: the settings of one row of a table."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from camloc.data.augment import Augment
 from camloc.refinement.image_decoder import ImageDecoderConfig
+from camloc.refinement.pairs import PairSettings
 from camloc.refinement.pose_autoencoder import DistillationConfig, PoseAutoencoderConfig
-from camloc.refinement.relative_pose import PairSettings, RelativePoseConfig
-from camloc.training.recipe import Published, Stage, found_among, functions_that_return
+from camloc.refinement.relative_pose import RelativePoseConfig
+from camloc.training.recipe import Published, Stage
 
 
 @dataclass(frozen=True)
 class DecoderRecipe:
-    """How images are learned from encodings.
+    """Settings of an image decoder's training.
 
     Attributes:
         config: of the decoder.
-        stage: for how long and how fast.
-        batch_size: images to a step.
+        stage: epochs, learning rate and so on.
+        batch_size: images in a step.
     """
 
     config: ImageDecoderConfig
@@ -28,17 +28,16 @@ class DecoderRecipe:
 
 @dataclass(frozen=True)
 class RelativeRecipe:
-    """How relative poses are learned from pairs of training frames.
+    """Settings of a relative pose regressor's training, on pairs of training frames.
 
     Attributes:
-        config: of the regressor. Where its backbone is of the same kind as the teacher's, it starts from the
-            teacher's weights.
-        stage: for how long and how fast.
-        batch_size: pairs to a step.
-        references: what a regressor that sees images is shown of references: "decoded" images, as it will
-            see them in use, or the "images", as published.
+        config: of the regressor. A backbone of the same kind as the teacher's starts from its weights.
+        stage: epochs, learning rate and so on.
+        batch_size: pairs in a step.
+        references: what a regressor that sees images gets for the references: "decoded" images, as in use,
+            or the "images", as published.
         pairs: which frames make a pair.
-        augment: random changes of the images that are located.
+        augment: random changes of the queries' images.
     """
 
     config: RelativePoseConfig
@@ -51,18 +50,19 @@ class RelativeRecipe:
 
 @dataclass(frozen=True)
 class StudentRecipe:
-    """Settings of an auto-encoder and of its lesson; the teacher is the run that it stands beside.
+    """Settings of a pose auto-encoder and its training; the teacher is the regressor of a finished run.
 
     Attributes:
-        config: of the encoder. Where the halves of the teacher's latents are one, branches are shared.
-        stage: for how long and how fast.
+        config: of the encoder. If the halves of the teacher's latents are the same tensor, its branches are
+            shared whatever this says.
+        stage: epochs, learning rate and so on.
         distillation: how the teacher is imitated.
-        batch_size: views to a step.
-        variants: views of every training image that the teacher's latents are computed of, once.
-        augment: how they differ; the first is the image as it is.
-        decoder: how images are learned from encodings, where that is asked for.
-        relative: how relative poses are, where that is asked for.
-        published: what the same settings reached in the paper.
+        batch_size: images in a step.
+        variants: of every training image, of which the teacher's latents are computed once.
+        augment: how the variants differ; the first is the image without changes.
+        decoder: settings of the image decoder, or None if the recipe has none.
+        relative: settings of the relative pose regressor, or None.
+        published: results of the same settings in the paper.
     """
 
     config: PoseAutoencoderConfig
@@ -74,17 +74,3 @@ class StudentRecipe:
     decoder: DecoderRecipe | None = None
     relative: RelativeRecipe | None = None
     published: tuple[Published, ...] = ()
-
-
-def student_functions() -> dict[str, Callable[[], StudentRecipe]]:
-    """All of them by name: `<file>/<function>`."""
-    return functions_that_return(StudentRecipe)
-
-
-def find_student(name: str) -> StudentRecipe:
-    """The one of a name.
-
-    Raises:
-        RecipeError: there is none of that name.
-    """
-    return found_among(student_functions(), name)

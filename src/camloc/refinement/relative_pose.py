@@ -1,54 +1,51 @@
-"""Where an image was taken, seen from a reference camera: relative pose regressors.
+"""Relative pose regressors, and virtual relative pose regression: refinement by a reference without an image.
 
-The reference is another image (a Siamese network, as published), the encoding of a pose, or that beside the
-latents that an absolute pose regressor has of the image anyway.
+A relative pose regressor gives the pose of a query relative to a reference camera. The reference is another
+image (a Siamese network, as published) or the encoding of a pose; the query is an image, or the latents that
+the teacher computes of it. Virtual relative pose regression needs no reference image:
 
-Source: "Camera Pose Auto-Encoders" (ECCV 2022), sections 3.3 and 3.4; from encodings, as its code has it.
+    predicted pose -> nearest training pose -> encoding -> decoded image -> relative pose -> position
+
+Source: "Camera Pose Auto-Encoders" (ECCV 2022), sections 3.3 and 3.4, Fig. 5. References by encoding, and the
+iterated form, are in its code.
 """
 
-from collections import Counter
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
-from statistics import median
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
-from numpy.typing import NDArray
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.data.depth import read_depth
-from camloc.data.types import Frame, poses_of
-from camloc.errors import DatasetError
-from camloc.geometry.camera import Camera
+from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose, motion_of_step, reference_from_query, world_from_query, world_step
-from camloc.geometry.pose_search import PoseIndex
+from camloc.geometry.pose_search import PoseMetric
 from camloc.geometry.rotation import rotation_from_quaternion_wxyz
-from camloc.geometry.visibility import in_view, overlap, points_of_depth, points_of_frustum
 from camloc.models.base import Latents
 from camloc.models.layers.backbone import Backbone, BackboneConfig
 from camloc.models.losses import PoseLossConfig
-from camloc.refinement.pose_autoencoder import PoseBalance
-from camloc.training.loop import AuxiliaryTask
+from camloc.refinement.image_decoder import ImageDecoder
+from camloc.refinement.pairs import Pairs
+from camloc.refinement.pose_autoencoder import DecodedPoseLoss, PoseAutoencoder
+from camloc.refinement.position import PositionRefiner
+from camloc.refinement.refiner import PositionErrors, PositionRefinement, Query
+from camloc.refinement.storage import FORMAT, AuxiliaryMetadata
+from camloc.training.tasks import AuxiliaryTask
 
-Sees = Literal["images", "encoding", "latents"]
+# "images": the query's image and an image of the reference, through one CNN, as published. "encoding": the
+# query's image through a CNN, and the reference's encoding. "latents": the teacher's latents of the query,
+# and the reference's encoding, without a CNN.
+InputKind = Literal["images", "encoding", "latents"]
 Axes = Literal["reference", "world"]
 
+# Images in [0, 1], or latents.
+Content = Float[Tensor, "b 3 h w"] | Latents
 
-class RelativePose(NamedTuple):
-    """What a relative pose regressor says.
-
-    Attributes:
-        step: (b, 3) metres from the reference camera's centre to the image's, in the axes that the
-            settings say.
-        quaternion_wxyz: (b, 4) rotation of `reference_from_query`, of any length.
-    """
-
-    step: Float[Tensor, "b 3"]
-    quaternion_wxyz: Float[Tensor, "b 4"]
+# Held-out images that are processed together.
+_CHUNK = 32
 
 
 @dataclass(frozen=True)
@@ -56,22 +53,33 @@ class RelativePoseConfig:
     """Settings of `RelativePoseRegressor`.
 
     Attributes:
-        sees: "images": the image and an image of the reference, through one CNN, as published.
-            "encoding": the image through a CNN, and the reference's encoding. "latents": the teacher's
-            latents of the image, and the reference's encoding, without a CNN of its own.
+        sees: its inputs.
         backbone: the CNN.
-        grid: (rows, columns) that its last map is averaged to; (1, 1) is the published global average.
-        latent: size of the two layers before the answers.
-        dropout: rate before the answers.
-        axes: of the step: the "reference" camera's, or the "world"'s as in the paper's code.
+        grid: (rows, columns) to which its last feature map is averaged; (1, 1) is the published global
+            average.
+        latent: size of the hidden layers of each half.
+        dropout: rate before the outputs.
+        axes: of the step: those of the "reference" camera, or of the "world" as in the paper's code.
     """
 
-    sees: Sees = "images"
+    sees: InputKind = "images"
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     grid: tuple[int, int] = (1, 1)
     latent: int = 256
     dropout: float = 0.1
     axes: Axes = "reference"
+
+
+class RelativePose(NamedTuple):
+    """The output of a relative pose regressor.
+
+    Attributes:
+        step: (b, 3) metres from the reference camera's centre to the query's, in the axes of the settings.
+        quaternion_wxyz: (b, 4) rotation of `reference_from_query`, of any length.
+    """
+
+    step: Float[Tensor, "b 3"]
+    quaternion_wxyz: Float[Tensor, "b 4"]
 
 
 class RelativePoseRegressor(nn.Module):
@@ -94,7 +102,7 @@ class RelativePoseRegressor(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def _half(self, features: int, latent: int, *, outputs: int) -> nn.Module:
-        """The layers of one half of the answer."""
+        """The layers of the step or of the rotation."""
         sees, width = self.config.sees, self.config.latent
         if sees == "images":
             joined: nn.Module = _Joined(nn.Identity(), nn.Identity(), 2 * features, width)
@@ -104,44 +112,41 @@ class RelativePoseRegressor(nn.Module):
         return nn.ModuleDict(
             {
                 "joined": joined,
-                "answer": nn.Sequential(nn.Dropout(self.config.dropout), nn.Linear(width, outputs)),
+                "output": nn.Sequential(nn.Dropout(self.config.dropout), nn.Linear(width, outputs)),
             }
         )
 
     def observe(self, world_from_reference: Pose, world_from_query: Pose) -> None:
-        """Note how large steps are in training."""
-        away = world_from_query.translation - world_from_reference.translation
-        self.get_buffer("scale").copy_(away.square().sum(-1).mean().sqrt().clamp_min(1e-6))
+        """Set the scale of the steps from (p,) training pairs."""
+        steps = world_from_query.translation - world_from_reference.translation
+        self.get_buffer("scale").copy_(steps.square().sum(-1).mean().sqrt().clamp_min(1e-6))
 
-    def seen(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """What the CNN sees in images in [0, 1]."""
-        assert self.backbone is not None, "without a CNN no images are looked at"
-        maps = self.backbone(images)[-1]
-        return F.adaptive_avg_pool2d(maps, self.config.grid).flatten(1)
-
-    def forward(
-        self,
-        query: Float[Tensor, "b 3 h w"] | Latents,
-        reference: Float[Tensor, "b 3 h w"] | Latents,
-    ) -> RelativePose:
-        """What is seen of (b,) images from (b,) references.
+    def forward(self, query: Content, reference: Content) -> RelativePose:
+        """The relative poses of (b,) queries.
 
         Args:
-            query: images, or the teacher's latents where these are what it sees.
-            reference: images of the same size, or encodings where these are what it sees.
+            query: images, or the teacher's latents if the config's `sees` is "latents".
+            reference: images of the same size if the config's `sees` is "images", otherwise encodings.
         """
-        ours = query if isinstance(query, tuple) else Latents(*[self.seen(query)] * 2)
-        theirs = reference if isinstance(reference, tuple) else Latents(*[self.seen(reference)] * 2)
+        ours, theirs = self._features(query), self._features(reference)
         step, turn = (
-            _answered(getattr(self, half), one, other)
+            _half_output(getattr(self, half), one, other)
             for half, one, other in zip(Latents._fields, ours, theirs, strict=True)
         )
-        # What looks the same has not turned.
-        ahead = turn.new_tensor([1.0, 0.0, 0.0, 0.0])
-        return RelativePose(step * self.get_buffer("scale"), turn + ahead)
+        # Equal inputs start with no rotation between them.
+        identity = turn.new_tensor([1.0, 0.0, 0.0, 0.0])
+        return RelativePose(step * self.get_buffer("scale"), turn + identity)
+
+    def _features(self, content: Content) -> Latents:
+        """Latents stay; images become features of the CNN, the same for both halves."""
+        if isinstance(content, tuple):
+            return content
+        assert self.backbone is not None, "a regressor without a CNN gets no images"
+        features = F.adaptive_avg_pool2d(self.backbone(content)[-1], self.config.grid).flatten(1)
+        return Latents(features, features)
 
     def motion(self, output: RelativePose, world_from_reference: Pose) -> Pose:
-        """`reference_from_query` of what the network says, in its precision."""
+        """`reference_from_query` of an output, in its precision."""
         rotation = rotation_from_quaternion_wxyz(output.quaternion_wxyz)
         if self.config.axes == "reference":
             return Pose(rotation, output.step)
@@ -149,7 +154,7 @@ class RelativePoseRegressor(nn.Module):
         return motion_of_step(world, output.step, rotation)
 
     def truth(self, world_from_reference: Pose, world_from_query: Pose) -> RelativePose:
-        """What the network should say, with a unit quaternion."""
+        """The correct output, with a unit quaternion."""
         motion = reference_from_query(world_from_reference, world_from_query)
         step = (
             motion.translation
@@ -164,7 +169,7 @@ class RelativePoseRegressor(nn.Module):
 
 
 class _Joined(nn.Module):
-    """A layer over two vectors, each after layers of its own."""
+    """A layer that reads two vectors, each after layers of its own."""
 
     def __init__(self, query: nn.Module, reference: nn.Module, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -177,213 +182,199 @@ class _Joined(nn.Module):
         return F.relu(self.layer(both))
 
 
-def _answered(half: nn.Module, query: Tensor, reference: Tensor) -> Tensor:
+def _half_output(
+    half: nn.Module, query: Float[Tensor, "b d"], reference: Float[Tensor, "b e"]
+) -> Float[Tensor, "b n"]:
     assert isinstance(half, nn.ModuleDict)
-    answer: Tensor = half["answer"](half["joined"](query, reference))
-    return answer
-
-
-# Rays of a depth image, and points of a scene, that stand for what a frame sees.
-_RAYS_ACROSS = 24
-_MOST_POINTS = 400
-
-# Of a phone, held upright or not: regressors do not need to know it.
-USUAL_CAMERA = Camera(width=640, height=640, fx=640.0, fy=640.0, cx=320.0, cy=320.0)
-
-# Where nothing says how far things are: this many spreads of the cameras.
-_DEPTH_SPREADS = 2.0
+    output: Tensor = half["output"](half["joined"](query, reference))
+    return output
 
 
 @dataclass(frozen=True)
-class PairSettings:
-    """Which frames make a pair.
+class VirtualView:
+    """Settings of `VirtualViewRefiner`; the defaults are the paper's.
 
     Attributes:
-        per_frame: most references of each frame.
-        candidates: nearest frames by pose, among which references are looked for.
-        least_overlap: share of what each of the two sees that the other sees too.
+        reference: "nearest": the training pose nearest to the predicted pose. "prediction": the predicted
+            pose itself.
+        neighbours: number of nearest training poses; the mean of the regressed positions is used.
+        iterations: number of repetitions, each from the pose of the one before, orientation included.
+        share: of the distance from the predicted to the regressed position that the position moves.
+        metric: the distance that defines nearest.
     """
 
-    per_frame: int = 12
-    candidates: int = 40
-    least_overlap: float = 0.3
+    reference: Literal["nearest", "prediction"] = "nearest"
+    neighbours: int = 1
+    iterations: int = 1
+    share: float = 1.0
+    metric: PoseMetric = field(default_factory=PoseMetric)
 
 
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Pairs of frames, by their numbers.
+@dataclass(frozen=True)
+class RelativePoseMetadata(AuxiliaryMetadata[RelativePoseRegressor]):
+    """The content of `relative/relative.json`.
 
     Attributes:
-        query, reference: (p,) the two frames.
-        overlap: (p,) the smaller of the two shares.
-        measured: how many frames' sights were told by "depth", by "points" and by the "frustum".
+        source: digest of the pose auto-encoder whose encodings it reads.
+        config: settings of the regressor.
+        latents: sizes of the halves of an encoding.
+        view: the settings of virtual relative pose regression that were best on the held-out frames.
+        published: position errors with the paper's settings, or None if no frames were held out.
+        refined: position errors with `view`, or None.
+        format: version of this layout.
     """
 
-    query: Int[Tensor, "p"]
-    reference: Int[Tensor, "p"]
-    overlap: Float[Tensor, "p"]
-    measured: dict[str, int]
+    NAME: ClassVar[str] = "relative"
 
-    def __len__(self) -> int:
-        return len(self.query)
+    source: str
+    config: RelativePoseConfig
+    latents: tuple[int, int]
+    view: VirtualView = VirtualView()
+    published: PositionErrors | None = None
+    refined: PositionErrors | None = None
+    format: int = FORMAT
 
-
-def overlapping_pairs(
-    frames: Sequence[Frame],
-    settings: PairSettings,
-    *,
-    points: Float64[NDArray[np.float64], "n 3"] | None = None,
-    seed: int = 0,
-) -> Pairs:
-    """Pairs of frames with enough in common, at most so many to each frame, drawn evenly from all that are.
-
-    What a frame sees is told by its depth image; by points of the scene that lie in its image where it
-    has none; where there are none either, by points of its frustum around the usual depth. What is hidden
-    from the query is noticed in the query's depth image. A frame whose camera is unknown is taken to be
-    from a usual one.
-
-    Args:
-        frames: with orientations.
-        settings: which make a pair.
-        points: of the scene.
-        seed: of the draw.
-
-    Raises:
-        DatasetError: no two frames have enough in common.
-        ImageError: a depth image cannot be read.
-    """
-    poses, cameras = poses_of(frames).tensor(), [frame.camera or USUAL_CAMERA for frame in frames]
-    depths = [None if frame.depth is None else torch.from_numpy(read_depth(frame.depth)) for frame in frames]
-    usual = _usual_depths(depths, poses)
-    known = None if points is None else torch.from_numpy(points)
-    seen = [_seen(cameras[row], poses[row], depths[row], known, usual) for row in range(len(frames))]
-    near, _ = PoseIndex(poses).nearest(poses, settings.candidates + 1)
-    generator = torch.Generator().manual_seed(seed)
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
-    for row in range(len(frames)):
-        others = near[row][near[row] != row]
-        there = overlap(seen[row], cameras[row], poses[others])
-        others, there = others[there >= settings.least_overlap], there[there >= settings.least_overlap]
-        back = _seen_from([seen[other] for other in others.tolist()], cameras[row], poses[row], depths[row])
-        both = torch.minimum(there, back)
-        kept = (both >= settings.least_overlap).nonzero().squeeze(1)
-        drawn = kept[torch.randperm(len(kept), generator=generator)[: settings.per_frame]]
-        found.append((torch.full((len(drawn),), row), others[drawn], both[drawn]))
-    query, reference, share = (torch.cat(part) for part in zip(*found, strict=True))
-    if not len(query):
-        raise DatasetError(
-            f"no two of the {len(frames)} training frames see {settings.least_overlap:.0%} of the same; take "
-            f"images that overlap"
-        )
-    with_depth = sum(depth is not None for depth in depths)
-    rest = "frustum" if points is None else "points"
-    return Pairs(query, reference, share, {"depth": with_depth, rest: len(frames) - with_depth})
+    def build(self) -> RelativePoseRegressor:
+        """A regressor with fresh weights."""
+        return RelativePoseRegressor(self.config, latents=self.latents)
 
 
-def joined_pairs(scenes: Sequence[Pairs], counts: Sequence[int]) -> Pairs:
-    """Pairs of several scenes as one, of frames that are numbered scene after scene.
+class VirtualViewRefiner:
+    """Regresses positions relative to encoded poses. It runs on the device of its networks."""
 
-    Args:
-        scenes: the pairs of each.
-        counts: how many frames each scene has.
-    """
-    firsts = list(accumulate(counts, initial=0))
-    measured: Counter[str] = Counter()
-    for pairs in scenes:
-        measured.update(pairs.measured)
-    return Pairs(
-        torch.cat([pairs.query + first for pairs, first in zip(scenes, firsts, strict=False)]),
-        torch.cat([pairs.reference + first for pairs, first in zip(scenes, firsts, strict=False)]),
-        torch.cat([pairs.overlap for pairs in scenes]),
-        dict(measured),
-    )
+    def __init__(
+        self,
+        settings: VirtualView,
+        training_poses: Sequence[Pose],
+        encoder: PoseAutoencoder,
+        regressor: RelativePoseRegressor,
+        decoder: ImageDecoder | None = None,
+    ) -> None:
+        """Build the search index.
+
+        Args:
+            settings: of the refinement.
+            training_poses: for each scene (n,) poses that can be references.
+            encoder: the pose auto-encoder.
+            regressor: of relative poses.
+            decoder: of encodings; a regressor that sees images needs one.
+
+        Raises:
+            RecipeError: the regressor sees images and there is no decoder.
+        """
+        if decoder is None and regressor.config.sees == "images":
+            raise RecipeError(
+                "a relative pose regressor that sees images needs an image decoder; train one with "
+                "camloc autoencode --decoder"
+            )
+        self.settings = settings
+        self._encoder = copy.deepcopy(encoder).eval()
+        self._regressor, self._decoder = regressor.eval(), None if decoder is None else decoder.eval()
+        nearest = PositionRefinement("neighbours", neighbours=settings.neighbours, metric=settings.metric)
+        self._search = PositionRefiner(nearest, training_poses)
+
+    @torch.no_grad()
+    def refined(self, query: Query) -> Pose:
+        """(b,) poses with refined positions and unchanged orientations.
+
+        Raises:
+            RecipeError: the query lacks the images or latents that the regressor reads.
+        """
+        known = query.with_poses()
+        if not len(known):
+            return query.world_from_cam
+        current = known.world_from_cam.to("cpu").to(torch.float64)
+        for _ in range(self.settings.iterations):
+            current = self._regressed(known, current)
+        own = known.world_from_cam.translation.cpu().double()
+        return query.with_positions(own + self.settings.share * (current.translation - own))
+
+    def _regressed(self, query: Query, current: Pose) -> Pose:
+        """Poses regressed from the references: the mean position, and the nearest reference's rotation."""
+        references = self._references(query, current)
+        batch, count = references.shape
+        flat = Pose(references.rotation.flatten(0, 1), references.translation.flatten(0, 1))
+        scene = query.scene.cpu().repeat_interleave(count)
+        encodings = self._encoder(flat, scene.to(self._device))
+        content = self._query_content(query, count)
+        output = self._regressor(content, self._reference_content(encodings, content))
+        motion = self._regressor.motion(output, flat).to("cpu").to(torch.float64)
+        regressed = world_from_query(flat, motion)
+        positions = regressed.translation.unflatten(0, (batch, count)).mean(1)
+        return Pose(regressed.rotation.unflatten(0, (batch, count))[:, 0], positions)
+
+    def _references(self, query: Query, current: Pose) -> Pose:
+        """(b, k) poses of the references."""
+        if self.settings.reference == "prediction":
+            return Pose(current.rotation.unsqueeze(1), current.translation.unsqueeze(1))
+        return self._search.neighbours(Query(current, query.scene))
+
+    def _query_content(self, query: Query, count: int) -> Content:
+        """The regressor's input of the query, repeated for each reference."""
+        if self._regressor.config.sees == "latents":
+            if query.latents is None:
+                raise RecipeError("an exported network gives no latents; refine from the run's folder")
+            return Latents(*(half.to(self._device).repeat_interleave(count, 0) for half in query.latents))
+        if query.images is None:
+            raise RecipeError("virtual relative pose regression needs the images of the query, and has none")
+        return query.images.to(self._device).repeat_interleave(count, 0)
+
+    def _reference_content(self, encodings: Latents, query: Content) -> Content:
+        """The regressor's input of the references: their encodings, or decoded images of the query's size."""
+        if self._decoder is None or isinstance(query, tuple) or self._regressor.config.sees != "images":
+            return encodings
+        height, width = query.shape[-2:]
+        return enlarged(self._decoder(encodings), width=width, height=height)
+
+    @property
+    def _device(self) -> torch.device:
+        return self._regressor.get_buffer("scale").device
 
 
-def _seen_from(
-    feature_maps: Sequence[Tensor], camera: Camera, pose: Pose, depth: Tensor | None
-) -> Float[Tensor, "b"]:
-    """The share of each of b frames' points that one camera sees."""
-    if not feature_maps:
-        return torch.zeros(0, dtype=torch.float64)
-    if depth is not None:
-        camera = camera.resized(width=depth.shape[1], height=depth.shape[0])
-    single = Pose(pose.rotation[None], pose.translation[None])
-    hits = in_view(torch.cat(list(feature_maps)), camera, single, depth=depth)[0].double()
-    shares = [
-        part.mean() if len(part) else part.new_zeros(())
-        for part in hits.split([len(each) for each in feature_maps])
-    ]
-    return torch.stack(shares)
+def enlarged(images: Float[Tensor, "b 3 _ _"], *, width: int, height: int) -> Float[Tensor, "b 3 h w"]:
+    """Small images, enlarged."""
+    return F.interpolate(images, (height, width), mode="bilinear", align_corners=False)
 
 
-def _usual_depths(depths: Sequence[Tensor | None], poses: Pose) -> Float[Tensor, "d"]:
-    """How far things are, from the depth images that there are or else from the cameras' spread."""
-    known = [float(each[each > 0].median()) for each in depths if each is not None and bool((each > 0).any())]
-    away = poses.translation - poses.translation.mean(0)
-    spread = float(away.square().sum(-1).mean().sqrt())
-    usual = median(known) if known else _DEPTH_SPREADS * spread
-    return usual * torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
-
-
-def _seen(
-    camera: Camera, pose: Pose, depth: Tensor | None, points: Tensor | None, usual: Tensor
-) -> Float[Tensor, "n 3"]:
-    """Points that stand for what a frame sees."""
-    if depth is not None:
-        sized = camera.resized(width=depth.shape[1], height=depth.shape[0])
-        shown: Tensor = points_of_depth(depth, sized, pose, stride=max(1, depth.shape[1] // _RAYS_ACROSS))
-        return shown
-    if points is None:
-        possible: Tensor = points_of_frustum(camera, pose, depths=usual)
-        return possible
-    known = points.double()
-    visible = known[in_view(known, camera, Pose(pose.rotation[None], pose.translation[None]))[0]]
-    return visible[:: max(1, len(visible) // _MOST_POINTS)]
-
-
-# Held-out images that are looked at together.
-CHUNK = 32
-
-
-class Seen(NamedTuple):
-    """What a regressor is given of some frames, and their poses.
+class Inputs(NamedTuple):
+    """A regressor's input of some frames, and their poses.
 
     Attributes:
         content: images in [0, 1], or latents.
         world_from_cam: (b,) true poses.
     """
 
-    content: Float[Tensor, "b 3 h w"] | Latents
+    content: Content
     world_from_cam: Pose
 
 
-# What is seen of the frames with some numbers; images may be changed at random.
-See = Callable[[Tensor, torch.Generator], Seen]
+# The inputs of the frames with some numbers. The generator is for random changes of the images.
+InputSource = Callable[[Int[Tensor, "b"], torch.Generator], Inputs]
 
 
-class Examination(NamedTuple):
-    """Held-out frames, each with the reference that it would get in use.
+class HeldOutPairs(NamedTuple):
+    """Held-out frames, each with the reference that it would have in use.
 
     Attributes:
-        query: images, as they are.
-        reference: of each, the training frame whose pose is nearest to the teacher's answer.
+        query: inputs without random changes.
+        reference: for each query the training frame whose pose is nearest to the teacher's prediction.
     """
 
-    query: Seen
-    reference: Seen
+    query: Inputs
+    reference: Inputs
 
 
 class RelativeStudent(nn.Module):
-    """A relative pose regressor with the weights of its loss."""
+    """A relative pose regressor with its loss, whose weights are trained with it."""
 
-    def __init__(self, regressor: RelativePoseRegressor, balance: PoseLossConfig) -> None:
+    def __init__(self, regressor: RelativePoseRegressor, loss: PoseLossConfig) -> None:
         super().__init__()
         self.regressor = regressor
-        self.balance = PoseBalance(balance)
+        self.pose_loss = DecodedPoseLoss(loss)
 
 
 class RelativePoseTask(AuxiliaryTask):
-    """Learning `reference_from_query` over pairs of training frames."""
+    """The task of regressing `reference_from_query` over pairs of training frames."""
 
     network: RelativeStudent
 
@@ -392,17 +383,17 @@ class RelativePoseTask(AuxiliaryTask):
         student: RelativeStudent,
         pairs: Pairs,
         *,
-        query: See,
-        reference: See,
-        held: Examination | None,
+        query: InputSource,
+        reference: InputSource,
+        held: HeldOutPairs | None,
     ) -> None:
-        """Prepare.
+        """Prepare the task.
 
         Args:
-            student: that learns; `observe` has been called.
+            student: to be trained; `observe` has been called.
             pairs: of training frames.
-            query, reference: what is seen of frames in either role.
-            held: what measures it.
+            query, reference: give the inputs of frames in either role.
+            held: for the measurements.
         """
         self.network, self.pairs, self.held = student, pairs, held
         self.query, self.reference = query, reference
@@ -411,41 +402,39 @@ class RelativePoseTask(AuxiliaryTask):
         return len(self.pairs)
 
     def losses(self, network: Any, rows: Int[Tensor, "b"], generator: torch.Generator) -> dict[str, Tensor]:
-        """The two terms of a pose loss, of the motion."""
+        """The two terms of the pose loss of the motions."""
         query = self.query(self.pairs.query[rows], generator)
         reference = self.reference(self.pairs.reference[rows], generator)
         output = network.regressor(query.content, reference.content)
-        answer = network.regressor.motion(output, reference.world_from_cam)
+        motion = network.regressor.motion(output, reference.world_from_cam)
         truth = reference_from_query(reference.world_from_cam, query.world_from_cam)
-        balanced: dict[str, Tensor] = network.balance(
-            Pose(answer.rotation.double(), answer.translation.double()), truth.to(answer.translation.device)
+        terms: dict[str, Tensor] = network.pose_loss(
+            Pose(motion.rotation.double(), motion.translation.double()), truth.to(motion.translation.device)
         )
-        return balanced
+        return terms
 
     def measures(self, network: Any) -> dict[str, float]:
-        """Position errors on held-out frames, seen from the references that they would get in use."""
+        """Position errors in metres on held-out frames: the median, and as `score` median plus mean."""
         if self.held is None:
             return {}
         query, reference = self.held
         motions = [
             network.regressor.motion(
-                network.regressor(_part(query.content, rows), _part(reference.content, rows)),
+                network.regressor(_rows_of(query.content, rows), _rows_of(reference.content, rows)),
                 reference.world_from_cam[rows],
             )
-            for rows in torch.arange(len(query.world_from_cam)).split(CHUNK)
+            for rows in torch.arange(len(query.world_from_cam)).split(_CHUNK)
         ]
         motion = Pose.cat(motions).to("cpu").to(torch.float64)
-        found = world_from_query(reference.world_from_cam.to("cpu"), motion)
-        away = torch.linalg.vector_norm(
-            found.translation - query.world_from_cam.to("cpu").translation, dim=-1
+        regressed = world_from_query(reference.world_from_cam.to("cpu"), motion)
+        errors = torch.linalg.vector_norm(
+            regressed.translation - query.world_from_cam.to("cpu").translation, dim=-1
         )
-        median, mean = float(away.median()), float(away.mean())
+        median, mean = float(errors.median()), float(errors.mean())
         return {"score": median + mean, "meters": median}
 
 
-def _part(
-    content: Float[Tensor, "b 3 h w"] | Latents, rows: Int[Tensor, "c"]
-) -> Float[Tensor, "c 3 h w"] | Latents:
+def _rows_of(content: Content, rows: Int[Tensor, "c"]) -> Content:
     if isinstance(content, tuple):
         return Latents(*(half[rows.to(half.device)] for half in content))
     return content[rows.to(content.device)]

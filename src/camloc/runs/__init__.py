@@ -1,1 +1,1 @@
-"""Runs: what becomes of a recipe in a folder. Preparing and training, evaluating, extending, teaching."""
+"""Runs: preparing, training, extending and evaluating, with every file that a run folder holds."""

@@ -1,33 +1,30 @@
-"""Evaluating a run, or what it was exported to, on frames not learned from: results, estimates, report."""
+"""Evaluates a run or an exported file on test frames, and writes results, estimates and a report."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from camloc.core.files import file_name
 from camloc.data.types import Frame, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError, RecipeError
-from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics
-from camloc.evaluation.multi_scene import ScenesResults, scenes_results, write_scenes
-from camloc.evaluation.predicted_points import MappedView
-from camloc.evaluation.report.build import REPORT_NAME, write_evaluation
-from camloc.evaluation.report.learned import rows_to_map
+from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics, score_sets
+from camloc.evaluation.multi_scene import ScenesResults, scenes_results
+from camloc.evaluation.report.build import rows_to_map, write_evaluation, write_scenes
 from camloc.evaluation.results import (
     RESULTS_NAME,
     Results,
     Timing,
     TrainingRecord,
-    headline_of,
     results_of,
     timing_of,
 )
-from camloc.geometry.pose import Pose
-from camloc.inference.localizer import EstimatesByMethod, Localizer
+from camloc.inference.localizer import MAP, Localizer, Verify
+from camloc.inference.network import EstimatesByMethod
 from camloc.inference.onnx.runtime import is_exported, load_onnx, runtime_of
 from camloc.inference.prediction import model_of
 from camloc.models.outlier_filters import OutlierFilter
-from camloc.refinement.choice import refiners_of
 from camloc.runs.extend import subsampled
 from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
 from camloc.training.log import read_log
@@ -43,7 +40,7 @@ def learned_scenes(run: Path) -> tuple[str, ...]:
 
 
 def manifest_of(run: Path) -> RunManifest | None:
-    """What a run was made from; None for an exported file, which holds what answers need and no more.
+    """The manifest of a run; None for an exported file, which has none.
 
     Raises:
         CheckpointError: the run is incomplete or damaged.
@@ -52,36 +49,39 @@ def manifest_of(run: Path) -> RunManifest | None:
 
 
 def sources_of(run: Path, metadata: RunManifest | None, data: Sequence[DataSource]) -> Sequence[DataSource]:
-    """Where the images of an evaluation are: in `data`, or where the run found those that it learned.
+    """The data sources of an evaluation: `data`, or those that the run was trained on.
 
     Raises:
-        RecipeError: an exported file is evaluated on nothing.
+        RecipeError: the run is an exported file and `data` is empty.
     """
     if data:
         return data
     if metadata is None:
-        raise RecipeError(f"{run} does not say which images to evaluate it on; name them with --data")
+        raise RecipeError(f"{run} does not name its test images; name them with --data")
     return metadata.data
 
 
 def folder_of_results(run: Path, out: Path | None) -> Path:
-    """Where an evaluation writes: `out`, or the run's folder; of model.onnx the folder model beside it."""
+    """The folder of the results: `out`, or the run's folder; for model.onnx the folder `model` beside it."""
     return out or (run.with_suffix("") if is_exported(run) else run)
 
 
+# Folder of the results of each scene, below that of all.
+SCENES = "scenes"
+
 FrameProgress = Callable[[int, int], None]
 
-# Images that are located one by one to measure how long an answer takes.
+# Images that are located one by one to measure the time of an image.
 TIMED_IMAGES = 23
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What an evaluation found.
+    """The outcome of an evaluation.
 
     Attributes:
-        results: the numbers.
-        report: the page that shows them.
+        results: the statistics.
+        report: path of the page.
     """
 
     results: Results
@@ -97,33 +97,43 @@ def evaluate_run(
     outlier_filter: OutlierFilter | None = None,
     masks: Path | None = None,
     refine: str = "none",
+    verify: Verify = "auto",
     progress: FrameProgress | None = None,
 ) -> Evaluation:
-    """Locate the test frames of one scene and write what came of it.
+    """Locate the test frames of one scene, score them and write the results.
 
-    Leaves `results.json`, `estimates.csv`, two TUM files and `report.html` in the folder that
-    `folder_of_results` names; of models that find points in images also `points.ply`.
+    Writes `results.json`, `estimates.csv`, two TUM files and `report.html` into the folder of
+    `folder_of_results`; for models that predict points also `points.ply`.
 
     Args:
-        run: its folder, or an exported file.
-        data: frames to evaluate on; those that were kept apart from training where it is None.
-        out: where to write.
-        device: where the network runs.
+        run: folder of a run, or an exported file.
+        data: frames to evaluate on; the test frames of the run's data where it is None.
+        out: folder to write into.
+        device: device of the network.
         outlier_filter, masks: of `Localizer`, for models that align points.
-        refine: of `Localizer`. Where the run has a pose auto-encoder, every way of refining is measured
-            beside it.
-        progress: called with the number of frames done and of all.
+        refine: of `Localizer`. Where the run has a pose auto-encoder, every refinement method is scored too.
+        verify: of `Localizer`. Where the run has a map, the network alone and the verified poses are both
+            scored.
+        progress: called with the numbers of located frames and of all frames.
 
     Raises:
         CheckpointError: the run is incomplete or damaged.
-        DatasetError: there are no test frames, or the model has learned several scenes and not theirs.
-        RecipeError: an exported file is evaluated on nothing.
+        DatasetError: there are no test frames, or the model knows several scenes but not theirs.
+        RecipeError: the run is an exported file and `data` is None.
     """
     metadata = manifest_of(run)
     sources = sources_of(run, metadata, () if data is None else (data,))
     if len(sources) > 1:
-        raise DatasetError(f"{run} has learned {len(sources)} scenes; say with --data which it is about")
-    localizer = Localizer.load(run, device=device, outlier_filter=outlier_filter, masks=masks, refine=refine)
+        raise DatasetError(f"{run} has learned {len(sources)} scenes; name one of them with --data")
+    localizer = Localizer.load(
+        run,
+        device=device,
+        verify=verify,
+        outlier_filter=outlier_filter,
+        masks=masks,
+        refine=refine,
+        every_method=True,
+    )
     return evaluate_scene(
         _tested(sources[0]),
         run=run,
@@ -143,86 +153,72 @@ def evaluate_scene(
     out: Path,
     progress: FrameProgress | None = None,
 ) -> Evaluation:
-    """Locate the test frames of a scene and write what came of it into `out`; see `evaluate_run`."""
+    """Locate and score the test frames of a scene, and write the results into `out`; see `evaluate_run`."""
     sets = test_sets(scene)
-    counted = _Counter(progress, sum(len(frames) for frames in sets.values()))
-    known_name = _scene(localizer, scene)
-    every_method = replace(
-        localizer,
-        refiners={**refiners_of(run, localizer.checkpoint, device=localizer.device), **localizer.refiners},
-    )
-    checkpoint = localizer.checkpoint
-    known = checkpoint.metadata.scenes
-    evaluated = [
-        _evaluated(
-            name,
-            frames,
-            counted(every_method.locate_every_method(frames)),
-            localizer.refine,
-            known_name,
-            len(known),
-        )
-        for name, frames in sets.items()
-    ]
-    # Baselines may copy any training image, those that only chose the best epoch included.
+    known, network = localizer.scenes, localizer.network
+    name = _known_name(localizer, scene)
+    evaluated = []
+    total, done = sum(len(frames) for frames in sets.values()), 0
+    for set_name, frames in sets.items():
+        answers: list[EstimatesByMethod] = []
+        for answer in localizer.locate_every_method(frames):
+            answers.append(answer)
+            done += 1
+            if progress:
+                progress(done, total)
+        each = {method: tuple(answer[method] for answer in answers) for method in answers[0]}
+        methods = each if len(each) > 1 else {}
+        evaluated.append(EvaluatedSet(set_name, frames, each[localizer.method], name, len(known), methods))
+    # Baselines may copy any training image, held-out ones that only chose the best epoch included.
     trained = oriented(scene.train)
-    training_poses = (
-        poses_of(trained).tensor() if trained else checkpoint.training_poses[known.index(known_name)]
-    )
+    if trained:
+        training_poses = poses_of(trained).tensor()
+    elif network is not None:
+        training_poses = network.checkpoint.training_poses[known.index(name)]
+    else:
+        raise DatasetError(f"{scene.name} has no training frames with an orientation to compare with")
+    scored = score_sets(evaluated, training_poses)
     log = [] if metadata is None else read_log(run / LOG)
     results = results_of(
-        evaluated,
-        training_poses,
-        model=checkpoint.metadata.model,
-        recipe=checkpoint.metadata.recipe,
+        scored,
+        train_frames=len(training_poses),
+        model=MAP if network is None else network.checkpoint.metadata.model,
+        recipe="" if network is None else network.checkpoint.metadata.recipe,
         scene=scene.name,
         unit=scene.unit,
-        outlier_filter=localizer.used_filter or "",
-        refined_by=localizer.refine,
-        parameters=model_of(checkpoint).parameter_count(),
-        runtime=runtime_of(checkpoint),
+        outlier_filter="" if network is None else network.used_filter or "",
+        refined_by=localizer.method,
+        parameters=0 if network is None else model_of(network.checkpoint).parameter_count(),
+        runtime="NumPy" if network is None else runtime_of(network.checkpoint),
         final_epoch=None
-        if metadata is None
-        else _final_epoch(run, evaluated[0], device=str(localizer.device)),
-        training=None if metadata is None else _training_record(metadata, log),
+        if metadata is None or network is None
+        else _final_epoch(run, evaluated[0], device=str(network.device)),
+        training=None if metadata is None or network is None else _training_record(metadata, log),
         timing=time_answers(localizer, [frame for frames in sets.values() for frame in frames]),
-        settings=None if metadata is None else metadata.settings,
+        settings={} if metadata is None else dict(metadata.settings),
     )
-    mapped = _mapped(localizer, headline_of(evaluated), training_poses)
-    write_evaluation(out, results, evaluated, training_poses, log=log, mapped=mapped)
-    return Evaluation(results, out / REPORT_NAME)
+    views = {row: localizer.predicted_view(scored[0].frames[row]) for row in rows_to_map(scored[0])}
+    mapped = {row: view for row, view in views.items() if view is not None}
+    report = write_evaluation(out, results, scored, training_poses, log=log, mapped=mapped)
+    return Evaluation(results, report)
 
 
 def _tested(source: DataSource) -> Scene:
-    """The scene of a source, if it has frames that were kept apart."""
+    """The scene of a source, if it has test frames."""
     scene = source.load()
     if not test_sets(scene):
         raise DatasetError(f"{source.root} has no test frames; name some with --test-list FILE")
     return scene
 
 
-def _evaluated(
-    name: str,
-    frames: tuple[Frame, ...],
-    answers: Iterator[EstimatesByMethod],
-    refine: str,
-    scene: str,
-    scenes: int,
-) -> EvaluatedSet:
-    """The answers of one set by each way, and by the one that is asked for."""
-    methods = list(answers)
-    each = {way: tuple(answer[way] for answer in methods) for way in methods[0]}
-    return EvaluatedSet(name, frames, each[refine], scene, scenes, each if len(each) > 1 else {})
-
-
 def test_sets(scene: Scene) -> Mapping[str, tuple[Frame, ...]]:
-    """The frames that were kept apart, by name: the test split first, then other conditions."""
+    """The test frames of a scene by the name of their set: the test split first, then other conditions."""
     sets = {scene.test_name: scene.test, **scene.conditions}
     return {name: frames for name, frames in sets.items() if frames}
 
 
 def time_answers(localizer: Localizer, frames: list[Frame]) -> Timing | None:
-    """How long one image takes from file to pose, one at a time."""
+    """The time from one image file to its pose, one image at a time."""
     seconds: list[float] = []
     for frame in frames[:TIMED_IMAGES]:
         started = time.perf_counter()
@@ -231,21 +227,16 @@ def time_answers(localizer: Localizer, frames: list[Frame]) -> Timing | None:
         except ImageError:
             continue
         seconds.append(time.perf_counter() - started)
-    return timing_of(seconds, device=str(localizer.device))
+    return timing_of(seconds, device="cpu" if localizer.network is None else str(localizer.network.device))
 
 
-def _mapped(localizer: Localizer, headline: EvaluatedSet, training_poses: Pose) -> dict[int, MappedView]:
-    """What a model that finds points says about some frames, by their row; nothing for one that regresses."""
-    views = {row: localizer.mapped(headline.frames[row]) for row in rows_to_map(headline, training_poses)}
-    return {row: view for row, view in views.items() if view is not None}
-
-
-def _scene(localizer: Localizer, scene: Scene) -> str:
-    """Which of the model's scenes the frames are of; a model of one scene may know it by another name."""
-    known = localizer.checkpoint.metadata.scenes
+def _known_name(localizer: Localizer, scene: Scene) -> str:
+    """The scene's name in the model; a model of one scene may know it by another name."""
+    known = localizer.scenes
     if len(known) > 1 and scene.name not in known:
         raise DatasetError(
-            f"the model has not learned {scene.name!r}, only {', '.join(known)}; say with --scene which it is"
+            f"the model has not learned {scene.name!r}, only {', '.join(known)}; "
+            f"name one of them with --scene"
         )
     return scene.name if len(known) > 1 else known[0]
 
@@ -275,33 +266,14 @@ def _training_record(metadata: RunManifest, log: list[dict[str, float]]) -> Trai
     )
 
 
-class _Counter:
-    """Counts answers as they pass, for a progress bar."""
-
-    def __init__(self, progress: FrameProgress | None, total: int) -> None:
-        self.progress = progress
-        self.total = total
-        self.done = 0
-
-    def __call__(self, answers: Iterator[EstimatesByMethod]) -> Iterator[EstimatesByMethod]:
-        for answer in answers:
-            self.done += 1
-            if self.progress:
-                self.progress(self.done, self.total)
-            yield answer
-
-
-SCENES = "scenes"
-
-
 @dataclass(frozen=True, eq=False)
 class ScenesEvaluation:
-    """What an evaluation of several scenes found.
+    """The outcome of an evaluation of several scenes.
 
     Attributes:
         results: of the scenes together.
-        scenes: of each scene.
-        report: the page that shows them all.
+        scenes: results of each scene.
+        report: path of the page of all scenes.
     """
 
     results: ScenesResults
@@ -316,23 +288,24 @@ def evaluate_scenes(
     out: Path | None = None,
     device: str = "cpu",
     refine: str = "none",
+    verify: Verify = "auto",
     progress: FrameProgress | None = None,
 ) -> ScenesEvaluation:
-    """Locate the test frames of every scene that a run has learned, or of those of `data`.
+    """Evaluate every scene that a run has learned, or the scenes of `data`.
 
-    Leaves in `scenes/<name>` of the folder that `folder_of_results` names what `evaluate_run` leaves of one
-    scene, and beside that folder a `results.json` and a `report.html` of all of them. A scene without test
-    frames is left out. Baselines copy only such images of a scene that joined as were learned from.
-    `refine` is that of `Localizer`.
+    Writes the files of `evaluate_run` into `scenes/<name>` below `folder_of_results`, and there a
+    `results.json` and a `report.html` of all scenes. A scene without test frames is skipped. If the last
+    scene was added from a part of its frames, baselines copy only that part. `refine` and `verify` are those
+    of `Localizer`.
 
     Raises:
         CheckpointError: the run is incomplete or damaged.
-        DatasetError: there are no test frames at all, or the model has not learned a scene of `data`.
-        RecipeError: an exported file is evaluated on nothing.
+        DatasetError: there are no test frames at all, or the model does not know a scene of `data`.
+        RecipeError: the run is an exported file and `data` is empty.
     """
     metadata = manifest_of(run)
     out = folder_of_results(run, out)
-    localizer = Localizer.load(run, device=device, refine=refine)
+    localizer = Localizer.load(run, device=device, refine=refine, verify=verify, every_method=True)
     scenes = [source.load() for source in sources_of(run, metadata, data)]
     if metadata is not None and metadata.extension is not None and not data:
         scenes[-1] = subsampled(scenes[-1], metadata.extension.fraction)
@@ -346,15 +319,14 @@ def evaluate_scenes(
             run=run,
             metadata=metadata,
             localizer=localizer,
-            out=out / SCENES / scene.name,
+            out=out / SCENES / file_name(scene.name),
             progress=progress,
         )
         found.append(evaluation.results)
     results = scenes_results(found)
-    report = write_scenes(out, results)
-    return ScenesEvaluation(results, tuple(found), report)
+    return ScenesEvaluation(results, tuple(found), write_scenes(out, results))
 
 
 def scene_results(folder: Path, scene: str) -> Results:
-    """What an earlier evaluation of a run of several scenes found about one of them."""
-    return Results.load(folder / SCENES / scene / RESULTS_NAME)
+    """The results of one scene, from an earlier evaluation of several scenes."""
+    return Results.load(folder / SCENES / file_name(scene) / RESULTS_NAME)

@@ -1,8 +1,8 @@
-"""Adding a place to a run of several: what moves, and what became of the scenes that it knew.
+"""Extending a multi-scene run by a scene: the recipe, the initial weights, and the comparison afterwards.
 
 Source: HyperPose (2025) supplement, section 7, where a model of six scenes learns a seventh from 5 to 75 % of
-its frames in 2 to 5 epochs. What the paper does with the scenes that are known is not said. Here their frames
-are shown again, in equal parts, so that they are not forgotten and stay apart from the new one.
+its frames in 2 to 5 epochs. The paper does not say how the known scenes are treated. Here training goes on
+with their frames too, in equal parts, so that the model keeps them and tells them from the new scene.
 """
 
 import math
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 
 from camloc.core.config import from_builtins, from_json, to_json
+from camloc.core.device import even_indices
 from camloc.core.files import write_atomically
 from camloc.data.types import Scene
 from camloc.errors import CheckpointError, RecipeError
@@ -24,14 +25,14 @@ from camloc.models.checkpoint import load_checkpoint
 from camloc.runs.manifest import RunManifest
 from camloc.training.recipe import Recipe, Stage
 
-# What moves. "all": the whole network. "heads": what belongs to scenes, and the heads. "scene": what belongs
-# to the new scene alone. It becomes a group of its own (`models.parts.scene_groups`): the known scenes are
-# answered by the same calls as before, and their poses stay the same to the last bit. Only which scene a
-# image is put into can still change.
+# Parameters that an extension trains. "all": the whole network. "heads": parameters of single scenes, and the
+# heads. "scene": parameters of the new scene alone. These become heads of their own
+# (`camloc.models.multi_scene.LaterHeads`): for the known scenes the same operations run as before, and their
+# poses stay the same to the last bit. Only the scene that an image is put into can still change.
 Moves = Literal["all", "heads", "scene"]
 
-# Of the highest learning rate that the scenes were learned with. What belongs to the new scene alone is new,
-# and can harm no other.
+# Learning rate relative to the highest of the original training. Parameters of the new scene alone start from
+# random values and affect no other scene.
 RATE: dict[Moves, float] = {"all": 0.3, "heads": 0.3, "scene": 1.0}
 
 COMPARISON = "extension.json"
@@ -39,13 +40,13 @@ COMPARISON = "extension.json"
 
 @dataclass(frozen=True)
 class Comparison:
-    """A scene that was known, before and after another was added.
+    """Errors in a known scene before and after another scene was added.
 
     Attributes:
-        scene: its name.
+        scene: name of the known scene.
         before, after: median (meters, degrees) of its first test set; None for infinity, where half of the
             images or more are lost or put into another scene.
-        decided_before, decided_after: into which scenes its images were put; None of a model of one.
+        decided_before, decided_after: scenes that its images were put into; None for a model of one scene.
     """
 
     scene: str
@@ -56,12 +57,12 @@ class Comparison:
 
     @property
     def change(self) -> tuple[float, float]:
-        """Both medians after over before, less 1; infinite where it was 0 or is infinite now."""
+        """Relative change of both medians; infinite where a median was 0 before or is infinite after."""
         meters, degrees = (_change(*each) for each in zip(self.before, self.after, strict=True))
         return meters, degrees
 
     def taken_for(self, scene: str) -> int:
-        """How many of its images are now put into another scene."""
+        """Number of its images that are put into another scene after the extension."""
         return 0 if self.decided_after is None else self.decided_after.taken_for.get(scene, 0)
 
 
@@ -75,13 +76,13 @@ def _change(then: float | None, now: float | None) -> float:
 
 @dataclass(frozen=True)
 class ExtensionResults:
-    """`extension.json`: what an extension did.
+    """`extension.json`: errors before and after an extension.
 
     Attributes:
-        run: that was extended.
-        fraction, epochs, moves: how.
-        new: the new scene's first test set.
-        known: the other scenes, each before and after.
+        run: the run that was extended.
+        fraction, epochs, moves: settings of the extension.
+        new: results on the new scene's first test set.
+        known: errors in each of the other scenes before and after.
         right_before, right_after: share of the known scenes' images that were put into their scene.
     """
 
@@ -96,15 +97,15 @@ class ExtensionResults:
 
     @property
     def taken_for_new(self) -> int:
-        """How many images of the known scenes are now put into the new one."""
+        """Number of images of the known scenes that are put into the new one."""
         return sum(each.taken_for(self.new.name) for each in self.known)
 
     @classmethod
     def load(cls, folder: Path) -> "ExtensionResults":
-        """Of a run that extended another.
+        """Read the file of a run that extended another.
 
         Raises:
-            CheckpointError: it has none.
+            CheckpointError: the file is missing or of another version.
         """
         try:
             return from_json((folder / COMPARISON).read_bytes(), cls)
@@ -112,23 +113,23 @@ class ExtensionResults:
             raise CheckpointError(f"{folder} has no {COMPARISON} of this version: {problem}") from None
 
 
-def recipe_of(metadata: RunManifest) -> Recipe:
-    """The settings that a run was trained with."""
-    recipe = from_builtins(metadata.settings, Recipe)
+def recipe_of(manifest: RunManifest) -> Recipe:
+    """The recipe that a run was trained with."""
+    recipe = from_builtins(manifest.settings, Recipe)
     return replace(recipe, config=from_builtins(recipe.config, config_class(recipe.model)))
 
 
-def extending(recipe: Recipe, *, known: int, epochs: int, moves: Moves = "all") -> Recipe:
+def extension_recipe(recipe: Recipe, *, known: int, epochs: int, moves: Moves = "all") -> Recipe:
     """The recipe of an extension: one stage over all scenes, in equal parts.
 
     Args:
-        recipe: that the known scenes were learned with.
-        known: how many scenes are known.
+        recipe: of the run that is extended.
+        known: number of scenes of that run.
         epochs: passes over as many frames as all scenes have.
-        moves: what moves.
+        moves: the parameters that train.
 
     Raises:
-        RecipeError: the recipe is of a model of one scene, or there are no epochs.
+        RecipeError: the recipe's model learns one scene only, or there are no epochs.
     """
     if not hasattr(recipe.config, "scenes"):
         raise RecipeError(
@@ -159,7 +160,7 @@ def extending(recipe: Recipe, *, known: int, epochs: int, moves: Moves = "all") 
 
 
 def _groups(groups: tuple[int, ...], *, known: int, moves: Moves) -> tuple[int, ...]:
-    """The groups with one scene more: in one of its own, or in the last there is."""
+    """The groups of scenes with one scene more: in a group of its own, or in the last group."""
     if moves == "scene":
         return (*(groups or (known,)), 1)
     return (*groups[:-1], groups[-1] + 1) if groups else ()
@@ -170,7 +171,7 @@ def _trains(moves: Moves, *, later_groups: int) -> tuple[str, ...]:
         case "all":
             return ("*",)
         case "heads":
-            return ("*_of_scene", "scene*", "position_h*", "orientation_h*", "balance.*")
+            return ("*_of_scene", "scene*", "position_h*", "orientation_h*", "pose_loss.*")
         case "scene":
             return ("*_of_scene", f"*_later.of_group.{later_groups - 1}.*")
 
@@ -222,28 +223,28 @@ def _medians(scene: OneScene) -> tuple[float | None, float | None]:
     return estimates.meters.median, estimates.degrees.median
 
 
-# In the names of weights that only one group of scenes has.
+# Part of the names of weights that belong to one group of scenes.
 _OF_GROUP = ".of_group."
 
 
 def subsampled(scene: Scene, fraction: float) -> Scene:
-    """A scene of which only a part of the training frames is known, evenly spaced over the recordings.
+    """A scene with a fraction of its training frames, evenly spaced over the recordings.
 
     Raises:
-        RecipeError: the part is not within (0, 1].
+        RecipeError: the fraction is not within (0, 1].
     """
     if not 0.0 < fraction <= 1.0:
         raise RecipeError(f"a fraction of {fraction:g} of the frames cannot be; let it be above 0, 1 at most")
     count = max(1, round(fraction * len(scene.train)))
-    rows = torch.linspace(0, len(scene.train) - 1, count, dtype=torch.float64).round().long().tolist()
+    rows = even_indices(len(scene.train), count).tolist()
     return replace(scene, train=tuple(scene.train[row] for row in rows))
 
 
-def take_over(model: PoseModel[Any], run: Path) -> str:
-    """Give a model of more scenes the weights of a run; returns what that run's backbone started from.
+def load_partial_weights(model: PoseModel[Any], run: Path) -> str:
+    """Load the weights of a run into a model with more scenes. Returns the run's `backbone_weights`.
 
-    Where the model has a row for every scene, the rows of the scenes that the run does not know stay as they
-    are; and so does what only a group of scenes has that the run does not know.
+    Parameters with a row for every scene keep their initial rows for scenes that the run does not have, and
+    parameters of groups of scenes that the run does not have keep their initial values.
 
     Raises:
         CheckpointError: the run is missing, damaged, or of another network.
@@ -256,7 +257,7 @@ def take_over(model: PoseModel[Any], run: Path) -> str:
         value.shape[1:] == state[name].shape[1:] for name, value in known.items()
     )
     if not (is_later and fits):
-        raise CheckpointError(f"{run} holds another network than the one that should go on from it")
+        raise CheckpointError(f"{run} holds another network than the recipe's; extend it with its own recipe")
     for name, value in known.items():
         if value.shape == state[name].shape:
             state[name] = value

@@ -1,16 +1,15 @@
-"""Where a run is and what it was made from: `run.json`."""
+"""The manifest of a run (`run.json`): its data, its settings, and the names of the files of a run folder."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from camloc.core.config import from_json, to_builtins, to_json
+from camloc.core.config import from_json, to_json
 from camloc.core.files import write_atomically
 from camloc.data import formats as datasets
 from camloc.data.types import Scene, oriented
 from camloc.errors import CheckpointError, DatasetError, RecipeError
-from camloc.training.recipe import Recipe
 
 MANIFEST_FILE = "run.json"
 LAST = "last"
@@ -20,12 +19,12 @@ LOG = "log.jsonl"
 
 @dataclass(frozen=True)
 class DataSource:
-    """Which frames a run learns from.
+    """The data of one scene of a run.
 
     Attributes:
-        root: of the data set.
+        root: folder or file of the data set.
         layout: name of the reader, or "auto".
-        scene: which of the data set's scenes, or "" where there is one.
+        scene: one of the data set's scenes, or "" where it has only one.
         options: keyword arguments of the reader.
     """
 
@@ -35,21 +34,21 @@ class DataSource:
     options: dict[str, Any] = field(default_factory=dict)
 
     def load(self) -> Scene:
-        """The frames.
+        """Read the frames.
 
         Raises:
-            DatasetError: the folder is not of the layout, or holds something that cannot be used.
+            DatasetError: the data set is not of the layout, or has content that cannot be used.
         """
         return datasets.load(Path(self.root), layout=self.layout, scene=self.scene or None, **self.options)
 
 
 @dataclass(frozen=True)
 class Extension:
-    """That a run goes on from another, with a scene more.
+    """Start of a run from the weights of another run with one scene less.
 
     Attributes:
         run: folder of the other run.
-        fraction: how much of the new scene's training frames is learned from, evenly spaced.
+        fraction: share of the new scene's training frames that are used, evenly spaced.
     """
 
     run: str
@@ -57,10 +56,10 @@ class Extension:
 
 
 def load_scenes(sources: tuple[DataSource, ...]) -> tuple[Scene, ...]:
-    """The scenes that a run learns from, each with a name of its own.
+    """Read the scenes of a run.
 
     Raises:
-        DatasetError: a scene has no frames that could be learned from, or two have one name.
+        DatasetError: a scene has no training frame with an orientation, or two scenes have the same name.
     """
     scenes = tuple(source.load() for source in sources)
     for scene, source in zip(scenes, sources, strict=True):
@@ -68,8 +67,8 @@ def load_scenes(sources: tuple[DataSource, ...]) -> tuple[Scene, ...]:
             raise DatasetError(f"{source.root} has no training frames; name a split that has some")
         if not oriented(scene.train):
             raise DatasetError(
-                f"{source.root} has no training frame with an orientation; give some of them quaternions, "
-                f"for positions alone tell of no direction"
+                f"{source.root} has no training frame with an orientation; give some frames quaternions, "
+                f"since orientations cannot be learned from positions alone"
             )
     for name, count in Counter(scene.name for scene in scenes).items():
         if count > 1:
@@ -79,33 +78,32 @@ def load_scenes(sources: tuple[DataSource, ...]) -> tuple[Scene, ...]:
 
 @dataclass(frozen=True)
 class RunManifest:
-    """Everything that decides how a run ends.
+    """Everything that decides the result of a run.
 
     Attributes:
-        recipe: its name.
-        settings: what the recipe returned, as plain values.
-        data: where the frames of each scene are.
+        recipe: name of the recipe, or "" for a run that holds maps alone.
+        settings: the recipe as plain values.
+        data: of each scene.
         scenes: names of the scenes.
         seed: of all randomness.
-        backbone_weights: what the backbone starts from: "none", "hub" or a file.
-        budget_seconds: wall-clock time that the schedule was scaled to, or 0.
-        device: what it trains on, such as "cpu" or "2 x cuda".
-        precision: of its arithmetic, such as "32-true" or "bf16-mixed".
-        extension: what the run goes on from, or None for a run of its own.
-        schedule_share: what the recipe's epochs were multiplied by to fit the budget.
-        feature_seconds: that computing features took, before training or for an earlier run with the same
-            ones; 0 where there are none.
-        budget_covers_features: whether these seconds were taken off the budget, or came on top of it as in
-            runs of earlier versions.
+        backbone_weights: source of the backbone's initial weights: "none", "hub" or a file.
+        budget_seconds: wall-clock time that the schedule was scaled to, or 0 for none.
+        device: such as "cpu" or "2 x cuda".
+        precision: of the arithmetic, such as "32-true" or "bf16-mixed".
+        extension: the run whose weights it starts from, or None.
+        schedule_share: factor of the recipe's epochs that fits the budget.
+        feature_seconds: time that the cached features took, in this run or an earlier one; 0 for none.
+        budget_covers_features: whether these seconds are part of the budget, or came on top of it as in runs
+            of earlier versions.
     """
 
     recipe: str
     settings: dict[str, Any]
     data: tuple[DataSource, ...]
     scenes: tuple[str, ...]
-    seed: int
-    backbone_weights: str
-    budget_seconds: float
+    seed: int = 0
+    backbone_weights: str = "none"
+    budget_seconds: float = 0.0
     device: str = ""
     precision: str = "32-true"
     extension: Extension | None = None
@@ -122,38 +120,15 @@ class RunManifest:
         """Read the `run.json` of a run folder.
 
         Raises:
-            CheckpointError: it is missing or of another version.
+            CheckpointError: the file is missing or of another version.
         """
         path = folder / MANIFEST_FILE
         if not path.exists():
             raise CheckpointError(
-                f"{folder} is not a run: {MANIFEST_FILE} is missing; train one with `camloc train`"
+                f"{folder} is not a run: {MANIFEST_FILE} is missing; make one with `camloc train` "
+                f"or `camloc map`"
             )
         try:
             return from_json(path.read_bytes(), cls)
         except (OSError, RecipeError) as problem:
             raise CheckpointError(f"{path} cannot be read: {problem}") from None
-
-
-def training_record(
-    recipe: Recipe,
-    *,
-    name: str,
-    data: tuple[DataSource, ...],
-    scenes: tuple[Scene, ...],
-    seed: int,
-    weights: str,
-    budget: float,
-    device: str,
-) -> RunManifest:
-    """The metadata of a run that is about to start."""
-    return RunManifest(
-        recipe=name,
-        settings=to_builtins(recipe),
-        data=data,
-        scenes=tuple(scene.name for scene in scenes),
-        seed=seed,
-        backbone_weights=weights,
-        budget_seconds=budget,
-        device=device,
-    )

@@ -1,4 +1,4 @@
-"""Training a run that is prepared: every file it leaves, and going on after an interruption."""
+"""Training a prepared run, with every file that it leaves."""
 
 import math
 from collections.abc import Iterator
@@ -7,34 +7,40 @@ from pathlib import Path
 from statistics import median
 
 from camloc.data.types import Frame, oriented, poses_of
+from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.models.base import GeometryModel, Regressor
 from camloc.models.checkpoint import Metadata, load_checkpoint, metadata_for, save_checkpoint
 from camloc.runs.manifest import LAST, STATE
 from camloc.runs.prepare import Training
 from camloc.training.log import TrainingLog
-from camloc.training.loop import fit
-from camloc.training.recipe import Epoch, Step
+from camloc.training.loop import Epoch, Step, fit
 from camloc.training.validation import best_filter, filter_errors, fit_novelty_detector
 
 
 def train(training: Training) -> Iterator[Step | Epoch]:
-    """Train, and write checkpoint, log and state as training goes on.
+    """Train, and write checkpoints, log and state on the way.
 
-    Leaves `checkpoint/` (best on the held-out frames), `last/` (of the last epoch), `log.jsonl`,
-    `tensorboard/` and `state.safetensors`, from which a run that was interrupted goes on.
+    Leaves `checkpoint/` (the best epoch on the held-out frames), `last/` (the last epoch), `log.jsonl`,
+    `tensorboard/` and `state.safetensors`, from which an interrupted run resumes.
     """
     recipe, fabric, folder = training.recipe, training.fabric, training.folder
     names = tuple(scene.name for scene in training.scenes)
-    metadata = metadata_for(recipe.model, recipe.config, recipe.preprocess, names)
-    metadata = replace(metadata, recipe=training.metadata.recipe, backbone_weights=training.backbone)
-    metadata = replace(metadata, focal=_typical_focal(training.learned))
-    poses = tuple(poses_of(oriented(frames)).tensor() for frames in training.learned)
+    metadata = replace(
+        metadata_for(recipe.model, recipe.config, recipe.preprocess, names),
+        recipe=training.manifest.recipe,
+        backbone_weights=training.backbone,
+        focal=_typical_focal(training.train_frames),
+        cameras=_cameras(training.train_frames),
+        units=tuple(scene.unit for scene in training.scenes),
+    )
+    poses = tuple(poses_of(oriented(frames)).tensor() for frames in training.train_frames)
     log = TrainingLog(folder) if fabric.is_global_zero else None
     events = fit(
         training.model,
         training.train,
-        recipe.plan(training.metadata.seed),
+        recipe,
+        seed=training.manifest.seed,
         validation=training.validation,
         fabric=fabric,
         state=folder / STATE,
@@ -43,22 +49,22 @@ def train(training: Training) -> Iterator[Step | Epoch]:
         for event in events:
             if log is not None and isinstance(event, Epoch):
                 log.write(event)
-                now = _reached(metadata, event)
+                with_errors = _with_errors(metadata, event)
                 if event.is_best:
-                    save_checkpoint(folder / "checkpoint", now, event.model, poses)
+                    save_checkpoint(folder / "checkpoint", with_errors, event.model, poses)
                 if event.epoch == recipe.epochs:
-                    save_checkpoint(folder / LAST, now, event.model, poses)
+                    save_checkpoint(folder / LAST, with_errors, event.model, poses)
             yield event
     finally:
         if log is not None:
             log.close()
     if fabric.is_global_zero:
         for name in ("checkpoint", LAST):
-            _learn_from_held_out(training, folder / name, poses)
+            _calibrate(training, folder / name, poses)
 
 
-def _reached(metadata: Metadata, event: Epoch) -> Metadata:
-    """The metadata of an epoch's weights; errors that are infinite have no scene in a file."""
+def _with_errors(metadata: Metadata, event: Epoch) -> Metadata:
+    """The metadata with the errors of an epoch; infinite errors are left out, which JSON cannot express."""
     spreads = {
         metadata.scenes[scene]: medians
         for scene, medians in event.scenes.items()
@@ -67,35 +73,43 @@ def _reached(metadata: Metadata, event: Epoch) -> Metadata:
     spread = event.validation
     if spread is not None and not all(map(math.isfinite, spread)):
         spread = None
-    return replace(metadata, epoch=event.epoch, spread=spread, spreads=spreads)
+    return replace(metadata, epoch=event.epoch, expected_error=spread, expected_errors=spreads)
 
 
-def _learn_from_held_out(training: Training, folder: Path, poses: tuple[Pose, ...]) -> None:
-    """Let the held-out frames say what is learned once the weights are there.
-
-    That is how a model that aligns points leaves wrong ones out, and what the scenes are told from others by.
-    """
+def _calibrate(training: Training, folder: Path, poses: tuple[Pose, ...]) -> None:
+    """Choose the outlier filter and the novelty threshold of a checkpoint on the held-out frames."""
     if training.validation is None:
         return
     checkpoint = load_checkpoint(folder)
-    model, metadata, recognition = checkpoint.model, checkpoint.metadata, None
-    plan, device = training.recipe.plan(training.metadata.seed), training.fabric.device
+    model, metadata, detector = checkpoint.model, checkpoint.metadata, None
+    size, device = training.recipe.preprocess, training.fabric.device
     if isinstance(model, GeometryModel):
-        errors = filter_errors(model, training.validation, plan, device=device)
-        best = best_filter(errors, training.validation, poses_of(training.learned[0]).tensor())
-        metadata = replace(metadata, outlier_filter=best, spread=errors[best])
+        errors = filter_errors(model, training.validation, size, device=device)
+        best = best_filter(errors, training.validation, poses_of(training.train_frames[0]).tensor())
+        metadata = replace(metadata, outlier_filter=best, expected_error=errors[best])
     if isinstance(model, GeometryModel | Regressor):
-        found = fit_novelty_detector(model, training.images, training.validation, plan, device=device)
+        found = fit_novelty_detector(model, training.images, training.validation, size, device=device)
         if found is not None:
-            recognition, within = found
-            metadata = replace(metadata, novelty_threshold=within)
-    if metadata == checkpoint.metadata:  # nothing was learned that is not written
+            detector, threshold = found
+            metadata = replace(metadata, novelty_threshold=threshold)
+    if metadata == checkpoint.metadata:  # the folder is up to date
         return
-    # With the poses themselves: those that were read back would be rounded a second time.
-    save_checkpoint(folder, metadata, model, poses, recognition)
+    # With the original poses: those of the checkpoint would be rounded a second time.
+    save_checkpoint(folder, metadata, model, poses, detector)
 
 
-def _typical_focal(learned: tuple[tuple[Frame, ...], ...]) -> float | None:
-    """The middle one of the focal lengths, in units of the longer side of the images."""
-    cameras = [frame.camera for frames in learned for frame in frames if frame.camera is not None]
+# More cameras than these, such as one for every frame of a reconstruction, are not remembered.
+MOST_CAMERAS = 64
+
+
+def _cameras(train_frames: tuple[tuple[Frame, ...], ...]) -> tuple[Camera, ...]:
+    """The different cameras of the training frames, or none where nearly every frame has one of its own."""
+    cameras = dict.fromkeys(frame.camera for frames in train_frames for frame in frames)
+    known = tuple(camera for camera in cameras if camera is not None)
+    return known if len(known) <= MOST_CAMERAS else ()
+
+
+def _typical_focal(train_frames: tuple[tuple[Frame, ...], ...]) -> float | None:
+    """The median focal length, in units of the longer side of the images."""
+    cameras = [frame.camera for frames in train_frames for frame in frames if frame.camera is not None]
     return median(camera.fx / max(camera.width, camera.height) for camera in cameras) if cameras else None

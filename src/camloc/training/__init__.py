@@ -1,1 +1,1 @@
-"""Learning a scene: images cached once, stages that say what trains, a loop that is a generator."""
+"""Training: cached images or features, stages that say which parameters train, one loop for all tasks."""

@@ -1,4 +1,4 @@
-"""Features of images, computed once into a file on disk, from which every later step reads."""
+"""Cached features: the output of the backbone's frozen prefix for all images, computed once, kept on disk."""
 
 import hashlib
 import io
@@ -14,38 +14,44 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from camloc.core.cache_folder import cache_file, cache_folder
 from camloc.core.config import to_json
-from camloc.core.device import CPU, moved
-from camloc.core.files import write_atomically
+from camloc.core.device import CPU, to_device
+from camloc.core.files import cache_file, cache_folder, write_atomically
 from camloc.data.augment import Augment, Draws, augmented, centre_cut
 from camloc.data.batch import Batch
 from camloc.data.image_cache import ImageCache
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
-from camloc.models.base import GeometryModel, PoseModel, Regressor, WithBackbone
-from camloc.models.layers.backbone import Backbone, LowerPart, UpperPart, frozen_cuts
-from camloc.training.recipe import Stage, start
-from camloc.training.scenes import Joined, apart, count_on
+from camloc.models.base import GeometryModel, PoseModel
+from camloc.models.layers.backbone import Backbone, BackbonePrefix, BackboneSuffix, frozen_cuts
+from camloc.training.optim import start_stage
+from camloc.training.recipe import Stage
+from camloc.training.scenes import Joined, add_to_progress, split_scenes
 
-# Of a `GeometryModel` whose backbone stands still as a whole: what its heads see, on their grid.
+# The cut of a `GeometryModel` whose whole backbone is frozen: the feature maps of its heads, on their grid.
 HEADS = "heads"
+
+# Images that pass through the backbone together.
+CHUNK = 16
+
+# Arrays of the variants that are stored beside the features.
+_LABELS = ("rotation", "intrinsics", "inside")
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureVariants:
-    """Features of several variants of every image, in memory-mapped half precision.
+    """Features of v variants of each of n images, in memory-mapped half precision.
 
     Attributes:
         images: (n, v, c, h, w) features.
-        cut: of the backbone, whose maps they are, or `HEADS`.
+        cut: where the backbone is cut, or `HEADS`.
         world_from_cam: (n,) poses of the images as they were taken, double precision.
         rotation: (n, v, 3, 3) orientations of the variants.
         intrinsics: (n, v, 3, 3) of the variants, or None where those of any image are unknown.
         inside: (n, v, rows, columns) whether a cell shows the image, or None for models without cells.
         scene: (n,) numbers of the scenes.
         sequence: (n,) numbers of the recordings.
-        seconds: that computing them took, whichever run it was for.
+        seconds: time of their computation, in this run or in an earlier one.
     """
 
     images: Any
@@ -71,11 +77,11 @@ class FeatureVariants:
         height: int,
         device: torch.device = CPU,
     ) -> Batch:
-        """The rows, each as one of its variants, on a device."""
-        del augment, width, height  # images were augmented when their features were computed
+        """The rows as a batch on a device, each as one of its variants at random."""
+        del augment, width, height  # images were augmented before their features were computed
         variants = self.images.shape[1]
         chosen = draws.between(0.0, variants).long().clamp_max(variants - 1)
-        images = moved(torch.from_numpy(self.images[rows.numpy(), chosen.numpy()]), device).float()
+        images = to_device(torch.from_numpy(self.images[rows.numpy(), chosen.numpy()]), device).float()
         batch = Batch(
             images=images.contiguous(memory_format=torch.channels_last),
             world_from_cam=Pose(self.rotation[rows, chosen], self.world_from_cam.translation[rows]),
@@ -87,70 +93,65 @@ class FeatureVariants:
 
 
 def frozen_prefix(model: PoseModel[Any], stages: tuple[Stage, ...]) -> str:
-    """The last cut that all stages can be trained from, or `HEADS`.
+    """The last cut of the backbone in front of all parameters that any stage trains, or `HEADS`.
 
     Raises:
-        RecipeError: the model has no backbone, it cannot be cut, or its first layer trains.
+        RecipeError: the model has no backbone, the backbone cannot be cut, or its first layer trains.
     """
     backbone = getattr(model, "backbone", None)
-    if not isinstance(backbone, Backbone) or not isinstance(model, GeometryModel | Regressor):
+    if not isinstance(backbone, Backbone):
         raise RecipeError(
             f"{type(model).__name__} has no backbone whose features could be cached; set cached_variants to 0"
         )
-    if isinstance(model, GeometryModel) and all(_is_whole_still(backbone, model, stage) for stage in stages):
+    if isinstance(model, GeometryModel) and all(_is_frozen(backbone, model, stage) for stage in stages):
         return HEADS
     found: list[tuple[str, ...]] = []
     for stage in stages:
-        start(stage, model)
+        start_stage(stage, model)
         found.append(frozen_cuts(backbone))
     common = [cut for cut in found[0] if all(cut in others for others in found)]
     if not common:
         raise RecipeError(
-            "features are cached of what stands still at the beginning of the backbone, whose first layer "
-            "trains here; hold 'backbone.*' or its first layers in every stage, or set cached_variants to 0"
+            "features can be cached of the frozen prefix of a backbone only, and the backbone's first layer "
+            "trains here; freeze 'backbone.*' or its first layers in every stage, or set cached_variants to 0"
         )
     return common[-1]
 
 
-def _is_whole_still(backbone: Backbone, model: PoseModel[Any], stage: Stage) -> bool:
-    start(stage, model)
+def _is_frozen(backbone: Backbone, model: PoseModel[Any], stage: Stage) -> bool:
+    start_stage(stage, model)
     return not any(parameter.requires_grad for parameter in backbone.parameters())
 
 
 class FromFeatures(nn.Module):
-    """What of a model comes after cached features.
+    """The layers of a model behind the cached features.
 
-    It is made for a stage, after `camloc.training.recipe.start`: see `UpperPart`.
+    It is made for a stage, after `camloc.training.optim.start_stage`: see `BackboneSuffix`.
     """
 
-    def __init__(self, model: WithBackbone, cut: str, *, width: int, height: int) -> None:
-        """`width` and `height` are of the network's image."""
+    def __init__(self, model: PoseModel[Any], cut: str, *, width: int, height: int) -> None:
+        """Cut the model; `width` and `height` are those of its input image."""
         super().__init__()
         self.model, self.width, self.height = model, width, height
         self.upper = None
         if cut != HEADS:
-            assert isinstance(model.backbone, Backbone), "only backbones are cut"
-            self.upper = UpperPart(model.backbone, cut)
+            self.upper = BackboneSuffix(model.backbone, cut)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Any:
         """The model's output."""
         if self.upper is None:
-            assert isinstance(self.model, GeometryModel), "only its heads have features of their own"
-            return self.model.from_features(features)
-        return self.model.from_maps(self.upper(features), width=self.width, height=self.height)
-
-
-# Images that pass through the backbone together.
-CHUNK = 16
+            assert isinstance(self.model, GeometryModel), "only geometry models have the cut HEADS"
+            return self.model.from_grid(features)
+        return self.model.heads(self.upper(features), width=self.width, height=self.height)
 
 
 @dataclass(frozen=True)
 class Variants:
-    """Which variants of every image there are.
+    """Settings of the variants of every image.
 
     Attributes:
-        augment: ranges that all but the first are drawn from; the first is the image as it is.
-        count: to an image.
+        augment: ranges of the random changes of all variants but the first, which is the image as it is.
+        count: variants of an image.
         width, height: of the network's image.
         seed: of all randomness.
     """
@@ -162,7 +163,7 @@ class Variants:
     seed: int
 
     def of(self, batch: Batch, number: int, generator: torch.Generator) -> Batch:
-        """One variant of each image of a batch."""
+        """Variant `number` of each image of a batch."""
         if number == 0:
             return centre_cut(batch, width=self.width, height=self.height)
         draws = Draws(generator, len(batch), slice(0, len(batch)))
@@ -170,7 +171,7 @@ class Variants:
 
 
 def cached_features(
-    model: WithBackbone,
+    model: PoseModel[Any],
     images: ImageCache,
     variants: Variants,
     *,
@@ -180,26 +181,27 @@ def cached_features(
 ) -> FeatureVariants:
     """The features of all images, computed now or read from the cache of an earlier call.
 
-    Every scene has a cache of its own, whatever it is learned with. A cache's name is a digest of the weights
-    before the cut, the images and the settings: recipes that differ in what comes later share it.
+    Every scene has a cache file of its own. Its name is a digest of the weights before the cut, of the images
+    and of the settings: trainings on one scene or on several share it, and so do recipes that differ behind
+    the cut.
 
     Args:
-        model: with the weights that stand still.
-        images: in the size that `augmented` takes.
-        variants: of each.
-        cut: where in the model, as `frozen_prefix` says.
+        model: with its frozen weights.
+        images: of the size that `augmented` takes.
+        variants: settings of the variants.
+        cut: where the model is cut, from `frozen_prefix`.
         device: where to compute.
-        progress: called with the number of images done and of all.
+        progress: called with the number of finished images and of all.
 
     Raises:
         CamlocError: the cache cannot be written.
-        RecipeError: images should turn and their intrinsics are unknown.
+        RecipeError: the variants turn images whose intrinsics are unknown.
     """
     first_part = _first_part(model, cut)
     parts, done = [], 0
-    for scene in apart(images):
-        counted = progress and partial(count_on, progress, done, len(images))
-        parts.append(_of_scene(model, first_part, scene, variants, device=device, progress=counted))
+    for scene in split_scenes(images):
+        counted = progress and partial(add_to_progress, progress, done, len(images))
+        parts.append(_scene_features(model, first_part, scene, variants, device=device, progress=counted))
         done += len(scene)
     labels = {
         name: torch.cat([part.labels[name] for part in parts])
@@ -220,23 +222,23 @@ def cached_features(
 
 
 @dataclass(frozen=True, eq=False)
-class _OfScene:
-    """What the cache of a scene holds."""
+class _SceneFeatures:
+    """The content of the cache of a scene."""
 
     images: Any
     labels: dict[str, Tensor]
     seconds: float
 
 
-def _of_scene(
-    model: WithBackbone,
+def _scene_features(
+    model: PoseModel[Any],
     first_part: Callable[[Tensor], Tensor],
     images: ImageCache,
     variants: Variants,
     *,
     device: torch.device,
     progress: Callable[[int, int], None] | None,
-) -> _OfScene:
+) -> _SceneFeatures:
     path = cache_folder() / "features" / f"{_digest(model, first_part, images, variants)}.npy"
     labels = path.with_suffix(".labels.npz")
     if not (path.exists() and labels.exists()):
@@ -249,23 +251,19 @@ def _of_scene(
     with np.load(labels) as read:
         found = {name: torch.from_numpy(read[name]) for name in _LABELS if name in read.files}
         seconds = float(read["seconds"])
-    return _OfScene(np.load(path, mmap_mode="r"), found, seconds)
+    return _SceneFeatures(np.load(path, mmap_mode="r"), found, seconds)
 
 
-_LABELS = ("rotation", "intrinsics", "inside")
-
-
-def _first_part(model: WithBackbone, cut: str) -> Callable[[Tensor], Tensor]:
+def _first_part(model: PoseModel[Any], cut: str) -> Callable[[Tensor], Tensor]:
     if cut == HEADS:
-        assert isinstance(model, GeometryModel), "heads with features of their own are a geometry model's"
+        assert isinstance(model, GeometryModel), "only geometry models have the cut HEADS"
         return model.features
-    assert isinstance(model.backbone, Backbone), "only backbones are cut"
-    return LowerPart(model.backbone, cut)
+    return BackbonePrefix(model.backbone, cut)
 
 
 @torch.no_grad()
 def _compute(
-    model: WithBackbone,
+    model: PoseModel[Any],
     first_part: Callable[[Tensor], Tensor],
     images: ImageCache,
     variants: Variants,
@@ -302,13 +300,13 @@ def _compute(
         write_atomically(labels, packed.getvalue())
 
 
-def _columns(model: WithBackbone, images: Float[Tensor, "b 3 h w"]) -> int:
-    """Of the grid of cells that a model's output has; 0 where it has none."""
+def _columns(model: PoseModel[Any], images: Float[Tensor, "b 3 h w"]) -> int:
+    """Columns of the grid of cells of a model's output; 0 for models without cells."""
     return int(model.features(images[:1]).shape[-1]) if isinstance(model, GeometryModel) else 0
 
 
 def _labels(batches: list[Batch], columns: int) -> dict[str, Tensor]:
-    """What is known of the variants of the same images: (b, v, ...) of each."""
+    """Orientations, intrinsics and cells of the v variants of b images, each (b, v, ...)."""
     labels = {"rotation": torch.stack([each.world_from_cam.rotation for each in batches], 1)}
     cameras = [each.intrinsics for each in batches if each.intrinsics is not None]
     if cameras:
@@ -319,7 +317,7 @@ def _labels(batches: list[Batch], columns: int) -> dict[str, Tensor]:
 
 
 def _cells(batch: Batch, columns: int) -> Tensor:
-    """Whether the middle of each cell shows the image."""
+    """Whether the centre of each cell shows the image."""
     height, width = batch.images.shape[-2:]
     stride = width // columns
     if batch.inside is None:
@@ -328,23 +326,23 @@ def _cells(batch: Batch, columns: int) -> Tensor:
 
 
 def _digest(
-    model: WithBackbone,
+    model: PoseModel[Any],
     first_part: Callable[[Tensor], Tensor],
     images: ImageCache,
     variants: Variants,
 ) -> str:
-    metadata = hashlib.sha256(to_json(variants) + repr((*_LABELS, "seconds")).encode())
+    digest = hashlib.sha256(to_json(variants) + repr((*_LABELS, "seconds")).encode())
     if isinstance(model, GeometryModel):  # its cells are those of `inside`
-        metadata.update(repr(model.feature_settings).encode())
+        digest.update(repr(model.feature_settings).encode())
     part: nn.Module = model.backbone
-    if isinstance(first_part, LowerPart):
+    if isinstance(first_part, BackbonePrefix):
         part = first_part
-        # By number, for wrappers of timm have names of their own for the same layers.
-        metadata.update(repr((first_part.config, first_part.operations)).encode())
+        # By number: wrappers of timm give other names to the same layers.
+        digest.update(repr((first_part.config, first_part.operations)).encode())
     for value in part.state_dict().values():
-        metadata.update(repr(tuple(value.shape)).encode() + value.cpu().contiguous().numpy().tobytes())
-    metadata.update(repr((images.images.shape, [str(images.images.filename)])).encode())
-    if images.intrinsics is None:  # as those of another scene may be unknown, beside which it is learned
-        metadata.update(b"no intrinsics")
-    metadata.update(images.world_from_cam.matrix().numpy().tobytes())
-    return metadata.hexdigest()[:24]
+        digest.update(repr(tuple(value.shape)).encode() + value.cpu().contiguous().numpy().tobytes())
+    digest.update(repr((images.images.shape, [str(images.images.filename)])).encode())
+    if images.intrinsics is None:  # also where only those of another scene of the training are unknown
+        digest.update(b"no intrinsics")
+    digest.update(images.world_from_cam.matrix().numpy().tobytes())
+    return digest.hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""One JSON line an epoch, and the same for TensorBoard."""
+"""The training log: one JSON line an epoch, and the same numbers for TensorBoard."""
 
 import json
 import math
@@ -9,14 +9,14 @@ import msgspec
 
 from camloc.core.files import write_atomically
 from camloc.errors import CheckpointError
-from camloc.training.recipe import Epoch
+from camloc.training.loop import Epoch
 
 
 class TrainingLog:
     """`log.jsonl` of a run, and its TensorBoard folder.
 
-    Rows of epochs that are trained again after an interruption replace the old ones. A number that is
-    infinite or NaN is left out of its row, since JSON has no word for it.
+    Epochs that are trained again after an interruption replace their rows. A number that is infinite or NaN
+    is left out of its row, since JSON cannot express it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,9 +40,8 @@ class TrainingLog:
             row["validation_right_scene"] = epoch.right_scene
         row = {name: value for name, value in row.items() if math.isfinite(value)}
         rows = [earlier for earlier in read_log(self.path) if earlier["epoch"] < epoch.epoch]
-        write_atomically(
-            self.path, "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in [*rows, row])
-        )
+        lines = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in [*rows, row])
+        write_atomically(self.path, lines)
         self._write_board(row)
 
     def close(self) -> None:
@@ -61,7 +60,7 @@ class TrainingLog:
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The rows of a `log.jsonl`, empty if there is none yet.
+    """The rows of a `log.jsonl`; empty if the file does not exist yet.
 
     Raises:
         CheckpointError: the file cannot be read, or a line is not the row of an epoch.

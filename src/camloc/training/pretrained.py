@@ -1,4 +1,4 @@
-"""Weights for a backbone: from a file, from the hub when asked, or none."""
+"""Pretrained weights of backbones and segmentation networks: from a file, or from the hub if requested."""
 
 import socket
 import warnings
@@ -23,7 +23,7 @@ from torchvision.models import get_model_weights
 from camloc.errors import MissingExtraError
 from camloc.models.layers.backbone import Backbone
 
-# How long to wait for a server before saying that it is not there.
+# How long to wait for a server before it counts as unreachable.
 _TIMEOUT_SECONDS = 2.0
 
 
@@ -31,7 +31,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file or of a weights-only state dict of torch, by name.
 
     Raises:
-        MissingExtraError: the file is not there, is damaged, would run code, or holds something else.
+        MissingExtraError: the file does not exist, is damaged, would run code, or holds something else.
     """
     if not path.is_file():
         raise MissingExtraError(f"the weights {path} do not exist; name a file that does")
@@ -61,10 +61,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fill_network(network: nn.Module, loaded: dict[str, Tensor], *, source: str) -> None:
-    """Copy weights by name; those that the network has not are left out.
+    """Copy weights by name; names that the network does not have are ignored.
 
     Raises:
-        MissingExtraError: one that it has is missing, or is of another shape.
+        MissingExtraError: a weight of the network is missing, or has another shape.
     """
     wanted = network.state_dict()
     for name, tensor in wanted.items():
@@ -81,20 +81,20 @@ def fill_network(network: nn.Module, loaded: dict[str, Tensor], *, source: str) 
 
 
 def server_answers(address: str) -> bool:
-    """Whether something listens where a web address, or the proxy on the way to it, should be."""
+    """Whether a server, or the proxy in front of it, accepts connections at a web address."""
     server = urlsplit(address)
     proxy = urlsplit(getproxies().get(server.scheme, ""))
-    predict = proxy if proxy.hostname and not proxy_bypass(server.hostname or "") else server
-    port = predict.port or (80 if predict.scheme == "http" else 443)
+    target = proxy if proxy.hostname and not proxy_bypass(server.hostname or "") else server
+    port = target.port or (80 if target.scheme == "http" else 443)
     answers = Event()
 
-    def knock() -> None:
+    def connect() -> None:
         with suppress(OSError):
-            socket.create_connection((predict.hostname or "", port), timeout=_TIMEOUT_SECONDS).close()
+            socket.create_connection((target.hostname or "", port), timeout=_TIMEOUT_SECONDS).close()
             answers.set()
 
-    # In a thread, since no timeout limits how long the server's name is looked up.
-    thread = Thread(target=knock, daemon=True)
+    # In a thread, since no timeout limits the look-up of the server's name.
+    thread = Thread(target=connect, daemon=True)
     thread.start()
     thread.join(_TIMEOUT_SECONDS)
     return answers.is_set()
@@ -104,7 +104,7 @@ Weights = Path | Literal["none", "hub"]
 
 
 def load_pretrained(model: nn.Module, weights: Weights) -> str:
-    """Load weights into a model's backbone. Returns what was loaded, for the record.
+    """Load weights into a model's backbone. Returns the name of the source, for the manifest of the run.
 
     Args:
         model: a network with a `backbone`.
@@ -112,7 +112,7 @@ def load_pretrained(model: nn.Module, weights: Weights) -> str:
             "hub" for timm's own pretrained weights; "none" to start from random ones.
 
     Raises:
-        MissingExtraError: the file or the hub is not there, or holds another network's weights.
+        MissingExtraError: the file or the hub cannot be read, or holds another network's weights.
     """
     backbone = getattr(model, "backbone", None)
     if weights == "none" or not isinstance(backbone, Backbone):
@@ -124,7 +124,7 @@ def load_pretrained(model: nn.Module, weights: Weights) -> str:
 
 
 def _fill(network: nn.Module, loaded: dict[str, Tensor], *, source: str) -> None:
-    """Copy weights by name; a cut network takes its part."""
+    """Copy weights by name into a network, or into the part of it that was kept."""
     inner = getattr(network, "model", network)  # a cut network of timm wraps the original
     fill_network(inner, loaded, source=source)
 
@@ -145,21 +145,21 @@ def _from_hub(backbone: Backbone) -> str:
 
 
 def _cached(name: str) -> dict[str, Tensor] | None:
-    """Weights that an earlier download left on this machine."""
+    """Weights from an earlier download."""
     repository = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
     found = try_to_load_from_cache(repository, "model.safetensors") if repository else None
     return read_weights(Path(found)) if isinstance(found, str) else None
 
 
 def _downloaded(name: str) -> dict[str, Tensor] | None:
-    """Weights fetched now; None at once where the hub does not answer."""
+    """Weights downloaded now; None at once where the hub does not answer."""
     if not server_answers(huggingface_hub.constants.ENDPOINT):
         return None
     return timm.create_model(name, pretrained=True).state_dict()
 
 
-# Where a network's last layers stand. Networks that were trained with a second classifier on an earlier
-# map bring that along; it has no part in the answer.
+# Prefix of the names of a network's last layers. Networks that were trained with a second classifier on an
+# earlier map have its weights too; these are not loaded.
 _CLASSIFIER = "classifier."
 
 
@@ -167,13 +167,13 @@ def load_segmentation_weights(network: nn.Module, weights: Path | Literal["hub"]
     """Load weights into one of torchvision's segmentation networks.
 
     Args:
-        network: what `segmentation_network` built.
+        network: from `segmentation_network`.
         weights: a file (safetensors, or a weights-only state dict of torch) with torchvision's names, or
-            "hub" for those that torchvision publishes.
-        name: torchvision's, of the network.
+            "hub" for torchvision's own.
+        name: torchvision's name of the network.
 
     Raises:
-        MissingExtraError: the file or the hub is not there, or holds weights of another network or for
+        MissingExtraError: the file or the hub cannot be read, or holds weights of another network or for
             another number of classes.
     """
     if weights == "hub":
@@ -185,14 +185,14 @@ def load_segmentation_weights(network: nn.Module, weights: Path | Literal["hub"]
 
 
 def _refuse_other_classes(network: nn.Module, found: dict[str, Tensor], *, source: str) -> None:
-    """Tell of a last layer that differs in the number of its outputs alone."""
+    """Raise the error for a last layer that differs in its number of outputs alone."""
     for name, wanted in network.state_dict().items():
         loaded = found.get(name)
         if loaded is None or not name.startswith(_CLASSIFIER) or wanted.ndim != 4:
             continue
         if loaded.shape[1:] == wanted.shape[1:] and len(loaded) != len(wanted):
             raise MissingExtraError(
-                f"{source} tells {len(loaded)} classes apart and not {len(wanted)}; name its classes in a "
+                f"{source} has {len(loaded)} classes, not {len(wanted)}; name its classes in a "
                 f"text file, one a line: --classes FILE"
             )
 
@@ -208,7 +208,7 @@ def _segmentation_from_hub(name: str) -> dict[str, Tensor]:
                 progress=False, check_hash=True, weights_only=True
             )
             return downloaded
-    except (OSError, RuntimeError):  # it answers and does not deliver
+    except (OSError, RuntimeError):  # it answers, but does not deliver
         pass
     raise MissingExtraError(
         f"published weights for {name} are not on this machine and the hub cannot be reached; pass "

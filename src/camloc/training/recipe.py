@@ -1,25 +1,14 @@
-"""A recipe: everything that makes one row of a table. A function that returns one is its file."""
+"""Settings of a training: a `Recipe`, which has everything that makes one row of a table, and its parts."""
 
-import fnmatch
-import importlib
-import inspect
 import math
-import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
-from typing import Any, Literal, TypeVar
-
-import torch
-from jaxtyping import Int
-from torch import Tensor, nn
+from typing import Any, Literal
 
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.data.splits import HoldOut
 from camloc.errors import RecipeError
-from camloc.geometry.pose import Pose
-from camloc.models.base import PoseModel
 
 Schedule = Literal["constant", "step", "cosine", "one_cycle"]
 LearnsFrom = Literal["all", "full", "positions"]
@@ -27,31 +16,29 @@ LearnsFrom = Literal["all", "full", "positions"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One phase of a recipe.
+    """One phase of a training: the parameters that train, for how long, and how fast.
 
     Attributes:
-        epochs: passes over the training frames that it learns from.
-        learning_rate: at its highest.
-        trains: shell patterns of parameter names, such as "orientation_*"; what matches none stands
-            still, in evaluation mode.
-        holds: patterns of what stands still all the same.
-        optimizer: "adam" adds the decay to the gradient, "adamw" applies it apart.
-        betas, epsilon: of either.
-        weight_decay: on everything that trains but the loss's own weights.
+        epochs: passes over the training frames of the stage.
+        learning_rate: the highest of the stage.
+        trains: shell patterns of parameter names, such as "orientation_*". Parameters that match none are
+            frozen; modules without a training parameter are in evaluation mode.
+        frozen: patterns of parameters that stay frozen although `trains` matches them.
+        optimizer: "adam" adds the weight decay to the gradient, "adamw" applies it separately.
+        betas, epsilon: of either optimiser.
+        weight_decay: on all training parameters but the loss's own weights.
         backbone_rate: learning rate of the backbone relative to the rest.
         loss_rate: learning rate of the loss's own weights relative to the rest.
-        schedule: how the learning rate moves; "step" multiplies it by `step_factor` every
-            `step_epochs`, "cosine" lowers it to zero, "one_cycle" first raises it over the first
-            `warm_up` of the steps.
+        schedule: course of the learning rate. "step" multiplies it by `step_factor` every `step_epochs`,
+            "cosine" lowers it to zero, "one_cycle" first raises it over the first `warm_up` of the steps.
         batch_norm: "train" updates running statistics, "frozen" keeps them as they were loaded.
-        average: decay of an exponential moving average of the weights, which is then what is
+        average: decay of an exponential moving average of the weights, which is then the network that is
             validated and kept; 0 for none.
         gradient_clip: largest norm of the gradient; 0 for no limit.
-        loss_weights: factors of the loss terms by name; a term not named counts fully.
-        known_scenes: of parameters with a row for every scene (their names end in "_of_scene"), the rows of
-            so many first scenes stand still.
-        learns_from: all training frames, or those whose full pose is known, or those of which only the
-            position is known.
+        loss_weights: factors of the loss terms by name; a term that is not named has factor 1.
+        known_scenes: number of first scenes whose rows stay frozen in parameters that have a row for every
+            scene (their names end in "_of_scene").
+        learns_from: "all" training frames, those whose "full" pose is known, or those with "positions" only.
     """
 
     epochs: int
@@ -76,7 +63,11 @@ class Stage:
     learns_from: LearnsFrom = "all"
 
     def rate_factor(self, step: int, *, steps: int, epoch: int) -> float:
-        """The learning rate at a step of the stage, as a share of its highest."""
+        """The learning rate at a step of the stage, as a share of its highest.
+
+        A function of the step alone, so that an interrupted training needs no state of a scheduler. torch's
+        schedulers derive each rate from the one before: their rounding differs, and so would the weights.
+        """
         match self.schedule:
             case "constant":
                 return 1.0
@@ -91,104 +82,16 @@ class Stage:
                 return 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-def learned_rows(stage: Stage, world_from_cam: Pose) -> Int[Tensor, "m"]:
-    """The numbers of the training frames that a stage learns from, of (n,) poses.
-
-    Raises:
-        RecipeError: there are none.
-    """
-    has_orientation = world_from_cam.has_orientation()
-    match stage.learns_from:
-        case "all":
-            rows = torch.arange(len(world_from_cam))
-        case "full":
-            rows = has_orientation.nonzero().squeeze(1)
-        case "positions":
-            rows = (~has_orientation).nonzero().squeeze(1)
-    if not len(rows):
-        wanted = {"all": "", "full": " with an orientation", "positions": " with a position alone"}
-        raise RecipeError(
-            f"a stage learns from training frames{wanted[stage.learns_from]}, and there are none; give some"
-        )
-    return rows
-
-
-def start(stage: Stage, model: nn.Module) -> torch.optim.Optimizer:
-    """Let what the stage names of a network train and nothing else, and build its optimiser.
-
-    Raises:
-        RecipeError: a pattern matches no parameter.
-    """
-    names = [name for name, _ in model.named_parameters()]
-    for pattern in (*stage.trains, *stage.frozen):
-        if not fnmatch.filter(names, pattern):
-            raise RecipeError(f"the stage names '{pattern}', which matches no parameter of the model")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(_matches(name, stage.trains) and not _matches(name, stage.frozen))
-    set_modes(stage, model)
-    kind = torch.optim.AdamW if stage.optimizer == "adamw" else torch.optim.Adam
-    groups = _parameter_groups(stage, model)
-    return kind(groups, lr=stage.learning_rate, betas=stage.betas, eps=stage.epsilon, fused=True)
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def set_modes(stage: Stage, model: nn.Module) -> None:
-    """Training mode for what trains, evaluation mode for modules that stand still."""
-    model.train()
-    for module in model.modules():
-        parameters = list(module.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            module.eval()
-        if stage.batch_norm == "frozen" and isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
-
-
-def freeze_known_scenes(stage: Stage, model: nn.Module) -> None:
-    """Take the gradient away from the rows of scenes that stand still."""
-    if stage.known_scenes:
-        for name, parameter in model.named_parameters():
-            if name.endswith("_of_scene") and parameter.grad is not None:
-                parameter.grad[: stage.known_scenes].zero_()
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the rate of every parameter group, each with its own factor."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group["rate"]
-
-
-def _parameter_groups(stage: Stage, model: nn.Module) -> list[dict[str, Any]]:
-    backbone, loss, rest = [], [], []
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        if name.startswith(PoseModel.LOSS_PREFIX):
-            loss.append(parameter)
-        elif name.startswith("backbone."):
-            backbone.append(parameter)
-        else:
-            rest.append(parameter)
-    groups = (
-        {"params": rest, "weight_decay": stage.weight_decay, "rate": 1.0},
-        {"params": backbone, "weight_decay": stage.weight_decay, "rate": stage.backbone_rate},
-        {"params": loss, "weight_decay": 0.0, "rate": stage.loss_rate},
-    )
-    return [group for group in groups if group["params"]]
-
-
 @dataclass(frozen=True)
 class Window:
-    """How many frames are learned together, and how far apart they are. MapNet and AtLoc+: 3, 10 apart.
+    """Frames of one recording that are learned together. MapNet and AtLoc+: 3 frames, 10 apart.
 
     Attributes:
-        frames: to a window; 1 learns from single frames.
-        apart: frames of the recording from one frame of a window to its next.
+        frames: frames of a window; 1 trains on single frames.
+        apart: distance from one frame of a window to the next, counted in frames of the recording.
 
     Raises:
-        RecipeError: a window of no frames, or of one frame over and over.
+        RecipeError: a number is below 1.
     """
 
     frames: int = 1
@@ -201,130 +104,13 @@ class Window:
             )
 
 
-def windows_around(
-    rows: Int[Tensor, "m"], sequence: Int[Tensor, "n"], window: Window
-) -> Int[Tensor, "m frames"]:
-    """The windows that have each of `rows` in their middle, in the order of `rows`.
-
-    Frames are counted within their recording, among those of `rows`: a window that spans frames which are
-    held out is longer in time. Near its ends the first or last frame stands in for those that the recording
-    does not have, as in the authors' code; theirs does so at the ends of the whole data set only, and has
-    windows that jump from one recording to the next.
-
-    Args:
-        rows: numbers of the frames that are learned from, rising.
-        sequence: which recording each of all n frames is of.
-        window: how many frames, how far apart.
-    """
-    offsets = window.apart * (torch.arange(window.frames) - window.frames // 2)
-    found = torch.empty(len(rows), window.frames, dtype=rows.dtype)
-    recording = sequence[rows]
-    for number in recording.unique():
-        own = rows[recording == number]
-        scenes = torch.arange(len(own)).unsqueeze(1) + offsets
-        found[recording == number] = own[scenes.clamp(0, len(own) - 1)]
-    return found
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that decides what a training learns from its images.
-
-    Attributes:
-        stages: phases, in order.
-        width, height: the network's image.
-        augment: random changes of training images.
-        batch_size: images to a step, over all devices together, whole windows.
-        window: which frames are learned together.
-        seed: of weights, order, augmentation and dropout.
-        validate_every: epochs between validations; the last of a stage is always validated.
-        balanced: whether every scene has an equal part in an epoch, however many images it has.
-
-    Raises:
-        RecipeError: a batch is not a number of whole windows.
-    """
-
-    stages: tuple[Stage, ...]
-    width: int
-    height: int
-    augment: Augment = field(default_factory=Augment)
-    batch_size: int = 32
-    window: Window = Window()
-    seed: int = 0
-    validate_every: int = 1
-    balanced: bool = False
-
-    def __post_init__(self) -> None:
-        if self.batch_size % self.window.frames:
-            raise RecipeError(
-                f"a batch of {self.batch_size} images does not hold whole windows of {self.window.frames}; "
-                f"make it a multiple of that"
-            )
-
-    @property
-    def windows_per_batch(self) -> int:
-        """Windows to a step, over all devices together."""
-        return self.batch_size // self.window.frames
-
-    @property
-    def epochs(self) -> int:
-        """Epochs over all stages."""
-        return sum(stage.epochs for stage in self.stages)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of an epoch is done.
-
-    Attributes:
-        epoch: the epoch it belongs to, from 1, counted over all stages.
-        step, steps: steps done in this epoch, and in all.
-    """
-
-    epoch: int
-    step: int
-    steps: int
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch is done.
-
-    Attributes:
-        epoch: from 1, counted over all stages.
-        stage: number of the stage, from 0.
-        losses: mean of every loss term over the epoch.
-        learning_rate: at its end.
-        validation: median (meters, degrees) on the held-out frames, or None if not validated now; of
-            several scenes the means of their medians, infinite while one of them is not told from others.
-        scenes: the medians of each scene, by its number, where they were validated.
-        right_scene: share of the held-out frames that were put into their own scene.
-        is_best: whether these are the best weights so far, which is when they are worth keeping.
-        images_per_second: training speed.
-        seconds: since training began, earlier runs included.
-        model: the network to keep: the average of weights where the stage averages.
-    """
-
-    epoch: int
-    stage: int
-    losses: dict[str, float]
-    learning_rate: float
-    validation: tuple[float, float] | None
-    is_best: bool
-    images_per_second: float
-    seconds: float
-    model: PoseModel[Any]
-    scenes: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-    right_scene: float | None = None
-
-
 @dataclass(frozen=True)
 class Published:
-    """A number that the settings reached in a paper.
+    """Errors that a paper reports for the same settings.
 
     Attributes:
         scene: of the data set, or "mean" of all its scenes.
-        meters, degrees: median errors; None for positions of which the paper says nothing.
+        meters, degrees: median errors; meters are None where the paper reports no position error.
         source: paper, table and row.
     """
 
@@ -337,7 +123,7 @@ class Published:
     def of_scenes(
         cls, scenes: Sequence[str], errors: Sequence[tuple[float, float]], source: str
     ) -> "tuple[Published, ...]":
-        """A row of a table: the (meters, degrees) of scenes in their order."""
+        """A row of a table: (meters, degrees) of each scene, in the order of the scenes."""
         return tuple(
             cls(scene, meters, degrees, source)
             for scene, (meters, degrees) in zip(scenes, errors, strict=True)
@@ -346,25 +132,28 @@ class Published:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of one row of a table.
+    """Settings of one row of a table. With a seed, they decide the result of a training on given images.
 
     Attributes:
         model: name of the model.
-        config: its settings.
-        preprocess: how an image becomes its input.
-        stages: phases of training.
+        config: settings of the model.
+        preprocess: how an image becomes the network's input.
+        stages: phases of the training, in order.
         augment: random changes of training images.
-        cached_variants: variants of every image that pass once, before training, through what stands still
-            at the beginning of the backbone; 0 passes every image through the whole network in every step.
-        batch_size: images to a step.
+        cached_variants: variants of every image that pass once, before training, through the frozen prefix
+            of the backbone; 0 passes every image through the whole network in every step.
+        batch_size: images of a step, over all devices together; a multiple of the frames of a window.
         window: which frames are learned together. An epoch has one window around every frame.
-        balanced: whether every scene has an equal part in an epoch, however many images it has.
-        hold_out: which training frames of each scene choose the weights.
-        keep_orientation_every: of the frames that are learned from, only one of so many keeps its
-            orientation, and the others are positions alone; 0 leaves all as they are.
-        validate_every: epochs between validations.
+        balanced: whether every scene has an equal part of an epoch, however many images it has.
+        hold_out: which training frames of each scene are held out and choose the weights.
+        keep_orientation_every: only every n-th training frame keeps its orientation, the others become
+            positions alone; 0 leaves all frames as they are.
+        validate_every: epochs between validations; the last epoch of a stage is always validated.
         layout: of the data set that the row is about; "auto" for any.
-        published: what the same settings reached in the paper.
+        published: errors that the paper reports for these settings.
+
+    Raises:
+        RecipeError: a batch is not a whole number of windows.
     """
 
     model: str
@@ -382,27 +171,25 @@ class Recipe:
     layout: str = "auto"
     published: tuple[Published, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.batch_size % self.window.frames:
+            raise RecipeError(
+                f"a batch of {self.batch_size} images does not hold whole windows of {self.window.frames}; "
+                f"make it a multiple of that"
+            )
+
     @property
     def epochs(self) -> int:
         """Epochs over all stages."""
         return sum(stage.epochs for stage in self.stages)
 
-    def plan(self, seed: int) -> Plan:
-        """What the training loop is asked to do."""
-        return Plan(
-            stages=self.stages,
-            width=self.preprocess.width,
-            height=self.preprocess.height,
-            augment=self.augment,
-            batch_size=self.batch_size,
-            window=self.window,
-            seed=seed,
-            validate_every=self.validate_every,
-            balanced=self.balanced,
-        )
+    @property
+    def windows_per_batch(self) -> int:
+        """Windows of a step, over all devices together."""
+        return self.batch_size // self.window.frames
 
     def of_scenes(self, count: int) -> "Recipe":
-        """The same recipe for so many scenes: models of several have a setting `scenes`.
+        """The same recipe for a number of scenes: multi-scene models have a setting `scenes`.
 
         Raises:
             RecipeError: the model learns one scene only.
@@ -417,16 +204,16 @@ class Recipe:
         return self
 
     def cached(self, variants: int, *, frozen: tuple[str, ...] = ()) -> "Recipe":
-        """The same recipe from so many cached variants of every image.
+        """The same recipe on cached features of a number of variants of every image.
 
-        `holds` are patterns of what stands still beside what the stages hold already: the more of the
-        backbone's beginning does, the shorter are a step and, behind its strides, the cache.
+        `frozen` are patterns of further parameters to freeze in every stage. The longer the frozen prefix of
+        the backbone, the shorter is a step; behind the prefix's strides the cache is smaller, too.
         """
         stages = tuple(replace(stage, frozen=(*stage.frozen, *frozen)) for stage in self.stages)
         return replace(self, cached_variants=variants, stages=stages)
 
     def scaled(self, share: float) -> "Recipe":
-        """The same recipe with every stage stretched or shrunk by `share`, to one epoch at least."""
+        """The same recipe with the epochs of every stage multiplied by `share`, at least one each."""
         stages = tuple(
             replace(
                 stage,
@@ -436,63 +223,3 @@ class Recipe:
             for stage in self.stages
         )
         return replace(self, stages=stages)
-
-
-RecipeFunction = Callable[[], Recipe]
-Kind = TypeVar("Kind")
-
-
-def recipe_functions() -> dict[str, RecipeFunction]:
-    """All recipes by name: `<file or folder>/<function>`, in the order of the files."""
-    return functions_that_return(Recipe)
-
-
-def functions_that_return(kind: type[Kind]) -> dict[str, Callable[[], Kind]]:
-    """The functions of all recipe files that ask nothing and whose answer is of a kind, by name."""
-    package = importlib.import_module("camloc.recipes")
-    found: dict[str, Callable[[], Kind]] = {}
-    for entry in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"camloc.recipes.{entry.name}")
-        for name, function in vars(module).items():
-            is_public = inspect.isfunction(function) and not name.startswith("_")
-            if not is_public or _file_of(function) != module.__name__:
-                continue
-            if function.__annotations__ == {"return": kind}:
-                found[f"{entry.name}/{name.replace('_', '-')}"] = function
-    return found
-
-
-def find_recipe(name: str) -> Recipe:
-    """The recipe of a name.
-
-    Raises:
-        RecipeError: there is none of that name.
-    """
-    return found_among(recipe_functions(), name)
-
-
-def found_among(functions: dict[str, Callable[[], Kind]], name: str) -> Kind:
-    """What the function of a name returns.
-
-    Raises:
-        RecipeError: there is none of that name.
-    """
-    if name not in functions:
-        near = get_close_matches(name, functions, n=4, cutoff=0.3) or list(functions)[:4]
-        raise RecipeError(f"there is no recipe '{name}'; did you mean {' or '.join(near)}?")
-    return functions[name]()
-
-
-def summary(function: Callable[[], Any]) -> str:
-    """The first sentence of a recipe's docstring."""
-    return (inspect.getdoc(function) or "").split("\n")[0]
-
-
-def file_summary(function: Callable[[], Any]) -> str:
-    """The first line of the docstring of the file, or of the folder, that a recipe stands in."""
-    return (inspect.getdoc(importlib.import_module(_file_of(function))) or "").split("\n")[0]
-
-
-def _file_of(function: Callable[[], Any]) -> str:
-    """The module in `camloc.recipes` that a function stands in, or the package that has its module."""
-    return ".".join(function.__module__.split(".")[:3])

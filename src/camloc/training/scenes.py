@@ -1,4 +1,4 @@
-"""Images of several scenes as one: each scene is decoded once, whatever it is learned with."""
+"""The images of several scenes as one cache; each scene is decoded once, for all trainings that use it."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,8 +26,8 @@ def load_scene_images(
 ) -> ImageCache:
     """Images of the frames of one scene or of several, in their order; a scene's number is its index.
 
-    Every scene has a cache file of its own. All images have the size that suits the first frame there is.
-    The other arguments and the errors are those of `load_image_cache`.
+    Every scene has a cache file of its own. All images have the size that suits the first frame. The other
+    arguments and the errors are those of `load_image_cache`.
     """
     first = next(frame for frames in scenes for frame in frames)
     reader = with_margin(preprocess, first) if margin else preprocess
@@ -35,16 +35,16 @@ def load_scene_images(
     parts: list[ImageCache] = []
     for number, frames in enumerate(scenes):
         if frames:
-            counted = progress and partial(count_on, progress, done, total)
+            counted = progress and partial(add_to_progress, progress, done, total)
             parts.append(load_image_cache(frames, reader, scene=number, progress=counted))
             done += len(frames)
     return parts[0] if len(parts) == 1 else joined(parts)
 
 
 def joined(parts: Sequence[ImageCache]) -> ImageCache:
-    """Images of several scenes as one; recordings of different scenes stay apart.
+    """Images of several scenes as one cache; recordings of different scenes keep different numbers.
 
-    Intrinsics are None where those of any scene are.
+    Intrinsics are None where those of any scene are unknown.
     """
     cameras = [part.intrinsics for part in parts if part.intrinsics is not None]
     recordings = accumulate((int(part.sequence.max()) + 1 for part in parts[:-1]), initial=0)
@@ -57,8 +57,8 @@ def joined(parts: Sequence[ImageCache]) -> ImageCache:
     )
 
 
-def apart(images: ImageCache) -> list[ImageCache]:
-    """The images of each scene, as they were before they were joined."""
+def split_scenes(images: ImageCache) -> list[ImageCache]:
+    """The images of each scene, as they were before `joined`."""
     if not isinstance(images.images, Joined):
         return [images]
     found, first = [], 0
@@ -78,7 +78,7 @@ def apart(images: ImageCache) -> list[ImageCache]:
 
 
 class Joined:
-    """Arrays of rows of one shape, one after the other, from which rows are picked as from one array."""
+    """Arrays with rows of one shape, one behind the other, that are indexed like one array."""
 
     def __init__(self, arrays: tuple[Any, ...]) -> None:
         self.arrays = arrays
@@ -86,21 +86,23 @@ class Joined:
         self.shape = (int(self.ends[-1]), *arrays[0].shape[1:])
 
     def __getitem__(self, index: "_Rows | tuple[_Rows, _Rows]") -> NDArray[Any]:
-        """Rows; or, with a second index for each row, what stands there in the row."""
+        """The rows; with a second index array, the entry of each row at its second index."""
         rows, *others = index if isinstance(index, tuple) else (index,)
         picked = np.empty((len(rows), *self.shape[1 + len(others) :]), self.arrays[0].dtype)
         owner = np.searchsorted(self.ends, rows, side="right")
         for number in np.unique(owner):
-            mine = owner == number
+            is_here = owner == number
             first = self.ends[number] - len(self.arrays[number])
-            picked[mine] = self.arrays[number][rows[mine] - first, *(other[mine] for other in others)]
+            picked[is_here] = self.arrays[number][
+                rows[is_here] - first, *(other[is_here] for other in others)
+            ]
         return picked
 
 
 _Rows = NDArray[np.int64]
 
 
-def count_on(progress: Progress, before: int, total: int, done: int, of_this_scene: int) -> None:
-    """Tell `progress` of all scenes what was done in one of them, when `before` were done in others."""
-    del of_this_scene
+def add_to_progress(progress: Progress, before: int, total: int, done: int, in_scene: int) -> None:
+    """Report `done` images of one scene to the progress of all scenes, `before` images of which are done."""
+    del in_scene
     progress(before + done, total)

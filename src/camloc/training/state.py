@@ -1,4 +1,4 @@
-"""The whole state of a training, in one file without pickle, so that it can go on exactly."""
+"""The state of a training in one file without pickle, from which the training resumes to the bit."""
 
 import json
 import math
@@ -16,13 +16,13 @@ from camloc.core.config import from_builtins
 from camloc.core.files import write_atomically
 from camloc.errors import CheckpointError, RecipeError
 
-# Part of the time that writing states may take, where one takes longer than `SHORT` seconds: that of a
-# network with a hundred million weights has gigabytes.
+# Largest share of the time for writing states, where writing one takes longer than `SHORT` seconds: the state
+# of a network with a hundred million weights has gigabytes.
 WRITING_SHARE = 0.1
 SHORT = 1.0
 
-# What Adam and AdamW keep of each parameter.
-_REMEMBERED = {"step", "exp_avg", "exp_avg_sq"}
+# State that Adam and AdamW keep for each parameter.
+_ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,12 @@ class Position:
     """How far a training has come.
 
     Attributes:
-        fingerprint: digest of everything that decides the outcome; a state is only taken up by the
-            training that it belongs to.
+        fingerprint: digest of everything that decides the outcome; only the same training resumes a state.
         stage: number of the stage.
-        epoch: epochs done within it.
-        best_score: of the weights kept so far.
-        best_epoch: when those were reached, counted over all stages.
-        seconds: spent so far.
+        epoch: finished epochs of the stage.
+        best_score: score of the best weights so far.
+        best_epoch: epoch of these weights, counted over all stages.
+        seconds: training time so far.
     """
 
     fingerprint: str
@@ -48,7 +47,7 @@ class Position:
 
 
 class Saving:
-    """When the state of a training is written: after every epoch, unless that would hold it up."""
+    """When to write the state of a training: after every epoch, but less often where writing takes long."""
 
     def __init__(self) -> None:
         self._took, self._last = 0.0, -math.inf
@@ -65,7 +64,7 @@ class Saving:
         modules: Mapping[str, nn.Module | dict[str, Tensor]],
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        """Write it, and note how long that takes; see `save_state`."""
+        """Write the state with `save_state`, and note how long that takes."""
         started = time.monotonic()
         save_state(path, position, modules, optimizer)
         self._last = time.monotonic()
@@ -80,7 +79,7 @@ def save_state(
 ) -> None:
     """Write everything that the next epoch depends on, all or nothing.
 
-    Random numbers need no scene in it: they are drawn from the seed, the stage and the epoch.
+    The state of random generators is not part of it: each epoch seeds them from seed, stage and epoch.
     """
     tensors = {
         f"{part}|{name}": tensor.detach().cpu().contiguous().clone()
@@ -96,7 +95,7 @@ def save_state(
 
 
 def read_position(path: Path) -> Position:
-    """How far the training in a state file has come.
+    """Read how far the training of a state file has come.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -109,7 +108,7 @@ def read_position(path: Path) -> Position:
 
 
 def load_modules(path: Path, modules: dict[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
-    """Put saved weights back. Returns all parts of the file, by name.
+    """Load saved weights into modules. Returns all parts of the file, by name.
 
     Raises:
         CheckpointError: the file is damaged, or lacks weights that fit.
@@ -133,12 +132,12 @@ def load_modules(path: Path, modules: dict[str, nn.Module]) -> dict[str, dict[st
 def load_state(
     path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> dict[str, Tensor]:
-    """Put a saved state back. Returns the best weights so far, empty if there are none.
+    """Load a saved state. Returns the best weights so far, empty if there are none.
 
     Args:
         path: of the file, written after an epoch.
-        modules: what has weights; "model" among them.
-        optimizer: an Adam over the parameters that it had when the file was written.
+        modules: modules with weights by name, "model" among them.
+        optimizer: an Adam over the same parameters as when the file was written.
 
     Raises:
         CheckpointError: the file is damaged, or lacks something that fits.
@@ -158,7 +157,7 @@ def load_state(
 def _optimizer_state(
     path: Path, stored: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> dict[int, dict[str, Tensor]]:
-    """What the optimiser remembers of each parameter, by the parameter's number."""
+    """The state of the optimiser for each parameter, by the parameter's number."""
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     numbers = {str(number): number for number in range(len(trained))}
     state: dict[int, dict[str, Tensor]] = {}
@@ -168,13 +167,13 @@ def _optimizer_state(
             raise _damaged(path, f"its optimiser has no parameter {index[:20]!r}")
         like = trained[numbers[index]]
         if tensor.shape != (() if name == "step" else like.shape):
-            raise _damaged(path, f"what its optimiser remembers of parameter {index} does not fit")
+            raise _damaged(path, f"the optimiser state of parameter {index} does not fit")
         if tensor.shape == like.shape:
             # Fused optimisers go through memory in order, so it must be the order of the parameter.
             tensor = torch.empty_like(like).copy_(tensor)
         state.setdefault(numbers[index], {})[name] = tensor
-    if not state or any(set(memory) != _REMEMBERED for memory in state.values()):
-        raise _damaged(path, "it does not hold what an Adam remembers")
+    if not state or any(set(entry) != _ADAM_STATE for entry in state.values()):
+        raise _damaged(path, "it lacks optimiser state of Adam")
     return state
 
 

@@ -1,5 +1,6 @@
-"""`camloc autoencode`: a pose auto-encoder for a finished run."""
+"""`camloc autoencode`: train the auxiliary networks that refine the poses of a finished run."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -10,9 +11,8 @@ from camloc.errors import RecipeError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from camloc.refinement.recipe import StudentRecipe
-    from camloc.refinement.storage import AutoencoderMetadata, PositionErrors
-    from camloc.runs.autoencode import Teacher
+    from camloc.refinement.choice import AuxiliaryNetworks
+    from camloc.training.loop import Epoch
 
 
 def autoencode(
@@ -24,97 +24,83 @@ def autoencode(
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
-    """Teach a pose auto-encoder by a run's regressor, and write it beside the run's checkpoint.
+    """Train a pose auto-encoder from a run's regressor, and write it beside the run's checkpoint.
 
-    It learns to say what the regressor would see from a pose. `camloc locate --refine` and `camloc evaluate
-    --refine` then move positions by it; frames held out of training choose how.
+    It predicts from a pose the latents that the regressor computes from an image. `camloc locate --refine`
+    and `camloc evaluate --refine` refine positions with it; the held-out frames choose the settings.
 
     Args:
         run: Folder of a trained run.
-        recipe: Settings of the auto-encoder and of what learns from it; students/quick suits every run.
-        decoder: Also teach an image decoder, which draws what the regressor sees from a pose.
-        virtual: Also teach a relative pose regressor, for --refine virtual, and the decoder if it looks at
-            images.
+        recipe: Settings of the auto-encoder and its training; students/quick suits every run.
+        decoder: Also train an image decoder, which draws the view from a pose.
+        virtual: Also train a relative pose regressor, for --refine virtual, and the image decoder if it needs
+            one.
         seed: Of all randomness.
-        device: Where to teach.
+        device: Where to train.
     """
     from rich.console import Console
 
-    from camloc.cli.progress import console
-    from camloc.refinement.choice import errors_of
-    from camloc.refinement.recipe import find_student
-    from camloc.refinement.storage import load_autoencoder, load_relative
-    from camloc.runs.autoencode import Teacher
+    from camloc.cli.progress import console, counted
+    from camloc.recipes import find_student
+    from camloc.refinement.choice import AuxiliaryNetworks
+    from camloc.refinement.image_decoder import DecoderMetadata
+    from camloc.refinement.train import (
+        IMAGES,
+        prepare_autoencoder,
+        train_autoencoder,
+        train_decoder,
+        train_relative,
+    )
+    from camloc.runs.autoencode import load_teacher
 
     settings, seed = find_student(recipe), checked_seed(seed)
-    teacher = Teacher.load(run, device=device)
-    _encoder(teacher, settings, name=recipe, seed=seed)
-    looks = settings.relative is not None and settings.relative.config.sees == "images"
-    if decoder or (virtual and looks):
-        _decoder(teacher, settings, seed=seed)
+    teacher = load_teacher(run, device=device)
+    with counted("latents") as progress:
+        training = prepare_autoencoder(teacher, settings, name=recipe, seed=seed, progress=progress)
+    encoder = training.encoder
+    console.print(
+        f"{encoder.parameter_count():,} weights ({encoder.megabytes:.2f} MB) learn the latents of "
+        f"{teacher.checkpoint.metadata.model} from {len(training.task):,} views"
+    )
+    _show(
+        train_autoencoder(training),
+        "true poses through encoder and heads {meters:6.3f} m  {degrees:6.2f}°",
+    )
+    needs_images = settings.relative is not None and settings.relative.config.sees == "images"
+    if decoder or (virtual and needs_images):
+        if settings.decoder is None:
+            raise RecipeError("this recipe has no image decoder; choose one that has, such as students/quick")
+        _show(
+            train_decoder(teacher, settings.decoder, seed=seed),
+            "decoded images differ by {score:.4f} from held-out ones",
+        )
+        console.print(f"images {teacher.run / DecoderMetadata.NAME / IMAGES}")
     if virtual:
-        _relative(teacher, settings, seed=seed)
-    found = load_autoencoder(teacher.run, teacher.checkpoint)
-    if found is not None and found[0].answers is not None:
-        relative = load_relative(teacher.run, found[1])
-        errors = errors_of(found[0], None if relative is None else relative[0])
-        Console(highlight=False).print(_held_out(found[0], errors, teacher.scenes[0].unit))
+        with counted("latents") as progress:
+            _show(
+                train_relative(teacher, settings, seed=seed, progress=progress),
+                "held-out frames from encoded reference poses {meters:6.3f} m",
+            )
+    networks = AuxiliaryNetworks.load(teacher.run, teacher.checkpoint)
+    if networks is not None and networks.metadata.teacher is not None:
+        Console(highlight=False).print(_held_out_table(networks, teacher.scenes[0].unit))
     console.print(
         f"\nnext   camloc locate {run} IMAGE.jpg --refine auto\n       camloc evaluate {run} --refine auto"
     )
 
 
-def _encoder(teacher: "Teacher", settings: "StudentRecipe", *, name: str, seed: int) -> None:
-    from camloc.cli.progress import console, counted
-    from camloc.runs.autoencode import prepare_teaching, teach
-
-    with counted("what it sees") as progress:
-        teaching = prepare_teaching(teacher, settings, name=name, seed=seed, progress=progress)
-    encoder, views = teaching.encoder, len(teaching.task)
-    console.print(
-        f"{encoder.parameter_count():,} weights ({encoder.megabytes:.2f} MB) learn from {views:,} views what "
-        f"{teacher.checkpoint.metadata.model} sees"
-    )
-    for event in teach(teaching):
-        if event.measures:
-            found = event.measures
-            console.print(
-                f"epoch {event.epoch:>3} of {event.epochs}   true poses through encoder and heads "
-                f"{found['meters']:6.3f} m  {found['degrees']:6.2f}°"
-            )
-
-
-def _decoder(teacher: "Teacher", settings: "StudentRecipe", *, seed: int) -> None:
+def _show(rounds: "Iterable[Epoch]", measures: str) -> None:
+    """Print a line for each epoch that was measured; `measures` is a template for the measured values."""
     from camloc.cli.progress import console
-    from camloc.refinement.storage import DECODER
-    from camloc.runs.autoencode import IMAGES, teach_decoder
 
-    if settings.decoder is None:
-        raise RecipeError("this recipe has no image decoder; choose one that has, such as students/quick")
-    for event in teach_decoder(teacher, settings.decoder, seed=seed):
-        if "score" in event.measures:
-            console.print(
-                f"epoch {event.epoch:>3} of {event.epochs}   decoded images differ by "
-                f"{event.measures['score']:.4f} from held-out ones"
-            )
-    console.print(f"images {teacher.run / DECODER / IMAGES}")
+    for event in rounds:
+        if event.measures:
+            values = measures.format(**event.measures)
+            console.print(f"epoch {event.epoch:>3} of {event.epochs}   {values}")
 
 
-def _relative(teacher: "Teacher", settings: "StudentRecipe", *, seed: int) -> None:
-    from camloc.cli.progress import console, counted
-    from camloc.runs.autoencode import teach_relative
-
-    with counted("what it sees") as progress:
-        for event in teach_relative(teacher, settings, seed=seed, progress=progress):
-            if "meters" in event.measures:
-                console.print(
-                    f"epoch {event.epoch:>3} of {event.epochs}   held-out frames, seen from remembered poses "
-                    f"{event.measures['meters']:6.3f} m"
-                )
-
-
-def _held_out(metadata: "AutoencoderMetadata", errors: "dict[str, PositionErrors]", unit: str) -> "Table":
-    """What the frames held out of training say about the auto-encoder and about refining."""
+def _held_out_table(networks: "AuxiliaryNetworks", unit: str) -> "Table":
+    """The errors of the networks and of the refinement methods on held-out frames."""
     from rich import box
     from rich.table import Table
 
@@ -126,17 +112,17 @@ def _held_out(metadata: "AutoencoderMetadata", errors: "dict[str, PositionErrors
     table.add_column("position", justify="right")
     table.add_column("orientation", justify="right")
     rows = (
-        ("the regressor", metadata.answers),
-        ("its heads on encoded true poses", metadata.student),
-        ("its heads on encodings of its own answers", metadata.student_of_answers),
+        ("the regressor", networks.metadata.teacher),
+        ("its heads on encoded true poses", networks.metadata.student),
+        ("its heads on encodings of its own poses", networks.metadata.student_of_predictions),
     )
-    for label, both in rows:
-        if both is not None:
-            table.add_row(label, distance(both.meters, unit), angle(both.degrees))
+    for label, errors in rows:
+        if errors is not None:
+            table.add_row(label, distance(errors.meters, unit), angle(errors.degrees))
     table.add_section()
-    best = surest(errors)
-    for way, each in errors.items():
-        table.add_row(
-            f"{method_name(way)}{'  (surest to help)' if way == best else ''}", distance(each.median, unit)
-        )
+    by_method = networks.errors()
+    best = surest(by_method)
+    for method, refined in by_method.items():
+        mark = "  (surest to help)" if method == best else ""
+        table.add_row(f"{method_name(method)}{mark}", distance(refined.median, unit))
     return table

@@ -1,4 +1,4 @@
-"""`camloc evaluate`: how good a run is on images it has not learned from."""
+"""`camloc evaluate`: errors of a run on test images."""
 
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from camloc.cli.options import (
     Refine,
     Run,
     Scenes,
+    Verify,
     data_sources,
 )
 from camloc.errors import RecipeError
@@ -37,35 +38,42 @@ def evaluate(
     filter: Filter = "auto",
     masks: OptionalFolder = None,
     refine: Refine = "none",
+    verify: Verify = "auto",
     out: OptionalFolder = None,
     device: Device = "cpu",
 ) -> None:
     """Locate test images and write results.json, estimates.csv, TUM files and report.html.
 
-    Models that align points also leave points.ply: what they have learned of the scene.
+    Models that align points also write points.ply, the points that they predict for the scene.
 
-    Beside every number stand two baselines: copying the nearest training pose, which an oracle
-    chooses, and always answering the mean training pose. Of a run of several scenes each is evaluated, and
-    how often the right one is named.
+    Beside every error stand those of two baselines: copying the nearest training pose, which is chosen with
+    the true pose, and always answering the mean training pose. For a run of several scenes each scene is
+    evaluated, and the share of images that are located in the right scene.
 
     Args:
         run: Folder of a trained run, or an exported .onnx file, which needs --data.
         data: Folder of a data set; the run's own test frames if not given.
-        scene: Which scene of the data set, where it has several; of several folders the names of the scenes.
-        layout: Of the data set.
-        option: For the layout's reader, such as split=blocks; of one scene of several SCENE:split=blocks.
-        test_list: Text file that names the test images, one a line.
-        filter: For models that align points, how wrong points are left out; auto is the way that was best
-            on held-out frames.
-        masks: For such models, folder with masks named IMAGE.png, black where an image does not count.
-        refine: How positions are refined, as for camloc locate. Where the run has a pose auto-encoder, every
-            way is in the table.
-        out: Folder to write into; the run's own if not given, and of model.onnx the folder model beside it.
-        device: Where to run.
+        scene: Scene of the data set, where it has several; with several folders the names of the scenes.
+        layout: Layout of the data set.
+        option: Option of the layout's reader, such as split=blocks; for one of several scenes
+            SCENE:split=blocks.
+        test_list: Text file with the names of the test images, one a line.
+        filter: For models that align points, how outliers are excluded; auto is the filter that was best on
+            held-out frames.
+        masks: For models that align points, folder with masks named IMAGE.png, black where an image does not
+            count.
+        refine: Refinement method of positions, as for camloc locate. Where the run has a pose auto-encoder,
+            the table shows every method.
+        verify: Use of the run's map, as for camloc locate. The table shows the network alone and its poses
+            verified by the map.
+        out: Folder to write into; the run's own if not given, and for model.onnx the folder model beside it.
+        device: Device of the network.
     """
     sources: tuple[DataSource, ...] = ()
     if not data and (scene or layout != "auto" or option or test_list):
-        raise RecipeError("say with --data which folder the scene, layout, option or test list is about")
+        raise RecipeError(
+            "--scene, --layout, --option and --test-list describe a data set; name it with --data"
+        )
     if data:
         sources = data_sources(data, layout=layout, scenes=scene, options=option, test_list=test_list)
     evaluate_and_report(
@@ -76,6 +84,7 @@ def evaluate(
         outlier_filter=None if filter == "auto" else filter,
         masks=masks,
         refine=refine,
+        verify=verify,
     )
 
 
@@ -88,27 +97,33 @@ def evaluate_and_report(
     outlier_filter: "OutlierFilter | None" = None,
     masks: "Path | None" = None,
     refine: str = "none",
+    verify: "Verify" = "auto",
 ) -> None:
-    """Evaluate, print the table, and say where the report is."""
+    """Evaluate, print the table and the path of the report."""
     from rich.console import Console
 
     from camloc.cli.progress import console, counted
-    from camloc.evaluation.multi_scene import scenes_table
-    from camloc.evaluation.table import results_table
+    from camloc.evaluation.table import results_table, scenes_table
     from camloc.runs.evaluate import evaluate_run, evaluate_scenes, learned_scenes
 
     if len(learned_scenes(run)) > 1:
         if outlier_filter or masks:
-            raise RecipeError("filters and masks are for models that align points, which learn one scene")
+            raise RecipeError("--filter and --masks are for models that align points, which learn one scene")
         with counted("locating") as progress:
             scenes = evaluate_scenes(
-                run, data=sources, out=out, device=device, refine=refine, progress=progress
+                run,
+                data=sources,
+                out=out,
+                device=device,
+                refine=refine,
+                verify=verify,
+                progress=progress,
             )
         Console(highlight=False).print(scenes_table(scenes.results))
         console.print(f"report {scenes.report}")
         return
     if len(sources) > 1:
-        raise RecipeError(f"{run} has learned one scene; evaluate it on one --data at a time")
+        raise RecipeError(f"{run} has learned one scene; give one --data")
     with counted("locating") as progress:
         evaluation = evaluate_run(
             run,
@@ -118,6 +133,7 @@ def evaluate_and_report(
             outlier_filter=outlier_filter,
             masks=masks,
             refine=refine,
+            verify=verify,
             progress=progress,
         )
     Console(highlight=False).print(results_table(evaluation.results))

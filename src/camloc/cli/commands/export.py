@@ -1,4 +1,4 @@
-"""`camloc export`: a run as one ONNX file."""
+"""`camloc export`: write a run's network as one ONNX file."""
 
 import tyro
 
@@ -9,16 +9,16 @@ from camloc.errors import RecipeError
 def export(
     run: tyro.conf.Positional[Run], *, precision: ExportPrecision = "float32", out: OptionalFile = None
 ) -> None:
-    """Write a run's network as ONNX, and say how far its poses are from the run's.
+    """Write a run's network as an ONNX file, and print how far its poses differ from the run's.
 
-    The file stands alone: `camloc locate MODEL.onnx IMAGE.jpg` answers from it, and `camloc evaluate
-    MODEL.onnx --data FOLDER` measures how well.
+    The file needs no other: `camloc locate MODEL.onnx IMAGE.jpg` locates with it, and `camloc evaluate
+    MODEL.onnx --data FOLDER` measures its accuracy.
 
     Args:
         run: Folder of a trained run.
-        precision: Of matrix products. With int8 they take a quarter of the size and less time, and poses
-            differ a little; networks that are mostly convolutions gain little.
-        out: File to write; model.onnx, or model-int8.onnx, in the run's folder if not given.
+        precision: Of matrix products. int8 needs a quarter of the space and less time, and poses differ a
+            little; networks that consist mostly of convolutions gain little.
+        out: File to write; by default model.onnx, or model-int8.onnx, in the run's folder.
     """
     from camloc.cli.progress import console
     from camloc.inference.onnx.export import export_onnx, largest_difference
@@ -26,13 +26,13 @@ def export(
 
     path = out or run / ("model.onnx" if precision == "float32" else f"model-{precision}.onnx")
     if path.suffix != ".onnx":
-        raise RecipeError(f"the exported file must end in .onnx, unlike {path}")
+        raise RecipeError(f"the exported file must end in .onnx; rename {path}")
     if path.is_dir():
-        raise RecipeError(f"{path} is a folder; name a file that the network is written to")
+        raise RecipeError(f"{path} is a folder; name a file in it with --out")
     checkpoint = load_checkpoint(run)
     export_onnx(checkpoint, path, precision=precision)
     difference = largest_difference(checkpoint, path)
     megabytes = path.stat().st_size / 1e6
-    where = "" if precision == "float32" else " on images of noise; camloc evaluate measures it on yours"
+    hint = "" if precision == "float32" else " on images of noise; camloc evaluate measures them on yours"
     print(path)
-    console.print(f"{megabytes:.1f} MB; its poses differ from the run's by at most {difference:.1e}{where}")
+    console.print(f"{megabytes:.1f} MB; its poses differ from the run's by at most {difference:.1e}{hint}")

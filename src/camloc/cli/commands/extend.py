@@ -76,7 +76,7 @@ def extend(
     from camloc.cli.progress import console, counted, show_training
     from camloc.core.device import torch_device
     from camloc.runs.evaluate import evaluate_scenes, test_sets
-    from camloc.runs.extend import extending, recipe_of, write_comparison
+    from camloc.runs.extend import extension_recipe, recipe_of, write_comparison
     from camloc.runs.manifest import Extension, RunManifest
     from camloc.runs.prepare import Compute, prepare
     from camloc.runs.train import train
@@ -93,7 +93,7 @@ def extend(
             f"{data} has no test frames to measure the new scene with; name some in its test.txt"
         )
     folder = out or Path(f"{run}+{new_scene.name}")
-    recipe = extending(recipe_of(manifest), known=len(manifest.scenes), epochs=epochs, moves=moves)
+    recipe = extension_recipe(recipe_of(manifest), known=len(manifest.scenes), epochs=epochs, moves=moves)
     with counted("reading images") as progress:
         training = prepare(
             recipe,
@@ -112,7 +112,7 @@ def extend(
         return
     console.print(
         f"{new_scene.name} joins {', '.join(manifest.scenes)} with "
-        f"{len(training.learned[-1])} training images"
+        f"{len(training.train_frames[-1])} training images"
     )
     for _ in show_training(events, epochs=training.recipe.epochs):
         pass

@@ -1,4 +1,4 @@
-"""`camloc locate`: where images were taken."""
+"""`camloc locate`: the camera poses of images."""
 
 import math
 import sys
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from camloc.cli.options import Device, Filter, OptionalFolder, Refine, Run
+from camloc.cli.options import Device, Filter, OptionalFolder, Prior, Refine, Run, Verify
 from camloc.errors import ImageError, RecipeError
 
 if TYPE_CHECKING:
@@ -23,34 +23,44 @@ def locate(
     ],
     *,
     format: Literal["text", "json", "tum", "colmap"] = "text",
+    camera: Annotated[str, tyro.conf.arg(metavar="FILE|MODEL,W,H,...", help_behavior_hint="")] = "",
     focal: Annotated[float | None, tyro.conf.arg(metavar="PIXELS", help_behavior_hint="")] = None,
+    verify: Verify = "auto",
+    prior: Prior = "network",
     filter: Filter = "auto",
     masks: OptionalFolder = None,
     refine: Refine = "none",
     device: Device = "cpu",
 ) -> None:
-    """Say where images were taken.
+    """Print the camera poses of images.
 
-    An image that cannot be placed is lost, with the reason. One that cannot be read is told on
-    standard error, the others are still located, and the status is 1.
+    An image without an acceptable pose is lost, and the reason is printed. An image that cannot be read is
+    reported on standard error; the other images are located all the same, and the exit status is 1.
 
-    Poses are world_from_cam, and quaternions have w first, but: tum has lines "index x y z qx qy qz qw",
-    and colmap's images.txt holds cam_from_world. Images are counted from 0 in tum, from 1 in colmap.
+    Poses are world_from_cam and quaternions have w first, with two exceptions: tum has lines "index x y z qx
+    qy qz qw", and colmap's images.txt holds cam_from_world. tum counts images from 0, colmap from 1.
 
     Args:
         run: Folder of a trained run, or an exported .onnx file.
         images: Image files of any size.
-        format: How to print poses: with words, as a JSON list, or as lines of a TUM or a COLMAP file.
-        focal: Focal length of the images, for models that need it; that of the camera that was learned
-            from if not given.
-        filter: For models that align points, how wrong points are left out; auto is the way that was best
+        format: Output format: text, a JSON list, or the lines of a TUM or a COLMAP file.
+        camera: Intrinsics of the images: a camera.json, or a COLMAP model with size and parameters, such as
+            SIMPLE_RADIAL,640,480,525,320,240,-0.1. By default an image is assigned to the training camera
+            whose images have its size; if there is none, a map finds the focal length.
+        focal: Focal length of the images in pixels, if nothing else of the camera is known.
+        verify: Use of the run's map: auto verifies poses and returns the others as unverified; always loses
+            images that the map does not confirm; never leaves the map out.
+        prior: Where the map looks first: near the network's pose, at the training images most like the image,
+            or everywhere.
+        filter: For models that align points, how wrong points are left out; auto is the filter that was best
             on held-out frames.
-        masks: For such models, folder with masks named IMAGE.png, black where an image does not count.
-        refine: Move positions towards training cameras near the answer: neighbours by their mean, affine (the
-            paper's, exact), adamw (the paper's three steps) or anchored as the run's pose auto-encoder says,
-            auto by what was best on held-out frames.
-        device: Where to run.
+        masks: For models that align points, folder with masks named IMAGE.png, black for ignored pixels.
+        refine: Refine positions by the training poses near the prediction: neighbours by their mean; affine
+            (the paper's, exact), adamw (the paper's three steps) or anchored by the run's pose auto-encoder;
+            virtual by its relative pose regressor; auto by the method that was best on held-out frames.
+        device: Where the network runs.
     """
+    from camloc.data.formats.parts.intrinsics import camera_from_text
     from camloc.data.image_io import centered_camera
     from camloc.data.types import Frame, Lost
     from camloc.inference.localizer import Localizer
@@ -58,20 +68,29 @@ def locate(
     if not images:
         raise RecipeError("name at least one image to locate")
     if focal is not None and not (math.isfinite(focal) and focal > 0):
-        raise RecipeError(f"a focal length is a positive number of pixels, not {focal}")
+        raise RecipeError(f"the focal length {focal} is not a positive number of pixels; correct --focal")
+    if camera and focal is not None:
+        raise RecipeError("give --camera or --focal, not both")
+    given = camera_from_text(camera, "--camera") if camera else None
     localizer = Localizer.load(
-        run, device=device, outlier_filter=None if filter == "auto" else filter, masks=masks, refine=refine
+        run,
+        device=device,
+        verify=verify,
+        prior=prior,
+        outlier_filter=None if filter == "auto" else filter,
+        masks=masks,
+        refine=refine,
     )
     frames = [Frame(str(image), image) for image in images]
     estimates: list[Estimate] = []
     unreadable = 0
     for image in images:
         try:
-            camera = None if focal is None else centered_camera(image, focal)
-            estimates.append(localizer.locate(image, camera=camera))
+            own = given if focal is None else centered_camera(image, focal)
+            estimates.append(localizer.locate(image, camera=own))
         except ImageError as problem:
             print(f"camloc: {problem}", file=sys.stderr)
-            estimates.append(Lost(str(problem)))  # in its place, so that the others keep their numbers
+            estimates.append(Lost(str(problem)))  # so that the other images keep their numbers
             unreadable += 1
             continue
         if format == "text":
@@ -95,11 +114,13 @@ def _line(name: str, estimate: "Estimate") -> str:
         estimate.scene if estimate.probability == 1.0 else f"{estimate.scene} ({estimate.probability:.0%})"
     )
     text = f"{name}  {scene}  position {position}  quaternion_wxyz {quaternion}"
-    if estimate.spread is not None:
-        text += f"  expected error {estimate.spread.meters:.3f} m {estimate.spread.degrees:.2f}°"
+    if (found := estimate.verification) is not None:
+        text += f"  verified by {found.inliers} inliers"
+    if (error := estimate.expected_error) is not None:
+        text += f"  expected error {error.meters:.3f} {estimate.unit} {error.degrees:.2f}°"
     if estimate.residual is not None:
-        text += f"  residual {estimate.residual:.3f} m"
-    if estimate.unrefined is not None:
+        text += f"  residual {estimate.residual:.3f} {estimate.unit}"
+    if estimate.unrefined is not None and estimate.verification is None:
         text += f"  refined from {_numbers(estimate.unrefined.translation)}"
     return text
 

@@ -32,8 +32,7 @@ def recipes(
     """
     from camloc.cli.progress import show_groups
     from camloc.errors import RecipeError
-    from camloc.refinement.recipe import student_functions
-    from camloc.training.recipe import recipe_functions
+    from camloc.recipes import recipe_functions, student_functions
 
     trained, auxiliary = _about(recipe_functions(), word), _about(student_functions(), word)
     if not (trained or auxiliary):
@@ -55,7 +54,7 @@ def recipes(
 
 def _about(functions: Functions, word: str) -> Functions:
     """The recipes whose name, summary or heading contains a word."""
-    from camloc.training.recipe import file_summary, summary
+    from camloc.recipes import file_summary, summary
 
     return {
         name: function
@@ -67,7 +66,7 @@ def _about(functions: Functions, word: str) -> Functions:
 def _whole(functions: Functions, command: str) -> dict[str, dict[str, Any]]:
     """All settings of recipes as plain values, and the command that trains them."""
     from camloc.core.config import to_builtins
-    from camloc.training.recipe import summary
+    from camloc.recipes import summary
 
     return {
         name: {"summary": summary(function), "command": command, **to_builtins(function())}
@@ -77,7 +76,7 @@ def _whole(functions: Functions, command: str) -> dict[str, dict[str, Any]]:
 
 def _groups(trained: Functions, auxiliary: Functions) -> Iterator[tuple[str, Functions]]:
     """The recipes of models, file by file, then those of auxiliary networks, each group with its heading."""
-    from camloc.training.recipe import file_summary
+    from camloc.recipes import file_summary
 
     for _, file in groupby(trained, key=lambda name: name.split("/")[0]):
         names = list(file)
@@ -88,7 +87,7 @@ def _groups(trained: Functions, auxiliary: Functions) -> Iterator[tuple[str, Fun
 
 def _description(function: "Callable[[], Recipe | StudentRecipe]", *, full: bool) -> list[str]:
     """A recipe's summary and, if `full`, the numbers that its paper reports."""
-    from camloc.training.recipe import summary
+    from camloc.recipes import summary
 
     published = function().published if full else ()
     numbers = ", ".join(

@@ -47,6 +47,7 @@ def train(
     device: Device = "cpu",
     devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
     precision: Precision = "32-true",
+    map: bool = False,
 ) -> None:
     """Learn a scene, or several scenes with one model, from images with known poses.
 
@@ -82,11 +83,12 @@ def train(
         devices: Number of processes that share every batch.
         precision: Of the arithmetic; bf16-mixed multiplies in bfloat16, which is faster where the processor
             or GPU can.
+        map: Also build maps of the scenes, which verify the network's poses; see `camloc map`.
     """
     from camloc.cli.options import backbone_weights as weights_of
     from camloc.core.device import torch_device
+    from camloc.recipes import find_recipe
     from camloc.runs.prepare import Compute
-    from camloc.training.recipe import find_recipe
 
     if devices < 1:
         raise RecipeError(f"training needs 1 device or more, not {devices}")
@@ -106,6 +108,7 @@ def train(
         weights=weights_of(backbone_weights),
         budget_seconds=seconds(budget) if budget else 0.0,
         compute=Compute(device, devices, precision),
+        map_sources=sources if map else (),
     )
 
 
@@ -119,8 +122,12 @@ def train_and_report(
     weights: "Weights" = "none",
     budget_seconds: float = 0.0,
     compute: "Compute | None" = None,
+    map_sources: "tuple[DataSource, ...]" = (),
 ) -> None:
-    """Train a recipe, evaluate the run if there are test frames, and print the next commands."""
+    """Train a recipe, evaluate the run if there are test frames, and print the next commands.
+
+    Maps are built from `map_sources`, if there are any, and the run is then evaluated on their test frames.
+    """
     from camloc.cli.commands.evaluate import evaluate_and_report
     from camloc.cli.progress import console, counted, show_training
     from camloc.runs.evaluate import test_sets
@@ -151,7 +158,7 @@ def train_and_report(
             pass
         return
     held = 0 if training.validation is None else len(training.validation)
-    count = sum(len(frames) for frames in training.learned)
+    count = sum(len(frames) for frames in training.train_frames)
     console.print(
         f"{name} on {', '.join(scene.name for scene in training.scenes)}: "
         f"{training.model.parameter_count():,} weights, {count} training images, {held} held out "
@@ -159,7 +166,12 @@ def train_and_report(
     )
     for _ in show_training(events, epochs=training.recipe.epochs):
         pass
-    if any(test_sets(scene) for scene in training.scenes):
+    if map_sources:
+        from camloc.cli.commands.map import build_and_print
+
+        build_and_print(map_sources, training.folder)
+        evaluate_and_report(training.folder, sources=map_sources)
+    elif any(test_sets(scene) for scene in training.scenes):
         evaluate_and_report(training.folder)
     console.print(
         f"\nnext   camloc locate {training.folder} IMAGE.jpg\n       camloc export {training.folder}"

@@ -7,7 +7,7 @@ square/images/..., depth/...
 
 from pathlib import Path
 
-from camloc.core.cache_folder import cache_folder
+from camloc.core.files import cache_folder
 from camloc.data.checks import Row, frames_from_quaternions
 from camloc.data.formats.parts.files import clean_name, is_file, numbers_in, read_json
 from camloc.data.formats.table import Record, is_table, pose_columns, read_records

@@ -1,19 +1,44 @@
-"""`report.html`: what a run reached, in one file that opens anywhere, offline, and prints."""
+"""Builds `report.html`: what a run reached, in one file that opens anywhere, offline, and prints.
 
-from collections.abc import Mapping, Sequence
-from html import escape
+The page is `template.html.j2` with `style.css`; this module computes what the template shows.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 
+import jinja2
+import matplotlib as mpl
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from camloc.core.config import to_json
+from camloc.core.device import even_indices
 from camloc.core.files import write_atomically
-from camloc.evaluation.baselines import balance_of, baseline_errors
-from camloc.evaluation.errors import EvaluatedSet
-from camloc.evaluation.predicted_points import CLOUD_NAME, MappedView, ply, point_cloud
-from camloc.evaluation.report import page, sections
-from camloc.evaluation.report.figures import curves_of, error_curves
-from camloc.evaluation.report.frames import best_and_worst
-from camloc.evaluation.report.learned import what_it_has_learned
-from camloc.evaluation.report.words import WORDS, advice
-from camloc.evaluation.results import RESULTS_NAME, Results, headline_of
+from camloc.data.image_io import read_image
+from camloc.data.types import Located, Lost
+from camloc.errors import ImageError
+from camloc.evaluation.errors import ScoredSet
+from camloc.evaluation.multi_scene import ScenesResults
+from camloc.evaluation.predicted_points import (
+    CLOUD_NAME,
+    MappedView,
+    PointCloud,
+    middle_range,
+    ply,
+    point_cloud,
+)
+from camloc.evaluation.report import figures, wording
+from camloc.evaluation.report.wording import angle, bound, distance, percent
+from camloc.evaluation.results import RESULTS_NAME, Results, SetResults
 from camloc.evaluation.trajectory import (
     CSV_NAME,
     ESTIMATE_TUM_NAME,
@@ -22,117 +47,416 @@ from camloc.evaluation.trajectory import (
     estimates_tum,
     truth_tum,
 )
-from camloc.geometry.pose import Pose
+from camloc.geometry.pose import Pose, PoseError
 
 REPORT_NAME = "report.html"
+
+# Images whose points make the cloud.
+MOST_MAPPED = 60
+
+# Images of the worst and of the best frames.
+WORST, BEST = 8, 4
+
+# The figure of a set is some tens of kilobytes; further sets have tables alone.
+_MOST_SET_FIGURES = 12
+
+# Titles of the images of learned geometry, by their number.
+_RANKS = {
+    1: ("The only one",),
+    2: ("The best", "The worst"),
+    3: ("The best", "The middle one", "The worst"),
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure of one or several drawings, which stand side by side where there is room.
+
+    Attributes:
+        sources: the drawings as data URIs.
+        title: what it shows, for those who cannot see it.
+        caption: how to read it.
+        kind: "wide" fills the page, "map" leaves a margin, "several" is a grid.
+    """
+
+    sources: tuple[str, ...]
+    title: str
+    caption: str
+    kind: str = "wide"
+
+
+@dataclass(frozen=True)
+class Card:
+    """An image with a headline, a note and a name; `image` is a data URI, or "" where it cannot be read."""
+
+    image: str
+    headline: str
+    name: str
+    note: str = ""
+    is_lost: bool = False
+    is_pixelated: bool = False
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Cards under a title."""
+
+    title: str
+    cards: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class LearnedGeometry:
+    """The points that a model predicts for test images: Figs. 1 and 3 of the paper.
+
+    Source: "Implicit Learning of Scene Geometry" 2023.
+
+    Attributes:
+        cloud: the points of many images on the map.
+        galleries: images of points, depths and weights of the best, a middle and the worst image.
+        color_key: how to read the colours of the points.
+    """
+
+    cloud: Drawing
+    galleries: tuple[Gallery, ...]
+    color_key: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the template shows of one scene; each attribute is a section or a part of one."""
+
+    results: Results
+    verdict: str
+    tiles: tuple[tuple[str, str, str], ...]
+    error_curves: Drawing
+    camera_map: Drawing
+    errors_along: tuple[Drawing, ...]
+    best_and_worst: tuple[Gallery, ...]
+    learned: LearnedGeometry | None
+    training: Drawing | None
+    record: Sequence[tuple[str, str]]
+    settings: str
+    terms: Sequence[tuple[str, str]]
+    advice: Sequence[str]
 
 
 def write_evaluation(
     folder: Path,
     results: Results,
-    sets: Sequence[EvaluatedSet],
-    training_poses: Pose,
-    *,
-    log: Sequence[Mapping[str, float]] = (),
-    mapped: Mapping[int, MappedView] | None = None,
-) -> None:
-    """Write all that an evaluation leaves: results.json, estimates.csv, two TUM files, report.html.
-
-    Models that find points in images leave points.ply as well. The arguments are those of
-    `write_report`.
-
-    Raises:
-        CamlocError: a file cannot be written.
-        DatasetError: there are no test frames or no training poses.
-    """
-    headline = headline_of(sets)
-    results.save(folder / RESULTS_NAME)
-    write_atomically(folder / CSV_NAME, estimates_csv(sets))
-    write_atomically(folder / ESTIMATE_TUM_NAME, estimates_tum(headline.frames, headline.answers()))
-    write_atomically(folder / TRUTH_TUM_NAME, truth_tum(headline.frames))
-    if mapped:
-        write_atomically(folder / CLOUD_NAME, ply(point_cloud(mapped.values())))
-    write_report(folder, results, sets, training_poses, log=log, mapped=mapped)
-
-
-def write_report(
-    folder: Path,
-    results: Results,
-    sets: Sequence[EvaluatedSet],
+    sets: Sequence[ScoredSet],
     training_poses: Pose,
     *,
     log: Sequence[Mapping[str, float]] = (),
     mapped: Mapping[int, MappedView] | None = None,
 ) -> Path:
-    """Write `report.html` into a folder and return its path.
+    """Write all files of an evaluation: results.json, estimates.csv, two TUM files, report.html.
 
-    Args:
-        folder: of the run; made where it is missing.
-        results: of `results_of` for the same sets.
-        sets: the test sets, whose images are read for the best and the worst frames.
-        training_poses: (m,) poses of the training frames.
-        log: rows of the training log; see `figures.training_curve`.
-        mapped: for models that find points in images, what they say about some frames of the first
-            test set, by the frames' row in it.
+    Models that predict points also leave points.ply. The arguments are those of `report_html`.
+
+    Returns:
+        The path of the report.
 
     Raises:
-        CamlocError: the file cannot be written.
-        DatasetError: there are no test frames or no training poses.
+        CamlocError: a file cannot be written.
     """
-    path = folder / REPORT_NAME
-    write_atomically(path, report_html(results, sets, training_poses, log=log, mapped=mapped))
-    return path
+    headline = sets[0]
+    results.save(folder / RESULTS_NAME)
+    write_atomically(folder / CSV_NAME, estimates_csv(sets))
+    write_atomically(folder / ESTIMATE_TUM_NAME, estimates_tum(headline.frames, headline.answers))
+    write_atomically(folder / TRUTH_TUM_NAME, truth_tum(headline.frames))
+    if mapped:
+        write_atomically(folder / CLOUD_NAME, ply(point_cloud(mapped.values())))
+    write_atomically(folder / REPORT_NAME, report_html(results, sets, training_poses, log=log, mapped=mapped))
+    return folder / REPORT_NAME
+
+
+def write_scenes(folder: Path, results: ScenesResults) -> Path:
+    """Write `results.json` and `report.html` of all scenes into a folder; returns the report's path.
+
+    Raises:
+        CamlocError: a file cannot be written.
+    """
+    write_atomically(folder / RESULTS_NAME, to_json(results))
+    title = f"{len(results.scenes)} scenes: {results.model}"
+    write_atomically(folder / REPORT_NAME, _rendered(title, report=None, scenes=results))
+    return folder / REPORT_NAME
 
 
 def report_html(
     results: Results,
-    sets: Sequence[EvaluatedSet],
+    sets: Sequence[ScoredSet],
     training_poses: Pose,
     *,
     log: Sequence[Mapping[str, float]] = (),
     mapped: Mapping[int, MappedView] | None = None,
 ) -> str:
-    """The page that `write_report` writes."""
-    headline = headline_of(sets)
-    errors = headline.errors()
-    baselines = baseline_errors(headline.truth(), training_poses)
-    balance = balance_of(training_poses)
-    curves = curves_of(errors, baselines)
-    parts = [
-        sections.header(results),
-        sections.tiles(results),
-        f"<h2>{'Results' if len(results.sets) == 1 else 'Results on ' + escape(results.headline.name)}</h2>",
-        sections.numbers(results.headline, results.unit),
-        '<p class="note">Position over orientation. The words are explained at the end.</p>',
-        "<h2>How many are near enough</h2>",
-        sections.recalls(results.headline, results.unit),
-        sections.refinements(results),
-        "<h2>How errors are distributed</h2>",
-        page.drawing(
-            *error_curves(curves, unit=results.unit),
+    """The report of one scene.
+
+    Args:
+        results: statistics of the same sets.
+        sets: the test sets, the headline first; images of its best and worst frames are read.
+        training_poses: (m,) poses of the training frames.
+        log: rows of the training log; see `figures.training_curve`.
+        mapped: for models that predict points, the points of some frames of the first set, by the frame's
+            row in it.
+    """
+    headline, unit = sets[0], results.unit
+    curves = figures.curves_of(headline.errors, headline.baselines)
+    training = figures.training_curve(log, unit=unit)
+    report = Report(
+        results=results,
+        verdict=wording.verdict(results),
+        tiles=tuple(_tiles(results)),
+        error_curves=_drawing(
+            *figures.error_curves(curves, unit=unit),
             title="Share of images within an error, over the error",
             caption="The farther left and up a line is, the better. Where it crosses the dotted line is the "
             "median; a line that ends below 100 % has lost images. Errors are on a logarithmic scale.",
+            kind="several",
         ),
-        "<h2>Map</h2>",
-        sections.map_of_cameras(headline, training_poses, results.unit),
-        sections.test_sets(results, sets, training_poses),
-        best_and_worst(
-            headline.frames,
-            headline.answers(),
-            errors,
-            baselines.nearest_pose,
-            meters_per_degree=balance,
-            unit=results.unit,
+        camera_map=_camera_map(headline, training_poses, unit),
+        errors_along=tuple(_errors_along(each, unit) for each in sets[:_MOST_SET_FIGURES]),
+        best_and_worst=_best_and_worst(headline, unit),
+        learned=learned_geometry(headline, mapped or {}, training_poses, unit=unit),
+        training=None
+        if training is None
+        else _drawing(
+            training,
+            title="Training over epochs",
+            caption="The loss on training images, and the median error on held-out images.",
         ),
-        what_it_has_learned(headline, mapped or {}, training_poses, unit=results.unit),
-        sections.training(log, results.unit),
-        sections.metadata(results),
-        "<h2>What the words mean</h2>",
-        page.definitions(WORDS, kind="words"),
-        sections.how_to_go_on(advice(results, errors, baselines, meters_per_degree=balance)),
-        "<footer>Made by camloc. This file holds everything it shows, small copies of some test images "
-        "included; it loads nothing from elsewhere.</footer>",
+        record=wording.run_record(results),
+        settings=json.dumps(results.settings, indent=2, ensure_ascii=False) if results.settings else "",
+        terms=wording.TERMS,
+        advice=wording.advice(results, headline),
+    )
+    return _rendered(f"{results.scene}: {results.model}", report=report, scenes=None)
+
+
+def _rendered(title: str, *, report: Report | None, scenes: ScenesResults | None) -> str:
+    template = _environment().get_template("template.html.j2")
+    return template.render(title=title, report=report, scenes=scenes) + "\n"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("camloc.evaluation.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+
+    def comparison(part: SetResults) -> str:
+        return wording.comparison(part.estimates, part.nearest_training_pose, part.mean_training_pose)
+
+    filters = (distance, angle, percent, bound, wording.method_name, comparison)
+    environment.filters |= {each.__name__: each for each in filters}
+    return environment
+
+
+def _drawing(*svgs: bytes, title: str, caption: str, kind: str = "wide") -> Drawing:
+    return Drawing(tuple(_data_uri("svg+xml", each) for each in svgs), title, caption, kind)
+
+
+def _data_uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{b64encode(data).decode()}"
+
+
+def _tiles(results: Results) -> Iterable[tuple[str, str, str]]:
+    """The numbers that most readers want: term, value and a note."""
+    estimates, nearest = results.headline.estimates, results.headline.nearest_training_pose
+    unit, limits = results.unit, (0.25, 2.0)
+    compared = (
+        ("Median position", distance(estimates.meters.median, unit), distance(nearest.meters.median, unit)),
+        ("Median orientation", angle(estimates.degrees.median), angle(nearest.degrees.median)),
+        (
+            f"Within {bound(*limits, unit)}",
+            percent(estimates.recall(*limits)),
+            percent(nearest.recall(*limits)),
+        ),
+    )
+    yield from ((term, value, f"nearest pose {other}") for term, value, other in compared)
+    yield "Lost", f"{estimates.lost:,}", f"of {estimates.frames:,}"
+    if decision := results.headline.decision:
+        yield "Right scene", percent(decision.share), f"of {decision.frames:,}"
+    if results.timing:
+        yield "Time an image", f"{results.timing.median:.0f} ms", results.timing.device
+
+
+def _camera_map(scored: ScoredSet, training_poses: Pose, unit: str) -> Drawing:
+    """The true and the estimated cameras of a test set."""
+    poses = [
+        answer.world_from_cam.numpy().tensor(torch.float64) if isinstance(answer, Located) else true
+        for answer, true in zip(scored.answers, scored.truth, strict=True)
     ]
-    title = f"{results.scene}: {results.model} · camloc report"
-    return page.whole_page(title, "\n".join(part for part in parts if part))
+    located = torch.tensor([isinstance(answer, Located) for answer in scored.answers])
+    return _drawing(
+        figures.camera_map(scored.truth, Pose.stack(poses), training_poses, located=located, unit=unit),
+        kind="map",
+        title="Map of true and estimated cameras",
+        caption="True and estimated cameras, joined by a line, among the training cameras; arrows point "
+        "where cameras look. The map shows the two world axes along which the training cameras extend most, "
+        "which in most scenes is the view from above.",
+    )
+
+
+def _errors_along(scored: ScoredSet, unit: str) -> Drawing:
+    return _drawing(
+        figures.errors_along(
+            figures.curves_of(scored.errors, scored.baselines)[:2],
+            sequences=[frame.sequence for frame in scored.frames],
+            unit=unit,
+        ),
+        title=f"Error of each image of {scored.name}",
+        caption="The error of each image in turn, on a logarithmic scale; red crosses at the upper edge "
+        "are lost images, dotted upright lines separate sequences.",
+    )
+
+
+def _best_and_worst(scored: ScoredSet, unit: str) -> tuple[Gallery, ...]:
+    """The worst frames and the best ones; no frame is in both."""
+    order = torch.argsort(scored.combined(scored.errors), stable=True).tolist()
+    best = [row for row in order[:BEST] if not isinstance(scored.answers[row], Lost)]
+    worst = [row for row in reversed(order) if row not in best][:WORST]
+    return tuple(
+        Gallery(
+            f"The {kind}" if len(rows) == 1 else f"The {kind} {len(rows)}",
+            tuple(_frame_card(scored, row, unit) for row in rows),
+        )
+        for kind, rows in (("worst", worst), ("best", best))
+    )
+
+
+def _frame_card(scored: ScoredSet, row: int, unit: str) -> Card:
+    """A frame under its error, beside the error of the nearest training pose.
+
+    The latter tells a frame far from all training cameras from one that the model should locate.
+    """
+    frame, answer = scored.frames[row], scored.answers[row]
+    headline, is_lost = _both(scored.errors, row, unit), isinstance(answer, Lost)
+    if isinstance(answer, Lost):
+        headline = f"Lost: {answer.reason}" if answer.reason else "Lost"
+    try:
+        image = _jpeg(read_image(frame.image))
+    except ImageError:
+        image = ""
+    nearest = f"nearest training pose {_both(scored.baselines.nearest_pose, row, unit)}"
+    return Card(image, headline, frame.name, nearest, is_lost=is_lost)
+
+
+def _both(errors: PoseError, row: int, unit: str) -> str:
+    """Position and orientation of one frame, without a line break inside a number."""
+    text = f"{distance(errors.meters[row].item(), unit)}, {angle(errors.degrees[row].item())}"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _jpeg(pixels: UInt8[NDArray[np.uint8], "h w 3"], *, width: int = 360) -> str:
+    """An image, at most this wide, as the data URI of a JPEG."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((width, 2 * width))
+    data = BytesIO()
+    image.save(data, format="JPEG", quality=72, optimize=True)
+    return _data_uri("jpeg", data.getvalue())
+
+
+def rows_to_map(scored: ScoredSet) -> list[int]:
+    """Which frames' points to show: even steps among the located, and the best, a middle and the worst."""
+    located = [row for row, answer in enumerate(scored.answers) if isinstance(answer, Located)]
+    if not located:
+        return []
+    chosen = {located[step] for step in even_indices(len(located), MOST_MAPPED).tolist()}
+    return sorted(chosen | set(_best_middle_worst(scored, located)))
+
+
+def _best_middle_worst(scored: ScoredSet, rows: Iterable[int]) -> list[int]:
+    """At most three different rows, the best first."""
+    combined = scored.combined(scored.errors)
+    order = sorted(rows, key=lambda row: (float(combined[row]), row))
+    return list(dict.fromkeys((order[0], order[len(order) // 2], order[-1])))
+
+
+def learned_geometry(
+    scored: ScoredSet, mapped: Mapping[int, MappedView], training_poses: Pose, *, unit: str
+) -> LearnedGeometry | None:
+    """The cloud on the map, and images of the points of some frames; None where there are no points.
+
+    Args:
+        scored: the headline set.
+        mapped: the predicted points of some of its frames, by their row.
+        training_poses: (m,) poses of the training frames.
+        unit: of the world's distances.
+    """
+    cloud = point_cloud(mapped.values())
+    if not len(cloud.points):
+        return None
+    shown = {row: mapped[row] for row in _best_middle_worst(scored, mapped)}
+    count = "one test image" if len(mapped) == 1 else f"{len(mapped):,} test images"
+    low, high = middle_range(cloud.points)
+    return LearnedGeometry(
+        cloud=_drawing(
+            figures.cloud_map(cloud, scored.truth, training_poses, unit=unit),
+            kind="map",
+            title="The predicted points, with the true cameras",
+            caption=f"The points that the model predicts for {count}, in the colours of the images, and the "
+            "true cameras of the test set. Only the half of each image that counts most is drawn, without "
+            "stray points. The two world axes are those of the map of cameras, which in most scenes show "
+            "the view from above.",
+        ),
+        galleries=_geometry_galleries(scored, shown, cloud, unit),
+        color_key=_color_key(low, high, unit),
+    )
+
+
+def _geometry_galleries(
+    scored: ScoredSet, shown: Mapping[int, MappedView], cloud: PointCloud, unit: str
+) -> tuple[Gallery, ...]:
+    """Four images of each view under its error; the ranges of colours are common to all views."""
+    low, high = middle_range(cloud.points)
+    near, far = middle_range(torch.cat([view.depth.flatten() for view in shown.values()]).nan_to_num())
+    depths = f"{distance(float(near), unit)} dark, {distance(float(far), unit)} bright"
+    galleries = []
+    for rank, (row, view) in zip(_RANKS[len(shown)], shown.items(), strict=True):
+        error = _both(scored.errors, row, unit).replace("\N{NO-BREAK SPACE}", " ")
+        most = middle_range(view.weight.flatten().nan_to_num())[1]
+        points = _share_of_range(view.world, low, high)
+        depth = _colored(_share_of_range(view.depth, near, far), "viridis")
+        weight = _colored(_share_of_range(view.weight, most * 0, most), "magma")
+        cards = (
+            Card(_jpeg(view.image.movedim(0, -1).numpy()), "Image", scored.frames[row].name),
+            Card(_png(points), "Position in the world", "a colour for each position", is_pixelated=True),
+            Card(_png(depth), "Depth", depths, is_pixelated=True),
+            Card(_png(weight), "Weight", "bright counts most", is_pixelated=True),
+        )
+        galleries.append(Gallery(f"{rank}: {error}", cards))
+    return tuple(galleries)
+
+
+def _share_of_range(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Where values lie in a range, from 0 to 1; 0 where they are not numbers."""
+    return ((values - low) / (high - low).clamp_min(1e-12)).nan_to_num(0.0).clamp(0.0, 1.0)
+
+
+def _colored(share: Float[Tensor, "h w"], colors: str) -> Float[Tensor, "h w 3"]:
+    return torch.from_numpy(mpl.colormaps[colors](share.numpy())[..., :3])
+
+
+def _png(shares: Float[Tensor, "h w 3"]) -> str:
+    """Colours from 0 to 1, one pixel a cell, as the data URI of a PNG."""
+    data = BytesIO()
+    pixels = (shares * 255.0).round().to(torch.uint8).contiguous()
+    Image.fromarray(pixels.numpy()).save(data, format="PNG", optimize=True)
+    return _data_uri("png", data.getvalue())
+
+
+def _color_key(low: Tensor, high: Tensor, unit: str) -> str:
+    """How to read the colours of the world points."""
+    axes = ", ".join(
+        f"{color} grows with {axis} from {float(start):.3g} to {float(end):.3g} {unit}"
+        for color, axis, start, end in zip(("red", "green", "blue"), "xyz", low, high, strict=True)
+    )
+    return (
+        f"Positions in the world as colours: {axes}. One spot of the scene should have one colour in every "
+        f"image. The ranges of positions and depths are the same for all images; weights are relative to the "
+        f"largest of their image."
+    )

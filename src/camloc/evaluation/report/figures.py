@@ -1,4 +1,4 @@
-"""The curves of the report: errors over frames, and training over epochs; each function gives an SVG."""
+"""The figures of the report as SVG: error curves, training over epochs, maps of cameras and points."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -24,12 +24,26 @@ from camloc.geometry.pose import Pose, PoseError
 INK, MUTED, GRID = "#1f2933", "#64707d", "#e4e8ec"
 BLUE, ORANGE, PURPLE, GREY, RED = "#0072b2", "#d55e00", "#cc79a7", "#7b8794", "#c0392b"
 
+Points = NDArray[np.float64]  # (n, 2)
+
 # More points than this are stored as pixels inside the SVG, which keeps it small.
 MOST_VECTOR_POINTS = 1500
 
+# More arrows than this hide each other.
+_MOST_ARROWS = 80
+
+# Height over width of a map, at the least and at the most.
+_LOWEST, _HIGHEST = 0.35, 0.8
+
+# Steps of each colour on the map, and hard edges of its dots, keep the report small.
+_STEPS = 12
+
+# More points than this hide each other.
+_MOST_POINTS = 20_000
+
 
 def styled() -> AbstractContextManager[None]:
-    """The settings under which a figure is built and rendered; the former ones come back after it."""
+    """The matplotlib settings of all figures, for the time of a `with` block."""
     return mpl.rc_context(
         {
             "font.family": ["DejaVu Sans"],
@@ -82,7 +96,7 @@ def svg(figure: Figure) -> bytes:
 
 @dataclass(frozen=True)
 class Curve:
-    """One method in a figure: its errors, its name, and how its line looks."""
+    """The errors of one method, its name, and the style of its line."""
 
     label: str
     error: PoseError
@@ -92,7 +106,7 @@ class Curve:
 
 
 def curves_of(estimates: PoseError, baselines: BaselineErrors) -> tuple[Curve, ...]:
-    """The result and its baselines, in the colours that they have in every figure."""
+    """The result and its baselines, in the same colours in every figure."""
     return (
         Curve("Estimate", estimates, BLUE, "-", 2.4),
         Curve("Nearest training pose", baselines.nearest_pose, ORANGE, "--"),
@@ -133,7 +147,7 @@ def errors_along(curves: Sequence[Curve], *, sequences: Sequence[str] = (), unit
     """The error of each frame, in the order of the frames, with lost frames marked at the top edge.
 
     Args:
-        curves: the result first; of the rest one is enough.
+        curves: the result first, then one or more baselines.
         sequences: the frames' sequences; a line is drawn where one ends and another begins.
         unit: of the world's distances.
     """
@@ -159,7 +173,7 @@ def training_curve(log: Sequence[Mapping[str, float]], *, unit: str = "m") -> by
 
     Args:
         log: rows with "epoch" and any of "loss_<term>" (which are added up), "validation_meters" and
-            "validation_degrees"; a row may lack some.
+            "validation_degrees"; a row may omit some.
         unit: of the world's distances.
     """
     panels = [
@@ -223,10 +237,10 @@ def _cumulative(axes: Axes, rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *,
 
 def _along(axes: Axes, rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *, floor: float) -> None:
     (result, errors), *others = rows
-    scene = np.arange(len(errors))
+    numbers = np.arange(len(errors))
     raster = len(errors) > MOST_VECTOR_POINTS
     axes.scatter(
-        scene,
+        numbers,
         _heights(errors, floor),
         s=13,
         linewidths=0,
@@ -238,7 +252,7 @@ def _along(axes: Axes, rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *, floo
     for curve, values in others:
         height = _heights(values, floor)
         axes.plot(
-            scene,
+            numbers,
             height,
             color=curve.color,
             linestyle=curve.dashes,
@@ -260,22 +274,13 @@ def _heights(values: Float[Tensor, "n"], floor: float) -> NDArray[np.float64]:
     return values.double().masked_fill(values.isinf(), torch.nan).clamp_min(floor).numpy()
 
 
-Points = NDArray[np.float64]  # (n, 2)
-
-# More arrows than this hide each other.
-_MOST_ARROWS = 80
-
-# Height over width of a map, at the least and at the most.
-_LOWEST, _HIGHEST = 0.35, 0.8
-
-
 def camera_map(
     truth: Pose, estimates: Pose, training: Pose, *, located: Bool[Tensor, "n"], unit: str = "m"
 ) -> bytes:
-    """Cameras seen along the axis in which the scene extends least, which is mostly from above: an SVG.
+    """Cameras on the two world axes along which the training cameras extend most, mostly seen from above.
 
-    Which way gravity points is not known, so the two world axes are shown along which the training
-    cameras spread most. The map covers true cameras only: estimates beyond its edge are counted.
+    The direction of gravity is not known, hence this choice of axes. The map covers true cameras only:
+    estimates beyond its edge are counted.
 
     Args:
         truth: (n,) true poses of the test frames.
@@ -285,17 +290,17 @@ def camera_map(
         unit: of the world's distances.
     """
     shown = map_axes(training)
-    train_scenes, true_scenes = on_map(training, shown), on_map(truth, shown)
+    train_centres, true_centres = on_map(training, shown), on_map(truth, shown)
     found = on_map(estimates[located], shown)
-    low, high = map_bounds(np.concatenate((true_scenes, train_scenes)))
+    low, high = map_bounds(np.concatenate((true_centres, train_centres)))
     with styled():
         across, up = high - low
         figure = Figure(figsize=(7.6, 1.3 + 6.6 * up / across), layout="constrained")
         axes = figure.subplots()
-        raster = len(train_scenes) > MOST_VECTOR_POINTS
+        raster = len(train_centres) > MOST_VECTOR_POINTS
         axes.scatter(
-            train_scenes[:, 0],
-            train_scenes[:, 1],
+            train_centres[:, 0],
+            train_centres[:, 1],
             s=11,
             linewidths=0,
             color="#ccd3da",
@@ -305,7 +310,7 @@ def camera_map(
         )
         pairs = np.stack((on_map(truth[located], shown), found), axis=1)
         axes.add_collection(LineCollection(list(pairs), colors="#9aa5b1", linewidths=0.7, zorder=2))
-        draw_cameras(axes, true_scenes, directions_on_map(truth, shown), color=INK, label="true cameras")
+        draw_cameras(axes, true_centres, directions_on_map(truth, shown), color=INK, label="true cameras")
         looking = directions_on_map(estimates[located], shown)
         draw_cameras(axes, found, looking, color=BLUE, label="estimated cameras")
         axes.set_xlim(low[0], high[0])
@@ -324,27 +329,27 @@ def camera_map(
 
 
 def map_axes(training: Pose) -> tuple[int, int]:
-    """The numbers of the two world axes along which the centres of (m,) poses spread most, in order."""
-    spread = training.translation.amax(0) - training.translation.amin(0)
-    first, second = sorted(spread.argsort(descending=True, stable=True)[:2].tolist())
+    """The numbers of the two world axes along which the centres of (m,) poses extend most, in order."""
+    extent = training.translation.amax(0) - training.translation.amin(0)
+    first, second = sorted(extent.argsort(descending=True, stable=True)[:2].tolist())
     return first, second
 
 
 def on_map(poses: Pose, shown: tuple[int, int]) -> Points:
     """Camera centres on the map."""
-    scenes: Points = poses.translation[:, list(shown)].double().numpy()
-    return scenes
+    centres: Points = poses.translation[:, list(shown)].double().numpy()
+    return centres
 
 
 def directions_on_map(poses: Pose, shown: tuple[int, int]) -> Points:
-    """Viewing directions (the camera's forward axis) on the map: shorter the more they leave it."""
+    """Viewing directions (the camera's forward axis) on the map: the shorter, the steeper."""
     views: Points = poses.rotation[:, list(shown), 2].double().numpy()
     return views
 
 
-def map_bounds(scenes: Points) -> tuple[Points, Points]:
+def map_bounds(positions: Points) -> tuple[Points, Points]:
     """The corners of a map with a margin, neither much higher than wide nor a thin band."""
-    low, high = scenes.min(axis=0), scenes.max(axis=0)
+    low, high = positions.min(axis=0), positions.max(axis=0)
     extent = np.maximum(high - low, 1e-3) + 0.16 * max(float((high - low).max()), 1e-3)
     across, up = extent
     extent = np.array([max(across, up / _HIGHEST), max(up, across * _LOWEST)])
@@ -352,13 +357,13 @@ def map_bounds(scenes: Points) -> tuple[Points, Points]:
     return middle - extent / 2, middle + extent / 2
 
 
-def draw_cameras(axes: Axes, scenes: Points, views: Points, *, color: str, label: str) -> None:
+def draw_cameras(axes: Axes, centres: Points, views: Points, *, color: str, label: str) -> None:
     """Dots at the camera centres, and for some of them an arrow along the viewing direction."""
-    raster = len(scenes) > MOST_VECTOR_POINTS
-    x, y = scenes.T
+    raster = len(centres) > MOST_VECTOR_POINTS
+    x, y = centres.T
     axes.scatter(x, y, s=12, linewidths=0, color=color, label=label, rasterized=raster, zorder=4)
-    some = np.unique(np.linspace(0, len(scenes) - 1, min(len(scenes), _MOST_ARROWS)).round().astype(int))
-    if not len(scenes):
+    some = np.unique(np.linspace(0, len(centres) - 1, min(len(centres), _MOST_ARROWS)).round().astype(int))
+    if not len(centres):
         return
     axes.quiver(
         x[some],
@@ -376,26 +381,19 @@ def draw_cameras(axes: Axes, scenes: Points, views: Points, *, color: str, label
 
 
 def _note(found: Points, low: Points, high: Points, *, lost: int) -> str:
-    """What the map cannot show."""
+    """Counts of the estimates that the map does not show."""
     outside = int(((found < low) | (found > high)).any(axis=1).sum())
     notes = ((outside, "estimated beyond the edge of this map"), (lost, "lost and not drawn"))
     return "; ".join(f"{count:,} {what}" for count, what in notes if count)
 
 
-# Steps of each colour on the map, and hard edges of its dots, keep the report small.
-_STEPS = 12
-
-# More points than this hide each other.
-_MOST_POINTS = 20_000
-
-
 def cloud_map(cloud: PointCloud, truth: Pose, training: Pose, *, unit: str = "m") -> bytes:
-    """The points in the colours of the images, seen as the map of the cameras is: an SVG.
+    """The points in the colours of the images, on the axes of `camera_map`.
 
     Args:
         cloud: (k,) points, k > 0.
         truth: (n,) true poses of the test frames.
-        training: (m,) poses of the training frames, whose spread says which two world axes are shown.
+        training: (m,) poses of the training frames, which determine the two world axes of the map.
         unit: of the world's distances.
     """
     shown = map_axes(training)

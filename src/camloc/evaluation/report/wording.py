@@ -1,26 +1,29 @@
-"""Numbers and results in words that a reader of the report or of the terminal understands."""
+"""Numbers and results as words, for the report and for tables in the terminal."""
 
-from camloc.evaluation.errors import ErrorStatistics
+import torch
+
+from camloc.evaluation.errors import ErrorStatistics, ScoredSet
 from camloc.evaluation.results import Results
 
 INFINITE = "∞"
 
-# What tables call the ways of refining positions.
-REFINEMENT_METHODS = {
+# Names of refinement methods in tables.
+METHOD_NAMES = {
     "none": "not refined",
+    "map": "verified by the map",
     "neighbours": "mean of neighbours",
     "adamw": "affine, 3 steps",
     "virtual": "virtual view",
 }
 
 
-def method_name(way: str) -> str:
-    """What tables call a way of refining positions."""
-    return REFINEMENT_METHODS.get(way, way)
+def method_name(method: str) -> str:
+    """The name of a refinement method in tables."""
+    return METHOD_NAMES.get(method, method)
 
 
 def plain(name: str) -> str:
-    """A name as it is in a table of the terminal: square brackets in it are not markup."""
+    """A name escaped for a table in the terminal: square brackets in it are not markup."""
     return name.replace("[", r"\[")
 
 
@@ -35,7 +38,7 @@ def angle(value: float | None) -> str:
 
 
 def change(before: float | None, after: float | None) -> str:
-    """How an error changed, as a percentage where there is one; None is the error of what is lost."""
+    """How an error changed, as a percentage where there is one; None stands for an infinite error."""
     match before, after:
         case None, None:
             return "still lost"
@@ -52,7 +55,7 @@ def change(before: float | None, after: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage; only none at all is "0 %", only every one is "100 %"."""
+    """A share as a percentage; only a share of exactly 0 is "0 %", only exactly 1 is "100 %"."""
     if 0.0 < share < 0.001:
         return "< 0.1 %"
     if 0.999 < share < 1.0:
@@ -65,26 +68,29 @@ def bound(meters: float, degrees: float, unit: str) -> str:
     return f"{meters:g} {unit}, {degrees:g}°"
 
 
-def images(count: int, kind: str = "test") -> str:
+def medians(statistics: ErrorStatistics, unit: str, joint: str = ", ") -> str:
+    """Both medians with their units."""
+    return f"{distance(statistics.meters.median, unit)}{joint}{angle(statistics.degrees.median)}"
+
+
+def images(count: int) -> str:
     """ "1 test image", "250 test images"."""
-    return f"{count:,} {kind} image{'' if count == 1 else 's'}".replace("  ", " ")
+    return f"{count:,} test image{'' if count == 1 else 's'}"
 
 
 def verdict(results: Results) -> str:
-    """What the run reached, and how that compares, in a few plain sentences."""
+    """The median errors of a run and of its baselines, in a few plain sentences."""
     headline = results.headline
-    sentences = [_reached(headline.estimates, results.unit)]
-    nearest = headline.nearest_training_pose
-    sentences.append(
-        f"Copying the pose of the nearest training image, which takes knowing the answer, would give "
-        f"{_middle(nearest, results.unit)}; always answering the mean training pose "
-        f"{_middle(headline.mean_training_pose, results.unit)}."
+    return (
+        f"{_reached(headline.estimates, results.unit)} "
+        f"Copying the pose of the nearest training image, which requires the true pose, would give "
+        f"{medians(headline.nearest_training_pose, results.unit, ' and ')}; always answering the mean "
+        f"training pose {medians(headline.mean_training_pose, results.unit, ' and ')}."
     )
-    return " ".join(sentences)
 
 
 def comparison(estimates: ErrorStatistics, nearest: ErrorStatistics, mean: ErrorStatistics) -> str:
-    """Which of the baselines the median beats, as one sentence."""
+    """One sentence that says which baselines have larger medians than the estimates."""
     if estimates.meters.median is None or estimates.degrees.median is None:
         return "Fewer than half of the images have a pose, so the result is worse than both baselines."
     beats_nearest = _lower(estimates, nearest)
@@ -105,24 +111,18 @@ def _reached(estimates: ErrorStatistics, unit: str) -> str:
     found = estimates.frames - estimates.lost
     if not found:
         return f"None of the {images(estimates.frames)} could be located."
-    middle_meters = distance(estimates.meters.median, unit)
-    middle_degrees = angle(estimates.degrees.median)
     if estimates.frames == 1:
-        return f"The one test image was located within {middle_meters} and {middle_degrees}."
+        return f"The one test image was located within {medians(estimates, unit, ' and ')}."
     if estimates.meters.median is None:
         return f"Only {found:,} of the {images(estimates.frames)} could be located."
     sentence = (
-        f"Half of the {images(estimates.frames)} were located within {middle_meters}, "
-        f"and half within {middle_degrees}."
+        f"Half of the {images(estimates.frames)} were located within "
+        f"{medians(estimates, unit, ', and half within ')}."
     )
     if estimates.lost:
         were = "was" if estimates.lost == 1 else "were"
         sentence += f" {estimates.lost:,} {were} not located and count as infinitely wrong."
     return sentence
-
-
-def _middle(statistics: ErrorStatistics, unit: str) -> str:
-    return f"{distance(statistics.meters.median, unit)} and {angle(statistics.degrees.median)}"
 
 
 def _lower(first: ErrorStatistics, second: ErrorStatistics) -> tuple[bool, bool]:
@@ -141,3 +141,135 @@ def _digits(value: float, decimals: int) -> str:
     if value >= 10:
         return f"{value:.1f}"
     return f"{value:.{2 if value >= 1 else decimals}f}"
+
+
+# Terms of the report and their definitions.
+TERMS = (
+    (
+        "Position error",
+        "The distance between the true and the estimated camera centre (the centre of the lens).",
+    ),
+    (
+        "Orientation error",
+        "The angle of the rotation between the estimated and the true camera axes, from 0° to 180°. Looking "
+        "elsewhere and a tilted horizon count alike.",
+    ),
+    (
+        "Median and 90 %",
+        "Half of the images have an error of at most the median, nine of ten of at most the 90 % value. "
+        "Both are errors of actual images, taken for position and for orientation apart.",
+    ),
+    (
+        "Lost",
+        "An image without an estimated pose. Its errors count as infinite in every number, so rejecting an "
+        "image never looks better than a wrong pose. The mean is infinite (∞) as soon as one image is lost.",
+    ),
+    (
+        "Right scene",
+        "For models of several scenes: the share of images that were located in the scene that they show. "
+        "An image that was located in another scene is lost, since its pose is in another world.",
+    ),
+    ("Recall", "The share of all images for which both errors are within the two bounds."),
+    (
+        "Nearest training pose",
+        "The pose of the training image that was taken nearest to the test image, in position and "
+        "orientation together. It is looked up with the true pose, so no method can do this in use. A "
+        "result that is not better does no more than remember images.",
+    ),
+    (
+        "Nearest training position",
+        "The same, but nearest in position alone, with whatever orientation that image has.",
+    ),
+    (
+        "Mean training pose",
+        "The average of all training poses as the estimate for every image: the estimate of a model that "
+        "ignores the image.",
+    ),
+)
+
+
+def run_record(results: Results) -> list[tuple[str, str]]:
+    """Model, data, training and software of a run, as terms and texts."""
+    record = [("Scene", results.scene), ("Model", results.model), ("Recipe", results.recipe)]
+    if results.parameters is not None:
+        record.append(("Learned values", f"{results.parameters:,}"))
+    if results.runtime:
+        record.append(("Runtime", results.runtime))
+    record.append(("Images", f"{results.train_frames:,} for training, {results.test_frames:,} for testing"))
+    if results.outlier_filter:
+        record.append(("Outlier filter", results.outlier_filter))
+    if training := results.training:
+        counts = ((training.epochs, "epochs"), (training.updates, "updates"))
+        spent = ", ".join(
+            [f"{count:,} {what}" for count, what in counts if count] + [_duration(training.seconds)]
+        )
+        arithmetic = " in bfloat16" if training.is_bfloat16 else ""
+        record.append(("Training", f"{spent} on {training.device}{arithmetic}"))
+        if training.feature_seconds:
+            record.append(("Features, computed before", _duration(training.feature_seconds)))
+        if training.budget:
+            record.append(("Budget", training.budget))
+        if training.schedule_share != 1.0:
+            record.append(
+                ("Schedule", f"the recipe's epochs times {training.schedule_share:.3g}, to fit the budget")
+            )
+        record.append(("Seed", str(training.seed)))
+    if timing := results.timing:
+        record.append(
+            (
+                "Time an image",
+                f"median {timing.median:.1f} ms, 90 % {timing.quantile_90:.1f} ms, 99 % "
+                f"{timing.quantile_99:.1f} ms on {timing.device} ({timing.frames:,} images)",
+            )
+        )
+    if last := results.final_epoch:
+        where = f" on {results.sets[0].name}" if len(results.sets) > 1 else ""
+        record.append(("Last epoch instead of the best", f"median {medians(last, results.unit)}{where}"))
+    versions = ", ".join(f"{name} {number}" for name, number in results.software.items())
+    if versions:
+        record.append(("Software", versions))
+    return record
+
+
+def advice(results: Results, headline: ScoredSet) -> list[str]:
+    """Sentences that say what to do next, chosen by the errors of the headline set."""
+    sentences = []
+    lost = results.headline.lost_reasons
+    if lost:
+        reasons = "; ".join(f"{reason} ({count:,})" for reason, count in lost.items())
+        sentences.append(f"See why images were lost: {reasons}.")
+    errors = headline.combined(headline.errors).tolist()
+    distances = headline.combined(headline.baselines.nearest_pose).tolist()
+    if _worst_are_far_from_training(errors, distances):
+        sentences.append(
+            "The worst images lie farther from the training images than the others do. Record more "
+            "of the scene there and train again."
+        )
+    elif len(errors) >= 8:
+        sentences.append(
+            "The worst images are not farther from the training images than the others. Look at "
+            "them above: against blur, people in view, changed light or repeated structures, more varied "
+            "training images help more than denser ones."
+        )
+    return [
+        *sentences,
+        "The estimate, the true pose and the error of every image are a row of estimates.csv; evo and other "
+        "tools that read TUM files open the camera path (estimates.tum and truth.tum).",
+        "To compare with another recipe or seed, use the same test set and both baselines: numbers from "
+        "other splits or other true poses do not compare.",
+    ]
+
+
+def _worst_are_far_from_training(errors: list[float], distances: list[float]) -> bool:
+    """Whether the worst quarter of the frames is 1.5 times as far from training as the median frame."""
+    if len(errors) < 8:
+        return False
+    worst = sorted(range(len(errors)), key=lambda row: errors[row])[-(len(errors) // 4) :]
+    to_training = torch.tensor(distances)
+    return bool(to_training[worst].median() > 1.5 * to_training.median())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -1,5 +1,10 @@
-"""An exported network back in, as a model that runs in ONNX Runtime: one file, no torch weights beside it."""
+"""Load an exported `.onnx` file as a checkpoint whose network runs in ONNX Runtime.
 
+The file is complete: beside the network, its metadata hold the checkpoint's metadata, the training poses and
+the constants that decoding needs. `camloc.inference.onnx.export` writes it.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +17,7 @@ from torch import Tensor
 from camloc.core.config import from_json
 from camloc.data.batch import Batch
 from camloc.errors import CheckpointError, RecipeError
-from camloc.models.base import Decoded, PoseModel
+from camloc.models.base import Decoded, FeatureMaps, PoseModel, Prediction
 from camloc.models.checkpoint import (
     Checkpoint,
     Metadata,
@@ -21,26 +26,28 @@ from camloc.models.checkpoint import (
     training_poses,
 )
 
+# Key of the JSON text in the file's metadata.
 METADATA_KEY = "camloc"
 
-# Of the output beside the model's: how unlike an image is to those that were learned from.
+# Name of the novelty output, which follows the outputs of the model.
 NOVELTY = "novelty"
 
-# How the weights of matrix products are kept and multiplied.
+# Number format of the weights of matrix products.
 ExportPrecision = Literal["float32", "int8"]
 
+# A position and a quaternion, w first.
 _Row = tuple[float, float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
 class ExportMetadata:
-    """What an exported file says beside its network.
+    """The JSON text in an exported file.
 
     Attributes:
         metadata: of the checkpoint.
-        constants: the model's values in double precision, which decoding needs, by name.
-        training_poses: for each scene the positions and quaternions (w first) that it was learned from.
-        precision: of its matrix products.
+        constants: the model's double precision values, which decoding needs, by name.
+        training_poses: for each scene its training poses: positions and quaternions (w first).
+        precision: of the matrix products.
     """
 
     metadata: Metadata
@@ -50,9 +57,9 @@ class ExportMetadata:
 
 
 class OnnxModel(PoseModel[Any]):
-    """An exported network behind the interface of the model that it was exported from.
+    """An exported network with the interface of the model that it was exported from.
 
-    `forward` runs in ONNX Runtime; `decode` is the original model's.
+    `predict` runs in ONNX Runtime; `decode` is the original model's.
     """
 
     def __init__(
@@ -61,7 +68,7 @@ class OnnxModel(PoseModel[Any]):
         super().__init__()
         self.session = session
         self.precision = precision
-        # In a tuple, so that it is not a submodule: its weights were never loaded.
+        # In a tuple, so that it is not a submodule: its weights are not loaded.
         self._original = (original,)
 
     @property
@@ -69,36 +76,41 @@ class OnnxModel(PoseModel[Any]):
         """The model that was exported: its structure and constants, without weights."""
         return self._original[0]
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
-        """The network's outputs, in the original's order."""
-        return self.predict_with_novelty(images)[0]
-
-    def predict_with_novelty(
-        self, images: Float[Tensor, "b 3 h w"]
-    ) -> tuple[tuple[Tensor, ...], Float[Tensor, "b"] | None]:
-        """The same, and how unlike images are to those that were learned from, where the network knows."""
+    def predict(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        *,
+        novelty_detector: Callable[[FeatureMaps], Float[Tensor, "b"]] | None = None,
+    ) -> Prediction:
+        """Run the exported network, which contains the novelty detector if there is one."""
+        del novelty_detector
         outputs = self.session.run(None, {"images": images.detach().cpu().numpy()})
-        kind = _output_type(self.original)
-        count = len(kind._fields)
-        named: tuple[Tensor, ...] = kind(*map(torch.from_numpy, outputs[:count]))
-        return named, torch.from_numpy(outputs[count]) if len(outputs) > count else None
+        output_type = _output_type(self.original)
+        count = len(output_type._fields)
+        output: tuple[Tensor, ...] = output_type(*map(torch.from_numpy, outputs[:count]))
+        novelty = torch.from_numpy(outputs[count]) if len(outputs) > count else None
+        return Prediction(output, novelty=novelty)
+
+    def heads(self, feature_maps: FeatureMaps, *, width: int, height: int) -> tuple[Tensor, ...]:
+        """Not available: an exported network runs as a whole, by `predict`."""
+        raise NotImplementedError("an exported network cannot be run from feature maps")
 
     def decode(self, output: Any, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Poses from the network's output, which ONNX Runtime left on the CPU."""
+        """Poses from the network's output, which ONNX Runtime leaves on the CPU."""
         return self.original.decode(output, intrinsics=None if intrinsics is None else intrinsics.cpu())
 
     def losses(self, output: Any, batch: Batch) -> dict[str, Tensor]:
-        """The original's losses; there is nothing to train in an exported network."""
+        """The original's losses. An exported network cannot be trained."""
         return self.original.losses(output, batch)
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a path is that of an exported file, by its name, and not that of a run."""
+    """Whether a path names an exported file, not a run."""
     return path.suffix == ".onnx"
 
 
 def runtime_of(checkpoint: Checkpoint) -> str:
-    """What a checkpoint's network runs in, in words."""
+    """The name of what runs a checkpoint's network: "PyTorch", "ONNX Runtime" or "ONNX Runtime, int8"."""
     model = checkpoint.model
     if not isinstance(model, OnnxModel):
         return "PyTorch"
@@ -106,7 +118,7 @@ def runtime_of(checkpoint: Checkpoint) -> str:
 
 
 def load_onnx(path: Path) -> Checkpoint:
-    """An exported network as a checkpoint whose model runs in ONNX Runtime.
+    """Load an exported file as a checkpoint whose model runs in ONNX Runtime.
 
     Raises:
         CheckpointError: the file is missing, damaged, or was not exported by camloc.
@@ -121,7 +133,9 @@ def load_onnx(path: Path) -> Checkpoint:
     _check_network(session, original, metadata, path)
     _set_constants(original, exported.constants, path)
     if len(exported.training_poses) != len(metadata.scenes):
-        raise CheckpointError(f"{path} does not have training poses for each of its scenes")
+        raise CheckpointError(
+            f"{path} is damaged: it does not have training poses for each of its scenes; export it again"
+        )
     poses = tuple(
         training_poses(torch.tensor(rows, dtype=torch.float64), scene=scene, source=path)
         for rows, scene in zip(exported.training_poses, metadata.scenes, strict=True)
@@ -131,10 +145,10 @@ def load_onnx(path: Path) -> Checkpoint:
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is told once, by the error
+    options.log_severity_level = 4  # an error is reported once, by the exception
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception:  # ONNX Runtime's errors have no common public root, and say nothing that helps
+    except Exception:  # ONNX Runtime's errors have no common public base class
         raise CheckpointError(f"{path} is damaged or not an ONNX file; export the run again") from None
 
 
@@ -144,7 +158,9 @@ def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> ExportM
     except Exception:  # metadata that are not text
         text = None
     if text is None:
-        raise CheckpointError(f"{path} was not exported by camloc: its metadata say nothing of it")
+        raise CheckpointError(
+            f"{path} was not exported by camloc: it has no metadata of camloc; use `camloc export`"
+        )
     try:
         return from_json(text.encode(), ExportMetadata)
     except RecipeError as problem:
@@ -154,37 +170,39 @@ def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> ExportM
 def _check_network(
     session: onnxruntime.InferenceSession, original: PoseModel[Any], metadata: Metadata, path: Path
 ) -> None:
-    """Raise CheckpointError for a network that does not take and give what the metadata say."""
-    taken = {each.name: list(each.shape[1:]) for each in session.get_inputs()}
-    given = [each.name for each in session.get_outputs()]
+    """Raise CheckpointError if the network's inputs and outputs are not those of the metadata."""
+    inputs = {each.name: list(each.shape[1:]) for each in session.get_inputs()}
+    outputs = [each.name for each in session.get_outputs()]
     size = [3, metadata.preprocess.height, metadata.preprocess.width]
-    if taken != {"images": size} or given != output_names(original, metadata):
+    if inputs != {"images": size} or outputs != output_names(original, metadata):
         raise CheckpointError(f"{path} is damaged: its network does not fit its metadata; export it again")
 
 
 def _set_constants(original: PoseModel[Any], constants: dict[str, Any], path: Path) -> None:
-    """Give a model without weights the values that its `decode` needs."""
-    wanted = constants_of(original)
+    """Set the values that `decode` needs in a model without weights."""
+    expected = constants_of(original)
     try:
         values = {name: torch.tensor(value, dtype=torch.float64) for name, value in constants.items()}
     except (TypeError, ValueError, RuntimeError, OverflowError):
         values = {}
     if {name: value.shape for name, value in values.items()} != {
-        name: value.shape for name, value in wanted.items()
+        name: value.shape for name, value in expected.items()
     }:
-        raise CheckpointError(f"{path} is damaged: its constants are those of another model")
+        raise CheckpointError(
+            f"{path} is damaged: its constants do not fit the model in its metadata; export it again"
+        )
     for name, value in values.items():
         owner, _, leaf = name.rpartition(".")
         setattr(original.get_submodule(owner), leaf, value)
 
 
 def constants_of(model: PoseModel[Any]) -> dict[str, Tensor]:
-    """The values in double precision that a model's `decode` needs, by name."""
+    """The double precision values that a model's `decode` needs, by name."""
     return {name: value for name, value in model.state_dict().items() if value.dtype == torch.float64}
 
 
 def output_names(model: PoseModel[Any], metadata: Metadata) -> list[str]:
-    """Names of what an exported network gives."""
+    """The names of an exported network's outputs."""
     return [*_output_type(model)._fields, *([] if metadata.novelty_threshold is None else [NOVELTY])]
 
 
@@ -195,4 +213,4 @@ def _output_type(model: PoseModel[Any]) -> Any:
             for argument in getattr(base, "__args__", ()):
                 if hasattr(argument, "_fields"):
                     return argument
-    raise TypeError(f"{type(model).__name__} does not say what its output is")
+    raise TypeError(f"{type(model).__name__} does not declare the type of its output")

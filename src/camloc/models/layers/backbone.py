@@ -1,4 +1,9 @@
-"""The convolutional network in front, from timm: any of its architectures, cut where it is tapped."""
+"""The convolutional network in front of the heads: any architecture of timm, without unused layers.
+
+Where the first layers of a backbone are frozen, it can be split: `BackbonePrefix` computes the feature maps
+at a cut (`frozen_cuts`) once, for the cache of features, and `BackboneSuffix` computes the maps of the taps
+from them.
+"""
 
 from dataclasses import dataclass, field
 from threading import get_ident
@@ -19,14 +24,14 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Which network of timm, and what images it was trained on.
+    """The architecture and the normalisation of its input.
 
     Attributes:
         name: timm's name of the architecture.
         options: keyword arguments for its constructor, such as `{"pad_type": "same"}`.
         mean, deviation: subtracted from and divided into RGB in [0, 1] before the first layer.
-        local_contrast: side in pixels of the window whose own mean and deviation are taken instead, so
-            that lamps, shade and the colour of the light matter less; 0 for none.
+        local_contrast: side in pixels of the window whose own mean and deviation are used instead, which
+            makes the input less sensitive to lamps, shade and the colour of the light; 0 for none.
     """
 
     name: str = "efficientnet_b0"
@@ -36,34 +41,35 @@ class BackboneConfig:
     local_contrast: int = 0
 
 
-# ImageNet weights that came from TensorFlow see RGB in [-1, 1] and images padded "same".
+# ImageNet weights converted from TensorFlow expect RGB in [-1, 1] and "same" padding.
 MOBILENETV2_TENSORFLOW = BackboneConfig(
     "mobilenetv2_100", {"pad_type": "same"}, mean=(0.5, 0.5, 0.5), deviation=(0.5, 0.5, 0.5)
 )
 
 
-# The tap behind everything, with the convolution that some architectures put there (1280 channels for
-# EfficientNet-B0 and MobileNetV2).
+# The last tap: the map before pooling, behind the 1 x 1 convolution that some architectures end with (1280
+# channels for EfficientNet-B0 and MobileNetV2).
 FINAL = -1
 
-# In pixels of the image. A map of this stride shows what things there are, and is not about one scene alone
-# when the network has learned that.
+# Stride in pixels of the stage that novelty detection reads beside the taps. Its features stay general when
+# the network is trained on one scene.
 MIDDLE_STRIDE = 16
 
 
 class Backbone(nn.Module):
-    """A timm network without its classifier, ending in the maps that are used and nothing after.
+    """A timm network without its classifier and without the layers behind its last tap.
 
-    `taps` are the stages whose maps are wanted (timm's numbering, 0 = stride 2), in the order in which the
-    maps are given; one may be wanted twice. The network is cut after the last of them. `FINAL` is the map
-    before pooling.
+    Args:
+        config: the architecture.
+        taps: the stages whose maps are returned (timm's numbering, 0 = stride 2; `FINAL` for the map before
+            pooling), in the order of the returned maps. A stage may be listed twice.
 
     Attributes:
-        channels: of the map of each tap.
-        strides: of the map of each tap but the final one, in pixels of the image.
-        middle: name of the part of the network whose map, of `MIDDLE_STRIDE`, is seen beside those of the
-            taps where an image is to be recognised; "" where there is none.
-        novelty_channels: of what `sights` gives, all together.
+        channels: of each tap's map.
+        strides: of each tap's map but the final one, in pixels of the image.
+        middle: name of the submodule whose output, of stride `MIDDLE_STRIDE`, is a novelty map beside the
+            taps' maps; "" if there is none.
+        novelty_channels: total channels of the novelty maps.
     """
 
     def __init__(self, config: BackboneConfig, *, taps: tuple[int, ...] = (FINAL,)) -> None:
@@ -83,61 +89,65 @@ class Backbone(nn.Module):
         self.register_buffer("deviation", torch.tensor(config.deviation).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
-        """Maps of RGB images in [0, 1], one for each tap."""
+        """Compute the feature maps of RGB images in [0, 1], one for each tap."""
         return self.maps(self.normalised(images))
 
-    def feature_maps(
+    def forward_with_novelty_maps(
         self, images: Float[Tensor, "b 3 h w"]
     ) -> tuple[list[Float[Tensor, "b _ _ _"]], list[Float[Tensor, "b _ _ _"]]]:
-        """Maps of RGB images in [0, 1], one for each tap, and all maps that an image is recognised by."""
+        """Compute the feature maps, one for each tap, and the maps that novelty detection reads.
+
+        The latter are the map of the middle stage, if there is one, and the taps' maps.
+        """
         if not self.middle:
-            maps = self(images)
-            return maps, maps
-        seen: list[Tensor] = []
-        mine = get_ident()
+            feature_maps = self(images)
+            return feature_maps, feature_maps
+        middle_maps: list[Tensor] = []
+        this_thread = get_ident()
 
-        def look(_part: nn.Module, _given: Any, found: Tensor) -> None:
-            if get_ident() == mine:  # another thread may ask the same network
-                seen.append(found)
+        def keep_output(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            if get_ident() == this_thread:  # another thread may run the same network
+                middle_maps.append(output)
 
-        handle = self.network.get_submodule(self.middle).register_forward_hook(look)
+        handle = self.network.get_submodule(self.middle).register_forward_hook(keep_output)
         try:
-            maps = self(images)
+            feature_maps = self(images)
         finally:
             handle.remove()
-        return maps, [*seen, *maps]
+        return feature_maps, [*middle_maps, *feature_maps]
 
     def normalised(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """Images as the network sees them."""
+        """Normalise RGB images in [0, 1] for the network."""
         if self.contrast is not None:
             return self.contrast(images)  # type: ignore[no-any-return]
         return (images - self.get_buffer("mean")) / self.get_buffer("deviation")
 
-    def maps(self, seen: Any) -> list[Any]:
-        """Maps of normalised images (b, 3, h, w), one for each tap.
+    def maps(self, normalised: Any) -> list[Any]:
+        """Compute the feature maps of normalised images (b, 3, h, w), one for each tap.
 
-        Not annotated with shapes, for `backbone_split` calls it with what stands for a tensor.
+        Not annotated with shapes, because `_trace` calls it with a proxy of a tensor.
         """
         network: Any = self.network
         if FINAL not in self.taps:
-            maps = dict(zip(self.stages, network(seen), strict=True))
+            maps = dict(zip(self.stages, network(normalised), strict=True))
         elif self.stages:
-            final, stages = network.forward_intermediates(seen, indices=list(self.stages))
+            final, stages = network.forward_intermediates(normalised, indices=list(self.stages))
             maps = {FINAL: final, **dict(zip(self.stages, stages, strict=True))}
         else:
-            maps = {FINAL: network(seen)}
+            maps = {FINAL: network(normalised)}
         return [maps[tap] for tap in self.taps]
 
 
 class LocalContrast(nn.Module):
-    """Each colour relative to the mean and deviation of the pixels around.
+    """Local contrast normalisation: each colour relative to the mean and deviation of the surrounding pixels.
 
-    What is left of a wall is the same in the sun, in the shade and under a lamp. The statistics are those
-    of overlapping windows half a window apart, interpolated between: as local contrast normalisation
-    (Jarrett et al. 2009), at the price of two small poolings.
+    A wall then looks the same in the sun, in the shade and under a lamp. Statistics are computed in
+    overlapping windows half a window apart and interpolated between them, which costs two small poolings.
+
+    Source: Jarrett et al. 2009.
     """
 
-    # Added to the deviation, so that the noise of an even sky is not blown up: four grey levels of a hundred.
+    # Added to the deviation so that the noise of a uniform sky is not amplified; the range of a colour is 1.
     FLOOR = 0.04
 
     def __init__(self, window: int) -> None:
@@ -145,12 +155,12 @@ class LocalContrast(nn.Module):
         self.step = max(1, window // 2)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Images of the same size, each colour of a mean near 0 and a deviation of at most 1."""
+        """Normalise images of any size; each colour has a mean near 0 and a deviation of at most 1."""
         centred = images - self._around(images)
         return centred / (self._around(centred.square()).sqrt() + self.FLOOR)
 
     def _around(self, values: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Means over windows, at every pixel."""
+        """Mean of the window around every pixel."""
         means = F.avg_pool2d(
             values, 2 * self.step, self.step, padding=self.step // 2, count_include_pad=False, ceil_mode=True
         )
@@ -162,27 +172,28 @@ def _without_classifier(config: BackboneConfig) -> nn.Module:
 
 
 def _cut_after(config: BackboneConfig, taps: tuple[int, ...]) -> nn.Module:
-    # Where strides become dilation only the architectures' own wrappers all take the option; otherwise
-    # the getter, which alone leaves out what lies behind the last tap.
+    # With `output_stride`, only each architecture's own wrapper accepts the option. Otherwise the getter is
+    # used, because only it leaves out the layers behind the last tap.
     wrapper = {} if "output_stride" in config.options else {"feature_cls": "getter"}
     return _create(config, features_only=True, out_indices=taps, **wrapper)
 
 
 def _stage_shapes(network: Any, stages: tuple[int, ...]) -> dict[int, tuple[int, int]]:
-    """(channels, stride) of the maps of stages."""
+    """(channels, stride) of the stages' maps."""
     info = network.feature_info
-    if isinstance(info, list):  # of a network that was not cut
+    if isinstance(info, list):  # the network is not cut
         return {stage: (info[stage]["num_chs"], info[stage]["reduction"]) for stage in stages}
     return dict(zip(stages, zip(info.channels(), info.reduction(), strict=True), strict=True))
 
 
 def _middle(network: Any, taps: tuple[int, ...]) -> tuple[str, int]:
-    """The name and the channels of the part of a network that gives its map of `MIDDLE_STRIDE`.
+    """The name and the channels of the submodule whose output has the stride `MIDDLE_STRIDE`.
 
-    ("", 0) where a tap gives that map, or a later one that is not final, or all maps have one stride.
+    ("", 0) if a tap is at that stage or at a later one that is not final, or if no other stage has that
+    stride.
     """
     stages = network.feature_info
-    if not isinstance(stages, list):  # of a network that was cut, whose taps are all that there is of it
+    if not isinstance(stages, list):  # the network is cut and has no stages but its taps
         return "", 0
     for number, stage in enumerate(stages):
         if stage["reduction"] >= MIDDLE_STRIDE:
@@ -204,77 +215,75 @@ def _create(config: BackboneConfig, **arguments: Any) -> nn.Module:
         raise RecipeError(f"timm cannot build '{config.name}' with {config.options}: {reason}") from None
 
 
-class LowerPart(nn.Module):
-    """From images to their maps behind a cut.
-
-    Its weights are the backbone's own.
+class BackbonePrefix(nn.Module):
+    """The layers of a backbone up to a cut; shares the backbone's weights.
 
     Attributes:
         config: of the backbone.
-        operations: how many the cut comes after.
+        operations: number of operations up to the cut, which identifies the cut in any of timm's wrappers.
     """
 
     def __init__(self, backbone: Backbone, cut: str) -> None:
-        """`cut` is one of `frozen_cuts`."""
+        """`cut` is one of `frozen_cuts(backbone)`."""
         super().__init__()
-        root, graph = _drawn(backbone)
+        root, graph = _trace(backbone)
         end = _node(graph, cut)
         before = {*_ancestors(end), end}
-        lower = fx.Graph()
+        prefix = fx.Graph()
         copies: dict[fx.Node, fx.Node] = {}
         for node in graph.nodes:
             if node in before:
-                copies[node] = lower.node_copy(node, copies.__getitem__)
-        lower.output(copies[end])
+                copies[node] = prefix.node_copy(node, copies.__getitem__)
+        prefix.output(copies[end])
         self.normalised = backbone.normalised
-        self.network = fx.GraphModule(root, lower)
-        self.config, self.operations = backbone.config, len(lower.nodes)
+        self.network = fx.GraphModule(root, prefix)
+        self.config, self.operations = backbone.config, len(prefix.nodes)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b _ _ _"]:
-        """Maps of RGB images in [0, 1]."""
+        """Compute the feature map at the cut from RGB images in [0, 1]."""
         return self.network(self.normalised(images))  # type: ignore[no-any-return]
 
 
-class UpperPart(nn.Module):
-    """From the maps behind a cut to those of the backbone's taps.
+class BackboneSuffix(nn.Module):
+    """The layers of a backbone after a cut; shares the backbone's weights.
 
-    Its weights are the backbone's own. What asks in its own code whether it trains is told what was so when
-    this was made.
+    Modules whose code reads `self.training` keep the mode that they had when the suffix was made.
     """
 
     def __init__(self, backbone: Backbone, cut: str) -> None:
-        """`cut` is one of `frozen_cuts`."""
+        """`cut` is one of `frozen_cuts(backbone)`."""
         super().__init__()
-        root, graph = _drawn(backbone)
+        root, graph = _trace(backbone)
         end = _node(graph, cut)
         before = {*_ancestors(end), end}
-        upper = fx.Graph()
-        copies = {end: upper.placeholder("maps")}
+        suffix = fx.Graph()
+        copies = {end: suffix.placeholder("maps")}
         for node in graph.nodes:
             if node not in before:
-                copies[node] = upper.node_copy(node, copies.__getitem__)
-        self.network = fx.GraphModule(root, upper)
+                copies[node] = suffix.node_copy(node, copies.__getitem__)
+        self.network = fx.GraphModule(root, suffix)
 
-    def forward(self, maps: Float[Tensor, "b _ _ _"]) -> list[Float[Tensor, "b _ _ _"]]:
-        """Maps of the taps, as `Backbone` gives them for the images."""
-        return self.network(maps)  # type: ignore[no-any-return]
+    def forward(self, cut_map: Float[Tensor, "b _ _ _"]) -> list[Float[Tensor, "b _ _ _"]]:
+        """Compute the feature maps of the taps from the map at the cut."""
+        return self.network(cut_map)  # type: ignore[no-any-return]
 
 
 def frozen_cuts(backbone: Backbone) -> tuple[str, ...]:
-    """Where the backbone can be cut so that all before the cut stands still as it is now, first to last.
+    """The names of the operations at which the backbone can be cut behind frozen layers, first to last.
 
-    Still is what has no weight that trains, no statistics that are counted and nothing random.
+    At a cut, all later operations depend on the image through this operation's output alone, and no earlier
+    one has a parameter that trains, statistics that are updated, or randomness.
 
     Raises:
-        RecipeError: the network has no graph that does not depend on the image.
+        RecipeError: the network's graph depends on the image, so that it cannot be traced.
     """
-    _, graph = _drawn(backbone)
-    modules = dict(_Outline(backbone).named_modules())
-    return tuple(node.name for node in graph.nodes if _is_cut(node, graph) and _stands_still(node, modules))
+    _, graph = _trace(backbone)
+    modules = dict(_WithoutNormalisation(backbone).named_modules())
+    return tuple(node.name for node in graph.nodes if _is_cut(node, graph) and _is_frozen(node, modules))
 
 
 def _is_cut(node: fx.Node, graph: fx.Graph) -> bool:
-    """Whether all that is after a node knows of the image what the node tells."""
+    """Whether all later operations depend on the image through this one's output alone."""
     if node.op in ("placeholder", "get_attr", "output"):
         return False
     earlier = _ancestors(node)
@@ -286,11 +295,12 @@ def _is_cut(node: fx.Node, graph: fx.Graph) -> bool:
     )
 
 
-def _stands_still(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+def _is_frozen(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether an operation and all before it compute the same in every training step."""
     for each in (*_ancestors(node), node):
         match each.op:
             case "call_module":
-                if _moves(modules[str(each.target)]):
+                if _changes(modules[str(each.target)]):
                     return False
             case "call_function" if each.kwargs.get("training"):  # dropout without a module
                 return False
@@ -304,8 +314,8 @@ def _stands_still(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 _RANDOM = (nn.modules.dropout._DropoutNd, DropPath)
 
 
-def _moves(module: nn.Module) -> bool:
-    """Whether a module's answer may be another one at the next step."""
+def _changes(module: nn.Module) -> bool:
+    """Whether a module's output for the same input may differ between training steps."""
     if any(parameter.requires_grad for parameter in module.parameters()):
         return True
     return any(
@@ -314,37 +324,37 @@ def _moves(module: nn.Module) -> bool:
     )
 
 
-class _Outline(nn.Module):
-    """A backbone without its normalisation of images, which looks at their size."""
+class _WithoutNormalisation(nn.Module):
+    """A backbone without the normalisation of images, whose code depends on their size."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, seen: Any) -> Any:
-        """Maps of the taps."""
-        return self.backbone.maps(seen)
+    def forward(self, normalised: Any) -> Any:
+        """Feature maps of the taps."""
+        return self.backbone.maps(normalised)
 
 
-class _Blocks(fx.Tracer):
-    """Looks into containers and into timm's wrappers, and takes every other module as one block."""
+class _Tracer(fx.Tracer):
+    """Traces into containers and timm's wrappers; every other module is one operation."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether a module is one block."""
+        """Whether a module is one operation."""
         if module_qualified_name == "backbone.network":
             return False
         return not isinstance(m, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
 
 
-def _drawn(backbone: Backbone) -> tuple[_Outline, fx.Graph]:
-    outline = _Outline(backbone)
+def _trace(backbone: Backbone) -> tuple[_WithoutNormalisation, fx.Graph]:
+    root = _WithoutNormalisation(backbone)
     try:
-        return outline, _Blocks().trace(outline)
-    except Exception as problem:  # of any kind: networks were not written to be drawn
+        return root, _Tracer().trace(root)
+    except Exception as problem:  # of any type: the networks were not written to be traced
         reason = " ".join(str(problem).split())
         raise RecipeError(
-            f"'{backbone.config.name}' cannot be cut into a part that stands still and the rest ({reason}); "
-            f"set cached_variants to 0, or take a convolutional network"
+            f"'{backbone.config.name}' cannot be cut into a frozen prefix and the rest ({reason}); "
+            f"set cached_variants to 0, or choose a convolutional network"
         ) from None
 
 

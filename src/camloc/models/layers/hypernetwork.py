@@ -1,4 +1,4 @@
-"""Layers whose weights another network generates, anew for each image."""
+"""Layers whose weights are generated from each image by a hypernetwork."""
 
 import math
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# "nothing": no outputs at all, so that a head beside an ordinary one starts as if it were not there. With
-# a default initialisation, generated outputs are hundreds of times too large. "ordinary": the outputs of a
-# fresh linear layer, the same for all images.
-Start = Literal["nothing", "ordinary"]
+# Initial state of a generated layer. "zero": its output is zero, so that a head beside an ordinary one starts
+# without effect; with a default initialisation, generated outputs are hundreds of times too large.
+# "ordinary": it computes the same as a newly initialised linear layer, for all images alike.
+Start = Literal["zero", "ordinary"]
 
 
 @dataclass(frozen=True)
@@ -21,167 +21,14 @@ class GeneratorConfig:
     """How the weights of a layer are generated.
 
     Attributes:
-        form: "full": every weight is generated, as published. "full_swish": with Swish on the weights, as
-            in the released code of 2023. "compact": only the strengths of `rank` fixed patterns of weights
-            and the biases are, by a generator of a hundredth of the size.
-        rank: number of patterns of the compact form.
+        form: "full" generates every weight, as published. "full_swish" applies Swish to the generated
+            weights, as in the released code of 2023. "compact" generates the biases and the strengths of
+            `rank` weight matrices that all images share, with a generator of a hundredth of the size.
+        rank: number of these matrices.
     """
 
     form: Literal["full", "full_swish", "compact"] = "full"
     rank: int = 64
-
-
-class HyperLinear(nn.Module):
-    """A linear layer of which every image has its own weights, generated from `condition`.
-
-    The generator is one linear layer from `condition` to (inputs + 1) x outputs numbers; the last of
-    the inputs + 1 rows is the bias.
-
-    Source: HyperPose 2025 supplement, section 8 (sizes); HyperPose 2023 Eq. 3.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, *, condition: int, swish: bool = False, start: Start = "nothing"
-    ) -> None:
-        super().__init__()
-        self.inputs = inputs
-        self.outputs = outputs
-        self.swish = swish
-        self.generator = _ZeroLinear(condition, (inputs + 1) * outputs)
-        if start == "ordinary":
-            bound = 1.0 / math.sqrt(inputs)
-            with torch.no_grad():
-                self.generator.bias[:-outputs].uniform_(-bound, bound)
-                if swish:  # whose slope at zero is a half
-                    self.generator.bias.mul_(2.0)
-
-    def forward(
-        self, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
-    ) -> Float[Tensor, "b outputs"]:
-        """Each row of `values` through the layer that its row of `condition` generates."""
-        weights = self.weights(condition)
-        matrix, bias = weights[..., :-1, :], weights[..., -1, :]
-        return torch.baddbmm(bias.unsqueeze(-2), values.unsqueeze(-2), matrix).squeeze(-2)
-
-    def weights(self, condition: Float[Tensor, "b condition"]) -> Float[Tensor, "b _ outputs"]:
-        """The generated matrices, with the biases as the last of inputs + 1 rows."""
-        generated: Tensor = self.generator(condition).unflatten(-1, (self.inputs + 1, self.outputs))
-        return F.silu(generated) if self.swish else generated
-
-
-class CompactHyperLinear(nn.Module):
-    """The same with few weights: fixed patterns, of which only the strengths are generated.
-
-        y = ((x U) * s(condition)) V + b(condition)
-
-    Every column of U with its row of V is a pattern of rank one. The full generator's weights are an array of
-    condition x inputs x outputs numbers; here it is a sum of `rank` products of one vector for each side.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, *, condition: int, rank: int, start: Start = "nothing"
-    ) -> None:
-        super().__init__()
-        self.inward = nn.Linear(inputs, rank, bias=False)
-        self.strength = _ZeroLinear(condition, rank)
-        self.outward = nn.Linear(rank, outputs, bias=False)
-        self.bias = _ZeroLinear(condition, outputs)
-        nn.init.uniform_(self.outward.weight, -math.sqrt(3.0 / rank), math.sqrt(3.0 / rank))
-        if start == "ordinary":
-            nn.init.ones_(self.strength.bias)
-
-    def forward(
-        self, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
-    ) -> Float[Tensor, "b outputs"]:
-        """Each row of `values` through the layer that its row of `condition` generates."""
-        return self.outward(self.inward(values) * self.strength(condition)) + self.bias(condition)  # type: ignore[no-any-return]
-
-    def weights(self, condition: Float[Tensor, "b condition"]) -> Float[Tensor, "b _ outputs"]:
-        """The generated matrices, with the biases as the last of inputs + 1 rows."""
-        patterns = self.inward.weight.mT * self.strength(condition).unsqueeze(-2)
-        return torch.cat((patterns @ self.outward.weight.mT, self.bias(condition).unsqueeze(-2)), dim=-2)
-
-
-def hyper_linear(
-    inputs: int, outputs: int, *, condition: int, generator: GeneratorConfig, start: Start = "nothing"
-) -> HyperLinear | CompactHyperLinear:
-    """A generated layer of the form that `generator` names."""
-    match generator.form:
-        case "full" | "full_swish":
-            swish = generator.form == "full_swish"
-            return HyperLinear(inputs, outputs, condition=condition, swish=swish, start=start)
-        case "compact":
-            return CompactHyperLinear(inputs, outputs, condition=condition, rank=generator.rank, start=start)
-
-
-class HyperMLP(nn.Module):
-    """Generated layers one after the other, with Swish between.
-
-    Args:
-        sizes: of the input, of every hidden layer, and of the output.
-        condition: size of what the weights are generated from; every layer has its own generator.
-        generator: their form.
-        start: of the last layer. The hidden ones start as ordinary layers: were all zero, none would move.
-
-    Source: HyperPose 2023, section 3.1.2 and Table 6.
-    """
-
-    def __init__(
-        self, sizes: tuple[int, ...], *, condition: int, generator: GeneratorConfig, start: Start = "nothing"
-    ) -> None:
-        super().__init__()
-        last = len(sizes) - 2
-        self.layers = nn.ModuleList(
-            hyper_linear(
-                inputs,
-                outputs,
-                condition=condition,
-                generator=generator,
-                start=start if number == last else "ordinary",
-            )
-            for number, (inputs, outputs) in enumerate(pairwise(sizes))
-        )
-
-    def forward(
-        self, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
-    ) -> Float[Tensor, "b outputs"]:
-        """Each row of `values` through the layers that its row of `condition` generates."""
-        for layer in self.layers[:-1]:
-            values = F.silu(layer(values, condition))
-        return self.layers[-1](values, condition)  # type: ignore[no-any-return]
-
-
-class HyperHead(nn.Module):
-    """One half of the pose through a linear layer that is generated for each image.
-
-    The condition passes through two adjacent linear layers before the activation, as released.
-
-    Source: HyperPose 2025 supplement, section 8.
-    """
-
-    def __init__(
-        self, features: int, outputs: int, *, width: int, generator: GeneratorConfig = GeneratorConfig()
-    ) -> None:
-        super().__init__()
-        self.embedding = nn.Linear(features, width)
-        self.condition = nn.Linear(width, width)
-        self.input = nn.Linear(features, width)
-        self.layer = hyper_linear(width, outputs, condition=width, generator=generator)
-        for linear in (self.embedding, self.condition, self.input):
-            nn.init.kaiming_normal_(linear.weight)
-
-    def forward(self, features: Float[Tensor, "b features"]) -> Float[Tensor, "b outputs"]:
-        """What is added to the ordinary head's output."""
-        condition = F.silu(self.condition(self.embedding(features)))
-        return self.layer(self.input(features), condition)  # type: ignore[no-any-return]
-
-
-class _ZeroLinear(nn.Linear):
-    """A linear layer that starts at zero, without drawing numbers that would be thrown away."""
-
-    def reset_parameters(self) -> None:
-        nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
 
 
 @dataclass(frozen=True)
@@ -199,26 +46,190 @@ class HypernetworkConfig:
     generator: GeneratorConfig = GeneratorConfig()
 
 
-class HyperTwin(nn.Module):
-    """A generated layer beside an ordinary one: it sees the same values, and is added to what that says.
+class HyperLinear(nn.Module):
+    """A linear layer whose weights are generated for each image from its `condition` vector.
 
-    Its weights are generated from the image's features through two adjacent linear layers, as those of
-    `HyperHead` are. Source: HyperPose 2025 supplement, Table 4, "integrated hyper-layer".
+    The generator is one linear layer from `condition` to (inputs + 1) x outputs numbers; the last of the
+    inputs + 1 rows is the bias.
+
+    Source: HyperPose 2025 supplement, section 8 (sizes); HyperPose 2023 Eq. 3.
     """
 
     def __init__(
-        self, features: int, inputs: int, outputs: int, *, width: int, generator: GeneratorConfig
+        self, inputs: int, outputs: int, *, condition: int, swish: bool = False, start: Start = "zero"
+    ) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.outputs = outputs
+        self.swish = swish
+        self.generator = _ZeroLinear(condition, (inputs + 1) * outputs)
+        if start == "ordinary":
+            bound = 1.0 / math.sqrt(inputs)
+            with torch.no_grad():
+                self.generator.bias[:-outputs].uniform_(-bound, bound)
+                if swish:  # its slope at zero is 0.5
+                    self.generator.bias.mul_(2.0)
+
+    def forward(
+        self, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
+    ) -> Float[Tensor, "b outputs"]:
+        """Apply to each row of `values` the layer generated from the same row of `condition`."""
+        weights = self.weights(condition)
+        matrix, bias = weights[..., :-1, :], weights[..., -1, :]
+        return torch.baddbmm(bias.unsqueeze(-2), values.unsqueeze(-2), matrix).squeeze(-2)
+
+    def weights(self, condition: Float[Tensor, "b condition"]) -> Float[Tensor, "b _ outputs"]:
+        """Generate the matrices of inputs + 1 rows, the last of which is the bias."""
+        generated: Tensor = self.generator(condition).unflatten(-1, (self.inputs + 1, self.outputs))
+        return F.silu(generated) if self.swish else generated
+
+
+class CompactHyperLinear(nn.Module):
+    """A generated linear layer with few weights: a sum of rank-one matrices with generated strengths.
+
+        y = ((x U) * s(condition)) V + b(condition)
+
+    Each column of U with its row of V is one of these matrices. The full generator's weights are an array of
+    condition x inputs x outputs numbers; here this array is a sum of `rank` outer products of three vectors.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, condition: int, rank: int, start: Start = "zero"
+    ) -> None:
+        super().__init__()
+        self.inward = nn.Linear(inputs, rank, bias=False)
+        self.strength = _ZeroLinear(condition, rank)
+        self.outward = nn.Linear(rank, outputs, bias=False)
+        self.bias = _ZeroLinear(condition, outputs)
+        nn.init.uniform_(self.outward.weight, -math.sqrt(3.0 / rank), math.sqrt(3.0 / rank))
+        if start == "ordinary":
+            nn.init.ones_(self.strength.bias)
+
+    def forward(
+        self, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
+    ) -> Float[Tensor, "b outputs"]:
+        """Apply to each row of `values` the layer generated from the same row of `condition`."""
+        return self.outward(self.inward(values) * self.strength(condition)) + self.bias(condition)  # type: ignore[no-any-return]
+
+    def weights(self, condition: Float[Tensor, "b condition"]) -> Float[Tensor, "b _ outputs"]:
+        """Generate the matrices of inputs + 1 rows, the last of which is the bias."""
+        patterns = self.inward.weight.mT * self.strength(condition).unsqueeze(-2)
+        return torch.cat((patterns @ self.outward.weight.mT, self.bias(condition).unsqueeze(-2)), dim=-2)
+
+
+def hyper_linear(
+    inputs: int, outputs: int, *, condition: int, generator: GeneratorConfig, start: Start = "zero"
+) -> HyperLinear | CompactHyperLinear:
+    """Build a generated layer of the form `generator.form`."""
+    match generator.form:
+        case "full" | "full_swish":
+            swish = generator.form == "full_swish"
+            return HyperLinear(inputs, outputs, condition=condition, swish=swish, start=start)
+        case "compact":
+            return CompactHyperLinear(inputs, outputs, condition=condition, rank=generator.rank, start=start)
+
+
+class HyperMLP(nn.Module):
+    """A stack of generated layers with Swish between them.
+
+    Args:
+        sizes: of the input, of every hidden layer, and of the output.
+        condition: size of the condition vector; every layer has its own generator.
+        generator: form of the generators.
+        start: initial state of the last layer.
+        hidden_start: initial state of the other layers. If all layers of a stack started at zero, no gradient
+            would reach them; layers that are used one by one may.
+        own_conditions: whether each layer has a linear layer and Swish of its own before its generator
+            (HyperPose 2025).
+
+    Source: HyperPose 2023, section 3.1.2 and Table 6; HyperPose 2025 supplement, section 8.
+    """
+
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        *,
+        condition: int,
+        generator: GeneratorConfig,
+        start: Start = "zero",
+        hidden_start: Start = "ordinary",
+        own_conditions: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conditions: nn.ModuleList | None = None
+        if own_conditions:
+            self.conditions = nn.ModuleList(nn.Linear(condition, condition) for _ in sizes[1:])
+        starts = (*(hidden_start for _ in sizes[2:]), start)
+        self.layers = nn.ModuleList(
+            hyper_linear(inputs, outputs, condition=condition, generator=generator, start=each)
+            for (inputs, outputs), each in zip(pairwise(sizes), starts, strict=True)
+        )
+
+    def forward(
+        self, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
+    ) -> Float[Tensor, "b outputs"]:
+        """Apply to each row of `values` the layers generated from the same row of `condition`."""
+        for number in range(len(self.layers) - 1):
+            values = F.silu(self.layer(number, values, condition))
+        return self.layer(-1, values, condition)
+
+    def layer(
+        self, number: int, values: Float[Tensor, "b inputs"], condition: Float[Tensor, "b condition"]
+    ) -> Float[Tensor, "b outputs"]:
+        """Apply one layer alone."""
+        if self.conditions is not None:
+            condition = F.silu(self.conditions[number](condition))
+        return self.layers[number](values, condition)  # type: ignore[no-any-return]
+
+
+class HyperHead(nn.Module):
+    """A generated linear layer for one half of the pose, beside an ordinary one; their outputs are added.
+
+    The condition is computed from the image's features by two adjacent linear layers before the activation,
+    as in the released code.
+
+    Args:
+        features: size of the image's features.
+        outputs: size of the output.
+        width: size of the condition.
+        generator: form of the generator.
+        inputs: size of the ordinary layer's input, which the generated layer then reads too ("integrated
+            hyper-layer", supplement Table 4); None for an input layer of its own on the features.
+
+    Source: HyperPose 2025 supplement, section 8.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        outputs: int,
+        *,
+        width: int,
+        generator: GeneratorConfig = GeneratorConfig(),
+        inputs: int | None = None,
     ) -> None:
         super().__init__()
         self.embedding = nn.Linear(features, width)
         self.condition = nn.Linear(width, width)
-        self.layer = hyper_linear(inputs, outputs, condition=width, generator=generator)
-        for linear in (self.embedding, self.condition):
-            nn.init.kaiming_normal_(linear.weight)
+        self.input = nn.Linear(features, width) if inputs is None else None
+        self.layer = hyper_linear(inputs or width, outputs, condition=width, generator=generator)
+        for linear in (self.embedding, self.condition, self.input):
+            if linear is not None:
+                nn.init.kaiming_normal_(linear.weight)
 
     def forward(
-        self, values: Float[Tensor, "b inputs"], features: Float[Tensor, "b features"]
+        self, features: Float[Tensor, "b features"], values: Float[Tensor, "b inputs"] | None = None
     ) -> Float[Tensor, "b outputs"]:
-        """What is added to the ordinary layer's output."""
+        """Compute the numbers to add to the ordinary layer's output; `values` is that layer's input."""
         condition = F.silu(self.condition(self.embedding(features)))
+        if self.input is not None:
+            values = self.input(features)
         return self.layer(values, condition)  # type: ignore[no-any-return]
+
+
+class _ZeroLinear(nn.Linear):
+    """A linear layer that starts at zero, without drawing random numbers first."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)

@@ -1,4 +1,4 @@
-"""Maps of a backbone brought to one grid, and the heads that give every cell of it its numbers."""
+"""Layers of scene geometry: feature maps on one grid, a network for every cell, and the heads of cells."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,21 +10,21 @@ from torch.nn import functional as F
 
 from camloc.models.layers.transformer import BatchDropout
 
-# Width of the features on the coarse grid that stands for the whole image.
+# Channels of the coarse grid that summarises the whole image.
 CONTEXT_CHANNELS = 64
 
-# Width of the vector that sums up the whole image.
+# Size of the vector that describes the whole image.
 CONTEXT_HIDDEN = 512
 
 
 def on_one_grid(
-    maps: Sequence[Float[Tensor, "b _ _ _"]], height: int, width: int
+    feature_maps: Sequence[Float[Tensor, "b _ _ _"]], height: int, width: int
 ) -> Float[Tensor, "b c h w"]:
-    """Maps of several strides, stacked on a grid of `height` x `width` cells.
+    """Stack feature maps of several strides on a grid of `height` x `width` cells.
 
     Finer maps are averaged over a cell, coarser ones interpolated between cell centres.
     """
-    return torch.cat([_resized(each, height, width) for each in maps], dim=1)
+    return torch.cat([_resized(each, height, width) for each in feature_maps], dim=1)
 
 
 def _resized(values: Float[Tensor, "b c _ _"], height: int, width: int) -> Float[Tensor, "b c h w"]:
@@ -37,12 +37,12 @@ def _resized(values: Float[Tensor, "b c _ _"], height: int, width: int) -> Float
 
 
 class Cells(NamedTuple):
-    """What a network says of the cells of a map.
+    """The output of `CellNetwork`.
 
     Attributes:
         features: (b, d, h, w) of every cell.
-        suggestion: (b, 3, 4) where the whole image suggests that things are: an affine map of
-            (column, row, 1) times depth, and 1, to the world's axes; None without a context.
+        suggestion: (b, 3, 4) a first guess of the camera from the whole image: an affine map from
+            (column, row, 1) times depth, and 1, to world points; None without a context.
     """
 
     features: Float[Tensor, "b d h w"]
@@ -50,10 +50,17 @@ class Cells(NamedTuple):
 
 
 class CellNetwork(nn.Module):
-    """A small network that sees one cell of a map at a time: residual blocks of 1 x 1 convolutions.
+    """A small network applied to each cell alone: residual blocks of 1 x 1 convolutions.
 
-    As the heads of ACE (Brachmann et al. 2023): cells share weights, and whatever lies around a cell
-    is only known through the features that the backbone gave it, and through `context` if there is one.
+    As in the heads of ACE (Brachmann et al. 2023), cells share weights. A cell depends on its surroundings
+    through the backbone's features alone, and on the whole image through `context` if there is one.
+
+    Args:
+        channels: of the features.
+        hidden: width of the blocks.
+        blocks: number of residual blocks.
+        dropout: rate of feature channels that are dropped for a whole image.
+        context: rows and columns of `ImageContext`; None for none.
     """
 
     def __init__(
@@ -66,7 +73,7 @@ class CellNetwork(nn.Module):
         context: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        # Taps of one backbone differ in scale by a factor of ten.
+        # The maps of one backbone's taps differ in scale by a factor of ten.
         self.norm = nn.BatchNorm2d(channels)
         self.dropout = BatchDropout(dropout)
         self.project = nn.Conv2d(channels, hidden, 1)
@@ -74,8 +81,8 @@ class CellNetwork(nn.Module):
         self.blocks = nn.ModuleList(_CellBlock(hidden) for _ in range(blocks))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Cells:
-        """Features of every cell, and what the whole image suggests if there is a context."""
-        kept = self.dropout(torch.ones_like(features[:, :, :1, :1]))  # whole channels, apart for each image
+        """Compute the features of every cell and, with a context, the suggestion of the whole image."""
+        kept = self.dropout(torch.ones_like(features[:, :, :1, :1]))  # whole channels, image by image
         normal = self.norm(features) * kept
         cells: Tensor = self.project(normal)
         suggestion = None
@@ -89,17 +96,17 @@ class CellNetwork(nn.Module):
 
 
 class ImageContext(nn.Module):
-    """What the whole image shows and where in it a cell is.
+    """A description of the whole image and of each cell's position in it.
 
-    A cell that is asked for a point of the world has to know where the camera is, which its own
-    surroundings alone do not say before a network has learned a great deal. The whole image is summed up
-    in a vector, as a regressor does. Every cell gets to know of it, and from it comes a first guess of the
-    camera, which carries the cells' rays into the world; cells then only say what is different.
+    To predict a world point, a cell needs to know where the camera is, which is hard to learn from the cell's
+    surroundings alone. Here the whole image is reduced to a vector, as in a regressor. The vector is added to
+    every cell, and a linear layer computes a first guess of the camera from it, which maps the cells' rays to
+    world points; the cells then predict offsets from these points.
 
     Args:
         channels: of the features.
         hidden: width of the cells.
-        grid: rows and columns to which the features are averaged for the whole image's sake.
+        grid: rows and columns that the features are averaged to.
     """
 
     def __init__(self, channels: int, hidden: int, grid: tuple[int, int]) -> None:
@@ -108,38 +115,38 @@ class ImageContext(nn.Module):
         rows, columns = grid
         self.narrow = nn.Conv2d(channels, CONTEXT_CHANNELS, 1)
         self.whole = nn.Linear(CONTEXT_CHANNELS * rows * columns, CONTEXT_HIDDEN)
-        self.spread = nn.Linear(CONTEXT_HIDDEN, hidden)
-        self.scene = nn.Conv2d(2, hidden, 1, bias=False)
+        self.expand = nn.Linear(CONTEXT_HIDDEN, hidden)
+        self.position = nn.Conv2d(2, hidden, 1, bias=False)
         self.suggest = nn.Linear(CONTEXT_HIDDEN, 12)
 
     def forward(
         self, features: Float[Tensor, "b c h w"]
     ) -> tuple[Float[Tensor, "b d h w"], Float[Tensor, "b 3 4"]]:
-        """What to add to the cells, and the `suggestion` of `Cells`."""
+        """Compute the features to add to the cells, and the `suggestion` of `Cells`."""
         coarse = _resized(F.relu(self.narrow(features)), *self.grid)
         whole = F.relu(self.whole(coarse.flatten(1)))
-        spots = self.scene(cell_scenes(features).unsqueeze(0))
-        added: Tensor = self.spread(whole)[:, :, None, None] + spots
+        positions = self.position(cell_positions(features).unsqueeze(0))
+        added: Tensor = self.expand(whole)[:, :, None, None] + positions
         return added, self.suggest(whole).unflatten(-1, (3, 4))
 
 
 def suggested_points(
     suggestion: Float[Tensor, "b 3 4"], depth: Float[Tensor, "b 1 h w"]
 ) -> Float[Tensor, "b 3 h w"]:
-    """The points of the world at cells' depths, as a `suggestion` of `Cells` has them.
+    """Compute world points from the cells' depths and the `suggestion` of `Cells`.
 
-    Intrinsics are not asked for, so that the network is exported without them: a map that is affine has
-    room for the focal length that the images have in common.
+    Intrinsics are not an input, so that the network can be exported without them: the affine map includes the
+    focal length that the images have in common.
     """
-    seen = torch.cat((cell_scenes(depth) * depth, depth, torch.ones_like(depth)), dim=1)
-    return torch.einsum("bij,bjhw->bihw", suggestion, seen)
+    rays = torch.cat((cell_positions(depth) * depth, depth, torch.ones_like(depth)), dim=1)
+    return torch.einsum("bij,bjhw->bihw", suggestion, rays)
 
 
-def cell_scenes(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "2 h w"]:
-    """Where the cells of maps are: columns and rows, from -1 at one edge to 1 at the other."""
-    height, width = maps.shape[-2:]
-    across = torch.linspace(-1.0, 1.0, width, device=maps.device, dtype=maps.dtype)
-    down = torch.linspace(-1.0, 1.0, height, device=maps.device, dtype=maps.dtype)
+def cell_positions(feature_map: Float[Tensor, "b c h w"]) -> Float[Tensor, "2 h w"]:
+    """The columns and rows of a map's cells, from -1 at one edge to 1 at the other."""
+    height, width = feature_map.shape[-2:]
+    across = torch.linspace(-1.0, 1.0, width, device=feature_map.device, dtype=feature_map.dtype)
+    down = torch.linspace(-1.0, 1.0, height, device=feature_map.device, dtype=feature_map.dtype)
     return torch.stack((across.expand(height, width), down.unsqueeze(1).expand(height, width)))
 
 
@@ -154,5 +161,5 @@ class _CellBlock(nn.Module):
 
 
 def cell_head(channels: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Two 1 x 1 convolutions: what one quantity of a cell is read from."""
+    """Build the head of one quantity of a cell: two 1 x 1 convolutions."""
     return nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, outputs, 1))

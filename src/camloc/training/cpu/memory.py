@@ -1,4 +1,4 @@
-"""Memory between training steps."""
+"""Memory between training steps on a CPU."""
 
 import ctypes
 
@@ -8,11 +8,14 @@ _M_MMAP_THRESHOLD = -3
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep freed memory instead of returning it to the system at once.
+    """Make the C library keep freed memory instead of returning it to the system at once.
 
-    A training step on a CPU frees and asks for the same large blocks over and over; each time, the
-    system would hand out pages of zeros anew, which costs a tenth to a third of the step. Returns
-    whether the C library has such a setting (glibc's on Linux has).
+    A training step on a CPU frees and requests the same large blocks over and over, and each time the system
+    would hand out pages of zeros anew. Measured: a step of `demo/hyperpose` (batches of 16, one thread) takes
+    0.12 s of the processor's time with this and 0.17 s without; other models save a tenth to a third.
+
+    Returns:
+        Whether the C library has such a setting (glibc's on Linux has).
     """
     try:
         library = ctypes.CDLL(None)

@@ -1,0 +1,187 @@
+"""`camloc map`: build maps of local features, which verify poses to the centimetre."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from camloc.cli.options import (
+    Folders,
+    Layout,
+    OptionalFolder,
+    ReaderOptions,
+    Scenes,
+    data_sources,
+)
+from camloc.errors import RecipeError
+
+if TYPE_CHECKING:
+    from camloc.mapping.build import MapSettings
+    from camloc.runs.manifest import DataSource
+    from camloc.runs.map import MappedScene
+
+Features = Literal["sift", "xfeat", "aliked"]
+
+# Most bytes of a map by default: what whole floors of a building need.
+DEFAULT_BYTES = 8_000_000
+
+_UNITS = {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
+
+
+def map(
+    run: tyro.conf.Positional[
+        Annotated[Path | None, tyro.conf.arg(metavar="[RUN|FOLDER]", help_behavior_hint="")]
+    ] = None,
+    *,
+    data: Folders = (),
+    out: OptionalFolder = None,
+    scene: Scenes = (),
+    layout: Layout = "auto",
+    option: ReaderOptions = (),
+    size: Annotated[str, tyro.conf.arg(metavar="4MB", help_behavior_hint="")] = "",
+    features: Features = "sift",
+    weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None,
+    refine_poses: bool = False,
+    masks: OptionalFolder = None,
+) -> None:
+    """Build the map of a scene from images with known poses, in seconds to a minute.
+
+    A map needs no network: local features of the training images are matched and triangulated with the known
+    poses. `camloc map DATA --out RUN` makes a run of a map alone; `camloc map RUN` adds maps to a trained
+    run,
+    whose network then proposes the poses that the map verifies. Intrinsics are needed.
+
+    A part of the training images is held out to calibrate when a pose counts as verified, and its covariance.
+
+    Args:
+        run: Folder of a trained run, or of a data set.
+        data: Folder of the data set; repeat the option for several scenes.
+        out: Folder of the run; runs/map/SCENE by default.
+        scene: Scene of the data set if it has several, or all; with several folders, the names of their
+            scenes
+            in the same order.
+        layout: Layout of the data set; `camloc datasets` lists them.
+        option: Option of the layout's reader, such as split=blocks.
+        size: Most bytes of each map, such as 500kB or 4MB; the points that cover the views best are kept. By
+            default 8MB.
+        features: Local features: sift, or xfeat or aliked, which need torch and weights.
+        weights: File with the weights of xfeat or aliked.
+        refine_poses: Adjust the training poses too, for poses of odometry or depth SLAM.
+        masks: Folder with masks named IMAGE.png, black where pixels do not count.
+    """
+    from camloc.cli.progress import console
+    from camloc.mapping.build import MapSettings
+    from camloc.mapping.features import FeatureSettings
+
+    if features == "sift" and weights is not None:
+        raise RecipeError("sift has no weights; leave out --weights")
+    sources, folder = _sources_and_folder(run, data, out, scene=scene, layout=layout, option=option)
+    settings = MapSettings(
+        features=FeatureSettings(extractor=features, weights="" if weights is None else str(weights)),
+        refine_poses=refine_poses,
+        size_bytes=size_in_bytes(size) if size else DEFAULT_BYTES,
+    )
+    build_and_print(sources, folder, settings, masks=masks)
+    console.print(f"\nnext   camloc evaluate {folder}\n       camloc locate {folder} IMAGE.jpg")
+
+
+def build_and_print(
+    sources: "tuple[DataSource, ...]",
+    folder: Path,
+    settings: "MapSettings | None" = None,
+    *,
+    masks: Path | None = None,
+) -> None:
+    """Build the maps of a run with a progress bar, and print what they hold and what was left out."""
+    from camloc.cli.progress import counted
+    from camloc.mapping.build import MapSettings
+    from camloc.runs.map import build_maps
+
+    with counted("building the map") as progress:
+
+        def show(step: str, share: float) -> None:
+            del step
+            progress(round(share * 100), 100)
+
+        mapped = build_maps(
+            sources, folder, settings or MapSettings(size_bytes=DEFAULT_BYTES), masks=masks, progress=show
+        )
+    for each in mapped:
+        for line in report_lines(each):
+            print(line)
+
+
+def size_in_bytes(text: str) -> int:
+    """The bytes in a size such as 500kB or 4MB.
+
+    Raises:
+        RecipeError: the text is not a size, or less than 10 kB.
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*([kmg]?b|)", text.strip().lower(), re.ASCII)
+    if match is None:
+        raise RecipeError(f"'{text}' is not a size; write 500kB or 4MB")
+    size = round(float(match[1]) * _UNITS[match[2]])
+    if size < 10_000:
+        raise RecipeError(f"a map of {size:,} bytes holds nothing; give 10kB or more")
+    return size
+
+
+def report_lines(mapped: "MappedScene") -> list[str]:
+    """What a map was built from, what was left out, and how it was calibrated."""
+    report, scene_map = mapped.report, mapped.scene_map
+    lines = [
+        f"{scene_map.scene}: {len(scene_map):,} points from {report.frames:,} images, "
+        f"{report.size_bytes / 1e6:.1f} MB, built in {mapped.seconds:.0f} s"
+    ]
+    left_out = {
+        "without a pose": report.without_pose,
+        "without an orientation": report.position_only,
+        "without intrinsics": report.without_camera,
+        "whose image cannot be read": tuple(report.unreadable),
+        "that see no point of the map": report.without_points,
+    }
+    lines += [
+        f"  left out    {len(names):,} images {reason}, such as {names[0]}"
+        for reason, names in left_out.items()
+        if names
+    ]
+    if report.pose_changes is not None:
+        changes = report.pose_changes
+        lines.append(
+            f"  poses       moved by {changes.median:.4f} {scene_map.unit} in the median; residuals "
+            f"{changes.pixels_before:.2f} px before, {changes.pixels_after:.2f} px after"
+        )
+    calibration = scene_map.calibration
+    if calibration.frames:
+        lines.append(
+            f"  calibrated  on {calibration.frames} held-out images: verified from "
+            f"{calibration.least_inliers} inliers on"
+        )
+    else:
+        lines.append("  calibrated  on no image, because too few could be held out: thresholds are cautious")
+    return lines
+
+
+def _sources_and_folder(
+    run: Path | None,
+    data: tuple[Path, ...],
+    out: Path | None,
+    *,
+    scene: tuple[str, ...],
+    layout: str,
+    option: tuple[str, ...],
+) -> "tuple[tuple[DataSource, ...], Path]":
+    """Where the frames are, and the run folder that the maps are written into."""
+    from camloc.runs.manifest import MANIFEST_FILE, RunManifest
+
+    if run is not None and (run / MANIFEST_FILE).is_file():
+        if data or scene or option or layout != "auto":
+            raise RecipeError(
+                f"{run} is a run and knows its data; leave out --data, --scene, --layout and --option"
+            )
+        return RunManifest.load(run).data, out or run
+    roots = data if run is None else (run, *data)
+    sources = data_sources(roots, layout=layout, scenes=scene, options=option)
+    name = sources[0].scene or Path(sources[0].root).name
+    return sources, out or Path("runs") / "map" / name

@@ -1,0 +1,288 @@
+"""When an answer of a map counts as verified, and how sure it is: learned from held-out training frames.
+
+The map must not have been built from the frames that it is calibrated on; a map of all training frames takes
+over the calibration of one that lacks some. Test frames are never used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import minimize
+
+from camloc.geometry.camera import Camera
+from camloc.geometry.pose import Pose
+from camloc.inference.verification import (
+    UNCALIBRATED_SIGMA,
+    UNCALIBRATED_SIGMA_DEGREES,
+    MapLocalizer,
+    VerificationSettings,
+    VerifiedPose,
+    calibrated_covariance,
+)
+from camloc.mapping.features import Features
+from camloc.mapping.scene_map import Calibration, SceneMap
+
+# Fewer held-out frames than these say nothing of the tails.
+LEAST_FRAMES = 8
+
+# Evidence and inliers that an answer needs at least, whatever the held-out frames say.
+_LEAST_EVIDENCE = 16.0
+_LEAST_INLIERS = 12
+
+# Evidence that is asked for: more than images from elsewhere and chance have, and a share of that which all
+# but a twentieth of the right answers have.
+_MARGIN = 1.3
+_SHARE_OF_USUAL = 0.2
+
+# Answers that are further off are gross errors: degrees, and share of the distance to the points.
+_GROSS_DEGREES = 5.0
+_GROSS_SHARE = 0.15
+
+# Right answers that a limit may reject to keep gross errors out.
+_MOST_RIGHT_REJECTED = 0.1
+
+# Chi-square of three degrees of freedom: what 68 % and 95 % of position and of orientation errors stay below.
+_CHI_68, _CHI_95 = 3.506, 7.815
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutFrame:
+    """A training frame that the map was not built from.
+
+    Attributes:
+        features: extracted with the map's settings.
+        camera: its intrinsics.
+        world_from_cam: its true pose.
+    """
+
+    features: Features
+    camera: Camera
+    world_from_cam: Pose
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """The best answer of a held-out frame and its error."""
+
+    answer: VerifiedPose
+    error: Float[np.ndarray, "6"]
+    away: float
+
+    @property
+    def is_gross(self) -> bool:
+        degrees = float(np.degrees(np.linalg.norm(self.error[:3])))
+        return degrees > _GROSS_DEGREES or float(np.linalg.norm(self.error[3:])) > _GROSS_SHARE * self.away
+
+
+def calibrate(
+    scene_map: SceneMap,
+    frames: Sequence[HeldOutFrame],
+    foreign: Sequence[tuple[Features, Camera]] = (),
+    *,
+    settings: VerificationSettings | None = None,
+    seed: int = 0,
+) -> Calibration:
+    """Thresholds, covariance factors and floors.
+
+    Three measurements: foreign images, and the same frames with their keypoints exchanged at random (whatever
+    is found is wrong: they set the least evidence); the errors of the accepted answers (they set the factors
+    and the floors of the covariance); gross errors among them (they set the largest deviations).
+
+    Args:
+        scene_map: built without the frames.
+        frames: with their true poses.
+        foreign: features and cameras of images that the map must not verify, such as the held-out frames
+            mirrored: they have the scene's own descriptors in an arrangement that it does not have.
+        settings: of the localizer that will use the calibration.
+        seed: of the exchange.
+
+    Returns:
+        One with `frames` 0, which means uncalibrated, where there are fewer than `LEAST_FRAMES`.
+    """
+    if len(frames) < LEAST_FRAMES:
+        return Calibration()
+    open_settings = replace(settings or VerificationSettings(), find_focal_length=False)
+    open_map = scene_map.with_calibration(
+        Calibration(
+            frames=len(frames), least_inliers=20, least_evidence=12.0, most_sigma_degrees=90.0, most_sigma=1.0
+        )
+    )
+    localizer = MapLocalizer(open_map, open_settings)
+    chance = _most_evidence(localizer, _exchanged(frames, np.random.default_rng(seed)))
+    elsewhere = _most_evidence(localizer, foreign)
+    trials = [trial for frame in frames if (trial := _trial(localizer, frame)) is not None]
+    usual = [trial.answer.verification.evidence for trial in trials if not trial.is_gross]
+    least_evidence = max(
+        _LEAST_EVIDENCE,
+        _MARGIN * chance,
+        _MARGIN * elsewhere,
+        _SHARE_OF_USUAL * float(np.quantile(usual, 0.05)) if usual else 0.0,
+    )
+    trusted = [
+        trial
+        for trial in trials
+        if trial.answer.verification.evidence >= least_evidence
+        and trial.answer.verification.inliers >= _LEAST_INLIERS
+        and trial.answer.verification.rival <= open_settings.most_rival
+    ]
+    right = [trial for trial in trusted if not trial.is_gross]
+    if len(right) < LEAST_FRAMES:
+        return Calibration()
+    start = Calibration(
+        frames=len(frames),
+        least_inliers=_LEAST_INLIERS,
+        least_evidence=float(least_evidence),
+    )
+    calibrated = _with_covariance(start, right)
+    return _with_limits(calibrated, trusted)
+
+
+def _trial(localizer: MapLocalizer, frame: HeldOutFrame) -> _Trial | None:
+    size = (frame.camera.width, frame.camera.height)
+    found = localizer.locate_features(frame.features, frame.camera, size=size)
+    answer = found if isinstance(found, VerifiedPose) else found.best
+    if answer is None:
+        return None
+    truth, found_pose = frame.world_from_cam, answer.world_from_cam
+    turn = truth.rotation @ found_pose.rotation.T
+    error = np.concatenate((_rotation_vector(turn), truth.translation - found_pose.translation))
+    world = localizer.scene_map.points_in_world(answer.points)
+    away = float(np.median(np.linalg.norm(world - found_pose.translation, axis=1)))
+    return _Trial(answer, error, away)
+
+
+def _exchanged(frames: Sequence[HeldOutFrame], rng: np.random.Generator) -> list[tuple[Features, Camera]]:
+    """The frames with each descriptor at the place of another one."""
+    exchanged = []
+    for frame in frames:
+        order = rng.permutation(len(frame.features))
+        features = Features(
+            frame.features.keypoints[order], frame.features.scales[order], frame.features.descriptors
+        )
+        exchanged.append((features, frame.camera))
+    return exchanged
+
+
+def _most_evidence(localizer: MapLocalizer, images: Sequence[tuple[Features, Camera]]) -> float:
+    """The largest evidence that is found for images that show something else."""
+    most = 0.0
+    for features, camera in images:
+        answer = localizer.locate_features(features, camera, size=(camera.width, camera.height))
+        best = answer if isinstance(answer, VerifiedPose) else answer.best
+        most = max(most, 0.0 if best is None else best.verification.evidence)
+    return most
+
+
+def _with_covariance(calibration: Calibration, trials: Sequence[_Trial]) -> Calibration:
+    """Factors and floors of the largest likelihood, then one factor for the intervals of 68 and 95 %.
+
+    Errors count as Student's t with five degrees of freedom: a few frames with wrong poses do not decide.
+    """
+    shapes = np.stack([trial.answer.covariance for trial in trials])
+    errors = np.stack([trial.error for trial in trials])
+    counts = np.array([trial.answer.verification.inliers for trial in trials], dtype=np.float64)
+    position = float(np.median(np.linalg.norm(errors[:, 3:], axis=1)))
+    degrees = float(np.degrees(np.median(np.linalg.norm(errors[:, :3], axis=1))))
+
+    def candidate(x: Float[np.ndarray, "4"]) -> Calibration:
+        scale, growth, position_floor, rotation_floor = np.exp(np.clip(x, -25.0, 15.0))
+        return replace(
+            calibration,
+            covariance_scale=float(scale),
+            covariance_growth=float(growth),
+            position_floor=float(position_floor) * position,
+            rotation_floor_degrees=float(rotation_floor) * degrees,
+        )
+
+    def cost(x: Float[np.ndarray, "4"]) -> float:
+        total = 0.0
+        for part in (slice(0, 3), slice(3, 6)):
+            blocks = _calibrated(candidate(x), shapes, counts)[:, part, part]
+            _, logarithm = np.linalg.slogdet(blocks)
+            squares = _squares(blocks, errors[:, part])
+            total += float((0.5 * logarithm + 4.0 * np.log1p(squares / 5.0)).sum())
+        # A weak pull to no floor and no growth: where the errors do not ask for them there are none.
+        return total + 0.05 * float(np.exp(np.clip(x[2:], -25.0, 5.0)).sum())
+
+    starts = [
+        np.array([0.0, -6.0, -2.0, -2.0]),
+        np.array([1.0, -2.0, -1.0, -1.0]),
+        np.array([0.0, -3.0, -6.0, -6.0]),
+    ]
+    fits = [minimize(cost, start, method="Nelder-Mead", options={"maxiter": 800}) for start in starts]
+    best = candidate(min(fits, key=lambda fit: float(fit.fun)).x)
+    blocks = _calibrated(best, shapes, counts)
+    squares = np.concatenate(
+        [_squares(blocks[:, part, part], errors[:, part]) for part in (slice(0, 3), slice(3, 6))]
+    )
+    ratio = np.sqrt(np.quantile(squares, 0.68) / _CHI_68 * np.quantile(squares, 0.95) / _CHI_95)
+    # Few frames know little of the tails.
+    ratio *= (len(trials) + 2) / (len(trials) - 2)
+    return replace(
+        best,
+        covariance_scale=best.covariance_scale * float(ratio),
+        covariance_growth=best.covariance_growth * float(ratio),
+        position_floor=best.position_floor * float(np.sqrt(ratio)),
+        rotation_floor_degrees=best.rotation_floor_degrees * float(np.sqrt(ratio)),
+    )
+
+
+def _with_limits(calibration: Calibration, trials: Sequence[_Trial]) -> Calibration:
+    """The largest deviations and the least coverage that keep gross errors out.
+
+    Without gross errors the limits are those of any map. A limit never rejects more than a tenth of the
+    right answers: one frame with a wrong pose must not close the map.
+    """
+    degrees, share, coverage, gross = [], [], [], []
+    for trial in trials:
+        verification = trial.answer.verification
+        covariance = calibrated_covariance(trial.answer.covariance, verification.inliers, calibration)
+        variances = np.diag(covariance)
+        degrees.append(float(np.degrees(np.sqrt(variances[:3].sum()))))
+        share.append(float(np.sqrt(variances[3:].sum())) / trial.away)
+        coverage.append(verification.coverage)
+        gross.append(trial.is_gross)
+    wrong = np.array(gross, dtype=bool)
+
+    def limit(values: Sequence[float], usual: float) -> float:
+        numbers = np.array(values)
+        right = numbers[~wrong]
+        most = max(usual, 1.5 * float(right.max()))
+        if wrong.any():
+            most = min(most, float(numbers[wrong].min()) * (1 - 1e-6))
+        return max(most, float(np.quantile(right, 1.0 - _MOST_RIGHT_REJECTED)))
+
+    return replace(
+        calibration,
+        most_sigma_degrees=limit(degrees, UNCALIBRATED_SIGMA_DEGREES),
+        most_sigma=limit(share, UNCALIBRATED_SIGMA),
+        least_coverage=max(0.0, -limit([-value for value in coverage], 0.0)),
+    )
+
+
+def _calibrated(
+    calibration: Calibration, shapes: Float[np.ndarray, "n 6 6"], counts: Float[np.ndarray, "n"]
+) -> Float[np.ndarray, "n 6 6"]:
+    floor = np.repeat((np.radians(calibration.rotation_floor_degrees), calibration.position_floor), 3)
+    scales = calibration.covariance_scale + calibration.covariance_growth * counts
+    covariances: Float[np.ndarray, "n 6 6"] = shapes * scales[:, None, None] + np.diag(floor**2)
+    return covariances
+
+
+def _squares(blocks: Float[np.ndarray, "n 3 3"], errors: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
+    """Squared Mahalanobis distances."""
+    squares: Float[np.ndarray, n] = (errors * np.linalg.solve(blocks, errors[..., None])[..., 0]).sum(axis=1)
+    return squares
+
+
+def _rotation_vector(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
+    """The axis times the angle in radians."""
+    twist = np.array(
+        [rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]]
+    )
+    length = float(np.linalg.norm(twist))
+    angle = float(np.arctan2(length, np.trace(rotation) - 1.0))
+    vector: Float[np.ndarray, 3] = twist * (angle / length if length > 1e-12 else 0.5)
+    return vector

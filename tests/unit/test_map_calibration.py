@@ -1,0 +1,90 @@
+"""Held-out frames decide when an answer is verified and how sure it is."""
+
+import numpy as np
+from tests.support.synthetic_map import CAMERA, foreign, looking, map_of, room, seen
+
+from camloc.geometry.pose import Pose
+from camloc.inference.map_calibration import LEAST_FRAMES, HeldOutFrame, calibrate
+from camloc.inference.verification import MapLocalizer, Rejected, VerificationSettings, VerifiedPose
+from camloc.mapping.scene_map import Calibration
+
+SIZE = (CAMERA.width, CAMERA.height)
+ROOM = room()
+STAGED = VerificationSettings(small_map=100, frame_counts=(3, 8), coarse_keypoints=100)
+
+
+def poses(count: int, seed: int) -> list[Pose]:
+    rng = np.random.default_rng(seed)
+    return [looking(rng.uniform(-0.8, 0.8, 3) * (1, 1, 0.3), rng.uniform(0, 360)) for _ in range(count)]
+
+
+def held_out(count: int, *, noise: float, truth: float, seed: int = 5) -> list[HeldOutFrame]:
+    """Frames whose given positions are off by `truth` meters along each axis."""
+    rng = np.random.default_rng(seed)
+    return [
+        HeldOutFrame(
+            seen(ROOM, pose, noise=noise, seed=index),
+            CAMERA,
+            Pose(pose.rotation, pose.translation + rng.normal(0, truth, 3)),
+        )
+        for index, pose in enumerate(poses(count, seed))
+    ]
+
+
+def test_too_few_frames_calibrate_nothing() -> None:
+    assert calibrate(map_of(ROOM), held_out(LEAST_FRAMES - 1, noise=1.0, truth=0.0)) == Calibration()
+
+
+def test_intervals_cover_what_they_say() -> None:
+    """Errors of the given poses are found as a floor, errors of pixels as a factor."""
+    scene_map = map_of(ROOM)
+    calibration = calibrate(scene_map, held_out(40, noise=1.0, truth=0.03), settings=STAGED)
+    assert calibration.frames == 40
+    assert 0.015 < calibration.position_floor < 0.05
+    localizer = MapLocalizer(scene_map.with_calibration(calibration), STAGED)
+    squares = []
+    for frame in held_out(60, noise=1.0, truth=0.03, seed=6):
+        answer = localizer.locate_features(frame.features, CAMERA, size=SIZE)
+        assert isinstance(answer, VerifiedPose)
+        off = frame.world_from_cam.translation - answer.world_from_cam.translation
+        squares.append(off @ np.linalg.solve(answer.covariance[3:, 3:], off))
+    assert 0.5 < np.mean(np.array(squares) < 3.506) < 0.86
+    assert np.mean(np.array(squares) < 7.815) > 0.85
+
+
+def test_frames_with_wrong_poses_do_not_close_the_map() -> None:
+    scene_map = map_of(ROOM)
+    frames = held_out(30, noise=1.0, truth=0.0)
+    wrong = [HeldOutFrame(frame.features, CAMERA, looking(np.zeros(3), 0.0)) for frame in frames[:2]]
+    calibration = calibrate(scene_map, wrong + frames[2:], settings=STAGED)
+    localizer = MapLocalizer(scene_map.with_calibration(calibration), STAGED)
+    answers = [
+        localizer.locate_features(frame.features, CAMERA, size=SIZE)
+        for frame in held_out(20, noise=1.0, truth=0.0, seed=8)
+    ]
+    assert sum(isinstance(answer, VerifiedPose) for answer in answers) >= 13
+
+
+def test_a_calibrated_map_rejects_what_is_foreign() -> None:
+    scene_map = map_of(ROOM)
+    calibration = calibrate(scene_map, held_out(20, noise=1.0, truth=0.0), settings=STAGED)
+    localizer = MapLocalizer(scene_map.with_calibration(calibration), STAGED)
+    for seed in range(10):
+        for features in (foreign(seed=seed), foreign(seed=seed, of=ROOM)):
+            assert isinstance(localizer.locate_features(features, CAMERA, size=SIZE), Rejected)
+
+
+def test_foreign_images_raise_the_evidence_that_is_asked_for() -> None:
+    """An image that is called foreign although it shows the room: no less evidence is verified."""
+    scene_map = map_of(ROOM)
+    frames = held_out(12, noise=1.0, truth=0.0)
+    without = calibrate(scene_map, frames, settings=STAGED)
+    own = calibrate(scene_map, frames, [(frames[0].features, CAMERA)], settings=STAGED)
+    assert without.least_evidence is not None
+    assert own == Calibration() or (own.least_evidence or 0.0) > without.least_evidence
+
+
+def test_it_is_deterministic() -> None:
+    scene_map = map_of(ROOM)
+    frames = held_out(12, noise=1.0, truth=0.0)
+    assert calibrate(scene_map, frames, settings=STAGED) == calibrate(scene_map, frames, settings=STAGED)

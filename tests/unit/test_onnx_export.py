@@ -1,0 +1,186 @@
+"""An exported network predicts as the original does, from one file; in 8-bit integers nearly so."""
+
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from tests.support.models import small_config, some_poses
+
+from camloc.core.config import from_builtins, to_builtins
+from camloc.data.image_io import Preprocess
+from camloc.errors import CheckpointError
+from camloc.inference.onnx.export import export_onnx, largest_difference
+from camloc.inference.onnx.runtime import OnnxModel, load_onnx, runtime_of
+from camloc.models import build_model
+from camloc.models.checkpoint import Checkpoint, load_checkpoint, metadata_for, save_checkpoint
+
+WIDTH, HEIGHT = 64, 48
+SQUARE = Preprocess(64, 64)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    torch.manual_seed(0)
+    model = build_model("hyperpose", small_config("hyperpose"))
+    model.observe(some_poses(9))
+    metadata = metadata_for("hyperpose", small_config("hyperpose"), Preprocess(WIDTH, HEIGHT), ("kitchen",))
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_checkpoint(folder, metadata, model, (some_poses(9),))
+    return load_checkpoint(folder)
+
+
+@pytest.fixture(scope="module")
+def path(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    export_onnx(checkpoint, path)
+    return path
+
+
+def test_the_exported_poses_are_the_original_ones(checkpoint: Checkpoint, path: Path) -> None:
+    assert largest_difference(checkpoint, path) <= 1e-4
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_a_batch_can_have_any_size(count: int, checkpoint: Checkpoint, path: Path) -> None:
+    images = torch.rand(count, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(count))
+    exported = load_onnx(path).model
+    with torch.inference_mode():
+        ours = checkpoint.model.decode(checkpoint.model(images)).world_from_cam
+        theirs = exported.decode(exported(images)).world_from_cam
+    assert theirs.shape == (count,)
+    torch.testing.assert_close(theirs.matrix(), ours.matrix(), rtol=0, atol=1e-4)
+
+
+def test_inputs_and_outputs_have_names(path: Path) -> None:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (input_,) = session.get_inputs()
+    assert (input_.name, input_.shape[1:]) == ("images", [3, HEIGHT, WIDTH])
+    assert isinstance(input_.shape[0], str), "the batch is free"
+    assert [output.name for output in session.get_outputs()] == ["position", "orientation"]
+
+
+def test_the_metadata_hold_everything_that_locating_needs(checkpoint: Checkpoint, path: Path) -> None:
+    entries = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    data: dict[str, Any] = json.loads(entries["camloc"])
+    assert from_builtins(data["metadata"], type(checkpoint.metadata)) == checkpoint.metadata
+    doubles = {k for k, v in checkpoint.model.state_dict().items() if v.dtype == torch.float64}
+    assert set(data["constants"]) == doubles
+    loaded = load_onnx(path)
+    assert to_builtins(loaded.metadata) == to_builtins(checkpoint.metadata)
+    (ours,), (theirs,) = checkpoint.training_poses, loaded.training_poses
+    torch.testing.assert_close(theirs.matrix(), ours.matrix(), rtol=0, atol=1e-12)
+
+
+def test_the_loaded_model_has_no_weights_of_its_own(path: Path) -> None:
+    model = load_onnx(path).model
+    assert isinstance(model, OnnxModel)
+    assert list(model.parameters()) == []
+    assert not model.training
+    assert model.to("cpu") is model
+
+
+def test_a_network_that_changed_after_its_export_differs(checkpoint: Checkpoint, path: Path) -> None:
+    exported = load_onnx(path)
+    changed = load_onnx(path).model
+    assert largest_difference(checkpoint, path) < 1e-4
+    images = torch.zeros(1, 3, HEIGHT, WIDTH)
+    ours, theirs = (model.decode(model(images)).world_from_cam for model in (exported.model, changed))
+    assert torch.equal(ours.matrix(), theirs.matrix())
+    with torch.no_grad():
+        bias = checkpoint.model.get_parameter("position_head.bias")
+        bias.add_(1.0)
+        assert largest_difference(checkpoint, path) > 0.1
+        bias.sub_(1.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_a_file_that_is_cut_short_is_refused(share: float, path: Path, tmp_path: Path) -> None:
+    data = path.read_bytes()
+    (tmp_path / "model.onnx").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(CheckpointError, match=r"model\.onnx"):
+        load_onnx(tmp_path / "model.onnx")
+
+
+def test_a_missing_file_names_the_command_that_exports_one(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="camloc export RUN"):
+        load_onnx(tmp_path / "model.onnx")
+
+
+@pytest.fixture(scope="module")
+def transposenet(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    torch.manual_seed(0)
+    model = build_model("transposenet", small_config("transposenet"))
+    model.observe(some_poses(9))
+    metadata = metadata_for("transposenet", small_config("transposenet"), SQUARE, ("kitchen",))
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_checkpoint(folder, metadata, model, (some_poses(9),))
+    return load_checkpoint(folder)
+
+
+@pytest.fixture(scope="module")
+def paths(transposenet: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("exported")
+    paths = {"float32": folder / "single.onnx", "int8": folder / "int8.onnx"}
+    export_onnx(transposenet, paths["float32"])
+    export_onnx(transposenet, paths["int8"], precision="int8")
+    return paths
+
+
+def operations(path: Path) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+def test_integer_products_give_nearly_the_same_poses(
+    transposenet: Checkpoint, paths: dict[str, Path]
+) -> None:
+    assert largest_difference(transposenet, paths["float32"]) < 1e-4
+    assert 1e-6 < largest_difference(transposenet, paths["int8"]) < 0.1
+
+
+def test_products_with_weights_are_of_integers_and_convolutions_are_not(paths: dict[str, Path]) -> None:
+    before, after = operations(paths["float32"]), operations(paths["int8"])
+    assert after["MatMulInteger"] > 0
+    assert after["Conv"] == before["Conv"] > 0
+    weights = [each for each in onnx.load(paths["int8"]).graph.initializer if len(each.dims) == 2]
+    single = [each.name for each in weights if each.data_type == onnx.TensorProto.FLOAT]
+    integer = [each.name for each in weights if each.data_type == onnx.TensorProto.INT8]
+    assert len(integer) == after["MatMulInteger"]
+    assert len(integer) > len(single)
+
+
+def test_the_runtime_is_named(transposenet: Checkpoint, paths: dict[str, Path]) -> None:
+    assert runtime_of(transposenet) == "PyTorch"
+    assert runtime_of(load_onnx(paths["float32"])) == "ONNX Runtime"
+    assert runtime_of(load_onnx(paths["int8"])) == "ONNX Runtime, int8"
+
+
+def test_an_integer_prediction_hardly_depends_on_the_batch(paths: dict[str, Path]) -> None:
+    images = torch.rand(3, 3, SQUARE.height, SQUARE.width, generator=torch.Generator().manual_seed(1))
+    model = load_onnx(paths["int8"]).model
+    together = model(images)
+    alone = [model(each[None]) for each in images]
+    for row, each in enumerate(alone):
+        for one, other in zip(together, each, strict=True):
+            # Products have one scale for the whole batch: close, not equal.
+            torch.testing.assert_close(one[row], other[0], rtol=0, atol=0.05)
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.message for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def test_logging_is_left_as_it_was(
+    transposenet: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = logging.root.handlers[:]
+    export_onnx(transposenet, tmp_path / "again.onnx", precision="int8")
+    assert logging.root.handlers == before
+    assert not warnings_of(caplog)
+    logging.getLogger("anything").warning("still logged")
+    assert warnings_of(caplog) == ["still logged"]

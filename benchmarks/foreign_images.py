@@ -59,7 +59,7 @@ def foreign_images(
         for row in even_indices(len(frames), count).tolist():
             picture, _ = read_with_camera(frames[row])
             image = np.asarray(picture)
-            yield ForeignImage(name, image, _assigned(frames[row], image, cameras))
+            yield ForeignImage(name, image, _assigned(frames[row], cameras))
 
 
 def shares(available: Mapping[str, int], total: int) -> dict[str, int]:
@@ -72,7 +72,7 @@ def shares(available: Mapping[str, int], total: int) -> dict[str, int]:
     return {name: counts[name] for name in available}
 
 
-def _assigned(frame: Frame, image: UInt8[np.ndarray, "h w 3"], cameras: Sequence[Camera]) -> Camera | None:
+def _assigned(frame: Frame, cameras: Sequence[Camera]) -> Camera | None:
     """The camera that `Localizer` would take, at the size of the image."""
     assigned = assign_camera(frame.image, cameras)
     if assigned is None:

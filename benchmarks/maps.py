@@ -4,8 +4,8 @@
 
 builds the map of every row, locates its test frames and images of other places, and writes
 `docs/results/maps.json` and `.md`. `--rows NAME ...` measures some rows and leaves the others as they are.
-Measured is processor time of one thread, which other programs on the machine change little; the program starts
-itself again with one thread.
+Measured is processor time of one thread, which other programs on the machine change little; the program
+starts itself again with one thread.
 """
 
 import os
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tyro
@@ -108,6 +109,8 @@ def load_corner(_: Path, *, seed: int = 0, train_frames: int = 300, test_frames:
     )
     return formats.load(rendered(settings), layout="demo")
 
+
+Kind = TypeVar("Kind")
 
 ROWS = {
     "hololens": RowSettings("office floor", load_office, 4_000_000),
@@ -208,8 +211,8 @@ class MapRow:
 class ForeignRow:
     """Images from elsewhere by kind, and how many of them were verified by camloc and by the plain peer.
 
-    The peer needs intrinsics: images of unknown cameras are taken to have 1.2 times their larger side as their
-    focal length.
+    The peer needs intrinsics: images of unknown cameras are taken to have 1.2 times their larger side as
+    their focal length.
     """
 
     images: dict[str, int]
@@ -238,27 +241,26 @@ def main(settings: Settings) -> None:
             scene_map.save(settings.maps / name)
             sets = {scene.test_name: scene.test, **scene.conditions}
             tested = {each: measured_set(scene_map, frames, row.bound) for each, frames in sets.items()}
-            save(
-                lambda known, name=name, new=replace(build, sets=tested): replace(
-                    known, rows=known.rows | {name: new}
-                )
-            )
+            save(rows={name: replace(build, sets=tested)})
         if settings.foreign and row.has_foreign:
             found = measured_foreign(
                 SceneMap.load(settings.maps / name), scene, elsewhere(settings.data, name)
             )
-            save(lambda known, name=name, new=found: replace(known, foreign=known.foreign | {name: new}))
+            save(foreign={name: found})
 
 
-def save(change: Callable[[Measured], Measured]) -> None:
-    """Change the file of numbers, and write it and its page again."""
+def save(rows: Mapping[str, MapRow] | None = None, foreign: Mapping[str, ForeignRow] | None = None) -> None:
+    """Replace rows in the file of numbers, and write it and its page again."""
     path = RESULTS / "maps.json"
-    measured = change(from_json(path.read_bytes(), Measured) if path.exists() else Measured())
-    ordered = Measured(
-        {name: measured.rows[name] for name in ROWS if name in measured.rows},
-        {name: measured.foreign[name] for name in ROWS if name in measured.foreign},
-    )
-    write("maps", ordered, page(ordered))
+    known = from_json(path.read_bytes(), Measured) if path.exists() else Measured()
+    measured = Measured(_in_order(known.rows, rows or {}), _in_order(known.foreign, foreign or {}))
+    write("maps", measured, page(measured))
+
+
+def _in_order(known: Mapping[str, Kind], new: Mapping[str, Kind]) -> dict[str, Kind]:
+    """The known and the new rows in the order of the page."""
+    both = {**known, **new}
+    return {name: both[name] for name in ROWS if name in both}
 
 
 def built(scene: Scene, size_bytes: int) -> tuple[SceneMap, MapRow]:
@@ -324,7 +326,12 @@ def extracted(
 def error(truth: Pose, found: Pose) -> tuple[float, float]:
     """Distance of the centres, and degrees between the orientations."""
     away = float(np.linalg.norm(truth.translation - found.translation))
-    return away, float(np.degrees(np.linalg.norm(rotation_vector(truth.rotation @ found.rotation.T))))
+    return away, _degrees(truth.rotation @ found.rotation.T)
+
+
+def _degrees(rotation: Float[np.ndarray, "3 3"]) -> float:
+    """The angle of a rotation, exact near 0 and at 180 degrees: |R - I| is sqrt(8) sin(angle/2)."""
+    return float(np.degrees(2.0 * np.arcsin(min(np.linalg.norm(rotation - np.eye(3)) / np.sqrt(8.0), 1.0))))
 
 
 def rotation_vector(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
@@ -417,25 +424,25 @@ def page(measured: Measured) -> str:
     return page_of(
         "Maps of local features",
         "maps",
-        "What `camloc map` builds from training images with known poses, and how it locates test images, one at "
-        "a time, on one core. Times are those of the processor. Thresholds and intervals are calibrated on "
-        "training images that the calibrated map was not built from; no number was chosen on test images.",
+        "What `camloc map` builds from training images with known poses, and how it locates test images, one "
+        "at a time, on one core. Times are those of the processor. Thresholds and intervals are calibrated "
+        "on training images that the calibrated map was not built from; no number was chosen on test images.",
         "## Building",
         _build_table(measured.rows),
-        "Seconds of one core: those of the map, and those of the map and of its calibration, for which a second "
-        "map is built without a sixth of the images (a quarter of few images).",
+        "Seconds of one core: those of the map, and those of the map and of its calibration, for which a "
+        "second map is built without a sixth of the images (a quarter of few images).",
         "## Locating",
         _answer_table(measured.rows),
-        f"*Plain* is a query without any of camloc's steps after retrieval, measured in the same run on the same "
-        f"map and the same features: the ten training images that look most alike, mutual nearest descriptors, "
-        f"COLMAP's PnP, and a pose from {LEAST_INLIERS} inliers on. Medians count images without a verified pose "
-        "as infinitely wrong. *Near* is the share of all images within 0.25 m and 2°, of the unseen stretch "
-        "(frames 240 to 299 of the walk) within 0.5 m and 5°. *Wrong* are verified poses that are off by more "
-        f"than {WRONG:g} times 0.25 m or 2°. *Query* is everything after the features.",
+        "*Plain* is a query without any of camloc's steps after retrieval, measured in the same run on the "
+        "same map and the same features: the ten training images that look most alike, mutual nearest "
+        f"descriptors, COLMAP's PnP, and a pose from {LEAST_INLIERS} inliers on. Medians count images "
+        "without a verified pose as infinitely wrong. *Near* is the share of all images within 0.25 m and 2°, of the "
+        "unseen stretch (frames 240 to 299 of the walk) within 0.5 m and 5°. *Wrong* are verified poses that "
+        f"are off by more than {WRONG:g} times 0.25 m or 2°. *Query* is everything after the features.",
         "## Intervals",
         _coverage_table(measured.rows),
-        "Share of the verified test images whose true position and orientation are within the interval that the "
-        "covariance of the answer states.",
+        "Share of the verified test images whose true position and orientation are within the interval that "
+        "the covariance of the answer states.",
         _foreign(measured.foreign),
         command="--data FOLDER",
     )
@@ -516,8 +523,8 @@ def _foreign(foreign: Mapping[str, ForeignRow]) -> str:
     ]
     return (
         "## Images from elsewhere\n\nNone of them should be verified: images of other places, noise, and the "
-        "map's own test images mirrored and with inverted colours. The map is not told their focal length where "
-        "no camera of the map has images of that shape.\n\n" + table(headings, cells, text_columns=3)
+        "map's own test images mirrored and with inverted colours. The map is not told their focal length "
+        "where no camera of the map has images of that shape.\n\n" + table(headings, cells, text_columns=3)
     )
 
 

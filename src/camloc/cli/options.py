@@ -79,7 +79,8 @@ def reader_options(words: tuple[str, ...]) -> dict[str, str]:
     """Options of a data set's reader from words such as `split=blocks`.
 
     Raises:
-        RecipeError: a word is not NAME=VALUE, or an option is given twice.
+        RecipeError: a word is not NAME=VALUE, names something that has its own option, or an option other
+            than exclude is given twice.
     """
     options: dict[str, str] = {}
     for word in words:
@@ -87,7 +88,13 @@ def reader_options(words: tuple[str, ...]) -> dict[str, str]:
         if not (name and equals and value):
             raise RecipeError(f"the option '{word}' is not NAME=VALUE, as in split=blocks")
         name = name.replace("-", "_")
-        if name in options:
+        if name in ("root", "scene", "layout"):
+            raise RecipeError(
+                f"the {name} of a data set is not an option of its reader; see --help for its own"
+            )
+        if name == "exclude" and name in options:
+            value = f"{options[name]},{value}"
+        elif name in options:
             raise RecipeError(f"the option {name} is given twice; give it once")
         options[name] = value
     return options

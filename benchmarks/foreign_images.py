@@ -85,6 +85,6 @@ def _noise(rng: np.random.Generator, width: int, height: int, *, grain: int) -> 
     """Random pixels, smoothed over `grain` neighbours to each side and stretched to full contrast."""
     pixels = rng.random((height, width, 3))
     for axis in (0, 1):
-        pixels = sum(np.roll(pixels, step, axis) for step in range(-grain, grain + 1))
+        pixels = np.sum([np.roll(pixels, step, axis) for step in range(-grain, grain + 1)], axis=0)
     low, high = pixels.min(), pixels.max()
     return np.asarray((pixels - low) / (high - low) * 255, dtype=np.uint8)

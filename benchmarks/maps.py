@@ -293,12 +293,12 @@ def measured_set(scene_map: SceneMap, frames: Sequence[Frame], bound: tuple[floa
         between = time.process_time()
         other = peer.locate(features, camera)
         spent = (between - started, time.process_time() - between)
-        is_verified = isinstance(answer, VerifiedPose)
-        ours.append((spent[0], error(truth, answer.world_from_cam) if is_verified else None))
-        is_found = other is not None and other[1] >= LEAST_INLIERS
-        plain.append((spent[1], error(truth, other[0]) if is_found else None))
-        if is_verified:
-            squares.append(mahalanobis(truth, answer))
+        verified = answer if isinstance(answer, VerifiedPose) else None
+        ours.append((spent[0], None if verified is None else error(truth, verified.world_from_cam)))
+        found = None if other is None or other[1] < LEAST_INLIERS else other[0]
+        plain.append((spent[1], None if found is None else error(truth, found)))
+        if verified is not None:
+            squares.append(mahalanobis(truth, verified))
         seconds.append(feature_seconds)
     return SetRow(
         len(frames),
@@ -436,7 +436,8 @@ def page(measured: Measured) -> str:
         "*Plain* is a query without any of camloc's steps after retrieval, measured in the same run on the "
         "same map and the same features: the ten training images that look most alike, mutual nearest "
         f"descriptors, COLMAP's PnP, and a pose from {LEAST_INLIERS} inliers on. Medians count images "
-        "without a verified pose as infinitely wrong. *Near* is the share of all images within 0.25 m and 2°, of the "
+        "without a verified pose as infinitely wrong. *Near* is the share of all images within 0.25 m and 2°, of "
+        "the "
         "unseen stretch (frames 240 to 299 of the walk) within 0.5 m and 5°. *Wrong* are verified poses that "
         f"are off by more than {WRONG:g} times 0.25 m or 2°. *Query* is everything after the features.",
         "## Intervals",

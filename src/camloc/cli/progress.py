@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from camloc.data.types import ExpectedError, Unit
     from camloc.training.loop import Epoch, Step
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+# Names of scenes and files are printed as they are: square brackets in them are not markup.
+console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 @contextmanager
@@ -28,8 +31,11 @@ def counted(label: str) -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
-def show_training(events: "Iterable[Step | Epoch]", *, epochs: int) -> "Iterator[Epoch]":
-    """Show a bar over all steps of a training, and a line for each epoch with a new best validation error."""
+def show_training(events: "Iterable[Step | Epoch]", *, epochs: int, unit: "Unit" = "m") -> "Iterator[Epoch]":
+    """Show a bar over all steps of a training, and a line for each epoch with a new best validation error.
+
+    `unit` is that of positions in the scenes; see `camloc.data.types.common_unit`.
+    """
     from camloc.training.loop import Epoch
 
     with _bar() as bar:
@@ -44,17 +50,33 @@ def show_training(events: "Iterable[Step | Epoch]", *, epochs: int) -> "Iterator
                 )
                 continue
             if event.is_best or event.epoch == epochs:
-                bar.console.print(_line(event, epochs))
+                bar.console.print(_line(event, epochs, unit))
             yield event
 
 
-def _line(event: "Epoch", epochs: int) -> str:
+def show_unlearned(run: Path) -> None:
+    """Say which scenes the network of a run has not learned, and what to do."""
+    from camloc.runs.train import unlearned_scenes
+
+    for each in unlearned_scenes(run):
+        console.print(
+            f"did not learn {each.scene}: held-out frames {_errors(each.found, each.unit)}, no better than "
+            f"{_errors(each.mean_pose, each.unit)} of the mean training pose; its images will be lost until it "
+            f"trains longer (a larger --budget, or none) or a map finds them (camloc map {run})"
+        )
+
+
+def _errors(found: "ExpectedError", unit: "Unit") -> str:
+    return f"{found.meters:.3f} {unit} {found.degrees:.2f}°"
+
+
+def _line(event: "Epoch", epochs: int, unit: "Unit") -> str:
     width = len(str(epochs))
     loss = sum(event.losses.values())
     text = f"epoch {event.epoch:>{width}}  loss {loss:7.3f}"
     if event.validation is not None:
         meters, degrees = event.validation
-        text += f"   held-out frames {meters:6.3f} m  {degrees:6.2f}°"
+        text += f"   held-out frames {meters:6.3f} {unit}  {degrees:6.2f}°"
         if event.right_scene is not None and len(event.scenes) > 1:
             text += f"  scene {event.right_scene:6.1%}"
     return text + ("   best so far" if event.is_best and event.validation is not None else "")

@@ -1,7 +1,7 @@
 """Frame, Scene, View, Located and Lost: the values that camloc's parts exchange. Nothing here loads torch."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,6 +16,11 @@ from camloc.geometry.pose import Pose
 
 # Of positions: metres, or those of a world whose scale is not known, such as a reconstruction from images.
 Unit = Literal["m", "units"]
+
+
+def common_unit(units: Iterable[Unit]) -> Unit:
+    """The unit of numbers over several scenes, such as a mean: metres if all scenes have metres."""
+    return "m" if all(unit == "m" for unit in units) else "units"
 
 
 @dataclass(frozen=True, eq=False)

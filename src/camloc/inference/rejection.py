@@ -1,6 +1,7 @@
 """Decide whether a decoded pose is returned: `accept` gives the pose, or the reason why the image is lost.
 
-Rejected are blank images, images that are novel (of another scene), and poses far from all training cameras.
+Rejected are blank images, images that are novel (of another scene), poses far from all training cameras, and
+every image of a scene that the network has not learned.
 """
 
 import torch
@@ -12,6 +13,12 @@ from camloc.geometry.pose import Pose
 from camloc.geometry.pose_search import camera_radius
 from camloc.models.base import Decoded
 from camloc.models.checkpoint import Checkpoint
+
+# The reason of every rejection in a scene where the network is no better than the mean training pose.
+UNLEARNED = (
+    "the network has not learned the scene: on held-out frames it is no better than the mean training pose; "
+    "train it longer, or build a map with camloc map RUN"
+)
 
 # An image with a smaller standard deviation of brightness (8-bit levels) is blank.
 BLANK_DEVIATION = 1.5
@@ -45,6 +52,8 @@ def accept(
     pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
     threshold, error = metadata.novelty_threshold, checkpoint.expected_error_in(scene)
     reason = image_rejection(image) or novelty_rejection(novelty, threshold=threshold)
+    if not reason and not checkpoint.has_learned(scene):
+        reason = UNLEARNED
     aligns_points = decoded.residual is not None
     if not reason and aligns_points and not bool(pose.is_finite()):
         reason = "too few points of the image agree on a pose"

@@ -1,5 +1,6 @@
 """A checkpoint: a folder with `weights.safetensors` and `checkpoint.json`; nothing is pickled."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +44,8 @@ class Metadata:
         expected_error: median (metres, degrees) on held-out frames, or None; for several scenes the mean of
             their medians.
         expected_errors: for several scenes, each scene's medians, by name.
+        mean_pose_errors: for each scene with held-out frames, by name, their median errors (metres, degrees)
+            if every answer were the mean training pose: what a network that ignores its images reaches.
         recipe: name of the recipe that the model was trained with.
         epoch: epoch of the weights.
         backbone_weights: initial weights of the backbone.
@@ -61,6 +64,7 @@ class Metadata:
     scenes: tuple[str, ...]
     expected_error: tuple[float, float] | None = None
     expected_errors: dict[str, tuple[float, float]] = field(default_factory=dict)
+    mean_pose_errors: dict[str, tuple[float, float]] = field(default_factory=dict)
     recipe: str = ""
     epoch: int = 0
     backbone_weights: str = "none"
@@ -97,6 +101,33 @@ class Checkpoint:
         if len(self.metadata.scenes) > 1:
             found = self.metadata.expected_errors.get(self.metadata.scenes[scene])
         return None if found is None else ExpectedError(*found)
+
+    def has_learned(self, scene: int) -> bool:
+        """Whether the network is better on a scene's held-out frames than the mean training pose.
+
+        True if that is unknown. See `is_better`.
+        """
+        found = self.expected_error_in(scene)
+        baseline = self.metadata.mean_pose_errors.get(self.metadata.scenes[scene])
+        return found is None or baseline is None or is_better(found, ExpectedError(*baseline))
+
+
+# Below these median errors the mean pose is right: the training cameras do not move, or do not turn.
+_NO_METERS, _NO_DEGREES = 1e-6, 1.0
+
+
+def is_better(found: ExpectedError, baseline: ExpectedError) -> bool:
+    """Whether position and orientation errors together are smaller than those of a baseline.
+
+    Each error is a share of the baseline's, and the product of both shares must be below 1. An error that the
+    baseline does not have, because the cameras do not move or do not turn, is left out.
+    """
+    shares = [
+        error / other
+        for error, other, least in zip(found, baseline, (_NO_METERS, _NO_DEGREES), strict=True)
+        if other > least
+    ]
+    return not shares or math.prod(shares) < 1.0
 
 
 def metadata_for(model_name: str, config: Any, preprocess: Preprocess, scenes: tuple[str, ...]) -> Metadata:

@@ -15,7 +15,7 @@ import torch
 from camloc.core.config import from_builtins, from_json, to_json
 from camloc.core.device import even_indices
 from camloc.core.files import read_regular, write_atomically
-from camloc.data.types import Scene
+from camloc.data.types import Scene, Unit
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.errors import SceneDecision
 from camloc.evaluation.multi_scene import OneScene, ScenesResults
@@ -47,6 +47,7 @@ class Comparison:
         before, after: median (meters, degrees) of its first test set; None for infinity, where half of the
             images or more are lost or put into another scene.
         decided_before, decided_after: scenes that its images were put into; None for a model of one scene.
+        unit: of positions.
     """
 
     scene: str
@@ -54,6 +55,7 @@ class Comparison:
     after: tuple[float | None, float | None]
     decided_before: SceneDecision | None = None
     decided_after: SceneDecision | None = None
+    unit: Unit = "m"
 
     @property
     def change(self) -> tuple[float, float]:
@@ -215,6 +217,7 @@ def _compared(before: OneScene, after: OneScene) -> Comparison:
         _medians(after),
         before.headline.decision,
         after.headline.decision,
+        before.unit,
     )
 
 

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from camloc.data.types import Frame, oriented, poses_of
+import torch
+
+from camloc.data.types import ExpectedError, Frame, Unit, oriented, poses_of
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.models.base import GeometryModel, Regressor
@@ -15,7 +17,13 @@ from camloc.runs.manifest import LAST, STATE
 from camloc.runs.prepare import Training
 from camloc.training.log import TrainingLog
 from camloc.training.loop import Epoch, Step, fit
-from camloc.training.validation import best_filter, filter_errors, fit_novelty_detector
+from camloc.training.validation import (
+    Medians,
+    best_filter,
+    filter_errors,
+    fit_novelty_detector,
+    mean_pose_errors,
+)
 
 
 def train(training: Training) -> Iterator[Step | Epoch]:
@@ -35,6 +43,7 @@ def train(training: Training) -> Iterator[Step | Epoch]:
         units=tuple(scene.unit for scene in training.scenes),
     )
     poses = tuple(poses_of(oriented(frames)).tensor() for frames in training.train_frames)
+    metadata = replace(metadata, mean_pose_errors=_mean_pose_errors(training, poses))
     log = TrainingLog(folder) if fabric.is_global_zero else None
     events = fit(
         training.model,
@@ -74,6 +83,48 @@ def _with_errors(metadata: Metadata, event: Epoch) -> Metadata:
     if spread is not None and not all(map(math.isfinite, spread)):
         spread = None
     return replace(metadata, epoch=event.epoch, expected_error=spread, expected_errors=spreads)
+
+
+def _mean_pose_errors(training: Training, poses: tuple[Pose, ...]) -> dict[str, Medians]:
+    """Median errors of the mean training pose on the held-out frames, by the name of the scene."""
+    if training.validation is None:
+        return {}
+    numbers = [torch.full((len(each),), scene) for scene, each in enumerate(poses)]
+    found = mean_pose_errors(Pose.cat(list(poses)), torch.cat(numbers), training.validation)
+    return {training.scenes[scene].name: medians for scene, medians in found.items()}
+
+
+@dataclass(frozen=True)
+class Unlearned:
+    """A scene in which the network of a run is no better than always answering the mean training pose.
+
+    Attributes:
+        scene: its name.
+        unit: of positions.
+        found: median errors of the network on the held-out frames.
+        mean_pose: median errors of the mean training pose.
+    """
+
+    scene: str
+    unit: Unit
+    found: ExpectedError
+    mean_pose: ExpectedError
+
+
+def unlearned_scenes(run: Path) -> tuple[Unlearned, ...]:
+    """The scenes that the network of a run has not learned, as its held-out frames tell.
+
+    Raises:
+        CheckpointError: the run has no checkpoint, or a damaged one.
+    """
+    checkpoint = load_checkpoint(run)
+    unlearned = []
+    for number, name in enumerate(checkpoint.metadata.scenes):
+        found = checkpoint.expected_error_in(number)
+        if found is not None and not checkpoint.has_learned(number):
+            mean_pose = ExpectedError(*checkpoint.metadata.mean_pose_errors[name])
+            unlearned.append(Unlearned(name, checkpoint.unit_in(number), found, mean_pose))
+    return tuple(unlearned)
 
 
 def _calibrate(training: Training, folder: Path, poses: tuple[Pose, ...]) -> None:

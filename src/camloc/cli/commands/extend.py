@@ -73,8 +73,9 @@ def extend(
         device: Device to train on.
         devices: Number of processes that share every batch.
     """
-    from camloc.cli.progress import console, counted, show_training
+    from camloc.cli.progress import console, counted, show_training, show_unlearned
     from camloc.core.device import torch_device
+    from camloc.data.types import common_unit
     from camloc.runs.evaluate import evaluate_scenes, test_sets
     from camloc.runs.extend import extension_recipe, recipe_of, write_comparison
     from camloc.runs.manifest import Extension, RunManifest
@@ -114,8 +115,10 @@ def extend(
         f"{new_scene.name} joins {', '.join(manifest.scenes)} with "
         f"{len(training.train_frames[-1])} training images"
     )
-    for _ in show_training(events, epochs=training.recipe.epochs):
+    unit = common_unit(scene.unit for scene in training.scenes)
+    for _ in show_training(events, epochs=training.recipe.epochs, unit=unit):
         pass
+    show_unlearned(training.folder)
     with counted("locating") as progress:
         before = evaluate_scenes(run, out=folder / "before", device=device, progress=progress)
     with counted("locating") as progress:
@@ -145,7 +148,9 @@ def extension_table(results: "ExtensionResults") -> "Table":
     for heading in ("before", "after", "change", "right scene", "taken for the new"):
         table.add_column(heading, justify="right")
     for known in results.known:
-        medians = [f"{distance(each[0], 'm')} {angle(each[1])}" for each in (known.before, known.after)]
+        medians = [
+            f"{distance(each[0], known.unit)} {angle(each[1])}" for each in (known.before, known.after)
+        ]
         changes = [change(*each) for each in zip(known.before, known.after, strict=True)]
         words = changes[0] if changes[0] == changes[1] else ", ".join(changes)
         decided = known.decided_after

@@ -129,7 +129,8 @@ def train_and_report(
     Maps are built from `map_sources`, if there are any, and the run is then evaluated on their test frames.
     """
     from camloc.cli.commands.evaluate import evaluate_and_report
-    from camloc.cli.progress import console, counted, show_training
+    from camloc.cli.progress import console, counted, show_training, show_unlearned
+    from camloc.data.types import common_unit
     from camloc.runs.evaluate import test_sets
     from camloc.runs.prepare import prepare
     from camloc.runs.train import train as run_training
@@ -164,8 +165,10 @@ def train_and_report(
         f"{training.model.parameter_count():,} weights, {count} training images, {held} held out "
         f"to choose the best epoch"
     )
-    for _ in show_training(events, epochs=training.recipe.epochs):
+    unit = common_unit(scene.unit for scene in training.scenes)
+    for _ in show_training(events, epochs=training.recipe.epochs, unit=unit):
         pass
+    show_unlearned(training.folder)
     if map_sources:
         from camloc.cli.commands.map import build_and_print
 

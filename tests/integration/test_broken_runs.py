@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.support.command_line import camloc, listing, refused, sentence
-from tests.support.damage import turned_into_folder
+from tests.support.damage import reseal, turned_into_folder
 
 Capture = pytest.CaptureFixture[str]
 Damage = Callable[[Path], object]
@@ -60,6 +60,8 @@ def metadata(path: str, *keys: str | int, value: object = None) -> Damage:
         else:
             inner[keys[-1]] = value
         (run / path).write_text(json.dumps(content))
+        if path == METADATA:
+            reseal((run / path).parent)
 
     return damage
 
@@ -69,6 +71,7 @@ def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Damage:
         tensors = load_file(run / WEIGHTS)
         change(tensors)
         save_file(tensors, run / WEIGHTS)
+        reseal((run / WEIGHTS).parent)
 
     return damage
 
@@ -92,7 +95,7 @@ RUNS: dict[str, tuple[tuple[str, ...], Damage]] = {
     "metadata are deep": (CHECKPOINT, holding(METADATA, "[" * 100_000)),
     "metadata are a folder": (CHECKPOINT, turned_into_folder(METADATA)),
     **{f"metadata cut at {share}": (CHECKPOINT, cut(METADATA, share)) for share in (0.1, 0.5, 0.9, 0.99)},
-    "another format": (CHECKPOINT, metadata(METADATA, "format", value=2)),
+    "another format": (CHECKPOINT, metadata(METADATA, "format", value=1)),
     "format is a word": (CHECKPOINT, metadata(METADATA, "format", value="one")),
     "no format": (CHECKPOINT, metadata(METADATA, "format")),
     "an unknown fact": (CHECKPOINT, metadata(METADATA, "colour", value="red")),

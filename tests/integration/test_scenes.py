@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.support.command_line import camloc, refused
+from tests.support.damage import reseal
 from tests.support.several_scenes import (
     AWAY,
     NAMES,
@@ -226,6 +227,7 @@ def test_a_checkpoint_of_fewer_names_than_scenes_is_refused(learned: Path, tmp_p
         (tmp_path / name).write_bytes((learned / "checkpoint" / name).read_bytes())
     metadata = json.loads((tmp_path / "checkpoint.json").read_text())
     (tmp_path / "checkpoint.json").write_text(json.dumps({**metadata, "scenes": ["garden"]}))
+    reseal(tmp_path)
     with pytest.raises(CheckpointError, match="names 1 scenes for a model of 2"):
         load_checkpoint(tmp_path)
 

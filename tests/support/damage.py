@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from camloc.core.files import sha256_of
+from camloc.core.sealed import sealed
 from camloc.data import formats as datasets
 from camloc.errors import DatasetError
 from tests.support.layouts import WRITERS, make_scene
@@ -29,6 +31,20 @@ def refusal(root: Path, **options: Any) -> str:
     assert not message.endswith(".")
     assert caught.value.__cause__ is None
     return message
+
+
+def reseal(folder: Path, name: str = "checkpoint.json") -> None:
+    """Give a changed checkpoint checksums that fit, so that what is wrong must be found in its content.
+
+    Files that are missing or cannot be read stay as they are.
+    """
+    try:
+        content = json.loads((folder / name).read_text())
+        weights = sha256_of(folder / "weights.safetensors")
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(content, dict):
+        (folder / name).write_text(json.dumps(sealed(content, weights)))
 
 
 def edited(path: str, line: int, change: Callable[[str], str]) -> Damage:

@@ -1,4 +1,4 @@
-"""Two small scenes that look different and have worlds of their own, and a run that has learned both."""
+"""Two small scenes that look different and have worlds of their own, and a run of both."""
 
 from dataclasses import replace
 from pathlib import Path

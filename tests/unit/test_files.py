@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from camloc.core.files import cache_folder, remove_stale_parts, write_atomically
+from camloc.core.files import (
+    cache_folder,
+    is_sound_cache,
+    read_regular,
+    remove_stale_parts,
+    seal_cache,
+    sha256_of,
+    write_atomically,
+)
 from camloc.errors import CamlocError
 
 
@@ -82,10 +90,55 @@ def test_the_home_folder_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_unfinished_files_of_yesterday_are_removed(tmp_path: Path) -> None:
+    """Those of a cache for the folder, and those of a file when it is written again; nobody else's."""
     yesterday = time.time() - 25 * 3600
-    for name in (".old.part", ".new.part", "old.npy"):
+    old, new = "0123456789ab", "ba9876543210"
+    names = [f".{old}.part", f".a.txt.{old}.part", "old.npy", ".notes.part", f".b.txt.{old}.part"]
+    for name in (*names, f".{new}.part", f".a.txt.{new}.part"):
         (tmp_path / name).write_text("half")
-        if "old" in name:
+        if name in names:
             os.utime(tmp_path / name, (yesterday, yesterday))
     remove_stale_parts(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {".new.part", "old.npy"}
+    assert not (tmp_path / f".{old}.part").exists()
+    write_atomically(tmp_path / "a.txt", "whole")
+    left = {"a.txt", "old.npy", ".notes.part", f".b.txt.{old}.part", f".{new}.part", f".a.txt.{new}.part"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+    remove_stale_parts(tmp_path / "missing")
+
+
+def test_only_regular_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"12345")
+    assert read_regular(tmp_path / "a.json", most_bytes=5) == b"12345"
+    with pytest.raises(OSError, match="more than 4 bytes"):
+        read_regular(tmp_path / "a.json", most_bytes=4)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        for read in (read_regular, sha256_of):
+            with pytest.raises(OSError, match="not a regular file"):
+                read(path)
+
+
+def test_a_cache_below_the_home_of_nobody_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMLOC_CACHE", "~nobody-of-this-name/cache")
+    with pytest.raises(CamlocError, match="name a folder in CAMLOC_CACHE"):
+        cache_folder()
+
+
+def test_a_cache_is_sound_until_one_of_its_files_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = (tmp_path / "a.npy", tmp_path / "a.labels.npz")
+    for path in files:
+        path.write_bytes(b"content")
+    assert not is_sound_cache(files[0], files[1:], of="the cache"), "it has no checksums"
+    assert caplog.messages == []
+    seal_cache(files[0], files[1:])
+    for path in (*files, tmp_path / "a.sha256"):
+        whole = path.read_bytes()
+        for damaged in (b"", whole[:-1], bytes([whole[0] ^ 1]) + whole[1:]):
+            path.write_bytes(damaged)
+            caplog.clear()
+            assert not is_sound_cache(files[0], files[1:], of="the cache")
+            assert caplog.messages == [f"camloc: the cache {files[0]} is damaged and is made again"]
+        path.write_bytes(whole)
+        assert is_sound_cache(files[0], files[1:], of="the cache")

@@ -101,7 +101,7 @@ def test_the_second_call_decodes_nothing(frames: list[Frame], cache: Path, decod
     assert first.intrinsics is not None
     assert second.intrinsics is not None
     assert torch.equal(first.intrinsics, second.intrinsics)
-    assert len(files_in(cache)) == 2
+    assert len(files_in(cache)) == 3
 
 
 def test_a_changed_image_is_decoded_again(frames: list[Frame], cache: Path, decoding: Decoding) -> None:
@@ -258,4 +258,4 @@ def test_several_may_fill_the_cache_at_once(frames: list[Frame], cache: Path) ->
     assert len(found) == 4
     for images in found:
         assert_images_of(images, frames)
-    assert len(files_in(cache)) == 2, "nothing unfinished is left"
+    assert len(files_in(cache)) == 3, "nothing unfinished is left"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.support.damage import reseal
 from tests.support.models import small_config, some_poses
 from torch import Tensor
 
@@ -107,6 +108,7 @@ def test_missing_or_damaged_summaries_are_refused(summaries: Tensor | None, save
     if summaries is not None:
         weights["novelty_detector.summaries"] = summaries
     save_file(weights, saved / "weights.safetensors")
+    reseal(saved)
     with pytest.raises(CheckpointError, match="novelty detection"):
         load_checkpoint(saved)
 
@@ -115,6 +117,7 @@ def test_a_checkpoint_without_a_threshold_has_no_detector(saved: Path) -> None:
     metadata = json.loads((saved / "checkpoint.json").read_text())
     del metadata["novelty_threshold"]
     (saved / "checkpoint.json").write_text(json.dumps(metadata))
+    reseal(saved)
     assert load_checkpoint(saved).novelty_detector is None
 
 
@@ -122,6 +125,7 @@ def test_a_checkpoint_without_a_threshold_has_no_detector(saved: Path) -> None:
 def test_a_threshold_that_is_not_positive_is_refused(threshold: float, saved: Path) -> None:
     metadata = json.loads((saved / "checkpoint.json").read_text())
     (saved / "checkpoint.json").write_text(json.dumps(metadata | {"novelty_threshold": threshold}))
+    reseal(saved)
     with pytest.raises(CheckpointError, match="damaged: its novelty threshold"):
         load_checkpoint(saved)
 

@@ -1,10 +1,13 @@
 """Files that are written completely or not at all, and the cache folder."""
 
 import errno
+import hashlib
+import logging
 import os
 import re
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +17,12 @@ from camloc.errors import CamlocError
 
 # A running process writes to its unfinished file every few seconds: one of yesterday is abandoned.
 _STALE_SECONDS = 24 * 3600.0
+
+# Largest JSON file that is read: metadata of a run have kilobytes.
+MOST_JSON_BYTES = 16_000_000
+
+# File name extension of the checksums of a cache's files.
+_CHECKSUMS = ".sha256"
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -29,6 +38,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     unfinished = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale_parts(path.parent, of=path.name)
         with unfinished.open("xb") as file:
             file.write(content)
             file.flush()
@@ -47,6 +57,37 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             unfinished.unlink(missing_ok=True)
 
 
+def read_regular(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> bytes:
+    """The content of a regular file of a bounded size.
+
+    A pipe would be waited for, and a device never ends.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or has more than `most_bytes` bytes.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for its writer.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is not a regular file")
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(f"{path} has more than {most_bytes:,} bytes")
+    return content
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a regular file, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(f"{path} is not a regular file")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def file_name(name: str) -> str:
     """A name that comes from data as the name of a single file or folder: never a path, "." or "..".
 
@@ -59,14 +100,56 @@ def file_name(name: str) -> str:
 def cache_folder() -> Path:
     """The user's cache folder for camloc, which may not exist yet.
 
-    $CAMLOC_CACHE if set, else `camloc` in $XDG_CACHE_HOME, else ~/.cache/camloc.
+    $CAMLOC_CACHE where that is set, else `camloc` in $XDG_CACHE_HOME, else ~/.cache/camloc.
+
+    Raises:
+        CamlocError: the folder is below the home folder of a user that does not exist.
     """
-    own = os.environ.get("CAMLOC_CACHE")
-    if own:
-        return Path(own).expanduser()
-    shared = os.environ.get("XDG_CACHE_HOME")
-    parent = Path(shared).expanduser() if shared else Path.home() / ".cache"
-    return parent / "camloc"
+    own, shared = os.environ.get("CAMLOC_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    named = own or (f"{shared}/camloc" if shared else "~/.cache/camloc")
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise CamlocError(
+            f"the cache folder {named} is below a home folder that cannot be found; name a folder in "
+            f"CAMLOC_CACHE"
+        ) from None
+
+
+def is_sound_cache(path: Path, others: Sequence[Path] = (), *, of: str) -> bool:
+    """Whether the files of a cache are complete and have the checksums that `seal_cache` wrote.
+
+    Says so in a warning if files are there that do not have them.
+
+    Args:
+        path: the largest file; its checksums are in the file beside it that ends in `.sha256`.
+        others: the other files.
+        of: name of the cache, for the warning.
+    """
+    files, checksums = (path, *others), path.with_suffix(_CHECKSUMS)
+    if not all(each.exists() for each in (*files, checksums)):  # another version's, or never finished
+        return False
+    try:
+        if read_regular(checksums) == _checksums(files):
+            return True
+    except OSError:  # removed by another process meanwhile, or unreadable
+        pass
+    logging.getLogger(__name__).warning("camloc: %s %s is damaged and is made again", of, path)
+    return False
+
+
+def seal_cache(path: Path, others: Sequence[Path] = ()) -> None:
+    """Write the checksums of the files of a cache beside them; arguments as of `is_sound_cache`.
+
+    Raises:
+        CamlocError: the file cannot be written.
+    """
+    write_atomically(path.with_suffix(_CHECKSUMS), _checksums((path, *others)))
+
+
+def _checksums(files: Sequence[Path]) -> bytes:
+    """The lines of `sha256sum`."""
+    return "".join(f"{sha256_of(each)}  {each.name}\n" for each in files).encode()
 
 
 @contextmanager
@@ -100,12 +183,21 @@ def cache_file(path: Path, *, of: str) -> Iterator[BinaryIO]:
             unfinished.unlink(missing_ok=True)
 
 
-def remove_stale_parts(folder: Path) -> None:
-    """Remove unfinished files (`.*.part`) that a killed process left in a cache at least a day ago."""
-    for path in folder.glob(".*.part"):
-        with suppress(OSError):  # finished or removed by another process meanwhile
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                path.unlink()
+def remove_stale_parts(folder: Path, *, of: str = "") -> None:
+    """Remove unfinished files that a killed process left in a folder a day ago or longer.
+
+    Args:
+        folder: where to look; subfolders are left alone.
+        of: name of the file that they would have become; "" for those of a cache.
+    """
+    name = re.compile(rf"\.{re.escape(of)}{'[.]' if of else ''}[0-9a-f]{{12}}\.part")
+    with suppress(OSError):  # the folder is missing
+        for entry in os.scandir(folder):
+            if name.fullmatch(entry.name) is None:
+                continue
+            with suppress(OSError):  # finished or removed by another process meanwhile
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_SECONDS:
+                    Path(entry.path).unlink()
 
 
 def _reason(problem: OSError) -> str:

@@ -16,12 +16,14 @@ from torch import Tensor
 
 from camloc.core.config import to_json
 from camloc.core.device import CPU, to_device
-from camloc.core.files import cache_file, cache_folder, write_atomically
+from camloc.core.files import cache_file, cache_folder, is_sound_cache, seal_cache, write_atomically
 from camloc.data.augment import Augment, Draws, augmented
 from camloc.data.batch import Batch
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Frame, poses_of
 from camloc.geometry.pose import Pose
+
+_CACHE = "the image cache"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,8 @@ def load_image_cache(
     """Images of frames, decoded now or read from the cache of an earlier call.
 
     The cache's name is a digest of the settings and of every file's path, size and date, so a
-    image that changes is read again.
+    image that changes is read again. A cache that does not have its checksums is made again, which a warning
+    says.
 
     Args:
         frames: frames with poses.
@@ -97,7 +100,7 @@ def load_image_cache(
     reader = with_margin(preprocess, frames[0]) if margin else preprocess
     path = cache_folder() / "images" / f"{_digest(frames, reader)}.npy"
     cameras_path = path.with_suffix(".intrinsics.npy")
-    if not path.exists() or not cameras_path.exists():
+    if not is_sound_cache(path, [cameras_path], of=_CACHE):
         _decode(frames, reader, path, cameras_path, progress=progress)
     intrinsics = torch.from_numpy(np.load(cameras_path))
     recordings = {name: number for number, name in enumerate(dict.fromkeys(each.sequence for each in frames))}
@@ -137,7 +140,7 @@ def _decode(
     shape = (len(frames), 3, preprocess.height, preprocess.width)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     intrinsics = np.full((len(frames), 3, 3), np.nan)
-    with cache_file(path, of="the image cache") as file:
+    with cache_file(path, of=_CACHE) as file:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             np.lib.format.write_array_header_1_0(file, header)
             for index, view in enumerate(pool.map(preprocess.view, frames)):
@@ -149,3 +152,4 @@ def _decode(
         cameras = io.BytesIO()
         np.save(cameras, intrinsics)
         write_atomically(cameras_path, cameras.getvalue())
+    seal_cache(path, [cameras_path])

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any, ClassVar
 
 from camloc.core.config import from_json
+from camloc.core.files import read_regular
 from camloc.data.types import Unit
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.errors import SceneDecision, all_decisions
@@ -82,7 +83,7 @@ class ScenesResults:
             CheckpointError: no such file, not JSON, or keys of another version.
         """
         try:
-            return from_json(path.read_bytes(), cls)
+            return from_json(read_regular(path), cls)
         except (OSError, RecipeError) as problem:
             raise CheckpointError(f"{path} is not a results file of several scenes: {problem}") from None
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from camloc.core.config import from_json, to_json
-from camloc.core.files import write_atomically
+from camloc.core.files import read_regular, write_atomically
 from camloc.data.types import Lost, Unit
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.errors import (
@@ -206,7 +206,7 @@ class Results:
             CheckpointError: no such file, not JSON, or keys of another version.
         """
         try:
-            return from_json(path.read_bytes(), cls)
+            return from_json(read_regular(path), cls)
         except OSError as problem:
             raise CheckpointError(
                 f"{path} cannot be read: {problem.strerror}; run `camloc evaluate` first"

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from camloc.core.config import from_builtins, to_builtins
-from camloc.core.files import write_atomically
+from camloc.core.files import read_regular, write_atomically
 from camloc.errors import CheckpointError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.mapping.features import FeatureSettings
@@ -283,7 +283,7 @@ class SceneMap:
             try:
                 if path.stat().st_size > most:
                     raise CheckpointError(f"{path} has more than {most:,} bytes, which no map has")
-                files[name] = path.read_bytes()
+                files[name] = read_regular(path, most_bytes=most)
             except FileNotFoundError:
                 raise CheckpointError(
                     f"{folder} holds no map: {name} is missing; build one with `camloc map`"

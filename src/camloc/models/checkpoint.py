@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from camloc.core.config import from_builtins, from_json, to_builtins, to_json
-from camloc.core.files import write_atomically
+from camloc.core.config import from_builtins, to_builtins
+from camloc.core.sealed import SealError, read_settings, size_beyond_bounds, weights_of_pair, write_pair
 from camloc.data.image_io import Preprocess
 from camloc.data.types import ExpectedError, Unit
 from camloc.errors import CheckpointError, RecipeError
@@ -20,7 +20,7 @@ from camloc.models import build_model, config_class
 from camloc.models.base import PoseModel
 from camloc.models.novelty import NoveltyDetector
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS = "weights.safetensors"
 METADATA = "checkpoint.json"
 
@@ -111,7 +111,7 @@ def save_checkpoint(
     training_poses: tuple[Pose, ...],
     novelty_detector: NoveltyDetector | None = None,
 ) -> None:
-    """Write a checkpoint; each of its two files is replaced atomically.
+    """Write a checkpoint with its checksums; a reader finds the old one or the new one.
 
     Raises:
         CamlocError: the folder cannot be written.
@@ -123,8 +123,7 @@ def save_checkpoint(
     if novelty_detector is not None:
         tensors[_SUMMARIES] = novelty_detector.summaries
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_atomically(folder / WEIGHTS, save(contiguous))
-    write_atomically(folder / METADATA, to_json(metadata))
+    write_pair(folder / METADATA, metadata, folder / WEIGHTS, save(contiguous))
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -139,17 +138,16 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{folder} contains no checkpoint: {METADATA} is missing; train one with `camloc train` first"
         )
-    metadata = _read_metadata(folder / METADATA)
+    metadata, weights_path = _read_pair(folder)
     source = folder / WEIGHTS
-    tensors = _read_weights(source)
+    _check_shapes(metadata, weights_path, folder)
     model = model_from_metadata(metadata, source=folder / METADATA)
+    tensors = _read_weights(weights_path)
     weights = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
     try:
         model.load_state_dict(weights)
     except RuntimeError:
-        raise CheckpointError(
-            f"{source} does not fit the model in {METADATA}; train the model again or copy the run again"
-        ) from None
+        raise _misfit(folder) from None
     poses = tuple(
         training_poses(tensors.get(f"{_TRAINING_POSES}{scene}"), scene=scene, source=source)
         for scene in metadata.scenes
@@ -163,6 +161,8 @@ def model_from_metadata(metadata: Metadata, *, source: Path) -> PoseModel[Any]:
     Raises:
         CheckpointError: this version of camloc has no such model or settings, or the settings are invalid.
     """
+    if giant := size_beyond_bounds(metadata.config):
+        raise CheckpointError(f"{source} describes a network that is too large: {giant}; {_AGAIN}")
     scenes = metadata.config.get("scenes", 1)
     if scenes != len(metadata.scenes):
         raise CheckpointError(
@@ -233,18 +233,50 @@ def _novelty_detector(
     return NoveltyDetector(summaries)
 
 
-def _read_metadata(path: Path) -> Metadata:
+def _read_pair(folder: Path) -> tuple[Metadata, Path]:
+    """The metadata, and the path of the weights that belong to them."""
+    for attempt in (1, 2):
+        name = METADATA
+        try:
+            metadata, sha256 = read_settings(folder / METADATA, Metadata, format=FORMAT)
+            checked_metadata(metadata, source=folder / METADATA)
+            name = WEIGHTS
+            return metadata, weights_of_pair(folder / WEIGHTS, sha256)
+        except SealError as problem:
+            # Another process may just have replaced both files between these lines.
+            if attempt == 2 or name == METADATA:
+                raise CheckpointError(f"{folder / name} {problem}; {_AGAIN}") from None
+    raise AssertionError("unreachable")
+
+
+_AGAIN = "train the model again or copy the run again"
+
+
+def _check_shapes(metadata: Metadata, weights_path: Path, folder: Path) -> None:
+    """Raise CheckpointError if the weights do not have the shapes of the network that the metadata describe.
+
+    Only the header of the file is read, and a network without memory for its weights is built, so that
+    metadata that describe a giant are refused before anything is allocated.
+    """
+    with torch.device("meta"):
+        model = model_from_metadata(metadata, source=folder / METADATA)
+    expected = {f"{_MODEL}{name}": list(value.shape) for name, value in model.state_dict().items()}
     try:
-        metadata = from_json(path.read_bytes(), Metadata)
-    except (RecipeError, OSError) as problem:
-        raise CheckpointError(f"{path} cannot be read: {problem}") from None
-    return checked_metadata(metadata, source=path)
+        with safe_open(weights_path, "pt") as file:
+            names = [name for name in file.keys() if name.startswith(_MODEL)]  # noqa: SIM118 - no mapping
+            found = {name: list(file.get_slice(name).get_shape()) for name in names}
+    except (SafetensorError, OSError):
+        raise CheckpointError(f"{folder / WEIGHTS} is damaged; {_AGAIN}") from None
+    if found != expected:
+        raise _misfit(folder)
+
+
+def _misfit(folder: Path) -> CheckpointError:
+    return CheckpointError(f"{folder / WEIGHTS} does not fit the model in {METADATA}; {_AGAIN}")
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; the checkpoint is incomplete") from None
     except (SafetensorError, OSError):
-        raise CheckpointError(f"{path} is damaged; train the model again or copy the run again") from None
+        raise CheckpointError(f"{path} is damaged; {_AGAIN}") from None

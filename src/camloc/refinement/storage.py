@@ -8,15 +8,16 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from camloc.core.config import from_json, to_json
-from camloc.core.files import write_atomically
-from camloc.errors import CheckpointError, RecipeError
+from camloc.core.config import to_builtins
+from camloc.core.sealed import SealError, read_settings, size_beyond_bounds, weights_of_pair, write_pair
+from camloc.errors import CheckpointError
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS = "weights.safetensors"
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -52,8 +53,7 @@ class AuxiliaryMetadata(ABC, Generic[Network]):
         """
         folder = run / self.NAME
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.tensors(network).items()}
-        write_atomically(folder / WEIGHTS, save(tensors))
-        write_atomically(folder / f"{self.NAME}.json", to_json(self))
+        write_pair(folder / f"{self.NAME}.json", self, folder / WEIGHTS, save(tensors))
 
     @classmethod
     def read(cls: type[Metadata], run: Path) -> Metadata | None:
@@ -62,18 +62,22 @@ class AuxiliaryMetadata(ABC, Generic[Network]):
         Raises:
             CheckpointError: the file is damaged.
         """
+        found = cls._read_pair(run)
+        return None if found is None else found[0]
+
+    @classmethod
+    def _read_pair(cls: type[Metadata], run: Path) -> tuple[Metadata, str] | None:
+        """The metadata, and the SHA-256 of the weights."""
         path = run_around(run) / cls.NAME / f"{cls.NAME}.json"
         if not path.exists():
             return None
         try:
-            metadata = from_json(path.read_bytes(), cls)
-        except (RecipeError, OSError) as problem:
-            raise CheckpointError(f"{path} cannot be read: {problem}; {_TRAIN_AGAIN}") from None
-        if metadata.format != FORMAT:
-            raise CheckpointError(
-                f"{path} has format {metadata.format}, this version of camloc reads {FORMAT}; {_TRAIN_AGAIN}"
-            )
-        return metadata
+            found = read_settings(path, cls, format=FORMAT)
+        except SealError as problem:
+            raise CheckpointError(f"{path} {problem}; {_TRAIN_AGAIN}") from None
+        if giant := size_beyond_bounds(to_builtins(found[0])):
+            raise CheckpointError(f"{path} describes a network that is too large: {giant}; {_TRAIN_AGAIN}")
+        return found
 
     @classmethod
     def load(cls: type[Metadata], run: Path, source: nn.Module) -> tuple[Metadata, Network] | None:
@@ -86,16 +90,29 @@ class AuxiliaryMetadata(ABC, Generic[Network]):
         Raises:
             CheckpointError: its files are damaged.
         """
-        metadata = cls.read(run)
-        if metadata is None or metadata.source != digest(source):
+        found = cls._read_pair(run)
+        if found is None or found[0].source != digest(source):
             return None
-        network, path = metadata.build(), run_around(run) / cls.NAME / WEIGHTS
+        metadata, sha256 = found
+        path = run_around(run) / cls.NAME / WEIGHTS
         try:
-            network.load_state_dict(load_file(path))
-        except (SafetensorError, OSError, RuntimeError):
-            raise CheckpointError(
-                f"{path} is missing, damaged or does not fit {cls.NAME}.json; {_TRAIN_AGAIN}"
-            ) from None
+            tensors = load_file(weights_of_pair(path, sha256))
+        except SealError as problem:
+            raise CheckpointError(f"{path} {problem}; {_TRAIN_AGAIN}") from None
+        except (SafetensorError, OSError):
+            raise CheckpointError(f"{path} is damaged; {_TRAIN_AGAIN}") from None
+        misfit = CheckpointError(f"{path} does not fit {cls.NAME}.json; {_TRAIN_AGAIN}")
+        with torch.device("meta"):  # refused before anything is allocated
+            expected = metadata.build().state_dict()
+        if {name: value.shape for name, value in expected.items() if name in tensors} != {
+            name: value.shape for name, value in tensors.items()
+        }:
+            raise misfit
+        network = metadata.build()
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError:
+            raise misfit from None
         return metadata, network.eval()
 
 

@@ -14,7 +14,7 @@ import torch
 
 from camloc.core.config import from_builtins, from_json, to_json
 from camloc.core.device import even_indices
-from camloc.core.files import write_atomically
+from camloc.core.files import read_regular, write_atomically
 from camloc.data.types import Scene
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.errors import SceneDecision
@@ -108,7 +108,7 @@ class ExtensionResults:
             CheckpointError: the file is missing or of another version.
         """
         try:
-            return from_json((folder / COMPARISON).read_bytes(), cls)
+            return from_json(read_regular(folder / COMPARISON), cls)
         except (OSError, RecipeError) as problem:
             raise CheckpointError(f"{folder} has no {COMPARISON} of this version: {problem}") from None
 

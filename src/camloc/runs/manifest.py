@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from camloc.core.config import from_json, to_json
-from camloc.core.files import write_atomically
+from camloc.core.files import read_regular, write_atomically
 from camloc.data import formats as datasets
 from camloc.data.types import Scene, oriented
 from camloc.errors import CheckpointError, DatasetError, RecipeError
@@ -129,6 +129,6 @@ class RunManifest:
                 f"or `camloc map`"
             )
         try:
-            return from_json(path.read_bytes(), cls)
+            return from_json(read_regular(path), cls)
         except (OSError, RecipeError) as problem:
             raise CheckpointError(f"{path} cannot be read: {problem}") from None

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from camloc.core.config import to_json
 from camloc.core.device import CPU, to_device
-from camloc.core.files import cache_file, cache_folder, write_atomically
+from camloc.core.files import cache_file, cache_folder, is_sound_cache, seal_cache, write_atomically
 from camloc.data.augment import Augment, Draws, augmented, centre_cut
 from camloc.data.batch import Batch
 from camloc.data.image_cache import ImageCache
@@ -33,6 +33,8 @@ HEADS = "heads"
 
 # Images that pass through the backbone together.
 CHUNK = 16
+
+_CACHE = "the cache of features"
 
 # Arrays of the variants that are stored beside the features.
 _LABELS = ("rotation", "intrinsics", "inside")
@@ -241,7 +243,7 @@ def _scene_features(
 ) -> _SceneFeatures:
     path = cache_folder() / "features" / f"{_digest(model, first_part, images, variants)}.npy"
     labels = path.with_suffix(".labels.npz")
-    if not (path.exists() and labels.exists()):
+    if not is_sound_cache(path, [labels], of=_CACHE):
         was_training = model.training
         model.eval().to(device)
         try:
@@ -276,7 +278,7 @@ def _compute(
     generator = torch.Generator().manual_seed(variants.seed)
     started = time.monotonic()
     found: dict[str, list[Tensor]] = {}
-    with cache_file(path, of="the cache of features") as file:
+    with cache_file(path, of=_CACHE) as file:
         for first in range(0, len(images), CHUNK):
             rows = torch.arange(first, min(first + CHUNK, len(images)))
             batches = [
@@ -298,6 +300,7 @@ def _compute(
         arrays: dict[str, Any] = {name: torch.cat(values).numpy() for name, values in found.items()}
         np.savez(packed, **arrays, seconds=np.float64(time.monotonic() - started))
         write_atomically(labels, packed.getvalue())
+    seal_cache(path, [labels])
 
 
 def _columns(model: PoseModel[Any], images: Float[Tensor, "b 3 h w"]) -> int:

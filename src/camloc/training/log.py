@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 
-from camloc.core.files import write_atomically
+from camloc.core.files import read_regular, write_atomically
 from camloc.errors import CheckpointError
 from camloc.training.loop import Epoch
+
+# Largest log that is read: that of a hundred thousand epochs.
+_MOST_LOG_BYTES = 64_000_000
 
 
 class TrainingLog:
@@ -68,9 +71,11 @@ def read_log(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_regular(path, most_bytes=_MOST_LOG_BYTES).splitlines()
     except OSError as problem:
-        raise CheckpointError(f"{path} cannot be read ({problem.strerror}); move it away to go on") from None
+        raise CheckpointError(
+            f"{path} cannot be read ({problem.strerror or problem}); move it away to go on"
+        ) from None
     return [_row(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
 
 

@@ -22,13 +22,18 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
+# The options of architectures that settings may give. Others of timm's open files, such as `checkpoint_path`.
+BACKBONE_OPTIONS = ("channels", "drop_path_rate", "drop_rate", "img_size", "output_stride", "pad_type")
+
+
 @dataclass(frozen=True)
 class BackboneConfig:
     """The architecture and the normalisation of its input.
 
     Attributes:
         name: timm's name of the architecture.
-        options: keyword arguments for its constructor, such as `{"pad_type": "same"}`.
+        options: keyword arguments for its constructor, such as `{"pad_type": "same"}`; one of
+            `BACKBONE_OPTIONS`.
         mean, deviation: subtracted from and divided into RGB in [0, 1] before the first layer.
         local_contrast: side in pixels of the window whose own mean and deviation are used instead, which
             makes the input less sensitive to lamps, shade and the colour of the light; 0 for none.
@@ -207,6 +212,11 @@ def _create(config: BackboneConfig, **arguments: Any) -> nn.Module:
         near = timm.list_models(f"*{config.name.split('_')[0]}*")[:5]
         hint = f"; similar ones are {', '.join(near)}" if near else ""
         raise RecipeError(f"timm has no network '{config.name}'{hint}")
+    for option in config.options:
+        if option not in BACKBONE_OPTIONS:
+            raise RecipeError(
+                f"the backbone has no option '{option}'; its options are {', '.join(BACKBONE_OPTIONS)}"
+            )
     options: dict[str, Any] = {**config.options, **arguments}
     try:
         return timm.create_model(config.name, pretrained=False, **options)

@@ -1,0 +1,140 @@
+"""A pair of files with checksums: a JSON file of settings, and the weights that belong to it.
+
+The JSON file holds the SHA-256 of the weights (`weights_sha256`) and of its own content (`sha256`). A pair is
+replaced such that a reader always finds a whole pair, whenever the writer is killed: the new weights are
+written beside the old ones, then the JSON file is replaced, which makes them valid, and then they take the
+name of the old ones.
+"""
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from camloc.core.config import from_builtins, to_json
+from camloc.core.files import read_regular, sha256_of, write_atomically
+from camloc.errors import CamlocError, RecipeError
+
+Settings = TypeVar("Settings")
+
+_OWN, _WEIGHTS = "sha256", "weights_sha256"
+
+# Largest whole number in the settings of a network, such as a width; and the largest number of its layers,
+# blocks and scenes, and of the entries of a list.
+MOST_WIDTH = 65_536
+MOST_PARTS = 1_000
+_PARTS = ("layers", "blocks", "scenes", "groups")
+
+
+class SealError(CamlocError):
+    """A pair of files that is damaged; the message is a phrase behind the name of the file."""
+
+
+def write_pair(path: Path, settings: object, weights_path: Path, weights: bytes) -> None:
+    """Write settings as JSON and the weights beside them.
+
+    Args:
+        path: of the JSON file.
+        settings: a dataclass with the field `format`.
+        weights_path: of the weights, in the same folder.
+        weights: content of the file.
+
+    Raises:
+        CamlocError: the folder cannot be written.
+    """
+    content = json.loads(to_json(settings))
+    write_atomically(_next(weights_path), weights)
+    try:
+        write_atomically(path, to_json(sealed(content, hashlib.sha256(weights).hexdigest())))
+    except CamlocError:
+        _next(weights_path).unlink(missing_ok=True)
+        raise
+    try:
+        _next(weights_path).replace(weights_path)
+    except OSError as problem:
+        raise CamlocError(
+            f"{weights_path} could not be written ({(problem.strerror or str(problem)).lower()}); choose a "
+            f"folder that can be written to"
+        ) from None
+
+
+def read_settings(path: Path, kind: type[Settings], *, format: int) -> tuple[Settings, str]:
+    """The settings in the JSON file of a pair, and the SHA-256 of the weights that belong to it.
+
+    Args:
+        path: of the JSON file.
+        kind: type of the settings.
+        format: version that is read; other versions are refused before anything else is looked at.
+
+    Raises:
+        SealError: the file cannot be read, is of another version, or does not have its checksum.
+    """
+    try:
+        content = msgspec.json.decode(read_regular(path))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise SealError(f"cannot be read: it is not JSON: {problem}") from None
+    except OSError as problem:
+        raise SealError(f"cannot be read: {problem}") from None
+    if not isinstance(content, dict):
+        raise SealError("cannot be read: it is not a JSON object")
+    found = content.get("format")
+    if isinstance(found, int) and found != format:
+        raise SealError(f"has format {found}, this version of camloc reads {format}")
+    weights = content.pop(_WEIGHTS, None)
+    own = content.pop(_OWN, None)
+    if not isinstance(weights, str) or own != sealed(content, weights)[_OWN]:
+        raise SealError("is damaged: its content does not have its checksum")
+    try:
+        return from_builtins(content, kind), weights
+    except RecipeError as problem:
+        raise SealError(f"cannot be read: {problem}") from None
+
+
+def weights_of_pair(weights_path: Path, sha256: str) -> Path:
+    """The file of the weights with a checksum: `weights_path`, or the file that is about to replace it.
+
+    Raises:
+        SealError: neither has that checksum.
+    """
+    for candidate in (weights_path, _next(weights_path)):
+        with suppress(OSError):
+            if sha256_of(candidate) == sha256:
+                return candidate
+    if not weights_path.exists():
+        raise SealError("is missing")
+    raise SealError("is damaged: it does not have its checksum")
+
+
+def sealed(content: dict[str, Any], weights_sha256: str) -> dict[str, Any]:
+    """The content of the JSON file of a pair with its checksums, in place of any earlier ones."""
+    inner = {name: value for name, value in content.items() if name != _OWN} | {_WEIGHTS: weights_sha256}
+    # Whatever the spaces and the order of the names.
+    text = json.dumps(inner, sort_keys=True).encode()
+    return inner | {_OWN: hashlib.sha256(text).hexdigest()}
+
+
+def _next(weights_path: Path) -> Path:
+    return weights_path.with_name(f"{weights_path.stem}.next{weights_path.suffix}")
+
+
+def size_beyond_bounds(config: Any, name: str = "") -> str:
+    """A phrase for the first setting that would make a network a giant, or "".
+
+    Args:
+        config: settings of a network as plain dicts, lists, numbers and strings.
+        name: of the setting that `config` is the value of; "" for all settings.
+    """
+    if isinstance(config, int):
+        most = MOST_PARTS if name.rpartition(".")[2] in _PARTS else MOST_WIDTH
+        return f"{name} is {config:,}, more than {most:,}" if abs(config) > most else ""
+    if isinstance(config, list | tuple) and len(config) > MOST_PARTS:
+        return f"{name} has {len(config):,} entries, more than {MOST_PARTS:,}"
+    items: list[tuple[str, Any]] = []
+    if isinstance(config, dict):
+        items = [(f"{name}.{key}".removeprefix("."), value) for key, value in config.items()]
+    elif isinstance(config, list | tuple):
+        items = [(name, value) for value in config]
+    return next((found for key, value in items if (found := size_beyond_bounds(value, key))), "")

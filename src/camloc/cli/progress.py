@@ -61,8 +61,8 @@ def show_unlearned(run: Path) -> None:
     for each in unlearned_scenes(run):
         console.print(
             f"did not learn {each.scene}: held-out frames {_errors(each.found, each.unit)}, no better than "
-            f"{_errors(each.mean_pose, each.unit)} of the mean training pose; its images will be lost until it "
-            f"trains longer (a larger --budget, or none) or a map finds them (camloc map {run})"
+            f"{_errors(each.mean_pose, each.unit)} of the mean training pose; its images will be lost until "
+            f"it trains longer (a larger --budget, or none) or a map finds them (camloc map {run})"
         )
 
 

@@ -437,8 +437,8 @@ def page(measured: Measured) -> str:
         "same map and the same features: the ten training images that look most alike, mutual nearest "
         f"descriptors, COLMAP's PnP, and a pose from {LEAST_INLIERS} inliers on. Medians count images "
         "without a verified pose as infinitely wrong. *Near* is the share of all images within 0.25 m and "
-        "2°, of the unseen stretch (frames 240 to 299 of the walk) within 0.5 m and 5°. *Wrong* are verified poses that "
-        f"are off by more than {WRONG:g} times 0.25 m or 2°. *Query* is everything after the features.",
+        "2°, of the unseen stretch (frames 240 to 299 of the walk) within 0.5 m and 5°. *Wrong* are poses "
+        f"that are off by more than {WRONG:g} times 0.25 m or 2°. *Query* is everything after the features.",
         "## Intervals",
         _coverage_table(measured.rows),
         "Share of the verified test images whose true position and orientation are within the interval that "

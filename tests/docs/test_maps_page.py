@@ -9,6 +9,7 @@ from benchmarks.plain_map import matches
 
 from camloc.core.config import from_json, to_json
 from camloc.geometry.camera import Camera
+from camloc.geometry.pose import Pose
 
 
 def test_images_without_a_pose_are_infinitely_wrong_and_far_poses_are_wrong() -> None:
@@ -30,8 +31,8 @@ def test_coverage_is_that_of_the_chi_square_distribution() -> None:
 
 
 def test_the_angle_of_a_half_turn_is_not_zero() -> None:
-    half_turn = maps.Pose(np.diag([-1.0, -1.0, 1.0]), np.zeros(3))
-    assert maps.error(maps.Pose(np.eye(3), np.zeros(3)), half_turn) == pytest.approx((0.0, 180.0))
+    half_turn = Pose(np.diag([-1.0, -1.0, 1.0]), np.zeros(3))
+    assert maps.error(Pose(np.eye(3), np.zeros(3)), half_turn) == pytest.approx((0.0, 180.0))
 
 
 def test_only_mutual_and_distinct_descriptors_match() -> None:

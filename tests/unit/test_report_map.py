@@ -41,9 +41,9 @@ def evaluated(tmp_path: Path) -> EvaluatedSet:
         verified(off_by(frame, meters=0.01), inliers)
         for frame, inliers in zip(frames, (40, 60), strict=False)
     ]
-    answers = (*exact, network[2], Lost("no pose agrees"))
-    alone = (*network, Lost("no pose agrees"))
-    only = (*exact, Lost("not verified"), Lost("no pose agrees"))
+    answers: tuple[Estimate, ...] = (*exact, network[2], Lost("no pose agrees"))
+    alone: tuple[Estimate, ...] = (*network, Lost("no pose agrees"))
+    only: tuple[Estimate, ...] = (*exact, Lost("not verified"), Lost("no pose agrees"))
     return EvaluatedSet(
         "day", frames, answers, every_method={"none": alone, "map": answers, "verified": only}
     )

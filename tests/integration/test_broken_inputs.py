@@ -198,7 +198,7 @@ def test_a_device_that_is_not_there(
     arguments = [str(trained / "run") if word == "RUN" else word for word in command]
     told = refused_without_a_trace(capfd, tmp_path, *arguments, "--device", "cuda")
     assert "'cuda'" in told
-    assert "it has cpu" in told
+    assert "only cpu" in told
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ WORDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "option without value": (["--option", "split"], ("'split'", "NAME=VALUE")),
     "option without name": (["--option", "=x"], ("'=x'", "NAME=VALUE")),
     "option twice": (["--option", "split=a", "--option", "split=b"], ("split", "twice")),
-    "option that is no word": (["--option", "camera=pinhole"], ("camera", "Python")),
+    "option that is no word": (["--option", "camera=pinhole"], ("camera", "camera.json")),
     "option with a wrong value": (["--option", "exclude=no.png"], ("no.png",)),
     "unknown split": (["--option", "split=winter"], ("winter",)),
     "missing list": (["--train-list", "none.txt"], ("none.txt", "does not exist")),

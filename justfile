@@ -23,6 +23,10 @@ layers:
 test *ARGS:
     uv run pytest {{ARGS}}
 
+# The site of the documentation, in `site`; a warning is an error
+docs:
+    uv run --group docs mkdocs build --strict
+
 # Rewrite files in the project's format
 format:
     uv run ruff format

@@ -201,6 +201,12 @@ class Measured:
         return Measured(self.scene, tuple(by_device[device] for device in sorted(by_device)))
 
 
+def _median(statistics: ErrorStatistics) -> str:
+    """The medians of position and orientation errors; "lost" if more than half of the images are lost."""
+    meters, degrees = statistics.meters.median, statistics.degrees.median
+    return "lost" if meters is None or degrees is None else f"{meters:.3f} m, {degrees:.2f}°"
+
+
 def main(settings: Settings) -> None:
     """Train what is missing, and write the page."""
     room = ROOMS[settings.scene]
@@ -396,7 +402,7 @@ def _runs(runs: MachineRuns) -> list[str]:
                 f"{features / 60:.1f}" if features else "",
                 f"{training.seconds / 60:.1f}" if training else "",
                 f"{results.timing.median:.0f}" if results.timing else "",
-                f"{final.meters.median:.3f} m, {final.degrees.median:.2f}°" if final else "",
+                _median(final) if final else "",
             )
         )
     return [

@@ -8,6 +8,7 @@ run, image = sys.argv[1:3]
 answer = Localizer.load(run).locate(image)
 if isinstance(answer, Located):
     x, y, z = answer.world_from_cam.translation.tolist()
-    print(f"{image} was taken at {x:.2f}, {y:.2f}, {z:.2f} in {answer.scene}")
+    how = "verified" if answer.is_verified else "not verified"
+    print(f"{image} was taken at {x:.2f}, {y:.2f}, {z:.2f} in {answer.scene} ({how})")
 else:
-    print(f"{image} cannot be placed: {answer.reason}")
+    print(f"{image} is lost: {answer.reason}")

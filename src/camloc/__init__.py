@@ -11,7 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from camloc.data.types import Located, Lost
+    from camloc.api import build_map, evaluate, load_dataset, train
+    from camloc.data.types import Frame, Located, Lost, Scene
     from camloc.errors import CamlocError
     from camloc.geometry.camera import Camera
     from camloc.geometry.pose import Pose
@@ -19,15 +20,35 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Camera", "CamlocError", "Localizer", "Located", "Lost", "Pose", "__version__"]
+__all__ = [
+    "Camera",
+    "CamlocError",
+    "Frame",
+    "Localizer",
+    "Located",
+    "Lost",
+    "Pose",
+    "Scene",
+    "__version__",
+    "build_map",
+    "evaluate",
+    "load_dataset",
+    "train",
+]
 
 _HOMES = {
     "Camera": "camloc.geometry.camera",
     "CamlocError": "camloc.errors",
+    "Frame": "camloc.data.types",
     "Localizer": "camloc.inference.localizer",
     "Located": "camloc.data.types",
     "Lost": "camloc.data.types",
     "Pose": "camloc.geometry.pose",
+    "Scene": "camloc.data.types",
+    "build_map": "camloc.api",
+    "evaluate": "camloc.api",
+    "load_dataset": "camloc.api",
+    "train": "camloc.api",
 }
 
 

@@ -1,28 +1,29 @@
-"""Every error that camloc raises on purpose.
+"""The exceptions of camloc.
 
-One root, so that a caller can catch them all. Each message is one sentence that says what is wrong,
-where, and what to do; the command line prints it and exits with status 1, or 2 for a `UsageError`.
+All derive from `CamlocError`, so that a caller can catch them together. Each message is one sentence that
+says what is wrong, where, and what to do next; the command line prints it and exits with status 1, or 2 for a
+`UsageError`.
 """
 
 
 class CamlocError(Exception):
-    """The root of camloc's own errors."""
+    """The base class of all exceptions of camloc."""
 
 
 class DatasetError(CamlocError):
-    """A data set, a pose file or a list of frames that cannot be used as it is."""
+    """A data set, a pose file or a list of frames is missing, damaged or contradictory."""
 
 
 class ImageError(CamlocError):
-    """A file that is missing, is not an image, is damaged, or is too large to decode."""
+    """An image file is missing, damaged, of a refused kind, or too large to decode."""
 
 
 class CheckpointError(CamlocError):
-    """A run or a checkpoint that is missing, incomplete or of another version."""
+    """A run or a checkpoint is missing, incomplete, damaged or of another version."""
 
 
 class RecipeError(CamlocError):
-    """A setting that does not exist, does not fit the others, or matches nothing."""
+    """A setting does not exist, contradicts another one, or matches nothing."""
 
 
 class UsageError(RecipeError):
@@ -30,4 +31,4 @@ class UsageError(RecipeError):
 
 
 class MissingExtraError(CamlocError):
-    """An optional dependency or a weight file that a command needs and that is not there."""
+    """An optional dependency or a weight file that is necessary for a command is missing."""

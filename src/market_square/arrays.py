@@ -1,4 +1,4 @@
-"""The arrays that images are computed with: single precision per pixel, double precision per shape."""
+"""Array types of the renderer: single precision for pixels, double precision for shapes."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Under which light, weather and season the square is seen."""
+"""Light, weather and season of the square."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ Color = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Sun:
-    """A sun at an azimuth from the x axis (east) towards the y axis (north) and at an elevation."""
+    """A sun; its azimuth is measured from the x axis (east) towards the y axis (north)."""
 
     azimuth_degrees: float
     elevation_degrees: float
@@ -26,12 +26,12 @@ class Sun:
 
 @dataclass(frozen=True)
 class Condition:
-    """What one time of day, weather and season changes in an image.
+    """One combination of time of day, weather and season.
 
-    `sky_light` scales the light from the sky, `window_light` and `lamp_light` what shines by itself,
-    `exposure` the film. `fog_per_meter` is the extinction of the air, `clouds` the covered part of the sky,
-    `snow` how white the surfaces are that look up, and `grain` the standard deviation of the sensor noise of
-    an image in [0, 1].
+    `sky_light`, `window_light` and `lamp_light` scale the light of the sky, of glowing textures and of street
+    lamps, `exposure` scales all light. `fog_per_meter` is the extinction of the air, `clouds` the covered
+    part of the sky, `snow` the whiteness of surfaces that face upwards, and `grain` the standard deviation
+    of the sensor noise of an image in [0, 1].
     """
 
     name: str

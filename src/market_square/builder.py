@@ -1,4 +1,4 @@
-"""Setting shapes up: in local axes, at a scene and with a heading, collected into Primitives."""
+"""`Builder` takes shapes in local axes, places them in the world and collects them into Primitives."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,18 +15,18 @@ Repeat = tuple[float, float]
 
 @dataclass(frozen=True)
 class _Placement:
-    """From local to world axes: a turn about the vertical, then a shift."""
+    """The motion from local to world axes: a rotation about the vertical, then a shift."""
 
     heading: float = 0.0
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    def turned(self, vector: Numbers) -> Vectors:
+    def world_vector(self, vector: Numbers) -> Vectors:
         x, y, z = np.asarray(vector, np.float64)
         cosine, sine = np.cos(self.heading), np.sin(self.heading)
         return np.array([cosine * x - sine * y, sine * x + cosine * y, z])
 
-    def moved(self, point: Numbers) -> Vectors:
-        return np.asarray(self.turned(point) + np.array(self.shift))
+    def world_point(self, point: Numbers) -> Vectors:
+        return np.asarray(self.world_vector(point) + np.array(self.shift))
 
 
 @dataclass
@@ -37,7 +37,7 @@ class _Collected:
 
 
 class Builder:
-    """Collects shapes. `at` gives a builder for the same collection that works in other axes."""
+    """Collects shapes. `at` returns a builder with other local axes that adds to the same collection."""
 
     def __init__(self, texture_number: Mapping[str, int], *, occluders: bool = False) -> None:
         self._number = texture_number
@@ -46,10 +46,10 @@ class Builder:
         self._collected = _Collected()
 
     def at(self, x: float, y: float, *, heading: float = 0.0, z: float = 0.0) -> "Builder":
-        """Work in axes with their origin at x, y, z of these and turned left by `heading` radians."""
+        """A builder with its origin at (x, y, z) of these axes, turned left by `heading` radians."""
         inner = Builder(self._number, occluders=self._occluders)
-        moved = self._placement.moved((x, y, z))
-        shift = float(moved[0]), float(moved[1]), float(moved[2])
+        origin = self._placement.world_point((x, y, z))
+        shift = float(origin[0]), float(origin[1]), float(origin[2])
         inner._placement = _Placement(self._placement.heading + heading, shift)
         inner._collected = self._collected
         return inner
@@ -65,13 +65,13 @@ class Builder:
         outline: Outline = Outline.FULL,
         one_sided: bool = True,
     ) -> None:
-        """Add corner + u edge_u + v edge_v; the front is where edge_u x edge_v points to."""
+        """Add the shape corner + u edge_u + v edge_v; edge_u x edge_v points out of its front."""
         self._collected.parallelograms.append(
             {
-                **self._look(texture, repeat),
-                "corner": self._placement.moved(corner),
-                "edge_u": self._placement.turned(edge_u),
-                "edge_v": self._placement.turned(edge_v),
+                **self._appearance(texture, repeat),
+                "corner": self._placement.world_point(corner),
+                "edge_u": self._placement.world_vector(edge_u),
+                "edge_v": self._placement.world_vector(edge_v),
                 "outline": outline,
                 "one_sided": one_sided,
             }
@@ -107,15 +107,17 @@ class Builder:
             side((x, end_y, z), along_x, -along_y, texture)
 
     def disc(self, center: Sequence[float], radius: float, texture: str, *, repeat: Repeat = (1, 1)) -> None:
-        """Add a level disc that is seen from above."""
+        """Add a horizontal disc that is visible from above."""
         x, y, z = center
         corner, edge = (x - radius, y - radius, z), 2 * radius
         self.parallelogram(corner, (edge, 0, 0), (0, edge, 0), texture, repeat=repeat, outline=Outline.DISC)
 
     def sphere(self, center: Numbers, radius: float, texture: str, *, repeat: Repeat = (2, 1)) -> None:
         """Add a sphere."""
-        center = self._placement.moved(center)
-        self._collected.spheres.append({**self._look(texture, repeat), "center": center, "radius": radius})
+        center = self._placement.world_point(center)
+        self._collected.spheres.append(
+            {**self._appearance(texture, repeat), "center": center, "radius": radius}
+        )
 
     def cylinder(
         self,
@@ -127,15 +129,15 @@ class Builder:
         repeat: Repeat = (1, 1),
         lid: str | None = None,
     ) -> None:
-        """Add an upright cylinder that stands on `foot`, with a lid where a texture is given for it."""
-        moved = self._placement.moved(foot)
-        shape = {"foot": moved, "radius": radius, "height": height}
-        self._collected.cylinders.append({**self._look(texture, repeat), **shape})
+        """Add an upright cylinder that stands on `foot`, with a lid of the texture `lid`, if given."""
+        world_foot = self._placement.world_point(foot)
+        shape = {"foot": world_foot, "radius": radius, "height": height}
+        self._collected.cylinders.append({**self._appearance(texture, repeat), **shape})
         if lid is not None:
             self.disc((foot[0], foot[1], foot[2] + height), radius, lid)
 
     def primitives(self) -> Primitives:
-        """All shapes that were collected so far, also through `at`."""
+        """All shapes collected so far, including those added through `at`."""
         collected = self._collected
         return Primitives(
             Parallelograms(
@@ -159,7 +161,7 @@ class Builder:
             ),
         )
 
-    def _look(self, texture: str, repeat: Repeat) -> dict[str, Any]:
+    def _appearance(self, texture: str, repeat: Repeat) -> dict[str, Any]:
         return {"texture": self._number[texture], "repeat": repeat, "is_occluder": self._occluders}
 
 

@@ -1,4 +1,4 @@
-"""The houses around the square: front, roof, awning, balconies; and what stands behind them."""
+"""The houses around the square, the clock tower behind them and the far blocks."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class House:
 
     @property
     def floors(self) -> int:
-        """Number of floors, the shop's included."""
+        """Number of floors, including the shop's."""
         return round(self.height / 3.1)
 
     @property

@@ -1,4 +1,4 @@
-"""All textures of the square that are not facades, by name."""
+"""All textures of the square except the facades, by name."""
 
 import numpy as np
 
@@ -54,7 +54,7 @@ _PLAIN: dict[str, Rgb] = {
 
 
 def plain_textures() -> dict[str, Texture]:
-    """Everything but the facades, each image SIZE x SIZE."""
+    """All textures except the facades, each SIZE x SIZE texels."""
     textures = {**_stone(), **_wood_and_leaves(), **_printed()}
     colored = {
         **_PLAIN,
@@ -123,7 +123,7 @@ def _printed() -> dict[str, Texture]:
 
 
 def _side_by_side(images: list[FloatArray]) -> FloatArray:
-    """Images next to each other in the place of one, every row averaged down to the smaller width."""
+    """Several images next to each other in one texture; each is averaged down to its part of the width."""
     count = len(images)
     wide = np.concatenate(images, axis=1)
     return np.asarray(wide.reshape(SIZE, SIZE, count, 3).mean(2), np.float32)

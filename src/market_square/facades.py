@@ -30,13 +30,13 @@ _PAINTS: tuple[Rgb, ...] = (
     (206, 146, 138),
 )
 _SHUTTERS: tuple[Rgb, ...] = ((40, 84, 66), (110, 44, 40), (44, 66, 110), (92, 74, 50), (30, 60, 60))
-_GROUND_FLOOR_AND_EAVES = 0.35
-"""The eaves take this part of a floor's height above the top floor."""
+_EAVES = 0.35
+"""Height of the eaves above the top floor, as a part of a floor's height."""
 
 
 @dataclass(frozen=True)
 class FacadeStyle:
-    """What is told apart from one front to the next; the rest follows from the seed."""
+    """Settings that differ between fronts; all other details follow from the seed."""
 
     wall: str
     floors: int
@@ -47,7 +47,7 @@ class FacadeStyle:
 
 def floor_height_fraction(floors: int) -> float:
     """Height of one floor as a part of the facade's height."""
-    return 1 / (floors + _GROUND_FLOOR_AND_EAVES)
+    return 1 / (floors + _EAVES)
 
 
 def facade(style: FacadeStyle) -> Texture:
@@ -175,9 +175,9 @@ class _Painter:
 
     def finished(self) -> Texture:
         painted = np.asarray(self.image, np.float32)
-        seen_through = (0.25 + 0.75 * painted / 160).clip(0, 1.3)
+        transmitted = (0.25 + 0.75 * painted / 160).clip(0, 1.3)
         weathering = 0.88 + 0.24 * tileable_noise(self.size, cells=4, octaves=6, seed=self.style.seed + 77)
-        return Texture(halved(painted * weathering[..., None]), glow=halved(self.glow * seen_through))
+        return Texture(halved(painted * weathering[..., None]), glow=halved(self.glow * transmitted))
 
 
 def _wall(style: FacadeStyle, size: int) -> FloatArray:

@@ -14,12 +14,12 @@ _VIGNETTE = 0.10
 
 @dataclass(frozen=True)
 class Film:
-    """How one camera differs from the next shot: all are standard deviations, 0 for a perfect camera.
+    """Random differences between the images of one camera, as standard deviations; 0 for a perfect camera.
 
     Attributes:
-        exposure_stops: exposure from image to image, in powers of two.
-        white_balance: colour balance, relative, per channel.
-        grain: sensor noise relative to that of the condition.
+        exposure_stops: of the exposure, in powers of two.
+        white_balance: of the gain of each colour channel.
+        grain: of the sensor noise, relative to that of the condition.
     """
 
     exposure_stops: float = 0.0

@@ -1,4 +1,4 @@
-"""Smooth edges without shading every sample: a pixel's samples on one shape are shaded once."""
+"""Anti-aliasing: the samples of a pixel that hit the same shape are shaded once, as one fragment."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,15 +12,16 @@ from market_square.raster import Visible
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 SAMPLES_PER_SIDE = 2
-"""A pixel is seen through SAMPLES_PER_SIDE x SAMPLES_PER_SIDE samples."""
+"""A pixel has SAMPLES_PER_SIDE x SAMPLES_PER_SIDE samples."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fragments:
-    """Parts of pixels that see one shape; all arrays (n,).
+    """Parts of pixels that show one shape each; all arrays (n,).
 
-    `pixel` is the number of the pixel in rows, `x` and `y` the middle of its samples in pixels, `share` the
-    part of the pixel that it covers. Nearness is linear on a plane, so its mean is that of the middle.
+    `pixel` is the row-major number of the pixel, `primitive` the number of the shape or -1, `x` and `y` the
+    mean position of the samples in pixels, `share` the covered part of the pixel. Nearness is linear on a
+    plane, so the mean nearness of the samples is the nearness at their mean position.
     """
 
     pixel: NDArray[np.intp]
@@ -30,8 +31,8 @@ class Fragments:
     nearness: FloatArray
     share: FloatArray
 
-    def chosen(self, which: NDArray[np.bool_]) -> "Fragments":
-        """Some of the fragments."""
+    def select(self, which: NDArray[np.bool_]) -> "Fragments":
+        """The fragments where `which` (n,) is true."""
         return Fragments(
             self.pixel[which],
             self.primitive[which],
@@ -42,11 +43,11 @@ class Fragments:
         )
 
 
-def gather_fragments(seen: Visible) -> Fragments:
+def gather_fragments(visible: Visible) -> Fragments:
     """Fragments of an image from samples (h * SAMPLES_PER_SIDE, w * SAMPLES_PER_SIDE)."""
-    primitive, nearness = _samples_by_pixel(seen.primitive), _samples_by_pixel(seen.nearness)
+    primitive, nearness = _samples_by_pixel(visible.primitive), _samples_by_pixel(visible.nearness)
     count = len(primitive)
-    columns = seen.primitive.shape[1] // SAMPLES_PER_SIDE
+    columns = visible.primitive.shape[1] // SAMPLES_PER_SIDE
     parts = []
     for sample in range(count):
         is_same = primitive == primitive[sample]
@@ -70,19 +71,19 @@ def gather_fragments(seen: Visible) -> Fragments:
 
 
 def blend(fragments: Fragments, colors: FloatArray, *, pixels: int) -> FloatArray:
-    """Colours (pixels, 3): the mean of the fragments' colours (n, 3), by how much of the pixel they cover."""
+    """Colours (pixels, 3): the mean of the fragments' colours (n, 3), weighted by their covered part."""
     weighted = colors * fragments.share[:, None]
     channels = [np.bincount(fragments.pixel, weighted[:, channel], minlength=pixels) for channel in range(3)]
     return np.stack(channels, axis=1).astype(np.float32)
 
 
 def of_main_fragment(fragments: Fragments, values: NDArray[Scalar], *, pixels: int) -> NDArray[Scalar]:
-    """Values (pixels,) of the fragment that covers most of each pixel; of equals, the nearest."""
+    """For each pixel (pixels,), the value of the fragment that covers most of it; the nearest of equals."""
     order = np.lexsort((fragments.nearness, fragments.share))
-    chosen = np.zeros(pixels, values.dtype)
-    # NumPy keeps the last of the values that are assigned to one scene.
-    chosen[fragments.pixel[order]] = values[order]
-    return chosen
+    result = np.zeros(pixels, values.dtype)
+    # NumPy keeps the last of several values that are assigned to one element.
+    result[fragments.pixel[order]] = values[order]
+    return result
 
 
 def _samples_by_pixel(samples: NDArray[Scalar]) -> NDArray[Scalar]:

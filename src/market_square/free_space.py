@@ -1,4 +1,4 @@
-"""Where one can walk: how far every spot of the square is from the nearest thing that stands there."""
+"""Free space of the square: the distance from each point of the ground to the nearest obstacle."""
 
 from functools import lru_cache
 
@@ -19,24 +19,27 @@ _SMOOTHINGS = 12
 
 
 class FreeSpace:
-    """The square seen from above: what is higher than a kerb is an obstacle, crowns and awnings too."""
+    """A distance map of the square from above.
+
+    Everything higher than a kerb is an obstacle, also the crowns of trees and awnings.
+    """
 
     def __init__(self, square: Square) -> None:
         cells = round(2 * _HALF_EXTENT / _CELL)
         focal = _ALTITUDE / _CELL
         lens = Intrinsics(cells, cells, focal, focal, cells / 2, cells / 2)
         above = Viewpoint(lens, np.array([0, 0, _ALTITUDE]), axes_looking_along((0, 0, -1)))
-        seen = visible_primitives(above, square.primitives, square.atlas)
-        height = _ALTITUDE - 1 / seen.nearness.astype(np.float64)
+        visible = visible_primitives(above, square.primitives, square.atlas)
+        height = _ALTITUDE - 1 / visible.nearness.astype(np.float64)
         distance = distance_transform_edt(height < _KERB) * _CELL
-        # The image's rows and columns run along some axes of the world; keep which.
+        # The world directions of the map's columns and rows.
         self._east, self._north = above.axes[:2, 0], above.axes[:2, 1]
         self._distance = np.asarray(distance, np.float64)
 
     def clearance(
         self, x: float | NDArray[np.float64], y: float | NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Metres from ground points to the nearest obstacle, exact to a cell of 0.1 m; 0 within one."""
+        """Metres from ground points to the nearest obstacle, exact to 0.1 m; 0 inside an obstacle."""
         ground = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=-1)
         last = len(self._distance) - 1
         column, row = (
@@ -48,7 +51,7 @@ class FreeSpace:
         return np.asarray(self._distance[row, column])
 
     def pushed_clear(self, path: NDArray[np.float64], *, meters: float) -> NDArray[np.float64]:
-        """A path (2, n) bent so that it keeps a clearance, as well as that is possible without leaps."""
+        """The path (2, n), pushed smoothly off obstacles to `meters` of clearance where possible."""
         offset = np.zeros_like(path)
         for _ in range(_PUSHES):
             x, y = path + offset
@@ -71,7 +74,7 @@ def free_space_of(seed: int) -> FreeSpace:
 
 
 def _smoothed(offset: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Offsets (2, n) averaged over their neighbours, many times over."""
+    """Offsets (2, n) after repeated averaging with their neighbours."""
     for _ in range(_SMOOTHINGS):
         padded = np.concatenate([offset[:, :1], offset, offset[:, -1:]], axis=1)
         offset = (padded[:, :-2] + 2 * offset + padded[:, 2:]) / 4

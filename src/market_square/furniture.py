@@ -1,4 +1,4 @@
-"""What stands on the square. Each function builds one thing at the origin of its builder."""
+"""Objects on the square. Each function builds one object at the origin of its builder."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def advertising_column(builder: Builder) -> None:
 
 
 def kiosk(builder: Builder) -> None:
-    """A wooden hut of 2.2 x 1.8 m with posters; its front looks along -y."""
+    """A wooden hut of 2.2 x 1.8 m with posters; its front faces along -y."""
     builder.box((-1.1, -0.9, 0), (1.1, 0.9, 2.6), "kiosk")
     builder.box((-1.4, -1.2, 2.6), (1.4, 1.2, 2.75), "dark", floor=True)
     front, height = -0.92, (0, 0, 1.25)
@@ -49,7 +49,7 @@ def kiosk(builder: Builder) -> None:
 
 
 def stall(builder: Builder, *, cloth: str, first_goods: int) -> None:
-    """A market stall under a striped roof; its counter looks along -y."""
+    """A market stall under a striped roof; its counter faces along -y."""
     for x in (-1.23, 1.17):
         for y in (-0.83, 0.77):
             builder.box((x, y, 0), (x + 0.06, y + 0.06, 2.3), "wood")
@@ -67,7 +67,7 @@ def stall(builder: Builder, *, cloth: str, first_goods: int) -> None:
 
 
 def bench(builder: Builder) -> None:
-    """A wooden bench that one sits on looking along -y."""
+    """A wooden bench; a person on it faces along -y."""
     builder.box((-0.9, -0.25, 0.40), (0.9, 0.25, 0.47), "wood", floor=True)
     builder.box((-0.9, 0.2, 0.47), (0.9, 0.26, 0.95), "wood")
     for x in (-0.8, 0.72):
@@ -111,7 +111,7 @@ def parasol(builder: Builder) -> None:
 
 
 def signboard(builder: Builder, *, poster: str) -> None:
-    """A sandwich board of a shop; one side looks along -y."""
+    """A sandwich board of a shop; one side faces along -y."""
     for turn in (0.0, np.pi):
         side = builder.at(0, 0, heading=turn)
         side.parallelogram((-0.35, -0.3, 0), (0.7, 0, 0), (0, 0.27, 1.1), poster, one_sided=False)

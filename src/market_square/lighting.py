@@ -1,4 +1,4 @@
-"""Light on surfaces: sky, sun with shadows, street lamps, lit windows; then snow and fog."""
+"""Light on surfaces (sky, sun with shadows, street lamps, lit windows), snow and fog."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ _LAMP_COLOR = (1.0, 0.78, 0.50)
 _SNOW_COLOR = (0.80, 0.83, 0.88)
 _SKY_GAIN = 2.2
 _BOUNCE = 0.10
-"""Part of the sunlight that comes back from the ground and the walls, from everywhere."""
+"""Part of the sunlight that the ground and the walls reflect back, from all directions."""
 
 
 def light_from(
@@ -23,7 +23,7 @@ def light_from(
     shadows: tuple[ShadowMap, ...],
     lamps: NDArray[np.float64],
 ) -> FloatArray:
-    """The light (n, 3) that surfaces send to the camera, linear; the sun must pass all shadow maps."""
+    """Linear light (n, 3) from surfaces to the camera; a point in the shadow of any map gets no sun."""
     zenith, horizon = single(condition.zenith), single(condition.horizon)
     open_sky = sky.toward(surface.point, surface.normal)[:, None]
     strength = np.float32(condition.sky_light)
@@ -49,13 +49,13 @@ def through_fog(color: FloatArray, depth: FloatArray, condition: Condition) -> F
 
 
 def _sunlight(surface: Surface, condition: Condition, shadows: tuple[ShadowMap, ...]) -> FloatArray:
-    assert condition.sun is not None, "asked only where there is a sun"
+    assert condition.sun is not None, "the caller checks that there is a sun"
     toward_sun = condition.sun.direction().astype(np.float32)
     cosine = np.maximum(np.einsum("ni,i->n", surface.normal, toward_sun), 0)
-    turned_to_sun = np.flatnonzero(cosine > 0)
-    points = surface.point[turned_to_sun] + surface.normal[turned_to_sun] * np.float32(0.04)
+    faces_sun = np.flatnonzero(cosine > 0)
+    points = surface.point[faces_sun] + surface.normal[faces_sun] * np.float32(0.04)
     for shadow in shadows:
-        cosine[turned_to_sun] *= shadow.lit(points, bias=0.05)
+        cosine[faces_sun] *= shadow.lit(points, bias=0.05)
     return np.asarray(cosine[:, None] * single(condition.sun.color))
 
 
@@ -70,7 +70,7 @@ def _lamplight(surface: Surface, lamps: NDArray[np.float64]) -> FloatArray:
 
 
 def _snowed(surface: Surface, amount: float) -> FloatArray:
-    """The reflected part where snow lies on what looks up, thinner here and there."""
+    """The albedo (n, 3) with snow on surfaces that face upwards, in drifts of varying thickness."""
     x, y = surface.point[:, 0], surface.point[:, 1]
     drift = np.float32(0.6) + np.float32(0.8) * np.sin(1.7 * x + 1.5 * np.sin(1.3 * y)) * np.sin(1.1 * y + 2)
     lies = np.clip((surface.normal[:, 2] - np.float32(0.35)) * 3, 0, 1)

@@ -1,4 +1,4 @@
-"""Images of materials: brick, plaster, wood, leaves, cloth; (size, size, 3) float32, sRGB in 0..255."""
+"""Images of materials (brick, plaster, wood, ...): (size, size, 3) float32, sRGB in 0..255."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ Rgb = tuple[int, int, int]
 
 
 class Courses(NamedTuple):
-    """How a wall or a pavement is laid: rows and stones per texture, joint as a part of a row."""
+    """The stones of a wall or a pavement: rows, columns, joint as a part of a row, variation of the shade."""
 
     rows: int
     columns: int
@@ -64,7 +64,7 @@ def planks(size: int, *, color: Rgb, seed: int, count: int = 6) -> FloatArray:
 
 
 def foliage(size: int, *, color: Rgb, seed: int) -> FloatArray:
-    """Leaves or grass seen from afar: clumps of light and dark."""
+    """Leaves or grass from a distance: light and dark clumps."""
     clumps = tileable_noise(size, cells=16, octaves=5, seed=seed)
     sprigs = tileable_noise(size, cells=32, octaves=4, seed=seed + 5) > 0.52
     return np.asarray(
@@ -73,7 +73,7 @@ def foliage(size: int, *, color: Rgb, seed: int) -> FloatArray:
 
 
 def leaf_gaps(size: int, *, seed: int) -> NDArray[np.bool_]:
-    """Where foliage is solid; elsewhere one looks through it."""
+    """Mask (size, size) of the solid parts of foliage; the other parts are holes."""
     return np.asarray(tileable_noise(size, cells=24, octaves=3, seed=seed) > 0.36)
 
 
@@ -135,7 +135,7 @@ def clock_face(size: int) -> FloatArray:
 
 
 def railing_bars(size: int) -> NDArray[np.bool_]:
-    """Where a balcony railing is iron: two rails and upright bars."""
+    """Mask (size, size) of the iron of a balcony railing: two rails and upright bars."""
     solid = np.zeros((size, size), bool)
     solid[: size // 12] = True
     solid[-size // 20 :] = True

@@ -1,4 +1,4 @@
-"""Tileable value noise, the grain of every surface in the square."""
+"""Tileable value noise: the grain of every surface of the square."""
 
 from functools import lru_cache
 
@@ -13,9 +13,9 @@ _GAIN = 0.55
 def tileable_noise(size: int, *, cells: int, octaves: int, seed: int) -> FloatArray:
     """Fractal value noise in [0, 1], shape (size, size), that repeats without a seam.
 
-    `cells` is how many lattice cells the coarsest octave has along a side; each further octave doubles it.
+    `cells` is the number of lattice cells along a side in the coarsest octave; each further one doubles it.
     """
-    # A few fields are computed and the seed shifts them: a shifted tile is as good as a new one.
+    # Only a few fields are computed, and the seed shifts them: a shifted tile looks like a new one.
     field = _field(size, cells, octaves, seed % _DISTINCT_FIELDS)
     down, right = np.random.default_rng(seed).integers(0, size, 2)
     return np.roll(field, (int(down), int(right)), (0, 1))

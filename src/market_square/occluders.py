@@ -1,4 +1,4 @@
-"""What moves in front of the camera and is not a part of the scene: people who walk, and a delivery van."""
+"""Moving objects that are not part of the scene: walking people and a delivery van."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from market_square.waves import Wave
 
 _VAN = (-6.55, 9.15)
 _PERSONAL_SPACE = 1.3
-"""Nobody comes nearer to the camera than this, in metres."""
+"""Least distance of people from the camera, in metres."""
 _ELBOW_ROOM = 0.3
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """People who walk about in a rectangle, and perhaps a parked van.
+    """People who walk in a rectangle, and optionally a parked van.
 
     Attributes:
-        people: how many there are; some may be hidden behind or left out at obstacles.
-        van: whether the van stands in front of the cafe.
+        people: number of people; those who would walk through an obstacle are left out.
+        van: whether a van is parked in front of the cafe.
         center, half_extent: the rectangle on the ground, in metres.
-        seed: who they are and where they walk.
+        seed: of their looks and paths.
     """
 
     people: int
@@ -42,20 +42,20 @@ class Crowd:
         free_space: FreeSpace,
         texture_number: Mapping[str, int],
     ) -> Primitives:
-        """Everybody at one moment; who would walk through an obstacle or into the camera is left out."""
+        """The crowd at one time; people inside an obstacle or too near to the camera are left out."""
         builder = Builder(texture_number, occluders=True)
         if self.van:
             _build_van(builder.at(*_VAN))
         for number in range(self.people):
             rng = np.random.default_rng((self.seed, number, 41))
-            x, y, heading = self._walked(rng, seconds)
+            x, y, heading = self._position_and_heading(rng, seconds)
             is_close = np.hypot(x - camera[0], y - camera[1]) < _PERSONAL_SPACE
             if is_close or free_space.clearance(x, y) < _ELBOW_ROOM:
                 continue
             _build_person(builder.at(x, y, heading=heading), rng, seconds)
         return builder.primitives()
 
-    def _walked(self, rng: np.random.Generator, seconds: float) -> tuple[float, float, float]:
+    def _position_and_heading(self, rng: np.random.Generator, seconds: float) -> tuple[float, float, float]:
         east, north = (Wave.random(rng, period_seconds=24) for _ in range(2))
 
         def position(moment: float) -> tuple[float, float]:
@@ -68,7 +68,7 @@ class Crowd:
 
 
 def _build_person(builder: Builder, rng: np.random.Generator, seconds: float) -> None:
-    """A person at the origin who walks along x."""
+    """A person at the origin, walking along x."""
     height = rng.uniform(1.58, 1.88)
     coat = f"coat {rng.integers(len(COATS))}"
     trousers = f"trousers {rng.integers(len(TROUSERS))}"
@@ -84,7 +84,7 @@ def _build_person(builder: Builder, rng: np.random.Generator, seconds: float) ->
 
 
 def _build_van(builder: Builder) -> None:
-    """A van of 3.8 x 1.7 m at the origin that looks along x."""
+    """A van of 3.8 x 1.7 m at the origin, facing along x."""
     builder.box((-1.9, -0.85, 0.35), (1.9, 0.85, 1.35), "van", floor=True)
     builder.box((-1.9, -0.8, 1.35), (1.1, 0.8, 2.1), "van")
     builder.box((1.1, -0.7, 1.35), (1.35, 0.7, 1.9), "glass")

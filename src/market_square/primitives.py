@@ -12,7 +12,7 @@ from market_square.arrays import Vectors
 
 
 class Outline(IntEnum):
-    """Which part of a parallelogram is there: all, the half u + v <= 1, or the ellipse that it holds."""
+    """The part of a parallelogram that is drawn: all of it, the half u + v <= 1, or its inscribed ellipse."""
 
     FULL = 0
     TRIANGLE = 1
@@ -21,7 +21,7 @@ class Outline(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Shapes:
-    """What all shapes have: a texture, how often it repeats along u and v, and whether they are occluders."""
+    """Attributes of all shapes: texture number, repetitions along u and v, whether an occluder."""
 
     texture: NDArray[np.int32]
     repeat: NDArray[np.float32]
@@ -35,7 +35,7 @@ class Shapes:
 class Parallelograms(Shapes):
     """Points corner + u edge_u + v edge_v with u, v in 0..1; all vectors (n, 3).
 
-    A one-sided parallelogram is seen only from where edge_u x edge_v points to.
+    A one-sided parallelogram is visible only from the side that edge_u x edge_v points to.
     """
 
     corner: Vectors
@@ -46,13 +46,13 @@ class Parallelograms(Shapes):
 
     @cached_property
     def normal(self) -> Vectors:
-        """Unit vectors (n, 3)."""
+        """Unit normals (n, 3)."""
         across: Vectors = np.cross(self.edge_u, self.edge_v)
         return np.asarray(across / np.linalg.norm(across, axis=1, keepdims=True))
 
     @cached_property
     def dual(self) -> Vectors:
-        """Vectors (n, 2, 3) whose product with (point - corner) is u and v."""
+        """Vectors (n, 2, 3) whose dot products with (point - corner) are u and v."""
         gram = np.stack([self.edge_u, self.edge_v], 1)
         u_u, u_v, v_v = (
             (a * b).sum(1) for a, b in ((gram[:, 0],) * 2, (gram[:, 0], gram[:, 1]), (gram[:, 1],) * 2)
@@ -63,13 +63,13 @@ class Parallelograms(Shapes):
 
     @cached_property
     def corners(self) -> Vectors:
-        """The four corners (n, 4, 3), in turn."""
+        """The four corners (n, 4, 3), in order around the outline."""
         far = self.corner + self.edge_u
         return np.stack([self.corner, far, far + self.edge_v, self.corner + self.edge_v], 1)
 
     @cached_property
     def texture_width_meters(self) -> Vectors:
-        """How wide one repetition of the texture is (n,)."""
+        """Width (n,) of one repetition of the texture."""
         return np.asarray(np.linalg.norm(self.edge_u, axis=1) / self.repeat[:, 0])
 
 
@@ -82,7 +82,7 @@ class Spheres(Shapes):
 
     @cached_property
     def texture_width_meters(self) -> Vectors:
-        """How wide one repetition of the texture is at the equator (n,)."""
+        """Width (n,) of one repetition of the texture at the equator."""
         return np.asarray(2 * np.pi * self.radius / self.repeat[:, 0])
 
 
@@ -96,20 +96,20 @@ class Cylinders(Shapes):
 
     @cached_property
     def texture_width_meters(self) -> Vectors:
-        """How wide one repetition of the texture is (n,)."""
+        """Width (n,) of one repetition of the texture."""
         return np.asarray(2 * np.pi * self.radius / self.repeat[:, 0])
 
 
 @dataclass(frozen=True, eq=False)
 class Primitives:
-    """All shapes of a scene. They are numbered through: parallelograms, then spheres, then cylinders."""
+    """All shapes of a scene, numbered in the order parallelograms, spheres, cylinders."""
 
     parallelograms: Parallelograms
     spheres: Spheres
     cylinders: Cylinders
 
     def joined(self, other: "Primitives") -> "Primitives":
-        """These shapes and others, numbered anew."""
+        """These shapes and the others, renumbered."""
         return Primitives(
             _joined(self.parallelograms, other.parallelograms),
             _joined(self.spheres, other.spheres),
@@ -138,12 +138,12 @@ class Primitives:
 
     @cached_property
     def is_occluder(self) -> NDArray[np.bool_]:
-        """Whether a shape moves about and is not a part of the scene (n,)."""
+        """Whether a shape moves and is not part of the scene (n,)."""
         return np.concatenate([shapes.is_occluder for shapes in self._kinds])
 
     @cached_property
     def texture_width_meters(self) -> Vectors:
-        """How wide one repetition of the texture is (n,)."""
+        """Width (n,) of one repetition of the texture."""
         return np.concatenate([shapes.texture_width_meters for shapes in self._kinds])
 
     @property

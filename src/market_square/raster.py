@@ -1,4 +1,4 @@
-"""The z-buffer, and linear forms of the pixel evaluated over boxes of it."""
+"""The z-buffer, and linear forms of the pixel coordinates, evaluated over boxes of pixels."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from market_square.arrays import FloatArray, Vectors
 
 Box = tuple[slice, slice]
-"""Rows and columns of a part of the image."""
+"""Rows and columns of a rectangle of the image."""
 
 
 @runtime_checkable
 class Cutouts(Protocol):
-    """Knows which textures have holes, and where."""
+    """The holes of textures."""
 
     @property
     def has_holes(self) -> NDArray[np.bool_]:
@@ -26,7 +26,10 @@ class Cutouts(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Visible:
-    """`nearness` (h, w), 1 / z-depth in 1 / metres, and `primitive` (h, w), a number or -1 for none."""
+    """The z-buffer.
+
+    `nearness` (h, w) is 1 / z-depth in 1 / metres, `primitive` (h, w) the number of a shape or -1 for none.
+    """
 
     nearness: FloatArray
     primitive: NDArray[np.int32]
@@ -39,18 +42,18 @@ class Visible:
 
 
 class LinearForms:
-    """Forms a x + b y + c of the pixel, several per shape, each evaluated over the shape's box.
+    """Forms a x + b y + c of the pixel (x, y), several for each shape, evaluated over the shape's box.
 
-    They are evaluated from the first pixel of the box on, so that single precision suffices.
+    Coordinates are counted from the first pixel of the box, so that single precision suffices.
     """
 
-    def __init__(self, coefficients: Vectors, boxes: NDArray[np.intp], seen: Visible) -> None:
+    def __init__(self, coefficients: Vectors, boxes: NDArray[np.intp], visible: Visible) -> None:
         """`coefficients` is (n, forms, 3), `boxes` (n, 4) holds left, right, top, bottom."""
         self.boxes: list[list[int]] = boxes.tolist()
         local = coefficients.copy()
         local[:, :, 2] += np.einsum("nfk,nk->nf", coefficients[:, :, :2], boxes[:, (0, 2)] + 0.5)
         self._forms = local.astype(np.float32)[..., None, None]
-        height, width = seen.nearness.shape
+        height, width = visible.nearness.shape
         self._columns = np.arange(width, dtype=np.float32)
         self._rows = np.arange(height, dtype=np.float32)[:, None]
 
@@ -62,7 +65,7 @@ class LinearForms:
         return np.asarray(down + form[:, 0] * self._columns[: right - left])
 
     @classmethod
-    def over_image(cls, coefficients: Vectors, seen: Visible) -> FloatArray:
+    def over_image(cls, coefficients: Vectors, visible: Visible) -> FloatArray:
         """Forms (forms, 3) over the whole image (forms, h, w)."""
-        height, width = seen.nearness.shape
-        return cls(coefficients[None], np.array([[0, width, 0, height]]), seen).values(0)
+        height, width = visible.nearness.shape
+        return cls(coefficients[None], np.array([[0, width, 0, height]]), visible).values(0)

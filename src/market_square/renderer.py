@@ -1,4 +1,4 @@
-"""Images of the square from anywhere, with depth and a mask of what moves."""
+"""Images of the square from any pose, with depth and a mask of the moving objects."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -44,13 +44,13 @@ class _Light(NamedTuple):
 
 
 class Renderer:
-    """The square, ready to be photographed. What only some conditions need is computed when first needed.
+    """Renders the square. Data that only some conditions need is computed on first use.
 
-    The same arguments give the same pixels, in every process on one kind of machine.
+    The same arguments give the same pixels in every process on one kind of machine.
     """
 
     def __init__(self, *, seed: int = 0) -> None:
-        """`seed` chooses what the facades, roofs and trees look like."""
+        """`seed` chooses the look of the facades, roofs and trees."""
         self.square = build_square(seed)
         self._seed = seed
         self._shadows: dict[str, ShadowMap] = {}
@@ -67,16 +67,17 @@ class Renderer:
         seed: int = 0,
         exposure_path: Sequence[NDArray[np.float64]] = (),
     ) -> RenderedView:
-        """Image the square.
+        """Render one image of the square.
 
         Args:
-            world_from_cam: a Pose or a 4 x 4 matrix; camera axes right, down, forward; world in metres, z up.
+            world_from_cam: a 4 x 4 matrix, or an object with a method `matrix()`; camera axes right, down,
+                forward; world in metres, z up.
             camera: pinhole intrinsics; distortion is not drawn.
             condition: a name in CONDITIONS.
-            occluders: what moves and is in view, from `market_square.occluders`.
+            occluders: moving objects, such as a `Crowd` at one time.
             film: exposure, white balance and noise of the camera, drawn from `seed`.
-            exposure_path: further 4 x 4 poses while the shutter is open; the image is the mean over all,
-                which is motion blur. Depth and mask are those of `world_from_cam`.
+            exposure_path: further 4 x 4 poses while the shutter is open; the image is the mean over all
+                poses, which is motion blur. Depth and mask belong to `world_from_cam`.
 
         Raises:
             ValueError: there is no such condition.
@@ -95,8 +96,8 @@ class Renderer:
         primitives = self.square.primitives
         if occluders is not None:
             primitives = primitives.joined(occluders)
-        seen = visible_primitives(viewpoint.enlarged(SAMPLES_PER_SIDE), primitives, self.square.atlas)
-        fragments = gather_fragments(seen)
+        visible = visible_primitives(viewpoint.enlarged(SAMPLES_PER_SIDE), primitives, self.square.atlas)
+        fragments = gather_fragments(visible)
         color = self._colors(fragments, viewpoint, condition, primitives, occluders)
         shape, pixels = (viewpoint.height, viewpoint.width), viewpoint.height * viewpoint.width
         hits = fragments.primitive >= 0
@@ -119,7 +120,7 @@ class Renderer:
     ) -> FloatArray:
         color = np.empty((len(fragments.pixel), 3), np.float32)
         hits = fragments.primitive >= 0
-        near, far = fragments.chosen(hits), fragments.chosen(~hits)
+        near, far = fragments.select(hits), fragments.select(~hits)
         lit = light_from(
             surface(near, viewpoint, primitives, self.square.atlas),
             condition,
@@ -142,11 +143,11 @@ class Renderer:
         toward, atlas = condition.sun.direction(), self.square.atlas
         if condition.name not in self._shadows:
             self._shadows[condition.name] = ShadowMap.towards(toward, self.square.primitives, atlas)
-        standing = self._shadows[condition.name]
+        static = self._shadows[condition.name]
         if occluders is None:
-            return (standing,)
-        # What moves gets its own small map, so that the large one is drawn once.
-        return standing, ShadowMap.towards(toward, occluders, atlas, pixels=_OCCLUDER_SHADOW_PIXELS)
+            return (static,)
+        # Moving objects get a small map of their own, so that the large one is drawn once.
+        return static, ShadowMap.towards(toward, occluders, atlas, pixels=_OCCLUDER_SHADOW_PIXELS)
 
 
 @lru_cache(maxsize=2)

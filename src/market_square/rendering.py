@@ -1,4 +1,4 @@
-"""Rendering a scene into the cache: all of it or nothing, in two processes where that helps."""
+"""Rendering of a scene into a cache folder: completely or not at all, by one or two processes."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ from market_square.writing import (
 
 Progress = Callable[[int, int], None]
 
-# A folder that is being rendered gets a new image every few moments: one of yesterday was given up.
+# A folder in work gets a new image every few seconds, so one without a new image for a day is abandoned.
 _STALE_SECONDS = 24 * 3600.0
 _UNFINISHED = re.compile(r"\.[a-z]+-\d+x\d+-[0-9a-f]{12}-\w+\.partial")
 
@@ -41,18 +41,18 @@ def render(
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> Path:
-    """The folder with a rendered scene; it is rendered only if it is not there yet.
+    """The folder of a rendered scene; the scene is rendered unless the folder exists.
 
-    A folder appears under its name when it is complete, so a run that was stopped leaves nothing that looks
-    finished, and runs at the same time do not disturb each other. What a run that was killed has left is
-    removed when a scene is rendered a day later. The name holds a digest of the settings
-    and of the renderer's source, so images of an older version are never taken for new ones.
+    A folder gets its name when it is complete, so an interrupted run leaves nothing that looks finished, and
+    simultaneous runs do not disturb each other. The unfinished folder of a killed run is removed by the first
+    call a day later. The name contains a digest of the settings and of the renderer's source, so images of an
+    older version are never taken for new ones.
 
     Args:
-        scene: what to render.
-        cache: folder to keep it in.
-        progress: called with the number of frames done and of all frames.
-        processes: 1 or 2; by default 2 where there are as many processors.
+        scene: settings of the scene.
+        cache: parent folder of rendered scenes.
+        progress: called with the number of finished frames and the number of all frames.
+        processes: 1 or 2; by default 2 on a machine with at least two processors.
     """
     folder = cache / _folder_name(scene)
     if (folder / SCENE_FILE).is_file():
@@ -70,9 +70,9 @@ def render(
 
 
 def draw(folder: Path, part: int, parts: int) -> Iterable[Shot]:
-    """Draw every `parts`-th frame of the scene that a folder's scene file describes, from number `part` on.
+    """Draw every `parts`-th frame of the scene in a folder's scene file, starting with number `part`.
 
-    Yields each shot when its files are there. Frames that are there already are left alone.
+    Yields each shot when its files are written. Existing frames are not drawn again.
     """
     scene = read_scene(folder)
     free_space, renderer = free_space_of(scene.seed), Renderer(seed=scene.seed)
@@ -85,32 +85,32 @@ def draw(folder: Path, part: int, parts: int) -> Iterable[Shot]:
 def _draw_all(folder: Path, scene: SquareSettings, progress: Progress | None, processes: int) -> None:
     planned = shots(scene, free_space_of(scene.seed))
     (folder / FRAMES_FILE).write_text(frames_table(planned), newline="")
-    companion = _start_companion(folder) if processes > 1 else None
+    worker = _start_worker(folder) if processes > 1 else None
     report = progress or (lambda _done, _all: None)
     try:
-        for done, _ in enumerate(draw(folder, 0, 1 if companion is None else 2), start=1):
-            report(min(len(planned), done if companion is None else 2 * done), len(planned))
-        if companion is not None:
-            companion.wait()
+        for done, _ in enumerate(draw(folder, 0, 1 if worker is None else 2), start=1):
+            report(min(len(planned), done if worker is None else 2 * done), len(planned))
+        if worker is not None:
+            worker.wait()
     finally:
-        if companion is not None and companion.poll() is None:
-            companion.kill()
-            companion.wait()
-    # Whatever a companion that could not run or was stopped has left over is drawn here.
-    for _ in draw(folder, 1, 2) if companion is not None and companion.returncode != 0 else ():
+        if worker is not None and worker.poll() is None:
+            worker.kill()
+            worker.wait()
+    # Frames of a worker that failed or was stopped are drawn here.
+    for _ in draw(folder, 1, 2) if worker is not None and worker.returncode != 0 else ():
         pass
     report(len(planned), len(planned))
 
 
 def _remove_stale(cache: Path) -> None:
-    """Remove unfinished folders in which nothing has been written for a day."""
+    """Remove unfinished folders without a newly written file for a day."""
     for folder in cache.iterdir():
         if _UNFINISHED.fullmatch(folder.name) and time.time() - _last_written(folder) > _STALE_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _last_written(folder: Path) -> float:
-    """When a file was last put into a folder or below it, in seconds of `time.time`.
+    """Time of the last write to a folder or below it, in seconds of `time.time`.
 
     A folder that another process finishes or removes meanwhile counts as just written.
     """
@@ -120,11 +120,12 @@ def _last_written(folder: Path) -> float:
         return time.time()
 
 
-def _start_companion(folder: Path) -> "subprocess.Popen[bytes] | None":
-    # A module of its own and not a pool: it runs from unguarded scripts and exchanges nothing but files.
+def _start_worker(folder: Path) -> "subprocess.Popen[bytes] | None":
+    # Not a multiprocessing pool, which needs a guarded main module. With -P the worker imports no modules of
+    # the current folder, which may be called like ours or like NumPy.
     if not sys.executable:
         return None
-    command = [sys.executable, "-P", "-m", "market_square.companion", str(folder), "1", "2"]
+    command = [sys.executable, "-P", "-m", "market_square.worker", str(folder), "1", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=environment)
@@ -134,13 +135,13 @@ def _publish(partial: Path, folder: Path) -> None:
     try:
         partial.rename(folder)
     except OSError:
-        # Another process was faster, and what it rendered is the same.
+        # Another process was faster; its files are the same.
         if not (folder / SCENE_FILE).is_file():
             raise
 
 
 def image(renderer: Renderer, free_space: FreeSpace, scene: SquareSettings, shot: Shot) -> RenderedView:
-    """What the camera of a shot sees, people in view included."""
+    """The image of a shot, including the people in view."""
     occluders = None
     if shot.crowd is not None:
         x, y = shot.world_from_cam[:2, 3].tolist()
@@ -165,7 +166,7 @@ def _folder_name(scene: SquareSettings) -> str:
 
 @lru_cache(maxsize=1)
 def _source_digest() -> str:
-    """A digest of this package's source: the version of the renderer, which nobody can forget to raise."""
+    """A digest of this package's source, which serves as the version of the renderer."""
     digest = hashlib.sha256()
     for module in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(module.name.encode() + module.read_bytes())

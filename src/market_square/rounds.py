@@ -14,17 +14,17 @@ from market_square.raster import Cutouts, LinearForms, Visible
 from market_square.viewpoint import NEAREST, Viewpoint
 
 
-def draw_spheres(seen: Visible, viewpoint: Viewpoint, primitives: Primitives, cutouts: Cutouts) -> None:
-    """Draw all spheres that are seen from outside."""
+def draw_spheres(visible: Visible, viewpoint: Viewpoint, primitives: Primitives, cutouts: Cutouts) -> None:
+    """Draw all spheres; the camera is outside of each."""
     spheres, ray = primitives.spheres, viewpoint.ray_from_pixel
     extent = np.repeat(spheres.radius[:, None], 3, axis=1)
     number, boxes, nearest = _boxes(viewpoint, spheres.center - extent, spheres.center + extent)
     toward, radius = spheres.center[number] - viewpoint.center, spheres.radius[number]
-    forms = LinearForms(np.einsum("nfi,ij->nfj", _ahead_and_aside(toward), ray), boxes, seen)
+    forms = LinearForms(np.einsum("nfi,ij->nfj", _ahead_and_aside(toward), ray), boxes, visible)
     scale = 1 / (np.einsum("ni,ni->n", toward, toward) - radius**2)
-    ray_length_squared = sum(row**2 for row in LinearForms.over_image(ray, seen))
+    ray_length_squared = sum(row**2 for row in LinearForms.over_image(ray, visible))
     for index, sphere in enumerate(number.tolist()):
-        buffer, identity, box = seen.part(forms.boxes[index])
+        buffer, identity, box = visible.part(forms.boxes[index])
         if buffer.min() >= 1 / nearest[index]:
             continue
         ahead, *aside = forms.values(index)
@@ -45,7 +45,7 @@ def draw_spheres(seen: Visible, viewpoint: Viewpoint, primitives: Primitives, cu
         np.copyto(identity, np.int32(primitives.first_sphere + sphere), where=inside)
 
 
-def draw_cylinders(seen: Visible, viewpoint: Viewpoint, primitives: Primitives) -> None:
+def draw_cylinders(visible: Visible, viewpoint: Viewpoint, primitives: Primitives) -> None:
     """Draw the outer sides of all cylinders."""
     cylinders, ray = primitives.cylinders, viewpoint.ray_from_pixel
     reach = np.stack([cylinders.radius, cylinders.radius, np.zeros_like(cylinders.radius)], axis=1)
@@ -54,18 +54,18 @@ def draw_cylinders(seen: Visible, viewpoint: Viewpoint, primitives: Primitives) 
     x, y, z = (cylinders.foot[number] - viewpoint.center).T
     radius = cylinders.radius[number]
     ahead_and_aside = np.stack([x, y, y, -x], axis=1).reshape(-1, 2, 2)[:, :, :, None] * ray[:2]
-    forms = LinearForms(ahead_and_aside.sum(axis=2), boxes, seen)
+    forms = LinearForms(ahead_and_aside.sum(axis=2), boxes, visible)
     scale = 1 / (x**2 + y**2 - radius**2)
-    along_x, along_y, climb = LinearForms.over_image(ray, seen)
+    along_x, along_y, climb = LinearForms.over_image(ray, visible)
     level_squared = along_x**2 + along_y**2
     for index, cylinder in enumerate(number.tolist()):
-        buffer, identity, box = seen.part(forms.boxes[index])
+        buffer, identity, box = visible.part(forms.boxes[index])
         if buffer.min() >= 1 / nearest[index]:
             continue
         ahead, aside = forms.values(index)
         discriminant = level_squared[box] * np.float32(radius[index] ** 2) - aside * aside
         front = (np.sqrt(np.maximum(discriminant, 0)) + ahead) * np.float32(scale[index])
-        # The height above the foot, divided by depth.
+        # The height above the foot, divided by the depth.
         above = climb[box] - front * np.float32(z[index])
         inside = (discriminant > 0) & (front > buffer) & (above >= 0)
         inside &= above <= front * np.float32(cylinders.height[cylinder])
@@ -92,7 +92,7 @@ def _ahead_and_aside(toward: Vectors) -> Vectors:
 def _boxes(
     viewpoint: Viewpoint, low: Vectors, high: Vectors
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Vectors]:
-    """Numbers, pixel boxes (n, 4) and least depths (n,) of the axis-aligned boxes that are in the image.
+    """Numbers (n,), pixel boxes (n, 4) and least depths (n,) of the world boxes within the image.
 
     A shape that the near plane cuts gets the whole image as its box.
     """

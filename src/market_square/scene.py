@@ -1,4 +1,4 @@
-"""What a rendered demo scene consists of: which walks, conditions, frames and poses."""
+"""Settings of a rendered scene, and its plan: walks, conditions, frames and poses."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from market_square.viewpoint import Intrinsics
 from market_square.walks import AREAS, Walk
 
 OCCLUDED = "occluded"
-"""The test variant that is a day with many people in view."""
+"""The test variant with the light of "day" and many people in view."""
 VARIANTS: tuple[str, ...] = (*CONDITIONS, OCCLUDED)
 
 _FRAMES_PER_SECOND = 2.5
@@ -28,16 +28,17 @@ class SquareSettings:
     """Settings of a rendered scene; equal settings give equal images.
 
     Attributes:
-        area: "corner", 6 x 4 m of camera positions that look one way, or "square", all of it and all ways.
+        area: "corner" (camera positions within 6 x 4 m, views to one side) or "square" (the whole square,
+            views to all sides).
         width, height: size of the images in pixels.
-        field_of_view_degrees: of the images, across.
-        train_frames: day frames on the training walks.
-        test_frames: frames on the test walks, for every variant the same poses.
-        variants: what the test walks are seen in, by day always: conditions, or "occluded".
-        train_people: people who walk about in the training images.
-        shutter_seconds: how long the shutter is open; more than 0 blurs what the camera's motion blurs.
-        depth_every: every how manieth frame has a depth image; 1 for all, 0 for none.
-        seed: of the look of the square, the walks, the people and the noise.
+        field_of_view_degrees: horizontal field of view of the images.
+        train_frames: number of frames on the training walks, all in "day".
+        test_frames: number of frames on the test walks; every variant has the same poses.
+        variants: conditions of the test walks in addition to "day", or "occluded".
+        train_people: number of people who walk in the training images.
+        shutter_seconds: exposure time; a positive one gives motion blur.
+        depth_every: one of this many frames has a depth image; 1 for all frames, 0 for none.
+        seed: of the look of the square, the walks, the people and the sensor noise.
 
     Raises:
         ValueError: there is no such area or variant, or a number is out of range.
@@ -66,7 +67,7 @@ class SquareSettings:
         if min(self.train_frames, self.test_frames) < 1 or min(self.depth_every, self.train_people) < 0:
             raise ValueError("a scene needs at least one training and one test frame, and no negative counts")
         if self.shutter_seconds < 0:
-            raise ValueError("the shutter cannot be open for less than no time")
+            raise ValueError("the shutter time cannot be negative; give shutter_seconds of 0 or more")
 
     def intrinsics(self) -> Intrinsics:
         """The pinhole camera of all frames."""
@@ -76,9 +77,10 @@ class SquareSettings:
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """A frame to be rendered: where it goes, what it shows and from where.
+    """A frame to be rendered.
 
-    `exposure_path` are further poses while the shutter is open, `crowd` who is in view at `seconds`.
+    `image` and `depth` are paths in the scene's folder (`depth` may be empty). `exposure_path` holds further
+    poses while the shutter is open; `crowd` is drawn as it is at `seconds`.
     """
 
     image: str
@@ -94,7 +96,7 @@ class Shot:
 
     @property
     def condition(self) -> str:
-        """The light and weather it is seen in."""
+        """The name of the light and weather."""
         return "day" if self.variant == OCCLUDED else self.variant
 
 
@@ -109,7 +111,7 @@ def shots(scene: SquareSettings, free_space: FreeSpace) -> tuple[Shot, ...]:
 def _walks(
     scene: SquareSettings, free_space: FreeSpace, split: str, variant: str, frames: int, frames_per_walk: int
 ) -> list[Shot]:
-    # At least two walks, so that one can be held out; every walk is at least one frame.
+    # At least two walks, so that one can be held out; every walk has at least one frame.
     count = min(frames, max(2, math.ceil(frames / frames_per_walk)))
     planned = []
     for number in range(count):

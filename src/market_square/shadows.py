@@ -1,6 +1,6 @@
-"""What light from far away reaches: shadow maps of the sun, and how much of the sky each scene sees.
+"""Shadow maps of the sun, and the part of the sky that is visible from each point.
 
-A shadow map is the image that the sun sees: a camera that is far away and looks at the square.
+A shadow map is a depth image of the square from a distant camera in the direction of the light.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _VOLUME_LOW, _VOLUME_HIGH = (-16.0, -13.0, 0.0), (16.0, 13.0, 14.0)
 
 @dataclass(frozen=True, eq=False)
 class ShadowMap:
-    """Nearness (pixels, pixels) seen from a light, and a 3 x 4 matrix to its pixels times depth."""
+    """Nearness (pixels, pixels) from a light, and the 3 x 4 matrix from points to pixels times depth."""
 
     nearness: FloatArray
     pixels_from_world: FloatArray
@@ -40,21 +40,21 @@ class ShadowMap:
         *,
         pixels: int = _SUN_PIXELS,
     ) -> "ShadowMap":
-        """The map of a light that stands in the direction (3,), a unit vector."""
+        """The map of a light in a direction (3,), a unit vector."""
         toward = np.asarray(direction, np.float64)
         focal = pixels * _DISTANCE / (2 * _HALF_EXTENT)
         lens = Intrinsics(pixels, pixels, focal, focal, pixels / 2, pixels / 2)
         light = Viewpoint(lens, np.array(_TARGET) + _DISTANCE * toward, axes_looking_along(-toward))
-        seen = visible_primitives(light, primitives, cutouts)
+        visible = visible_primitives(light, primitives, cutouts)
         calibration = np.array([[focal, 0, pixels / 2], [0, focal, pixels / 2], [0, 0, 1]])
         turned = np.einsum("ij,kj->ik", calibration, light.axes)
         shift = -np.einsum("ij,j->i", turned, light.center)
-        return cls(seen.nearness, np.concatenate([turned, shift[:, None]], axis=1).astype(np.float32))
+        return cls(visible.nearness, np.concatenate([turned, shift[:, None]], axis=1).astype(np.float32))
 
     def lit(self, points: FloatArray, *, bias: float) -> FloatArray:
-        """How much (n,) of the light reaches points (n, 3), 0 to 1, soft over one pixel of the map.
+        """The part (n,) of the light that reaches points (n, 3), 0 to 1, with edges soft over one pixel.
 
-        `bias` is how far, in metres, a point may lie behind what the light sees and still be lit.
+        A point is lit if it lies at most `bias` metres behind the surface in the map.
         """
         x, y, limit = self._looked_up(points, bias)
         left, above = np.floor(x - np.float32(0.5)), np.floor(y - np.float32(0.5))
@@ -66,7 +66,7 @@ class ShadowMap:
         return np.asarray(upper + (lower - upper) * down)
 
     def reaches(self, points: FloatArray, *, bias: float) -> FloatArray:
-        """Whether (n,) the light reaches points (n, 3), 0 or 1."""
+        """1 where the light reaches points (n, 3), else 0 (n,)."""
         x, y, limit = self._looked_up(points, bias)
         return self._reaches(x.astype(np.int32), y.astype(np.int32), limit)
 
@@ -81,7 +81,7 @@ class ShadowMap:
 
 
 class SkyVisibility:
-    """How much of the sky is seen from every half metre of the square, as four spherical harmonics."""
+    """The visible part of the sky on a grid of half a metre, as four spherical harmonics."""
 
     def __init__(self, primitives: Primitives, cutouts: Cutouts) -> None:
         low, high = np.array(_VOLUME_LOW), np.array(_VOLUME_HIGH)
@@ -97,7 +97,7 @@ class SkyVisibility:
 
     def toward(self, points: FloatArray, normals: FloatArray) -> FloatArray:
         """Visible part of the sky (n,), about 0 to 1, at points (n, 3) that face along normals (n, 3)."""
-        # A step off the surface, or the cells inside of walls would darken it.
+        # A point off the surface is looked up: cells inside of walls would darken it.
         cell = (points + normals * np.float32(0.35) - single(_VOLUME_LOW)) * np.float32(1 / _CELL)
         cell = np.clip(cell, 0, (self.shape - 1.001).astype(np.float32))
         first = cell.astype(np.int32)
@@ -114,12 +114,12 @@ class SkyVisibility:
         near += (between(size_z) - near) * y
         far += (between(size_y * size_z + size_z) - far) * y
         near += (far - near) * x
-        seen = near[:, 0] * np.float32(0.5) + np.einsum("ni,ni->n", near[:, 1:], normals)
-        return single(np.maximum(seen, 0))
+        open_part = near[:, 0] * np.float32(0.5) + np.einsum("ni,ni->n", near[:, 1:], normals)
+        return single(np.maximum(open_part, 0))
 
 
 def _sky_directions(count: int) -> NDArray[np.float64]:
-    """Unit vectors (count, 3) spread evenly over the upper half sphere, on a golden spiral."""
+    """Unit vectors (count, 3) on a golden spiral over the upper half sphere."""
     number = np.arange(count) + 0.5
     z = 0.03 + 0.96 * number / count
     angle = number * np.pi * (3 - 5**0.5)

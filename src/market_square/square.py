@@ -1,4 +1,4 @@
-"""The market square as it stands: textures, shapes and lamps, without anything that moves."""
+"""The static market square: textures, shapes and lamps."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,7 +56,7 @@ _SIGNBOARDS = (
 
 @dataclass(frozen=True, eq=False)
 class Square:
-    """Textures, standing shapes and the positions (k, 3) of the lamps."""
+    """Textures, static shapes and the positions (k, 3) of the lamps."""
 
     atlas: Atlas
     primitives: Primitives
@@ -65,7 +65,7 @@ class Square:
 
 @lru_cache(maxsize=2)
 def build_square(seed: int) -> Square:
-    """Build the square. The seed changes facades, roofs and trees, not where things stand."""
+    """Build the square. The seed changes facades, roofs and trees, not the layout."""
     atlas = Atlas({**plain_textures(), **house_textures(seed)})
     builder = Builder(atlas.number)
     rng = np.random.default_rng((seed, 23))
@@ -77,7 +77,7 @@ def build_square(seed: int) -> Square:
 
 
 def _build_ground(builder: Builder) -> None:
-    # Layers two centimetres apart, like kerbs, so that the nearest one is seen without doubt.
+    # Layers two centimetres apart, like kerbs, so that the order of their depths is unambiguous.
     for height, half_x, half_y, texture, meters in (
         (-0.04, 80.0, 80.0, "grass", 4.0),
         (-0.02, 20.0, 17.0, "asphalt", 3.2),

@@ -1,4 +1,4 @@
-"""Where fragments lie in the world, how the surface is turned there, and what its texture shows."""
+"""Position, normal, albedo and glow of the surface at each fragment."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from market_square.textures import LEVELS, Atlas
 from market_square.viewpoint import Viewpoint
 
 _SHARPNESS = 0.3
-"""Texture levels are chosen this much finer than one texel a pixel."""
+"""Texture levels are this much finer than one texel per pixel."""
 _WEAR_METERS = 25.6
 _WEAR_CONTRAST = 0.34
 
@@ -30,7 +30,7 @@ class Surface:
 
 
 def surface(fragments: Fragments, viewpoint: Viewpoint, primitives: Primitives, atlas: Atlas) -> Surface:
-    """The surface at each fragment; every fragment must see a shape."""
+    """The surface at each fragment; every fragment must show a shape."""
     rays = view_rays(fragments, viewpoint)
     depth = single(1 / fragments.nearness)
     point = single(single(viewpoint.center) + rays * depth[:, None])
@@ -89,7 +89,7 @@ def _normal_u_v(
 
 
 def _wear(point: FloatArray) -> FloatArray:
-    """Large soft stains over everything, so that no two scenes of a repeating texture are alike."""
+    """Large soft stains in world coordinates, so that the repetitions of a texture differ."""
     field = tileable_noise(SIZE, cells=8, octaves=4, seed=400)
     scale = np.float32(SIZE / _WEAR_METERS)
     column = ((point[:, 0] + np.float32(0.37) * point[:, 2]) * scale).astype(np.int32) & (SIZE - 1)

@@ -1,4 +1,4 @@
-"""Textures in memory: pyramids of ever smaller copies, and looking a colour up in them."""
+"""Textures in memory: mip pyramids, and colour look-up in them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class Atlas:
     def is_solid(self, texture: int, u: FloatArray, v: FloatArray) -> NDArray[np.bool_]:
         """Whether a texture with holes is solid at u, v (n,)."""
         solid = self.solid[texture]
-        assert solid is not None, "only textures with holes are asked"
+        assert solid is not None, "the caller checks that the texture has holes"
         column = ((u - np.floor(u)) * SIZE).astype(np.int32) & (SIZE - 1)
         row = ((np.ceil(v) - v) * SIZE).astype(np.int32) & (SIZE - 1)
         return np.asarray(solid[row, column])

@@ -1,4 +1,4 @@
-"""A pinhole camera at a scene, in NumPy: which ray a pixel sees and which pixel sees a point."""
+"""A pinhole camera in NumPy: the ray of each pixel, and the pixel of each point."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -8,7 +8,7 @@ import numpy as np
 from market_square.arrays import Numbers, Vectors
 
 NEAREST = 0.05
-"""What is nearer than this, in metres of depth, is not drawn."""
+"""Surfaces of a smaller depth, in metres, are not drawn."""
 
 
 @runtime_checkable
@@ -31,7 +31,7 @@ class PinholeCamera(Protocol):
 
 @runtime_checkable
 class RigidMotion(Protocol):
-    """A pose that knows its 4 x 4 matrix, such as camloc.geometry.Pose."""
+    """A pose with a 4 x 4 matrix."""
 
     def matrix(self) -> Any:
         """The homogeneous matrix, as anything that NumPy reads."""
@@ -39,7 +39,7 @@ class RigidMotion(Protocol):
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """A PinholeCamera that needs NumPy only."""
+    """A plain PinholeCamera."""
 
     width: int
     height: int
@@ -83,11 +83,11 @@ class Viewpoint:
         return np.asarray(np.einsum("ij,jk->ik", self.axes, flat), np.float64)
 
     def to_camera(self, points: Vectors) -> Vectors:
-        """Points (..., 3) in camera axes."""
+        """World points (..., 3) in camera axes."""
         return np.asarray(np.einsum("...j,jk->...k", points - self.center, self.axes), np.float64)
 
     def to_pixels(self, in_camera: Vectors) -> Vectors:
-        """Pixels (..., 2) of points in camera axes that lie in front."""
+        """Pixels (..., 2) of points (..., 3) in camera axes, which must lie in front of the camera."""
         lens = self.intrinsics
         flat = in_camera[..., :2] / in_camera[..., 2:]
         return np.asarray(flat * (lens.fx, lens.fy) + (lens.cx, lens.cy))
@@ -107,7 +107,7 @@ class Viewpoint:
 
 
 def axes_looking_along(direction: Numbers) -> Vectors:
-    """Axes right, down, forward as columns (3, 3) of a camera held level that looks along a direction."""
+    """Axes right, down, forward as columns (3, 3) of a level camera that looks along a direction."""
     forward = np.asarray(direction, np.float64) / np.linalg.norm(direction)
     up = np.array([0.0, 0.0, 1.0]) if abs(forward[2]) < 0.99 else np.array([0.0, 1.0, 0.0])
     right = np.cross(forward, up)

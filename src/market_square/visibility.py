@@ -1,4 +1,4 @@
-"""Which shape each pixel sees and how far it is: a z-buffer over closed formulas, no triangles.
+"""The visible shape and its depth at each pixel: a z-buffer over closed formulas, without triangles.
 
 The buffer holds nearness, 1 / depth, because on a plane it is linear in the pixel: one plane is five linear
 forms (nearness, and u, v, 1 - u, 1 - v or 1 - u - v times nearness), and a pixel is inside where none of
@@ -22,14 +22,14 @@ _SEAM = 1e-4
 
 
 def visible_primitives(viewpoint: Viewpoint, primitives: Primitives, cutouts: Cutouts) -> Visible:
-    """What is seen from a viewpoint. Pixels that see nothing have nearness 0."""
+    """The visible shapes from a viewpoint. Pixels without a shape have nearness 0."""
     shape = viewpoint.height, viewpoint.width
-    seen = Visible(np.full(shape, 1 / _FARTHEST, np.float32), np.full(shape, -1, np.int32))
-    _draw_parallelograms(seen, viewpoint, primitives, cutouts)
-    draw_spheres(seen, viewpoint, primitives, cutouts)
-    draw_cylinders(seen, viewpoint, primitives)
-    seen.nearness[seen.primitive < 0] = 0
-    return seen
+    visible = Visible(np.full(shape, 1 / _FARTHEST, np.float32), np.full(shape, -1, np.int32))
+    _draw_parallelograms(visible, viewpoint, primitives, cutouts)
+    draw_spheres(visible, viewpoint, primitives, cutouts)
+    draw_cylinders(visible, viewpoint, primitives)
+    visible.nearness[visible.primitive < 0] = 0
+    return visible
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +43,14 @@ class _Prepared:
 
 
 def _draw_parallelograms(
-    seen: Visible, viewpoint: Viewpoint, primitives: Primitives, cutouts: Cutouts
+    visible: Visible, viewpoint: Viewpoint, primitives: Primitives, cutouts: Cutouts
 ) -> None:
     faces, prepared = primitives.parallelograms, _prepare(viewpoint, primitives.parallelograms)
-    forms = LinearForms(prepared.forms, prepared.boxes, seen)
+    forms = LinearForms(prepared.forms, prepared.boxes, visible)
     is_disc = faces.outline == Outline.DISC
     has_holes = cutouts.has_holes[faces.texture]
     for index, number in enumerate(prepared.number.tolist()):
-        buffer, identity, _ = seen.part(forms.boxes[index])
+        buffer, identity, _ = visible.part(forms.boxes[index])
         if buffer.min() >= 1 / prepared.least_depth[index]:
             continue
         planes = forms.values(index)

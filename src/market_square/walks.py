@@ -19,14 +19,14 @@ _EYE_HEIGHT = 1.58
 
 @dataclass(frozen=True)
 class Area:
-    """A part of the square that walks stay in.
+    """A part of the square for walks.
 
     Attributes:
         center, half_extent: the rectangle on the ground, in metres.
-        heading_degrees: where one looks to on average, from x towards y; None: along the way.
-        swing_degrees: how far one looks to either side of that.
-        clearance_meters: how near walks come to obstacles.
-        crowd_center, crowd_half_extent: where people walk who may occlude the view.
+        heading_degrees: mean viewing direction, from x towards y; None for the direction of the path.
+        swing_degrees: largest deviation from it to either side.
+        clearance_meters: least distance from obstacles.
+        crowd_center, crowd_half_extent: the rectangle in which people walk, in metres.
     """
 
     center: tuple[float, float]
@@ -45,16 +45,16 @@ AREAS: dict[str, Area] = {
 
 
 class Walk:
-    """One walk: where the camera is at any time in it."""
+    """One walk: the pose of the camera as a function of time."""
 
     def __init__(self, area: Area, free_space: FreeSpace, *, seconds: float, seed: int) -> None:
-        """The same seed gives the same walk; `seconds` is how long it takes."""
+        """The same seed gives the same walk; `seconds` is its duration."""
         rng = np.random.default_rng((seed, 53))
         self._times = np.arange(0, seconds + 1 / _RATE, 1 / _RATE)
         path = (_rounds if area.heading_degrees is None else _stroll)(area, rng, self._times)
         self._x, self._y = free_space.pushed_clear(path, meters=area.clearance_meters + 0.15)
         self._is_free = free_space.clearance(self._x, self._y) >= area.clearance_meters
-        # Between two obstacles the push may have torn the path apart; nobody walks that fast.
+        # Between two obstacles the push may leap from one side to the other, faster than a person walks.
         self._is_free &= np.hypot(np.gradient(self._x), np.gradient(self._y)) * _RATE < _FASTEST
         self._z = _eye_height(rng, self._times)
         heading = np.radians(area.heading_degrees) if area.heading_degrees is not None else self._direction()
@@ -66,14 +66,14 @@ class Walk:
         self._roll = np.radians(2.5 * roll)
 
     def free_times(self, count: int) -> NDArray[np.float64]:
-        """`count` evenly chosen moments (count,) at which the camera keeps clear of obstacles, in seconds."""
+        """`count` evenly chosen times (count,), in seconds, at which the camera keeps clear of obstacles."""
         free = self._times[self._is_free]
-        assert len(free) > 0, "an area always has room to walk"
+        assert len(free) > 0, "every area has free space"
         number = np.linspace(0, len(free) - 1, count)
         return np.asarray(np.interp(number, np.arange(len(free)), free), np.float64)
 
     def world_from_cam(self, seconds: float) -> NDArray[np.float64]:
-        """The camera's pose as a 4 x 4 matrix, axes right, down, forward."""
+        """The camera's pose at a time, as a 4 x 4 matrix; camera axes right, down, forward."""
         x, y, z, yaw, pitch, roll = (
             np.interp(seconds, self._times, values)
             for values in (self._x, self._y, self._z, self._yaw, self._pitch, self._roll)
@@ -93,13 +93,13 @@ class Walk:
 
 
 def _stroll(area: Area, rng: np.random.Generator, times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A path (2, n) to and fro in the whole area."""
+    """A path (2, n) back and forth in the whole area."""
     waves = np.array([Wave.random(rng, period_seconds=period).at(times) for period in (30, 23)])
     return _placed(area, waves)
 
 
 def _rounds(area: Area, rng: np.random.Generator, times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A path (2, n) round after round about the middle of the area, nearer and farther."""
+    """A path (2, n) in rounds of varying radius about the middle of the area."""
     sense = rng.choice([-1, 1])
     angle = sense * 2 * np.pi * times / _ROUND_SECONDS + rng.uniform(0, 2 * np.pi)
     reach = 0.78 + 0.22 * Wave.random(rng, period_seconds=19).at(times)

@@ -1,4 +1,4 @@
-"""Smooth aimless movement: a sine whose phase is swayed by another sine, so that it hardly repeats."""
+"""Smooth random motion: a sine whose phase is modulated by a second sine, so that it hardly repeats."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,13 @@ class Wave:
 
     @classmethod
     def random(cls, rng: np.random.Generator, *, period_seconds: float) -> "Wave":
-        """A wave of about the given period."""
+        """A random wave of about the given period."""
         period, sway = period_seconds * rng.uniform(0.8, 1.25, 2)
         first, second = rng.uniform(0, 2 * np.pi, 2)
         return cls(float(period), float(first), 1.7 * float(sway), float(second))
 
     def at(self, seconds: float | NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values at times, of the same shape."""
+        """Values at times, in the shape of `seconds`."""
         time = 2 * np.pi * np.asarray(seconds, np.float64)
         sway = 0.8 * np.sin(time / self.sway_period_seconds + self.sway_phase)
         return np.asarray(np.sin(time / self.period_seconds + self.phase + sway))

@@ -1,4 +1,4 @@
-"""The files of a rendered scene: images, depth, a table of poses and a description."""
+"""The files of a rendered scene: images, depth images, a table of poses, and the scene file."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def read_scene(folder: Path) -> SquareSettings:
 
 
 def write_frame(folder: Path, shot: Shot, view: RenderedView) -> None:
-    """Write an image and its depth; the image last, so that it says that all is there."""
+    """Write an image and its depth image. The image comes last: it marks the frame as complete."""
     (folder / shot.image).parent.mkdir(parents=True, exist_ok=True)
     if shot.depth:
         millimeters = np.round(view.depth.astype(np.float64) * 1000)
@@ -45,7 +45,7 @@ def _save(image: Image.Image, path: Path, **options: str | int) -> None:
 
 
 def frames_table(planned: Iterable[Shot]) -> str:
-    """The table of all frames as CSV, poses with every digit of their double precision."""
+    """The table of all frames as CSV; poses keep all digits of double precision."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -59,7 +59,7 @@ def frames_table(planned: Iterable[Shot]) -> str:
 
 
 def scene_json(scene: SquareSettings, *, renderer: str) -> str:
-    """The description of a scene; `renderer` is the version of the renderer."""
+    """The content of the scene file; `renderer` is the version of the renderer."""
     content = {
         "scene": asdict(scene),
         "camera": {"model": "PINHOLE", **asdict(scene.intrinsics())},

@@ -42,12 +42,6 @@ def test_commands_and_options_exist(page: str, words: list[str], capfd: pytest.C
             assert word in help_text.out, f"{page}: camloc {words[0]} has no option {word}"
 
 
-def test_links_lead_somewhere() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
-
-
 def test_the_readmes_program_runs(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Data sets that are wrong: `camloc datasets` and `camloc train` tell it alike, and leave nothing behind."""
+"""Damaged data sets: `camloc datasets` and `camloc train` give the same message, and leave nothing behind."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from market_square.writing import COLUMNS, scene_json
 
 Capture = pytest.CaptureFixture[str]
 
-# What a reader cannot know from the files, as words on the command line.
+# Facts that a reader cannot know from the files, as words of the command line.
 OPTIONS = {"cambridge": ("--option", "width=32", "--option", "height=24")}
 
 # The damages that the readers' own tests know.
@@ -29,7 +29,7 @@ KNOWN = [*folders.CASES, *models.CASES, *tables.CASES]
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cache is elsewhere, and small images are images."""
+    """The cache is elsewhere."""
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
@@ -53,7 +53,7 @@ def write(root: Path, layout: str) -> None:
         WRITERS[layout](root, SCENE)
 
 
-def told_by_both(capfd: Capture, folder: Path, root: Path, layout: str) -> str:
+def refused_by_both(capfd: Capture, folder: Path, root: Path, layout: str) -> str:
     """The sentence with which both commands refuse a folder."""
     options = OPTIONS.get(layout, ())
     before = listing(folder)
@@ -72,7 +72,7 @@ def test_a_damage_that_the_readers_know(layout: str, damage: Damage, tmp_path: P
     root.mkdir()
     write(root, layout)
     damage(root)
-    told_by_both(capfd, tmp_path, root, layout)
+    refused_by_both(capfd, tmp_path, root, layout)
 
 
 def linked_to_nowhere(path: str) -> Damage:
@@ -145,7 +145,7 @@ MORE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "demo table is gone": ("demo", removed("frames.csv")),
     "demo table is a folder": ("demo", turned_into_folder("frames.csv")),
     "demo table is binary": ("demo", replaced("frames.csv", b"\x00\xff\n")),
-    "demo table has other columns": ("demo", edited("frames.csv", 1, word(0, "image", ","))),
+    "demo table has other columns": ("demo", edited("frames.csv", 1, word(0, "photo", ","))),
     "demo table has no row": ("demo", replaced("frames.csv", ",".join(COLUMNS) + "\n")),
     "demo table has a short row": ("demo", edited("frames.csv", 3, lambda _: "images/1.png,,train")),
     "demo table has a word": ("demo", edited("frames.csv", 3, word(10, "north", ","))),
@@ -164,7 +164,7 @@ def test_a_damage_of_whole_files(what: str, tmp_path: Path, capfd: Capture) -> N
     root.mkdir()
     write(root, layout)
     damage(root)
-    told_by_both(capfd, tmp_path, root, layout)
+    refused_by_both(capfd, tmp_path, root, layout)
 
 
 WRONG_VALUES: list[object] = [None, [], {}, "x", True, -1, 0, 10**400, [[]], ["a", "b"]]
@@ -225,7 +225,7 @@ def test_a_scene_that_is_no_data_set(what: str, tmp_path: Path, capfd: Capture) 
     (tmp_path / "data").mkdir()
     name, make = SCENES[what]
     make(tmp_path / "data")
-    told_by_both(capfd, tmp_path, tmp_path / name, "table")
+    refused_by_both(capfd, tmp_path, tmp_path / name, "table")
 
 
 IMAGES: dict[str, Callable[[Path], object]] = {

@@ -162,7 +162,7 @@ WORDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "option without value": (["--option", "split"], ("'split'", "NAME=VALUE")),
     "option without name": (["--option", "=x"], ("'=x'", "NAME=VALUE")),
     "option twice": (["--option", "split=a", "--option", "split=b"], ("split", "twice")),
-    "option that is no word": (["--option", "camera=pinhole"], ("camera", "Python")),
+    "option that is no word": (["--option", "camera=pinhole"], ("camera", "camera.json")),
     "option with a wrong value": (["--option", "exclude=no.png"], ("no.png",)),
     "unknown split": (["--option", "split=winter"], ("winter",)),
     "missing list": (["--train-list", "none.txt"], ("none.txt", "does not exist")),
@@ -198,7 +198,7 @@ def test_a_device_that_is_not_there(
     arguments = [str(trained / "run") if word == "RUN" else word for word in command]
     told = refused_without_a_trace(capfd, tmp_path, *arguments, "--device", "cuda")
     assert "'cuda'" in told
-    assert "it has cpu" in told
+    assert "only cpu" in told
 
 
 @pytest.mark.parametrize(

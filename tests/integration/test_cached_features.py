@@ -142,7 +142,7 @@ def test_the_time_that_features_took_is_known_to_every_run_that_uses_them(
     results = evaluate_run(tmp_path / "second").results
     assert results.training is not None
     assert results.training.feature_seconds == first.manifest.feature_seconds
-    assert "Features before that" in (tmp_path / "second" / "report.html").read_text()
+    assert "Features, computed before" in (tmp_path / "second" / "report.html").read_text()
     whole = prepared(scene, tmp_path / "whole", settings=replace(recipe(), cached_variants=0))
     assert whole.manifest.feature_seconds == 0.0
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from tests.support.damage import assume_learned
 from tests.support.models import small_config
 from tests.support.trained import TEST_FRAMES, tiny_recipe, write_scene
 
@@ -39,7 +38,6 @@ def test_a_damaged_image_does_not_keep_the_points_from_being_shown(
     data = DataSource(str(tmp_path / "scene"))
     for _ in train(prepare(geometry_recipe(), name="tiny/points", data=data, folder=tmp_path / "run")):
         pass
-    assume_learned(tmp_path / "run")
     datasets.load(tmp_path / "scene").test[1].image.write_bytes(b"\x89PNG")
     evaluation = evaluate_run(tmp_path / "run", out=tmp_path / "out")
     assert evaluation.results.headline.estimates.frames == TEST_FRAMES

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from tests.integration.test_evaluate_geometry import geometry_recipe
 from tests.support.command_line import camloc, listing, refused, sentence
-from tests.support.damage import assume_learned
 from tests.support.trained import HEIGHT, TEST_FRAMES, TRAIN_FRAMES, WIDTH, write_scene
 from torchvision.models import get_model_weights
 
@@ -94,7 +93,6 @@ def test_masks_of_a_data_set_are_what_evaluation_and_location_take(
     data = DataSource(str(scene / "scene"))
     for _ in train(prepare(geometry_recipe(), name="tiny/points", data=data, folder=run)):
         pass
-    assume_learned(run)
     chosen: dict[str, list[str | Path]] = {"plain": [], "masked": ["--masks", masks]}
     for name, words in chosen.items():
         camloc(capfd, "evaluate", run, "--filter", "weights", "--out", tmp_path / name, *words)

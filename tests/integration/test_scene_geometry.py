@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 from tests.support.command_line import camloc, listing, refused
-from tests.support.damage import assume_learned
 from tests.support.models import TINY_BACKBONE
 from tests.support.networks import network_of
 from tests.support.trained import HEIGHT, WIDTH, scene_with_cache
@@ -52,7 +51,6 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         data = DataSource(str(folder / "scene"))
         for _ in train(prepare(recipe(), name="tiny/scene-geometry", data=data, folder=folder / "run")):
             pass
-        assume_learned(folder / "run")
         yield folder
 
 

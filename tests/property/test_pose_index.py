@@ -115,11 +115,11 @@ def test_no_queries_have_no_neighbours() -> None:
     assert rows.shape == distances.shape == (0, 2)
 
 
-def test_references_that_are_no_poses_are_refused() -> None:
+def test_missing_and_incomplete_references_are_refused() -> None:
     references = scattered(4, seed=0)
-    with pytest.raises(ValueError, match="one or more poses"):
+    with pytest.raises(ValueError, match="one or more finite reference poses"):
         PoseIndex(references[:0])
-    with pytest.raises(ValueError, match="all finite"):
+    with pytest.raises(ValueError, match="drop those without orientation"):
         PoseIndex(Pose.cat([references, references[:1].without_orientation()]))
     with pytest.raises(ValueError, match="not 0"):
         PoseIndex(references).nearest(references, 0)

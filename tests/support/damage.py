@@ -47,14 +47,6 @@ def reseal(folder: Path, name: str = "checkpoint.json") -> None:
         (folder / name).write_text(json.dumps(sealed(content, weights)))
 
 
-def assume_learned(run: Path) -> None:
-    """Forget how good the mean training pose is, so that poses of a network of a few seconds are accepted."""
-    for folder in (run / "checkpoint", run / "last"):
-        path = folder / "checkpoint.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"mean_pose_errors": {}}))
-        reseal(folder)
-
-
 def edited(path: str, line: int, change: Callable[[str], str]) -> Damage:
     """A damage that changes one line of a text file."""
 

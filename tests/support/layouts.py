@@ -260,8 +260,25 @@ def write_tum(root: Path, source: PosedScene) -> dict[str, Any]:
     return {}
 
 
+def write_ace(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """Training and test folders; calibrations are a focal length in one of them, a matrix in the other."""
+    for number, matrix in enumerate(scene.all):
+        side, stem = root / scene.side(number), f"seq-01-frame-{number:06d}"
+        write_image(side / "rgb" / f"{stem}.color.png")
+        for folder in ("poses", "calibration"):
+            (side / folder).mkdir(exist_ok=True)
+        pose = "".join(words(*row.tolist()) + "\n" for row in matrix)
+        (side / "poses" / f"{stem}.pose.txt").write_text(pose)
+        text = (
+            f"{FOCAL} 0 {WIDTH / 2}\n0 {FOCAL} {HEIGHT / 2}\n0 0 1\n" if side.name == "test" else f"{FOCAL}\n"
+        )
+        (side / "calibration" / f"{stem}.calibration.txt").write_text(text)
+    return {}
+
+
 # By the name of the layout, and of its variants behind a colon.
 WRITERS: dict[str, Callable[[Path, PosedScene], dict[str, Any]]] = {
+    "ace": write_ace,
     "cambridge": write_cambridge,
     "colmap": write_colmap_text,
     "colmap:binary": write_colmap_binary,

@@ -1,4 +1,4 @@
-"""Two small scenes that look different and have worlds of their own, and a run that has learned both."""
+"""Two small scenes that look different and have worlds of their own, and a run of both."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from camloc.runs.prepare import Training, prepare
 from camloc.runs.train import train
 from camloc.training.loop import Step
 from camloc.training.recipe import Recipe, Stage
-from tests.support.damage import assume_learned
 from tests.support.layouts import Matrix, PosedScene, write_sevenscenes
 from tests.support.models import TINY_BACKBONE
 from tests.support.trained import image, small_scene, tiny_recipe, write_scene
@@ -83,7 +82,6 @@ def train_scenes(sources: tuple[DataSource, ...], folder: Path, recipe: Recipe |
     """Learn the scenes into a run folder."""
     for _ in train(prepared(sources, folder, recipe)):
         pass
-    assume_learned(folder)
 
 
 def stop_in_epoch(sources: tuple[DataSource, ...], folder: Path, epoch: int, recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""A small scene with images that differ, and a run that has learned it for a few seconds."""
+"""A small scene with images that differ, and a run that has trained on it for a few seconds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,6 @@ from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import prepare
 from camloc.runs.train import train
 from camloc.training.recipe import Recipe, Stage
-from tests.support.damage import assume_learned
 from tests.support.layouts import Matrix, PosedScene, looking_at_target, write_sevenscenes
 from tests.support.models import TINY_BACKBONE
 
@@ -32,7 +31,7 @@ _WAVES = np.random.default_rng(3).normal(0.0, 5.0, (3, 3))
 
 
 class Made(NamedTuple):
-    """A file or folder that a command has made, and what it printed."""
+    """A file or folder that a command has made, and its output."""
 
     path: Path
     out: str
@@ -48,7 +47,7 @@ def small_scene(frames: int = TRAIN_FRAMES + TEST_FRAMES) -> PosedScene:
 
 
 def image(world_from_cam: Matrix) -> NDArray[np.uint8]:
-    """(height, width, 3) what a camera sees of coloured waves: a colour for each direction of the world."""
+    """(height, width, 3) image of coloured waves: a colour for each direction of the world."""
     columns, rows = np.meshgrid(np.arange(WIDTH) + 0.5 - WIDTH / 2, np.arange(HEIGHT) + 0.5 - HEIGHT / 2)
     rays = np.stack([columns / _FOCAL, rows / _FOCAL, np.ones_like(columns)], axis=-1)
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
@@ -100,4 +99,3 @@ def train_run(root: Path, folder: Path) -> None:
     )
     for _ in train(training):
         pass
-    assume_learned(folder)

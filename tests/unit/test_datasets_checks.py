@@ -117,8 +117,7 @@ def test_a_frame_far_from_all_others_is_refused(far: list[list[float]]) -> None:
         DatasetError, match=r"poses\.txt, line 20\d: the frame 20\d\.png .* away from all others"
     ):
         frames_from_quaternions(rows, rotation="world_from_cam")
-    names = [f"{200 + number}.png" for number in range(len(far))]
-    assert len(frames_from_quaternions(rows, rotation="world_from_cam", exclude=names)) == 200
+    assert len(frames_from_quaternions(rows[:200], rotation="world_from_cam")) == 200
 
 
 @pytest.mark.parametrize(

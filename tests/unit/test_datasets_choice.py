@@ -93,9 +93,9 @@ def test_options_may_come_as_text(tmp_path: Path) -> None:
     scene = datasets.load(tmp_path, width="32", height="24", exclude="seq1/frame00001.png")
     assert len(scene.train) == len(SCENE.train) - 1
     (tmp_path / "some.txt").write_text("seq1/frame00002.png\n")
-    listed = datasets.load(tmp_path, train_list=str(tmp_path / "some.txt"))
+    listed = datasets.load(tmp_path, width="32", height="24", train_list=str(tmp_path / "some.txt"))
     assert [frame.name for frame in listed.train] == ["seq1/frame00002.png"]
-    assert "'wide'" in refusal(tmp_path, width="wide")
+    assert "'wide'" in refusal(tmp_path, width="wide", height="24")
 
 
 def test_no_scene_of_that_name_lists_the_scenes(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ CASES: list[Case] = [
     ("sevenscenes", "transposed", replaced(POSE, lines(TRANSPOSED)), (POSE, "0 0 0 1", "row by row")),
     ("sevenscenes", "huge", edited(POSE, 1, word(0, "1e300")), (POSE, "rotation")),
     ("sevenscenes", "binary", replaced(POSE, b"\x00\x01\x02"), (f"{POSE}, line 1", "binary")),
-    ("sevenscenes", "UTF-16", replaced(POSE, "1 0 0 0".encode("utf-16")), (f"{POSE}, line 1", "UTF-8")),
+    ("sevenscenes", "UTF-16", replaced(POSE, "1 0 0 0".encode("utf-16")), (POSE, "1 rows")),
+    ("sevenscenes", "broken UTF-16", replaced(POSE, b"\xff\xfe1"), (POSE, "UTF-16")),
     ("sevenscenes", "pose is a folder", turned_into_folder(POSE), (POSE, "is a folder")),
     ("sevenscenes", "far away", edited(POSE, 1, word(3, "3e9")), (POSE, "away from all others", "exclude")),
     ("sevenscenes", "list empty", replaced("TrainSplit.txt", "\n"), ("TrainSplit.txt", "no sequence")),
@@ -108,7 +109,7 @@ CASES: list[Case] = [
         "cambridge",
         "far away",
         edited("dataset_train.txt", 6, word(1, "3e9")),
-        ("dataset_train.txt, line 6", "3e+09 m", "exclude"),
+        ("dataset_train.txt, line 6", "3e+09 units", "exclude"),
     ),
     (
         "cambridge",

@@ -6,7 +6,7 @@ import pytest
 from tests.support.damage import Case, Damage, check, edited, parameters, replaced, word
 
 CASES: list[Case] = [
-    ("table", "no columns", edited("poses.csv", 1, lambda _: "a,b,c"), ("no layout",)),
+    ("table", "no columns", edited("poses.csv", 1, lambda _: "a,b,c"), ("8 images without poses", "COLMAP")),
     ("table", "no row", replaced("poses.csv", "image,tx,ty,tz,qw,qx,qy,qz\n"), ("poses.csv", "no row")),
     ("table", "short row", edited("poses.csv", 4, lambda _: "2.png,1"), ("poses.csv, line 4", "2 columns")),
     ("table", "no number", edited("poses.csv", 4, word(1, "x", ",")), ("poses.csv, line 4", "'x'")),
@@ -37,7 +37,12 @@ CASES: list[Case] = [
     ("tum", "no pose", replaced("groundtruth.txt", "#\n"), ("groundtruth.txt", "no pose")),
     ("tum", "no image", edited("rgb.txt", 3, lambda _: "101 rgb/x.png"), ("rgb.txt, line 3", "x.png")),
     ("tum", "no name", edited("rgb.txt", 3, lambda _: "101"), ("rgb.txt, line 3", "name")),
-    ("tum", "no times", replaced("groundtruth.txt", "5 0 0 0 0 0 0 1\n"), ("rgb.txt", "within 0.02 s")),
+    (
+        "tum",
+        "no times",
+        replaced("groundtruth.txt", "5 0 0 0 0 0 0 1\n"),
+        ("rgb.txt", "within 0.02 s", "100.000 s"),
+    ),
     ("tum", "matrix", replaced("K.txt", "1 2\n3 4\n"), ("K.txt", "3x3")),
     ("tum", "skew", replaced("K.txt", "30 5 16\n0 30 12\n0 0 1\n"), ("K.txt", "calibration matrix")),
     ("tum", "camera keys", replaced("camera.json", '{"width": 1, "wdth": 2}'), ("camera.json", "'wdth'")),

@@ -101,9 +101,32 @@ def test_a_position_that_is_no_number_or_far_away_is_refused(tmp_path: Path) -> 
     assert "away from all others" in refusal(tmp_path)
 
 
-def test_three_of_four_columns_of_a_quaternion_are_no_table(tmp_path: Path) -> None:
-    write_positions(tmp_path, names="image,x,y,qw,z")
-    assert "no layout" in refusal(tmp_path)
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ("qw",),
+        ("roll", "pitch", "yaw"),
+        ("Yaw (deg)",),
+        ("omega", "phi", "kappa"),
+        ("r11", "r12"),
+        ("rx", "ry", "rz"),
+        ("qw_w2c", "qx_w2c", "qy_w2c", "qz_w2c"),
+        ("quaternion",),
+        ("rotation_x",),
+        ("heading",),
+    ],
+)
+def test_an_orientation_that_is_not_understood_is_not_dropped(
+    tmp_path: Path, columns: tuple[str, ...]
+) -> None:
+    write_positions(tmp_path)
+    path = tmp_path / "gps.csv"
+    first, *rows = path.read_text().splitlines()
+    numbers = ["0.5"] * len(columns)
+    path.write_text("\n".join([",".join([first, *columns]), *(",".join([row, *numbers]) for row in rows)]))
+    message = refusal(tmp_path)
+    assert ", ".join(columns).lower() in message
+    assert "qw, qx, qy, qz" in message
 
 
 def test_positions_alone_are_written_and_read_again(tmp_path: Path) -> None:

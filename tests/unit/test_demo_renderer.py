@@ -1,4 +1,4 @@
-"""What an image of the embedded scene shows, and how far away it is."""
+"""Images and depth of the embedded scene."""
 
 import numpy as np
 import pytest
@@ -91,7 +91,7 @@ def test_the_sun_casts_the_shadow_of_the_kiosk_behind_it() -> None:
     assert shadow.lit(points, bias=0.05).tolist() == [0, 1]
 
 
-def test_people_hide_what_is_behind_them_and_nothing_else() -> None:
+def test_people_hide_only_surfaces_behind_them() -> None:
     without, crowded = view_of_corner(), view_of_corner(occluders=people_in_the_corner())
     hidden = crowded.is_occluder
     assert not without.is_occluder.any()

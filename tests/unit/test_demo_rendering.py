@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_each_frame_has_its_image_camera_pose_and_depth(rendered: Path) -> None:
             assert np.asarray(depth).dtype == np.uint16
 
 
-def test_a_frame_read_back_is_what_the_renderer_sees_from_its_pose(rendered: Path) -> None:
+def test_a_frame_that_is_read_back_equals_the_rendered_view_from_its_pose(rendered: Path) -> None:
     frame = demo_layout.load(rendered, "corner").test[0]
     assert frame.camera is not None
     assert frame.depth is not None
@@ -75,7 +76,7 @@ def test_conditions_can_be_compared_frame_by_frame(rendered: Path) -> None:
         assert day.image != night.image
 
 
-def test_the_test_walks_have_the_name_of_their_light(rendered: Path) -> None:
+def test_the_test_split_is_named_after_its_condition(rendered: Path) -> None:
     scene = demo_layout.load(rendered, "corner")
     assert scene.test_name == "day"
     assert set(scene.conditions) == {"night", "occluded"}
@@ -113,12 +114,34 @@ def test_two_processes_draw_the_same_bytes_as_one(cache: Path, tmp_path: Path) -
     assert counts == sorted(counts)
 
 
-def test_a_companion_that_fails_leaves_its_frames_to_the_first_process(
+def test_frames_of_a_worker_that_fails_are_drawn_by_the_first_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     folder = demo.render(FEW, tmp_path, processes=2)
     assert all(frame.image.is_file() for frame in demo_layout.load(folder, "corner").train)
+
+
+def test_the_worker_imports_no_module_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current, trap = tmp_path / "current", tmp_path / "imported"
+    current.mkdir()
+    for name in ("market_square", "numpy"):
+        (current / f"{name}.py").write_text(f"open({str(trap)!r}, 'w'); raise SystemExit(3)\n")
+    workers: list[subprocess.Popen[bytes]] = []
+
+    class RecordedPopen(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            workers.append(self)
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(demo.__file__).parents[1]))
+    monkeypatch.setattr(subprocess, "Popen", RecordedPopen)
+    monkeypatch.chdir(current)
+    demo.render(FEW, tmp_path / "cache", processes=2)
+    assert [worker.returncode for worker in workers] == [0]
+    assert not trap.exists()
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
@@ -136,8 +159,8 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path) -> None
     program = (
         "import sys, pathlib; from camloc.data.formats import demo\n"
         f"scene = demo.{FEW!r}\n"
-        "say = lambda done, _: print(done, flush=True)\n"
-        "demo.render(scene, pathlib.Path(sys.argv[1]), processes=1, progress=say)\n"
+        "report = lambda done, _: print(done, flush=True)\n"
+        "demo.render(scene, pathlib.Path(sys.argv[1]), processes=1, progress=report)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -148,7 +171,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path) -> None
     assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
 
 
-def test_what_a_killed_run_left_is_removed_a_day_later(
+def test_the_unfinished_folder_of_a_killed_run_is_removed_a_day_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     day = 24 * 3600.0
@@ -174,7 +197,7 @@ def test_what_a_killed_run_left_is_removed_a_day_later(
     assert left == {*list(ages)[2:], folder.name}
 
 
-def test_the_slower_of_two_runs_takes_what_the_faster_has_rendered(tmp_path: Path) -> None:
+def test_the_slower_of_two_runs_returns_the_folder_of_the_faster(tmp_path: Path) -> None:
     faster: list[Path] = []
 
     def overtake(done: int, _: int) -> None:
@@ -212,6 +235,6 @@ def test_a_damaged_table_is_refused_with_its_line(rendered: Path, tmp_path: Path
         demo_layout.load(tmp_path, "corner")
 
 
-def test_drawing_needs_no_torch() -> None:
-    program = "import sys; import market_square.companion; sys.exit('torch' in sys.modules)"
+def test_the_worker_does_not_import_torch() -> None:
+    program = "import sys; import market_square.worker; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

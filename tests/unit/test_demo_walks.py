@@ -1,4 +1,4 @@
-"""Walks through the embedded scene, and what is planned to be rendered on them."""
+"""Walks through the embedded scene, and the planned frames on them."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from market_square.walks import AREAS, Walk
 
 
 @pytest.mark.parametrize("area", sorted(AREAS))
-def test_walks_keep_clear_of_everything_that_stands_there(area: str) -> None:
+def test_walks_keep_clear_of_obstacles(area: str) -> None:
     for seed in range(4):
         walk = Walk(AREAS[area], free_space_of(0), seconds=40.0, seed=seed)
         centers = np.array([walk.world_from_cam(moment)[:3, 3] for moment in walk.free_times(50)])
@@ -36,7 +36,7 @@ def test_walks_hold_proper_rotations() -> None:
     assert np.linalg.det(rotation) > 0
 
 
-def test_the_training_walks_of_the_corner_cover_a_room_and_look_to_one_side() -> None:
+def test_the_training_walks_of_the_corner_cover_it_and_look_to_one_side() -> None:
     planned = [
         shot for shot in shots(SquareSettings(train_frames=200), free_space_of(0)) if shot.split == "train"
     ]
@@ -68,7 +68,7 @@ def test_all_variants_of_the_test_walks_have_the_same_poses() -> None:
     assert np.array_equal(poses["day"], poses["occluded"])
 
 
-def test_training_and_test_walks_are_different_paths_through_the_same_room() -> None:
+def test_training_and_test_walks_are_different_paths_through_the_same_area() -> None:
     planned = shots(SquareSettings(train_frames=300, test_frames=40, variants=("day",)), free_space_of(0))
     train, test = (
         np.array([shot.world_from_cam[:3, 3] for shot in planned if shot.split == split])

@@ -283,3 +283,20 @@ def test_a_device_that_does_not_exist_is_refused_in_a_sentence() -> None:
         with pytest.raises(RecipeError, match=r"device") as refused:
             torch_device(name)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("mean_pose", "is_accepted"),
+    [((0.2, 5.0), True), ((0.1, 5.0), True), ((0.05, 5.0), False), ((0.05, 2.0), False)],
+)
+def test_a_network_no_better_than_the_mean_pose_locates_nothing(
+    mean_pose: tuple[float, float], is_accepted: bool, tmp_path: Path
+) -> None:
+    """The network's own errors on held-out frames are 0.12 m and 3.4 degrees."""
+    whole = network_of(localizer()).checkpoint
+    metadata = replace(whole.metadata, mean_pose_errors={"kitchen": mean_pose})
+    network = NetworkLocalizer(replace(whole, metadata=metadata), torch.device("cpu"))
+    estimate = Localizer(network).locate(image(tmp_path))
+    assert isinstance(estimate, Located) == is_accepted
+    if isinstance(estimate, Lost):
+        assert "has not learned" in estimate.reason

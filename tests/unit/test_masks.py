@@ -60,5 +60,5 @@ def test_a_mask_is_a_black_and_white_image_of_the_images_size(tmp_path: Path) ->
 def test_a_image_without_a_mask_counts_everywhere(tmp_path: Path) -> None:
     frame = Frame("a.png", image(tmp_path / "a.png", orientation=1))
     assert bool(read_mask(tmp_path, frame, Preprocess(WIDTH, HEIGHT)).all())
-    with pytest.raises(ImageError, match="no folder with masks"):
+    with pytest.raises(ImageError, match="not a folder of masks"):
         read_mask(tmp_path / "nowhere", frame, Preprocess(WIDTH, HEIGHT))

@@ -1,4 +1,4 @@
-"""Frames of which only the position is known: what they are, and who leaves them out."""
+"""Frames with a known position and no orientation: their properties, means, splits."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def pattern_of(frames: tuple[Frame, ...]) -> str:
     return "".join("p" if frame.is_position_only else "O" for frame in frames)
 
 
-def test_a_position_alone_is_told_from_a_pose_and_from_none() -> None:
+def test_a_position_alone_differs_from_a_pose_and_from_no_pose() -> None:
     whole, alone = recording("Op")
     assert not whole.is_position_only
     assert alone.is_position_only

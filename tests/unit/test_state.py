@@ -137,10 +137,10 @@ DAMAGES: dict[str, Callable[[Tensors], object]] = {
 }
 
 
-@pytest.mark.parametrize("what", DAMAGES)
-def test_a_state_that_lacks_something_or_does_not_fit_is_a_sentence(what: str, state: Path) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_is_reported_in_one_sentence(damage: str, state: Path) -> None:
     tensors = load_file(state)
-    DAMAGES[what](tensors)
+    DAMAGES[damage](tensors)
     with safe_open(state, framework="pt") as file:
         metadata = file.metadata()
     save_file(tensors, state, metadata=metadata)
@@ -151,7 +151,7 @@ def test_a_state_that_lacks_something_or_does_not_fit_is_a_sentence(what: str, s
     assert caught.value.__cause__ is None
 
 
-def test_a_file_that_is_no_state_is_a_sentence(tmp_path: Path) -> None:
+def test_a_file_that_is_no_state_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     model, optimizer = trained()
     for content in (b"", b"no state", bytes(100)):
@@ -174,7 +174,7 @@ def test_a_file_that_is_no_state_is_a_sentence(tmp_path: Path) -> None:
         {"fingerprint": "abc", "colour": "red"},
     ],
 )
-def test_a_position_that_is_none_is_a_sentence(metadata: Any, tmp_path: Path) -> None:
+def test_a_damaged_position_is_reported(metadata: Any, tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     save_file({"model|x": torch.zeros(1)}, path, metadata={"position": json.dumps(metadata)})
     with pytest.raises(CheckpointError, match="delete it to train from the start"):

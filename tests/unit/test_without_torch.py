@@ -46,11 +46,11 @@ def test_reading_a_data_set_and_its_images_loads_no_networks(variant: str, tmp_p
     options = WRITERS[variant](tmp_path, make_scene())
     assert_loads_no_networks(
         "from pathlib import Path\n"
-        "from camloc import datasets\n"
+        "from camloc.data import formats\n"
         "from camloc.data.image_io import Preprocess, read_image\n"
         "from camloc.data.types import oriented, poses_of\n"
         "from camloc.geometry import Camera\n"
-        f"scene = datasets.load(Path({str(tmp_path)!r}), **{options!r})\n"
+        f"scene = formats.load(Path({str(tmp_path)!r}), **{options!r})\n"
         "assert len(poses_of(oriented(scene.train))) == len(scene.train)\n"
         "frame = scene.train[0]\n"
         "assert read_image(frame.image).shape[2] == 3\n"

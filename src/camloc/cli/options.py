@@ -83,7 +83,8 @@ def reader_options(words: tuple[str, ...]) -> dict[str, str]:
     """Options of a data set's reader from words such as `split=blocks`.
 
     Raises:
-        UsageError: a word is not NAME=VALUE, or an option is given twice.
+        UsageError: a word is not NAME=VALUE, names something that has its own option, or an option other
+            than exclude is given twice.
     """
     options: dict[str, str] = {}
     for word in words:
@@ -93,7 +94,9 @@ def reader_options(words: tuple[str, ...]) -> dict[str, str]:
         name = name.replace("-", "_")
         if name in _OWN_OPTIONS:
             raise UsageError(f"{name} is not an option of a reader; give it as --{_OWN_OPTIONS[name]}")
-        if name in options:
+        if name == "exclude" and name in options:
+            value = f"{options[name]},{value}"
+        elif name in options:
             raise UsageError(f"the option {name} is given twice; give it once")
         options[name] = value
     return options

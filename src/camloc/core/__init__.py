@@ -1,1 +1,1 @@
-"""The ground floor: settings as JSON, files and caches on disk, devices, silenced libraries."""
+"""Basics without a model: settings as JSON, files and caches on disk, devices, silenced libraries."""

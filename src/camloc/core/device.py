@@ -1,4 +1,4 @@
-"""Tensors: the device that they are on, and rows spaced evenly over many."""
+"""Devices of tensors, and evenly spaced indices."""
 
 import torch
 from jaxtyping import Int
@@ -10,10 +10,10 @@ CPU = torch.device("cpu")
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """The tensor on a device, without waiting for the work that is queued on that device."""
+    """The tensor on a device, without waiting for queued work on that device."""
     device = torch.device(device)
     if device.type == "cuda" and tensor.device.type == "cpu":
-        # From ordinary memory, a copy would wait for every step that was queued before it.
+        # A copy from ordinary memory would wait for all queued work.
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
@@ -25,7 +25,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of a name such as "cpu", "cuda", "cuda:1", "mps", or the best present one for "auto".
+    """The device of a name such as "cpu", "cuda", "cuda:1" or "mps"; "auto" is the best available device.
 
     Raises:
         RecipeError: this machine has no such device.
@@ -47,5 +47,5 @@ def torch_device(name: str) -> torch.device:
 
 
 def even_indices(count: int, most: int) -> Int[Tensor, "n"]:
-    """At most `most` of the indices 0 to count - 1: rising, evenly spaced, with the first and the last."""
+    """At most `most` of the indices 0 to count - 1: ascending, evenly spaced, with the first and the last."""
     return torch.linspace(0, count - 1, min(most, count)).round().long()

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the folder of files that camloc can make again."""
+"""Files that are written completely or not at all, and the cache folder."""
 
 import errno
 import hashlib
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from camloc.errors import CamlocError
 
-# A process that writes a large file touches it every few moments: a file of yesterday was abandoned.
+# A running process writes to its unfinished file every few seconds: one of yesterday is abandoned.
 _STALE_SECONDS = 24 * 3600.0
 
 # Largest JSON file that is read: metadata of a run have kilobytes.
@@ -26,13 +26,13 @@ _CHECKSUMS = ".sha256"
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a whole file or nothing: a reader sees the old content or the new, never a part.
+    """Write a file completely or not at all: a reader gets the old content or the new, never a part.
 
-    The data goes to a hidden file in the same folder, reaches the disk, and then takes the name.
-    Missing folders above `path` are made. Text is written as UTF-8.
+    The data is written to a hidden file in the same folder, flushed to the disk, and renamed.
+    Missing parent folders are created. Text is written as UTF-8.
 
     Raises:
-        CamlocError: the disk is full, or the folder or the file may not be written.
+        CamlocError: the disk is full, or the file cannot be written.
     """
     content = data.encode() if isinstance(data, str) else data
     unfinished = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
@@ -53,7 +53,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             )
         raise CamlocError(message) from None
     finally:
-        with suppress(OSError):  # the error above may be about the folder itself
+        with suppress(OSError):  # the folder itself may be unusable
             unfinished.unlink(missing_ok=True)
 
 
@@ -98,7 +98,7 @@ def file_name(name: str) -> str:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for camloc; it need not exist yet.
+    """The user's cache folder for camloc, which may not exist yet.
 
     $CAMLOC_CACHE where that is set, else `camloc` in $XDG_CACHE_HOME, else ~/.cache/camloc.
 
@@ -154,13 +154,13 @@ def _checksums(files: Sequence[Path]) -> bytes:
 
 @contextmanager
 def cache_file(path: Path, *, of: str) -> Iterator[BinaryIO]:
-    """Open a large file of a cache for writing; it takes its name when the block ends.
+    """Open a large file of a cache for writing; it gets its name when the block ends.
 
-    The file is written, not mapped: a mapped file on a full disk ends the process with a bus error. Where the
+    The file is not memory-mapped: a mapped file on a full disk ends the process with a bus error. If the
     block fails, the unfinished file is removed.
 
     Args:
-        path: final path of the file; missing folders above it are made.
+        path: final path of the file; missing parent folders are created.
         of: name of the cache, for the message.
 
     Raises:
@@ -179,7 +179,7 @@ def cache_file(path: Path, *, of: str) -> Iterator[BinaryIO]:
             f"CAMLOC_CACHE"
         ) from None
     finally:
-        with suppress(OSError):  # the error above may be about the folder itself
+        with suppress(OSError):  # the folder itself may be unusable
             unfinished.unlink(missing_ok=True)
 
 

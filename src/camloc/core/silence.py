@@ -1,4 +1,4 @@
-"""Warnings and log messages of libraries, silenced while a block runs."""
+"""Context managers that silence the warnings and log messages of libraries."""
 
 import logging
 import threading
@@ -11,8 +11,8 @@ class _WithoutWarnings:
     """No warning is shown while any thread is inside the block.
 
     `warnings.catch_warnings` alone restores the filters that it found. With overlapping threads these may be
-    another thread's, and warnings would stay off for good. So the first thread in saves the filters, and the
-    last one out restores them.
+    another thread's, and warnings would stay off forever. Therefore the first thread that enters saves the
+    filters, and the last one that leaves restores them.
     """
 
     def __init__(self) -> None:
@@ -40,10 +40,10 @@ without_warnings = _WithoutWarnings()
 
 @contextmanager
 def without_logs() -> Iterator[None]:
-    """Only errors are logged inside the block, and the root logger gets its handlers back.
+    """Only errors are logged inside the block; afterwards the root logger has its previous handlers.
 
-    Libraries that log to the root logger give it a handler where it has none; from then on every message of
-    every library would be printed.
+    A library that logs to a root logger without handlers adds one; from then on all messages of all libraries
+    would be printed.
     """
     disabled, handlers = logging.root.manager.disable, logging.root.handlers[:]
     logging.disable(logging.WARNING)

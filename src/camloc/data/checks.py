@@ -1,17 +1,21 @@
-"""What every reader's rows pass through before they are frames: no pose that is wrong gets further.
+"""The checks that every reader's rows pass before they become frames: poses and intrinsics.
 
 The tolerances are the constants below, each with its reason.
 """
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from camloc.data.formats.parts.files import image_sizes
+from camloc.data.image_io import ASPECT_TOLERANCE
 from camloc.data.types import Frame
 from camloc.errors import DatasetError
+from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.geometry.rotation import nearest_rotation
 
@@ -28,10 +32,28 @@ QUATERNION_LENGTH = 1.05
 # The published lists of Cambridge's Street have lengths up to 2.0, which everybody normalises.
 PUBLISHED_QUATERNION_LENGTH = 2.1
 
-# A frame is lost to the others when, in order of distance from the median centre, it comes after a gap
+# A frame is too far from the others when, in order of distance from the median centre, it comes after a gap
 # of more than both. A route of 10 km has no such gap, a point at 3e9 m (Great Court) has.
 FAR_METERS = 1_000.0
-FAR_SPREADS = 100.0
+FAR_DISTANCES = 100.0
+
+# Fields of view, in degrees along the longer side, of lenses without a fisheye's projection: a 300 mm lens
+# has 7, the widest rectilinear lens sold 130. A focal length in millimetres or in fractions of the width
+# gives 178 and more.
+NARROWEST, WIDEST = 10.0, 170.0
+
+# A fisheye sees no more than the whole sphere: the side divided by the focal length is its angle.
+WIDEST_FISHEYE = 360.0
+
+# The principal point is at least this share of the image's side away from its border. Intrinsics of the full
+# size with images of half the size have it on the border.
+PRINCIPAL_POINT_MARGIN = 0.05
+
+# Ratio of the two focal lengths, either way. Anamorphic video has 2.
+FOCAL_RATIO = 2.5
+
+# Images whose size is compared with their intrinsics: of the first cameras, for each file has to be opened.
+_COMPARED_CAMERAS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +62,8 @@ class Row:
 
     Attributes:
         where: the file and the line, as messages name them.
-        frame: all but its pose.
-        numbers: the pose: 16 of a matrix; or 7: the centre, and a quaternion with w first; or 3: the
+        frame: the frame without its pose.
+        numbers: the pose: 16 of a matrix; or 7, the centre and a quaternion with w first; or 3, the
             centre alone, where the orientation is not known.
     """
 
@@ -50,16 +72,15 @@ class Row:
     numbers: Sequence[float]
 
 
-def frames_from_matrices(rows: Sequence[Row], *, exclude: Collection[str] = ()) -> tuple[Frame, ...]:
+def frames_from_matrices(rows: Sequence[Row]) -> tuple[Frame, ...]:
     """Frames of rows with 4x4 `world_from_cam` matrices in OpenCV axes, row by row.
 
     The rotation is replaced by the nearest true rotation.
 
     Raises:
         DatasetError: a pose is not finite, mirrored, or not a rotation; a frame is there twice, or
-            far from all others; `exclude` names a frame that is not there.
+            far from all others; intrinsics are impossible.
     """
-    rows = _without(rows, exclude)
     matrices = np.array([row.numbers for row in rows], dtype=np.float64).reshape(-1, 4, 4)
     _refuse_infinite(rows, matrices.reshape(-1, 16))
     with np.errstate(all="ignore"):
@@ -90,25 +111,19 @@ def frames_from_matrices(rows: Sequence[Row], *, exclude: Collection[str] = ()) 
 
 
 def frames_from_quaternions(
-    rows: Sequence[Row],
-    *,
-    rotation: Rotation,
-    longest: float = QUATERNION_LENGTH,
-    exclude: Collection[str] = (),
+    rows: Sequence[Row], *, rotation: Rotation, longest: float = QUATERNION_LENGTH
 ) -> tuple[Frame, ...]:
     """Frames of rows with the camera's centre in the world and a quaternion, w first, or the centre alone.
 
     Args:
         rows: the frames.
-        rotation: what the quaternion rotates; the position is the centre whichever it is.
+        rotation: what the quaternion rotates; the position is the centre in both cases.
         longest: greatest length of a quaternion, and one over the least.
-        exclude: names of frames to leave out.
 
     Raises:
         DatasetError: a pose is not finite, a quaternion is zero or far from unit length; a frame is
-            there twice, or far from all others; `exclude` names a frame that is not there.
+            there twice, or far from all others; intrinsics are impossible.
     """
-    rows = _without(rows, exclude)
     position_only = np.array([len(row.numbers) == 3 for row in rows], dtype=np.bool_)
     whole = [row.numbers if len(row.numbers) != 3 else (*row.numbers, 1.0, 0.0, 0.0, 0.0) for row in rows]
     numbers = np.array(whole, dtype=np.float64).reshape(-1, 7)
@@ -127,48 +142,122 @@ def frames_from_quaternions(
                 f"{1 / longest:.3g} to {longest:.3g} is allowed; check which columns hold it"
             )
     positions = numbers[:, :3]
-    turned = Pose.from_quaternion_wxyz(numbers[:, 3:], positions).rotation
-    world_from_cam = turned if rotation == "world_from_cam" else turned.mT
+    rotations = Pose.from_quaternion_wxyz(numbers[:, 3:], positions).rotation
+    world_from_cam = rotations if rotation == "world_from_cam" else rotations.mT
     return _checked(rows, np.where(position_only[:, None, None], np.nan, world_from_cam), positions)
 
 
-def _without(rows: Sequence[Row], exclude: Collection[str]) -> Sequence[Row]:
-    """The rows that are not left out on purpose."""
-    names = {row.frame.name for row in rows}
-    for name in exclude:
-        if name not in names:
-            raise DatasetError(f"exclude: there is no frame {name!r} to leave out")
-    return [row for row in rows if row.frame.name not in set(exclude)]
+def check_camera(camera: Camera, where: str) -> None:
+    """Refuse intrinsics that no camera has, with the likely reason.
+
+    Raises:
+        DatasetError: the principal point is outside the image or at its border; the field of view is below
+            `NARROWEST` or above `WIDEST` degrees; or the two focal lengths have nothing to do with each
+            other.
+    """
+    width, height = camera.width, camera.height
+    has = f"{where}: the camera of {width} x {height} pixels has"
+    if max(camera.fx, camera.fy) <= 3.0 and max(camera.cx, camera.cy) <= 1.0 < min(width, height):
+        raise DatasetError(
+            f"{has} a focal length of {camera.fx:g} and a principal point at {camera.cx:g}, {camera.cy:g}, "
+            f"which look like fractions of the image's size; multiply them by its width and height"
+        )
+    for name, value, side in (("cx", camera.cx, width), ("cy", camera.cy, height)):
+        if not PRINCIPAL_POINT_MARGIN <= value / side <= 1 - PRINCIPAL_POINT_MARGIN:
+            likely = (
+                f"a calibration for images of about {2 * camera.cx:.0f} x {2 * camera.cy:.0f} pixels; scale "
+                f"it, or give the size that it is for"
+                if value > 0
+                else "a mistake in the signs or the order of the numbers"
+            )
+            raise DatasetError(
+                f"{has} its principal point outside the image or at its border ({name} is {value:g}); this "
+                f"looks like {likely}"
+            )
+    is_fisheye = "FISHEYE" in camera.model or camera.model in ("FOV", "EUCM")
+    angle = _field_of_view(camera, is_fisheye=is_fisheye)
+    if is_fisheye and angle > WIDEST_FISHEYE:
+        raise DatasetError(
+            f"{has} a focal length of {camera.fx:g}, too short for any fisheye; give it in pixels"
+        )
+    if not is_fisheye and not NARROWEST <= angle <= WIDEST:
+        reason = (
+            "a focal length in millimetres or in fractions of the width, and pixels are needed"
+            if angle > WIDEST
+            else "a calibration for larger images; scale it, or give the size that it is for"
+        )
+        raise DatasetError(
+            f"{has} a focal length of {camera.fx:g}, a field of view of {angle:.1f}°, and {NARROWEST:g}° to "
+            f"{WIDEST:g}° are possible; this looks like {reason}"
+        )
+    if not 1 / FOCAL_RATIO <= camera.fx / camera.fy <= FOCAL_RATIO:
+        raise DatasetError(
+            f"{has} focal lengths of {camera.fx:g} and {camera.fy:g}, which differ by more than a factor of "
+            f"{FOCAL_RATIO}; check the order of the numbers"
+        )
+
+
+def _field_of_view(camera: Camera, *, is_fisheye: bool) -> float:
+    """Degrees along the side that sees more, without distortion."""
+    ratio = max(camera.width / camera.fx, camera.height / camera.fy)
+    return math.degrees(ratio if is_fisheye else 2 * math.atan(ratio / 2))
+
+
+def _check_cameras(rows: Sequence[Row]) -> None:
+    """Check every distinct camera, and for the first ones that an image has its shape."""
+    first: dict[Camera, Row] = {}
+    for row in rows:
+        if row.frame.camera is not None:
+            first.setdefault(row.frame.camera, row)
+    for number, (camera, row) in enumerate(first.items()):
+        check_camera(camera, row.where)
+        if number < _COMPARED_CAMERAS:
+            _check_shape(camera, row)
+
+
+def _check_shape(camera: Camera, row: Row) -> None:
+    try:
+        sizes = image_sizes(row.frame.image)
+    except DatasetError:  # `datasets` and training name broken images, all of them
+        return
+    shape = camera.width / camera.height
+    if all(abs(width / height / shape - 1) >= ASPECT_TOLERANCE for width, height in sizes):
+        (width, height), _ = sizes
+        raise DatasetError(
+            f"{row.where}: the image {row.frame.image} has {width} x {height} pixels, and its intrinsics are "
+            f"for {camera.width} x {camera.height}, which is another shape; give the camera of these images"
+        )
 
 
 def _refuse_infinite(rows: Sequence[Row], numbers: NDArray[np.float64]) -> None:
-    for row, finite in zip(rows, np.isfinite(numbers), strict=True):
-        if not finite.all():
-            raise DatasetError(
-                f"{row.where}: the pose of {row.frame.name} holds NaN or infinity; leave the frame out"
-            )
+    for number in np.nonzero(~np.isfinite(numbers).all(axis=1))[0][:1]:
+        row = rows[int(number)]
+        raise DatasetError(
+            f"{row.where}: the pose of {row.frame.name} holds NaN or infinity; leave the frame out"
+        )
 
 
 def _checked(
     rows: Sequence[Row], rotations: NDArray[np.float64], positions: NDArray[np.float64]
 ) -> tuple[Frame, ...]:
-    """Frames with their poses, after what only all of them together show."""
+    """Frames with their poses, after the checks of all of them together."""
     _refuse_duplicates(rows)
     _refuse_far(rows, positions)
+    _check_cameras(rows)
     poses = Pose(rotations, positions.copy())
     return tuple(replace(row.frame, world_from_cam=pose) for row, pose in zip(rows, poses, strict=True))
 
 
 def _refuse_duplicates(rows: Sequence[Row]) -> None:
-    seen: dict[str, str] = {}
+    first: dict[str, str] = {}
     for row in rows:
         name = row.frame.name
-        if name in seen:
+        if name in first:
             raise DatasetError(
                 f"{row.where}: the frame {name} is there for the second time, the first was at "
-                f"{seen[name]}; remove one of them"
+                f"{first[name]}; remove one of them"
             )
-        seen[name] = row.where
+        first[name] = row.where
 
 
 def _refuse_far(rows: Sequence[Row], positions: NDArray[np.float64]) -> None:
@@ -178,12 +267,12 @@ def _refuse_far(rows: Sequence[Row], positions: NDArray[np.float64]) -> None:
         distances = np.linalg.norm(positions - np.median(positions, axis=0), axis=1)
         order = np.argsort(distances)
         gaps = np.diff(distances[order])
-        limit = max(FAR_METERS, FAR_SPREADS * float(np.median(distances)))
+        limit = max(FAR_METERS, FAR_DISTANCES * float(np.median(distances)))
     (beyond,) = np.nonzero(gaps > limit)
     if len(beyond):
         number = int(order[int(beyond[0]) + 1])
         row = rows[number]
         raise DatasetError(
-            f"{row.where}: the frame {row.frame.name} is {distances[number]:.3g} m away from all others; "
-            f"correct its pose, or leave it out with the option exclude"
+            f"{row.where}: the frame {row.frame.name} is {distances[number]:.3g} units of length away "
+            f"from all others; correct its pose, or leave it out with the option exclude"
         )

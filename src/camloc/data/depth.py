@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from camloc.errors import ImageError
 
-# What some depth cameras write where they measure nothing.
+# Some depth cameras write this where they measure nothing.
 _NOTHING = 65535
 
 
@@ -17,13 +17,13 @@ def read_depth(path: Path) -> Float64[NDArray[np.float64], "h w"]:
     """Metres along the viewing direction; 0 where nothing was measured.
 
     Raises:
-        ImageError: the file is missing, damaged, or no image of 16 bits: an image is no depth image.
+        ImageError: the file is missing, damaged, or not an image of 16 bits without colour.
     """
     try:
         with Image.open(path) as image:
             if not image.mode.startswith("I"):
                 raise ImageError(
-                    f"{path} is no depth image: its mode is {image.mode}, and 16 bits a pixel are needed"
+                    f"{path} is not a depth image: its mode is {image.mode}, and 16 bits a pixel are needed"
                 )
             millimetres = np.asarray(image, dtype=np.int64)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as problem:

@@ -1,7 +1,10 @@
-"""Masks: images beside the images, black where something does not belong to the scene."""
+"""Masks: black-and-white images, black where pixels of an image do not belong to the scene.
+
+masks/images/0001.jpg.png    for the frame images/0001.jpg
+"""
 
 import io
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -14,20 +17,27 @@ from camloc.data.types import Frame
 from camloc.errors import ImageError
 from camloc.geometry.arrays import Array, array_namespace, to_numpy
 
-# Pixels at least this bright (8 bits) count.
+# Pixels of a mask that are at least this bright (8 bits) count.
 BRIGHT = 128
 
 
 def mask_path(folder: Path, frame: Frame) -> Path:
-    """Where the mask of a frame stands in a folder of masks."""
+    """The file of a frame's mask in a folder of masks.
+
+    Raises:
+        ImageError: the frame's name leads out of the folder.
+    """
+    name = PurePosixPath(frame.name)
+    if name.is_absolute() or ".." in name.parts:
+        raise ImageError(f"the frame {frame.name!r} has a name that leads out of {folder}; rename it")
     return folder / f"{frame.name}.png"
 
 
 def read_mask(folder: Path, frame: Frame, preprocess: Preprocess) -> Bool[NDArray[np.bool_], "height width"]:
-    """The mask of a frame, scaled and cut as its image: True where the image counts.
+    """The mask of a frame, scaled and cut like its image: True where the image counts.
 
-    Masks are named as COLMAP names them: the image's name within the data set with `.png` after
-    it. An image without one counts everywhere.
+    Masks have COLMAP's names: the image's name within the data set and `.png`. An image without a mask
+    counts everywhere.
 
     Raises:
         ImageError: the mask cannot be decoded, or the folder does not exist.
@@ -53,21 +63,21 @@ def read_mask_as_stored(folder: Path, frame: Frame) -> Bool[NDArray[np.bool_], "
 
 def _mask_file(folder: Path, frame: Frame) -> Path | None:
     if not folder.is_dir():
-        raise ImageError(f"{folder} is no folder with masks")
+        raise ImageError(f"{folder} is not a folder of masks")
     paths = dict.fromkeys((mask_path(folder, frame), folder / f"{frame.image.name}.png"))
     return next((path for path in paths if path.is_file()), None)
 
 
 def write_mask(folder: Path, frame: Frame, counts: Bool[Array, "height width"]) -> None:
-    """Write a mask where `read_mask` looks for it: white where the image counts, black elsewhere.
+    """Write the mask that `read_mask` reads: white where the image counts, black elsewhere.
 
-    It is stored as the image is, with its EXIF orientation, so that whatever turns the one upright,
-    or leaves it as it is, does the same to the other.
+    The mask is stored in the orientation of the image file, with its EXIF orientation, so that both are
+    turned alike.
 
     Args:
         folder: of the masks.
-        frame: whose image it is for.
-        counts: for that image upright.
+        frame: the frame of the mask.
+        counts: which pixels of the upright image count.
 
     Raises:
         CamlocError: the file cannot be written.

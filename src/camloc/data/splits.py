@@ -1,31 +1,150 @@
-"""Which frames are to learn from and which are kept apart: lists of names beside the data."""
+"""Which frames of a data set are used: missing and excluded images, training and test frames, hold-out.
 
+train.txt, test.txt              names of images, one a line, beside the data
+train_NAME.txt, test_NAME.txt    another pair of lists, for the option split=NAME
+"""
+
+import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Generic, Literal, NamedTuple, TypeVar
 
-from camloc.data.formats.parts.files import clean_name, is_named, read_lines
+from camloc.data.formats.parts.files import QUOTED, ImageFinder, clean_name, is_folder, is_named, read_lines
 from camloc.data.types import Frame, oriented
 from camloc.errors import DatasetError, RecipeError
 
-Split = tuple[tuple[Frame, ...], tuple[Frame, ...]]
+T = TypeVar("T")
+
+Missing = Literal["refuse", "skip"]
+
+# Values of the option split that are no names of lists.
+BLOCKS, NONE = "blocks", "none"
+
+# Frames from which on some are for testing where a data set does not say which.
+FEWEST_TO_SPLIT = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Listed(Generic[T]):
+    """An image that a data set lists, before it is known whether it exists.
+
+    Attributes:
+        where: the file and the line, as messages name them.
+        name: of the frame.
+        image: the file that its name stands for.
+        content: the rest of its record.
+        base: a folder above `image` that exists as written; below it, names may be stored otherwise.
+    """
+
+    where: str
+    name: str
+    image: Path
+    content: T
+    base: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Kept(Generic[T]):
+    """The images of a data set that are used.
+
+    Attributes:
+        entries: the images, in their order; all of them exist.
+        left_out: names of the others.
+        notes: how many are left out and why, in words.
+    """
+
+    entries: tuple[Listed[T], ...]
+    left_out: frozenset[str]
+    notes: tuple[str, ...]
+
+
+class Split(NamedTuple):
+    """Training and test frames, and what users should know about how they were chosen."""
+
+    train: tuple[Frame, ...]
+    test: tuple[Frame, ...]
+    notes: tuple[str, ...] = ()
+
+
+class OwnSplit(NamedTuple):
+    """The split that a layout has of its own: names, each with the place that says it.
+
+    Attributes:
+        train: of the training frames, or None for all that are not for testing.
+        test: of the test frames.
+    """
+
+    train: Mapping[str, str] | None
+    test: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames of a data set to use, and for what.
+    """Which frames of a data set to use, and for what: the options that all readers have.
 
     Attributes:
-        split: name of a pair of lists beside the data: `train_<split>.txt` and `test_<split>.txt`.
+        split: name of a pair of lists beside the data, `train_<split>.txt` and `test_<split>.txt`; or
+            "blocks" for blocks of each recording as test frames; or "none" for none.
         train_list, test_list: files of names, one a line, instead of lists beside the data.
-        exclude: names of frames to leave out, in the lists as well.
+        exclude: names of frames to leave out, or patterns such as `seq-03/*`; they count before anything is
+            checked, and in lists too.
+        missing: "skip" leaves frames out whose image does not exist; "refuse" raises an error.
     """
 
     split: str = ""
     train_list: Path | None = None
     test_list: Path | None = None
     exclude: Collection[str] = ()
+    missing: Missing = "refuse"
+
+    def present(self, listed: Sequence[Listed[T]]) -> Kept[T]:
+        """The images that are neither excluded nor missing.
+
+        Raises:
+            DatasetError: `exclude` matches no image, an image is missing, or none is left.
+        """
+        excluded = self._excluded([each.name for each in listed])
+        finder = ImageFinder()
+        entries: list[Listed[T]] = []
+        absent: list[Listed[T]] = []
+        for each in listed:
+            if each.name in excluded:
+                continue
+            found = finder.find(each.image, below=each.base)
+            if found is None:
+                absent.append(each)
+            else:
+                entries.append(each if found == each.image else replace(each, image=found))
+        notes = []
+        if excluded:
+            notes.append(f"left out by the option exclude: {len(excluded)} of {len(listed)} frames")
+        if absent:
+            if self.missing != "skip" or not entries:
+                raise DatasetError(_missing_message(absent, len(listed) - len(excluded)))
+            notes.append(
+                f"left out because their images do not exist: {len(absent)} of {len(listed)} frames, "
+                f"the first is {absent[0].name}"
+            )
+        if listed and not entries:
+            raise DatasetError("the option exclude leaves no frame")
+        return Kept(tuple(entries), frozenset(excluded | {each.name for each in absent}), tuple(notes))
+
+    def _excluded(self, names: Sequence[str]) -> set[str]:
+        excluded: set[str] = set()
+        unique = set(names)
+        for wanted in self.exclude:
+            found = {wanted} & unique or {name for name in unique if _matches(name, wanted)}
+            if not found:
+                example = next(iter(names), "")
+                raise DatasetError(
+                    f"exclude: there is no frame {wanted[:QUOTED]!r} to leave out; frames are called like "
+                    f"{example!r}"
+                )
+            excluded |= found
+        return excluded
 
     def lists(self, root: Path) -> tuple[Path | None, Path | None]:
         """The lists of training and of test frames, each None where there is none.
@@ -40,46 +159,77 @@ class Selection:
             return self.train_list, self.test_list
         ending = f"_{self.split}.txt" if self.split else ".txt"
         train, test = root / f"train{ending}", root / f"test{ending}"
-        if self.split and not (is_named(train) or is_named(test)):
+        if not (is_named(train) or is_named(test)) and self.split not in ("", BLOCKS, NONE):
             raise DatasetError(f"there is neither {train} nor {test.name} for the split {self.split!r}")
         return train if is_named(train) else None, test if is_named(test) else None
 
+    def has_lists(self, root: Path) -> bool:
+        """Whether there are lists, so that a layout's own split does not count."""
+        return self.lists(root) != (None, None)
 
-def split_by_lists(frames: Sequence[Frame], root: Path, selection: Selection) -> Split:
-    """Training and test frames by lists of names, in the lists' order.
 
-    With a test list alone, the other frames are for training; with no list, all are. Frames that
-    neither list names are left out.
+def _matches(name: str, wanted: str) -> bool:
+    """Whether a pattern fits a name; a missing image may be listed without the ending that users write."""
+    if PurePosixPath(name).suffix == "":
+        wanted = re.sub(r"\.[^./]*$", "", wanted)
+    return fnmatchcase(name, wanted)
+
+
+# No option is given.
+EVERYTHING = Selection()
+
+
+def _missing_message(absent: Sequence[Listed[T]], count: int) -> str:
+    first = absent[0]
+    if is_folder(first.image):
+        return f"{first.where}: {first.image} is a folder, and an image is needed"
+    message = f"{first.where}: the image {str(first.image)[:1000]!r} does not exist"
+    if len(absent) < count:
+        others = f", and {len(absent) - 1} more of {count} do not" if len(absent) > 1 else ""
+        return f"{message}{others}; leave missing images out with --option missing=skip"
+    return f"{message}, nor does any other of the {count}; check the folder of the images"
+
+
+def split_frames(
+    frames: Sequence[Frame],
+    kept: Kept[T],
+    *,
+    root: Path,
+    selection: Selection,
+    own: OwnSplit | None = None,
+) -> Split:
+    """Training and test frames.
+
+    By lists of names, in the lists' order, where there are some; otherwise by the layout's own split;
+    otherwise blocks of each recording are for testing. With a test list alone, the other frames are for
+    training.
+
+    Args:
+        frames: all frames that are used.
+        kept: which images are left out; names of these in lists do not count.
+        root: the folder with the lists.
+        selection: the options.
+        own: the layout's own split, or None.
 
     Raises:
         DatasetError: a list is missing, empty, or names a frame that does not exist or that the other
             list names too; or no frame is left to train on.
     """
-    train, test = (None if path is None else _listed(path) for path in selection.lists(root))
-    return split_by_names(frames, train, test or {}, exclude=selection.exclude, source=root)
+    if selection.has_lists(root):
+        train, test = (None if path is None else _listed(path) for path in selection.lists(root))
+        own, source = OwnSplit(train, test or {}), root
+    else:
+        source = root
+        if selection.split == NONE:
+            return Split(tuple(frames), (), ("the option split=none: no frame is for testing",))
+        if selection.split == BLOCKS or own is None:
+            return _split_by_blocks(frames, is_asked_for=selection.split == BLOCKS)
+    return _split_by_names(frames, own, left_out=kept.left_out, source=source)
 
 
-def split_by_names(
-    frames: Sequence[Frame],
-    train: Mapping[str, str] | None,
-    test: Mapping[str, str],
-    *,
-    exclude: Collection[str] = (),
-    source: Path,
-) -> Split:
-    """Training and test frames by their names.
-
-    Args:
-        frames: all frames.
-        train, test: names, each with where it stands; None for every frame that is not for testing.
-        exclude: names that do not count.
-        source: what to name in messages.
-
-    Raises:
-        DatasetError: a name is of no frame or is in both, or no frame is left to train on.
-    """
+def _split_by_names(frames: Sequence[Frame], split: OwnSplit, *, left_out: Set[str], source: Path) -> Split:
     by_name = {frame.name: frame for frame in frames}
-    left_out = set(exclude)
+    train, test = split
     if train is None:
         train = {name: str(source) for name in by_name if name not in test}
     train = {name: where for name, where in train.items() if name not in left_out}
@@ -87,7 +237,9 @@ def split_by_names(
     for name, where in (*train.items(), *test.items()):
         if name not in by_name:
             example = next(iter(by_name), "")
-            raise DatasetError(f"{where}: there is no frame {name!r}; frames are called like {example!r}")
+            raise DatasetError(
+                f"{where}: there is no frame {name[:QUOTED]!r}; frames are called like {example!r}"
+            )
     for name, where in test.items():
         if name in train:
             raise DatasetError(
@@ -95,19 +247,46 @@ def split_by_names(
             )
     if not train:
         raise DatasetError(f"{source} leaves no frame to train on")
-    return tuple(by_name[name] for name in train), tuple(by_name[name] for name in test)
+    unused = len(by_name) - len(train) - len(test)
+    notes = (
+        (f"left out because neither list names them: {unused} of {len(by_name)} frames",) if unused else ()
+    )
+    return Split(tuple(by_name[name] for name in train), tuple(by_name[name] for name in test), notes)
 
 
-def lists_text(frames: Sequence[Frame]) -> str:
-    """The names of frames as a list that `split_by_lists` reads."""
+def _split_by_blocks(frames: Sequence[Frame], *, is_asked_for: bool) -> Split:
+    """Every eighth block of each recording as test frames; positions alone are never tested on."""
+    count = len(oriented(frames))
+    if not is_asked_for and count < FEWEST_TO_SPLIT:
+        note = (
+            f"no frame is for testing, because there are no lists and fewer than {FEWEST_TO_SPLIT} "
+            f"frames; name some in test.txt, or use --option split=blocks"
+        )
+        return Split(tuple(frames), (), (note,))
+    train, test = hold_out(frames, HoldOut())
+    if not train or not test:
+        raise DatasetError(
+            f"split=blocks needs recordings of 8 frames or more, and the longest of these has "
+            f"{max(Counter(frame.sequence for frame in frames).values(), default=0)}; name test frames in "
+            f"test.txt"
+        )
+    note = (
+        f"{len(test)} frames in blocks of each recording are for testing, because no list says which; name "
+        f"others in test.txt, or use --option split=none"
+    )
+    return Split(train, test, () if is_asked_for else (note,))
+
+
+def lists_text(frames: Iterable[Frame]) -> str:
+    """The names of frames as a list that `split_frames` reads."""
     return "".join(f"{frame.name}\n" for frame in frames)
 
 
 def _listed(path: Path) -> dict[str, str]:
-    """The names in a list, each with where it stands."""
+    """The names in a list, each with its place."""
     found: dict[str, str] = {}
     for line in read_lines(path):
-        name = clean_name(line.text, line.where)
+        name = clean_name(line.text, line.where, root=path.parent)
         if name in found:
             raise DatasetError(f"{line.where}: the frame {name} is already at {found[name]}")
         found[name] = line.where
@@ -119,17 +298,17 @@ def _listed(path: Path) -> dict[str, str]:
 def scene_folder(
     root: Path, scene: str, *, is_scene: Callable[[Path], bool], scenes: Sequence[str], looks_for: str
 ) -> Path:
-    """The folder of a scene, from that folder itself or the one that it is in.
+    """The folder of a scene, from that folder itself or from its parent.
 
     Args:
         root: either of the two.
         scene: the scene's name, or "" for the scene whose folder `root` is.
         is_scene: whether a folder is a scene of the layout.
-        scenes: the scenes that the layout is known for.
+        scenes: the published scenes of the layout.
         looks_for: what makes a folder a scene, in words.
 
     Raises:
-        DatasetError: there is no such folder, or it is not clear which.
+        DatasetError: there is no such folder, or more than one.
     """
     if not root.is_dir():
         raise DatasetError(
@@ -148,17 +327,17 @@ def scene_folder(
         raise DatasetError(
             f"{root} has no scene {scene!r}{there}" if scene else f"{root} is not a scene{there}"
         )
-    raise DatasetError(f"{root} holds the scenes {', '.join(found)}; name the one to read")
+    raise DatasetError(f"{root} holds the scenes {', '.join(found)}; name the one to read with --scene")
 
 
 def folder_name(root: Path) -> str:
-    """What a scene is called that has no other name: its folder, or its file's folder."""
+    """The name of a scene that has no other: that of its folder, or of its file's folder."""
     folder = root.parent if root.is_file() else root
     return folder.resolve().name or "scene"
 
 
-# Parts of a scene that are held out, where blocks of `SHORTEST_BLOCK` frames or more allow it.
-FROZEN_PARTS = 3
+# Number of parts of a scene that are held out, where blocks of `SHORTEST_BLOCK` frames or more allow it.
+HELD_OUT_PARTS = 3
 SHORTEST_BLOCK = 5
 
 
@@ -170,7 +349,7 @@ class HoldOut:
     frames, and validation errors stay honest.
 
     Attributes:
-        every: one block of so many is held out; 0 holds out nothing.
+        every: one block of `every` is held out; 0 holds out nothing.
         block: length of a block in frames.
 
     Raises:
@@ -191,19 +370,20 @@ class HoldOut:
 def hold_out(frames: Sequence[Frame], settings: HoldOut) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
     """Frames to train on and frames to validate on, each in the order given.
 
-    Blocks are counted within each sequence, also where frames of several alternate, and the middle one
-    of every `every` is held out. Where there are few frames, blocks are shorter, down to `SHORTEST_BLOCK`
-    frames, so that some `FROZEN_PARTS` parts of the scene are held out: a single one may show what no other
-    frame does. Short recordings get shorter blocks too, so that each of at least `every` frames gives some.
+    Blocks are counted within each sequence, also where frames of several sequences alternate, and the middle
+    one of every `every` is held out. Where there are few frames, blocks are shorter, down to `SHORTEST_BLOCK`
+    frames, so that about `HELD_OUT_PARTS` parts of the scene are held out: a single part may show what no
+    other frame does. Short recordings get shorter blocks too, so that each one of at least `every` frames
+    gives some.
 
-    Frames of which only the position is known validate nothing and count for no block. Those between two
-    frames of a block that is held out are left out of both: their positions would tell what it asks.
+    Frames of which only the position is known are never held out and do not count in blocks. Those between
+    two frames of a held-out block are in neither result: their positions would give the block's poses away.
     """
     if settings.every == 0:
         return tuple(frames), ()
     complete = oriented(frames)
     lengths = Counter(frame.sequence for frame in complete)
-    several = len(complete) // (FROZEN_PARTS * settings.every)
+    several = len(complete) // (HELD_OUT_PARTS * settings.every)
     longest = min(settings.block, max(SHORTEST_BLOCK, several))
     passed: Counter[str] = Counter()
     held: list[Frame] = []
@@ -218,7 +398,7 @@ def hold_out(frames: Sequence[Frame], settings: HoldOut) -> tuple[tuple[Frame, .
 
 
 def _follow(frames: Sequence[Frame], held: Set[Frame]) -> set[Frame]:
-    """Positions alone whose last complete frame of the same sequence is held out."""
+    """Position-only frames whose last complete frame of the same sequence is held out."""
     is_within: dict[str, bool] = {}
     found = set()
     for frame in frames:
@@ -230,7 +410,7 @@ def _follow(frames: Sequence[Frame], held: Set[Frame]) -> set[Frame]:
 
 
 def keep_orientations(frames: Sequence[Frame], every: int) -> tuple[Frame, ...]:
-    """The frames, of whose orientations only every n-th stays, from the first; 0 leaves all as they are.
+    """The frames with the orientation of every n-th alone, from the first on; 0 keeps all orientations.
 
     Source: "Implicit Learning of Scene Geometry", section IV-F, where n is 3.
 

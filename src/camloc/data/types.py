@@ -1,5 +1,6 @@
-"""Frame, Scene, View, Located and Lost: what passes between camloc's parts. Nothing here loads torch."""
+"""Frame, Scene, View, Located and Lost: the values that camloc's parts exchange. Nothing here loads torch."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ def common_unit(units: Iterable[Unit]) -> Unit:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """An image on disk, and what is known about it.
+    """An image on disk with its camera and pose, as far as they are known.
 
     Attributes:
         name: its name within the data set, with forward slashes; unique in a scene.
@@ -32,9 +33,9 @@ class Frame:
         camera: intrinsics for the pixels as stored, or None where they are unknown.
         world_from_cam: the camera's pose, as NumPy arrays in double precision, or None for an image to
             be located. Where only the position is known, as from GPS, its rotation is NaN; such frames
-            are learned from and never tested on.
-        sequence: the recording that it belongs to; frames of one are alike, so validation frames
-            are held out in blocks of it.
+            are for training and never for testing.
+        sequence: the recording of the image; neighbours in a recording are nearly the same image, so
+            validation frames are held out in blocks of it.
         time: seconds, in the data set's own clock, or None.
         depth: a 16-bit depth image in millimetres, or None.
     """
@@ -50,7 +51,10 @@ class Frame:
     @property
     def is_position_only(self) -> bool:
         """Whether the position is known and the orientation is not."""
-        return self.world_from_cam is not None and not bool(self.world_from_cam.has_orientation())
+        if self.world_from_cam is None:
+            return False
+        # One entry is enough, and scenes have 100,000 frames.
+        return math.isnan(float(self.world_from_cam.rotation[0, 0]))
 
     def truth(self) -> Pose:
         """The pose of a frame that is known to have one."""
@@ -63,14 +67,15 @@ class Scene:
     """A scene with one world frame.
 
     Attributes:
-        name: how answers name the scene.
-        train: frames to learn from, all with poses, of which some may be positions alone.
-        test: frames that are kept apart, all with poses.
-        conditions: further frames that are kept apart, by the name of what is different in them:
-            "night", "winter". Nothing is learned from them.
-        points: (n, 3) points of the scene in its world, where the data set has some.
-        test_name: what the data set calls the frames of `test`, beside the names of the conditions.
+        name: of the scene in predictions and folders.
+        train: training frames, all with poses, some of which may be positions alone.
+        test: test frames, all with poses.
+        conditions: further test frames, by the name of their condition: "night", "winter".
+        points: (n, 3) points of the scene in its world, or None.
+        test_name: the data set's name for the condition of `test`, such as "day".
         unit: of positions: "m", or "units" where the scale of the world is not known.
+        notes: facts that users should know about how the scene was read, each a sentence: frames that are
+            left out and why, an assumed camera, a split by blocks.
     """
 
     name: str
@@ -80,6 +85,7 @@ class Scene:
     points: Float64[NDArray[np.float64], "n 3"] | None = None
     test_name: str = "test"
     unit: Unit = "m"
+    notes: tuple[str, ...] = ()
 
 
 def poses_of(frames: Sequence[Frame]) -> Pose:
@@ -88,7 +94,7 @@ def poses_of(frames: Sequence[Frame]) -> Pose:
 
 
 def oriented(frames: Sequence[Frame]) -> tuple[Frame, ...]:
-    """The frames but for those of which only the position is known."""
+    """The frames without those of which only the position is known."""
     return tuple(frame for frame in frames if not frame.is_position_only)
 
 

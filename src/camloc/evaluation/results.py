@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
 from camloc.core.config import from_json, to_json
 from camloc.core.files import read_regular, write_atomically
-from camloc.data.types import Lost, Unit
+from camloc.data.types import Estimate, Located, Lost, Unit
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.errors import (
     NO_REASON,
@@ -112,6 +113,45 @@ def software_versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class MapRecord:
+    """The map of local features that verified the answers of a run.
+
+    Attributes:
+        points: of the map.
+        frames: training images that it was built from.
+        size_bytes: of its files.
+        calibrated_on: held-out training images that its thresholds and covariances were learned from; 0 for
+            a map that is not calibrated.
+        least_inliers: of a verified pose, or None for a map that is not calibrated.
+    """
+
+    points: int
+    frames: int
+    size_bytes: int
+    calibrated_on: int
+    least_inliers: int | None
+
+
+@dataclass(frozen=True)
+class VerificationCounts:
+    """What the map says of the answers to one test set.
+
+    Attributes:
+        verified: number of images whose pose the map confirms.
+        unverified: number of images that keep the network's pose, which the map does not confirm.
+        lost: number of images without a pose.
+        inliers: median of the verified poses, or None where there are none.
+        milliseconds: median time of each step of the verified poses, by its name.
+    """
+
+    verified: int
+    unverified: int
+    lost: int
+    inliers: float | None
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class SetResults:
     """Error statistics of one test set, and of the baselines on the same frames.
 
@@ -125,6 +165,7 @@ class SetResults:
         decision: how often the right scene was chosen; None for a model of one scene.
         every_method: errors by the name of the refinement method, and by "none" those of the network's own
             estimates; empty where nothing refines.
+        verification: what the map says of the answers; None for a run without a map.
     """
 
     name: str
@@ -135,6 +176,7 @@ class SetResults:
     lost_reasons: dict[str, int] = field(default_factory=dict)
     decision: SceneDecision | None = None
     every_method: dict[str, ErrorStatistics] = field(default_factory=dict)
+    verification: VerificationCounts | None = None
 
     def rows(self) -> tuple[tuple[str, ErrorStatistics], ...]:
         """The result and its baselines, each with its label in tables and figures."""
@@ -166,6 +208,7 @@ class Results:
             were chosen.
         training: seed, device and budget, or None for a model trained elsewhere.
         timing: the time of an image, or None where it was not measured.
+        scene_map: the map that verified the answers, or None.
         settings: the recipe's settings as plain values.
         software: versions of the packages.
         format: of this file.
@@ -186,6 +229,7 @@ class Results:
     final_epoch: ErrorStatistics | None = None
     training: TrainingRecord | None = None
     timing: Timing | None = None
+    scene_map: MapRecord | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
     format: int = 1
@@ -215,27 +259,36 @@ class Results:
             raise CheckpointError(f"{path} is not a results file of this version: {problem}") from None
 
 
-def results_of(sets: Sequence[ScoredSet], *, train_frames: int, **metadata: Any) -> Results:
+def results_of(
+    sets: Sequence[ScoredSet], *, train_frames: int, scene_map: MapRecord | None = None, **metadata: Any
+) -> Results:
     """Statistics of scored test sets of one scene, together with the metadata of the run.
 
     Args:
         sets: one or more; the first is the headline.
         train_frames: number of training images.
+        scene_map: the map that verified the answers, or None.
         metadata: further fields of `Results`.
     """
-    scored = tuple(set_results(each) for each in sets)
+    scored = tuple(set_results(each, has_map=scene_map is not None) for each in sets)
     return Results(
         train_frames=train_frames,
         test_frames=len(sets[0].frames),
         headline=scored[0],
         sets=scored,
+        scene_map=scene_map,
         software=software_versions(),
         **metadata,
     )
 
 
-def set_results(scored: ScoredSet) -> SetResults:
-    """The statistics of one test set and of the baselines on the same frames."""
+def set_results(scored: ScoredSet, *, has_map: bool = False) -> SetResults:
+    """The statistics of one test set and of the baselines on the same frames.
+
+    Args:
+        scored: the test set.
+        has_map: whether a map had to verify the answers.
+    """
     reasons = Counter(answer.reason for answer in scored.answers if isinstance(answer, Lost))
     return SetResults(
         name=scored.name,
@@ -246,4 +299,19 @@ def set_results(scored: ScoredSet) -> SetResults:
         lost_reasons={reason or NO_REASON: count for reason, count in reasons.most_common()},
         decision=scored.decision,
         every_method={name: error_statistics(errors) for name, errors in scored.every_method.items()},
+        verification=verification_counts(scored.answers) if has_map else None,
+    )
+
+
+def verification_counts(answers: Sequence[Estimate]) -> VerificationCounts:
+    """How many of some answers the map verified, with their inliers and times."""
+    located = [answer for answer in answers if isinstance(answer, Located)]
+    found = [answer.verification for answer in located if answer.verification is not None]
+    steps = dict.fromkeys(step for each in found for step in each.seconds)
+    return VerificationCounts(
+        verified=len(found),
+        unverified=len(located) - len(found),
+        lost=len(answers) - len(located),
+        inliers=median([each.inliers for each in found]) if found else None,
+        milliseconds={step: 1000 * median([each.seconds.get(step, 0.0) for each in found]) for step in steps},
     )

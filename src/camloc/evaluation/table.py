@@ -12,7 +12,16 @@ from rich.table import Table
 
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.multi_scene import ScenesResults
-from camloc.evaluation.report.wording import angle, bound, distance, method_name, percent, plain
+from camloc.evaluation.report.wording import (
+    angle,
+    bound,
+    distance,
+    map_sentence,
+    method_name,
+    percent,
+    plain,
+    verification,
+)
 from camloc.evaluation.results import Results, SetResults
 
 _SHOWN_RECALLS = ((0.25, 2.0), (0.5, 5.0))
@@ -31,10 +40,13 @@ def results_table(results: Results) -> Table:
     if results.unit != "m":
         captions.append(f"{unit}: {results.unit} of a world whose scale is not known")
     if decision := results.headline.decision:
-        captions.append(
-            f"located in the right scene: {percent(decision.share)} of {plain(results.headline.name)}"
-        )
-    table.caption = "\n".join(captions) or None
+        captions.append(f"located in the right scene: {percent(decision.share)} of {results.headline.name}")
+    if results.scene_map:
+        captions.append(f"map: {map_sentence(results.scene_map)}")
+    captions += [
+        f"{part.name}: {verification(part.verification)}" for part in results.sets if part.verification
+    ]
+    table.caption = plain("\n".join(captions)) or None
     table.add_column("test set", no_wrap=True)
     for heading in ("median", "90 %"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -45,7 +57,8 @@ def results_table(results: Results) -> Table:
         _add_row(table, f"{part.name} ({part.estimates.frames:,})", part.estimates, unit, is_estimate=True)
         for method, statistics in part.every_method.items():
             if method != results.refined_by:  # which is the row above
-                _add_row(table, f"  {method_name(method)}", statistics, unit)
+                label = method_name(method, has_map=results.scene_map is not None)
+                _add_row(table, f"  {label}", statistics, unit)
         if following is None or _baselines(following) != _baselines(part):
             for label, statistics in _baselines(part):
                 _add_row(table, f"  {label}", statistics, unit)

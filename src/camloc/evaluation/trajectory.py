@@ -10,6 +10,8 @@ import json
 from collections.abc import Sequence
 from io import StringIO
 
+import numpy as np
+
 from camloc.data.formats.tum import Trajectory, trajectory_text
 from camloc.data.types import Estimate, Frame, Located, Lost
 from camloc.errors import DatasetError
@@ -23,12 +25,17 @@ TRUTH_TUM_NAME = "truth.tum"
 _QUATERNION_COLUMNS = tuple(f"{name}_world_from_cam" for name in ("qw", "qx", "qy", "qz"))
 _POSE_COLUMNS = ("tx", "ty", "tz", *_QUATERNION_COLUMNS)
 _NO_POSE = ("",) * len(_POSE_COLUMNS)
+_NO_VERIFICATION = ("", "", "", "")
 CSV_COLUMNS = (
     "image",
     *_POSE_COLUMNS,
     *(f"truth_{column}" for column in _POSE_COLUMNS),
     "meters",
     "degrees",
+    "verified",
+    "inliers",
+    "sigma_m",
+    "sigma_deg",
     "lost",
     "set",
     "sequence",
@@ -41,6 +48,10 @@ def estimates_csv(sets: Sequence[ScoredSet]) -> str:
 
     The estimate has the column names of a table of posed images, so that `data.formats.table` reads it back;
     the columns of the truth start with `truth_`. Cells without a value, as of a lost frame, are empty.
+
+    `verified` is "true" for a pose that the map of the scene confirms and "false" for another one. A verified
+    pose has the number of its `inliers`, and the roots of the summed variances of its position (`sigma_m`, in
+    the unit of the scene, as `meters`) and of its orientation (`sigma_deg`).
     """
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -49,7 +60,7 @@ def estimates_csv(sets: Sequence[ScoredSet]) -> str:
         for frame, answer, meters, degrees in zip(
             scored.frames, scored.answers, scored.errors.meters, scored.errors.degrees, strict=True
         ):
-            pose, error, reason = _NO_POSE, ("", ""), ""
+            pose, error, verified, reason = _NO_POSE, ("", ""), _NO_VERIFICATION, ""
             if isinstance(answer, Lost):
                 reason = " ".join(answer.reason.split()) or NO_REASON
             else:
@@ -57,9 +68,10 @@ def estimates_csv(sets: Sequence[ScoredSet]) -> str:
                     _pose_cells(answer.world_from_cam),
                     (_text(meters.item()), _text(degrees.item())),
                 )
+                verified = _verification_cells(answer)
             time = "" if frame.time is None else repr(float(frame.time))
             origin = (reason, scored.name, frame.sequence, time)
-            writer.writerow((frame.name, *pose, *_pose_cells(frame.truth()), *error, *origin))
+            writer.writerow((frame.name, *pose, *_pose_cells(frame.truth()), *error, *verified, *origin))
     return text.getvalue()
 
 
@@ -123,6 +135,18 @@ def _tum_text(timed: Sequence[tuple[float, Pose]]) -> str:
 def _pose_cells(world_from_cam: Pose) -> tuple[str, ...]:
     numbers = [*world_from_cam.translation.tolist(), *world_from_cam.quaternion_wxyz().tolist()]
     return tuple(_text(number) for number in numbers)
+
+
+def _verification_cells(answer: Located) -> tuple[str, str, str, str]:
+    """Whether the map confirms a pose, with how many inliers, and how sure it is."""
+    if answer.verification is None:
+        return "false", "", "", ""
+    inliers = str(answer.verification.inliers)
+    if answer.covariance is None:
+        return "true", inliers, "", ""
+    variances = np.diag(answer.covariance)
+    orientation, position = np.degrees(np.sqrt(variances[:3].sum())), np.sqrt(variances[3:].sum())
+    return "true", inliers, _text(float(position)), _text(float(orientation))
 
 
 def _text(number: float) -> str:

@@ -1,4 +1,4 @@
-"""Rigid motions, cameras and alignment, of NumPy arrays and torch tensors alike; no files, no networks."""
+"""Rigid motions, cameras and alignment for NumPy arrays and torch tensors; no files, no networks."""
 
 from camloc.geometry.alignment import umeyama, weighted_kabsch
 from camloc.geometry.camera import Camera, pixel_grid, project, unproject

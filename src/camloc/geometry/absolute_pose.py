@@ -1,11 +1,11 @@
-"""The pose of a camera from pixels and the points of the world that they show, and how sure it is.
+"""The pose of a camera, with its covariance, from matches between pixels and world points.
 
-`estimate_absolute_pose` finds a pose among matches of which many are wrong (P3P inside LO-RANSAC, of COLMAP;
-with an unknown focal length the minimal solver finds it too). `refine_absolute_pose` minimizes the weighted
+`estimate_absolute_pose` estimates a pose from matches with many outliers (P3P inside LO-RANSAC, of COLMAP; a
+minimal solver for an unknown focal length). `refine_absolute_pose` minimizes the weighted
 robust reprojection error of all matches and derives the covariance from the normal equations.
 
-Pixels are those of a pinhole camera: `pinhole_pixels` takes the distortion out of them once, before.
-Everything is NumPy in double precision.
+Pixels are those of a pinhole camera: `pinhole_pixels` removes the distortion beforehand. All arrays are NumPy
+in double precision.
 """
 
 import math
@@ -18,25 +18,25 @@ from jaxtyping import Bool, Float
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 
-# P3P needs three matches and a fourth to choose among its solutions; P4Pf needs four and one to check.
+# P3P needs three matches, and a fourth to select one of its solutions; P4Pf needs four, and a fifth to check.
 LEAST_MATCHES = 4
 LEAST_MATCHES_WITHOUT_FOCAL = 5
 
 # Points nearer to the plane of the camera than this share of the mean depth are not projected.
 _NEAREST_SHARE = 1e-3
 
-# Normal equations of a worse condition than this say nothing of one direction: no covariance.
+# Normal equations with a larger condition number do not determine one direction: there is no covariance.
 _WORST_CONDITION = 1e13
 
 
 @dataclass(frozen=True, eq=False)
 class PoseEstimate:
-    """A pose that many matches agree on.
+    """A pose and its inliers.
 
     Attributes:
         world_from_cam: the pose, double precision.
-        camera: the pinhole camera; its focal length is the one found where it was unknown.
-        inliers: (n,) which matches agree with the pose.
+        camera: the pinhole camera, with the estimated focal length if it was unknown.
+        inliers: (n,) whether each match agrees with the pose.
     """
 
     world_from_cam: Pose
@@ -50,13 +50,13 @@ class RefinedPose:
 
     Attributes:
         world_from_cam: the pose, double precision.
-        camera: the pinhole camera; its focal length is refined where that was asked for.
+        camera: the pinhole camera, with the refined focal length if it was refined.
         covariance: (6, 6) of the rotation vector in radians (first three) and of the camera's centre in the
             units of the world (last three), both along the axes of the world. The true rotation is
             `exp([w]) @ rotation` and the true centre `translation + c` with (w, c) of mean zero and this
-            covariance, if the residuals have the standard deviations that were given.
+            covariance, if the residuals have the given standard deviations.
         residuals: (n,) distances in pixels between matches and projections; infinite behind the camera.
-        focal_sigma: standard deviation of the logarithm of the focal length; 0 where it was not refined.
+        focal_sigma: standard deviation of the logarithm of the focal length; 0 if it was not refined.
     """
 
     world_from_cam: Pose
@@ -67,9 +67,9 @@ class RefinedPose:
 
 
 def pinhole_pixels(pixels: Float[np.ndarray, "n 2"], camera: Camera) -> Float[np.ndarray, "n 2"]:
-    """Where the pinhole camera with the same focal lengths and principal point sees what `camera` sees.
+    """Pixels without distortion, for the pinhole camera with the same focal lengths and principal point.
 
-    NaN for pixels that the distortion model sees nothing at.
+    NaN for pixels that no ray reaches through the distortion model.
     """
     pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
     if camera.is_pinhole or len(pixels) == 0:
@@ -81,7 +81,7 @@ def pinhole_pixels(pixels: Float[np.ndarray, "n 2"], camera: Camera) -> Float[np
 def project_points(
     points: Float[np.ndarray, "n 3"], world_from_cam: Pose, camera: Camera
 ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n"]]:
-    """Pixels (pinhole) and depths of points of the world; pixels are NaN for points behind the camera."""
+    """Pixels (pinhole) and depths of world points; pixels are NaN for points behind the camera."""
     inside = (points - world_from_cam.translation) @ world_from_cam.rotation
     depth = inside[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -99,20 +99,20 @@ def estimate_absolute_pose(
     seed: int = 0,
     most_trials: int = 3000,
 ) -> PoseEstimate | None:
-    """The pose that the most matches agree with, or None where there is none.
+    """The pose with the most inliers, or None if there is none.
 
-    P3P (Persson and Nordberg, ECCV 2018, as COLMAP has it) inside LO-RANSAC (Chum, Matas and Kittler, DAGM
+    P3P (Persson and Nordberg, ECCV 2018, in COLMAP) inside LO-RANSAC (Chum, Matas and Kittler, DAGM
     2003). The same matches and seed give the same pose, in every thread.
 
     Args:
-        pixels: (n, 2) as a pinhole camera sees them; see `pinhole_pixels`.
-        points: (n, 3) of the world.
+        pixels: (n, 2) without distortion; see `pinhole_pixels`.
+        points: (n, 3) in world coordinates.
         camera: intrinsics; its distortion is not used.
-        max_error: pixels that a match may be off.
-        focal_length_known: False to find the focal length too, starting from none: `camera` then gives
-            the size and the principal point alone, and pixels are square.
-        seed: of the samples.
-        most_trials: samples at most.
+        max_error: largest reprojection error of an inlier in pixels.
+        focal_length_known: False to estimate the focal length too; then only the size and the principal
+            point of `camera` are used, and pixels are square.
+        seed: of the random samples.
+        most_trials: largest number of samples.
     """
     least = LEAST_MATCHES if focal_length_known else LEAST_MATCHES_WITHOUT_FOCAL
     usable = np.isfinite(pixels).all(axis=1) & np.isfinite(points).all(axis=1)
@@ -128,18 +128,18 @@ def estimate_absolute_pose(
     options.ransac.confidence = 0.9999
     lens = camera.undistorted() if focal_length_known else _square_pixels(camera)
     colmap_camera = lens.to_colmap()
-    answer = pycolmap.estimate_absolute_pose(pixels[usable], points[usable], colmap_camera, options)
-    if answer is None:
+    estimate = pycolmap.estimate_absolute_pose(pixels[usable], points[usable], colmap_camera, options)
+    if estimate is None:
         return None
     inliers = np.zeros(len(pixels), dtype=bool)
-    inliers[np.flatnonzero(usable)[np.asarray(answer["inlier_mask"], dtype=bool)]] = True
-    world_from_cam = answer["cam_from_world"].inverse()
+    inliers[np.flatnonzero(usable)[np.asarray(estimate["inlier_mask"], dtype=bool)]] = True
+    world_from_cam = estimate["cam_from_world"].inverse()
     rotation = np.asarray(world_from_cam.rotation.matrix(), dtype=np.float64)
     translation = np.asarray(world_from_cam.translation, dtype=np.float64)
     if inliers.sum() < least or not (np.isfinite(rotation).all() and np.isfinite(translation).all()):
         return None
     if not focal_length_known:
-        # COLMAP writes the focal length that it found into the camera it was given.
+        # COLMAP writes the estimated focal length into its argument.
         focal = float(colmap_camera.focal_length)
         if not (np.isfinite(focal) and focal > 0):
             return None
@@ -159,20 +159,20 @@ def refine_absolute_pose(
 ) -> RefinedPose | None:
     """The pose that minimizes the sum of Cauchy losses of residuals divided by `sigmas`.
 
-    Levenberg-Marquardt on the reweighted normal equations. The covariance is the inverse of these at the
-    minimum; with a refined focal length that of the pose alone, its uncertainty included.
+    Levenberg-Marquardt on the reweighted normal equations. The covariance is their inverse at
+    the minimum; with a refined focal length it is the marginal covariance of the pose.
 
     Args:
-        pixels: (n, 2) as a pinhole camera sees them.
-        points: (n, 3) of the world.
+        pixels: (n, 2) without distortion.
+        points: (n, 3) in world coordinates.
         start: a pose near the minimum, with its camera.
         sigmas: (n,) expected standard deviation of each residual along x and along y, in pixels.
-        refine_focal_length: whether the focal length (one factor for both axes) is found too.
-        loss_scale: residual, in standard deviations, from which a match loses its weight.
-        most_steps: at most.
+        refine_focal_length: whether the focal length (one factor for both axes) is refined too.
+        loss_scale: scale of the Cauchy loss, in standard deviations.
+        most_steps: largest number of steps.
 
     Returns:
-        None where the matches do not determine the pose: too few, or all of them on one line.
+        None if the matches do not determine the pose: too few, or all of them on one line.
     """
     unknowns = 7 if refine_focal_length else 6
     if 2 * len(pixels) < unknowns or not (np.isfinite(pixels).all() and np.isfinite(points).all()):
@@ -188,23 +188,23 @@ def refine_absolute_pose(
             step = -np.linalg.solve(damped, system.gradient)
         except np.linalg.LinAlgError:
             return None
-        moved_rotation = _rotation_from_vector(step[:3]) @ rotation
-        moved_translation = translation + step[3:6]
-        moved_camera = camera
+        next_rotation = _rotation_from_vector(step[:3]) @ rotation
+        next_translation = translation + step[3:6]
+        next_camera = camera
         if refine_focal_length:
-            moved_camera = with_focal_length(camera, camera.fx * float(np.exp(np.clip(step[6], -1.0, 1.0))))
-        moved = _normal_equations(
-            pixels, points, moved_rotation, moved_translation, moved_camera, sigmas, loss_scale, unknowns
+            next_camera = with_focal_length(camera, camera.fx * float(np.exp(np.clip(step[6], -1.0, 1.0))))
+        trial = _normal_equations(
+            pixels, points, next_rotation, next_translation, next_camera, sigmas, loss_scale, unknowns
         )
-        if moved.cost <= system.cost:
+        if trial.cost <= system.cost:
             rotation, translation, camera, damping = (
-                moved_rotation,
-                moved_translation,
-                moved_camera,
+                next_rotation,
+                next_translation,
+                next_camera,
                 damping / 10,
             )
-            small = system.cost - moved.cost <= 1e-6 * (system.cost + 1e-12)
-            system = moved
+            small = system.cost - trial.cost <= 1e-6 * (system.cost + 1e-12)
+            system = trial
             if small:
                 break
         elif damping > 1e8:
@@ -219,7 +219,7 @@ def refine_absolute_pose(
 
 
 def with_focal_length(camera: Camera, fx: float) -> Camera:
-    """The camera with another focal length; the ratio of both stays."""
+    """The camera with another focal length; the ratio fy / fx does not change."""
     return Camera(
         camera.width,
         camera.height,
@@ -258,7 +258,10 @@ def _normal_equations(
     loss_scale: float,
     unknowns: int,
 ) -> _System:
-    """With the rotation exp([w]) R and the centre t + c the point x = R'(X - t) moves by R'[X - t]w - R'c."""
+    """Normal equations of a small rotation w and shift c of the centre.
+
+    With the rotation exp([w]) R and the centre t + c, the point x = R'(X - t) changes by R'[X - t]w - R'c.
+    """
     arms = points - translation
     inside = arms @ rotation
     depth = inside[:, 2]
@@ -269,12 +272,12 @@ def _normal_equations(
     errors = flat * focal + (camera.cx, camera.cy) - pixels
     squares = np.where(visible, (errors * errors).sum(axis=1), np.inf)
     ratio = squares / (sigmas * loss_scale) ** 2
-    # Behind the camera a match costs what one of a million pixels does, and pulls at nothing.
+    # A match behind the camera has the cost of an error of a million sigmas, and no weight.
     cost = float(np.log1p(np.minimum(ratio, 1e12)).sum()) * loss_scale**2
     weights = np.where(visible, 1.0 / (1.0 + np.minimum(ratio, 1e12)), 0.0) / sigmas**2
 
     by_depth = 1.0 / safe
-    # Rows of d(pixel) / d(x), times R' gives d(pixel) / d(X) and, but for the sign, d(pixel) / d(c).
+    # Rows of d(pixel) / d(x) times R' give d(pixel) / d(X) and, with the opposite sign, d(pixel) / d(c).
     along_x = (rotation[:, 0] - flat[:, :1] * rotation[:, 2]) * (focal[0] * by_depth)[:, None]
     along_y = (rotation[:, 1] - flat[:, 1:] * rotation[:, 2]) * (focal[1] * by_depth)[:, None]
     jacobian = np.empty((2, len(points), unknowns))
@@ -295,7 +298,7 @@ def _normal_equations(
 
 
 def _inverse_of(hessian: Float[np.ndarray, "u u"]) -> Float[np.ndarray, "u u"] | None:
-    """The inverse of the normal equations, or None where one direction is not determined."""
+    """The inverse of the normal equations, or None if one direction is not determined."""
     if not np.isfinite(hessian).all() or np.diag(hessian).min() <= 0:
         return None
     scale = 1.0 / np.sqrt(np.diag(hessian))

@@ -17,10 +17,10 @@ def weighted_kabsch(
 ) -> Pose:
     """The motion `target_from_source` with the least weighted sum of squared distances.
 
-    Weights are non-negative and of any scale; if all are zero, there is no motion and the pose is NaN.
-    Points are finite, also those of weight zero. The covariance is a weighted sum over
-    points: no n x n matrix of weights is built. The rotation is always proper, never a reflection.
-    Where it is not unique (all points in one scene or on one line) one of the best is returned.
+    Weights are non-negative and of any scale; if all are zero, the pose is NaN. All points must be finite,
+    also those of weight zero. The covariance is a weighted sum over points, without an n x n matrix of
+    weights. The rotation is always proper, never a reflection. Where the best rotation is not unique (all
+    points coincide or lie on one line), one of the best is returned.
 
     Source: Kabsch 1976; weights as in "Implicit Learning of Scene Geometry", section III-B.
     """
@@ -59,7 +59,7 @@ class Similarity(NamedTuple):
 def umeyama(source: Float[Array, "*batch n 3"], target: Float[Array, "*batch n 3"]) -> Similarity:
     """The similarity `target_from_source` with the least sum of squared distances.
 
-    Where all source points are in one scene there is no scale, and it is NaN.
+    If all source points coincide, the scale is NaN.
 
     Source: Umeyama 1991.
     """
@@ -67,8 +67,8 @@ def umeyama(source: Float[Array, "*batch n 3"], target: Float[Array, "*batch n 3
     rotation = weighted_kabsch(source, target, xp.ones_like(source[..., 0])).rotation
     source_mean = mean_over(source, axis=-2, keepdims=True)
     target_mean = mean_over(target, axis=-2, keepdims=True)
-    turned = (source - source_mean) @ rotation.mT
-    products, squares = (target - target_mean) * turned, xp.square(turned)
+    rotated = (source - source_mean) @ rotation.mT
+    products, squares = (target - target_mean) * rotated, xp.square(rotated)
     scale = xp.sum(products, axis=(-1, -2)) / xp.sum(squares, axis=(-1, -2))
-    moved = scale[..., None] * (rotation @ source_mean.mT)[..., 0]
-    return Similarity(scale, Pose(rotation, target_mean[..., 0, :] - moved))
+    shift = scale[..., None] * (rotation @ source_mean.mT)[..., 0]
+    return Similarity(scale, Pose(rotation, target_mean[..., 0, :] - shift))

@@ -1,7 +1,7 @@
 """`Array`: a NumPy array or a torch tensor. The geometry is written once for both, with array-api-compat.
 
-Nothing here imports torch. A tensor can only be an argument where torch is loaded already, and
-`array_namespace` refuses a mixture of the two kinds.
+This module does not import torch: whoever passes a tensor has imported torch already. `array_namespace`
+refuses a mixture of the two kinds.
 """
 
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
 
     class _EitherKind(type):
-        """Instances are found by name, without an import of torch."""
+        """Recognises instances by name, without an import of torch."""
 
         def __instancecheck__(cls, value: object) -> bool:
             return is_numpy_array(value) or is_torch_array(value)
@@ -41,15 +41,15 @@ undefined_is_nan = np.errstate(divide="ignore", invalid="ignore")
 
 
 def to_numpy(array: Array) -> NDArray[Any]:
-    """The array for NumPy: itself, or the detached content of a tensor in main memory."""
+    """The array as a NumPy array; a tensor is detached and copied to main memory if necessary."""
     return np.asarray(array.detach().cpu().numpy() if is_torch_array(array) else array)
 
 
 def sum_over(array: Array, *, axis: int, keepdims: bool = False) -> Array:
-    """The sum along an axis, of which single precision loses no more for NumPy than for torch.
+    """The sum along an axis, as accurate for NumPy as for torch.
 
-    Along any axis but the last NumPy adds row after row, and the sum of some thousand large numbers in
-    single precision is wrong in its fifth digit. So it adds in double precision.
+    Along any axis but the last, NumPy adds row after row, so that a sum of some thousand large numbers in
+    single precision is wrong in its fifth digit. NumPy arrays are therefore added in double precision.
     """
     if is_torch_array(array):
         return array_namespace(array).sum(array, axis=axis, keepdims=keepdims)
@@ -57,7 +57,7 @@ def sum_over(array: Array, *, axis: int, keepdims: bool = False) -> Array:
 
 
 def mean_over(array: Array, *, axis: int, keepdims: bool = False) -> Array:
-    """The mean along an axis, as `sum_over` adds."""
+    """The mean along an axis, with the accuracy of `sum_over`."""
     if is_torch_array(array):
         return array_namespace(array).mean(array, axis=axis, keepdims=keepdims)
     return np.mean(array, axis=axis, keepdims=keepdims, dtype=np.float64).astype(array.dtype)

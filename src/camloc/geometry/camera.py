@@ -1,9 +1,9 @@
-"""`Camera`: the intrinsics of one image size, and the one pixel grid of the code base.
+"""`Camera`: the intrinsics for one image size; the pixel grid; projection and unprojection.
 
-Pixels are COLMAP's: x to the right, y down, the centre of the top left pixel at (0.5, 0.5). Distortion
-is COLMAP's too, computed by pycolmap, so that every model that COLMAP knows is read, projected and
-written without a line of our own. Differentiable projection is pinhole: images are undistorted, or
-their rays unprojected once, before a network sees them.
+Pixels follow COLMAP: x to the right, y down, the centre of the top left pixel at (0.5, 0.5). pycolmap
+computes distortion, so that every camera model of COLMAP is supported. The differentiable functions
+`project` and `unproject` are pinhole: images are undistorted, or their rays unprojected once, before a
+network uses them.
 """
 
 from dataclasses import dataclass, replace
@@ -34,8 +34,8 @@ class Camera:
         fx, fy: focal lengths in pixels.
         cx, cy: principal point in pixels; the centre of the top left pixel is (0.5, 0.5).
         model: the COLMAP name of the distortion model, such as "PINHOLE" or "OPENCV".
-        distortion: that model's parameters other than focal lengths and principal point. They act
-            on coordinates divided by depth, so resizing and cropping leave them alone.
+        distortion: the model's parameters except focal lengths and principal point. They act on coordinates
+            divided by depth, so resizing and cropping do not change them.
 
     Raises:
         ValueError: a number is not finite, a size or focal length not positive, the model unknown or
@@ -89,7 +89,7 @@ class Camera:
         )
 
     def to_colmap(self) -> "pycolmap.Camera":
-        """As a COLMAP camera; a model with one focal length must have fx == fy.
+        """As a COLMAP camera; a model with one focal length needs fx == fy.
 
         Raises:
             ValueError: the model has one focal length and this camera two.
@@ -107,7 +107,7 @@ class Camera:
 
     @property
     def is_pinhole(self) -> bool:
-        """Whether straight lines stay straight: no distortion, or all of it zero."""
+        """Whether the camera has no distortion, or distortion parameters that are all zero."""
         if self.model in _PINHOLE_MODELS:
             return True
         return self.model in _POLYNOMIAL_MODELS and not any(self.distortion)
@@ -130,7 +130,7 @@ class Camera:
         )
 
     def cropped(self, *, left: int, top: int, width: int, height: int) -> "Camera":
-        """The same camera for a rectangle cut out of the image."""
+        """The same camera for a rectangular part of the image; `left` and `top` in pixels."""
         return replace(self, width=width, height=height, cx=self.cx - left, cy=self.cy - top)
 
     def undistorted(self) -> "Camera":
@@ -149,9 +149,9 @@ class Camera:
         return xp.where(points[:, 2:] > 0, pixels, xp.nan)
 
     def unproject(self, pixels: Float[Array, "n 2"]) -> Float[Array, "n 3"]:
-        """Points at depth 1, in camera axes, that are seen at `pixels`; the inverse of `project`.
+        """Points at depth 1, in camera axes, that project to `pixels`; the inverse of `project`.
 
-        NaN for pixels that the distortion model sees nothing at.
+        NaN for pixels that no ray reaches through the distortion model.
         """
         xp = array_namespace(pixels)
         flat = (pixels - _like(pixels, [self.cx, self.cy])) / _like(pixels, [self.fx, self.fy])
@@ -162,14 +162,14 @@ class Camera:
 
 
 def _like(array: Array, values: object) -> Array:
-    """Numbers in the kind, the precision and the scene of an array."""
+    """Numbers as an array of the kind, precision and device of `array`."""
     numbers = np.array(values, dtype=np.float64)
     return array_namespace(array).asarray(numbers, dtype=array.dtype, device=device(array))
 
 
 def _colmap_camera(model: str, width: int, height: int) -> "pycolmap.Camera":
-    # Imported where a lens needs it: loading it puts C++ signal handlers into the process, which turn
-    # a plain kill into a page of addresses, and most cameras are pinholes.
+    # Imported only where it is needed, since most cameras are pinholes: pycolmap installs C++ signal
+    # handlers, which answer a plain kill with a long stack trace.
     import pycolmap
 
     if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":
@@ -190,7 +190,7 @@ def _distortion_size(model: str) -> int:
 
 
 def _unit_camera(model: str, distortion: tuple[float, ...]) -> "pycolmap.Camera":
-    """A camera whose pixels are coordinates divided by depth: it only distorts."""
+    """A camera with pixel coordinates equal to coordinates divided by depth, so that it only distorts."""
     return Camera(1, 1, 1.0, 1.0, 0.0, 0.0, model, distortion).to_colmap()
 
 
@@ -202,8 +202,8 @@ def pixel_grid(
     Args:
         width, height: number of cells across and down.
         stride: side of a cell in pixels; the first centre is at (stride / 2, stride / 2).
-        like: an array of the kind and in the place that the grid shall have; None for NumPy. The grid
-            is in double precision whatever the array's.
+        like: an array whose kind and device the grid gets; None for NumPy. The grid is always in double
+            precision.
     """
     kind = np.empty(0) if like is None else like
     xp = array_namespace(kind)

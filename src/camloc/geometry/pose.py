@@ -1,14 +1,13 @@
 """`Pose`: a rigid motion, or a batch of them. The name of a variable says between which frames.
 
-Motions are written `b_from_a`, so that neighbouring names cancel: `c_from_b @ b_from_a` is
+Motions are named `b_from_a`, so that neighbouring names cancel: `c_from_b @ b_from_a` is
 `c_from_a`. camloc stores and returns `world_from_cam` everywhere: its translation is the camera's
-centre in the world, its rotation's columns are the camera's right, down and forward axes.
+centre in the world, and the columns of its rotation are the camera's right, down and forward axes.
 
-The motion from one camera to another has two forms in the papers. `reference_from_query` is the rigid
-motion that the names say: its translation is the query camera's centre in the axes of the reference
-camera, its rotation has the query's axes as columns there. The code of "Camera Pose Auto-Encoders"
-(ECCV 2022) has the same rotation, and as translation the step between the centres in the axes of the
-world: `world_step`.
+The motion between two cameras has two forms in the papers. `reference_from_query` is a rigid motion: its
+translation is the query camera's centre in the axes of the reference camera, and the columns of its
+rotation are the query's axes in the reference. The code of "Camera Pose Auto-Encoders" (ECCV 2022) uses the
+same rotation, but as translation the difference of the centres in world axes: `world_step`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ from camloc.geometry.rotation import (
 if TYPE_CHECKING:
     import torch
 
-# Entries of a rotation matrix that was written with four digits are this far from those of a rotation.
+# Largest error in the entries of R R^T for a rotation matrix that was written with four digits.
 _ROTATION_TOLERANCE = 1e-3
 
 
@@ -36,11 +35,11 @@ _ROTATION_TOLERANCE = 1e-3
 class Pose:
     """A rigid motion `b_from_a`, or a batch of them: `x_b = rotation @ x_a + translation`.
 
-    Both parts are NumPy arrays, or both are torch tensors; every method answers in the kind and the
-    precision that it is given. The constructor checks shapes; the `from_*` methods check numbers too.
+    Both parts are NumPy arrays, or both are torch tensors; every method returns the kind and the precision of
+    its arguments. The constructor checks shapes; the `from_*` methods also check numbers.
 
     Attributes:
-        rotation: (*batch, 3, 3), proper rotation matrices, or NaN where the orientation is not known.
+        rotation: (*batch, 3, 3), proper rotation matrices, or NaN where the orientation is unknown.
         translation: (*batch, 3), in the units of the world (metres).
 
     Raises:
@@ -66,7 +65,7 @@ class Pose:
 
     @classmethod
     def identity(cls, *shape: int) -> "Pose":
-        """The motion that moves nothing, repeated to the batch shape `shape`: NumPy, double precision."""
+        """The identity, repeated to the batch shape `shape`, as NumPy arrays in double precision."""
         return cls(np.tile(np.eye(3), (*shape, 1, 1)), np.zeros((*shape, 3)))
 
     @classmethod
@@ -74,25 +73,25 @@ class Pose:
     def from_matrix(cls, matrix: Float[Array, "*batch 4 4"]) -> "Pose":
         """From homogeneous 4x4 matrices.
 
-        A rotation that is NaN is one that is not known.
+        A rotation of NaN stands for an unknown orientation.
 
         Raises:
-            ValueError: the last row is not (0, 0, 0, 1), or the upper left 3x3 matrix is no proper
-                rotation: it scales, shears or mirrors.
+            ValueError: the last row is not (0, 0, 0, 1), or the upper left 3x3 matrix scales, shears or
+                mirrors.
         """
         xp = array_namespace(matrix)
         rotation = matrix[..., :3, :3]
         last_row = xp.asarray([0.0, 0.0, 0.0, 1.0], dtype=matrix.dtype, device=device(matrix))
         if not bool(xp.all(matrix[..., 3, :] == last_row)):
             raise ValueError(
-                "the last row of a pose's 4x4 matrix is 0 0 0 1; transpose matrices of row vectors"
+                "the last row of a pose's 4x4 matrix must be 0 0 0 1; transpose matrices of row vectors"
             )
         excess = xp.abs(rotation @ rotation.mT - xp.eye(3, dtype=matrix.dtype, device=device(matrix)))
         mirrors = xp.linalg.det(rotation) < 0
         if bool(xp.any(excess > _ROTATION_TOLERANCE)) or bool(xp.any(mirrors)):
             raise ValueError(
                 "the upper left 3x3 matrix of a pose is no proper rotation: it scales, shears or mirrors; "
-                "`nearest_rotation` makes one of it"
+                "pass it through `nearest_rotation` first"
             )
         return cls(rotation, matrix[..., :3, 3])
 
@@ -102,7 +101,7 @@ class Pose:
     ) -> "Pose":
         """From quaternions (w first, of any length but zero) and translations.
 
-        A quaternion that is NaN is an orientation that is not known.
+        A quaternion of NaN stands for an unknown orientation.
 
         Raises:
             ValueError: a quaternion is zero, which is no rotation.
@@ -120,7 +119,7 @@ class Pose:
     ) -> "Pose":
         """From quaternions (w last, of any length but zero) and translations.
 
-        A quaternion that is NaN is an orientation that is not known.
+        A quaternion of NaN stands for an unknown orientation.
 
         Raises:
             ValueError: a quaternion is zero, which is no rotation.
@@ -146,7 +145,7 @@ class Pose:
         )
 
     def __repr__(self) -> str:
-        """The numbers of a single pose; of a batch its shape, precision and scene."""
+        """The numbers of a single pose; the shape, precision and device of a batch."""
         if not self.shape:
             position = ", ".join(f"{number:.4g}" for number in to_numpy(self.translation))
             quaternion = ", ".join(f"{number:.4f}" for number in to_numpy(self.quaternion_wxyz()))
@@ -176,8 +175,8 @@ class Pose:
     def __matmul__(self, other: "Pose") -> "Pose":
         """`c_from_b @ b_from_a` is `c_from_a`."""
         rotation = self.rotation @ other.rotation
-        moved = (self.rotation @ other.translation[..., None])[..., 0]
-        return Pose(rotation, moved + self.translation)
+        shifted = (self.rotation @ other.translation[..., None])[..., 0]
+        return Pose(rotation, shifted + self.translation)
 
     def inverse(self) -> "Pose":
         """`a_from_b` of `b_from_a`."""
@@ -185,7 +184,7 @@ class Pose:
         return Pose(rotation, -(rotation @ self.translation[..., None])[..., 0])
 
     def apply(self, points: Float[Array, "*batch n 3"]) -> Float[Array, "*batch n 3"]:
-        """Points (n to each pose) of frame a, given in frame b."""
+        """Points (n for each pose) in coordinates of frame a, transformed to frame b."""
         array_namespace(points, self.translation)
         return points @ self.rotation.mT + self.translation[..., None, :]
 
@@ -209,29 +208,29 @@ class Pose:
         return xp.concat((quaternion_wxyz[..., 1:], quaternion_wxyz[..., :1]), axis=-1)
 
     def numpy(self) -> "Pose":
-        """The same motion as NumPy arrays, in the same precision; memory is shared where it can be."""
+        """The same motion as NumPy arrays, in the same precision; memory is shared where possible."""
         return Pose(to_numpy(self.rotation), to_numpy(self.translation))
 
     def tensor(
         self, dtype: "torch.dtype | None" = None, device: "torch.device | str | None" = None
     ) -> "Pose":
-        """The same motion as torch tensors, in the same precision unless another one is asked for.
+        """The same motion as torch tensors.
 
         Args:
-            dtype: precision, or None for that of this pose.
-            device: where the tensors are, or None for where this pose is.
+            dtype: precision; None keeps the precision of this pose.
+            device: device of the tensors; None keeps the device of this pose.
         """
         import torch
 
         def as_tensor(part: Array) -> torch.Tensor:
-            # NumPy arrays are copied: torch would share them, and warns where they are read-only.
+            # NumPy arrays are copied: torch would share their memory, and warns if they are read-only.
             part = part if is_torch_array(part) else torch.tensor(part)
             return torch.as_tensor(part, dtype=dtype, device=device)
 
         return Pose(as_tensor(self.rotation), as_tensor(self.translation))
 
     def to(self, target: Any) -> "Pose":
-        """The same motion in another precision or on another device; the kind of array stays.
+        """The same motion in another precision or on another device; the kind of array does not change.
 
         Args:
             target: for tensors a torch dtype or device, for NumPy arrays a NumPy dtype.
@@ -241,12 +240,12 @@ class Pose:
         return Pose(self.rotation.astype(target), self.translation.astype(target))
 
     def has_orientation(self) -> Bool[Array, "*batch"]:
-        """Whether a pose is more than a position: its rotation is known."""
+        """Whether the orientation is known (finite)."""
         xp = array_namespace(self.rotation)
         return xp.isfinite(self.rotation).all(-1).all(-1)
 
     def without_orientation(self) -> "Pose":
-        """The positions alone, as GPS gives them: rotations that are not known."""
+        """The same positions with unknown orientations (NaN), as GPS gives them."""
         xp = array_namespace(self.rotation)
         return Pose(xp.full_like(self.rotation, xp.nan), self.translation)
 
@@ -257,7 +256,7 @@ class Pose:
 
 
 class PoseError(NamedTuple):
-    """How far estimates are from the truth.
+    """Errors of estimated camera poses.
 
     Attributes:
         meters: (*batch,) distance between the camera centres, in the units of the world.
@@ -271,8 +270,8 @@ class PoseError(NamedTuple):
 def pose_error(estimate: Pose, truth: Pose) -> PoseError:
     """Position and orientation error between camera poses, both as `world_from_cam`.
 
-    Position is only an error of the camera's centre in this direction: for `cam_from_world` the
-    difference of translations mixes the two, while the angle is the same either way.
+    The direction matters: a difference of translations of `cam_from_world` mixes position and orientation
+    error. The angle is the same in both directions.
     """
     xp = array_namespace(estimate.translation, truth.translation)
     meters = xp.linalg.vector_norm(estimate.translation - truth.translation, axis=-1)
@@ -280,22 +279,22 @@ def pose_error(estimate: Pose, truth: Pose) -> PoseError:
 
 
 def reference_from_query(world_from_reference: Pose, world_from_query: Pose) -> Pose:
-    """The query camera's pose as the reference camera sees it."""
+    """The pose of the query camera in the axes of the reference camera."""
     return world_from_reference.inverse() @ world_from_query
 
 
 def world_from_query(world_from_reference: Pose, motion: Pose) -> Pose:
-    """The query's pose, from the reference's and `reference_from_query`."""
+    """The query's pose, from the reference's pose and `motion`, a `reference_from_query`."""
     return world_from_reference @ motion
 
 
 def world_step(world_from_reference: Pose, motion: Pose) -> Float[Array, "*batch 3"]:
-    """The step from the reference's centre to the query's in axes of the world, of `reference_from_query`."""
+    """The query's centre minus the reference's in world axes, given `reference_from_query` as `motion`."""
     return (world_from_reference.rotation @ motion.translation[..., None])[..., 0]
 
 
 def motion_of_step(
     world_from_reference: Pose, step: Float[Array, "*batch 3"], rotation: Float[Array, "*batch 3 3"]
 ) -> Pose:
-    """`reference_from_query`, from a step in axes of the world and the query's axes in the reference's."""
+    """`reference_from_query`, from a step in world axes (`world_step`) and the relative rotation."""
     return Pose(rotation, (world_from_reference.rotation.mT @ step[..., None])[..., 0])

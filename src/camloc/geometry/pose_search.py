@@ -1,7 +1,7 @@
-"""Which known poses are nearest, by comparison with all of them or by a search in a tree; and their mean.
+"""Nearest poses, by comparison with all poses or by a search in a tree, and the mean pose.
 
-`nearest_pose` and `mean_pose` are the baselines of every result. `PoseIndex` finds the nearest of very
-many poses without a look at all of them.
+`nearest_pose` and `mean_pose` are the baselines of every result. `PoseIndex` searches large sets of poses
+without a comparison with every one.
 """
 
 import math
@@ -21,35 +21,35 @@ from camloc.geometry.rotation import nearest_rotation
 Nearness = Literal["joint", "published"]
 Rows = NDArray[np.float64]
 
-# Where cameras do not move, or do not turn, distances are not divided by nothing.
+# Lower bound of scales, so that there is no division by zero where cameras do not move or do not turn.
 _LEAST_SCALE = 1e-9
 
-# Rotations that are converted at once, which bounds memory.
+# Number of rotations that are converted at once, which bounds memory.
 _CHUNK = 500_000
 
-# Rounding must not lose a pose that lies exactly on the edge of the ball that is searched.
+# The search ball is enlarged, so that rounding does not lose a pose exactly on its surface.
 _MARGIN = 1.0 + 1e-9
 
 
 def nearest_pose(
     queries: Pose, references: Pose, *, meters_per_degree: float, chunk: int = 1024
 ) -> tuple[Int[Array, "q"], Float[Array, "q"]]:
-    """For each query the index of the nearest reference, and that distance.
+    """For each query, the index of the nearest reference and the distance to it.
 
-    The distance is `meters + meters_per_degree * degrees`: a pose is far when its centre is far or
-    when it looks elsewhere. With `meters_per_degree=0` only the centres count.
+    The distance is `meters + meters_per_degree * degrees`, of the position and orientation errors. With
+    `meters_per_degree=0` only positions count, and orientations may be unknown.
 
     Args:
         queries: (q,) poses, as `world_from_cam`.
         references: (r,) poses in the same world.
-        meters_per_degree: how many metres one degree weighs.
-        chunk: queries that are compared at once, which bounds memory at `chunk` x r.
+        meters_per_degree: weight of one degree in metres.
+        chunk: number of queries that are compared at once, which bounds memory to `chunk` x r distances.
 
     Raises:
         ValueError: there are no references.
     """
     if len(references) == 0:
-        raise ValueError("there are no reference poses that could be nearest")
+        raise ValueError("there are no reference poses to search; pass at least one")
     xp = array_namespace(queries.translation, references.translation)
     nearest, distances = [], []
     for start in range(0, max(len(queries), 1), chunk):
@@ -57,7 +57,7 @@ def nearest_pose(
         rows = Pose(block.rotation[:, None], block.translation[:, None])
         columns = Pose(references.rotation[None], references.translation[None])
         error = pose_error(rows, columns)
-        # Without a weight, orientations need not be known.
+        # With weight 0, orientations may be NaN.
         distance = error.meters + meters_per_degree * error.degrees if meters_per_degree else error.meters
         nearest.append(xp.argmin(distance, axis=1))
         distances.append(xp.min(distance, axis=1))
@@ -65,9 +65,9 @@ def nearest_pose(
 
 
 def mean_pose(poses: Pose) -> Pose:
-    """One pose in the middle of a batch: the mean centre, and the chordal mean of the rotations.
+    """The mean centre and the chordal mean rotation of a batch of poses.
 
-    Rotations that are not known do not count; where none is, neither is their mean.
+    Unknown rotations are ignored; if all are unknown, the mean rotation is unknown (NaN).
     """
     xp = array_namespace(poses.translation)
     known = poses.rotation[poses.has_orientation()]
@@ -84,20 +84,21 @@ def camera_radius(world_from_cam: Pose) -> Float[Array, ""]:
 
 @dataclass(frozen=True)
 class PoseMetric:
-    """How far two poses are from each other, of positions x, y and unit quaternions q, r.
+    """A distance between two poses with positions x, y and unit quaternions q, r.
 
     With the two terms
 
         a = |x - y| / s_x        b = turn_weight * min(|q - r|, |q + r|) / s_q
 
-    (q and -q are the same rotation) the distance is `sqrt(a^2 + b^2)` if joint, `a + b` as published.
+    (q and -q are the same rotation) the distance is `sqrt(a^2 + b^2)` of kind "joint" and `a + b` of kind
+    "published".
 
     Attributes:
-        kind: "joint": s_x and s_q are the root mean square of those distances from the reference poses to
-            their mean, the same for all queries. "published": they are the largest of those distances from
-            the query to any reference, as in the code of "Camera Pose Auto-Encoders" (ECCV 2022), which did
-            not look at signs; it costs a look at all references.
-        turn_weight: how much orientations count.
+        kind: "joint": s_x and s_q are the root mean square distances of the reference poses from their mean,
+            the same for all queries. "published": s_x and s_q are the largest distances from the query to
+            any reference, as in the code of "Camera Pose Auto-Encoders" (ECCV 2022), which ignores the sign
+            of quaternions; each query is then compared with all references.
+        turn_weight: weight of the orientation term.
     """
 
     kind: Nearness = "joint"
@@ -105,11 +106,11 @@ class PoseMetric:
 
 
 class PoseIndex:
-    """The k nearest of n reference poses, exactly, in the time of a search in a tree.
+    """Exact search for the k nearest of n reference poses, in a k-d tree.
 
-    The tree holds seven numbers to a pose, its scaled position and quaternion, and its own distance is the
-    joint one. The published one is at least as large but for its scales, so whatever it finds near lies in a
-    ball of the tree, which is then looked at pose by pose.
+    The tree holds seven numbers for each pose, its scaled position and quaternion; the Euclidean distance in
+    the tree is the joint distance. Up to the scales, the published distance is at least as large, so its
+    nearest poses lie within a ball of the tree, whose poses are then compared one by one.
     """
 
     def __init__(self, references: Pose, metric: PoseMetric | None = None) -> None:
@@ -117,16 +118,18 @@ class PoseIndex:
 
         Args:
             references: (n,) poses of one world, all with orientations.
-            metric: what near means.
+            metric: distance between poses; None for the default `PoseMetric`.
 
         Raises:
             ValueError: there are no references, or one of them is not finite.
         """
         if not len(references) or not bool(references.is_finite().all()):
-            raise ValueError("the nearest poses are searched among one or more poses that are all finite")
+            raise ValueError(
+                "a search needs one or more finite reference poses; drop those without orientation"
+            )
         self.metric = metric or PoseMetric()
         self._positions, quaternions = _numbers(references)
-        # Both signs of a quaternion are right; those that lie together are found together.
+        # Of q and -q the one nearer to the mean is stored, so that near rotations are near in the tree.
         self._middle = _middle(quaternions)
         self._quaternions = np.where(quaternions @ self._middle < 0.0, -1.0, 1.0)[:, None] * quaternions
         self._move_scale = _root_mean_square(self._positions - self._positions.mean(axis=0))
@@ -137,20 +140,20 @@ class PoseIndex:
         return len(self._positions)
 
     def nearest(self, queries: Pose, count: int) -> tuple[Int[Array, "b count"], Float[Array, "b count"]]:
-        """The numbers of the nearest references of each query and their distances, nearest first.
+        """Indices and distances of the `count` nearest references of each query, nearest first.
 
-        Of references that are equally far the one with the lower number comes first. Where there are fewer
-        than `count` references, there are as many columns as references.
+        Of equally distant references the one with the lower index comes first. If there are fewer references
+        than `count`, there are as many columns as references.
 
         Args:
             queries: (b,) finite poses.
-            count: how many.
+            count: number of neighbours.
 
         Raises:
             ValueError: `count` is not positive.
         """
         if count < 1:
-            raise ValueError(f"one nearest pose or more can be searched, not {count}")
+            raise ValueError(f"the number of nearest poses must be at least 1, not {count}")
         count = min(count, len(self))
         rows = np.empty((len(queries), count), np.int64)
         distances = np.empty((len(queries), count))
@@ -163,7 +166,7 @@ class PoseIndex:
     def nearest_of_all(
         self, queries: Pose, count: int
     ) -> tuple[Int[Array, "b count"], Float[Array, "b count"]]:
-        """The same as `nearest` by comparing with every reference, for comparison."""
+        """The same result as `nearest`, by comparison with every reference."""
         count = min(count, len(self))
         every = np.arange(len(self))
         rows = np.empty((len(queries), count), np.int64)
@@ -180,18 +183,18 @@ class PoseIndex:
         side = float(quaternion @ self._middle)
         sign = -1.0 if side < 0.0 else 1.0
         one, other = (
-            self._coordinates(position, turned) for turned in (sign * quaternion, -sign * quaternion)
+            self._coordinates(position, signed) for signed in (sign * quaternion, -sign * quaternion)
         )
-        # All references lie on the one side of the middle, so with the other sign none is nearer than this.
+        # All references lie on one side of the mean, so with the other sign none is nearer than this.
         least = self.metric.turn_weight / self._turn_scale * abs(side)
         far, near = self._tree.query(one, wanted)
         bound = self._distances(near, position, quaternion, scales).max()
         if least < far[-1]:
-            # With the other sign only what is nearer still matters, which cuts most of the tree off.
+            # With the other sign only nearer references matter, which prunes most of the tree.
             _, nearer = self._tree.query(other, wanted, distance_upper_bound=far[-1])
             if (nearer < len(self)).all():
                 bound = min(bound, self._distances(nearer, position, quaternion, scales).max())
-        # Whatever is within the bound by the metric lies in one of two balls of the tree.
+        # Every reference within the bound lies in one of two balls of the tree.
         radius = _MARGIN * bound * max(scales[0] / self._move_scale, scales[1] / self._turn_scale)
         centers = (one,) if radius < least else (one, other)
         balls = [self._tree.query_ball_point(center, radius) for center in centers]
@@ -201,29 +204,29 @@ class PoseIndex:
         return candidates[order], distances[order]
 
     def _coordinates(self, positions: Rows, quaternions: Rows) -> Rows:
-        """Where poses are in the tree."""
+        """Coordinates of poses in the tree."""
         turn = self.metric.turn_weight / self._turn_scale
         return np.concatenate((positions / self._move_scale, turn * quaternions), axis=-1)
 
     def _scales(self, position: Rows, quaternion: Rows) -> tuple[float, float]:
-        """What the two terms of the metric are divided by."""
+        """The divisors of the two terms of the metric, s_x and s_q."""
         if self.metric.kind == "joint":
             return self._move_scale, self._turn_scale
-        moved, turned = self._differences(slice(None), position, quaternion)
-        return max(moved.max(), _LEAST_SCALE), max(turned.max(), _LEAST_SCALE)
+        meters, angles = self._differences(slice(None), position, quaternion)
+        return max(meters.max(), _LEAST_SCALE), max(angles.max(), _LEAST_SCALE)
 
     def _distances(
         self, rows: NDArray[np.int64], position: Rows, quaternion: Rows, scales: tuple[float, float]
     ) -> Rows:
-        """The metric between a query and some references."""
-        moved, turned = self._differences(rows, position, quaternion)
-        a, b = moved / scales[0], self.metric.turn_weight * turned / scales[1]
+        """Distances by the metric between a query and some references."""
+        meters, angles = self._differences(rows, position, quaternion)
+        a, b = meters / scales[0], self.metric.turn_weight * angles / scales[1]
         return np.hypot(a, b) if self.metric.kind == "joint" else a + b
 
     def _differences(
         self, rows: NDArray[np.int64] | slice, position: Rows, quaternion: Rows
     ) -> tuple[Rows, Rows]:
-        """Distances of positions and of quaternions, of the nearer sign, to some references."""
+        """Distances of positions and of quaternions (nearer sign) from a query to some references."""
         turns = (_length(self._quaternions[rows] - sign * quaternion) for sign in (1.0, -1.0))
         return _length(self._positions[rows] - position), np.minimum(*turns)
 
@@ -234,13 +237,13 @@ def _numbers(poses: Pose) -> tuple[Rows, Rows]:
     quaternions = np.empty((len(positions), 4))
     for first in range(0, len(positions), _CHUNK):
         rows = slice(first, first + _CHUNK)
-        turned = Rotation.from_matrix(rotations[rows], assume_valid=True)  # as those of poses are
-        quaternions[rows] = turned.as_quat(scalar_first=True)
+        rotation = Rotation.from_matrix(rotations[rows], assume_valid=True)  # a `Pose` has valid rotations
+        quaternions[rows] = rotation.as_quat(scalar_first=True)
     return positions, quaternions
 
 
 def _middle(quaternions: Rows) -> Rows:
-    """The mean orientation: the axis along which quaternions of any sign lie most (Markley et al. 2007)."""
+    """The mean orientation: the principal axis of quaternions of any sign (Markley et al. 2007)."""
     _, axes = np.linalg.eigh(quaternions.T @ quaternions)
     return np.asarray(axes[:, -1])
 

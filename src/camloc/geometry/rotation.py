@@ -1,4 +1,4 @@
-"""Angles that are exact at both ends, unit quaternions, and the rotation nearest to a matrix."""
+"""Rotation angles, unit quaternions, and the rotation nearest to a matrix."""
 
 from jaxtyping import Float
 
@@ -8,10 +8,10 @@ from camloc.geometry.arrays import Array, array_namespace, is_torch_array, undef
 def rotation_angle(
     first: Float[Array, "*#batch 3 3"], second: Float[Array, "*#batch 3 3"]
 ) -> Float[Array, "*batch"]:
-    """Angle in radians, within [0, pi], of the rotation that turns `first` into `second`.
+    """Angle in radians, within [0, pi], of the rotation from `first` to `second`.
 
-    Exact near 0 and near pi, where the arc cosine of a rounded trace loses half of its digits or is
-    not a number: with R the difference, `|R - R^T|_F = 2 sqrt(2) sin(angle)` and
+    It is accurate near 0 and near pi, where the arc cosine of a rounded trace loses half of its digits or is
+    NaN: with R the relative rotation, `|R - R^T|_F = 2 sqrt(2) sin(angle)` and
     `trace(R) - 1 = 2 cos(angle)`, and the arc tangent of the two is well conditioned everywhere.
     """
     xp = array_namespace(first, second)
@@ -29,7 +29,7 @@ def rotation_from_quaternion_wxyz(
 ) -> Float[Array, "*batch 3 3"]:
     """Rotation matrix of a quaternion (w first), which need not have unit length.
 
-    The zero quaternion is no rotation: its matrix is NaN, which every later check notices.
+    The zero quaternion is not a rotation: its matrix is NaN, which later checks detect.
     """
     xp = array_namespace(quaternion_wxyz)
     unit = quaternion_wxyz / xp.linalg.vector_norm(quaternion_wxyz, axis=-1, keepdims=True)
@@ -49,9 +49,9 @@ def quaternion_wxyz_from_rotation(
 ) -> Float[Array, "*batch 4"]:
     """Unit quaternion (w first) of a rotation matrix, in the hemisphere of w >= 0.
 
-    q and -q are the same rotation; a network that is trained on quaternions needs one of the two.
+    q and -q are the same rotation; a network that is trained on quaternions needs a unique one.
     Sums and differences of the matrix's entries are the sixteen products `4 q_i q_j`. The row of the
-    largest `q_i` is the quaternion but for its length, without any loss of digits.
+    largest `q_i` is the quaternion up to its length, without cancellation.
 
     Source: Markley 2008, "Unit quaternion from rotation matrix", equations 7 to 9.
     """
@@ -78,7 +78,7 @@ def quaternion_wxyz_from_rotation(
 def nearest_rotation(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"]:
     """The proper rotation (determinant +1) nearest to `matrix` in the Frobenius norm.
 
-    It does not depend on the scale of `matrix`. A matrix that is not finite gives NaN.
+    The result does not depend on the scale of `matrix`. A matrix that is not finite gives NaN.
     """
     if is_torch_array(matrix) and matrix.requires_grad:
         import torch
@@ -89,10 +89,10 @@ def nearest_rotation(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch
 
 
 def _differentiable_nearest_rotation(matrix: Array) -> Array:
-    """The nearest rotation of tensors, with its derivative.
+    """The nearest rotation of tensors, with a derivative.
 
-    roma damps the derivative below an absolute size, which would silently switch it off for covariances
-    of points a few millimetres apart, so the scale is taken out first.
+    roma damps the derivative below an absolute size, which would silently disable it for covariances of
+    points a few millimetres apart. The matrix is therefore scaled first.
     """
     import roma
     import torch
@@ -102,11 +102,11 @@ def _differentiable_nearest_rotation(matrix: Array) -> Array:
 
 
 def _proper_polar_factor(matrix: Array) -> Array:
-    """The nearest rotation without a derivative, which roma spends thirty times as long to prepare."""
+    """The nearest rotation without a derivative; roma's differentiable one takes thirty times as long."""
     xp = array_namespace(matrix)
     is_finite = xp.isfinite(matrix).all(-1)[..., None].all(-2)[..., None]
     left, _, right = xp.linalg.svd(xp.where(is_finite, matrix, 0.0))
-    # Of the three axes the one that matters least is turned round where the product is a mirror.
+    # Where the product is a reflection, the axis of the smallest singular value is reversed.
     is_mirror = xp.linalg.det(left @ right)[..., None, None] < 0
     handedness = 1.0 - 2.0 * xp.astype(is_mirror, matrix.dtype)
     rotation = xp.concat((left[..., :2], left[..., 2:] * handedness), axis=-1) @ right

@@ -1,4 +1,4 @@
-"""How much of what one camera sees another one sees too."""
+"""Overlap of views: the part of one camera's points that another camera sees."""
 
 from jaxtyping import Bool, Float
 
@@ -6,39 +6,39 @@ from camloc.geometry.arrays import Array, array_namespace, device
 from camloc.geometry.camera import Camera, pixel_grid, unproject
 from camloc.geometry.pose import Pose
 
-# A point that another camera's depth image shows nearer than this share of its distance is hidden there.
+# A point is hidden if its depth exceeds the depth image by more than this share.
 _HIDDEN_SHARE = 0.1
 
 
 def points_of_depth(
     depth: Float[Array, "h w"], camera: Camera, world_from_cam: Pose, *, stride: int
 ) -> Float[Array, "n 3"]:
-    """The points of the world that every `stride`-th pixel of a depth image shows, down and across.
+    """World points of every `stride`-th pixel of a depth image, down and across.
 
     Args:
-        depth: metres along z; 0 and numbers that are not finite are unknown.
-        camera: of the depth image, in its size; distortion is not undone.
+        depth: metres along z; 0 and non-finite numbers mean unknown.
+        camera: of the depth image, in its size; distortion is ignored.
         world_from_cam: a single pose, double precision.
-        stride: pixels from one to the next.
+        stride: distance between the used pixels.
     """
     xp = array_namespace(depth)
     rows, columns = depth.shape
     pixels = pixel_grid(columns, rows, like=depth)[stride // 2 :: stride, stride // 2 :: stride]
-    seen = xp.astype(depth[stride // 2 :: stride, stride // 2 :: stride], xp.float64)
-    known = xp.isfinite(seen) & (seen > 0)
-    return world_from_cam.apply(unproject(pixels[known], seen[known], _matrix(camera, depth)))
+    z_depth = xp.astype(depth[stride // 2 :: stride, stride // 2 :: stride], xp.float64)
+    known = xp.isfinite(z_depth) & (z_depth > 0)
+    return world_from_cam.apply(unproject(pixels[known], z_depth[known], _matrix(camera, depth)))
 
 
 def points_of_frustum(
     camera: Camera, world_from_cam: Pose, *, depths: Float[Array, "d"], cells: int = 8
 ) -> Float[Array, "n 3"]:
-    """Points that a camera could see: a grid of `cells` x `cells` rays, each at some depths in metres.
+    """Points in the view of a camera: on a grid of `cells` x `cells` rays, at each of some depths.
 
     Args:
-        camera: without its distortion.
+        camera: distortion is ignored.
         world_from_cam: a single pose, double precision.
-        depths: along z.
-        cells: rays across and down.
+        depths: metres along z.
+        cells: number of rays across and down.
     """
     xp = array_namespace(depths, world_from_cam.translation)
     cell = xp.asarray([camera.width / cells, camera.height / cells], dtype=xp.float64, device=device(depths))
@@ -55,19 +55,21 @@ def in_view(
     *,
     depth: Float[Array, "h w"] | None = None,
 ) -> Bool[Array, "b n"]:
-    """Which points of the world lie in the images of (b,) cameras of one kind.
+    """Whether world points lie within the images of (b,) views of one camera.
 
     Args:
-        points: of the world.
-        camera: of all images, without its distortion.
-        world_from_cam: (b,) poses.
-        depth: what the one camera with b = 1 sees, in its size; points behind it do not count.
+        points: in world coordinates.
+        camera: of all images; distortion is ignored.
+        world_from_cam: (b,) poses of the views.
+        depth: depth image of the view, for b = 1, in the camera's size; points behind it are not in view.
     """
     xp = array_namespace(points, world_from_cam.translation)
     matrix = _matrix(camera, points)
-    seen = world_from_cam.inverse().apply(xp.broadcast_to(points[None], (len(world_from_cam), *points.shape)))
-    ahead = seen[..., 2] > 1e-6
-    flat = seen[..., :2] / xp.where(ahead, seen[..., 2], 1.0)[..., None]
+    in_camera = world_from_cam.inverse().apply(
+        xp.broadcast_to(points[None], (len(world_from_cam), *points.shape))
+    )
+    ahead = in_camera[..., 2] > 1e-6
+    flat = in_camera[..., :2] / xp.where(ahead, in_camera[..., 2], 1.0)[..., None]
     pixels = flat * xp.linalg.diagonal(matrix)[:2] + matrix[:2, 2]
     size = xp.asarray([camera.width, camera.height], dtype=pixels.dtype, device=device(pixels))
     inside = ahead & (pixels >= 0).all(-1) & (pixels < size).all(-1)
@@ -77,8 +79,8 @@ def in_view(
         xp.astype(xp.clip(xp.floor(pixels[..., axis]), 0, depth.shape[1 - axis] - 1), xp.int64)
         for axis in range(2)
     )
-    shown = xp.astype(depth[row, column], seen.dtype)
-    hidden = (shown > 0) & (seen[..., 2] > (1.0 + _HIDDEN_SHARE) * shown)
+    shown = xp.astype(depth[row, column], in_camera.dtype)
+    hidden = (shown > 0) & (in_camera[..., 2] > (1.0 + _HIDDEN_SHARE) * shown)
     return inside & ~hidden
 
 
@@ -89,7 +91,7 @@ def overlap(
     *,
     depth: Float[Array, "h w"] | None = None,
 ) -> Float[Array, "b"]:
-    """The share of one camera's points that each of (b,) others sees; 0 where it has no points."""
+    """The share of points that each of (b,) views of a camera sees; 0 if there are no points."""
     xp = array_namespace(points)
     if not len(points):
         return xp.zeros(len(world_from_cam), dtype=xp.float64, device=device(points))
@@ -97,6 +99,6 @@ def overlap(
 
 
 def _matrix(camera: Camera, like: Array) -> Float[Array, "3 3"]:
-    """The calibration matrix in double precision, in the kind and the scene of an array."""
+    """The calibration matrix in double precision, as an array of the kind and device of `like`."""
     xp = array_namespace(like)
     return xp.asarray(camera.matrix(), dtype=xp.float64, device=device(like))

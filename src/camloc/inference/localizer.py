@@ -181,6 +181,10 @@ class Localizer:
         """The scene points that the network predicts for an image; see `NetworkLocalizer`."""
         return None if self.network is None else self.network.mapped(frame)
 
+    def map_of(self, scene: str) -> SceneMap | None:
+        """The map that verifies poses in a scene, or None."""
+        return self.maps[scene].scene_map if self._uses_maps and scene in self.maps else None
+
     @property
     def _uses_maps(self) -> bool:
         return bool(self.maps) and self.verify != "never"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Float16, Float32, Int32, UInt8
+from jaxtyping import Float, Float16, Float32, Int32, Int64, UInt8
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -199,6 +199,11 @@ class SceneMap:
         """The numbers of the points that a frame sees, in rising order."""
         seen: Int32[np.ndarray, s] = self.seen_points[self.seen_offsets[frame] : self.seen_offsets[frame + 1]]
         return seen
+
+    def views(self) -> Int64[np.ndarray, "n"]:
+        """How many frames see each point."""
+        views: Int64[np.ndarray, n] = np.bincount(self.seen_points, minlength=len(self)).astype(np.int64)
+        return views
 
     def points_in_world(self, rows: NDArray[Any] | slice = slice(None)) -> Float[np.ndarray, "m 3"]:
         """The positions of points (all, or those of `rows`) in the world, double precision."""

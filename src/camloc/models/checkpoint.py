@@ -93,7 +93,8 @@ class Checkpoint:
 
     def unit_in(self, scene: int) -> Unit:
         """The unit of positions in a scene."""
-        return self.metadata.units[scene] if self.metadata.units else "m"
+        units = self.metadata.units
+        return units[scene] if scene < len(units) else "m"
 
     def expected_error_in(self, scene: int) -> ExpectedError | None:
         """The expected error in a scene; None if the scene had no held-out frames."""

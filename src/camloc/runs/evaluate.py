@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from camloc.core.files import file_name
-from camloc.data.types import Frame, Scene, oriented, poses_of
+from camloc.data.types import Estimate, Frame, Lost, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError, RecipeError
 from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics, score_sets
 from camloc.evaluation.multi_scene import ScenesResults, scenes_results
 from camloc.evaluation.report.build import rows_to_map, write_evaluation, write_scenes
+from camloc.evaluation.report.figures import MapPoints
 from camloc.evaluation.results import (
     RESULTS_NAME,
+    MapRecord,
     Results,
     Timing,
     TrainingRecord,
@@ -24,6 +26,7 @@ from camloc.inference.localizer import MAP, Localizer, Verify
 from camloc.inference.network import EstimatesByMethod
 from camloc.inference.onnx.runtime import is_exported, load_onnx, runtime_of
 from camloc.inference.prediction import model_of
+from camloc.mapping.scene_map import SceneMap
 from camloc.models.outlier_filters import OutlierFilter
 from camloc.runs.extend import subsampled
 from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
@@ -68,6 +71,9 @@ def folder_of_results(run: Path, out: Path | None) -> Path:
 
 # Folder of the results of each scene, below that of all.
 SCENES = "scenes"
+
+# The name of the verified estimates alone, where others are lost.
+VERIFIED = "verified"
 
 FrameProgress = Callable[[int, int], None]
 
@@ -167,7 +173,7 @@ def evaluate_scene(
             if progress:
                 progress(done, total)
         each = {method: tuple(answer[method] for answer in answers) for method in answers[0]}
-        methods = each if len(each) > 1 else {}
+        methods = _side_by_side(each) if len(each) > 1 else {}
         evaluated.append(EvaluatedSet(set_name, frames, each[localizer.method], name, len(known), methods))
     # Baselines may copy any training image, held-out ones that only chose the best epoch included.
     trained = oriented(scene.train)
@@ -179,6 +185,7 @@ def evaluate_scene(
         raise DatasetError(f"{scene.name} has no training frames with an orientation to compare with")
     scored = score_sets(evaluated, training_poses)
     log = [] if metadata is None else read_log(run / LOG)
+    scene_map = localizer.map_of(name)
     results = results_of(
         scored,
         train_frames=len(training_poses),
@@ -195,12 +202,42 @@ def evaluate_scene(
         else _final_epoch(run, evaluated[0], device=str(network.device)),
         training=None if metadata is None or network is None else _training_record(metadata, log),
         timing=time_answers(localizer, [frame for frames in sets.values() for frame in frames]),
+        scene_map=None if scene_map is None else _map_record(scene_map),
         settings={} if metadata is None else dict(metadata.settings),
     )
     views = {row: localizer.predicted_view(scored[0].frames[row]) for row in rows_to_map(scored[0])}
     mapped = {row: view for row, view in views.items() if view is not None}
-    report = write_evaluation(out, results, scored, training_poses, log=log, mapped=mapped)
+    report = write_evaluation(
+        out,
+        results,
+        scored,
+        training_poses,
+        log=log,
+        mapped=mapped,
+        map_points=None if scene_map is None else MapPoints(scene_map.points_in_world(), scene_map.views()),
+    )
     return Evaluation(results, report)
+
+
+def _side_by_side(each: Mapping[str, tuple[Estimate, ...]]) -> Mapping[str, tuple[Estimate, ...]]:
+    """The estimates by method; where a map verifies those of a network, also the verified ones alone."""
+    if MAP not in each:
+        return each
+    verified = tuple(
+        answer if isinstance(answer, Lost) or answer.is_verified else Lost("not verified")
+        for answer in each[MAP]
+    )
+    return {**each, VERIFIED: verified}
+
+
+def _map_record(scene_map: SceneMap) -> MapRecord:
+    return MapRecord(
+        points=len(scene_map),
+        frames=len(scene_map.frame_names),
+        size_bytes=sum(len(content) for content in scene_map.to_files().values()),
+        calibrated_on=scene_map.calibration.frames,
+        least_inliers=scene_map.calibration.least_inliers,
+    )
 
 
 def _tested(source: DataSource) -> Scene:

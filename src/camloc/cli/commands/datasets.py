@@ -9,6 +9,10 @@ from camloc.cli.options import Layout, ReaderOptions, Scene
 
 if TYPE_CHECKING:
     from camloc.data.types import Scene as LoadedScene
+    from camloc.geometry.camera import Camera
+
+# Broken images that a message names.
+_MOST_NAMED = 5
 
 Format = Literal["none", "colmap", "nerfstudio", "table", "tum"]
 
@@ -23,6 +27,7 @@ def datasets(
     option: ReaderOptions = (),
     to: Annotated[Format, tyro.conf.arg(help_behavior_hint="")] = "none",
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")] = None,
+    quick: bool = False,
 ) -> None:
     """List the layouts that camloc reads, check a data set, or convert it to another layout.
 
@@ -33,6 +38,7 @@ def datasets(
         option: Option of the layout's reader, such as split=blocks.
         to: Layout to convert the poses and cameras to.
         out: Output of the conversion: a folder for colmap, a file for the other layouts.
+        quick: Check poses and cameras, and open no image.
     """
     from camloc.cli.options import reader_options
     from camloc.data.formats import LAYOUTS, detect, load
@@ -47,6 +53,8 @@ def datasets(
         raise RecipeError(f"name the layout to write to {out} with --to: {', '.join(get_args(Format)[1:])}")
     layout = detect(root) if layout == "auto" else layout
     found = load(root, layout=layout, scene=scene or None, **reader_options(option))
+    if not quick:
+        _check_images(found)
     _describe(found, layout)
     if out is not None:
         _write(found, to, out)
@@ -57,20 +65,63 @@ def _list_layouts(layouts: tuple[str, ...]) -> None:
     import importlib
 
     from camloc.cli.progress import show
-    from camloc.data.formats import word_options
+    from camloc.data.formats import option_types
 
     rows = []
     for name in layouts:
         module = importlib.import_module(f"camloc.data.formats.{name}")
-        rows.append((name, (module.__doc__ or "").split("\n")[0], ", ".join(word_options(name)) or "-"))
+        rows.append((name, (module.__doc__ or "").split("\n")[0], ", ".join(option_types(name)) or "-"))
     show(("layout", "what it is", "options"), rows)
 
 
+def _check_images(scene: "LoadedScene") -> None:
+    """Open every image, as training would.
+
+    Raises:
+        DatasetError: some cannot be used; the first ones are named.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from camloc.cli.progress import counted
+    from camloc.data.image_io import read_image
+    from camloc.data.types import Frame
+    from camloc.errors import DatasetError, ImageError
+
+    def problem(frame: Frame) -> tuple[str, str] | None:
+        try:
+            read_image(frame.image)
+        except ImageError as found:
+            return frame.name, str(found)
+        return None
+
+    further = [frame for frames in scene.conditions.values() for frame in frames]
+    frames = (*scene.train, *scene.test, *further)
+    problems = []
+    with counted("images") as progress, ThreadPoolExecutor() as threads:
+        for done, found in enumerate(threads.map(problem, frames), start=1):
+            problems += [found] if found else []
+            progress(done, len(frames))
+    if problems:
+        (_, first), *others = problems
+        named = f"; so are {_enumerated([name for name, _ in others])}" if others else ""
+        raise DatasetError(
+            f"{len(problems)} of {len(frames)} images cannot be used: {first}{named}; replace them, "
+            f"or leave them out with --option exclude={','.join(name for name, _ in problems[:_MOST_NAMED])}"
+        )
+
+
+def _enumerated(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _describe(scene: "LoadedScene", layout: str) -> None:
-    """Print numbers that show whether the poses were read correctly."""
+    """Print the notes of the reader, and numbers that show whether the poses were read correctly."""
     from camloc.data.types import oriented, poses_of
 
     print(f"{scene.name}: layout {layout}, {len(scene.train)} training and {len(scene.test)} test frames")
+    for note in scene.notes:
+        print(f"  note       {note}")
     frames = (*scene.train, *scene.test)
     cameras = {frame.camera for frame in frames}
     sequences = {frame.sequence for frame in frames}
@@ -79,17 +130,25 @@ def _describe(scene: "LoadedScene", layout: str) -> None:
     for camera in sorted((camera for camera in cameras if camera), key=str)[:3]:
         print(
             f"  camera     {camera.width} x {camera.height}, focal {camera.fx:.1f} {camera.fy:.1f}, "
-            f"centre {camera.cx:.1f} {camera.cy:.1f}, {camera.model}"
+            f"centre {camera.cx:.1f} {camera.cy:.1f}, {camera.model} {_distortion(camera)}".rstrip()
         )
     print(f"  sequences  {len(sequences)}, cameras {len(cameras)}")
     centers = poses_of(frames).translation
     low, high = centers.min(axis=0), centers.max(axis=0)
-    print("  positions  " + ", ".join(f"{a:.2f} to {b:.2f}" for a, b in zip(low, high, strict=True)))
+    print(
+        "  positions  "
+        + ", ".join(f"{a:.2f} to {b:.2f}" for a, b in zip(low, high, strict=True))
+        + f" {scene.unit}"
+    )
     positions_alone = len(frames) - len(oriented(frames))
     if positions_alone:
         print(f"  poses      {positions_alone} frames have no orientation, only a position")
     if scene.test and positions_alone < len(scene.train):
         _describe_oracle(scene)
+
+
+def _distortion(camera: "Camera") -> str:
+    return " ".join(f"{number:.4g}" for number in camera.distortion)
 
 
 def _describe_oracle(scene: "LoadedScene") -> None:
@@ -99,7 +158,10 @@ def _describe_oracle(scene: "LoadedScene") -> None:
     test, train = poses_of(scene.test).tensor(), poses_of(oriented(scene.train)).tensor()
     errors = baseline_errors(test, train).nearest_pose
     meters, degrees = float(errors.meters.median()), float(errors.degrees.median())
-    print(f"  baseline   the nearest training pose is {meters:.3f} m and {degrees:.2f}° away (medians)")
+    print(
+        f"  baseline   the nearest training pose is {meters:.3f} {scene.unit} and {degrees:.2f}° away "
+        f"(medians)"
+    )
 
 
 def _write(scene: "LoadedScene", to: Format, out: Path) -> None:

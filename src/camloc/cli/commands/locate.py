@@ -48,9 +48,9 @@ def locate(
         run: Folder of a trained run, or an exported .onnx file.
         images: Image files of any size.
         format: Output format: text, a JSON list, or the lines of a TUM or a COLMAP file.
-        camera: Intrinsics of the images: a camera.json, a COLMAP cameras.txt, or a COLMAP model with its
-            parameters, such as SIMPLE_RADIAL,640,480,525,320,240,-0.1. By default an image is assigned to the
-            training camera whose images have its size; if there is none, a map finds the focal length.
+        camera: Intrinsics of the images: a camera.json, or a COLMAP model with size and parameters, such as
+            SIMPLE_RADIAL,640,480,525,320,240,-0.1. By default an image is assigned to the training camera
+            whose images have its size; if there is none, a map finds the focal length.
         focal: Focal length of the images in pixels, if nothing else of the camera is known.
         verify: Use of the run's map: auto verifies poses and returns the others as unverified; always loses
             images that the map does not confirm; never leaves the map out.
@@ -76,7 +76,7 @@ def locate(
         raise UsageError(f"the focal length {focal} is not a positive number of pixels; correct --focal")
     if camera and focal is not None:
         raise UsageError("give --camera or --focal, not both")
-    given = camera_from_text(camera) if camera else None
+    given = camera_from_text(camera, "--camera") if camera else None
     localizer = Localizer.load(
         run,
         device=device,

@@ -108,7 +108,7 @@ def train(
         weights=weights_of(backbone_weights),
         budget_seconds=seconds(budget) if budget else 0.0,
         compute=Compute(device, devices, precision),
-        with_map=map,
+        map_sources=sources if map else (),
     )
 
 
@@ -122,9 +122,12 @@ def train_and_report(
     weights: "Weights" = "none",
     budget_seconds: float = 0.0,
     compute: "Compute | None" = None,
-    with_map: bool = False,
+    map_sources: "tuple[DataSource, ...]" = (),
 ) -> None:
-    """Train a recipe, evaluate the run if there are test frames, and print the next commands."""
+    """Train a recipe, evaluate the run if there are test frames, and print the next commands.
+
+    Maps are built from `map_sources`, if there are any, and the run is then evaluated on their test frames.
+    """
     from camloc.cli.commands.evaluate import evaluate_and_report
     from camloc.cli.progress import console, counted, show_cut_off, show_training, show_unlearned
     from camloc.data.types import common_unit
@@ -167,11 +170,12 @@ def train_and_report(
     for _ in show_training(events, epochs=training.recipe.epochs, unit=unit):
         pass
     show_unlearned(training.folder)
-    if with_map:
+    if map_sources:
         from camloc.cli.commands.map import build_and_print
 
-        build_and_print(sources, training.folder)
-    if any(test_sets(scene) for scene in training.scenes):
+        build_and_print(map_sources, training.folder)
+        evaluate_and_report(training.folder, sources=map_sources)
+    elif any(test_sets(scene) for scene in training.scenes):
         evaluate_and_report(training.folder)
     console.print(
         f"\nnext   camloc locate {training.folder} IMAGE.jpg\n       camloc export {training.folder}"

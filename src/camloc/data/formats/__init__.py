@@ -1,15 +1,15 @@
-"""Data sets: one layout a file. A file's name is its layout's name; nothing is registered.
+"""Readers of data sets, one layout a file; the file's name is the layout's name.
 
 `load(root)` finds out which layout a folder has and reads it. A layout is a module with `SCENES` (the names
-of the scenes that it is known for), `LOOKS_FOR` (what `fits` looks for, in words), `fits(root)` and
-`load(root, scene, **options)`, which gives a `Scene`. Nothing is ever downloaded.
+of its published scenes), `LOOKS_FOR` (the files that `fits` looks for, in words), `fits(root)` and
+`load(root, scene, *, selection, **options)`, which returns a `Scene`. Nothing is ever downloaded.
 """
 
 import importlib
 import inspect
+import os
 import pkgutil
-from collections.abc import Callable, Collection
-from dataclasses import is_dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
@@ -19,10 +19,16 @@ from camloc.errors import DatasetError
 if TYPE_CHECKING:
     from camloc.data.types import Scene
 
-# What a data set of camloc's own making describes itself with, so that its module needs no `fits`.
+# The description of a rendered scene, so that its module needs no `fits`.
 SCENE_FILE = "scene.json"
 
 LAYOUTS = tuple(sorted(entry.name for entry in pkgutil.iter_modules(__path__) if entry.name != "parts"))
+
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".avif", ".webp", ".tif", ".tiff", ".bmp")
+_VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+
+# Files that are counted to say what a folder looks like.
+_MOST_COUNTED = 20_000
 
 
 def load(root: Path, *, layout: str = "auto", scene: str | None = None, **options: Any) -> "Scene":
@@ -31,22 +37,32 @@ def load(root: Path, *, layout: str = "auto", scene: str | None = None, **option
     Args:
         root: the folder of the data, or its file of poses.
         layout: one of `LAYOUTS`, or "auto" to find out.
-        scene: which scene, where `root` holds several; otherwise what to call it instead of its own name.
-        options: those of the layout's own `load`; paths and numbers may be given as text.
+        scene: which scene, where `root` holds several; otherwise the name to give it.
+        options: those of `Selection` and of the layout's own `load`; all may be given as text, in which
+            commas divide lists.
 
     Raises:
-        DatasetError: the layout is not clear, has no such option, or the data cannot be used as they are.
+        DatasetError: the layout is not clear, has no such option, or the data cannot be used.
     """
     name = detect(root) if layout == "auto" else layout
     read = _module(name).load
-    found: Scene = read(root, scene or "", **_converted(options, read, name))
+    values = _converted(options, name)
+    own = _own_types(read)
+    if "selection" in inspect.signature(read).parameters:
+        from camloc.data.splits import Selection
+
+        selected = {name: value for name, value in values.items() if name not in own}
+        values = {name: value for name, value in values.items() if name in own}
+        values["selection"] = Selection(**selected)
+    found: Scene = read(root, scene or "", **values)
+    _refuse_path(found.name, root)
     return found
 
 
 def detect(root: Path) -> str:
-    """The layout that a folder, or a file of poses, has.
+    """The layout of a folder, or of a file of poses.
 
-    A table of poses beside data in a layout of its own does not count.
+    A table of poses beside data in another layout does not count.
 
     Raises:
         DatasetError: there is nothing, or no layout fits, or more than one.
@@ -61,16 +77,18 @@ def detect(root: Path) -> str:
             return name
         case []:
             wanted = "; ".join(getattr(module, "LOOKS_FOR", SCENE_FILE) for module in modules.values())
-            raise DatasetError(f"{root} has no layout that is known; looked for: {wanted}")
+            raise DatasetError(f"{_appearance(root, modules)}; camloc reads folders with: {wanted}")
         case several:
-            raise DatasetError(f"{root} has more than one layout; choose one of {', '.join(several)}")
+            raise DatasetError(
+                f"{root} has more than one layout; choose one with --layout: {', '.join(several)}"
+            )
 
 
 def scene_names(root: Path, *, layout: str = "auto") -> tuple[str, ...]:
-    """The scenes that stand side by side in a folder, or where their layout has them, in alphabetical order.
+    """The scenes in a folder, or in the folders below where their layout has them, in alphabetical order.
 
     Raises:
-        DatasetError: there is no such layout, or there are none.
+        DatasetError: there is no such layout, or there are no scenes.
     """
     modules = [_module(name) for name in (LAYOUTS if layout == "auto" else (layout,))]
     inside = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
@@ -79,26 +97,23 @@ def scene_names(root: Path, *, layout: str = "auto") -> tuple[str, ...]:
         name for name in sorted(inside | known) if any(_fits(module, root / name) for module in modules)
     )
     if not found:
-        raise DatasetError(f"{root} does not hold scenes side by side; name the folder of one scene")
+        raise DatasetError(f"{root} has no folders that are scenes; name the folder of one scene")
     return found
 
 
 def option_types(layout: str) -> dict[str, Any]:
-    """The options of a layout's `load`, with their types.
+    """The options of a layout, with their types: its own, and those of `Selection`.
 
     Raises:
         DatasetError: there is no such layout.
     """
-    return _option_types(_module(layout).load)
+    read = _module(layout).load
+    types = _own_types(read)
+    if "selection" in inspect.signature(read).parameters:
+        from camloc.data.splits import Selection
 
-
-def word_options(layout: str) -> tuple[str, ...]:
-    """The options of a layout's `load` that a word can give, as on a command line.
-
-    Raises:
-        DatasetError: there is no such layout.
-    """
-    return tuple(name for name, hint in option_types(layout).items() if not _is_object(hint))
+        types |= get_type_hints(Selection)
+    return types
 
 
 def _module(name: str) -> ModuleType:
@@ -112,15 +127,19 @@ def _fits(module: ModuleType, root: Path) -> bool:
     return (root / SCENE_FILE).is_file() if fits is None else fits(root)
 
 
-def _option_types(read: Callable[..., Any]) -> dict[str, Any]:
+def _own_types(read: Callable[..., Any]) -> dict[str, Any]:
     hints = get_type_hints(read)
     parameters = inspect.signature(read).parameters.values()
-    return {each.name: hints[each.name] for each in parameters if each.kind is each.KEYWORD_ONLY}
+    return {
+        each.name: hints[each.name]
+        for each in parameters
+        if each.kind is each.KEYWORD_ONLY and each.name != "selection"
+    }
 
 
-def _converted(options: dict[str, Any], read: Callable[..., Any], layout: str) -> dict[str, Any]:
-    """Options in the types that the layout asks for."""
-    types = _option_types(read)
+def _converted(options: dict[str, Any], layout: str) -> dict[str, Any]:
+    """Options in the types that the layout needs."""
+    types = option_types(layout)
     for name in options:
         if name not in types:
             known = ", ".join(types) or "none"
@@ -129,25 +148,70 @@ def _converted(options: dict[str, Any], read: Callable[..., Any], layout: str) -
 
 
 def _as_type(name: str, value: Any, hint: Any) -> Any:
-    """A value that may have been a word on a command line or in a file."""
+    """A value that may be a word of a command line or of a file."""
     if not isinstance(value, str):
-        return value
-    if _is_object(hint):
-        raise DatasetError(f"the option {name} cannot be given as a word; give it in Python")
-    literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
-    choices = [choice for literal in literals for choice in get_args(literal)]
+        return tuple(value) if isinstance(value, list) else value
+    parts = (hint, *get_args(hint))
+    choices = [choice for part in parts if get_origin(part) is Literal for choice in get_args(part)]
     if choices and value not in choices:
         raise DatasetError(f"the option {name} is one of {', '.join(choices)}, not {value!r}")
-    if Path in get_args(hint):
+    if Path in parts:
         return Path(value)
+    if any(getattr(part, "__name__", "") == "Camera" for part in parts):
+        from camloc.data.formats.parts.intrinsics import camera_from_text
+
+        return camera_from_text(value, f"the option {name}")
     if hint in (int, float):
         try:
             return hint(value)
         except ValueError:
             raise DatasetError(f"the option {name} is a number, not {value!r}") from None
-    return (value,) if get_origin(hint) is Collection else value
+    if name == "exclude":
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
 
 
-def _is_object(hint: Any) -> bool:
-    """Whether a value of the type is neither a word, a number, a path nor a list of words."""
-    return any(is_dataclass(part) for part in (hint, *get_args(hint)))
+def _refuse_path(name: str, root: Path) -> None:
+    """Refuse a scene's name that would lead a run's folder elsewhere."""
+    is_path = name in ("", ".", "..") or any(sign in name for sign in "/\\") or name[1:2] == ":"
+    if is_path or not name.isprintable():
+        raise DatasetError(
+            f"{root}: the scene is called {name[:80]!r}, which cannot be the name of a folder; give "
+            f"it a name of letters, digits and hyphens"
+        )
+
+
+def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
+    """What a folder without a layout looks like, and what to do about it."""
+    if not root.is_dir():
+        return f"{root} is no file of poses; name a folder, a table of poses or a transforms.json"
+    folders = sorted(path for path in root.iterdir() if path.is_dir())[:100]
+    scenes = [path.name for path in folders if any(_fits(module, path) for module in modules.values())]
+    if scenes:
+        named = ", ".join(scenes[:8]) + (", ..." if len(scenes) > 8 else "")
+        return f"{root} has no layout of its own, but its folders have one: {named}; name one of these"
+    images, videos = _count_files(root)
+    if images:
+        return (
+            f"{root} looks like {images} images without poses; compute the poses with COLMAP, for example "
+            f"`colmap automatic_reconstructor --workspace_path {root} --image_path {root}`, or write a table "
+            f"of poses"
+        )
+    if videos:
+        return (
+            f"{root} looks like {videos} videos without poses; take images from them with `ffmpeg -i "
+            f"VIDEO -r 2 images/%04d.jpg`, and compute their poses with COLMAP"
+        )
+    return f"{root} has no layout that is known, and no images"
+
+
+def _count_files(root: Path) -> tuple[int, int]:
+    """Images and videos in a folder and below it, of its first `_MOST_COUNTED` files."""
+    images = videos = counted = 0
+    for _, _, names in os.walk(root):
+        images += sum(name.lower().endswith(_IMAGE_ENDINGS) for name in names)
+        videos += sum(name.lower().endswith(_VIDEO_ENDINGS) for name in names)
+        counted += len(names)
+        if counted > _MOST_COUNTED:
+            break
+    return images, videos

@@ -5,24 +5,22 @@
     KingsCollege/reconstruction.nvm      optional; the focal length of each image
     KingsCollege/seq1/frame00001.png
 
-Kendall et al., PoseNet, ICCV 2015. The position is the centre in the world, while the quaternion turns
-the world into the camera: read as one pose, every image would look the wrong way, and no error of the
-papers' kind would show it.
+Kendall et al., PoseNet, ICCV 2015. The position is the centre in the world, while the quaternion rotates
+the world into the camera: read as one pose, every image would look the wrong way, and the papers' errors
+would not show it.
 
 `reconstruction.nvm` is VisualSFM's: focal lengths in pixels of the images of 1920 x 1080, the principal
-point in the middle, and names that may end in .jpg where the lists say .png. Its radial distortion, small and
-of a form of its own, is not used. Without the file, or for an image that it does not have, intrinsics are
-unknown.
+point in the middle, and names that may end in .jpg where the lists say .png. Its radial distortion, which is
+small and of VisualSFM's own model, is not used. Without the file, or for an image that is not in it,
+intrinsics are unknown.
 """
 
-from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from camloc.data.checks import PUBLISHED_QUATERNION_LENGTH, Row, frames_from_quaternions
 from camloc.data.formats.parts.files import (
-    Line,
     clean_name,
-    existing_image,
     is_file,
     is_named,
     numbers_in,
@@ -30,7 +28,15 @@ from camloc.data.formats.parts.files import (
     sequence_of,
 )
 from camloc.data.formats.parts.intrinsics import camera_from_fields
-from camloc.data.splits import Selection, folder_name, scene_folder, split_by_lists
+from camloc.data.splits import (
+    EVERYTHING,
+    Listed,
+    OwnSplit,
+    Selection,
+    folder_name,
+    scene_folder,
+    split_frames,
+)
 from camloc.data.types import Frame, Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -55,19 +61,16 @@ def load(
     *,
     width: int = 1920,
     height: int = 1080,
-    split: str = "",
-    train_list: Path | None = None,
-    test_list: Path | None = None,
-    exclude: Collection[str] = (),
+    selection: Selection = EVERYTHING,
 ) -> Scene:
     """Read a scene.
 
     Args:
-        root: the scene's folder, or the folder that it is in.
+        root: the scene's folder, or its parent.
         scene: its name; may be left out where `root` is the scene's folder.
         width, height: size of the images that the focal lengths are for; the files may be smaller.
-        split, train_list, test_list, exclude: see `Selection`; where there are no other lists, the frames
-            are split as the two files have them. The known broken frame of Great Court is left out.
+        selection: see `Selection`; where there are no other lists, the two files are the split. The known
+            broken frame of Great Court is left out.
 
     Raises:
         DatasetError: something is missing, damaged, or contradicts something else.
@@ -76,48 +79,46 @@ def load(
     name = scene or folder_name(folder)
     cameras = _cameras(folder / "reconstruction.nvm", width=width, height=height)
     train_path, test_path = folder / "dataset_train.txt", folder / "dataset_test.txt"
-    train_rows = _rows(train_path, cameras)
-    test_rows = _rows(test_path, cameras) if is_named(test_path) else []
-    rows = [*train_rows, *test_rows]
-    broken = {row.frame.name for row in rows}.intersection(BROKEN_FRAMES.get(name, ()))
-    selection = Selection(split, train_list, test_list, {*exclude, *broken})
+    train_entries = _listed(train_path)
+    test_entries = _listed(test_path) if is_named(test_path) else []
+    entries = [*train_entries, *test_entries]
+    broken = {entry.name for entry in entries}.intersection(BROKEN_FRAMES.get(name, ()))
+    kept = replace(selection, exclude={*selection.exclude, *broken}).present(entries)
     frames = frames_from_quaternions(
-        rows, rotation="cam_from_world", longest=PUBLISHED_QUATERNION_LENGTH, exclude=selection.exclude
+        [_row(entry, cameras) for entry in kept.entries],
+        rotation="cam_from_world",
+        longest=PUBLISHED_QUATERNION_LENGTH,
     )
-    if selection.lists(folder) != (None, None):
-        return Scene(name, *split_by_lists(frames, folder, selection))
-    test_names = {row.frame.name for row in test_rows}
-    train = tuple(frame for frame in frames if frame.name not in test_names)
-    test = tuple(frame for frame in frames if frame.name in test_names)
-    if not train:
-        raise DatasetError(f"{train_path}: every frame is left out, so none is left to train on")
-    return Scene(name, train, test)
+    own = OwnSplit(None, {entry.name: entry.where for entry in test_entries}) if test_entries else None
+    split = split_frames(frames, kept, root=folder, selection=selection, own=own)
+    return Scene(name, split.train, split.test, notes=(*kept.notes, *split.notes))
 
 
 def _is_scene(folder: Path) -> bool:
     return is_file(folder / "dataset_train.txt")
 
 
-def _rows(path: Path, cameras: dict[str, Camera]) -> list[Row]:
-    rows = []
+def _listed(path: Path) -> list[Listed[list[float]]]:
+    """The images of a list, with position and quaternion."""
+    entries = []
     for line in read_lines(path):
         words = line.text.rsplit(maxsplit=7)
         if line.number <= _HEADING_LINES and not _is_row(words):
             continue
-        rows.append(_row(line, words, path.parent, cameras))
-    if not rows:
+        if len(words) != 8:
+            raise DatasetError(f"{line.where}: a name and 7 numbers are needed: file X Y Z W P Q R")
+        name = clean_name(words[0], line.where, root=path.parent)
+        numbers = numbers_in(words[1:], line.where)
+        entries.append(Listed(line.where, name, path.parent / name, numbers, path.parent))
+    if not entries:
         raise DatasetError(f"{path} names no frame")
-    return rows
+    return entries
 
 
-def _row(line: Line, words: list[str], folder: Path, cameras: dict[str, Camera]) -> Row:
-    if len(words) != 8:
-        raise DatasetError(f"{line.where}: a name and 7 numbers are needed: file X Y Z W P Q R")
-    numbers = numbers_in(words[1:], line.where)
-    name = clean_name(words[0], line.where)
-    image = existing_image(folder / name, line.where)
-    frame = Frame(name, image, cameras.get(_stem(name)), sequence=sequence_of(name))
-    return Row(line.where, frame, numbers)
+def _row(listed: Listed[list[float]], cameras: dict[str, Camera]) -> Row:
+    name = listed.name
+    frame = Frame(name, listed.image, cameras.get(_stem(name)), sequence=sequence_of(name))
+    return Row(listed.where, frame, listed.content)
 
 
 def _is_row(words: list[str]) -> bool:
@@ -141,7 +142,7 @@ def _cameras(path: Path, *, width: int, height: int) -> dict[str, Camera]:
         heading is None
         or not heading.text.startswith("NVM_V3")
         or count is None
-        or not count.text.isdecimal()
+        or not (count.text.isdecimal() and len(count.text) < 10)
     ):
         raise DatasetError(f"{path} is not a VisualSFM file: NVM_V3 and the number of cameras are needed")
     cameras: dict[str, Camera] = {}

@@ -1,18 +1,27 @@
 """COLMAP models, text or binary, of every camera model that COLMAP knows.
 
     scene/images/0001.jpg
-    scene/sparse/0/cameras.bin      or scene/sparse, or scene itself; .bin or .txt
+    scene/sparse/0/cameras.bin      or scene, scene/sparse, scene/colmap/sparse/0, scene/dense/0/sparse, ...
     scene/sparse/0/images.bin       cam_from_world, quaternion w first, OpenCV axes
     scene/sparse/0/points3D.bin     optional
+    scene/sparse/1/...              optional; a second model of other images, in a world of its own
 
-A frame is called as its image's path below the data's folder, `images/0001.jpg`; with images that are
-elsewhere, as COLMAP calls it. Frames are in the order of their names. Models with rigs are read too: their
-`images` files hold each image's own pose.
+A frame's name is its image's path below the data's folder, `images/0001.jpg`; with images that are
+elsewhere, COLMAP's own name. Frames are in the order of their names. Of several models the one with the most
+images is read, and the others are named in a note. Models with rigs are read too: their `images` files hold
+each image's own pose.
+
+The files are parsed here and not by pycolmap, which reads a zero quaternion as the identity, cuts a name at
+its first blank, holds every feature in memory, and cannot say in which line a file is wrong; the camera
+models are pycolmap's. Formats: https://colmap.github.io/format.html
 """
 
-from collections.abc import Collection, Sequence
+import mmap
+import struct
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pycolmap
@@ -21,84 +30,157 @@ from numpy.typing import NDArray
 
 from camloc.core.files import write_atomically
 from camloc.data.checks import Row, frames_from_quaternions
-from camloc.data.formats.parts.colmap_files import Image, is_model, read_cameras, read_images, read_points
-from camloc.data.formats.parts.files import clean_name, existing_image, is_file, sequence_of
-from camloc.data.splits import Selection, folder_name, lists_text, split_by_lists
+from camloc.data.formats.parts.files import (
+    ImageFinder,
+    Line,
+    clean_name,
+    is_file,
+    is_named,
+    numbers_in,
+    one_line,
+    open_regular,
+    read_lines,
+    sequence_of,
+)
+from camloc.data.formats.parts.intrinsics import camera_from_fields, parameter_names
+from camloc.data.splits import EVERYTHING, Listed, Selection, folder_name, lists_text, split_frames
 from camloc.data.types import Frame, Scene, Unit
-from camloc.errors import DatasetError
+from camloc.errors import CamlocError, DatasetError
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 
 SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "cameras and images files, .bin or .txt, in it or in its folder sparse/0 or sparse (COLMAP)"
 
-_MODEL_FOLDERS = (".", "sparse/0", "sparse")
+# Folders of models, in the order in which they are looked for: models of one pattern are alternatives to each
+# other, while later patterns are copies (undistorted images) of what earlier ones hold.
+_MODEL_PATTERNS = (".", "sparse/*", "sparse")
+_FURTHER_PATTERNS = (
+    "colmap/sparse/*",
+    "colmap/sparse",
+    "distorted/sparse/*",
+    "dense/*/sparse",
+    "dense/sparse",
+)
+
+# Names of the folder of images beside a model, or beside a folder above it.
+_IMAGE_FOLDERS = ("images", "input", ".")
+
+# Images that are looked for to find their folder; the first may be missing.
+_TRIED_IMAGES = 50
+
+_MODEL_OF_NUMBER = {int(value): name for name, value in pycolmap.CameraModelId.__members__.items()}
+
+
+class Image(NamedTuple):
+    """An image of a model, in the file's own order and direction."""
+
+    where: str
+    name: str
+    camera_id: int
+    quaternion_wxyz: tuple[float, ...]
+    translation: tuple[float, ...]
 
 
 def fits(root: Path) -> bool:
-    """Whether `root` holds a COLMAP model."""
-    return any(is_model(root / folder) for folder in _MODEL_FOLDERS)
+    """Whether `root` holds a COLMAP model.
+
+    nerfstudio keeps a COLMAP model beside its `transforms.json`; such a folder is nerfstudio's.
+    """
+    if any(_matching(root, pattern) for pattern in _MODEL_PATTERNS):
+        return True
+    is_of_nerfstudio = any(is_file(root / f"transforms{end}.json") for end in ("", "_train"))
+    return not is_of_nerfstudio and any(_matching(root, pattern) for pattern in _FURTHER_PATTERNS)
 
 
 def load(
     root: Path,
     scene: str = "",
     *,
+    model: str = "",
     images: Path | None = None,
     unit: Unit = "units",
-    split: str = "",
-    train_list: Path | None = None,
-    test_list: Path | None = None,
-    exclude: Collection[str] = (),
+    selection: Selection = EVERYTHING,
 ) -> Scene:
     """Read a model.
 
     Args:
         root: the data's folder.
-        scene: what to call the scene; the folder's name otherwise.
-        images: the folder that COLMAP's names are relative to; otherwise `images` in `root`, or `root`.
-        unit: of the model's world: "m" where it was given its true scale, which images alone do not tell.
-        split, train_list, test_list, exclude: see `Selection`.
+        scene: the name to give the scene; the folder's name otherwise.
+        model: the model's folder below `root`, such as "sparse/1"; otherwise the one with the most images.
+        images: the folder that COLMAP's names are relative to; otherwise a folder `images` or `input` beside
+            the model or above it, or `root`.
+        unit: of positions: "m" where the model was scaled to metres, which images alone do not give.
+        selection: see `Selection`.
 
     Raises:
         DatasetError: something is missing, damaged, or contradicts something else.
     """
-    model = next((root / folder for folder in _MODEL_FOLDERS if is_model(root / folder)), None)
-    if model is None:
-        raise DatasetError(f"{root} is not a COLMAP model, which needs {LOOKS_FOR}")
-    entries = sorted(read_images(model), key=lambda image: image.name)
-    if not entries:
-        raise DatasetError(f"{model} has no image with a pose")
-    folder = _image_folder(root, entries[0]) if images is None else images
-    selection = Selection(split, train_list, test_list, exclude)
-    frames = frames_from_quaternions(
-        _rows(entries, read_cameras(model), folder, root),
-        rotation="cam_from_world",
-        exclude=selection.exclude,
+    folder, entries, notes = _model(root, model)
+    cameras = read_cameras(folder)
+    image_folder = _image_folder(root, folder, entries) if images is None else images
+    kept = selection.present(_listed(sorted(entries, key=lambda image: image.name), image_folder, root))
+    frames = frames_from_quaternions(_rows(kept.entries, cameras), rotation="cam_from_world")
+    split = split_frames(frames, kept, root=root, selection=selection)
+    return Scene(
+        scene or folder_name(root),
+        split.train,
+        split.test,
+        points=read_points(folder),
+        unit=unit,
+        notes=(*notes, *kept.notes, *split.notes),
     )
-    train, test = split_by_lists(frames, root, selection)
-    return Scene(scene or folder_name(root), train, test, points=read_points(model), unit=unit)
 
 
 def write(scene: Scene, folder: Path, *, form: Literal["binary", "text"] = "binary") -> None:
     """Write a scene as a COLMAP model; the inverse of `load` with `images` the folder of the images.
 
-    Frames with equal intrinsics share a camera. Points have no colour and are seen by no image. Where
-    the scene has test frames, `train.txt` and `test.txt` say which they are.
+    Frames with equal intrinsics share a camera. Points have no colour and no observations. Where
+    the scene has test frames, `train.txt` and `test.txt` list both kinds.
 
     Raises:
         DatasetError: a frame has no intrinsics or no pose, or a name that the text form cannot hold.
-        CamlocError: the folder cannot be written.
+        CamlocError: the folder cannot be written, or the disk is full.
     """
+    reconstruction = _reconstruction(scene, form)
+    # The lists are written first: they make the folder, and a failure names its reason.
+    if scene.test:
+        write_atomically(folder / "test.txt", lists_text(scene.test))
+    write_atomically(folder / "train.txt", lists_text(scene.train))
+    # COLMAP says nothing where a disk is full, and follows links; so its files are read again before they get
+    # their names.
+    try:
+        with tempfile.TemporaryDirectory(prefix=".camloc-", dir=folder) as unfinished:
+            if form == "text":
+                reconstruction.write_text(unfinished)
+            else:
+                reconstruction.write_binary(unfinished)
+            _check_written(Path(unfinished), reconstruction)
+            for path in sorted(Path(unfinished).iterdir()):
+                write_atomically(folder / path.name, path.read_bytes())
+    except (OSError, ValueError, RuntimeError, DatasetError) as problem:
+        raise CamlocError(
+            f"{folder} could not be written ({one_line(problem)[:200]}); check that the disk is not full"
+        ) from None
+
+
+def _check_written(folder: Path, reconstruction: pycolmap.Reconstruction) -> None:
+    points = read_points(folder)
+    found = (len(read_cameras(folder)), len(read_images(folder)), 0 if points is None else len(points))
+    expected = (len(reconstruction.cameras), len(reconstruction.images), len(reconstruction.points3D))
+    if found != expected:
+        raise OSError("the files are not complete")
+
+
+def _reconstruction(scene: Scene, form: str) -> pycolmap.Reconstruction:
     reconstruction = pycolmap.Reconstruction()
-    frames = (*scene.train, *scene.test)
     numbers: dict[Camera, int] = {}
-    for number, frame in enumerate(frames, start=1):
+    for number, frame in enumerate((*scene.train, *scene.test), start=1):
         if frame.camera is None or frame.world_from_cam is None or frame.is_position_only:
             raise DatasetError(f"{frame.name} has no intrinsics or no whole pose, and COLMAP needs both")
         if form == "text" and len(frame.name.split()) != 1:
             raise DatasetError(
-                f"{frame.name!r} holds a blank, which COLMAP's text form cuts; write it as binary"
+                f"{frame.name!r} holds a blank, at which COLMAP's text form cuts names; write the binary form"
             )
         if frame.camera not in numbers:
             numbers[frame.camera] = len(numbers) + 1
@@ -109,14 +191,7 @@ def write(scene: Scene, folder: Path, *, form: Literal["binary", "text"] = "bina
         reconstruction.add_image_with_trivial_frame(image, _rigid(frame.world_from_cam.inverse()))
     for point in [] if scene.points is None else scene.points:
         reconstruction.add_point3D(point, pycolmap.Track())
-    # The lists are written first: they make the folder, and say in a sentence what prevents it.
-    if scene.test:
-        write_atomically(folder / "test.txt", lists_text(scene.test))
-    write_atomically(folder / "train.txt", lists_text(scene.train))
-    if form == "text":
-        reconstruction.write_text(str(folder))
-    else:
-        reconstruction.write_binary(str(folder))
+    return reconstruction
 
 
 def _colmap_camera(frame: Frame, camera: Camera, number: int) -> pycolmap.Camera:
@@ -132,26 +207,86 @@ def _rigid(cam_from_world: Pose) -> pycolmap.Rigid3d:
     return pycolmap.Rigid3d(cam_from_world.numpy().matrix()[:3])
 
 
-def _image_folder(root: Path, image: Image) -> Path:
-    """`images` in the data's folder, unless COLMAP's names start at the data's folder already."""
-    name = clean_name(image.name, image.where)
-    if not is_file(root / "images" / name) and is_file(root / name):
-        return root
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds the cameras and images of a model."""
+    return any(
+        is_file(folder / f"cameras{ending}") and is_file(folder / f"images{ending}")
+        for ending in (".txt", ".bin")
+    )
+
+
+def _matching(root: Path, pattern: str) -> list[Path]:
+    """The models in the folders of a pattern."""
+    if not root.is_dir():
+        return []
+    folders = [root] if pattern == "." else sorted(root.glob(pattern))
+    return [folder for folder in folders if is_model(folder)]
+
+
+def _model(root: Path, chosen: str) -> tuple[Path, list[Image], list[str]]:
+    """The model to read, its images, and a note where there are others."""
+    patterns = (*_MODEL_PATTERNS, *_FURTHER_PATTERNS)
+    models = next((found for pattern in patterns if (found := _matching(root, pattern))), [])
+    if chosen:
+        folder = root / clean_name(chosen, "the option model", root=root)
+        if not is_model(folder):
+            known = ", ".join(_relative(each, root) for each in models) or "none"
+            raise DatasetError(f"{folder} is not a COLMAP model; the models found are {known}")
+        models = [folder]
+    if not models:
+        raise DatasetError(f"{root} is not a COLMAP model, which needs {LOOKS_FOR}")
+    images = {folder: read_images(folder) for folder in models}
+    folder = max(models, key=lambda each: len(images[each]))  # the first of equally large ones
+    if not images[folder]:
+        raise DatasetError(f"{folder} has no image with a pose")
+    others = [f"{_relative(each, root)} with {len(images[each])}" for each in models if each != folder]
+    notes = []
+    if others:
+        notes.append(
+            f"{len(models)} COLMAP models, each in a world of its own: {_relative(folder, root)} with "
+            f"{len(images[folder])} images is read, and not {', '.join(others)}; choose with --option "
+            f"model=FOLDER"
+        )
+    return folder, images[folder], notes
+
+
+def _relative(folder: Path, root: Path) -> str:
+    return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
+
+
+def _image_folder(root: Path, model: Path, entries: Sequence[Image]) -> Path:
+    """The folder of the images: beside the model or above it, up to the data's folder."""
+    names = [clean_name(image.name, image.where, root=root) for image in entries[:_TRIED_IMAGES]]
+    finder = ImageFinder()
+    levels = [level for level in (model, *model.parents) if level == root or level.is_relative_to(root)]
+    for level in levels:
+        for folder in _IMAGE_FOLDERS:
+            base = level / folder
+            if any(finder.find(base / name, below=base) is not None for name in names):
+                return base
     return root / "images"
 
 
-def _rows(entries: Sequence[Image], cameras: dict[int, Camera], folder: Path, root: Path) -> list[Row]:
-    """The images as frames with the centres of their cameras."""
-    prefix = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else "."
-    rows = []
-    for image, centre in zip(entries, _centres(entries).tolist(), strict=True):
-        own_name = clean_name(image.name, image.where)
-        if image.camera_id not in cameras:
-            raise DatasetError(f"{image.where}: there is no camera {image.camera_id}")
-        path = existing_image(folder / own_name, image.where)
+def _listed(entries: Sequence[Image], folder: Path, root: Path) -> list[Listed[Image]]:
+    prefix = _relative(folder, root) if folder.is_relative_to(root) else "."
+    listed = []
+    for image in entries:
+        own_name = clean_name(image.name, image.where, root=folder)
         name = own_name if prefix == "." else f"{prefix}/{own_name}"
-        frame = Frame(name, path, cameras[image.camera_id], sequence=sequence_of(own_name))
-        rows.append(Row(image.where, frame, (*centre, *image.quaternion_wxyz)))
+        listed.append(Listed(image.where, name, folder / own_name, image, folder))
+    return listed
+
+
+def _rows(listed: Sequence[Listed[Image]], cameras: dict[int, Camera]) -> list[Row]:
+    """The images as frames with the centres of their cameras."""
+    rows = []
+    for each, centre in zip(listed, _centres([each.content for each in listed]).tolist(), strict=True):
+        image = each.content
+        if image.camera_id not in cameras:
+            raise DatasetError(f"{each.where}: there is no camera {image.camera_id}")
+        sequence = sequence_of(each.image.relative_to(each.base).as_posix())
+        frame = Frame(each.name, each.image, cameras[image.camera_id], sequence=sequence)
+        rows.append(Row(each.where, frame, (*centre, *image.quaternion_wxyz)))
     return rows
 
 
@@ -161,3 +296,200 @@ def _centres(entries: Sequence[Image]) -> Float64[NDArray[np.float64], "n 3"]:
     none = (quaternions == 0).all(axis=1, keepdims=True)  # no rotation; the checks refuse it in words
     some = np.where(none, np.array([1.0, 0.0, 0.0, 0.0]), quaternions)
     return np.asarray(Pose.from_quaternion_wxyz(some, translations).inverse().translation)
+
+
+def read_cameras(folder: Path) -> dict[int, Camera]:
+    """The cameras of a model, by their numbers.
+
+    Raises:
+        DatasetError: the file is damaged, or a model is not known.
+    """
+    path = _path(folder, "cameras")
+    cameras: dict[int, Camera] = {}
+    for where, number, camera in _binary_cameras(path) if path.suffix == ".bin" else _text_cameras(path):
+        if number in cameras:
+            raise DatasetError(f"{where}: camera {number} is there for the second time")
+        cameras[number] = camera
+    return cameras
+
+
+def read_images(folder: Path) -> list[Image]:
+    """The images of a model, in the order of the file.
+
+    Raises:
+        DatasetError: the file is damaged.
+    """
+    path = _path(folder, "images")
+    return list(_binary_images(path) if path.suffix == ".bin" else _text_images(path))
+
+
+def read_points(folder: Path) -> Float64[NDArray[np.float64], "n 3"] | None:
+    """The points of a model in the world, or None where there are none.
+
+    Raises:
+        DatasetError: the file is damaged, or a point is not finite.
+    """
+    path = _path(folder, "points3D")
+    if not is_named(path):
+        return None
+    points = np.array(
+        list(_binary_points(path) if path.suffix == ".bin" else _text_points(path)), dtype=np.float64
+    )
+    if not np.isfinite(points).all():
+        raise DatasetError(f"{path} holds a point with NaN or infinity; remove it")
+    return points if len(points) else None
+
+
+def _path(folder: Path, stem: str) -> Path:
+    """The file of a model; the binary one where there are both, as COLMAP's own programs choose."""
+    binary = is_file(folder / "cameras.bin") and is_file(folder / "images.bin")
+    return folder / f"{stem}{'.bin' if binary else '.txt'}"
+
+
+def _text_cameras(path: Path) -> Iterator[tuple[str, int, Camera]]:
+    for line in read_lines(path):
+        words = line.text.split()
+        if len(words) < 5:
+            raise DatasetError(f"{line.where}: a camera needs a number, a model, a size and parameters")
+        number, width, height = (_whole(word, line) for word in (words[0], words[2], words[3]))
+        parameters = numbers_in(words[4:], line.where)
+        yield line.where, number, _camera(words[1], width, height, parameters, line.where)
+
+
+def _binary_cameras(path: Path) -> Iterator[tuple[str, int, Camera]]:
+    with _Records(path) as records:
+        for _ in range(records.count()):
+            number, model_number, width, height = records.take("IiQQ")
+            where = f"{path}, camera {number}"
+            model = _MODEL_OF_NUMBER.get(model_number, f"number {model_number}")
+            parameters = records.take(f"{len(parameter_names(model, where))}d")
+            yield where, number, _camera(model, width, height, list(parameters), where)
+
+
+def _camera(model: str, width: int, height: int, parameters: list[float], where: str) -> Camera:
+    names = parameter_names(model, where)
+    if len(names) != len(parameters):
+        raise DatasetError(
+            f"{where}: {model} needs the {len(names)} parameters {', '.join(names)}, not {len(parameters)}"
+        )
+    fields = dict(zip(names, parameters, strict=True))
+    return camera_from_fields({**fields, "width": width, "height": height}, model=model, where=where)
+
+
+def _text_images(path: Path) -> Iterator[Image]:
+    """Two lines for each image; the second line, of the features, may be empty and is only checked."""
+    lines = read_lines(path, blanks=True)
+    for line in lines:
+        if not line.text:
+            continue
+        words = line.text.split(maxsplit=9)
+        if len(words) != 10:
+            raise DatasetError(
+                f"{line.where}: an image needs a number, a quaternion, a translation, a camera and a name"
+            )
+        numbers = tuple(numbers_in(words[1:8], line.where))
+        yield Image(line.where, words[9], _whole(words[8], line), numbers[:4], numbers[4:])
+        features = next(lines, None)
+        if features is not None and not _are_features(features.text):
+            raise DatasetError(
+                f"{features.where}: after an image, a line of features (or an empty one) is needed, "
+                f"and this is none; without this check the image of this line would be lost"
+            )
+
+
+def _are_features(text: str) -> bool:
+    """Whether a line is triples of x, y and the number of a point; the first and the last are looked at."""
+    words = text.split()
+    if len(words) % 3:
+        return False
+    ends = words[:3] + words[-3:]
+    return all(_is_number(word) for word in ends) and all(word.lstrip("-").isdecimal() for word in ends[2::3])
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _binary_images(path: Path) -> Iterator[Image]:
+    with _Records(path) as records:
+        for _ in range(records.count()):
+            number, *numbers, camera_id = records.take("I7dI")
+            where = f"{path}, image {number}"
+            name = records.text(where)
+            records.skip(records.count(), size=24)
+            yield Image(where, name, camera_id, tuple(numbers[:4]), tuple(numbers[4:]))
+
+
+def _text_points(path: Path) -> Iterator[list[float]]:
+    for line in read_lines(path):
+        words = line.text.split(maxsplit=8)
+        if len(words) < 8:
+            raise DatasetError(f"{line.where}: a point needs a number, x y z, a colour and an error")
+        yield numbers_in(words[1:4], line.where)
+
+
+def _binary_points(path: Path) -> Iterator[tuple[float, ...]]:
+    with _Records(path) as records:
+        for _ in range(records.count()):
+            _, x, y, z, *_, track = records.take("Q3d3BdQ")
+            records.skip(track, size=8)
+            yield x, y, z
+
+
+def _whole(word: str, line: Line) -> int:
+    if not word.isascii() or not word.removeprefix("-").isdecimal() or len(word) > 18:
+        raise DatasetError(f"{line.where}: {word[:40]!r} is not a whole number")
+    return int(word)
+
+
+class _Records:
+    """Little-endian numbers of a binary file, one after the other; never past its end.
+
+    The file is mapped into memory, not read: most of it are features, which are skipped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with open_regular(path) as file:
+            try:
+                self._data: mmap.mmap | bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError:  # an empty file cannot be mapped
+                self._data = b""
+            except OSError as problem:
+                raise DatasetError(f"{path} cannot be read: {problem.strerror}") from None
+        self._size = len(self._data)
+        self._at = 0
+
+    def __enter__(self) -> "_Records":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if isinstance(self._data, mmap.mmap):
+            self._data.close()
+
+    def take(self, layout: str) -> tuple[Any, ...]:
+        start = self._at
+        self.skip(1, size=struct.calcsize(f"<{layout}"))
+        return struct.unpack_from(f"<{layout}", self._data, start)
+
+    def count(self) -> int:
+        return int(self.take("Q")[0])
+
+    def skip(self, count: int, *, size: int) -> None:
+        self._at += count * size
+        if self._at > self._size:
+            raise DatasetError(f"{self._path} is damaged or cut short: it ends within a record")
+
+    def text(self, where: str) -> str:
+        end = self._data.find(b"\0", self._at)
+        if end < 0:
+            raise DatasetError(f"{self._path} is damaged or cut short: it ends within a record")
+        raw, self._at = self._data[self._at : end], end + 1
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise DatasetError(f"{where}: the name is not UTF-8 text") from None

@@ -1,11 +1,16 @@
-"""Reading a rendered scene back as frames."""
+"""Scenes rendered by `camloc demo`, which `market_square` writes.
+
+square/scene.json                 settings of the renderer, area and camera
+square/frames.csv                 a row for each frame: image, depth, split, variant, walk, time, pose
+square/images/..., depth/...
+"""
 
 from pathlib import Path
 
 from camloc.core.files import cache_folder
 from camloc.data.checks import Row, frames_from_quaternions
 from camloc.data.formats.parts.files import clean_name, is_file, numbers_in, read_json
-from camloc.data.formats.parts.table_columns import Record, is_table, pose_columns, read_records
+from camloc.data.formats.table import Record, is_table, pose_columns, read_records
 from camloc.data.types import Frame, Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -14,22 +19,22 @@ from market_square.rendering import Progress
 from market_square.walks import AREAS
 from market_square.writing import COLUMNS, FRAMES_FILE, SCENE_FILE
 
-# The variant that is like the training walks, so that it is the test split itself.
+# The variant with the conditions of the training walks; it is the test split itself.
 TEST_VARIANT = "day"
 
 SCENES: tuple[str, ...] = tuple(AREAS)
 
 
 def rendered(settings: SquareSettings, *, progress: Progress | None = None) -> Path:
-    """The folder in camloc's cache with the rendered scene; it is rendered only if it is not there yet."""
+    """The folder in camloc's cache with the rendered scene; it is rendered where it is missing."""
     return render(settings, cache_folder() / "demo", progress=progress)
 
 
 def load(root: Path, scene: str = "") -> Scene:
     """The scene that `render` put into the folder `root`: training walks and test walks, both by day.
 
-    The test walks in other light, weather and company are the scene's `conditions`. A `scene` that is no area
-    is what to call the scene.
+    The test walks in other light, in other weather and among people are the scene's `conditions`. A `scene`
+    that is not the name of an area is the name to give the scene.
 
     Raises:
         DatasetError: the folder holds no rendered scene, another area, or a damaged table.
@@ -37,7 +42,7 @@ def load(root: Path, scene: str = "") -> Scene:
     area, _ = _described(root)
     if scene != area and scene in AREAS:
         raise DatasetError(
-            f"{root} holds the area '{area}', not '{scene}'; ask for '{area}' or render '{scene}'"
+            f"{root} holds the area '{area}', not '{scene}'; name '{area}', or render '{scene}'"
         )
     train = tuple(frame for split, _, frame in _frames(root) if split == "train")
     others = conditions(root)

@@ -4,36 +4,75 @@
     scene/images/0001.jpg    named by `file_path`, whose ending may be missing
 
 OpenGL's camera looks along -z with y up; the frames have OpenCV's axes, z forward and y down. Intrinsics are
-those of the frame, or of the file: `fl_x fl_y cx cy w h`, or `camera_angle_x` alone. The distortion is
-`camera_model`'s (OPENCV where there is none and `k1` or others are given). `applied_transform` and
-`applied_scale`, with which nerfstudio notes how it moved the world, are left as they are: the frames are in
-the file's own world.
+those of the frame, or else of the file: `fl_x fl_y cx cy w h`, or an angle of view (`camera_angle_x`,
+`camera_angle_y` in radians, `x_fov`, `y_fov` in degrees). The distortion model is `camera_model` (OPENCV
+where it is missing and `k1` or others are given). Keys of a lens that are not understood are refused unless
+they are zero. `applied_transform` and `applied_scale`, with which nerfstudio notes how it moved the world,
+are not undone: the frames are in the file's own world.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from camloc.core.files import write_atomically
 from camloc.data.checks import Row, frames_from_matrices
-from camloc.data.formats.parts.files import (
-    clean_name,
-    existing_image,
-    is_file,
-    read_json,
-    sequence_of,
-)
-from camloc.data.formats.parts.intrinsics import number_fields
-from camloc.data.formats.parts.nerfstudio_lens import camera_from_values, values_from_camera
-from camloc.data.splits import Selection, folder_name, split_by_lists, split_by_names
+from camloc.data.formats.parts.files import clean_name, is_file, read_json, seconds_of_times, sequence_of
+from camloc.data.formats.parts.intrinsics import camera_from_fields, number_fields, size_for_intrinsics
+from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection, folder_name, split_frames
 from camloc.data.types import Frame, Scene, Unit
 from camloc.errors import DatasetError
+from camloc.geometry.camera import Camera
 
 SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "transforms.json or transforms_train.json (nerfstudio, instant-ngp)"
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
+
+_PINHOLE = {"fl_x": "fx", "fl_y": "fy", "cx": "cx", "cy": "cy", "w": "width", "h": "height"}
+_DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
+
+# Focal length, the keys of its angle of view with the degrees of their unit, and the side of the image.
+_ANGLES = (
+    ("fx", {"camera_angle_x": 180 / math.pi, "x_fov": 1.0}, "width"),
+    ("fy", {"camera_angle_y": 180 / math.pi, "y_fov": 1.0}, "height"),
+)
+_ANGLE_NAMES = ("camera_angle_x", "camera_angle_y", "x_fov", "y_fov")
+
+# nerfstudio's order of a list `distortion_params`.
+_PARAMETERS = ("k1", "k2", "k3", "k4", "p1", "p2")
+
+# Names of numbers of a lens that other programs write; what is not read above is refused by this.
+_LENS = re.compile(
+    r"[kpsb]_?\d+|d[0-9]|f|f[xy]|f_[xy]|fl|focal.*|fov.*|.*_fov|c_[xy]|pp[xy]|principal.*|skew|K|K_.*|"
+    r"intrinsic.*|cam.*_intrinsic.*|dist(ortion)?(_.*)?|xi|alpha",
+    re.IGNORECASE,
+)
+
+# COLMAP models that are the same curve as one of the file's, and the file's names of their distortion.
+_WRITTEN_AS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "SIMPLE_PINHOLE": ("PINHOLE", ()),
+    "PINHOLE": ("PINHOLE", ()),
+    "SIMPLE_RADIAL": ("OPENCV", ("k1",)),
+    "RADIAL": ("OPENCV", ("k1", "k2")),
+    "OPENCV": ("OPENCV", ("k1", "k2", "p1", "p2")),
+    "FULL_OPENCV": ("OPENCV", ("k1", "k2", "p1", "p2", "k3")),
+    "SIMPLE_FISHEYE": ("OPENCV_FISHEYE", ()),
+    "FISHEYE": ("OPENCV_FISHEYE", ()),
+    "SIMPLE_RADIAL_FISHEYE": ("OPENCV_FISHEYE", ("k1",)),
+    "RADIAL_FISHEYE": ("OPENCV_FISHEYE", ("k1", "k2")),
+    "OPENCV_FISHEYE": ("OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")),
+}
+
+
+class _Entry(NamedTuple):
+    """A frame of a file, and the file's shared values."""
+
+    frame: Mapping[str, Any]
+    shared: Mapping[str, Any]
 
 
 def fits(root: Path) -> bool:
@@ -47,20 +86,17 @@ def load(
     *,
     images: Path | None = None,
     unit: Unit = "units",
-    split: str = "",
-    train_list: Path | None = None,
-    test_list: Path | None = None,
-    exclude: Collection[str] = (),
+    selection: Selection = EVERYTHING,
 ) -> Scene:
     """Read a `transforms.json`.
 
     Args:
         root: the file, or its folder.
-        scene: what to call the scene; the folder's name otherwise.
+        scene: the name to give the scene; the folder's name otherwise.
         images: the folder that `file_path` is relative to; the file's own otherwise.
-        unit: of the file's world: "m" where it has its true scale, which the format does not tell.
-        split, train_list, test_list, exclude: see `Selection`; where there are no lists, the file's
-            `train_filenames` and `test_filenames`, or its being two files, split the frames.
+        unit: of positions: "m" where the file has its true scale, which the format does not say.
+        selection: see `Selection`; where there are no lists, the file's `train_filenames` and
+            `test_filenames`, or the two files, split the frames.
 
     Raises:
         DatasetError: something is missing, damaged, or contradicts something else.
@@ -71,15 +107,16 @@ def load(
     folder = files[0].parent
     image_folder = folder if images is None else images
     contents = [(path, read_json(path)) for path in files]
-    rows = [_rows(path, content, image_folder) for path, content in contents]
-    frames = frames_from_matrices([row for part in rows for row in part], exclude=exclude)
-    selection = Selection(split, train_list, test_list, exclude)
-    if selection.lists(folder) != (None, None):
-        both = split_by_lists(frames, folder, selection)
-    else:
-        train, test = _own_split(rows, *contents[0], image_folder)
-        both = split_by_names(frames, train, test, exclude=exclude, source=files[0])
-    return Scene(scene or folder_name(root), *both, unit=unit)
+    listed = [_listed(path, content, image_folder) for path, content in contents]
+    kept = selection.present([each for part in listed for each in part])
+    rows = [_row(each) for each in kept.entries]
+    frames = frames_from_matrices(_with_times(rows, kept.entries))
+    split = split_frames(
+        frames, kept, root=folder, selection=selection, own=_own_split(listed, *contents[0], image_folder)
+    )
+    return Scene(
+        scene or folder_name(root), split.train, split.test, unit=unit, notes=(*kept.notes, *split.notes)
+    )
 
 
 def write(scene: Scene, path: Path) -> None:
@@ -94,20 +131,20 @@ def write(scene: Scene, path: Path) -> None:
     """
     frames = (*scene.train, *scene.test)
     cameras = {frame.camera for frame in frames}
-    shared = values_from_camera(frames[0]) if len(cameras) == 1 else {}
+    shared = _values_of(frames[0]) if len(cameras) == 1 else {}
     content: dict[str, Any] = {**shared, "frames": []}
     for frame in frames:
         if frame.world_from_cam is None or frame.is_position_only:
             raise DatasetError(f"{frame.name} has no whole pose, and {path.name} needs one")
-        values: dict[str, Any] = {"file_path": frame.name, **({} if shared else values_from_camera(frame))}
+        values: dict[str, Any] = {"file_path": frame.name, **({} if shared else _values_of(frame))}
         if frame.time is not None:
             values["time"] = frame.time
         numbers = frame.world_from_cam.matrix().flatten().tolist()
         flipped = _other_axes(numbers)
         values["transform_matrix"] = [flipped[start : start + 4] for start in range(0, 16, 4)]
         content["frames"].append(values)
+    content["train_filenames"] = [frame.name for frame in scene.train]
     if scene.test:
-        content["train_filenames"] = [frame.name for frame in scene.train]
         content["test_filenames"] = [frame.name for frame in scene.test]
     write_atomically(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
@@ -120,32 +157,46 @@ def _files(folder: Path) -> list[Path]:
     return files if files and files[0].name == names[0] else []
 
 
-def _rows(path: Path, content: Mapping[str, Any], image_folder: Path) -> list[Row]:
+def _listed(path: Path, content: Mapping[str, Any], image_folder: Path) -> list[Listed[_Entry]]:
     entries = content.get("frames")
     if not isinstance(entries, list) or not entries:
         raise DatasetError(f"{path} has no list of frames with something in it")
+    listed = []
+    for number, entry in enumerate(entries):
+        where = f"{path}, frame {number}"
+        if not isinstance(entry, dict):
+            raise DatasetError(f"{where}: an object with file_path and transform_matrix is needed")
+        name = _image_name(entry.get("file_path"), where, image_folder)
+        listed.append(
+            Listed(f"{where} ({name})", name, image_folder / name, _Entry(entry, content), image_folder)
+        )
+    return listed
+
+
+def _row(listed: Listed[_Entry]) -> Row:
+    frame, shared = listed.content
+    camera = camera_from_values({**shared, **frame}, listed.where, image=listed.image)
+    matrix = _matrix(frame.get("transform_matrix"), listed.where)
+    named = Frame(listed.name, listed.image, camera, sequence=sequence_of(listed.name))
+    return Row(listed.where, named, _other_axes(matrix))
+
+
+def _with_times(rows: list[Row], listed: tuple[Listed[_Entry], ...]) -> list[Row]:
+    """The rows with their times, where every frame has one."""
+    if not all("time" in each.content.frame for each in listed):
+        return rows
+    times = [number_fields({"time": each.content.frame["time"]}, each.where)["time"] for each in listed]
     return [
-        _row(entry, f"{path}, frame {number}", content, image_folder) for number, entry in enumerate(entries)
+        Row(row.where, Frame(**{**vars(row.frame), "time": time}), row.numbers)
+        for row, time in zip(rows, seconds_of_times(times), strict=True)
     ]
-
-
-def _row(entry: Any, where: str, shared: Mapping[str, Any], image_folder: Path) -> Row:
-    if not isinstance(entry, dict):
-        raise DatasetError(f"{where}: an object with file_path and transform_matrix is needed")
-    name = _image_name(entry.get("file_path"), where, image_folder)
-    where = f"{where} ({name})"
-    image = existing_image(image_folder / name, where)
-    time = number_fields({"time": entry["time"]}, where)["time"] if "time" in entry else None
-    camera = camera_from_values({**shared, **entry}, where, image=image)
-    frame = Frame(name, image, camera, sequence=sequence_of(name), time=time)
-    return Row(where, frame, _other_axes(_matrix(entry.get("transform_matrix"), where)))
 
 
 def _image_name(text: Any, where: str, image_folder: Path) -> str:
     """The name with its ending, which Blender's exporters leave out."""
     if not isinstance(text, str):
         raise DatasetError(f"{where}: there is no file_path")
-    name = clean_name(text, where)
+    name = clean_name(text, where, root=image_folder)
     if is_file(image_folder / name):
         return name
     return next((name + ending for ending in _ENDINGS if is_file(image_folder / (name + ending))), name)
@@ -157,23 +208,29 @@ def _matrix(rows: Any, where: str) -> list[float]:
     numbers = [number for row in rows for number in row]
     if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
         raise DatasetError(f"{where}: transform_matrix must be 4 lists of 4 numbers")
-    return [float(str(number)) for number in numbers]
+    try:
+        return [float(number) for number in numbers]
+    except OverflowError:  # an integer of hundreds of digits; the checks refuse infinity
+        return [math.inf] * 16
 
 
 def _other_axes(matrix: list[float]) -> list[float]:
     """A pose's 16 numbers with the camera's y and z axes reversed: OpenGL's to OpenCV's, and back."""
-    return [-number if scene % 4 in (1, 2) and scene < 12 else number for scene, number in enumerate(matrix)]
+    return [-number if index % 4 in (1, 2) and index < 12 else number for index, number in enumerate(matrix)]
 
 
 def _own_split(
-    rows: Sequence[Sequence[Row]], path: Path, content: Mapping[str, Any], image_folder: Path
-) -> tuple[dict[str, str] | None, dict[str, str]]:
-    """Names of training frames (None for all others) and of test frames, each with where it stands."""
-    if len(rows) == 2:
-        own, kept_apart = ({row.frame.name: row.where for row in part} for part in rows)
-        return own, kept_apart
-    test = _filenames(path, content, "test_filenames", image_folder)
-    return _filenames(path, content, "train_filenames", image_folder), test or {}
+    listed: list[list[Listed[_Entry]]], path: Path, content: Mapping[str, Any], image_folder: Path
+) -> OwnSplit | None:
+    """The split of the two files, or of the lists in one; None where there is neither."""
+    if len(listed) == 2:
+        train, test = ({each.name: each.where for each in part} for part in listed)
+        return OwnSplit(train, test)
+    train_names = _filenames(path, content, "train_filenames", image_folder)
+    test_names = _filenames(path, content, "test_filenames", image_folder)
+    if train_names is None and test_names is None:
+        return None
+    return OwnSplit(train_names, test_names or {})
 
 
 def _filenames(path: Path, content: Mapping[str, Any], key: str, image_folder: Path) -> dict[str, str] | None:
@@ -184,3 +241,121 @@ def _filenames(path: Path, content: Mapping[str, Any], key: str, image_folder: P
         raise DatasetError(f"{path}: {key} must be a list of names")
     where = f"{path}, {key}"
     return {_image_name(name, where, image_folder): where for name in names}
+
+
+def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) -> Camera | None:
+    """The camera of a frame by the file's names of its intrinsics, or None where there is no focal length.
+
+    Args:
+        values: of the file and of the frame.
+        where: the file and the frame, for messages.
+        image: the frame's image, whose size counts where the values have none.
+
+    Raises:
+        DatasetError: the camera model is not known, does not fit its numbers, or a key of a lens is not
+            understood.
+    """
+    fields = number_fields({name: values[name] for name in _PINHOLE if name in values}, where)
+    fields = {_PINHOLE[name]: number for name, number in fields.items()}
+    angles = number_fields({name: values[name] for name in _ANGLE_NAMES if name in values}, where)
+    lens = _distortion(values, where)
+    if "fx" not in fields and not angles and "fy" not in fields:
+        _refuse_unread(values, where, is_pinhole_known=False)
+        return None
+    _refuse_unread(values, where, is_pinhole_known=True)
+    if "width" not in fields or "height" not in fields:
+        fields["width"], fields["height"] = size_for_intrinsics(image, fields, where)
+    for focal, names, side in _ANGLES:
+        for name, degrees_per_unit in names.items():
+            if focal not in fields and name in angles:
+                degrees = angles[name] * degrees_per_unit
+                if not 0 < degrees < 180:
+                    raise DatasetError(
+                        f"{where}: {name} is {angles[name]:.4g}, and an angle below 180° is needed"
+                    )
+                fields[focal] = fields[side] / 2 / math.tan(math.radians(degrees) / 2)
+    fields.setdefault("fx", fields.get("fy", 0.0))
+    return camera_from_fields({**fields, **lens}, model=_model(values, lens, where), where=where)
+
+
+def _distortion(values: Mapping[str, Any], where: str) -> dict[str, float]:
+    """The distortion by the names `k1` to `k4`, `p1` and `p2`, or of a list `distortion_params`.
+
+    nerfstudio's list has six numbers, k1 to k4 and then p1 and p2; OpenCV's four are k1, k2, p1, p2, which
+    is the same list only where the last two are zero.
+    """
+    lens = number_fields({name: values[name] for name in _DISTORTION if name in values}, where)
+    listed = values.get("distortion_params")
+    if listed is None:
+        return lens
+    if not isinstance(listed, list) or len(listed) not in (4, 6):
+        raise DatasetError(f"{where}: distortion_params must be a list of 4 or 6 numbers")
+    numbers = number_fields({f"distortion_params[{i}]": number for i, number in enumerate(listed)}, where)
+    parameters = dict(zip(_PARAMETERS, numbers.values(), strict=False))
+    is_fisheye = values.get("camera_model") == "OPENCV_FISHEYE" or values.get("is_fisheye")
+    if len(listed) == 4 and not is_fisheye and (parameters["k3"] or parameters["k4"]):
+        raise DatasetError(
+            f"{where}: distortion_params of 4 numbers may be k1 k2 p1 p2 or k1 k2 k3 k4; write them "
+            f"under these names"
+        )
+    for name, number in parameters.items():
+        if lens.setdefault(name, number) != number:
+            raise DatasetError(f"{where}: distortion_params and {name} contradict each other")
+    return lens
+
+
+def _refuse_unread(values: Mapping[str, Any], where: str, *, is_pinhole_known: bool) -> None:
+    """Refuse keys of a lens that are not read, unless they are zero."""
+    read = (*_PINHOLE, *_DISTORTION, *_ANGLE_NAMES, "distortion_params")
+    for name, value in values.items():
+        if name in read or not _LENS.fullmatch(name) or value in (0, 0.0, None):
+            continue
+        is_focal = re.fullmatch(r"f.*|fov.*|.*_fov", name, re.IGNORECASE) is not None
+        if is_focal and is_pinhole_known:
+            continue  # the focal length once more, in another unit
+        raise DatasetError(
+            f"{where}: the key {name[:40]!r} of the lens is not understood; write fl_x, fl_y, cx, cy, "
+            f"w, h, k1 to k4, p1 and p2, or remove it"
+        )
+
+
+def _model(values: Mapping[str, Any], lens: Mapping[str, float], where: str) -> str:
+    """COLMAP's name of a frame's camera model."""
+    is_distorted = any(lens.values())
+    fallback = "OPENCV_FISHEYE" if values.get("is_fisheye") else "OPENCV" if is_distorted else "PINHOLE"
+    match values.get("camera_model", fallback):
+        case "OPENCV" | "RADIAL" | "SIMPLE_RADIAL" if lens.get("k4"):
+            raise DatasetError(f"{where}: k4 of a lens that is not a fisheye is not understood")
+        case "OPENCV" | "RADIAL" | "SIMPLE_RADIAL":
+            return "FULL_OPENCV" if lens.get("k3") else "OPENCV"
+        case "OPENCV_FISHEYE":
+            return "OPENCV_FISHEYE"
+        case "PINHOLE" | "SIMPLE_PINHOLE" if is_distorted:
+            raise DatasetError(
+                f"{where}: a pinhole camera has no distortion, and here k1 or others are not zero"
+            )
+        case "PINHOLE" | "SIMPLE_PINHOLE":
+            return "PINHOLE"
+        case other:
+            raise DatasetError(
+                f"{where}: the camera model {str(other)[:40]!r} is not known; known are OPENCV, "
+                f"OPENCV_FISHEYE, PINHOLE, RADIAL, SIMPLE_PINHOLE and SIMPLE_RADIAL"
+            )
+
+
+def _values_of(frame: Frame) -> dict[str, Any]:
+    """A frame's camera by the file's names; nothing where it is unknown.
+
+    Raises:
+        DatasetError: the file's names do not describe this lens.
+    """
+    camera = frame.camera
+    if camera is None:
+        return {}
+    written = _WRITTEN_AS.get(camera.model)
+    if written is None or any(camera.distortion[len(written[1]) :]):
+        raise DatasetError(f"{frame.name}: transforms.json has no name for this {camera.model} lens")
+    size = {"w": camera.width, "h": camera.height}
+    pinhole = {"fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
+    model, names = written
+    return {"camera_model": model, **size, **pinhole, **dict(zip(names, camera.distortion, strict=False))}

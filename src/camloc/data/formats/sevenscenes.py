@@ -5,21 +5,30 @@
     chess/seq-01/frame-000000.color.png    or .jpg
     chess/seq-01/frame-000000.pose.txt
     chess/seq-01/frame-000000.depth.png    optional; millimetres, of the depth camera
+    chess/camera.json, K.txt or camera-intrinsics.txt    optional; the camera of one's own recordings
 
 Shotton et al., Scene Coordinate Regression Forests for Camera Relocalization in RGB-D Images, CVPR 2013.
 The rotations are a little off from orthogonal; they are projected. Colour and depth are of two cameras
-that are not registered to each other: `COLOUR_CAMERA` is for the images. A `camera-intrinsics.txt` with
-585 pixels is for the depth maps, and is not read.
+that are not registered to each other: `COLOUR_CAMERA` is for the images. A `camera-intrinsics.txt` with the
+depth camera's 585 pixels is not used.
 """
 
 import re
-from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from camloc.data.checks import Row, frames_from_matrices
-from camloc.data.formats.parts.files import is_named, read_lines
-from camloc.data.formats.parts.recordings import POSE, matrix_in, recorded
-from camloc.data.splits import Selection, Split, folder_name, scene_folder, split_by_lists
+from camloc.data.formats.parts.files import image_sizes, is_named, read_lines
+from camloc.data.formats.parts.intrinsics import MATRIX_FILES, camera_beside, matrix_in_file
+from camloc.data.formats.parts.recordings import POSE, Recorded, matrix_in, recorded
+from camloc.data.splits import (
+    EVERYTHING,
+    Listed,
+    OwnSplit,
+    Selection,
+    folder_name,
+    scene_folder,
+    split_frames,
+)
 from camloc.data.types import Frame, Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -29,7 +38,10 @@ LOOKS_FOR = "folders seq-01, seq-02, ... with files frame-000000.pose.txt (7Scen
 
 COLOUR_CAMERA = Camera(width=640, height=480, fx=525.0, fy=525.0, cx=320.0, cy=240.0)
 
-_SEQUENCE_LINE = re.compile(r"(?:sequence|seq-?)\s*(\d+)", re.IGNORECASE)
+# Of the data set's depth camera, which its camera-intrinsics.txt describes.
+_DEPTH_CAMERA = {"fx": 585.0, "fy": 585.0, "cx": 320.0, "cy": 240.0}
+
+_SEQUENCE_LINE = re.compile(r"(?:sequence|seq-?)\s*(\d{1,9})", re.IGNORECASE)
 
 
 def fits(root: Path) -> bool:
@@ -38,63 +50,102 @@ def fits(root: Path) -> bool:
 
 
 def load(
-    root: Path,
-    scene: str = "",
-    *,
-    camera: Camera | None = COLOUR_CAMERA,
-    split: str = "",
-    train_list: Path | None = None,
-    test_list: Path | None = None,
-    exclude: Collection[str] = (),
+    root: Path, scene: str = "", *, camera: Camera | None = None, selection: Selection = EVERYTHING
 ) -> Scene:
     """Read a scene.
 
     Args:
-        root: the scene's folder, or the folder that it is in.
+        root: the scene's folder, or its parent.
         scene: its name; may be left out where `root` is the scene's folder.
-        camera: intrinsics of the colour images.
-        split, train_list, test_list, exclude: see `Selection`; where there are no lists of images, the
-            sequences of `TrainSplit.txt` and `TestSplit.txt` are used.
+        camera: intrinsics of the colour images; otherwise a calibration file in the scene's folder, or
+            `COLOUR_CAMERA`.
+        selection: see `Selection`; where there are no lists of images, the sequences of `TrainSplit.txt` and
+            `TestSplit.txt` are used.
 
     Raises:
         DatasetError: something is missing, damaged, or contradicts something else.
     """
     folder = scene_folder(root, scene, is_scene=_is_scene, scenes=SCENES, looks_for=LOOKS_FOR)
-    selection = Selection(split, train_list, test_list, exclude)
-    if selection.lists(folder) == (None, None):
-        train, test = _split_by_sequences(folder, camera, selection)
-    else:
-        frames = _frames(folder, _all_sequences(folder), camera, selection)
-        train, test = split_by_lists(frames, folder, selection)
-    return Scene(scene or folder_name(folder), train, test)
+    everything = _all_sequences(folder)
+    by_sequence = None if selection.has_lists(folder) else _listed_split(folder, everything)
+    sequences = everything if by_sequence is None else [*by_sequence[0], *by_sequence[1]]
+    listed = [each for sequence in sequences for each in _listed_frames(folder, sequence)]
+    kept = selection.present(listed)
+    notes = [*kept.notes]
+    if camera is None:
+        camera, assumption = _camera(folder, kept.entries[0].image)
+        notes += assumption
+    frames = frames_from_matrices([_row(each, camera) for each in kept.entries])
+    own = None
+    if by_sequence is not None:
+        unused = len(set(everything) - set(sequences))
+        notes += (
+            [f"left out because neither list names them: {unused} of {len(everything)} sequences"]
+            if unused
+            else []
+        )
+        if by_sequence[1]:
+            test = {frame.name: str(folder) for frame in frames if frame.sequence in by_sequence[1]}
+            own = OwnSplit(None, test)
+    split = split_frames(frames, kept, root=folder, selection=selection, own=own)
+    name = scene or folder_name(folder)
+    return Scene(name, split.train, split.test, notes=(*notes, *split.notes))
 
 
 def _is_scene(folder: Path) -> bool:
     return next(folder.glob(f"seq-*/frame-*{POSE}"), None) is not None
 
 
-def _split_by_sequences(folder: Path, camera: Camera | None, selection: Selection) -> Split:
+def _camera(folder: Path, image: Path) -> tuple[Camera, list[str]]:
+    """The camera of a scene, and a note where it is assumed.
+
+    Raises:
+        DatasetError: there is no calibration, and the images have not the shape of 7Scenes' images.
+    """
+    matrix = next((folder / name for name in MATRIX_FILES if is_named(folder / name)), None)
+    is_of_depth = matrix is not None and matrix.name != "K.txt" and matrix_in_file(matrix) == _DEPTH_CAMERA
+    if not is_of_depth or is_named(folder / "camera.json"):
+        found = camera_beside(folder, image=image)
+        if found is not None:
+            return found, []
+    if folder.resolve().name in SCENES:
+        return COLOUR_CAMERA, []
+    try:
+        (width, height), _ = image_sizes(image)
+    except DatasetError:  # the commands that open images name it
+        return COLOUR_CAMERA, []
+    if width * COLOUR_CAMERA.height != height * COLOUR_CAMERA.width:
+        raise DatasetError(
+            f"{folder} has images of {width} x {height} pixels and no camera.json or K.txt, so these are not "
+            f"the images of 7Scenes; give their camera, for example --option "
+            f"camera=PINHOLE,{width},{height},FX,FY,CX,CY"
+        )
+    note = (
+        f"no camera.json or K.txt: the camera of 7Scenes is assumed, 525 pixels of focal length for "
+        f"640 x 480 ({525 * width / 640:.4g} for {width} x {height})"
+    )
+    return COLOUR_CAMERA, [note]
+
+
+def _listed_split(folder: Path, everything: list[str]) -> tuple[list[str], list[str]]:
+    """The sequences for training and for testing; without lists, all are for training."""
     train_path, test_path = folder / "TrainSplit.txt", folder / "TestSplit.txt"
     test = _listed_sequences(test_path) if is_named(test_path) else []
     if is_named(train_path):
         train = _listed_sequences(train_path)
     else:
-        train = [sequence for sequence in _all_sequences(folder) if sequence not in test]
+        train = [sequence for sequence in everything if sequence not in test]
     for sequence in test:
         if sequence in train:
             raise DatasetError(f"{test_path} and {train_path.name} both name {sequence}")
     if not train:
         raise DatasetError(f"{test_path} names every sequence of {folder}, so none is left to train on")
-    frames = _frames(folder, [*train, *test], camera, selection)
-    return (
-        tuple(frame for frame in frames if frame.sequence in train),
-        tuple(frame for frame in frames if frame.sequence in test),
-    )
+    return train, test
 
 
 def _listed_sequences(path: Path) -> list[str]:
     """The folders that the lines `sequence1` (or `seq-01`) of a split name."""
-    sequences = []
+    sequences: list[str] = []
     for line in read_lines(path):
         match = _SEQUENCE_LINE.fullmatch(line.text)
         if match is None:
@@ -102,6 +153,8 @@ def _listed_sequences(path: Path) -> list[str]:
         sequence = f"seq-{int(match[1]):02d}"
         if not (path.parent / sequence).is_dir():
             raise DatasetError(f"{line.where}: there is no folder {path.parent / sequence}")
+        if sequence in sequences:
+            raise DatasetError(f"{line.where}: {sequence} is there for the second time; remove one of them")
         sequences.append(sequence)
     if not sequences:
         raise DatasetError(f"{path} names no sequence")
@@ -112,20 +165,14 @@ def _all_sequences(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("seq-*") if path.is_dir())
 
 
-def _frames(
-    folder: Path, sequences: Sequence[str], camera: Camera | None, selection: Selection
-) -> tuple[Frame, ...]:
-    rows = [row for sequence in sequences for row in _rows(folder, sequence, camera)]
-    return frames_from_matrices(rows, exclude=selection.exclude)
-
-
-def _rows(folder: Path, sequence: str, camera: Camera | None) -> list[Row]:
-    """The frames of a sequence that have a pose, in their order."""
+def _listed_frames(folder: Path, sequence: str) -> list[Listed[Recorded]]:
     return [
-        Row(
-            str(each.pose),
-            Frame(f"{sequence}/{each.image_name}", each.image, camera, sequence=sequence, depth=each.depth),
-            matrix_in(each.pose),
-        )
+        Listed(str(each.pose), f"{sequence}/{each.image.name}", each.image, each, folder)
         for each in recorded(folder / sequence)
     ]
+
+
+def _row(listed: Listed[Recorded], camera: Camera) -> Row:
+    sequence = listed.name.partition("/")[0]
+    frame = Frame(listed.name, listed.image, camera, sequence=sequence, depth=listed.content.depth)
+    return Row(listed.where, frame, matrix_in(listed.content.pose))

@@ -1,30 +1,39 @@
 """Tables of posed images: CSV, or columns between tabs, semicolons or blanks.
 
-The first line names the columns, in any order; others than these are not read:
+    scene/poses.csv      or one table of any name, .csv or .tsv
+    scene/0001.jpg       named by the table
+    scene/camera.json    or K.txt; optional, the camera of all images
+
+The first line names the columns, in any order:
 
 | columns | meaning |
 |---|---|
 | `image`, `img_path`, `file`, `filename`, `file_path` or `path` | the image |
-| `tx ty tz`, `x y z` or `t1 t2 t3` | the camera's centre in the world, whatever the quaternion turns |
-| `qw qx qy qz` or `q1 q2 q3 q4` | the quaternion; `qw`... may end in `_world_from_cam` or `_cam_from_world` |
+| `tx ty tz`, `x y z` or `t1 t2 t3` | the camera's centre in the world, whatever the quaternion's direction |
+| `qw qx qy qz` or `q1 q2 q3 q4` | the quaternion; `qw` may end in `_world_from_cam` or `_cam_from_world` |
 | `split`, or `split_<name>` | `train` or `test` |
-| `scene`, `sequence` or `seq`, `time` | the scene, the recording, seconds |
-| `width height fx fy cx cy`, `model`, `k1`... | intrinsics; else `camera.json` or `K.txt` beside the table |
+| `scene`, `sequence` or `seq`, `time` | the scene, the recording, seconds or Unix time |
+| `width height fx fy cx cy`, `model`, `k1`... | intrinsics, by COLMAP's names |
+
+Other columns are not read, but columns of an orientation or a lens that are not understood are refused by
+name. Tables as Excel writes them are read: UTF-16, a line `sep=;`, decimal commas between semicolons or tabs.
 
 A training frame of which only the position is known, as from GPS, has four empty cells for its quaternion;
-a table of such frames alone has no columns for it. It then trains through its position; a test frame needs
-its whole pose.
+a table of such frames alone has no columns for it. A test frame needs its whole pose.
 
-A quaternion read the wrong way round changes none of the papers' numbers, so the direction is never
-guessed: it is what the names of the columns end in, or the option `rotation`. Only the lists that are
+A quaternion read in the wrong direction changes none of the papers' numbers, so the direction is never
+guessed: the names of the columns end in it, or the option `rotation` gives it. Only the lists that are
 published with the papers (columns scene, split, seq, img_path, t1..t3, q1..q4, w first) are known by their
 scenes: those of 7Scenes hold `world_from_cam` and those of Cambridge `cam_from_world`.
 """
 
 import csv
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Literal
 
 from camloc.core.files import write_atomically
 from camloc.data.checks import (
@@ -35,24 +44,103 @@ from camloc.data.checks import (
     frames_from_quaternions,
 )
 from camloc.data.formats import cambridge, sevenscenes
-from camloc.data.formats.parts import table_columns as columns
-from camloc.data.formats.parts.files import clean_name, existing_image, is_file, numbers_in, sequence_of
-from camloc.data.formats.parts.intrinsics import camera_beside, fields_of
-from camloc.data.formats.parts.table_columns import Order, PoseColumns, Record
-from camloc.data.splits import Selection, Split, folder_name, split_by_lists, split_by_names
+from camloc.data.formats.parts.files import (
+    Line,
+    clean_name,
+    is_file,
+    numbers_in,
+    read_lines,
+    seconds_of_times,
+    sequence_of,
+)
+from camloc.data.formats.parts.intrinsics import (
+    camera_beside,
+    camera_from_fields,
+    distortion_names,
+    fields_of,
+)
+from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection, folder_name, split_frames
 from camloc.data.types import Frame, Scene
 from camloc.errors import DatasetError
+from camloc.geometry.camera import Camera
+
+Order = Literal["wxyz", "xyzw"]
 
 SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "a .csv or .tsv file with the columns image, tx, ty, tz, qw, qx, qy, qz or their like (table)"
 
-# A list of poses often lies beside data in a layout of its own, which then is what the folder is.
+# A list of poses often lies beside data in another layout, which then is the folder's.
 FALLBACK = True
+
+IMAGE_NAMES = ("image", "img_path", "file", "filename", "file_path", "path")
+POSITION_NAMES = (("tx", "ty", "tz"), ("x", "y", "z"), ("t1", "t2", "t3"))
+QUATERNION_NAMES = ("qw", "qx", "qy", "qz")
+NUMBERED_NAMES = ("q1", "q2", "q3", "q4")
+ROTATIONS: tuple[Rotation, ...] = ("world_from_cam", "cam_from_world")
+
+# Endings of the names of a quaternion's columns, and the direction that they say.
+_ENDINGS: dict[str, Rotation | None] = {"": None} | {f"_{rotation}": rotation for rotation in ROTATIONS}
+_QUATERNIONS = (
+    *({name + ending for name in QUATERNION_NAMES} for ending in _ENDINGS),
+    set(NUMBERED_NAMES),
+)
+
+# The lists that are published with the papers have exactly these columns.
+PUBLISHED_NAMES = {"scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", "q2", "q3", "q4"}
+
+# Other programs' names of columns.
+_ALIASES = {"fl_x": "fx", "fl_y": "fy", "camera_model": "model", "img_width": "width", "img_height": "height"}
+_ALIASES |= {"image_width": "width", "image_height": "height"}
+_NUMBERED_LENS = re.compile(r"([kp])_(\d)")
+
+# Columns that may hold an orientation, and columns that may hold numbers of a lens.
+_ORIENTATION = re.compile(
+    r"(roll|pitch|yaw|heading|bearing|course|azimuth|elevation|tilt|pan|omega|phi|kappa|theta|psi|r[xyzw]|"
+    r"r_?[0-3][0-3]|m_?[0-3][0-3]|rot.*|quat.*|q.*|orient.*|ori_?.*|euler.*|r_?vec.*|angle.*|axis.*|"
+    r"dir(ection)?|dir_.*|look.*|forward.*)([ _(\[.].*)?"
+)
+_LENS = re.compile(
+    r"([kpsd]_?\d+|k|omega|alpha|beta|xi|dist.*|lens.*|radial.*|tangential.*|fisheye.*|f_?[xy]?|focal.*|"
+    r".*fov.*|principal.*|c_?[xy]|pp_?[xy]|skew|intrinsic.*|calib.*|distortion.*|sx1|sy1)([ _(\[.].*)?"
+)
+_FOCAL = re.compile(r"(f.*|.*fov.*)")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+_DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A row: its cells by the names of their columns, and its place."""
+
+    where: str
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PoseColumns:
+    """The columns of positions and of quaternions, w first, and the direction if the names say it.
+
+    A table of positions alone has no columns of quaternions.
+    """
+
+    position: tuple[str, ...]
+    quaternion_wxyz: tuple[str, ...]
+    rotation: Rotation | None
+
+    def numbers(self, record: Record) -> list[float]:
+        """Position and quaternion of a row, or the position alone where the quaternion's cells are empty.
+
+        Raises:
+            DatasetError: a cell is not a number.
+        """
+        quaternion = [record.cells[name] for name in self.quaternion_wxyz]
+        position = [record.cells[name] for name in self.position]
+        return numbers_in([*position, *quaternion] if any(quaternion) else position, record.where)
 
 
 def fits(root: Path) -> bool:
     """Whether `root` is a table, or a folder with one."""
-    return columns.is_table(root) if is_file(root) else bool(_tables(root))
+    return is_table(root) if is_file(root) else bool(_tables(root))
 
 
 def load(
@@ -62,45 +150,46 @@ def load(
     rotation: Rotation | None = None,
     quaternion: Order | None = None,
     images: Path | None = None,
-    split: str = "",
-    train_list: Path | None = None,
-    test_list: Path | None = None,
-    exclude: Collection[str] = (),
+    selection: Selection = EVERYTHING,
 ) -> Scene:
     """Read a table.
 
     Args:
         root: the table, or the folder with `poses.csv` or with one table alone.
-        scene: which rows, where there is a column `scene`; otherwise what to call the scene.
-        rotation: what the quaternion turns, where its columns' names do not say it.
+        scene: which rows, where there is a column `scene`; otherwise the name to give the scene.
+        rotation: the direction of the quaternion, where its columns' names do not say it.
         quaternion: the order of `q1..q4`.
         images: the folder that the names of images are relative to; the table's own otherwise.
-        split: the column `split_<split>`, or lists as in `Selection`; otherwise `split`, or the only column
-            `split_...`, or lists.
-        train_list, test_list, exclude: see `Selection`.
+        selection: see `Selection`; its `split` may also name a column `split_<split>`, and without lists the
+            column `split`, or the only column `split_...`, splits the frames.
 
     Raises:
         DatasetError: something is missing, damaged, or contradicts something else.
     """
     path = _table(root)
-    names, records = columns.read_records(path)
+    names, records = read_records(path)
     records, name = _records_of_scene(path, records, scene)
-    pose = columns.pose_columns(path, names, order=quaternion)
+    pose = pose_columns(path, names, order=quaternion)
     published = _published_rotation(names, name)
-    rows = _rows(path, records, pose, path.parent if images is None else images)
+    direction = _rotation(path, pose, rotation, published) if pose.quaternion_wxyz else "world_from_cam"
+    kept = selection.present(_listed(records, path.parent if images is None else images))
+    rows = _rows(kept.entries, pose, _cameras(path, names, kept.entries))
     frames = frames_from_quaternions(
         rows,
-        rotation=_rotation(path, pose, rotation, published) if pose.quaternion_wxyz else "world_from_cam",
+        rotation=direction,
         longest=QUATERNION_LENGTH if published is None else PUBLISHED_QUATERNION_LENGTH,
-        exclude=exclude,
     )
-    column = None if train_list or test_list else columns.split_column(path, names, split)
+    column = (
+        None if selection.train_list or selection.test_list else split_column(path, names, selection.split)
+    )
     if column is None:
-        sides = split_by_lists(frames, path.parent, Selection(split, train_list, test_list, exclude))
-    else:
-        sides = _split_by_column(path, frames, column, records=records, rows=rows, exclude=exclude)
-    _refuse_untestable(rows, sides[1])
-    return Scene(name, *sides)
+        split = split_frames(frames, kept, root=path.parent, selection=selection)
+    else:  # a column goes before lists beside the table
+        split = split_frames(
+            frames, kept, root=path, selection=EVERYTHING, own=_own_split(column, kept.entries)
+        )
+    _refuse_untestable(rows, split.test)
+    return Scene(name, split.train, split.test, notes=(*kept.notes, *split.notes))
 
 
 def write(scene: Scene, path: Path) -> None:
@@ -128,28 +217,117 @@ def _written(frame: Frame, side: str) -> dict[str, str | float | int]:
         raise DatasetError(f"the name {frame.name!r} starts with # or holds a line break; rename that image")
     row: dict[str, str | float | int] = {"image": frame.name, "split": side, "sequence": frame.sequence}
     row["time"] = "" if frame.time is None else float(frame.time)
-    row |= zip(columns.POSITION_NAMES[0], frame.world_from_cam.translation.tolist(), strict=True)
+    row |= zip(POSITION_NAMES[0], frame.world_from_cam.translation.tolist(), strict=True)
     quaternion = frame.world_from_cam.quaternion_wxyz().tolist()
     if frame.is_position_only:
-        quaternion = [""] * len(columns.QUATERNION_NAMES)
-    row |= zip((f"{name}_world_from_cam" for name in columns.QUATERNION_NAMES), quaternion, strict=True)
+        quaternion = [""] * len(QUATERNION_NAMES)
+    row |= zip((f"{name}_world_from_cam" for name in QUATERNION_NAMES), quaternion, strict=True)
     if frame.camera is not None:
         row |= {"model": frame.camera.model, **fields_of(frame.camera)}
     return row
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file starts with the columns of a table of posed images."""
+    return any(_is_header(names) for names in _first_names(path))
+
+
+def read_records(path: Path) -> tuple[tuple[str, ...], list[Record]]:
+    """The names of the columns, in small letters, and the rows.
+
+    Raises:
+        DatasetError: the file cannot be read, has no line with the names of the columns, or a row has more
+            or fewer cells than that.
+    """
+    separator, names = "", tuple[str, ...]()
+    records = []
+    for line in _lines(path):
+        if not names:
+            separator, found = _cells(line)
+            if _is_header(found):
+                names = _unrepeated(found, line)
+            elif not line.text.startswith("#"):
+                break
+        elif not line.text.startswith("#"):
+            records.append(_record(line, separator, names))
+    if not names:
+        raise DatasetError(
+            f"{path} does not start with the names of its columns; an image (image), a position (tx ty tz) "
+            f"and a quaternion (qw qx qy qz) are needed, and training frames may lack the last"
+        )
+    if not records:
+        raise DatasetError(f"{path} has no row below the names of its columns")
+    return names, _with_decimal_points(path, records) if separator in ("\t", ";") else records
+
+
+def pose_columns(path: Path, names: Collection[str], *, order: Order | None) -> PoseColumns:
+    """The columns of the pose; those of the quaternion are empty in a table of positions alone.
+
+    Raises:
+        DatasetError: there are two quaternions, the order of `q1..q4` is not known, or the orientation is in
+            columns that are not understood.
+    """
+    position = next(columns for columns in POSITION_NAMES if set(columns) <= set(names))
+    found = [
+        PoseColumns(position, columns, rotation)
+        for ending, rotation in _ENDINGS.items()
+        if set(columns := tuple(name + ending for name in QUATERNION_NAMES)) <= set(names)
+    ]
+    if len(found) > 1:
+        raise DatasetError(f"{path} has more than one quaternion; keep the columns of one")
+    if found:
+        return found[0]
+    if not _has_quaternion(names):
+        unread = [name for name in names if _ORIENTATION.fullmatch(name)]
+        if unread:
+            raise DatasetError(
+                f"{path} has an orientation in columns that are not understood "
+                f"({', '.join(unread)[:200]}); write a "
+                f"quaternion as qw, qx, qy, qz, or remove these columns to use the positions alone"
+            )
+        return PoseColumns(position, (), None)
+    if set(names) >= PUBLISHED_NAMES:
+        order = "wxyz"
+    if order is None:
+        raise DatasetError(
+            f"{path} does not say in which order q1..q4 are; name them qw, qx, qy, qz, or give the option "
+            f"quaternion: wxyz or xyzw"
+        )
+    first, second, third, fourth = NUMBERED_NAMES
+    wxyz = NUMBERED_NAMES if order == "wxyz" else (fourth, first, second, third)
+    return PoseColumns(position, wxyz, None)
+
+
+def split_column(path: Path, names: Collection[str], split: str) -> str | None:
+    """The column that says which frames are for testing, if there is one.
+
+    Raises:
+        DatasetError: there are several, and none is chosen.
+    """
+    if split:
+        return f"split_{split}".lower() if f"split_{split}".lower() in names else None
+    if "split" in names:
+        return "split"
+    found = [name for name in names if name.startswith("split_")]
+    if len(found) > 1:
+        raise DatasetError(
+            f"{path} has more than one split; choose one with the option split: {', '.join(found)}"
+        )
+    return found[0] if found else None
+
+
 def _tables(folder: Path) -> list[Path]:
     """The tables of a folder; positions alone may be of anything, and count where there is nothing else."""
-    found = (*folder.glob("*.csv"), *folder.glob("*.tsv"))
-    tables = sorted(path for path in found if columns.is_table(path))
-    return [path for path in tables if columns.has_quaternions(path)] or tables
+    found = (path for pattern in ("*.csv", "*.tsv", "*.CSV", "*.TSV") for path in folder.glob(pattern))
+    tables = sorted({path for path in found if is_file(path) and is_table(path)})
+    return [path for path in tables if any(map(_has_quaternion, _first_names(path)))] or tables
 
 
 def _table(root: Path) -> Path:
     if not root.is_dir():
         return root
     tables = _tables(root)
-    if columns.is_table(root / "poses.csv"):
+    if is_file(root / "poses.csv") and is_table(root / "poses.csv"):
         return root / "poses.csv"
     if len(tables) == 1:
         return tables[0]
@@ -164,16 +342,21 @@ def _records_of_scene(path: Path, records: list[Record], scene: str) -> tuple[li
     if not scenes:
         return records, scene or folder_name(path)
     if not scene and len(scenes) == 1:
-        return records, scenes[0]
+        scene = scenes[0]
+        if any(record.cells.get("scene") != scene for record in records):
+            raise DatasetError(
+                f"{path} has rows without a scene beside rows of {scene!r}; fill the column scene"
+            )
+        return records, scene
     if scene not in scenes:
         wanted = f"no row of the scene {scene!r}" if scene else "rows of more than one scene"
-        raise DatasetError(f"{path} has {wanted}; name one of {', '.join(scenes)}")
+        raise DatasetError(f"{path} has {wanted}; name one of {', '.join(scenes)[:1000]} with --scene")
     return [record for record in records if record.cells["scene"] == scene], scene
 
 
 def _published_rotation(names: Collection[str], scene: str) -> Rotation | None:
     """The direction in the lists that are published with the papers; None for any other table."""
-    if not set(names) >= columns.PUBLISHED_NAMES:
+    if not set(names) >= PUBLISHED_NAMES:
         return None
     if scene.lower() in sevenscenes.SCENES:
         return "world_from_cam"
@@ -181,56 +364,122 @@ def _published_rotation(names: Collection[str], scene: str) -> Rotation | None:
 
 
 def _rotation(path: Path, pose: PoseColumns, given: Rotation | None, published: Rotation | None) -> Rotation:
-    if given is not None and given not in columns.ROTATIONS:
-        raise DatasetError(f"rotation is {' or '.join(columns.ROTATIONS)}, not {given!r}")
+    if given is not None and given not in ROTATIONS:
+        raise DatasetError(f"rotation is {' or '.join(ROTATIONS)}, not {given!r}")
     if given and pose.rotation and given != pose.rotation:
-        raise DatasetError(f"{path} says {pose.rotation}, and the option rotation says {given}")
+        raise DatasetError(
+            f"{path} has columns that end in {pose.rotation}, and the option rotation is {given}"
+        )
     rotation = pose.rotation or given or published
     if rotation is None:
         raise DatasetError(
-            f"{path} does not say what its quaternions turn; name the columns qw_world_from_cam and so on, "
-            f"or give the option rotation: world_from_cam or cam_from_world"
+            f"{path} does not say the direction of its quaternions; name the columns "
+            f"qw_world_from_cam and so on, or give the option rotation: world_from_cam or cam_from_world"
         )
     return rotation
 
 
-def _rows(path: Path, records: Sequence[Record], pose: PoseColumns, images: Path) -> list[Row]:
-    column = next(name for name in columns.IMAGE_NAMES if name in records[0].cells)
+def _listed(records: Sequence[Record], images: Path) -> list[Listed[Record]]:
+    column = next(name for name in IMAGE_NAMES if name in records[0].cells)
+    listed = []
+    for record in records:
+        name = clean_name(record.cells[column], record.where, root=images)
+        listed.append(Listed(record.where, name, images / name, record, images))
+    return listed
+
+
+def _cameras(path: Path, names: Sequence[str], listed: Sequence[Listed[Record]]) -> list[Camera | None]:
+    """The cameras of the rows: of their own columns, or else of the calibration file beside the table."""
+    columns = [name for name in names if name in ("width", "height", "model") or _LENS.fullmatch(name)]
+    cameras: dict[tuple[str, ...], Camera | None] = {}
+    found = []
+    for each in listed:
+        cells = tuple(each.content.cells[name] for name in columns)
+        if cells not in cameras:
+            cameras[cells] = _camera(dict(zip(columns, cells, strict=True)), each.where)
+        found.append(cameras[cells])
+    if None in found:
+        shared = camera_beside(path.parent, image=listed[0].image)
+        found = [camera or shared for camera in found]
+    return found
+
+
+def _camera(cells: Mapping[str, str], where: str) -> Camera | None:
+    """The camera of a row by its cells, or None where it has no focal length.
+
+    Raises:
+        DatasetError: the camera model is not known, its numbers are not complete, or a number of the lens is
+            not understood.
+    """
+    filled = {name: cell for name, cell in cells.items() if cell}
+    has_focal = "fx" in filled or "f" in filled
+    read = ("width", "height", "model", *(("f", "fx", "fy", "cx", "cy") if has_focal else ()))
+    lens = {name: cell for name, cell in filled.items() if name not in read}
+    for name, cell in lens.items():
+        is_known = has_focal and re.fullmatch(r"[kps]\d|k|omega|alpha|beta|s[xy]1", name)
+        is_second_focal = has_focal and _FOCAL.fullmatch(name)
+        if not is_known and not is_second_focal and not _is_zero(cell):
+            raise DatasetError(
+                f"{where}: the column {name[:40]!r} of the lens is not understood; name the columns "
+                f"fx, fy, cx, cy in pixels and k1, k2, p1, p2 as COLMAP does, or remove it"
+            )
+    if not has_focal:
+        return None
+    lens = {
+        name: cell for name, cell in lens.items() if re.fullmatch(r"[kps]\d|k|omega|alpha|beta|s[xy]1", name)
+    }
+    values = dict(zip(lens, numbers_in(list(lens.values()), where), strict=True))
+    model = filled.get("model", _model(values)).upper()
+    distortion_names(model, where)
+    pinhole = [name for name in read if name in filled and name != "model"]
+    numbers = numbers_in([filled[name] for name in pinhole], where)
+    return camera_from_fields(
+        {**dict(zip(pinhole, numbers, strict=True)), **values}, model=model, where=where
+    )
+
+
+def _model(lens: Mapping[str, float]) -> str:
+    """The model of a row that names none: OpenCV's with as many parameters as it needs."""
+    if any(lens.get(name) for name in ("k3", "k4", "k5", "k6")):
+        return "FULL_OPENCV"
+    return "OPENCV" if lens else "PINHOLE"
+
+
+def _is_zero(cell: str) -> bool:
+    try:
+        return float(cell) == 0
+    except ValueError:
+        return False
+
+
+def _rows(listed: Sequence[Listed[Record]], pose: PoseColumns, cameras: Sequence[Camera | None]) -> list[Row]:
+    times = _times(listed)
     rows = []
-    shared = None
-    for number, record in enumerate(records):
-        name = clean_name(record.cells[column], record.where)
-        image = existing_image(images / name, record.where)
-        if number == 0:
-            shared = camera_beside(path.parent, image=image)
-        sequence = record.cells.get("sequence", record.cells.get("seq", sequence_of(name)))
-        time = record.cells.get("time")
-        frame = Frame(
-            name,
-            image,
-            columns.camera_of(record) or shared,
-            sequence=sequence,
-            time=numbers_in([time], record.where)[0] if time else None,
-        )
-        rows.append(Row(record.where, frame, pose.numbers(record)))
+    for each, camera, time in zip(listed, cameras, times, strict=True):
+        cells = each.content.cells
+        sequence = cells.get("sequence", cells.get("seq", sequence_of(each.name)))
+        frame = Frame(each.name, each.image, camera, sequence=sequence, time=time)
+        rows.append(Row(each.where, frame, pose.numbers(each.content)))
     return rows
 
 
-def _split_by_column(
-    path: Path,
-    frames: Sequence[Frame],
-    column: str,
-    *,
-    records: Sequence[Record],
-    rows: Sequence[Row],
-    exclude: Collection[str],
-) -> Split:
-    sides = [columns.side_of(record, column) for record in records]
-    train, test = (
-        {row.frame.name: row.where for row, side in zip(rows, sides, strict=True) if side == wanted}
-        for wanted in ("train", "test")
-    )
-    return split_by_names(frames, train, test, exclude=exclude, source=path)
+def _times(listed: Sequence[Listed[Record]]) -> list[float | None]:
+    cells = [each.content.cells.get("time") for each in listed]
+    timed = [numbers_in([cell], each.where)[0] for cell, each in zip(cells, listed, strict=True) if cell]
+    seconds = iter(seconds_of_times(timed))
+    return [next(seconds) if cell else None for cell in cells]
+
+
+def _own_split(column: str, listed: Sequence[Listed[Record]]) -> OwnSplit:
+    sides: dict[str, dict[str, str]] = {"train": {}, "test": {}}
+    for each in listed:
+        side = each.content.cells[column].lower()
+        if side not in sides:
+            raise DatasetError(
+                f"{each.where}: {column} is {each.content.cells[column][:40]!r}, and not train or test"
+            )
+        sides[side][each.name] = each.where
+    return OwnSplit(sides["train"], sides["test"])
 
 
 def _refuse_untestable(rows: Sequence[Row], test: Sequence[Frame]) -> None:
@@ -238,6 +487,108 @@ def _refuse_untestable(rows: Sequence[Row], test: Sequence[Frame]) -> None:
     for frame in test:
         if frame.is_position_only:
             raise DatasetError(
-                f"{where[frame.name]}: the test frame {frame.name} has no quaternion, and only frames to "
-                f"learn from may lack it; give it, or leave the frame out"
+                f"{where[frame.name]}: the test frame {frame.name} has no quaternion, and only "
+                f"training frames may lack it; give it, or leave the frame out"
             )
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    """The lines with comments, without Excel's `sep=;`, which is noted as the separator of the next line."""
+    for line in read_lines(path, comments=True):
+        if line.number == 1 and re.fullmatch(r'"?sep=.?"?', line.text, re.IGNORECASE):
+            continue
+        yield line
+
+
+def _first_names(path: Path) -> list[tuple[str, ...]]:
+    """Candidates for the names of the columns; nothing where the file cannot be read."""
+    found = []
+    try:
+        for line in _lines(path):
+            found.append(_cells(line)[1])
+            if not line.text.startswith("#"):
+                break
+    except DatasetError:
+        return []
+    return found
+
+
+def _is_header(names: Sequence[str]) -> bool:
+    """Whether names are of an image and a position."""
+    present = set(names)
+    return any(name in present for name in IMAGE_NAMES) and any(
+        set(columns) <= present for columns in POSITION_NAMES
+    )
+
+
+def _has_quaternion(names: Collection[str]) -> bool:
+    return any(columns <= set(names) for columns in _QUATERNIONS)
+
+
+def _cells(line: Line) -> tuple[str, tuple[str, ...]]:
+    """The separator of the columns, and the names in a first line, which may start with `#`."""
+    text = line.text.lstrip("#").strip()
+    separator = next((candidate for candidate in "\t;," if candidate in text), "")
+    return separator, tuple(_column_name(name) for name in _divided(text, separator, line.where))
+
+
+def _column_name(text: str) -> str:
+    name = text.strip().lower()
+    numbered = _NUMBERED_LENS.fullmatch(name)
+    return f"{numbered[1]}{numbered[2]}" if numbered else _ALIASES.get(name, name)
+
+
+def _divided(text: str, separator: str, where: str) -> list[str]:
+    if not separator:
+        return text.split()
+    try:
+        (cells,) = csv.reader([text], delimiter=separator, skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        raise DatasetError(f"{where}: this row is not CSV; check its quotation marks") from None
+    return [cell.strip() for cell in cells]
+
+
+def _unrepeated(names: tuple[str, ...], line: Line) -> tuple[str, ...]:
+    for name in names:
+        if name and names.count(name) > 1:
+            raise DatasetError(f"{line.where}: the column {name[:40]!r} is there more than once")
+    return names
+
+
+def _record(line: Line, separator: str, names: tuple[str, ...]) -> Record:
+    cells = _divided(line.text, separator, line.where)
+    if separator == "\t":  # empty cells at the end of a line are lost with its blanks
+        cells += [""] * (len(names) - len(cells))
+    if len(cells) != len(names):
+        raise DatasetError(
+            f"{line.where}: the row has {len(cells)} columns, and the first line names {len(names)}"
+        )
+    return Record(line.where, dict(zip(names, cells, strict=True)))
+
+
+def _with_decimal_points(path: Path, records: list[Record]) -> list[Record]:
+    """The rows with decimal points instead of decimal commas, where the table has these.
+
+    Raises:
+        DatasetError: the table has both, or its commas may divide thousands.
+    """
+    cells = [cell for record in records for cell in record.cells.values()]
+    with_comma = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
+    if not with_comma:
+        return records
+    if any(_DECIMAL_POINT.fullmatch(cell) for cell in cells):
+        raise DatasetError(f"{path} has decimal commas ({with_comma[0]}) beside decimal points; write points")
+    if all(re.fullmatch(r"[+-]?\d{1,3},\d{3}", cell) for cell in with_comma):
+        raise DatasetError(
+            f"{path} has numbers such as {with_comma[0]}, whose commas may be decimal or not; write points"
+        )
+    return [
+        Record(
+            record.where,
+            {
+                name: cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell
+                for name, cell in record.cells.items()
+            },
+        )
+        for record in records
+    ]

@@ -6,30 +6,31 @@
     scene/camera.json or K.txt   optional; intrinsics of all images
 
 Sturm et al., A Benchmark for the Evaluation of RGB-D SLAM Systems, IROS 2012, and its web page on formats.
-An image has the pose that is nearest in time; images without one near enough are left out, for the
-motion capture has gaps. The depth images of that data set are in 1/5000 m and are not read.
+An image has the pose that is nearest in time; images without a pose near enough are left out and counted,
+because the motion capture has gaps. Times are seconds, or Unix times in milli-, micro- or nanoseconds. The
+depth images of that data set are in 1/5000 m and are not read.
 """
 
 import math
-from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64, Int64
+from numpy.typing import NDArray
 
 from camloc.core.files import write_atomically
 from camloc.data.checks import Row, frames_from_quaternions
 from camloc.data.formats.parts.files import (
     Line,
     clean_name,
-    existing_image,
     is_file,
     numbers_in,
     read_lines,
+    seconds_of_times,
 )
 from camloc.data.formats.parts.intrinsics import camera_beside
-from camloc.data.splits import Selection, folder_name, split_by_lists
+from camloc.data.splits import EVERYTHING, Listed, Selection, folder_name, split_frames
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -43,7 +44,7 @@ class Trajectory(NamedTuple):
     """Poses in time.
 
     Attributes:
-        times: n times in seconds, or numbers to count by.
+        times: n times in seconds, or numbers of frames.
         world_from_cam: (n,) poses.
     """
 
@@ -62,19 +63,16 @@ def load(
     *,
     camera: Camera | None = None,
     most_seconds: float = 0.02,
-    split: str = "",
-    train_list: Path | None = None,
-    test_list: Path | None = None,
-    exclude: Collection[str] = (),
+    selection: Selection = EVERYTHING,
 ) -> Scene:
     """Read a folder of images with times and a trajectory.
 
     Args:
         root: the folder.
-        scene: what to call the scene; the folder's name otherwise.
-        camera: intrinsics of all images; otherwise `camera.json` or `K.txt` in `root`, or unknown.
+        scene: the name to give the scene; the folder's name otherwise.
+        camera: intrinsics of all images; otherwise a calibration file in `root`, or unknown.
         most_seconds: greatest time between an image and its pose.
-        split, train_list, test_list, exclude: see `Selection`.
+        selection: see `Selection`.
 
     Raises:
         DatasetError: something is missing, damaged, or contradicts something else.
@@ -83,27 +81,44 @@ def load(
         raise DatasetError(f"{root} is not a TUM folder, which needs {LOOKS_FOR}")
     trajectory = root / "groundtruth.txt"
     poses = _pose_rows(trajectory)
-    times = np.array([_time(row.frame) for row in poses])
-    images = _images(root)
-    if camera is None and images:
-        camera = camera_beside(root, image=images[0].image)
-    rows = []
-    for image in images:
-        apart = np.abs(times - _time(image))
-        nearest = poses[int(apart.argmin())]
-        if apart.min() <= most_seconds:
-            rows.append(Row(nearest.where, replace(image, camera=camera), nearest.numbers))
-    if not rows:
+    pose_times = np.array(seconds_of_times([_time(row.frame) for row in poses]))
+    kept = selection.present(_listed(root))
+    times = np.array(seconds_of_times([entry.content for entry in kept.entries]))
+    nearest = _nearest(pose_times, times)
+    apart = np.abs(pose_times[nearest] - times)
+    timed = zip(kept.entries, times.tolist(), nearest.tolist(), apart.tolist(), strict=True)
+    matched = [(entry, time, poses[number]) for entry, time, number, gap in timed if gap <= most_seconds]
+    if not matched:
         raise DatasetError(
-            f"no image of {root / 'rgb.txt'} is within {most_seconds} s of a pose in {trajectory}"
+            f"no image of {root / 'rgb.txt'} is within {most_seconds} s of a pose in {trajectory}: "
+            f"the images are from {times.min():.3f} s to {times.max():.3f} s, the poses from "
+            f"{pose_times.min():.3f} s to "
+            f"{pose_times.max():.3f} s; allow more with --option most_seconds=SECONDS"
         )
-    selection = Selection(split, train_list, test_list, exclude)
-    frames = frames_from_quaternions(rows, rotation="world_from_cam", exclude=selection.exclude)
-    return Scene(scene or folder_name(root), *split_by_lists(frames, root, selection))
+    if camera is None:
+        camera = camera_beside(root, image=matched[0][0].image)
+    rows = [
+        Row(pose.where, Frame(entry.name, entry.image, camera, time=time), pose.numbers)
+        for entry, time, pose in matched
+    ]
+    frames = frames_from_quaternions(rows, rotation="world_from_cam")
+    split = split_frames(frames, kept, root=root, selection=selection)
+    unmatched = len(kept.entries) - len(matched)
+    notes = (
+        (
+            f"left out because no pose is within {most_seconds} s of them: {unmatched} of "
+            f"{len(kept.entries)} images",
+        )
+        if unmatched
+        else ()
+    )
+    return Scene(
+        scene or folder_name(root), split.train, split.test, notes=(*kept.notes, *notes, *split.notes)
+    )
 
 
 def read_trajectory(path: Path) -> Trajectory:
-    """The trajectory in a file, as it is ordered there.
+    """The trajectory in a file, in its order, with its times unchanged.
 
     Raises:
         DatasetError: a line is not eight numbers, a pose is wrong, or a time is there twice.
@@ -114,7 +129,7 @@ def read_trajectory(path: Path) -> Trajectory:
 
 
 def write_trajectory(trajectory: Trajectory, path: Path) -> None:
-    """Write a trajectory as evo and others read it; the inverse of `read_trajectory`.
+    """Write a trajectory for evo and other tools; the inverse of `read_trajectory`.
 
     Raises:
         CamlocError: the file cannot be written.
@@ -134,7 +149,7 @@ def trajectory_text(trajectory: Trajectory) -> str:
 
 
 def _pose_rows(path: Path) -> list[Row]:
-    """The lines of a trajectory; the frames have a time, and no image yet."""
+    """The lines of a trajectory, as frames with a time and without an image."""
     rows = []
     for line in read_lines(path):
         words = line.text.replace(",", " ").split()
@@ -147,16 +162,32 @@ def _pose_rows(path: Path) -> list[Row]:
     return rows
 
 
-def _images(root: Path) -> list[Frame]:
-    frames = []
+def _listed(root: Path) -> list[Listed[float]]:
+    """The images of `rgb.txt` with their times."""
+    entries = []
     for line in read_lines(root / "rgb.txt"):
-        words = line.text.split(maxsplit=1)
+        words = line.text.replace(",", " ").split(maxsplit=1)
         if len(words) != 2:
             raise DatasetError(f"{line.where}: a time and the name of an image are needed")
         time = _finite(numbers_in(words[:1], line.where)[0], line)
-        name = clean_name(words[1], line.where)
-        frames.append(Frame(name, existing_image(root / name, line.where), time=time))
-    return frames
+        name = clean_name(words[1], line.where, root=root)
+        entries.append(Listed(line.where, name, root / name, time, root))
+    if not entries:
+        raise DatasetError(f"{root / 'rgb.txt'} names no image")
+    return entries
+
+
+def _nearest(
+    pose_times: Float64[NDArray[np.float64], "m"], times: Float64[NDArray[np.float64], "n"]
+) -> Int64[NDArray[np.int64], "n"]:
+    """Index of the pose that is nearest in time to each image, of equally near ones the first."""
+    order = np.argsort(pose_times, kind="stable")
+    ordered = pose_times[order]
+    after = np.searchsorted(ordered, times).clip(1, len(ordered) - 1) if len(ordered) > 1 else None
+    if after is None:
+        return np.zeros(len(times), dtype=np.int64)
+    is_before = times - ordered[after - 1] <= ordered[after] - times
+    return np.asarray(order[np.where(is_before, after - 1, after)], dtype=np.int64)
 
 
 def _time(frame: Frame) -> float:

@@ -1,25 +1,32 @@
-"""12Scenes: one recording to a scene, of which `split.txt` says where its sequences begin.
+"""12Scenes: one recording for each scene, and a `split.txt` that says where its sequences begin.
 
     12scenes/apt1/kitchen/info.txt                       size and intrinsics of the colour images
     12scenes/apt1/kitchen/split.txt                      "sequence0 [frames=357] [start=0 ; end=356]", ...
     12scenes/apt1/kitchen/data/frame-000000.color.jpg
-    12scenes/apt1/kitchen/data/frame-000000.pose.txt     4x4 `world_from_cam`; infinite where it was lost
+    12scenes/apt1/kitchen/data/frame-000000.pose.txt     4x4 `world_from_cam`; infinite where it is unknown
     12scenes/apt1/kitchen/data/frame-000000.depth.png    optional; millimetres, of the depth camera
 
 Valentin et al., Learning to Navigate the Energy Landscape, 3DV 2016. The first sequence is for testing and
-the others are for training. Frames without a pose are left out, as everybody does.
+the others are for training. Frames without a pose are left out and counted, as in all published results.
 """
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection
 from pathlib import Path
 
 from camloc.data.checks import Row, frames_from_matrices
 from camloc.data.formats.parts.files import Line, is_named, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_from_fields
-from camloc.data.formats.parts.recordings import POSE, matrix_in, recorded
-from camloc.data.splits import Selection, folder_name, scene_folder, split_by_lists
+from camloc.data.formats.parts.recordings import POSE, Recorded, is_lost, matrix_in, recorded
+from camloc.data.splits import (
+    EVERYTHING,
+    Listed,
+    OwnSplit,
+    Selection,
+    folder_name,
+    scene_folder,
+    split_frames,
+)
 from camloc.data.types import Frame, Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -45,7 +52,7 @@ _SEQUENCE = re.compile(r"(\w+)\s*\[frames=(\d+)\]\s*\[start=(\d+)\s*;\s*end=(\d+
 _SIZE = {"m_colorWidth": "width", "m_colorHeight": "height"}
 _MATRIX = "m_calibrationColorIntrinsic"
 
-# Where the numbers that are used stand in the 4 x 4 matrix of `_MATRIX`.
+# Index of each used number in the 4 x 4 matrix of `_MATRIX`.
 _IN_MATRIX = {"fx": 0, "fy": 5, "cx": 2, "cy": 6}
 
 
@@ -55,47 +62,44 @@ def fits(root: Path) -> bool:
 
 
 def load(
-    root: Path,
-    scene: str = "",
-    *,
-    camera: Camera | None = None,
-    split: str = "",
-    train_list: Path | None = None,
-    test_list: Path | None = None,
-    exclude: Collection[str] = (),
+    root: Path, scene: str = "", *, camera: Camera | None = None, selection: Selection = EVERYTHING
 ) -> Scene:
     """Read a scene.
 
     Args:
-        root: the scene's folder, or the folder that it is in.
+        root: the scene's folder, or a folder above it.
         scene: its name, such as `apt1/kitchen`; may be left out where `root` is the scene's folder.
         camera: intrinsics of the colour images, instead of those of `info.txt`.
-        split, train_list, test_list, exclude: see `Selection`; where there are no lists of images, the
-            sequences of `split.txt` are used.
+        selection: see `Selection`; where there are no lists of images, the sequences of `split.txt` are used.
 
     Raises:
         DatasetError: something is missing, damaged, or contradicts something else.
     """
     folder = scene_folder(root, scene, is_scene=_is_scene, scenes=SCENES, looks_for=LOOKS_FOR)
-    selection = Selection(split, train_list, test_list, exclude)
     sequences = _sequences(folder / _SPLIT) if is_named(folder / _SPLIT) else []
-    frames = frames_from_matrices(
-        _rows(folder, camera or _camera(folder / _INFO), sequences), exclude=exclude
-    )
-    name = _name(folder, scene)
-    if selection.lists(folder) != (None, None):
-        return Scene(name, *split_by_lists(frames, folder, selection))
-    if len(sequences) < 2:
+    if len(sequences) < 2 and not selection.split and not selection.has_lists(folder):
         raise DatasetError(
             f"{folder / _SPLIT} names no two sequences, one for testing and others for training; give lists "
-            f"of images"
+            f"of images, or --option split=blocks"
         )
-    (_, tested), *_ = sequences
-    return Scene(
-        name,
-        train=tuple(frame for frame in frames if frame.sequence != tested),
-        test=tuple(frame for frame in frames if frame.sequence == tested),
-    )
+    listed = [
+        Listed(str(each.pose), f"{_DATA}/{each.image.name}", each.image, each, folder)
+        for each in recorded(folder / _DATA)
+    ]
+    kept = selection.present(listed)
+    tracked = [each for each in kept.entries if not is_lost(each.content.pose)]
+    if not tracked:
+        raise DatasetError(f"{folder}: no frame has an image and a pose; check the folder of the images")
+    camera = camera or _camera(folder / _INFO)
+    frames = frames_from_matrices([_row(each, camera, sequences) for each in tracked])
+    own = None
+    if len(sequences) >= 2:
+        (_, tested), *_ = sequences
+        own = OwnSplit(None, {frame.name: str(folder) for frame in frames if frame.sequence == tested})
+    split = split_frames(frames, kept, root=folder, selection=selection, own=own)
+    lost = len(kept.entries) - len(tracked)
+    notes = (f"left out because tracking was lost: {lost} of {len(kept.entries)} frames",) if lost else ()
+    return Scene(_name(folder, scene), split.train, split.test, notes=(*kept.notes, *notes, *split.notes))
 
 
 def _is_scene(folder: Path) -> bool:
@@ -103,35 +107,24 @@ def _is_scene(folder: Path) -> bool:
 
 
 def _name(folder: Path, scene: str) -> str:
-    """Without a stroke, for names of scenes are names of folders too: `apt1-kitchen`."""
+    """The name without a slash, because a run's folder has the name of its scene: `apt1-kitchen`."""
     resolved = folder.resolve()
     known = f"{resolved.parent.name}/{resolved.name}"
     is_known = known in SCENES and scene in ("", resolved.name, known)
     return (known if is_known else scene or folder_name(folder)).replace("/", "-")
 
 
-def _rows(folder: Path, camera: Camera, sequences: list[tuple[int, str]]) -> list[Row]:
-    """The frames that have a pose, in their order, each of the last sequence that begins before it."""
-    starts = [start for start, _ in sequences]
-    rows = []
-    for each in recorded(folder / _DATA):
-        if _is_lost(each.pose):
-            continue
-        begun = bisect_right(starts, each.number)
-        sequence = sequences[begun - 1][1] if begun else ""
-        name = f"{_DATA}/{each.image_name}"
-        frame = Frame(name, each.image, camera, sequence=sequence, depth=each.depth)
-        rows.append(Row(str(each.pose), frame, matrix_in(each.pose)))
-    return rows
-
-
-def _is_lost(pose: Path) -> bool:
-    """Whether tracking was lost: the recorder wrote infinities, in its system's words ("-1.#INF")."""
-    return any("INF" in line.text.upper() for line in read_lines(pose))
+def _row(listed: Listed[Recorded], camera: Camera, sequences: list[tuple[int, str]]) -> Row:
+    """A frame, of the last sequence that begins before it."""
+    recorded = listed.content
+    begun = bisect_right([start for start, _ in sequences], recorded.number)
+    sequence = sequences[begun - 1][1] if begun else ""
+    frame = Frame(listed.name, listed.image, camera, sequence=sequence, depth=recorded.depth)
+    return Row(listed.where, frame, matrix_in(recorded.pose))
 
 
 def _sequences(path: Path) -> list[tuple[int, str]]:
-    """The first frame of every sequence, and its name, in the order of the file."""
+    """Number of the first frame and name of every sequence, in the order of the file."""
     found: list[tuple[int, str]] = []
     for line in read_lines(path):
         match = _SEQUENCE.fullmatch(line.text)
@@ -148,7 +141,7 @@ def _sequences(path: Path) -> list[tuple[int, str]]:
 
 
 def _camera(path: Path) -> Camera:
-    """Of the colour images, from `name = value` lines."""
+    """The camera of the colour images, from `name = value` lines."""
     fields: dict[str, float] = {}
     for line in read_lines(path):
         name, _, value = (part.strip() for part in line.text.partition("="))
@@ -156,7 +149,7 @@ def _camera(path: Path) -> Camera:
             (fields[_SIZE[name]],) = _numbers(value, 1, line)
         elif name == _MATRIX:
             matrix = _numbers(value, 16, line)
-            fields |= {field: matrix[scene] for field, scene in _IN_MATRIX.items()}
+            fields |= {field: matrix[index] for field, index in _IN_MATRIX.items()}
     return camera_from_fields(fields, model="PINHOLE", where=str(path))
 
 

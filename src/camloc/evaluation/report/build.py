@@ -37,6 +37,7 @@ from camloc.evaluation.predicted_points import (
     point_cloud,
 )
 from camloc.evaluation.report import figures, wording
+from camloc.evaluation.report.figures import MapPoints
 from camloc.evaluation.report.wording import angle, bound, distance, percent
 from camloc.evaluation.results import RESULTS_NAME, Results, SetResults
 from camloc.evaluation.trajectory import (
@@ -133,6 +134,7 @@ class Report:
     camera_map: Drawing
     errors_along: tuple[Drawing, ...]
     best_and_worst: tuple[Gallery, ...]
+    map_points: Drawing | None
     learned: LearnedGeometry | None
     training: Drawing | None
     record: Sequence[tuple[str, str]]
@@ -149,6 +151,7 @@ def write_evaluation(
     *,
     log: Sequence[Mapping[str, float]] = (),
     mapped: Mapping[int, MappedView] | None = None,
+    map_points: MapPoints | None = None,
 ) -> Path:
     """Write all files of an evaluation: results.json, estimates.csv, two TUM files, report.html.
 
@@ -167,7 +170,8 @@ def write_evaluation(
     write_atomically(folder / TRUTH_TUM_NAME, truth_tum(headline.frames))
     if mapped:
         write_atomically(folder / CLOUD_NAME, ply(point_cloud(mapped.values())))
-    write_atomically(folder / REPORT_NAME, report_html(results, sets, training_poses, log=log, mapped=mapped))
+    page = report_html(results, sets, training_poses, log=log, mapped=mapped, map_points=map_points)
+    write_atomically(folder / REPORT_NAME, page)
     return folder / REPORT_NAME
 
 
@@ -190,6 +194,7 @@ def report_html(
     *,
     log: Sequence[Mapping[str, float]] = (),
     mapped: Mapping[int, MappedView] | None = None,
+    map_points: MapPoints | None = None,
 ) -> str:
     """The report of one scene.
 
@@ -200,6 +205,7 @@ def report_html(
         log: rows of the training log; see `figures.training_curve`.
         mapped: for models that predict points, the points of some frames of the first set, by the frame's
             row in it.
+        map_points: those of the map that verified the answers, or None.
     """
     headline, unit = sets[0], results.unit
     curves = figures.curves_of(headline.errors, headline.baselines)
@@ -218,6 +224,7 @@ def report_html(
         camera_map=_camera_map(headline, training_poses, unit),
         errors_along=tuple(_errors_along(each, unit) for each in sets[:_MOST_SET_FIGURES]),
         best_and_worst=_best_and_worst(headline, unit),
+        map_points=None if map_points is None else _map_points(map_points, training_poses, unit),
         learned=learned_geometry(headline, mapped or {}, training_poses, unit=unit),
         training=None
         if training is None
@@ -250,7 +257,16 @@ def _environment() -> jinja2.Environment:
     def comparison(part: SetResults) -> str:
         return wording.comparison(part.estimates, part.nearest_training_pose, part.mean_training_pose)
 
-    filters = (distance, angle, percent, bound, wording.method_name, comparison)
+    filters = (
+        distance,
+        angle,
+        percent,
+        bound,
+        wording.method_name,
+        wording.map_sentence,
+        wording.verification,
+        comparison,
+    )
     environment.filters |= {each.__name__: each for each in filters}
     return environment
 
@@ -280,6 +296,8 @@ def _tiles(results: Results) -> Iterable[tuple[str, str, str]]:
     yield "Lost", f"{estimates.lost:,}", f"of {estimates.frames:,}"
     if decision := results.headline.decision:
         yield "Right scene", percent(decision.share), f"of {decision.frames:,}"
+    if counts := results.headline.verification:
+        yield "Verified", f"{counts.verified:,}", f"of {estimates.frames:,}"
     if results.timing:
         yield "Time an image", f"{results.timing.median:.0f} ms", results.timing.device
 
@@ -298,6 +316,18 @@ def _camera_map(scored: ScoredSet, training_poses: Pose, unit: str) -> Drawing:
         caption="True and estimated cameras, joined by a line, among the training cameras; arrows point "
         "where cameras look. The map shows the two world axes along which the training cameras extend most, "
         "which in most scenes is the view from above.",
+    )
+
+
+def _map_points(found: MapPoints, training_poses: Pose, unit: str) -> Drawing:
+    """The points of the map of local features, from above."""
+    return _drawing(
+        figures.map_points(found, training_poses, unit=unit),
+        kind="map",
+        title="Points of the map and training cameras",
+        caption="The points of the map among the training cameras, on the axes of the map of cameras; the "
+        f"darker, the more training images see a point ({float(np.median(found.frames)):.0f} in the median). "
+        "Where there are few points, few images can be verified.",
     )
 
 

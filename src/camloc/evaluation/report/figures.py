@@ -8,10 +8,11 @@ from io import BytesIO
 import matplotlib as mpl
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
@@ -385,6 +386,66 @@ def _note(found: Points, low: Points, high: Points, *, lost: int) -> str:
     outside = int(((found < low) | (found > high)).any(axis=1).sum())
     notes = ((outside, "estimated beyond the edge of this map"), (lost, "lost and not drawn"))
     return "; ".join(f"{count:,} {what}" for count, what in notes if count)
+
+
+@dataclass(frozen=True, eq=False)
+class MapPoints:
+    """The points of a map of local features.
+
+    Attributes:
+        points: (n, 3) in the world, n > 0.
+        frames: (n,) how many training images see each.
+    """
+
+    points: Float[NDArray[np.float64], "n 3"]
+    frames: Int64[NDArray[np.int64], "n"]
+
+
+def map_points(found: MapPoints, training: Pose, *, unit: str = "m") -> bytes:
+    """The points of a map on the axes of `camera_map`, coloured by how many frames see them.
+
+    Args:
+        found: the points.
+        training: (m,) poses of the training frames, which determine the two world axes of the map.
+        unit: of the world's distances.
+    """
+    shown = map_axes(training)
+    cameras = on_map(training, shown)
+    # Those that most frames see are drawn last, over the others.
+    order = np.random.default_rng(0).permutation(len(found.points))[:_MOST_POINTS]
+    order = order[np.argsort(found.frames[order], kind="stable")]
+    points = found.points[order][:, list(shown)]
+    most = np.quantile(found.points[:, list(shown)], (0.02, 0.98), axis=0)
+    low, high = map_bounds(np.concatenate((most, cameras)))
+    with styled():
+        across, up = high - low
+        figure = Figure(figsize=(7.6, 1.1 + 6.0 * up / across), layout="constrained")
+        axes = figure.subplots()
+        dots = axes.scatter(
+            points[:, 0],
+            points[:, 1],
+            s=5,
+            linewidths=0,
+            c=found.frames[order],
+            cmap="viridis_r",
+            norm=LogNorm(2, max(int(found.frames.max()), 3)),
+            alpha=0.7,
+            antialiased=False,
+            rasterized=True,
+            zorder=1,
+        )
+        bar = figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02)
+        bar.set_label("training images that see the point")
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        bar.ax.yaxis.set_minor_formatter(NullFormatter())
+        draw_cameras(axes, cameras, directions_on_map(training, shown), color=INK, label="training cameras")
+        axes.set_xlim(low[0], high[0])
+        axes.set_ylim(low[1], high[1])
+        axes.set_aspect("equal")
+        axes.set_xlabel(f"world {'xyz'[shown[0]]} ({unit})")
+        axes.set_ylabel(f"world {'xyz'[shown[1]]} ({unit})")
+        legend_below(figure, axes)
+        return svg(figure)
 
 
 def cloud_map(cloud: PointCloud, truth: Pose, training: Pose, *, unit: str = "m") -> bytes:

@@ -4,22 +4,30 @@ import torch
 from rich.markup import escape
 
 from camloc.evaluation.errors import ErrorStatistics, ScoredSet
-from camloc.evaluation.results import Results
+from camloc.evaluation.results import MapRecord, Results, VerificationCounts
 
 INFINITE = "∞"
 
 # Names of refinement methods in tables.
 METHOD_NAMES = {
     "none": "not refined",
-    "map": "verified by the map",
+    "map": "verified by the map, else the network",
+    "verified": "verified by the map, else lost",
     "neighbours": "mean of neighbours",
     "adamw": "affine, 3 steps",
     "virtual": "virtual view",
 }
 
 
-def method_name(method: str) -> str:
-    """The name of a refinement method in tables."""
+def method_name(method: str, *, has_map: bool = False) -> str:
+    """The name of a refinement method in tables.
+
+    Args:
+        method: the method.
+        has_map: whether the estimates stand beside those that a map verified.
+    """
+    if has_map and method == "none":
+        return "network alone"
     return METHOD_NAMES.get(method, method)
 
 
@@ -77,6 +85,32 @@ def medians(statistics: ErrorStatistics, unit: str, joint: str = ", ") -> str:
 def images(count: int) -> str:
     """ "1 test image", "250 test images"."""
     return f"{count:,} test image{'' if count == 1 else 's'}"
+
+
+def verification(counts: VerificationCounts) -> str:
+    """How many answers the map verified, and with how many inliers."""
+    words = f"{counts.verified:,} verified"
+    if counts.inliers is not None:
+        words += f" ({counts.inliers:.0f} inliers in the median)"
+    return f"{words}, {counts.unverified:,} unverified, {counts.lost:,} lost"
+
+
+def size(count: int) -> str:
+    """A number of bytes."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def map_sentence(scene_map: MapRecord) -> str:
+    """What a map holds, and how it is calibrated."""
+    held = (
+        f"{scene_map.points:,} points of {scene_map.frames:,} training images in {size(scene_map.size_bytes)}"
+    )
+    if not scene_map.calibrated_on:
+        return f"{held}; not calibrated, because too few images could be held out: thresholds are cautious"
+    return (
+        f"{held}; calibrated on {scene_map.calibrated_on:,} held-out training images, verified from "
+        f"{scene_map.least_inliers} inliers on"
+    )
 
 
 def verdict(results: Results) -> str:
@@ -194,6 +228,8 @@ def run_record(results: Results) -> list[tuple[str, str]]:
     record = [("Scene", results.scene), ("Model", results.model), ("Recipe", results.recipe)]
     if results.parameters is not None:
         record.append(("Learned values", f"{results.parameters:,}"))
+    if results.scene_map:
+        record.append(("Map", map_sentence(results.scene_map)))
     if results.runtime:
         record.append(("Runtime", results.runtime))
     record.append(("Images", f"{results.train_frames:,} for training, {results.test_frames:,} for testing"))

@@ -1,1 +1,1 @@
-"""What the readers of data sets share: files as people hand them over, checks, splits, intrinsics."""
+"""Files, intrinsics and RGB-D recordings: what the readers of several layouts share."""

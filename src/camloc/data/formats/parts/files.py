@@ -1,24 +1,42 @@
-"""Text files, names and images as people hand them over, each fault told in one sentence.
+"""Text files, names and images as people hand them over; each fault is one sentence that names file and line.
 
-Read alike: LF and CRLF ends, a byte order mark, blank lines, lines that start with `#`, blanks at
-the end, back slashes in paths. Refused: folders, binary files, text that is not UTF-8, and names that
-lead out of the data set.
+Accepted: LF and CRLF line ends, a byte order mark, UTF-8 and (with its mark) UTF-16, blank lines, lines that
+start with `#`, trailing blanks, back slashes in paths, absolute paths below the data set's folder, and names
+whose accents are stored composed here and decomposed there. Refused: folders, pipes, devices, files beyond
+the sizes below, binary files, other encodings, and names that lead out of the data set.
 """
 
+import io
 import json
 import os
 import posixpath
 import re
+import stat
+import unicodedata
 import warnings
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
+from camloc.data.image_io import exif_orientation
 from camloc.errors import DatasetError
 
+# Bounds in bytes. Text is read line by line, so that only its longest line has to fit into memory: a line of
+# 100,000 features of a COLMAP image has 3 MB. JSON is held whole: 256 MB are 400,000 frames of
+# transforms.json.
+LARGEST_FILE = 64 * 2**30
+LARGEST_JSON = 256 * 2**20
+LONGEST_LINE = 16 * 2**20
+
+# Longest part of a path or a cell that a message quotes.
+QUOTED = 200
+
 _DRIVE = re.compile(r"[A-Za-z]:")
+_UTF16_MARKS = (BOM_UTF16_LE, BOM_UTF16_BE)
 
 
 class Line(NamedTuple):
@@ -34,92 +52,195 @@ class Line(NamedTuple):
         return f"{self.path}, line {self.number}"
 
 
+def open_regular(path: Path, *, largest: int = LARGEST_FILE) -> BinaryIO:
+    """A file opened for reading; never one that can block or has no end.
+
+    Raises:
+        DatasetError: the path is missing, a folder, a pipe or a device, larger than `largest` bytes, or
+            cannot be opened.
+    """
+    try:
+        # A pipe without a writer would block here otherwise.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise DatasetError(f"{path} does not exist") from None
+    except (OSError, ValueError) as problem:
+        raise DatasetError(f"{path} cannot be read: {one_line(problem)}") from None
+    state = os.fstat(descriptor)
+    if stat.S_ISREG(state.st_mode) and state.st_size <= largest:
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(state.st_mode):
+        raise DatasetError(f"{path} is a folder, and a file is needed")
+    if not stat.S_ISREG(state.st_mode):
+        raise DatasetError(f"{path} is a pipe or a device, and a file is needed")
+    raise DatasetError(f"{path} has {state.st_size:,} bytes, and at most {largest:,} are read")
+
+
 def read_lines(path: Path, *, comments: bool = False, blanks: bool = False) -> Iterator[Line]:
     """The lines of a text file, one at a time.
 
     Args:
         path: the file.
         comments: whether to give lines that start with `#` too.
-        blanks: whether to give lines with nothing in them too.
+        blanks: whether to give empty lines too.
 
     Raises:
-        DatasetError: the file is missing, a folder, cannot be opened, or is not UTF-8 text.
+        DatasetError: the file cannot be opened (see `open_regular`), or is not UTF-8 or UTF-16 text.
     """
-    if path.is_dir():
-        raise DatasetError(f"{path} is a folder, and a text file is needed")
-    try:
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                text = _decoded(raw, f"{path}, line {number}").strip()
+    with open_regular(path) as file, _as_text(file) as source:
+        try:
+            for number, raw in enumerate(_bounded_lines(source, path), start=1):
+                text = (_decoded(raw, f"{path}, line {number}") if isinstance(raw, bytes) else raw).strip()
                 if (text or blanks) and (comments or not text.startswith("#")):
                     yield Line(path, number, text)
-    except FileNotFoundError:
-        raise DatasetError(f"{path} does not exist") from None
-    except (OSError, ValueError) as problem:
-        raise DatasetError(f"{path} cannot be read: {_one_line(problem)}") from None
+        except UnicodeDecodeError:
+            raise DatasetError(
+                f"{path} starts like UTF-16 text and is none; save the file as UTF-8"
+            ) from None
+        except OSError as problem:
+            raise DatasetError(f"{path} cannot be read: {one_line(problem)}") from None
+
+
+def _as_text(file: BinaryIO) -> BinaryIO | io.TextIOWrapper:
+    """A UTF-16 file as text, because its line ends have two bytes; any other file unchanged."""
+    mark = file.read(2)
+    file.seek(0)
+    return io.TextIOWrapper(file, encoding="utf-16") if mark in _UTF16_MARKS else file
+
+
+def _bounded_lines(source: BinaryIO | io.TextIOWrapper, path: Path) -> Iterator[bytes | str]:
+    while line := source.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise DatasetError(
+                f"{path} has a line of more than {LONGEST_LINE:,} characters; it is not a list"
+            )
+        yield line
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object that a file holds.
+    """The JSON object in a file.
 
     Raises:
-        DatasetError: the file cannot be read, is not JSON, or holds something else than an object.
+        DatasetError: the file cannot be read, is not JSON, or its JSON is not an object.
     """
-    text = _whole_text(path)
+    with open_regular(path, largest=LARGEST_JSON) as file:
+        try:
+            raw = file.read()
+        except OSError as problem:
+            raise DatasetError(f"{path} cannot be read: {one_line(problem)}") from None
+    text = _decoded(raw, str(path))
     try:
         content = json.loads(text)
     except json.JSONDecodeError as problem:
         raise DatasetError(f"{path}, line {problem.lineno}: this is not JSON: {problem.msg}") from None
     except (ValueError, RecursionError) as problem:
-        raise DatasetError(f"{path} is not JSON that can be read: {_one_line(problem)}") from None
+        raise DatasetError(f"{path} is not JSON that can be read: {one_line(problem)}") from None
     if not isinstance(content, dict):
         raise DatasetError(f"{path} holds a {type(content).__name__}, and a JSON object is needed")
     return content
 
 
 def numbers_in(words: Sequence[str], where: str) -> list[float]:
-    """Words as numbers; NaN and infinity pass, the checks of poses tell of them.
+    """Words as numbers; NaN and infinity pass, the checks of poses refuse them.
 
     Raises:
         DatasetError: a word is not a number.
     """
-    numbers = []
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        pass
     for word in words:
         try:
-            numbers.append(float(word))
+            float(word)
         except ValueError:
             raise DatasetError(f"{where}: {word[:40]!r} is not a number") from None
-    return numbers
+    return []
 
 
-def clean_name(text: str, where: str) -> str:
-    """An image's name in a list, as a path with forward slashes below the data set's folder.
+def seconds_of_times(times: Sequence[float]) -> list[float]:
+    """Times in seconds, of times that may be Unix times in milli-, micro- or nanoseconds.
+
+    The unit is that in which the median lies between the years 1973 and 5138; smaller times are seconds.
+    """
+    middle = sorted(map(abs, times))[len(times) // 2] if times else 0.0
+    scale = next((scale for least, scale in ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3)) if middle >= least), 1)
+    return [time * scale for time in times]
+
+
+def clean_name(text: str, where: str, *, root: Path | None = None) -> str:
+    """An image's name in a list, as a path with forward slashes below the data set's folder, composed (NFC).
+
+    Args:
+        text: the name as written.
+        where: the file and the line, for messages.
+        root: the folder that names are relative to; absolute paths below it become relative.
 
     Raises:
-        DatasetError: the name is empty, absolute, or leads out of that folder by `..`.
+        DatasetError: the name is empty, absolute elsewhere, or leads out of that folder by `..`.
     """
-    name = posixpath.normpath(text.strip().replace("\\", "/"))
+    name = posixpath.normpath(unicodedata.normalize("NFC", text.strip()).replace("\\", "/"))
+    if root is not None and name.startswith("/"):
+        name = _below(name, root)
     if name == ".":
-        raise DatasetError(f"{where}: there is no name of an image")
+        raise DatasetError(f"{where}: the name of the image is missing, this is no name")
     if name.startswith(("/", "../")) or name == ".." or _DRIVE.match(name):
         raise DatasetError(
-            f"{where}: the path {text[:200]!r} leads out of the data set; write it relative to the folder "
+            f"{where}: the path {text[:QUOTED]!r} leads out of the data set; write it relative to the folder "
             f"of the images"
         )
     return name
 
 
-def existing_image(path: Path, where: str) -> Path:
-    """`path`, if it is a file.
+def _below(name: str, root: Path) -> str:
+    for folder in (root.absolute(), root.resolve()):
+        base = unicodedata.normalize("NFC", folder.as_posix())
+        if PurePosixPath(name).is_relative_to(base):
+            return PurePosixPath(name).relative_to(base).as_posix()
+    return name
 
-    Raises:
-        DatasetError: there is nothing, or a folder.
-    """
-    if is_file(path):
-        return path
-    if _is_folder(path):
-        raise DatasetError(f"{where}: {path} is a folder, and an image is needed")
-    raise DatasetError(f"{where}: the image {str(path)[:1000]!r} does not exist")
+
+class ImageFinder:
+    """Finds files by their names; a folder's listing is read once, and only where a name fails."""
+
+    def __init__(self) -> None:
+        self._listings: dict[Path, dict[str, str]] = {}
+
+    def find(self, path: Path, *, below: Path) -> Path | None:
+        """The file at `path`, or None.
+
+        Where there is none of exactly this name, one whose accents are stored otherwise is found, and one
+        that differs in capital letters alone, as on Windows and macOS; the folder `below` is as it is
+        written.
+        """
+        if is_file(path):
+            return path
+        found = below
+        for part in path.relative_to(below).parts:
+            alike = self._listing(found).get(_folded(part))
+            if alike is None:
+                return None
+            found = found / alike
+        return found if is_file(found) else None
+
+    def _listing(self, folder: Path) -> dict[str, str]:
+        """The names in a folder by their folded form; of several with one form none counts."""
+        if folder not in self._listings:
+            try:
+                names = [path.name for path in folder.iterdir()]
+            except (OSError, ValueError):
+                names = []
+            folded = [_folded(name) for name in names]
+            counts = Counter(folded)
+            self._listings[folder] = {
+                key: name for key, name in zip(folded, names, strict=True) if counts[key] == 1
+            }
+        return self._listings[folder]
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def is_file(path: Path) -> bool:
@@ -133,20 +254,23 @@ def is_file(path: Path) -> bool:
 def is_named(path: Path) -> bool:
     """Whether anything has that name: also a folder, or a link that leads nowhere.
 
-    What may be left out is asked for by this: where it is there and is no file, reading it tells so.
+    Optional files are looked for with this: where the name exists and is no file, reading it says so.
     """
     return os.path.lexists(path)
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder, also for names that no folder can have."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
         return False
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of the pixels as stored, from the head of the file.
+def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height of the pixels as stored, and of the image upright by its EXIF orientation.
+
+    Only the head of the file is read.
 
     Raises:
         DatasetError: the file is not an image.
@@ -155,37 +279,30 @@ def image_size(path: Path) -> tuple[int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                return image.size
+                width, height = image.size
+                is_turned = exif_orientation(image) >= 5
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
         raise DatasetError(f"{path} is not an image whose size can be read") from None
+    return (width, height), (height, width) if is_turned else (width, height)
 
 
 def sequence_of(name: str) -> str:
-    """The recording that an image belongs to where only its folder tells: `a/b` of `images/a/b/1.png`."""
+    """The recording of an image where only its folder says it: `a/b` of `images/a/b/1.png`."""
     folder = posixpath.dirname(name)
     return "" if folder == "images" else folder.removeprefix("images/")
 
 
-def _whole_text(path: Path) -> str:
-    if path.is_dir():
-        raise DatasetError(f"{path} is a folder, and a JSON file is needed")
-    try:
-        return _decoded(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise DatasetError(f"{path} does not exist") from None
-    except OSError as problem:
-        raise DatasetError(f"{path} cannot be read: {_one_line(problem)}") from None
+def one_line(problem: BaseException) -> str:
+    """The message of an exception without line breaks."""
+    return " ".join(str(problem).split()) or type(problem).__name__
 
 
 def _decoded(raw: bytes, where: str) -> str:
+    encoding = "utf-16" if raw[:2] in _UTF16_MARKS else "utf-8-sig"
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode(encoding)
     except UnicodeDecodeError:
         raise DatasetError(f"{where}: this is not UTF-8 text; save the file as UTF-8") from None
     if "\0" in text:
         raise DatasetError(f"{where}: this is a binary file, and text is needed")
     return text
-
-
-def _one_line(problem: BaseException) -> str:
-    return " ".join(str(problem).split()) or type(problem).__name__

@@ -1,19 +1,28 @@
-"""Cameras from named numbers and from the small files beside images: `camera.json` and `K.txt`."""
+"""Cameras from named numbers, from a word on the command line, and from calibration files beside images.
+
+camera.json              {"width": 640, "height": 480, "fx": 525, ..., "model": "OPENCV", "k1": 0.1}
+K.txt                    the 3x3 calibration matrix for images of the size that they have
+camera-intrinsics.txt    the same, as 7Scenes and KinectFusion name it
+"""
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pycolmap
 
-from camloc.data.formats.parts.files import image_size, is_named, numbers_in, read_json, read_lines
+from camloc.data.formats.parts.files import image_sizes, is_file, is_named, numbers_in, read_json, read_lines
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
 CAMERA_FILE = "camera.json"
-MATRIX_FILE = "K.txt"
+MATRIX_FILES = ("K.txt", "camera-intrinsics.txt")
+
+# Sides in pixels beyond which a size is a mistake.
+LARGEST_SIDE = 1_000_000
 
 _PINHOLE_NAMES = ("f", "fx", "fy", "cx", "cy")
 
@@ -24,17 +33,26 @@ def parameter_names(model: str, where: str) -> tuple[str, ...]:
     Raises:
         DatasetError: COLMAP has no such model, or it has no focal length (panoramas).
     """
-    known = [
-        name for name in pycolmap.CameraModelId.__members__ if name not in ("INVALID", "EQUIRECTANGULAR")
-    ]
+    known = _parameter_names_by_model()
     if model not in known:
-        raise DatasetError(f"{where}: the camera model {model!r} is not known; known are {', '.join(known)}")
-    camera = pycolmap.Camera.create_from_model_id(0, pycolmap.CameraModelId.__members__[model], 1.0, 1, 1)
-    return tuple(name.strip() for name in camera.params_info.split(","))
+        raise DatasetError(
+            f"{where}: the camera model {model[:40]!r} is not known; known are {', '.join(known)}"
+        )
+    return known[model]
+
+
+@cache
+def _parameter_names_by_model() -> dict[str, tuple[str, ...]]:
+    names = {}
+    for model, number in pycolmap.CameraModelId.__members__.items():
+        if model not in ("INVALID", "EQUIRECTANGULAR"):
+            camera = pycolmap.Camera.create_from_model_id(0, number, 1.0, 1, 1)
+            names[model] = tuple(name.strip() for name in camera.params_info.split(","))
+    return names
 
 
 def distortion_names(model: str, where: str) -> tuple[str, ...]:
-    """COLMAP's names of the parameters of a model that distort, in the order of `Camera.distortion`."""
+    """COLMAP's names of a model's distortion parameters, in the order of `Camera.distortion`."""
     return tuple(name for name in parameter_names(model, where) if name not in _PINHOLE_NAMES)
 
 
@@ -42,13 +60,18 @@ def camera_from_fields(fields: Mapping[str, float], *, model: str, where: str) -
     """A camera from numbers with COLMAP's names, and `width` and `height`.
 
     One focal length (`f` or `fx`) stands for both; without `cx` and `cy` the principal point is the middle
-    of the image; distortion that is not given is zero.
+    of the image; missing distortion parameters are zero. A `k1` of a model whose parameter COLMAP calls `k`
+    is that parameter.
 
     Raises:
         DatasetError: the model is not known, the size or the focal length is missing or not positive, a
-            number is not finite, or a model with one focal length is given two.
+            number is not finite, a model with one focal length is given two, or a number other than zero has
+            no parameter in this model.
     """
     names = distortion_names(model, where)
+    fields = dict(fields)
+    if "k" in names and "k1" in fields:
+        fields.setdefault("k", fields.pop("k1"))
     for needed in ("width", "height"):
         if needed not in fields:
             raise DatasetError(f"{where}: the camera has no {needed}")
@@ -58,6 +81,17 @@ def camera_from_fields(fields: Mapping[str, float], *, model: str, where: str) -
     width, height = fields["width"], fields["height"]
     if not (float(width).is_integer() and float(height).is_integer()):
         raise DatasetError(f"{where}: the camera's size {width} x {height} is not in whole pixels")
+    if max(width, height) > LARGEST_SIDE:
+        raise DatasetError(
+            f"{where}: the camera's size {width:.6g} x {height:.6g} is beyond {LARGEST_SIDE:,} pixels"
+        )
+    unused = [name for name in fields if name not in ("width", "height", *_PINHOLE_NAMES, *names)]
+    for name in unused:
+        if fields[name] != 0:
+            raise DatasetError(
+                f"{where}: {name} is {fields[name]:g}, and a {model} camera has no {name}; its distortion is "
+                f"{', '.join(names) or 'none'}"
+            )
     try:
         camera = Camera(
             width=int(width),
@@ -76,7 +110,7 @@ def camera_from_fields(fields: Mapping[str, float], *, model: str, where: str) -
 
 
 def fields_of(camera: Camera) -> dict[str, float]:
-    """The numbers of a camera as `camera_from_fields` reads them, the size among them."""
+    """The numbers of a camera as `camera_from_fields` reads them, with its size."""
     sizes = {"width": camera.width, "height": camera.height}
     pinhole = {"fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy}
     names = distortion_names(camera.model, "camera")
@@ -84,57 +118,66 @@ def fields_of(camera: Camera) -> dict[str, float]:
 
 
 def camera_beside(folder: Path, *, image: Path) -> Camera | None:
-    """The camera that all images of a folder share, from `camera.json` or `K.txt` in it, or None.
+    """The camera that all images of a folder share, from a calibration file in it, or None.
 
-    `camera.json` holds `width`, `height`, `fx`, `fy`, `cx`, `cy`, optionally `model` (a COLMAP name, else
-    PINHOLE) and its distortion by COLMAP's names. `K.txt` is the 3x3 calibration matrix for images of
-    the size of `image`.
-
-    Raises:
-        DatasetError: the file cannot be read, or does not hold a camera.
-    """
-    if is_named(folder / CAMERA_FILE):
-        return _camera_from_json(folder / CAMERA_FILE)
-    if is_named(folder / MATRIX_FILE):
-        return _camera_from_matrix(folder / MATRIX_FILE, image)
-    return None
-
-
-def camera_from_text(text: str) -> Camera:
-    """A camera from a file name or from COLMAP's parameters.
+    `camera.json` goes before `K.txt`, which goes before `camera-intrinsics.txt`.
 
     Args:
-        text: a `camera.json`, a COLMAP `cameras.txt` with one camera, or "MODEL,WIDTH,HEIGHT,PARAMS...".
+        folder: the folder of the calibration file.
+        image: one of the images, whose size a matrix is for.
 
     Raises:
-        DatasetError: it is neither a file with one camera nor a COLMAP model with its parameters.
+        DatasetError: the file cannot be read, or is not a calibration.
     """
-    path = Path(text)
-    if path.suffix == ".json":
-        return _camera_from_json(path)
-    if path.suffix == ".txt":
-        lines = [line.text.split() for line in read_lines(path) if not line.text.startswith("#")]
-        if len(lines) != 1:
-            raise DatasetError(f"{path} holds {len(lines)} cameras; write one of them into a file of its own")
-        return _camera_from_words(lines[0][1:], str(path))
-    return _camera_from_words(text.replace(",", " ").split(), f"the camera {text!r}")
+    if is_named(folder / CAMERA_FILE):
+        return camera_from_json(folder / CAMERA_FILE)
+    path = next((folder / name for name in MATRIX_FILES if is_named(folder / name)), None)
+    if path is None:
+        return None
+    return camera_from_matrix(matrix_in_file(path), image=image, where=str(path))
 
 
-def _camera_from_words(words: list[str], where: str) -> Camera:
-    """A camera from COLMAP's model, width, height and parameters."""
-    if len(words) < 4:
+def camera_from_text(text: str, name: str) -> Camera:
+    """A camera from one word: a `camera.json`, or `MODEL,width,height,` and COLMAP's parameters.
+
+    Raises:
+        DatasetError: the word is neither.
+    """
+    if is_file(Path(text)):
+        return camera_from_json(Path(text))
+    model, *words = (word.strip() for word in text.split(","))
+    if len(words) < 3:
         raise DatasetError(
-            f"{where}: write MODEL,WIDTH,HEIGHT and COLMAP's parameters, or name a camera.json"
+            f"{name} is a file such as camera.json, or a model, a size and its parameters as in "
+            f"PINHOLE,640,480,525,525,320,240, and not {text[:80]!r}"
         )
-    names = parameter_names(words[0], where)
-    width, height, *parameters = numbers_in(words[1:], where)
-    if len(parameters) != len(names):
+    names = parameter_names(model.upper(), name)
+    numbers = numbers_in(words, name)
+    if len(numbers) != len(names) + 2:
         raise DatasetError(
-            f"{where}: a {words[0]} camera has the {len(names)} parameters {', '.join(names)}, not "
-            f"{len(parameters)}"
+            f"{name}: a {model.upper()} camera needs width, height, {', '.join(names)}, which are "
+            f"{len(names) + 2} numbers, and {len(numbers)} are given"
         )
-    fields = dict(zip(names, parameters, strict=True)) | {"width": width, "height": height}
-    return camera_from_fields(fields, model=words[0], where=where)
+    fields = dict(zip(("width", "height", *names), numbers, strict=True))
+    return camera_from_fields(fields, model=model.upper(), where=name)
+
+
+def camera_from_json(path: Path) -> Camera:
+    """The camera in a `camera.json`, whose distortion has COLMAP's names; PINHOLE where no model is named.
+
+    Raises:
+        DatasetError: the file cannot be read, or is not a camera.
+    """
+    content = read_json(path)
+    where = str(path)
+    model = str(content.pop("model", "PINHOLE"))
+    known = {"width", "height", *_PINHOLE_NAMES, *distortion_names(model, where)}
+    for name in content:
+        if name not in known:
+            raise DatasetError(
+                f"{path}: a {model} camera has no {name[:40]!r}; it has {', '.join(sorted(known))}"
+            )
+    return camera_from_fields(number_fields(content, where), model=model, where=where)
 
 
 def camera_text(camera: Camera) -> str:
@@ -154,25 +197,50 @@ def number_fields(values: Mapping[str, Any], where: str) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
-def _camera_from_json(path: Path) -> Camera:
-    content = read_json(path)
-    where = str(path)
-    model = str(content.pop("model", "PINHOLE"))
-    known = {"width", "height", *_PINHOLE_NAMES, *distortion_names(model, where)}
-    for name in content:
-        if name not in known:
-            raise DatasetError(f"{path}: a {model} camera has no {name!r}; it has {', '.join(sorted(known))}")
-    return camera_from_fields(number_fields(content, where), model=model, where=where)
+def matrix_in_file(path: Path) -> dict[str, float]:
+    """`fx fy cx cy` of a file with a 3x3 calibration matrix.
 
-
-def _camera_from_matrix(path: Path, image: Path) -> Camera:
+    Raises:
+        DatasetError: the file cannot be read, or its numbers are not such a matrix.
+    """
     rows = [numbers_in(line.text.replace(",", " ").split(), line.where) for line in read_lines(path)]
     if [len(row) for row in rows] != [3, 3, 3]:
-        raise DatasetError(f"{path} does not hold a 3x3 matrix")
+        raise DatasetError(f"{path} is not a 3x3 matrix of three lines with three numbers")
     matrix = np.array(rows)
     (fx, skew, cx), (zero, fy, cy) = rows[0], rows[1]
     if not np.isfinite(matrix).all() or abs(skew) > 1e-6 * abs(fx) or zero or rows[2] != [0.0, 0.0, 1.0]:
         raise DatasetError(f"{path} is not a calibration matrix: fx 0 cx, 0 fy cy, 0 0 1 is needed")
-    width, height = image_size(image)
-    fields = {"width": width, "height": height, "fx": fx, "fy": fy, "cx": cx, "cy": cy}
-    return camera_from_fields(fields, model="PINHOLE", where=str(path))
+    return {"fx": fx, "fy": fy, "cx": cx, "cy": cy}
+
+
+def camera_from_matrix(fields: Mapping[str, float], *, image: Path, where: str) -> Camera:
+    """A pinhole camera with the size of an image.
+
+    Raises:
+        DatasetError: the image has no size, or the numbers are not a camera.
+    """
+    width, height = size_for_intrinsics(image, fields, where)
+    return camera_from_fields({"width": width, "height": height, **fields}, model="PINHOLE", where=where)
+
+
+def size_for_intrinsics(image: Path, fields: Mapping[str, float], where: str) -> tuple[int, int]:
+    """The size of an image that intrinsics without a size are for: as stored, or upright.
+
+    The two differ for photographs that a phone stored sideways; the principal point says which of them it is.
+
+    Raises:
+        DatasetError: the image has no size, or the two differ and there is no principal point.
+    """
+    stored, upright = image_sizes(image)
+    if stored == upright:
+        return stored
+    if "cx" not in fields or "cy" not in fields:
+        raise DatasetError(
+            f"{where}: {image.name} is stored sideways, and the intrinsics do not say whether they are for "
+            f"{stored[0]} x {stored[1]} or {upright[0]} x {upright[1]} pixels; give the size"
+        )
+
+    def off_centre(size: tuple[int, int]) -> float:
+        return abs(fields["cx"] / size[0] - 0.5) + abs(fields["cy"] / size[1] - 0.5)
+
+    return min((stored, upright), key=off_centre)

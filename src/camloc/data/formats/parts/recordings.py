@@ -1,11 +1,15 @@
-"""Recordings of RGB-D cameras: `frame-000000.color.png`, `.pose.txt` with a 4x4 matrix, and `.depth.png`."""
+"""Recordings of RGB-D cameras.
+
+frame-000000.color.png    or .jpg
+frame-000000.pose.txt     4x4 matrix
+frame-000000.depth.png    optional
+"""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from camloc.data.formats.parts.files import existing_image, numbers_in, read_lines
+from camloc.data.formats.parts.files import numbers_in, read_lines
 from camloc.errors import DatasetError
 
 POSE = ".pose.txt"
@@ -19,9 +23,9 @@ class Recorded:
 
     Attributes:
         number: of the frame, as its name says.
-        image: the image, named `image_name`.
+        image: the image, which may be missing.
         pose: the file of its matrix.
-        depth: the depth map, or None where there is none.
+        depth: the depth map, or None.
     """
 
     number: int
@@ -29,32 +33,41 @@ class Recorded:
     pose: Path
     depth: Path | None
 
-    @property
-    def image_name(self) -> str:
-        """The image's name in its folder."""
-        return self.image.name
 
-
-def recorded(folder: Path) -> Iterator[Recorded]:
-    """What a folder holds, in the order of the frames.
+def recorded(folder: Path) -> list[Recorded]:
+    """The moments in a folder that have a pose, in the order of their numbers.
 
     Raises:
-        DatasetError: an image has no pose, or a pose has no image.
+        DatasetError: an image has no pose, or the folder cannot be read.
     """
-    names = {path.name for path in folder.iterdir()}
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except OSError as problem:
+        raise DatasetError(f"{folder} cannot be read: {problem.strerror}") from None
     images = {match[1]: name for name in sorted(names) if (match := _COLOUR.fullmatch(name))}
     for stem, found in images.items():
         if f"{stem}{POSE}" not in names:
-            raise DatasetError(f"{folder / found} has no {stem}{POSE} beside it")
+            raise DatasetError(
+                f"{folder / found} has no {stem}{POSE} beside it; add the pose, or remove the image"
+            )
+    # A missing image has the ending of the others.
+    ending = next((name.partition(".color.")[2] for name in images.values()), "png")
+    moments = []
     for stem in sorted(name.removesuffix(POSE) for name in names if name.endswith(POSE)):
-        pose = folder / f"{stem}{POSE}"
-        image = existing_image(folder / images.get(stem, f"{stem}.color.png"), str(pose))
-        depth = image.with_name(f"{stem}.depth.png") if f"{stem}.depth.png" in names else None
-        yield Recorded(int(re.sub(r"\D", "", stem) or 0), image, pose, depth)
+        depth = f"{stem}.depth.png"
+        moments.append(
+            Recorded(
+                number=int(re.sub(r"\D", "", stem)[:18] or 0),
+                image=folder / images.get(stem, f"{stem}.color.{ending}"),
+                pose=folder / f"{stem}{POSE}",
+                depth=folder / depth if depth in names else None,
+            )
+        )
+    return moments
 
 
 def matrix_in(path: Path) -> list[float]:
-    """The 16 numbers of a file with a matrix, row by row.
+    """The 16 numbers of a file with a 4x4 matrix, row by row.
 
     Raises:
         DatasetError: they are not 4 rows of 4 numbers.
@@ -64,6 +77,13 @@ def matrix_in(path: Path) -> list[float]:
         rows.append(numbers_in(line.text.split(), line.where))
         if len(rows[-1]) != 4:
             raise DatasetError(f"{line.where}: the matrix has {len(rows[-1])} numbers here, and 4 are needed")
+        if len(rows) > 4:
+            break
     if len(rows) != 4:
         raise DatasetError(f"{path} holds {len(rows)} rows of numbers, and the 4 of a matrix are needed")
     return [number for row in rows for number in row]
+
+
+def is_lost(path: Path) -> bool:
+    """Whether tracking was lost: the recorder wrote infinities, in its system's words ("-1.#INF")."""
+    return any("INF" in line.text.upper() for line in read_lines(path))

@@ -1,6 +1,6 @@
 """A second process that draws a part of the frames of a folder.
 
-python -m market_square.companion FOLDER PART PARTS
+python -P -m market_square.worker FOLDER PART PARTS
 """
 
 import os
@@ -11,7 +11,7 @@ from market_square.rendering import draw
 
 
 def main(folder: str, part: str, parts: str) -> None:
-    """Draw a part of the frames of a folder, and stop early if the process that asked for it is gone."""
+    """Draw a part of the frames of a folder; stop early if the parent process has ended."""
     parent = os.getppid()
     for _ in draw(Path(folder), int(part), int(parts)):
         if os.getppid() != parent:

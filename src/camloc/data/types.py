@@ -179,8 +179,8 @@ class Located:
         novelty: of the image, divided by the novelty threshold: from 0 to 1, or None for a model without
             a threshold.
         unrefined: the network's own pose, if a refiner or the map has replaced it, or None.
-        covariance: (6, 6) of a verified pose, or None: of the rotation vector in radians (first three) and of
-            the camera centre in `unit` (last three), both along the axes of the world.
+        covariance: (6, 6) of a pose that a calibrated map verified, or None: rotation vector in radians
+            (first three) and camera centre in `unit` (last three), both along the axes of the world.
         verification: how the map verified the pose, or None if it did not.
         unit: of positions: "m", or "units" where the scale of the scene is not known.
     """

@@ -288,6 +288,8 @@ def _prior(prediction: Located) -> PosePrior | None:
 def _located(scene_map: SceneMap, answer: VerifiedPose, prediction: Estimate | None) -> Located:
     """A verified pose; of the network's prediction the novelty is kept, and its pose as the unrefined one."""
     variances = np.diag(answer.covariance)
+    # Without calibration the normal equations know nothing of errors that all matches share: far too small.
+    is_calibrated = scene_map.calibration.frames > 0
     error = ExpectedError(
         meters=_MEDIAN_OF_NORM * float(np.sqrt(variances[3:].mean())),
         degrees=_MEDIAN_OF_NORM * float(np.degrees(np.sqrt(variances[:3].mean()))),
@@ -299,8 +301,8 @@ def _located(scene_map: SceneMap, answer: VerifiedPose, prediction: Estimate | N
         scene=scene_map.scene,
         world_from_cam=answer.world_from_cam,
         unit=scene_map.unit,
-        expected_error=error,
-        covariance=answer.covariance,
+        expected_error=error if is_calibrated else None,
+        covariance=answer.covariance if is_calibrated else None,
         verification=answer.verification,
         novelty=None if predicted is None else predicted.novelty,
         unrefined=None if predicted is None else predicted.world_from_cam.numpy(),

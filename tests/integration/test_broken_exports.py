@@ -56,6 +56,25 @@ def with_graph_of_another_tool(path: Path) -> None:
     onnx.save(model, path)
 
 
+def with_reduced_outputs(path: Path) -> None:
+    """Outputs keep their names and lose their last dimension but for one number."""
+    model = onnx.load(path)
+    for number, output in enumerate(list(model.graph.output)):
+        name = output.name
+        for node in model.graph.node:
+            for place, each in enumerate(node.output):
+                if each == name:
+                    node.output[place] = f"{name}_whole"
+            for place, each in enumerate(node.input):
+                if each == name:
+                    node.input[place] = f"{name}_whole"
+        node = onnx.helper.make_node("ReduceMax", [f"{name}_whole"], [name], keepdims=1, name=f"max-{number}")
+        model.graph.node.append(node)
+        shape = ["batch", *[1] * (len(output.type.tensor_type.shape.dim) - 1)]
+        output.CopyFrom(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    onnx.save(model, path)
+
+
 def bytes_of(share: float) -> Damage:
     return lambda path: path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
 
@@ -69,6 +88,7 @@ EXPORTED: dict[str, Damage] = {
     **{f"cut at {share}": bytes_of(share) for share in (0.01, 0.3, 0.8, 0.99)},
     "of another tool": of_another_tool,
     "of another tool with our metadata": with_graph_of_another_tool,
+    "with outputs of other shapes": with_reduced_outputs,
     "with empty metadata": with_text(""),
     "with text as metadata": with_text("made by hand"),
     "with a list as metadata": with_text("[]"),

@@ -247,9 +247,9 @@ def test_several_folders_scenes_and_options_are_put_together(root: Path) -> None
     ("count", "scenes", "options", "told"),
     [
         (0, (), (), "name the folder of the data set with --data"),
-        (2, ("a",), (), "2 folders have 1 names; give each --data its --scene"),
+        (2, ("a",), (), "2 folders have 1 names; give one --scene for each --data"),
         (2, ("a", "b"), ("c:x=1",), "the option 'c:x=1' is for 'c', which no --scene names"),
-        (1, ("all",), (), "does not hold scenes side by side"),
+        (1, ("all",), (), "has no folders that are scenes"),
     ],
 )
 def test_folders_and_names_that_do_not_belong_together_are_told(
@@ -262,5 +262,5 @@ def test_folders_and_names_that_do_not_belong_together_are_told(
 
 def test_a_list_of_images_is_of_one_scene(root: Path) -> None:
     folders = (root / "data" / "garden", root / "data" / "cellar")
-    with pytest.raises(RecipeError, match="a list of images is of one scene"):
+    with pytest.raises(RecipeError, match="a list of images is for a single scene"):
         data_sources(folders, layout="auto", scenes=(), options=(), train_list=root / "train.txt")

@@ -39,8 +39,8 @@ def _frames(images: Path, poses: Pose, lens: list[Camera]) -> tuple[Frame, ...]:
     frames = []
     for number, pose in enumerate(poses):
         name = f"walk {number % 2}/{number}.png"
-        write_image(images / name)
         camera = lens[number % len(lens)]
+        write_image(images / name, (camera.width, camera.height))
         sequence = f"walk {number % 2}"
         frames.append(Frame(name, images / name, camera, pose.numpy(), sequence=sequence, time=number / 7))
     return tuple(frames)

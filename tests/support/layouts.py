@@ -64,9 +64,9 @@ def make_scene(*, seed: int = 0) -> PosedScene:
     return PosedScene(matrices[:TRAIN], matrices[TRAIN:])
 
 
-def write_image(path: Path) -> None:
+def write_image(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (WIDTH, HEIGHT), (90, 90, 90)).save(path)
+    Image.new("RGB", size, (90, 90, 90)).save(path)
 
 
 def wxyz(rotation: Matrix) -> list[float]:

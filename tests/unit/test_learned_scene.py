@@ -31,7 +31,7 @@ from camloc.geometry import Camera
 from camloc.inference.localizer import Localizer
 from camloc.inference.network import NetworkLocalizer
 from camloc.inference.onnx.export import export_onnx
-from camloc.models.checkpoint import Checkpoint, Metadata
+from camloc.models.checkpoint import FORMAT, Checkpoint, Metadata
 from camloc.models.posenet import PoseNet
 from camloc.models.scene_geometry import PointMaps, SceneGeometry
 
@@ -47,7 +47,7 @@ def checkpoint(*, focal: float | None = None) -> Checkpoint:
     model = SceneGeometry(config)
     model.observe(some_poses(20))
     metadata = Metadata(
-        format=1,
+        format=FORMAT,
         model="scene_geometry",
         config=to_builtins(config),
         preprocess=Preprocess(WIDTH, HEIGHT),

@@ -22,7 +22,7 @@ from camloc.geometry import Camera, Pose
 from camloc.inference.localizer import Localizer
 from camloc.inference.network import NetworkLocalizer
 from camloc.models.base import Decoded, FeatureMaps, PoseModel, Prediction, single_scene
-from camloc.models.checkpoint import Checkpoint, Metadata
+from camloc.models.checkpoint import FORMAT, Checkpoint, Metadata
 
 WIDTH, HEIGHT = 64, 48
 CAMERA = Camera(WIDTH, HEIGHT, 50.0, 50.0, WIDTH / 2, HEIGHT / 2)
@@ -59,7 +59,7 @@ class ColourModel(PoseModel[ColourOutput]):
 
 def localizer(model: PoseModel[ColourOutput] | None = None, *, is_validated: bool = True) -> Localizer:
     metadata = Metadata(
-        format=1,
+        format=FORMAT,
         model="colour",
         config={},
         preprocess=Preprocess(WIDTH, HEIGHT),

@@ -22,7 +22,7 @@ from camloc.geometry import Camera, Pose, pixel_grid, pose_error, unproject
 from camloc.inference.localizer import Localizer
 from camloc.inference.network import NetworkLocalizer
 from camloc.models.base import Prediction
-from camloc.models.checkpoint import Checkpoint, Metadata
+from camloc.models.checkpoint import FORMAT, Checkpoint, Metadata
 from camloc.models.scene_geometry import PointMaps, SceneGeometry, SceneGeometryConfig
 
 CONFIG = SceneGeometryConfig(TINY_BACKBONE, taps=(2, 3, 4), hidden=16, weights="alike")
@@ -66,7 +66,7 @@ def answer(folder: Path, world_from_cam: NDArray[np.float64], *, focal_factor: f
     Image.fromarray(view.rgb).save(folder / "image.png")
     truth = Pose.from_matrix(torch.from_numpy(world_from_cam))
     metadata = Metadata(
-        format=1,
+        format=FORMAT,
         model="scene_geometry",
         config=to_builtins(CONFIG),
         preprocess=Preprocess(SMALL.width, SMALL.height),

@@ -11,16 +11,20 @@ if TYPE_CHECKING:
 Area = Literal["corner", "square"]
 
 
-def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", seed: Seed = 0) -> None:
-    """Render a scene, train a network, build a map, and locate test images with both.
+def demo(
+    *, out: Folder = Path("runs/demo"), area: Area = "corner", map: bool = False, seed: Seed = 0
+) -> None:
+    """Render a scene, train a network, and locate test images.
 
     Images of a market square are rendered once into the cache folder. HyperPose learns a corner of the square
-    from scratch, from small images by day; a map is built from larger ones. The test images are of other
-    walks: by day and, without further training, in the evening, at night, in winter and with people in view.
+    from scratch, from images by day, and is tested on other walks: by day and, without further training, in
+    the evening, at night, in winter and with people in view.
 
     Args:
         out: Folder of the run.
         area: The corner, which takes minutes, or the whole square, which takes much longer.
+        map: Also build a map, from larger images, and locate with network and map; the network trains half as
+            long.
         seed: Seed of the scene, the walks and the training.
     """
     from camloc.cli.commands.train import train_and_report
@@ -32,17 +36,19 @@ def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", seed: Seed =
     seed = checked_seed(seed)
     with counted("rendering") as progress:
         root = rendered(settings_of(area, seed=seed), progress=progress)
-    with counted("rendering") as progress:
-        map_root = rendered(map_settings_of(area, seed=seed), progress=progress)
-    console.print(f"the scene is in {map_root}")
+    console.print(f"the scene is in {root}")
+    map_root = root
+    if map:
+        with counted("rendering") as progress:
+            map_root = rendered(map_settings_of(area, seed=seed), progress=progress)
     name = "demo/hyperpose" if area == "corner" else "demo/hyperpose-square"
     train_and_report(
-        find_recipe(name).scaled(SCHEDULE_SHARE),
+        find_recipe(name).scaled(SCHEDULE_SHARE) if map else find_recipe(name),
         name=name,
         sources=(DataSource(str(root), "demo", area),),
         out=out,
         seed=seed,
-        map_sources=(DataSource(str(map_root), "demo", area),),
+        map_sources=(DataSource(str(map_root), "demo", area),) if map else (),
     )
     image = load(map_root, area).test[0].image
     console.print(f"try    camloc locate {out} {image}")

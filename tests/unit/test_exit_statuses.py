@@ -11,6 +11,7 @@ import pytest
 from tests.support.command_line import camloc, refused
 from tests.unit.test_localizer import image, localizer
 
+from camloc.cli import main
 from camloc.cli.progress import console, show_cut_off
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Lost
@@ -96,13 +97,12 @@ runpy.run_module("camloc", run_name="__main__")
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.2, 0.6])
-def test_an_interrupt_in_the_first_moments_has_no_traceback(seconds: float, tmp_path: Path) -> None:
+def test_an_interrupt_in_the_first_moments_has_no_traceback(seconds: float) -> None:
     """The child says when it has begun, after Python's own start."""
     child = subprocess.Popen(
         [sys.executable, "-c", _INTERRUPTED_PROGRAM],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=tmp_path,
     )
     assert child.stdout is not None
     assert child.stderr is not None
@@ -115,3 +115,27 @@ def test_an_interrupt_in_the_first_moments_has_no_traceback(seconds: float, tmp_
     assert child.wait() in (0, 130, -signal.SIGINT)
     assert "Traceback" not in told
     assert len(told.splitlines()) <= 1
+
+
+def test_an_error_that_an_interrupt_has_become_is_an_interrupt(
+    capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in imports: a library catches the interrupt and raises an error of its own."""
+
+    def converted(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise RuntimeError("error calling a descriptor") from None
+
+    monkeypatch.setattr(main, "parsed", converted)
+    assert "same command again" in refused(capfd, "train", status=130)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(main, "parsed", failing)
+    with pytest.raises(RuntimeError, match="a defect"):
+        camloc(capfd, "train")

@@ -7,8 +7,9 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 from camloc import __version__
@@ -44,7 +45,6 @@ Start with `camloc demo`. Poses are world_from_cam, in metres: camera axes right
 
 _WRONG_ARGUMENTS = 2
 _INTERRUPTED = 130
-_STOPPED = "stopped; give the same command again to go on"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,16 +58,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):  # so that printing a file name that is not UTF-8 cannot fail
             stream.reconfigure(errors="backslashreplace")
     try:
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `camloc.__main__`
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            _dispatch(arguments)
-        finally:
-            sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.exit(_print_error(_STOPPED, status=_INTERRUPTED))
+        with _interrupts_in_a_sentence():
+            try:
+                _dispatch(arguments)
+            finally:
+                sys.stdout.flush()
     except BrokenPipeError:  # the reader of the pipe has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _interrupts_in_a_sentence() -> Iterator[None]:
+    """Report an interrupt in one sentence, and whatever error it has become.
+
+    While modules are imported, Python and libraries turn `KeyboardInterrupt` into errors of other kinds.
+    """
+    is_interrupted, hook = False, sys.unraisablehook
+
+    def note(*_: object) -> None:
+        nonlocal is_interrupted
+        is_interrupted = True
+        sys.unraisablehook = lambda _: None  # of an import's own cleaning up
+        raise KeyboardInterrupt
+
+    # Python's own handler, or none: see `camloc.__main__`. Otherwise somebody else decides.
+    is_free = signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL)
+    is_ours = is_free and threading.current_thread() is threading.main_thread()
+    try:
+        if is_ours:
+            signal.signal(signal.SIGINT, note)
+        yield
+    except (KeyboardInterrupt, Exception) as problem:
+        if not is_interrupted and not isinstance(problem, KeyboardInterrupt):
+            raise
+        sys.exit(_print_error("stopped; give the same command again to go on", status=_INTERRUPTED))
+    finally:
+        sys.unraisablehook = hook
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _dispatch(arguments: list[str]) -> None:

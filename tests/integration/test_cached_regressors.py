@@ -260,5 +260,5 @@ def test_the_command_takes_a_number_of_variants(
     before = listing(tmp_path)
     command = ("train", "room/baseline", "--data", scene, "--out", tmp_path / "run", "--cached-variants")
     assert "--backbone-weights" in refused(capfd, *command, "4")
-    assert "not -1" in refused(capfd, *command, "-1")
+    assert "not -1" in refused(capfd, *command, "-1", status=2)
     assert listing(tmp_path) == before

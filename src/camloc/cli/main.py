@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from types import FrameType
 from typing import Any
 
 from camloc import __version__
@@ -45,6 +46,7 @@ Start with `camloc demo`. Poses are world_from_cam, in metres: camera axes right
 
 _WRONG_ARGUMENTS = 2
 _INTERRUPTED = 130
+_STOPPED = "stopped; give the same command again to go on"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -71,14 +73,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _interrupts_in_a_sentence() -> Iterator[None]:
     """Report an interrupt in one sentence, and whatever error it has become.
 
-    While modules are imported, Python and libraries turn `KeyboardInterrupt` into errors of other kinds.
+    While modules are imported, Python and libraries turn `KeyboardInterrupt` into errors of other kinds or
+    abort; the process then ends at once, which every file withstands.
     """
-    is_interrupted, hook = False, sys.unraisablehook
+    is_interrupted = False
 
-    def note(*_: object) -> None:
+    def note(_number: int, frame: FrameType | None) -> None:
         nonlocal is_interrupted
         is_interrupted = True
-        sys.unraisablehook = lambda _: None  # of an import's own cleaning up
+        while frame is not None:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):
+                os._exit(_print_error(_STOPPED, status=_INTERRUPTED))
+            frame = frame.f_back
         raise KeyboardInterrupt
 
     # Python's own handler, or none: see `camloc.__main__`. Otherwise somebody else decides.
@@ -91,9 +97,8 @@ def _interrupts_in_a_sentence() -> Iterator[None]:
     except (KeyboardInterrupt, Exception) as problem:
         if not is_interrupted and not isinstance(problem, KeyboardInterrupt):
             raise
-        sys.exit(_print_error("stopped; give the same command again to go on", status=_INTERRUPTED))
+        sys.exit(_print_error(_STOPPED, status=_INTERRUPTED))
     finally:
-        sys.unraisablehook = hook
         if is_ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -148,7 +153,7 @@ def _unknown(command: str) -> str:
 
 
 def _print_error(sentence: str, *, status: int = 1) -> int:
-    print(f"camloc: {' '.join(sentence.splitlines())}", file=sys.stderr)
+    print(f"camloc: {' '.join(sentence.splitlines())}", file=sys.stderr, flush=True)
     return status
 
 

@@ -70,7 +70,7 @@ def with_reduced_outputs(path: Path) -> None:
                     node.input[place] = f"{name}_whole"
         node = onnx.helper.make_node("ReduceMax", [f"{name}_whole"], [name], keepdims=1, name=f"max-{number}")
         model.graph.node.append(node)
-        shape = ["batch", *[1] * (len(output.type.tensor_type.shape.dim) - 1)]
+        shape: list[str | int | None] = ["batch", *[1] * (len(output.type.tensor_type.shape.dim) - 1)]
         output.CopyFrom(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
     onnx.save(model, path)
 

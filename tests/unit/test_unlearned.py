@@ -10,7 +10,7 @@ from tests.support.trained import tiny_recipe
 from tests.unit.test_localizer import image, localizer
 
 from camloc.cli.progress import show_unlearned
-from camloc.data.types import ExpectedError, Located, Lost, common_unit
+from camloc.data.types import ExpectedError, Located, Lost, Unit, common_unit
 from camloc.inference.localizer import Localizer
 from camloc.models import build_model
 from camloc.models.checkpoint import is_better, metadata_for, save_checkpoint
@@ -66,7 +66,7 @@ def test_a_learned_or_an_unknown_scene_is_accepted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unit", ["m", "units"])
 def test_the_console_names_the_scene_and_both_errors(
-    unit: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    unit: Unit, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tiny_recipe()
     model = build_model(recipe.model, recipe.config)

@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.page import page as page_of
-from benchmarks.page import replace_block, results_table, write
+from benchmarks.page import replace_block, statistics_table, write
+from camloc.evaluation.report.wording import method_name
 from camloc.evaluation.results import Results
 from camloc.evaluation.table import format_table
 
@@ -61,9 +62,11 @@ def main() -> None:
     shown = re.sub(r"\S*/(?=cache/demo/)", "~/.", done.stdout)
     shown = shown.replace("~/.cache/demo", "~/.cache/camloc/demo")
     lines = [line.rstrip() for line in shown.splitlines() if line.strip()]
-    rows = format_table(results).splitlines()
-    first = lines.index(rows[0])
-    before, after = lines[:first], lines[first + len(rows) :]
+    first = next(row for row, line in enumerate(lines) if line.lstrip().startswith("test set"))
+    last = next(row for row, line in enumerate(lines) if line.startswith("report "))
+    if lines[first:last] != format_table(results).splitlines():
+        raise SystemExit("the demo printed another table than that of its results:\n" + "\n".join(lines))
+    before, after = lines[:first], lines[last:]
     measured = Measured(minutes, os.cpu_count() or 1, tuple(before), tuple(after), results)
     write("demo", measured, page(measured))
     replace_block(README, BLOCK, output(measured))
@@ -79,14 +82,21 @@ def page(measured: Measured) -> str:
     """The page."""
     results = measured.results
     parts = []
-    for number, part in enumerate(results.sets):
-        parts += [f"## {part.name}", results_table([("HyperPose", results)], test_set=number)]
+    for part in results.sets:
+        rows = [("answer", part.estimates)]
+        rows += [
+            (method_name(method, has_map=results.scene_map is not None), statistics)
+            for method, statistics in part.every_method.items()
+            if method != results.refined_by
+        ]
+        parts += [f"## {part.name}", statistics_table(rows, part.rows()[1:])]
     return page_of(
         "The demo",
         "demo",
         f"HyperPose, from random weights, on {results.train_frames} day frames of the embedded square's "
-        f"corner. The other conditions were never trained on; all test sets have the same camera poses. The "
-        f"whole demo took {measured.minutes:.1f} minutes on {measured.cores} cores, rendering included.",
+        f"corner, and a map of larger images of it. *Answer* is what `camloc locate` gives: the map's pose where "
+        f"it is verified, the network's where not. The other conditions were never trained on; all test sets "
+        f"have the same camera poses. The whole demo took {measured.minutes:.1f} minutes on {measured.cores} cores, rendering included.",
         *parts,
     )
 

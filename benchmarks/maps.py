@@ -25,13 +25,15 @@ from benchmarks.page import RESULTS, table, write
 from benchmarks.page import page as page_of
 from benchmarks.plain_map import LEAST_INLIERS, PlainLocalizer
 from camloc.core.config import from_json
+from camloc.core.device import even_indices
 from camloc.data import formats
 from camloc.data.formats.demo import rendered
 from camloc.data.image_io import read_with_camera
 from camloc.data.types import Frame, Scene, Unit
+from camloc.geometry.absolute_pose import with_focal_length
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
-from camloc.inference.verification import MapLocalizer, VerifiedPose
+from camloc.inference.verification import MapLocalizer, Rejected, VerifiedPose
 from camloc.mapping.build import MapSettings
 from camloc.mapping.features import Features, feature_extractor
 from camloc.mapping.scene_map import SceneMap
@@ -50,6 +52,10 @@ _UNSEEN = slice(240, 300)
 
 # Images from elsewhere for each map that they are measured on.
 _FOREIGN = 500
+
+# Test images that are turned and located with wrong focal lengths, at most, and these focal lengths.
+_TRUST = 40
+_WRONG_FOCALS = (0.5, 0.7, 1.4, 2.0)
 
 ANOTHER_SQUARE = "another square"
 
@@ -221,11 +227,21 @@ class ForeignRow:
 
 
 @dataclass(frozen=True)
+class Outcomes:
+    """What became of images: verified at the true pose, without a verified pose, verified at a wrong pose."""
+
+    right: int
+    lost: int
+    wrong: int
+
+
+@dataclass(frozen=True)
 class Measured:
-    """All rows of the page, by name."""
+    """All rows of the page, by name; `trust` by the name of the row and the kind of the image."""
 
     rows: dict[str, MapRow] = field(default_factory=dict)
     foreign: dict[str, ForeignRow] = field(default_factory=dict)
+    trust: dict[str, dict[str, Outcomes]] = field(default_factory=dict)
 
 
 def main(settings: Settings) -> None:
@@ -246,14 +262,25 @@ def main(settings: Settings) -> None:
             found = measured_foreign(
                 SceneMap.load(settings.maps / name), scene, elsewhere(settings.data, name)
             )
-            save(foreign={name: found})
+            save(
+                foreign={name: found},
+                trust={name: measured_trust(SceneMap.load(settings.maps / name), scene)},
+            )
 
 
-def save(rows: Mapping[str, MapRow] | None = None, foreign: Mapping[str, ForeignRow] | None = None) -> None:
+def save(
+    rows: Mapping[str, MapRow] | None = None,
+    foreign: Mapping[str, ForeignRow] | None = None,
+    trust: Mapping[str, dict[str, Outcomes]] | None = None,
+) -> None:
     """Replace rows in the file of numbers, and write it and its page again."""
     path = RESULTS / "maps.json"
     known = from_json(path.read_bytes(), Measured) if path.exists() else Measured()
-    measured = Measured(_in_order(known.rows, rows or {}), _in_order(known.foreign, foreign or {}))
+    measured = Measured(
+        _in_order(known.rows, rows or {}),
+        _in_order(known.foreign, foreign or {}),
+        _in_order(known.trust, trust or {}),
+    )
     write("maps", measured, page(measured))
 
 
@@ -419,6 +446,43 @@ def measured_foreign(scene_map: SceneMap, scene: Scene, others: Mapping[str, Seq
     return ForeignRow(images, ours, plain)
 
 
+def measured_trust(scene_map: SceneMap, scene: Scene) -> dict[str, Outcomes]:
+    """Test images with a wrong focal length, and turned ones."""
+    localizer, extractor = MapLocalizer(scene_map), feature_extractor(scene_map.features)
+    frames = [scene.test[row] for row in even_indices(len(scene.test), min(len(scene.test), _TRUST)).tolist()]
+    answers: dict[str, list[tuple[Pose, VerifiedPose | Rejected]]] = {}
+    for frame in frames:
+        picture, camera = read_with_camera(frame)
+        assert camera is not None
+        image, truth = np.asarray(picture), frame.truth()
+        size = (camera.width, camera.height)
+        features = extractor.extract(image)
+        for factor in _WRONG_FOCALS:
+            given = with_focal_length(camera, factor * camera.fx)
+            answer = localizer.locate_features(features, given, size=size)
+            answers.setdefault(f"focal length times {factor:g}", []).append((truth, answer))
+        for turns in (1, 2, 3):
+            turned = np.ascontiguousarray(np.rot90(image, turns))
+            # Of a turned image only what a file of that shape tells is known; half a turn keeps the shape.
+            answer = localizer.locate(turned, camera if turns == 2 else None)
+            about = np.radians(90.0 * turns)
+            turn = np.array(
+                [[np.cos(about), -np.sin(about), 0], [np.sin(about), np.cos(about), 0], [0, 0, 1.0]]
+            )
+            seen = Pose(truth.rotation @ turn, truth.translation)
+            answers.setdefault("upside down" if turns == 2 else "turned by 90°", []).append((seen, answer))
+    return {kind: outcomes(each) for kind, each in answers.items()}
+
+
+def outcomes(answers: Sequence[tuple[Pose, VerifiedPose | Rejected]]) -> Outcomes:
+    """How many of the answers are right, none, or wrong."""
+    errors = [
+        error(truth, answer.world_from_cam) for truth, answer in answers if isinstance(answer, VerifiedPose)
+    ]
+    wrong = sum(away > WRONG * NEAR[0] or turned > WRONG * NEAR[1] for away, turned in errors)
+    return Outcomes(len(errors) - wrong, len(answers) - len(errors), wrong)
+
+
 def page(measured: Measured) -> str:
     """The page."""
     return page_of(
@@ -444,6 +508,7 @@ def page(measured: Measured) -> str:
         "Share of the verified test images whose true position and orientation are within the interval that "
         "the covariance of the answer states.",
         _foreign(measured.foreign),
+        _trust(measured.trust),
         command="--data FOLDER",
     )
 
@@ -525,6 +590,22 @@ def _foreign(foreign: Mapping[str, ForeignRow]) -> str:
         "## Images from elsewhere\n\nNone of them should be verified: images of other places, noise, and the "
         "map's own test images mirrored and with inverted colours. The map is not told their focal length "
         "where no camera of the map has images of that shape.\n\n" + table(headings, cells, text_columns=3)
+    )
+
+
+def _trust(trust: Mapping[str, Mapping[str, Outcomes]]) -> str:
+    """The section of own images with a wrong focal length and of turned ones; empty where there is none."""
+    if not trust:
+        return ""
+    cells = [
+        (ROWS[name].label, kind, f"{each.right:,}", f"{each.lost:,}", f"{each.wrong:,}")
+        for name, kinds in trust.items()
+        for kind, each in kinds.items()
+    ]
+    return (
+        "## Wrong focal lengths and turned images\n\nTest images of the map's own scene, located with a "
+        "wrong focal length, or turned. *Right* are verified poses within the bounds of *wrong*.\n\n"
+        + table(("map", "images", "right", "lost", "wrong"), cells, text_columns=2)
     )
 
 

@@ -14,7 +14,7 @@ from camloc.geometry.alignment import umeyama
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.mapping import build
-from camloc.mapping.build import MapSettings, build_scene_map
+from camloc.mapping.build import MapSettings, assemble_map, build_scene_map, match_frames
 from camloc.mapping.features import Features
 from camloc.mapping.scene_map import SceneMap
 
@@ -104,6 +104,19 @@ def test_observations_are_of_points_in_view(frames: list[Frame]) -> None:
 def test_the_order_of_frames_does_not_matter(frames: list[Frame]) -> None:
     first, second = built(frames), built(frames[::-1])
     assert first.to_files() == second.to_files()
+
+
+def test_a_map_without_some_frames_knows_nothing_of_them(frames: list[Frame]) -> None:
+    held_out = [frame.name for frame in frames[3:6]]
+    matched = match_frames(frames, scene="arc", settings=SETTINGS, kept_features=held_out)
+    scene_map, report = assemble_map(matched, scene="arc", unit="m", settings=SETTINGS, without=held_out)
+    assert set(matched.features()) == set(held_out)
+    assert report.frames == FRAMES - 3
+    assert not set(held_out) & set(scene_map.frame_names)
+    others = built([frame for frame in frames if frame.name not in held_out])
+    assert scene_map.frame_names == others.frame_names
+    assert len(scene_map) == pytest.approx(len(others), rel=0.1)
+    np.testing.assert_array_less(nearest_distances(scene_map), 1e-3)
 
 
 def test_what_cannot_be_used_is_left_out_and_counted(frames: list[Frame], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 
 from camloc.mapping.features import FeatureSettings, extraction_scale, feature_extractor
 
-SETTINGS = FeatureSettings(most=300, pixels=320 * 240)
+SETTINGS = FeatureSettings(most=300, least_pixels=320 * 240, most_pixels=320 * 240)
 
 
 def blobs(width: int = 320, height: int = 240, seed: int = 0) -> np.ndarray:
@@ -61,7 +61,9 @@ def test_keypoints_are_pixels_of_the_image_that_was_given() -> None:
         )
     )
     for pixels in (640 * 480, 320 * 240, 400 * 300):
-        features = feature_extractor(replace(SETTINGS, pixels=pixels)).extract(image)
+        features = feature_extractor(replace(SETTINGS, least_pixels=pixels, most_pixels=pixels)).extract(
+            image
+        )
         distance = np.linalg.norm(features.keypoints - (200.4, 300.3), axis=1)
         nearest = distance.argmin()
         assert distance[nearest] < 0.3
@@ -75,8 +77,10 @@ def test_a_plain_image_has_no_features() -> None:
     assert features.keypoints.shape == (0, 2)
 
 
-def test_images_are_scaled_to_one_number_of_pixels() -> None:
-    settings = FeatureSettings(pixels=640 * 480)
-    assert extraction_scale(1280, 960, settings) == pytest.approx(0.5)
+def test_small_images_are_enlarged_and_large_ones_reduced() -> None:
+    settings = FeatureSettings(least_pixels=640 * 480, most_pixels=800 * 600)
+    assert extraction_scale(1600, 1200, settings) == pytest.approx(0.5)
     assert extraction_scale(480, 640, settings) == pytest.approx(1.0)
+    assert extraction_scale(700, 560, settings) == 1.0
+    assert extraction_scale(480, 360, settings) == pytest.approx(4 / 3)
     assert extraction_scale(40, 30, settings) == 2.0

@@ -4,7 +4,7 @@ The map must not have been built from the frames that it is calibrated on; a map
 over the calibration of one that lacks some. Test frames are never used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,9 @@ from camloc.mapping.scene_map import Calibration, SceneMap
 
 # Fewer held-out frames than these say nothing of the tails.
 LEAST_FRAMES = 8
+
+# Frames whose keypoints are exchanged, at most: each is compared with all points of the map, in vain.
+_EXCHANGED = 20
 
 # Evidence and inliers that an answer needs at least, whatever the held-out frames say.
 _LEAST_EVIDENCE = 16.0
@@ -83,6 +86,7 @@ def calibrate(
     *,
     settings: VerificationSettings | None = None,
     seed: int = 0,
+    progress: Callable[[float], None] | None = None,
 ) -> Calibration:
     """Thresholds, covariance factors and floors.
 
@@ -97,6 +101,7 @@ def calibrate(
             mirrored: they have the scene's own descriptors in an arrangement that it does not have.
         settings: of the localizer that will use the calibration.
         seed: of the exchange.
+        progress: called with the share that is done.
 
     Returns:
         One with `frames` 0, which means uncalibrated, where there are fewer than `LEAST_FRAMES`.
@@ -110,9 +115,15 @@ def calibrate(
         )
     )
     localizer = MapLocalizer(open_map, open_settings)
-    chance = _most_evidence(localizer, _exchanged(frames, np.random.default_rng(seed)))
+    trials = []
+    for number, frame in enumerate(frames):
+        if (trial := _trial(localizer, frame)) is not None:
+            trials.append(trial)
+        if progress is not None:
+            progress((number + 1) / len(frames))
+    some = [frames[row] for row in np.unique(np.linspace(0, len(frames) - 1, _EXCHANGED).astype(int))]
+    chance = _most_evidence(localizer, _exchanged(some, np.random.default_rng(seed)))
     elsewhere = _most_evidence(localizer, foreign)
-    trials = [trial for frame in frames if (trial := _trial(localizer, frame)) is not None]
     usual = [trial.answer.verification.evidence for trial in trials if not trial.is_gross]
     least_evidence = max(
         _LEAST_EVIDENCE,

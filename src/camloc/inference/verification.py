@@ -68,6 +68,9 @@ _RIVAL_SHARE = 0.6
 # Before it is refined, their residuals may be this share of the larger side of the image.
 _REVERSED_ERROR = 0.05
 
+# The given focal length is doubted where another one has at least this share of its first inliers.
+_SHARE_OF_DOUBT = 0.9
+
 # Without intrinsics a camera is taken to be a pinhole; this focal length over the larger side is only where
 # the search starts.
 _USUAL_FOCAL = 1.2
@@ -94,7 +97,7 @@ class VerificationSettings:
         inlier_error: of an inlier of the final pose, as a share of the larger side of the image.
         most_rival: share of the inliers that the other pose of a plane may have.
         find_focal_length: whether a given focal length is checked and, where no pose fits it, found.
-        most_focal_error: logarithm of the factor by which the inliers may ask for another focal length.
+        most_focal_error: logarithm of the factor by which the matches may ask for another focal length.
     """
 
     sources: tuple[FoundBy, ...] = ("prior", "retrieval", "votes", "whole map")
@@ -498,29 +501,28 @@ class MapLocalizer:
         return None
 
     def _focal_length_fits(self, query: "_Query", answer: VerifiedPose, clock: "_Clock") -> bool:
-        """Whether the focal length that was given is the one that the inliers ask for.
+        """Whether no other focal length agrees with as many of the matches as the given one.
 
-        Points in one plane that the camera faces are seen alike with half the focal length from half as far:
-        with a wrong one a pose may have many inliers, and yet be wrong. Where the inliers do not determine
-        the focal length, it is believed.
+        With half or twice the focal length a pose may still have hundreds of inliers, those near one plane,
+        and be wrong by meters. Its inliers agree with the wrong focal length, so that refining it tells
+        nothing; all matches together tell.
         """
         if not self.settings.find_focal_length:
             return True
         with clock.step("focal length"):
-            pixels = pinhole_pixels(answer.keypoints, query.lens)
-            start = PoseEstimate(answer.world_from_cam, answer.camera, np.ones(len(pixels), dtype=bool))
-            free = refine_absolute_pose(
-                pixels,
-                self._points[answer.points],
-                start,
-                np.ones(len(pixels)),
-                refine_focal_length=True,
-                most_steps=20,
+            chosen, points = query.nearest.matches(self.settings.ratio)
+            free = estimate_absolute_pose(
+                query.pixels[query.first[chosen]],
+                self._points[points],
+                query.camera,
+                max_error=self.settings.max_error * query.side,
+                focal_length_known=False,
             )
         if free is None:
             return True
         off = abs(float(np.log(free.camera.fx / answer.camera.fx)))
-        return off < self.settings.most_focal_error or off < 4.0 * free.focal_sigma
+        enough = _SHARE_OF_DOUBT * answer.verification.first_inliers
+        return off < self.settings.most_focal_error or int(free.inliers.sum()) < enough
 
     def _reason(self, query: "_Query", best: VerifiedPose | None) -> str:
         if len(query.features) < self.settings.least_first_inliers:

@@ -4,7 +4,7 @@ features -> pairs -> matching -> triangulation -> selection -> SceneMap
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -140,10 +140,28 @@ def build_scene_map(
     unit: Literal["m", "units"],
     settings: MapSettings | None = None,
     masks: MaskReader | None = None,
-    known: dict[str, ExtractedFrame] | None = None,
     progress: Progress | None = None,
 ) -> tuple[SceneMap, BuildReport]:
-    """Build the map of a scene from its training frames.
+    """Build the map of a scene from its training frames: `match_frames`, then `assemble_map`.
+
+    Raises:
+        DatasetError: fewer than two frames can be used, or none of their keypoints can be triangulated.
+    """
+    settings = settings or MapSettings()
+    matched = match_frames(frames, scene=scene, settings=settings, masks=masks, progress=progress)
+    return assemble_map(matched, scene=scene, unit=unit, settings=settings, progress=progress)
+
+
+def match_frames(
+    frames: Sequence[Frame],
+    *,
+    scene: str,
+    settings: MapSettings,
+    masks: MaskReader | None = None,
+    kept_features: Collection[str] = (),
+    progress: Progress | None = None,
+) -> "MatchedFrames":
+    """Extract the features of frames, and match them where the frames' views overlap.
 
     The order of the frames does not matter: they are sorted by name.
 
@@ -151,23 +169,19 @@ def build_scene_map(
         frames: with poses; those without an orientation, intrinsics or a readable image are left out
             and reported.
         scene: name of the scene.
-        unit: of its positions.
         settings: how the map is built.
         masks: reads the mask of a frame, or None where all pixels count.
-        known: features of frames by name, extracted with the same settings and masks; those of the other
-            frames are added. None keeps none, which takes less memory.
+        kept_features: names of frames whose uncompressed features are kept, 200 kB each.
         progress: called with the step and the share of it that is done.
 
     Raises:
-        DatasetError: fewer than two frames can be used, or none of their keypoints can be triangulated.
+        DatasetError: fewer than two frames can be used.
     """
-    settings = settings or MapSettings()
     tell = progress or _silent
     clock: dict[str, float] = {}
     usable, left_out = _usable(frames)
-
     with _timed(clock, "features"):
-        extracted = _extract(usable, settings, masks, known, tell)
+        extracted = _extract(usable, settings, masks, frozenset(kept_features), tell)
     views, keypoints = extracted.views, extracted.keypoints
     if len(views) < 2:
         raise DatasetError(
@@ -176,7 +190,6 @@ def build_scene_map(
         )
     frame_of = np.repeat(np.arange(len(views)), [len(each) for each in keypoints])
     plane = np.concatenate([each.plane for each in keypoints])
-
     with _timed(clock, "pairs"):
         depth = _typical_depth(keypoints, views, frame_of, plane, settings)
         pairs = frame_pairs(views, depth, settings.pairs)
@@ -184,9 +197,39 @@ def build_scene_map(
         matches, tried = match_pairs(
             keypoints, views, pairs, settings.matching, progress=lambda done: tell("matching", done)
         )
+    return MatchedFrames(extracted, left_out, frame_of, plane, depth, len(pairs), matches, tried, clock)
+
+
+def assemble_map(
+    matched: "MatchedFrames",
+    *,
+    scene: str,
+    unit: Literal["m", "units"],
+    settings: MapSettings,
+    without: Collection[str] = (),
+    progress: Progress | None = None,
+) -> tuple[SceneMap, BuildReport]:
+    """Triangulate matches and choose the points of a map.
+
+    Args:
+        matched: the frames and their matches.
+        scene: name of the scene.
+        unit: of its positions.
+        settings: how the map is built; those that the frames were matched with.
+        without: names of frames that the map must know nothing of: their matches are left out.
+        progress: called with the step and the share of it that is done.
+
+    Raises:
+        DatasetError: no keypoint can be triangulated, or no map fits into the bytes of the settings.
+    """
+    tell = progress or _silent
+    clock = dict(matched.seconds)
+    extracted, views, matches = matched.extracted, matched.extracted.views, matched.matches
+    used = np.array([frame.name not in without for frame in extracted.frames], dtype=bool)
+    matches = matches[used[matched.frame_of[matches]].all(axis=1)]
     with _timed(clock, "triangulation"):
         tell("triangulation", 0.0)
-        observations = tracks(matches, frame_of, plane)
+        observations = tracks(matches, matched.frame_of, matched.plane)
         found = triangulate(observations, views, settings.triangulation)
     changes = None
     if settings.refine_poses and len(found):
@@ -197,27 +240,26 @@ def build_scene_map(
             extracted = replace(extracted, views=views)
     if not len(found):
         raise DatasetError(
-            f"no point of {scene} could be triangulated: {len(matches)} of {tried} matches fit the poses of "
-            f"its {len(views)} frames; check that poses are world_from_cam and whether intrinsics are right"
+            f"no point of {scene} could be triangulated: {len(matches)} of {matched.tried} matches fit the "
+            f"poses of its {int(used.sum())} frames; check that poses are world_from_cam and whether "
+            "intrinsics are right"
         )
     with _timed(clock, "selection"):
         tell("selection", 0.0)
-        scene_map = _within_budget(scene, unit, found, extracted, settings)
+        scene_map = _within_budget(scene, unit, found, extracted, np.flatnonzero(used), settings)
     counts = np.bincount(found.observations.frame, minlength=len(views))
     size = sum(len(content) for content in scene_map.to_files().values())
     report = BuildReport(
-        frames=len(views),
-        position_only=left_out["position only"],
-        without_pose=left_out["no pose"],
-        without_camera=left_out["no camera"],
+        frames=int(used.sum()),
+        position_only=matched.left_out["position only"],
+        without_pose=matched.left_out["no pose"],
+        without_camera=matched.left_out["no camera"],
         unreadable=extracted.unreadable,
-        without_points=tuple(
-            frame.name for frame, count in zip(extracted.frames, counts, strict=True) if not count
-        ),
-        keypoints=len(plane),
-        depth=depth,
-        pairs=len(pairs),
-        descriptor_matches=tried,
+        without_points=tuple(extracted.frames[row].name for row in np.flatnonzero(used) if not counts[row]),
+        keypoints=len(matched.plane),
+        depth=matched.depth,
+        pairs=matched.pairs,
+        descriptor_matches=matched.tried,
         matches=len(matches),
         tracks=int(observations.track[-1]) + 1 if len(observations) else 0,
         triangulated=len(found),
@@ -233,6 +275,37 @@ def build_scene_map(
 
 
 @dataclass(frozen=True, eq=False)
+class MatchedFrames:
+    """Frames, their features, and the matches of these that fit the known poses.
+
+    Attributes:
+        extracted: frames and features.
+        left_out: names of frames that cannot be used, by reason.
+        frame_of: (k,) the frame of each keypoint, rising.
+        plane: (k, 2) where the ray of each keypoint meets the plane at depth 1.
+        depth: median distance of what the frames see, in the unit of the scene.
+        pairs: number of pairs of frames that were compared.
+        matches: (m, 2) pairs of keypoints, counted through all frames.
+        tried: number of descriptor matches, those that do not fit the poses among them.
+        seconds: of the processor for each step.
+    """
+
+    extracted: "_Extracted"
+    left_out: dict[str, tuple[str, ...]]
+    frame_of: Int64[np.ndarray, "k"]
+    plane: Float[np.ndarray, "k 2"]
+    depth: float
+    pairs: int
+    matches: Int64[np.ndarray, "m 2"]
+    tried: int
+    seconds: dict[str, float]
+
+    def features(self) -> dict[str, ExtractedFrame]:
+        """The features that were kept, by the name of their frame."""
+        return self.extracted.uncompressed
+
+
+@dataclass(frozen=True, eq=False)
 class _Extracted:
     """The frames whose images could be read, their features, and how their descriptors are compressed."""
 
@@ -243,6 +316,7 @@ class _Extracted:
     codec: DescriptorCodec
     unreadable: dict[str, str]
     features: FeatureSettings
+    uncompressed: dict[str, ExtractedFrame]
 
 
 def _usable(frames: Sequence[Frame]) -> tuple[list[Frame], dict[str, tuple[str, ...]]]:
@@ -265,37 +339,31 @@ def _extract(
     frames: Sequence[Frame],
     settings: MapSettings,
     masks: MaskReader | None,
-    known: dict[str, ExtractedFrame] | None,
+    kept_features: Collection[str],
     tell: Progress,
 ) -> _Extracted:
     """The features of all frames; the projection of descriptors is learned from some, spread evenly."""
     extractor = feature_extractor(settings.features)
     sample = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLE_FRAMES)).round().astype(int))
-    early: dict[int, ExtractedFrame] = {}
     unreadable: dict[str, str] = {}
-
-    def read_once(frame: Frame) -> ExtractedFrame | None:
-        if known is not None and frame.name in known:
-            return known[frame.name]
-        read = _read(frame, extractor, masks, unreadable)
-        if known is not None and read is not None:
-            known[frame.name] = read
-        return read
-
-    for row in sample:
-        if (read := read_once(frames[row])) is not None:
-            early[int(row)] = read
+    early = {
+        int(row): read
+        for row in sample
+        if (read := _read(frames[row], extractor, masks, unreadable)) is not None
+    }
     codec = fit_codec([read.features.descriptors for read in early.values()], settings.dimensions)
     kept: list[Frame] = []
-    cameras, keypoints = [], []
+    cameras, keypoints, uncompressed = [], [], {}
     for row, frame in enumerate(frames):
         if frame.name in unreadable:
             continue
-        read = early.pop(row, None) or read_once(frame)
-        if read is not None:
+        found = early.pop(row, None) or _read(frame, extractor, masks, unreadable)
+        if found is not None:
             kept.append(frame)
-            cameras.append(read.camera)
-            keypoints.append(_compressed(read, codec))
+            cameras.append(found.camera)
+            keypoints.append(_compressed(found, codec))
+            if frame.name in kept_features:
+                uncompressed[frame.name] = found
         tell("features", (row + 1) / len(frames))
     return _Extracted(
         tuple(kept),
@@ -305,6 +373,7 @@ def _extract(
         codec,
         unreadable,
         replace(settings.features, weights_sha256=getattr(extractor, "weights_sha256", "")),
+        uncompressed,
     )
 
 
@@ -392,19 +461,24 @@ def _typical_depth(
 
 
 def _within_budget(
-    scene: str, unit: Literal["m", "units"], found: Triangulated, extracted: _Extracted, settings: MapSettings
+    scene: str,
+    unit: Literal["m", "units"],
+    found: Triangulated,
+    extracted: _Extracted,
+    frames: Int64[np.ndarray, "f"],
+    settings: MapSettings,
 ) -> SceneMap:
-    """The map with as many points as its files have room for.
+    """The map of the given frames with as many points as its files have room for.
 
     Raises:
         DatasetError: not even a map of some points fits.
     """
     views, budget = extracted.views, settings.size_bytes
-    frames = np.arange(len(views))
     if budget is not None:
-        radius = max(float(np.linalg.norm(views.centers - views.centers.mean(axis=0), axis=1).max()), 1e-12)
-        coordinates = np.concatenate((views.centers / radius, views.rotations[:, :, 2]), axis=1)
-        frames = choose_frames(coordinates, max(2, int(_FRAMES_SHARE * budget / _BYTES_A_FRAME)))
+        centers = views.centers[frames]
+        radius = max(float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max()), 1e-12)
+        coordinates = np.concatenate((centers / radius, views.rotations[frames, :, 2]), axis=1)
+        frames = frames[choose_frames(coordinates, max(2, int(_FRAMES_SHARE * budget / _BYTES_A_FRAME)))]
     whole = _assemble(scene, unit, found, extracted, frames)
     count = len(found)
     for _ in range(8):

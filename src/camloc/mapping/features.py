@@ -26,17 +26,20 @@ class FeatureSettings:
             keypoints in three times the time; 0 does not.
         peak_threshold: least contrast of SIFT's keypoints.
         edge_threshold: largest ratio of curvatures of SIFT's keypoints.
-        pixels: images are scaled to about so many before extraction, small ones by a factor of 2 at most.
+        least_pixels: smaller images are enlarged to about so many before extraction, but by a factor
+            of 2 at most.
+        most_pixels: larger images are reduced to about so many.
         weights: file with the weights of a network; "" for those of an installed package.
         weights_sha256: checksum that these must have, or "".
     """
 
     extractor: ExtractorName = "sift"
-    most: int = 1500
+    most: int = 2000
     first_octave: int = 0
     peak_threshold: float = 0.003
     edge_threshold: float = 10.0
-    pixels: int = 640 * 480
+    least_pixels: int = 640 * 480
+    most_pixels: int = 800 * 640
     weights: str = ""
     weights_sha256: str = ""
 
@@ -76,7 +79,9 @@ class FeatureExtractor(Protocol):
 
 def extraction_scale(width: int, height: int, settings: FeatureSettings) -> float:
     """The factor by which an image of `width` x `height` pixels is scaled before extraction."""
-    return min(_MOST_ENLARGED, math.sqrt(settings.pixels / (width * height)))
+    pixels = width * height
+    wanted = min(max(pixels, settings.least_pixels), settings.most_pixels)
+    return min(_MOST_ENLARGED, math.sqrt(wanted / pixels))
 
 
 def feature_extractor(settings: FeatureSettings) -> FeatureExtractor:

@@ -27,7 +27,7 @@ from camloc.errors import CheckpointError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.mapping.features import FeatureSettings
 
-FORMAT = 1
+FORMAT = 2
 ARRAYS_FILE = "map.safetensors"
 METADATA_FILE = "map.json"
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,15 @@ from camloc.data.splits import HoldOut, hold_out
 from camloc.data.types import Frame, Scene, oriented
 from camloc.errors import DatasetError
 from camloc.inference.map_calibration import HeldOutFrame, calibrate
-from camloc.mapping.build import BuildReport, ExtractedFrame, MapSettings, build_scene_map
+from camloc.mapping.build import BuildReport, MapSettings, assemble_map, match_frames
 from camloc.mapping.scene_map import Calibration, SceneMap, save_maps
 from camloc.runs.manifest import MANIFEST_FILE, DataSource, RunManifest, load_scenes
 
 Progress = Callable[[str, float], None]
 """Called with the name of the step and the share of it that is done."""
 
-# One block of every six is held out; of a small scene one of every four: calibration needs eight frames.
-CALIBRATION_SPLIT, SMALL_SPLIT = HoldOut(every=6, block=10), HoldOut(every=4, block=5)
+# Of scenes with fewer frames a quarter is held out for calibration, of others a sixth at most.
 SMALL_SCENE = 100
-
-# Features of larger scenes are extracted again for the final map, since keeping them takes 200 kB a frame.
-MOST_FRAMES_IN_MEMORY = 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +71,9 @@ def build_map(
 ) -> MappedScene:
     """Build the map of a scene from its training frames, and calibrate it.
 
-    A first map, built without the held-out frames, is calibrated on them. The final map is built from all
-    training frames and takes the calibration over. It has more points than the first one, so that the
-    thresholds are on the safe side.
+    A second map, which knows nothing of the held-out frames, is triangulated from the matches of the other
+    frames and calibrated on the held-out ones. The map of all training frames takes the calibration over. It
+    has more points than the second one, so that the thresholds are on the safe side.
 
     Raises:
         DatasetError: fewer than two frames can be used, or none of their keypoints can be triangulated.
@@ -86,31 +83,42 @@ def build_map(
     def read_mask(frame: Frame) -> Bool[NDArray[np.bool_], "height width"] | None:
         return None if masks is None else read_mask_as_stored(masks, frame)
 
-    def build(frames: tuple[Frame, ...]) -> tuple[SceneMap, BuildReport]:
-        return build_scene_map(
-            frames,
-            scene=scene.name,
-            unit=scene.unit,
-            settings=settings,
-            masks=None if masks is None else read_mask,
-            known=known,
-            progress=progress,
-        )
-
-    known: dict[str, ExtractedFrame] | None = {} if len(scene.train) <= MOST_FRAMES_IN_MEMORY else None
-    whole, report = build(scene.train)
+    _, held_out = hold_out(oriented(scene.train), _calibration_split(len(scene.train)))
+    names = frozenset(frame.name for frame in held_out)
+    matched = match_frames(
+        scene.train,
+        scene=scene.name,
+        settings=settings,
+        masks=None if masks is None else read_mask,
+        kept_features=names,
+        progress=progress,
+    )
+    whole, report = assemble_map(
+        matched, scene=scene.name, unit=scene.unit, settings=settings, progress=progress
+    )
     calibration = Calibration()
-    split = SMALL_SPLIT if len(scene.train) < SMALL_SCENE else CALIBRATION_SPLIT
-    kept, held_out = hold_out(oriented(scene.train), split)
-    if known is not None and held_out:
-        with suppress(DatasetError):  # the other frames give no map: the thresholds stay the cautious ones
-            calibration = calibrate(build(kept)[0], _held_out(held_out, known))
+    with suppress(DatasetError):  # the other frames give no map: the thresholds stay the cautious ones
+        smaller, _ = assemble_map(
+            matched, scene=scene.name, unit=scene.unit, settings=settings, without=names, progress=progress
+        )
+        known = matched.features()
+        calibration = calibrate(
+            smaller,
+            [
+                HeldOutFrame(known[frame.name].features, known[frame.name].camera, frame.truth())
+                for frame in held_out
+                if frame.name in known
+            ],
+            progress=None if progress is None else partial(progress, "calibration"),
+        )
     return MappedScene(whole.with_calibration(calibration), report, time.perf_counter() - started)
 
 
-def _held_out(frames: tuple[Frame, ...], known: dict[str, ExtractedFrame]) -> list[HeldOutFrame]:
-    return [
-        HeldOutFrame(known[frame.name].features, known[frame.name].camera, frame.truth())
-        for frame in frames
-        if frame.name in known
-    ]
+def _calibration_split(frames: int) -> HoldOut:
+    """Which frames are held out: blocks of neighbours, about 200 frames of a large scene.
+
+    Calibration needs eight frames; of a small scene more are held out.
+    """
+    if frames < SMALL_SCENE:
+        return HoldOut(every=4, block=5)
+    return HoldOut(every=max(6, frames // 200), block=10)

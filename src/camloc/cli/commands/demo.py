@@ -11,20 +11,18 @@ if TYPE_CHECKING:
 Area = Literal["corner", "square"]
 
 
-def demo(
-    *, out: Folder = Path("runs/demo"), area: Area = "corner", map: bool = False, seed: Seed = 0
-) -> None:
-    """Render a scene, train a network, and locate test images.
+def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", map: bool = True, seed: Seed = 0) -> None:
+    """Render a scene, train a network, build a map, and locate test images.
 
     Images of a market square are rendered once into the cache folder. HyperPose learns a corner of the square
-    from scratch, from images by day, and is tested on other walks: by day and, without further training, in
-    the evening, at night, in winter and with people in view.
+    from scratch, and a map is built of it, from images by day. Both are tested on other walks: by day and,
+    without further training, in the evening, at night, in winter and with people in view.
 
     Args:
         out: Folder of the run.
         area: The corner, which takes minutes, or the whole square, which takes much longer.
-        map: Also build a map, from larger images, and locate with network and map; the network trains half as
-            long.
+        map: Build a map, from larger images, and locate with network and map. Without it the network trains
+            twice as long and is alone.
         seed: Seed of the scene, the walks and the training.
     """
     from camloc.cli.commands.train import train_and_report

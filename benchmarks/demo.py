@@ -93,10 +93,11 @@ def page(measured: Measured) -> str:
     return page_of(
         "The demo",
         "demo",
-        f"HyperPose, from random weights, on {results.train_frames} day frames of the embedded square's "
-        f"corner, and a map of larger images of it. *Answer* is what `camloc locate` gives: the map's pose where "
-        f"it is verified, the network's where not. The other conditions were never trained on; all test sets "
-        f"have the same camera poses. The whole demo took {measured.minutes:.1f} minutes on {measured.cores} cores, rendering included.",
+        "HyperPose, from random weights, on day frames of the embedded square's corner, and a map of "
+        f"{results.train_frames} larger ones. *Answer* is what `camloc locate` gives: the map's pose where it "
+        "is verified, the network's where it is not. The other conditions were never trained on; all test "
+        f"sets have the same camera poses. The whole demo took {measured.minutes:.1f} minutes on "
+        f"{measured.cores} cores, rendering included.",
         *parts,
     )
 

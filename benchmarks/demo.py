@@ -94,7 +94,7 @@ def page(measured: Measured) -> str:
         "The demo",
         "demo",
         "HyperPose, from random weights, on day frames of the embedded square's corner, and a map of "
-        f"{results.train_frames} larger ones. *Answer* is what `camloc locate` gives: the map's pose where it "
+        f"{results.train_frames} larger ones. *Answer* is that of `camloc locate`: the map's pose where it "
         "is verified, the network's where it is not. The other conditions were never trained on; all test "
         f"sets have the same camera poses. The whole demo took {measured.minutes:.1f} minutes on "
         f"{measured.cores} cores, rendering included.",

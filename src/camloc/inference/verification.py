@@ -68,8 +68,9 @@ _RIVAL_SHARE = 0.6
 # Before it is refined, their residuals may be this share of the larger side of the image.
 _REVERSED_ERROR = 0.05
 
-# The given focal length is doubted where another one has at least this share of its first inliers.
-_SHARE_OF_DOUBT = 0.9
+# The given focal length is doubted where another one has at least so many times its first inliers: of matches
+# in one plane, which any focal length fits, as many agree with another one by chance.
+_SHARE_OF_DOUBT = 1.05
 
 # Without intrinsics a camera is taken to be a pinhole; this focal length over the larger side is only where
 # the search starts.

@@ -18,7 +18,6 @@ from typing import TypeVar
 
 import numpy as np
 import tyro
-from jaxtyping import Float
 
 from benchmarks.foreign_images import foreign_images
 from benchmarks.page import RESULTS, table, write
@@ -30,9 +29,11 @@ from camloc.data import formats
 from camloc.data.formats.demo import rendered
 from camloc.data.image_io import read_with_camera
 from camloc.data.types import Frame, Scene, Unit
+from camloc.evaluation.reliability import Reliability, reliability, squared_deviations
 from camloc.geometry.absolute_pose import with_focal_length
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
+from camloc.geometry.rotation import rotation_angle
 from camloc.inference.verification import MapLocalizer, Rejected, VerifiedPose
 from camloc.mapping.build import MapSettings
 from camloc.mapping.features import Features, feature_extractor
@@ -43,9 +44,6 @@ from market_square import SquareSettings
 # A verified pose counts as wrong if it is off by more than so many times 0.25 m or 2 degrees.
 WRONG = 5.0
 NEAR = (0.25, 2.0)
-
-# Squared Mahalanobis distances of three numbers that 68 % and 95 % stay below.
-_CHI_SQUARES = (3.506, 7.815)
 
 # Frames of the office floor, in the order of their names, that are held out of everything.
 _UNSEEN = slice(240, 300)
@@ -170,14 +168,6 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """Shares of the verified poses whose truth is within the intervals of 68 and of 95 %."""
-
-    position: tuple[float, float]
-    orientation: tuple[float, float]
-
-
-@dataclass(frozen=True)
 class SetRow:
     """A test set: camloc's answers, the plain peer's, and how honest the intervals are."""
 
@@ -185,7 +175,7 @@ class SetRow:
     feature_milliseconds: float
     camloc: Answers
     plain: Answers
-    coverage: Coverage | None
+    reliability: Reliability | None
 
 
 @dataclass(frozen=True)
@@ -325,14 +315,14 @@ def measured_set(scene_map: SceneMap, frames: Sequence[Frame], bound: tuple[floa
         found = None if other is None or other[1] < LEAST_INLIERS else other[0]
         plain.append((spent[1], None if found is None else error(truth, found)))
         if verified is not None:
-            squares.append(mahalanobis(truth, verified))
+            squares.append(squared_deviations(truth, verified.world_from_cam, verified.covariance))
         seconds.append(feature_seconds)
     return SetRow(
         len(frames),
         1000 * float(np.median(seconds)),
         answers_of(ours, bound),
         answers_of(plain, bound),
-        coverage_of(np.array(squares)) if squares else None,
+        reliability(np.array(squares).reshape(-1, 2)) if scene_map.calibration.frames else None,
     )
 
 
@@ -353,45 +343,7 @@ def extracted(
 def error(truth: Pose, found: Pose) -> tuple[float, float]:
     """Distance of the centres, and degrees between the orientations."""
     away = float(np.linalg.norm(truth.translation - found.translation))
-    return away, _degrees(truth.rotation @ found.rotation.T)
-
-
-def _degrees(rotation: Float[np.ndarray, "3 3"]) -> float:
-    """The angle of a rotation, exact near 0 and at 180 degrees: |R - I| is sqrt(8) sin(angle/2)."""
-    return float(np.degrees(2.0 * np.arcsin(min(np.linalg.norm(rotation - np.eye(3)) / np.sqrt(8.0), 1.0))))
-
-
-def rotation_vector(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
-    """The axis times the angle in radians."""
-    twist = np.array(
-        [rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]]
-    )
-    length = float(np.linalg.norm(twist))
-    angle = float(np.arctan2(length, np.trace(rotation) - 1.0))
-    return np.asarray(twist * (angle / length if length > 1e-12 else 0.5))
-
-
-def mahalanobis(truth: Pose, answer: VerifiedPose) -> tuple[float, float]:
-    """Squared distances of the true centre and of the true orientation, in deviations of the answer."""
-    turn = rotation_vector(truth.rotation @ answer.world_from_cam.rotation.T)
-    shift = truth.translation - answer.world_from_cam.translation
-    covariance = answer.covariance
-    return (
-        float(shift @ np.linalg.solve(covariance[3:, 3:], shift)),
-        float(turn @ np.linalg.solve(covariance[:3, :3], turn)),
-    )
-
-
-def coverage_of(squares: Float[np.ndarray, "n 2"]) -> Coverage:
-    """The shares that the intervals cover, of squared distances of positions and of orientations."""
-    position, orientation = (
-        (
-            float((squares[:, part] <= _CHI_SQUARES[0]).mean()),
-            float((squares[:, part] <= _CHI_SQUARES[1]).mean()),
-        )
-        for part in (0, 1)
-    )
-    return Coverage(position, orientation)
+    return away, float(np.degrees(rotation_angle(truth.rotation, found.rotation)))
 
 
 def answers_of(
@@ -565,8 +517,9 @@ def _coverage_table(rows: Mapping[str, MapRow]) -> str:
     for name, row in rows.items():
         for set_name, each in row.sets.items():
             label = ROWS[name].label if len(row.sets) == 1 else f"{ROWS[name].label}, {set_name}"
-            if (coverage := each.coverage) is not None:
-                numbers = (*coverage.position, *coverage.orientation)
+            if (found := each.reliability) is not None:
+                inner, outer = found.at(0.68), found.at(0.95)
+                numbers = (inner[0], outer[0], inner[1], outer[1])
                 cells.append((label, f"{each.camloc.verified:,}", *(f"{share:.0%}" for share in numbers)))
     return table(headings, cells)
 

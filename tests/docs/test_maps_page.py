@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from benchmarks import maps
 from benchmarks.foreign_images import foreign_images, shares
-from benchmarks.maps import Answers, Coverage, ForeignRow, MapRow, Measured, SetRow
+from benchmarks.maps import Answers, ForeignRow, MapRow, Measured, Outcomes, SetRow
 from benchmarks.plain_map import matches
 
 from camloc.core.config import from_json, to_json
+from camloc.evaluation.reliability import LEVELS, Reliability
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 
@@ -21,13 +22,6 @@ def test_images_without_a_pose_are_infinitely_wrong_and_far_poses_are_wrong() ->
     assert found.milliseconds == pytest.approx(2.5)
     nothing = maps.answers_of([(0.001, None)] * 3, (0.25, 2.0))
     assert (nothing.verified, nothing.meters, nothing.degrees, nothing.near) == (0, None, None, 0.0)
-
-
-def test_coverage_is_that_of_the_chi_square_distribution() -> None:
-    numbers = np.random.default_rng(0).normal(size=(20_000, 2, 3))
-    coverage = maps.coverage_of((numbers**2).sum(axis=2))
-    for part in (coverage.position, coverage.orientation):
-        assert part == pytest.approx((0.68, 0.95), abs=0.01)
 
 
 def test_the_angle_of_a_half_turn_is_not_zero() -> None:
@@ -57,10 +51,13 @@ def test_noise_fills_the_image_and_has_the_camera_of_the_map() -> None:
 def test_the_page_shows_every_row_and_comes_back_from_its_numbers() -> None:
     ours = Answers(verified=9, wrong=1, meters=0.0123, degrees=0.345, near=0.9, milliseconds=12.3)
     plain = Answers(verified=4, wrong=0, meters=None, degrees=None, near=0.4, milliseconds=45.6)
-    each = SetRow(10, 78.9, ours, plain, Coverage((0.61, 0.91), (0.62, 0.92)))
+    inside = {0.68: (0.61, 0.62), 0.95: (0.91, 0.92)}
+    position, orientation = zip(*(inside.get(level, (0.5, 0.5)) for level in LEVELS), strict=True)
+    each = SetRow(10, 78.9, ours, plain, Reliability(9, LEVELS, position, orientation))
     row = MapRow("m", 301, 12_345, 3_900_000, 41.0, 82.0, 50, {"day": each, "night": each})
     foreign = ForeignRow({"noise": 50, "fox": 450}, {"noise": 0, "fox": 0}, {"noise": 0, "fox": 3})
-    measured = Measured({"corner": row}, {"corner": foreign})
+    trust = {"corner": {"focal length times 0.5": Outcomes(30, 9, 1)}}
+    measured = Measured({"corner": row}, {"corner": foreign}, trust)
     assert from_json(to_json(measured), Measured) == measured
     text = maps.page(measured)
     for part in (
@@ -68,6 +65,7 @@ def test_the_page_shows_every_row_and_comes_back_from_its_numbers() -> None:
         "| **the corner, night** | camloc | 10 | 0.0123 m, 0.345° | 90.0% | 9 | 1 | 1 | 79 ms | 12.3 ms |",
         "|  | plain | 10 | ∞, ∞ | 40.0% | 4 | 6 | 0 | 79 ms | 45.6 ms |",
         "| the corner, day | 9 | 61% | 91% | 62% | 92% |",
+        "| the corner | focal length times 0.5 | 30 | 9 | 1 |",
         "| the corner | 500 | 50 noise, 450 fox | 0 | 3 (3 fox) |",
     ):
         assert part in text

@@ -19,6 +19,7 @@ from camloc.geometry import rotation as rotations_of
 rotation_angle = on_both_kinds(geometry.rotation_angle, atol=1e-13)
 quaternion_wxyz_from_rotation = on_both_kinds(rotations_of.quaternion_wxyz_from_rotation, atol=1e-14)
 rotation_from_quaternion_wxyz = on_both_kinds(rotations_of.rotation_from_quaternion_wxyz, atol=1e-14)
+rotation_vector = on_both_kinds(rotations_of.rotation_vector, atol=1e-13)
 nearest_rotation = on_both_kinds(geometry.nearest_rotation, atol=1e-12)
 
 SMALL = [0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
@@ -33,6 +34,13 @@ def test_angle_is_exact_near_zero_and_near_half_a_turn(radians: float, axis: tup
     assert rotation_angle(first, second).item() == pytest.approx(radians, abs=1e-15 * 10)
     in_single = geometry.rotation_angle(first.float(), second.float())
     assert in_single.item() == pytest.approx(radians, abs=4e-7)
+
+
+@pytest.mark.parametrize("radians", [0.0, 1e-13, 1e-9, 1e-3, 1.0, 3.0])
+def test_rotation_vector_is_axis_times_angle(radians: float) -> None:
+    axis = np.array([1.0, 2.0, -3.0]) / np.sqrt(14.0)
+    matrix = torch.from_numpy(Rotation.from_rotvec(radians * axis).as_matrix().copy())
+    np.testing.assert_allclose(rotation_vector(matrix).numpy(), radians * axis, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -26,6 +26,7 @@ from camloc.evaluation.errors import (
     empirical_quantile,
     error_statistics,
 )
+from camloc.evaluation.reliability import Reliability, reliability_of
 
 RESULTS_NAME = "results.json"
 
@@ -166,6 +167,7 @@ class SetResults:
         every_method: errors by the name of the refinement method, and by "none" those of the network's own
             estimates; empty where nothing refines.
         verification: what the map says of the answers; None for a run without a map.
+        reliability: how honest their covariances are; None where no answer has one.
     """
 
     name: str
@@ -177,6 +179,7 @@ class SetResults:
     decision: SceneDecision | None = None
     every_method: dict[str, ErrorStatistics] = field(default_factory=dict)
     verification: VerificationCounts | None = None
+    reliability: Reliability | None = None
 
     def rows(self) -> tuple[tuple[str, ErrorStatistics], ...]:
         """The result and its baselines, each with its label in tables and figures."""
@@ -300,6 +303,7 @@ def set_results(scored: ScoredSet, *, has_map: bool = False) -> SetResults:
         decision=scored.decision,
         every_method={name: error_statistics(errors) for name, errors in scored.every_method.items()},
         verification=verification_counts(scored.answers) if has_map else None,
+        reliability=reliability_of(scored.answers, scored.truth) if has_map else None,
     )
 
 

@@ -23,6 +23,21 @@ def rotation_angle(
     return xp.atan2(twice_sine, twice_cosine)
 
 
+def rotation_vector(rotation: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
+    """Axis times angle in radians of rotations, the inverse of the exponential map, for angles below pi.
+
+    At pi the axis is not determined by the skew part of the matrix: the vector is zero there.
+    """
+    xp = array_namespace(rotation)
+    skew = (rotation - rotation.mT) / 2.0
+    axis = xp.stack((skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]), axis=-1)
+    sine = xp.linalg.vector_norm(axis, axis=-1, keepdims=True)
+    cosine = ((xp.linalg.diagonal(rotation).sum(-1) - 1.0) / 2.0)[..., None]
+    is_small = sine < 1e-12
+    factor = xp.where(is_small, xp.ones_like(sine), xp.atan2(sine, cosine) / xp.where(is_small, 1.0, sine))
+    return axis * factor
+
+
 @undefined_is_nan
 def rotation_from_quaternion_wxyz(
     quaternion_wxyz: Float[Array, "*batch 4"],

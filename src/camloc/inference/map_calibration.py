@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
+from camloc.geometry.rotation import rotation_vector
 from camloc.inference.verification import (
     UNCALIBRATED_SIGMA,
     UNCALIBRATED_SIGMA_DEGREES,
@@ -158,7 +159,7 @@ def _trial(localizer: MapLocalizer, frame: HeldOutFrame) -> _Trial | None:
         return None
     truth, found_pose = frame.world_from_cam, answer.world_from_cam
     turn = truth.rotation @ found_pose.rotation.T
-    error = np.concatenate((_rotation_vector(turn), truth.translation - found_pose.translation))
+    error = np.concatenate((rotation_vector(turn), truth.translation - found_pose.translation))
     world = localizer.scene_map.points_in_world(answer.points)
     away = float(np.median(np.linalg.norm(world - found_pose.translation, axis=1)))
     return _Trial(answer, error, away)
@@ -286,14 +287,3 @@ def _squares(blocks: Float[np.ndarray, "n 3 3"], errors: Float[np.ndarray, "n 3"
     """Squared Mahalanobis distances."""
     squares: Float[np.ndarray, n] = (errors * np.linalg.solve(blocks, errors[..., None])[..., 0]).sum(axis=1)
     return squares
-
-
-def _rotation_vector(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
-    """The axis times the angle in radians."""
-    twist = np.array(
-        [rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]]
-    )
-    length = float(np.linalg.norm(twist))
-    angle = float(np.arctan2(length, np.trace(rotation) - 1.0))
-    vector: Float[np.ndarray, 3] = twist * (angle / length if length > 1e-12 else 0.5)
-    return vector

@@ -36,6 +36,7 @@ from camloc.evaluation.predicted_points import (
     ply,
     point_cloud,
 )
+from camloc.evaluation.reliability import Reliability
 from camloc.evaluation.report import figures, wording
 from camloc.evaluation.report.figures import MapPoints
 from camloc.evaluation.report.wording import angle, bound, distance, percent
@@ -135,6 +136,7 @@ class Report:
     errors_along: tuple[Drawing, ...]
     best_and_worst: tuple[Gallery, ...]
     map_points: Drawing | None
+    reliability: Drawing | None
     learned: LearnedGeometry | None
     training: Drawing | None
     record: Sequence[tuple[str, str]]
@@ -225,6 +227,7 @@ def report_html(
         errors_along=tuple(_errors_along(each, unit) for each in sets[:_MOST_SET_FIGURES]),
         best_and_worst=_best_and_worst(headline, unit),
         map_points=None if map_points is None else _map_points(map_points, training_poses, unit),
+        reliability=_reliability(results.headline.reliability),
         learned=learned_geometry(headline, mapped or {}, training_poses, unit=unit),
         training=None
         if training is None
@@ -328,6 +331,21 @@ def _map_points(found: MapPoints, training_poses: Pose, unit: str) -> Drawing:
         caption="The points of the map among the training cameras, on the axes of the map of cameras; the "
         f"darker, the more training images see a point ({float(np.median(found.frames)):.0f} in the median). "
         "Where there are few points, few images can be verified.",
+    )
+
+
+def _reliability(found: Reliability | None) -> Drawing | None:
+    """How honest the covariances of the headline's answers are."""
+    if found is None:
+        return None
+    position, orientation = found.at(0.95)
+    return _drawing(
+        figures.reliability(found),
+        title="Share of true poses inside the stated regions, over the stated confidence",
+        caption=f"Of {found.frames:,} answers with a covariance, the region of 95 % holds the true position "
+        f"of {percent(position)} and the true orientation of {percent(orientation)}. Below the dotted line "
+        "the covariance is too small, above it too large.",
+        kind="several",
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from camloc.evaluation.baselines import BaselineErrors
 from camloc.evaluation.predicted_points import PointCloud, middle_range
+from camloc.evaluation.reliability import Reliability
 from camloc.geometry.pose import Pose, PoseError
 
 INK, MUTED, GRID = "#1f2933", "#64707d", "#e4e8ec"
@@ -141,6 +142,26 @@ def _cumulative_figure(
         axes.set_ylabel("share of images")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
         legend_below(figure, axes, columns=2)
+        return svg(figure)
+
+
+def reliability(found: Reliability) -> bytes:
+    """The share of true poses inside the stated regions, over the stated confidence."""
+    with styled():
+        figure = Figure(figsize=(4.7, 3.9), layout="constrained")
+        axes = figure.subplots()
+        axes.plot((0, 100), (0, 100), color=MUTED, linestyle=":", label="honest")
+        for name, shares, color in (
+            ("position", found.position, BLUE),
+            ("orientation", found.orientation, ORANGE),
+        ):
+            levels, inside = 100 * np.array(found.levels), 100 * np.array(shares)
+            axes.plot(levels, inside, color=color, marker="o", markersize=4, label=name)
+        axes.set_xlabel("stated confidence")
+        axes.set_ylabel("true poses inside")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
+        legend_below(figure, axes, columns=3)
         return svg(figure)
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from camloc.data.batch import Batch
 from camloc.geometry import Pose
+from camloc.models.decoding import RegressedPose
 from camloc.models.losses import PoseLossConfig, UncertaintyWeightedPoseLoss
-from camloc.models.regressor import Positions, RegressedPose, WorldFrame, regression_losses
+from camloc.models.regressor import Positions, WorldFrame, regression_losses
 
 # UTM coordinates of a scene: metres east, north and up.
 UTM = torch.tensor([620_123.4567, 5_735_456.789, 110.25], dtype=torch.float64)

@@ -18,14 +18,9 @@ from camloc.core.config import to_builtins
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Frame, Lost
 from camloc.evaluation.errors import EvaluatedSet, ScoredSet, score_sets
+from camloc.evaluation.files import MOST_MAPPED, rows_to_map
 from camloc.evaluation.predicted_points import MappedView, PointCloud, middle_range, ply, point_cloud
-from camloc.evaluation.report.build import (
-    MOST_MAPPED,
-    learned_geometry,
-    report_html,
-    rows_to_map,
-    write_evaluation,
-)
+from camloc.evaluation.report.build import learned_geometry, report_html, write_evaluation
 from camloc.evaluation.results import Results, results_of
 from camloc.geometry import Camera
 from camloc.geometry.camera import pixel_grid

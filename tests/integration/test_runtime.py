@@ -133,4 +133,6 @@ def test_an_export_replaces_only_an_export(square_map: Path, tmp_path: Path, cap
     assert "other files" in refused(capfd, "export", square_map, "--out", tmp_path)
     assert camloc(capfd, "export", square_map, "--out", tmp_path / "map").status == 0
     assert camloc(capfd, "export", square_map, "--out", tmp_path / "map").status == 0
+    assert "exported already" in refused(capfd, "export", tmp_path / "map")
+    assert "other files" in refused(capfd, "export", square_map, "--out", square_map)
     assert "neither a network nor a map" in refused(capfd, "export", tmp_path, "--out", tmp_path / "new")

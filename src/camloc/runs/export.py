@@ -9,7 +9,15 @@ from camloc import __version__
 from camloc.core.extras import require_extra
 from camloc.core.files import sha256_of, write_atomically
 from camloc.errors import CheckpointError, RecipeError
-from camloc.inference.onnx.bundle import CARD, FORMAT, MANIFEST, NETWORK, BundleManifest, is_bundle
+from camloc.inference.onnx.bundle import (
+    CARD,
+    FORMAT,
+    MANIFEST,
+    NETWORK,
+    BundleManifest,
+    is_bundle,
+    is_exported,
+)
 from camloc.inference.onnx.runtime import ExportPrecision
 from camloc.mapping.scene_map import MAPS_FOLDER, SceneMap, load_maps, save_maps
 from camloc.models.metadata import Metadata, has_checkpoint
@@ -44,6 +52,8 @@ def export_run(run: Path, out: Path | None = None, *, precision: ExportPrecision
         RecipeError: `out` cannot be what is to be written, or a run of maps alone is to be a .onnx file.
         MissingExtraError: the run has a network and torch is not installed.
     """
+    if is_exported(run):
+        raise RecipeError(f"{run} is exported already; name the folder of the run")
     if out is not None and out.suffix == ".onnx":
         if out.is_dir():
             raise RecipeError(f"{out} is a folder; name a file in it with --out")
@@ -52,7 +62,10 @@ def export_run(run: Path, out: Path | None = None, *, precision: ExportPrecision
     folder = run / "export" if out is None else out
     if folder.is_file():
         raise RecipeError(f"{folder} is a file; name a folder, or a file that ends in .onnx")
-    if folder.is_dir() and any(folder.iterdir()) and not is_bundle(folder):
+    # What an interrupted export has left may be replaced, too.
+    found = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+    is_run = folder.resolve() == run.resolve()
+    if is_run or (not found <= {NETWORK, MAPS_FOLDER, CARD} and not is_bundle(folder)):
         raise RecipeError(f"{folder} holds other files; name a new folder with --out")
     maps = tuple(load_maps(run).values())
     if not maps and not has_checkpoint(run):
@@ -60,7 +73,8 @@ def export_run(run: Path, out: Path | None = None, *, precision: ExportPrecision
             f"{run} holds neither a network nor a map; make one with `camloc train` or `camloc map`"
         )
     (folder / MANIFEST).unlink(missing_ok=True)  # it is not a bundle until everything is there
-    difference, metadata, sha256 = None, None, ""
+    difference: float | None = None
+    metadata, sha256 = None, ""
     if has_checkpoint(run):
         difference, metadata = _export_network(run, folder / NETWORK, precision)
         sha256 = sha256_of(folder / NETWORK)

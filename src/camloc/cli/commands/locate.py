@@ -45,7 +45,7 @@ def locate(
     qy qz qw", and colmap's images.txt holds cam_from_world. tum counts images from 0, colmap from 1.
 
     Args:
-        run: Folder of a trained run, or an exported .onnx file.
+        run: Folder of a run, or an exported folder or .onnx file.
         images: Image files of any size.
         format: Output format: text, a JSON list, or the lines of a TUM or a COLMAP file.
         camera: Intrinsics of the images: a camera.json, or a COLMAP model with size and parameters, such as

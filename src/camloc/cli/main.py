@@ -30,6 +30,7 @@ COMMANDS = {
     "datasets": "list data set layouts, check a folder, convert it",
     "recipes": "list the training recipes",
     "models": "list the networks and their sizes",
+    "completion": "print the completion of camloc for a shell",
 }
 
 _HELP = """usage: camloc COMMAND [OPTIONS]

@@ -378,6 +378,25 @@ def assign_camera(source: Path | ImageInMemory, known: Sequence[Camera]) -> Came
     return None
 
 
+def fitted_camera(frame: Frame) -> Camera | None:
+    """A frame's camera for the pixels of its image, or None where it is unknown or of another shape."""
+    if frame.camera is None:
+        return None
+    size, orientation = _header(frame.source)
+    for width, height in (size, size[::-1] if orientation in _TRANSPOSING else size):
+        if _same_shape((width, height), frame.camera):
+            return frame.camera.resized(width=width, height=height)
+    return None
+
+
+def assumed_camera(frame: Frame) -> Camera:
+    """The camera that COLMAP assumes too for an image of unknown intrinsics: 1.2 times the longer side."""
+    (width, height), orientation = _header(frame.source)
+    if orientation in _TRANSPOSING:
+        width, height = height, width
+    return _assumed_camera(width, height, 1.2)
+
+
 def _typical(cameras: set[Camera]) -> Camera | None:
     """One of several cameras if they agree: the focal lengths differ by less than `FOCAL_AGREEMENT`."""
     ordered = sorted(cameras, key=lambda camera: camera.fx / camera.width)

@@ -4,7 +4,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,9 +21,8 @@ from camloc.geometry.pose import Pose
 if TYPE_CHECKING:
     from torch import Tensor
 
-    ImageLike: TypeAlias = Union[
-        str, os.PathLike[str], bytes, bytearray, memoryview, BinaryIO, Image.Image, NDArray[Any], Tensor
-    ]
+    Content: TypeAlias = bytes | bytearray | memoryview | BinaryIO
+    ImageLike: TypeAlias = str | os.PathLike[str] | Content | Image.Image | NDArray[Any] | Tensor
 else:  # torch is not imported to name a type
     ImageLike = Any
 
@@ -31,8 +30,8 @@ else:  # torch is not imported to name a type
 MOST_BYTES = 1 << 30
 
 _KINDS = (
-    "a path, the bytes of a file, a binary file object, a PIL image, a uint8 array (height, width, 3) of RGB or "
-    "a uint8 tensor (3, height, width) of RGB"
+    "a path, the bytes of a file, a binary file object, a PIL image, a uint8 array (height, width, 3) of RGB "
+    "or a uint8 tensor (3, height, width) of RGB"
 )
 
 

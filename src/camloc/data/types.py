@@ -211,6 +211,7 @@ class Located:
         verification: how the map verified the pose, or None if it did not.
         unit: of positions: "m", or "units" where the scale of the scene is not known.
         time: of the query in seconds, where it was given.
+        camera: intrinsics of the query, given, assigned or found by the map; None where they are unknown.
     """
 
     scene: str
@@ -224,6 +225,7 @@ class Located:
     verification: Verification | None = None
     unit: Unit = "m"
     time: float | None = None
+    camera: Camera | None = None
 
     def __repr__(self) -> str:
         """The scene, the pose and how sure it is, in one line."""
@@ -254,7 +256,8 @@ class Located:
         `unit`) and `degrees`, or is None. A verified pose has its `verification` and, if its map is
         calibrated, its `covariance` (6 rows of 6 numbers), whose rows `covariance_axes` names: rotation
         vector in radians and camera centre in `unit`, along the axes of the world. `time_seconds`,
-        `residual_meters`, `novelty` and `unrefined_position` are present where they are known.
+        `camera` (pixels, COLMAP's names), `residual_meters`, `novelty` and `unrefined_position` are present
+        where they are known.
         """
         pose, error, unrefined = self.world_from_cam, self.expected_error, self.unrefined
         optional = {
@@ -264,6 +267,7 @@ class Located:
             "verification": None if self.verification is None else asdict(self.verification),
             "residual_meters": self.residual,
             "novelty": self.novelty,
+            "camera": None if self.camera is None else asdict(self.camera),
             "unrefined_position": None if unrefined is None else unrefined.translation.tolist(),
         }
         return {
@@ -303,3 +307,6 @@ class Lost:
 
 
 Estimate = Located | Lost
+
+# Where a lost image has an empty reason.
+NO_REASON = "no reason given"

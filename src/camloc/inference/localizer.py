@@ -9,6 +9,7 @@ torch is imported only if the run holds a network.
 """
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from camloc.data.image_io import assign_camera, read_with_camera
+from camloc.data.image_io import assign_camera, fitted_camera, read_with_camera
 from camloc.data.masks import read_mask_as_stored
 from camloc.data.query import ImageLike, Query, is_image_like
 from camloc.data.types import Estimate, ExpectedError, FoundBy, Frame, Located, Lost
@@ -279,7 +280,7 @@ class Localizer:
                     estimates[MAP] = self._combined(request, own)
                 except ImageError as problem:
                     estimates[MAP] = Lost(str(problem))
-            yield {method: _timed(each, request.frame.time) for method, each in estimates.items()}
+            yield {method: _finished(each, request.frame) for method, each in estimates.items()}
 
     def _with_camera_if_readable(self, frame: Frame) -> Frame:
         try:
@@ -289,22 +290,23 @@ class Localizer:
 
     def _combined(self, request: "_Request", prediction: Estimate | None) -> Estimate:
         """The verified pose if a map confirms one, else what the network's prediction is worth."""
-        time = request.frame.time
         if not self._uses_maps:
             assert prediction is not None
-            return _timed(prediction, time)
+            return _finished(prediction, request.frame)
         query = _read_query(request.frame, self.masks)
         rejected, best = "no map knows this image", None
         for scene in self._order(request, prediction):
             answer = self._in_map(scene, query, request, prediction)
             if isinstance(answer, VerifiedPose):
-                return _timed(_located(self.maps[scene].scene_map, answer, prediction), time)
+                return _finished(
+                    _located(self.maps[scene].scene_map, answer, prediction, query), request.frame
+                )
             rejected = answer.reason
             if best is None and answer.best is not None:
-                best = _located(self.maps[scene].scene_map, answer.best, prediction)
+                best = _located(self.maps[scene].scene_map, answer.best, prediction, query)
         if prediction is None or self.verify == "always":
-            return Lost(rejected, time, best)
-        return _timed(prediction, time)
+            return Lost(rejected, request.frame.time, best)
+        return _finished(prediction, request.frame)
 
     def _order(self, request: "_Request", prediction: Estimate | None) -> tuple[str, ...]:
         """The scenes in the order in which their maps are tried: the previous one, then the predicted one."""
@@ -325,7 +327,9 @@ class Localizer:
             prior = _prior(prediction)
         features = query.features(localizer.scene_map.features, self._extractors)
         height, width = query.image.shape[:2]
-        return localizer.locate_features(features, query.camera, prior, size=(width, height))
+        return localizer.locate_features(
+            features, query.camera, prior, size=(width, height), seconds=query.seconds
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,8 +369,11 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield pending
 
 
-def _timed(estimate: Estimate, time: float | None) -> Estimate:
-    return estimate if time is None else replace(estimate, time=time)
+def _finished(estimate: Estimate, frame: Frame) -> Estimate:
+    """The estimate with the time and the camera of its query."""
+    if isinstance(estimate, Located) and estimate.camera is None and frame.camera is not None:
+        estimate = replace(estimate, camera=fitted_camera(frame))
+    return estimate if frame.time is None else replace(estimate, time=frame.time)
 
 
 class _Query:
@@ -376,6 +383,7 @@ class _Query:
         self, image: UInt8[np.ndarray, "h w 3"], camera: Camera | None, mask: Bool[np.ndarray, "h w"] | None
     ) -> None:
         self.image, self.camera, self.mask = image, camera, mask
+        self.seconds: dict[str, float] = {}
         self._features: dict[FeatureSettings, Features] = {}
 
     def features(self, settings: FeatureSettings, extractors: threading.local) -> Features:
@@ -384,13 +392,19 @@ class _Query:
             own = extractors.__dict__.setdefault("by_settings", {})
             if settings not in own:
                 own[settings] = feature_extractor(settings)
+            started = time.perf_counter()
             self._features[settings] = own[settings].extract(self.image, self.mask)
+            self.seconds["features"] = time.perf_counter() - started
         return self._features[settings]
 
 
 def _read_query(frame: Frame, masks: Path | None) -> _Query:
+    started = time.perf_counter()
     image, camera = read_with_camera(frame)
-    return _Query(np.asarray(image), camera, None if masks is None else read_mask_as_stored(masks, frame))
+    mask = None if masks is None else read_mask_as_stored(masks, frame)
+    query = _Query(np.asarray(image), camera, mask)
+    query.seconds["decoding"] = time.perf_counter() - started
+    return query
 
 
 def _previous(previous: Pose | Located | None, scene: str) -> PosePrior | None:
@@ -408,7 +422,9 @@ def _prior(prediction: Located) -> PosePrior | None:
     return PosePrior(prediction.world_from_cam.numpy(), error.meters, error.degrees)
 
 
-def _located(scene_map: SceneMap, answer: VerifiedPose, prediction: Estimate | None) -> Located:
+def _located(
+    scene_map: SceneMap, answer: VerifiedPose, prediction: Estimate | None, query: "_Query"
+) -> Located:
     """A verified pose; of the network's prediction the novelty is kept, and its pose as the unrefined one."""
     variances = np.diag(answer.covariance)
     # Without calibration the normal equations know nothing of errors that all matches share: far too small.
@@ -427,6 +443,7 @@ def _located(scene_map: SceneMap, answer: VerifiedPose, prediction: Estimate | N
         expected_error=error if is_calibrated else None,
         covariance=answer.covariance if is_calibrated else None,
         verification=answer.verification,
+        camera=query.camera if answer.verification.focal_length == "given" else answer.camera,
         novelty=None if predicted is None else predicted.novelty,
         unrefined=None if predicted is None else predicted.world_from_cam.numpy(),
     )

@@ -23,6 +23,7 @@ from torch import Tensor
 from camloc.core.config import to_json
 from camloc.core.device import even_indices
 from camloc.core.files import write_atomically
+from camloc.data.estimate_files import estimates_tum
 from camloc.data.image_io import read_image
 from camloc.data.types import Located, Lost
 from camloc.errors import ImageError
@@ -45,7 +46,6 @@ from camloc.evaluation.trajectory import (
     ESTIMATE_TUM_NAME,
     TRUTH_TUM_NAME,
     estimates_csv,
-    estimates_tum,
     truth_tum,
 )
 from camloc.geometry.pose import Pose, PoseError

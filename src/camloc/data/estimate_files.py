@@ -63,6 +63,30 @@ def csv_row(name: str, estimate: Estimate) -> str:
     return _csv_line((name, time, estimate.scene, *pose, *verification_cells(estimate), *expected, ""))
 
 
+def estimate_text(name: str, estimate: Estimate) -> str:
+    """An estimate as one line for people."""
+    name = name if name.isprintable() else ascii(name)
+    if isinstance(estimate, Lost):
+        return f"{name}  lost: {estimate.reason}"
+    pose = estimate.world_from_cam
+    quaternion = " ".join(f"{value:.6f}" for value in pose.quaternion_wxyz().tolist())
+    scene = (
+        estimate.scene if estimate.probability == 1.0 else f"{estimate.scene} ({estimate.probability:.0%})"
+    )
+    text = f"{name}  {scene}  position {_position(pose)}  quaternion_wxyz {quaternion}"
+    if (found := estimate.verification) is not None:
+        text += f"  verified by {found.inliers} inliers"
+    if estimate.is_bridged:
+        text += "  bridged"
+    if (error := estimate.expected_error) is not None:
+        text += f"  expected error {error.meters:.3f} {estimate.unit} {error.degrees:.2f}°"
+    if estimate.residual is not None:
+        text += f"  residual {estimate.residual:.3f} {estimate.unit}"
+    if estimate.unrefined is not None and estimate.verification is None:
+        text += f"  refined from {_position(estimate.unrefined)}"
+    return text
+
+
 def json_line(name: str, estimate: Estimate) -> str:
     """An estimate as one line of JSON: its `image` name and its `to_dict()`."""
     return json.dumps({"image": name, **estimate.to_dict()}, allow_nan=False, ensure_ascii=False) + "\n"
@@ -175,6 +199,10 @@ def _located_scene(frames: Sequence[Frame], estimates: Sequence[Estimate], progr
             f"the images of each scene alone"
         )
     return Scene("located", tuple(found))
+
+
+def _position(pose: Pose) -> str:
+    return " ".join(f"{value:.4f}" for value in pose.translation.tolist())
 
 
 def _csv_line(cells: Iterable[str]) -> str:

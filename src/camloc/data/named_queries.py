@@ -47,7 +47,7 @@ def named_queries(words: Sequence[str], *, every: float = 0.0) -> Iterator[Named
         if word == STDIN:
             yield NamedQuery("standard input", Query(_standard_input(), name="standard input"))
         elif path.is_dir():
-            yield from _several(images_below(path), f"{word} is a folder without images")
+            yield from _several(images_below(path), f"{_printable(word)} is a folder without images")
         elif path.suffix.lower() in VIDEO_ENDINGS:
             yield from _video(path, every)
         elif path.suffix.lower() in LIST_ENDINGS and path.is_file():
@@ -55,7 +55,9 @@ def named_queries(words: Sequence[str], *, every: float = 0.0) -> Iterator[Named
                 yield NamedQuery(str(name), Query(name, time=seconds, name=name.name))
         elif glob.has_magic(word) and not path.exists():
             found = sorted(map(Path, glob.glob(word, recursive=True)), key=_natural)  # noqa: PTH207 - of any root
-            yield from _several([each for each in found if each.is_file()], f"no file is named like {word}")
+            yield from _several(
+                [each for each in found if each.is_file()], f"no file is named like {_printable(word)}"
+            )
         else:
             yield NamedQuery(word, Query(path, name=path.name))
 
@@ -124,6 +126,10 @@ def _video(path: Path, every: float) -> Iterator[NamedQuery | ImageError]:
             )
     except ImageError as problem:
         yield problem
+
+
+def _printable(word: str) -> str:
+    return word if word.isprintable() else ascii(word)
 
 
 def _standard_input() -> bytes:

@@ -212,6 +212,7 @@ class Located:
         unit: of positions: "m", or "units" where the scale of the scene is not known.
         time: of the query in seconds, where it was given.
         camera: intrinsics of the query, given, assigned or found by the map; None where they are unknown.
+        is_bridged: whether the pose comes from the motion of a sequence, not from the image.
     """
 
     scene: str
@@ -226,11 +227,13 @@ class Located:
     unit: Unit = "m"
     time: float | None = None
     camera: Camera | None = None
+    is_bridged: bool = False
 
     def __repr__(self) -> str:
         """The scene, the pose and how sure it is, in one line."""
         found = self.verification
         how = "unverified" if found is None else f"verified by {found.inliers} inliers"
+        how = "bridged" if self.is_bridged else how
         error = self.expected_error
         off = "" if error is None else f", expected error {error.meters:.3g} {self.unit} {error.degrees:.2g}°"
         return f"Located({self.scene!r}, {self.world_from_cam!r}, {how}{off})"
@@ -241,8 +244,10 @@ class Located:
         return self.verification is not None
 
     @property
-    def found_by(self) -> Literal["map", "network", "refined network"]:
+    def found_by(self) -> Literal["map", "network", "refined network", "motion"]:
         """What the pose comes from."""
+        if self.is_bridged:
+            return "motion"
         if self.verification is not None:
             return "map"
         return "network" if self.unrefined is None else "refined network"
@@ -252,7 +257,8 @@ class Located:
 
         `position` (3 numbers) is the camera centre in the scene's world, `quaternion_wxyz` the rotation of
         `world_from_cam`, and `world_from_cam` the same pose as a matrix of 4 rows of 4 numbers. Positions are
-        in `unit`. `found_by` is "map", "network" or "refined network". `expected_error` has `meters` (in
+        in `unit`. `found_by` is "map", "network", "refined network" or "motion" (bridged in a sequence).
+        `expected_error` has `meters` (in
         `unit`) and `degrees`, or is None. A verified pose has its `verification` and, if its map is
         calibrated, its `covariance` (6 rows of 6 numbers), whose rows `covariance_axes` names: rotation
         vector in radians and camera centre in `unit`, along the axes of the world. `time_seconds`,

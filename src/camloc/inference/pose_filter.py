@@ -81,7 +81,7 @@ class State:
 
     @classmethod
     def start(cls, measurement: Measurement, model: MotionModel) -> "State":
-        """At a first measurement; nothing is known of the velocities but what a second of acceleration makes."""
+        """At a first measurement; the velocities are what a second of acceleration makes."""
         covariance = np.zeros((12, 12))
         covariance[:6, :6] = measurement.covariance * model.measurement_scale**2
         covariance[6:9, 6:9] = np.eye(3) * model.acceleration**2
@@ -188,7 +188,7 @@ def run_filter(
         A step for each time (None before the first measurement), and twice the negative logarithm of the
         likelihood of the measurements, each cut at the gate's bound so that outliers do not decide.
     """
-    tracker = Tracker(model)
+    tracker = PoseFilter(model)
     cost = 0.0
     steps: list[Step | None] = []
     for row, (time, measurement) in enumerate(zip(times, measurements, strict=True)):
@@ -199,7 +199,7 @@ def run_filter(
     return steps, cost
 
 
-class Tracker:
+class PoseFilter:
     """Filters measurements as they come.
 
     A measurement whose Mahalanobis distance is beyond the gate is left out. After `restart_after` verified
@@ -281,9 +281,7 @@ def smoothed(steps: Sequence[Step | None]) -> list[State | None]:
                 later.turning - after.predicted.turning,
             )
         )
-        covariance = (
-            step.updated.covariance + gain @ (later.covariance - after.predicted.covariance) @ gain.T
-        )
+        covariance = step.updated.covariance + gain @ (later.covariance - after.predicted.covariance) @ gain.T
         states[row] = _moved(step.updated, gain @ error, (covariance + covariance.T) / 2)
     return states
 
@@ -324,8 +322,10 @@ def likeliest_model(
     best = model
     for factors in (_COARSE, _FINE, _FINE):
         for name in chosen:
-            tried = _FINE if name == "measurement_scale" else factors
-            candidates = [replace(best, **{name: getattr(best, name) * factor}) for factor in tried]
+            is_scale = name == "measurement_scale"
+            values = [getattr(best, name) * factor for factor in (_FINE if is_scale else factors)]
+            # Covariances are calibrated: errors that neighbouring images share make them look too large.
+            candidates = [replace(best, **{name: max(value, 1.0) if is_scale else value}) for value in values]
             best = min(candidates, key=cost)
     return best
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from camloc.data.named_queries import NamedQuery
     from camloc.data.query import Query
     from camloc.data.types import Estimate, Frame
-    from camloc.geometry.arrays import Array
     from camloc.geometry.camera import Camera
 
 Format = Literal["text", "json", "jsonl", "csv", "tum", "colmap", "nerfstudio", "geopose"]
@@ -185,10 +184,8 @@ class _Writer:
         """Write an estimate, or keep it for the end."""
         if self._format not in _LINES:
             self._keep(item, estimate)
-        elif self._format != "text":
+        elif is_readable or self._format != "text":
             self._put(self._line(item.label, estimate))
-        elif is_readable:
-            self._put(_text(item.label, estimate) + "\n")
 
     def _keep(self, item: "NamedQuery", estimate: "Estimate") -> None:
         from camloc.data.image_io import assumed_camera
@@ -234,6 +231,8 @@ class _Writer:
                 return estimate_files.json_line(name, estimate)
             case "csv":
                 return estimate_files.csv_row(name, estimate)
+            case "text":
+                return estimate_files.estimate_text(name, estimate) + "\n"
             case _:
                 return estimate_files.geopose_line(estimate, self._anchors)
 
@@ -269,31 +268,3 @@ class _Steps:
         rows = [*self._seconds.items(), ("network and the rest", rest), ("all", self._total)]
         for name, seconds in rows:
             print(f"{name:<22}{1e3 * seconds / self._images:9.1f} ms an image", file=sys.stderr)
-
-
-def _text(name: str, estimate: "Estimate") -> str:
-    from camloc.data.types import Lost
-
-    name = name if name.isprintable() else ascii(name)
-    if isinstance(estimate, Lost):
-        return f"{name}  lost: {estimate.reason}"
-    pose = estimate.world_from_cam
-    position = _numbers(pose.translation)
-    quaternion = " ".join(f"{value:.6f}" for value in pose.quaternion_wxyz().tolist())
-    scene = (
-        estimate.scene if estimate.probability == 1.0 else f"{estimate.scene} ({estimate.probability:.0%})"
-    )
-    text = f"{name}  {scene}  position {position}  quaternion_wxyz {quaternion}"
-    if (found := estimate.verification) is not None:
-        text += f"  verified by {found.inliers} inliers"
-    if (error := estimate.expected_error) is not None:
-        text += f"  expected error {error.meters:.3f} {estimate.unit} {error.degrees:.2f}°"
-    if estimate.residual is not None:
-        text += f"  residual {estimate.residual:.3f} {estimate.unit}"
-    if estimate.unrefined is not None and estimate.verification is None:
-        text += f"  refined from {_numbers(estimate.unrefined.translation)}"
-    return text
-
-
-def _numbers(position: "Array") -> str:
-    return " ".join(f"{value:.4f}" for value in position.tolist())

@@ -2,8 +2,8 @@
 
     uv run python -m benchmarks.tracking --data FOLDER [--maps FOLDER]
 
-Each block of consecutive test images is one sequence. "gaps" are the same sequences with a grey hand before the
-lens for every third part of a second: images that alone are lost.
+Each block of consecutive test images is one sequence. "gaps" are the same sequences with three of ten images
+covered by grey: images that alone are lost.
 """
 
 import re
@@ -169,7 +169,7 @@ def written(rows: Sequence[Row]) -> str:
         ("median", "{median}"),
         ("90 %", "{ninety}"),
         ("largest", "{largest}"),
-        ("within 2 σ", "{sigma}"),
+        ("within two sigma", "{sigma}"),
         ("an image, CPU", "{cpu_milliseconds:.0f} ms"),
     ]
     cells: list[dict[str, Any]] = [
@@ -185,15 +185,15 @@ def written(rows: Sequence[Row]) -> str:
     return page(
         "Tracking",
         "tracking",
-        "Blocks of consecutive test images of redkitchen (50 each) and of the office floor hololens (12 each), "
-        "each located alone, or as a sequence by `camloc track`: with the images before it (live), and with "
-        "those before and after it (smoothed). In *gaps* three of ten images are covered by a grey plate. A "
-        "lost image is infinitely wrong. The motion model is estimated from each sequence, without its truth.",
+        "Blocks of consecutive test images of redkitchen (50 each) and of the office floor (12 each), each "
+        "located alone, or as a sequence by `camloc track`: with the images before it (live), and with those "
+        "before and after it (smoothed). In *gaps* three of ten images are covered by grey. A lost image is "
+        "infinitely wrong. The motion model is estimated from each sequence, without its truth.",
         filled(columns, cells, text_columns=3),
         "Tracking bridges what is lost, takes the largest errors away and is faster, because an image is "
-        "compared with the points of few frames near the predicted pose. The medians stay as they are: what is "
-        "left of an error is common to neighbouring images (the map's own, and the poses that it was built "
-        "from), which no smoothing takes away.",
+        "compared with the points of few frames near the predicted pose. The medians stay as they are: what "
+        "is left of an error is common to neighbouring images (the map's own, and that of the poses that it "
+        "was built from), which no smoothing takes away.",
         command="--data FOLDER",
     )
 

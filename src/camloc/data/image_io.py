@@ -127,6 +127,14 @@ def image_in_memory(content: bytes | Image.Image, name: str) -> ImageInMemory:
         return ImageInMemory(np.array(image.convert("RGB")), exif_orientation(image))
 
 
+def image_size(content: bytes, name: str) -> tuple[int, int]:
+    """Width and height of an image file's content, checked; the pixels are not decoded."""
+    if not content:
+        raise ImageError(f"{name} is empty")
+    with _checked(name, io.BytesIO(content)) as image:
+        return image.size
+
+
 def _open(source: Path | ImageInMemory) -> tuple[Image.Image, int]:
     """An image as stored, and its EXIF orientation."""
     if isinstance(source, ImageInMemory):

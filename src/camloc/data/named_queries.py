@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from camloc.data.formats.parts.files import clean_name, numbers_in, read_lines, seconds_of_times
 from camloc.data.query import MOST_BYTES, Query
+from camloc.data.video import VIDEO_ENDINGS, frames
 from camloc.errors import DatasetError, ImageError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".avif", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
-VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 LIST_ENDINGS = (".csv", ".txt")
 
 STDIN = "-"
@@ -116,8 +116,6 @@ def _several(paths: Sequence[Path], problem: str) -> Iterator[NamedQuery | Image
 
 
 def _video(path: Path, every: float) -> Iterator[NamedQuery | ImageError]:
-    from camloc.data.video import frames
-
     try:
         for frame in frames(path, every=every):
             label = f"{path}#{frame.number:06d}"

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     Content: TypeAlias = bytes | bytearray | memoryview | BinaryIO
-    ImageLike: TypeAlias = str | os.PathLike[str] | Content | Image.Image | NDArray[Any] | Tensor
+    ImageLike: TypeAlias = (
+        str | os.PathLike[str] | Content | Image.Image | NDArray[Any] | Tensor | ImageInMemory
+    )
 else:  # torch is not imported to name a type
     ImageLike = Any
 
@@ -80,11 +82,13 @@ class Query:
 
 def is_image_like(value: object) -> bool:
     """Whether `Query` takes a value as an image, as far as its kind says."""
-    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray, ImageInMemory)
     return isinstance(value, kinds) or is_torch_array(value) or hasattr(value, "read")
 
 
 def _in_memory(image: Any, name: str) -> ImageInMemory:
+    if isinstance(image, ImageInMemory):
+        return image
     if isinstance(image, bytes | bytearray | memoryview):
         return image_in_memory(bytes(image), name)
     if isinstance(image, Image.Image):

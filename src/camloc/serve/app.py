@@ -23,6 +23,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from camloc import __version__
+from camloc.data.image_io import fitted_camera, image_size
 from camloc.data.query import Query
 from camloc.data.types import Estimate, Located, Lost
 from camloc.errors import CamlocError, ImageError
@@ -355,17 +356,22 @@ def _decoded(query: Query, most_pixels: int) -> Query:
 
     Raises:
         ImageError: it is not an image, or too large.
+        HTTPException: the camera is for images of another shape.
     """
-    from camloc.data.image_io import image_size
-
     width, height = image_size(query.image, "the image")
     if width * height > most_pixels:
         raise ImageError(
             f"the image has {width} x {height} pixels; {most_pixels:,} are the most, resize it first"
         )
-    memory = query.frame().memory
-    assert memory is not None
-    return replace(query, image=memory)
+    frame = query.frame()
+    if query.camera is not None and fitted_camera(frame) is None:
+        raise HTTPException(
+            422,
+            f"camera is for {query.camera.width} x {query.camera.height} pixels, and the image has "
+            f"{width} x {height}",
+        )
+    assert frame.memory is not None
+    return replace(query, image=frame.memory)
 
 
 def _camera(text: str) -> Camera:

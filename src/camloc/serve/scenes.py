@@ -1,7 +1,7 @@
 """The scenes of a service: on disk, those in use in memory; votes find the one that an image shows.
 
 A bundle is what `Localizer.load` loads: a run, or an exported file. A folder of bundles is looked through
-again whenever its scenes are listed or an unknown one is asked for, so that a scene is added without a restart.
+again whenever its scenes are listed or an unknown one is asked for: a scene is added without a restart.
 """
 
 import threading

@@ -132,7 +132,7 @@ async function request(path, options = {}) {
   try {
     const response = await fetch(path, { ...options, headers });
     const content = await response.json();
-    if (response.status === 401) byId("key-label").hidden = false;
+    if (response.status === 401) byId("key-form").hidden = false;
     if (!response.ok) { say(content.detail || `status ${response.status}`, true); return null; }
     return content;
   } catch (problem) {
@@ -240,7 +240,7 @@ byId("choose").addEventListener("click", () => byId("file").click());
 byId("file").addEventListener("change", (event) => { if (event.target.files[0]) locateFile(event.target.files[0]); });
 byId("webcam").addEventListener("click", () => (stream ? stopWebcam() : startWebcam()));
 byId("scene").addEventListener("change", (event) => { if (event.target.value) { found = null; showScene(event.target.value); } });
-byId("key").addEventListener("change", start);
+byId("key-form").addEventListener("submit", (event) => { event.preventDefault(); start(); });
 addEventListener("resize", redraw);
 addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
 addEventListener("dragleave", () => document.body.classList.remove("dropping"));

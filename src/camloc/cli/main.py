@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "measure a run on its test images and write a report",
     "locate": "print the camera poses of images",
     "track": "locate a video or a sequence, smooth the path and bridge gaps",
+    "view": "show a run or a data set in 3-D, in the browser",
     "serve": "answer photographs over HTTP, with a page to try it",
     "masks": "mask people and vehicles in images",
     "extend": "add a scene to a multi-scene run, from a few images",

@@ -100,7 +100,7 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
     training = [content.training[row] for row in _evenly(len(content.training), _MOST_FRUSTA)]
     for number, frame in enumerate(training):
         _frustum(
-            server, f"/training/{number}", frame, frame.truth(), _TRAINING, 0.05 * size, pick, frame.name
+            server, f"/training/{number}", frame, frame.truth(), _TRAINING, 0.02 * size, pick, frame.name
         )
     segments = []
     for number, (frame, estimate) in enumerate(content.tested):
@@ -214,7 +214,7 @@ def _look_at(server: Any, content: Content, size: float) -> None:
     middle = np.median([frame.truth().translation for frame in frames], axis=0) if frames else np.zeros(3)
     up = _up(content)
     aside = np.cross(up, (0.3, 0.2, 1.0) if abs(up[2]) < 0.9 else (1.0, 0.2, 0.3))
-    server.initial_camera.position = tuple((middle + size * (2.0 * up + 2.5 * aside)).tolist())
+    server.initial_camera.position = tuple((middle + size * (1.2 * up + 1.6 * aside)).tolist())
     server.initial_camera.look_at = tuple(middle.tolist())
 
 

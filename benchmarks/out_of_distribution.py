@@ -26,6 +26,7 @@ from camloc.data.splits import hold_out
 from camloc.data.types import Frame, Lost, Scene
 from camloc.inference.localizer import Localizer
 from camloc.inference.network import NetworkLocalizer
+from camloc.inference.torch_network import TorchNetwork
 from camloc.models.base import GeometryModel, Regressor
 from camloc.models.checkpoint import Checkpoint, load_checkpoint
 from camloc.recipes import find_recipe
@@ -108,7 +109,7 @@ def measured(run: Path, others: Mapping[str, Sequence[Frame]]) -> Row:
     """The lost images of one run in all sets."""
     metadata = RunManifest.load(run)
     (scene,) = load_scenes(metadata.data)
-    localizer = Localizer(NetworkLocalizer(with_novelty(run, metadata.recipe, scene), torch.device("cpu")))
+    localizer = Localizer(NetworkLocalizer(TorchNetwork(with_novelty(run, metadata.recipe, scene))))
     own = {scene.test_name: scene.test, **scene.conditions}
     return Row(
         recipe=metadata.recipe,

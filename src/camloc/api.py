@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from camloc.core.extras import require_extra
 from camloc.data import formats
 from camloc.data.types import Scene
 from camloc.runs.manifest import DataSource
@@ -87,7 +88,9 @@ def train(
     Raises:
         RecipeError: there is no such recipe, or it does not fit the data.
         DatasetError: the data cannot be read.
+        MissingExtraError: the libraries of training are not installed.
     """
+    require_extra("train", "training")
     from camloc.recipes import find_recipe
     from camloc.runs.prepare import prepare
     from camloc.runs.train import train as run_training

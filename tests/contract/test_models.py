@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.support.models import scene_names, small_config, some_poses
@@ -14,10 +15,11 @@ from camloc.data.image_io import Preprocess
 from camloc.geometry import Pose
 from camloc.inference.onnx.export import export_onnx
 from camloc.inference.onnx.runtime import load_onnx
-from camloc.inference.prediction import predict
+from camloc.inference.torch_network import TorchNetwork
 from camloc.models import build_model, config_class, model_class, model_names, presets
 from camloc.models.base import PoseModel, Regressor
-from camloc.models.checkpoint import load_checkpoint, metadata_for, save_checkpoint
+from camloc.models.checkpoint import load_checkpoint, save_checkpoint
+from camloc.models.metadata import metadata_for
 from camloc.models.novelty import NoveltyDetector, summary
 
 WIDTH, HEIGHT = 64, 48
@@ -137,13 +139,42 @@ def test_onnx_gives_the_same_poses_for_any_batch(name: str, tmp_path: Path) -> N
     exported = load_onnx(tmp_path / "model.onnx")
     for count in (1, 5):
         ours = predicted_poses(model, batch_of(count)).matrix()
-        theirs = predicted_poses(exported.model, batch_of(count)).matrix()
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
-        with torch.no_grad():
-            novelty = [predict(each, batch_of(count).images).novelty for each in (restored, exported)]
-        assert novelty[0] is not None
-        assert novelty[0].shape == (count,)
-        torch.testing.assert_close(*novelty, rtol=0, atol=1e-3)
+        images, intrinsics = batch_of(count).images.numpy(), INTRINSICS.numpy()[None].repeat(count, axis=0)
+        theirs = exported.predict(images)
+        decoded = exported.decoding.decode(theirs.values, intrinsics=intrinsics)
+        np.testing.assert_allclose(ours.detach().numpy(), decoded.world_from_cam.matrix(), rtol=0, atol=1e-4)
+        novelty = TorchNetwork(restored).predict(images).novelty
+        assert novelty is not None
+        assert theirs.novelty is not None
+        assert novelty.shape == (count,)
+        np.testing.assert_allclose(novelty, theirs.novelty, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", [None, "6d", "9d", "4d_norm", "log_quaternion"])
+@pytest.mark.parametrize("name", model_names())
+def test_arrays_of_numpy_decode_as_tensors_do(name: str, form: str | None) -> None:
+    config = small_config(name)
+    if form is not None and not hasattr(config, "regression"):
+        form = None
+    if form is not None:
+        config = replace(config, regression=replace(config.regression, orientation=form))
+    torch.manual_seed(0)
+    model = build_model(name, config).eval()
+    model.observe_scenes([some_poses(9, seed=number) for number in range(len(scene_names(config)))])
+    batch = batch_of(5)
+    with torch.no_grad():
+        output = model(batch.images)
+        ours = model.decode(output, intrinsics=batch.intrinsics)
+    assert batch.intrinsics is not None
+    arrays = type(output)(*(value.numpy() for value in output))
+    theirs = model.decoding.numpy().decode(arrays, intrinsics=batch.intrinsics.numpy())
+    one, other = ours.world_from_cam.matrix().numpy(), theirs.world_from_cam.matrix()
+    assert isinstance(other, np.ndarray)
+    np.testing.assert_allclose(other, one, rtol=0, atol=1e-6)
+    for tensor, array in zip(ours[1:], theirs[1:], strict=True):
+        assert (tensor is None) == (array is None)
+        if tensor is not None:
+            np.testing.assert_allclose(array, tensor.numpy(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", model_names())

@@ -1,14 +1,18 @@
 """A scene and a run that has learned it, made once for all tests of this folder."""
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from tests.support.blocked import WITHOUT_TORCH
 from tests.support.trained import Made, scene_with_cache, train_run
 
 from camloc.cli.main import main
+from market_square import SquareSettings, render
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +40,32 @@ def exported(trained: Path) -> Made:
 def evaluated(trained: Path) -> Made:
     """The folder of the run's evaluation, by `camloc evaluate`. Not to be changed."""
     return made("evaluate", trained / "run", "--out", trained / "evaluated")
+
+
+SQUARE = SquareSettings(
+    width=256, height=192, train_frames=60, test_frames=8, variants=("day",), depth_every=0
+)
+
+
+@pytest.fixture(scope="session")
+def square(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A part of the embedded scene, large enough for a map. Not to be changed."""
+    return render(SQUARE, tmp_path_factory.mktemp("square"), processes=1)
+
+
+@pytest.fixture(scope="session")
+def square_map(square: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a map alone, built by the command in a process without torch. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "square"
+    program = (
+        f"{WITHOUT_TORCH}"
+        "from camloc.cli.main import main\n"
+        f"main(['map', {str(square)!r}, '--out', {str(folder)!r}, '--size', '2MB'])\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "points from 60 images" in ended.stdout
+    return folder
 
 
 def made(*arguments: str | Path) -> Made:

@@ -100,13 +100,22 @@ EXPORTED: dict[str, Damage] = {
     "with an unknown part": with_metadata(lambda content: content.update(extra=1)),
     "without scenes": with_metadata(lambda content: content["metadata"].update(scenes=[])),
     "with more scenes": with_metadata(lambda content: content["metadata"].update(scenes=["a", "b"])),
-    "without constants": with_metadata(lambda content: content.update(constants={})),
-    "with more constants": with_metadata(lambda content: content["constants"].update({"a.b": [1.0]})),
-    "with text as constants": with_metadata(
-        lambda content: content.update(constants=dict.fromkeys(content["constants"], "x"))
+    "without a decoding": with_metadata(lambda content: content.pop("decoding")),
+    "with an unknown decoding": with_metadata(lambda content: content["decoding"].update(kind="magic")),
+    "with the decoding of points": with_metadata(lambda content: content["decoding"].update(kind="points")),
+    "with the decoding of scenes": with_metadata(
+        lambda content: content["decoding"].update(kind="scene_pose")
     ),
-    "with constants of another shape": with_metadata(
-        lambda content: content.update(constants={name: [[1.0]] for name in content["constants"]})
+    "with another orientation": with_metadata(lambda content: content["decoding"].update(orientation="6d")),
+    "with a stride of nothing": with_metadata(lambda content: content["decoding"].update(stride=0)),
+    "without centers": with_metadata(lambda content: content["decoding"].update(centers=[])),
+    "with more centers": with_metadata(lambda content: content["decoding"].update(centers=[[0.0] * 3] * 2)),
+    "with text as centers": with_metadata(lambda content: content["decoding"].update(centers=[["x"] * 3])),
+    "with centers of another shape": with_metadata(
+        lambda content: content["decoding"].update(centers=[[1.0]])
+    ),
+    "with infinite centers": with_metadata(
+        lambda content: content["decoding"].update(centers=[[float("inf")] * 3])
     ),
     "without training poses": with_metadata(lambda content: content.update(training_poses=[[]])),
     "with short training poses": with_metadata(lambda content: content.update(training_poses=[[[1, 2, 3]]])),

@@ -201,7 +201,8 @@ def test_a_scene_that_cannot_be_written_to(trained: Path, run: Path, tmp_path: P
         ("evaluate", run, "--out", tmp_path / "file"),
         ("evaluate", run, "--out", tmp_path / "file" / "below"),
         ("export", run, "--out", tmp_path / "taken.onnx"),
-        ("export", run, "--out", tmp_path / "model.bin"),
+        ("export", run, "--out", tmp_path / "file"),
+        ("export", run, "--out", tmp_path),
         ("train", "demo/hyperpose", "--data", scene, "--out", tmp_path / "file"),
         ("train", "demo/hyperpose", "--data", scene, "--out", run),
     ):

@@ -5,19 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from tests.support.command_line import camloc
 from tests.support.estimates import frames_with_images, line_of_poses
-from tests.support.networks import network_of
+from tests.support.networks import checkpoint_of, network_of
 
 from camloc.data import formats as datasets
 from camloc.data.formats import nerfstudio
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
 from camloc.evaluation.results import Results
+from camloc.geometry.arrays import Array
 from camloc.inference.localizer import Localizer
-from camloc.models.base import Decoded
+from camloc.inference.torch_network import TorchNetwork
+from camloc.models.decoding import Decoded, PoseDecoding
 from camloc.runs import evaluate
 from camloc.runs.evaluate import evaluate_run
 from camloc.runs.evaluate import test_sets as sets_of
@@ -83,18 +85,23 @@ def test_metres_are_not_claimed_for_a_scene_of_unknown_scale(
 def localizer_of_two_scenes(run: Path) -> Localizer:
     """The run as if it also knew a cellar, which it takes every other image for."""
     localizer = Localizer.load(run)
-    network = network_of(localizer)
-    whole = network.checkpoint
-    decode = whole.model.decode
+    whole = checkpoint_of(localizer)
 
-    def misplaced(*arguments: Any, **settings: Any) -> Decoded:
-        decoded = decode(*arguments, **settings)
-        return decoded._replace(scene=torch.arange(len(decoded.scene)) % 2)
+    class Misplaced(PoseDecoding):
+        def decode(self, output: Any, *, intrinsics: Array | None = None) -> Decoded:
+            decoded = super().decode(output, intrinsics=intrinsics)
+            return decoded._replace(scene=np.arange(len(decoded.scene)) % 2)
 
-    whole.model.decode = misplaced  # type: ignore[method-assign]
+    class Network(TorchNetwork):
+        @property
+        def decoding(self) -> PoseDecoding:
+            decoding = super().decoding
+            assert isinstance(decoding, PoseDecoding)
+            return Misplaced(decoding.centers, decoding.orientation)
+
     metadata = replace(whole.metadata, scenes=(*whole.metadata.scenes, "cellar"))
     checkpoint = replace(whole, metadata=metadata, training_poses=whole.training_poses * 2)
-    return replace(localizer, network=replace(network, checkpoint=checkpoint))
+    return replace(localizer, network=replace(network_of(localizer), network=Network(checkpoint)))
 
 
 def test_an_answer_in_another_scene_is_lost(

@@ -1,8 +1,6 @@
 """`camloc map`: from posed images to verified poses, by the commands and in Python."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,34 +13,18 @@ from camloc.data import formats
 from camloc.evaluation.results import Results
 from camloc.geometry.pose import pose_error
 from camloc.inference.localizer import MAP
-from market_square import SquareSettings, render
 
 Capture = pytest.CaptureFixture[str]
 
-SETTINGS = SquareSettings(
-    width=256, height=192, train_frames=60, test_frames=8, variants=("day",), depth_every=0
-)
+
+@pytest.fixture
+def scene(square: Path) -> Path:
+    return square
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render(SETTINGS, tmp_path_factory.mktemp("square"), processes=1)
-
-
-@pytest.fixture(scope="module")
-def run(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of a map alone, built by the command in a process of its own, which must not load torch."""
-    folder = tmp_path_factory.mktemp("runs") / "square"
-    program = (
-        "import sys\n"
-        "from camloc.cli.main import main\n"
-        f"main(['map', {str(scene)!r}, '--out', {str(folder)!r}, '--size', '2MB'])\n"
-        "assert 'torch' not in sys.modules"
-    )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert "points from 60 images" in ended.stdout
-    return folder
+@pytest.fixture
+def run(square_map: Path) -> Path:
+    return square_map
 
 
 def test_test_images_are_verified_at_their_true_poses(run: Path, scene: Path) -> None:

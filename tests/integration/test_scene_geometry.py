@@ -63,7 +63,7 @@ def test_learned_images_are_located(learned: Path) -> None:
     frames = DataSource(str(learned / "scene")).load().train
     for frame, estimate in zip(frames, localizer.locate_all(frames), strict=True):
         assert isinstance(estimate, Located)
-        error = pose_error(estimate.world_from_cam, frame.truth().tensor())
+        error = pose_error(estimate.world_from_cam, frame.truth())
         assert error.meters < 0.5, frame.name
         assert error.degrees < 15.0, frame.name
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.support.command_line import camloc, refused
@@ -132,7 +133,7 @@ def test_an_exported_model_names_the_same_scenes(
         assert isinstance(other, Located)
         assert (one.scene, one.expected_error) == (other.scene, other.expected_error)
         assert one.probability == pytest.approx(other.probability, abs=1e-4)
-        torch.testing.assert_close(
+        np.testing.assert_allclose(
             one.world_from_cam.matrix(), other.world_from_cam.matrix(), rtol=0, atol=1e-4
         )
 

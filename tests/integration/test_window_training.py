@@ -11,8 +11,8 @@ from torch import Tensor
 
 from camloc.data.batch import Batch
 from camloc.data.image_cache import ImageCache
+from camloc.models.decoding import RegressedPose
 from camloc.models.hyperpose import HyperPose
-from camloc.models.regressor import RegressedPose
 from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import prepare
 from camloc.runs.train import train

@@ -9,14 +9,12 @@ from tests.support.models import some_poses
 from camloc.data.batch import Batch
 from camloc.geometry import Pose
 from camloc.geometry.rotation import rotation_angle
+from camloc.models.decoding import OrientationForm, orientation_size, rotation_from_values
 from camloc.models.losses import (
-    OrientationForm,
     PoseLossConfig,
     UncertaintyWeightedPoseLoss,
     comparable_values,
     equivalent_values,
-    orientation_size,
-    rotation_from_values,
     values_from_rotation,
 )
 

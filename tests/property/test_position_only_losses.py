@@ -9,14 +9,14 @@ from torch import Tensor
 
 from camloc.data.batch import Batch
 from camloc.geometry import Pose, pixel_grid, unproject
-from camloc.models.base import Correspondences
+from camloc.models.decoding import Correspondences, RegressedPose
 from camloc.models.losses import (
     GeometryLossConfig,
     PoseLossConfig,
     UncertaintyWeightedPoseLoss,
     geometry_losses,
 )
-from camloc.models.regressor import RegressedPose, WorldFrame, regression_losses
+from camloc.models.regressor import WorldFrame, regression_losses
 
 CAMERA = torch.tensor([[90.0, 0.0, 48.0], [0.0, 90.0, 40.0], [0.0, 0.0, 1.0]]).double()
 NEED_ORIENTATION = ("orientation", "consistency", "reprojection")

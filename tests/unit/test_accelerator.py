@@ -15,8 +15,9 @@ from tests.support.tiny_training import HEIGHT, WIDTH, recipe_for_images, tiny_i
 from camloc.data.augment import Augment, Draws
 from camloc.data.batch import Batch
 from camloc.errors import RecipeError
+from camloc.models.decoding import OrientationForm
 from camloc.models.hyperpose import HyperPose, HyperPoseConfig
-from camloc.models.losses import OrientationForm, PoseLossConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.training import loop
 from camloc.training.loop import Epoch, fit

@@ -13,7 +13,7 @@ from camloc.data.image_io import Preprocess
 from camloc.errors import RecipeError
 from camloc.inference.onnx.export import export_onnx, largest_difference
 from camloc.models import build_model
-from camloc.models.checkpoint import load_checkpoint, metadata_for, save_checkpoint
+from camloc.models.checkpoint import load_checkpoint, save_checkpoint
 from camloc.models.layers.backbone import (
     FINAL,
     Backbone,
@@ -23,6 +23,7 @@ from camloc.models.layers.backbone import (
     LocalContrast,
     frozen_cuts,
 )
+from camloc.models.metadata import metadata_for
 from camloc.training.optim import start_stage
 from camloc.training.recipe import Stage
 

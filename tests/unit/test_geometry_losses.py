@@ -7,7 +7,7 @@ import roma
 import torch
 
 from camloc.geometry import Pose, pixel_grid, unproject
-from camloc.models.base import Correspondences
+from camloc.models.decoding import Correspondences
 from camloc.models.losses import GeometryLossConfig, geometry_losses
 
 WIDTH, HEIGHT, STRIDE = 96, 80, 8

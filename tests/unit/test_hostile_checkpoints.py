@@ -16,7 +16,8 @@ from tests.support.trained import tiny_recipe
 from camloc.core.files import MOST_JSON_BYTES
 from camloc.errors import CheckpointError
 from camloc.models import build_model
-from camloc.models.checkpoint import load_checkpoint, metadata_for, save_checkpoint
+from camloc.models.checkpoint import load_checkpoint, save_checkpoint
+from camloc.models.metadata import metadata_for
 from camloc.runs.manifest import RunManifest
 
 JSON, WEIGHTS = "checkpoint.json", "weights.safetensors"

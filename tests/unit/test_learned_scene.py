@@ -12,28 +12,27 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.support.estimates import line_of_poses, small_set
 from tests.support.models import small_config, some_poses
-from tests.support.networks import network_of
+from tests.support.networks import checkpoint_of, localizer_of
 
 from camloc.core.config import to_builtins
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Frame, Lost
 from camloc.evaluation.errors import EvaluatedSet, ScoredSet, score_sets
+from camloc.evaluation.files import MOST_MAPPED, rows_to_map
 from camloc.evaluation.predicted_points import MappedView, PointCloud, middle_range, ply, point_cloud
-from camloc.evaluation.report.build import (
-    MOST_MAPPED,
-    learned_geometry,
-    report_html,
-    rows_to_map,
-    write_evaluation,
-)
+from camloc.evaluation.report.build import learned_geometry, report_html, write_evaluation
 from camloc.evaluation.results import Results, results_of
 from camloc.geometry import Camera
+from camloc.geometry.camera import pixel_grid
 from camloc.inference.localizer import Localizer
 from camloc.inference.network import NetworkLocalizer
 from camloc.inference.onnx.export import export_onnx
-from camloc.models.checkpoint import FORMAT, Checkpoint, Metadata
+from camloc.inference.torch_network import TorchNetwork
+from camloc.models.checkpoint import Checkpoint
+from camloc.models.decoding import PointMaps
+from camloc.models.metadata import FORMAT, Metadata
 from camloc.models.posenet import PoseNet
-from camloc.models.scene_geometry import PointMaps, SceneGeometry
+from camloc.models.scene_geometry import SceneGeometry
 
 WIDTH, HEIGHT, STRIDE = 64, 48, 8
 CAMERA = Camera(WIDTH, HEIGHT, 50.0, 50.0, WIDTH / 2, HEIGHT / 2)
@@ -58,7 +57,7 @@ def checkpoint(*, focal: float | None = None) -> Checkpoint:
 
 
 def localizer(*, focal: float | None = None, masks: Path | None = None) -> Localizer:
-    return Localizer(NetworkLocalizer(checkpoint(focal=focal), torch.device("cpu"), masks=masks))
+    return Localizer(NetworkLocalizer(TorchNetwork(checkpoint(focal=focal)), masks=masks))
 
 
 def image(folder: Path) -> Frame:
@@ -75,12 +74,10 @@ def mapped(frame: Frame, front_door: Localizer) -> MappedView:
 
 def small_view(*, number: int = 0, offset: float = 0.0) -> MappedView:
     """Twelve cells of 4 pixels, whose points and weights grow with the cell's number."""
-    generator = torch.Generator().manual_seed(number)
-    index = torch.arange(12, dtype=torch.float64).reshape(3, 4)
-    image = torch.randint(0, 256, (3, 12, 16), generator=generator, dtype=torch.uint8)
-    rows, columns = torch.meshgrid(torch.arange(3) * 4 + 2.0, torch.arange(4) * 4 + 2.0, indexing="ij")
-    world = torch.stack((index, 2 * index, offset + index), dim=-1)
-    return MappedView(image, torch.stack((columns, rows), dim=-1).double(), world, 1 + index, index / 12)
+    index = np.arange(12.0).reshape(3, 4)
+    image = np.random.default_rng(number).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    world = np.stack((index, 2 * index, offset + index), axis=-1)
+    return MappedView(image, pixel_grid(4, 3, stride=4), world, 1 + index, index / 12)
 
 
 def read_ply(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
@@ -114,25 +111,26 @@ def test_a_view_holds_the_points_where_the_model_puts_them(tmp_path: Path) -> No
     front_door, frame = localizer(), image(tmp_path)
     view = mapped(frame, front_door)
     assert view.world.shape == (HEIGHT // STRIDE, WIDTH // STRIDE, 3)
-    model = network_of(front_door).checkpoint.model
+    model = checkpoint_of(front_door).model
     with torch.inference_mode():
-        output: PointMaps = model(view.image[None].float() / 255.0)
+        output: PointMaps = model(torch.from_numpy(view.image).permute(2, 0, 1)[None].float() / 255.0)
     center = some_poses(20).translation.mean(0)
-    torch.testing.assert_close(view.world, output.world[0].movedim(0, -1).double() + center)
-    torch.testing.assert_close(view.depth, output.camera[0, 0].double())
-    torch.testing.assert_close(view.weight, output.weight[0].double())
-    assert view.world.dtype == torch.float64
+    expected = output.world[0].movedim(0, -1).double() + center
+    np.testing.assert_allclose(view.world, expected.numpy(), atol=1e-6)
+    np.testing.assert_allclose(view.depth, output.camera[0, 0].double().numpy(), atol=1e-6)
+    np.testing.assert_allclose(view.weight, output.weight[0].double().numpy(), atol=1e-6)
+    assert view.world.dtype == np.float64
     stored = np.asarray(Image.open(frame.image))
-    np.testing.assert_array_equal(view.colors()[2, 3].numpy(), stored[2 * STRIDE + 4, 3 * STRIDE + 4])
+    np.testing.assert_array_equal(view.colors()[2, 3], stored[2 * STRIDE + 4, 3 * STRIDE + 4])
 
 
 def test_an_exported_network_maps_the_same(tmp_path: Path) -> None:
     export_onnx(checkpoint(), tmp_path / "network.onnx")
     frame = image(tmp_path)
     ours, theirs = mapped(frame, localizer()), mapped(frame, Localizer.load(tmp_path / "network.onnx"))
-    torch.testing.assert_close(theirs.world, ours.world, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(theirs.depth, ours.depth, atol=1e-4, rtol=1e-4)
-    assert torch.equal(theirs.image, ours.image)
+    np.testing.assert_allclose(theirs.world, ours.world, atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(theirs.depth, ours.depth, atol=1e-4, rtol=1e-4)
+    assert np.array_equal(theirs.image, ours.image)
 
 
 def test_where_there_is_nothing_to_map_there_is_none(tmp_path: Path) -> None:
@@ -143,7 +141,7 @@ def test_where_there_is_nothing_to_map_there_is_none(tmp_path: Path) -> None:
     assert localizer().predicted_view(Frame("letter.jpg", tmp_path / "letter.jpg", CAMERA)) is None
     assert localizer().predicted_view(Frame("none.jpg", tmp_path / "none.jpg", CAMERA)) is None
     regressor = replace(checkpoint(), model=PoseNet(small_config("posenet")).eval())
-    assert Localizer(NetworkLocalizer(regressor, torch.device("cpu"))).predicted_view(frame) is None
+    assert localizer_of(regressor).predicted_view(frame) is None
 
 
 def test_masked_cells_have_no_weight_and_are_not_among_the_points(tmp_path: Path) -> None:
@@ -166,33 +164,33 @@ def test_the_half_of_each_image_that_counts_most_makes_the_cloud() -> None:
     cloud = point_cloud(views)
     expected = [[n, 2 * n, n + shift] for shift in (0.0, 0.5) for n in range(5, 12)]
     assert cloud.points.tolist() == expected
-    colors = torch.cat([view.colors().reshape(-1, 3)[5:] for view in views])
-    assert torch.equal(cloud.colors, colors)
+    colors = np.concatenate([view.colors().reshape(-1, 3)[5:] for view in views])
+    assert np.array_equal(cloud.colors, colors)
 
 
 def test_stray_points_and_points_that_are_no_numbers_are_left_out() -> None:
     view = small_view()
-    view.world[2, 3] = torch.tensor([1e4, 0.0, 0.0])
-    view.world[2, 2] = torch.nan
-    view.world[2, 1] = torch.inf
+    view.world[2, 3] = [1e4, 0.0, 0.0]
+    view.world[2, 2] = np.nan
+    view.world[2, 1] = np.inf
     assert point_cloud([view]).points[:, 0].tolist() == [5, 6, 7, 8]
     assert len(point_cloud([]).points) == 0
 
 
 def test_a_range_leaves_out_the_ends() -> None:
-    values = torch.arange(101, dtype=torch.float64).flip(0)
-    low, high = middle_range(torch.stack((values, -values), dim=-1))
+    values = np.arange(101.0)[::-1]
+    low, high = middle_range(np.stack((values, -values), axis=-1))
     assert low.tolist() == [2, -98]
     assert high.tolist() == [98, -2]
 
 
 def test_a_ply_file_holds_every_point_and_its_colour_exactly() -> None:
-    far = torch.tensor([5_735_000.125, 620_000.25, 109.5], dtype=torch.float64)  # as maps count metres
+    far = np.array([5_735_000.125, 620_000.25, 109.5])  # as maps count metres
     cloud = point_cloud([small_view()])
     cloud = PointCloud(cloud.points + far, cloud.colors)
     points, colors = read_ply(ply(cloud))
-    np.testing.assert_array_equal(points, cloud.points.numpy())
-    np.testing.assert_array_equal(colors, cloud.colors.numpy())
+    np.testing.assert_array_equal(points, cloud.points)
+    np.testing.assert_array_equal(colors, cloud.colors)
 
 
 def test_colmap_opens_the_ply_file(tmp_path: Path) -> None:
@@ -217,7 +215,7 @@ def test_the_report_of_a_model_that_finds_points_shows_them(tmp_path: Path) -> N
     assert "predicts for 6 test images" in html
     assert html.count("data:image/png;base64,") == 9  # three maps of three images
     points, _ = read_ply((tmp_path / "run" / "points.ply").read_bytes())
-    np.testing.assert_array_equal(points, point_cloud(views.values()).points.numpy())
+    np.testing.assert_array_equal(points, point_cloud(views.values()).points)
 
 
 def test_the_report_of_a_model_that_regresses_is_as_without_it(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from camloc.core.device import CPU
 from camloc.data.image_cache import ImageCache
 from camloc.data.image_io import Preprocess
 from camloc.errors import CheckpointError
-from camloc.inference.prediction import predict
 from camloc.inference.rejection import novelty_rejection
 from camloc.models import build_model
 from camloc.models.base import PoseModel
-from camloc.models.checkpoint import Checkpoint, load_checkpoint, metadata_for, save_checkpoint
+from camloc.models.checkpoint import load_checkpoint, save_checkpoint
+from camloc.models.metadata import metadata_for
 from camloc.models.novelty import NoveltyDetector, summary
 from camloc.training.validation import FEWEST, LEAST, MOST, fit_novelty_detector
 
@@ -90,10 +90,10 @@ def test_a_checkpoint_keeps_its_novelty_detector(saved: Path) -> None:
     assert checkpoint.novelty_detector.summaries.dtype == torch.float16
     assert len(checkpoint.novelty_detector.summaries) == 5
     images = torch.rand(2, 3, 48, 64)
-    prediction = predict(checkpoint, images)
+    prediction = checkpoint.model.predict(images, novelty_detector=checkpoint.novelty_detector)
     assert prediction.novelty is not None
     assert prediction.novelty.shape == (2,)
-    without = predict(Checkpoint(checkpoint.metadata, checkpoint.model, checkpoint.training_poses), images)
+    without = checkpoint.model.predict(images)
     assert without.novelty is None
     for one, other in zip(prediction.output, without.output, strict=True):
         assert torch.equal(one, other)

@@ -5,7 +5,7 @@ import roma
 import torch
 
 from camloc.geometry import Pose, pixel_grid, pose_error, unproject
-from camloc.models.base import Correspondences
+from camloc.models.decoding import Correspondences
 from camloc.models.outlier_filters import OUTLIER_FILTERS, OutlierFilter, filtered_poses
 
 WIDTH, HEIGHT, STRIDE = 160, 120, 8

@@ -108,7 +108,7 @@ def test_the_loss_is_that_of_the_true_scene_whatever_is_predicted() -> None:
     output = model(images())
     scene = torch.tensor([4, 0, 2])
     latents = latents_in(Latents(output.position_latents, output.orientation_latents), scene)
-    pose = model.world.decode(model.regress_in(latents, scene), scene)
+    pose = model.world.decoding.in_scenes(*model.regress_in(latents, scene), scene)
     batch = Batch(images(), pose, None, scene)
     right = model.losses(output, batch)
     assert set(right) == {"position", "orientation", "scene"}

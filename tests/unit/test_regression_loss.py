@@ -10,8 +10,9 @@ from torch import Tensor
 
 from camloc.data.batch import Batch
 from camloc.geometry import Pose
+from camloc.models.decoding import RegressedPose
 from camloc.models.losses import PoseLossConfig, UncertaintyWeightedPoseLoss
-from camloc.models.regressor import Positions, RegressedPose, WorldFrame, regression_losses
+from camloc.models.regressor import Positions, WorldFrame, regression_losses
 
 # UTM coordinates of a scene: metres east, north and up.
 UTM = torch.tensor([620_123.4567, 5_735_456.789, 110.25], dtype=torch.float64)
@@ -136,7 +137,7 @@ def test_standardised_positions_are_precise_far_from_the_origin() -> None:
     for positions in kinds:
         frame, poses = frame_at(UTM, positions)
         predicted = frame.relative(poses.translation).float()
-        decoded = frame.decode(RegressedPose(predicted, poses.quaternion_wxyz().float()))
+        decoded = frame.decoding.decode(RegressedPose(predicted, poses.quaternion_wxyz().float()))
         worst[positions] = float((decoded.world_from_cam.translation - poses.translation).norm(dim=1).max())
     assert worst["standardised"] < 1e-3
     assert worst["raw"] > 0.1
@@ -153,7 +154,7 @@ def test_the_loss_of_standardised_positions_is_precise_far_from_the_origin() -> 
 
 def test_standardised_heads_of_zero_give_the_mean_pose() -> None:
     frame, poses = frame_at(UTM, "standardised")
-    decoded = frame.decode(frame(torch.zeros(1, 3), torch.zeros(1, 4)))
+    decoded = frame.decoding.decode(frame(torch.zeros(1, 3), torch.zeros(1, 4)))
     torch.testing.assert_close(decoded.world_from_cam.translation[0], poses.translation.mean(0))
     one_away = frame(torch.tensor([[1.0, 0.0, 0.0]]), torch.zeros(1, 4)).position.norm()
     radius = (poses.translation - poses.translation.mean(0)).square().sum(1).mean().sqrt()
@@ -164,7 +165,7 @@ def test_raw_positions_are_the_heads_numbers() -> None:
     frame, _ = frame_at(UTM, "raw")
     output = frame(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.0, 0.0, 0.0, 2.0]]))
     assert output.position.tolist() == [[1.0, 2.0, 3.0]]
-    pose = frame.decode(output).world_from_cam
+    pose = frame.decoding.decode(output).world_from_cam
     assert pose.translation.tolist() == [[1.0, 2.0, 3.0]]
     assert pose.quaternion_wxyz().abs().tolist() == [[0.0, 0.0, 0.0, 1.0]]
 
@@ -173,7 +174,7 @@ def test_identical_training_positions_do_not_divide_by_zero() -> None:
     frame = WorldFrame("standardised")
     pose = some_poses(1)
     frame.observe(Pose(pose.rotation.repeat(4, 1, 1), pose.translation.repeat(4, 1)))
-    decoded = frame.decode(frame(torch.zeros(1, 3), torch.zeros(1, 4)))
+    decoded = frame.decoding.decode(frame(torch.zeros(1, 3), torch.zeros(1, 4)))
     torch.testing.assert_close(decoded.world_from_cam.translation, pose.translation)
 
 

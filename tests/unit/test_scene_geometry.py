@@ -13,8 +13,10 @@ from camloc.data.image_io import Preprocess
 from camloc.geometry import Pose, pixel_grid, pose_error, unproject
 from camloc.inference.onnx.export import export_onnx, largest_difference
 from camloc.models import build_model
-from camloc.models.checkpoint import load_checkpoint, metadata_for, save_checkpoint
-from camloc.models.scene_geometry import PointMaps, SceneGeometry, SceneGeometryConfig
+from camloc.models.checkpoint import load_checkpoint, save_checkpoint
+from camloc.models.decoding import PointMaps
+from camloc.models.metadata import metadata_for
+from camloc.models.scene_geometry import SceneGeometry, SceneGeometryConfig
 
 WIDTH, HEIGHT, STRIDE = 96, 64, 8
 FOCAL = 90.0

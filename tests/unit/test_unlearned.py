@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.models import some_poses
-from tests.support.networks import network_of
+from tests.support.networks import checkpoint_of, localizer_of
 from tests.support.trained import tiny_recipe
 from tests.unit.test_localizer import image, localizer
 
@@ -13,7 +13,8 @@ from camloc.cli.progress import show_unlearned
 from camloc.data.types import ExpectedError, Located, Lost, Unit, common_unit
 from camloc.inference.localizer import Localizer
 from camloc.models import build_model
-from camloc.models.checkpoint import is_better, metadata_for, save_checkpoint
+from camloc.models.checkpoint import save_checkpoint
+from camloc.models.metadata import is_better, metadata_for
 
 MEAN = ExpectedError(2.0, 20.0)
 
@@ -43,10 +44,9 @@ def test_both_errors_decide_whether_a_network_has_learned(
 
 def with_mean_pose(errors: dict[str, tuple[float, float]], *, is_validated: bool = True) -> Localizer:
     """A localizer with expected errors of 0.12 m and 3.4 degrees, or of unknown ones."""
-    network = network_of(localizer(is_validated=is_validated))
-    checkpoint = network.checkpoint
+    checkpoint = checkpoint_of(localizer(is_validated=is_validated))
     metadata = replace(checkpoint.metadata, mean_pose_errors=errors)
-    return Localizer(replace(network, checkpoint=replace(checkpoint, metadata=metadata)))
+    return localizer_of(replace(checkpoint, metadata=metadata))
 
 
 def test_every_image_of_a_scene_that_was_not_learned_is_lost(tmp_path: Path) -> None:

@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.support.demo_views import SMALL, pose_looking, shared_renderer
 from tests.support.models import TINY_BACKBONE
+from tests.support.networks import localizer_of
 from torch import Tensor
 
 from camloc.core.config import to_builtins
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Located
 from camloc.geometry import Camera, Pose, pixel_grid, pose_error, unproject
-from camloc.inference.localizer import Localizer
-from camloc.inference.network import NetworkLocalizer
 from camloc.models.base import Prediction
-from camloc.models.checkpoint import FORMAT, Checkpoint, Metadata
-from camloc.models.scene_geometry import PointMaps, SceneGeometry, SceneGeometryConfig
+from camloc.models.checkpoint import Checkpoint
+from camloc.models.decoding import PointMaps
+from camloc.models.metadata import FORMAT, Metadata
+from camloc.models.scene_geometry import SceneGeometry, SceneGeometryConfig
 
 CONFIG = SceneGeometryConfig(TINY_BACKBONE, taps=(2, 3, 4), hidden=16, weights="alike")
 
@@ -74,9 +75,7 @@ def answer(folder: Path, world_from_cam: NDArray[np.float64], *, focal_factor: f
     )
     model = knowing(world_from_cam, view.depth).eval()
     around = [Pose(truth.rotation, truth.translation + step) for step in torch.eye(3).double()]
-    localizer = Localizer(
-        NetworkLocalizer(Checkpoint(metadata, model, (Pose.stack(around),)), torch.device("cpu"))
-    )
+    localizer = localizer_of(Checkpoint(metadata, model, (Pose.stack(around),)))
     camera = Camera(
         SMALL.width, SMALL.height, focal_factor * SMALL.fx, focal_factor * SMALL.fy, SMALL.cx, SMALL.cy
     )
@@ -96,5 +95,5 @@ def test_a_wrong_focal_length_more_than_doubles_the_residual(
         assert right.residual is not None
         assert wrong.residual is not None
         assert wrong.residual > FACTOR * right.residual
-        truth = Pose.from_matrix(torch.from_numpy(pose))
+        truth = Pose.from_matrix(pose)
         assert pose_error(right.world_from_cam, truth).meters < 0.15

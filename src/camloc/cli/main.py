@@ -29,7 +29,7 @@ COMMANDS = {
     "masks": "mask people and vehicles in images",
     "extend": "add a scene to a multi-scene run, from a few images",
     "autoencode": "train a pose auto-encoder, which refines a run's poses",
-    "export": "write a run as one ONNX file",
+    "export": "write a run as one folder that locates without torch",
     "datasets": "list data set layouts, check a folder, convert it",
     "recipes": "list the training recipes",
     "models": "list the networks and their sizes",
@@ -134,11 +134,24 @@ def _run(command: str, arguments: list[str]) -> None:
         sys.exit(_print_error(str(problem), status=_WRONG_ARGUMENTS))
     except CamlocError as problem:
         sys.exit(_print_error(str(problem)))
+    except ModuleNotFoundError as problem:
+        sys.exit(_print_error(_missing_library(command, problem)))
     except BrokenPipeError:
         raise
     except OSError as problem:
         where = f" ({problem.filename})" if problem.filename else ""
         sys.exit(_print_error(f"{(problem.strerror or str(problem)).lower()}{where}"))
+
+
+def _missing_library(command: str, problem: ModuleNotFoundError) -> str:
+    """The sentence for a library that is not installed; the error itself if no extra installs it."""
+    from camloc.core.extras import extra_of, missing_library
+
+    library = (problem.name or "").partition(".")[0]
+    extra = extra_of(library)
+    if extra is None:
+        raise problem
+    return missing_library(f"camloc {command}", library, extra)
 
 
 def _help() -> str:

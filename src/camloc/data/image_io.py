@@ -427,14 +427,15 @@ def undistorted(
     image: UInt8[NDArray[np.uint8], "height width 3"], camera: Camera
 ) -> UInt8[NDArray[np.uint8], "height width 3"]:
     """An image as a pinhole camera of the same focal length and principal point would see it."""
-    import torch
+    from scipy.ndimage import map_coordinates  # only for lenses that distort
 
     grid = pixel_grid(camera.width, camera.height)
     rays = camera.undistorted().unproject(grid.reshape(-1, 2))
-    seen = camera.project(rays).reshape(grid.shape)
-    sampled = torch.nn.functional.grid_sample(
-        image_tensor(image)[None].float(),
-        torch.from_numpy(seen / (camera.width, camera.height) * 2 - 1)[None].float(),
-        align_corners=False,
-    )
-    return np.asarray(sampled[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy())
+    across, down = (camera.project(rays) - 0.5).T.reshape(2, *grid.shape[:2])
+    # Where no ray of the image reaches, it is black.
+    where = np.nan_to_num(np.stack((down, across)), nan=-2.0)
+    colors = [
+        map_coordinates(image[..., color].astype(np.float32), where, order=1, mode="grid-constant")
+        for color in range(3)
+    ]
+    return np.stack(colors, axis=-1).round().clip(0, 255).astype(np.uint8)

@@ -14,9 +14,8 @@ The mean pose is the answer of a model that has learned the scene but ignores th
 
 from typing import NamedTuple
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from scipy.spatial.distance import cdist
 
 from camloc.errors import DatasetError
 from camloc.geometry.pose import Pose, PoseError, pose_error
@@ -53,8 +52,9 @@ def meters_per_degree_of(training: Pose) -> float:
     Args:
         training: (n,) poses.
     """
+    training = training.numpy()
     error = pose_error(training, mean_pose(training))
-    meters, degrees = error.meters.mean().item(), error.degrees.mean().item()
+    meters, degrees = float(error.meters.mean()), float(error.degrees.mean())
     if degrees < _NO_DEGREES:
         return 0.0
     return meters / degrees if meters > _NO_METERS else 1.0
@@ -66,22 +66,18 @@ def nearest_training_pose(truth: Pose, training: Pose, *, meters_per_degree: flo
     Angles come from the distance of unit quaternions, `4 asin(distance / 2)` to the nearer of the two
     signs, which is as exact as `pose_error` and compares millions of pairs in a second.
     """
-    centres, quaternions = training.translation.double(), training.quaternion_wxyz().double()
+    truth, training = (poses.numpy().to(np.float64) for poses in (truth, training))
+    centres, quaternions = training.translation, training.quaternion_wxyz()
     nearest = []
     for start in range(0, len(truth), rows := max(1, _PAIRS // len(training))):
         block = truth[start : start + rows]
-        cost = _distances(block.translation.double(), centres)
+        cost = cdist(block.translation, centres)
         if meters_per_degree:
-            turned = block.quaternion_wxyz().double()
-            chord = torch.minimum(_distances(turned, quaternions), _distances(turned, -quaternions))
-            cost += meters_per_degree * torch.rad2deg(4.0 * torch.asin((chord / 2.0).clamp_max(1.0)))
-        nearest.append(cost.argmin(dim=1))
-    return training[torch.cat(nearest)]
-
-
-def _distances(rows: Float[Tensor, "n d"], columns: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """Distances of each to each, without the matrix product that cancels digits where they are small."""
-    return torch.cdist(rows, columns, compute_mode="donot_use_mm_for_euclid_dist")
+            turned = block.quaternion_wxyz()
+            chord = np.minimum(cdist(turned, quaternions), cdist(turned, -quaternions))
+            cost += meters_per_degree * np.rad2deg(4.0 * np.arcsin(np.minimum(chord / 2.0, 1.0)))
+        nearest.append(cost.argmin(axis=1))
+    return training[np.concatenate(nearest)]
 
 
 def baseline_errors(truth: Pose, training: Pose, *, meters_per_degree: float | None = None) -> BaselineErrors:
@@ -100,6 +96,7 @@ def baseline_errors(truth: Pose, training: Pose, *, meters_per_degree: float | N
             f"baselines need training and test poses, not {len(training)} and {len(truth)}; "
             f"evaluate on a scene that has both"
         )
+    truth, training = truth.numpy(), training.numpy()
     if meters_per_degree is None:
         meters_per_degree = meters_per_degree_of(training)
     jointly = nearest_training_pose(truth, training, meters_per_degree=meters_per_degree)

@@ -18,13 +18,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
+from numpy.typing import NDArray
 
 from camloc.data.types import Estimate, Frame, Located, Lost, poses_of
 from camloc.errors import CheckpointError, DatasetError
 from camloc.evaluation.baselines import BaselineErrors, baseline_errors, meters_per_degree_of
+from camloc.geometry.arrays import Array, to_numpy
 from camloc.geometry.pose import Pose, PoseError, pose_error
 
 # Bounds in metres and degrees: 7Scenes, visuallocalization.net's three classes, and between them.
@@ -90,35 +90,35 @@ def error_statistics(error: PoseError) -> ErrorStatistics:
         DatasetError: there are no frames.
         ValueError: an error is NaN or negative.
     """
-    meters, degrees = error.meters.double(), error.degrees.double()
+    meters, degrees = (to_numpy(each).astype(np.float64) for each in error)
     if not len(meters):
         raise DatasetError("there are no frames to evaluate; name a test set that has some")
     if not bool(((meters >= 0) & (degrees >= 0)).all()):
         raise ValueError("an error is not a number or negative, which no comparison of two poses gives")
-    lost = meters.isinf() | degrees.isinf()
+    lost = np.isinf(meters) | np.isinf(degrees)
     return ErrorStatistics(
         frames=len(meters),
         lost=int(lost.sum()),
-        meters=_summary(meters.masked_fill(lost, torch.inf)),
-        degrees=_summary(degrees.masked_fill(lost, torch.inf)),
+        meters=_summary(np.where(lost, np.inf, meters)),
+        degrees=_summary(np.where(lost, np.inf, degrees)),
         recalls=tuple(
-            Recall(far, turned, ((meters <= far) & (degrees <= turned)).double().mean().item())
+            Recall(far, turned, float(((meters <= far) & (degrees <= turned)).mean()))
             for far, turned in RECALL_BOUNDS
         ),
     )
 
 
-def empirical_quantile(values: Float[Tensor, "n"], share: float) -> float:
+def empirical_quantile(values: Float[Array, "n"], share: float) -> float:
     """The smallest of the values that at least `share` of them do not exceed; may be infinite."""
-    return float(np.quantile(values.double().numpy(), share, method="inverted_cdf"))
+    return float(np.quantile(to_numpy(values).astype(np.float64), share, method="inverted_cdf"))
 
 
-def _summary(values: Float[Tensor, "n"]) -> ErrorSummary:
+def _summary(values: Float[NDArray[np.float64], "n"]) -> ErrorSummary:
     return ErrorSummary(
         median=_finite(empirical_quantile(values, 0.5)),
-        mean=_finite(values.mean().item()),
+        mean=_finite(float(values.mean())),
         quantile_90=_finite(empirical_quantile(values, 0.9)),
-        maximum=_finite(values.max().item()),
+        maximum=_finite(float(values.max())),
     )
 
 
@@ -229,17 +229,19 @@ class ScoredSet:
     decision: SceneDecision | None
     every_method: Mapping[str, PoseError]
 
-    def combined(self, errors: PoseError) -> Float[Tensor, "n"]:
+    def combined(self, errors: PoseError) -> Float[NDArray[np.float64], "n"]:
         """(n,) metres plus weighted degrees, to sort frames by; infinite for lost frames."""
-        meters: Tensor = errors.meters
+        meters: NDArray[np.float64] = errors.meters
         if self.meters_per_degree == 0.0:  # zero times infinity is not a number
             return meters
-        combined: Tensor = meters + self.meters_per_degree * errors.degrees
+        combined: NDArray[np.float64] = meters + self.meters_per_degree * errors.degrees
         return combined
 
 
 def score_sets(sets: Sequence[EvaluatedSet], training_poses: Pose) -> tuple[ScoredSet, ...]:
     """Score the test sets that have frames; the first of them is the headline of a result.
+
+    Errors are NumPy arrays in double precision.
 
     Args:
         sets: test sets of one scene.
@@ -252,6 +254,7 @@ def score_sets(sets: Sequence[EvaluatedSet], training_poses: Pose) -> tuple[Scor
     filled = [each for each in sets if each.frames]
     if not filled:
         raise DatasetError("there are no test frames; name a split or a test set that has some")
+    training_poses = training_poses.numpy()
     weight = meters_per_degree_of(training_poses) if len(training_poses) else 0.0
     return tuple(_scored(each, training_poses, weight) for each in filled)
 
@@ -259,7 +262,7 @@ def score_sets(sets: Sequence[EvaluatedSet], training_poses: Pose) -> tuple[Scor
 def _scored(evaluated: EvaluatedSet, training_poses: Pose, meters_per_degree: float) -> ScoredSet:
     answers = evaluated.answers()
     errors = pose_errors(evaluated.frames, answers)
-    truth = poses_of(evaluated.frames).tensor()
+    truth = poses_of(evaluated.frames).numpy().to(np.float64)
     decides = evaluated.scene is not None and evaluated.scenes > 1
     every_method = {
         # The method that was chosen has been scored above.
@@ -297,19 +300,19 @@ def pose_errors(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> PoseE
         raise DatasetError("there are no test frames to evaluate; name a test set that has some")
     errors = [_error(frame, estimate) for frame, estimate in zip(frames, estimates, strict=True)]
     meters, degrees = zip(*errors, strict=True)
-    return PoseError(torch.stack(meters), torch.stack(degrees))
+    return PoseError(np.stack(meters), np.stack(degrees))
 
 
 def _error(frame: Frame, estimate: Estimate) -> PoseError:
     if frame.world_from_cam is None or not bool(frame.world_from_cam.is_finite()):
         raise DatasetError(f"the true pose of {frame.name} is unknown; leave that frame out of the test set")
     if isinstance(estimate, Lost):
-        infinite = torch.tensor(torch.inf, dtype=torch.float64)
+        infinite = np.array(np.inf)
         return PoseError(infinite, infinite)
     if not bool(estimate.world_from_cam.is_finite()):
         raise CheckpointError(
             f"the model's pose for {frame.name} is not a number: its weights are damaged or its training "
             f"diverged, so train it again with a lower learning rate"
         )
-    found = estimate.world_from_cam.numpy().tensor(torch.float64)
-    return pose_error(found, frame.world_from_cam.tensor(torch.float64))
+    found, truth = (each.numpy().to(np.float64) for each in (estimate.world_from_cam, frame.world_from_cam))
+    return pose_error(found, truth)

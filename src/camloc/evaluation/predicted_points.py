@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, UInt8
-from torch import Tensor
+from numpy.typing import NDArray
 
 from camloc.data.masks import mask_at
+from camloc.geometry.arrays import to_numpy
 from camloc.geometry.pose import Pose
-from camloc.models.base import Correspondences, GeometryModel
+from camloc.models.decoding import Correspondences, PointDecoding
 
 CLOUD_NAME = "points.ply"
 
@@ -35,16 +35,16 @@ class MappedView:
         weight: weight of the cell, not negative, double precision.
     """
 
-    image: UInt8[Tensor, "3 height width"]
-    pixels: Float[Tensor, "h w 2"]
-    world: Float[Tensor, "h w 3"]
-    depth: Float[Tensor, "h w"]
-    weight: Float[Tensor, "h w"]
+    image: UInt8[np.ndarray, "height width 3"]
+    pixels: Float[np.ndarray, "h w 2"]
+    world: Float[np.ndarray, "h w 3"]
+    depth: Float[np.ndarray, "h w"]
+    weight: Float[np.ndarray, "h w"]
 
     @classmethod
     def of_cells(
         cls,
-        image: UInt8[Tensor, "3 height width"],
+        image: UInt8[np.ndarray, "height width 3"],
         cells: Correspondences,
         *,
         world_from_centered: Pose,
@@ -56,40 +56,37 @@ class MappedView:
             cells: its correspondences.
             world_from_centered: a single motion, from the frame of the cells' world points.
         """
-        pixels, camera, world, weight = (value[0].detach().cpu() for value in cells.double())
+        pixels, camera, world, weight = (to_numpy(value[0]) for value in cells.double())
         width = int((pixels[:, 1] == pixels[0, 1]).sum())
-        placed = world_from_centered.to("cpu").apply(world)
+        placed = world_from_centered.numpy().apply(world)
         return cls(
-            image.cpu(),
+            image,
             pixels.reshape(-1, width, 2),
             placed.reshape(-1, width, 3),
             camera[:, 2].reshape(-1, width),
             weight.reshape(-1, width),
         )
 
-    def colors(self) -> UInt8[Tensor, "h w 3"]:
+    def colors(self) -> UInt8[np.ndarray, "h w 3"]:
         """The colour of the image at the centre of each cell."""
-        _, height, width = self.image.shape
-        columns = self.pixels[..., 0].long().clamp(0, width - 1)
-        rows = self.pixels[..., 1].long().clamp(0, height - 1)
-        return torch.movedim(self.image[:, rows, columns], 0, -1)
+        height, width, _ = self.image.shape
+        columns, rows = np.moveaxis(self.pixels.astype(np.int64), -1, 0)
+        return np.asarray(self.image[rows.clip(0, height - 1), columns.clip(0, width - 1)])
 
 
 def mapped_view(
-    model: GeometryModel[Any],
+    decoding: PointDecoding,
     output: Any,
-    image: UInt8[Tensor, "3 height width"],
+    image: UInt8[np.ndarray, "height width 3"],
     *,
-    intrinsics: Float[Tensor, "1 3 3"],
-    mask: Bool[Tensor, "height width"] | None = None,
+    intrinsics: Float[np.ndarray, "1 3 3"],
+    mask: Bool[np.ndarray, "height width"] | None = None,
 ) -> MappedView:
     """The predicted points of one image, from the model's output for it; masked cells have no weight."""
-    output = type(output)(*(value.to(intrinsics.device) for value in output))
-    cells = model.correspondences(output, intrinsics=intrinsics)
+    cells = decoding.correspondences(output, intrinsics=intrinsics)
     if mask is not None:
-        counted = mask_at(mask[None].to(cells.pixels.device), cells.pixels)
-        cells = cells._replace(weight=cells.weight * counted)
-    return MappedView.of_cells(image, cells, world_from_centered=model.to_world(Pose.identity(1).tensor())[0])
+        cells = cells._replace(weight=cells.weight * mask_at(mask[None], cells.pixels))
+    return MappedView.of_cells(image, cells, world_from_centered=decoding.to_world(Pose.identity(1))[0])
 
 
 class PointCloud(NamedTuple):
@@ -100,29 +97,36 @@ class PointCloud(NamedTuple):
         colors: (n, 3) RGB, 8 bits.
     """
 
-    points: Float[Tensor, "n 3"]
-    colors: UInt8[Tensor, "n 3"]
+    points: Float[NDArray[np.float64], "n 3"]
+    colors: UInt8[NDArray[np.uint8], "n 3"]
 
 
 def point_cloud(views: Iterable[MappedView]) -> PointCloud:
     """The points of the half of each image's cells that has the larger weights, without stray points."""
-    points, colors = [torch.zeros(0, 3, dtype=torch.float64)], [torch.zeros(0, 3, dtype=torch.uint8)]
+    points, colors = [np.zeros((0, 3))], [np.zeros((0, 3), dtype=np.uint8)]
     for view in views:
-        counts = (view.weight >= view.weight.median()) & (view.weight > 0)
-        counts &= view.world.isfinite().all(-1)
+        counts = (view.weight >= _median(view.weight)) & (view.weight > 0)
+        counts &= np.isfinite(view.world).all(-1)
         points.append(view.world[counts])
         colors.append(view.colors()[counts])
-    cloud = PointCloud(torch.cat(points), torch.cat(colors))
+    cloud = PointCloud(np.concatenate(points), np.concatenate(colors))
     if not len(cloud.points):
         return cloud
-    away = torch.linalg.vector_norm(cloud.points - cloud.points.median(0).values, dim=-1)
-    near = away <= FARTHEST_MEDIANS * away.median()
+    away = np.linalg.norm(cloud.points - _median(cloud.points, axis=0), axis=-1)
+    near = away <= FARTHEST_MEDIANS * _median(away)
     return PointCloud(cloud.points[near], cloud.colors[near])
 
 
-def middle_range(values: Float[Tensor, "n *d"]) -> tuple[Tensor, Tensor]:
+def _median(values: NDArray[np.float64], *, axis: int | None = None) -> Any:
+    """The lower median: always one of the values."""
+    return np.quantile(values, 0.5, axis=axis, method="inverted_cdf")
+
+
+def middle_range(
+    values: Float[NDArray[np.float64], "n *d"],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower and upper bound of n > 0 values without the tails of `RANGE_TAIL`, for each column."""
-    rows = values.sort(0).values
+    rows = np.sort(values, axis=0)
     last = len(rows) - 1
     return rows[round(RANGE_TAIL * last)], rows[round((1 - RANGE_TAIL) * last)]
 
@@ -133,7 +137,7 @@ def ply(cloud: PointCloud) -> bytes:
     Single precision would round positions in worlds whose origin is far away, such as those of maps.
     """
     rows = np.empty(len(cloud.points), dtype=[("point", "<f8", 3), ("color", "u1", 3)])
-    rows["point"], rows["color"] = cloud.points.numpy(), cloud.colors.numpy()
+    rows["point"], rows["color"] = cloud.points, cloud.colors
     header = [
         "ply",
         "format binary_little_endian 1.0",

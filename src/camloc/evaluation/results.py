@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
+import numpy as np
 
 from camloc.core.config import from_json, to_json
 from camloc.core.files import read_regular, write_atomically
@@ -86,7 +86,7 @@ class TrainingRecord:
 
 def timing_of(seconds: Sequence[float], *, device: str, warm_up: int = 3) -> Timing | None:
     """Quantiles of the seconds of each image; None if there are no images after the warm-up."""
-    counted = torch.tensor(seconds[warm_up:], dtype=torch.float64) * 1000.0
+    counted = np.array(seconds[warm_up:], dtype=np.float64) * 1000.0
     if not len(counted):
         return None
     return Timing(
@@ -96,7 +96,7 @@ def timing_of(seconds: Sequence[float], *, device: str, warm_up: int = 3) -> Tim
         median=empirical_quantile(counted, 0.5),
         quantile_90=empirical_quantile(counted, 0.9),
         quantile_99=empirical_quantile(counted, 0.99),
-        maximum=counted.max().item(),
+        maximum=float(counted.max()),
     )
 
 

@@ -5,13 +5,14 @@ from io import BytesIO
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
+
+from camloc.geometry.arrays import Array, to_numpy
 
 _SCALE = 3
 _GAP = 6
 
 
-def side_by_side(true: UInt8[Tensor, "n 3 h w"], decoded: UInt8[Tensor, "n 3 h w"]) -> bytes:
+def side_by_side(true: UInt8[Array, "n 3 h w"], decoded: UInt8[Array, "n 3 h w"]) -> bytes:
     """A PNG with one column for each image: the true one above, the decoded one below."""
     count, _, height, width = true.shape
     rows, columns = height * _SCALE, width * _SCALE
@@ -19,7 +20,7 @@ def side_by_side(true: UInt8[Tensor, "n 3 h w"], decoded: UInt8[Tensor, "n 3 h w
     sheet = np.full(shape, 255, np.uint8)
     for column, pair in enumerate(zip(true, decoded, strict=True)):
         for row, image in enumerate(pair):
-            shown = image.cpu().numpy().transpose(1, 2, 0).repeat(_SCALE, 0).repeat(_SCALE, 1)
+            shown = to_numpy(image).transpose(1, 2, 0).repeat(_SCALE, 0).repeat(_SCALE, 1)
             top, left = _GAP + row * (rows + _GAP), _GAP + column * (columns + _GAP)
             sheet[top : top + rows, left : left + columns] = shown
     data = BytesIO()

@@ -11,8 +11,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
-from scipy.spatial.transform import Rotation
 
 from camloc.geometry.arrays import Array, array_namespace, mean_over, to_numpy
 from camloc.geometry.pose import Pose, pose_error
@@ -134,6 +132,8 @@ class PoseIndex:
         self._quaternions = np.where(quaternions @ self._middle < 0.0, -1.0, 1.0)[:, None] * quaternions
         self._move_scale = _root_mean_square(self._positions - self._positions.mean(axis=0))
         self._turn_scale = _root_mean_square(self._quaternions - self._middle)
+        from scipy.spatial import KDTree  # here, since most users of this module build no index
+
         self._tree = KDTree(self._coordinates(self._positions, self._quaternions))
 
     def __len__(self) -> int:
@@ -237,6 +237,8 @@ def _numbers(poses: Pose) -> tuple[Rows, Rows]:
     quaternions = np.empty((len(positions), 4))
     for first in range(0, len(positions), _CHUNK):
         rows = slice(first, first + _CHUNK)
+        from scipy.spatial.transform import Rotation
+
         rotation = Rotation.from_matrix(rotations[rows], assume_valid=True)  # a `Pose` has valid rotations
         quaternions[rows] = rotation.as_quat(scalar_first=True)
     return positions, quaternions

@@ -5,7 +5,7 @@ of the scene verifies it to the centimetre, with an inlier count and a covarianc
 
     locate -> network prediction (the prior) -> map verification -> Located (verified or not) or Lost
 
-torch is imported only if the run holds a network.
+torch is imported only for the network of a run that was not exported.
 """
 
 import threading
@@ -25,14 +25,16 @@ from camloc.data.types import Estimate, ExpectedError, FoundBy, Frame, Located, 
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
-from camloc.inference.candidates import PosePrior
-from camloc.inference.verification import MapLocalizer, Rejected, VerificationSettings, VerifiedPose
+from camloc.inference.onnx.bundle import has_network, is_exported
 from camloc.mapping.features import Features, FeatureSettings, feature_extractor
 from camloc.mapping.scene_map import SceneMap, load_maps
+from camloc.models.metadata import has_checkpoint
 
 if TYPE_CHECKING:
     from camloc.evaluation.predicted_points import MappedView
+    from camloc.inference.candidates import PosePrior
     from camloc.inference.network import EstimatesByMethod, NetworkLocalizer
+    from camloc.inference.verification import MapLocalizer, Rejected, VerifiedPose
     from camloc.models.outlier_filters import OutlierFilter
 
 Verify = Literal["auto", "always", "never"]
@@ -73,7 +75,7 @@ class Localizer:
     """
 
     network: "NetworkLocalizer | None" = None
-    maps: Mapping[str, MapLocalizer] = field(default_factory=dict)
+    maps: "Mapping[str, MapLocalizer]" = field(default_factory=dict)
     verify: Verify = "auto"
     prior: Prior = "network"
     masks: Path | None = None
@@ -98,7 +100,7 @@ class Localizer:
         refine: str = "none",
         every_method: bool = False,
     ) -> "Localizer":
-        """Load a run folder, a checkpoint folder, or an exported `.onnx` file.
+        """Load a run folder, a checkpoint folder, or what `camloc export` wrote: a folder or a `.onnx` file.
 
         Args:
             run: the folder or file.
@@ -109,11 +111,12 @@ class Localizer:
         Raises:
             CheckpointError: there is neither a network nor a map, or one of them is damaged.
             RecipeError: an option does not fit the run, or this machine has no such device.
+            MissingExtraError: the network was not exported, and torch is not installed.
         """
         path = Path(run)
         maps = {} if verify == "never" else load_maps(path)
         network = None
-        if path.suffix == ".onnx" or not maps or _has_network(path):
+        if not maps or _has_network(path):
             from camloc.inference.network import NetworkLocalizer
 
             network = NetworkLocalizer.load(
@@ -126,6 +129,10 @@ class Localizer:
             )
         elif outlier_filter or refine != "none":
             raise RecipeError(f"{run} has no network; filters and refinement are for networks")
+        if not maps:
+            return cls(network, {}, verify, prior, masks)
+        from camloc.inference.verification import MapLocalizer, VerificationSettings
+
         settings = VerificationSettings(sources=_SOURCES[prior])
         localizers = {name: MapLocalizer(each, settings) for name, each in maps.items()}
         return cls(network, localizers, verify, prior, masks)
@@ -133,13 +140,13 @@ class Localizer:
     @property
     def scenes(self) -> tuple[str, ...]:
         """Names of the scenes: those of the network by their numbers, then those of further maps."""
-        known = () if self.network is None else self.network.checkpoint.metadata.scenes
+        known = () if self.network is None else self.network.metadata.scenes
         return (*known, *(name for name in self.maps if name not in known))
 
     @property
     def cameras(self) -> tuple[Camera, ...]:
         """The different cameras of the training images, as these are stored."""
-        known = [] if self.network is None else [*self.network.checkpoint.metadata.cameras]
+        known = [] if self.network is None else [*self.network.metadata.cameras]
         for each in self.maps.values():
             known += each.scene_map.cameras
         return tuple(dict.fromkeys(known))
@@ -293,6 +300,8 @@ class Localizer:
         if not self._uses_maps:
             assert prediction is not None
             return _finished(prediction, request.frame)
+        from camloc.inference.verification import VerifiedPose
+
         query = _read_query(request.frame, self.masks)
         rejected, best = "no map knows this image", None
         for scene in self._order(request, prediction):
@@ -315,7 +324,7 @@ class Localizer:
 
     def _in_map(
         self, scene: str, query: "_Query", request: "_Request", prediction: Estimate | None
-    ) -> VerifiedPose | Rejected:
+    ) -> "VerifiedPose | Rejected":
         localizer = self.maps[scene]
         prior = _previous(request.previous, scene)
         if (
@@ -407,8 +416,10 @@ def _read_query(frame: Frame, masks: Path | None) -> _Query:
     return query
 
 
-def _previous(previous: Pose | Located | None, scene: str) -> PosePrior | None:
+def _previous(previous: Pose | Located | None, scene: str) -> "PosePrior | None":
     """A prior from the previous pose, if it is in the scene; of a pose alone no scene is known."""
+    from camloc.inference.candidates import PosePrior
+
     if isinstance(previous, Pose):
         return PosePrior(previous.numpy(), 0.0, 0.0)
     if previous is None or previous.scene != scene:
@@ -416,14 +427,16 @@ def _previous(previous: Pose | Located | None, scene: str) -> PosePrior | None:
     return _prior(previous) or PosePrior(previous.world_from_cam.numpy(), 0.0, 0.0)
 
 
-def _prior(prediction: Located) -> PosePrior | None:
+def _prior(prediction: Located) -> "PosePrior | None":
+    from camloc.inference.candidates import PosePrior
+
     if (error := prediction.expected_error) is None:
         return None
-    return PosePrior(prediction.world_from_cam.numpy(), error.meters, error.degrees)
+    return PosePrior(prediction.world_from_cam, error.meters, error.degrees)
 
 
 def _located(
-    scene_map: SceneMap, answer: VerifiedPose, prediction: Estimate | None, query: "_Query"
+    scene_map: SceneMap, answer: "VerifiedPose", prediction: Estimate | None, query: "_Query"
 ) -> Located:
     """A verified pose; of the network's prediction the novelty is kept, and its pose as the unrefined one."""
     variances = np.diag(answer.covariance)
@@ -445,9 +458,11 @@ def _located(
         verification=answer.verification,
         camera=query.camera if answer.verification.focal_length == "given" else answer.camera,
         novelty=None if predicted is None else predicted.novelty,
-        unrefined=None if predicted is None else predicted.world_from_cam.numpy(),
+        unrefined=None if predicted is None else predicted.world_from_cam,
     )
 
 
 def _has_network(run: Path) -> bool:
-    return any((folder / "checkpoint.json").exists() for folder in (run, run / "checkpoint"))
+    if is_exported(run):
+        return has_network(run)
+    return has_checkpoint(run)

@@ -4,15 +4,16 @@ Rejected are blank images, images that are novel (of another scene), poses far f
 every image of a scene that the network has not learned.
 """
 
-import torch
-from jaxtyping import Shaped
-from torch import Tensor
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import UInt8
 
 from camloc.data.types import Estimate, ExpectedError, Located, Lost
 from camloc.geometry.pose import Pose
 from camloc.geometry.pose_search import camera_radius
-from camloc.models.base import Decoded
-from camloc.models.checkpoint import Checkpoint
+from camloc.models.decoding import Decoded
+from camloc.models.metadata import Metadata
 
 # The reason of every rejection in a scene where the network is no better than the mean training pose.
 UNLEARNED = (
@@ -32,37 +33,38 @@ FARTHEST_FLOOR = 0.5
 
 
 def accept(
-    checkpoint: Checkpoint,
+    metadata: Metadata,
+    training_poses: Sequence[Pose],
     decoded: Decoded,
     row: int,
-    image: Shaped[Tensor, "3 h w"],
+    image: UInt8[np.ndarray, "h w 3"],
     *,
     novelty: float | None,
 ) -> Estimate:
     """The estimate of one image: its pose if it is accepted, otherwise the reason of the rejection.
 
     Args:
-        checkpoint: of the network.
-        decoded: the poses of b images.
+        metadata: of the network.
+        training_poses: of each scene, its (n,) training poses.
+        decoded: the poses of b images, as NumPy arrays.
         row: which of them.
-        image: the image, 8 bits.
+        image: the image.
         novelty: of the image, or None if it is unknown.
     """
-    metadata, scene = checkpoint.metadata, int(decoded.scene[row])
-    pose = decoded.world_from_cam[row].to("cpu").to(torch.float64)
-    threshold, error = metadata.novelty_threshold, checkpoint.expected_error_in(scene)
+    scene, pose = int(decoded.scene[row]), decoded.world_from_cam[row]
+    threshold, error = metadata.novelty_threshold, metadata.expected_error_in(scene)
     reason = image_rejection(image) or novelty_rejection(novelty, threshold=threshold)
-    if not reason and not checkpoint.has_learned(scene):
+    if not reason and not metadata.has_learned(scene):
         reason = UNLEARNED
     aligns_points = decoded.residual is not None
     if not reason and aligns_points and not bool(pose.is_finite()):
         reason = "too few points of the image agree on a pose"
-    if reason := reason or pose_rejection(pose, checkpoint.training_poses[scene], expected_error=error):
+    if reason := reason or pose_rejection(pose, training_poses[scene], expected_error=error):
         return Lost(reason)
     return Located(
         scene=metadata.scenes[scene],
         world_from_cam=pose,
-        unit=checkpoint.unit_in(scene),
+        unit=metadata.unit_in(scene),
         expected_error=error,
         probability=float(decoded.probability[row]),
         residual=None if decoded.residual is None else float(decoded.residual[row]),
@@ -70,9 +72,9 @@ def accept(
     )
 
 
-def image_rejection(image: Shaped[Tensor, "3 h w"]) -> str:
+def image_rejection(image: UInt8[np.ndarray, "h w 3"]) -> str:
     """The reason to reject an 8-bit image, or ""."""
-    return "the image is blank" if float(image.float().mean(0).std()) < BLANK_DEVIATION else ""
+    return "the image is blank" if float(image.mean(-1).std(ddof=1)) < BLANK_DEVIATION else ""
 
 
 def novelty_rejection(novelty: float | None, *, threshold: float | None) -> str:
@@ -100,7 +102,7 @@ def pose_rejection(pose: Pose, training: Pose, *, expected_error: ExpectedError 
     """
     if not bool(pose.is_finite()):
         return "the network's pose is not a number"
-    distance = float(torch.linalg.vector_norm(training.translation - pose.translation, dim=-1).min())
+    distance = float(np.linalg.norm(training.translation - pose.translation, axis=-1).min())
     error = 0.0 if expected_error is None else expected_error.meters
     farthest = max(FARTHEST_RADII * float(camera_radius(training)), FARTHEST_ERRORS * error, FARTHEST_FLOOR)
     if distance <= farthest:

@@ -16,6 +16,7 @@ Where no pose is confirmed with the focal length that was given, or none was giv
 Nothing here imports torch. Answers are the same alone, in a batch and in several threads.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 from scipy.spatial import cKDTree
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from camloc.data.types import FoundBy, Verification
 from camloc.geometry.absolute_pose import (
@@ -632,7 +633,8 @@ def _evidence(inliers: int, matches: int, share: float) -> float:
     """Minus log10 of the probability of so many inliers among matches of which `share` are, by chance."""
     if inliers == 0:
         return 0.0
-    return min(float(-binom.logsf(inliers - 1, matches, min(share, 1.0)) / np.log(10.0)), MOST_EVIDENCE)
+    chance = float(bdtrc(inliers - 1, matches, min(share, 1.0)))
+    return min(-math.log10(chance), MOST_EVIDENCE) if chance > 0.0 else MOST_EVIDENCE
 
 
 def _angle(first: Pose, second: Pose) -> float:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 # Files shared by the models; every other file in this folder is one paper's model.
-SHARED = ("base", "checkpoint", "losses", "multi_scene", "novelty", "outlier_filters", "regressor")
+SHARED = (
+    *("base", "checkpoint", "decoding", "losses", "metadata"),
+    *("multi_scene", "novelty", "outlier_filters", "regressor"),
+)
 
 
 def model_names() -> tuple[str, ...]:

@@ -4,7 +4,8 @@
                                                    `--losses(batch)--> {name: scalar}, whose sum is minimised
 
 The network (`forward`: backbone and heads) holds learned weights and plain tensor operations, and is what
-ONNX files contain. Closed formulas, such as normalising a quaternion or aligning points, live in `decode`.
+ONNX files contain. Closed formulas, such as normalising a quaternion or aligning points, live in `decode`,
+which is written in `camloc.models.decoding` for NumPy arrays and tensors.
 
 A paper's model implements `heads`, in two halves: `describe` and `regress` for a `Regressor`, `grid_features`
 and `from_grid` for a `GeometryModel`. `forward` and `predict` are written once, here.
@@ -14,36 +15,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, final
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
+from camloc.models.decoding import Correspondences, Decoded, Decoding, PointDecoding
 from camloc.models.layers.backbone import Backbone
 
 Output = TypeVar("Output", bound=tuple[Tensor, ...])
 
 # One map (b, channels, rows, columns) for each tap of the backbone; each tap has its own channels and stride.
 FeatureMaps = list[Float[Tensor, "b _ _ _"]]
-
-
-class Decoded(NamedTuple):
-    """The poses that a network's output represents.
-
-    Attributes:
-        world_from_cam: (b,) poses, double precision.
-        scene: (b,) indices of the predicted scenes.
-        probability: (b,) of the predicted scenes.
-        residual: (b,) root mean square distance in metres between the aligned points, for models that align
-            points; else None.
-    """
-
-    world_from_cam: Pose
-    scene: Int[Tensor, "b"]
-    probability: Float[Tensor, "b"]
-    residual: Float[Tensor, "b"] | None = None
 
 
 class Latents(NamedTuple):
@@ -140,14 +124,19 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
         """Compute the output and the latents, which only regressors have."""
         return self.heads(feature_maps, width=width, height=height), None
 
+    @property
     @abstractmethod
-    def decode(self, output: Output, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
+    def decoding(self) -> Decoding:
+        """How the output becomes poses; its arrays are those of this model."""
+
+    def decode(self, output: Any, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
         """Compute poses from the network's output.
 
         Args:
             output: what `forward` returned.
             intrinsics: (b, 3, 3) pinhole calibration matrices, for models that need them.
         """
+        return self.decoding.decode(output, intrinsics=intrinsics)
 
     @abstractmethod
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
@@ -216,26 +205,6 @@ class Regressor(PoseModel[Output]):
         return self.decode(self.regress(latents)).world_from_cam
 
 
-class Correspondences(NamedTuple):
-    """2-D to 3-D correspondences: n cells for each of b images.
-
-    Attributes:
-        pixels: (b, n, 2) the cell's centre in the network's image.
-        camera: (b, n, 3) the point visible in the cell, in camera axes and metres.
-        world: (b, n, 3) the same point in the world, relative to the model's centre.
-        weight: (b, n) weight of the cell in the alignment, not negative.
-    """
-
-    pixels: Float[Tensor, "b n 2"]
-    camera: Float[Tensor, "b n 3"]
-    world: Float[Tensor, "b n 3"]
-    weight: Float[Tensor, "b n"]
-
-    def double(self) -> "Correspondences":
-        """The same in double precision."""
-        return Correspondences(*(value.double() for value in self))
-
-
 class GeometryModel(PoseModel[Output]):
     """A model that predicts scene points for the cells of an image and aligns them to find the pose.
 
@@ -269,19 +238,15 @@ class GeometryModel(PoseModel[Output]):
         """Compute the features on the grid of RGB images in [0, 1]."""
         return self.grid_features(self.backbone(images), width=images.shape[-1], height=images.shape[-2])
 
+    @property
     @abstractmethod
-    def correspondences(self, output: Output, *, intrinsics: Float[Tensor, "b 3 3"]) -> Correspondences:
-        """Read the correspondences of every cell from the output, in the precision of the network."""
+    def decoding(self) -> PointDecoding:
+        """How the predicted points become poses; its arrays are those of this model."""
 
-    @abstractmethod
+    def correspondences(self, output: Any, *, intrinsics: Float[Tensor, "b 3 3"]) -> Correspondences:
+        """Read the correspondences of every cell from the output, in the precision of the network."""
+        return self.decoding.correspondences(output, intrinsics=intrinsics)
+
     def to_world(self, centered_from_cam: Pose) -> Pose:
         """Move poses from the frame of the correspondences' world points to the data set's world."""
-
-
-def single_scene(world_from_cam: Pose, *, residual: Tensor | None = None) -> Decoded:
-    """The decoded poses of a model of one scene: scene 0 with probability 1."""
-    count = len(world_from_cam)
-    device = world_from_cam.translation.device
-    scene = torch.zeros(count, dtype=torch.int64, device=device)
-    certain = torch.ones(count, dtype=torch.float64, device=device)
-    return Decoded(world_from_cam, scene, certain, residual)
+        return self.decoding.to_world(centered_from_cam)

@@ -1,78 +1,36 @@
 """A checkpoint: a folder with `weights.safetensors` and `checkpoint.json`; nothing is pickled."""
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from camloc.core.config import from_builtins, to_builtins
+from camloc.core.config import from_builtins
 from camloc.core.sealed import SealError, read_settings, size_beyond_bounds, weights_of_pair, write_pair
-from camloc.data.image_io import Preprocess
-from camloc.data.types import ExpectedError, Unit
 from camloc.errors import CheckpointError, RecipeError
-from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.models import build_model, config_class
 from camloc.models.base import PoseModel
+from camloc.models.metadata import (
+    FORMAT,
+    METADATA,
+    Metadata,
+    checked_metadata,
+    checkpoint_folder,
+    training_poses,
+)
 from camloc.models.novelty import NoveltyDetector
 
-FORMAT = 2
 WEIGHTS = "weights.safetensors"
-METADATA = "checkpoint.json"
 
 # Names of tensors in `weights.safetensors`.
 _MODEL = "model."
 _TRAINING_POSES = "training_poses."
 _SUMMARIES = "novelty_detector.summaries"
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """The content of `checkpoint.json`.
-
-    Attributes:
-        format: version of this layout.
-        model: name of the model, which is the name of its file.
-        config: its settings.
-        preprocess: how an image becomes the network's input.
-        scenes: names of the scenes, in the order of their indices.
-        expected_error: median (metres, degrees) on held-out frames, or None; for several scenes the mean of
-            their medians.
-        expected_errors: for several scenes, each scene's medians, by name.
-        mean_pose_errors: for each scene with held-out frames, by name, their median errors (metres, degrees)
-            if every answer were the mean training pose: what a network that ignores its images reaches.
-        recipe: name of the recipe that the model was trained with.
-        epoch: epoch of the weights.
-        backbone_weights: initial weights of the backbone.
-        outlier_filter: for models that align points, the filter with the smallest error on held-out frames.
-        focal: typical focal length of the training images in units of their longer side, or None.
-        cameras: the different cameras of the training images, as these are stored.
-        units: of the positions in each scene; "m" where empty.
-        novelty_threshold: largest novelty (`camloc.models.novelty`) of an accepted image; None if the
-            checkpoint has no novelty detector.
-    """
-
-    format: int
-    model: str
-    config: dict[str, Any]
-    preprocess: Preprocess
-    scenes: tuple[str, ...]
-    expected_error: tuple[float, float] | None = None
-    expected_errors: dict[str, tuple[float, float]] = field(default_factory=dict)
-    mean_pose_errors: dict[str, tuple[float, float]] = field(default_factory=dict)
-    recipe: str = ""
-    epoch: int = 0
-    backbone_weights: str = "none"
-    focal: float | None = None
-    cameras: tuple[Camera, ...] = ()
-    units: tuple[Unit, ...] = ()
-    outlier_filter: Literal["weights", "none", "rigid-ransac", "pnp-ransac"] = "weights"
-    novelty_threshold: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,50 +48,6 @@ class Checkpoint:
     model: PoseModel[Any]
     training_poses: tuple[Pose, ...]
     novelty_detector: NoveltyDetector | None = None
-
-    def unit_in(self, scene: int) -> Unit:
-        """The unit of positions in a scene."""
-        units = self.metadata.units
-        return units[scene] if scene < len(units) else "m"
-
-    def expected_error_in(self, scene: int) -> ExpectedError | None:
-        """The expected error in a scene; None if the scene had no held-out frames."""
-        found = self.metadata.expected_error
-        if len(self.metadata.scenes) > 1:
-            found = self.metadata.expected_errors.get(self.metadata.scenes[scene])
-        return None if found is None else ExpectedError(*found)
-
-    def has_learned(self, scene: int) -> bool:
-        """Whether the network is better on a scene's held-out frames than the mean training pose.
-
-        True if that is unknown. See `is_better`.
-        """
-        found = self.expected_error_in(scene)
-        baseline = self.metadata.mean_pose_errors.get(self.metadata.scenes[scene])
-        return found is None or baseline is None or is_better(found, ExpectedError(*baseline))
-
-
-# Below these median errors the mean pose is right: the training cameras do not move, or do not turn.
-_NO_METERS, _NO_DEGREES = 1e-6, 1.0
-
-
-def is_better(found: ExpectedError, baseline: ExpectedError) -> bool:
-    """Whether position and orientation errors together are smaller than those of a baseline.
-
-    Each error is a share of the baseline's, and the product of both shares must be below 1. An error that the
-    baseline does not have, because the cameras do not move or do not turn, is left out.
-    """
-    shares = [
-        error / other
-        for error, other, least in zip(found, baseline, (_NO_METERS, _NO_DEGREES), strict=True)
-        if other > least
-    ]
-    return not shares or math.prod(shares) < 1.0
-
-
-def metadata_for(model_name: str, config: Any, preprocess: Preprocess, scenes: tuple[str, ...]) -> Metadata:
-    """The metadata of a model before its training."""
-    return Metadata(FORMAT, model_name, to_builtins(config), preprocess, scenes)
 
 
 def save_checkpoint(
@@ -164,12 +78,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: it is missing, incomplete, damaged, or of another version of camloc.
     """
-    inner = folder / "checkpoint"
-    folder = inner if (inner / METADATA).exists() else folder
-    if not (folder / METADATA).exists():
-        raise CheckpointError(
-            f"{folder} contains no checkpoint: {METADATA} is missing; train one with `camloc train` first"
-        )
+    folder = checkpoint_folder(folder)
     metadata, weights_path = _read_pair(folder)
     source = folder / WEIGHTS
     _check_shapes(metadata, weights_path, folder)
@@ -207,40 +116,6 @@ def model_from_metadata(metadata: Metadata, *, source: Path) -> PoseModel[Any]:
     except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as problem:
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
         raise CheckpointError(f"{source} describes a network that cannot be built: {reason}") from None
-
-
-def checked_metadata(metadata: Metadata, *, source: Path) -> Metadata:
-    """Return the metadata if this version of camloc can read them.
-
-    Raises:
-        CheckpointError: the format is another one, the novelty threshold is not positive, or no scene is
-            named.
-    """
-    if metadata.format != FORMAT:
-        raise CheckpointError(f"{source} has format {metadata.format}, this version of camloc reads {FORMAT}")
-    threshold = metadata.novelty_threshold
-    if threshold is not None and not threshold > 0.0:
-        raise CheckpointError(f"{source} is damaged: its novelty threshold is {threshold}, not positive")
-    if not metadata.scenes:
-        raise CheckpointError(f"{source} names no scene; train the model again or copy the run again")
-    return metadata
-
-
-def training_poses(rows: Tensor | None, *, scene: str, source: Path) -> Pose:
-    """Convert a scene's (n, 7) positions and quaternions, w first, to its (n,) training poses.
-
-    Raises:
-        CheckpointError: they are missing, have another shape, or are not finite.
-    """
-    if rows is None or rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] != 7:
-        raise CheckpointError(f"{source} lacks the training poses of '{scene}'; copy the run again")
-    try:
-        pose = Pose.from_quaternion_wxyz(rows[:, 3:].double(), rows[:, :3].double())
-    except ValueError:
-        raise CheckpointError(f"{source} is damaged: training poses of '{scene}' are no rotations") from None
-    if not bool(pose.is_finite().all()):
-        raise CheckpointError(f"{source} is damaged: training poses of '{scene}' are not finite")
-    return pose
 
 
 def _novelty_detector(

@@ -16,11 +16,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from camloc.models.base import FeatureMaps, Latents
+from camloc.models.decoding import RegressedPose
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.hypernetwork import GeneratorConfig, HyperHead, HypernetworkConfig
 from camloc.models.layers.transformer import BatchDropout
 from camloc.models.losses import PoseLossConfig
-from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
+from camloc.models.regressor import RegressionConfig, SingleSceneRegressor
 
 # "residual": the generated heads have an input layer of their own, and the two poses are added. "one_layer":
 # the generated heads have the same input as the ordinary ones. "two_layers": the hidden layer before them has

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from camloc.errors import RecipeError
 from camloc.models.base import FeatureMaps, Latents
+from camloc.models.decoding import RegressedPose
 from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.hypernetwork import GeneratorConfig, HyperMLP
 from camloc.models.layers.transformer import (
@@ -27,7 +28,7 @@ from camloc.models.layers.transformer import (
     TransformerConfig,
 )
 from camloc.models.losses import PoseLossConfig
-from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead, SingleSceneRegressor
+from camloc.models.regressor import RegressionConfig, RegressionHead, SingleSceneRegressor
 
 _ENCODER = TransformerConfig(activation="swish")
 

@@ -3,7 +3,7 @@
 1. Regressors: `UncertaintyWeightedPoseLoss` (Kendall and Cipolla 2017, with the papers' s_x and s_q) and
    `RelativePoseLoss` (MapNet 2018) for windows of frames.
 2. Scene geometry: `geometry_losses` (Implicit Learning of Scene Geometry 2023, Eq. 2 to 8).
-3. Orientation representations: from the numbers of a head to a rotation, back, and to what a loss compares.
+3. Orientation representations: from a rotation to the numbers of a head, and to what a loss compares.
 """
 
 import math
@@ -21,24 +21,12 @@ from camloc.errors import RecipeError
 from camloc.geometry.alignment import weighted_kabsch
 from camloc.geometry.camera import project
 from camloc.geometry.pose import Pose
-from camloc.geometry.rotation import (
-    nearest_rotation,
-    quaternion_wxyz_from_rotation,
-    rotation_angle,
-    rotation_from_quaternion_wxyz,
-)
-from camloc.models.base import Correspondences
+from camloc.geometry.rotation import quaternion_wxyz_from_rotation, rotation_angle
+from camloc.models.decoding import Correspondences, OrientationForm, rotation_from_values
 
 # --- 1. Regressors ------------------------------------------------------------------------------------------
 
 Distance = Literal["euclidean", "absolute"]
-
-# The numbers that a regressor outputs for an orientation. "quaternion": w, x, y, z, compared as unit
-# quaternions. "4d_norm": the same four, compared as rotation matrices. "6d": the first two columns of the
-# matrix, made orthonormal one after the other (Zhou et al. 2019). "9d": the whole matrix, projected to the
-# nearest rotation (Levinson et al. 2020). "log_quaternion": half the rotation vector (MapNet, AtLoc).
-# HyperPose 2023 Table 7 compares the first three, HyperPose 2025 supplement Table 7 three of the first four.
-OrientationForm = Literal["quaternion", "4d_norm", "6d", "9d", "log_quaternion"]
 
 
 @dataclass(frozen=True)
@@ -297,30 +285,6 @@ def _mean(values: Float[Tensor, "*n"], weight: Float[Tensor, "*n"]) -> Tensor:
 
 # --- 3. Orientation representations -------------------------------------------------------------------------
 
-_SIZES: dict[OrientationForm, int] = {"quaternion": 4, "4d_norm": 4, "6d": 6, "9d": 9, "log_quaternion": 3}
-
-
-def orientation_size(form: OrientationForm) -> int:
-    """How many numbers a representation has."""
-    return _SIZES[form]
-
-
-def rotation_from_values(form: OrientationForm, values: Float[Tensor, "b k"]) -> Float[Tensor, "b 3 3"]:
-    """Convert a regressor's numbers to rotation matrices."""
-    match form:
-        case "quaternion" | "4d_norm":
-            rotation: Tensor = rotation_from_quaternion_wxyz(values)
-            return rotation
-        case "6d":
-            orthonormal: Tensor = roma.special_gramschmidt(values.unflatten(-1, (2, 3)).mT)
-            return orthonormal
-        case "9d":
-            nearest: Tensor = nearest_rotation(values.unflatten(-1, (3, 3)).mT)
-            return nearest
-        case "log_quaternion":
-            from_vector: Tensor = roma.rotvec_to_rotmat(2.0 * values)
-            return from_vector
-
 
 def values_from_rotation(form: OrientationForm, rotation: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b k"]:
     """Convert rotation matrices to the numbers that a regressor should output; quaternions have w >= 0."""
@@ -343,7 +307,8 @@ def comparable_values(form: OrientationForm, values: Float[Tensor, "b k"]) -> Fl
         case "quaternion":
             return F.normalize(values, dim=-1)
         case "4d_norm" | "6d" | "9d":
-            return rotation_from_values(form, values).flatten(-2)
+            rotation: Tensor = rotation_from_values(form, values)
+            return rotation.flatten(-2)
         case "log_quaternion":
             return values
 

@@ -15,10 +15,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from camloc.models.base import FeatureMaps, Latents
+from camloc.models.decoding import RegressedPose
 from camloc.models.layers.backbone import Backbone, BackboneConfig
 from camloc.models.layers.transformer import BatchDropout
 from camloc.models.losses import PoseLossConfig
-from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
+from camloc.models.regressor import RegressionConfig, SingleSceneRegressor
 
 # Mean absolute errors, log quaternions with the label's sign, and the initial learned weights.
 _LOSS = PoseLossConfig(position=0.0, orientation=-3.0, hemisphere_safe=False, distance="absolute")

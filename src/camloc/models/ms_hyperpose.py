@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from camloc.models.base import FeatureMaps, Latents
+from camloc.models.decoding import RegressedPose
 from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.hypernetwork import GeneratorConfig, HyperMLP
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
@@ -28,7 +29,7 @@ from camloc.models.multi_scene import (
     SceneTransformer,
     group_sizes,
 )
-from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead
+from camloc.models.regressor import RegressionConfig, RegressionHead
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from camloc.models.base import FeatureMaps, Latents
+from camloc.models.decoding import RegressedPose
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
 from camloc.models.losses import PoseLossConfig
@@ -27,7 +28,7 @@ from camloc.models.multi_scene import (
     group_sizes,
     scene_heads,
 )
-from camloc.models.regressor import RegressedPose, RegressionConfig
+from camloc.models.regressor import RegressionConfig
 
 
 @dataclass(frozen=True)

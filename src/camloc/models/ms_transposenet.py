@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camloc.models.base import FeatureMaps, Latents
+from camloc.models.decoding import RegressedPose
 from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.transformer import PositionCodesConfig, SceneMapEncoder, TransformerConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.models.multi_scene import LaterHeads, MultiSceneRegressor, group_sizes
-from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead
+from camloc.models.regressor import RegressionConfig, RegressionHead
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ heads, so that predictions in the earlier scenes stay exactly the same.
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -18,27 +18,10 @@ from torch.nn import functional as F
 from camloc.data.batch import Batch
 from camloc.errors import RecipeError
 from camloc.geometry.pose import Pose
-from camloc.models.base import Decoded, FeatureMaps, Latents, Regressor
+from camloc.models.base import FeatureMaps, Latents, Regressor
+from camloc.models.decoding import RegressedPose, ScenePose, ScenePoseDecoding, orientation_size
 from camloc.models.layers.transformer import Decoder, Encoder, PositionCodes, TransformerConfig
-from camloc.models.losses import orientation_size, rotation_from_values
-from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead, WorldFrame
-
-
-class ScenePose(NamedTuple):
-    """The output of a multi-scene regressor.
-
-    Attributes:
-        position: (b, 3) camera centre in metres, in the most probable scene, relative to that scene's centre.
-        orientation: (b, k) orientation world_from_cam in that scene, in its representation.
-        scene_logits: (b, s) of all scenes.
-        position_latents, orientation_latents: (b, s, d) input of the heads for each scene.
-    """
-
-    position: Float[Tensor, "b 3"]
-    orientation: Float[Tensor, "b k"]
-    scene_logits: Float[Tensor, "b s"]
-    position_latents: Float[Tensor, "b s d"]
-    orientation_latents: Float[Tensor, "b s e"]
+from camloc.models.regressor import RegressionConfig, RegressionHead, WorldFrame
 
 
 class WorldFrames(nn.Module):
@@ -80,11 +63,10 @@ class WorldFrames(nn.Module):
         """Subtract the scenes' centres from positions in the scenes' worlds."""
         return position - self.get_buffer("center").to(position.device)[scene]
 
-    def decode(self, pose: RegressedPose, scene: Int[Tensor, "b"]) -> Pose:
-        """Compute poses in the scenes' worlds, double precision."""
-        position = pose.position.double() + self.get_buffer("center")[scene]
-        rotation = rotation_from_values(self.config.orientation, pose.orientation.double())
-        return Pose(rotation, position)
+    @property
+    def decoding(self) -> ScenePoseDecoding:
+        """How the output becomes poses."""
+        return ScenePoseDecoding(self.get_buffer("center"), self.config.orientation)
 
 
 class MultiSceneRegressor(Regressor[ScenePose]):
@@ -126,14 +108,12 @@ class MultiSceneRegressor(Regressor[ScenePose]):
 
     def pose_in(self, latents: Latents, scene: Int[Tensor, "b"]) -> Pose:
         """Compute poses from latent vectors (b, d) and (b, e), each in the given scene's world."""
-        return self.world.decode(self.regress_in(latents, scene), scene)
+        return self.world.decoding.in_scenes(*self.regress_in(latents, scene), scene)
 
-    def decode(self, output: ScenePose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Compute poses in the most probable scenes; intrinsics are not needed."""
-        del intrinsics
-        probability, scene = output.scene_logits.double().softmax(-1).max(-1)
-        pose = self.world.decode(RegressedPose(output.position, output.orientation), scene)
-        return Decoded(pose, scene, probability)
+    @property
+    def decoding(self) -> ScenePoseDecoding:
+        """How the output becomes poses."""
+        return self.world.decoding
 
     def losses(self, output: ScenePose, batch: Batch) -> dict[str, Tensor]:
         """Compute the pose terms in the true scenes and the cross entropy of the scene."""

@@ -5,14 +5,15 @@ Source: "Implicit Learning of Scene Geometry" 2023, Table III.
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 
 from camloc.data.masks import mask_at
 from camloc.geometry.alignment import alignment_residual, weighted_kabsch
+from camloc.geometry.arrays import Array, array_namespace, device, to_numpy
 from camloc.geometry.pose import Pose
-from camloc.models.base import Correspondences, Decoded, GeometryModel, single_scene
+from camloc.models.decoding import Correspondences, Decoded, PointDecoding, double, single_scene
 
 if TYPE_CHECKING:
     import pycolmap
@@ -46,17 +47,17 @@ class FilteredPose(NamedTuple):
     """
 
     centered_from_cam: Pose
-    residual: Float[Tensor, "b"]
-    inliers: Float[Tensor, "b"]
+    residual: Float[Array, "b"]
+    inliers: Float[Array, "b"]
 
 
 def filtered_poses(
     cells: Correspondences,
     outlier_filter: OutlierFilter,
     *,
-    intrinsics: Float[Tensor, "b 3 3"],
+    intrinsics: Float[Array, "b 3 3"],
     image_height: int,
-    counted: Float[Tensor, "b n"] | None = None,
+    counted: Float[Array, "b n"] | None = None,
     seed: int = 0,
 ) -> FilteredPose:
     """Compute poses from the correspondences of b images.
@@ -69,104 +70,116 @@ def filtered_poses(
         counted: 0 for cells that are ignored by every filter (people, cars, sky); None if all count.
         seed: of the random samples.
     """
-    counted = torch.ones_like(cells.weight) if counted is None else counted.to(cells.weight)
+    xp, where = array_namespace(cells.weight), device(cells.weight)
+    counted = xp.ones_like(cells.weight) if counted is None else xp.astype(counted, cells.weight.dtype)
     if outlier_filter in ("weights", "none"):
         weight = counted * (cells.weight if outlier_filter == "weights" else 1.0)
         pose = weighted_kabsch(cells.camera, cells.world, weight)
         residual = alignment_residual(pose, cells.camera, cells.world, weight)
-        return FilteredPose(pose, residual, (weight > 0).double().mean(-1))
+        return FilteredPose(pose, residual, xp.mean(double(weight > 0), axis=-1))
+    rows = Correspondences(*map(to_numpy, cells.double()))
+    counts, matrices = to_numpy(counted) > 0, to_numpy(intrinsics)
     found = [
-        _robust(cells, counted[row] > 0, row, outlier_filter, intrinsics[row], image_height, seed)
-        for row in range(len(cells.weight))
+        _robust(
+            Correspondences(*(value[row][counts[row]] for value in rows)),
+            len(counts[row]),
+            outlier_filter,
+            matrices[row],
+            image_height,
+            seed,
+        )
+        for row in range(len(counts))
     ]
-    return FilteredPose(
-        Pose.stack([each.centered_from_cam for each in found]),
-        torch.stack([each.residual for each in found]),
-        torch.stack([each.inliers for each in found]),
+    rotation, translation, residual, inliers = (
+        xp.asarray(np.stack(values), device=where) for values in zip(*found, strict=True)
     )
+    return FilteredPose(Pose(rotation, translation), residual, inliers)
 
 
 def filtered_decoding(
-    model: GeometryModel[Any],
+    decoding: PointDecoding,
     output: Any,
     outlier_filter: OutlierFilter,
     *,
-    intrinsics: Float[Tensor, "b 3 3"],
+    intrinsics: Float[Array, "b 3 3"],
     image_height: int,
-    masks: Tensor | None = None,
+    masks: Bool[Array, "b height width"] | None = None,
 ) -> Decoded:
     """Decode a model's output with an outlier filter.
 
     Args:
-        model: the model.
+        decoding: of the model.
         output: its output for b images.
         outlier_filter: how wrong correspondences are handled.
         intrinsics: (b, 3, 3) calibration matrices.
         image_height: height of the network's image.
         masks: (b, height, width) False for pixels that are ignored; None if all count.
     """
-    output = type(output)(*(value.to(intrinsics.device) for value in output))
-    cells = model.correspondences(output, intrinsics=intrinsics).double()
+    cells = decoding.correspondences(output, intrinsics=intrinsics).double()
     found = filtered_poses(
         cells,
         outlier_filter,
-        intrinsics=intrinsics.double(),
+        intrinsics=double(intrinsics),
         image_height=image_height,
-        counted=None if masks is None else mask_at(masks.to(cells.pixels.device), cells.pixels),
+        counted=None if masks is None else mask_at(masks, cells.pixels),
     )
-    return single_scene(model.to_world(found.centered_from_cam), residual=found.residual)
+    return single_scene(decoding.to_world(found.centered_from_cam), residual=found.residual)
+
+
+class _RobustPose(NamedTuple):
+    """The pose of one image, the residual of its inliers, and their share of the cells."""
+
+    rotation: Float[NDArray[np.float64], "3 3"]
+    translation: Float[NDArray[np.float64], "3"]
+    residual: float
+    inliers: float
+
+
+_NONE = _RobustPose(np.full((3, 3), np.nan), np.full(3, np.nan), np.nan, 0.0)
 
 
 def _robust(
-    cells: Correspondences,
-    counted: Tensor,
-    row: int,
+    one: Correspondences,
+    cells: int,
     outlier_filter: OutlierFilter,
-    intrinsics: Tensor,
+    intrinsics: Float[NDArray[np.float64], "3 3"],
     image_height: int,
     seed: int,
-) -> FilteredPose:
-    """The pose of one image by RANSAC, and the residual of its inliers."""
-    one = Correspondences(*(value[row][counted].double().cpu() for value in cells))
+) -> _RobustPose:
+    """The pose of one image by RANSAC, from those of its cells that count."""
     if len(one.weight) < FEWEST_INLIERS:
-        return _none()
+        return _NONE
     if outlier_filter == "rigid-ransac":
         found = _rigid_ransac(one, seed)
     else:
         found = _pnp_ransac(one, intrinsics, image_height, seed)
     if found is None:
-        return _none()
+        return _NONE
     pose, inliers = found
-    if int(inliers.sum()) < max(FEWEST_INLIERS, LEAST_SHARE * len(inliers)):
-        return _none()
-    residual = alignment_residual(pose, one.camera, one.world, inliers.double())
-    return FilteredPose(pose, residual, inliers.double().sum() / counted.numel())
+    if inliers.sum() < max(FEWEST_INLIERS, LEAST_SHARE * len(inliers)):
+        return _NONE
+    residual = alignment_residual(pose, one.camera, one.world, double(inliers))
+    return _RobustPose(pose.rotation, pose.translation, float(residual), float(inliers.sum() / cells))
 
 
-def _none() -> FilteredPose:
-    nothing = torch.tensor(torch.nan, dtype=torch.float64)
-    return FilteredPose(
-        Pose(nothing.expand(3, 3), nothing.expand(3)), nothing, torch.zeros((), dtype=torch.float64)
-    )
-
-
-def _rigid_ransac(one: Correspondences, seed: int) -> tuple[Pose, Tensor] | None:
+def _rigid_ransac(one: Correspondences, seed: int) -> tuple[Pose, Bool[np.ndarray, "n"]] | None:
     import pycolmap
 
     pycolmap.set_random_seed(seed)
-    options = _ransac_options(float(RIGID_SHARE * torch.linalg.vector_norm(one.camera, dim=-1).median()))
+    distances = np.sort(np.linalg.norm(one.camera, axis=-1))
+    options = _ransac_options(float(RIGID_SHARE * distances[(len(distances) - 1) // 2]))
     # The type stub lacks the dictionary around the motion.
-    found: Any = pycolmap.estimate_rigid3d_robust(one.camera.numpy(), one.world.numpy(), options)
+    found: Any = pycolmap.estimate_rigid3d_robust(one.camera, one.world, options)
     if found is None:
         return None
-    inliers = torch.as_tensor(found["inlier_mask"])
+    inliers = np.asarray(found["inlier_mask"])
     # The final pose is the alignment of all inliers, not of the three points that were drawn.
-    return weighted_kabsch(one.camera, one.world, inliers.double()), inliers
+    return weighted_kabsch(one.camera, one.world, double(inliers)), inliers
 
 
 def _pnp_ransac(
-    one: Correspondences, intrinsics: Tensor, image_height: int, seed: int
-) -> tuple[Pose, Tensor] | None:
+    one: Correspondences, intrinsics: Float[NDArray[np.float64], "3 3"], image_height: int, seed: int
+) -> tuple[Pose, Bool[np.ndarray, "n"]] | None:
     import pycolmap
 
     pycolmap.set_random_seed(seed)
@@ -176,12 +189,12 @@ def _pnp_ransac(
     )
     options = pycolmap.AbsolutePoseEstimationOptions()
     options.ransac = _ransac_options(PNP_PIXELS * image_height / IMAGE_HEIGHT)
-    found = pycolmap.estimate_and_refine_absolute_pose(one.pixels.numpy(), one.world.numpy(), camera, options)
+    found = pycolmap.estimate_and_refine_absolute_pose(one.pixels, one.world, camera, options)
     if found is None:
         return None
     motion: pycolmap.Rigid3d = found["cam_from_world"]
-    rotation, translation = torch.as_tensor(motion.rotation.matrix()), torch.as_tensor(motion.translation)
-    return Pose(rotation, translation).inverse(), torch.as_tensor(found["inlier_mask"])
+    pose = Pose(np.asarray(motion.rotation.matrix()), np.asarray(motion.translation)).inverse()
+    return pose, np.asarray(found["inlier_mask"])
 
 
 def _ransac_options(max_error: float) -> "pycolmap.RANSACOptions":

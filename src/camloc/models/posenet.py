@@ -13,10 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from camloc.models.base import FeatureMaps, Latents
+from camloc.models.decoding import RegressedPose
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.transformer import BatchDropout
 from camloc.models.losses import PoseLossConfig
-from camloc.models.regressor import RegressedPose, RegressionConfig, SingleSceneRegressor
+from camloc.models.regressor import RegressionConfig, SingleSceneRegressor
 
 
 @dataclass(frozen=True)

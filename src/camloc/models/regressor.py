@@ -1,7 +1,7 @@
 """Shared by regressors of one scene: settings, output, world frame, decoding, loss and a regression head."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -10,32 +10,17 @@ from torch import Tensor, nn
 from camloc.data.batch import Batch
 from camloc.geometry.pose import Pose
 from camloc.geometry.pose_search import camera_radius, mean_pose
-from camloc.models.base import Decoded, Regressor, single_scene
+from camloc.models.base import Regressor
+from camloc.models.decoding import OrientationForm, PoseDecoding, RegressedPose, orientation_size
 from camloc.models.layers.transformer import Activation, activation_layer
 from camloc.models.losses import (
-    OrientationForm,
     PoseLossConfig,
     RelativePoseLoss,
     UncertaintyWeightedPoseLoss,
-    orientation_size,
-    rotation_from_values,
     values_from_rotation,
 )
 
 Positions = Literal["raw", "standardised"]
-
-
-class RegressedPose(NamedTuple):
-    """A regressor's output.
-
-    Attributes:
-        position: (b, 3) camera centre in metres, relative to the centre of `WorldFrame`.
-        orientation: (b, k) orientation world_from_cam in its representation; quaternions have w first and any
-            length.
-    """
-
-    position: Float[Tensor, "b 3"]
-    orientation: Float[Tensor, "b k"]
 
 
 @dataclass(frozen=True)
@@ -106,10 +91,10 @@ class WorldFrame(nn.Module):
         """Subtract the centre from world positions."""
         return position - self.get_buffer("center").to(position.device)
 
-    def decode(self, output: RegressedPose) -> Decoded:
-        """Compute poses from a regressor's output; its orientation numbers become proper rotations here."""
-        position = output.position.double() + self.get_buffer("center")
-        return single_scene(Pose(rotation_from_values(self.form, output.orientation.double()), position))
+    @property
+    def decoding(self) -> PoseDecoding:
+        """How the output becomes poses; its orientation numbers become proper rotations there."""
+        return PoseDecoding(self.get_buffer("center")[None], self.form)
 
 
 class SingleSceneRegressor(Regressor[RegressedPose]):
@@ -123,10 +108,10 @@ class SingleSceneRegressor(Regressor[RegressedPose]):
         self.world = WorldFrame(config.positions, config.orientation)
         self.pose_loss = config.build_loss()
 
-    def decode(self, output: RegressedPose, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Compute poses; intrinsics are not needed."""
-        del intrinsics
-        return self.world.decode(output)
+    @property
+    def decoding(self) -> PoseDecoding:
+        """How the output becomes poses."""
+        return self.world.decoding
 
     def losses(self, output: RegressedPose, batch: Batch) -> dict[str, Tensor]:
         """Compute the uncertainty-weighted terms of single poses and, if configured, of pairs of frames."""

@@ -10,37 +10,20 @@ made here.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from camloc.data.batch import Batch
-from camloc.geometry.alignment import alignment_residual, weighted_kabsch
-from camloc.geometry.camera import pixel_grid, unproject
 from camloc.geometry.pose import Pose
 from camloc.geometry.pose_search import camera_radius
-from camloc.models.base import Correspondences, Decoded, FeatureMaps, GeometryModel, single_scene
+from camloc.models.base import FeatureMaps, GeometryModel
+from camloc.models.decoding import CameraPoints, Depths, PointDecoding, PointMaps
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.point_maps import CellNetwork, Cells, cell_head, on_one_grid, suggested_points
 from camloc.models.losses import GeometryLossConfig, geometry_losses
-
-
-class PointMaps(NamedTuple):
-    """The network's output, on a grid of (h, w) cells.
-
-    Attributes:
-        world: (b, 3, h, w) points in metres, relative to the mean training camera (the paper's G).
-        camera: (b, 1, h, w) depths in metres along the cells' rays (the paper's d), or these depths divided
-            by the focal length in image widths, or (b, 3, h, w) points in camera axes (the paper's C); see
-            `camera_points` and `depths` of `SceneGeometryConfig`.
-        weight: (b, h, w) weight of a cell in the alignment, within (0, 1) (the paper's w).
-    """
-
-    world: Float[Tensor, "b 3 h w"]
-    camera: Float[Tensor, "b c h w"]
-    weight: Float[Tensor, "b h w"]
 
 
 @dataclass(frozen=True)
@@ -75,8 +58,8 @@ class SceneGeometryConfig:
     blocks: int = 0
     context: tuple[int, int] | None = None
     dropout: float = 0.0
-    camera_points: Literal["depth", "direct"] = "depth"
-    depths: Literal["metric", "focal"] = "metric"
+    camera_points: CameraPoints = "depth"
+    depths: Depths = "metric"
     weights: Literal["learned", "alike"] = "learned"
     depth_range: tuple[float, float] | None = (0.1, 10.0)
     losses: GeometryLossConfig = GeometryLossConfig()
@@ -159,34 +142,13 @@ class SceneGeometry(GeometryModel[PointMaps]):
             weight = torch.ones_like(world[:, 0])
         return PointMaps(world, camera, weight)
 
-    def correspondences(self, output: PointMaps, *, intrinsics: Float[Tensor, "b 3 3"]) -> Correspondences:
-        """Read each cell's pixel, point in camera axes, point in the world and weight from the output."""
-        height, width = output.weight.shape[-2:]
-        grid = torch.from_numpy(pixel_grid(width, height, stride=self.config.stride)).reshape(-1, 2)
-        pixels = grid.to(output.world).expand(output.world.shape[0], -1, -1)
-        if self.config.camera_points == "depth":
-            depths = output.camera.flatten(1)
-            if self.config.depths == "focal":
-                depths = depths * intrinsics[:, :1, 0].to(depths) / (width * self.config.stride)
-            camera = unproject(pixels, depths, intrinsics.to(pixels))
-        else:
-            camera = output.camera.flatten(2).transpose(-1, -2)
-        return Correspondences(
-            pixels, camera, output.world.flatten(2).transpose(-1, -2), output.weight.flatten(1)
+    @property
+    def decoding(self) -> PointDecoding:
+        """How the predicted points become poses."""
+        config = self.config
+        return PointDecoding(
+            self.get_buffer("center")[None], config.stride, config.camera_points, config.depths
         )
-
-    def decode(self, output: PointMaps, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Compute poses by aligning the points in camera axes with the points in the world.
-
-        Raises:
-            ValueError: `intrinsics` is None.
-        """
-        if intrinsics is None:
-            raise ValueError("aligning points needs the camera's intrinsics")
-        cells = self.correspondences(output, intrinsics=intrinsics).double()
-        world_from_cam = weighted_kabsch(cells.camera, cells.world, cells.weight)
-        residual = alignment_residual(world_from_cam, cells.camera, cells.world, cells.weight)
-        return single_scene(self.to_world(world_from_cam), residual=residual)
 
     def losses(self, output: PointMaps, batch: Batch) -> dict[str, Tensor]:
         """Compute the pose, consistency and reprojection terms (Eq. 2 to 8)."""
@@ -221,8 +183,3 @@ class SceneGeometry(GeometryModel[PointMaps]):
             radius = camera_radius(Pose(world_from_cam.rotation, centers))
             far = (FARTHEST_RADII * radius).clamp_min(FARTHEST_AT_LEAST)
             self.get_buffer("depth_range").copy_(torch.stack((NEAREST_SHARE * far, far)))
-
-    def to_world(self, centered_from_cam: Pose) -> Pose:
-        """Move poses relative to the mean training camera to the data set's world."""
-        center = self.get_buffer("center").to(centered_from_cam.translation)
-        return Pose(centered_from_cam.rotation, centered_from_cam.translation + center)

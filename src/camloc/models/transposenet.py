@@ -10,10 +10,11 @@ section 3. `docs/models/transposenet.md` lists where the released code differs.
 from dataclasses import dataclass
 
 from camloc.models.base import FeatureMaps, Latents
+from camloc.models.decoding import RegressedPose
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.transformer import MapEncoder, PositionCodesConfig, TransformerConfig
 from camloc.models.losses import PoseLossConfig
-from camloc.models.regressor import RegressedPose, RegressionConfig, RegressionHead, SingleSceneRegressor
+from camloc.models.regressor import RegressionConfig, RegressionHead, SingleSceneRegressor
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from dataclasses import replace
 
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
+from camloc.models.decoding import OrientationForm
 from camloc.models.hyperpose_2023 import PRESETS, AttentionHypernetworkConfig, HyperPose2023Config
 from camloc.models.layers.hypernetwork import GeneratorConfig
-from camloc.models.losses import OrientationForm, PoseLossConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.recipes import CAMBRIDGE, SEVENSCENES
 from camloc.training.recipe import Published, Recipe, Stage

@@ -16,9 +16,10 @@ from typing import Any
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.models.atloc import PRESETS as ATLOC
+from camloc.models.decoding import OrientationForm
 from camloc.models.hyperpose import HyperPoseConfig, Infusion
 from camloc.models.layers.hypernetwork import GeneratorConfig, HypernetworkConfig
-from camloc.models.losses import OrientationForm, PoseLossConfig
+from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.recipes import CAMBRIDGE
 from camloc.training.recipe import Published, Recipe, Stage

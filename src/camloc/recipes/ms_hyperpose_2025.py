@@ -13,8 +13,8 @@ from typing import Any
 
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
+from camloc.models.decoding import OrientationForm
 from camloc.models.layers.hypernetwork import GeneratorConfig
-from camloc.models.losses import OrientationForm
 from camloc.models.ms_hyperpose import PRESETS, MSHyperPoseConfig
 from camloc.recipes.hyperpose_2025 import phases
 from camloc.training.recipe import Published, Recipe, Stage

@@ -101,9 +101,10 @@ class AuxiliaryNetworks:
 
 def load_refiners(
     run: Path,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
     refine: str,
     *,
+    training_poses: tuple[Pose, ...],
     every_method: bool = False,
     device: torch.device = CPU,
 ) -> tuple[str, dict[str, Refiner]]:
@@ -111,8 +112,9 @@ def load_refiners(
 
     Args:
         run: its folder, or an exported file.
-        checkpoint: of the run.
+        checkpoint: of the run; None for an exported network, which has no auxiliary networks.
         refine: a method, "none", or "auto" for the method that was best on held-out frames.
+        training_poses: of each scene.
         every_method: also return the refiners of the other methods that the run has.
         device: of the networks that see images.
 
@@ -124,17 +126,19 @@ def load_refiners(
     if refine not in known:
         raise RecipeError(f"there is no refinement method '{refine}'; choose one of {', '.join(known)}")
     needs_networks = refine not in ("none", "neighbours")
-    networks = AuxiliaryNetworks.load(run, checkpoint) if needs_networks or every_method else None
+    networks = None
+    if checkpoint is not None and (needs_networks or every_method):
+        networks = AuxiliaryNetworks.load(run, checkpoint)
     if networks is None and needs_networks:
         raise RecipeError(
             f"{run_around(run)} has no pose auto-encoder that was trained from its weights; train one with "
             f"camloc autoencode, or refine by 'neighbours'"
         )
-    refiners = {} if networks is None else networks.refiners(checkpoint.training_poses, device)
+    refiners = {} if networks is None else networks.refiners(training_poses, device)
     if refine == "auto":
         refine = "none" if networks is None else surest(networks.errors())
     if refine == "neighbours":  # the control, with the paper's settings
-        refiners[refine] = PositionRefiner(PositionRefinement("neighbours"), checkpoint.training_poses)
+        refiners[refine] = PositionRefiner(PositionRefinement("neighbours"), training_poses)
     if refine != "none" and refine not in refiners:
         raise RecipeError(
             f"{run_around(run)} has no relative pose regressor that can be used; train one with "

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from camloc.core.files import file_name
+from camloc.core.config import to_json
+from camloc.core.extras import has_extra
+from camloc.core.files import file_name, write_atomically
 from camloc.data.types import Estimate, Frame, Lost, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError, RecipeError
 from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics, score_sets
+from camloc.evaluation.files import rows_to_map, write_files
 from camloc.evaluation.multi_scene import ScenesResults, scenes_results
-from camloc.evaluation.report.build import rows_to_map, write_evaluation, write_scenes
-from camloc.evaluation.report.figures import MapPoints
 from camloc.evaluation.results import (
     RESULTS_NAME,
     MapRecord,
@@ -24,22 +25,20 @@ from camloc.evaluation.results import (
 )
 from camloc.inference.localizer import MAP, Localizer, Verify
 from camloc.inference.network import EstimatesByMethod
-from camloc.inference.onnx.runtime import is_exported, load_onnx, runtime_of
-from camloc.inference.prediction import model_of
+from camloc.inference.onnx.bundle import is_exported, scenes_of
 from camloc.mapping.scene_map import SceneMap
 from camloc.models.outlier_filters import OutlierFilter
-from camloc.runs.extend import subsampled
 from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
 from camloc.training.log import read_log
 
 
 def learned_scenes(run: Path) -> tuple[str, ...]:
-    """The names of the scenes that a run, or an exported file, has learned.
+    """The names of the scenes that a run, or an exported file or folder, has learned.
 
     Raises:
         CheckpointError: it is missing, incomplete or damaged.
     """
-    return load_onnx(run).metadata.scenes if is_exported(run) else RunManifest.load(run).scenes
+    return scenes_of(run) if is_exported(run) else RunManifest.load(run).scenes
 
 
 def manifest_of(run: Path) -> RunManifest | None:
@@ -66,7 +65,7 @@ def sources_of(run: Path, metadata: RunManifest | None, data: Sequence[DataSourc
 
 def folder_of_results(run: Path, out: Path | None) -> Path:
     """The folder of the results: `out`, or the run's folder; for model.onnx the folder `model` beside it."""
-    return out or (run.with_suffix("") if is_exported(run) else run)
+    return out or (run.with_suffix("") if run.suffix == ".onnx" else run)
 
 
 # Folder of the results of each scene, below that of all.
@@ -87,11 +86,11 @@ class Evaluation:
 
     Attributes:
         results: the statistics.
-        report: path of the page.
+        report: path of the page; None if the libraries that draw it are not installed.
     """
 
     results: Results
-    report: Path
+    report: Path | None
 
 
 def evaluate_run(
@@ -178,9 +177,9 @@ def evaluate_scene(
     # Baselines may copy any training image, held-out ones that only chose the best epoch included.
     trained = oriented(scene.train)
     if trained:
-        training_poses = poses_of(trained).tensor()
+        training_poses = poses_of(trained)
     elif network is not None:
-        training_poses = network.checkpoint.training_poses[known.index(name)]
+        training_poses = network.network.training_poses[known.index(name)]
     else:
         raise DatasetError(f"{scene.name} has no training frames with an orientation to compare with")
     scored = score_sets(evaluated, training_poses)
@@ -189,17 +188,17 @@ def evaluate_scene(
     results = results_of(
         scored,
         train_frames=len(training_poses),
-        model=MAP if network is None else network.checkpoint.metadata.model,
-        recipe="" if network is None else network.checkpoint.metadata.recipe,
+        model=MAP if network is None else network.metadata.model,
+        recipe="" if network is None else network.metadata.recipe,
         scene=scene.name,
         unit=scene.unit,
         outlier_filter="" if network is None else network.used_filter or "",
         refined_by=localizer.method,
-        parameters=0 if network is None else model_of(network.checkpoint).parameter_count(),
-        runtime="NumPy" if network is None else runtime_of(network.checkpoint),
+        parameters=0 if network is None else network.network.parameters,
+        runtime="NumPy" if network is None else network.network.runtime,
         final_epoch=None
         if metadata is None or network is None
-        else _final_epoch(run, evaluated[0], device=str(network.device)),
+        else _final_epoch(run, evaluated[0], device=network.network.device),
         training=None if metadata is None or network is None else _training_record(metadata, log),
         timing=time_answers(localizer, [frame for frames in sets.values() for frame in frames]),
         scene_map=None if scene_map is None else _map_record(scene_map),
@@ -207,6 +206,12 @@ def evaluate_scene(
     )
     views = {row: localizer.predicted_view(scored[0].frames[row]) for row in rows_to_map(scored[0])}
     mapped = {row: view for row, view in views.items() if view is not None}
+    if not has_extra("report"):
+        write_files(out, results, scored, mapped=mapped)
+        return Evaluation(results, None)
+    from camloc.evaluation.report.build import write_evaluation
+    from camloc.evaluation.report.figures import MapPoints
+
     report = write_evaluation(
         out,
         results,
@@ -264,7 +269,7 @@ def time_answers(localizer: Localizer, frames: list[Frame]) -> Timing | None:
         except ImageError:
             continue
         seconds.append(time.perf_counter() - started)
-    return timing_of(seconds, device="cpu" if localizer.network is None else str(localizer.network.device))
+    return timing_of(seconds, device="cpu" if localizer.network is None else localizer.network.network.device)
 
 
 def _known_name(localizer: Localizer, scene: Scene) -> str:
@@ -310,12 +315,12 @@ class ScenesEvaluation:
     Attributes:
         results: of the scenes together.
         scenes: results of each scene.
-        report: path of the page of all scenes.
+        report: path of the page of all scenes, or None.
     """
 
     results: ScenesResults
     scenes: tuple[Results, ...]
-    report: Path
+    report: Path | None
 
 
 def evaluate_scenes(
@@ -345,6 +350,8 @@ def evaluate_scenes(
     localizer = Localizer.load(run, device=device, refine=refine, verify=verify, every_method=True)
     scenes = [source.load() for source in sources_of(run, metadata, data)]
     if metadata is not None and metadata.extension is not None and not data:
+        from camloc.runs.extend import subsampled  # needs torch, as every run with an extension does
+
         scenes[-1] = subsampled(scenes[-1], metadata.extension.fraction)
     tested = [scene for scene in scenes if test_sets(scene)]
     if not tested:
@@ -361,6 +368,11 @@ def evaluate_scenes(
         )
         found.append(evaluation.results)
     results = scenes_results(found)
+    if not has_extra("report"):
+        write_atomically(out / RESULTS_NAME, to_json(results))
+        return ScenesEvaluation(results, tuple(found), None)
+    from camloc.evaluation.report.build import write_scenes
+
     return ScenesEvaluation(results, tuple(found), write_scenes(out, results))
 
 

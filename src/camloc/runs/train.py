@@ -12,7 +12,8 @@ from camloc.data.types import ExpectedError, Frame, Unit, oriented, poses_of
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.models.base import GeometryModel, Regressor
-from camloc.models.checkpoint import Metadata, load_checkpoint, metadata_for, save_checkpoint
+from camloc.models.checkpoint import load_checkpoint, save_checkpoint
+from camloc.models.metadata import Metadata, metadata_for
 from camloc.runs.manifest import LAST, STATE
 from camloc.runs.prepare import Training
 from camloc.training.log import TrainingLog
@@ -120,10 +121,10 @@ def unlearned_scenes(run: Path) -> tuple[Unlearned, ...]:
     checkpoint = load_checkpoint(run)
     unlearned = []
     for number, name in enumerate(checkpoint.metadata.scenes):
-        found = checkpoint.expected_error_in(number)
-        if found is not None and not checkpoint.has_learned(number):
+        found = checkpoint.metadata.expected_error_in(number)
+        if found is not None and not checkpoint.metadata.has_learned(number):
             mean_pose = ExpectedError(*checkpoint.metadata.mean_pose_errors[name])
-            unlearned.append(Unlearned(name, checkpoint.unit_in(number), found, mean_pose))
+            unlearned.append(Unlearned(name, checkpoint.metadata.unit_in(number), found, mean_pose))
     return tuple(unlearned)
 
 

@@ -17,8 +17,10 @@ from jaxtyping import Float32, Int64
 from camloc.data.geopose import Anchor, load_anchors
 from camloc.errors import CamlocError, CheckpointError
 from camloc.inference.localizer import Localizer
+from camloc.inference.onnx.bundle import is_bundle
 from camloc.mapping.features import FeatureSettings
-from camloc.mapping.scene_map import SceneMap, load_maps
+from camloc.mapping.scene_map import MAPS_FOLDER, SceneMap, is_map, load_maps
+from camloc.models.metadata import has_checkpoint
 
 # Descriptors of each scene that vote, and keypoints of an image that are compared with them.
 _VOTING_DESCRIPTORS = 400
@@ -31,7 +33,7 @@ _VOTE_RATIO = 0.9
 # Scenes that are tried, those with the most votes first.
 _TRIED = 3
 
-_EXPORTED = (".onnx", ".camloc")
+_EXPORTED = ".onnx"
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +172,6 @@ class SceneStore:
             return tuple(dict.fromkeys(each.features for each in self._voters.values()))
 
     def _register(self, path: Path) -> None:
-        name = path.stem if path.suffix in _EXPORTED else path.name
         self.damaged.pop(str(path), None)
         try:
             maps = load_maps(path)
@@ -179,9 +180,7 @@ class SceneStore:
             self.damaged[str(path)] = str(problem)
             return
         for scene in scenes:
-            # Two runs may call their scenes alike: then the run's name tells them apart.
-            known = scene if scene not in self._bundle_of else f"{name}:{scene}"
-            if known != scene:
+            if scene in self._bundle_of:
                 self.damaged[f"{path}:{scene}"] = (
                     f"{path} has a scene {scene} as {self._bundle_of[scene]} has; give it another name"
                 )
@@ -207,11 +206,10 @@ def _bundles(root: Path) -> list[Path]:
 
 
 def _is_bundle(path: Path) -> bool:
-    if path.suffix in _EXPORTED:
-        return path.is_file()
-    return (path / "map").is_dir() or any(
-        (folder / "checkpoint.json").is_file() for folder in (path, path / "checkpoint")
-    )
+    if path.is_file():
+        return path.suffix == _EXPORTED
+    folders = (path, path / "checkpoint")
+    return is_bundle(path) or is_map(path / MAPS_FOLDER / "0") or any(map(has_checkpoint, folders))
 
 
 def _stamp(path: Path) -> float:

@@ -110,7 +110,7 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
             frame,
             frame.truth(),
             _TRUTH,
-            0.06 * size,
+            0.04 * size,
             pick,
             f"{frame.name}: truth",
         )
@@ -123,7 +123,7 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
                 frame,
                 pose,
                 colour,
-                0.06 * size,
+                0.04 * size,
                 pick,
                 _words(frame, estimate),
             )

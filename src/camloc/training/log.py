@@ -3,13 +3,15 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from camloc.core.files import read_regular, write_atomically
 from camloc.errors import CheckpointError
-from camloc.training.loop import Epoch
+
+if TYPE_CHECKING:
+    from camloc.training.loop import Epoch
 
 # Largest log that is read: that of a hundred thousand epochs.
 _MOST_LOG_BYTES = 64_000_000
@@ -27,7 +29,7 @@ class TrainingLog:
         self.board = folder / "tensorboard"
         self._writer: Any = None
 
-    def write(self, epoch: Epoch) -> None:
+    def write(self, epoch: "Epoch") -> None:
         """Add the row of an epoch."""
         row: dict[str, float] = {
             "epoch": epoch.epoch,

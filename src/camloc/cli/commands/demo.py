@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from camloc.cli.options import Folder, Seed, checked_seed
+from camloc.core.extras import require_extra
 
 if TYPE_CHECKING:
     from market_square import SquareSettings
@@ -27,6 +28,7 @@ def demo(
             long.
         seed: Seed of the scene, the walks and the training.
     """
+    require_extra("train", "camloc demo")
     from camloc.cli.commands.train import train_and_report
     from camloc.cli.progress import console, counted
     from camloc.data.formats.demo import load, rendered

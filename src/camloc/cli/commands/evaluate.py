@@ -51,7 +51,7 @@ def evaluate(
     evaluated, and the share of images that are located in the right scene.
 
     Args:
-        run: Folder of a trained run, or an exported .onnx file, which needs --data.
+        run: Folder of a run; or an exported folder or .onnx file, which needs --data.
         data: Folder of a data set; the run's own test frames if not given.
         scene: Scene of the data set, where it has several; with several folders the names of the scenes.
         layout: Layout of the data set.
@@ -120,7 +120,7 @@ def evaluate_and_report(
                 progress=progress,
             )
         Console(highlight=False).print(scenes_table(scenes.results))
-        console.print(f"report {scenes.report}")
+        console.print(_report_line(scenes.report))
         return
     if len(sources) > 1:
         raise UsageError(f"{run} has learned one scene; give one --data")
@@ -137,4 +137,10 @@ def evaluate_and_report(
             progress=progress,
         )
     Console(highlight=False).print(results_table(evaluation.results))
-    console.print(f"report {evaluation.report}")
+    console.print(_report_line(evaluation.report))
+
+
+def _report_line(report: "Path | None") -> str:
+    if report is not None:
+        return f"report {report}"
+    return "no report was drawn: install its libraries with pip install 'camloc\\[report]'"

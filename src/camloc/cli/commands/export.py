@@ -1,38 +1,34 @@
-"""`camloc export`: write a run's network as one ONNX file."""
+"""`camloc export`: write a run as one folder that locates without torch."""
 
 import tyro
 
 from camloc.cli.options import ExportPrecision, OptionalFile, Run
-from camloc.errors import RecipeError
 
 
 def export(
     run: tyro.conf.Positional[Run], *, precision: ExportPrecision = "float32", out: OptionalFile = None
 ) -> None:
-    """Write a run's network as an ONNX file, and print how far its poses differ from the run's.
+    """Write a run as one folder that locates without torch, and print how far its poses differ.
 
-    The file needs no other: `camloc locate MODEL.onnx IMAGE.jpg` locates with it, and `camloc evaluate
-    MODEL.onnx --data FOLDER` measures its accuracy.
+    The folder holds the network as an ONNX file, the maps, cameras and calibration, and a card. It needs
+    nothing else: `camloc locate FOLDER IMAGE.jpg` locates with it, and `camloc evaluate FOLDER --data DATA`
+    measures its accuracy.
 
     Args:
-        run: Folder of a trained run.
-        precision: Of matrix products. int8 needs a quarter of the space and less time, and poses differ a
-            little; networks that consist mostly of convolutions gain little.
-        out: File to write; by default model.onnx, or model-int8.onnx, in the run's folder.
+        run: Folder of a run.
+        precision: Of the network's matrix products. int8 needs a quarter of the space and less time, and
+            poses differ a little; networks that consist mostly of convolutions gain little.
+        out: Folder to write, by default export in the run's folder; or a file that ends in .onnx, for the
+            network alone.
     """
     from camloc.cli.progress import console
-    from camloc.inference.onnx.export import export_onnx, largest_difference
-    from camloc.models.checkpoint import load_checkpoint
+    from camloc.runs.export import export_run
 
-    path = out or run / ("model.onnx" if precision == "float32" else f"model-{precision}.onnx")
-    if path.suffix != ".onnx":
-        raise RecipeError(f"the exported file must end in .onnx; rename {path}")
-    if path.is_dir():
-        raise RecipeError(f"{path} is a folder; name a file in it with --out")
-    checkpoint = load_checkpoint(run)
-    export_onnx(checkpoint, path, precision=precision)
-    difference = largest_difference(checkpoint, path)
-    megabytes = path.stat().st_size / 1e6
-    hint = "" if precision == "float32" else " on images of noise; camloc evaluate measures them on yours"
-    print(path)
-    console.print(f"{megabytes:.1f} MB; its poses differ from the run's by at most {difference:.1e}{hint}")
+    exported = export_run(run, out, precision=precision)
+    print(exported.path)
+    text = f"{exported.bytes / 1e6:.1f} MB"
+    if exported.difference is not None:
+        text += f"; its poses differ from the run's by at most {exported.difference:.1e}"
+        if precision != "float32":
+            text += " on images of noise; camloc evaluate measures them on yours"
+    console.print(text)

@@ -63,7 +63,7 @@ def locate(
     nerfstudio's axes are those of OpenGL.
 
     Args:
-        run: Folder of a trained run, or an exported .onnx file.
+        run: Folder of a run, or an exported folder or .onnx file.
         images: Images of any size, folders, patterns, lists, videos, or - for standard input.
         format: Output format: text, a JSON list, JSON lines, a CSV table, a TUM trajectory, a COLMAP model
             (a folder, --out), nerfstudio's transforms.json (--out), or a GeoPose (OGC basic quaternion) a

@@ -8,7 +8,8 @@ from typing import Annotated
 import tyro
 
 from camloc.cli.options import Device, OptionalFile, Verify
-from camloc.errors import CamlocError, MissingExtraError, UsageError
+from camloc.core.extras import require_extra
+from camloc.errors import CamlocError, UsageError
 
 # A variable of the environment with the key, which unlike an option no list of processes shows.
 _KEY_VARIABLE = "CAMLOC_API_KEY"
@@ -59,15 +60,11 @@ def serve(
         )
     if not all(math.isfinite(each) and each > 0 for each in (megabytes, megapixels, seconds)):
         raise UsageError("--megabytes, --megapixels and --seconds are positive numbers; correct them")
-    try:
-        import uvicorn
+    require_extra("serve", "the service")
+    import uvicorn
 
-        from camloc.serve.app import Limits, create_app
-    except ModuleNotFoundError as problem:
-        raise MissingExtraError(
-            f"the service needs {problem.name}; install it with `pip install 'camloc[serve]'`"
-        ) from None
     from camloc.cli.progress import console
+    from camloc.serve.app import Limits, create_app
     from camloc.serve.scenes import SceneStore
 
     limits = Limits(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from camloc.cli.options import Layout, ReaderOptions, Scene
-from camloc.errors import MissingExtraError, UsageError
+from camloc.core.extras import require_extra
+from camloc.errors import UsageError
 
 if TYPE_CHECKING:
     from camloc.serve.viewer import Content
@@ -41,15 +42,9 @@ def view(
     """
     if most < 0 or not 1 <= port <= 65_535:
         raise UsageError("--most is 0 or more and --port from 1 to 65535; correct them")
-    try:
-        import viser  # noqa: F401 - whether it is there
-
-        from camloc.serve.viewer import show
-    except ModuleNotFoundError as problem:
-        raise MissingExtraError(
-            f"the viewer needs {problem.name}; install it with `pip install 'camloc[view]'`"
-        ) from None
+    require_extra("view", "the viewer")
     from camloc.cli.progress import console
+    from camloc.serve.viewer import show
 
     is_run = (path / "run.json").is_file()
     content = _of_run(path, scene, most) if is_run else _of_data(path, scene, layout, option)

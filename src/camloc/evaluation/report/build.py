@@ -14,46 +14,33 @@ from pathlib import Path
 import jinja2
 import matplotlib as mpl
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from camloc.core.config import to_json
-from camloc.core.device import even_indices
 from camloc.core.files import write_atomically
-from camloc.data.estimate_files import estimates_tum
 from camloc.data.image_io import read_image
 from camloc.data.types import Located, Lost
 from camloc.errors import ImageError
 from camloc.evaluation.errors import ScoredSet
+from camloc.evaluation.files import best_middle_worst, write_files
 from camloc.evaluation.multi_scene import ScenesResults
 from camloc.evaluation.predicted_points import (
-    CLOUD_NAME,
     MappedView,
     PointCloud,
     middle_range,
-    ply,
     point_cloud,
 )
 from camloc.evaluation.report import figures, wording
 from camloc.evaluation.report.figures import MapPoints
 from camloc.evaluation.report.wording import angle, bound, distance, percent
 from camloc.evaluation.results import RESULTS_NAME, Results, SetResults
-from camloc.evaluation.trajectory import (
-    CSV_NAME,
-    ESTIMATE_TUM_NAME,
-    TRUTH_TUM_NAME,
-    estimates_csv,
-    truth_tum,
-)
 from camloc.geometry.pose import Pose, PoseError
 
 REPORT_NAME = "report.html"
 
-# Images whose points make the cloud.
-MOST_MAPPED = 60
+_Floats = NDArray[np.float64]
 
 # Images of the worst and of the best frames.
 WORST, BEST = 8, 4
@@ -163,13 +150,7 @@ def write_evaluation(
     Raises:
         CamlocError: a file cannot be written.
     """
-    headline = sets[0]
-    results.save(folder / RESULTS_NAME)
-    write_atomically(folder / CSV_NAME, estimates_csv(sets))
-    write_atomically(folder / ESTIMATE_TUM_NAME, estimates_tum(headline.frames, headline.answers))
-    write_atomically(folder / TRUTH_TUM_NAME, truth_tum(headline.frames))
-    if mapped:
-        write_atomically(folder / CLOUD_NAME, ply(point_cloud(mapped.values())))
+    write_files(folder, results, sets, mapped=mapped)
     page = report_html(results, sets, training_poses, log=log, mapped=mapped, map_points=map_points)
     write_atomically(folder / REPORT_NAME, page)
     return folder / REPORT_NAME
@@ -305,10 +286,10 @@ def _tiles(results: Results) -> Iterable[tuple[str, str, str]]:
 def _camera_map(scored: ScoredSet, training_poses: Pose, unit: str) -> Drawing:
     """The true and the estimated cameras of a test set."""
     poses = [
-        answer.world_from_cam.numpy().tensor(torch.float64) if isinstance(answer, Located) else true
+        answer.world_from_cam.numpy().to(np.float64) if isinstance(answer, Located) else true
         for answer, true in zip(scored.answers, scored.truth, strict=True)
     ]
-    located = torch.tensor([isinstance(answer, Located) for answer in scored.answers])
+    located = np.array([isinstance(answer, Located) for answer in scored.answers])
     return _drawing(
         figures.camera_map(scored.truth, Pose.stack(poses), training_poses, located=located, unit=unit),
         kind="map",
@@ -346,7 +327,7 @@ def _errors_along(scored: ScoredSet, unit: str) -> Drawing:
 
 def _best_and_worst(scored: ScoredSet, unit: str) -> tuple[Gallery, ...]:
     """The worst frames and the best ones; no frame is in both."""
-    order = torch.argsort(scored.combined(scored.errors), stable=True).tolist()
+    order = np.argsort(scored.combined(scored.errors), kind="stable").tolist()
     best = [row for row in order[:BEST] if not isinstance(scored.answers[row], Lost)]
     worst = [row for row in reversed(order) if row not in best][:WORST]
     return tuple(
@@ -377,7 +358,7 @@ def _frame_card(scored: ScoredSet, row: int, unit: str) -> Card:
 
 def _both(errors: PoseError, row: int, unit: str) -> str:
     """Position and orientation of one frame, without a line break inside a number."""
-    text = f"{distance(errors.meters[row].item(), unit)}, {angle(errors.degrees[row].item())}"
+    text = f"{distance(float(errors.meters[row]), unit)}, {angle(float(errors.degrees[row]))}"
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
@@ -388,22 +369,6 @@ def _jpeg(pixels: UInt8[NDArray[np.uint8], "h w 3"], *, width: int = 360) -> str
     data = BytesIO()
     image.save(data, format="JPEG", quality=72, optimize=True)
     return _data_uri("jpeg", data.getvalue())
-
-
-def rows_to_map(scored: ScoredSet) -> list[int]:
-    """Which frames' points to show: even steps among the located, and the best, a middle and the worst."""
-    located = [row for row, answer in enumerate(scored.answers) if isinstance(answer, Located)]
-    if not located:
-        return []
-    chosen = {located[step] for step in even_indices(len(located), MOST_MAPPED).tolist()}
-    return sorted(chosen | set(_best_middle_worst(scored, located)))
-
-
-def _best_middle_worst(scored: ScoredSet, rows: Iterable[int]) -> list[int]:
-    """At most three different rows, the best first."""
-    combined = scored.combined(scored.errors)
-    order = sorted(rows, key=lambda row: (float(combined[row]), row))
-    return list(dict.fromkeys((order[0], order[len(order) // 2], order[-1])))
 
 
 def learned_geometry(
@@ -420,7 +385,7 @@ def learned_geometry(
     cloud = point_cloud(mapped.values())
     if not len(cloud.points):
         return None
-    shown = {row: mapped[row] for row in _best_middle_worst(scored, mapped)}
+    shown = {row: mapped[row] for row in best_middle_worst(scored, mapped)}
     count = "one test image" if len(mapped) == 1 else f"{len(mapped):,} test images"
     low, high = middle_range(cloud.points)
     return LearnedGeometry(
@@ -443,17 +408,17 @@ def _geometry_galleries(
 ) -> tuple[Gallery, ...]:
     """Four images of each view under its error; the ranges of colours are common to all views."""
     low, high = middle_range(cloud.points)
-    near, far = middle_range(torch.cat([view.depth.flatten() for view in shown.values()]).nan_to_num())
+    near, far = middle_range(np.nan_to_num(np.concatenate([view.depth.ravel() for view in shown.values()])))
     depths = f"{distance(float(near), unit)} dark, {distance(float(far), unit)} bright"
     galleries = []
     for rank, (row, view) in zip(_RANKS[len(shown)], shown.items(), strict=True):
         error = _both(scored.errors, row, unit).replace("\N{NO-BREAK SPACE}", " ")
-        most = middle_range(view.weight.flatten().nan_to_num())[1]
+        most = middle_range(np.nan_to_num(view.weight.ravel()))[1]
         points = _share_of_range(view.world, low, high)
         depth = _colored(_share_of_range(view.depth, near, far), "viridis")
         weight = _colored(_share_of_range(view.weight, most * 0, most), "magma")
         cards = (
-            Card(_jpeg(view.image.movedim(0, -1).numpy()), "Image", scored.frames[row].name),
+            Card(_jpeg(view.image), "Image", scored.frames[row].name),
             Card(_png(points), "Position in the world", "a colour for each position", is_pixelated=True),
             Card(_png(depth), "Depth", depths, is_pixelated=True),
             Card(_png(weight), "Weight", "bright counts most", is_pixelated=True),
@@ -462,24 +427,23 @@ def _geometry_galleries(
     return tuple(galleries)
 
 
-def _share_of_range(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def _share_of_range(values: _Floats, low: _Floats, high: _Floats) -> _Floats:
     """Where values lie in a range, from 0 to 1; 0 where they are not numbers."""
-    return ((values - low) / (high - low).clamp_min(1e-12)).nan_to_num(0.0).clamp(0.0, 1.0)
+    return np.nan_to_num((values - low) / np.maximum(high - low, 1e-12)).clip(0.0, 1.0)
 
 
-def _colored(share: Float[Tensor, "h w"], colors: str) -> Float[Tensor, "h w 3"]:
-    return torch.from_numpy(mpl.colormaps[colors](share.numpy())[..., :3])
+def _colored(share: Float[_Floats, "h w"], colors: str) -> Float[_Floats, "h w 3"]:
+    return np.asarray(mpl.colormaps[colors](share)[..., :3])
 
 
-def _png(shares: Float[Tensor, "h w 3"]) -> str:
+def _png(shares: Float[_Floats, "h w 3"]) -> str:
     """Colours from 0 to 1, one pixel a cell, as the data URI of a PNG."""
     data = BytesIO()
-    pixels = (shares * 255.0).round().to(torch.uint8).contiguous()
-    Image.fromarray(pixels.numpy()).save(data, format="PNG", optimize=True)
+    Image.fromarray((shares * 255.0).round().astype(np.uint8)).save(data, format="PNG", optimize=True)
     return _data_uri("png", data.getvalue())
 
 
-def _color_key(low: Tensor, high: Tensor, unit: str) -> str:
+def _color_key(low: _Floats, high: _Floats, unit: str) -> str:
     """How to read the colours of the world points."""
     axes = ", ".join(
         f"{color} grows with {axis} from {float(start):.3g} to {float(end):.3g} {unit}"

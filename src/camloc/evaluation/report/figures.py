@@ -7,7 +7,6 @@ from io import BytesIO
 
 import matplotlib as mpl
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -16,10 +15,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
-from torch import Tensor
 
 from camloc.evaluation.baselines import BaselineErrors
 from camloc.evaluation.predicted_points import PointCloud, middle_range
+from camloc.geometry.arrays import to_numpy
 from camloc.geometry.pose import Pose, PoseError
 
 INK, MUTED, GRID = "#1f2933", "#64707d", "#e4e8ec"
@@ -130,7 +129,7 @@ def error_curves(curves: Sequence[Curve], *, unit: str = "m") -> tuple[bytes, by
 
 
 def _cumulative_figure(
-    rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *, floor: float, title: str, label: str
+    rows: Sequence[tuple[Curve, Float[NDArray[np.float64], "n"]]], *, floor: float, title: str, label: str
 ) -> bytes:
     with styled():
         figure = Figure(figsize=(4.7, 3.9), layout="constrained")
@@ -211,13 +210,15 @@ def _column(log: Sequence[Mapping[str, float]], prefix: str) -> tuple[list[float
     return epochs, sums
 
 
-def _cumulative(axes: Axes, rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *, floor: float) -> None:
-    finite = torch.cat([values[values.isfinite()] for _, values in rows]).clamp_min(floor)
-    low, high = (finite.min().item(), finite.max().item()) if len(finite) else (floor, 1.0)
+def _cumulative(
+    axes: Axes, rows: Sequence[tuple[Curve, Float[NDArray[np.float64], "n"]]], *, floor: float
+) -> None:
+    finite = np.concatenate([values[np.isfinite(values)] for _, values in rows]).clip(floor)
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (floor, 1.0)
     low, high = low / 1.3, max(high * 1.3, low * 10)
     for curve, values in rows:
         count = len(values)
-        found = values[values.isfinite()].clamp_min(floor).sort().values.numpy()
+        found = np.sort(values[np.isfinite(values)].clip(floor))
         share = np.arange(1, len(found) + 1) / count * 100
         last = share[-1] if len(found) else 0.0
         axes.step(
@@ -236,7 +237,9 @@ def _cumulative(axes: Axes, rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *,
     log_scale(axes, "x")
 
 
-def _along(axes: Axes, rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *, floor: float) -> None:
+def _along(
+    axes: Axes, rows: Sequence[tuple[Curve, Float[NDArray[np.float64], "n"]]], *, floor: float
+) -> None:
     (result, errors), *others = rows
     numbers = np.arange(len(errors))
     raster = len(errors) > MOST_VECTOR_POINTS
@@ -261,7 +264,7 @@ def _along(axes: Axes, rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *, floo
             label=curve.label,
             rasterized=raster,
         )
-    lost = np.flatnonzero(errors.isinf().numpy())
+    lost = np.flatnonzero(np.isinf(errors))
     if len(lost):
         edge = axes.get_xaxis_transform()
         height = np.ones(len(lost))
@@ -271,12 +274,12 @@ def _along(axes: Axes, rows: Sequence[tuple[Curve, Float[Tensor, "n"]]], *, floo
     log_scale(axes, "y")
 
 
-def _heights(values: Float[Tensor, "n"], floor: float) -> NDArray[np.float64]:
-    return values.double().masked_fill(values.isinf(), torch.nan).clamp_min(floor).numpy()
+def _heights(values: Float[NDArray[np.float64], "n"], floor: float) -> NDArray[np.float64]:
+    return np.where(np.isinf(values), np.nan, values).clip(floor)
 
 
 def camera_map(
-    truth: Pose, estimates: Pose, training: Pose, *, located: Bool[Tensor, "n"], unit: str = "m"
+    truth: Pose, estimates: Pose, training: Pose, *, located: Bool[NDArray[np.bool_], "n"], unit: str = "m"
 ) -> bytes:
     """Cameras on the two world axes along which the training cameras extend most, mostly seen from above.
 
@@ -331,21 +334,20 @@ def camera_map(
 
 def map_axes(training: Pose) -> tuple[int, int]:
     """The numbers of the two world axes along which the centres of (m,) poses extend most, in order."""
-    extent = training.translation.amax(0) - training.translation.amin(0)
-    first, second = sorted(extent.argsort(descending=True, stable=True)[:2].tolist())
+    centers = to_numpy(training.translation)
+    extent = centers.max(axis=0) - centers.min(axis=0)
+    first, second = sorted(np.argsort(-extent, kind="stable")[:2].tolist())
     return first, second
 
 
 def on_map(poses: Pose, shown: tuple[int, int]) -> Points:
     """Camera centres on the map."""
-    centres: Points = poses.translation[:, list(shown)].double().numpy()
-    return centres
+    return to_numpy(poses.translation)[:, list(shown)].astype(np.float64)
 
 
 def directions_on_map(poses: Pose, shown: tuple[int, int]) -> Points:
     """Viewing directions (the camera's forward axis) on the map: the shorter, the steeper."""
-    views: Points = poses.rotation[:, list(shown), 2].double().numpy()
-    return views
+    return to_numpy(poses.rotation)[:, list(shown), 2].astype(np.float64)
 
 
 def map_bounds(positions: Points) -> tuple[Points, Points]:
@@ -460,9 +462,9 @@ def cloud_map(cloud: PointCloud, truth: Pose, training: Pose, *, unit: str = "m"
     shown = map_axes(training)
     cameras = on_map(truth, shown)
     # In a mixed order, so that no image hides another one.
-    order = torch.randperm(len(cloud.points), generator=torch.Generator().manual_seed(0))[:_MOST_POINTS]
-    points = cloud.points[order][:, list(shown)].numpy()
-    most = torch.stack(middle_range(cloud.points))[:, list(shown)].numpy()
+    order = np.random.default_rng(0).permutation(len(cloud.points))[:_MOST_POINTS]
+    points = cloud.points[order][:, list(shown)]
+    most = np.stack(middle_range(cloud.points))[:, list(shown)]
     low, high = map_bounds(np.concatenate((most, cameras)))
     with styled():
         across, up = high - low
@@ -473,7 +475,7 @@ def cloud_map(cloud: PointCloud, truth: Pose, training: Pose, *, unit: str = "m"
             points[:, 1],
             s=5,
             linewidths=0,
-            c=_few_colors(cloud.colors[order]).numpy(),
+            c=_few_colors(cloud.colors[order]),
             alpha=0.6,
             antialiased=False,
             rasterized=True,
@@ -489,6 +491,6 @@ def cloud_map(cloud: PointCloud, truth: Pose, training: Pose, *, unit: str = "m"
         return svg(figure)
 
 
-def _few_colors(colors: UInt8[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+def _few_colors(colors: UInt8[NDArray[np.uint8], "n 3"]) -> Points:
     """Colours from 0 to 1, rounded."""
-    return (colors.double() / 255.0 * _STEPS).round() / _STEPS
+    return np.asarray((colors / 255.0 * _STEPS).round() / _STEPS)

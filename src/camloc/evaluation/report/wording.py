@@ -1,9 +1,9 @@
 """Numbers and results as words, for the report and for tables in the terminal."""
 
-import torch
+import numpy as np
 from rich.markup import escape
 
-from camloc.evaluation.errors import ErrorStatistics, ScoredSet
+from camloc.evaluation.errors import ErrorStatistics, ScoredSet, empirical_quantile
 from camloc.evaluation.results import MapRecord, Results, VerificationCounts
 
 INFINITE = "∞"
@@ -302,8 +302,8 @@ def _worst_are_far_from_training(errors: list[float], distances: list[float]) ->
     if len(errors) < 8:
         return False
     worst = sorted(range(len(errors)), key=lambda row: errors[row])[-(len(errors) // 4) :]
-    to_training = torch.tensor(distances)
-    return bool(to_training[worst].median() > 1.5 * to_training.median())
+    far = empirical_quantile(np.array([distances[row] for row in worst]), 0.5)
+    return far > 1.5 * empirical_quantile(np.array(distances), 0.5)
 
 
 def _duration(seconds: float) -> str:

@@ -4,23 +4,28 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
 from camloc.core.config import to_builtins
 from camloc.core.files import write_atomically
 from camloc.core.silence import without_logs, without_warnings
+from camloc.geometry.arrays import to_numpy
 from camloc.geometry.camera import Camera
+from camloc.inference.network import Network
 from camloc.inference.onnx.runtime import (
     METADATA_KEY,
+    DecodingRecord,
     ExportMetadata,
     ExportPrecision,
-    constants_of,
     load_onnx,
     output_names,
 )
+from camloc.inference.torch_network import TorchNetwork
 from camloc.models.checkpoint import Checkpoint
 from camloc.models.novelty import WithNovelty
 
@@ -52,7 +57,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecisio
             network,
             (images,),
             input_names=["images"],
-            output_names=output_names(model, metadata),
+            output_names=output_names(model.decoding, metadata),
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
             verbose=False,
@@ -74,8 +79,9 @@ def _export_metadata(checkpoint: Checkpoint, precision: ExportPrecision) -> Expo
     ]
     return ExportMetadata(
         metadata=checkpoint.metadata,
-        constants={name: value.tolist() for name, value in constants_of(checkpoint.model).items()},
+        decoding=DecodingRecord.of(checkpoint.model.decoding.numpy()),
         training_poses=tuple(tuple((*row,) for row in rows) for rows in scenes),
+        parameters=checkpoint.model.parameter_count(),
         precision=precision,
     )
 
@@ -121,15 +127,15 @@ def largest_difference(checkpoint: Checkpoint, path: Path, *, count: int = 3) ->
     Both run on `count` images of noise, which is not the batch size that the network was exported with.
     """
     preprocess = checkpoint.metadata.preprocess
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(count, 3, preprocess.height, preprocess.width, generator=generator)
-    exported = load_onnx(path).model
+    size = (count, 3, preprocess.height, preprocess.width)
+    images = np.random.default_rng(0).random(size, dtype=np.float32)
     width, height = float(preprocess.width), float(preprocess.height)
     camera = Camera(preprocess.width, preprocess.height, width, width, width / 2, height / 2)
-    intrinsics = torch.from_numpy(camera.matrix()).float().expand(count, 3, 3)
-    with torch.inference_mode():
-        ours, theirs = (
-            model.decode(model(images), intrinsics=intrinsics).world_from_cam.matrix()
-            for model in (checkpoint.model, exported)
-        )
-    return float((ours - theirs).abs().max())
+    intrinsics = np.broadcast_to(camera.matrix().astype(np.float32), (count, 3, 3))
+
+    def matrices(network: Network) -> NDArray[np.float64]:
+        output = network.predict(images).values
+        decoded = network.decoding.decode(output, intrinsics=intrinsics)
+        return to_numpy(decoded.world_from_cam.matrix())
+
+    return float(np.abs(matrices(TorchNetwork(checkpoint)) - matrices(load_onnx(path))).max())

@@ -1,31 +1,33 @@
-"""Load an exported `.onnx` file as a checkpoint whose network runs in ONNX Runtime.
+"""Run an exported `.onnx` file in ONNX Runtime, without torch.
 
 The file is complete: beside the network, its metadata hold the checkpoint's metadata, the training poses and
-the constants that decoding needs. `camloc.inference.onnx.export` writes it.
+how outputs become poses. `camloc.inference.onnx.export` writes it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float32
+from numpy.typing import NDArray
 
 from camloc.core.config import from_json
-from camloc.data.batch import Batch
 from camloc.errors import CheckpointError, RecipeError
-from camloc.models.base import Decoded, FeatureMaps, PoseModel, Prediction
-from camloc.models.checkpoint import (
-    Checkpoint,
-    Metadata,
-    checked_metadata,
-    model_from_metadata,
-    training_poses,
+from camloc.geometry.pose import Pose
+from camloc.inference.network import Output
+from camloc.models import model_names
+from camloc.models.decoding import (
+    CameraPoints,
+    Decoding,
+    Depths,
+    OrientationForm,
+    PointDecoding,
+    PoseDecoding,
+    ScenePoseDecoding,
+    orientation_size,
 )
+from camloc.models.metadata import Metadata, checked_metadata, training_poses
 
 # Key of the JSON text in the file's metadata.
 METADATA_KEY = "camloc"
@@ -38,6 +40,55 @@ ExportPrecision = Literal["float32", "int8"]
 
 # A position and a quaternion, w first.
 _Row = tuple[float, float, float, float, float, float, float]
+_Center = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class DecodingRecord:
+    """A `camloc.models.decoding.Decoding` as JSON.
+
+    Attributes:
+        kind: of a regressor of one scene, of several scenes, or of a model that aligns points.
+        centers: of each scene, the origin of the network's positions or points in the world.
+        orientation: for regressors, the representation of the orientation.
+        stride, camera_points, depths: for models that align points; see `PointDecoding`.
+    """
+
+    kind: Literal["pose", "scene_pose", "points"]
+    centers: tuple[_Center, ...]
+    orientation: OrientationForm = "quaternion"
+    stride: int = 1
+    camera_points: CameraPoints = "depth"
+    depths: Depths = "metric"
+
+    @classmethod
+    def of(cls, decoding: Decoding) -> "DecodingRecord":
+        """The record of a decoding with NumPy arrays."""
+        centers: Any = tuple(map(tuple, decoding.centers.tolist()))
+        match decoding:
+            case PoseDecoding():
+                return cls("pose", centers, decoding.orientation)
+            case ScenePoseDecoding():
+                return cls("scene_pose", centers, decoding.orientation)
+            case PointDecoding():
+                return cls(
+                    "points",
+                    centers,
+                    stride=decoding.stride,
+                    camera_points=decoding.camera_points,
+                    depths=decoding.depths,
+                )
+
+    def decoding(self) -> Decoding:
+        """The decoding, with NumPy arrays."""
+        centers = np.array(self.centers, dtype=np.float64).reshape(-1, 3)
+        match self.kind:
+            case "pose":
+                return PoseDecoding(centers, self.orientation)
+            case "scene_pose":
+                return ScenePoseDecoding(centers, self.orientation)
+            case "points":
+                return PointDecoding(centers, self.stride, self.camera_points, self.depths)
 
 
 @dataclass(frozen=True)
@@ -46,145 +97,138 @@ class ExportMetadata:
 
     Attributes:
         metadata: of the checkpoint.
-        constants: the model's double precision values, which decoding needs, by name.
+        decoding: how outputs become poses.
         training_poses: for each scene its training poses: positions and quaternions (w first).
+        parameters: number of learned values.
         precision: of the matrix products.
     """
 
     metadata: Metadata
-    constants: dict[str, Any]
+    decoding: DecodingRecord
     training_poses: tuple[tuple[_Row, ...], ...]
+    parameters: int
     precision: ExportPrecision = "float32"
 
 
-class OnnxModel(PoseModel[Any]):
-    """An exported network with the interface of the model that it was exported from.
+@dataclass(frozen=True, eq=False)
+class OnnxNetwork:
+    """An exported network as `camloc.inference.network.Network`.
 
-    `predict` runs in ONNX Runtime; `decode` is the original model's.
+    Attributes:
+        session: of ONNX Runtime.
+        path: of the file, for messages.
+        exported: the JSON text in the file.
+        decoding: how outputs become poses.
+        training_poses: of each scene, its (n,) training poses.
+        device: where the network runs.
     """
 
-    def __init__(
-        self,
-        session: onnxruntime.InferenceSession,
-        original: PoseModel[Any],
-        precision: ExportPrecision,
-        shapes: tuple[tuple[int, ...], ...],
-        path: Path,
-    ) -> None:
-        """Put a session in front of a model.
-
-        Args:
-            session: of the exported network.
-            original: the model that it was exported from.
-            precision: of its matrix products.
-            shapes: of its outputs for one image, without the batch.
-            path: of the file, for messages.
-        """
-        super().__init__()
-        self.session = session
-        self.precision = precision
-        self.shapes, self.path = shapes, path
-        # In a tuple, so that it is not a submodule: its weights are not loaded.
-        self._original = (original,)
+    session: Any
+    path: Path
+    exported: ExportMetadata
+    decoding: Decoding
+    training_poses: tuple[Pose, ...]
+    device: str = "cpu"
 
     @property
-    def original(self) -> PoseModel[Any]:
-        """The model that was exported: its structure and constants, without weights."""
-        return self._original[0]
+    def metadata(self) -> Metadata:
+        """Preprocessing, scenes and thresholds."""
+        return self.exported.metadata
 
-    def predict(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        *,
-        novelty_detector: Callable[[FeatureMaps], Float[Tensor, "b"]] | None = None,
-    ) -> Prediction:
-        """Run the exported network, which contains the novelty detector if there is one.
+    @property
+    def runtime(self) -> str:
+        """What runs the network."""
+        precision = self.exported.precision
+        return "ONNX Runtime" if precision == "float32" else f"ONNX Runtime, {precision}"
+
+    @property
+    def parameters(self) -> int:
+        """Number of learned values."""
+        return self.exported.parameters
+
+    def predict(self, images: Float32[NDArray[np.float32], "b 3 h w"]) -> Output:
+        """Run the network on RGB images in [0, 1].
 
         Raises:
-            CheckpointError: the network cannot run, or its outputs have other shapes than the model's.
+            CheckpointError: the network cannot run, or its outputs have other shapes than those of its model.
         """
-        del novelty_detector
         try:
-            outputs = self.session.run(None, {"images": images.detach().cpu().numpy()})
+            outputs = self.session.run(None, {"images": images})
         except Exception:  # ONNX Runtime's errors have no common public base class
             raise CheckpointError(
                 f"{self.path} is damaged: its network does not run; export it again"
             ) from None
-        expected = [(len(images), *shape) for shape in self.shapes]
-        if [each.shape for each in outputs] != expected or any(each.dtype != np.float32 for each in outputs):
+        shapes = output_shapes(self.decoding, self.metadata)
+        if len(outputs) != len(shapes) or not all(
+            each.dtype == np.float32 and _fits(each.shape, (len(images), *shape))
+            for each, shape in zip(outputs, shapes, strict=True)
+        ):
             raise CheckpointError(
                 f"{self.path} is damaged: its network's outputs are not those of the model in its metadata; "
                 f"export it again"
             )
-        output_type = _output_type(self.original)
-        count = len(output_type._fields)
-        output: tuple[Tensor, ...] = output_type(*map(torch.from_numpy, outputs[:count]))
-        novelty = torch.from_numpy(outputs[count]) if len(outputs) > count else None
-        return Prediction(output, novelty=novelty)
-
-    def heads(self, feature_maps: FeatureMaps, *, width: int, height: int) -> tuple[Tensor, ...]:
-        """Not available: an exported network runs as a whole, by `predict`."""
-        raise NotImplementedError("an exported network cannot be run from feature maps")
-
-    def decode(self, output: Any, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
-        """Poses from the network's output, which ONNX Runtime leaves on the CPU."""
-        return self.original.decode(output, intrinsics=None if intrinsics is None else intrinsics.cpu())
-
-    def losses(self, output: Any, batch: Batch) -> dict[str, Tensor]:
-        """The original's losses. An exported network cannot be trained."""
-        return self.original.losses(output, batch)
+        values = self.decoding.OUTPUT(*outputs[: len(self.decoding.OUTPUT._fields)])
+        return Output(values, None if self.metadata.novelty_threshold is None else outputs[-1])
 
 
-def is_exported(path: Path) -> bool:
-    """Whether a path names an exported file, not a run."""
-    return path.suffix == ".onnx"
+def load_onnx(path: Path, *, device: str = "cpu") -> OnnxNetwork:
+    """Load an exported file.
 
-
-def runtime_of(checkpoint: Checkpoint) -> str:
-    """The name of what runs a checkpoint's network: "PyTorch", "ONNX Runtime" or "ONNX Runtime, int8"."""
-    model = checkpoint.model
-    if not isinstance(model, OnnxModel):
-        return "PyTorch"
-    return "ONNX Runtime" if model.precision == "float32" else f"ONNX Runtime, {model.precision}"
-
-
-def load_onnx(path: Path) -> Checkpoint:
-    """Load an exported file as a checkpoint whose model runs in ONNX Runtime.
+    Args:
+        path: the file.
+        device: "cpu", "cuda", or "auto" for the fastest that this ONNX Runtime has.
 
     Raises:
         CheckpointError: the file is missing, damaged, or was not exported by camloc.
+        RecipeError: this ONNX Runtime has no such device.
     """
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist; export a run with `camloc export RUN` first")
-    session = _session(path)
+    session = _session(path, _providers(device))
     exported = _read_metadata(session, path)
     metadata = checked_metadata(exported.metadata, source=path)
-    with torch.device("meta"):
-        original = model_from_metadata(metadata, source=path)
-    _check_network(session, original, metadata, path)
-    shapes = _output_shapes(original, metadata)
-    _set_constants(original, exported.constants, path)
+    if metadata.model not in model_names():
+        raise CheckpointError(f"{path} is of another version of camloc: there is no model '{metadata.model}'")
+    decoding = _decoding(exported, path)
+    _check_network(session, decoding, metadata, path)
     if len(exported.training_poses) != len(metadata.scenes):
         raise CheckpointError(
             f"{path} is damaged: it does not have training poses for each of its scenes; export it again"
         )
     poses = tuple(
-        training_poses(torch.tensor(rows, dtype=torch.float64), scene=scene, source=path)
+        training_poses(np.array(rows, dtype=np.float64), scene=scene, source=path)
         for rows, scene in zip(exported.training_poses, metadata.scenes, strict=True)
     )
-    return Checkpoint(metadata, OnnxModel(session, original, exported.precision, shapes, path).eval(), poses)
+    used = "cuda" if session.get_providers()[0] == _CUDA else "cpu"
+    return OnnxNetwork(session, path, exported, decoding, poses, used)
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+def _providers(device: str) -> list[str]:
+    import onnxruntime
+
+    has_cuda = _CUDA in onnxruntime.get_available_providers()
+    if device not in ("cpu", "cuda", "auto") or (device == "cuda" and not has_cuda):
+        raise RecipeError(
+            f"this ONNX Runtime has no device '{device}'; choose cpu, or install onnxruntime-gpu for cuda"
+        )
+    return [_CUDA, _CPU] if has_cuda and device != "cpu" else [_CPU]
+
+
+def _session(path: Path, providers: list[str]) -> Any:
+    import onnxruntime  # only when a network is loaded: a map does not need it
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # an error is reported once, by the exception
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception:  # ONNX Runtime's errors have no common public base class
         raise CheckpointError(f"{path} is damaged or not an ONNX file; export the run again") from None
 
 
-def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> ExportMetadata:
+def _read_metadata(session: Any, path: Path) -> ExportMetadata:
     try:
         text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     except Exception:  # metadata that are not text
@@ -196,62 +240,56 @@ def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> ExportM
     try:
         return from_json(text.encode(), ExportMetadata)
     except RecipeError as problem:
-        raise CheckpointError(f"{path} is of another version of camloc: {problem}") from None
+        raise CheckpointError(
+            f"{path} is of another version of camloc: {problem}; export the run again"
+        ) from None
 
 
-def _check_network(
-    session: onnxruntime.InferenceSession, original: PoseModel[Any], metadata: Metadata, path: Path
-) -> None:
+def _decoding(exported: ExportMetadata, path: Path) -> Decoding:
+    """How outputs become poses, checked against the metadata."""
+    record, preprocess = exported.decoding, exported.metadata.preprocess
+    decoding = record.decoding()
+    if (
+        len(decoding.centers) != len(exported.metadata.scenes)
+        or not np.isfinite(decoding.centers).all()
+        or (record.kind != "scene_pose" and len(decoding.centers) != 1)
+        or not 1 <= record.stride <= min(preprocess.width, preprocess.height)
+    ):
+        raise CheckpointError(
+            f"{path} is damaged: how its outputs become poses does not fit its scenes; export it again"
+        )
+    return decoding
+
+
+def _check_network(session: Any, decoding: Decoding, metadata: Metadata, path: Path) -> None:
     """Raise CheckpointError if the network's inputs and outputs are not those of the metadata."""
     inputs = {each.name: list(each.shape[1:]) for each in session.get_inputs()}
     outputs = [each.name for each in session.get_outputs()]
     size = [3, metadata.preprocess.height, metadata.preprocess.width]
-    if inputs != {"images": size} or outputs != output_names(original, metadata):
+    if inputs != {"images": size} or outputs != output_names(decoding, metadata):
         raise CheckpointError(f"{path} is damaged: its network does not fit its metadata; export it again")
 
 
-def _output_shapes(original: PoseModel[Any], metadata: Metadata) -> tuple[tuple[int, ...], ...]:
-    """The shapes of an exported network's outputs for one image, without the batch."""
-    size = metadata.preprocess
-    with torch.no_grad(), torch.device("meta"):
-        output = original.eval()(torch.zeros(1, 3, size.height, size.width))
-    novelty: list[tuple[int, ...]] = [] if metadata.novelty_threshold is None else [()]
-    return (*(tuple(each.shape[1:]) for each in output), *novelty)
-
-
-def _set_constants(original: PoseModel[Any], constants: dict[str, Any], path: Path) -> None:
-    """Set the values that `decode` needs in a model without weights."""
-    expected = constants_of(original)
-    try:
-        values = {name: torch.tensor(value, dtype=torch.float64) for name, value in constants.items()}
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        values = {}
-    if {name: value.shape for name, value in values.items()} != {
-        name: value.shape for name, value in expected.items()
-    }:
-        raise CheckpointError(
-            f"{path} is damaged: its constants do not fit the model in its metadata; export it again"
-        )
-    for name, value in values.items():
-        owner, _, leaf = name.rpartition(".")
-        setattr(original.get_submodule(owner), leaf, value)
-
-
-def constants_of(model: PoseModel[Any]) -> dict[str, Tensor]:
-    """The double precision values that a model's `decode` needs, by name."""
-    return {name: value for name, value in model.state_dict().items() if value.dtype == torch.float64}
-
-
-def output_names(model: PoseModel[Any], metadata: Metadata) -> list[str]:
+def output_names(decoding: Decoding, metadata: Metadata) -> list[str]:
     """The names of an exported network's outputs."""
-    return [*_output_type(model)._fields, *([] if metadata.novelty_threshold is None else [NOVELTY])]
+    return [*decoding.OUTPUT._fields, *([] if metadata.novelty_threshold is None else [NOVELTY])]
 
 
-def _output_type(model: PoseModel[Any]) -> Any:
-    """The NamedTuple that a model's `forward` returns, from its type parameter."""
-    for kind in type(model).__mro__:
-        for base in getattr(kind, "__orig_bases__", ()):
-            for argument in getattr(base, "__args__", ()):
-                if hasattr(argument, "_fields"):
-                    return argument
-    raise TypeError(f"{type(model).__name__} does not declare the type of its output")
+def output_shapes(decoding: Decoding, metadata: Metadata) -> tuple[tuple[int | None, ...], ...]:
+    """The shapes of an exported network's outputs for one image, without the batch; None for any size."""
+    novelty: tuple[tuple[int | None, ...], ...] = () if metadata.novelty_threshold is None else ((),)
+    if isinstance(decoding, PointDecoding):
+        preprocess, depths = metadata.preprocess, 1 if decoding.camera_points == "depth" else 3
+        grid = preprocess.height // decoding.stride, preprocess.width // decoding.stride
+        return ((3, *grid), (depths, *grid), grid, *novelty)
+    pose = ((3,), (orientation_size(decoding.orientation),))
+    if isinstance(decoding, PoseDecoding):
+        return (*pose, *novelty)
+    scenes = len(metadata.scenes)
+    return (*pose, (scenes,), (scenes, None), (scenes, None), *novelty)
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        size in (one, None) for one, size in zip(shape, expected, strict=True)
+    )

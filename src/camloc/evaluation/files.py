@@ -1,0 +1,69 @@
+"""The files of an evaluation beside its report: results.json, estimates.csv, two TUM files, points.ply."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from camloc.core.files import write_atomically
+from camloc.data.estimate_files import estimates_tum
+from camloc.data.types import Located
+from camloc.evaluation.errors import ScoredSet
+from camloc.evaluation.predicted_points import CLOUD_NAME, MappedView, ply, point_cloud
+from camloc.evaluation.results import RESULTS_NAME, Results
+from camloc.evaluation.trajectory import (
+    CSV_NAME,
+    ESTIMATE_TUM_NAME,
+    TRUTH_TUM_NAME,
+    estimates_csv,
+    truth_tum,
+)
+
+# Images whose points make the cloud.
+MOST_MAPPED = 60
+
+
+def write_files(
+    folder: Path,
+    results: Results,
+    sets: Sequence[ScoredSet],
+    *,
+    mapped: Mapping[int, MappedView] | None = None,
+) -> None:
+    """Write all files of an evaluation but the report.
+
+    Args:
+        folder: to write into.
+        results: statistics of the sets.
+        sets: the test sets, the headline first.
+        mapped: for models that predict points, the points of some frames of the first set.
+
+    Raises:
+        CamlocError: a file cannot be written.
+    """
+    headline = sets[0]
+    results.save(folder / RESULTS_NAME)
+    write_atomically(folder / CSV_NAME, estimates_csv(sets))
+    write_atomically(folder / ESTIMATE_TUM_NAME, estimates_tum(headline.frames, headline.answers))
+    write_atomically(folder / TRUTH_TUM_NAME, truth_tum(headline.frames))
+    if mapped:
+        write_atomically(folder / CLOUD_NAME, ply(point_cloud(mapped.values())))
+
+
+def rows_to_map(scored: ScoredSet) -> list[int]:
+    """Which frames' points to show: even steps among the located, and the best, a middle and the worst."""
+    located = [row for row, answer in enumerate(scored.answers) if isinstance(answer, Located)]
+    if not located:
+        return []
+    chosen = {
+        located[step]
+        for step in np.linspace(0, len(located) - 1, min(MOST_MAPPED, len(located))).round().astype(int)
+    }
+    return sorted(chosen | set(best_middle_worst(scored, located)))
+
+
+def best_middle_worst(scored: ScoredSet, rows: Iterable[int]) -> list[int]:
+    """At most three different rows, the best first."""
+    combined = scored.combined(scored.errors)
+    order = sorted(rows, key=lambda row: (float(combined[row]), row))
+    return list(dict.fromkeys((order[0], order[len(order) // 2], order[-1])))

@@ -6,8 +6,8 @@ It subscribes to `image` (sensor_msgs/CompressedImage) and `camera_info`, and pu
     /tf     map -> odom, so that map -> odom -> base_link -> camera is one tree (REP 105)
 
 The camera frame of ROS that ends in `_optical_frame` has camloc's axes: right, down, forward (REP 103). The
-map frame of ROS has z up: `map_from_world` below turns the scene's world to it. Covariances of ROS are of x, y,
-z and of rotations about the fixed axes x, y, z of the map.
+map frame of ROS has z up: `map_from_world` below turns the scene's world to it. Covariances of ROS are of x,
+y, z and of rotations about the fixed axes x, y, z of the map.
 """
 
 import sys

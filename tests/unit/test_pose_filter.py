@@ -64,7 +64,7 @@ def test_the_smooth_path_is_nearer_to_the_truth_than_the_measurements_and_than_t
 
 def test_covariances_say_how_large_the_errors_are() -> None:
     squared = []
-    for seed in range(10):
+    for seed in range(4):
         steps, _ = run_filter(TIMES, measurements(seed), MODEL)
         states = smoothed(steps)
         for state, error in zip(states, errors(states), strict=True):

@@ -40,6 +40,10 @@ _MEDIAN_OF_NORM = 1.538
 # Frames whose points a query is compared with first, near a predicted pose.
 _NEAR_FRAMES = 4
 
+# Standard deviations of a verified pose of a map that is not calibrated: a share of the usual distance to the
+# points, and degrees.
+_UNCALIBRATED_SIGMA, _UNCALIBRATED_DEGREES = 0.01, 0.5
+
 # A rejected pose of the map is off by more than its covariance says: by so many times.
 _REJECTED_SCALE = 2.0
 
@@ -209,9 +213,12 @@ class Track:
         is_verified = isinstance(single, Located) and single.is_verified
         covariance = pose.covariance
         if covariance is None:
-            if pose.expected_error is None:
+            if pose.expected_error is not None:
+                meters, degrees = (each / _MEDIAN_OF_NORM for each in pose.expected_error)
+            elif is_verified:
+                meters, degrees = _UNCALIBRATED_SIGMA * self._distance, _UNCALIBRATED_DEGREES
+            else:
                 return None
-            meters, degrees = (each / _MEDIAN_OF_NORM for each in pose.expected_error)
             covariance = np.diag(np.repeat((np.radians(degrees) ** 2, meters**2), 3))
         if isinstance(single, Lost):
             covariance = covariance * _REJECTED_SCALE**2

@@ -26,8 +26,8 @@ from camloc.data.image_io import read_with_camera
 from camloc.data.named_queries import NamedQuery
 from camloc.data.types import Estimate, Frame
 from camloc.geometry.pose import pose_error
-from camloc.inference.localizer import MapLocalizer
 from camloc.inference.tracking import Track
+from camloc.inference.verification import MapLocalizer
 from camloc.mapping.build import MapSettings
 from camloc.mapping.scene_map import SceneMap
 from camloc.runs.map import build_map

@@ -27,7 +27,7 @@ def message_types() -> SimpleNamespace:
 
 
 def ros_node() -> ModuleType:
-    found = importlib.util.spec_from_file_location("ros2_node", EXAMPLES / "05_ros2_node.py")
+    found = importlib.util.spec_from_file_location("ros2_node", EXAMPLES / "ros2" / "camloc_node.py")
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)

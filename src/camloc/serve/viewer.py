@@ -1,7 +1,9 @@
 """The viewer: cameras, points and estimates of a run or a data set in the browser, by viser."""
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,9 +76,12 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
     import viser
 
     try:
-        server = viser.ViserServer(host=host, port=port, verbose=False)
+        with socket.socket() as probe:  # viser would take another port, or wait forever
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
     except OSError as problem:
         raise CamlocError(f"port {port} of {host} cannot be used ({problem}); give another --port") from None
+    server = viser.ViserServer(host=host, port=port, verbose=False)
     size = typical_size(content)
     rows = _evenly(len(content.points), _MOST_POINTS)
     server.scene.add_point_cloud(
@@ -97,6 +102,8 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
             text = f"{text}\n\n{problem}"
         said.content = text
 
+    for layer in ("/training", "/truth", "/estimates", "/uncertainty"):
+        server.scene.add_frame(layer, show_axes=False)
     training = [content.training[row] for row in _evenly(len(content.training), _MOST_FRUSTA)]
     for number, frame in enumerate(training):
         _frustum(
@@ -141,7 +148,7 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
                 )
     if segments:
         lines = np.array(segments, np.float32)
-        server.scene.add_line_segments("/errors", points=lines, colors=(220, 40, 40), line_width=2.0)
+        server.scene.add_line_segments("/errors", points=lines, colors=(220, 40, 40), thickness=0.004 * size)
     _controls(server, content, pick, size)
     return server
 
@@ -156,28 +163,29 @@ def _controls(server: Any, content: Content, pick: Any, size: float) -> None:
             "errors": "/errors",
             "uncertainty": "/uncertainty",
         }
-    for label in layers:
+    for label, name in layers.items():
         box = server.gui.add_checkbox(label, initial_value=True)
-
-        @box.on_update
-        def _(_: Any, box: Any = box, name: str = layers[label]) -> None:
-            for handle in server.scene._handle_from_node_name.values():
-                if handle.name == name or handle.name.startswith(f"{name}/"):
-                    handle.visible = box.value
-
+        box.on_update(partial(_set_visible, server, name, box))
     frames = list(content.tested) or [(frame, None) for frame in content.training]
     if not frames:
         return
     slider = server.gui.add_slider("frame", min=0, max=len(frames) - 1, step=1, initial_value=0)
     mark = server.scene.add_icosphere("/here", radius=0.03 * size, color=(230, 30, 120), visible=False)
 
-    @slider.on_update
-    def _(_: Any) -> None:
+    def go_on(_: Any) -> None:
         frame, estimate = frames[int(slider.value)]
         is_located = isinstance(estimate, Located)
         pose = estimate.world_from_cam.numpy() if isinstance(estimate, Located) else frame.truth()
         mark.position, mark.visible = pose.translation, True
         pick(frame, _words(frame, estimate) if is_located or estimate else frame.name)
+
+    slider.on_update(go_on)
+
+
+def _set_visible(server: Any, name: str, box: Any, _: Any) -> None:
+    layer = server.scene.get_handle_by_name(name)
+    if layer is not None:
+        layer.visible = box.value
 
 
 def _frustum(
@@ -204,9 +212,7 @@ def _frustum(
         position=np.asarray(pose.translation),
     )
 
-    @handle.on_click
-    def _(_: Any) -> None:
-        pick(frame, text)
+    handle.on_click(lambda _: pick(frame, text))
 
 
 def _look_at(server: Any, content: Content, size: float) -> None:

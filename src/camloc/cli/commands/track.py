@@ -95,7 +95,8 @@ def track(
             print(text, end="")
         else:
             write_atomically(out, text)
-    _show_counts(smooth)
+    if smooth:
+        _show_counts(smooth)
     if broken:
         sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""A ROS 2 node that says where the camera is: `python examples/05_ros2_node.py RUN`
+"""A ROS 2 node that says where the camera is: `python examples/ros2/camloc_node.py RUN`
 
 It subscribes to `image` (sensor_msgs/CompressedImage) and `camera_info`, and publishes
 

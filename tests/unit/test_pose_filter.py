@@ -64,7 +64,7 @@ def test_the_smooth_path_is_nearer_to_the_truth_than_the_measurements_and_than_t
 
 def test_covariances_say_how_large_the_errors_are() -> None:
     squared = []
-    for seed in range(4):
+    for seed in range(2):
         steps, _ = run_filter(TIMES, measurements(seed), MODEL)
         states = smoothed(steps)
         for state, error in zip(states, errors(states), strict=True):
@@ -146,7 +146,7 @@ def test_the_likeliest_model_finds_the_acceleration() -> None:
         for factor in (0.01, 1.0, 100.0)
     }
     assert costs[1.0] < min(costs[0.01], costs[100.0])
-    found = likeliest_model(TIMES[:20], measured[:20], replace(MODEL, acceleration=50.0))
+    found = likeliest_model(TIMES[:10], measured[:10], replace(MODEL, acceleration=50.0))
     assert found.acceleration < 10.0
     assert found.measurement_scale >= 1.0
     few = [None] * 15 + list(measured[:5])

@@ -31,7 +31,7 @@ def localizer() -> Localizer:
     return Localizer(maps={"room": MapLocalizer(scene_map())})
 
 
-def queries(steps: range = range(16), *, covered: range = COVERED) -> Iterator[NamedQuery]:
+def queries(steps: range = range(14), *, covered: range = COVERED) -> Iterator[NamedQuery]:
     for step in steps:
         image = coded_image(step, is_covered=step in covered)
         yield NamedQuery(f"{step}.png", Query(image, time=step / 10.0))

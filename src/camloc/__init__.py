@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from camloc.api import build_map, evaluate, load_dataset, train
+    from camloc.data.query import Query
     from camloc.data.types import Frame, Located, Lost, Scene
     from camloc.errors import CamlocError
     from camloc.geometry.camera import Camera
@@ -28,6 +29,7 @@ __all__ = [
     "Located",
     "Lost",
     "Pose",
+    "Query",
     "Scene",
     "__version__",
     "build_map",
@@ -44,6 +46,7 @@ _HOMES = {
     "Located": "camloc.data.types",
     "Lost": "camloc.data.types",
     "Pose": "camloc.geometry.pose",
+    "Query": "camloc.data.query",
     "Scene": "camloc.data.types",
     "build_map": "camloc.api",
     "evaluate": "camloc.api",

@@ -11,6 +11,8 @@ import pytest
 from tests.support.command_line import camloc
 
 from camloc.cli.main import COMMANDS
+from camloc.inference.onnx.export import export_onnx
+from camloc.models.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -74,7 +76,10 @@ def test_examples_run_and_are_short(
     arguments = {
         "01_locate.py": [str(trained / "run"), str(image)],
         "02_train.py": [str(trained / "scene"), str(tmp_path / "run")],
+        "04_onnx_without_camloc.py": [str(tmp_path / "model.onnx"), str(image)],
     }[example]
+    if example.startswith("04"):
+        export_onnx(load_checkpoint(trained / "run"), tmp_path / "model.onnx")
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "argv", [example, *arguments])
     runpy.run_path(str(ROOT / "examples" / example), run_name="__main__")

@@ -27,6 +27,8 @@ Capture = pytest.CaptureFixture[str]
     [
         (("locate", "run"), "name at least one image"),
         (("locate", "run", "a.jpg", "--focal", "-3"), "not a positive number"),
+        (("locate", "run", "a.jpg", "--format", "colmap"), "--out FOLDER"),
+        (("locate", "run", "a.mp4", "--every", "-1"), "--every"),
         (("locate", "run", "a.jpg", "--focal", "3", "--camera", "camera.json"), "not both"),
         (("train", "demo/hyperpose", "--data", "x", "--budget", "soon"), "not a duration"),
         (("train", "demo/hyperpose", "--data", "x", "--seed", "-1"), "not a number from 0"),

@@ -14,20 +14,26 @@ import torch
 from tests.support.estimates import frames_with_images, line_of_poses, off_by, pose_at
 from tests.support.strategies import rotation_about
 
-from camloc.data.formats import table
+from camloc.data.estimate_files import (
+    csv_header,
+    csv_row,
+    estimates_json,
+    estimates_tum,
+    json_line,
+    write_colmap,
+    write_nerfstudio,
+)
+from camloc.data.formats import nerfstudio, table
 from camloc.data.formats.tum import Trajectory, read_trajectory, write_trajectory
 from camloc.data.types import Estimate, ExpectedError, Frame, Located, Lost
 from camloc.errors import DatasetError
 from camloc.evaluation.errors import EvaluatedSet, score_sets
 from camloc.evaluation.trajectory import (
     CSV_COLUMNS,
-    estimates_colmap,
     estimates_csv,
-    estimates_json,
-    estimates_tum,
     truth_tum,
 )
-from camloc.geometry import Pose, pose_error
+from camloc.geometry import Camera, Pose, pose_error
 
 
 def frames(count: int = 4, *, times: list[float | None] | None = None) -> tuple[Frame, ...]:
@@ -167,10 +173,14 @@ def test_a_reason_of_several_lines_stays_in_its_row() -> None:
 def test_colmap_reads_the_estimates_back_as_cam_from_world(tmp_path: Path) -> None:
     some = frames(3)
     estimates = (located(some)[0], Lost("blur"), located(some)[2])
-    (tmp_path / "images.txt").write_text(estimates_colmap(some, estimates))
-    (tmp_path / "cameras.txt").write_text("1 PINHOLE 64 48 60 60 32 24\n")
-    (tmp_path / "points3D.txt").write_text("")
+    camera = Camera(64, 48, 60.0, 61.0, 32.0, 24.0)
+    estimates = tuple(
+        replace(each, camera=camera) if isinstance(each, Located) else each for each in estimates
+    )
+    write_colmap(some, estimates, tmp_path)
     images = pycolmap.Reconstruction(tmp_path).images
+    (of_colmap,) = pycolmap.Reconstruction(tmp_path).cameras.values()
+    assert Camera.from_colmap(of_colmap) == camera
     assert sorted(image.name for image in images.values()) == ["seq/0.png", "seq/2.png"]
     for image in images.values():
         row = int(image.name[4])
@@ -183,10 +193,45 @@ def test_colmap_reads_the_estimates_back_as_cam_from_world(tmp_path: Path) -> No
         assert error.degrees < 1e-6
 
 
-def test_a_name_that_would_break_the_colmap_file_is_refused() -> None:
+def test_a_name_that_would_break_the_colmap_file_is_refused(tmp_path: Path) -> None:
     frame = replace(frames(1)[0], name="a\nb.png")
-    with pytest.raises(DatasetError, match="line break"):
-        estimates_colmap((frame,), (off_by(frame),))
+    estimate = replace(off_by(frame), camera=Camera(64, 48, 60.0, 60.0, 32.0, 24.0))
+    with pytest.raises(DatasetError, match="blank"):
+        write_colmap((frame,), (estimate,), tmp_path)
+
+
+def test_what_one_world_cannot_hold_is_refused(tmp_path: Path) -> None:
+    some = frames(2)
+    with pytest.raises(DatasetError, match="no image is located"):
+        write_colmap(some, (Lost("blur"), Lost("blur")), tmp_path)
+    apart = (off_by(some[0]), replace(off_by(some[1]), scene="attic"))
+    with pytest.raises(DatasetError, match="one world"):
+        write_nerfstudio(some, apart, tmp_path / "transforms.json")
+
+
+def test_the_nerfstudio_reader_reads_the_estimates_back(tmp_path: Path) -> None:
+    some = frames_with_images(tmp_path, line_of_poses(3), names=[f"{row}.png" for row in range(3)])
+    camera = Camera(64, 48, 60.0, 60.0, 32.0, 24.0)
+    estimates = [replace(each, camera=camera) for each in located(some) if isinstance(each, Located)]
+    write_nerfstudio(some, estimates, tmp_path / "transforms.json")
+    read = nerfstudio.load(tmp_path)
+    for frame, estimate in zip(read.train, estimates, strict=True):
+        assert pose_error(frame.truth().tensor(), estimate.world_from_cam).meters < 1e-8
+
+
+def test_lines_of_tables_and_of_json_lines_hold_the_answers(tmp_path: Path) -> None:
+    some = frames_with_images(tmp_path, line_of_poses(2), names=["0.png", "1.png"])
+    estimate = replace(off_by(some[0]), time=1.5)
+    text = csv_header() + csv_row("0.png", estimate) + csv_row("1.png", Lost("too dark\nto see", time=2.0))
+    rows = list(csv.DictReader(StringIO(text)))
+    assert [row["lost"] for row in rows] == ["", "too dark to see"]
+    assert [row["time"] for row in rows] == ["1.5", "2.0"]
+    (tmp_path / "poses.csv").write_text(csv_header() + csv_row("0.png", estimate))
+    (frame,) = table.load(tmp_path / "poses.csv").train
+    assert pose_error(frame.truth().tensor(), estimate.world_from_cam).meters < 1e-8
+    line = json_line("0.png", estimate)
+    assert line.count("\n") == 1
+    assert json.loads(line)["time_seconds"] == 1.5
 
 
 def test_json_names_the_order_of_the_quaternion_and_keeps_lost_frames() -> None:
@@ -209,4 +254,4 @@ def test_json_leaves_out_values_that_a_model_does_not_have() -> None:
     without = Located("kitchen", pose).to_dict()
     assert without.keys() & known.keys() == set()
     estimate = Located("kitchen", pose, residual=0.02, novelty=0.4, unrefined=unrefined)
-    assert estimate.to_dict() == without | known
+    assert estimate.to_dict() == without | known | {"found_by": "refined network"}

@@ -23,6 +23,9 @@ COMMANDS = {
     "train": "train a network on images with known poses",
     "evaluate": "measure a run on its test images and write a report",
     "locate": "print the camera poses of images",
+    "track": "locate a video or a sequence, smooth the path and bridge gaps",
+    "view": "show a run or a data set in 3-D, in the browser",
+    "serve": "answer photographs over HTTP, with a page to try it",
     "masks": "mask people and vehicles in images",
     "extend": "add a scene to a multi-scene run, from a few images",
     "autoencode": "train a pose auto-encoder, which refines a run's poses",
@@ -30,6 +33,7 @@ COMMANDS = {
     "datasets": "list data set layouts, check a folder, convert it",
     "recipes": "list the training recipes",
     "models": "list the networks and their sizes",
+    "completion": "print the completion of camloc for a shell",
 }
 
 _HELP = """usage: camloc COMMAND [OPTIONS]

@@ -1,5 +1,6 @@
 """From a file that somebody gave us to an image of the size that a network sees."""
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from camloc.core.silence import without_warnings
-from camloc.data.types import Frame, View
+from camloc.data.types import Frame, ImageInMemory, View
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry.arrays import Array
 from camloc.geometry.camera import Camera, pixel_grid
@@ -109,26 +110,68 @@ def image_tensor(image: UInt8[NDArray[np.uint8], "height width 3"]) -> UInt8[Arr
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def _open(path: Path) -> tuple[Image.Image, int]:
-    """A file's image as stored, and its EXIF orientation."""
-    with _opened(path) as image:
+def image_in_memory(content: bytes | Image.Image, name: str) -> ImageInMemory:
+    """An image from the content of a file, or from a Pillow image; checked as `read_image` checks files.
+
+    Args:
+        content: the bytes of the file, or the image.
+        name: for messages.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    if isinstance(content, bytes) and not content:
+        raise ImageError(f"{name} is empty")
+    with _checked(name, io.BytesIO(content) if isinstance(content, bytes) else content) as image:
+        image.load()
+        return ImageInMemory(np.array(image.convert("RGB")), exif_orientation(image))
+
+
+def image_size(content: bytes, name: str) -> tuple[int, int]:
+    """Width and height of an image file's content, checked; the pixels are not decoded."""
+    if not content:
+        raise ImageError(f"{name} is empty")
+    with _checked(name, io.BytesIO(content)) as image:
+        return image.size
+
+
+def _open(source: Path | ImageInMemory) -> tuple[Image.Image, int]:
+    """An image as stored, and its EXIF orientation."""
+    if isinstance(source, ImageInMemory):
+        return Image.fromarray(source.pixels), source.orientation
+    with _opened(source) as image:
         image.load()
         return image.convert("RGB"), exif_orientation(image)
 
 
-def _header(path: Path) -> tuple[tuple[int, int], int]:
-    """Width and height of a file's image as stored, and its EXIF orientation; the pixels are not decoded."""
-    with _opened(path) as image:
+def _header(source: Path | ImageInMemory) -> tuple[tuple[int, int], int]:
+    """Width and height of an image as stored, and its EXIF orientation; the pixels are not decoded."""
+    if isinstance(source, ImageInMemory):
+        height, width, _ = source.pixels.shape
+        return (width, height), source.orientation
+    with _opened(source) as image:
         return image.size, exif_orientation(image)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """A file's image, checked; whatever a decoder raises becomes an ImageError."""
+    """A file's image, checked."""
     name = str(path) if str(path).isprintable() else ascii(str(path))
+    with _checked(name, path) as image:
+        yield image
+
+
+@contextmanager
+def _checked(name: str, source: Path | io.BytesIO | Image.Image) -> Iterator[Image.Image]:
+    """An image, checked; whatever a decoder raises becomes an ImageError."""
     try:
-        _refuse_path(path, name)
-        with without_warnings, Image.open(path) as image:
+        if isinstance(source, Image.Image):
+            _refuse_image(source, name)
+            yield source
+            return
+        if isinstance(source, Path):
+            _refuse_path(source, name)
+        with without_warnings, Image.open(source) as image:
             _refuse_image(image, name)
             yield image
     except ImageError:
@@ -158,7 +201,7 @@ def _refuse_path(path: Path, name: str) -> None:
 def _refuse_image(image: Image.Image, name: str) -> None:
     """Raise ImageError for an image that should not be decoded at all."""
     width, height = image.size
-    if image.format not in _FORMATS:
+    if image.format is not None and image.format not in _FORMATS:  # an image that was made has no format
         raise ImageError(f"{name} is in the format {image.format}; save it as JPEG or PNG")
     if min(width, height) < SMALLEST_SIDE:
         raise ImageError(f"{name} has {width} x {height} pixels; {SMALLEST_SIDE} a side are the least")
@@ -177,7 +220,7 @@ def _one_line(problem: BaseException) -> str:
     return " ".join(str(problem).split()) or type(problem).__name__
 
 
-def centered_camera(path: Path, focal: float) -> Camera:
+def centered_camera(source: Path | ImageInMemory, focal: float) -> Camera:
     """A pinhole camera with a focal length in pixels that looks through the middle of an image file.
 
     It is for the image upright, as its EXIF orientation says.
@@ -185,7 +228,7 @@ def centered_camera(path: Path, focal: float) -> Camera:
     Raises:
         ImageError: the file is not an image that can be decoded.
     """
-    upright = turned_upright(*_open(path))
+    upright = turned_upright(*_open(source))
     return _assumed_camera(upright.width, upright.height, focal / max(upright.size))
 
 
@@ -295,7 +338,7 @@ def frame_size(frame: Frame) -> tuple[int, int]:
     """
     if frame.camera is not None:
         return frame.camera.width, frame.camera.height
-    size, orientation = _header(frame.image)
+    size, orientation = _header(frame.source)
     return size[::-1] if orientation in _TRANSPOSING else size
 
 
@@ -305,7 +348,7 @@ def read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
     That is the image as stored, whatever its EXIF orientation says, unless the intrinsics only fit
     the upright image. Without intrinsics it is the upright image.
     """
-    stored, orientation = _open(frame.image)
+    stored, orientation = _open(frame.source)
     upright = turned_upright(stored, orientation)
     camera = frame.camera
     if camera is None:
@@ -319,20 +362,20 @@ def read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
     )
 
 
-def assign_camera(path: Path, known: Sequence[Camera]) -> Camera | None:
-    """The one of the known cameras that took an image file, or None where none fits or several do.
+def assign_camera(source: Path | ImageInMemory, known: Sequence[Camera]) -> Camera | None:
+    """The one of the known cameras that took an image, or None where none fits or several do.
 
-    A camera fits if the file's pixels as stored, or turned upright by the EXIF orientation, have the shape
+    A camera fits if the pixels as stored, or turned upright by the EXIF orientation, have the shape
     that the camera's images have. A camera of exactly that size is preferred to one of the same shape.
 
     Args:
-        path: the image file; only its header is decoded.
+        source: the image; of a file only the header is decoded.
         known: cameras, as their images are stored.
 
     Raises:
         ImageError: the file is not an image that can be decoded.
     """
-    size, orientation = _header(path)
+    size, orientation = _header(source)
     upright = size[::-1] if orientation in _TRANSPOSING else size
     for sizes in ((size,), (upright,)):
         exact = {camera for camera in known if (camera.width, camera.height) in sizes}
@@ -341,6 +384,25 @@ def assign_camera(path: Path, known: Sequence[Camera]) -> Camera | None:
             if fitting:
                 return fitting.pop() if len(fitting) == 1 else _typical(fitting)
     return None
+
+
+def fitted_camera(frame: Frame) -> Camera | None:
+    """A frame's camera for the pixels of its image, or None where it is unknown or of another shape."""
+    if frame.camera is None:
+        return None
+    size, orientation = _header(frame.source)
+    for width, height in (size, size[::-1] if orientation in _TRANSPOSING else size):
+        if _same_shape((width, height), frame.camera):
+            return frame.camera.resized(width=width, height=height)
+    return None
+
+
+def assumed_camera(frame: Frame) -> Camera:
+    """The camera that COLMAP assumes too for an image of unknown intrinsics: 1.2 times the longer side."""
+    (width, height), orientation = _header(frame.source)
+    if orientation in _TRANSPOSING:
+        width, height = height, width
+    return _assumed_camera(width, height, 1.2)
 
 
 def _typical(cameras: set[Camera]) -> Camera | None:

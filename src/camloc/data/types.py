@@ -24,8 +24,21 @@ def common_unit(units: Iterable[Unit]) -> Unit:
 
 
 @dataclass(frozen=True, eq=False)
+class ImageInMemory:
+    """A decoded image that is not read from a file.
+
+    Attributes:
+        pixels: (height, width, 3) RGB, as stored.
+        orientation: its EXIF orientation, from 1 (upright) to 8.
+    """
+
+    pixels: UInt8[NDArray[np.uint8], "height width 3"]
+    orientation: int = 1
+
+
+@dataclass(frozen=True, eq=False)
 class Frame:
-    """An image on disk with its camera and pose, as far as they are known.
+    """An image with its camera and pose, as far as they are known.
 
     Attributes:
         name: its name within the data set, with forward slashes; unique in a scene.
@@ -38,6 +51,7 @@ class Frame:
             validation frames are held out in blocks of it.
         time: seconds, in the data set's own clock, or None.
         depth: a 16-bit depth image in millimetres, or None.
+        memory: the decoded image, where it is not in a file; `image` is then a name.
     """
 
     name: str
@@ -47,6 +61,12 @@ class Frame:
     sequence: str = ""
     time: float | None = None
     depth: Path | None = None
+    memory: ImageInMemory | None = None
+
+    @property
+    def source(self) -> Path | ImageInMemory:
+        """Where the pixels are."""
+        return self.image if self.memory is None else self.memory
 
     @property
     def is_position_only(self) -> bool:
@@ -164,7 +184,14 @@ class Verification:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+# The rows of `Located.covariance`.
+COVARIANCE_AXES = (
+    *(f"rotation_{axis}_radians" for axis in "xyz"),
+    *(f"center_{axis}_unit" for axis in "xyz"),
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Located:
     """The pose of the camera that took an image.
 
@@ -183,6 +210,9 @@ class Located:
             (first three) and camera centre in `unit` (last three), both along the axes of the world.
         verification: how the map verified the pose, or None if it did not.
         unit: of positions: "m", or "units" where the scale of the scene is not known.
+        time: of the query in seconds, where it was given.
+        camera: intrinsics of the query, given, assigned or found by the map; None where they are unknown.
+        is_bridged: whether the pose comes from the motion of a sequence, not from the image.
     """
 
     scene: str
@@ -195,34 +225,61 @@ class Located:
     covariance: Float64[NDArray[np.float64], "6 6"] | None = None
     verification: Verification | None = None
     unit: Unit = "m"
+    time: float | None = None
+    camera: Camera | None = None
+    is_bridged: bool = False
+
+    def __repr__(self) -> str:
+        """The scene, the pose and how sure it is, in one line."""
+        found = self.verification
+        how = "unverified" if found is None else f"verified by {found.inliers} inliers"
+        how = "bridged" if self.is_bridged else how
+        error = self.expected_error
+        off = "" if error is None else f", expected error {error.meters:.3g} {self.unit} {error.degrees:.2g}°"
+        return f"Located({self.scene!r}, {self.world_from_cam!r}, {how}{off})"
 
     @property
     def is_verified(self) -> bool:
         """Whether the map of the scene confirms the pose."""
         return self.verification is not None
 
+    @property
+    def found_by(self) -> Literal["map", "network", "refined network", "motion"]:
+        """What the pose comes from."""
+        if self.is_bridged:
+            return "motion"
+        if self.verification is not None:
+            return "map"
+        return "network" if self.unrefined is None else "refined network"
+
     def to_dict(self) -> dict[str, Any]:
         """The estimate as numbers, strings, lists and dicts that JSON can hold.
 
         `position` (3 numbers) is the camera centre in the scene's world, `quaternion_wxyz` the rotation of
-        `world_from_cam`, and `world_from_cam` the same pose as a matrix of 4 rows of 4 numbers.
-        Positions are in `unit`. `expected_error` has `meters` (in `unit`) and `degrees`, or is None. A
-        verified
-        pose has its `covariance` (6 rows of 6 numbers, see the class) and its `verification`.
-        `residual_meters`, `novelty` and
-        `unrefined_position` are present where they are known.
+        `world_from_cam`, and `world_from_cam` the same pose as a matrix of 4 rows of 4 numbers. Positions are
+        in `unit`. `found_by` is "map", "network", "refined network" or "motion" (bridged in a sequence).
+        `expected_error` has `meters` (in
+        `unit`) and `degrees`, or is None. A verified pose has its `verification` and, if its map is
+        calibrated, its `covariance` (6 rows of 6 numbers), whose rows `covariance_axes` names: rotation
+        vector in radians and camera centre in `unit`, along the axes of the world. `time_seconds`,
+        `camera` (pixels, COLMAP's names), `residual_meters`, `novelty` and `unrefined_position` are present
+        where they are known.
         """
         pose, error, unrefined = self.world_from_cam, self.expected_error, self.unrefined
         optional = {
+            "time_seconds": self.time,
             "covariance": None if self.covariance is None else self.covariance.tolist(),
+            "covariance_axes": None if self.covariance is None else list(COVARIANCE_AXES),
             "verification": None if self.verification is None else asdict(self.verification),
             "residual_meters": self.residual,
             "novelty": self.novelty,
+            "camera": None if self.camera is None else asdict(self.camera),
             "unrefined_position": None if unrefined is None else unrefined.translation.tolist(),
         }
         return {
             "located": True,
             "verified": self.is_verified,
+            "found_by": self.found_by,
             "scene": self.scene,
             "unit": self.unit,
             "probability": self.probability,
@@ -236,13 +293,26 @@ class Located:
 
 @dataclass(frozen=True)
 class Lost:
-    """An image without a pose, and the reason. Metrics count its error as infinite."""
+    """An image without a pose, and the reason. Metrics count its error as infinite.
+
+    Attributes:
+        reason: why there is no pose.
+        time: of the query in seconds, where it was given.
+        rejected: the best pose that the map did not confirm, or None. Most such poses are wrong; a filter
+            that knows where the camera was before can tell.
+    """
 
     reason: str
+    time: float | None = field(default=None, compare=False, repr=False)
+    rejected: "Located | None" = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """`located` (False) and the `reason`, as JSON can hold them."""
-        return {"located": False, "reason": self.reason}
+        """`located` (False), the `reason`, and `time_seconds` where it is known, as JSON can hold them."""
+        known = {} if self.time is None else {"time_seconds": self.time}
+        return {"located": False, "reason": self.reason, **known}
 
 
 Estimate = Located | Lost
+
+# Where a lost image has an empty reason.
+NO_REASON = "no reason given"

@@ -27,8 +27,6 @@ from camloc.evaluation.baselines import BaselineErrors, baseline_errors, meters_
 from camloc.geometry.arrays import Array, to_numpy
 from camloc.geometry.pose import Pose, PoseError, pose_error
 
-NO_REASON = "no reason given"
-
 # Bounds in metres and degrees: 7Scenes, visuallocalization.net's three classes, and between them.
 RECALL_BOUNDS = ((0.05, 5.0), (0.1, 1.0), (0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
 

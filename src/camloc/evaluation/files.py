@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from camloc.core.files import write_atomically
+from camloc.data.estimate_files import estimates_tum
 from camloc.data.types import Located
 from camloc.evaluation.errors import ScoredSet
 from camloc.evaluation.predicted_points import CLOUD_NAME, MappedView, ply, point_cloud
@@ -15,7 +16,6 @@ from camloc.evaluation.trajectory import (
     ESTIMATE_TUM_NAME,
     TRUTH_TUM_NAME,
     estimates_csv,
-    estimates_tum,
     truth_tum,
 )
 

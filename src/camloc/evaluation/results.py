@@ -16,10 +16,9 @@ import numpy as np
 
 from camloc.core.config import from_json, to_json
 from camloc.core.files import read_regular, write_atomically
-from camloc.data.types import Estimate, Located, Lost, Unit
+from camloc.data.types import NO_REASON, Estimate, Located, Lost, Unit
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.errors import (
-    NO_REASON,
     ErrorStatistics,
     SceneDecision,
     ScoredSet,

@@ -9,19 +9,22 @@ torch is imported only for the network of a run that was not exported.
 """
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from camloc.data.image_io import assign_camera, read_with_camera
+from camloc.data.image_io import assign_camera, fitted_camera, read_with_camera
 from camloc.data.masks import read_mask_as_stored
+from camloc.data.query import ImageLike, Query, is_image_like
 from camloc.data.types import Estimate, ExpectedError, FoundBy, Frame, Located, Lost
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry.camera import Camera
+from camloc.geometry.pose import Pose
 from camloc.inference.onnx.bundle import has_network, is_exported
 from camloc.mapping.features import Features, FeatureSettings, feature_extractor
 from camloc.mapping.scene_map import SceneMap, load_maps
@@ -50,6 +53,9 @@ _SOURCES: Mapping[Prior, tuple[FoundBy, ...]] = {
 
 # The name of the verified estimates beside those of the refinement methods.
 MAP = "map"
+
+# Images of a list that pass through the network together.
+_BATCH_SIZE = 32
 
 # The median length of a normally distributed 3-vector, in standard deviations of one coordinate.
 _MEDIAN_OF_NORM = 1.538
@@ -145,21 +151,67 @@ class Localizer:
             known += each.scene_map.cameras
         return tuple(dict.fromkeys(known))
 
-    def locate(self, image: Path | str, *, camera: Camera | None = None) -> Estimate:
-        """The pose of the camera that took an image.
+    @overload
+    def locate(
+        self,
+        image: ImageLike | Query,
+        *,
+        camera: Camera | None = None,
+        previous: Pose | Located | None = None,
+        time: float | None = None,
+    ) -> Estimate: ...
+
+    @overload
+    def locate(
+        self,
+        image: "list[ImageLike | Query] | tuple[ImageLike | Query, ...]",
+        *,
+        camera: Camera | None = None,
+    ) -> list[Estimate]: ...
+
+    @overload
+    def locate(
+        self, image: "Iterator[ImageLike | Query]", *, camera: Camera | None = None
+    ) -> Iterator[Estimate]: ...
+
+    def locate(
+        self,
+        image: Any,
+        *,
+        camera: Camera | None = None,
+        previous: Any = None,
+        time: float | None = None,
+    ) -> Any:
+        """The pose of the camera that took an image, or the poses of several.
 
         Args:
-            image: an image file of any size.
-            camera: its intrinsics. By default the image is assigned to the training camera whose images have
+            image: an image of any size: a path, the bytes of a file, a binary file object, a PIL image, an
+                array or a tensor in 8-bit RGB; see `Query`, which also holds what is known of one image. A
+                list or a tuple of these gives a list of answers, an iterator (such as a generator) an
+                iterator that locates as it is read.
+            camera: the intrinsics. By default the image is assigned to the training camera whose images have
                 its size or shape; if there is none, the map finds the focal length.
+            previous: where the camera was shortly before (`Located`, or `Pose` as `world_from_cam`), or
+                None. The map looks there first; the answer does not depend on it otherwise.
+            time: of the image in seconds, or None; the answer has it too.
 
         Raises:
-            ImageError: the file, or its mask, is not an image that can be decoded.
+            ImageError: the image, or its mask, cannot be decoded, or is not of these kinds. Among several
+                images one that cannot be decoded is lost, and does not stop the others.
         """
-        path = Path(image)
-        frame = self._with_camera(Frame(path.name, path, camera))
-        prediction = None if self.network is None else self.network.locate(frame)
-        return self._combined(frame, prediction)
+        given = {"camera": camera, "previous": previous, "time": time}
+        if isinstance(image, Query) or is_image_like(image):
+            request = _request(image, **given)
+            frame = self._with_camera(request.frame)
+            prediction = None if self.network is None else self.network.locate(frame)
+            return self._combined(replace(request, frame=frame), prediction)
+        if not isinstance(image, list | tuple | Iterator):
+            _request(image)  # which says what is taken
+        if previous is not None or time is not None:
+            raise ImageError("give the previous pose and the time of each of several images as camloc.Query")
+        if isinstance(image, Iterator):
+            return (each for single in image for each in self._several([single], camera))
+        return list(self._several(image, camera))
 
     def locate_all(self, frames: Iterable[Frame], *, batch_size: int = 32) -> Iterator[Estimate]:
         """The estimates of frames, in order; an image that cannot be decoded is lost."""
@@ -176,13 +228,8 @@ class Localizer:
             batch_size: images that pass through the network together.
             only: the method that is needed, or "" for all.
         """
-        pending: list[Frame] = []
-        for frame in frames:
-            pending.append(frame)
-            if len(pending) == batch_size:
-                yield from self._batch(pending, only)
-                pending = []
-        yield from self._batch(pending, only)
+        for batch in _batches((_Request(frame) for frame in frames), batch_size):
+            yield from self._batch(batch, only)
 
     def predicted_view(self, frame: Frame) -> "MappedView | None":
         """The scene points that the network predicts for an image; see `NetworkLocalizer`."""
@@ -207,22 +254,40 @@ class Localizer:
         """The frame with the training camera that it is assigned to, if its own is unknown."""
         if frame.camera is not None:
             return frame
-        return replace(frame, camera=assign_camera(frame.image, self.cameras))
+        return replace(frame, camera=assign_camera(frame.source, self.cameras))
 
-    def _batch(self, frames: Sequence[Frame], only: str) -> "Iterator[EstimatesByMethod]":
-        frames = [self._with_camera_if_readable(frame) for frame in frames]
+    def _several(self, images: Iterable[Any], camera: Camera | None) -> Iterator[Estimate]:
+        """The estimates of images of any kinds, in order."""
+        for batch in _batches(images, _BATCH_SIZE):
+            requests: list[_Request] = []
+            lost: dict[int, Lost] = {}
+            for row, image in enumerate(batch):
+                if not (isinstance(image, Query) or is_image_like(image)):
+                    _request(image)
+                try:
+                    requests.append(_request(image, camera=camera))
+                except ImageError as problem:
+                    lost[row] = Lost(str(problem))
+            found = (each[self.method] for each in self._batch(requests, self.method))
+            yield from (lost[row] if row in lost else next(found) for row in range(len(batch)))
+
+    def _batch(self, requests: "Sequence[_Request]", only: str) -> "Iterator[EstimatesByMethod]":
+        requests = [
+            replace(request, frame=self._with_camera_if_readable(request.frame)) for request in requests
+        ]
+        frames = [request.frame for request in requests]
         predictions: Iterable[Mapping[str, Estimate]] = [{} for _ in frames]
         if self.network is not None and only in ("", MAP, self.network.refine):
             predictions = self.network.locate_batch(frames, every_method=not only)
-        for frame, by_method in zip(frames, predictions, strict=True):
+        for request, by_method in zip(requests, predictions, strict=True):
             estimates = dict(by_method)
             if self._uses_maps and only in ("", MAP):
                 own = None if self.network is None else estimates[self.network.refine]
                 try:
-                    estimates[MAP] = self._combined(frame, own)
+                    estimates[MAP] = self._combined(request, own)
                 except ImageError as problem:
                     estimates[MAP] = Lost(str(problem))
-            yield estimates
+            yield {method: _finished(each, request.frame) for method, each in estimates.items()}
 
     def _with_camera_if_readable(self, frame: Frame) -> Frame:
         try:
@@ -230,38 +295,94 @@ class Localizer:
         except ImageError:
             return frame  # reading it again says why
 
-    def _combined(self, frame: Frame, prediction: Estimate | None) -> Estimate:
+    def _combined(self, request: "_Request", prediction: Estimate | None) -> Estimate:
         """The verified pose if a map confirms one, else what the network's prediction is worth."""
         if not self._uses_maps:
             assert prediction is not None
-            return prediction
+            return _finished(prediction, request.frame)
         from camloc.inference.verification import VerifiedPose
 
-        query = _read_query(frame, self.masks)
-        rejected = "no map knows this image"
-        for scene in self._order(prediction):
-            answer = self._in_map(scene, query, prediction)
+        query = _read_query(request.frame, self.masks)
+        rejected, best = "no map knows this image", None
+        for scene in self._order(request, prediction):
+            answer = self._in_map(scene, query, request, prediction)
             if isinstance(answer, VerifiedPose):
-                return _located(self.maps[scene].scene_map, answer, prediction)
+                return _finished(
+                    _located(self.maps[scene].scene_map, answer, prediction, query), request.frame
+                )
             rejected = answer.reason
+            if best is None and answer.best is not None:
+                best = _located(self.maps[scene].scene_map, answer.best, prediction, query)
         if prediction is None or self.verify == "always":
-            return Lost(rejected)
-        return prediction
+            return Lost(rejected, request.frame.time, best)
+        return _finished(prediction, request.frame)
 
-    def _order(self, prediction: Estimate | None) -> tuple[str, ...]:
-        """The scenes in the order in which their maps are tried: the predicted one first."""
-        if not isinstance(prediction, Located) or prediction.scene not in self.maps:
-            return tuple(self.maps)
-        return (prediction.scene, *(scene for scene in self.maps if scene != prediction.scene))
+    def _order(self, request: "_Request", prediction: Estimate | None) -> tuple[str, ...]:
+        """The scenes in the order in which their maps are tried: the previous one, then the predicted one."""
+        known = [each.scene for each in (request.previous, prediction) if isinstance(each, Located)]
+        return tuple(dict.fromkeys((*(scene for scene in known if scene in self.maps), *self.maps)))
 
-    def _in_map(self, scene: str, query: "_Query", prediction: Estimate | None) -> "VerifiedPose | Rejected":
+    def _in_map(
+        self, scene: str, query: "_Query", request: "_Request", prediction: Estimate | None
+    ) -> "VerifiedPose | Rejected":
         localizer = self.maps[scene]
-        prior = None
-        if self.prior == "network" and isinstance(prediction, Located) and prediction.scene == scene:
+        prior = _previous(request.previous, scene)
+        if (
+            prior is None
+            and self.prior == "network"
+            and isinstance(prediction, Located)
+            and prediction.scene == scene
+        ):
             prior = _prior(prediction)
         features = query.features(localizer.scene_map.features, self._extractors)
         height, width = query.image.shape[:2]
-        return localizer.locate_features(features, query.camera, prior, size=(width, height))
+        return localizer.locate_features(
+            features, query.camera, prior, size=(width, height), seconds=query.seconds
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """A frame, and where the camera was shortly before."""
+
+    frame: Frame
+    previous: Pose | Located | None = None
+
+
+def _request(
+    image: Any,
+    *,
+    camera: Camera | None = None,
+    previous: Pose | Located | None = None,
+    time: float | None = None,
+) -> _Request:
+    """A request of an image of any kind; what a `Query` says itself comes first."""
+    query = image if isinstance(image, Query) else Query(image)
+    query = replace(
+        query,
+        camera=camera if query.camera is None else query.camera,
+        previous=previous if query.previous is None else query.previous,
+        time=time if query.time is None else query.time,
+    )
+    return _Request(query.frame(), query.previous)
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    pending = []
+    for item in items:
+        pending.append(item)
+        if len(pending) == size:
+            yield pending
+            pending = []
+    if pending:
+        yield pending
+
+
+def _finished(estimate: Estimate, frame: Frame) -> Estimate:
+    """The estimate with the time and the camera of its query."""
+    if isinstance(estimate, Located) and estimate.camera is None and frame.camera is not None:
+        estimate = replace(estimate, camera=fitted_camera(frame))
+    return estimate if frame.time is None else replace(estimate, time=frame.time)
 
 
 class _Query:
@@ -271,6 +392,7 @@ class _Query:
         self, image: UInt8[np.ndarray, "h w 3"], camera: Camera | None, mask: Bool[np.ndarray, "h w"] | None
     ) -> None:
         self.image, self.camera, self.mask = image, camera, mask
+        self.seconds: dict[str, float] = {}
         self._features: dict[FeatureSettings, Features] = {}
 
     def features(self, settings: FeatureSettings, extractors: threading.local) -> Features:
@@ -279,13 +401,30 @@ class _Query:
             own = extractors.__dict__.setdefault("by_settings", {})
             if settings not in own:
                 own[settings] = feature_extractor(settings)
+            started = time.perf_counter()
             self._features[settings] = own[settings].extract(self.image, self.mask)
+            self.seconds["features"] = time.perf_counter() - started
         return self._features[settings]
 
 
 def _read_query(frame: Frame, masks: Path | None) -> _Query:
+    started = time.perf_counter()
     image, camera = read_with_camera(frame)
-    return _Query(np.asarray(image), camera, None if masks is None else read_mask_as_stored(masks, frame))
+    mask = None if masks is None else read_mask_as_stored(masks, frame)
+    query = _Query(np.asarray(image), camera, mask)
+    query.seconds["decoding"] = time.perf_counter() - started
+    return query
+
+
+def _previous(previous: Pose | Located | None, scene: str) -> "PosePrior | None":
+    """A prior from the previous pose, if it is in the scene; of a pose alone no scene is known."""
+    from camloc.inference.candidates import PosePrior
+
+    if isinstance(previous, Pose):
+        return PosePrior(previous.numpy(), 0.0, 0.0)
+    if previous is None or previous.scene != scene:
+        return None
+    return _prior(previous) or PosePrior(previous.world_from_cam.numpy(), 0.0, 0.0)
 
 
 def _prior(prediction: Located) -> "PosePrior | None":
@@ -296,7 +435,9 @@ def _prior(prediction: Located) -> "PosePrior | None":
     return PosePrior(prediction.world_from_cam, error.meters, error.degrees)
 
 
-def _located(scene_map: SceneMap, answer: "VerifiedPose", prediction: Estimate | None) -> Located:
+def _located(
+    scene_map: SceneMap, answer: "VerifiedPose", prediction: Estimate | None, query: "_Query"
+) -> Located:
     """A verified pose; of the network's prediction the novelty is kept, and its pose as the unrefined one."""
     variances = np.diag(answer.covariance)
     # Without calibration the normal equations know nothing of errors that all matches share: far too small.
@@ -315,6 +456,7 @@ def _located(scene_map: SceneMap, answer: "VerifiedPose", prediction: Estimate |
         expected_error=error if is_calibrated else None,
         covariance=answer.covariance if is_calibrated else None,
         verification=answer.verification,
+        camera=query.camera if answer.verification.focal_length == "given" else answer.camera,
         novelty=None if predicted is None else predicted.novelty,
         unrefined=None if predicted is None else predicted.world_from_cam,
     )

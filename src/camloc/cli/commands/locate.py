@@ -2,6 +2,9 @@
 
 import math
 import sys
+import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,9 +14,15 @@ from camloc.cli.options import Device, Filter, OptionalFolder, Prior, Refine, Ru
 from camloc.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from camloc.data.named_queries import NamedQuery
+    from camloc.data.query import Query
     from camloc.data.types import Estimate, Frame
+    from camloc.geometry.camera import Camera
+
+Format = Literal["text", "json", "jsonl", "csv", "tum", "colmap", "nerfstudio", "geopose"]
+
+# Formats with a line an image, which is printed as soon as the image is located.
+_LINES = ("text", "jsonl", "csv", "geopose")
 
 # Exit status if an image is lost and the user asked for one.
 _LOST = 3
@@ -22,10 +31,12 @@ _LOST = 3
 def locate(
     run: tyro.conf.Positional[Run],
     images: tyro.conf.Positional[
-        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="IMAGE [IMAGE ...]", help_behavior_hint="")]
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="IMAGE [IMAGE ...]", help_behavior_hint="")]
     ],
     *,
-    format: Literal["text", "json", "tum", "colmap"] = "text",
+    format: Format = "text",
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")] = None,
+    every: Annotated[float, tyro.conf.arg(metavar="SECONDS", help_behavior_hint="")] = 0.0,
     camera: Annotated[str, tyro.conf.arg(metavar="FILE|MODEL,W,H,...", help_behavior_hint="")] = "",
     focal: Annotated[float | None, tyro.conf.arg(metavar="PIXELS", help_behavior_hint="")] = None,
     verify: Verify = "auto",
@@ -35,19 +46,30 @@ def locate(
     refine: Refine = "none",
     device: Device = "cpu",
     fail_on_lost: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
 ) -> None:
     """Print the camera poses of images.
+
+    An image is a file; a folder stands for all images below it, a pattern such as 'walk/*.jpg' for the files
+    that it matches, a list of images with times (CSV with the columns time and image, or TUM's rgb.txt) for
+    these, a video for its frames, and - for the bytes of an image on standard input.
 
     An image without an acceptable pose is lost, and the reason is printed. An image that cannot be read is
     reported on standard error; the other images are located all the same, and the exit status is 1.
 
-    Poses are world_from_cam and quaternions have w first, with two exceptions: tum has lines "index x y z qx
-    qy qz qw", and colmap's images.txt holds cam_from_world. tum counts images from 0, colmap from 1.
+    Poses are world_from_cam and quaternions have w first, with three exceptions: tum has lines "time x y z
+    qx qy qz qw", where images without times are numbered from 0; colmap is a model of cam_from_world; and
+    nerfstudio's axes are those of OpenGL.
 
     Args:
         run: Folder of a run, or an exported folder or .onnx file.
-        images: Image files of any size.
-        format: Output format: text, a JSON list, or the lines of a TUM or a COLMAP file.
+        images: Images of any size, folders, patterns, lists, videos, or - for standard input.
+        format: Output format: text, a JSON list, JSON lines, a CSV table, a TUM trajectory, a COLMAP model
+            (a folder, --out), nerfstudio's transforms.json (--out), or a GeoPose (OGC basic quaternion) a
+            line for scenes with a place on the earth.
+        out: File, or for colmap folder, to write instead of standard output.
+        every: Least time between the frames of a video that are located; all by default.
         camera: Intrinsics of the images: a camera.json, or a COLMAP model with size and parameters, such as
             SIMPLE_RADIAL,640,480,525,320,240,-0.1. By default an image is assigned to the training camera
             whose images have its size; if there is none, a map finds the focal length.
@@ -64,18 +86,15 @@ def locate(
             virtual by its relative pose regressor; auto by the method that was best on held-out frames.
         device: Where the network runs.
         fail_on_lost: End with exit status 3 if an image is lost, to tell it apart from other failures.
+        quiet: Print nothing on standard error but what ends the command.
+        verbose: Print on standard error how long each step took.
     """
     from camloc.data.formats.parts.intrinsics import camera_from_text
-    from camloc.data.image_io import centered_camera
-    from camloc.data.types import Frame, Lost
+    from camloc.data.named_queries import named_queries
+    from camloc.data.types import Lost
     from camloc.inference.localizer import Localizer
 
-    if not images:
-        raise UsageError("name at least one image to locate")
-    if focal is not None and not (math.isfinite(focal) and focal > 0):
-        raise UsageError(f"the focal length {focal} is not a positive number of pixels; correct --focal")
-    if camera and focal is not None:
-        raise UsageError("give --camera or --focal, not both")
+    _check_usage(images, format=format, out=out, every=every, camera=camera, focal=focal)
     given = camera_from_text(camera, "--camera") if camera else None
     localizer = Localizer.load(
         run,
@@ -86,63 +105,166 @@ def locate(
         masks=masks,
         refine=refine,
     )
-    frames = [Frame(str(image), image) for image in images]
-    estimates: list[Estimate] = []
-    unreadable = 0
-    for image in images:
+    writer = _Writer(format, out, run)
+    steps = _Steps()
+    unreadable = lost = 0
+    for item in named_queries(images, every=every):
         try:
-            own = given if focal is None else centered_camera(image, focal)
-            estimates.append(localizer.locate(image, camera=own))
+            if isinstance(item, ImageError):
+                raise item
+            started = time.perf_counter()
+            estimate = localizer.locate(_with_camera(item, given, focal))
+            steps.add(estimate, time.perf_counter() - started)
         except ImageError as problem:
-            print(f"camloc: {problem}", file=sys.stderr)
-            estimates.append(Lost(str(problem)))  # so that the other images keep their numbers
             unreadable += 1
+            if not quiet:
+                print(f"camloc: {problem}", file=sys.stderr)
+            if not isinstance(item, ImageError):
+                writer.add(item, Lost(str(problem)), is_readable=False)
             continue
-        if format == "text":
-            print(_line(str(image), estimates[-1]), flush=True)
-    if format != "text":
-        print(_formatted(frames, estimates, format), end="")
+        lost += isinstance(estimate, Lost)
+        writer.add(item, estimate)
+    writer.finish(quiet=quiet)
+    if verbose:
+        steps.show()
     if unreadable:
         sys.exit(1)
-    if fail_on_lost and any(isinstance(each, Lost) for each in estimates):
+    if fail_on_lost and lost:
         sys.exit(_LOST)
 
 
-def _line(name: str, estimate: "Estimate") -> str:
-    from camloc.data.types import Lost
-
-    name = name if name.isprintable() else ascii(name)
-    if isinstance(estimate, Lost):
-        return f"{name}  lost: {estimate.reason}"
-    pose = estimate.world_from_cam
-    position = _numbers(pose.translation)
-    quaternion = " ".join(f"{value:.6f}" for value in pose.quaternion_wxyz().tolist())
-    scene = (
-        estimate.scene if estimate.probability == 1.0 else f"{estimate.scene} ({estimate.probability:.0%})"
-    )
-    text = f"{name}  {scene}  position {position}  quaternion_wxyz {quaternion}"
-    if (found := estimate.verification) is not None:
-        text += f"  verified by {found.inliers} inliers"
-    if (error := estimate.expected_error) is not None:
-        text += f"  expected error {error.meters:.3f} {estimate.unit} {error.degrees:.2f}°"
-    if estimate.residual is not None:
-        text += f"  residual {estimate.residual:.3f} {estimate.unit}"
-    if estimate.unrefined is not None and estimate.verification is None:
-        text += f"  refined from {_numbers(estimate.unrefined.translation)}"
-    return text
-
-
-def _numbers(position: "Tensor") -> str:
-    return " ".join(f"{value:.4f}" for value in position.tolist())
+def _check_usage(
+    images: tuple[str, ...],
+    *,
+    format: Format,
+    out: Path | None,
+    every: float,
+    camera: str,
+    focal: float | None,
+) -> None:
+    if not images:
+        raise UsageError("name at least one image to locate")
+    if focal is not None and not (math.isfinite(focal) and focal > 0):
+        raise UsageError(f"the focal length {focal} is not a positive number of pixels; correct --focal")
+    if camera and focal is not None:
+        raise UsageError("give --camera or --focal, not both")
+    if format == "colmap" and out is None:
+        raise UsageError("a COLMAP model is a folder; name it with --out FOLDER")
+    if format == "nerfstudio" and out is None:
+        raise UsageError("name the file to write with --out transforms.json")
+    if not (math.isfinite(every) and every >= 0):
+        raise UsageError(f"{every} is not a number of seconds; correct --every")
 
 
-def _formatted(frames: "list[Frame]", estimates: "list[Estimate]", format: str) -> str:
-    from camloc.evaluation import trajectory
+def _with_camera(item: "NamedQuery", given: "Camera | None", focal: float | None) -> "Query":
+    from camloc.data.image_io import centered_camera
 
-    match format:
-        case "json":
-            return trajectory.estimates_json(frames, estimates)
-        case "tum":
-            return trajectory.estimates_tum(frames, estimates)
-        case _:
-            return trajectory.estimates_colmap(frames, estimates)
+    own = given if focal is None else centered_camera(item.query.frame().source, focal)
+    return replace(item.query, camera=own)
+
+
+class _Writer:
+    """Writes estimates as they come, or all of them in the end."""
+
+    def __init__(self, format: Format, out: Path | None, run: Path) -> None:
+        from camloc.data.geopose import load_anchors
+
+        self._format, self._out = format, out
+        self._frames: list[Frame] = []
+        self._estimates: list[Estimate] = []
+        self._lines: list[str] = []
+        self._assumed = 0
+        self._anchors = load_anchors(run) if format == "geopose" else {}
+        if format == "csv":
+            from camloc.data.estimate_files import csv_header
+
+            self._put(csv_header())
+
+    def add(self, item: "NamedQuery", estimate: "Estimate", *, is_readable: bool = True) -> None:
+        """Write an estimate, or keep it for the end."""
+        if self._format not in _LINES:
+            self._keep(item, estimate)
+        elif is_readable or self._format != "text":
+            self._put(self._line(item.label, estimate))
+
+    def _keep(self, item: "NamedQuery", estimate: "Estimate") -> None:
+        from camloc.data.image_io import assumed_camera
+        from camloc.data.types import Frame, Located
+
+        needs_camera = self._format in ("colmap", "nerfstudio")
+        if needs_camera and isinstance(estimate, Located) and estimate.camera is None:
+            estimate = replace(estimate, camera=assumed_camera(item.query.frame()))
+            self._assumed += 1
+        self._frames.append(Frame(item.label, Path(item.label), time=item.query.time))
+        self._estimates.append(estimate)
+
+    def finish(self, *, quiet: bool) -> None:
+        """Write what is written in the end."""
+        from camloc.core.files import write_atomically
+        from camloc.data import estimate_files
+
+        match self._format:
+            case "json":
+                self._put(estimate_files.estimates_json(self._frames, self._estimates))
+            case "tum":
+                self._put(estimate_files.estimates_tum(self._frames, self._estimates))
+            case "colmap":
+                assert self._out is not None
+                estimate_files.write_colmap(self._frames, self._estimates, self._out)
+            case "nerfstudio":
+                assert self._out is not None
+                estimate_files.write_nerfstudio(self._frames, self._estimates, self._out)
+        if self._assumed and not quiet:
+            print(
+                f"camloc: the intrinsics of {self._assumed} images are unknown; a focal length of 1.2 times "
+                f"the longer side is written",
+                file=sys.stderr,
+            )
+        if self._out is not None and self._format not in ("colmap", "nerfstudio"):
+            write_atomically(self._out, "".join(self._lines))
+
+    def _line(self, name: str, estimate: "Estimate") -> str:
+        from camloc.data import estimate_files
+
+        match self._format:
+            case "jsonl":
+                return estimate_files.json_line(name, estimate)
+            case "csv":
+                return estimate_files.csv_row(name, estimate)
+            case "text":
+                return estimate_files.estimate_text(name, estimate) + "\n"
+            case _:
+                return estimate_files.geopose_line(estimate, self._anchors)
+
+    def _put(self, text: str) -> None:
+        if self._out is None:
+            print(text, end="", flush=True)
+        else:
+            self._lines.append(text)
+
+
+class _Steps:
+    """How long the steps took, over all images."""
+
+    def __init__(self) -> None:
+        self._seconds: Counter[str] = Counter()
+        self._total, self._images = 0.0, 0
+
+    def add(self, estimate: "Estimate", seconds: float) -> None:
+        """Add an image, and its estimate that says what it spent its time on."""
+        from camloc.data.types import Lost
+
+        pose = estimate.rejected if isinstance(estimate, Lost) else estimate
+        found = {} if pose is None or pose.verification is None else pose.verification.seconds
+        self._seconds.update(found)
+        self._total += seconds
+        self._images += 1
+
+    def show(self) -> None:
+        """Print the mean of each step on standard error."""
+        if not self._images:
+            return
+        rest = self._total - sum(self._seconds.values())
+        rows = [*self._seconds.items(), ("network and the rest", rest), ("all", self._total)]
+        for name, seconds in rows:
+            print(f"{name:<22}{1e3 * seconds / self._images:9.1f} ms an image", file=sys.stderr)

@@ -1,0 +1,29 @@
+"""`camloc completion`: the script that completes commands and options in a shell."""
+
+import importlib
+from typing import Literal
+
+import tyro
+
+
+def completion(shell: tyro.conf.Positional[Literal["bash", "zsh", "tcsh"]]) -> None:
+    """Print the script that completes camloc's commands and options in a shell.
+
+    For bash: camloc completion bash > ~/.local/share/bash-completion/completions/camloc
+    For zsh: camloc completion zsh > DIRECTORY/_camloc, with a DIRECTORY of $fpath
+
+    Args:
+        shell: The shell.
+    """
+    from camloc.cli.main import COMMANDS
+
+    functions = {
+        name: getattr(importlib.import_module(f"camloc.cli.commands.{name}"), name) for name in COMMANDS
+    }
+    tyro.extras.subcommand_cli_from_dict(
+        functions,
+        prog="camloc",
+        args=["--tyro-print-completion", shell],
+        use_underscores=False,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+    )

@@ -1,0 +1,98 @@
+"""`camloc view`: a run or a data set in 3-D, in the browser."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from camloc.cli.options import Layout, ReaderOptions, Scene
+from camloc.core.extras import require_extra
+from camloc.errors import UsageError
+
+if TYPE_CHECKING:
+    from camloc.serve.viewer import Content
+
+
+def view(
+    path: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN|DATA")]],
+    *,
+    scene: Scene = "",
+    layout: Layout = "auto",
+    option: ReaderOptions = (),
+    most: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 60,
+    host: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = "127.0.0.1",
+    port: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 8080,
+) -> None:
+    """Show a run or a data set in 3-D, in the browser.
+
+    Of a data set: cameras and points. Of a run: the points of its map, the training cameras (grey), and test
+    images located now: true cameras (blue), estimates (green where verified, orange where not), a red line
+    from each truth to its estimate, and the ellipsoid of three standard deviations. Click a camera to see its
+    image; the slider goes along the sequence.
+
+    Args:
+        path: Folder of a run, or of a data set.
+        scene: Scene of the run or of the data set, if it has several.
+        layout: Layout of the data set.
+        option: Option of the layout's reader, such as split=blocks.
+        most: Test images that are located, evenly chosen.
+        host: Address to listen at.
+        port: Port to listen at.
+    """
+    if most < 0 or not 1 <= port <= 65_535:
+        raise UsageError("--most is 0 or more and --port from 1 to 65535; correct them")
+    require_extra("view", "the viewer")
+    from camloc.cli.progress import console
+    from camloc.serve.viewer import show
+
+    is_run = (path / "run.json").is_file()
+    content = _of_run(path, scene, most) if is_run else _of_data(path, scene, layout, option)
+    server = show(content, host=host, port=port)
+    console.print(f"open http://{host}:{port}/ (Ctrl-C ends)")
+    try:
+        while True:
+            time.sleep(3600.0)
+    finally:
+        server.stop()
+
+
+def _of_data(path: Path, scene: str, layout: str, option: tuple[str, ...]) -> "Content":
+    import numpy as np
+
+    from camloc.cli.options import data_source
+    from camloc.data.types import oriented
+    from camloc.serve.viewer import Content
+
+    found = data_source(path, layout=layout, scene=scene, options=option).load()
+    points = np.zeros((0, 3)) if found.points is None else found.points
+    notes = (f"{len(found.train)} training and {len(found.test)} test frames", *found.notes)
+    tested = [(frame, None) for frame in oriented(found.test)]
+    return Content(found.name, points, oriented(found.train), tested, notes)
+
+
+def _of_run(path: Path, scene: str, most: int) -> "Content":
+    import numpy as np
+
+    from camloc.cli.progress import counted
+    from camloc.data.types import Estimate, Frame, oriented
+    from camloc.inference.localizer import Localizer
+    from camloc.runs.manifest import RunManifest, load_scenes
+    from camloc.serve.viewer import Content
+
+    scenes = {each.name: each for each in load_scenes(RunManifest.load(path).data)}
+    name = scene or next(iter(scenes))
+    if name not in scenes:
+        raise UsageError(f"the run has no scene {name!r}; its scenes are {', '.join(scenes)}")
+    localizer = Localizer.load(path)
+    frames = oriented(scenes[name].test)
+    rows = np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(int)
+    chosen = [frames[row] for row in rows]
+    tested: list[tuple[Frame, Estimate | None]] = []
+    with counted("test images") as progress:
+        for frame, estimate in zip(chosen, localizer.locate_all(chosen, batch_size=1), strict=True):
+            tested.append((frame, estimate))
+            progress(len(tested), len(chosen))
+    scene_map = localizer.map_of(name)
+    points = np.zeros((0, 3)) if scene_map is None else scene_map.points_in_world()
+    return Content(name, points, oriented(scenes[name].train), tested)

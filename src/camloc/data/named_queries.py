@@ -1,0 +1,140 @@
+"""From the words of a command to images: files, folders, patterns, lists, videos, standard input."""
+
+import csv
+import glob
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from camloc.data.formats.parts.files import clean_name, numbers_in, read_lines, seconds_of_times
+from camloc.data.query import MOST_BYTES, Query
+from camloc.data.video import VIDEO_ENDINGS, frames
+from camloc.errors import DatasetError, ImageError
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".avif", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
+LIST_ENDINGS = (".csv", ".txt")
+
+STDIN = "-"
+
+_TIME_COLUMNS = ("time", "timestamp", "seconds", "t")
+_IMAGE_COLUMNS = ("image", "file", "filename", "name", "path")
+
+
+class NamedQuery(NamedTuple):
+    """An image to be located, and what the user calls it."""
+
+    label: str
+    query: Query
+
+
+def named_queries(words: Sequence[str], *, every: float = 0.0) -> Iterator[NamedQuery | ImageError]:
+    """The images that words name, in order; where a word names none, the reason.
+
+    Args:
+        words: files, folders (all images below, in the order of the numbers in their names), patterns such as
+            `walk/*.jpg`, lists of images with times (see `read_times`), videos, or "-" for the bytes of an
+            image on standard input.
+        every: least time in seconds between two frames of a video.
+
+    Raises:
+        DatasetError: a list cannot be read.
+        MissingExtraError: a video is named and PyAV is not installed.
+    """
+    for word in words:
+        path = Path(word)
+        if word == STDIN:
+            yield NamedQuery("standard input", Query(_standard_input(), name="standard input"))
+        elif path.is_dir():
+            yield from _several(images_below(path), f"{_printable(word)} is a folder without images")
+        elif path.suffix.lower() in VIDEO_ENDINGS:
+            yield from _video(path, every)
+        elif path.suffix.lower() in LIST_ENDINGS and path.is_file():
+            for name, seconds in read_times(path):
+                yield NamedQuery(str(name), Query(name, time=seconds, name=name.name))
+        elif glob.has_magic(word) and not path.exists():
+            found = sorted(map(Path, glob.glob(word, recursive=True)), key=_natural)  # noqa: PTH207 - of any root
+            yield from _several(
+                [each for each in found if each.is_file()], f"no file is named like {_printable(word)}"
+            )
+        else:
+            yield NamedQuery(word, Query(path, name=path.name))
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The image files in a folder and below it, in the order of the numbers in their names."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+    return sorted((path for path in found if path.is_file() and not path.name.startswith(".")), key=_natural)
+
+
+def read_times(path: Path) -> list[tuple[Path, float]]:
+    """Images with their times in seconds, from a list; their names are relative to the list.
+
+    A list is a CSV file with a column `time` (or timestamp, seconds, t) and a column `image` (or file,
+    filename, name, path), or lines "time name" as the rgb.txt of TUM data sets. Times may be Unix times in
+    milli-, micro- or nanoseconds.
+
+    Raises:
+        DatasetError: the file cannot be read, has no such columns, or a time is no number.
+    """
+    rows: list[tuple[str, float]] = []
+    columns: tuple[int, int] | None = None
+    for line in read_lines(path):
+        words = (
+            next(csv.reader([line.text])) if path.suffix.lower() == ".csv" else line.text.split(maxsplit=1)
+        )
+        words = [word.strip() for word in words]
+        if columns is None:
+            columns = _columns(words)
+            if columns is not None:
+                continue
+            columns = (0, 1)
+        if len(words) <= max(columns):
+            raise DatasetError(f"{line.where}: a time and the name of an image are needed")
+        (seconds,) = numbers_in([words[columns[0]]], line.where)
+        rows.append((clean_name(words[columns[1]], line.where, root=path.parent), seconds))
+    if not rows:
+        raise DatasetError(f"{path} names no image")
+    times = seconds_of_times([seconds for _, seconds in rows])
+    return [(path.parent / name, seconds) for (name, _), seconds in zip(rows, times, strict=True)]
+
+
+def _columns(words: Sequence[str]) -> tuple[int, int] | None:
+    """Where a header has the time and the image, or None if it is no header."""
+    names = [word.lower().lstrip("#").strip() for word in words]
+    time = next((names.index(each) for each in _TIME_COLUMNS if each in names), None)
+    image = next((names.index(each) for each in _IMAGE_COLUMNS if each in names), None)
+    return None if time is None or image is None else (time, image)
+
+
+def _several(paths: Sequence[Path], problem: str) -> Iterator[NamedQuery | ImageError]:
+    if not paths:
+        yield ImageError(problem)
+    for path in paths:
+        yield NamedQuery(str(path), Query(path, name=path.name))
+
+
+def _video(path: Path, every: float) -> Iterator[NamedQuery | ImageError]:
+    try:
+        for frame in frames(path, every=every):
+            label = f"{path}#{frame.number:06d}"
+            yield NamedQuery(
+                label, Query(frame.pixels, time=frame.seconds, name=f"{path.name}#{frame.number}")
+            )
+    except ImageError as problem:
+        yield problem
+
+
+def _printable(word: str) -> str:
+    return word if word.isprintable() else ascii(word)
+
+
+def _standard_input() -> bytes:
+    return sys.stdin.buffer.read(MOST_BYTES + 1)
+
+
+def _natural(path: Path) -> tuple[tuple[int, str], ...]:
+    """A key under which 2.jpg comes before 10.jpg."""
+    parts = re.split(r"(\d+)", str(path))
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)

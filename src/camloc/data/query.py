@@ -1,0 +1,152 @@
+"""`Query`: an image to be located, of any of the kinds that programs hold images in."""
+
+import math
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from PIL import Image
+
+from camloc.data.image_io import MOST_PIXELS, SMALLEST_SIDE, image_in_memory
+from camloc.data.types import Frame, ImageInMemory, Located
+from camloc.errors import ImageError
+from camloc.geometry.arrays import is_torch_array, to_numpy
+from camloc.geometry.camera import Camera
+from camloc.geometry.pose import Pose
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Content: TypeAlias = bytes | bytearray | memoryview | BinaryIO
+    ImageLike: TypeAlias = (
+        str | os.PathLike[str] | Content | Image.Image | NDArray[Any] | Tensor | ImageInMemory
+    )
+else:  # torch is not imported to name a type
+    ImageLike = Any
+
+# More bytes than any image file that is decoded.
+MOST_BYTES = 1 << 30
+
+_KINDS = (
+    "a path, the bytes of a file, a binary file object, a PIL image, a uint8 array (height, width, 3) of RGB "
+    "or a uint8 tensor (3, height, width) of RGB"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """An image to be located, and what is known of it.
+
+    Attributes:
+        image: a path; the bytes of an image file, or a binary file object that has them; a PIL image; a NumPy
+            array (height, width, 3) or, for grey images, (height, width); a tensor (3, height, width) or
+            (height, width). Arrays and tensors are 8-bit RGB; images of OpenCV are BGR and must be reversed:
+            `image[..., ::-1]`.
+        camera: intrinsics, or None where they are unknown.
+        previous: where the camera was shortly before, as an answer or as a pose `world_from_cam`, or None. A
+            map looks there first.
+        time: seconds, in any clock, or None; the answer has it too.
+        name: for messages and for masks; by default that of the file.
+    """
+
+    image: ImageLike
+    camera: Camera | None = None
+    previous: Pose | Located | None = None
+    time: float | None = None
+    name: str = ""
+
+    def frame(self) -> Frame:
+        """The query as a frame; an image in a file is not decoded yet.
+
+        Raises:
+            ImageError: the image is of another kind, or cannot be decoded.
+        """
+        if self.camera is not None and not isinstance(self.camera, Camera):
+            raise ImageError(f"the camera is a {_kind(self.camera)}; give a camloc.Camera, or None")
+        time = _checked_time(self.time)
+        if isinstance(self.image, str | os.PathLike):
+            path = Path(os.fsdecode(self.image))
+            return Frame(self.name or path.name, path, self.camera, time=time)
+        name = self.name or getattr(self.image, "filename", "") or "the image"
+        memory = _in_memory(self.image, str(name))
+        return Frame(str(name), Path(str(name)), self.camera, time=time, memory=memory)
+
+    def seen_by(self, camera: Camera) -> "Query":
+        """The same query with other intrinsics."""
+        return replace(self, camera=camera)
+
+
+def is_image_like(value: object) -> bool:
+    """Whether `Query` takes a value as an image, as far as its kind says."""
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray, ImageInMemory)
+    return isinstance(value, kinds) or is_torch_array(value) or hasattr(value, "read")
+
+
+def _in_memory(image: Any, name: str) -> ImageInMemory:
+    if isinstance(image, ImageInMemory):
+        return image
+    if isinstance(image, bytes | bytearray | memoryview):
+        return image_in_memory(bytes(image), name)
+    if isinstance(image, Image.Image):
+        return image_in_memory(image, name)
+    if isinstance(image, np.ndarray):
+        return ImageInMemory(_rgb(image, name, f"an array of {image.dtype} with shape {image.shape}"))
+    if is_torch_array(image):
+        what = f"a tensor of {str(image.dtype).removeprefix('torch.')} with shape {tuple(image.shape)}"
+        if image.ndim == 3 and image.shape[0] not in (1, 3):
+            raise ImageError(f"{name} is {what}; the colours of a tensor come first: (3, height, width)")
+        pixels = to_numpy(image)
+        return ImageInMemory(_rgb(pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels, name, what))
+    if hasattr(image, "read"):
+        return image_in_memory(_read(image, name), name)
+    raise ImageError(f"an image cannot be a {_kind(image)}; give {_KINDS}")
+
+
+def _rgb(pixels: NDArray[Any], name: str, what: str) -> UInt8[NDArray[np.uint8], "height width 3"]:
+    """The pixels of an array, copied."""
+    if pixels.dtype != np.uint8:
+        raise ImageError(f"{name} is {what}; give RGB in 8 bits, from 0 to 255 (uint8)")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        hint = "; give several images as a list" if pixels.ndim == 4 else ""
+        raise ImageError(
+            f"{name} is {what}; an image is (height, width, 3) RGB or (height, width) grey{hint}"
+        )
+    height, width, _ = pixels.shape
+    if min(height, width) < SMALLEST_SIDE or height * width > MOST_PIXELS:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels; {SMALLEST_SIDE} a side are the least and "
+            f"{MOST_PIXELS:,} in all the most"
+        )
+    return np.array(pixels, order="C")
+
+
+def _read(file: Any, name: str) -> bytes:
+    try:
+        content = file.read(MOST_BYTES + 1)
+    except Exception as problem:  # whatever a file object of somebody else raises
+        raise ImageError(f"{name} cannot be read: {type(problem).__name__}: {problem}") from None
+    if not isinstance(content, bytes | bytearray):
+        raise ImageError(f"{name} is a file of text; open it with mode 'rb'")
+    if len(content) > MOST_BYTES:
+        raise ImageError(f"{name} has more than {MOST_BYTES:,} bytes; resize it first")
+    return bytes(content)
+
+
+def _checked_time(time: float | None) -> float | None:
+    if time is None:
+        return None
+    if isinstance(time, bool) or not isinstance(time, int | float | np.number) or not math.isfinite(time):
+        raise ImageError(f"the time {time!r} is not a finite number of seconds")
+    return float(time)
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

@@ -1,0 +1,307 @@
+"""Locate the images of a sequence, each with the help of those before and, in the end, of those after.
+
+    locate (near the predicted pose) -> measurement -> filter -> ... -> smoother -> Located or Lost
+
+Verified poses are measurements with their covariance; poses that no map confirmed (the network's, or the best
+one that the map rejected) count only where they are well within what the motion lets expect. Images without a
+measurement are bridged as long as the motion is certain enough.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation, Slerp
+
+from camloc.data.formats.tum import Trajectory
+from camloc.data.named_queries import NamedQuery
+from camloc.data.query import Query
+from camloc.data.types import COVARIANCE_AXES, Estimate, ExpectedError, Located, Lost, Unit
+from camloc.errors import DatasetError, ImageError, RecipeError
+from camloc.geometry.pose import Pose
+from camloc.inference.localizer import Localizer
+from camloc.inference.pose_filter import (
+    Measurement,
+    MotionModel,
+    PoseFilter,
+    State,
+    Step,
+    likeliest_model,
+    run_filter,
+    smoothed,
+)
+from camloc.inference.verification import MapLocalizer
+from camloc.mapping.scene_map import SceneMap
+
+# The median length of a normally distributed 3-vector, in standard deviations of one coordinate.
+_MEDIAN_OF_NORM = 1.538
+
+# Frames whose points a query is compared with first, near a predicted pose.
+_NEAR_FRAMES = 4
+
+# Standard deviations of a verified pose of a map that is not calibrated: a share of the usual distance to the
+# points, and degrees.
+_UNCALIBRATED_SIGMA, _UNCALIBRATED_DEGREES = 0.01, 0.5
+
+# A rejected pose of the map is off by more than its covariance says: by so many times.
+_REJECTED_SCALE = 2.0
+
+
+@dataclass(frozen=True)
+class TrackSettings:
+    """How a sequence is tracked.
+
+    Attributes:
+        acceleration: of the camera at first, as a share of the usual distance to the scene's points, per
+            second^1.5; it is estimated anew for each sequence.
+        angular_acceleration: the same in radians per second^1.5.
+        most_sigma: an image is bridged while the standard deviation of its position is less than this share
+            of the usual distance to the scene's points.
+        most_sigma_degrees: the same of its orientation.
+    """
+
+    acceleration: float = 0.15
+    angular_acceleration: float = 0.5
+    most_sigma: float = 0.1
+    most_sigma_degrees: float = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedImage:
+    """An image of a sequence.
+
+    Attributes:
+        name: what the user calls it.
+        time: in seconds.
+        single: the estimate of the image itself.
+        pose: the estimate with the help of the images before (and after, by `Track.smooth`).
+        is_outlier: whether the image has a pose that the motion contradicts, and which was left out.
+    """
+
+    name: str
+    time: float
+    single: Estimate
+    pose: Estimate
+    is_outlier: bool = False
+
+
+@dataclass(eq=False)
+class Track:
+    """Tracks one sequence in one scene.
+
+    Attributes:
+        localizer: of a run with a map.
+        settings: how.
+        odometry: the path of the same camera in any world, such as that of visual odometry or wheels; None
+            for a constant velocity.
+        rate: images in a second, for images without times.
+        scene: name of the scene, which the first verified image decides.
+    """
+
+    localizer: Localizer
+    settings: TrackSettings = field(default_factory=TrackSettings)
+    odometry: Trajectory | None = None
+    rate: float = 30.0
+    scene: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.localizer.maps:
+            raise RecipeError("only a run with a map tracks sequences; build one with `camloc map RUN`")
+        # Near a predicted pose few frames are enough, and the network is not asked.
+        near = {
+            name: MapLocalizer(
+                each.scene_map,
+                replace(
+                    each.settings,
+                    sources=("prior", *(source for source in each.settings.sources if source != "prior")),
+                    frame_counts=(_NEAR_FRAMES, *each.settings.frame_counts),
+                ),
+            )
+            for name, each in self.localizer.maps.items()
+        }
+        self._near = Localizer(maps=near, verify="always", masks=self.localizer.masks)
+        self._filter: PoseFilter | None = None
+        self._distance = 1.0
+        self._unit: Unit = "m"
+        self._images: list[TrackedImage] = []
+        self._measurements: list[Measurement | None] = []
+        self._motions: list[Pose | None] = []
+
+    def images(self, queries: Iterable[NamedQuery | ImageError]) -> Iterator[TrackedImage]:
+        """Locate images in their order, each as soon as it comes, with the help of those before.
+
+        Raises:
+            DatasetError: the time of an image is not after that of the one before.
+        """
+        for item in queries:
+            if isinstance(item, ImageError):
+                raise item
+            yield self._advance(item)
+
+    def smooth(self) -> list[TrackedImage]:
+        """All images so far, each with the help of those before and after it.
+
+        How fast the camera accelerates is estimated from the images themselves.
+        """
+        if self._filter is None:
+            return list(self._images)
+        times = [each.time for each in self._images]
+        motions = self._motions if self.odometry is not None else None
+        model = likeliest_model(times, self._measurements, self._filter.model, motions)
+        steps, _ = run_filter(times, self._measurements, model, motions)
+        states = smoothed(steps)
+        return [
+            replace(
+                image, pose=self._pose(image.single, image.time, step, state), is_outlier=_is_outlier(step)
+            )
+            for image, step, state in zip(self._images, steps, states, strict=True)
+        ]
+
+    def _advance(self, item: NamedQuery) -> TrackedImage:
+        time = item.query.time
+        if time is None:
+            time = len(self._images) / self.rate
+        last = self._images[-1].time if self._images else None
+        if last is not None and time <= last:
+            raise DatasetError(
+                f"{item.label} is at {time:.6f} s, not after the image before it at {last:.6f} s; "
+                f"sort the images"
+            )
+        motion = None if last is None else self._motion(last, time)
+        query = replace(item.query, time=time)
+        predicted = None if self._filter is None else self._filter.predicted(time, motion)
+        try:
+            single = self._near_prediction(query, predicted) or self.localizer.locate(query)
+        except ImageError as problem:
+            single = Lost(str(problem), time)
+        if self._filter is None and isinstance(single, Located) and single.is_verified:
+            self._start(single)
+        measurement = self._measurement(single)
+        step = None if self._filter is None else self._filter.advance(time, measurement, motion)
+        self._motions.append(motion)
+        self._measurements.append(measurement)
+        state = None if step is None else step.updated
+        image = TrackedImage(
+            item.label, time, single, self._pose(single, time, step, state), _is_outlier(step)
+        )
+        self._images.append(image)
+        return image
+
+    def _near_prediction(self, query: Query, predicted: State | None) -> Estimate | None:
+        """The estimate by the map near the predicted pose, or None where nothing is predicted well."""
+        if predicted is None or not self._is_certain(predicted):
+            return None
+        previous = Located(self.scene, predicted.world_from_cam, _expected(predicted.covariance))
+        found = self._near.locate(replace(query, previous=previous))
+        if isinstance(found, Lost) and self.localizer.network is not None:
+            network = replace(self.localizer, maps={}, verify="never").locate(query)
+            return network if isinstance(network, Located) else found
+        return found
+
+    def _start(self, first: Located) -> None:
+        self.scene, self._unit = first.scene, first.unit
+        scene_map = self.localizer.maps[first.scene].scene_map
+        self._distance = usual_distance(scene_map)
+        model = MotionModel(self.settings.acceleration * self._distance, self.settings.angular_acceleration)
+        self._filter = PoseFilter(model)
+
+    def _measurement(self, single: Estimate) -> Measurement | None:
+        pose = single.rejected if isinstance(single, Lost) else single
+        if self._filter is None or pose is None or pose.scene != self.scene:
+            return None
+        is_verified = isinstance(single, Located) and single.is_verified
+        covariance = pose.covariance
+        if covariance is None:
+            if pose.expected_error is not None:
+                meters, degrees = (each / _MEDIAN_OF_NORM for each in pose.expected_error)
+            elif is_verified:
+                meters, degrees = _UNCALIBRATED_SIGMA * self._distance, _UNCALIBRATED_DEGREES
+            else:
+                return None
+            covariance = np.diag(np.repeat((np.radians(degrees) ** 2, meters**2), 3))
+        if isinstance(single, Lost):
+            covariance = covariance * _REJECTED_SCALE**2
+        return Measurement(pose.world_from_cam.numpy(), covariance, is_verified)
+
+    def _motion(self, start: float, end: float) -> Pose | None:
+        if self.odometry is None:
+            return None
+        first, second = (interpolated(self.odometry, time) for time in (start, end))
+        return None if first is None or second is None else first.inverse() @ second
+
+    def _is_certain(self, state: State) -> bool:
+        variances = np.diag(state.covariance)[:6]
+        degrees, meters = np.degrees(np.sqrt(variances[:3].sum())), np.sqrt(variances[3:].sum())
+        return bool(
+            meters < self.settings.most_sigma * self._distance and degrees < self.settings.most_sigma_degrees
+        )
+
+    def _pose(self, single: Estimate, time: float, step: Step | None, state: State | None) -> Estimate:
+        if step is None or state is None:
+            return single if isinstance(single, Lost) else Lost("the sequence has no verified pose yet", time)
+        if not self._is_certain(state):
+            reason = single.reason if isinstance(single, Lost) else "its pose does not fit the motion"
+            return Lost(f"{reason}; the motion is too uncertain to bridge it", time)
+        used = single if isinstance(single, Located) and step.is_used else None
+        covariance = state.covariance[:6, :6]
+        return Located(
+            scene=self.scene,
+            world_from_cam=state.world_from_cam,
+            expected_error=_expected(covariance),
+            covariance=covariance,
+            verification=None if used is None else used.verification,
+            novelty=None if used is None else used.novelty,
+            unit=self._unit,
+            time=time,
+            camera=single.camera if isinstance(single, Located) else None,
+            is_bridged=not step.is_used,
+        )
+
+
+def usual_distance(scene_map: SceneMap) -> float:
+    """The median distance between frames and the points that they see, in the unit of the map."""
+    frame = np.repeat(np.arange(len(scene_map.frame_positions)), np.diff(scene_map.seen_offsets))
+    away = scene_map.points[scene_map.seen_points] - scene_map.frame_positions[frame]
+    return max(float(np.median(np.linalg.norm(away, axis=1))), 1e-9)
+
+
+def interpolated(path: Trajectory, time: float) -> Pose | None:
+    """The pose of a path at a time, or None outside its times; linear, and along the shortest turn."""
+    times = np.array(path.times)
+    if not times[0] <= time <= times[-1]:
+        return None
+    after = int(np.clip(np.searchsorted(times, time), 1, len(times) - 1))
+    pair = path.world_from_cam[after - 1 : after + 1]
+    share = (time - times[after - 1]) / (times[after] - times[after - 1])
+    rotation = Slerp([0.0, 1.0], Rotation.from_matrix(pair.rotation))(share).as_matrix()
+    start, end = pair.translation
+    return Pose(rotation, (1.0 - share) * start + share * end)
+
+
+def _expected(covariance: Float[np.ndarray, "n n"]) -> ExpectedError:
+    """The median error that a covariance implies."""
+    variances = np.diag(covariance)[: len(COVARIANCE_AXES)]
+    return ExpectedError(
+        meters=_MEDIAN_OF_NORM * float(np.sqrt(variances[3:6].mean())),
+        degrees=_MEDIAN_OF_NORM * float(np.degrees(np.sqrt(variances[:3].mean()))),
+    )
+
+
+def _is_outlier(step: Step | None) -> bool:
+    return step is not None and step.distance is not None and not step.is_used
+
+
+def checked_odometry(path: Trajectory, name: str) -> Trajectory:
+    """Odometry in the order of its times.
+
+    Raises:
+        DatasetError: there are fewer than two poses, or a time is there twice.
+    """
+    if len(path.times) < 2:
+        raise DatasetError(f"{name} has fewer than two poses; odometry needs a path")
+    order: Sequence[int] = np.argsort(path.times, kind="stable").tolist()
+    times = tuple(path.times[row] for row in order)
+    if len(set(times)) != len(times):
+        raise DatasetError(f"{name} has two poses of one time")
+    return Trajectory(times, path.world_from_cam[np.array(order)])

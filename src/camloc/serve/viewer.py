@@ -1,0 +1,268 @@
+"""The viewer: cameras, points and estimates of a run or a data set in the browser, by viser."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from camloc.data.image_io import read_image
+from camloc.data.types import Estimate, Frame, Located
+from camloc.errors import CamlocError, ImageError
+from camloc.geometry.pose import Pose
+
+if TYPE_CHECKING:
+    import viser
+
+_TRAINING, _TRUTH, _VERIFIED, _UNVERIFIED = (150, 155, 165), (60, 130, 220), (40, 160, 90), (220, 120, 40)
+
+# Frusta and points that a browser draws smoothly.
+_MOST_FRUSTA, _MOST_POINTS = 400, 60_000
+
+# Ellipsoids have this many standard deviations: 97 % of normally distributed errors are inside.
+_SIGMAS = 3.0
+
+_SHOWN_PIXELS = 320
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What the viewer shows.
+
+    Attributes:
+        name: of the scene.
+        points: (n, 3) in its world.
+        training: frames with poses.
+        tested: test frames with their estimates, in order; empty for a data set.
+    """
+
+    name: str
+    points: Float[NDArray[np.float64], "n 3"]
+    training: Sequence[Frame] = ()
+    tested: Sequence[tuple[Frame, Estimate | None]] = ()
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def typical_size(content: Content) -> float:
+    """A length that fits the scene: the median distance of the cameras from their middle."""
+    centers = np.array([frame.truth().translation for frame in (*content.training, *_frames(content))])
+    if len(centers) < 2:
+        return 1.0
+    away = np.linalg.norm(centers - np.median(centers, axis=0), axis=1)
+    return max(float(np.median(away)), 1e-6)
+
+
+def ellipsoid(
+    covariance: Float[NDArray[np.float64], "3 3"],
+) -> tuple[Float[NDArray[np.float64], "3"], Float[NDArray[np.float64], "4"]]:
+    """Half axes of the ellipsoid of a covariance at `_SIGMAS`, and the quaternion (w first) that turns it."""
+    values, vectors = np.linalg.eigh(covariance)
+    vectors = vectors * np.sign(np.linalg.det(vectors))  # a rotation, not a reflection
+    x, y, z, w = Rotation.from_matrix(vectors).as_quat()
+    return _SIGMAS * np.sqrt(np.maximum(values, 0.0)), np.array([w, x, y, z])
+
+
+def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
+    """Start the viewer's server, with all that it shows.
+
+    Raises:
+        CamlocError: the port is in use.
+    """
+    import viser
+
+    try:
+        with socket.socket() as probe:  # viser would take another port, or wait forever
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as problem:
+        raise CamlocError(f"port {port} of {host} cannot be used ({problem}); give another --port") from None
+    server = viser.ViserServer(host=host, port=port, verbose=False)
+    size = typical_size(content)
+    rows = _evenly(len(content.points), _MOST_POINTS)
+    server.scene.add_point_cloud(
+        "/points",
+        points=content.points[rows].astype(np.float32),
+        colors=_by_height(content.points[rows], _up(content)),
+        point_size=0.006 * size,
+    )
+    server.scene.set_up_direction(tuple(_up(content).tolist()))
+    _look_at(server, content, size)
+    image = server.gui.add_image(np.full((180, 240, 3), 235, np.uint8), label="image")
+    said = server.gui.add_markdown("\n\n".join((f"**{content.name}**", *content.notes, "Click a camera.")))
+
+    def pick(frame: Frame, text: str) -> None:
+        try:
+            image.image = _thumbnail(frame)
+        except ImageError as problem:
+            text = f"{text}\n\n{problem}"
+        said.content = text
+
+    for layer in ("/training", "/truth", "/estimates", "/uncertainty"):
+        server.scene.add_frame(layer, show_axes=False)
+    training = [content.training[row] for row in _evenly(len(content.training), _MOST_FRUSTA)]
+    for number, frame in enumerate(training):
+        _frustum(
+            server, f"/training/{number}", frame, frame.truth(), _TRAINING, 0.02 * size, pick, frame.name
+        )
+    segments = []
+    for number, (frame, estimate) in enumerate(content.tested):
+        _frustum(
+            server,
+            f"/truth/{number}",
+            frame,
+            frame.truth(),
+            _TRUTH,
+            0.04 * size,
+            pick,
+            f"{frame.name}: truth",
+        )
+        if isinstance(estimate, Located):
+            pose = estimate.world_from_cam.numpy()
+            colour = _VERIFIED if estimate.is_verified else _UNVERIFIED
+            _frustum(
+                server,
+                f"/estimates/{number}",
+                frame,
+                pose,
+                colour,
+                0.04 * size,
+                pick,
+                _words(frame, estimate),
+            )
+            segments.append((frame.truth().translation, pose.translation))
+            if estimate.covariance is not None:
+                axes, quaternion = ellipsoid(estimate.covariance[3:, 3:])
+                server.scene.add_icosphere(
+                    f"/uncertainty/{number}",
+                    radius=1.0,
+                    scale=tuple(axes.tolist()),
+                    color=colour,
+                    opacity=0.25,
+                    wxyz=quaternion,
+                    position=pose.translation,
+                )
+    if segments:
+        lines = np.array(segments, np.float32)
+        server.scene.add_line_segments("/errors", points=lines, colors=(220, 40, 40), thickness=0.004 * size)
+    _controls(server, content, pick, size)
+    return server
+
+
+def _controls(server: Any, content: Content, pick: Any, size: float) -> None:
+    """Switches for the layers, and a slider along the test frames."""
+    layers = {"points": "/points", "training cameras": "/training"}
+    if content.tested:
+        layers |= {
+            "truth": "/truth",
+            "estimates": "/estimates",
+            "errors": "/errors",
+            "uncertainty": "/uncertainty",
+        }
+    for label, name in layers.items():
+        box = server.gui.add_checkbox(label, initial_value=True)
+        box.on_update(partial(_set_visible, server, name, box))
+    frames = list(content.tested) or [(frame, None) for frame in content.training]
+    if not frames:
+        return
+    slider = server.gui.add_slider("frame", min=0, max=len(frames) - 1, step=1, initial_value=0)
+    mark = server.scene.add_icosphere("/here", radius=0.03 * size, color=(230, 30, 120), visible=False)
+
+    def go_on(_: Any) -> None:
+        frame, estimate = frames[int(slider.value)]
+        is_located = isinstance(estimate, Located)
+        pose = estimate.world_from_cam.numpy() if isinstance(estimate, Located) else frame.truth()
+        mark.position, mark.visible = pose.translation, True
+        pick(frame, _words(frame, estimate) if is_located or estimate else frame.name)
+
+    slider.on_update(go_on)
+
+
+def _set_visible(server: Any, name: str, box: Any, _: Any) -> None:
+    layer = server.scene.get_handle_by_name(name)
+    if layer is not None:
+        layer.visible = box.value
+
+
+def _frustum(
+    server: Any,
+    name: str,
+    frame: Frame,
+    pose: Pose,
+    colour: tuple[int, int, int],
+    scale: float,
+    pick: Any,
+    text: str,
+) -> None:
+    camera = frame.camera
+    field, aspect = (1.0, 4 / 3)
+    if camera is not None:
+        field, aspect = 2 * float(np.arctan(camera.height / (2 * camera.fy))), camera.width / camera.height
+    handle = server.scene.add_camera_frustum(
+        name,
+        fov=field,
+        aspect=aspect,
+        scale=scale,
+        color=colour,
+        wxyz=np.asarray(pose.quaternion_wxyz()),
+        position=np.asarray(pose.translation),
+    )
+
+    handle.on_click(lambda _: pick(frame, text))
+
+
+def _look_at(server: Any, content: Content, size: float) -> None:
+    frames = [*content.training, *_frames(content)]
+    middle = np.median([frame.truth().translation for frame in frames], axis=0) if frames else np.zeros(3)
+    up = _up(content)
+    aside = np.cross(up, (0.3, 0.2, 1.0) if abs(up[2]) < 0.9 else (1.0, 0.2, 0.3))
+    server.initial_camera.position = tuple((middle + size * (1.2 * up + 1.6 * aside)).tolist())
+    server.initial_camera.look_at = tuple(middle.tolist())
+
+
+def _words(frame: Frame, estimate: Estimate | None) -> str:
+    if estimate is None:
+        return frame.name
+    if not isinstance(estimate, Located):
+        return f"{frame.name}: lost, {estimate.reason}"
+    how = "not verified"
+    if estimate.verification is not None:
+        how = f"verified by {estimate.verification.inliers} inliers"
+    off = float(np.linalg.norm(estimate.world_from_cam.numpy().translation - frame.truth().translation))
+    return f"{frame.name}: {how}, {off:.3f} {estimate.unit} from the truth"
+
+
+def _frames(content: Content) -> list[Frame]:
+    return [frame for frame, _ in content.tested]
+
+
+def _up(content: Content) -> Float[NDArray[np.float64], "3"]:
+    """Opposite to the mean direction of the cameras' down axes: people hold cameras upright."""
+    frames = [*content.training, *_frames(content)]
+    downs = np.array([frame.truth().rotation[:, 1] for frame in frames] or [[0.0, 1.0, 0.0]])
+    mean = -downs.mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    return mean / length if length > 0.1 else np.array([0.0, -1.0, 0.0])
+
+
+def _by_height(
+    points: Float[NDArray[np.float64], "n 3"], up: Float[NDArray[np.float64], "3"]
+) -> UInt8[NDArray[np.uint8], "n 3"]:
+    height = points @ up
+    low, high = np.quantile(height, (0.05, 0.95)) if len(height) else (0.0, 1.0)
+    share = np.clip((height - low) / max(high - low, 1e-9), 0.0, 1.0)[:, None]
+    return (np.array([40, 60, 150]) * (1 - share) + np.array([220, 150, 40]) * share).astype(np.uint8)
+
+
+def _thumbnail(frame: Frame) -> UInt8[NDArray[np.uint8], "h w 3"]:
+    pixels = read_image(frame.image)
+    step = max(1, max(pixels.shape) // _SHOWN_PIXELS)
+    return np.ascontiguousarray(pixels[::step, ::step])
+
+
+def _evenly(count: int, most: int) -> NDArray[np.int64]:
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)

@@ -34,7 +34,7 @@ def counted(label: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def steps() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar over several steps: call the yielded function with the step, what is done, and the total.
+    """A progress bar over several steps: call the yielded function with step, count and total.
 
     Where no bar is shown, such as in a file, the name of each step is printed when it begins.
     """

@@ -1,4 +1,4 @@
-"""Photographs without poses: which files are images, what their EXIF says of camera and place, how they look."""
+"""Photographs without poses: which files are images, what EXIF says of camera and place, how they look."""
 
 import glob
 import math

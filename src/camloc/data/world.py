@@ -92,7 +92,9 @@ def read_world(folder: Path) -> World:
     except FileNotFoundError:
         return World()
     except (OSError, RecipeError) as problem:
-        raise DatasetError(f"{path} cannot be read: {problem}; remove it, or compute the poses again") from None
+        raise DatasetError(
+            f"{path} cannot be read: {problem}; remove it, or compute the poses again"
+        ) from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +143,7 @@ def georeference(
     spread = np.linalg.svd(middle, compute_uv=False) / np.sqrt(len(middle))
     if spread[0] < _WIDER_THAN_ERROR * median:
         return (
-            f"the GPS positions lie within {spread[0]:.1f} m and are {median:.1f} m off, which is too near for "
+            f"the GPS positions lie within {spread[0]:.1f} m and are {median:.1f} m off: too near for "
             f"a scale"
         )
     if spread[1] < _WIDER_THAN_ERROR * median:

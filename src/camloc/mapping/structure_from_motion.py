@@ -35,6 +35,11 @@ Progress = Callable[[str, int, int], None]
 # Focal length of a camera of which nothing is known, in units of the longer side of its images.
 _ASSUMED_FOCAL = 1.2
 
+# Samples of the verification of a pair. Of a pair's own focal length: samples, pairs that are tried, and
+# estimates that are enough.
+_TRIALS = 2000
+_FOCAL_TRIALS, _FOCAL_PAIRS, _FOCAL_ESTIMATES = 500, 100, 9
+
 # Share of the median sharpness below which an image that has no pose is called blurred.
 _BLURRED = 0.5
 
@@ -183,7 +188,9 @@ def _extract(
         del features[name]
     few = [name for name, each in features.items() if len(each) < settings.least_matches]
     for name in few:
-        reasons[name] = f"it has {len(features.pop(name))} features, too few: blurred, dark or without texture"
+        reasons[name] = (
+            f"it has {len(features.pop(name))} features, too few: blurred, dark or without texture"
+        )
     if len(features) < 2:
         example = next(iter(reasons.items()), ("", ""))
         detail = f" ({example[0]}: {example[1]})" if example[0] else ""
@@ -215,7 +222,7 @@ def _write_database(
     photos, keypoints = extracted.photos, [each.keypoints for each in extracted.features]
     groups: dict[tuple[object, ...], int] = {}
     cameras: list[pycolmap.Camera] = []
-    connected: dict[tuple[int, int], int] = {}
+    agreeing: dict[tuple[int, int], NDArray[np.uint32]] = {}
     with pycolmap.Database.open(path) as database, pycolmap.DatabaseTransaction(database):
         for number, photo in enumerate(photos, start=1):
             camera = initial_camera(photo)
@@ -232,22 +239,75 @@ def _write_database(
             frame.add_data_id(image.data_id)
             database.write_frame(frame, use_frame_id=True)
             database.write_keypoints(number, keypoints[number - 1])
-        options = pycolmap.TwoViewGeometryOptions()
-        options.min_num_inliers = settings.least_matches
-        options.ransac.random_seed = settings.seed
+        options = _two_view_options(settings)
+        # Cameras with numbers of their own: pairs of one camera whose focal length is unknown would each be
+        # searched for it, which takes a hundred times longer.
+        others = [_renumbered(camera) for camera in cameras]
         for done, (first, second) in enumerate(pairs.tolist()):
             tell("matching", done, len(pairs))
             matches = match_codes(extracted.codes[first], extracted.codes[second], settings.ratio)
             if len(matches) < settings.least_matches:
                 continue
             found = pycolmap.estimate_two_view_geometry(
-                cameras[first], keypoints[first], cameras[second], keypoints[second], matches, options
+                cameras[first], keypoints[first], others[second], keypoints[second], matches, options
             )
             if len(found.inlier_matches) >= settings.least_matches:
-                connected[first, second] = len(found.inlier_matches)
                 database.write_matches(first + 1, second + 1, matches.astype(np.uint32))
                 database.write_two_view_geometry(first + 1, second + 1, found)
-    return connected
+                agreeing[first, second] = found.inlier_matches
+        for camera in {camera.camera_id: camera for camera in cameras}.values():
+            own = [
+                pair for pair in agreeing if {cameras[row].camera_id for row in pair} == {camera.camera_id}
+            ]
+            own.sort(key=lambda pair: -len(agreeing[pair]))
+            if not camera.has_prior_focal_length:
+                _find_focal(camera, [(keypoints[a], keypoints[b], agreeing[a, b]) for a, b in own], settings)
+                database.update_camera(camera)
+    return {pair: len(matches) for pair, matches in agreeing.items()}
+
+
+def _find_focal(
+    camera: "pycolmap.Camera",
+    pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]],
+    settings: MotionSettings,
+) -> None:
+    """Set a camera's focal length to the median of those that pairs of its images give by themselves.
+
+    Most pairs give none: their motion, or the plane that they see, leaves the focal length open.
+    """
+    import pycolmap
+
+    options = _two_view_options(settings)
+    options.ransac.max_num_trials = _FOCAL_TRIALS
+    found: list[float] = []
+    for first, second, matches in pairs[:_FOCAL_PAIRS]:
+        geometry = pycolmap.estimate_two_view_geometry(camera, first, camera, second, matches, options)
+        if geometry.camera1 is not None:
+            found.append(geometry.camera1.mean_focal_length())
+        if len(found) == _FOCAL_ESTIMATES:
+            break
+    longer = max(camera.width, camera.height)
+    sound = [focal for focal in found if 0.3 < focal / longer < 5.0]
+    if sound:
+        camera.params = [float(np.median(sound)), *camera.params[1:]]
+
+
+def _renumbered(camera: "pycolmap.Camera") -> "pycolmap.Camera":
+    import pycolmap
+
+    other = pycolmap.Camera(camera.todict())
+    other.camera_id = camera.camera_id + 1_000_000
+    return other
+
+
+def _two_view_options(settings: MotionSettings) -> "pycolmap.TwoViewGeometryOptions":
+    import pycolmap
+
+    options = pycolmap.TwoViewGeometryOptions()
+    options.min_num_inliers = settings.least_matches
+    options.ransac.random_seed = settings.seed
+    options.ransac.max_num_trials = _TRIALS
+    return options
 
 
 def camera_key(photo: Photo) -> tuple[object, ...]:
@@ -275,6 +335,7 @@ def _reconstruct(
     if settings.mapper == "global":
         options = pycolmap.GlobalPipelineOptions()
         options.num_threads, options.random_seed = _threads(), settings.seed
+        pycolmap.calibrate_view_graph(database)
         return list(pycolmap.global_mapping(database, folder, folder, options).values())
     incremental = pycolmap.IncrementalPipelineOptions()
     incremental.num_threads, incremental.random_seed = _threads(), settings.seed
@@ -305,7 +366,7 @@ def _reasons(
     apart = _groups(names, connected, placed)
     number_of = {name: number for number, group in enumerate(apart) for name in group}
     median = float(np.median([look.sharpness for look in extracted.looks.values()]))
-    best = {name: (0, "") for name in names}
+    best = dict.fromkeys(names, (0, ""))
     for (first, second), count in connected.items():
         for one, other in ((first, second), (second, first)):
             if names[other] in placed:

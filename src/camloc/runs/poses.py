@@ -1,10 +1,10 @@
 """From photographs or a video without poses to a scene on disk, and new photographs into such a scene.
 
-    SCENE/images/...                     the images that have a pose
-    SCENE/sparse/0/{cameras,images,...}  a COLMAP model, binary
-    SCENE/train.txt, test.txt            blocks of the sequence for testing
-    SCENE/world.json                     unit, source of the scale, place on Earth
-    SCENE/poses.json                     which images have a pose, and why others have none
+SCENE/images/...                     the images that have a pose
+SCENE/sparse/0/{cameras,images,...}  a COLMAP model, binary
+SCENE/train.txt, test.txt            blocks of the sequence for testing
+SCENE/world.json                     unit, source of the scale, place on Earth
+SCENE/poses.json                     which images have a pose, and why others have none
 """
 
 import os
@@ -34,7 +34,7 @@ from camloc.errors import CamlocError, DatasetError, ImageError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.inference.verification import MapLocalizer, VerifiedPose
 from camloc.mapping.build import MapSettings
-from camloc.mapping.structure_from_motion import Motion, MotionSettings, initial_camera, structure_from_motion
+from camloc.mapping.structure_from_motion import MotionSettings, initial_camera, structure_from_motion
 from camloc.runs.map import build_map
 
 if TYPE_CHECKING:
@@ -223,9 +223,7 @@ def add_photos(source: Path | str, folder: Path, *, progress: Progress | None = 
         )
     listed = list_photos(source)
     scene = colmap.load(folder)
-    mapped = build_map(
-        scene, MapSettings(), progress=lambda step, share: tell(step, round(100 * share), 100)
-    )
+    mapped = build_map(scene, MapSettings(), progress=lambda step, share: tell(step, round(100 * share), 100))
     localizer = MapLocalizer(mapped.scene_map)
     unplaced = dict(listed.refused)
     found: list[tuple[Photo, Camera, VerifiedPose]] = []
@@ -319,16 +317,16 @@ def _known_scale(
         if len(alike) != 1:
             problem = "has no pose" if not alike else f"is the name of {len(alike)} images"
             raise DatasetError(
-                f"--known-distance: {wanted} {problem}; name two of the {len(placed)} images with poses, such "
-                f"as {placed[0].name} {placed[-1].name}"
+                f"--known-distance: {wanted} {problem}; name two of the {len(placed)} images with poses, "
+                f"such as {placed[0].name} {placed[-1].name}"
             )
         rows += alike
     distance = float(np.linalg.norm(centers[rows[0]] - centers[rows[1]]))
     extent = float(np.linalg.norm(np.ptp(centers, axis=0)))
     if distance < 0.02 * extent:
         raise DatasetError(
-            f"--known-distance: {known.first} and {known.second} were taken at nearly the same place, from which "
-            f"no scale follows; measure the distance of two images that are far apart"
+            f"--known-distance: {known.first} and {known.second} were taken at nearly the same place, from "
+            f"which no scale follows; measure the distance of two images that are far apart"
         )
     return known.meters / distance
 
@@ -395,11 +393,13 @@ def _write_model(model: "pycolmap.Reconstruction", folder: Path) -> None:
             for path in sorted(Path(unfinished).iterdir()):
                 write_atomically(folder / path.name, path.read_bytes())
     except (OSError, ValueError, RuntimeError, DatasetError) as problem:
-        raise CamlocError(f"{folder} could not be written ({problem}); check that the disk is not full") from None
+        raise CamlocError(
+            f"{folder} could not be written ({problem}); check that the disk is not full"
+        ) from None
 
 
 def _write_split(out: Path) -> int:
-    """Write the lists of a split by blocks of the sequence, if there are enough images; how many are tested."""
+    """Write the lists of a split by blocks of the sequence, if there are enough images; how many test."""
     scene = colmap.load(out)
     frames = (*scene.train, *scene.test)
     if len(frames) < FEWEST_TO_SPLIT:
@@ -424,9 +424,7 @@ def _gaps(names: Sequence[str], placed: set[str]) -> tuple[Gap, ...]:
     return tuple(Gap(run[0], run[-1], len(run)) for run in longest)
 
 
-def _longest_step(
-    model: "pycolmap.Reconstruction", names: Sequence[str]
-) -> tuple[str, str, float] | None:
+def _longest_step(model: "pycolmap.Reconstruction", names: Sequence[str]) -> tuple[str, str, float] | None:
     centers = _centers(model, names)
     if len(centers) < 3:
         return None
@@ -444,7 +442,9 @@ def _camera_of(photo: Photo, known: Sequence[Camera]) -> Camera | None:
     """The camera of a new photograph: the scene's if it has that size, else by EXIF, else unknown."""
     assigned = assign_camera(photo.image, known)
     if assigned is not None and (assigned.width < assigned.height) == (photo.width < photo.height):
-        same = photo.focal is None or abs(photo.focal * assigned.width / photo.width / assigned.fx - 1.0) < 0.15
+        same = (
+            photo.focal is None or abs(photo.focal * assigned.width / photo.width / assigned.fx - 1.0) < 0.15
+        )
         if same:
             return assigned.resized(width=photo.width, height=photo.height)
     return None if photo.focal is None else Camera.from_colmap(initial_camera(photo))
@@ -457,9 +457,7 @@ def _free_name(folder: Path) -> str:
     return f"added-{number:03d}"
 
 
-def _append(
-    model: "pycolmap.Reconstruction", images: Sequence[tuple[str, Camera, VerifiedPose]]
-) -> None:
+def _append(model: "pycolmap.Reconstruction", images: Sequence[tuple[str, Camera, VerifiedPose]]) -> None:
     """Add images with poses and without observations."""
     import pycolmap
 

@@ -140,7 +140,7 @@ def _train(
     seed: int,
 ) -> None:
     from camloc.cli.commands.train import train_and_report
-    from camloc.cli.options import weights_of
+    from camloc.cli.options import backbone_weights as weights_of
     from camloc.recipes import find_recipe
 
     train_and_report(

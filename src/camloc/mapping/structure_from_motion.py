@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from camloc.data.photos import Look, Photo, copies, looked_at
 from camloc.errors import DatasetError, ImageError
 from camloc.mapping.build import fit_codec
-from camloc.mapping.features import Features, FeatureSettings, feature_extractor
+from camloc.mapping.features import Features, FeatureSettings, extraction_scale, feature_extractor
 from camloc.mapping.matching import match_codes
 from camloc.mapping.retrieval import build_retrieval
 
@@ -55,7 +55,9 @@ class MotionSettings:
         exhaustive: up to so many images every pair is compared; beyond, neighbours and similar ones.
         neighbours: images before and after each one in its sequence that it is compared with.
         similar: images of the most similar look that each one is compared with.
-        least_matches: matches of a pair that agree with one motion.
+        least_matches: matches of a pair that agree with one motion; repeated patterns reach fewer.
+        pixels: distance of a match to its epipolar line, at most, in pixels of the extraction. Errors of the
+            mapper have their usual ratios to it.
         mapper: "incremental" adds one image after the other; "global" solves for all at once.
         seed: of the random samples.
     """
@@ -66,7 +68,8 @@ class MotionSettings:
     exhaustive: int = 60
     neighbours: int = 6
     similar: int = 14
-    least_matches: int = 15
+    least_matches: int = 25
+    pixels: float = 3.0
     mapper: Literal["incremental", "global"] = "incremental"
     seed: int = 0
 
@@ -79,7 +82,7 @@ class Motion:
         model: the largest reconstruction; its images are called as the photographs.
         placed: names of the images that have a pose, in the given order.
         reasons: why each other image has none.
-        groups: names of images that are connected with each other and not with the model, largest first.
+        groups: names of images without a pose that are connected with each other, largest first.
         pixels: mean reprojection error.
         pairs: compared, and connected by enough matches that agree.
     """
@@ -125,7 +128,7 @@ def structure_from_motion(
     with TemporaryDirectory(prefix="camloc-") as folder, _quiet():
         database = Path(folder) / "database.db"
         connected = _write_database(database, extracted, pairs, settings, tell)
-        models = _reconstruct(database, Path(folder), len(extracted.photos), settings, tell)
+        models = _reconstruct(database, Path(folder), extracted.photos, settings, tell)
     if not models:
         raise DatasetError(_no_model_message(extracted, connected))
     model = max(models, key=lambda each: each.num_reg_images())
@@ -239,7 +242,7 @@ def _write_database(
             frame.add_data_id(image.data_id)
             database.write_frame(frame, use_frame_id=True)
             database.write_keypoints(number, keypoints[number - 1])
-        options = _two_view_options(settings)
+        options = _two_view_options(settings, _image_pixels(photos, settings))
         # Cameras with numbers of their own: pairs of one camera whose focal length is unknown would each be
         # searched for it, which takes a hundred times longer.
         others = [_renumbered(camera) for camera in cameras]
@@ -261,7 +264,7 @@ def _write_database(
             ]
             own.sort(key=lambda pair: -len(agreeing[pair]))
             if not camera.has_prior_focal_length:
-                _find_focal(camera, [(keypoints[a], keypoints[b], agreeing[a, b]) for a, b in own], settings)
+                _find_focal(camera, [(keypoints[a], keypoints[b], agreeing[a, b]) for a, b in own], options)
                 database.update_camera(camera)
     return {pair: len(matches) for pair, matches in agreeing.items()}
 
@@ -269,7 +272,7 @@ def _write_database(
 def _find_focal(
     camera: "pycolmap.Camera",
     pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]],
-    settings: MotionSettings,
+    options: "pycolmap.TwoViewGeometryOptions",
 ) -> None:
     """Set a camera's focal length to the median of those that pairs of its images give by themselves.
 
@@ -277,7 +280,6 @@ def _find_focal(
     """
     import pycolmap
 
-    options = _two_view_options(settings)
     options.ransac.max_num_trials = _FOCAL_TRIALS
     found: list[float] = []
     for first, second, matches in pairs[:_FOCAL_PAIRS]:
@@ -300,13 +302,20 @@ def _renumbered(camera: "pycolmap.Camera") -> "pycolmap.Camera":
     return other
 
 
-def _two_view_options(settings: MotionSettings) -> "pycolmap.TwoViewGeometryOptions":
+def _image_pixels(photos: Sequence[Photo], settings: MotionSettings) -> float:
+    """The largest error of a match in pixels of the images, whose features come from scaled ones."""
+    scales = [extraction_scale(photo.width, photo.height, settings.features) for photo in photos]
+    return settings.pixels / float(np.median(scales))
+
+
+def _two_view_options(settings: MotionSettings, pixels: float) -> "pycolmap.TwoViewGeometryOptions":
     import pycolmap
 
     options = pycolmap.TwoViewGeometryOptions()
     options.min_num_inliers = settings.least_matches
     options.ransac.random_seed = settings.seed
     options.ransac.max_num_trials = _TRIALS
+    options.ransac.max_error = pixels
     return options
 
 
@@ -327,10 +336,11 @@ def initial_camera(photo: Photo) -> "pycolmap.Camera":
 
 
 def _reconstruct(
-    database: Path, folder: Path, count: int, settings: MotionSettings, tell: Progress
+    database: Path, folder: Path, photos: Sequence[Photo], settings: MotionSettings, tell: Progress
 ) -> "list[pycolmap.Reconstruction]":
     import pycolmap
 
+    count = len(photos)
     tell("placing", 0, count)
     if settings.mapper == "global":
         options = pycolmap.GlobalPipelineOptions()
@@ -342,6 +352,12 @@ def _reconstruct(
     incremental.extract_colors = False
     incremental.min_model_size = 3
     incremental.max_num_models = 4
+    incremental.min_num_matches = settings.least_matches
+    pixels = _image_pixels(photos, settings)
+    mapper, triangulation = incremental.mapper, incremental.triangulation
+    mapper.init_max_error = mapper.filter_max_reproj_error = pixels
+    mapper.abs_pose_max_error = 3.0 * pixels
+    triangulation.merge_max_reproj_error = triangulation.complete_max_reproj_error = pixels
     done = 2
 
     def next_image() -> None:
@@ -379,7 +395,7 @@ def _reasons(
         count, other = best[name]
         if name in number_of:
             size = len(apart[number_of[name]])
-            reason = f"it is one of {size} images that share no view with the others"
+            reason = f"it is one of {size} images that share too little with the others"
         elif count:
             reason = f"its {count} matches with {other} do not settle where it was taken"
         else:
@@ -391,14 +407,14 @@ def _reasons(
 def _groups(
     names: Sequence[str], connected: dict[tuple[int, int], int], placed: set[str]
 ) -> tuple[tuple[str, ...], ...]:
-    """Images without a pose that are connected with each other, three or more, and with no placed one."""
-    if not connected:
+    """Images without a pose that are connected with each other, three or more."""
+    ends = np.array([pair for pair in connected if not placed.intersection(names[row] for row in pair)])
+    if not len(ends):
         return ()
-    ends = np.array(list(connected))
     graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(names), len(names)))
     _, component = connected_components(graph, directed=False)
     groups = [tuple(np.array(names)[component == number].tolist()) for number in np.unique(component)]
-    apart = [group for group in groups if len(group) > 2 and not placed.intersection(group)]
+    apart = [group for group in groups if len(group) > 2]
     return tuple(sorted(apart, key=len, reverse=True))
 
 

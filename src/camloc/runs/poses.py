@@ -84,7 +84,7 @@ class PosesReport:
         placed: images with a pose.
         unplaced: why each other image has none.
         refused: files that were not tried, with the reason.
-        groups: images that are connected with each other and not with the model.
+        groups: images without a pose that are connected with each other.
         gaps: the largest ones along the sequence.
         longest_step: names of the neighbours in the sequence that are farthest apart, and their distance in
             medians of such distances; None with fewer than three images.

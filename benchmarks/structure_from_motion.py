@@ -147,9 +147,7 @@ def make_video(path: Path, images: Sequence[Path], rate: int) -> None:
             height, width = (side // 2 * 2 for side in picture.shape[:2])
             if not stream.codec_context.is_open:
                 stream.height, stream.width = height, width
-            frame = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(picture[:height, :width]), format="rgb24"
-            )
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
@@ -160,9 +158,9 @@ def page(measured: Measured) -> str:
         "Poses of photographs and videos",
         NAME,
         "`camloc poses` on images whose poses are known and were hidden: photographs with a phone (fox), and "
-        "videos made of the frames of two recordings, of which it chooses frames. Differences of positions to "
-        "the true poses after similarity alignment, in percent of the diagonal of the path's extent; the true "
-        "poses are those of the data sets, by COLMAP (fox), HoloLens tracking and depth SLAM (redkitchen). "
+        "videos made of the frames of two recordings, of which it chooses frames. Differences of positions "
+        "to the true poses after similarity alignment, in percent of the diagonal of the path's extent; the "
+        "true poses are those of the data sets, by COLMAP (fox), HoloLens tracking and depth SLAM (redkitchen). "
         "The processor's time is of all cores together.",
         filled(
             [

@@ -143,8 +143,7 @@ def georeference(
     spread = np.linalg.svd(middle, compute_uv=False) / np.sqrt(len(middle))
     if spread[0] < _WIDER_THAN_ERROR * median:
         return (
-            f"the GPS positions lie within {spread[0]:.1f} m and are {median:.1f} m off: too near for "
-            f"a scale"
+            f"the GPS positions lie within {spread[0]:.1f} m and are {median:.1f} m off: too near for a scale"
         )
     if spread[1] < _WIDER_THAN_ERROR * median:
         return "the GPS positions lie on one line, from which it does not follow which way is up"

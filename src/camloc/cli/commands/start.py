@@ -11,6 +11,7 @@ from camloc.cli.options import OptionalFolder, Seed
 
 if TYPE_CHECKING:
     from camloc.runs.manifest import DataSource
+    from camloc.runs.poses import KnownDistance
 
 
 def start(
@@ -51,7 +52,6 @@ def start(
     data, name = Path(source), ""
     if not _has_poses(data):
         data, name = run / "scene", _name(source)
-        console.print(f"poses  {data}")
         _poses(source, data, distance, frames)
     console.print("check")
     datasets(data, scene=name)
@@ -60,7 +60,7 @@ def start(
         _train(run, sources, recipe, backbone_weights, budget_seconds, seed)
     else:
         _map_and_evaluate(run, sources, data=data)
-        console.print(f"\nnext   camloc locate {run} IMAGE.jpg\n       open {run}/report.html")
+        console.print(f"\nnext   camloc locate {run} IMAGE.jpg")
 
 
 def _name(source: str) -> str:
@@ -83,16 +83,17 @@ def _has_poses(data: Path) -> bool:
     return True
 
 
-def _poses(source: str, scene: Path, distance: object, frames: int) -> None:
+def _poses(source: str, scene: Path, distance: "KnownDistance | None", frames: int) -> None:
     """Compute the poses, unless an earlier call has."""
     from camloc.cli.commands.poses import compute_and_print, report_lines
+    from camloc.cli.progress import console
     from camloc.errors import UsageError
-    from camloc.runs.poses import KnownDistance, read_report
+    from camloc.runs.poses import read_report
 
     earlier = read_report(scene)
+    console.print(f"poses  {scene}" + ("" if earlier is None else " are computed"))
     if earlier is None:
-        known = distance if isinstance(distance, KnownDistance) else None
-        compute_and_print(source, scene, known_distance=known, frames=frames)
+        compute_and_print(source, scene, known_distance=distance, frames=frames)
         return
     if earlier.source != source:
         raise UsageError(f"{scene} holds the poses of {earlier.source}; name another folder with --out")

@@ -145,6 +145,8 @@ def compute_poses(
     if (out / "sparse").exists():
         raise DatasetError(f"{out} has a model already; name another --out, or add images to it with --into")
     photos, refused, note = _photos_of(Path(source), source, out, choice or FrameChoice(), tell)
+    if known_distance is not None:
+        _named(known_distance, photos, otherwise="is none of the images")
     motion = structure_from_motion(photos, settings, progress=tell)
     by_name = {photo.name: photo for photo in photos}
     placed = [by_name[name] for name in motion.placed]
@@ -307,20 +309,7 @@ def _give_world(
 def _known_scale(
     known: KnownDistance, placed: Sequence[Photo], centers: Float64[NDArray[np.float64], "n 3"]
 ) -> float:
-    rows = []
-    for wanted in (known.first, known.second):
-        alike = [
-            row
-            for row, photo in enumerate(placed)
-            if wanted in (photo.name, Path(photo.name).name, Path(photo.name).stem)
-        ]
-        if len(alike) != 1:
-            problem = "has no pose" if not alike else f"is the name of {len(alike)} images"
-            raise DatasetError(
-                f"--known-distance: {wanted} {problem}; name two of the {len(placed)} images with poses, "
-                f"such as {placed[0].name} {placed[-1].name}"
-            )
-        rows += alike
+    rows = _named(known, placed, otherwise="has no pose")
     distance = float(np.linalg.norm(centers[rows[0]] - centers[rows[1]]))
     extent = float(np.linalg.norm(np.ptp(centers, axis=0)))
     if distance < 0.02 * extent:
@@ -329,6 +318,25 @@ def _known_scale(
             f"which no scale follows; measure the distance of two images that are far apart"
         )
     return known.meters / distance
+
+
+def _named(known: KnownDistance, photos: Sequence[Photo], *, otherwise: str) -> list[int]:
+    """The rows of the two images; their names may be without folder and ending."""
+    rows = []
+    for wanted in (known.first, known.second):
+        alike = [
+            row
+            for row, photo in enumerate(photos)
+            if wanted in (photo.name, Path(photo.name).name, Path(photo.name).stem)
+        ]
+        if len(alike) != 1:
+            problem = otherwise if not alike else f"is the name of {len(alike)} images"
+            raise DatasetError(
+                f"--known-distance: {wanted} {problem}; name two of the {len(photos)} others, such as "
+                f"{photos[0].name} {photos[-1].name}"
+            )
+        rows += alike
+    return rows
 
 
 def _level(model: "pycolmap.Reconstruction", placed: Sequence[Photo]) -> Float64[NDArray[np.float64], "3 3"]:

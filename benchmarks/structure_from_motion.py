@@ -160,7 +160,7 @@ def page(measured: Measured) -> str:
         "`camloc poses` on images whose poses are known and were hidden: photographs with a phone (fox), and "
         "videos made of the frames of two recordings, of which it chooses frames. Differences of positions "
         "to the true poses after similarity alignment, in percent of the diagonal of the path's extent; the "
-        "true poses are those of the data sets, by COLMAP (fox), HoloLens tracking and depth SLAM (redkitchen). "
+        "true poses are those of the data sets: by COLMAP (fox), HoloLens tracking, depth SLAM (redkitchen). "
         "The processor's time is of all cores together.",
         filled(
             [
@@ -197,11 +197,10 @@ def main() -> None:
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     scenes = ("fox", "hololens", "redkitchen")
+    new = [measure(options.data, scene) for scene in ([options.only] if options.only else scenes)]
     path = RESULTS / f"{NAME}.json"
     known = from_json(path.read_bytes(), Measured).rows if path.exists() else ()
-    rows = {row.scene: row for row in known}
-    for scene in (options.only,) if options.only else scenes:
-        rows[scene] = measure(options.data, scene)
+    rows = {row.scene: row for row in (*known, *new)}
     measured = Measured(tuple(rows[scene] for scene in scenes if scene in rows))
     write(NAME, measured, page(measured))
 

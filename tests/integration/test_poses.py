@@ -7,6 +7,7 @@ import numpy as np
 import pycolmap
 import pytest
 from PIL import Image
+from tests.support.command_line import camloc
 from tests.support.demo_views import pose_looking, shared_renderer
 
 from camloc.data import formats
@@ -124,6 +125,25 @@ def test_new_photographs_are_located_in_the_map_and_appended(
     others = {frame.name[-5]: frame.truth().translation for frame in loaded.train}
     expected = np.mean([others[str(NEW - 1)], others[str(NEW + 1)]], axis=0)
     assert np.linalg.norm(new.truth().translation - expected) < 0.05  # metres; the arc is even
+
+
+def test_start_goes_on_after_the_poses_and_does_nothing_twice(
+    folders: tuple[Path, Path, PosesReport], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    photos, out, report = folders
+    run = tmp_path / "run"
+    shutil.copytree(out, run / "scene")
+    first = camloc(capfd, "start", str(photos), "--out", str(run))
+    assert first.status == 0, first.err
+    assert f"6 of {report.images} images have a pose" in first.out
+    assert "points from 6 images" in first.out
+    built = (run / "map" / "0" / "map.json").stat().st_mtime_ns
+    again = camloc(capfd, "start", str(photos), "--out", str(run))
+    assert "is built" in again.err
+    assert (run / "map" / "0" / "map.json").stat().st_mtime_ns == built
+    other = camloc(capfd, "start", str(photos.parent / "new"), "--out", str(run))
+    assert other.status == 2
+    assert "holds the poses of" in other.err
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from benchmarks import (
     robustness,
     rooms,
     scenes,
+    structure_from_motion,
 )
 from benchmarks.page import block
 from benchmarks.rooms import ROOMS, Learned, MachineRuns, curve_figure, curve_name, curve_of
@@ -61,6 +62,7 @@ PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "regressors": (regressors.Measured, regressors.page),
     "robustness": (Table, robustness.page),
     "scenes": (scenes.Measured, scenes.page),
+    "structure_from_motion": (structure_from_motion.Measured, structure_from_motion.page),
 }
 FIGURES = {
     "corner-cpu.svg",

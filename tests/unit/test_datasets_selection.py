@@ -228,12 +228,14 @@ def test_a_folder_of_images_says_that_it_needs_poses(tmp_path: Path) -> None:
     images_in(tmp_path / "photos", 5)
     message = refusal(tmp_path)
     assert "looks like 5 images without poses" in message
-    assert "colmap automatic_reconstructor" in message
+    assert f"camloc start {tmp_path}" in message
+    assert f"camloc poses {tmp_path} --out SCENE" in message
 
 
-def test_a_folder_of_videos_says_that_it_needs_images(tmp_path: Path) -> None:
+def test_a_video_says_that_it_needs_poses(tmp_path: Path) -> None:
     (tmp_path / "walk.MP4").write_bytes(b"")
-    assert "1 videos without poses" in refusal(tmp_path)
+    assert "looks like a video without poses" in refusal(tmp_path)
+    assert "camloc start" in refusal(tmp_path / "walk.MP4")
 
 
 def test_a_folder_of_scenes_names_them(tmp_path: Path) -> None:

@@ -32,6 +32,26 @@ def counted(label: str) -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
+@contextmanager
+def steps() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar over several steps: call the yielded function with step, count and total.
+
+    Where no bar is shown, such as in a file, the name of each step is printed when it begins.
+    """
+    with _bar() as bar:
+        task = bar.add_task("", total=None, visible=False)
+        current = ""
+
+        def update(step: str, done: int, total: int) -> None:
+            nonlocal current
+            if step != current and not console.is_terminal:
+                console.print(f"  {step} ...")
+            current = step
+            bar.update(task, description=step, completed=done, total=total, visible=True)
+
+        yield update
+
+
 def show_training(events: "Iterable[Step | Epoch]", *, epochs: int, unit: "Unit" = "m") -> "Iterator[Epoch]":
     """Show a bar over all steps of a training, and a line for each epoch with a new best validation error.
 

@@ -183,6 +183,8 @@ def _refuse_path(name: str, root: Path) -> None:
 
 def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
     """What a folder without a layout looks like, and what to do about it."""
+    if root.suffix.lower() in _VIDEO_ENDINGS:
+        return f"{root} is a video without poses; {_computed_by(root)}"
     if not root.is_dir():
         return f"{root} is no file of poses; name a folder, a table of poses or a transforms.json"
     folders = sorted(path for path in root.iterdir() if path.is_dir())[:100]
@@ -192,17 +194,18 @@ def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
         return f"{root} has no layout of its own, but its folders have one: {named}; name one of these"
     images, videos = _count_files(root)
     if images:
-        return (
-            f"{root} looks like {images} images without poses; compute the poses with COLMAP, for example "
-            f"`colmap automatic_reconstructor --workspace_path {root} --image_path {root}`, or write a table "
-            f"of poses"
-        )
+        return f"{root} looks like {images} images without poses; {_computed_by(root)}"
     if videos:
-        return (
-            f"{root} looks like {videos} videos without poses; take images from them with `ffmpeg -i "
-            f"VIDEO -r 2 images/%04d.jpg`, and compute their poses with COLMAP"
-        )
+        one = "a video" if videos == 1 else f"{videos} videos"
+        return f"{root} looks like {one} without poses; {_computed_by(root / 'VIDEO')}"
     return f"{root} has no layout that is known, and no images"
+
+
+def _computed_by(source: Path) -> str:
+    return (
+        f"`camloc start {source}` computes the poses and builds a map, `camloc poses {source} --out SCENE` "
+        f"computes them alone"
+    )
 
 
 def _count_files(root: Path) -> tuple[int, int]:

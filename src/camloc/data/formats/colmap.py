@@ -5,6 +5,7 @@
     scene/sparse/0/images.bin       cam_from_world, quaternion w first, OpenCV axes
     scene/sparse/0/points3D.bin     optional
     scene/sparse/1/...              optional; a second model of other images, in a world of its own
+    scene/world.json                optional; the unit of its positions, as `camloc poses` writes it
 
 A frame's name is its image's path below the data's folder, `images/0001.jpg`; with images that are
 elsewhere, COLMAP's own name. Frames are in the order of their names. Of several models the one with the most
@@ -45,6 +46,7 @@ from camloc.data.formats.parts.files import (
 from camloc.data.formats.parts.intrinsics import camera_from_fields, parameter_names
 from camloc.data.splits import EVERYTHING, Listed, Selection, folder_name, lists_text, split_frames
 from camloc.data.types import Frame, Scene, Unit
+from camloc.data.world import read_world
 from camloc.errors import CamlocError, DatasetError
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
@@ -99,7 +101,7 @@ def load(
     *,
     model: str = "",
     images: Path | None = None,
-    unit: Unit = "units",
+    unit: Unit | None = None,
     selection: Selection = EVERYTHING,
 ) -> Scene:
     """Read a model.
@@ -110,7 +112,8 @@ def load(
         model: the model's folder below `root`, such as "sparse/1"; otherwise the one with the most images.
         images: the folder that COLMAP's names are relative to; otherwise a folder `images` or `input` beside
             the model or above it, or `root`.
-        unit: of positions: "m" where the model was scaled to metres, which images alone do not give.
+        unit: of positions: "m" where the model was scaled to metres, which images alone do not give; by
+            default that of `world.json`, or else "units".
         selection: see `Selection`.
 
     Raises:
@@ -127,7 +130,7 @@ def load(
         split.train,
         split.test,
         points=read_points(folder),
-        unit=unit,
+        unit=unit or read_world(root).unit,
         notes=(*notes, *kept.notes, *split.notes),
     )
 

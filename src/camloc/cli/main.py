@@ -19,6 +19,7 @@ from camloc.errors import CamlocError, UsageError
 # In the order in which a newcomer needs them; each is the file and the function of that name.
 COMMANDS = {
     "demo": "render a scene, learn it and locate test images: the tour",
+    "check": "look for faults of a data set before training",
     "map": "build a map of a scene from images with known poses",
     "train": "train a network on images with known poses",
     "evaluate": "measure a run on its test images and write a report",

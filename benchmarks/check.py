@@ -52,7 +52,9 @@ def each(scene: Scene, change: Callable[[int, Frame], Frame]) -> Scene:
     """The scene with every frame changed; frames are numbered in the order of their names."""
     names = sorted(frame.name for frame in (*scene.train, *scene.test))
     numbers = {name: number for number, name in enumerate(names)}
-    parts = (tuple(change(numbers[frame.name], frame) for frame in part) for part in (scene.train, scene.test))
+    parts = (
+        tuple(change(numbers[frame.name], frame) for frame in part) for part in (scene.train, scene.test)
+    )
     train, test = parts
     return replace(scene, train=train, test=test)
 
@@ -71,7 +73,9 @@ def posed(change: Callable[[int, NDArray[np.float64], NDArray[np.float64]], tupl
     return make
 
 
-def pictured(change: Callable[[Image.Image], Image.Image], share: Callable[[int], bool] = lambda _: True) -> Sabotage:
+def pictured(
+    change: Callable[[Image.Image], Image.Image], share: Callable[[int], bool] = lambda _: True
+) -> Sabotage:
     """A fault of the images: written anew to a folder."""
 
     def make(scene: Scene, folder: Path) -> Scene:
@@ -108,7 +112,9 @@ def shuffled(share: float) -> Sabotage:
         frames = sorted((*scene.train, *scene.test), key=lambda frame: frame.name)
         random = np.random.default_rng(0)
         chosen = np.flatnonzero(random.random(len(frames)) < share)
-        images = {int(a): frames[int(b)].image for a, b in zip(chosen, random.permutation(chosen), strict=True)}
+        images = {
+            int(a): frames[int(b)].image for a, b in zip(chosen, random.permutation(chosen), strict=True)
+        }
         return each(scene, lambda number, frame: replace(frame, image=images.get(number, frame.image)))
 
     return make
@@ -148,7 +154,9 @@ def _frozen(scene: Scene, _folder: Path) -> Scene:
     return each(
         scene,
         lambda number, frame: (
-            replace(frame, world_from_cam=frames[start].world_from_cam) if start <= number < start + 40 else frame
+            replace(frame, world_from_cam=frames[start].world_from_cam)
+            if start <= number < start + 40
+            else frame
         ),
     )
 
@@ -167,7 +175,8 @@ FAULTS = (
     Fault("axes up, right, forward", "fox", ("camera axes",), posed(
         lambda _, R, c: (R @ np.array([[0, 1.0, 0], [-1.0, 0, 0], [0, 0, 1.0]]), c))),
     Fault("y and z of positions exchanged", "hololens", ("world axes",), posed(lambda _, R, c: (R, _YZ @ c))),
-    Fault("mirrored world", "hololens", ("mirrored",), posed(lambda _, R, c: (_MIRROR @ R @ _MIRROR, _MIRROR @ c))),
+    Fault("mirrored world", "hololens", ("mirrored",), posed(
+        lambda _, R, c: (_MIRROR @ R @ _MIRROR, _MIRROR @ c))),
     Fault("mirrored images", "redkitchen", ("mirrored",), pictured(ImageOps.mirror)),
     Fault("focal length x 0.7", "hololens", ("focal length",), lens(fx=0.7, fy=0.7)),
     Fault("focal length x 1.5", "redkitchen", ("focal length",), lens(fx=1.5, fy=1.5)),
@@ -181,13 +190,16 @@ FAULTS = (
     Fault("shuffled images", "hololens", ("shuffled images", "shuffled poses"), shuffled(1.0)),
     Fault("shuffled images", "fox", ("shuffled images", "shuffled poses"), shuffled(1.0)),
     Fault("a third of the images shuffled", "redkitchen", ("shuffled images", "wrong poses"), shuffled(0.33)),
-    Fault("a jump of 1 m", "hololens", ("jump",), posed(lambda n, R, c: (R, c + (n >= 200) * np.array([1.0, 0, 0])))),
-    Fault("a jump of 0.3 m", "redkitchen", ("jump",), posed(lambda n, R, c: (R, c + (n >= 700) * np.array([0, 0, 0.3])))),
+    Fault("a jump of 1 m", "hololens", ("jump",), posed(
+        lambda n, R, c: (R, c + (n >= 200) * np.array([1.0, 0, 0])))),
+    Fault("a jump of 0.3 m", "redkitchen", ("jump",), posed(
+        lambda n, R, c: (R, c + (n >= 700) * np.array([0, 0, 0.3])))),
     Fault("40 frozen poses", "redkitchen", ("frozen poses",), _frozen),
     Fault("60 copies", "hololens", ("duplicates",), copied("train", 60)),
     Fault("20 training images among the test images", "redkitchen", ("leak",), copied("test", 20)),
     Fault("every fifth frame for testing", "hololens", ("leak",), interleaved),
-    Fault("dark", "fox", ("dark images",), pictured(lambda image: ImageEnhance.Brightness(image).enhance(0.2))),
+    Fault("dark", "fox", ("dark images",), pictured(
+        lambda image: ImageEnhance.Brightness(image).enhance(0.2))),
     Fault("a fifth of the images blurred", "hololens", ("blurred images",), pictured(
         lambda image: image.filter(ImageFilter.GaussianBlur(4)), lambda number: number % 5 == 0)),
 )  # fmt: skip
@@ -249,7 +261,8 @@ def result_page(rows: Sequence[dict[str, Any]]) -> str:
     untouched = [row for row in rows if not row["fault"]]
     cells = [
         (row["data"], row["fault"] or "(untouched)", row["found"][0] if row["found"] else "nothing",
-         "yes" if is_named(row) else "NO", row["sentences"][0].split(":")[0][:150] if row["sentences"] else "",
+         "yes" if is_named(row) else "NO",
+         row["sentences"][0].split(":")[0][:150] if row["sentences"] else "",
          f"{row['pixels']}")
         for row in rows
     ]  # fmt: skip
@@ -257,10 +270,11 @@ def result_page(rows: Sequence[dict[str, Any]]) -> str:
     return page(
         "Faults that camloc check names",
         "check",
-        f"The first finding names the fault of {sum(map(is_named, faulty))} of {len(faulty)} copies of real data "
-        f"sets with one fault each, and {sum(map(is_named, untouched))} of {len(untouched)} untouched sets have no "
-        f"finding. The error is the median distance of matches between images from the epipolar lines of the poses "
-        f"as given, in pixels of 640 x 480. Processor time of the untouched sets, reading of all images included: "
+        f"The first finding names the fault of {sum(map(is_named, faulty))} of {len(faulty)} copies of real "
+        f"data sets with one fault each, and {sum(map(is_named, untouched))} of {len(untouched)} untouched sets "
+        f"have no finding. The error is the median distance of matches between images from the epipolar lines "
+        f"of the poses as given, in pixels of 640 x 480. Processor time of the untouched sets, reading of all "
+        f"images included: "
         f"{times}.",
         table(("data", "fault", "first finding", "named", "in words", "error"), cells, text_columns=5),
         command="DATA",
@@ -270,10 +284,14 @@ def result_page(rows: Sequence[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path, help="the folder with hololens, redkitchen and fox")
-    parser.add_argument("--only", default="", help="measure the faults whose name holds this, and keep the others")
+    parser.add_argument(
+        "--only", default="", help="measure the faults whose name holds this, and keep the others"
+    )
     arguments = parser.parse_args()
     path = RESULTS / "check.json"
-    known = {(row["data"], row["fault"]): row for row in json.loads(path.read_bytes())} if path.exists() else {}
+    known = (
+        {(row["data"], row["fault"]): row for row in json.loads(path.read_bytes())} if path.exists() else {}
+    )
     cases = [*((None, data) for data in SETS), *((fault, fault.data) for fault in FAULTS)]
     rows = []
     for data in SETS:

@@ -84,7 +84,7 @@ def test_parsing_arguments_imports_no_torch() -> None:
     ("arguments", "told"),
     [
         (["trian"], ("no command 'trian'", "did you mean train?")),
-        (["conjure"], ("no command 'conjure'", "demo, map, train")),
+        (["conjure"], ("no command 'conjure'", "demo, check, map, train")),
         (["--verbose"], ("no option --verbose", "camloc --help")),
         (["train"], ("RECIPE", "camloc train --help")),
         (["train", "room/hyperpose", "--dat", "x"], ("--data FOLDER", "--dat")),
@@ -98,7 +98,7 @@ def test_parsing_arguments_imports_no_torch() -> None:
         (["export"], ("RUN",)),
         (["export", "a", "b"], ("unrecognized", "b")),
         (["evaluate", "--run", "x"], ("value", "run")),
-        (["datasets", "x", "--to", "pdf"], ("'pdf'", "'table'")),
+        (["import", "x", "y", "--to", "pdf"], ("'pdf'", "'table'")),
         (["recipes", "--jsn"], ("--jsn", "--json")),
         (["models", "extra"], ("extra",)),
     ],

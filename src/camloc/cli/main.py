@@ -28,7 +28,8 @@ COMMANDS = {
     "extend": "add a scene to a multi-scene run, from a few images",
     "autoencode": "train a pose auto-encoder, which refines a run's poses",
     "export": "write a run as one ONNX file",
-    "datasets": "list data set layouts, check a folder, convert it",
+    "import": "write a data set in another layout",
+    "datasets": "list data set layouts, describe a folder",
     "recipes": "list the training recipes",
     "models": "list the networks and their sizes",
 }
@@ -158,6 +159,9 @@ def _print_error(sentence: str, *, status: int = 1) -> int:
     return status
 
 
+# Words that Python keeps for itself cannot name functions.
+_FUNCTIONS = {"import": "import_scene"}
+
 # tyro draws a box around its messages; these are its sides, and the lines that are dropped.
 _SIDES = "│\n"
 _DROPPED_LINES = ("For full helptext", "Argument helptext")
@@ -178,7 +182,8 @@ def parsed(command: str, arguments: list[str]) -> Callable[[], None]:
     """
     import tyro  # here, so that `camloc --help` and `--version` print at once
 
-    function = getattr(importlib.import_module(f"camloc.cli.commands.{command}"), command)
+    name = _FUNCTIONS.get(command, command)
+    function = getattr(importlib.import_module(f"camloc.cli.commands.{name}"), name)
 
     @functools.wraps(function)
     def deferred(*values: Any, **named: Any) -> Callable[[], None]:

@@ -20,9 +20,9 @@ def check(
 ) -> None:
     """Look for faults of poses, intrinsics, images and split before anything is trained.
 
-    Local features of some images are matched, and the poses must explain the matches: a wrong direction, other
-    axes, another order of the quaternion, mirrored poses, wrong intrinsics, mixed units, jumps and shuffled
-    images are named. The exit status is 1 if training on this data would be wasted.
+    Local features of some images are matched, and the poses must explain the matches: a wrong direction,
+    other axes, another order of the quaternion, mirrored poses, wrong intrinsics, mixed units, jumps and
+    shuffled images are named. The exit status is 1 if training on this data would be wasted.
 
     Args:
         data: Folder of a data set, or its file of poses.

@@ -70,9 +70,7 @@ def load(
     origin = states[0][0]
     states.sort(key=lambda state: state[0])
     times = np.array([(time - origin) * 1e-9 for time, _ in states])
-    bodies = np.stack(
-        [matrix_of(rotation_of_xyzw([*n[4:7], n[3]]), n[:3]) for _, n in states]
-    )
+    bodies = np.stack([matrix_of(rotation_of_xyzw([*n[4:7], n[3]]), n[:3]) for _, n in states])
     kept = np.unique(times, return_index=True)[1]
     images = [(where, int(words[0]), words[1]) for where, words in _rows(folder / "data.csv", 2)]
     at = np.array([(time - origin) * 1e-9 for _, time, _ in images])

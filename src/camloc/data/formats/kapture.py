@@ -14,7 +14,14 @@ import numpy as np
 
 from camloc.data.formats.parts.files import is_file, is_named, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_from_fields, parameter_names
-from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene, rotation_of_xyzw
+from camloc.data.formats.parts.posed import (
+    Matrix,
+    Posed,
+    listed_image,
+    matrix_of,
+    posed_scene,
+    rotation_of_xyzw,
+)
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
@@ -63,7 +70,9 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
         listed.append(listed_image(where, f"{_IMAGES}/{name}", root, content))
     if not listed:
         hint = "; poses of rigs are not read" if is_named(folder / "rigs.txt") else ""
-        raise DatasetError(f"no image of {folder / 'records_camera.txt'} has a pose of its time and camera{hint}")
+        raise DatasetError(
+            f"no image of {folder / 'records_camera.txt'} has a pose of its time and camera{hint}"
+        )
     notes = [f"left out because they have no pose: {left} of {left + len(listed)} images"] if left else []
 
     def posed(each: Listed[tuple[Matrix, Camera | None]]) -> Posed:

@@ -9,6 +9,7 @@ Geiger et al., Are we ready for Autonomous Driving?, CVPR 2012. The world is cam
 poses are of camera 0; those of the camera that is read are shifted by its baseline in `calib.txt`.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from camloc.core.files import write_atomically
 from camloc.data.formats.parts.files import is_file, is_folder, is_named, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_from_matrix
 from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, posed_scene
-from camloc.data.splits import EVERYTHING, Selection, lists_text
+from camloc.data.splits import EVERYTHING, Listed, Selection, lists_text
 from camloc.data.types import Frame, Scene
 from camloc.errors import DatasetError
 
@@ -62,9 +63,11 @@ def load(
     folder, poses = root / "sequences" / sequence, known[sequence]
     camera = camera or next((name for name in _CAMERAS if is_folder(folder / name)), _CAMERAS[0])
     matrix, shift = _projection(folder / "calib.txt", camera)
-    times = [numbers_in([line.text], line.where)[0] for line in read_lines(folder / "times.txt")] if is_named(
-        folder / "times.txt"
-    ) else []
+    times = (
+        [numbers_in([line.text], line.where)[0] for line in read_lines(folder / "times.txt")]
+        if is_named(folder / "times.txt")
+        else []
+    )
     images = sorted(path.name for path in (folder / camera).glob("*") if not path.name.startswith("."))
     ending = Path(images[0]).suffix if images else ".png"
     listed = []
@@ -77,12 +80,14 @@ def load(
         time = times[number] if number < len(times) else None
         listed.append(listed_image(line.where, name, root, (pose, time)))
     if times and len(times) != len(listed):
-        raise DatasetError(f"{poses} has {len(listed)} poses, and {folder / 'times.txt'} has {len(times)} times")
+        raise DatasetError(
+            f"{poses} has {len(listed)} poses, and {folder / 'times.txt'} has {len(times)} times"
+        )
     fields = {"fx": matrix[0, 0], "fy": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
 
-    def posed(each: object) -> Posed:
-        own = camera_from_matrix(fields, image=each.image, where=str(folder / "calib.txt"))  # type: ignore[attr-defined]
-        pose, time = each.content  # type: ignore[attr-defined]
+    def posed(each: Listed[tuple[Matrix, float | None]]) -> Posed:
+        own = camera_from_matrix(fields, image=each.image, where=str(folder / "calib.txt"))
+        pose, time = each.content
         return Posed(pose @ shift, own, time, sequence)
 
     return posed_scene(root, scene, listed, posed, selection=selection)
@@ -120,11 +125,7 @@ def write(scene: Scene, folder: Path) -> tuple[Frame, ...]:
     if all(frame.time is not None for frame in frames):
         write_atomically(own / "times.txt", "".join(f"{frame.time!r}\n" for frame in frames))
     if scene.test:
-        from dataclasses import replace
-
-        renamed = [
-            replace(frame, name=numbered_name(number, frame)) for number, frame in enumerate(frames)
-        ]
+        renamed = [replace(frame, name=numbered_name(number, frame)) for number, frame in enumerate(frames)]
         count = len(scene.train)
         write_atomically(folder / "train.txt", lists_text(renamed[:count]))
         write_atomically(folder / "test.txt", lists_text(renamed[count:]))
@@ -163,4 +164,6 @@ def _projection(path: Path, camera: str) -> tuple[Matrix, Matrix]:
             shift = np.eye(4)
             shift[:3, 3] = -np.linalg.solve(projection[:, :3], projection[:, 3])
             return projection[:, :3], shift
-    raise DatasetError(f"{path} has no line {wanted} for the images of {camera}; choose with --option camera=")
+    raise DatasetError(
+        f"{path} has no line {wanted} for the images of {camera}; choose with --option camera="
+    )

@@ -1,7 +1,7 @@
 """LLFF: all poses, sizes and focal lengths in one array, `poses_bounds.npy`.
 
-    scene/poses_bounds.npy     (n, 17): a 3x5 matrix [rotation | centre | height, width, focal], and two depths
-    scene/images/0001.jpg      n images; in the order of their names
+    scene/poses_bounds.npy     (n, 17): a 3x5 matrix [rotation | centre | height, width, focal], and two
+    depths scene/images/0001.jpg      n images; in the order of their names
 
 Mildenhall et al., Local Light Field Fusion, 2019. The camera axes are down, right, backward; the frames have
 right, down, forward. The scale is a reconstruction's. Files that hold Python objects are refused.
@@ -57,12 +57,19 @@ def load(
             table = np.load(file, allow_pickle=False)
         except (ValueError, OSError, EOFError) as problem:
             raise DatasetError(f"{path} is not an array of numbers: {one_line(problem)[:120]}") from None
-    if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] != 17 or table.dtype.kind != "f":
+    if (
+        not isinstance(table, np.ndarray)
+        or table.ndim != 2
+        or table.shape[1] != 17
+        or table.dtype.kind != "f"
+    ):
         raise DatasetError(f"{path} is not an (n, 17) array of numbers")
     table = table.astype(np.float64)
-    names = sorted(each.name for each in (root / images).glob("*") if each.suffix.lower() in _ENDINGS) if is_folder(
-        root / images
-    ) else []
+    names = (
+        sorted(each.name for each in (root / images).glob("*") if each.suffix.lower() in _ENDINGS)
+        if is_folder(root / images)
+        else []
+    )
     if len(names) != len(table):
         raise DatasetError(f"{path} has {len(table)} poses, and {root / images} has {len(names)} images")
     listed = [

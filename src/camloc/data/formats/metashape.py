@@ -160,7 +160,9 @@ def _camera(sensor: ElementTree.Element, where: str) -> Camera:
     }
     unread = [name for name in ("b1", "b2", "k4", "p3", "p4") if given.get(name)]
     if unread or "f" not in given:
-        raise DatasetError(f"{where}: {', '.join(unread) or 'no f'}, and only f, cx, cy, k1 to k3, p1, p2 are read")
+        raise DatasetError(
+            f"{where}: {', '.join(unread) or 'no f'}, and only f, cx, cy, k1 to k3, p1, p2 are read"
+        )
     fields = {"width": size[0], "height": size[1], "fx": given["f"]}
     fields |= {"cx": size[0] / 2 + given.get("cx", 0.0), "cy": size[1] / 2 + given.get("cy", 0.0)}
     # Metashape's p1 is OpenCV's p2, and the other way round.

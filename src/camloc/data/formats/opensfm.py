@@ -3,8 +3,8 @@
     scene/reconstruction.json    a list of reconstructions: cameras, and shots by the names of their images
     scene/images/0001.jpg
 
-Focal lengths and principal points are divided by the longer side of the image; the middle is (0, 0). Of several
-reconstructions the largest is read, and the others are named in a note.
+Focal lengths and principal points are divided by the longer side of the image; the middle is (0, 0). Of
+several reconstructions the largest is read, and the others are named in a note.
 """
 
 from collections.abc import Mapping
@@ -56,9 +56,11 @@ def load(root: Path, scene: str = "", *, unit: Unit = "units", selection: Select
     """
     path = root / _FILE
     content = read_json_value(path)
-    parts = [part for part in content if isinstance(part, dict) and part.get("shots")] if isinstance(
-        content, list
-    ) else []
+    parts = (
+        [part for part in content if isinstance(part, dict) and part.get("shots")]
+        if isinstance(content, list)
+        else []
+    )
     if not parts:
         raise DatasetError(f"{path} has no reconstruction with shots")
     largest = max(parts, key=lambda part: len(part["shots"]))
@@ -75,9 +77,11 @@ def load(root: Path, scene: str = "", *, unit: Unit = "units", selection: Select
         pose = _pose(shot, where)
         listed.append(listed_image(where, f"images/{name}", root, (pose, known[shot["camera"]])))
     others = [str(len(part["shots"])) for part in parts if part is not largest]
-    notes = [f"the largest of {len(parts)} reconstructions is read; the others have {', '.join(others)} shots"] if (
-        others
-    ) else []
+    notes = (
+        [f"the largest of {len(parts)} reconstructions is read; the others have {', '.join(others)} shots"]
+        if (others)
+        else []
+    )
 
     def posed(each: Listed[tuple[Matrix, Camera]]) -> Posed:
         return Posed(*each.content)

@@ -3,9 +3,9 @@
     scene/cameras.csv        #name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2
     scene/images/0001.jpg    named by the table
 
-Angles are degrees: the camera looks along a heading clockwise from the y axis (north), with pitch and roll; the
-z axis is up. The focal length is that of a 35 mm film, 36 mm wide, whatever the side; px and py are divided by
-the same. Radial coefficients k1 to k3 are read; k4, t1 and t2 are refused unless they are zero.
+Angles are degrees: the camera looks along a heading clockwise from the y axis (north), with pitch and roll;
+the z axis is up. The focal length is that of a 35 mm film, 36 mm wide, whatever the side; px and py are
+divided by the same. Radial coefficients k1 to k3 are read; k4, t1 and t2 are refused unless they are zero.
 """
 
 import csv
@@ -104,11 +104,16 @@ def _camera(each: Listed[dict[str, float]]) -> Camera | None:
         return None
     unread = [name for name in ("k4", "t1", "t2") if n.get(name)]
     if unread:
-        raise DatasetError(f"{each.where}: {', '.join(unread)} of the lens are not zero, and only k1 to k3 are read")
+        raise DatasetError(
+            f"{each.where}: {', '.join(unread)} of the lens are not zero, and only k1 to k3 are read"
+        )
     (width, height), _ = image_sizes(each.image)
     side = max(width, height)
     fields = {"width": float(width), "height": float(height), "fx": n["f"] * side / _FILM}
-    fields |= {"cx": width / 2 + n.get("px", 0.0) * side / _FILM, "cy": height / 2 + n.get("py", 0.0) * side / _FILM}
+    fields |= {
+        "cx": width / 2 + n.get("px", 0.0) * side / _FILM,
+        "cy": height / 2 + n.get("py", 0.0) * side / _FILM,
+    }
     lens = {name: n.get(name, 0.0) for name in ("k1", "k2", "k3")}
     if not any(lens.values()):
         return camera_from_fields(fields, model="PINHOLE", where=each.where)

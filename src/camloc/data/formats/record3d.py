@@ -1,7 +1,8 @@
 """Record3D's export: all poses in one JSON file, poses of ARKit.
 
     scene/rgb/0.jpg         one image for each pose
-    scene/metadata.json     poses: lists qx qy qz qw x y z (world_from_cam); K: 9 numbers, column by column; w, h
+    scene/metadata.json     poses: lists qx qy qz qw x y z (world_from_cam); K: 9 numbers, column by column;
+    w, h
 
 The camera axes are ARKit's (right, up, backward), positions are metres.
 """
@@ -42,7 +43,9 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
     poses, matrix = content.get("poses"), content.get("K")
     if not isinstance(poses, list) or not isinstance(matrix, list) or len(matrix) != 9:
         raise DatasetError(f"{path} needs a list of poses and K with 9 numbers")
-    k = list(number_fields({f"K[{number}]": value for number, value in enumerate(matrix)}, str(path)).values())
+    k = list(
+        number_fields({f"K[{number}]": value for number, value in enumerate(matrix)}, str(path)).values()
+    )
     size = number_fields({name: content[name] for name in ("w", "h") if name in content}, str(path))
     if len(size) != 2:
         raise DatasetError(f"{path} has no w and h, the size of the images")

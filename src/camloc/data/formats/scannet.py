@@ -56,9 +56,7 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
     if not listed:
         raise DatasetError(f"{root / 'pose'} has no pose that is finite")
     intrinsics = np.array(matrix_in(root / _INTRINSICS)).reshape(4, 4)
-    fields = dict(
-        zip(("fx", "fy", "cx", "cy"), intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]].tolist(), strict=True)
-    )
+    fields = dict(zip(("fx", "fy", "cx", "cy"), intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]].tolist(), strict=True))
 
     def posed(each: Listed[Path]) -> Posed:
         camera = camera_from_matrix(fields, image=each.image, where=str(root / _INTRINSICS))

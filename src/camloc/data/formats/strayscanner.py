@@ -44,8 +44,8 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
         raise DatasetError(f"{root} is not a recording of Stray Scanner, which needs {LOOKS_FOR}")
     if not is_folder(root / "rgb"):
         raise DatasetError(
-            f"{root} has no folder rgb of images; take them from the video with `mkdir rgb && ffmpeg -i rgb.mp4 "
-            f"-start_number 0 rgb/%06d.png`"
+            f"{root} has no folder rgb of images; take them from the video with `mkdir rgb && ffmpeg -i "
+            f"rgb.mp4 -start_number 0 rgb/%06d.png`"
         )
     images = {path.stem.lstrip("0") or "0": path.name for path in sorted((root / "rgb").iterdir())}
     listed = []

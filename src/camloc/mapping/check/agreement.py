@@ -1,4 +1,4 @@
-"""What the matches of the images say about the poses and intrinsics: which reading fits, and where none does."""
+"""What the matches of images say about poses and intrinsics: which reading fits, and where none does."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ from camloc.mapping.check.hypotheses import (
 )
 from camloc.mapping.check.path import CameraPath
 
-# Pixels, of an image of about 640 x 480, that poses of odometry and depth SLAM are off by at most, in the median
-# over pairs: nothing better is looked for below.
+# Pixels, of an image of about 640 x 480, that poses of odometry and depth SLAM are off by at most, in the
+# median over pairs: nothing better is looked for below.
 FITS = 1.5
 
 # Pixels above which the poses say nothing about the images.
@@ -110,7 +110,11 @@ def judge(path: CameraPath, sample: Sample, *, unit: Unit, has_cameras: bool) ->
         best = _refined(case, best)
         if _is_worth_a_word(best.hypothesis, has_cameras=has_cameras):
             findings.append(_reading_finding(best, given))
-            readings = [given, best, *(each for each in readings[1:] if each.hypothesis is not best.hypothesis)]
+            readings = [
+                given,
+                best,
+                *(each for each in readings[1:] if each.hypothesis is not best.hypothesis),
+            ]
     else:
         best = given
     if best.hypothesis.poses is not None:
@@ -121,7 +125,12 @@ def judge(path: CameraPath, sample: Sample, *, unit: Unit, has_cameras: bool) ->
     else:
         findings += _contradictions(case, best)
     depth = _depth(case)
-    if unit == "m" and not _DEPTHS[0] <= depth <= _DEPTHS[1] and np.isfinite(depth) and best.pixels <= USELESS:
+    if (
+        unit == "m"
+        and not _DEPTHS[0] <= depth <= _DEPTHS[1]
+        and np.isfinite(depth)
+        and best.pixels <= USELESS
+    ):
         findings.append(_scale(depth))
     return Judged((*findings, *torn), tuple(readings), depth, best.by_pair)
 
@@ -182,8 +191,8 @@ def _is_worth_a_word(hypothesis: Hypothesis, *, has_cameras: bool) -> bool:
 
 def _reading_finding(best: Scored, given: Scored) -> Finding:
     hypothesis = best.hypothesis
-    errors = f"the matches between images are then {best.pixels:.1f} px from their epipolar lines instead of {_px(given)}"
-    if hypothesis.poses is not None:
+    errors = f"the matches between images are then {best.pixels:.1f} px from their epipolar lines instead of
+    {_px(given)}" if hypothesis.poses is not None:
         return Finding("error", hypothesis.kind, f"{hypothesis.says}; {errors}")
     x, y = hypothesis.shift
     words = []
@@ -194,7 +203,8 @@ def _reading_finding(best: Scored, given: Scored) -> Finding:
     return Finding(
         "error",
         hypothesis.kind,
-        f"the images have {' and '.join(words)}: {errors}; the intrinsics are of another camera or image size",
+        f"the images have {' and '.join(words)}: {errors}; the intrinsics are of another camera or "
+        f"image size",
     )
 
 
@@ -213,8 +223,8 @@ def _scale(depth: float) -> Finding:
     return Finding(
         "error",
         "scale",
-        f"what the cameras see is {depth:.3g} m away in the median, so positions are hardly in metres but perhaps "
-        f"in {factor}; convert them, or read them with --option unit=units where the layout has it",
+        f"what the cameras see is {depth:.3g} m away in the median, so positions are hardly in metres but "
+        f"perhaps in {factor}; convert them, or read them with --option unit=units where the layout has it",
     )
 
 
@@ -244,8 +254,8 @@ def _torn(path: CameraPath, sample: Sample) -> list[Finding]:
 
 def _unexplained(case: _Case, best: Scored, torn: Sequence[Finding]) -> Finding:
     sentence = (
-        f"neither the poses as given ({_px(best)} from the epipolar lines) nor any other reading of them explains "
-        f"the matches between images"
+        f"neither the poses as given ({_px(best)} from the epipolar lines) nor any other reading of them "
+        f"explains the matches between images"
     )
     if torn:
         return replace(torn[0], sentence=f"{torn[0].sentence}; {sentence}")
@@ -254,14 +264,14 @@ def _unexplained(case: _Case, best: Scored, torn: Sequence[Finding]) -> Finding:
         return Finding(
             "error",
             "shuffled poses",
-            f"{sentence}, and the poses of neighbouring images are as far apart as any two: images and poses are "
-            f"not in the same order",
+            f"{sentence}, and the poses of neighbouring images are as far apart as any two: images and "
+            f"poses are not in the same order",
         )
     return Finding("error", "poses do not fit", f"{sentence}: poses and images are not of one recording")
 
 
 def _order_ratio(path: CameraPath) -> float:
-    """How far neighbours in a recording are apart, as a share of any two frames; 1 if they are in no order."""
+    """How far neighbours in a recording are apart, as a share of any two frames; about 1 without order."""
     pairs = path.neighbours()
     if not len(pairs):
         return 0.0
@@ -320,17 +330,20 @@ def _mixed_units(case: _Case, bad: Sequence[Correspondences], best: Scored) -> F
     return Finding(
         "error",
         "mixed units",
-        f"the positions of some frames are in another unit: a factor of about {factor:.3g} for one of two frames "
-        f"makes {int(near.sum())} of {len(bad)} contradicting pairs of images fit ({named(common)})",
+        f"the positions of some frames are in another unit: a factor of about {factor:.3g} for one of two "
+        f"frames makes {int(near.sum())} of {len(bad)} contradicting pairs of images fit ({named(common)})",
         tuple(common[:MOST_NAMED]),
     )
 
 
-def _jump(
-    case: _Case, steps: Sequence[Correspondences], is_bad: NDArray[np.bool_]
-) -> Finding | None:
+def _jump(case: _Case, steps: Sequence[Correspondences], is_bad: NDArray[np.bool_]) -> Finding | None:
     """Steps of the path that the images deny, while on each side of it the poses fit."""
-    good = {number for pair, wrong in zip(case.pairs, is_bad, strict=True) if not wrong for number in (pair.first, pair.second)}
+    good = {
+        number
+        for pair, wrong in zip(case.pairs, is_bad, strict=True)
+        if not wrong
+        for number in (pair.first, pair.second)
+    }
     names = []
     for pair in steps:
         nearby = [number for number in range(pair.first - 8, pair.second + 9) if number in good]
@@ -341,8 +354,8 @@ def _jump(
     return Finding(
         "error",
         "jump",
-        f"the poses jump at {named(list(dict.fromkeys(names)))}, where the images do not: tracking was lost there, or "
-        f"these poses are wrong; leave the frames out, or split the recording there",
+        f"the poses jump at {named(list(dict.fromkeys(names)))}, where the images do not: tracking was lost "
+        f"there, or these poses are wrong; leave the frames out, or split the recording there",
         tuple(dict.fromkeys(names))[:MOST_NAMED],
     )
 
@@ -363,8 +376,8 @@ def _wrong_frames(
         return Finding(
             "error",
             "several worlds",
-            f"the poses fit within each recording, and not between {one!r} and {other!r}: the recordings are not "
-            f"in one world",
+            f"the poses fit within each recording, and not between {one!r} and {other!r}: the recordings "
+            f"are not in one world",
         )
     return Finding(
         "error",

@@ -103,17 +103,22 @@ def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Findin
                 continue  # a camera that gave its last image once more, to a pose that has moved on
             else:
                 contradicting.append(index)
-            leaking += [each for each in (first, index) if path.is_test[each] and path.is_test[first] != path.is_test[index]]
+            leaking += [
+                each
+                for each in (first, index)
+                if path.is_test[each] and path.is_test[first] != path.is_test[index]
+            ]
     leaks, different, same = (
-        [path.frames[index].name for index in dict.fromkeys(each)] for each in (leaking, contradicting, copies)
+        [path.frames[index].name for index in dict.fromkeys(each)]
+        for each in (leaking, contradicting, copies)
     )
     if leaks:
         findings.append(
             Finding(
                 "error",
                 "leak",
-                f"{len(leaks)} test images are training images under another name ({named(leaks)}); errors on "
-                f"them say nothing, so take them out of the test frames",
+                f"{len(leaks)} test images are training images under another name ({named(leaks)}); errors "
+                f"on them say nothing, so take them out of the test frames",
                 tuple(leaks[:MOST_NAMED]),
             )
         )
@@ -122,8 +127,8 @@ def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Findin
             Finding(
                 "error",
                 "duplicates",
-                f"{len(different)} images are there more than once with different poses ({named(different)}); "
-                f"only one of them can be right",
+                f"{len(different)} images are there more than once with different poses "
+                f"({named(different)}); only one of them can be right",
                 tuple(different[:MOST_NAMED]),
             )
         )
@@ -132,7 +137,8 @@ def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Findin
             Finding(
                 "error" if len(same) > _COPIES * len(path.frames) else "warning",
                 "duplicates",
-                f"{len(same)} of {len(path.frames)} images are copies of others ({named(same)}); leave them out",
+                f"{len(same)} of {len(path.frames)} images are copies of others ({named(same)}); "
+                f"leave them out",
                 tuple(same[:MOST_NAMED]),
             )
         )

@@ -230,13 +230,11 @@ def _recordings(frames: Sequence[Frame]) -> _Recordings:
 
 def _across(recordings: _Recordings, before: int, after: int) -> list[tuple[int, int]]:
     """Pairs of frames on both sides of a step."""
-    wider = (recordings.after(before, -2), recordings.after(after, 2))
-    return [(before, after)] + ([(wider[0], wider[1])] if None not in wider else [])  # type: ignore[list-item]
+    one, other = recordings.after(before, -2), recordings.after(after, 2)
+    return [(before, after), *([] if one is None or other is None else [(one, other)])]
 
 
-def _alike(
-    extraction: _Extraction, anchors: Sequence[int], recordings: _Recordings
-) -> list[tuple[int, int]]:
+def _alike(extraction: _Extraction, anchors: Sequence[int], recordings: _Recordings) -> list[tuple[int, int]]:
     """The anchors that resemble each anchor most, except those that follow it closely."""
     known = [(anchor, extraction.of(anchor)) for anchor in anchors]
     present = [(anchor, one) for anchor, one in known if one is not None]
@@ -288,9 +286,7 @@ def _matched(
     return found, count
 
 
-def _agreeing(
-    first: Float[np.ndarray, "m 2"], second: Float[np.ndarray, "m 2"]
-) -> NDArray[np.bool_]:
+def _agreeing(first: Float[np.ndarray, "m 2"], second: Float[np.ndarray, "m 2"]) -> NDArray[np.bool_]:
     """Which matches agree with the fundamental matrix that most agree with."""
     options = pycolmap.RANSACOptions()
     options.max_error, options.random_seed = 2.0, 0

@@ -1,14 +1,15 @@
 """Which reading of the poses and intrinsics explains the matches of the images.
 
 Each hypothesis says how the poses may have been written other than they were read: inverted, with the numbers
-of the quaternion in another order, with the axes of another program, mirrored. Each is undone, and the epipolar
-geometry of the changed poses is measured on the same matches. The error of a hypothesis is the median over
-the pairs of each pair's median Sampson distance; points must also lie in front of both cameras, which tells
-directions apart that no epipolar line does.
+of the quaternion in another order, with the axes of another program, mirrored. Each is undone, and the
+epipolar geometry of the changed poses is measured on the same matches. The error of a hypothesis is the
+median over the pairs of each pair's median Sampson distance; points must also lie in front of both cameras,
+which tells directions apart that no epipolar line does.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations, product
 
 import numpy as np
@@ -76,37 +77,37 @@ class Scored:
 AS_GIVEN = Hypothesis("", "as they are", cost=0.0)
 
 
-def _with(change: Callable[[NDArray[np.float64], NDArray[np.float64]], Poses]) -> Callable[[Poses], Poses]:
-    return lambda poses: change(*poses)
-
-
 def _times(rotation: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.einsum("fij,fj->fi", rotation, vector))
 
 
-def _reordered(rotation: NDArray[np.float64], order: Sequence[int], signs: Sequence[int]) -> NDArray[np.float64]:
+def _reordered(
+    rotation: NDArray[np.float64], order: Sequence[int], signs: Sequence[int]
+) -> NDArray[np.float64]:
     quaternion = quaternion_wxyz_from_rotation(rotation)
-    return np.asarray(rotation_from_quaternion_wxyz(quaternion[:, list(order)] * np.array(signs, dtype=float)))
+    return np.asarray(
+        rotation_from_quaternion_wxyz(quaternion[:, list(order)] * np.array(signs, dtype=float))
+    )
 
 
 _OPENGL = np.diag([1.0, -1.0, -1.0])
 
 
-def _inverses() -> dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], Poses]]:
+def _inverses() -> dict[str, Callable[[Poses], Poses]]:
     """Directions that poses are confused in, with the words for each."""
     return {
         "the poses are cam_from_world, and are read as world_from_cam (or the other way round)": (
-            lambda R, c: (R.mT, -_times(R.mT, c))
+            lambda poses: (poses[0].mT, -_times(poses[0].mT, poses[1]))
         ),
-        "the rotations are transposed, while the positions are right": lambda R, c: (R.mT, c),
+        "the rotations are transposed, while the positions are right": lambda poses: (poses[0].mT, poses[1]),
         "the positions are translations of cam_from_world, while the rotations are right": (
-            lambda R, c: (R, -_times(R, c))
+            lambda poses: (poses[0], -_times(poses[0], poses[1]))
         ),
         "the positions are camera centres that are read as translations of cam_from_world": (
-            lambda R, c: (R, -_times(R.mT, c))
+            lambda poses: (poses[0], -_times(poses[0].mT, poses[1]))
         ),
         "the rotations are transposed, and the positions are translations": (
-            lambda R, c: (R.mT, -_times(R, c))
+            lambda poses: (poses[0].mT, -_times(poses[0], poses[1]))
         ),
     }
 
@@ -115,7 +116,7 @@ def pose_hypotheses() -> list[Hypothesis]:
     """Every reading of the poses that is tried."""
     inverses = _inverses()
     found = [
-        Hypothesis("direction of the poses", says, _with(change), cost=1.0 + 0.2 * number)
+        Hypothesis("direction of the poses", says, change, cost=1.0 + 0.2 * number)
         for number, (says, change) in enumerate(inverses.items())
     ]
     found += _quaternion_orders()
@@ -133,32 +134,37 @@ def _quaternion_orders() -> list[Hypothesis]:
         if order == (0, 1, 2, 3):
             continue
         says = usual.get(order, "in another order than it is read")
-        undo = np.argsort(order)
+        undo = np.argsort(order).tolist()
         for is_conjugate in (False, True):
             signs = conjugate if is_conjugate else (1, 1, 1, 1)
-
-            def meant(
-                rotation: NDArray[np.float64], undo: NDArray[np.int64] = undo, signs: tuple[int, ...] = signs
-            ) -> NDArray[np.float64]:
-                return _reordered(rotation, undo.tolist(), signs)
-
-            cost = 1.3 + 0.4 * (order not in usual) + 0.5 * is_conjugate
-            kind = "order of the quaternion"
             sentence = f"the quaternion has {says}" if order in usual else f"the quaternion is {says}"
+            cost = 1.3 + 0.4 * (order not in usual) + 0.5 * is_conjugate
             found += [
-                Hypothesis(kind, sentence, lambda p, f=meant: (f(p[0]), p[1]), cost=cost),  # type: ignore[misc]
-                Hypothesis(kind, sentence, lambda p, f=meant: (f(p[0].mT).mT, p[1]), cost=cost + 0.1),  # type: ignore[misc]
-                Hypothesis(kind, sentence, lambda p, f=meant: _translated(p, f), cost=cost + 0.2),  # type: ignore[misc]
+                Hypothesis(
+                    "order of the quaternion",
+                    sentence,
+                    partial(_with_quaternion, undo=undo, signs=signs, form=form),
+                    cost=cost + 0.1 * number,
+                )
+                for number, form in enumerate(_FORMS)
             ]
     return found
 
 
-def _translated(poses: Poses, meant: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Poses:
-    """The poses where the quaternion of `cam_from_world` is changed and its translation stays."""
+# What the quaternion turned when its numbers were exchanged: the camera into the world; the world into the
+# camera, beside the camera's centre; or beside the translation of cam_from_world.
+_FORMS = ("world_from_cam", "cam_from_world and centre", "cam_from_world")
+
+
+def _with_quaternion(poses: Poses, *, undo: Sequence[int], signs: Sequence[int], form: str) -> Poses:
+    """The poses with the numbers of the quaternion in another order."""
     rotation, centre = poses
-    translation = -_times(rotation.mT, centre)
-    changed = meant(rotation.mT)
-    return changed.mT, -_times(changed.mT, translation)
+    if form == "world_from_cam":
+        return _reordered(rotation, undo, signs), centre
+    changed = _reordered(rotation.mT, undo, signs).mT
+    if form == "cam_from_world":
+        centre = _times(changed, _times(rotation.mT, centre))
+    return changed, centre
 
 
 def _signed_permutations() -> list[NDArray[np.float64]]:
@@ -169,51 +175,53 @@ def _signed_permutations() -> list[NDArray[np.float64]]:
     ]
 
 
-def _camera_axes(
-    inverses: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], Poses]],
-) -> list[Hypothesis]:
-    """The camera with other axes, alone and together with another direction; mirrored where they are left-handed."""
+def _camera_axes(inverses: dict[str, Callable[[Poses], Poses]]) -> list[Hypothesis]:
+    """The camera with other axes, mirrored where they are left-handed; alone and with another direction."""
     found = []
-    opengl = "the camera axes are OpenGL's (right, up, backward), and are read as OpenCV's (right, down, forward)"
     for axes in _signed_permutations():
         if np.array_equal(axes, np.eye(3)):
             continue
-        is_opengl = np.array_equal(axes, _OPENGL)
-        is_about_view = abs(axes[2, 2]) == 1 and np.linalg.det(axes) > 0 and axes[2, 2] > 0
-        if np.linalg.det(axes) < 0:
-            kind, says, cost = "mirrored", f"images or poses are mirrored ({_mirror_words(axes)})", 1.6
-            cost += 0.3 * (np.abs(np.trace(axes)) != 1)
-        elif is_opengl:
-            kind, says, cost = "camera axes", opengl, 1.0
-        elif is_about_view:
-            kind, cost = "camera axes", 1.2
-            says = f"the images are turned by {'180°' if axes[0, 0] == -1 else '90°'} against their poses"
-        else:
-            kind, says, cost = "camera axes", f"the camera axes are not right, down, forward but {_axis_words(axes)}", 1.5
-        found.append(
-            Hypothesis(kind, says, lambda p, S=axes: (_in_axes(p[0], S), p[1]), cost=cost)  # type: ignore[misc]
-        )
-        if np.linalg.det(axes) > 0:
-            for number, (words, change) in enumerate(inverses.items()):
-
-                def both(p: Poses, S: NDArray[np.float64] = axes, f: Callable[..., Poses] = change) -> Poses:
-                    rotation, centre = f(*p)
-                    return _in_axes(rotation, S), centre
-
-                def reverse(p: Poses, S: NDArray[np.float64] = axes, f: Callable[..., Poses] = change) -> Poses:
-                    return f(_in_axes(p[0], S), p[1])
-
-                price = cost + 0.7 + 0.1 * number
-                found += [
-                    Hypothesis("direction of the poses and camera axes", f"{words}, and {says}", both, cost=price),
-                    Hypothesis("direction of the poses and camera axes", f"{words}, and {says}", reverse, cost=price),
-                ]
+        kind, says, cost = _axes_fault(axes)
+        change = partial(_in_axes, axes=axes)
+        found.append(Hypothesis(kind, says, change, cost=cost))
+        if kind == "mirrored":
+            continue
+        for number, (words, inverse) in enumerate(inverses.items()):
+            for steps in ((inverse, change), (change, inverse)):
+                found.append(
+                    Hypothesis(
+                        "direction of the poses and camera axes",
+                        f"{words}, and {says}",
+                        partial(_one_after_the_other, steps=steps),
+                        cost=cost + 0.7 + 0.1 * number,
+                    )
+                )
     return found
 
 
-def _in_axes(rotation: NDArray[np.float64], axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rotations of cameras whose own axes are `axes`; improper where these are mirrored."""
-    return rotation @ axes
+def _axes_fault(axes: NDArray[np.float64]) -> tuple[str, str, float]:
+    """What it is called when the axes of the camera were others, and the cost of that reading."""
+    if np.linalg.det(axes) < 0:
+        cost = 1.6 + 0.3 * (abs(np.trace(axes)) != 1)
+        return "mirrored", f"images or poses are mirrored ({_mirror_words(axes)})", cost
+    if np.array_equal(axes, _OPENGL):
+        words = "OpenGL's (right, up, backward), and are read as OpenCV's (right, down, forward)"
+        return "camera axes", f"the camera axes are {words}", 1.0
+    if axes[2, 2] == 1:
+        degrees = "180°" if axes[0, 0] == -1 else "90°"
+        return "camera axes", f"the images are turned by {degrees} against their poses", 1.2
+    return "camera axes", f"the camera axes are not right, down, forward but {_axis_words(axes)}", 1.5
+
+
+def _in_axes(poses: Poses, *, axes: NDArray[np.float64]) -> Poses:
+    """The poses of cameras whose own axes are `axes`; improper rotations where these are mirrored."""
+    return poses[0] @ axes, poses[1]
+
+
+def _one_after_the_other(poses: Poses, *, steps: Sequence[Callable[[Poses], Poses]]) -> Poses:
+    for step in steps:
+        poses = step(poses)
+    return poses
 
 
 _NAMES = ("right", "down", "forward")
@@ -244,14 +252,19 @@ def _world_axes() -> list[Hypothesis]:
         if np.array_equal(axes, np.eye(3)):
             continue
         words = ", ".join(
-            f"{'-' if row[place] < 0 else ''}{'xyz'[place]}" for row in axes for place in [int(np.abs(row).argmax())]
+            f"{'-' if row[place] < 0 else ''}{'xyz'[place]}"
+            for row in axes
+            for place in [int(np.abs(row).argmax())]
         )
         says = f"the positions are in other world axes than the rotations (meant are their {words})"
         moved = int((axes != np.eye(3)).any(axis=1).sum())
-        found.append(
-            Hypothesis("world axes", says, lambda p, P=axes: (p[0], p[1] @ P.T), cost=1.4 + 0.1 * moved)  # type: ignore[misc]
-        )
+        change = partial(_positions_in_axes, axes=axes)
+        found.append(Hypothesis("world axes", says, change, cost=1.4 + 0.1 * moved))
     return found
+
+
+def _positions_in_axes(poses: Poses, *, axes: NDArray[np.float64]) -> Poses:
+    return poses[0], poses[1] @ axes.T
 
 
 def lens_hypotheses() -> list[Hypothesis]:
@@ -267,9 +280,7 @@ def lens_hypotheses() -> list[Hypothesis]:
     return found
 
 
-def scored(
-    pairs: Sequence[Correspondences], poses: Poses, hypotheses: Sequence[Hypothesis]
-) -> list[Scored]:
+def scored(pairs: Sequence[Correspondences], poses: Poses, hypotheses: Sequence[Hypothesis]) -> list[Scored]:
     """How well each hypothesis explains the matches, in the order given.
 
     Args:
@@ -285,12 +296,8 @@ def scored(
         centres = np.stack([each[1] for each in changed])
         focal = np.array([each.focal for each in part])
         shift = np.array([each.shift for each in part])
-        errors = np.stack(
-            [_pair_errors(pair, rotations, centres, focal, shift) for pair in pairs], axis=1
-        )
-        found += [
-            Scored(each, float(np.median(row)), row) for each, row in zip(part, errors, strict=True)
-        ]
+        errors = np.stack([_pair_errors(pair, rotations, centres, focal, shift) for pair in pairs], axis=1)
+        found += [Scored(each, float(np.median(row)), row) for each, row in zip(part, errors, strict=True)]
     return found
 
 
@@ -330,7 +337,7 @@ def _pair_errors(
 
 
 def pair_depth(pair: Correspondences, poses: Poses) -> float:
-    """The median depth of a pair's points in the first image, in units of the world; NaN where none is ahead."""
+    """The median depth of a pair's points in the first image, in the world's units; NaN if few are ahead."""
     rotation, centre = poses
     relative = rotation[pair.second].T @ rotation[pair.first]
     offset = rotation[pair.second].T @ (centre[pair.first] - centre[pair.second])

@@ -120,9 +120,7 @@ def image_findings(frames: Sequence[Frame], facts: Sequence[ImageFacts | None]) 
         )
     flat = [name for name, fact in known if fact.deviation < FLAT]
     if flat:
-        findings.append(
-            _by_share("empty images", flat, len(frames), "are of one colour; leave them out")
-        )
+        findings.append(_by_share("empty images", flat, len(frames), "are of one colour; leave them out"))
     dark = sorted((fact.mean, name) for name, fact in known if fact.mean < DARK and fact.deviation >= FLAT)
     if len(dark) > _FEW * len(frames):
         findings.append(

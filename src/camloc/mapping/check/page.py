@@ -96,7 +96,9 @@ def write_page(
     ]
     readings = () if checked is None or checked.judged is None else checked.judged.readings[:_READINGS]
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
     text = environment.get_template("page.html.j2").render(
         name=name,
@@ -171,7 +173,15 @@ def _map(path: CameraPath, findings: Sequence[Finding], unit: Unit) -> _Map | No
         name = path.frames[index].name
         colour = _NAMED if name in bad else _TEST if path.is_test[index] else _TRAIN
         marks.append(
-            _Mark(round(x, 1), round(y, 1), round(x + u, 1), round(y + v, 1), colour, 4 if name in bad else 2, name)
+            _Mark(
+                round(x, 1),
+                round(y, 1),
+                round(x + u, 1),
+                round(y + v, 1),
+                colour,
+                4 if name in bad else 2,
+                name,
+            )
         )
     return _Map(_MAP, height, f"{extent:.3g} {unit}", tuple(_lines(path, places, shown)), tuple(marks))
 

@@ -2,7 +2,6 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,16 +16,14 @@ from camloc.mapping.check.findings import MOST_NAMED, Finding, named
 _SAME = 1e-9
 
 
-
-
 # A test frame leaks if frames so near in its recording are for training, on both sides.
 _BESIDE = 2
 
 # Share of the test frames that may leak; and that may have no training frame near.
 _LEAKS, _UNCOVERED = 0.3, 0.1
 
-# A training frame is near if it is closer than this share of the typical depth and looks in a direction within
-# these degrees.
+# A training frame is near if it is closer than this share of the typical depth and looks in a direction
+# within these degrees.
 _NEAR_DEPTH, _NEAR_DEGREES = 1.0, 45.0
 
 # Training frames that are looked at for each test frame.
@@ -81,7 +78,9 @@ def path_of(scene: Scene) -> CameraPath:
 
 def _order(frame: Frame) -> tuple[str, float, list[tuple[int, str]]]:
     """By recording, time, and name, in which numbers count as numbers."""
-    parts = [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d{1,18})", frame.name)]
+    parts = [
+        (int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d{1,18})", frame.name)
+    ]
     return frame.sequence, frame.time or 0.0, parts
 
 
@@ -93,7 +92,7 @@ def largest_steps(path: CameraPath) -> list[tuple[int, int]]:
 
 
 def _relative_steps(path: CameraPath) -> Float[np.ndarray, "k"]:
-    """Each step between neighbours, divided by the usual step around it; of position or of angle, the larger."""
+    """Each step between neighbours over the usual step around it; of position or of angle, the larger."""
     pairs = path.neighbours()
     if not len(pairs):
         return np.empty(0)
@@ -101,9 +100,7 @@ def _relative_steps(path: CameraPath) -> Float[np.ndarray, "k"]:
     radians = np.asarray(rotation_angle(path.rotations[pairs[:, 0]], path.rotations[pairs[:, 1]]))
     parts = []
     for steps, floor in ((meters, 1e-3 * path.radius), (radians, 0.01)):
-        usual = np.array(
-            [np.median(steps[max(0, index - 10) : index + 11]) for index in range(len(steps))]
-        )
+        usual = np.array([np.median(steps[max(0, index - 10) : index + 11]) for index in range(len(steps))])
         parts.append(steps / np.maximum(usual, max(floor, float(np.median(steps)) / 2)))
     return np.maximum(*parts)
 
@@ -178,7 +175,7 @@ def _jumps(path: CameraPath) -> list[Finding]:
 
 
 def _leaks(path: CameraPath, depth: float) -> list[Finding]:
-    """Test frames between training frames of the same recording, where both look the same way from one place."""
+    """Test frames between training frames of the same recording that see the same."""
     if not path.is_test.any() or path.is_test.all():
         return []
     leaking = []

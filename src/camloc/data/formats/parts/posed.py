@@ -1,4 +1,4 @@
-"""What most readers end with: listed images with matrices, as a scene; and poses between the times of others."""
+"""Listed images with matrices, as a scene, with which most readers end; and poses between other times."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

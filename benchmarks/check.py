@@ -255,10 +255,12 @@ def is_named(row: dict[str, Any]) -> bool:
     return not row["found"] if not row["fault"] else bool(row["found"]) and row["found"][0] in row["expected"]
 
 
-def result_page(rows: Sequence[dict[str, Any]]) -> str:
+def result_page(measured: dict[str, Any]) -> str:
     """The page of the measured rows."""
+    rows = measured["rows"]
     faulty = [row for row in rows if row["fault"]]
     untouched = [row for row in rows if not row["fault"]]
+    right, fine = sum(map(is_named, faulty)), sum(map(is_named, untouched))
     cells = [
         (row["data"], row["fault"] or "(untouched)", row["found"][0] if row["found"] else "nothing",
          "yes" if is_named(row) else "NO",
@@ -270,12 +272,10 @@ def result_page(rows: Sequence[dict[str, Any]]) -> str:
     return page(
         "Faults that camloc check names",
         "check",
-        f"The first finding names the fault of {sum(map(is_named, faulty))} of {len(faulty)} copies of real "
-        f"data sets with one fault each, and {sum(map(is_named, untouched))} of {len(untouched)} untouched sets "
-        f"have no finding. The error is the median distance of matches between images from the epipolar lines "
-        f"of the poses as given, in pixels of 640 x 480. Processor time of the untouched sets, reading of all "
-        f"images included: "
-        f"{times}.",
+        f"The first finding names the fault of {right} of {len(faulty)} copies of real data sets, one fault "
+        f"each, and {fine} of {len(untouched)} untouched sets have no finding. The error is the median "
+        f"distance of matches between images from the epipolar lines of the poses as given, in pixels of "
+        f"640 x 480. Processor time of the untouched sets, reading of all images included: {times}.",
         table(("data", "fault", "first finding", "named", "in words", "error"), cells, text_columns=5),
         command="DATA",
     )  # fmt: skip
@@ -290,7 +290,9 @@ def main() -> None:
     arguments = parser.parse_args()
     path = RESULTS / "check.json"
     known = (
-        {(row["data"], row["fault"]): row for row in json.loads(path.read_bytes())} if path.exists() else {}
+        {(row["data"], row["fault"]): row for row in json.loads(path.read_bytes())["rows"]}
+        if path.exists()
+        else {}
     )
     cases = [*((None, data) for data in SETS), *((fault, fault.data) for fault in FAULTS)]
     rows = []
@@ -305,7 +307,7 @@ def main() -> None:
                 continue
             rows.append(measured(fault, data, arguments.root))
             print(json.dumps(rows[-1]), flush=True)
-    write("check", rows, result_page(rows))
+    write("check", {"rows": rows}, result_page({"rows": rows}))
 
 
 if __name__ == "__main__":

@@ -191,8 +191,11 @@ def _is_worth_a_word(hypothesis: Hypothesis, *, has_cameras: bool) -> bool:
 
 def _reading_finding(best: Scored, given: Scored) -> Finding:
     hypothesis = best.hypothesis
-    errors = f"the matches between images are then {best.pixels:.1f} px from their epipolar lines instead of
-    {_px(given)}" if hypothesis.poses is not None:
+    errors = (
+        f"the matches between images are then {best.pixels:.1f} px from their epipolar lines instead of "
+        f"{_px(given)}"
+    )
+    if hypothesis.poses is not None:
         return Finding("error", hypothesis.kind, f"{hypothesis.says}; {errors}")
     x, y = hypothesis.shift
     words = []

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from benchmarks.page import RESULTS, page, table, write
+from camloc.core.config import to_json
 from camloc.data import formats
 from camloc.data.image_io import read_image
 from camloc.data.types import Frame, Scene
 from camloc.geometry.pose import Pose
-from camloc.mapping.check import correspondences
+from camloc.mapping.check import correspondences, images
 from camloc.mapping.check.check import Checked, check_scene
+from camloc.mapping.check.images import ImageFacts, image_facts
 from camloc.mapping.features import Features, FeatureSettings, feature_extractor
 
 SETS: dict[str, dict[str, Any]] = {"hololens": {"rotation": "world_from_cam"}, "redkitchen": {}, "fox": {}}
@@ -224,6 +226,18 @@ class _Remembered:
         return self._known[key]
 
 
+def _remembered_facts() -> Callable[[Frame], ImageFacts | None]:
+    """Facts of images, by their files."""
+    known: dict[Path, ImageFacts | None] = {}
+
+    def facts(frame: Frame) -> ImageFacts | None:
+        if frame.image not in known:
+            known[frame.image] = image_facts(frame)
+        return known[frame.image]
+
+    return facts
+
+
 def measured(fault: Fault | None, data: str, root: Path) -> dict[str, Any]:
     """What the check says of a copy, or of the data set as it is."""
     scene = formats.load(root / data, **SETS[data])
@@ -281,32 +295,36 @@ def result_page(measured: dict[str, Any]) -> str:
     )  # fmt: skip
 
 
+def _key(data: str, fault: Fault | None) -> tuple[str, str]:
+    return data, "" if fault is None else fault.name
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path, help="the folder with hololens, redkitchen and fox")
-    parser.add_argument(
-        "--only", default="", help="measure the faults whose name holds this, and keep the others"
-    )
+    parser.add_argument("--resume", action="store_true", help="keep the faults that were measured already")
+    parser.add_argument("--again", default="", help="with --resume, those whose name holds this are not kept")
     arguments = parser.parse_args()
     path = RESULTS / "check.json"
-    known = (
-        {(row["data"], row["fault"]): row for row in json.loads(path.read_bytes())["rows"]}
-        if path.exists()
-        else {}
-    )
-    cases = [*((None, data) for data in SETS), *((fault, fault.data) for fault in FAULTS)]
-    rows = []
+    known: dict[tuple[str, str], dict[str, Any]] = {}
+    if arguments.resume and path.exists():
+        rows = json.loads(path.read_bytes())["rows"]
+        known = {(row["data"], row["fault"]): row for row in rows}
+        if arguments.again:
+            known = {key: row for key, row in known.items() if arguments.again not in " ".join(key)}
+    cases = [*((data, None) for data in SETS), *((fault.data, fault) for fault in FAULTS)]
     for data in SETS:
         correspondences.feature_extractor = _Remembered()
-        for fault, of in cases:
-            key = (data, "" if fault is None else fault.name)
-            if of != data:
-                continue
-            if arguments.only and arguments.only not in f"{data} {key[1]}" and key in known:
-                rows.append(known[key])
-                continue
-            rows.append(measured(fault, data, arguments.root))
-            print(json.dumps(rows[-1]), flush=True)
+        images.image_facts = _remembered_facts()
+        for of, fault in cases:
+            key = _key(of, fault)
+            if of == data and key not in known:
+                known[key] = measured(fault, data, arguments.root)
+                mark = "named" if is_named(known[key]) else "NOT NAMED"
+                print(mark, key, known[key]["found"], known[key]["pixels"], flush=True)
+                found = [row for row in (known.get(_key(*case)) for case in cases) if row is not None]
+                path.write_bytes(to_json({"rows": found}))
+    rows = [known[_key(*case)] for case in cases]
     write("check", {"rows": rows}, result_page({"rows": rows}))
 
 

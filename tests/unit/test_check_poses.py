@@ -39,7 +39,7 @@ def _scene(change: Callable[[int, Array, Array], tuple[Any, Any]] = lambda _, R,
 def _sample(*, focal: float = 1.0, shift: float = 0.0) -> Sample:
     """Matches of the true walk, seen through another lens than the given one, with half a pixel of noise."""
     random = np.random.default_rng(0)
-    points = np.array([0.5, 4.0, -1.0]) + random.normal(0, 1.0, (80, 3))
+    points = np.array([0.5, 4.0, -1.0]) + random.normal(0, 1.0, (40, 3))
     path = path_of(_scene())
 
     def seen(number: int) -> Array:
@@ -47,7 +47,7 @@ def _sample(*, focal: float = 1.0, shift: float = 0.0) -> Sample:
         flat = local[:, :2] / local[:, 2:] * focal + (shift, 0.0)
         return np.asarray(flat + random.normal(0, 0.5 / 500.0, flat.shape))
 
-    pairs = [(first, first + gap) for first in range(0, FRAMES - 6, 2) for gap in (1, 3, 6)]
+    pairs = [(first, first + gap) for first in range(0, FRAMES - 6, 2) for gap in (2, 5)]
     found = tuple(Correspondences(a, b, seen(a), seen(b), 500.0, "recording") for a, b in pairs)
     steps = tuple(
         Correspondences(a, a + 1, seen(a), seen(a + 1), 500.0, "step") for a in range(1, FRAMES - 1, 2)

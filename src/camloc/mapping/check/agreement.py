@@ -44,7 +44,10 @@ _EQUAL = 1.25
 _FOCAL, _CENTRE = 1.12, 0.06
 
 # Pairs for the first look at all readings, and readings that are then compared on all pairs.
-_FIRST_PAIRS, _FINALISTS = 50, 24
+_FIRST_PAIRS, _FINALISTS = 30, 16
+
+# Matches of each pair for that first look, and for the search of a lens.
+_FIRST_MATCHES = 32
 
 # A pair contradicts the poses if its error is above this, and above so many times the median of all.
 _BAD, _BAD_FACTOR = 8.0, 5.0
@@ -120,17 +123,15 @@ def judge(path: CameraPath, sample: Sample, *, unit: Unit, has_cameras: bool) ->
     if best.hypothesis.poses is not None:
         case = replace(case, poses=best.hypothesis.poses(poses))
     if best.pixels > USELESS:
-        findings.append(_unexplained(case, best, torn))
+        bad = [pair for pair, error in zip(case.pairs, best.by_pair, strict=True) if error > _BAD]
+        units = _mixed_units(case, bad, FITS)
+        findings.append(units if units is not None else _unexplained(case, best, torn))
         torn = []
     else:
         findings += _contradictions(case, best)
     depth = _depth(case)
-    if (
-        unit == "m"
-        and not _DEPTHS[0] <= depth <= _DEPTHS[1]
-        and np.isfinite(depth)
-        and best.pixels <= USELESS
-    ):
+    is_known = best.pixels <= USELESS and all(each.kind != "mixed units" for each in findings)
+    if is_known and unit == "m" and np.isfinite(depth) and not _DEPTHS[0] <= depth <= _DEPTHS[1]:
         findings.append(_scale(depth))
     return Judged((*findings, *torn), tuple(readings), depth, best.by_pair)
 
@@ -138,11 +139,19 @@ def judge(path: CameraPath, sample: Sample, *, unit: Unit, has_cameras: bool) ->
 def _readings(pairs: Sequence[Correspondences], poses: Poses) -> list[Scored]:
     """The data as given, and the readings that explain the matches best."""
     hypotheses = [AS_GIVEN, *pose_hypotheses(), *lens_hypotheses()]
-    step = max(1, len(pairs) // _FIRST_PAIRS)
-    first = scored(pairs[::step], poses, hypotheses)
+    first = scored(_thinned(pairs), poses, hypotheses)
     finalists = sorted(first[1:], key=lambda each: each.pixels)[:_FINALISTS]
     again = scored(pairs, poses, [AS_GIVEN, *(each.hypothesis for each in finalists)])
     return [again[0], *sorted(again[1:], key=lambda each: each.pixels)]
+
+
+def _thinned(pairs: Sequence[Correspondences]) -> list[Correspondences]:
+    """Some of the pairs, evenly from all, with some of their matches."""
+    found = []
+    for pair in pairs[:: max(1, len(pairs) // _FIRST_PAIRS)]:
+        rows = slice(None, None, max(1, len(pair.first_plane) // _FIRST_MATCHES))
+        found.append(replace(pair, first_plane=pair.first_plane[rows], second_plane=pair.second_plane[rows]))
+    return found
 
 
 def _best(readings: Sequence[Scored]) -> Scored:
@@ -163,20 +172,23 @@ def _refined(case: _Case, best: Scored) -> Scored:
     """The reading with the focal length and principal point that explain the matches best."""
     if best.hypothesis.kind not in ("focal length", "principal point"):
         return best
+    pairs = _thinned(case.pairs)
+    (found,) = scored(pairs, case.poses, [best.hypothesis])
     focal_step, shift_step = 0.08, 0.05
     while shift_step > 0.004:
-        now = best.hypothesis
+        now = found.hypothesis
         around = [
             replace(now, focal=now.focal * factor, shift=(now.shift[0] + x, now.shift[1] + y))
             for factor in (1 / (1 + focal_step), 1.0, 1 + focal_step)
             for x in (-shift_step, 0.0, shift_step)
             for y in (-shift_step, 0.0, shift_step)
         ]
-        tried = min(scored(case.pairs, case.poses, around), key=lambda each: each.pixels)
-        if tried.pixels < best.pixels * 0.995:
-            best = tried
+        tried = min(scored(pairs, case.poses, around), key=lambda each: each.pixels)
+        if tried.pixels < found.pixels * 0.99:
+            found = tried
         else:
             focal_step, shift_step = focal_step / 2, shift_step / 2
+    (best,) = scored(case.pairs, case.poses, [found.hypothesis])
     by_focal, by_centre = abs(np.log(best.hypothesis.focal)), max(map(abs, best.hypothesis.shift))
     kind = "focal length" if by_focal > np.log(_FOCAL) or by_focal > by_centre else "principal point"
     return replace(best, hypothesis=replace(best.hypothesis, kind=kind))
@@ -295,7 +307,7 @@ def _contradictions(case: _Case, best: Scored) -> list[Finding]:
     if not bad or (share <= _STRAY and not steps):
         return []
     if share > _STRAY or len(steps) > 1:
-        units = _mixed_units(case, bad, best)
+        units = _mixed_units(case, bad, best.pixels)
         if units is not None:
             return [units]
     jump = _jump(case, steps, is_bad)
@@ -304,10 +316,10 @@ def _contradictions(case: _Case, best: Scored) -> list[Finding]:
     return [jump if jump is not None else _wrong_frames(case, bad, is_bad, share)]
 
 
-def _mixed_units(case: _Case, bad: Sequence[Correspondences], best: Scored) -> Finding | None:
+def _mixed_units(case: _Case, bad: Sequence[Correspondences], usual_pixels: float) -> Finding | None:
     """Positions of some frames in another unit: one factor makes most contradicting pairs fit."""
-    factors, frames = [], []
-    for pair in bad:
+    factors, frames, numbers = [], [], []
+    for number, pair in enumerate(bad):
         for first in (True, False):
             factor = scale_of_one(pair, case.poses, first=first)
             if not np.isfinite(factor) or not 1e-5 < factor < 1e5 or abs(np.log(factor)) < np.log(1.5):
@@ -316,16 +328,18 @@ def _mixed_units(case: _Case, bad: Sequence[Correspondences], best: Scored) -> F
             centres = case.poses[1].copy()
             centres[frame] *= factor
             (again,) = scored([pair], (case.poses[0], centres), [AS_GIVEN])
-            if again.pixels < max(2 * FITS, 2 * best.pixels):
+            if again.pixels < 2 * max(FITS, usual_pixels):
                 factors.append(factor)
                 frames.append(frame)
+                numbers.append(number)
     if not factors:
         return None
     # A factor and its inverse are the same fault, seen from either frame.
     logs = np.abs(np.log(factors))
     usual = float(np.median(logs))
     near = np.abs(logs - usual) < np.log(1.25)
-    if near.sum() < 0.4 * len(bad) or near.sum() < 2:
+    fitting = len({numbers[index] for index in np.flatnonzero(near).tolist()})
+    if fitting < 0.4 * len(bad) or fitting < 2:
         return None
     factor = float(np.exp(np.median(logs[near])))
     names = [case.path.frames[frames[index]].name for index in np.flatnonzero(near).tolist()]
@@ -334,7 +348,7 @@ def _mixed_units(case: _Case, bad: Sequence[Correspondences], best: Scored) -> F
         "error",
         "mixed units",
         f"the positions of some frames are in another unit: a factor of about {factor:.3g} for one of two "
-        f"frames makes {int(near.sum())} of {len(bad)} contradicting pairs of images fit ({named(common)})",
+        f"frames makes {fitting} of {len(bad)} contradicting pairs of images fit ({named(common)})",
         tuple(common[:MOST_NAMED]),
     )
 

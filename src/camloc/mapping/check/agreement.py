@@ -29,7 +29,10 @@ from camloc.mapping.check.path import CameraPath
 
 # Pixels, of an image of about 640 x 480, that poses of odometry and depth SLAM are off by at most, in the
 # median over pairs: nothing better is looked for below.
-FITS = 1.5
+FITS = 2.0
+
+# Pixels above which the poses are too inexact for a map or for centimetres.
+INEXACT = 4.0
 
 # Pixels above which the poses say nothing about the images.
 USELESS = 8.0
@@ -128,7 +131,10 @@ def judge(path: CameraPath, sample: Sample, *, unit: Unit, has_cameras: bool) ->
         findings.append(units if units is not None else _unexplained(case, best, torn))
         torn = []
     else:
-        findings += _contradictions(case, best)
+        found = _contradictions(case, best)
+        findings += found
+        if not found and best.pixels > INEXACT:
+            findings.append(_inexact(best))
     depth = _depth(case)
     is_known = best.pixels <= USELESS and all(each.kind != "mixed units" for each in findings)
     if is_known and unit == "m" and np.isfinite(depth) and not _DEPTHS[0] <= depth <= _DEPTHS[1]:
@@ -283,6 +289,16 @@ def _unexplained(case: _Case, best: Scored, torn: Sequence[Finding]) -> Finding:
             f"poses are not in the same order",
         )
     return Finding("error", "poses do not fit", f"{sentence}: poses and images are not of one recording")
+
+
+def _inexact(best: Scored) -> Finding:
+    return Finding(
+        "warning",
+        "inexact poses",
+        f"matches between images are {_px(best)} from the epipolar lines of the poses in the median, of "
+        f"images of 640 x 480: the poses or the lens are inexact, and a map will be too; try "
+        f"`camloc map --refine-poses`",
+    )
 
 
 def _order_ratio(path: CameraPath) -> float:

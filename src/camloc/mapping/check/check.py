@@ -21,6 +21,9 @@ _ALIKE = 2.0
 # A camera that gives an image twice does so in frames so near, whose poses are so many usual steps apart.
 _REPEATED, _REPEATED_STEPS = 3, 6.0
 
+# Share of the frames that may be such repetitions; depth cameras with slow colour repeat a tenth.
+_MOST_REPEATED = 0.25
+
 Progress = Callable[[str, float], None]
 """Called with the name of the step and the share of it that is done."""
 
@@ -94,13 +97,15 @@ def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Findin
     copies: list[int] = []
     contradicting: list[int] = []
     leaking: list[int] = []
+    repeated: list[int] = []
     for group in (*same_images(facts), *(group for group in frozen if _look_alike(group, facts))):
         first = group[0]
         for index in group[1:]:
             if place.get(index, -1) == place.get(first, -2):
                 copies.append(index)
             elif _is_repeated(path, first, index):
-                continue  # a camera that gave its last image once more, to a pose that has moved on
+                repeated.append(index)  # the camera gave its last image once more
+                continue
             else:
                 contradicting.append(index)
             leaking += [
@@ -140,6 +145,17 @@ def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Findin
                 f"{len(same)} of {len(path.frames)} images are copies of others ({named(same)}); "
                 f"leave them out",
                 tuple(same[:MOST_NAMED]),
+            )
+        )
+    if len(repeated) > _MOST_REPEATED * len(path.frames):
+        names = [path.frames[index].name for index in repeated]
+        findings.append(
+            Finding(
+                "warning",
+                "duplicates",
+                f"{len(names)} of {len(path.frames)} images are those of the frame before them "
+                f"({named(names)}), while the poses go on; leave them out",
+                tuple(names[:MOST_NAMED]),
             )
         )
     stuck = [group for group in frozen if not _look_alike(group, facts)]

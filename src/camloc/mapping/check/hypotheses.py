@@ -27,6 +27,9 @@ WORST = 60.0
 
 # Focal lengths and principal points that are tried.
 _FOCALS = tuple(float(factor) for factor in np.geomspace(0.4, 2.5, 23))
+# Frames by which poses may be late or early.
+_STEPS = (-20, -12, -8, -5, -3, -2, -1, 1, 2, 3, 5, 8, 12, 20)
+
 _SHIFTS = (-0.3, -0.2, -0.1, 0.1, 0.2, 0.3)
 
 # Matches of a pair that must lie in front of both cameras.
@@ -122,7 +125,21 @@ def pose_hypotheses() -> list[Hypothesis]:
     found += _quaternion_orders()
     found += _camera_axes(inverses)
     found += _world_axes()
+    found += [
+        Hypothesis(
+            "shifted images",
+            f"each image has the pose of the image {abs(steps)} {'after' if steps < 0 else 'before'} it",
+            partial(_shifted, steps=steps),
+            cost=1.4,
+        )
+        for steps in _STEPS
+    ]
     return found
+
+
+def _shifted(poses: Poses, *, steps: int) -> Poses:
+    """The poses of frames that come `steps` later; a few at the ends of recordings are wrong."""
+    return np.roll(poses[0], -steps, axis=0), np.roll(poses[1], -steps, axis=0)
 
 
 def _quaternion_orders() -> list[Hypothesis]:

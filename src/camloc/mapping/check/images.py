@@ -25,6 +25,9 @@ _SIDE = 16
 # Mean grey level below which an image is dark, of 255. Rooms and streets by day have 60 to 160.
 DARK = 40.0
 
+# An image is dark too if its grey level is below this share of the median of all.
+_DARKER = 0.45
+
 # Standard deviation of grey levels below which an image shows nothing.
 FLAT = 8.0
 
@@ -36,8 +39,8 @@ BLURRED = 0.7
 # Width in pixels of that further blur.
 _BLUR = 9
 
-# Share of the images from which on dark or blurred ones are worth a warning, or make training useless.
-_FEW, _MANY = 0.01, 0.5
+# Share of the images from which on dark or blurred ones make training useless.
+_MANY = 0.2
 
 # Images that are decoded ahead.
 _CHUNK = 64
@@ -121,20 +124,22 @@ def image_findings(frames: Sequence[Frame], facts: Sequence[ImageFacts | None]) 
     flat = [name for name, fact in known if fact.deviation < FLAT]
     if flat:
         findings.append(_by_share("empty images", flat, len(frames), "are of one colour; leave them out"))
-    dark = sorted((fact.mean, name) for name, fact in known if fact.mean < DARK and fact.deviation >= FLAT)
-    if len(dark) > _FEW * len(frames):
+    limit = max(DARK, _DARKER * float(np.median([fact.mean for _, fact in known]))) if known else DARK
+    dark = sorted((fact.mean, name) for name, fact in known if fact.mean < limit and fact.deviation >= FLAT)
+    if dark:
         findings.append(
             _by_share(
                 "dark images",
                 [name for _, name in dark],
                 len(frames),
-                f"are dark (a mean grey level below {DARK:g} of 255); expose them longer, or leave them out",
+                f"are dark (a mean grey level below {limit:.0f} of 255); expose them longer, or "
+                f"leave them out",
             )
         )
     blurred = sorted(
         (-fact.blur, name) for name, fact in known if fact.blur > BLURRED and fact.deviation >= FLAT
     )
-    if len(blurred) > _FEW * len(frames):
+    if blurred:
         findings.append(
             _by_share(
                 "blurred images",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from tests.support.layouts import looking_at_target
 
 from camloc.data.types import Frame, Scene
@@ -24,13 +25,17 @@ FRAMES = 24
 
 
 def _scene(change: Callable[[int, Array, Array], tuple[Any, Any]] = lambda _, R, c: (R, c)) -> Scene:
-    """A walk past a cloud of points, with some noise of the poses' directions."""
+    """A walk past a cloud of points."""
     frames = []
     for number in range(FRAMES):
         turn = number / FRAMES * 1.5
-        centre = np.array([-2.0 * np.cos(turn), -1.0 - turn, 0.3 * np.sin(5 * turn) + 0.02 * number])
-        matrix = looking_at_target(centre)
-        rotation, moved = change(number, matrix[:3, :3], centre)
+        centre = np.array([-2.0 * np.cos(turn), -1.0 - turn, np.sin(4 * turn) + 0.02 * number])
+        # The camera sways, so that no reading of the axes is as good as another.
+        sway = Rotation.from_rotvec(
+            [0.2 * np.sin(3 * turn), 0.15 * np.cos(5 * turn), 0.4 * np.sin(2.3 * turn)]
+        )
+        right = looking_at_target(centre)[:3, :3] @ sway.as_matrix()
+        rotation, moved = change(number, right, centre)
         pose = Pose(np.asarray(rotation), np.asarray(moved))
         frames.append(Frame(f"{number:03d}.png", Path("none"), CAMERA, pose))
     return Scene("walk", tuple(frames))

@@ -171,7 +171,7 @@ def _best(readings: Sequence[Scored]) -> Scored:
 def _explains_more(one: Scored, given: Scored) -> bool:
     if one.hypothesis is given.hypothesis or given.pixels <= FITS or one.pixels > _BETTER * given.pixels:
         return False
-    return float((one.by_pair < given.by_pair).mean()) >= _PAIRS and one.pixels <= USELESS
+    return float((one.by_pair < given.by_pair).mean()) >= _PAIRS and one.pixels <= INEXACT
 
 
 def _refined(case: _Case, best: Scored) -> Scored:

@@ -302,30 +302,32 @@ def _key(data: str, fault: Fault | None) -> tuple[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path, help="the folder with hololens, redkitchen and fox")
+    parser.add_argument("--only", choices=SETS, help="measure the copies of one data set")
     parser.add_argument("--resume", action="store_true", help="keep the faults that were measured already")
-    parser.add_argument("--again", default="", help="with --resume, those whose name holds this are not kept")
     arguments = parser.parse_args()
     path = RESULTS / "check.json"
-    known: dict[tuple[str, str], dict[str, Any]] = {}
-    if arguments.resume and path.exists():
-        rows = json.loads(path.read_bytes())["rows"]
-        known = {(row["data"], row["fault"]): row for row in rows}
-        if arguments.again:
-            known = {key: row for key, row in known.items() if arguments.again not in " ".join(key)}
     cases = [*((data, None) for data in SETS), *((fault.data, fault) for fault in FAULTS)]
-    for data in SETS:
+    for data in [arguments.only] if arguments.only else SETS:
         correspondences.feature_extractor = _Remembered()
         images.image_facts = _remembered_facts()
         for of, fault in cases:
             key = _key(of, fault)
-            if of == data and key not in known:
-                known[key] = measured(fault, data, arguments.root)
-                mark = "named" if is_named(known[key]) else "NOT NAMED"
-                print(mark, key, known[key]["found"], known[key]["pixels"], flush=True)
-                found = [row for row in (known.get(_key(*case)) for case in cases) if row is not None]
-                path.write_bytes(to_json({"rows": found}))
-    rows = [known[_key(*case)] for case in cases]
+            if of != data or (arguments.resume and key in _known(path)):
+                continue
+            row = measured(fault, data, arguments.root)
+            print("named" if is_named(row) else "NOT NAMED", key, row["found"], row["pixels"], flush=True)
+            known = _known(path) | {key: row}
+            found = [known[_key(*case)] for case in cases if _key(*case) in known]
+            path.write_bytes(to_json({"rows": found}))
+    known = _known(path)
+    rows = [known[_key(*case)] for case in cases if _key(*case) in known]
     write("check", {"rows": rows}, result_page({"rows": rows}))
+
+
+def _known(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows that were measured already."""
+    rows = json.loads(path.read_bytes())["rows"] if path.exists() else []
+    return {(row["data"], row["fault"]): row for row in rows}
 
 
 if __name__ == "__main__":

@@ -51,3 +51,5 @@ def test_what_a_layout_cannot_hold_is_said(tmp_path: Path) -> None:
         "test frames of the conditions night are not written",
         "3 points are not written; colmap holds them",
     )
+    (note,) = write_scene(replace(scene, unit="units"), tmp_path / "other", "table")
+    assert "unknown scale" in note

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.support.layouts import CAMERA, ROBOTCAR_TEST, ROBOTCAR_TRAIN, make_scene, write_robotcar
 
 from camloc.data import formats
-from camloc.data.formats.robotcar import SPLITS, demosaiced
+from camloc.data.formats.robotcar import SPLITS, demosaiced, developer
 from camloc.data.types import Scene, poses_of
 from camloc.errors import DatasetError
 
@@ -76,6 +77,19 @@ def test_a_gap_of_the_ins_is_not_bridged(tmp_path: Path) -> None:
     later = [f"{int(row.split(',')[0]) + 10**7},{row.partition(',')[2]}" for row in rows[6:]]
     path.write_text("\n".join([heading, *rows[:6], *later]) + "\n")
     assert len(_load(tmp_path, train_drives=ROBOTCAR_TRAIN).train) == 2
+
+
+def test_raw_images_are_developed_and_undistorted(tmp_path: Path) -> None:
+    mosaic = np.full((20, 30), 50, dtype=np.uint8)
+    mosaic[1::2, 0::2] = 210
+    Image.fromarray(mosaic).save(tmp_path / "raw.png")
+    columns, rows = np.meshgrid(np.arange(30.0)[::-1], np.arange(20.0))
+    np.concatenate([columns.ravel(), rows.ravel()]).tofile(tmp_path / "lut.bin")
+    Image.fromarray(np.tile(np.arange(30, dtype=np.uint8) * 8, (20, 1))).save(tmp_path / "grey.png")
+    colours = np.asarray(developer(demosaic=True, table=None)(tmp_path / "raw.png"))
+    assert (colours == (210, 50, 50)).all()
+    mirrored = np.asarray(developer(demosaic=False, table=tmp_path / "lut.bin")(tmp_path / "grey.png"))
+    assert (mirrored[..., 1] == np.arange(30)[::-1] * 8).all()
 
 
 def test_a_raw_image_becomes_colours() -> None:

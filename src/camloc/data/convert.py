@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+from PIL import Image
 
 from camloc.data.formats import colmap, kitti, load, nerfstudio, table, tum
 from camloc.data.formats.parts.files import one_line
@@ -29,6 +30,7 @@ def write_scene(
     layout: Written,
     *,
     images: Images = "link",
+    develop: Callable[[Path], Image.Image] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> tuple[str, ...]:
     """Write a scene to a new folder, and read it again to see that poses and split are the same.
@@ -41,6 +43,7 @@ def write_scene(
         folder: does not exist yet, or is empty.
         layout: one of `WRITTEN`.
         images: "link" makes hard links, and copies where the file system has none; "copy" copies.
+        develop: makes the image to be written from the file of an image; nothing is linked then.
         progress: is called with the images that are done and their number.
 
     Returns:
@@ -59,7 +62,7 @@ def write_scene(
             made = Path(unfinished) / "made"
             made.mkdir()
             written = _write(scene, made, layout)
-            _place([(frame, made / name) for frame, name in written], images, progress)
+            _place([(frame, made / name) for frame, name in written], images, develop, progress)
             _check(scene, made, layout, [name for _, name in written])
             os.replace(made, folder)  # noqa: PTH105 - also onto an empty folder
     except OSError as problem:
@@ -85,16 +88,28 @@ def _write(scene: Scene, folder: Path, layout: Written) -> list[tuple[Frame, str
     return [(frame, frame.name) for frame in frames]
 
 
-def _place(pairs: Sequence[tuple[Frame, Path]], images: Images, progress: Callable[[int, int], None]) -> None:
+def _place(
+    pairs: Sequence[tuple[Frame, Path]],
+    images: Images,
+    develop: Callable[[Path], Image.Image] | None,
+    progress: Callable[[int, int], None],
+) -> None:
     for done, (frame, path) in enumerate(pairs, start=1):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if images == "copy":
-                raise OSError
-            os.link(frame.image.resolve(), path)
-        except OSError:
+        if develop is not None:
+            develop(frame.image).save(path)
+        elif images == "copy" or not _is_linked(frame.image, path):
             shutil.copyfile(frame.image, path)
         progress(done, len(pairs))
+
+
+def _is_linked(source: Path, path: Path) -> bool:
+    """Whether a hard link could be made; not every file system has them."""
+    try:
+        os.link(source.resolve(), path)
+    except OSError:
+        return False
+    return True
 
 
 def _check(scene: Scene, folder: Path, layout: Written, names: Sequence[str]) -> None:
@@ -122,6 +137,11 @@ def _left_out(scene: Scene, layout: Written) -> tuple[str, ...]:
         notes.append(f"test frames of the conditions {', '.join(scene.conditions)} are not written")
     if scene.points is not None and layout != "colmap":
         notes.append(f"{len(scene.points)} points are not written; colmap holds them")
+    says_metres = layout in ("table", "tum", "kitti")
+    if scene.unit != "m" and says_metres:
+        notes.append(f"positions are in units of unknown scale, and {layout} is read as metres")
+    if scene.unit == "m" and not says_metres:
+        notes.append(f"positions are in metres, which {layout} does not say; read it with --option unit=m")
     depths = sum(frame.depth is not None for frame in (*scene.train, *scene.test))
     if depths:
         notes.append(f"{depths} depth images are not written")

@@ -70,6 +70,6 @@ def check(
         print(f"  note: {note}")
     if checked.findings:
         show(("", "fault", "what was found"), [(f.level, f.kind, f.sentence) for f in checked.findings])
-    print(f"{verdict(checked.findings)} See {out}")
+    print(f"{verdict(checked.findings, with_features=not quick)} See {out}")
     if not checked.is_sound:
         sys.exit(1)

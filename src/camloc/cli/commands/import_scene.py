@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from camloc.cli.options import ReaderOptions, Scene
+from camloc.cli.options import OptionalFile, ReaderOptions, Scene
 
 # The same as in `camloc.data.convert`, whose import takes longer than the help may.
 To = Literal["table", "colmap", "nerfstudio", "tum", "kitti"]
@@ -20,6 +20,8 @@ def import_scene(
     scene: Scene = "",
     option: ReaderOptions = (),
     images: Literal["link", "copy"] = "link",
+    demosaic: bool = False,
+    undistort: OptionalFile = None,
 ) -> None:
     """Write a data set in another layout, with its images, as a folder that every command reads.
 
@@ -34,17 +36,21 @@ def import_scene(
         scene: Scene of the data set if it has several.
         option: Option of the source's reader, such as split=blocks.
         images: Hard links to the images of the source, or copies.
+        demosaic: Write colour images for raw ones (Bayer mosaic GBRG, as RobotCar has them).
+        undistort: Write undistorted images, by a look-up table of RobotCar's SDK (distortion_lut.bin).
     """
     from camloc.cli.commands.datasets import describe
     from camloc.cli.options import reader_options
     from camloc.cli.progress import counted
     from camloc.data.convert import write_scene
     from camloc.data.formats import detect, load
+    from camloc.data.formats.robotcar import developer
 
     layout = detect(source) if layout == "auto" else layout
     found = load(source, layout=layout, scene=scene or None, **reader_options(option))
+    develop = developer(demosaic=demosaic, table=undistort) if demosaic or undistort else None
     with counted("images") as progress:
-        notes = write_scene(found, dest, to, images=images, progress=progress)
+        notes = write_scene(found, dest, to, images=images, develop=develop, progress=progress)
     describe(found, layout)
     for note in notes:
         print(f"  note       {note}")

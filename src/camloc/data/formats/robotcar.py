@@ -18,18 +18,21 @@ default each image has its own pose.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
-from camloc.data.formats.parts.files import is_file, is_folder, numbers_in, read_lines
+from camloc.data.formats.parts.files import is_file, is_folder, numbers_in, open_regular, read_lines
 from camloc.data.formats.parts.intrinsics import camera_beside
 from camloc.data.formats.parts.posed import Matrix, Posed, between, listed_image, matrix_of, posed_scene
+from camloc.data.image_io import read_image
 from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
@@ -57,6 +60,9 @@ _BODY_FROM_CAMERA_AXES = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 
 
 _COLUMNS = ("northing", "easting", "down", "roll", "pitch", "yaw")
 _GOOD = "INS_SOLUTION_GOOD"
+
+# Bytes of a table of 1280 x 960 pixels are 20 million.
+_LARGEST_TABLE = 2**30
 
 
 def fits(root: Path) -> bool:
@@ -115,6 +121,8 @@ def load(
                 )
             if side is test:
                 tested |= {each.name: each.where for each in found}
+    if any("/stereo/centre/" in each.name for each in listed[:1]):
+        notes.append("images are raw; `camloc import ROOT NEW --demosaic` writes them in colour")
     if shift == "published":
         notes.append("shift=published: images have the poses of later images, as in the authors' code")
     if not listed:
@@ -235,6 +243,44 @@ def _solutions(path: Path) -> tuple[NDArray[np.int64], Matrix]:
     matrices[:, :3, 3] = table[:, :3] - np.array(ORIGIN)
     matrices[:, :3, :3] = Rotation.from_euler("ZYX", table[:, [5, 4, 3]]).as_matrix()
     return times, matrices
+
+
+def developer(*, demosaic: bool, table: Path | None) -> Callable[[Path], Image.Image]:
+    """A function that makes a colour image, or an undistorted one, of the file of an image.
+
+    Args:
+        demosaic: whether the files are raw.
+        table: of the SDK, `stereo_narrow_left_distortion_lut.bin` for the centre camera: for each pixel,
+            first all columns and then all rows of where it is in the distorted image, in double precision.
+
+    Raises:
+        DatasetError: the table cannot be read; or, when the function is called, is of another size.
+        ImageError: when the function is called: an image cannot be read.
+    """
+    places = None
+    if table is not None:
+        with open_regular(table, largest=_LARGEST_TABLE) as file:
+            data = file.read()
+        if len(data) % 16:
+            raise DatasetError(f"{table} is not a table of pairs of numbers in double precision")
+        places = np.frombuffer(data, dtype=np.float64).reshape(2, -1)
+
+    def develop(path: Path) -> Image.Image:
+        pixels = read_image(path)
+        if demosaic:
+            pixels = demosaiced(pixels[..., 0])
+        if places is not None:
+            height, width = pixels.shape[:2]
+            if places.shape[1] != height * width:
+                raise DatasetError(
+                    f"{table} has {places.shape[1]} places, and {path} {width} x {height} pixels"
+                )
+            rows_columns = places[::-1].reshape(2, height, width)
+            planes = [map_coordinates(pixels[..., channel], rows_columns, order=1) for channel in range(3)]
+            pixels = np.stack(planes, axis=2)
+        return Image.fromarray(pixels)
+
+    return develop
 
 
 def demosaiced(mosaic: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:

@@ -57,13 +57,17 @@ class _Map:
     marks: tuple[_Mark, ...]
 
 
-def verdict(findings: Sequence[Finding]) -> str:
+def verdict(findings: Sequence[Finding], *, with_features: bool = True) -> str:
     """What the findings mean, in a sentence."""
     errors = sum(each.level == "error" for each in findings)
     if errors:
         return f"Do not train on this yet: {errors} {'fault' if errors == 1 else 'faults'} found."
     if findings:
         return f"Usable, with {len(findings)} {'warning' if len(findings) == 1 else 'warnings'}."
+    if not with_features:
+        return (
+            "Nothing suspicious in the images, the path and the split; poses were not compared with images."
+        )
     return "Nothing suspicious: poses, intrinsics and images fit each other."
 
 
@@ -103,7 +107,7 @@ def write_page(
     text = environment.get_template("page.html.j2").render(
         name=name,
         style=jinja2.utils.markupsafe.Markup(_STYLE.read_text()),
-        verdict=verdict(findings),
+        verdict=verdict(findings, with_features=checked is None or checked.sample is not None),
         tiles=_tiles(checked, unit),
         cards=cards,
         notes=notes,

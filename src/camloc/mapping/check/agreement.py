@@ -29,7 +29,7 @@ from camloc.mapping.check.path import CameraPath
 
 # Pixels, of an image of about 640 x 480, that poses of odometry and depth SLAM are off by at most, in the
 # median over pairs: nothing better is looked for below.
-FITS = 2.0
+FITS = 1.5
 
 # Pixels above which the poses are too inexact for a map or for centimetres.
 INEXACT = 4.0
@@ -204,7 +204,7 @@ def _is_worth_a_word(hypothesis: Hypothesis, *, has_cameras: bool) -> bool:
     if hypothesis.poses is not None:
         return True
     is_off = abs(np.log(hypothesis.focal)) > np.log(_FOCAL) or max(map(abs, hypothesis.shift)) > _CENTRE
-    return has_cameras and is_off
+    return bool(has_cameras and is_off)
 
 
 def _reading_finding(best: Scored, given: Scored) -> Finding:

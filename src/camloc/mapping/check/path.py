@@ -209,7 +209,7 @@ def _is_training_beside(path: CameraPath, index: int, offset: int, depth: float)
         return False
     near = np.linalg.norm(path.centres[index] - path.centres[other]) < 0.25 * depth
     angle = float(rotation_angle(path.rotations[index], path.rotations[other]))
-    return bool(near) and angle < np.deg2rad(20.0)
+    return bool(near and angle < np.deg2rad(20.0))
 
 
 def _uncovered(path: CameraPath, depth: float) -> list[Finding]:

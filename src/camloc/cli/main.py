@@ -159,8 +159,10 @@ def _print_error(sentence: str, *, status: int = 1) -> int:
     return status
 
 
-# Words that Python keeps for itself cannot name functions.
-_FUNCTIONS = {"import": "import_scene"}
+def function_name(command: str) -> str:
+    """The file and the function of a command; a word that Python keeps for itself cannot name a function."""
+    return {"import": "import_scene"}.get(command, command)
+
 
 # tyro draws a box around its messages; these are its sides, and the lines that are dropped.
 _SIDES = "│\n"
@@ -182,7 +184,7 @@ def parsed(command: str, arguments: list[str]) -> Callable[[], None]:
     """
     import tyro  # here, so that `camloc --help` and `--version` print at once
 
-    name = _FUNCTIONS.get(command, command)
+    name = function_name(command)
     function = getattr(importlib.import_module(f"camloc.cli.commands.{name}"), name)
 
     @functools.wraps(function)

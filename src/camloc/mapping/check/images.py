@@ -88,7 +88,7 @@ def blur_of(grey: Float32[np.ndarray, "h w"]) -> float:
     Source: Crete et al., "The Blur Effect", SPIE 2007.
     """
     worst = 0.0
-    for lines in (grey, grey.T):
+    for lines in (grey[:, ::2], grey.T[:, ::2]):  # every second line tells as much
         half = _BLUR // 2
         sums = np.cumsum(np.pad(lines, ((half + 1, half), (0, 0)), mode="edge"), axis=0)
         smooth = (sums[_BLUR:] - sums[:-_BLUR]) / _BLUR

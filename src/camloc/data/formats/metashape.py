@@ -68,6 +68,7 @@ def load(
     cameras = {sensor.get("id", ""): sensor for sensor in chunk.iter("sensor")}
     known: dict[str, Camera] = {}
     listed, left = [], 0
+    found = _Images(folder, images)
     for element in chunk.iter("camera"):
         label, sensor = element.get("label", ""), element.get("sensor_id", "")
         where = f"{path}, camera {label!r}"
@@ -84,7 +85,7 @@ def load(
             known[sensor] = _camera(cameras[sensor], f"{path}, sensor {sensor}")
         pose = np.array(numbers).reshape(4, 4)
         pose[:3, 3] *= scale
-        name = _image_name(folder, images, label)
+        name = found.name(label)
         listed.append(listed_image(where, name, folder, (world_from_chunk @ pose, known[sensor])))
     if not listed:
         raise DatasetError(f"{path} has no camera that is aligned")
@@ -133,14 +134,22 @@ def _chunk_transform(chunk: ElementTree.Element, path: Path) -> tuple[Matrix, fl
     return matrix_of(np.array(rotation).reshape(3, 3), centre), scale[0]
 
 
-def _image_name(folder: Path, images: str, label: str) -> str:
-    """The image of a label, which may lack its ending."""
-    bases = [images] if images else ["images", "."]
-    for base in bases:
-        for ending in ("", *_ENDINGS):
-            if is_file(folder / base / f"{label}{ending}"):
-                return f"{base}/{label}{ending}"
-    return f"{bases[0]}/{label}"
+class _Images:
+    """Finds the images of labels, which may lack their ending; a missing one has the ending of the others."""
+
+    def __init__(self, folder: Path, images: str) -> None:
+        self._folder = folder
+        self._bases = [images] if images else ["images", "."]
+        self._last = self._bases[0], ""
+
+    def name(self, label: str) -> str:
+        for base in self._bases:
+            for ending in ("", *_ENDINGS):
+                if is_file(self._folder / base / f"{label}{ending}"):
+                    self._last = base, ending
+                    return f"{base}/{label}{ending}"
+        base, ending = self._last
+        return f"{base}/{label}{ending}"
 
 
 def _camera(sensor: ElementTree.Element, where: str) -> Camera:

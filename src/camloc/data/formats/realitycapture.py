@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from camloc.data.formats.parts.files import image_sizes, is_file, numbers_in, read_lines
+from camloc.data.formats.parts.files import image_sizes, is_file, is_folder, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_from_fields
 from camloc.data.formats.parts.posed import Posed, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
@@ -70,7 +70,7 @@ def load(
         row = dict(zip(names, cells, strict=True))
         wanted = [name for name in (*_POSE, *_LENS) if name in row]
         numbers = dict(zip(wanted, numbers_in([row[name] for name in wanted], line.where), strict=True))
-        prefix = "images/" if is_file(folder / "images" / row["name"]) else ""
+        prefix = "" if is_file(folder / row["name"]) or not is_folder(folder / "images") else "images/"
         listed.append(listed_image(line.where, prefix + row["name"], folder, numbers))
     if not listed:
         raise DatasetError(f"{path} has no row below its heading")

@@ -179,7 +179,7 @@ FAULTS = (
     Fault("y and z of positions exchanged", "hololens", ("world axes",), posed(lambda _, R, c: (R, _YZ @ c))),
     Fault("mirrored world", "hololens", ("mirrored",), posed(
         lambda _, R, c: (_MIRROR @ R @ _MIRROR, _MIRROR @ c))),
-    Fault("mirrored images", "redkitchen", ("mirrored",), pictured(ImageOps.mirror)),
+    Fault("mirrored images", "fox", ("mirrored",), pictured(ImageOps.mirror)),
     Fault("focal length x 0.7", "hololens", ("focal length",), lens(fx=0.7, fy=0.7)),
     Fault("focal length x 1.5", "redkitchen", ("focal length",), lens(fx=1.5, fy=1.5)),
     Fault("focal length x 1.5", "fox", ("focal length",), lens(fx=1.5, fy=1.5)),

@@ -140,15 +140,17 @@ class _Images:
     def __init__(self, folder: Path, images: str) -> None:
         self._folder = folder
         self._bases = [images] if images else ["images", "."]
-        self._last = self._bases[0], ""
+        there = ((base, path) for base in self._bases for path in sorted((folder / base).glob("*")))
+        self._usual = next(
+            ((base, path.suffix) for base, path in there if path.suffix in _ENDINGS), (self._bases[0], "")
+        )
 
     def name(self, label: str) -> str:
         for base in self._bases:
             for ending in ("", *_ENDINGS):
                 if is_file(self._folder / base / f"{label}{ending}"):
-                    self._last = base, ending
                     return f"{base}/{label}{ending}"
-        base, ending = self._last
+        base, ending = self._usual
         return f"{base}/{label}{ending}"
 
 

@@ -278,7 +278,7 @@ def result_page(measured: dict[str, Any]) -> str:
     cells = [
         (row["data"], row["fault"] or "(untouched)", row["found"][0] if row["found"] else "nothing",
          "yes" if is_named(row) else "NO",
-         row["sentences"][0].split(":")[0][:150] if row["sentences"] else "",
+         row["sentences"][0].split("; ")[0].split(": ")[0] if row["sentences"] else "",
          f"{row['pixels']}")
         for row in rows
     ]  # fmt: skip

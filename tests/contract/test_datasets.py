@@ -104,7 +104,14 @@ def test_positions_are_in_metres_only_where_the_layout_or_the_user_says_so(
     tmp_path: Path, variant: str
 ) -> None:
     options = WRITERS[variant](tmp_path, SCENE)
-    of_unknown_scale = variant.partition(":")[0] in ("colmap", "nerfstudio")
+    of_unknown_scale = variant.partition(":")[0] in (
+        "colmap",
+        "llff",
+        "metashape",
+        "nerfstudio",
+        "opensfm",
+        "realitycapture",
+    )
     assert datasets.load(tmp_path, **options).unit == ("units" if of_unknown_scale else "m")
     if of_unknown_scale:
         assert datasets.load(tmp_path, unit="m", **options).unit == "m"

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import (
     alignment,
     cached_training,
+    check,
     compact_generators,
     demo,
     exported,
@@ -44,6 +45,7 @@ RESULTS = ROOT / "docs" / "results"
 PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "alignment": (dict, alignment.page),
     "cached_training": (dict, cached_training.page),
+    "check": (dict, check.result_page),
     "compact_generators": (compact_generators.Measured, compact_generators.page),
     "corner": (rooms.Measured, rooms.page),
     "demo": (demo.Measured, demo.page),

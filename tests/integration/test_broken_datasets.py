@@ -252,12 +252,10 @@ def test_a_training_image_that_is_broken(what: str, tmp_path: Path, capfd: Captu
     assert listing(tmp_path) == before
 
 
-def test_the_format_to_write_and_the_scene_to_write_it_to_go_together(
-    trained: Path, tmp_path: Path, capfd: Capture
-) -> None:
-    assert "--out" in refused(capfd, "datasets", trained / "scene", "--to", "tum")
-    assert "--to" in refused(capfd, "datasets", trained / "scene", "--out", tmp_path / "x")
-    ended = camloc(capfd, "datasets", trained / "scene", "--to", "table", "--out", tmp_path)
-    assert ended.status == 1
-    assert str(tmp_path) in sentence(ended.err)
-    assert not [*tmp_path.iterdir()]
+def test_a_data_set_is_imported_to_a_new_folder_alone(trained: Path, tmp_path: Path, capfd: Capture) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    before = listing(tmp_path)
+    told = refused(capfd, "import", trained / "scene", tmp_path)
+    assert "not an empty folder" in told
+    assert str(tmp_path) in told
+    assert listing(tmp_path) == before

@@ -210,7 +210,7 @@ def test_a_scene_that_cannot_be_written_to(trained: Path, run: Path, tmp_path: P
         assert listing(tmp_path) == before
 
 
-@pytest.mark.parametrize("to", ["colmap", "nerfstudio", "table", "tum"])
+@pytest.mark.parametrize("to", ["colmap", "kitti", "nerfstudio", "table", "tum"])
 def test_a_disk_that_is_full(
     to: str, trained: Path, run: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,8 +220,7 @@ def test_a_disk_that_is_full(
     monkeypatch.setattr(os, "fsync", full)
     (tmp_path / "out").mkdir()
     before = listing(tmp_path)
-    out = tmp_path / "out" if to == "colmap" else tmp_path / "out" / "poses.csv"
-    ended = camloc(capfd, "datasets", trained / "scene", "--to", to, "--out", out)
+    ended = camloc(capfd, "import", trained / "scene", tmp_path / "out", "--to", to)
     assert ended.status == 1
     assert "the disk is full" in sentence(ended.err)
     assert "disk is full" in refused(capfd, "evaluate", run, "--out", tmp_path / "out")

@@ -85,9 +85,10 @@ def test_a_folder_is_described_and_converted(trained: Path, tmp_path: Path, capf
     assert described.status == 0
     assert "layout sevenscenes, 18 training and 6 test frames" in described.out
     assert "the nearest training pose" in described.out
-    table = tmp_path / "poses.csv"
-    assert camloc(capfd, "datasets", trained / "scene", "--to", "table", "--out", table).status == 0
-    again = formats.load(table, images=trained / "scene")
+    imported = camloc(capfd, "import", trained / "scene", tmp_path / "table")
+    assert imported.status == 0, imported.err
+    assert f"camloc check {tmp_path / 'table'}" in imported.out
+    again = formats.load(tmp_path / "table")
     assert [frame.name for frame in again.test] == [
         frame.name for frame in formats.load(trained / "scene").test
     ]

@@ -14,7 +14,7 @@ import camloc as package
 from camloc import models
 from camloc.cli import main as parsing
 from camloc.cli import progress as listing
-from camloc.cli.main import COMMANDS
+from camloc.cli.main import COMMANDS, function_name
 from camloc.data import formats
 from camloc.models.base import PoseModel
 from camloc.recipes import recipe_functions, student_functions
@@ -42,7 +42,7 @@ def test_every_command_is_a_file_and_every_file_a_command() -> None:
 
     (folder,) = camloc.cli.commands.__path__
     files = {path.stem for path in Path(folder).glob("*.py")} - {"__init__"}
-    assert files == set(COMMANDS)
+    assert files == set(map(function_name, COMMANDS))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -84,7 +84,7 @@ def test_parsing_arguments_imports_no_torch() -> None:
     ("arguments", "told"),
     [
         (["trian"], ("no command 'trian'", "did you mean train?")),
-        (["conjure"], ("no command 'conjure'", "demo, map, train")),
+        (["conjure"], ("no command 'conjure'", "demo, check, map, train")),
         (["--verbose"], ("no option --verbose", "camloc --help")),
         (["train"], ("RECIPE", "camloc train --help")),
         (["train", "room/hyperpose", "--dat", "x"], ("--data FOLDER", "--dat")),
@@ -98,7 +98,7 @@ def test_parsing_arguments_imports_no_torch() -> None:
         (["export"], ("RUN",)),
         (["export", "a", "b"], ("unrecognized", "b")),
         (["evaluate", "--run", "x"], ("value", "run")),
-        (["datasets", "x", "--to", "pdf"], ("'pdf'", "'table'")),
+        (["import", "x", "y", "--to", "pdf"], ("'pdf'", "'table'")),
         (["recipes", "--jsn"], ("--jsn", "--json")),
         (["models", "extra"], ("extra",)),
     ],

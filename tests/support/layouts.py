@@ -276,6 +276,291 @@ def write_ace(root: Path, scene: PosedScene) -> dict[str, Any]:
     return {}
 
 
+def _split_lists(root: Path, names: list[str], scene: PosedScene) -> None:
+    for side in ("train", "test"):
+        own = [f"{name}\n" for number, name in enumerate(names) if scene.side(number) == side]
+        (root / f"{side}.txt").write_text("".join(own))
+
+
+def write_kitti(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """Poses of camera 0 for images of camera 2, which is 6 cm to the right of it and 1 cm before it."""
+    sequence = root / "sequences" / "07"
+    cam0_from_cam2 = np.eye(4)
+    cam0_from_cam2[:3, 3] = (0.06, 0.0, 0.01)
+    intrinsics = np.array([[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1.0]])
+    projection = intrinsics @ np.linalg.inv(cam0_from_cam2)[:3]
+    lines, names = [], []
+    for number, matrix in enumerate(scene.all):
+        names.append(f"sequences/07/image_2/{number:06d}.png")
+        write_image(root / names[-1])
+        pose = matrix @ np.linalg.inv(cam0_from_cam2)
+        lines.append(words(*pose[:3].ravel().tolist()))
+    (root / "poses").mkdir()
+    (root / "poses" / "07.txt").write_text("\n".join(lines) + "\n")
+    first = np.hstack([intrinsics, np.zeros((3, 1))])
+    (sequence / "calib.txt").write_text(
+        f"P0: {words(*first.ravel().tolist())}\nP2: {words(*projection.ravel().tolist())}\n"
+    )
+    (sequence / "times.txt").write_text("".join(f"{number / 10}\n" for number in range(len(scene.all))))
+    _split_lists(root, names, scene)
+    return {}
+
+
+def write_scannet(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """One folder a kind of file; tracking was lost once."""
+    for folder in ("pose", "intrinsic"):
+        (root / folder).mkdir()
+    names = []
+    for number, matrix in enumerate(scene.all):
+        names.append(f"color/{number}.jpg")
+        write_image(root / names[-1])
+        text = "".join(words(*row.tolist()) + "\n" for row in matrix)
+        (root / "pose" / f"{number}.txt").write_text(text)
+    write_image(root / "color" / "99.jpg")
+    (root / "pose" / "99.txt").write_text("-inf -inf -inf -inf\n" * 4)
+    k = np.eye(4)
+    k[0, 0] = k[1, 1] = FOCAL
+    k[0, 2], k[1, 2] = WIDTH / 2, HEIGHT / 2
+    text = "".join(words(*row.tolist()) + "\n" for row in k)
+    (root / "intrinsic" / "intrinsic_color.txt").write_text(text)
+    _split_lists(root, names, scene)
+    return {}
+
+
+def write_euroc(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """States of a body that moves and turns evenly from 10 ms before each image to 10 ms after it."""
+    body_from_cam = looking_at_target(np.array([0.1, 0.2, 0.3]))
+    start, step = 1403636579763555584, 10**9
+    images, states, names = ["#timestamp [ns],filename"], ["#timestamp, p_RS_R_x [m]"], []
+    for number, matrix in enumerate(scene.all):
+        time = start + number * step
+        names.append(f"mav0/cam0/data/{time}.png")
+        write_image(root / names[-1])
+        images.append(f"{time},{time}.png")
+        body = matrix @ np.linalg.inv(body_from_cam)
+        half = Rotation.from_rotvec([0.01, -0.02, 0.03])
+        for sign in (-1, 1):
+            turned = Rotation.from_matrix(body[:3, :3]) * (half if sign > 0 else half.inv())
+            centre = body[:3, 3] + sign * np.array([0.1, 0.2, -0.1])
+            values = [*centre.tolist(), *wxyz(turned.as_matrix())]
+            states.append(",".join(map(str, (time + sign * 10**7, *values, 0, 0, 0))))
+    folder = root / "mav0" / "cam0"
+    (folder / "data.csv").write_text("\n".join(images) + "\n")
+    (folder / "sensor.yaml").write_text(
+        f"T_BS:\n  cols: 4\n  rows: 4\n  data: [{', '.join(map(str, body_from_cam.ravel().tolist()))}]\n"
+        f"resolution: [{WIDTH}, {HEIGHT}]\ncamera_model: pinhole\n"
+        f"intrinsics: [{FOCAL}, {FOCAL}, {WIDTH / 2 - 0.5}, {HEIGHT / 2 - 0.5}] #fu, fv, cu, cv\n"
+        f"distortion_model: radial-tangential\ndistortion_coefficients: [0, 0, 0, 0]\n"
+    )
+    states_folder = root / "mav0" / "state_groundtruth_estimate0"
+    states_folder.mkdir()
+    (states_folder / "data.csv").write_text("\n".join(states) + "\n")
+    _split_lists(root, names, scene)
+    return {}
+
+
+def write_llff(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """Axes down, right, backward."""
+    rows, names = [], []
+    for number, matrix in enumerate(scene.all):
+        names.append(f"images/{number:03d}.png")
+        write_image(root / names[-1])
+        right, down, forward = matrix[:3, :3].T
+        block = np.stack([down, right, -forward, matrix[:3, 3], np.array([HEIGHT, WIDTH, FOCAL])], axis=1)
+        rows.append([*block.ravel().tolist(), 0.5, 9.0])
+    np.save(root / "poses_bounds.npy", np.array(rows))
+    _split_lists(root, names, scene)
+    return {}
+
+
+def write_polycam(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """A JSON file a keyframe, OpenGL axes."""
+    folder = root / "keyframes" / "cameras"
+    folder.mkdir(parents=True)
+    names = []
+    for number, matrix in enumerate(scene.all):
+        names.append(f"keyframes/images/{1000 + number}.jpg")
+        write_image(root / names[-1])
+        pose = matrix @ _OPENGL
+        content = {f"t_{i}{j}": pose[i, j] for i in range(3) for j in range(4)}
+        content |= {
+            "fx": FOCAL,
+            "fy": FOCAL,
+            "cx": WIDTH / 2,
+            "cy": HEIGHT / 2,
+            "width": WIDTH,
+            "height": HEIGHT,
+        }
+        (folder / f"{1000 + number}.json").write_text(json.dumps(content))
+    _split_lists(root, names, scene)
+    return {}
+
+
+def write_record3d(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """All poses in one file, OpenGL axes."""
+    poses, names = [], []
+    for number, matrix in enumerate(scene.all):
+        names.append(f"rgb/{number}.jpg")
+        write_image(root / names[-1])
+        w, x, y, z = wxyz((matrix @ _OPENGL)[:3, :3])
+        poses.append([x, y, z, w, *matrix[:3, 3].tolist()])
+    k = [FOCAL, 0, 0, 0, FOCAL, 0, WIDTH / 2, HEIGHT / 2, 1]
+    (root / "metadata.json").write_text(
+        json.dumps({"poses": poses, "K": k, "w": WIDTH, "h": HEIGHT, "fps": 60})
+    )
+    _split_lists(root, names, scene)
+    return {}
+
+
+def write_strayscanner(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """Odometry by the numbers of the frames."""
+    lines, names = ["timestamp, frame, x, y, z, qx, qy, qz, qw"], []
+    for number, matrix in enumerate(scene.all):
+        names.append(f"rgb/{number:06d}.png")
+        write_image(root / names[-1])
+        w, x, y, z = wxyz(matrix[:3, :3])
+        lines.append(", ".join(map(str, (number / 60, f"{number:06d}", *matrix[:3, 3].tolist(), x, y, z, w))))
+    (root / "odometry.csv").write_text("\n".join(lines) + "\n")
+    (root / "camera_matrix.csv").write_text(
+        f"{FOCAL}, 0.0, {WIDTH / 2}\n0.0, {FOCAL}, {HEIGHT / 2}\n0.0, 0.0, 1.0\n"
+    )
+    _split_lists(root, names, scene)
+    return {}
+
+
+def write_metashape(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """A chunk that is turned, moved and scaled, and a camera that is not aligned."""
+    chunk = looking_at_target(np.array([3.0, 1.0, 2.0]))
+    scale = 2.5
+    cameras, names = [], []
+    for number, matrix in enumerate(scene.all):
+        names.append(f"images/IMG_{number}.jpg")
+        write_image(root / names[-1])
+        pose = np.linalg.inv(chunk) @ matrix
+        pose[:3, 3] /= scale
+        text = words(*pose.ravel().tolist())
+        cameras.append(
+            f'<camera id="{number}" sensor_id="0" label="IMG_{number}"><transform>{text}</transform></camera>'
+        )
+    cameras.append('<camera id="99" sensor_id="0" label="IMG_99"/>')
+    (root / "cameras.xml").write_text(
+        f"""<?xml version="1.0" encoding="UTF-8"?>
+<document version="1.5.0"><chunk label="Chunk 1" enabled="true"><sensors>
+<sensor id="0" type="frame"><resolution width="{WIDTH}" height="{HEIGHT}"/>
+<calibration type="frame" class="adjusted"><resolution width="{WIDTH}" height="{HEIGHT}"/><f>{FOCAL}</f>
+<cx>0</cx><cy>0</cy></calibration></sensor></sensors>
+<cameras>{"".join(cameras)}</cameras>
+<transform><rotation>{words(*chunk[:3, :3].ravel().tolist())}</rotation>
+<translation>{words(*chunk[:3, 3].tolist())}</translation><scale>{scale}</scale></transform>
+</chunk></document>"""
+    )
+    _split_lists(root, names, scene)
+    return {}
+
+
+def write_opensfm(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """`cam_from_world` as turns; a second reconstruction of one image."""
+    shots, names = {}, []
+    for number, matrix in enumerate(scene.all):
+        names.append(f"images/{number:02d}.jpg")
+        write_image(root / names[-1])
+        cam_from_world = np.linalg.inv(matrix)
+        shots[f"{number:02d}.jpg"] = {
+            "camera": "phone",
+            "rotation": Rotation.from_matrix(cam_from_world[:3, :3]).as_rotvec().tolist(),
+            "translation": cam_from_world[:3, 3].tolist(),
+        }
+    camera = {"projection_type": "perspective", "width": WIDTH, "height": HEIGHT, "focal": FOCAL / WIDTH}
+    cameras = {"phone": {**camera, "k1": 0.0, "k2": 0.0}}
+    other = {"cameras": cameras, "shots": {"99.jpg": shots["00.jpg"]}}
+    (root / "reconstruction.json").write_text(json.dumps([other, {"cameras": cameras, "shots": shots}]))
+    _split_lists(root, names, scene)
+    return {}
+
+
+def write_realitycapture(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """Heading, pitch and roll of a camera that looks down at zero; focal lengths of a film 36 mm wide."""
+    lines, names = ["#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"], []
+    for number, matrix in enumerate(scene.all):
+        names.append(f"images/{number}.jpg")
+        write_image(root / names[-1])
+        r = (matrix @ _OPENGL)[:3, :3]
+        heading = np.degrees(np.arctan2(r[0, 1], r[1, 1]))
+        pitch, roll = np.degrees(np.arcsin(r[2, 1])), np.degrees(np.arctan2(-r[2, 0], r[2, 2]))
+        numbers = (*matrix[:3, 3].tolist(), heading, pitch, roll, FOCAL / WIDTH * 36, 0, 0, 0, 0, 0, 0, 0, 0)
+        lines.append(",".join(map(str, (f"{number}.jpg", *numbers))))
+    (root / "cameras.csv").write_text("\n".join(lines) + "\n")
+    _split_lists(root, names, scene)
+    return {}
+
+
+def write_kapture(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """`cam_from_world`, and an image without a pose."""
+    folder = root / "sensors"
+    records, poses, names = (
+        ["# kapture format: 1.1", "# timestamp, device_id, image_path"],
+        ["# kapture format: 1.1"],
+        [],
+    )
+    for number, matrix in enumerate(scene.all):
+        names.append(f"sensors/records_data/cam/{number}.jpg")
+        write_image(root / names[-1])
+        cam_from_world = np.linalg.inv(matrix)
+        values = (*wxyz(cam_from_world[:3, :3]), *cam_from_world[:3, 3].tolist())
+        records.append(f"{number}, c0, cam/{number}.jpg")
+        poses.append(", ".join(map(str, (number, "c0", *values))))
+    records.append("77, c0, cam/77.jpg")
+    (folder / "sensors.txt").write_text(
+        f"# kapture format: 1.1\nc0, phone, camera, PINHOLE, {WIDTH}, {HEIGHT}, {FOCAL}, {FOCAL}, "
+        f"{WIDTH / 2}, "
+        f"{HEIGHT / 2}\n"
+    )
+    (folder / "records_camera.txt").write_text("\n".join(records) + "\n")
+    (folder / "trajectories.txt").write_text("\n".join(poses) + "\n")
+    _split_lists(root, names, scene)
+    return {}
+
+
+ROBOTCAR_ORIGIN = np.array([5_735_000.0, 620_000.0, 0.0])
+ROBOTCAR_TRAIN, ROBOTCAR_TEST = "2014-06-26-09-24-58", "2014-06-23-15-41-25"
+
+
+def write_robotcar(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """Two drives; the INS is where the camera is, and moves evenly from 20 ms before an image to 20 ms
+    after it.
+
+    The last image of the second drive was taken after the INS had stopped.
+    """
+    heading = (
+        "timestamp,ins_status,latitude,longitude,altitude,northing,easting,down,utm_zone,velocity_north,"
+        "velocity_east,velocity_down,roll,pitch,yaw"
+    )
+    cam_from_body = np.array([[0, 1.0, 0], [0, 0, 1.0], [1.0, 0, 0]])
+    for drive, matrices in ((ROBOTCAR_TRAIN, scene.train), (ROBOTCAR_TEST, scene.test)):
+        stamps, rows = [], [heading]
+        for number, matrix in enumerate(matrices):
+            time = 1403774724012345 + number * 62_500
+            stamps.append(f"{time} 1")
+            write_image(root / drive / "stereo" / "centre_processed" / f"{time}.png")
+            body = Rotation.from_matrix(matrix[:3, :3] @ cam_from_body)
+            for sign in (-1, 1):
+                turned = body * Rotation.from_rotvec([0, 0.01 * sign, 0.02 * sign])
+                yaw, pitch, roll = turned.as_euler("ZYX").tolist()
+                centre = matrix[:3, 3] + ROBOTCAR_ORIGIN + sign * np.array([0.3, 0.2, 0.0])
+                values = (0, 0, 0, *centre.tolist(), "30U", 0, 0, 0, roll, pitch, yaw)
+                rows.append(",".join(map(str, (time + sign * 20_000, "INS_SOLUTION_GOOD", *values))))
+            nonsense = (0, 0, 0, 9e9, 9e9, 0, "30U", 0, 0, 0, 0, 0, 0)
+            rows.append(",".join(map(str, (time, "INS_BAD_GPS_AGREEMENT", *nonsense))))
+        if drive == ROBOTCAR_TEST:
+            late = 1403774724012345 + len(matrices) * 62_500
+            stamps.append(f"{late} 1")
+            write_image(root / drive / "stereo" / "centre_processed" / f"{late}.png")
+        (root / drive / "stereo.timestamps").write_text("\n".join(stamps) + "\n")
+        (root / drive / "gps").mkdir()
+        (root / drive / "gps" / "ins.csv").write_text("\n".join(rows) + "\n")
+    return {"camera": CAMERA}
+
+
 # By the name of the layout, and of its variants behind a colon.
 WRITERS: dict[str, Callable[[Path, PosedScene], dict[str, Any]]] = {
     "ace": write_ace,
@@ -288,4 +573,16 @@ WRITERS: dict[str, Callable[[Path, PosedScene], dict[str, Any]]] = {
     "table": write_table,
     "tum": write_tum,
     "twelvescenes": write_twelvescenes,
+    "strayscanner": write_strayscanner,
+    "scannet": write_scannet,
+    "robotcar": write_robotcar,
+    "record3d": write_record3d,
+    "realitycapture": write_realitycapture,
+    "polycam": write_polycam,
+    "opensfm": write_opensfm,
+    "metashape": write_metashape,
+    "llff": write_llff,
+    "kitti": write_kitti,
+    "kapture": write_kapture,
+    "euroc": write_euroc,
 }

@@ -70,8 +70,8 @@ def test_a_layout_that_a_folder_does_not_have_is_told_of(tmp_path: Path, layout:
 
 
 def test_an_unknown_layout_lists_the_layouts(tmp_path: Path) -> None:
-    message = refusal(tmp_path, layout="kitti")
-    assert "'kitti'" in message
+    message = refusal(tmp_path, layout="lidar")
+    assert "'lidar'" in message
     assert "sevenscenes" in message
 
 

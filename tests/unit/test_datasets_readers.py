@@ -285,3 +285,18 @@ def test_where_nothing_can_be_written_is_told_in_a_sentence(tmp_path: Path, writ
     (tmp_path / "file").write_text("")
     with pytest.raises(CamlocError, match="could not be written"):
         write(_scene(Frame("a.png", Path("a"), CAMERA, Pose.identity())), tmp_path / "file" / "below")
+
+
+def test_the_conditions_of_the_extended_cambridge_landmarks(tmp_path: Path) -> None:
+    WRITERS["cambridge"](tmp_path, SCENE)
+    plain = datasets.load(tmp_path, width=32, height=24)
+    assert (plain.test_name, dict(plain.conditions)) == ("test", {})
+    for frame in plain.test:
+        write_image(tmp_path / "winter" / frame.name.replace(".png", ".jpg"))
+    write_image(tmp_path / "evening" / plain.test[0].name)
+    scene = datasets.load(tmp_path, width=32, height=24)
+    assert scene.test_name == "original"
+    assert {name: len(frames) for name, frames in scene.conditions.items()} == {"winter": 3, "evening": 1}
+    assert scene.conditions["winter"][1].truth() is scene.test[1].truth()
+    assert scene.conditions["winter"][1].image == tmp_path / scene.conditions["winter"][1].name
+    assert "evening lacks 2 of 3 test images" in scene.notes

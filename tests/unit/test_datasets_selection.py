@@ -15,6 +15,9 @@ from camloc.data.types import Scene
 from camloc.errors import DatasetError
 
 each_writer = pytest.mark.parametrize("variant", WRITERS)
+
+# LLFF names no image: poses belong to the images in the order of their names, and all must be there.
+each_that_names_images = pytest.mark.parametrize("variant", [name for name in WRITERS if name != "llff"])
 Capture = pytest.CaptureFixture[str]
 
 COLUMNS = "image,tx,ty,tz,qw_world_from_cam,qx_world_from_cam,qy_world_from_cam,qz_world_from_cam"
@@ -36,7 +39,7 @@ def names_of(scene: Scene) -> list[str]:
     return [frame.name for frame in (*scene.train, *scene.test)]
 
 
-@each_writer
+@each_that_names_images
 def test_missing_images_are_counted_and_left_out_on_request(tmp_path: Path, variant: str) -> None:
     options = WRITERS[variant](tmp_path, SCENE)
     scene = datasets.load(tmp_path, **options)
@@ -53,7 +56,7 @@ def test_missing_images_are_counted_and_left_out_on_request(tmp_path: Path, vari
     assert ": 2 of" in note
 
 
-@each_writer
+@each_that_names_images
 def test_without_any_image_missing_ones_are_not_skipped(tmp_path: Path, variant: str) -> None:
     options = WRITERS[variant](tmp_path, SCENE)
     scene = datasets.load(tmp_path, **options)
@@ -62,7 +65,7 @@ def test_without_any_image_missing_ones_are_not_skipped(tmp_path: Path, variant:
     assert "check the folder of the images" in refusal(tmp_path, missing="skip", **options)
 
 
-@each_writer
+@each_that_names_images
 def test_frames_are_left_out_by_names_and_patterns_before_anything_is_checked(
     tmp_path: Path, variant: str
 ) -> None:
@@ -266,3 +269,9 @@ def test_a_scene_without_scale_is_printed_in_units(tmp_path: Path, capfd: Captur
     scaled = camloc(capfd, "datasets", tmp_path, "--option", "unit=m").out
     assert " m and " in scaled
     assert "units" not in scaled
+
+
+def test_llff_needs_all_its_images(tmp_path: Path) -> None:
+    WRITERS["llff"](tmp_path, SCENE)
+    (tmp_path / "images" / "003.png").unlink()
+    assert "8 poses" in refusal(tmp_path)

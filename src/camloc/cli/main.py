@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "render a scene, learn it and locate test images: the tour",
     "start": "poses, map and report of photographs or a video, in one command",
     "poses": "compute the camera poses of photographs or a video",
+    "check": "look for faults of a data set before training",
     "map": "build a map of a scene from images with known poses",
     "train": "train a network on images with known poses",
     "evaluate": "measure a run on its test images and write a report",
@@ -32,7 +33,8 @@ COMMANDS = {
     "extend": "add a scene to a multi-scene run, from a few images",
     "autoencode": "train a pose auto-encoder, which refines a run's poses",
     "export": "write a run as one folder that locates without torch",
-    "datasets": "list data set layouts, check a folder, convert it",
+    "import": "write a data set in another layout",
+    "datasets": "list data set layouts, describe a folder",
     "recipes": "list the training recipes",
     "models": "list the networks and their sizes",
     "completion": "print the completion of camloc for a shell",
@@ -176,6 +178,11 @@ def _print_error(sentence: str, *, status: int = 1) -> int:
     return status
 
 
+def function_name(command: str) -> str:
+    """The file and the function of a command; a word that Python keeps for itself cannot name a function."""
+    return {"import": "import_scene"}.get(command, command)
+
+
 # tyro draws a box around its messages; these are its sides, and the lines that are dropped.
 _SIDES = "│\n"
 _DROPPED_LINES = ("For full helptext", "Argument helptext")
@@ -196,7 +203,8 @@ def parsed(command: str, arguments: list[str]) -> Callable[[], None]:
     """
     import tyro  # here, so that `camloc --help` and `--version` print at once
 
-    function = getattr(importlib.import_module(f"camloc.cli.commands.{command}"), command)
+    name = function_name(command)
+    function = getattr(importlib.import_module(f"camloc.cli.commands.{name}"), name)
 
     @functools.wraps(function)
     def deferred(*values: Any, **named: Any) -> Callable[[], None]:

@@ -4,7 +4,9 @@ The tolerances are the constants below, each with its reason.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -260,8 +262,21 @@ def _refuse_duplicates(rows: Sequence[Row]) -> None:
         first[name] = row.where
 
 
+_ARE_FAR_FRAMES_ALLOWED = ContextVar("_ARE_FAR_FRAMES_ALLOWED", default=False)
+
+
+@contextmanager
+def far_frames_allowed() -> Iterator[None]:
+    """Within this, frames far from all others are read, so that `camloc check` can say why they are far."""
+    token = _ARE_FAR_FRAMES_ALLOWED.set(True)
+    try:
+        yield
+    finally:
+        _ARE_FAR_FRAMES_ALLOWED.reset(token)
+
+
 def _refuse_far(rows: Sequence[Row], positions: NDArray[np.float64]) -> None:
-    if len(rows) < 3:  # of two frames, none is the one that is wrong
+    if len(rows) < 3 or _ARE_FAR_FRAMES_ALLOWED.get():  # of two frames, none is the one that is wrong
         return
     with np.errstate(all="ignore"):
         distances = np.linalg.norm(positions - np.median(positions, axis=0), axis=1)

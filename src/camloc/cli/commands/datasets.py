@@ -1,7 +1,7 @@
-"""`camloc datasets`: list the layouts, check a folder, convert it to another layout."""
+"""`camloc datasets`: list the layouts, and describe a folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 # Broken images that a message names.
 _MOST_NAMED = 5
 
-Format = Literal["none", "colmap", "nerfstudio", "table", "tum"]
-
 
 def datasets(
     root: tyro.conf.Positional[
@@ -25,40 +23,28 @@ def datasets(
     scene: Scene = "",
     layout: Layout = "auto",
     option: ReaderOptions = (),
-    to: Annotated[Format, tyro.conf.arg(help_behavior_hint="")] = "none",
-    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")] = None,
     quick: bool = False,
 ) -> None:
-    """List the layouts that camloc reads, check a data set, or convert it to another layout.
+    """List the layouts that camloc reads, or describe a data set and open its images.
 
     Args:
         root: Folder of a data set, or its file of poses; without it the layouts are listed.
         scene: Scene of the data set if it has several.
         layout: Layout of the data set.
         option: Option of the layout's reader, such as split=blocks.
-        to: Layout to convert the poses and cameras to.
-        out: Output of the conversion: a folder for colmap, a file for the other layouts.
         quick: Check poses and cameras, and open no image.
     """
     from camloc.cli.options import reader_options
     from camloc.data.formats import LAYOUTS, detect, load
-    from camloc.errors import RecipeError
 
     if root is None:
         _list_layouts(LAYOUTS)
         return
-    if to != "none" and out is None:
-        raise RecipeError(f"name the output of the conversion to {to} with --out")
-    if to == "none" and out is not None:
-        raise RecipeError(f"name the layout to write to {out} with --to: {', '.join(get_args(Format)[1:])}")
     layout = detect(root) if layout == "auto" else layout
     found = load(root, layout=layout, scene=scene or None, **reader_options(option))
     if not quick:
         _check_images(found)
-    _describe(found, layout)
-    if out is not None:
-        _write(found, to, out)
-        print(out)
+    describe(found, layout)
 
 
 def _list_layouts(layouts: tuple[str, ...]) -> None:
@@ -115,7 +101,7 @@ def _enumerated(names: list[str]) -> str:
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _describe(scene: "LoadedScene", layout: str) -> None:
+def describe(scene: "LoadedScene", layout: str) -> None:
     """Print the notes of the reader, and numbers that show whether the poses were read correctly."""
     from camloc.data.types import oriented, poses_of
 
@@ -162,24 +148,3 @@ def _describe_oracle(scene: "LoadedScene") -> None:
         f"  baseline   the nearest training pose is {meters:.3f} {scene.unit} and {degrees:.2f}° away "
         f"(medians)"
     )
-
-
-def _write(scene: "LoadedScene", to: Format, out: Path) -> None:
-    from camloc.core.files import write_atomically
-    from camloc.data.formats import colmap, nerfstudio, table
-    from camloc.data.types import oriented
-    from camloc.errors import DatasetError
-    from camloc.evaluation.trajectory import truth_tum
-
-    match to:
-        case "colmap":
-            colmap.write(scene, out)
-        case "nerfstudio":
-            nerfstudio.write(scene, out)
-        case "table":
-            table.write(scene, out)
-        case "tum":
-            frames = (*scene.train, *scene.test)
-            if len(oriented(frames)) < len(frames):
-                raise DatasetError("some frames have no orientation, and tum needs one; write a table")
-            write_atomically(out, truth_tum(frames))

@@ -9,6 +9,11 @@ Kendall et al., PoseNet, ICCV 2015. The position is the centre in the world, whi
 the world into the camera: read as one pose, every image would look the wrong way, and the papers' errors
 would not show it.
 
+Images of the Extended Cambridge Landmarks, which are the test images in other seasons and light, lie in
+folders of the scene with the names of the conditions and are its `conditions`:
+
+    KingsCollege/winter/seq2/frame00001.png     also summer, evening; any ending
+
 `reconstruction.nvm` is VisualSFM's: focal lengths in pixels of the images of 1920 x 1080, the principal
 point in the middle, and names that may end in .jpg where the lists say .png. Its radial distortion, which is
 small and of VisualSFM's own model, is not used. Without the file, or for an image that is not in it,
@@ -22,6 +27,7 @@ from camloc.data.checks import PUBLISHED_QUATERNION_LENGTH, Row, frames_from_qua
 from camloc.data.formats.parts.files import (
     clean_name,
     is_file,
+    is_folder,
     is_named,
     numbers_in,
     read_lines,
@@ -46,6 +52,10 @@ LOOKS_FOR = "dataset_train.txt (Cambridge Landmarks)"
 
 # Published with a position of 3e9 m; nothing else in the file is beyond a few hundred metres.
 BROKEN_FRAMES = {"GreatCourt": ("seq5/frame00297.png",)}
+
+# Of the Extended Cambridge Landmarks, "HyperPose" (2025); the test images as they were are the "original".
+CONDITIONS = ("winter", "summer", "evening")
+ORIGINAL = "original"
 
 _HEADING_LINES = 3
 
@@ -91,7 +101,46 @@ def load(
     )
     own = OwnSplit(None, {entry.name: entry.where for entry in test_entries}) if test_entries else None
     split = split_frames(frames, kept, root=folder, selection=selection, own=own)
-    return Scene(name, split.train, split.test, notes=(*kept.notes, *split.notes))
+    conditions, notes = _conditions(folder, split.test)
+    return Scene(
+        name,
+        split.train,
+        split.test,
+        conditions=conditions,
+        test_name=ORIGINAL if conditions else "test",
+        notes=(*kept.notes, *split.notes, *notes),
+    )
+
+
+def _conditions(
+    folder: Path, test: tuple[Frame, ...]
+) -> tuple[dict[str, tuple[Frame, ...]], tuple[str, ...]]:
+    """The test frames with the images of each condition that the scene has, and a note where some are
+    missing.
+
+    Raises:
+        DatasetError: a folder of a condition has none of the test images.
+    """
+    found: dict[str, tuple[Frame, ...]] = {}
+    notes = []
+    for condition in CONDITIONS:
+        base = next((folder / n for n in (condition, condition.title()) if is_folder(folder / n)), None)
+        if base is None:
+            continue
+        images = {_stem(path.relative_to(base).as_posix()): path for path in base.rglob("*") if is_file(path)}
+        frames = tuple(
+            replace(frame, name=images[_stem(frame.name)].relative_to(folder).as_posix(), image=image)
+            for frame in test
+            if (image := images.get(_stem(frame.name))) is not None
+        )
+        if not frames:
+            raise DatasetError(
+                f"{base} has none of the test images, such as {test[0].name if test else 'any'}"
+            )
+        if len(frames) < len(test):
+            notes.append(f"{condition} lacks {len(test) - len(frames)} of {len(test)} test images")
+        found[condition] = frames
+    return found, tuple(notes)
 
 
 def _is_scene(folder: Path) -> bool:

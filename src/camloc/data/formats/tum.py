@@ -29,8 +29,8 @@ from camloc.data.formats.parts.files import (
     read_lines,
     seconds_of_times,
 )
-from camloc.data.formats.parts.intrinsics import camera_beside
-from camloc.data.splits import EVERYTHING, Listed, Selection, folder_name, split_frames
+from camloc.data.formats.parts.intrinsics import CAMERA_FILE, camera_beside, camera_text
+from camloc.data.splits import EVERYTHING, Listed, Selection, folder_name, lists_text, split_frames
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -115,6 +115,44 @@ def load(
     return Scene(
         scene or folder_name(root), split.train, split.test, notes=(*kept.notes, *notes, *split.notes)
     )
+
+
+def write(scene: Scene, folder: Path) -> None:
+    """Write a scene as a folder of this layout; the inverse of `load` once the images are in it.
+
+    Frames whose times are not known, or not all different, get their numbers as times. Recordings, points and
+    depth are not written.
+
+    Raises:
+        DatasetError: a frame has no whole pose, or the frames have more than one camera.
+        CamlocError: a file cannot be written.
+    """
+    frames = (*scene.train, *scene.test)
+    cameras = {frame.camera for frame in frames}
+    if len(cameras) > 1:
+        raise DatasetError(
+            f"TUM has one camera for all images, and here are {len(cameras)}; write colmap instead"
+        )
+    for frame in frames:
+        if frame.world_from_cam is None or frame.is_position_only:
+            raise DatasetError(f"{frame.name} has no whole pose, and TUM needs one")
+    known = [frame.time for frame in frames if frame.time is not None]
+    own = len(set(known)) == len(frames) and _are_apart(known)
+    times = tuple(known) if own else tuple(map(float, range(len(frames))))
+    write_trajectory(Trajectory(times, poses_of(frames)), folder / "groundtruth.txt")
+    rows = (f"{time} {frame.name}\n" for time, frame in zip(times, frames, strict=True))
+    write_atomically(folder / "rgb.txt", "# time name\n" + "".join(rows))
+    camera = next(iter(cameras))
+    if camera is not None:
+        write_atomically(folder / CAMERA_FILE, camera_text(camera))
+    if scene.test:
+        write_atomically(folder / "test.txt", lists_text(scene.test))
+    write_atomically(folder / "train.txt", lists_text(scene.train))
+
+
+def _are_apart(times: list[float]) -> bool:
+    """Whether times are read again as they are: seconds of this century, none twice, however near."""
+    return all(abs(time) < 1e11 for time in times)
 
 
 def read_trajectory(path: Path) -> Trajectory:

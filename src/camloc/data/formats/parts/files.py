@@ -124,6 +124,18 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         DatasetError: the file cannot be read, is not JSON, or its JSON is not an object.
     """
+    content = read_json_value(path)
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path} holds a {type(content).__name__}, and a JSON object is needed")
+    return content
+
+
+def read_json_value(path: Path) -> Any:
+    """The JSON in a file: an object, a list, or anything else.
+
+    Raises:
+        DatasetError: the file cannot be read, or is not JSON.
+    """
     with open_regular(path, largest=LARGEST_JSON) as file:
         try:
             raw = file.read()
@@ -131,13 +143,11 @@ def read_json(path: Path) -> dict[str, Any]:
             raise DatasetError(f"{path} cannot be read: {one_line(problem)}") from None
     text = _decoded(raw, str(path))
     try:
-        content = json.loads(text)
+        content: Any = json.loads(text)
     except json.JSONDecodeError as problem:
         raise DatasetError(f"{path}, line {problem.lineno}: this is not JSON: {problem.msg}") from None
     except (ValueError, RecursionError) as problem:
         raise DatasetError(f"{path} is not JSON that can be read: {one_line(problem)}") from None
-    if not isinstance(content, dict):
-        raise DatasetError(f"{path} holds a {type(content).__name__}, and a JSON object is needed")
     return content
 
 

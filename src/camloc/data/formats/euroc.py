@@ -1,0 +1,129 @@
+"""EuRoC MAV: images with nanosecond times, and the pose of the body (IMU) at other times.
+
+    MH_01_easy/mav0/cam0/data/1403636579763555584.png
+    MH_01_easy/mav0/cam0/data.csv                          time and name of each image
+    MH_01_easy/mav0/cam0/sensor.yaml                       T_BS (body_from_cam), intrinsics, distortion
+    MH_01_easy/mav0/state_groundtruth_estimate0/data.csv   time, position, quaternion w first: world_from_body
+
+Burri et al., The EuRoC micro aerial vehicle datasets, IJRR 2016. The pose of an image is interpolated between
+the states before and after it; images outside of them are left out and counted. The lens is OPENCV's.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from camloc.data.formats.parts.files import is_file, numbers_in, read_lines
+from camloc.data.formats.parts.intrinsics import camera_from_fields
+from camloc.data.formats.parts.posed import (
+    Matrix,
+    Posed,
+    between,
+    listed_image,
+    matrix_of,
+    posed_scene,
+    rotation_of_xyzw,
+)
+from camloc.data.splits import EVERYTHING, Listed, Selection
+from camloc.data.types import Scene
+from camloc.errors import DatasetError
+from camloc.geometry.camera import Camera
+
+SCENES: tuple[str, ...] = ()
+LOOKS_FOR = "mav0/cam0/sensor.yaml and mav0/state_groundtruth_estimate0/data.csv (EuRoC)"
+
+_STATES = Path("mav0", "state_groundtruth_estimate0", "data.csv")
+
+
+def fits(root: Path) -> bool:
+    """Whether `root` is a recording of this layout."""
+    return is_file(root / "mav0" / "cam0" / "sensor.yaml") and is_file(root / _STATES)
+
+
+def load(
+    root: Path,
+    scene: str = "",
+    *,
+    camera: str = "cam0",
+    most_seconds: float = 0.1,
+    selection: Selection = EVERYTHING,
+) -> Scene:
+    """Read a recording.
+
+    Args:
+        root: the recording's folder, which holds `mav0`.
+        scene: the name to give the scene; the folder's name otherwise.
+        camera: "cam0" (left) or "cam1".
+        most_seconds: between two states that a pose is interpolated from.
+        selection: see `Selection`.
+
+    Raises:
+        DatasetError: something is missing, damaged, or contradicts something else.
+    """
+    if not fits(root):
+        raise DatasetError(f"{root} is not a folder of EuRoC, which needs {LOOKS_FOR}")
+    folder = root / "mav0" / camera
+    lens, body_from_cam = _sensor(folder / "sensor.yaml")
+    # Nanoseconds since 1970 do not fit a double to less than 256 ns; whole numbers are subtracted first.
+    states = [(int(words[0]), numbers_in(words[1:8], where)) for where, words in _rows(root / _STATES, 8)]
+    origin = states[0][0]
+    states.sort(key=lambda state: state[0])
+    times = np.array([(time - origin) * 1e-9 for time, _ in states])
+    bodies = np.stack([matrix_of(rotation_of_xyzw([*n[4:7], n[3]]), n[:3]) for _, n in states])
+    kept = np.unique(times, return_index=True)[1]
+    images = [(where, int(words[0]), words[1]) for where, words in _rows(folder / "data.csv", 2)]
+    at = np.array([(time - origin) * 1e-9 for _, time, _ in images])
+    poses, known = between(times[kept], bodies[kept], at, most=most_seconds)
+    listed = [
+        listed_image(where, f"mav0/{camera}/data/{name}", root, (pose @ body_from_cam, time * 1e-9))
+        for (where, time, name), pose, is_known in zip(images, poses, known, strict=True)
+        if is_known
+    ]
+    if not listed:
+        raise DatasetError(f"no image of {folder / 'data.csv'} is between two states of {root / _STATES}")
+    left = len(images) - len(listed)
+    notes = [f"left out because no states are around them: {left} of {len(images)} images"] if left else []
+
+    def posed(each: Listed[tuple[Matrix, float]]) -> Posed:
+        return Posed(each.content[0], lens, each.content[1], sequence="")
+
+    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes)
+
+
+def _rows(path: Path, least: int) -> list[tuple[str, list[str]]]:
+    rows = []
+    for line in read_lines(path):
+        words = [word.strip() for word in line.text.split(",")]
+        if len(words) < least or not words[0].isdecimal() or len(words[0]) > 20:
+            raise DatasetError(f"{line.where}: a time in nanoseconds and {least - 1} more cells are needed")
+        rows.append((line.where, words))
+    if not rows:
+        raise DatasetError(f"{path} has no row")
+    return rows
+
+
+def _sensor(path: Path) -> tuple[Camera, Matrix]:
+    """The camera and `body_from_cam` of a sensor.yaml, of which only these lists are looked at."""
+    text = "\n".join(line.text for line in read_lines(path))
+
+    def numbers(name: str, pattern: str, count: int) -> list[float]:
+        match = re.search(pattern + r"\s*\[([^\]]*)\]", text)
+        found = numbers_in(match[1].replace(",", " ").split(), f"{path}, {name}") if match else []
+        if len(found) != count:
+            raise DatasetError(f"{path}: {name} with {count} numbers is needed, and {len(found)} are there")
+        return found
+
+    transform = np.array(numbers("T_BS", r"T_BS:[\s\S]*?data:", 16)).reshape(4, 4)
+    fx, fy, cx, cy = numbers("intrinsics", r"intrinsics:", 4)
+    width, height = numbers("resolution", r"resolution:", 2)
+    k1, k2, p1, p2 = numbers("distortion_coefficients", r"distortion_coefficients:", 4)
+    if "radial-tangential" not in text and "radtan" not in text and any((k1, k2, p1, p2)):
+        raise DatasetError(f"{path}: the distortion model is not radial-tangential, and no other is read")
+    fields = {"width": width, "height": height, "fx": fx, "fy": fy, "cx": cx, "cy": cy}
+    # OpenCV's pixels have their centre at whole numbers.
+    fields |= {"cx": cx + 0.5, "cy": cy + 0.5}
+    if not any((k1, k2, p1, p2)):
+        return camera_from_fields(fields, model="PINHOLE", where=str(path)), transform
+    lens = {"k1": k1, "k2": k2, "p1": p1, "p2": p2}
+    return camera_from_fields({**fields, **lens}, model="OPENCV", where=str(path)), transform

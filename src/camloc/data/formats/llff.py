@@ -1,0 +1,88 @@
+"""LLFF: all poses, sizes and focal lengths in one array, `poses_bounds.npy`.
+
+    scene/poses_bounds.npy     (n, 17): a 3x5 matrix [rotation | centre | height, width, focal], and two
+    depths scene/images/0001.jpg      n images; in the order of their names
+
+Mildenhall et al., Local Light Field Fusion, 2019. The camera axes are down, right, backward; the frames have
+right, down, forward. The scale is a reconstruction's. Files that hold Python objects are refused.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from camloc.data.formats.parts.files import is_file, is_folder, one_line, open_regular
+from camloc.data.formats.parts.intrinsics import camera_from_fields
+from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene
+from camloc.data.splits import EVERYTHING, Listed, Selection
+from camloc.data.types import Scene, Unit
+from camloc.errors import DatasetError
+
+SCENES: tuple[str, ...] = ()
+LOOKS_FOR = "poses_bounds.npy (LLFF)"
+
+_FILE = "poses_bounds.npy"
+_ENDINGS = (".jpg", ".jpeg", ".png")
+_LARGEST = 2**30
+
+
+def fits(root: Path) -> bool:
+    """Whether `root` is a scene of this layout."""
+    return is_file(root / _FILE)
+
+
+def load(
+    root: Path,
+    scene: str = "",
+    *,
+    images: str = "images",
+    unit: Unit = "units",
+    selection: Selection = EVERYTHING,
+) -> Scene:
+    """Read a scene.
+
+    Args:
+        root: the scene's folder.
+        scene: the name to give the scene; the folder's name otherwise.
+        images: folder of the images below `root`, which may be smaller ones than the focal lengths are for.
+        unit: of positions: "m" where the reconstruction was scaled to metres.
+        selection: see `Selection`.
+
+    Raises:
+        DatasetError: something is missing, damaged, or contradicts something else.
+    """
+    path = root / _FILE
+    with open_regular(path, largest=_LARGEST) as file:
+        try:
+            table = np.load(file, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as problem:
+            raise DatasetError(f"{path} is not an array of numbers: {one_line(problem)[:120]}") from None
+    if (
+        not isinstance(table, np.ndarray)
+        or table.ndim != 2
+        or table.shape[1] != 17
+        or table.dtype.kind != "f"
+    ):
+        raise DatasetError(f"{path} is not an (n, 17) array of numbers")
+    table = table.astype(np.float64)
+    names = (
+        sorted(each.name for each in (root / images).glob("*") if each.suffix.lower() in _ENDINGS)
+        if is_folder(root / images)
+        else []
+    )
+    if len(names) != len(table):
+        raise DatasetError(f"{path} has {len(table)} poses, and {root / images} has {len(names)} images")
+    listed = [
+        listed_image(f"{path}, row {number} ({name})", f"{images}/{name}", root, row)
+        for number, (name, row) in enumerate(zip(names, table, strict=True))
+    ]
+
+    def posed(each: Listed[Matrix]) -> Posed:
+        block = each.content[:15].reshape(3, 5)
+        height, width, focal = block[:, 4].tolist()
+        fields = {"width": width, "height": height, "fx": focal}
+        down, right, backward = block[:, 0], block[:, 1], block[:, 2]
+        matrix = matrix_of(np.stack([right, down, -backward], axis=1), block[:, 3])
+        return Posed(matrix, camera_from_fields(fields, model="PINHOLE", where=each.where), sequence="")
+
+    return posed_scene(root, scene, listed, posed, selection=selection, unit=unit)

@@ -1,0 +1,187 @@
+"""Agisoft Metashape: "Export Cameras" as XML.
+
+    scene/cameras.xml          or any one .xml file that starts with <document
+    scene/images/0001.jpg      named by the labels of the cameras, with or without their ending
+
+A camera's `transform` is world_from_cam of its chunk in OpenCV axes; the chunk's own transform (rotation,
+translation, scale) leads to the world, geocentric where the project has coordinates. Calibrations with the
+coefficients f, cx, cy, k1 to k3, p1 and p2 are read; others (k4, b1, b2) are refused unless they are zero.
+Cameras that are not aligned have no transform; they are left out and counted.
+"""
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+
+from camloc.data.formats.parts.files import is_file, numbers_in, open_regular
+from camloc.data.formats.parts.intrinsics import camera_from_fields
+from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene
+from camloc.data.splits import EVERYTHING, Listed, Selection
+from camloc.data.types import Scene, Unit
+from camloc.errors import DatasetError
+from camloc.geometry.camera import Camera
+
+SCENES: tuple[str, ...] = ()
+LOOKS_FOR = "an .xml file of cameras (Metashape)"
+
+_ENDINGS = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".tif", ".TIF")
+_LARGEST = 256 * 2**20
+_HEAD = 400
+
+
+def fits(root: Path) -> bool:
+    """Whether `root` is such a file, or a folder with one."""
+    return _is_document(root) if is_file(root) else bool(_documents(root))
+
+
+def load(
+    root: Path,
+    scene: str = "",
+    *,
+    images: str = "",
+    unit: Unit = "units",
+    selection: Selection = EVERYTHING,
+) -> Scene:
+    """Read the cameras of a project.
+
+    Args:
+        root: the file, or the folder with it.
+        scene: the name to give the scene; the folder's name otherwise.
+        images: folder of the images below that of the file; "images" or the file's own otherwise.
+        unit: of positions: "m" where the chunk was scaled to metres.
+        selection: see `Selection`.
+
+    Raises:
+        DatasetError: something is missing, damaged, or contradicts something else.
+    """
+    documents = [root] if is_file(root) else _documents(root)
+    if len(documents) != 1:
+        raise DatasetError(f"{root} has {len(documents)} XML files of cameras; name the one to read")
+    (path,) = documents
+    folder = path.parent
+    chunks = _parsed(path).findall("chunk")
+    if len(chunks) != 1:
+        raise DatasetError(f"{path} has {len(chunks)} chunks, and one is needed; export them one by one")
+    (chunk,) = chunks
+    world_from_chunk, scale = _chunk_transform(chunk, path)
+    cameras = {sensor.get("id", ""): sensor for sensor in chunk.iter("sensor")}
+    known: dict[str, Camera] = {}
+    listed, left = [], 0
+    found = _Images(folder, images)
+    for element in chunk.iter("camera"):
+        label, sensor = element.get("label", ""), element.get("sensor_id", "")
+        where = f"{path}, camera {label!r}"
+        text = element.findtext("transform")
+        if text is None:
+            left += 1
+            continue
+        numbers = numbers_in(text.split(), where)
+        if len(numbers) != 16:
+            raise DatasetError(f"{where}: its transform has {len(numbers)} numbers, and 16 are needed")
+        if sensor not in known:
+            if sensor not in cameras:
+                raise DatasetError(f"{where}: there is no sensor {sensor!r}")
+            known[sensor] = _camera(cameras[sensor], f"{path}, sensor {sensor}")
+        pose = np.array(numbers).reshape(4, 4)
+        pose[:3, 3] *= scale
+        name = found.name(label)
+        listed.append(listed_image(where, name, folder, (world_from_chunk @ pose, known[sensor])))
+    if not listed:
+        raise DatasetError(f"{path} has no camera that is aligned")
+    notes = [f"left out because they are not aligned: {left} of {left + len(listed)} cameras"] if left else []
+
+    def posed(each: Listed[tuple[Matrix, Camera]]) -> Posed:
+        return Posed(*each.content)
+
+    return posed_scene(folder, scene, listed, posed, selection=selection, notes=notes, unit=unit)
+
+
+def _documents(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.xml")) if _is_document(path)] if folder.is_dir() else []
+
+
+def _is_document(path: Path) -> bool:
+    if path.suffix.lower() != ".xml" or not is_file(path):
+        return False
+    with open_regular(path) as file:
+        head = file.read(_HEAD)
+    return b"<document" in head
+
+
+def _parsed(path: Path) -> ElementTree.Element:
+    with open_regular(path, largest=_LARGEST) as file:
+        data = file.read()
+    # Entities can blow a small file up to gigabytes, or name files of this machine; cameras need none.
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise DatasetError(f"{path} declares a document type, which files of Metashape do not")
+    try:
+        return ElementTree.fromstring(data)
+    except (ElementTree.ParseError, ValueError, LookupError) as problem:
+        raise DatasetError(f"{path} is not XML: {problem}") from None
+
+
+def _chunk_transform(chunk: ElementTree.Element, path: Path) -> tuple[Matrix, float]:
+    """The rigid motion from the chunk, scaled, to the world; and that scale."""
+    element = chunk.find("transform")
+    if element is None:
+        return np.eye(4), 1.0
+    rotation = numbers_in((element.findtext("rotation") or "1 0 0 0 1 0 0 0 1").split(), f"{path}, rotation")
+    centre = numbers_in((element.findtext("translation") or "0 0 0").split(), f"{path}, translation")
+    scale = numbers_in((element.findtext("scale") or "1").split(), f"{path}, scale")
+    if (len(rotation), len(centre), len(scale)) != (9, 3, 1) or not scale[0] > 0:
+        raise DatasetError(f"{path}: the chunk's transform is not a rotation, a translation and a scale")
+    return matrix_of(np.array(rotation).reshape(3, 3), centre), scale[0]
+
+
+class _Images:
+    """Finds the images of labels, which may lack their ending; a missing one has the ending of the others."""
+
+    def __init__(self, folder: Path, images: str) -> None:
+        self._folder = folder
+        self._bases = [images] if images else ["images", "."]
+        there = ((base, path) for base in self._bases for path in sorted((folder / base).glob("*")))
+        self._usual = next(
+            ((base, path.suffix) for base, path in there if path.suffix in _ENDINGS), (self._bases[0], "")
+        )
+
+    def name(self, label: str) -> str:
+        for base in self._bases:
+            for ending in ("", *_ENDINGS):
+                if is_file(self._folder / base / f"{label}{ending}"):
+                    return f"{base}/{label}{ending}"
+        base, ending = self._usual
+        return f"{base}/{label}{ending}"
+
+
+def _camera(sensor: ElementTree.Element, where: str) -> Camera:
+    calibration = sensor.find("calibration")
+    if calibration is None or calibration.get("type", "frame") != "frame":
+        raise DatasetError(f"{where}: it has no calibration of the type frame")
+    resolution = calibration.find("resolution")
+    if resolution is None:
+        resolution = sensor.find("resolution")
+    if resolution is None:
+        raise DatasetError(f"{where}: it has no resolution")
+    size = numbers_in([resolution.get("width", ""), resolution.get("height", "")], where)
+    given = {
+        element.tag: numbers_in([element.text or ""], where)[0]
+        for element in calibration
+        if element.tag in ("f", "cx", "cy", "b1", "b2", "k1", "k2", "k3", "k4", "p1", "p2", "p3", "p4")
+    }
+    unread = [name for name in ("b1", "b2", "k4", "p3", "p4") if given.get(name)]
+    if unread or "f" not in given:
+        raise DatasetError(
+            f"{where}: {', '.join(unread) or 'no f'}, and only f, cx, cy, k1 to k3, p1, p2 are read"
+        )
+    fields = {"width": size[0], "height": size[1], "fx": given["f"]}
+    fields |= {"cx": size[0] / 2 + given.get("cx", 0.0), "cy": size[1] / 2 + given.get("cy", 0.0)}
+    # Metashape's p1 is OpenCV's p2, and the other way round.
+    lens = {"k1": given.get("k1", 0.0), "k2": given.get("k2", 0.0), "k3": given.get("k3", 0.0)}
+    lens |= {"p1": given.get("p2", 0.0), "p2": given.get("p1", 0.0)}
+    if not any(lens.values()):
+        return camera_from_fields(fields, model="PINHOLE", where=where)
+    model = "FULL_OPENCV" if lens["k3"] else "OPENCV"
+    if model == "OPENCV":
+        lens.pop("k3")
+    return camera_from_fields({**fields, **lens}, model=model, where=where)

@@ -1,0 +1,121 @@
+"""OpenSfM: `reconstruction.json`, with poses `cam_from_world` as turns and translations.
+
+    scene/reconstruction.json    a list of reconstructions: cameras, and shots by the names of their images
+    scene/images/0001.jpg
+
+Focal lengths and principal points are divided by the longer side of the image; the middle is (0, 0). Of
+several reconstructions the largest is read, and the others are named in a note.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from camloc.data.formats.parts.files import is_file, read_json_value
+from camloc.data.formats.parts.intrinsics import camera_from_fields, number_fields
+from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene
+from camloc.data.splits import EVERYTHING, Listed, Selection
+from camloc.data.types import Scene, Unit
+from camloc.errors import DatasetError
+from camloc.geometry.camera import Camera
+
+SCENES: tuple[str, ...] = ()
+LOOKS_FOR = "reconstruction.json (OpenSfM)"
+
+_FILE = "reconstruction.json"
+
+# The camera models, and the numbers of their lens.
+_LENSES = {
+    "perspective": ("RADIAL", ("k1", "k2")),
+    "brown": ("FULL_OPENCV", ("k1", "k2", "p1", "p2", "k3")),
+    "fisheye": ("OPENCV_FISHEYE", ("k1", "k2")),
+    "simple_radial": ("SIMPLE_RADIAL", ("k1",)),
+    "radial": ("RADIAL", ("k1", "k2")),
+}
+
+
+def fits(root: Path) -> bool:
+    """Whether `root` is a project of this layout."""
+    return is_file(root / _FILE)
+
+
+def load(root: Path, scene: str = "", *, unit: Unit = "units", selection: Selection = EVERYTHING) -> Scene:
+    """Read the largest reconstruction.
+
+    Args:
+        root: the project's folder.
+        scene: the name to give the scene; the folder's name otherwise.
+        unit: of positions: "m" where GPS or control points gave the scale.
+        selection: see `Selection`.
+
+    Raises:
+        DatasetError: something is missing, damaged, or contradicts something else.
+    """
+    path = root / _FILE
+    content = read_json_value(path)
+    parts = (
+        [part for part in content if isinstance(part, dict) and part.get("shots")]
+        if isinstance(content, list)
+        else []
+    )
+    if not parts:
+        raise DatasetError(f"{path} has no reconstruction with shots")
+    largest = max(parts, key=lambda part: len(part["shots"]))
+    shots, cameras = largest["shots"], largest.get("cameras")
+    if not isinstance(shots, dict) or not isinstance(cameras, dict):
+        raise DatasetError(f"{path}: a reconstruction needs shots and cameras by their names")
+    known = {name: _camera(camera, f"{path}, camera {name!r}") for name, camera in cameras.items()}
+    listed = []
+    for name in sorted(shots):
+        where = f"{path}, shot {name!r}"
+        shot = shots[name]
+        if not isinstance(shot, dict) or shot.get("camera") not in known:
+            raise DatasetError(f"{where}: it names no camera of the file")
+        pose = _pose(shot, where)
+        listed.append(listed_image(where, f"images/{name}", root, (pose, known[shot["camera"]])))
+    others = [str(len(part["shots"])) for part in parts if part is not largest]
+    notes = (
+        [f"the largest of {len(parts)} reconstructions is read; the others have {', '.join(others)} shots"]
+        if (others)
+        else []
+    )
+
+    def posed(each: Listed[tuple[Matrix, Camera]]) -> Posed:
+        return Posed(*each.content)
+
+    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes, unit=unit)
+
+
+def _pose(shot: Mapping[str, Any], where: str) -> Matrix:
+    parts = []
+    for key in ("rotation", "translation"):
+        values = shot.get(key)
+        if not isinstance(values, list) or len(values) != 3:
+            raise DatasetError(f"{where}: {key} with 3 numbers is needed")
+        parts.append(list(number_fields({f"{key}[{i}]": v for i, v in enumerate(values)}, where).values()))
+    rotation = np.asarray(Rotation.from_rotvec(parts[0]).as_matrix())
+    return matrix_of(rotation.T, -rotation.T @ np.array(parts[1]))
+
+
+def _camera(content: Any, where: str) -> Camera:
+    if not isinstance(content, dict) or content.get("projection_type") not in _LENSES:
+        known = ", ".join(_LENSES)
+        raise DatasetError(f"{where}: its projection_type is not one of {known}")
+    model, names = _LENSES[content["projection_type"]]
+    numbers = number_fields({k: v for k, v in content.items() if k != "projection_type"}, where)
+    if not {"width", "height"} <= set(numbers) or not {"focal", "focal_x"} & set(numbers):
+        raise DatasetError(f"{where}: width, height and focal are needed")
+    side = max(numbers["width"], numbers["height"])
+    focal = numbers.get("focal_x", numbers.get("focal", 0.0)) * side
+    fields = {"width": numbers["width"], "height": numbers["height"], "fx": focal}
+    if "focal_y" in numbers:
+        fields["fy"] = numbers["focal_y"] * side
+    fields["cx"] = numbers["width"] / 2 + numbers.get("c_x", 0.0) * side
+    fields["cy"] = numbers["height"] / 2 + numbers.get("c_y", 0.0) * side
+    lens = {name: numbers.get(name, 0.0) for name in names}
+    if not any(lens.values()) and "FISHEYE" not in model:
+        return camera_from_fields(fields, model="PINHOLE", where=where)
+    return camera_from_fields({**fields, **lens}, model=model, where=where)

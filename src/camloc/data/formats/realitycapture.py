@@ -1,0 +1,120 @@
+"""RealityCapture (RealityScan): the CSV export "Internal/External camera parameters".
+
+    scene/cameras.csv        #name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2
+    scene/images/0001.jpg    named by the table
+
+Angles are degrees: the camera looks along a heading clockwise from the y axis (north), with pitch and roll;
+the z axis is up. The focal length is that of a 35 mm film, 36 mm wide, whatever the side; px and py are
+divided by the same. Radial coefficients k1 to k3 are read; k4, t1 and t2 are refused unless they are zero.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from camloc.data.formats.parts.files import image_sizes, is_file, is_folder, numbers_in, read_lines
+from camloc.data.formats.parts.intrinsics import camera_from_fields
+from camloc.data.formats.parts.posed import Posed, listed_image, matrix_of, posed_scene
+from camloc.data.splits import EVERYTHING, Listed, Selection
+from camloc.data.types import Scene, Unit
+from camloc.errors import DatasetError
+from camloc.geometry.camera import Camera
+
+SCENES: tuple[str, ...] = ()
+LOOKS_FOR = "a .csv file with the columns #name, x, y, alt, heading, pitch, roll (RealityCapture)"
+
+_POSE = ("x", "y", "alt", "heading", "pitch", "roll")
+_LENS = ("f", "px", "py", "k1", "k2", "k3", "k4", "t1", "t2")
+_FILM = 36.0
+
+
+def fits(root: Path) -> bool:
+    """Whether `root` is such a file, or a folder with one."""
+    return _is_export(root) if is_file(root) else bool(_exports(root))
+
+
+def load(
+    root: Path,
+    scene: str = "",
+    *,
+    unit: Unit = "units",
+    selection: Selection = EVERYTHING,
+) -> Scene:
+    """Read an export.
+
+    Args:
+        root: the file, or the folder with it.
+        scene: the name to give the scene; the folder's name otherwise.
+        unit: of positions: "m" where the component was scaled to metres.
+        selection: see `Selection`.
+
+    Raises:
+        DatasetError: something is missing, damaged, or contradicts something else.
+    """
+    exports = [root] if is_file(root) else _exports(root)
+    if len(exports) != 1:
+        raise DatasetError(f"{root} has {len(exports)} exports of RealityCapture; name the one to read")
+    (path,) = exports
+    folder = path.parent
+    names: list[str] = []
+    listed = []
+    for line in read_lines(path, comments=True):
+        cells = [cell.strip() for cell in next(csv.reader([line.text]))]
+        if not names:
+            names = [cell.lstrip("#").strip() for cell in cells]
+            continue
+        if len(cells) != len(names):
+            raise DatasetError(f"{line.where}: {len(names)} cells are needed, and {len(cells)} are there")
+        row = dict(zip(names, cells, strict=True))
+        wanted = [name for name in (*_POSE, *_LENS) if name in row]
+        numbers = dict(zip(wanted, numbers_in([row[name] for name in wanted], line.where), strict=True))
+        prefix = "" if is_file(folder / row["name"]) or not is_folder(folder / "images") else "images/"
+        listed.append(listed_image(line.where, prefix + row["name"], folder, numbers))
+    if not listed:
+        raise DatasetError(f"{path} has no row below its heading")
+    return posed_scene(folder, scene, listed, _posed, selection=selection, unit=unit)
+
+
+def _exports(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.csv")) if _is_export(path)] if folder.is_dir() else []
+
+
+def _is_export(path: Path) -> bool:
+    try:
+        first = next(iter(read_lines(path, comments=True)), None)
+    except DatasetError:
+        return False
+    words = [] if first is None else [word.strip().lstrip("#") for word in first.text[:400].split(",")]
+    return words[:1] == ["name"] and set(_POSE) <= set(words)
+
+
+def _posed(each: Listed[dict[str, float]]) -> Posed:
+    n = each.content
+    turn = Rotation.from_euler("ZXY", [-n["heading"], n["pitch"], n["roll"]], degrees=True)
+    # The turned camera has OpenGL's axes: it looks down where all angles are zero.
+    rotation = np.asarray(turn.as_matrix()) @ np.diag([1.0, -1.0, -1.0])
+    return Posed(matrix_of(rotation, (n["x"], n["y"], n["alt"])), _camera(each))
+
+
+def _camera(each: Listed[dict[str, float]]) -> Camera | None:
+    n = each.content
+    if "f" not in n:
+        return None
+    unread = [name for name in ("k4", "t1", "t2") if n.get(name)]
+    if unread:
+        raise DatasetError(
+            f"{each.where}: {', '.join(unread)} of the lens are not zero, and only k1 to k3 are read"
+        )
+    (width, height), _ = image_sizes(each.image)
+    side = max(width, height)
+    fields = {"width": float(width), "height": float(height), "fx": n["f"] * side / _FILM}
+    fields |= {
+        "cx": width / 2 + n.get("px", 0.0) * side / _FILM,
+        "cy": height / 2 + n.get("py", 0.0) * side / _FILM,
+    }
+    lens = {name: n.get(name, 0.0) for name in ("k1", "k2", "k3")}
+    if not any(lens.values()):
+        return camera_from_fields(fields, model="PINHOLE", where=each.where)
+    return camera_from_fields({**fields, **lens}, model="FULL_OPENCV", where=each.where)

@@ -1,0 +1,67 @@
+"""ScanNet as its exporter writes it: a 4x4 `world_from_cam` matrix for each image.
+
+    scene0000_00/color/0.jpg
+    scene0000_00/pose/0.txt                      infinite where tracking was lost
+    scene0000_00/intrinsic/intrinsic_color.txt   4x4
+    scene0000_00/depth/0.png                     optional; millimetres, of another size than the images
+
+Dai et al., ScanNet: Richly-annotated 3D Reconstructions of Indoor Scenes, CVPR 2017. Frames without tracking
+are left out and counted.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from camloc.data.formats.parts.files import is_file, is_folder
+from camloc.data.formats.parts.intrinsics import camera_from_matrix
+from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
+from camloc.data.formats.parts.recordings import is_lost, matrix_in
+from camloc.data.splits import EVERYTHING, Listed, Selection
+from camloc.data.types import Scene
+from camloc.errors import DatasetError
+
+SCENES: tuple[str, ...] = ()
+LOOKS_FOR = "folders color, pose and intrinsic (ScanNet)"
+
+_INTRINSICS = Path("intrinsic", "intrinsic_color.txt")
+
+
+def fits(root: Path) -> bool:
+    """Whether `root` is a scene of this layout."""
+    return is_folder(root / "color") and is_folder(root / "pose") and is_file(root / _INTRINSICS)
+
+
+def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> Scene:
+    """Read a scene.
+
+    Args:
+        root: the scene's folder.
+        scene: the name to give the scene; the folder's name otherwise.
+        selection: see `Selection`.
+
+    Raises:
+        DatasetError: something is missing, damaged, or contradicts something else.
+    """
+    if not fits(root):
+        raise DatasetError(f"{root} is not a folder of ScanNet, which needs {LOOKS_FOR}")
+    images = {path.stem: path.name for path in sorted((root / "color").iterdir())}
+    poses = sorted((root / "pose").glob("*.txt"), key=lambda path: (len(path.stem), path.stem))
+    tracked = [path for path in poses if not is_lost(path)]
+    ending = next((Path(name).suffix for name in images.values()), ".jpg")
+    listed = [
+        listed_image(str(path), f"color/{images.get(path.stem, path.stem + ending)}", root, path)
+        for path in tracked
+    ]
+    if not listed:
+        raise DatasetError(f"{root / 'pose'} has no pose that is finite")
+    intrinsics = np.array(matrix_in(root / _INTRINSICS)).reshape(4, 4)
+    fields = dict(zip(("fx", "fy", "cx", "cy"), intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]].tolist(), strict=True))
+
+    def posed(each: Listed[Path]) -> Posed:
+        camera = camera_from_matrix(fields, image=each.image, where=str(root / _INTRINSICS))
+        return Posed(np.array(matrix_in(each.content)).reshape(4, 4), camera, sequence="")
+
+    lost = len(poses) - len(tracked)
+    notes = [f"left out because their pose is infinite: {lost} of {len(poses)} frames"] if lost else []
+    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes)

@@ -1,0 +1,72 @@
+"""Stray Scanner's recordings: odometry of ARKit in OpenCV axes, and images beside or in a video.
+
+    scene/odometry.csv        timestamp, frame, x, y, z, qx, qy, qz, qw: world_from_cam
+    scene/camera_matrix.csv   3x3, for the images of the video
+    scene/rgb/000000.png      images of the video by their numbers; or .jpg
+    scene/rgb.mp4             the video itself, which is not read
+
+Images come out of the video by `ffmpeg -i rgb.mp4 -start_number 0 rgb/%06d.png`.
+"""
+
+from pathlib import Path
+
+from camloc.data.formats.parts.files import is_file, is_folder, numbers_in, read_lines
+from camloc.data.formats.parts.intrinsics import camera_from_matrix, matrix_in_file
+from camloc.data.formats.parts.posed import Posed, listed_image, matrix_of, posed_scene, rotation_of_xyzw
+from camloc.data.splits import EVERYTHING, Listed, Selection
+from camloc.data.types import Scene
+from camloc.errors import DatasetError
+
+SCENES: tuple[str, ...] = ()
+LOOKS_FOR = "odometry.csv and camera_matrix.csv (Stray Scanner)"
+
+_COLUMNS = 9
+
+
+def fits(root: Path) -> bool:
+    """Whether `root` is a recording of this layout."""
+    return is_file(root / "odometry.csv") and is_file(root / "camera_matrix.csv")
+
+
+def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> Scene:
+    """Read a recording.
+
+    Args:
+        root: the recording's folder.
+        scene: the name to give the scene; the folder's name otherwise.
+        selection: see `Selection`.
+
+    Raises:
+        DatasetError: the images are still in the video, or something is missing, damaged, or contradicts
+            something else.
+    """
+    if not fits(root):
+        raise DatasetError(f"{root} is not a recording of Stray Scanner, which needs {LOOKS_FOR}")
+    if not is_folder(root / "rgb"):
+        raise DatasetError(
+            f"{root} has no folder rgb of images; take them from the video with `mkdir rgb && ffmpeg -i "
+            f"rgb.mp4 -start_number 0 rgb/%06d.png`"
+        )
+    images = {path.stem.lstrip("0") or "0": path.name for path in sorted((root / "rgb").iterdir())}
+    listed = []
+    for line in read_lines(root / "odometry.csv"):
+        words = [word.strip() for word in line.text.split(",")]
+        if words[0] == "timestamp":
+            continue
+        if len(words) < _COLUMNS:
+            raise DatasetError(f"{line.where}: 9 numbers are needed: timestamp, frame, x y z qx qy qz qw")
+        numbers = numbers_in([words[0], *words[2:_COLUMNS]], line.where)
+        number = words[1].lstrip("0") or "0"
+        name = images.get(number, f"{number.zfill(6)}.png")
+        listed.append(listed_image(line.where, f"rgb/{name}", root, numbers))
+    if not listed:
+        raise DatasetError(f"{root / 'odometry.csv'} holds no pose")
+    matrix_file = root / "camera_matrix.csv"
+    fields = matrix_in_file(matrix_file)
+
+    def posed(each: Listed[list[float]]) -> Posed:
+        time, x, y, z, *quaternion = each.content
+        camera = camera_from_matrix(fields, image=each.image, where=str(matrix_file))
+        return Posed(matrix_of(rotation_of_xyzw(quaternion), (x, y, z)), camera, time, sequence="")
+
+    return posed_scene(root, scene, listed, posed, selection=selection)

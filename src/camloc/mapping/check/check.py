@@ -1,0 +1,188 @@
+"""`check_scene`: everything that is suspicious about a scene."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from camloc.data.types import Scene
+from camloc.mapping.check.agreement import Judged, judge
+from camloc.mapping.check.correspondences import Sample, SampleSettings, sample_correspondences
+from camloc.mapping.check.findings import MOST_NAMED, Finding, named
+from camloc.mapping.check.images import ImageFacts, all_image_facts, image_findings, same_images
+from camloc.mapping.check.path import CameraPath, largest_steps, path_findings, path_of, same_poses
+
+# Share of the frames that may be there twice before it is an error.
+_COPIES = 0.05
+
+# Small copies of two images that differ by less than this, in grey levels on average, may be one image.
+_ALIKE = 2.0
+
+# A camera that gives an image twice does so in frames so near, whose poses are so many usual steps apart.
+_REPEATED, _REPEATED_STEPS = 3, 6.0
+
+# Share of the frames that may be such repetitions; depth cameras with slow colour repeat a tenth.
+_MOST_REPEATED = 0.25
+
+Progress = Callable[[str, float], None]
+"""Called with the name of the step and the share of it that is done."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What a check found.
+
+    Attributes:
+        findings: the faults, errors first.
+        path: the frames and their poses.
+        facts: of every frame's image, in the order of the path.
+        sample: the matches, or None without features.
+        judged: what they say, or None.
+    """
+
+    findings: tuple[Finding, ...]
+    path: CameraPath
+    facts: tuple[ImageFacts | None, ...]
+    sample: Sample | None
+    judged: Judged | None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing was found that would make training or evaluation useless."""
+        return all(each.level != "error" for each in self.findings)
+
+
+def check_scene(
+    scene: Scene,
+    *,
+    with_features: bool = True,
+    settings: SampleSettings | None = None,
+    progress: Progress = lambda _step, _share: None,
+) -> Checked:
+    """Look at the images of a scene, its poses, and both together.
+
+    Args:
+        scene: the scene; frames of which only the position is known are not looked at.
+        with_features: whether to match images, which tells wrong poses and intrinsics.
+        settings: how many images are matched.
+        progress: of each step.
+    """
+    path = path_of(scene)
+    facts = all_image_facts(path.frames, lambda share: progress("images", share))
+    findings = image_findings(path.frames, facts) + _copies(path, facts)
+    sample, judged = None, None
+    depth = 0.5 * path.radius
+    if with_features and len(path.frames) > 1:
+        sample = sample_correspondences(
+            path.frames,
+            largest_steps(path),
+            settings or SampleSettings(),
+            lambda share: progress("features", share),
+        )
+        has_cameras = all(frame.camera is not None for frame in path.frames)
+        judged = judge(path, sample, unit=scene.unit, has_cameras=has_cameras)
+        findings += judged.findings
+        depth = judged.depth if np.isfinite(judged.depth) and judged.depth > 0 else depth
+    if depth > 0:
+        findings += path_findings(path, depth=depth, is_depth_measured=sample is not None)
+    findings.sort(key=lambda each: each.level != "error")
+    return Checked(tuple(findings), path, facts, sample, judged)
+
+
+def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Finding]:
+    """Images and poses that are there more than once."""
+    findings = []
+    frozen = same_poses(path)
+    place = {index: number for number, group in enumerate(frozen) for index in group}
+    copies: list[int] = []
+    contradicting: list[int] = []
+    leaking: list[int] = []
+    repeated: list[int] = []
+    for group in (*same_images(facts), *(group for group in frozen if _look_alike(group, facts))):
+        first = group[0]
+        for index in group[1:]:
+            if place.get(index, -1) == place.get(first, -2):
+                copies.append(index)
+            elif _is_repeated(path, first, index):
+                repeated.append(index)  # the camera gave its last image once more
+                continue
+            else:
+                contradicting.append(index)
+            leaking += [
+                each
+                for each in (first, index)
+                if path.is_test[each] and path.is_test[first] != path.is_test[index]
+            ]
+    leaks, different, same = (
+        [path.frames[index].name for index in dict.fromkeys(each)]
+        for each in (leaking, contradicting, copies)
+    )
+    if leaks:
+        findings.append(
+            Finding(
+                "error",
+                "leak",
+                f"{len(leaks)} test images are training images under another name ({named(leaks)}); errors "
+                f"on them say nothing, so take them out of the test frames",
+                tuple(leaks[:MOST_NAMED]),
+            )
+        )
+    if different:
+        findings.append(
+            Finding(
+                "error",
+                "duplicates",
+                f"{len(different)} images are there more than once with different poses "
+                f"({named(different)}); only one of them can be right",
+                tuple(different[:MOST_NAMED]),
+            )
+        )
+    elif same:
+        findings.append(
+            Finding(
+                "error" if len(same) > _COPIES * len(path.frames) else "warning",
+                "duplicates",
+                f"{len(same)} of {len(path.frames)} images are copies of others ({named(same)}); "
+                f"leave them out",
+                tuple(same[:MOST_NAMED]),
+            )
+        )
+    if len(repeated) > _MOST_REPEATED * len(path.frames):
+        names = [path.frames[index].name for index in repeated]
+        findings.append(
+            Finding(
+                "warning",
+                "duplicates",
+                f"{len(names)} of {len(path.frames)} images are those of the frame before them "
+                f"({named(names)}), while the poses go on; leave them out",
+                tuple(names[:MOST_NAMED]),
+            )
+        )
+    stuck = [group for group in frozen if not _look_alike(group, facts)]
+    names = [path.frames[index].name for group in stuck for index in group[1:]]
+    if len(names) > max(1, 0.01 * len(path.frames)):
+        findings.append(
+            Finding(
+                "error" if len(names) > _COPIES * len(path.frames) else "warning",
+                "frozen poses",
+                f"{len(names)} frames have exactly the pose of another frame, while their images differ "
+                f"({named(names)}): tracking stood still, or rows were copied",
+                tuple(names[:MOST_NAMED]),
+            )
+        )
+    return findings
+
+
+def _is_repeated(path: CameraPath, one: int, other: int) -> bool:
+    """Whether two frames follow each other closely in a recording, in number and in pose."""
+    if path.frames[one].sequence != path.frames[other].sequence or abs(one - other) > _REPEATED:
+        return False
+    pairs = path.neighbours()
+    step = np.linalg.norm(path.centres[pairs[:, 0]] - path.centres[pairs[:, 1]], axis=1)
+    apart = float(np.linalg.norm(path.centres[one] - path.centres[other]))
+    return apart <= max(_REPEATED_STEPS * float(np.median(step)), 0.02 * path.radius)
+
+
+def _look_alike(group: Sequence[int], facts: Sequence[ImageFacts | None]) -> bool:
+    known = [fact.small.astype(np.float32) for index in group if (fact := facts[index]) is not None]
+    return all(float(np.abs(each - known[0]).mean()) < _ALIKE for each in known[1:])

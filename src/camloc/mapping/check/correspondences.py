@@ -1,0 +1,302 @@
+"""Matched local features between images that show the same, found by the images alone and not by the poses.
+
+Poses are what is to be checked, so they choose nothing here, with one exception: pairs across the largest
+steps of a path are added, because a jump is a single pair among thousands. Anchors are spread evenly over the
+frames; each is matched with later frames of its recording, farther and farther until little is common, and
+with the anchors that resemble it most. Matches must agree with some fundamental matrix, which no intrinsics
+and no poses enter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pycolmap
+from jaxtyping import Float, Int64, UInt8
+from numpy.typing import NDArray
+
+from camloc.data.image_io import read_with_camera
+from camloc.data.types import Frame
+from camloc.errors import ImageError
+from camloc.geometry.camera import Camera
+from camloc.mapping.features import FeatureSettings, extraction_scale, feature_extractor
+from camloc.mapping.matching import match_codes
+
+# Later frames of a recording that an anchor is matched with.
+_GAPS = (1, 2, 4, 8, 16, 32)
+
+# Matches that are kept of a pair; and how many of the largest features find which anchors resemble.
+_MATCHES, _COARSE = 100, 200
+
+# Matches of the largest features from which on two anchors may show the same.
+_LEAST_COARSE = 8
+
+# Anchors that resemble an anchor, to match it with.
+_ALIKE = 2
+
+# A focal length for images without intrinsics, as a share of the longer side.
+_USUAL_FOCAL = 0.85
+
+_FEATURES = FeatureSettings(most=800)
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """How many images are looked at.
+
+    Attributes:
+        anchors: images that are matched with others.
+        least: matches of a pair that agree with a fundamental matrix.
+        share: least share of a pair's matches that must agree with it.
+        motion: least median motion of the matches, as a share of the image's longer side: of two images from
+            almost one place every pose explains the matches.
+        steps: largest steps of the path across which pairs are added.
+    """
+
+    anchors: int = 40
+    least: int = 30
+    share: float = 0.4
+    motion: float = 0.03
+    steps: int = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Correspondences:
+    """The matches of two images.
+
+    Attributes:
+        first, second: numbers of the frames.
+        first_plane, second_plane: (m, 2) where the rays of the matches meet the plane at depth 1.
+        focal: focal length in pixels of an image of about 640 x 480, the mean of both images and directions.
+        kind: "recording" for frames of one recording, "alike" for anchors that look alike, "step" for frames
+            before and after a large step of the path.
+    """
+
+    first: int
+    second: int
+    first_plane: Float[np.ndarray, "m 2"]
+    second_plane: Float[np.ndarray, "m 2"]
+    focal: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Two frames whose images were compared, and how many matches agree: 0 where they show nothing common."""
+
+    first: int
+    second: int
+    matches: int
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The pairs of images that show the same, and all pairs that were tried.
+
+    Attributes:
+        pairs: with enough matches.
+        tried: neighbours in a recording, with what they have in common.
+        extracted: numbers of the frames whose features were extracted.
+    """
+
+    pairs: tuple[Correspondences, ...]
+    tried: tuple[Tried, ...]
+    extracted: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Extracted:
+    plane: Float[np.ndarray, "n 2"]
+    pixels: Float[np.ndarray, "n 2"]
+    descriptors: UInt8[np.ndarray, "n d"]
+    coarse: NDArray[np.int64]
+    focal: float
+    side: float
+
+
+class _Extraction:
+    """The features of frames, extracted when they are first asked for."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self._frames = frames
+        self._extractor = feature_extractor(_FEATURES)
+        self.known: dict[int, _Extracted | None] = {}
+
+    def of(self, index: int) -> _Extracted | None:
+        if index not in self.known:
+            self.known[index] = self._extract(self._frames[index])
+        return self.known[index]
+
+    def _extract(self, frame: Frame) -> _Extracted | None:
+        try:
+            image, camera = read_with_camera(frame)
+        except ImageError:
+            return None
+        width, height = image.size
+        if camera is None:
+            focal = _USUAL_FOCAL * max(width, height)
+            camera = Camera(width, height, focal, focal, width / 2, height / 2)
+        scale = extraction_scale(width, height, _FEATURES)
+        features = self._extractor.extract(np.asarray(image.convert("RGB")))
+        if not len(features):
+            return None
+        plane = camera.unproject(features.keypoints.astype(np.float64))[:, :2]
+        kept = features.rows(np.isfinite(plane).all(axis=1))
+        plane = plane[np.isfinite(plane).all(axis=1)]
+        return _Extracted(
+            plane=plane,
+            pixels=kept.keypoints.astype(np.float64) * scale,
+            descriptors=kept.descriptors,
+            coarse=np.argsort(-kept.scales, kind="stable")[:_COARSE],
+            focal=(camera.fx + camera.fy) / 2 * scale,
+            side=max(width, height) * scale,
+        )
+
+
+def sample_correspondences(
+    frames: Sequence[Frame],
+    steps: Sequence[tuple[int, int]],
+    settings: SampleSettings,
+    progress: Callable[[float], None],
+) -> Sample:
+    """Matched features between some of the frames.
+
+    Args:
+        frames: in the order of their recordings.
+        steps: frames (before, after) of the largest steps of the path, to be compared too.
+        settings: how many.
+        progress: is called with the share that is done.
+    """
+    extraction = _Extraction(frames)
+    recordings = _recordings(frames)
+    anchors = np.unique(np.linspace(0, len(frames) - 1, min(settings.anchors, len(frames))).astype(int))
+    pairs: dict[tuple[int, int], Correspondences] = {}
+    tried: list[Tried] = []
+    chosen = steps[: settings.steps]
+    work = len(anchors) + len(chosen)
+    for done, anchor in enumerate(anchors.tolist(), start=1):
+        for gap in _GAPS:
+            other = recordings.after(anchor, gap)
+            if other is None:
+                break
+            found, count = _matched(extraction, anchor, other, settings, "recording")
+            if gap == 1:
+                tried.append(Tried(anchor, other, count))
+            if found is not None:
+                pairs[anchor, other] = found
+            if count < settings.least:
+                break
+        progress(done / work * 0.9)
+    for done, (before, after) in enumerate(chosen, start=len(anchors) + 1):
+        for one, other in _across(recordings, before, after):
+            if (one, other) not in pairs:
+                found, _ = _matched(extraction, one, other, settings, "step")
+                if found is not None:
+                    pairs[one, other] = found
+        progress(done / work * 0.9)
+    for one, other in _alike(extraction, anchors.tolist(), recordings):
+        if (one, other) not in pairs:
+            found, _ = _matched(extraction, one, other, settings, "alike")
+            if found is not None:
+                pairs[one, other] = found
+    progress(1.0)
+    return Sample(tuple(pairs.values()), tuple(tried), tuple(sorted(extraction.known)))
+
+
+class _Recordings:
+    """Which frame comes how many frames later in the same recording."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        members: dict[str, list[int]] = {}
+        self._place = []
+        for index, frame in enumerate(frames):
+            own = members.setdefault(frame.sequence, [])
+            self._place.append((own, len(own)))
+            own.append(index)
+
+    def after(self, index: int, gap: int) -> int | None:
+        own, place = self._place[index]
+        return own[place + gap] if 0 <= place + gap < len(own) else None
+
+    def distance(self, one: int, other: int) -> float:
+        own, place = self._place[one]
+        others, there = self._place[other]
+        return abs(place - there) if own is others else float("inf")
+
+
+def _recordings(frames: Sequence[Frame]) -> _Recordings:
+    return _Recordings(frames)
+
+
+def _across(recordings: _Recordings, before: int, after: int) -> list[tuple[int, int]]:
+    """Pairs of frames on both sides of a step."""
+    one, other = recordings.after(before, -2), recordings.after(after, 2)
+    return [(before, after), *([] if one is None or other is None else [(one, other)])]
+
+
+def _alike(extraction: _Extraction, anchors: Sequence[int], recordings: _Recordings) -> list[tuple[int, int]]:
+    """The anchors that resemble each anchor most, except those that follow it closely."""
+    known = [(anchor, extraction.of(anchor)) for anchor in anchors]
+    present = [(anchor, one) for anchor, one in known if one is not None]
+    counts = np.zeros((len(present), len(present)), dtype=np.int64)
+    for i, (anchor, one) in enumerate(present):
+        for j in range(i + 1, len(present)):
+            other_anchor, other = present[j]
+            if recordings.distance(anchor, other_anchor) > 2:
+                matches = match_codes(one.descriptors[one.coarse], other.descriptors[other.coarse], 0.8)
+                counts[i, j] = counts[j, i] = len(matches)
+    found = set()
+    for i, (anchor, _) in enumerate(present):
+        for j in np.argsort(-counts[i], kind="stable")[:_ALIKE].tolist():
+            if counts[i, j] >= _LEAST_COARSE:
+                found.add((min(anchor, present[j][0]), max(anchor, present[j][0])))
+    return sorted(found)
+
+
+def _matched(
+    extraction: _Extraction, first: int, second: int, settings: SampleSettings, kind: str
+) -> tuple[Correspondences | None, int]:
+    """The matches of two frames that agree with a fundamental matrix, and how many they are.
+
+    The first part is None where they are too few or where the images are from almost one place.
+    """
+    one, other = extraction.of(first), extraction.of(second)
+    if one is None or other is None:
+        return None, 0
+    matches = match_codes(one.descriptors, other.descriptors, 0.8)
+    if len(matches) < settings.least // 2:
+        return None, len(matches)
+    inside = _agreeing(one.pixels[matches[:, 0]], other.pixels[matches[:, 1]])
+    count = int(inside.sum())
+    agreeing = matches[inside]
+    motion = np.linalg.norm(one.pixels[agreeing[:, 0]] - other.pixels[agreeing[:, 1]], axis=1)
+    is_moving = count and float(np.median(motion)) >= settings.motion * max(one.side, other.side)
+    if count < settings.least or count < settings.share * len(matches) or not is_moving:
+        return None, count
+    rows = np.unique(np.linspace(0, count - 1, min(count, _MATCHES)).astype(np.int64))
+    agreeing = agreeing[rows]
+    found = Correspondences(
+        first=first,
+        second=second,
+        first_plane=one.plane[agreeing[:, 0]],
+        second_plane=other.plane[agreeing[:, 1]],
+        focal=(one.focal + other.focal) / 2,
+        kind=kind,
+    )
+    return found, count
+
+
+def _agreeing(first: Float[np.ndarray, "m 2"], second: Float[np.ndarray, "m 2"]) -> NDArray[np.bool_]:
+    """Which matches agree with the fundamental matrix that most agree with."""
+    options = pycolmap.RANSACOptions()
+    options.max_error, options.random_seed = 2.0, 0
+    options.min_num_trials, options.max_num_trials, options.confidence = 100, 2000, 0.999
+    found = pycolmap.estimate_fundamental_matrix(first, second, options)
+    if found is None:
+        return np.zeros(len(first), dtype=np.bool_)
+    return np.asarray(found["inlier_mask"], dtype=np.bool_)
+
+
+def frame_numbers(pairs: Sequence[Correspondences]) -> Int64[np.ndarray, "k"]:
+    """The numbers of the frames of pairs, each once, ascending."""
+    return np.unique(np.array([(pair.first, pair.second) for pair in pairs], dtype=np.int64).ravel())

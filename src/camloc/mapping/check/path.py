@@ -1,0 +1,238 @@
+"""What is wrong with the path of the poses and with the split, by positions and orientations alone."""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int64
+from scipy.spatial import KDTree
+
+from camloc.data.types import Frame, Scene, oriented, poses_of
+from camloc.geometry.rotation import rotation_angle
+from camloc.mapping.check.findings import MOST_NAMED, Finding, named
+
+# Poses are the same if their numbers differ by less than this share of the camera radius, or as rotations.
+_SAME = 1e-9
+
+
+# A test frame leaks if frames so near in its recording are for training, on both sides.
+_BESIDE = 2
+
+# Share of the test frames that may leak; and that may have no training frame near.
+_LEAKS, _UNCOVERED = 0.3, 0.1
+
+# A training frame is near if it is closer than this share of the typical depth and looks in a direction
+# within these degrees.
+_NEAR_DEPTH, _NEAR_DEGREES = 1.0, 45.0
+
+# Training frames that are looked at for each test frame.
+_CANDIDATES = 8
+
+# A step of so many times the usual step of its recording is a jump, where no images tell.
+_JUMP = 40.0
+
+
+@dataclass(frozen=True, eq=False)
+class CameraPath:
+    """The frames with a whole pose, in the order in which they were taken as far as that is known.
+
+    Attributes:
+        frames: sorted by recording, and by time or name within it.
+        rotations: (n, 3, 3) `world_from_cam`.
+        centres: (n, 3) positions.
+        is_test: (n,) whether a frame is for testing.
+        radius: root mean square distance to the mean centre.
+    """
+
+    frames: tuple[Frame, ...]
+    rotations: Float[np.ndarray, "n 3 3"]
+    centres: Float[np.ndarray, "n 3"]
+    is_test: np.ndarray
+    radius: float
+
+    def neighbours(self) -> Int64[np.ndarray, "k 2"]:
+        """Numbers of frames that follow each other in a recording."""
+        return np.array(
+            [
+                (index, index + 1)
+                for index in range(len(self.frames) - 1)
+                if self.frames[index].sequence == self.frames[index + 1].sequence
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 2)
+
+
+def path_of(scene: Scene) -> CameraPath:
+    """The frames of a scene, all its conditions included, as a path."""
+    test = {id(frame) for part in (scene.test, *scene.conditions.values()) for frame in part}
+    further = [frame for part in scene.conditions.values() for frame in part]
+    frames = oriented((*scene.train, *scene.test, *further))
+    ordered = tuple(sorted(frames, key=_order))
+    poses = poses_of(ordered)
+    centres = np.asarray(poses.translation, dtype=np.float64)
+    radius = float(np.sqrt(((centres - centres.mean(axis=0)) ** 2).sum(axis=1).mean()))
+    is_test = np.array([id(frame) in test for frame in ordered], dtype=np.bool_)
+    return CameraPath(ordered, np.asarray(poses.rotation, dtype=np.float64), centres, is_test, radius)
+
+
+def _order(frame: Frame) -> tuple[str, float, list[tuple[int, str]]]:
+    """By recording, time, and name, in which numbers count as numbers."""
+    parts = [
+        (int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d{1,18})", frame.name)
+    ]
+    return frame.sequence, frame.time or 0.0, parts
+
+
+def largest_steps(path: CameraPath) -> list[tuple[int, int]]:
+    """Frames before and after the steps that are largest beside the steps around them, the largest first."""
+    sizes = _relative_steps(path)
+    pairs = path.neighbours()
+    return [(int(one), int(other)) for one, other in pairs[np.argsort(-sizes, kind="stable")]]
+
+
+def _relative_steps(path: CameraPath) -> Float[np.ndarray, "k"]:
+    """Each step between neighbours over the usual step around it; of position or of angle, the larger."""
+    pairs = path.neighbours()
+    if not len(pairs):
+        return np.empty(0)
+    meters = np.linalg.norm(path.centres[pairs[:, 0]] - path.centres[pairs[:, 1]], axis=1)
+    radians = np.asarray(rotation_angle(path.rotations[pairs[:, 0]], path.rotations[pairs[:, 1]]))
+    parts = []
+    for steps, floor in ((meters, 1e-3 * path.radius), (radians, 0.01)):
+        usual = np.array([np.median(steps[max(0, index - 10) : index + 11]) for index in range(len(steps))])
+        parts.append(steps / np.maximum(usual, max(floor, float(np.median(steps)) / 2)))
+    return np.maximum(*parts)
+
+
+def path_findings(path: CameraPath, *, depth: float, is_depth_measured: bool) -> list[Finding]:
+    """Frozen poses, jumps, leaks and uncovered parts of the test path.
+
+    Args:
+        path: the frames.
+        depth: typical depth of what they see, in units of the world; an estimate where it was not measured.
+        is_depth_measured: whether images were compared; jumps are then found by them, and not here.
+    """
+    findings = _frozen(path)
+    if not is_depth_measured:
+        findings += _jumps(path)
+    findings += _leaks(path, depth)
+    findings += _uncovered(path, depth)
+    return findings
+
+
+def same_poses(path: CameraPath) -> list[list[int]]:
+    """Groups of frames whose poses are exactly the same."""
+    scale = max(path.radius, 1e-300) * _SAME
+    table = np.concatenate((path.centres / scale, path.rotations.reshape(-1, 9) / _SAME), axis=1)
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for index, row in enumerate(np.round(table)):
+        groups[(row + 0.0).tobytes()].append(index)
+    return [members for members in groups.values() if len(members) > 1]
+
+
+def _frozen(path: CameraPath) -> list[Finding]:
+    findings = []
+    spread = np.asarray(rotation_angle(path.rotations, path.rotations[:1]))
+    if len(path.frames) > 2 and path.radius > 0 and float(spread.max()) < 1e-6:
+        findings.append(
+            Finding(
+                "error",
+                "constant orientation",
+                f"all {len(path.frames)} frames have the same orientation, which only a camera on rails has; "
+                f"the file may hold no orientations",
+            )
+        )
+    if len(path.frames) > 2 and path.radius == 0:
+        findings.append(
+            Finding(
+                "error",
+                "constant position",
+                f"all {len(path.frames)} frames are at one position; the file may hold no positions",
+            )
+        )
+    return findings
+
+
+def _jumps(path: CameraPath) -> list[Finding]:
+    sizes = _relative_steps(path)
+    pairs = path.neighbours()
+    large = np.flatnonzero(sizes > _JUMP)
+    if not len(large):
+        return []
+    order = large[np.argsort(-sizes[large], kind="stable")]
+    names = [path.frames[int(pairs[index, 1])].name for index in order]
+    return [
+        Finding(
+            "warning",
+            "jump",
+            f"the path jumps by more than {_JUMP:.0f} times its usual step at {len(names)} frames "
+            f"({named(names)}): lost tracking, other units from there on, or two recordings in one; look at "
+            f"the images without --quick",
+            tuple(names[:MOST_NAMED]),
+        )
+    ]
+
+
+def _leaks(path: CameraPath, depth: float) -> list[Finding]:
+    """Test frames between training frames of the same recording that see the same."""
+    if not path.is_test.any() or path.is_test.all():
+        return []
+    leaking = []
+    for index in np.flatnonzero(path.is_test).tolist():
+        sides = [
+            any(_is_training_beside(path, index, sign * step, depth) for step in range(1, _BESIDE + 1))
+            for sign in (-1, 1)
+        ]
+        if all(sides):
+            leaking.append(path.frames[index].name)
+    count = int(path.is_test.sum())
+    if len(leaking) <= _LEAKS * count:
+        return []
+    return [
+        Finding(
+            "error",
+            "leak",
+            f"{len(leaking)} of {count} test frames lie between training frames of the same recording "
+            f"({named(leaking)}), so errors on them say nothing about new images; test on a recording of its "
+            f"own, or on blocks (--option split=blocks)",
+            tuple(leaking[:MOST_NAMED]),
+        )
+    ]
+
+
+def _is_training_beside(path: CameraPath, index: int, offset: int, depth: float) -> bool:
+    other = index + offset
+    if not 0 <= other < len(path.frames) or path.is_test[other]:
+        return False
+    if path.frames[other].sequence != path.frames[index].sequence:
+        return False
+    near = np.linalg.norm(path.centres[index] - path.centres[other]) < 0.25 * depth
+    angle = float(rotation_angle(path.rotations[index], path.rotations[other]))
+    return bool(near and angle < np.deg2rad(20.0))
+
+
+def _uncovered(path: CameraPath, depth: float) -> list[Finding]:
+    """Test frames without a training frame that stands near and looks the same way."""
+    if not path.is_test.any() or path.is_test.all():
+        return []
+    forward = path.rotations[:, :, 2]
+    places = np.concatenate((path.centres / depth, forward), axis=1)
+    training, test = np.flatnonzero(~path.is_test), np.flatnonzero(path.is_test)
+    _, found = KDTree(places[training]).query(places[test], [*range(1, min(_CANDIDATES, len(training)) + 1)])
+    near = training[found]
+    close = np.linalg.norm(path.centres[near] - path.centres[test][:, None], axis=2) < _NEAR_DEPTH * depth
+    alike = (forward[near] * forward[test][:, None]).sum(axis=2) > np.cos(np.deg2rad(_NEAR_DEGREES))
+    names = [path.frames[index].name for index in test[~(close & alike).any(axis=1)]]
+    count = len(test)
+    if len(names) <= _UNCOVERED * count:
+        return []
+    return [
+        Finding(
+            "warning",
+            "uncovered test frames",
+            f"{len(names)} of {count} test frames have no training frame near that looks the same way "
+            f"({named(names)}); no network or map can answer there, so add training images",
+            tuple(names[:MOST_NAMED]),
+        )
+    ]

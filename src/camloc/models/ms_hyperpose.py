@@ -17,7 +17,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from camloc.models.base import FeatureMaps, Latents
-from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.backbone import (
+    EFFICIENTNET_B0_RELEASED,
+    FINAL,
+    MOBILENETV2_TENSORFLOW,
+    Backbone,
+    BackboneConfig,
+)
 from camloc.models.layers.hypernetwork import GeneratorConfig, HyperMLP
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
 from camloc.models.losses import PoseLossConfig
@@ -82,6 +88,7 @@ class MSHyperPoseConfig:
 
 
 _RELEASED = MSHyperPoseConfig(
+    backbone=EFFICIENTNET_B0_RELEASED,
     transformer=TransformerConfig(layers=4, heads=8),
     hypernetwork=SceneHypernetworkConfig(generator=GeneratorConfig("full")),
 )

@@ -16,6 +16,7 @@ from dataclasses import replace
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.models.hyperpose_2023 import PRESETS, AttentionHypernetworkConfig, HyperPose2023Config
+from camloc.models.layers.backbone import EFFICIENTNET_B0_RELEASED
 from camloc.models.layers.hypernetwork import GeneratorConfig
 from camloc.models.losses import OrientationForm, PoseLossConfig
 from camloc.models.regressor import RegressionConfig
@@ -60,7 +61,7 @@ def sevenscenes_released() -> Recipe:
 
 def shop_direct() -> Recipe:
     """HyperPose (2023) with generated heads alone on Shop Facade: Table 3, "Direct Regression"."""
-    config = HyperPose2023Config(hidden=None, hypernetwork=_TABLES)
+    config = replace(_with(_TABLES), hidden=None)
     return _recipe(config)
 
 
@@ -127,7 +128,7 @@ def shop_6d() -> Recipe:
 
 
 def _with(hypernetwork: AttentionHypernetworkConfig) -> HyperPose2023Config:
-    return HyperPose2023Config(hypernetwork=hypernetwork)
+    return HyperPose2023Config(EFFICIENTNET_B0_RELEASED, hypernetwork=hypernetwork)
 
 
 def _orientation(form: OrientationForm) -> Recipe:

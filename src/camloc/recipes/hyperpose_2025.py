@@ -17,6 +17,7 @@ from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.models.atloc import PRESETS as ATLOC
 from camloc.models.hyperpose import HyperPoseConfig, Infusion
+from camloc.models.layers.backbone import EFFICIENTNET_B0_RELEASED
 from camloc.models.layers.hypernetwork import GeneratorConfig, HypernetworkConfig
 from camloc.models.losses import OrientationForm, PoseLossConfig
 from camloc.models.regressor import RegressionConfig
@@ -154,7 +155,7 @@ def _cambridge(**settings: Any) -> Recipe:
     regression = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
     return Recipe(
         model="hyperpose",
-        config=replace(HyperPoseConfig(regression=regression), **settings),
+        config=replace(HyperPoseConfig(EFFICIENTNET_B0_RELEASED, regression=regression), **settings),
         preprocess=_CROP,
         stages=phases(epochs=600, step_epochs=200),
         augment=Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5),
@@ -176,7 +177,7 @@ def _rotations(form: OrientationForm) -> Recipe:
 def _sevenscenes(hypernetwork: HypernetworkConfig | None) -> Recipe:
     return Recipe(
         model="hyperpose",
-        config=HyperPoseConfig(hypernetwork=hypernetwork),
+        config=HyperPoseConfig(EFFICIENTNET_B0_RELEASED, hypernetwork=hypernetwork),
         preprocess=_CROP,
         stages=phases(epochs=100, step_epochs=20),
         augment=Augment(random_crop=True),

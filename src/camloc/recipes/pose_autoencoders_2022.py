@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
-from camloc.models.layers.backbone import BackboneConfig
+from camloc.models.layers.backbone import EFFICIENTNET_B0_RELEASED, BackboneConfig
 from camloc.models.posenet import PoseNetConfig
 from camloc.refinement.image_decoder import PUBLISHED as PUBLISHED_DECODER
 from camloc.refinement.pose_autoencoder import DistillationConfig, PoseAutoencoderConfig
@@ -32,23 +32,23 @@ _STAGE = Stage(
 
 def teacher_mobilenet() -> Recipe:
     """PoseNet-like teacher with MobileNetV2 on King's College: Table 4, PoseNet+MobileNet."""
-    return _teacher("mobilenetv2_100")
+    return _teacher(BackboneConfig("mobilenetv2_100"))
 
 
 def teacher_resnet50() -> Recipe:
     """PoseNet-like teacher with ResNet-50 on King's College: Table 4, PoseNet+ResNet50."""
-    return _teacher("resnet50")
+    return _teacher(BackboneConfig("resnet50"))
 
 
 def teacher_efficientnet() -> Recipe:
     """PoseNet-like teacher with EfficientNet-B0 on King's College: Table 4, PoseNet+EfficientNet."""
-    return _teacher("efficientnet_b0")
+    return _teacher(EFFICIENTNET_B0_RELEASED)
 
 
-def _teacher(backbone: str) -> Recipe:
+def _teacher(backbone: BackboneConfig) -> Recipe:
     return Recipe(
         model="posenet",
-        config=PoseNetConfig(BackboneConfig(backbone)),
+        config=PoseNetConfig(backbone),
         preprocess=Preprocess(224, 224, short_side=256),
         stages=(_STAGE,),
         augment=Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2),

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
-from camloc.models.layers.backbone import BackboneConfig
+from camloc.models.layers.backbone import RELEASED_OPTIONS, BackboneConfig
 from camloc.models.layers.transformer import TransformerConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
@@ -62,12 +62,12 @@ def shop_resnet50() -> Recipe:
 
 def shop_efficientnet_b0() -> Recipe:
     """TransPoseNet with EfficientNet-B0 on Shop Facade: Table 5, "EfficientNetB0"."""
-    return _outdoors(TransPoseNetConfig())
+    return _outdoors(PRESETS["paper"])
 
 
 def shop_efficientnet_b1() -> Recipe:
     """TransPoseNet with EfficientNet-B1 on Shop Facade: Table 5, "EfficientNetB1"."""
-    config = TransPoseNetConfig(BackboneConfig("efficientnet_b1"))
+    config = replace(PRESETS["paper"], backbone=BackboneConfig("tf_efficientnet_b1", dict(RELEASED_OPTIONS)))
     return _outdoors(config)
 
 
@@ -132,15 +132,15 @@ def shop_maps_coarse_coarse() -> Recipe:
 
 
 def _layers(layers: int) -> Recipe:
-    return _outdoors(TransPoseNetConfig(encoder=TransformerConfig(layers=layers)))
+    return _outdoors(replace(PRESETS["paper"], encoder=TransformerConfig(layers=layers)))
 
 
 def _width(width: int) -> Recipe:
-    return _outdoors(TransPoseNetConfig(encoder=TransformerConfig(width=width)))
+    return _outdoors(replace(PRESETS["paper"], encoder=TransformerConfig(width=width)))
 
 
 def _maps(position: int, orientation: int) -> Recipe:
-    return _outdoors(TransPoseNetConfig(position_tap=position, orientation_tap=orientation))
+    return _outdoors(replace(PRESETS["paper"], position_tap=position, orientation_tap=orientation))
 
 
 def _outdoors(config: TransPoseNetConfig) -> Recipe:

@@ -1,10 +1,11 @@
 """The papers' networks with the names of the authors' classes, built from their descriptions.
 
-They share no code with camloc's layers: attention is torch's, EfficientNet-B0 is written out with TensorFlow's
-padding. Weights are random and not small, so that every part shows in the output.
+They share no code with camloc's layers: attention is torch's, EfficientNet-B0 is written out with the padding
+of TensorFlow. Weights are random and not small, so that every part shows in the output.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -414,7 +415,7 @@ class PoseEncoder(nn.Module):
         for name, inputs in (("x_encoder", 39 + code), ("q_encoder", 52 + code)):
             widths = (inputs, 64, 128, 256, size)
             layers: list[nn.Module] = []
-            for first, second in zip(widths, widths[1:], strict=False):
+            for first, second in pairwise(widths):
                 layers += [nn.Linear(first, second), nn.ReLU()]
             self.add_module(name, nn.Sequential(*layers[:-1]))
         self.has_scenes = has_scenes

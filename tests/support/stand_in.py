@@ -12,7 +12,7 @@ WRITERS = {"cambridge": write_cambridge, "sevenscenes": write_sevenscenes}
 
 
 def write_data_set(root: Path, layout: str, scenes: Sequence[str], *, frames: int = 24) -> None:
-    """A folder for each scene, with images of 64 x 48 pixels that differ; one frame of four is for testing."""
+    """A folder for each scene, with images of 64 x 48 pixels that differ; one of four is for testing."""
     for scene in scenes:
         posed = small_scene(frames)
         WRITERS[layout](root / scene, posed)

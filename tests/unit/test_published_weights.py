@@ -24,10 +24,15 @@ from camloc.models.transposenet import PRESETS as TRANSPOSENET
 from camloc.refinement.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
 
 # Smaller generators than published, whose 100 million weights would only take time.
+_TWO_LAYERS = replace(TRANSPOSENET["released"].encoder, layers=2)
 _SMALL = replace(
     HYPERPOSE_2023["released"],
+    encoder=_TWO_LAYERS,
     hypernetwork=replace(
-        HYPERPOSE_2023["released"].hypernetwork, position_hidden=(32, 16), orientation_hidden=(24, 24)
+        HYPERPOSE_2023["released"].hypernetwork,
+        encoder=_TWO_LAYERS,
+        position_hidden=(32, 16),
+        orientation_hidden=(24, 24),
     ),
 )
 _SMALL_SCENES = replace(
@@ -36,13 +41,17 @@ _SMALL_SCENES = replace(
 )
 
 ONE_SCENE = {
-    "transposenet/released": ("transposenet", TRANSPOSENET["released"], authors.TransPoseNet),
+    "transposenet/released": (
+        "transposenet",
+        replace(TRANSPOSENET["released"], encoder=_TWO_LAYERS),
+        lambda: authors.TransPoseNet(layers=2),
+    ),
     "transposenet/released-prior": (
         "transposenet",
-        TRANSPOSENET["released-prior"],
-        lambda: authors.TransPoseNet(has_prior=True),
+        replace(TRANSPOSENET["released-prior"], encoder=_TWO_LAYERS),
+        lambda: authors.TransPoseNet(layers=2, has_prior=True),
     ),
-    "hyperpose_2023": ("hyperpose_2023", _SMALL, lambda: authors.TransPoseNet(hyper=(32, 24))),
+    "hyperpose_2023": ("hyperpose_2023", _SMALL, lambda: authors.TransPoseNet(layers=2, hyper=(32, 24))),
     "hyperpose": ("hyperpose", HYPERPOSE["released"], authors.HyperPose),
     "atloc": ("atloc", ATLOC["paper"], authors.AtLoc),
     "posenet": ("posenet", POSENET["released-efficientnet-b0"], authors.PoseNet),
@@ -149,7 +158,7 @@ def test_the_unused_parts_are_named_and_wrong_weights_refused() -> None:
     assert not any("transformer" in each or "regressor" in each for each in converted.unused)
     torch.testing.assert_close(converted.state["codes.row"], theirs["backbone.1.row_embed.weight"][1:29])
     del theirs["transformer_t.encoder.norm.weight"]
-    with pytest.raises(CheckpointError, match="position_encoder.encoder.norm.weight"):
+    with pytest.raises(CheckpointError, match=r"position_encoder\.encoder\.norm\.weight"):
         convert_weights(theirs, model, name="transposenet")
     with pytest.raises(CheckpointError, match="shape"):
         convert_weights(authors.TransPoseNet(128).state_dict(), model, name="transposenet")

@@ -27,6 +27,7 @@ COMMANDS = {
     "masks": "mask people and vehicles in images",
     "extend": "add a scene to a multi-scene run, from a few images",
     "autoencode": "train a pose auto-encoder, which refines a run's poses",
+    "convert": "make a run of weights that a paper's authors published",
     "export": "write a run as one ONNX file",
     "datasets": "list data set layouts, check a folder, convert it",
     "recipes": "list the training recipes",

@@ -313,7 +313,8 @@ def _our_row(
         with suppress(CheckpointError):
             records.append(Results.load(_results_path(found[job], job.scenes[0], len(job.scenes))))
     results = {column: over_seeds(several) for column, several in by_column.items()}
-    label = f"ours, {row.recipes[0]}" if not row.use else f"ours, {row.recipes[0]} {row.use}"
+    label = f"ours: {row.method}"
+    record = _record(row, records)
     problem = "; ".join(dict.fromkeys(reasons))
     if table.columns == (MEAN,):
         scenes = {scene: each for scene in table.scenes if (each := results.get(scene)) is not None}
@@ -321,9 +322,9 @@ def _our_row(
         missing = [scene for scene in table.scenes if scene not in scenes]
         if missing and not problem:
             problem = f"no mean without {', '.join(missing)}"
-        return Row(label, "ours", (mean,), scenes=scenes, record=_record(records), problem=problem)
+        return Row(label, "ours", (mean,), scenes=scenes, record=record, problem=problem)
     cells = tuple(results.get(column) for column in table.columns)
-    return Row(label, "ours", cells, mean_of(cells), record=_record(records), problem=problem)
+    return Row(label, "ours", cells, mean_of(cells), record=record, problem=problem)
 
 
 def _columns(table: PrintedTable, scene: str) -> list[str]:
@@ -332,8 +333,9 @@ def _columns(table: PrintedTable, scene: str) -> list[str]:
     return [column for column in table.columns if scene_and_set(column)[0] == scene]
 
 
-def _record(records: Sequence[Results]) -> str:
-    """How long the runs trained."""
+def _record(row: PrintedRow, records: Sequence[Results]) -> str:
+    """The recipe, and how long its runs trained."""
+    recipe = f"{row.recipes[0]}, {row.use}" if row.use else row.recipes[0]
     trainings = [each.training for each in records if each.training is not None]
     if not trainings:
         return ""
@@ -342,8 +344,9 @@ def _record(records: Sequence[Results]) -> str:
     several = f"{epochs[0]} to {epochs[-1]}" if epochs[0] != epochs[-1] else str(epochs[0])
     budgets = ", ".join(dict.fromkeys(each.budget for each in trainings))
     shares = fmean(each.schedule_share for each in trainings)
-    scaled = f", {shares:.2g} of the recipe's schedule" if shares != 1.0 else ""
-    return f"{seeds} seed{'s' * (seeds > 1)}, {several} epochs, {budgets}{scaled}"
+    scaled = f", {shares:.2g} of the schedule" if shares != 1.0 else ""
+    units = f"{seeds} seed{'s' * (seeds != 1)}, {several} epoch{'s' * (epochs[-1] != 1)}"
+    return f"{recipe}; {units}, {budgets}{scaled}"
 
 
 def _measured(

@@ -91,7 +91,10 @@ def reproduce(
     )
     result = reproduced(found, settings, console.print)
     paths = result.save(out or runs / table.replace("/", "-"))
-    Console(highlight=False).print(result.rich())
+    screen = Console(highlight=False)
+    # A wide table is broken by the terminal rather than cut.
+    screen.width = max(screen.width, 44 + 15 * len(result.headings))
+    screen.print(result.rich(), soft_wrap=True)
     console.print(f"table {', '.join(map(str, paths))}")
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "map": "build a map of a scene from images with known poses",
     "train": "train a network on images with known poses",
     "evaluate": "measure a run on its test images and write a report",
+    "figure": "draw attention, clusters, trajectories or errors of a run",
     "compare": "compare runs, seeds and trajectories frame by frame",
     "reproduce": "train and measure a table of a paper, beside the printed numbers",
     "locate": "print the camera poses of images",

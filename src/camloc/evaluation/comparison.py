@@ -2,8 +2,9 @@
 
 A method is one or several runs with the same recipe and budget, which differ by their seeds, or one TUM
 trajectory. Methods are compared frame by frame. The interval of a difference comes from a bootstrap that
-draws blocks of consecutive frames, because neighbouring frames have similar errors, and seeds, because
-another training gives other errors. An interval that holds zero is noise.
+draws blocks of consecutive frames, because neighbouring frames have similar errors, and adds the error of a
+mean over few trainings (Student's t), because another seed gives other errors. An interval that holds zero is
+noise.
 """
 
 import csv
@@ -36,7 +37,8 @@ SECONDS = 0.02
 
 _POSE = ("tx", "ty", "tz", "qw_world_from_cam", "qx_world_from_cam", "qy_world_from_cam", "qz_world_from_cam")
 
-Errors = Float[np.ndarray, "seeds frames"]
+# The numbers of seeds differ between methods, those of frames do not.
+Errors = Float[np.ndarray, "_ frames"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,13 +297,13 @@ def difference(
     for _ in range(draws):
         chosen = rng.choice(starts, -(-frames // block))
         rows = ((chosen[:, None] + np.arange(block)) % frames).ravel()[:frames]
-        seeds = [rng.integers(0, len(half[0]), len(half[0])) for half in (first, second)]
         for half in (0, 1):
-            values = [
-                fmean(block_medians(method[half][number][rows]) for number in chosen_seeds)
-                for method, chosen_seeds in zip((first, second), seeds, strict=True)
-            ]
-            found[half].append(values[1] - values[0] if np.isfinite(values).all() else float("nan"))
+            medians = [[block_medians(row[rows]) for row in method[half]] for method in (first, second)]
+            if not np.isfinite([*medians[0], *medians[1]]).all():
+                found[half].append(float("nan"))
+                continue
+            of_seeds = [_other_trainings(each, rng) for each in medians]
+            found[half].append(fmean(medians[1]) - fmean(medians[0]) + of_seeds[1] - of_seeds[0])
     outer = (1.0 - COVERAGE) / 2.0
     intervals = []
     for half, draws_of in enumerate(found):
@@ -422,6 +424,15 @@ def compare(estimates: Sequence[Estimates], *, unit: str = "m") -> Comparison:
     sequences = len(set(first.sequences))
     scene = f"{sequences} sequences" if sequences > 1 else (first.sequences[0] or "test frames")
     return Comparison(scene, unit, by_name, methods, pairs)
+
+
+def _other_trainings(medians: Sequence[float], rng: np.random.Generator) -> float:
+    """How far the mean over so many other trainings could be; 0 where a single one does not tell.
+
+    Resampling two or three trainings would make their spread look a third smaller than it is.
+    """
+    count = len(medians)
+    return float(rng.standard_t(count - 1)) * stdev(medians) / count**0.5 if count > 1 else 0.0
 
 
 def _poses(rows: Float[np.ndarray, "n 7"]) -> Pose:

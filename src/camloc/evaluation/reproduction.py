@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from statistics import fmean, stdev
@@ -93,6 +93,7 @@ class Row:
         ranks: of the position, of the orientation, of both.
         record: how ours was trained.
         problem: why a cell of ours is missing, or "".
+        group: of a printed method that is not "APR": such rows are not compared with for the best.
     """
 
     label: str
@@ -103,6 +104,7 @@ class Row:
     ranks: tuple[int, int, int] | None = None
     record: str = ""
     problem: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,9 @@ class Reproduction:
         return (*texts, *ranks)
 
     def best(self) -> dict[int, tuple[float | None, float | None]]:
-        """The smallest position and the smallest orientation error of each column, baselines aside."""
+        """The smallest position and orientation errors of each column, among absolute pose regressors."""
         found: dict[int, tuple[float | None, float | None]] = {}
-        rows = [(*row.cells, row.mean) for row in self.rows if row.kind != "baseline"]
+        rows = [(*row.cells, row.mean) for row in self.rows if row.kind != "baseline" and not row.group]
         for column in range(len(self.columns) + self.has_mean):
             cells = [row[column] for row in rows]
             meters = [each.meters for each in cells if each is not None and each.meters is not None]
@@ -162,7 +164,7 @@ class Reproduction:
     def marked(self, row: Row, bold: tuple[str, str]) -> tuple[str, ...]:
         """`cells` with the best halves between the two words of `bold`."""
         best, texts = self.best(), list(self.cells(row))
-        if row.kind == "baseline":
+        if row.kind == "baseline" or row.group:
             return tuple(texts)
         results = (*row.cells, *((row.mean,) if self.has_mean else ()))
         for column, result in enumerate(results):
@@ -197,8 +199,8 @@ class Reproduction:
     def remarks(self) -> list[str]:
         """What stands below the table: units, truths, how ours were trained, failures, misprints."""
         remarks = [
-            "Median errors in metres/degrees; the smallest of each column is bold. Printed rows: true poses "
-            f"from {self.truth}. Nearest training pose: an oracle, chosen with the true pose."
+            "Median errors in metres/degrees; the smallest of absolute pose regressors are bold. Printed "
+            f"rows: true poses from {self.truth}. Nearest training pose: an oracle that sees the true pose."
         ]
         if self.data:
             remarks.append(f"Ours: {self.data}.")
@@ -292,9 +294,9 @@ def reproduction(
         mean = of_cell(printed.mean)
         if mean is None and has_mean:
             mean = mean_of([of_cell(cell) for cell in printed.cells])
-        rows.append(
-            Row(f"{printed.method}", "printed", tuple(map(of_cell, printed.cells)), mean, ranks=ranks)
-        )
+        group = "" if printed.kind == "APR" else printed.kind
+        cells = tuple(map(of_cell, printed.cells))
+        rows.append(Row(printed.method, "printed", cells, mean, ranks=ranks, group=group))
         if number in ours:
             rows.append(_ranked(ours[number], table, number))
     notes = [f"{method}: {what}." for method, what in (table.misprints or {}).items()]
@@ -324,11 +326,13 @@ def _ranked(row: Row, table: PrintedTable, number: int) -> Row:
     }
     known = {m: (x, y) for m, (x, y) in means.items() if x is not None and y is not None}
     ranks = average_ranks({**known, row.label: (cell.meters, cell.degrees)})[row.label]
-    return Row(row.label, row.kind, row.cells, row.mean, row.scenes, ranks, row.record, row.problem)
+    return replace(row, ranks=ranks)
 
 
 def _label(row: Row) -> str:
-    return row.label if row.kind == "printed" else f"  {row.label}"
+    if row.kind == "printed":
+        return f"{row.label} ({row.group})" if row.group else row.label
+    return f"  {row.label}"
 
 
 def _escaped(text: str) -> str:

@@ -16,6 +16,9 @@ from camloc.mapping.scene_map import DescriptorCodec, Retrieval
 _MOST_SAMPLES = 40_000
 _ROUNDS = 15
 
+# Descriptors for each center of a vocabulary, at least.
+_PER_CENTER = 20
+
 
 def build_retrieval(
     descriptors: Sequence[Num[np.ndarray, "_ D"]],
@@ -84,7 +87,8 @@ def vlad_vectors(
     rng = np.random.default_rng(seed)
     if len(samples) > _MOST_SAMPLES:
         samples = samples[np.sort(rng.choice(len(samples), _MOST_SAMPLES, replace=False))]
-    vocabulary = _k_means(samples, min(centers, len(samples)), rng)
+    # With a center for every descriptor all residuals would be zero.
+    vocabulary = _k_means(samples, min(centers, max(1, len(samples) // _PER_CENTER)), rng)
     found = np.stack([_aggregate(each, vocabulary) for each in rows])
     asked = [_aggregate(np.asarray(each, dtype=np.float32), vocabulary) for each in queries]
     return found, np.stack(asked) if asked else found[:0]

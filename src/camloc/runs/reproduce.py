@@ -99,6 +99,13 @@ class Job:
     folder: Path
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """Results that were measured before, by name."""
+
+    results: dict[str, Result]
+
+
 class _Failed(Exception):  # noqa: N818 - caught here and shown in the table
     """A command ended with an error; the text is its last words."""
 
@@ -420,9 +427,9 @@ def _of_student(folder: Path) -> dict[str, dict[str, Result]]:
     path = folder / "student.json"
     if not path.is_file():
         found = {name: _result(error_statistics(error)) for name, error in student_errors(folder).items()}
-        write_atomically(path, to_json(found))
-    stored = from_json(read_regular(path), dict[str, Result])
-    return {scene: {"": result} for scene, result in stored.items()}
+        write_atomically(path, to_json(_Kept(found)))
+    stored = from_json(read_regular(path), _Kept)
+    return {scene: {"": result} for scene, result in stored.results.items()}
 
 
 def _baseline_rows(
@@ -488,8 +495,8 @@ def _retrieval(scene: Scene, settings: Settings, report: Report) -> dict[str, Re
             VLAD: _result(error_statistics(errors["nearest"])),
             VLAD_INTERPOLATED: _result(error_statistics(errors["interpolated"])),
         }
-        write_atomically(path, to_json(found))
-    return from_json(read_regular(path), dict[str, Result])
+        write_atomically(path, to_json(_Kept(found)))
+    return from_json(read_regular(path), _Kept).results
 
 
 def _map(table: PrintedTable, scene: Scene, settings: Settings, report: Report) -> dict[str, Result]:

@@ -166,6 +166,8 @@ class SetResults:
         every_method: errors by the name of the refinement method, and by "none" those of the network's own
             estimates; empty where nothing refines.
         verification: what the map says of the answers; None for a run without a map.
+        retrieval: errors of the poses of similar training images, by the name of the baseline; empty where
+            it was not asked for.
     """
 
     name: str
@@ -177,6 +179,7 @@ class SetResults:
     decision: SceneDecision | None = None
     every_method: dict[str, ErrorStatistics] = field(default_factory=dict)
     verification: VerificationCounts | None = None
+    retrieval: dict[str, ErrorStatistics] = field(default_factory=dict)
 
     def rows(self) -> tuple[tuple[str, ErrorStatistics], ...]:
         """The result and its baselines, each with its label in tables and figures."""
@@ -185,6 +188,7 @@ class SetResults:
             ("Nearest training pose", self.nearest_training_pose),
             ("Nearest training position", self.nearest_training_position),
             ("Mean training pose", self.mean_training_pose),
+            *self.retrieval.items(),
         )
 
 

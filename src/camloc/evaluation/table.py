@@ -113,7 +113,8 @@ def format_table(results: Results) -> str:
 
 
 def _baselines(part: SetResults) -> list[tuple[str, ErrorStatistics]]:
-    return [(label, statistics) for label, (_, statistics) in zip(_BASELINES, part.rows()[1:], strict=True)]
+    labels = (*_BASELINES, *part.retrieval)
+    return [(label, statistics) for label, (_, statistics) in zip(labels, part.rows()[1:], strict=True)]
 
 
 def _add_row(

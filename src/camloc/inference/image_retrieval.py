@@ -10,6 +10,7 @@ Unlike the oracles of `evaluation.baselines` this baseline sees only the query's
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,7 +142,7 @@ def vlad_errors(
 
 
 def network_errors(
-    model: PoseModel[object],
+    model: PoseModel[Any],
     size: Preprocess,
     train: Sequence[Frame],
     test: Sequence[Frame],
@@ -163,7 +164,7 @@ def network_errors(
 
 @torch.no_grad()
 def _pooled(
-    model: Regressor[object] | GeometryModel[object],
+    model: Regressor[Any] | GeometryModel[Any],
     size: Preprocess,
     frames: Sequence[Frame],
     device: torch.device,

@@ -32,7 +32,8 @@ class PlainBackbone(nn.Module):
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
-        self.network: Any = timm.create_model(config.name, **config.options)
+        options: dict[str, Any] = dict(config.options)
+        self.network: Any = timm.create_model(config.name, **options)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(3, 1, 1), persistent=False)
 

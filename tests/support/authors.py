@@ -24,7 +24,8 @@ class Same(nn.Conv2d):
         ):
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
-        return self._conv_forward(F.pad(input, pads), self.weight, self.bias)
+        out: Tensor = self._conv_forward(F.pad(input, pads), self.weight, self.bias)
+        return out
 
 
 class Block(nn.Module):
@@ -116,8 +117,22 @@ class Body(nn.Module):
         self.body = EfficientNet()
 
 
-def backbone(width: int, *, has_token: bool) -> nn.Sequential:
-    return nn.Sequential(Body(), Codes(width, has_token=has_token))
+class Backbone(nn.Sequential):
+    """The network and the position codes, as the authors join them."""
+
+    def __init__(self, width: int, *, has_token: bool) -> None:
+        super().__init__(Body(), Codes(width, has_token=has_token))
+
+    @property
+    def codes(self) -> Codes:
+        codes = self[1]
+        assert isinstance(codes, Codes)
+        return codes
+
+    def maps(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        body = self[0]
+        assert isinstance(body, Body)
+        return body.body.maps(images)
 
 
 class Layer(nn.Module):
@@ -211,7 +226,7 @@ class TransPoseNet(nn.Module):
         hyper: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = backbone(width, has_token=True)
+        self.backbone = Backbone(width, has_token=True)
         self.width, self.has_prior, self.hyper = width, has_prior, hyper
         for half, channels, outputs in (("t", 112, 3), ("rot", 40, 4)):
             self.add_module(f"transformer_{half}", Transformer(width, layers))
@@ -235,14 +250,14 @@ class TransPoseNet(nn.Module):
         prefix = "hypernet_" if hyper else ""
         token = getattr(self, f"hypernet_token_embed_{half}" if hyper else f"pose_token_embed_{half}")
         cells = getattr(self, f"{prefix}input_proj_{half}")(maps).flatten(2).permute(2, 0, 1)
-        codes = self.backbone[1]
+        codes = self.backbone.codes
         own = codes.pose_token_embed.weight[:1].repeat(1, 2).unsqueeze(0)
         values = torch.cat((token.unsqueeze(1).expand(-1, len(maps), -1), cells))
         out: Tensor = getattr(self, f"{stem}_{half}").encoder(values, torch.cat((own, codes.cells(maps))))[0]
         return out
 
     def forward(self, images: Tensor) -> Tensor:
-        coarse, fine, _ = self.backbone[0].body.maps(images)
+        coarse, fine, _ = self.backbone.maps(images)
         halves = (("t", coarse, 3), ("rot", fine, 4))
         tokens = {half: self._token(maps, half) for half, maps, _ in halves}
         outputs = []
@@ -277,7 +292,7 @@ class MSTransformer(nn.Module):
         hyper: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = backbone(width, has_token=False)
+        self.backbone = Backbone(width, has_token=False)
         self.hyper, self.width, self.has_own_heads = hyper, width, has_own_heads
         self.scene_embed = nn.Linear(2 * width, 1)
         for place, (half, channels, outputs) in enumerate((("t", 112, 3), ("rot", 40, 4))):
@@ -300,8 +315,10 @@ class MSTransformer(nn.Module):
 
     def forward(self, images: Tensor, scene: int) -> tuple[Tensor, Tensor]:
         """The numbers of the pose in a scene, and the scenes' logits."""
-        coarse, fine, last = self.backbone[0].body.maps(images)
-        codes, outputs, decoded = self.backbone[1], [], []
+        coarse, fine, last = self.backbone.maps(images)
+        codes = self.backbone.codes
+        outputs: list[Tensor] = []
+        decoded: list[Tensor] = []
         for half, maps in (("t", coarse), ("rot", fine)):
             positions = codes.cells(maps)
             cells = getattr(self, f"input_proj_{half}")(maps).flatten(2).permute(2, 0, 1)

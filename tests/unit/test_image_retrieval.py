@@ -23,7 +23,8 @@ from camloc.mapping.retrieval import vlad_vectors
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    scaled: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return scaled.astype(np.float32)
 
 
 def test_a_training_image_retrieves_its_own_pose_and_interpolates_close_to_it() -> None:

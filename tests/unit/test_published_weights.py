@@ -1,5 +1,6 @@
 """Weights of the authors' classes, with random values, give the same outputs in camloc's networks."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from camloc.models.hyperpose_2023 import PRESETS as HYPERPOSE_2023
 from camloc.models.layers.backbone import IMAGENET_DEVIATION, IMAGENET_MEAN
 from camloc.models.ms_hyperpose import PRESETS as MS_HYPERPOSE
 from camloc.models.ms_transformer import PRESETS as MS_TRANSFORMER
+from camloc.models.multi_scene import MultiSceneRegressor
 from camloc.models.posenet import PRESETS as POSENET
 from camloc.models.published_weights import convert_encoder, convert_weights
 from camloc.models.transposenet import PRESETS as TRANSPOSENET
@@ -40,7 +42,7 @@ _SMALL_SCENES = replace(
     hypernetwork=replace(MS_HYPERPOSE["cambridge"].hypernetwork, position=32, orientation=24),
 )
 
-ONE_SCENE = {
+ONE_SCENE: dict[str, tuple[str, Any, Callable[[], nn.Module]]] = {
     "transposenet/released": (
         "transposenet",
         replace(TRANSPOSENET["released"], encoder=_TWO_LAYERS),
@@ -57,7 +59,7 @@ ONE_SCENE = {
     "posenet": ("posenet", POSENET["released-efficientnet-b0"], authors.PoseNet),
 }
 
-SCENES = {
+SCENES: dict[str, tuple[str, Any, Callable[[], nn.Module]]] = {
     "ms_transformer/cambridge": (
         "ms_transformer",
         replace(MS_TRANSFORMER["cambridge"], layers=(2, 1)),
@@ -120,13 +122,14 @@ def test_a_network_of_several_scenes_gives_the_authors_outputs_in_its_scene(case
     theirs = authors.shaken(build())
     raw, normalised = images()
     model = loaded(name, config, theirs)
-    latents = model.encode(raw)  # type: ignore[operator]
+    assert isinstance(model, MultiSceneRegressor)
+    latents = model.encode(raw)
     for scene in (0, 3):
         expected, logits = theirs(normalised, scene)
-        found = model.scene_logits(latents)  # type: ignore[operator]
+        found = model.scene_logits(latents)
         assert_equal(found - found.mean(1, keepdim=True), logits - logits.mean(1, keepdim=True))
         chosen = type(latents)(latents.position[:, scene], latents.orientation[:, scene])
-        output = model.regress_in(chosen, torch.full((len(raw),), scene))  # type: ignore[operator]
+        output = model.regress_in(chosen, torch.full((len(raw),), scene))
         assert_equal(numbers(output), expected)
 
 

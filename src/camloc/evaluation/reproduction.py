@@ -253,7 +253,7 @@ class Reproduction:
         Raises:
             CamlocError: a file cannot be written.
         """
-        contents = (self.markdown(), self.csv(), self.latex(), to_json(self))
+        contents: tuple[str | bytes, ...] = (self.markdown(), self.csv(), self.latex(), to_json(self))
         paths = tuple(stem.with_name(f"{stem.name}.{ending}") for ending in FORMATS)
         for path, content in zip(paths, contents, strict=True):
             write_atomically(path, content)

@@ -322,16 +322,16 @@ def _our_row(
     results = {column: over_seeds(several) for column, several in by_column.items()}
     label = f"ours: {row.method}"
     record = _record(row, records)
-    problem = "; ".join(dict.fromkeys(reasons))
+    failure = "; ".join(dict.fromkeys(reasons))
     if table.columns == (MEAN,):
         scenes = {scene: each for scene in table.scenes if (each := results.get(scene)) is not None}
         mean = mean_of([scenes.get(scene) for scene in table.scenes])
         missing = [scene for scene in table.scenes if scene not in scenes]
-        if missing and not problem:
-            problem = f"no mean without {', '.join(missing)}"
-        return Row(label, "ours", (mean,), scenes=scenes, record=record, problem=problem)
+        if missing and not failure:
+            failure = f"no mean without {', '.join(missing)}"
+        return Row(label, "ours", (mean,), scenes=scenes, record=record, problem=failure)
     cells = tuple(results.get(column) for column in table.columns)
-    return Row(label, "ours", cells, mean_of(cells), record=record, problem=problem)
+    return Row(label, "ours", cells, mean_of(cells), record=record, problem=failure)
 
 
 def _columns(table: PrintedTable, scene: str) -> list[str]:
@@ -460,13 +460,13 @@ def _baseline_rows(
                 problems.setdefault(label, []).append(f"{scene}: {problem}")
     rows = []
     for label, found in by_row.items():
-        problem = "; ".join(problems.get(label, ()))
+        failure = "; ".join(problems.get(label, ()))
         if table.columns == (MEAN,):
             cells: tuple[Result | None, ...] = (mean_of([found.get(scene) for scene in table.scenes]),)
-            rows.append(Row(label, "baseline", cells, scenes=found, problem=problem))
+            rows.append(Row(label, "baseline", cells, scenes=found, problem=failure))
         else:
             cells = tuple(found.get(column) for column in table.columns)
-            rows.append(Row(label, "baseline", cells, mean_of(cells), problem=problem))
+            rows.append(Row(label, "baseline", cells, mean_of(cells), problem=failure))
     return rows
 
 

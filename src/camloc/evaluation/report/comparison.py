@@ -15,6 +15,7 @@ from camloc.evaluation.report.figures import (
     PURPLE,
     RED,
     Curve,
+    Points,
     error_curves,
     errors_along,
     legend_below,
@@ -64,7 +65,7 @@ def trajectories(estimates: Mapping[str, Estimates], *, unit: str = "m") -> byte
     shown = map_axes(first.truth)
     truth = on_map(first.truth, shown)
     low, high = map_bounds(truth)
-    starts = _starts(first.sequences)
+    stretches = _stretches(first.sequences, truth)
     names = list(estimates)
     with styled():
         across, up = high - low
@@ -78,7 +79,7 @@ def trajectories(estimates: Mapping[str, Estimates], *, unit: str = "m") -> byte
             each = estimates[name]
             color = COLORS[number % len(COLORS)] if len(names) > 1 else RED
             points = on_map(each.poses, shown)
-            for start, end in starts:
+            for start, end, is_first in stretches:
                 label = start == 0
                 axes.plot(
                     truth[start:end, 0],
@@ -101,6 +102,8 @@ def trajectories(estimates: Mapping[str, Estimates], *, unit: str = "m") -> byte
                     label="estimate" if label else None,
                     zorder=2,
                 )
+                if not is_first:
+                    continue
                 axes.scatter(
                     *truth[start],
                     marker="*",
@@ -115,7 +118,8 @@ def trajectories(estimates: Mapping[str, Estimates], *, unit: str = "m") -> byte
             axes.set_ylim(low[1], high[1])
             axes.set_aspect("equal")
             axes.set_title(name)
-            outside = int(((points < low) | (points > high)).any(axis=1)[each.located].sum())
+            beyond = np.any((points < low) | (points > high), axis=1)
+            outside = int(np.count_nonzero(beyond & each.located))
             lost = int((~each.located).sum())
             notes = ((outside, "beyond the edge"), (lost, "lost"))
             axes.set_xlabel(
@@ -147,8 +151,20 @@ def comparison_page(comparison: Comparison, figures: Figures) -> str:
     return template.render(comparison=comparison, figures=uris) + "\n"
 
 
-def _starts(sequences: Sequence[str]) -> list[tuple[int, int]]:
-    """Where each run of frames of one sequence starts and ends."""
-    edges = [0]
-    edges += [row for row in range(1, len(sequences)) if sequences[row] != sequences[row - 1]]
-    return list(zip(edges, [*edges[1:], len(sequences)], strict=True))
+# A step so many times the median one is a gap between blocks of a test set, not a motion of the camera.
+_GAP = 10.0
+
+
+def _stretches(sequences: Sequence[str], positions: Points) -> list[tuple[int, int, bool]]:
+    """Start and end of each stretch of frames without a gap, and whether a sequence starts there."""
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    moving = steps[steps > 0]
+    longest = _GAP * float(np.median(moving)) if len(moving) else np.inf
+    edges = {0: True}
+    for row in range(1, len(sequences)):
+        if sequences[row] != sequences[row - 1]:
+            edges[row] = True
+        elif steps[row - 1] > longest:
+            edges[row] = False
+    ends = [*list(edges)[1:], len(sequences)]
+    return [(start, end, first) for (start, first), end in zip(edges.items(), ends, strict=True)]

@@ -1,10 +1,13 @@
 """Figures of what a network computes: attention over images, and clusters of embeddings."""
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -87,12 +90,8 @@ def clusters_of(title: str, points: Float[np.ndarray, "n 2"], count: int) -> Clu
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.cluster import KMeans
-    except ImportError:
-        raise _no_sklearn() from None
     count = min(count, len(points))
-    labels = KMeans(count, n_init=10, random_state=0).fit_predict(points)
+    labels = _sklearn("cluster").KMeans(count, n_init=10, random_state=0).fit_predict(points)
     order = np.argsort([points[labels == number, 0].mean() for number in range(count)])
     return Clustered(title, points, np.argsort(order)[labels].astype(np.int64))
 
@@ -103,18 +102,15 @@ def projected(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.decomposition import PCA
-        from sklearn.manifold import TSNE
-    except ImportError:
-        raise _no_sklearn() from None
     centred = vectors - vectors.mean(axis=0)
     dimensions = min(50, *centred.shape)
-    short = PCA(dimensions, random_state=0).fit_transform(centred)
+    short = _sklearn("decomposition").PCA(dimensions, random_state=0).fit_transform(centred)
     perplexity = min(30.0, max(2.0, (len(vectors) - 1) / 3))
-    found: Float[np.ndarray, "n 2"] = TSNE(
-        2, perplexity=perplexity, init="pca", random_state=0, learning_rate="auto"
-    ).fit_transform(short)
+    found: Float[np.ndarray, "n 2"] = (
+        _sklearn("manifold")
+        .TSNE(2, perplexity=perplexity, init="pca", random_state=0, learning_rate="auto")
+        .fit_transform(short)
+    )
     return found.astype(np.float64)
 
 
@@ -124,11 +120,7 @@ def agreement(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.metrics import adjusted_rand_score
-    except ImportError:
-        raise _no_sklearn() from None
-    return float(adjusted_rand_score(first, second))
+    return float(_sklearn("metrics").adjusted_rand_score(first, second))
 
 
 def clusters_figure(poses: Pose, vectors: Mapping[str, Float[np.ndarray, "n d"]], *, count: int = 4) -> bytes:
@@ -170,10 +162,7 @@ def clusters_figure(poses: Pose, vectors: Mapping[str, Float[np.ndarray, "n d"]]
         return svg(figure)
 
 
-def _scatter(axes: object, points: Clustered, clusters: NDArray[np.int64]) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
+def _scatter(axes: Axes, points: Clustered, clusters: NDArray[np.int64]) -> None:
     colors = [_CLUSTERS[number % len(_CLUSTERS)] for number in clusters]
     axes.scatter(points.points[:, 0], points.points[:, 1], s=14, linewidths=0, c=colors)
     axes.set_title(points.title)
@@ -181,5 +170,11 @@ def _scatter(axes: object, points: Clustered, clusters: NDArray[np.int64]) -> No
     axes.set_yticks([])
 
 
-def _no_sklearn() -> MissingExtraError:
-    return MissingExtraError("clusters need scikit-learn; install it with pip install 'camloc[report]'")
+def _sklearn(module: str) -> Any:
+    """A module of scikit-learn, which is optional."""
+    try:
+        return importlib.import_module(f"sklearn.{module}")
+    except ImportError:
+        raise MissingExtraError(
+            "clusters need scikit-learn; install it with pip install 'camloc[report]'"
+        ) from None

@@ -63,7 +63,8 @@ def results_table(results: Results) -> Table:
             if method != results.refined_by:  # which is the row above
                 label = method_name(method, has_map=results.scene_map is not None)
                 _add_row(table, f"  {label}", statistics, unit)
-        column = results.scene if part is results.headline else f"{results.scene}|{part.name}"
+        is_headline = part.name == results.headline.name
+        column = results.scene if is_headline else f"{results.scene}|{part.name}"
         if column in printed:
             table.add_row("  printed in the paper", printed[column].numbers)
         if following is None or _baselines(following) != _baselines(part):

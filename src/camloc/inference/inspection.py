@@ -39,7 +39,6 @@ class Attended:
     maps: Mapping[str, Float[Tensor, "rows columns"]]
 
 
-@torch.no_grad()
 def attention_maps(checkpoint: Checkpoint, frames: Sequence[Frame]) -> Iterator[Attended]:
     """The attention of the token (or of the chosen scene's query) to the cells of the image.
 
@@ -58,14 +57,15 @@ def attention_maps(checkpoint: Checkpoint, frames: Sequence[Frame]) -> Iterator[
     for frame in frames:
         image = checkpoint.metadata.preprocess.view(frame).image
         pixels = image[None].to(device).float() / 255.0
-        with ExitStack() as stack:
+        with torch.no_grad(), ExitStack() as stack:
             calls = {name: stack.enter_context(_recorded(each)) for name, (each, _) in encoders.items()}
             output = model(pixels)
         scene = int(output.scene_logits[0].argmax()) if isinstance(output, ScenePose) else 0
         maps = {}
         for name, (attention, tokens) in encoders.items():
             queries, keys = calls[name][-1]
-            weights = attention.weights(queries, keys).mean(1)[0]
+            with torch.no_grad():
+                weights = attention.weights(queries, keys).mean(1)[0]
             chosen = weights[min(scene, len(weights) - 1), tokens:]
             maps[name] = _on_grid(chosen, pixels.shape[-2] / pixels.shape[-1]).cpu()
         yield Attended(frame, image.cpu(), maps)

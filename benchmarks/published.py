@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from benchmarks.plain import PlainEncoder, plain_names
 from camloc.models.hyperpose_2023 import HyperPose2023Config
-from camloc.models.layers.backbone import IMAGENET_DEVIATION, IMAGENET_MEAN
+from camloc.models.layers.backbone import IMAGENET_DEVIATION, IMAGENET_MEAN, BackboneConfig
 from camloc.models.layers.transformer import TransformerConfig, activation_layer
 from camloc.models.transposenet import TransPoseNetConfig
 
@@ -30,9 +30,10 @@ COARSE, FINE = 112, 40
 class PlainBackbone(nn.Module):
     """The whole of EfficientNet-B0."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
-        self.network: Any = timm.create_model("efficientnet_b0")
+        options: dict[str, Any] = dict(config.options)
+        self.network: Any = timm.create_model(config.name, **options)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(3, 1, 1), persistent=False)
 
@@ -113,7 +114,7 @@ class PlainTransPoseNet(nn.Module):
 
     def __init__(self, config: TransPoseNetConfig) -> None:
         super().__init__()
-        self.backbone = PlainBackbone()
+        self.backbone = PlainBackbone(config.backbone)
         self.codes = PlainCodes(config.encoder.width)
         self.position_encoder = PlainMapEncoder(COARSE, config.encoder)
         self.orientation_encoder = PlainMapEncoder(FINE, config.encoder)
@@ -132,7 +133,7 @@ class PlainHyperPose(nn.Module):
 
     def __init__(self, config: HyperPose2023Config) -> None:
         super().__init__()
-        self.backbone = PlainBackbone()
+        self.backbone = PlainBackbone(config.backbone)
         self.codes = PlainCodes(config.encoder.width)
         hyper = config.hypernetwork
         self.position = PlainBranch(config, COARSE, hyper.position_hidden, 3)

@@ -123,7 +123,7 @@ class PlainMSTransformer(nn.Module):
             )
             for layers in config.layers
         )
-        self.backbone = PlainBackbone()
+        self.backbone = PlainBackbone(config.backbone)
         self.codes = PlainSceneCodes(position.width)
         self.position_transformer = PlainSceneTransformer(COARSE, position, config.scenes)
         self.orientation_transformer = PlainSceneTransformer(FINE, orientation, config.scenes)
@@ -150,7 +150,7 @@ class PlainMSHyperPose(nn.Module):
     def __init__(self, config: MSHyperPoseConfig) -> None:
         super().__init__()
         width, hyper = config.transformer.width, config.hypernetwork
-        self.backbone = PlainBackbone()
+        self.backbone = PlainBackbone(config.backbone)
         self.codes = PlainSceneCodes(width)
         self.position_transformer = PlainSceneTransformer(COARSE, config.transformer, config.scenes)
         self.orientation_transformer = PlainSceneTransformer(FINE, config.transformer, config.scenes)
@@ -184,7 +184,7 @@ class PlainMSTransPoseNet(nn.Module):
 
     def __init__(self, config: MSTransPoseNetConfig) -> None:
         super().__init__()
-        self.backbone = PlainBackbone()
+        self.backbone = PlainBackbone(config.backbone)
         self.codes = PlainCodes(config.encoder.width)
         self.scene = nn.Linear(FINAL_CHANNELS, config.scenes)
         self.scene_embedding = nn.Linear(1, config.encoder.width)

@@ -15,6 +15,7 @@ from camloc.data.batch import Batch
 from camloc.data.formats import LAYOUTS
 from camloc.data.image_io import Preprocess
 from camloc.errors import RecipeError
+from camloc.evaluation.published import published_of
 from camloc.geometry import Camera
 from camloc.models import build_model, config_class, model_names
 from camloc.models.base import PoseModel
@@ -178,21 +179,19 @@ def test_the_canvas_is_larger_than_the_input_exactly_where_images_are_cropped(na
 def test_published_numbers_have_a_source_and_a_scene_of_the_layout(name: str) -> None:
     recipe = find_recipe(name)
     assert recipe.layout in ("auto", *LAYOUTS)
-    for published in recipe.published:
+    for published in published_of(name):
         assert re.search(r"Table [\dIV]", published.source)
         assert published.meters is None or 0 < published.meters < 100
-        assert 0 < published.degrees < 180
+        assert published.degrees is None or 0 < published.degrees < 180
         scenes = importlib.import_module(f"camloc.data.formats.{recipe.layout}").SCENES
-        assert published.scene in (*scenes, "mean")  # of all scenes of the data set
-    named = [published.scene for published in recipe.published]
-    assert len(set(named)) == len(named)
+        assert published.scene.partition("|")[0] in (*scenes, "mean")  # of all scenes of the data set
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if _PAPER.search(name.split("/")[0])])
 def test_a_papers_recipe_names_its_table_or_says_that_there_is_none(name: str) -> None:
-    recipe, first = find_recipe(name), summary(recipe_functions()[name])
-    assert ("Table" in first) == bool(recipe.published), first
-    assert recipe.published or "no row" in first
+    published, first = published_of(name), summary(recipe_functions()[name])
+    assert ("Table" in first) == bool(published), first
+    assert published or "no row" in first
 
 
 def test_the_names_of_files_that_are_not_recipes_are_not_recipes() -> None:

@@ -167,6 +167,8 @@ class SetResults:
             estimates; empty where nothing refines.
         verification: what the map says of the answers; None for a run without a map.
         reliability: how honest their covariances are; None where no answer has one.
+        retrieval: errors of the poses of similar training images, by the name of the baseline; empty where
+            it was not asked for.
     """
 
     name: str
@@ -179,6 +181,7 @@ class SetResults:
     every_method: dict[str, ErrorStatistics] = field(default_factory=dict)
     verification: VerificationCounts | None = None
     reliability: Reliability | None = None
+    retrieval: dict[str, ErrorStatistics] = field(default_factory=dict)
 
     def rows(self) -> tuple[tuple[str, ErrorStatistics], ...]:
         """The result and its baselines, each with its label in tables and figures."""
@@ -187,6 +190,7 @@ class SetResults:
             ("Nearest training pose", self.nearest_training_pose),
             ("Nearest training position", self.nearest_training_position),
             ("Mean training pose", self.mean_training_pose),
+            *self.retrieval.items(),
         )
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.multi_scene import ScenesResults
+from camloc.evaluation.published import MEAN, Published, published_of
 from camloc.evaluation.report.wording import (
     angle,
     bound,
@@ -46,6 +47,9 @@ def results_table(results: Results) -> Table:
     captions += [
         f"{part.name}: {verification(part.verification)}" for part in results.sets if part.verification
     ]
+    printed = {each.scene: each for each in published_of(results.recipe)}
+    if results.scene in printed:
+        captions.append(source_sentence(printed[results.scene]))
     table.caption = plain("\n".join(captions)) or None
     table.add_column("test set", no_wrap=True)
     for heading in ("median", "90 %"):
@@ -59,6 +63,10 @@ def results_table(results: Results) -> Table:
             if method != results.refined_by:  # which is the row above
                 label = method_name(method, has_map=results.scene_map is not None)
                 _add_row(table, f"  {label}", statistics, unit)
+        is_headline = part.name == results.headline.name
+        column = results.scene if is_headline else f"{results.scene}|{part.name}"
+        if column in printed:
+            table.add_row("  printed in the paper", printed[column].numbers)
         if following is None or _baselines(following) != _baselines(part):
             for label, statistics in _baselines(part):
                 _add_row(table, f"  {label}", statistics, unit)
@@ -66,17 +74,35 @@ def results_table(results: Results) -> Table:
     return table
 
 
+def source_sentence(printed: Published) -> str:
+    """Where a printed number comes from, and what to know before comparing with it."""
+    note = f"; {printed.note}" if printed.note else ""
+    return f"printed: {printed.source}; true poses from {printed.truth}{note}"
+
+
 def scenes_table(results: ScenesResults) -> Table:
-    """The scenes and their mean."""
+    """The scenes and their mean, with what the paper prints for the recipe."""
+    printed = {each.scene: each for each in published_of(results.recipe)}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("scene", no_wrap=True)
     for heading in results.HEADINGS:
         table.add_column(heading, justify="right")
+    if printed:
+        table.add_column("printed", justify="right")
+        table.caption = plain(source_sentence(next(iter(printed.values()))))
+        table.caption_justify = "left"
     for scene in results.scenes:
-        table.add_row(plain(scene.name), *scene.cells())
+        table.add_row(plain(scene.name), *scene.cells(), *_numbers(printed, scene.name))
     table.add_section()
-    table.add_row("mean", *results.mean_cells(), style="bold")
+    table.add_row("mean", *results.mean_cells(), *_numbers(printed, MEAN), style="bold")
     return table
+
+
+def _numbers(printed: dict[str, Published], column: str) -> tuple[str, ...]:
+    """The further cell of a row: empty where the paper prints nothing, none where there is no column."""
+    if not printed:
+        return ()
+    return (printed[column].numbers if column in printed else "",)
 
 
 def format_table(results: Results) -> str:
@@ -88,7 +114,8 @@ def format_table(results: Results) -> str:
 
 
 def _baselines(part: SetResults) -> list[tuple[str, ErrorStatistics]]:
-    return [(label, statistics) for label, (_, statistics) in zip(_BASELINES, part.rows()[1:], strict=True)]
+    labels = (*_BASELINES, *part.retrieval)
+    return [(label, statistics) for label, (_, statistics) in zip(labels, part.rows()[1:], strict=True)]
 
 
 def _add_row(

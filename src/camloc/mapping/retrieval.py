@@ -16,6 +16,9 @@ from camloc.mapping.scene_map import DescriptorCodec, Retrieval
 _MOST_SAMPLES = 40_000
 _ROUNDS = 15
 
+# Descriptors for each center of a vocabulary, at least.
+_PER_CENTER = 20
+
 
 def build_retrieval(
     descriptors: Sequence[Num[np.ndarray, "_ D"]],
@@ -58,6 +61,37 @@ def build_retrieval(
     )
     own = np.stack([_projected(retrieval, vector) for vector in vectors]).astype(np.float16)
     return Retrieval(middle, retrieval.mean, retrieval.basis, own)
+
+
+def vlad_vectors(
+    references: Sequence[Num[np.ndarray, "_ D"]],
+    queries: Sequence[Num[np.ndarray, "_ D"]],
+    *,
+    centers: int = 64,
+    seed: int = 0,
+) -> tuple[Float32[np.ndarray, "m v"], Float32[np.ndarray, "n v"]]:
+    """Whole vectors of reference images and of queries, for retrieval as a baseline; maps store short ones.
+
+    Args:
+        references, queries: local descriptors of each image.
+        centers: of the vocabulary, which is learned from the references.
+        seed: of the sample that it is learned from.
+
+    Raises:
+        ValueError: no reference has a descriptor.
+    """
+    rows = [np.asarray(each, dtype=np.float32) for each in references]
+    samples = np.concatenate(rows) if rows else np.zeros((0, 0), dtype=np.float32)
+    if len(samples) == 0:
+        raise ValueError("no image has a local feature that images could be retrieved by")
+    rng = np.random.default_rng(seed)
+    if len(samples) > _MOST_SAMPLES:
+        samples = samples[np.sort(rng.choice(len(samples), _MOST_SAMPLES, replace=False))]
+    # With a center for every descriptor all residuals would be zero.
+    vocabulary = _k_means(samples, min(centers, max(1, len(samples) // _PER_CENTER)), rng)
+    found = np.stack([_aggregate(each, vocabulary) for each in rows])
+    asked = [_aggregate(np.asarray(each, dtype=np.float32), vocabulary) for each in queries]
+    return found, np.stack(asked) if asked else found[:0]
 
 
 def frame_similarities(retrieval: Retrieval, projected: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, "f"]:

@@ -17,7 +17,12 @@ from torch.nn import functional as F
 
 from camloc.models.base import FeatureMaps, Latents
 from camloc.models.decoding import RegressedPose
-from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.backbone import (
+    EFFICIENTNET_B0_RELEASED,
+    MOBILENETV2_TENSORFLOW,
+    Backbone,
+    BackboneConfig,
+)
 from camloc.models.layers.hypernetwork import GeneratorConfig, HyperHead, HypernetworkConfig
 from camloc.models.layers.transformer import BatchDropout
 from camloc.models.losses import PoseLossConfig
@@ -61,6 +66,8 @@ PRESETS = {
     "hypernetwork": HyperPoseConfig(),
     "hypernetwork-256-256": HyperPoseConfig(hypernetwork=HypernetworkConfig(256, 256)),
     "hypernetwork-256-1024": HyperPoseConfig(hypernetwork=HypernetworkConfig(256, 1024)),
+    "released": HyperPoseConfig(EFFICIENTNET_B0_RELEASED),
+    "released-baseline": HyperPoseConfig(EFFICIENTNET_B0_RELEASED, hypernetwork=None),
     "compact": HyperPoseConfig(hypernetwork=_COMPACT),
     "one-integrated-layer": HyperPoseConfig(infusion="one_layer"),
     "two-integrated-layers": HyperPoseConfig(hypernetwork=_COMPACT, infusion="two_layers"),

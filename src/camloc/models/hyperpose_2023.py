@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from camloc.errors import RecipeError
 from camloc.models.base import FeatureMaps, Latents
 from camloc.models.decoding import RegressedPose
-from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.backbone import (
+    EFFICIENTNET_B0_RELEASED,
+    FINAL,
+    MOBILENETV2_TENSORFLOW,
+    Backbone,
+    BackboneConfig,
+)
 from camloc.models.layers.hypernetwork import GeneratorConfig, HyperMLP
 from camloc.models.layers.transformer import (
     MapEncoder,
@@ -83,13 +89,15 @@ _RELEASED_ENCODER = TransformerConfig(heads=8)
 PRESETS = {
     "compact": HyperPose2023Config(),
     "paper": HyperPose2023Config(
+        EFFICIENTNET_B0_RELEASED,
         hypernetwork=AttentionHypernetworkConfig(
             encoder=TransformerConfig(width=512, activation="swish"),
             position_hidden=(512, 256),
             generator=GeneratorConfig("full"),
-        )
+        ),
     ),
     "released": HyperPose2023Config(
+        EFFICIENTNET_B0_RELEASED,
         encoder=_RELEASED_ENCODER,
         codes=PositionCodesConfig("shared"),
         hypernetwork=AttentionHypernetworkConfig(

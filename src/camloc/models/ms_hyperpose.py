@@ -18,7 +18,13 @@ from torch import Tensor, nn
 
 from camloc.models.base import FeatureMaps, Latents
 from camloc.models.decoding import RegressedPose
-from camloc.models.layers.backbone import FINAL, MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.backbone import (
+    EFFICIENTNET_B0_RELEASED,
+    FINAL,
+    MOBILENETV2_TENSORFLOW,
+    Backbone,
+    BackboneConfig,
+)
 from camloc.models.layers.hypernetwork import GeneratorConfig, HyperMLP
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
 from camloc.models.losses import PoseLossConfig
@@ -83,6 +89,7 @@ class MSHyperPoseConfig:
 
 
 _RELEASED = MSHyperPoseConfig(
+    backbone=EFFICIENTNET_B0_RELEASED,
     transformer=TransformerConfig(layers=4, heads=8),
     hypernetwork=SceneHypernetworkConfig(generator=GeneratorConfig("full")),
 )

@@ -16,7 +16,12 @@ from torch import Tensor, nn
 
 from camloc.models.base import FeatureMaps, Latents
 from camloc.models.decoding import RegressedPose
-from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.backbone import (
+    EFFICIENTNET_B0_RELEASED,
+    MOBILENETV2_TENSORFLOW,
+    Backbone,
+    BackboneConfig,
+)
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.models.multi_scene import (
@@ -62,7 +67,7 @@ class MSTransformerConfig:
     regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(0.0, -3.0))
 
 
-_RELEASED = MSTransformerConfig(transformer=TransformerConfig(heads=8))
+_RELEASED = MSTransformerConfig(backbone=EFFICIENTNET_B0_RELEASED, transformer=TransformerConfig(heads=8))
 _OUTDOORS = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 PRESETS = {

@@ -14,7 +14,12 @@ from torch.nn import functional as F
 
 from camloc.models.base import FeatureMaps, Latents
 from camloc.models.decoding import RegressedPose
-from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.backbone import (
+    EFFICIENTNET_B0_RELEASED,
+    MOBILENETV2_TENSORFLOW,
+    Backbone,
+    BackboneConfig,
+)
 from camloc.models.layers.transformer import BatchDropout
 from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig, SingleSceneRegressor
@@ -45,6 +50,7 @@ PRESETS = {
     "mobilenetv2-tensorflow": PoseNetConfig(MOBILENETV2_TENSORFLOW),
     "resnet50": PoseNetConfig(BackboneConfig("resnet50")),
     "efficientnet-b0": PoseNetConfig(BackboneConfig("efficientnet_b0")),
+    "released-efficientnet-b0": PoseNetConfig(EFFICIENTNET_B0_RELEASED),
 }
 
 

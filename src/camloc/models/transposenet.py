@@ -7,11 +7,16 @@ Source: Shavit, Ferens and Keller, "Paying Attention to Activation Maps in Camer
 section 3. `docs/models/transposenet.md` lists where the released code differs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from camloc.models.base import FeatureMaps, Latents
 from camloc.models.decoding import RegressedPose
-from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
+from camloc.models.layers.backbone import (
+    EFFICIENTNET_B0_RELEASED,
+    MOBILENETV2_TENSORFLOW,
+    Backbone,
+    BackboneConfig,
+)
 from camloc.models.layers.transformer import MapEncoder, PositionCodesConfig, TransformerConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig, RegressionHead, SingleSceneRegressor
@@ -44,10 +49,15 @@ class TransPoseNetConfig:
     regression: RegressionConfig = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
 
 
+_RELEASED = TransPoseNetConfig(
+    EFFICIENTNET_B0_RELEASED, encoder=TransformerConfig(heads=8), codes=PositionCodesConfig("shared")
+)
+
 PRESETS = {
-    "paper": TransPoseNetConfig(),
-    "paper-outdoors": TransPoseNetConfig(orientation_prior=True),
-    "released": TransPoseNetConfig(encoder=TransformerConfig(heads=8), codes=PositionCodesConfig("shared")),
+    "paper": TransPoseNetConfig(EFFICIENTNET_B0_RELEASED),
+    "paper-outdoors": TransPoseNetConfig(EFFICIENTNET_B0_RELEASED, orientation_prior=True),
+    "released": _RELEASED,
+    "released-prior": replace(_RELEASED, orientation_prior=True),
     "mobilenetv2-tensorflow": TransPoseNetConfig(MOBILENETV2_TENSORFLOW),
 }
 

@@ -18,10 +18,6 @@ from camloc.training.recipe import Recipe
 
 Kind = TypeVar("Kind")
 
-# Scenes of the papers' tables, in the order of the tables.
-CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
-SEVENSCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
-
 
 def recipe_functions() -> dict[str, Callable[[], Recipe]]:
     """All recipes of runs by name, in the order of the files."""

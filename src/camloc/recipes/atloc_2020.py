@@ -12,16 +12,12 @@ from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.models.atloc import PRESETS
 from camloc.models.layers.hypernetwork import HypernetworkConfig
-from camloc.recipes import SEVENSCENES
 from camloc.recipes.mapnet_2018 import SEVENSCENES_RESNET34
-from camloc.training.recipe import Published, Recipe, Stage, Window
+from camloc.training.recipe import Recipe, Stage, Window
 
 
 def sevenscenes() -> Recipe:
     """AtLoc on 7Scenes: its row of Table I of "Implicit Learning of Scene Geometry" (2023)."""
-    errors = (
-        (0.10, 4.07), (0.25, 11.4), (0.16, 11.8), (0.17, 5.34), (0.21, 4.37), (0.23, 5.42), (0.26, 10.5)
-    )  # fmt: skip
     return Recipe(
         model="atloc",
         config=replace(PRESETS["paper"], backbone=SEVENSCENES_RESNET34),
@@ -31,7 +27,6 @@ def sevenscenes() -> Recipe:
         batch_size=64,
         validate_every=5,
         layout="sevenscenes",
-        published=Published.of_scenes(SEVENSCENES, errors, "scene geometry 2023, Table I, AtLoc"),
     )
 
 
@@ -43,7 +38,6 @@ def sevenscenes_released() -> Recipe:
         recipe,
         stages=(replace(stage, epochs=100),),
         augment=Augment(random_crop=True, brightness=0.7, contrast=0.7, saturation=0.7, hue=0.5),
-        published=(),
     )
 
 
@@ -54,7 +48,6 @@ def sevenscenes_plus() -> Recipe:
         config=replace(PRESETS["plus"], backbone=SEVENSCENES_RESNET34),
         batch_size=3 * 64,
         window=Window(frames=3, apart=10),
-        published=(),
     )
 
 
@@ -63,4 +56,4 @@ def sevenscenes_hypernetwork() -> Recipe:
     recipe = sevenscenes()
     regression = replace(recipe.config.regression, orientation="quaternion")
     config = replace(recipe.config, hypernetwork=HypernetworkConfig(), regression=regression)
-    return replace(recipe, config=config, published=())
+    return replace(recipe, config=config)

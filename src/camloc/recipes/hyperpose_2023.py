@@ -17,11 +17,11 @@ from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.models.decoding import OrientationForm
 from camloc.models.hyperpose_2023 import PRESETS, AttentionHypernetworkConfig, HyperPose2023Config
+from camloc.models.layers.backbone import EFFICIENTNET_B0_RELEASED
 from camloc.models.layers.hypernetwork import GeneratorConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
-from camloc.recipes import CAMBRIDGE, SEVENSCENES
-from camloc.training.recipe import Published, Recipe, Stage
+from camloc.training.recipe import Recipe, Stage
 
 _OUTDOORS = PoseLossConfig(-3.0, -6.5)
 _INDOORS = PoseLossConfig(0.0, -3.0)
@@ -32,13 +32,12 @@ _TABLES = AttentionHypernetworkConfig(generator=GeneratorConfig("full"))
 def cambridge() -> Recipe:
     """HyperPose (2023) on Cambridge Landmarks: Table 1, "HyperPose (Ours)"."""
     recipe = _recipe(PRESETS["paper"])
-    return replace(recipe, stages=_phases(recipe.stages[0]), published=_table_1())
+    return replace(recipe, stages=_phases(recipe.stages[0]))
 
 
 def cambridge_released() -> Recipe:
     """HyperPose (2023) on Cambridge Landmarks with its authors' settings: Table 1, "HyperPose (Ours)"."""
-    recipe = _released(PRESETS["released"])
-    return replace(recipe, published=_table_1())
+    return _released(PRESETS["released"])
 
 
 def sevenscenes() -> Recipe:
@@ -46,7 +45,7 @@ def sevenscenes() -> Recipe:
     config = replace(PRESETS["paper"], regression=RegressionConfig(pose_loss=_INDOORS))
     recipe = _recipe(config)
     first = replace(recipe.stages[0], epochs=300, step_epochs=100)
-    return replace(recipe, stages=_phases(first), layout="sevenscenes", published=_table_2())
+    return replace(recipe, stages=_phases(first), layout="sevenscenes")
 
 
 def sevenscenes_released() -> Recipe:
@@ -58,101 +57,85 @@ def sevenscenes_released() -> Recipe:
     recipe = _released(PRESETS["released"])
     first = replace(recipe.stages[0], epochs=75, step_epochs=100, learning_rate=1e-3)
     stages = _phases(first, trained=_HEADS)
-    return replace(recipe, stages=stages, layout="sevenscenes", published=_table_2())
+    return replace(recipe, stages=stages, layout="sevenscenes")
 
 
 def shop_direct() -> Recipe:
     """HyperPose (2023) with generated heads alone on Shop Facade: Table 3, "Direct Regression"."""
-    config = HyperPose2023Config(hidden=None, hypernetwork=_TABLES)
-    return _ablation(config, 0.55, 4.06, "Table 3, Direct Regression")
+    config = replace(_with(_TABLES), hidden=None)
+    return _recipe(config)
 
 
 def shop_residual() -> Recipe:
     """HyperPose (2023) with generated heads beside ordinary ones on Shop Facade: Table 3, "Residual"."""
-    return _ablation(_with(_TABLES), 0.53, 3.55, "Table 3, Residual Regression")
+    return _recipe(_with(_TABLES))
 
 
 def shop_sizes_256_256() -> Recipe:
     """HyperPose (2023) with heads of 256 and 256 on Shop Facade: Table 4, 256/256."""
-    return _ablation(_with(replace(_TABLES, orientation_hidden=(256, 256))), 0.66, 4.3, "Table 4, 256/256")
+    return _recipe(_with(replace(_TABLES, orientation_hidden=(256, 256))))
 
 
 def shop_sizes_256_512() -> Recipe:
     """HyperPose (2023) with heads of 256 and 512 on Shop Facade: Table 4, 256/512."""
-    return _ablation(_with(_TABLES), 0.53, 3.55, "Table 4, 256/512")
+    return _recipe(_with(_TABLES))
 
 
 def shop_sizes_512_512() -> Recipe:
     """HyperPose (2023) with heads of 512 and 512 on Shop Facade: Table 4, 512/512."""
-    return _ablation(_with(replace(_TABLES, position_hidden=(512, 256))), 0.68, 4.33, "Table 4, 512/512")
+    return _recipe(_with(replace(_TABLES, position_hidden=(512, 256))))
 
 
 def shop_pooled() -> Recipe:
     """HyperPose (2023), hypernetwork on the pooled map, on Shop Facade: Table 5, "Backbone embedding"."""
-    return _ablation(_with(replace(_TABLES, reads="pooled")), 0.68, 4.29, "Table 5, Backbone embedding")
+    return _recipe(_with(replace(_TABLES, reads="pooled")))
 
 
 def shop_transformers() -> Recipe:
     """HyperPose (2023) with an attention hypernetwork on Shop Facade: Table 5, "Transformer-Encoders"."""
-    return _ablation(_with(_TABLES), 0.57, 4.06, "Table 5, Transformer-Encoders")
+    return _recipe(_with(_TABLES))
 
 
 def shop_layers_1() -> Recipe:
     """HyperPose (2023) with one generated layer on Shop Facade: Table 6, "Single Layer"."""
     hypernetwork = replace(_TABLES, position_hidden=(), orientation_hidden=())
-    return _ablation(_with(hypernetwork), 0.64, 4.13, "Table 6, Single Layer")
+    return _recipe(_with(hypernetwork))
 
 
 def shop_layers_2() -> Recipe:
     """HyperPose (2023) with two generated layers on Shop Facade: Table 6, "Input/Output layers"."""
     hypernetwork = replace(_TABLES, position_hidden=(256,), orientation_hidden=(512,))
-    return _ablation(_with(hypernetwork), 0.65, 3.99, "Table 6, Input/Output layers")
+    return _recipe(_with(hypernetwork))
 
 
 def shop_layers_3() -> Recipe:
     """HyperPose (2023), three generated layers, on Shop Facade: Table 6, "Input/Hidden/Output layers"."""
-    return _ablation(_with(_TABLES), 0.66, 3.55, "Table 6, Input/Hidden/Output layers")
+    return _recipe(_with(_TABLES))
 
 
 def shop_quaternion() -> Recipe:
     """HyperPose (2023) with quaternions on Shop Facade: Table 7, "Quaternions"."""
-    return _orientation("quaternion", 3.55, "Quaternions")
+    return _orientation("quaternion")
 
 
 def shop_4d_norm() -> Recipe:
     """HyperPose (2023), quaternions compared as matrices, on Shop Facade: Table 7, "4D-Norm"."""
-    return _orientation("4d_norm", 4.08, "4D-Norm")
+    return _orientation("4d_norm")
 
 
 def shop_6d() -> Recipe:
     """HyperPose (2023) with two columns of a matrix on Shop Facade: Table 7, "6D"."""
-    return _orientation("6d", 4.54, "6D")
-
-
-def _table_1() -> tuple[Published, ...]:
-    errors = ((0.56, 2.40), (1.41, 2.91), (0.54, 3.37), (0.98, 4.86))
-    return Published.of_scenes(CAMBRIDGE, errors, "Table 1, HyperPose (Ours)")
-
-
-def _table_2() -> tuple[Published, ...]:
-    errors = (
-        (0.08, 6.29), (0.22, 11.2), (0.11, 12.7), (0.17, 7.53), (0.16, 6.66), (0.17, 8.48), (0.26, 10.8)
-    )  # fmt: skip
-    return Published.of_scenes(SEVENSCENES, errors, "Table 2, HyperPose (Ours)")
+    return _orientation("6d")
 
 
 def _with(hypernetwork: AttentionHypernetworkConfig) -> HyperPose2023Config:
-    return HyperPose2023Config(hypernetwork=hypernetwork)
+    return HyperPose2023Config(EFFICIENTNET_B0_RELEASED, hypernetwork=hypernetwork)
 
 
-def _orientation(form: OrientationForm, degrees: float, row: str) -> Recipe:
+def _orientation(form: OrientationForm) -> Recipe:
     config = _with(_TABLES)
     config = replace(config, regression=replace(config.regression, orientation=form))
-    return _ablation(config, None, degrees, f"Table 7, {row}")
-
-
-def _ablation(config: HyperPose2023Config, meters: float | None, degrees: float, source: str) -> Recipe:
-    return replace(_recipe(config), published=(Published("ShopFacade", meters, degrees, source),))
+    return _recipe(config)
 
 
 def _recipe(config: HyperPose2023Config) -> Recipe:

@@ -18,11 +18,11 @@ from camloc.data.image_io import Preprocess
 from camloc.models.atloc import PRESETS as ATLOC
 from camloc.models.decoding import OrientationForm
 from camloc.models.hyperpose import HyperPoseConfig, Infusion
+from camloc.models.layers.backbone import EFFICIENTNET_B0_RELEASED
 from camloc.models.layers.hypernetwork import GeneratorConfig, HypernetworkConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
-from camloc.recipes import CAMBRIDGE
-from camloc.training.recipe import Published, Recipe, Stage
+from camloc.training.recipe import Recipe, Stage
 
 _CROP = Preprocess(224, 224, short_side=256)
 _COMPACT = HypernetworkConfig(generator=GeneratorConfig("compact"))
@@ -33,16 +33,12 @@ _RELEASED_CHANGES = Augment(random_crop=True, brightness=0.5, contrast=0.5, satu
 
 def cambridge_baseline() -> Recipe:
     """Baseline APR on Cambridge Landmarks: supplement Table 1, "original", first rows."""
-    errors = ((0.89, 2.29), (1.49, 3.30), (0.74, 4.79), (1.40, 4.95))
-    published = Published.of_scenes(CAMBRIDGE, errors, "supplement Table 1, Baseline APR, original")
-    return replace(_cambridge(hypernetwork=None), published=published)
+    return _cambridge(hypernetwork=None)
 
 
 def cambridge_hypernetwork() -> Recipe:
     """Baseline APR with hypernetwork on Cambridge Landmarks: supplement Table 1, "original", second rows."""
-    errors = ((0.61, 1.84), (1.44, 3.03), (0.70, 3.62), (1.37, 4.85))
-    source = "supplement Table 1, Baseline APR w/ hypernet, original"
-    return replace(_cambridge(), published=Published.of_scenes(CAMBRIDGE, errors, source))
+    return _cambridge()
 
 
 def cambridge_one_integrated_layer() -> Recipe:
@@ -111,17 +107,17 @@ def sevenscenes_hypernetwork() -> Recipe:
 
 def redkitchen_256_256() -> Recipe:
     """Baseline APR with hypernetwork on 7Scenes' Red Kitchen: supplement Table 6, row 256/256."""
-    return _widths(256, 256, 0.18, 9.01)
+    return _widths(256, 256)
 
 
 def redkitchen_256_512() -> Recipe:
     """Baseline APR with hypernetwork on 7Scenes' Red Kitchen: supplement Table 6, row 256/512."""
-    return _widths(256, 512, 0.17, 8.79)
+    return _widths(256, 512)
 
 
 def redkitchen_256_1024() -> Recipe:
     """Baseline APR with hypernetwork on 7Scenes' Red Kitchen: supplement Table 6, row 256/1024."""
-    return _widths(256, 1024, 0.18, 9.00)
+    return _widths(256, 1024)
 
 
 def cambridge_baseline_released() -> Recipe:
@@ -160,7 +156,7 @@ def _cambridge(**settings: Any) -> Recipe:
     regression = RegressionConfig(pose_loss=PoseLossConfig(-3.0, -6.5))
     return Recipe(
         model="hyperpose",
-        config=replace(HyperPoseConfig(regression=regression), **settings),
+        config=replace(HyperPoseConfig(EFFICIENTNET_B0_RELEASED, regression=regression), **settings),
         preprocess=_CROP,
         stages=phases(epochs=600, step_epochs=200),
         augment=Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5),
@@ -182,7 +178,7 @@ def _rotations(form: OrientationForm) -> Recipe:
 def _sevenscenes(hypernetwork: HypernetworkConfig | None) -> Recipe:
     return Recipe(
         model="hyperpose",
-        config=HyperPoseConfig(hypernetwork=hypernetwork),
+        config=HyperPoseConfig(EFFICIENTNET_B0_RELEASED, hypernetwork=hypernetwork),
         preprocess=_CROP,
         stages=phases(epochs=100, step_epochs=20),
         augment=Augment(random_crop=True),
@@ -191,10 +187,8 @@ def _sevenscenes(hypernetwork: HypernetworkConfig | None) -> Recipe:
     )
 
 
-def _widths(position: int, orientation: int, meters: float, degrees: float) -> Recipe:
-    published = Published("redkitchen", meters, degrees, f"supplement Table 6, {position}/{orientation}")
-    recipe = _first_phase(_sevenscenes(HypernetworkConfig(position, orientation)))
-    return replace(recipe, published=(published,))
+def _widths(position: int, orientation: int) -> Recipe:
+    return _first_phase(_sevenscenes(HypernetworkConfig(position, orientation)))
 
 
 def _first_phase(recipe: Recipe) -> Recipe:
@@ -202,7 +196,7 @@ def _first_phase(recipe: Recipe) -> Recipe:
 
 
 def _released(recipe: Recipe, stage: Stage, *, batch_size: int = 8) -> Recipe:
-    return replace(recipe, stages=(stage,), augment=_RELEASED_CHANGES, batch_size=batch_size, published=())
+    return replace(recipe, stages=(stage,), augment=_RELEASED_CHANGES, batch_size=batch_size)
 
 
 def phases(

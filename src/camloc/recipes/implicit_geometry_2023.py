@@ -1,191 +1,230 @@
-"""Implicit Learning of Scene Geometry (Altillawi et al., RA-L 2023): Tables I and II.
+"""Implicit Learning of Scene Geometry (Altillawi et al., RA-L 2023): Tables I to IV.
 
 Adam at 1e-4 with decay 5e-4 for 400 epochs, colour changes and turns of the image by up to 30 degrees,
 images 480 high, a grid of 1/8 of that (section IV-B). The paper does not give the size of a batch: 8
 here. It trains from random weights; `--backbone-weights` starts from others.
+
+Table IV (section IV-F): a third of the training frames keep their orientation and train alone; the others
+then fine-tune with the position loss, for 10 to 15 epochs at a rate that the paper does not give: 12 epochs
+at a tenth of the rate here.
 """
 
 from dataclasses import replace
+from typing import Literal
 
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
 from camloc.models.layers.backbone import BackboneConfig
 from camloc.models.losses import GeometryLossConfig
 from camloc.models.scene_geometry import SceneGeometryConfig
-from camloc.recipes import CAMBRIDGE, SEVENSCENES
-from camloc.training.recipe import Published, Recipe, Stage
+from camloc.recipes.position_only import third, with_positions
+from camloc.training.recipe import Recipe, Stage
 
-# Cambridge images are 16:9, those of 7Scenes 4:3; widths are multiples of 32.
+# Cambridge images are 16:9, those of 7Scenes and 12Scenes 4:3; widths are multiples of 32.
 _WIDE = Preprocess(832, 480, undistort=True)
 _STANDARD = Preprocess(640, 480, undistort=True)
+
+_POSE_LOSS = SceneGeometryConfig(losses=GeometryLossConfig(consistency=0.0, reprojection=0.0))
+_POSE_AND_REPROJECTION = SceneGeometryConfig(losses=GeometryLossConfig(consistency=0.0))
+_POSE_AND_CONSISTENCY = SceneGeometryConfig(losses=GeometryLossConfig(reprojection=0.0))
+
+# No stride of MobileNetV3 can be exchanged for 4: the maps of its stages are stacked at stride 4.
+_QUARTER = SceneGeometryConfig(BackboneConfig("mobilenetv3_large_100"), taps=(1, 2, 3, 4), stride=4)
+_SIXTEENTH = SceneGeometryConfig(BackboneConfig("mobilenetv3_large_100", {"output_stride": 16}), stride=16)
+_DIRECT_POINTS = SceneGeometryConfig(camera_points="direct")
+_HRNET = SceneGeometryConfig(BackboneConfig("hrnet_w18"), taps=(1, 2, 3, 4))
+_RESNET34 = SceneGeometryConfig(BackboneConfig("resnet34", {"output_stride": 8}))
+_DENSENET121 = SceneGeometryConfig(BackboneConfig("densenet121"), taps=(2, 3, 4))
 
 
 def cambridge() -> Recipe:
     """Scene geometry on Cambridge Landmarks with MobileNetV3: Table I, "Ours, MobileNetV3"."""
-    errors = ((0.46, 0.81), (0.61, 1.09), (0.44, 1.71), (0.87, 2.88))
-    return _outdoor(SceneGeometryConfig(depth_range=(0.1, 600.0)), _rows(CAMBRIDGE, errors, "MobileNetV3"))
+    return _recipe("cambridge")
 
 
 def cambridge_resnet34() -> Recipe:
     """Scene geometry on Cambridge Landmarks with ResNet-34: Table I, "Ours, ResNet34"."""
-    errors = ((0.48, 0.84), (0.67, 1.14), (0.47, 1.91), (0.90, 3.05))
-    config = SceneGeometryConfig(BackboneConfig("resnet34", {"output_stride": 8}), depth_range=(0.1, 600.0))
-    return _outdoor(config, _rows(CAMBRIDGE, errors, "ResNet34"))
-
-
-def sevenscenes() -> Recipe:
-    """Scene geometry on 7Scenes with MobileNetV3: Table I, "Ours, MobileNetV3"."""
-    errors = (
-        (0.05, 1.42), (0.16, 4.57), (0.09, 6.14), (0.13, 3.46), (0.12, 2.48), (0.10, 2.51), (0.17, 3.48)
-    )  # fmt: skip
-    return _indoor(SceneGeometryConfig(), _rows(SEVENSCENES, errors, "MobileNetV3"))
-
-
-def sevenscenes_resnet34() -> Recipe:
-    """Scene geometry on 7Scenes with ResNet-34: Table I, "Ours, ResNet34"."""
-    errors = (
-        (0.05, 1.86), (0.14, 4.15), (0.09, 5.29), (0.14, 3.61), (0.11, 2.78), (0.10, 2.66), (0.19, 4.14)
-    )  # fmt: skip
-    config = SceneGeometryConfig(BackboneConfig("resnet34", {"output_stride": 8}))
-    return _indoor(config, _rows(SEVENSCENES, errors, "ResNet34"))
-
-
-def sevenscenes_pose_loss() -> Recipe:
-    """Scene geometry on 7Scenes, pose loss alone: Table II, row 1 (mean of the scenes)."""
-    return _ablation(GeometryLossConfig(consistency=0.0, reprojection=0.0), 0.138, 3.88, "row 1")
-
-
-def sevenscenes_pose_and_reprojection() -> Recipe:
-    """Scene geometry on 7Scenes, pose and reprojection losses: Table II, row 2 (mean of the scenes)."""
-    return _ablation(GeometryLossConfig(consistency=0.0), 0.119, 3.49, "row 2")
-
-
-def sevenscenes_pose_and_consistency() -> Recipe:
-    """Scene geometry on 7Scenes, pose and consistency losses: Table II, row 3 (mean of the scenes)."""
-    return _ablation(GeometryLossConfig(reprojection=0.0), 0.118, 3.49, "row 3")
-
-
-def sevenscenes_quarter() -> Recipe:
-    """Scene geometry on 7Scenes on a grid of 1/4 of the image: Table II, row 5 (mean of the scenes)."""
-    backbone = BackboneConfig("mobilenetv3_large_100")
-    # No stride of MobileNetV3 can be exchanged for 4: the maps of its stages are stacked at stride 4.
-    config = SceneGeometryConfig(backbone, taps=(1, 2, 3, 4), stride=4)
-    return _indoor(config, (Published("mean", 0.115, 3.13, "Table II, row 5"),))
-
-
-def sevenscenes_sixteenth() -> Recipe:
-    """Scene geometry on 7Scenes on a grid of 1/16 of the image: Table II, row 7 (mean of the scenes)."""
-    backbone = BackboneConfig("mobilenetv3_large_100", {"output_stride": 16})
-    config = SceneGeometryConfig(backbone, stride=16)
-    return _indoor(config, (Published("mean", 0.134, 4.15, "Table II, row 7"),))
-
-
-def sevenscenes_direct_points() -> Recipe:
-    """Scene geometry on 7Scenes, points instead of depths: Table II, row 8 (mean of the scenes)."""
-    config = SceneGeometryConfig(camera_points="direct")
-    return _indoor(config, (Published("mean", 0.131, 4.03, "Table II, row 8"),))
-
-
-def sevenscenes_hrnet() -> Recipe:
-    """Scene geometry on 7Scenes with HRNetV2: Table II, row 10 (mean of the scenes)."""
-    config = SceneGeometryConfig(BackboneConfig("hrnet_w18"), taps=(1, 2, 3, 4))
-    return _indoor(config, (Published("mean", 0.131, 3.78, "Table II, row 10"),))
-
-
-def sevenscenes_densenet121() -> Recipe:
-    """Scene geometry on 7Scenes with DenseNet-121: Table II, row 12 (mean of the scenes)."""
-    config = SceneGeometryConfig(BackboneConfig("densenet121"), taps=(2, 3, 4))
-    return _indoor(config, (Published("mean", 0.121, 3.52, "Table II, row 12"),))
-
-
-def twelvescenes() -> Recipe:
-    """Scene geometry on 12Scenes with MobileNetV3: Table II, rows 4 and 13 (mean of the scenes)."""
-    return _twelvescenes(sevenscenes(), 0.061, 2.33, "rows 4 and 13")
-
-
-def twelvescenes_pose_loss() -> Recipe:
-    """Scene geometry on 12Scenes, pose loss alone: Table II, row 1 (mean of the scenes)."""
-    return _twelvescenes(sevenscenes_pose_loss(), 0.067, 2.48, "row 1")
-
-
-def twelvescenes_pose_and_reprojection() -> Recipe:
-    """Scene geometry on 12Scenes, pose and reprojection losses: Table II, row 2 (mean of the scenes)."""
-    return _twelvescenes(sevenscenes_pose_and_reprojection(), 0.063, 2.41, "row 2")
-
-
-def twelvescenes_pose_and_consistency() -> Recipe:
-    """Scene geometry on 12Scenes, pose and consistency losses: Table II, row 3 (mean of the scenes)."""
-    return _twelvescenes(sevenscenes_pose_and_consistency(), 0.066, 2.34, "row 3")
-
-
-def twelvescenes_quarter() -> Recipe:
-    """Scene geometry on 12Scenes on a grid of 1/4 of the image: Table II, row 5 (mean of the scenes)."""
-    return _twelvescenes(sevenscenes_quarter(), 0.06, 2.31, "row 5")
-
-
-def twelvescenes_sixteenth() -> Recipe:
-    """Scene geometry on 12Scenes on a grid of 1/16 of the image: Table II, row 7 (mean of the scenes)."""
-    return _twelvescenes(sevenscenes_sixteenth(), 0.068, 2.65, "row 7")
-
-
-def twelvescenes_direct_points() -> Recipe:
-    """Scene geometry on 12Scenes, points instead of depths: Table II, row 8 (mean of the scenes)."""
-    return _twelvescenes(sevenscenes_direct_points(), 0.064, 2.57, "row 8")
-
-
-def twelvescenes_hrnet() -> Recipe:
-    """Scene geometry on 12Scenes with HRNetV2: Table II, row 10 (mean of the scenes)."""
-    return _twelvescenes(sevenscenes_hrnet(), 0.068, 2.61, "row 10")
-
-
-def twelvescenes_resnet34() -> Recipe:
-    """Scene geometry on 12Scenes with ResNet-34: Table II, row 11 (mean of the scenes)."""
-    return _twelvescenes(sevenscenes_resnet34(), 0.064, 2.49, "row 11")
-
-
-def twelvescenes_densenet121() -> Recipe:
-    """Scene geometry on 12Scenes with DenseNet-121: Table II, row 12 (mean of the scenes)."""
-    return _twelvescenes(sevenscenes_densenet121(), 0.062, 2.43, "row 12")
+    return _recipe("cambridge", _RESNET34)
 
 
 def cambridge_no_filtering() -> Recipe:
     """Scene geometry on Cambridge Landmarks, cells of equal weight: Table III, "Rigid + No Filtering"."""
-    errors = ((0.55, 0.87), (0.79, 1.63), (0.59, 2.32), (1.13, 3.55))
-    config = SceneGeometryConfig(depth_range=(0.1, 600.0), weights="alike")
-    return _outdoor(config, Published.of_scenes(CAMBRIDGE, errors, "Table III, Rigid + No Filtering"))
+    return _recipe("cambridge", SceneGeometryConfig(weights="alike"))
 
 
-def _rows(
-    scenes: tuple[str, ...], errors: tuple[tuple[float, float], ...], backbone: str
-) -> tuple[Published, ...]:
-    return Published.of_scenes(scenes, errors, f"Table I, Ours, {backbone}")
+def cambridge_third() -> Recipe:
+    """Scene geometry on a third of Cambridge Landmarks: Table IV, "trained on 1/3 of samples"."""
+    return third(cambridge())
 
 
-def _ablation(losses: GeometryLossConfig, meters: float, degrees: float, row: str) -> Recipe:
-    return _indoor(
-        SceneGeometryConfig(losses=losses), (Published("mean", meters, degrees, f"Table II, {row}"),)
-    )
+def cambridge_positions() -> Recipe:
+    """Scene geometry fine-tuned by positions, Cambridge: Table IV, "finetuned with L_position"."""
+    return with_positions(cambridge(), others=("orientation", "consistency", "reprojection"))
 
 
-def _twelvescenes(recipe: Recipe, meters: float, degrees: float, row: str) -> Recipe:
-    """A row of 7Scenes on 12Scenes, whose images have the same shape."""
-    published = (Published("mean", meters, degrees, f"Table II, {row}"),)
-    return replace(recipe, layout="twelvescenes", published=published)
+def cambridge_pose_loss() -> Recipe:
+    """Scene geometry on Cambridge Landmarks, pose loss alone: Table II, row 1 (mean of the scenes)."""
+    return _recipe("cambridge", _POSE_LOSS)
 
 
-def _indoor(config: SceneGeometryConfig, published: tuple[Published, ...]) -> Recipe:
+def cambridge_pose_and_reprojection() -> Recipe:
+    """Scene geometry on Cambridge Landmarks, pose and reprojection losses: Table II, row 2 (mean)."""
+    return _recipe("cambridge", _POSE_AND_REPROJECTION)
+
+
+def cambridge_pose_and_consistency() -> Recipe:
+    """Scene geometry on Cambridge Landmarks, pose and consistency losses: Table II, row 3 (mean)."""
+    return _recipe("cambridge", _POSE_AND_CONSISTENCY)
+
+
+def cambridge_quarter() -> Recipe:
+    """Scene geometry on Cambridge Landmarks on a grid of 1/4 of the image: Table II, row 5 (mean)."""
+    return _recipe("cambridge", _QUARTER)
+
+
+def cambridge_sixteenth() -> Recipe:
+    """Scene geometry on Cambridge Landmarks on a grid of 1/16 of the image: Table II, row 7 (mean)."""
+    return _recipe("cambridge", _SIXTEENTH)
+
+
+def cambridge_direct_points() -> Recipe:
+    """Scene geometry on Cambridge Landmarks, points instead of depths: Table II, row 8 (mean)."""
+    return _recipe("cambridge", _DIRECT_POINTS)
+
+
+def cambridge_hrnet() -> Recipe:
+    """Scene geometry on Cambridge Landmarks with HRNetV2: Table II, row 10 (mean of the scenes)."""
+    return _recipe("cambridge", _HRNET)
+
+
+def cambridge_densenet121() -> Recipe:
+    """Scene geometry on Cambridge Landmarks with DenseNet-121: Table II, row 12 (mean of the scenes)."""
+    return _recipe("cambridge", _DENSENET121)
+
+
+def sevenscenes() -> Recipe:
+    """Scene geometry on 7Scenes with MobileNetV3: Table I, "Ours, MobileNetV3"."""
+    return _recipe("sevenscenes")
+
+
+def sevenscenes_resnet34() -> Recipe:
+    """Scene geometry on 7Scenes with ResNet-34: Table I, "Ours, ResNet34"."""
+    return _recipe("sevenscenes", _RESNET34)
+
+
+def sevenscenes_third() -> Recipe:
+    """Scene geometry on a third of 7Scenes: Table IV, "trained on 1/3 of samples"."""
+    return third(sevenscenes())
+
+
+def sevenscenes_positions() -> Recipe:
+    """Scene geometry fine-tuned by positions, 7Scenes: Table IV, "finetuned with L_position"."""
+    return with_positions(sevenscenes(), others=("orientation", "consistency", "reprojection"))
+
+
+def sevenscenes_pose_loss() -> Recipe:
+    """Scene geometry on 7Scenes, pose loss alone: Table II, row 1 (mean of the scenes)."""
+    return _recipe("sevenscenes", _POSE_LOSS)
+
+
+def sevenscenes_pose_and_reprojection() -> Recipe:
+    """Scene geometry on 7Scenes, pose and reprojection losses: Table II, row 2 (mean of the scenes)."""
+    return _recipe("sevenscenes", _POSE_AND_REPROJECTION)
+
+
+def sevenscenes_pose_and_consistency() -> Recipe:
+    """Scene geometry on 7Scenes, pose and consistency losses: Table II, row 3 (mean of the scenes)."""
+    return _recipe("sevenscenes", _POSE_AND_CONSISTENCY)
+
+
+def sevenscenes_quarter() -> Recipe:
+    """Scene geometry on 7Scenes on a grid of 1/4 of the image: Table II, row 5 (mean of the scenes)."""
+    return _recipe("sevenscenes", _QUARTER)
+
+
+def sevenscenes_sixteenth() -> Recipe:
+    """Scene geometry on 7Scenes on a grid of 1/16 of the image: Table II, row 7 (mean of the scenes)."""
+    return _recipe("sevenscenes", _SIXTEENTH)
+
+
+def sevenscenes_direct_points() -> Recipe:
+    """Scene geometry on 7Scenes, points instead of depths: Table II, row 8 (mean of the scenes)."""
+    return _recipe("sevenscenes", _DIRECT_POINTS)
+
+
+def sevenscenes_hrnet() -> Recipe:
+    """Scene geometry on 7Scenes with HRNetV2: Table II, row 10 (mean of the scenes)."""
+    return _recipe("sevenscenes", _HRNET)
+
+
+def sevenscenes_densenet121() -> Recipe:
+    """Scene geometry on 7Scenes with DenseNet-121: Table II, row 12 (mean of the scenes)."""
+    return _recipe("sevenscenes", _DENSENET121)
+
+
+def twelvescenes() -> Recipe:
+    """Scene geometry on 12Scenes with MobileNetV3: Table II, rows 4 and 13 (mean of the scenes)."""
+    return _recipe("twelvescenes")
+
+
+def twelvescenes_pose_loss() -> Recipe:
+    """Scene geometry on 12Scenes, pose loss alone: Table II, row 1 (mean of the scenes)."""
+    return _recipe("twelvescenes", _POSE_LOSS)
+
+
+def twelvescenes_pose_and_reprojection() -> Recipe:
+    """Scene geometry on 12Scenes, pose and reprojection losses: Table II, row 2 (mean of the scenes)."""
+    return _recipe("twelvescenes", _POSE_AND_REPROJECTION)
+
+
+def twelvescenes_pose_and_consistency() -> Recipe:
+    """Scene geometry on 12Scenes, pose and consistency losses: Table II, row 3 (mean of the scenes)."""
+    return _recipe("twelvescenes", _POSE_AND_CONSISTENCY)
+
+
+def twelvescenes_quarter() -> Recipe:
+    """Scene geometry on 12Scenes on a grid of 1/4 of the image: Table II, row 5 (mean of the scenes)."""
+    return _recipe("twelvescenes", _QUARTER)
+
+
+def twelvescenes_sixteenth() -> Recipe:
+    """Scene geometry on 12Scenes on a grid of 1/16 of the image: Table II, row 7 (mean of the scenes)."""
+    return _recipe("twelvescenes", _SIXTEENTH)
+
+
+def twelvescenes_direct_points() -> Recipe:
+    """Scene geometry on 12Scenes, points instead of depths: Table II, row 8 (mean of the scenes)."""
+    return _recipe("twelvescenes", _DIRECT_POINTS)
+
+
+def twelvescenes_hrnet() -> Recipe:
+    """Scene geometry on 12Scenes with HRNetV2: Table II, row 10 (mean of the scenes)."""
+    return _recipe("twelvescenes", _HRNET)
+
+
+def twelvescenes_resnet34() -> Recipe:
+    """Scene geometry on 12Scenes with ResNet-34: Table II, row 11 (mean of the scenes)."""
+    return _recipe("twelvescenes", _RESNET34)
+
+
+def twelvescenes_densenet121() -> Recipe:
+    """Scene geometry on 12Scenes with DenseNet-121: Table II, row 12 (mean of the scenes)."""
+    return _recipe("twelvescenes", _DENSENET121)
+
+
+_DataSet = Literal["cambridge", "sevenscenes", "twelvescenes"]
+
+
+def _recipe(layout: _DataSet, config: SceneGeometryConfig | None = None) -> Recipe:
+    config = config or SceneGeometryConfig()
+    outdoors = layout == "cambridge"
     return Recipe(
         model="scene_geometry",
-        config=config,
-        preprocess=_STANDARD,
+        config=replace(config, depth_range=(0.1, 600.0)) if outdoors else config,
+        preprocess=_WIDE if outdoors else _STANDARD,
         stages=(Stage(epochs=400, learning_rate=1e-4, weight_decay=5e-4),),
         augment=Augment(roll_degrees=30.0, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1),
         batch_size=8,
         validate_every=5,
-        layout="sevenscenes",
-        published=published,
+        layout=layout,
     )
-
-
-def _outdoor(config: SceneGeometryConfig, published: tuple[Published, ...]) -> Recipe:
-    return replace(_indoor(config, published), preprocess=_WIDE, layout="cambridge")

@@ -11,8 +11,8 @@ from dataclasses import replace
 from camloc.data.image_io import Preprocess
 from camloc.models.layers.backbone import BackboneConfig
 from camloc.models.mapnet import PRESETS
-from camloc.recipes import SEVENSCENES
-from camloc.training.recipe import Published, Recipe, Stage, Window
+from camloc.recipes.position_only import third, with_positions
+from camloc.training.recipe import Recipe, Stage, Window
 
 # The authors normalise images with mean and deviation of the pixels of each scene. These are the means over
 # the seven scenes of the numbers in their code.
@@ -23,9 +23,6 @@ _WHOLE_FRAME = Preprocess(341, 256, short_side=256)
 
 def sevenscenes() -> Recipe:
     """MapNet on 7Scenes: its row of Table I of "Implicit Learning of Scene Geometry" (2023)."""
-    errors = (
-        (0.08, 3.25), (0.27, 11.7), (0.18, 13.3), (0.17, 5.15), (0.22, 4.02), (0.23, 4.93), (0.30, 12.1)
-    )  # fmt: skip
     return Recipe(
         model="mapnet",
         config=replace(PRESETS["paper"], backbone=SEVENSCENES_RESNET34),
@@ -35,8 +32,39 @@ def sevenscenes() -> Recipe:
         window=Window(frames=3, apart=10),
         validate_every=5,
         layout="sevenscenes",
-        published=Published.of_scenes(SEVENSCENES, errors, "scene geometry 2023, Table I, MapNet"),
     )
+
+
+def sevenscenes_third() -> Recipe:
+    """MapNet on a third of 7Scenes: scene geometry 2023, Table IV, "trained on 1/3 of samples"."""
+    return _single_frames(third(sevenscenes()))
+
+
+def sevenscenes_positions() -> Recipe:
+    """MapNet fine-tuned by positions, 7Scenes: scene geometry 2023, Table IV, "L_position"."""
+    return _single_frames(with_positions(sevenscenes(), others=("orientation",)))
+
+
+def cambridge() -> Recipe:
+    """MapNet on Cambridge Landmarks: its row of Table I of "Implicit Learning of Scene Geometry" (2023)."""
+    recipe = sevenscenes()
+    backbone = BackboneConfig("resnet34")
+    return replace(
+        recipe,
+        config=replace(recipe.config, backbone=backbone),
+        preprocess=Preprocess(455, 256, short_side=256),
+        layout="cambridge",
+    )
+
+
+def cambridge_third() -> Recipe:
+    """MapNet on a third of Cambridge: scene geometry 2023, Table IV, "trained on 1/3 of samples"."""
+    return _single_frames(third(cambridge()))
+
+
+def cambridge_positions() -> Recipe:
+    """MapNet fine-tuned by positions, Cambridge: scene geometry 2023, Table IV, "L_position"."""
+    return _single_frames(with_positions(cambridge(), others=("orientation",)))
 
 
 def sevenscenes_posenet() -> Recipe:
@@ -49,5 +77,11 @@ def sevenscenes_posenet() -> Recipe:
         stages=(replace(stage, gradient_clip=0.0),),
         batch_size=64,
         window=Window(),
-        published=(),
+    )
+
+
+def _single_frames(recipe: Recipe) -> Recipe:
+    """MapNet without its windows: of a window of frames whose orientations are known in part, no pair is."""
+    return replace(
+        recipe, config=replace(PRESETS["posenet"], backbone=recipe.config.backbone), window=Window()
     )

@@ -17,7 +17,7 @@ from camloc.models.decoding import OrientationForm
 from camloc.models.layers.hypernetwork import GeneratorConfig
 from camloc.models.ms_hyperpose import PRESETS, MSHyperPoseConfig
 from camloc.recipes.hyperpose_2025 import phases
-from camloc.training.recipe import Published, Recipe, Stage
+from camloc.training.recipe import Recipe, Stage
 
 _CROP = Preprocess(224, 224, short_side=256)
 
@@ -47,17 +47,17 @@ def cambridge_compact() -> Recipe:
 
 def cambridge_tokens() -> Recipe:
     """MS-HyperPose whose hypernetwork reads tokens alone: supplement Table 3, first row."""
-    return _ablated(_cambridge(reads="token"), 1.34, 2.52, "Table 3, Transformers tokens")
+    return _first_phase(_cambridge(reads="token"))
 
 
 def cambridge_tokens_and_backbone() -> Recipe:
     """MS-HyperPose after its first phase: supplement Table 3, second row, and Table 4, residual."""
-    return _ablated(_cambridge(), 1.33, 2.41, "Table 3, Backbone embedding + Transformers tokens")
+    return _first_phase(_cambridge())
 
 
 def cambridge_one_integrated_layer() -> Recipe:
     """MS-HyperPose, single integrated hyper-layer: supplement Table 4."""
-    return _ablated(_cambridge(infusion="one_layer"), 1.40, 2.80, "Table 4, Single integrated hyper-layer")
+    return _first_phase(_cambridge(infusion="one_layer"))
 
 
 def cambridge_two_integrated_layers() -> Recipe:
@@ -66,52 +66,52 @@ def cambridge_two_integrated_layers() -> Recipe:
     The generators are compact: a full one beside the hidden layer would have 68 million weights.
     """
     recipe = _cambridge(infusion="two_layers", generator=GeneratorConfig("compact", rank=256))
-    return _ablated(recipe, 1.29, 2.76, "Table 4, Two integrated hyper-layers")
+    return _first_phase(recipe)
 
 
 def cambridge_256_256() -> Recipe:
     """MS-HyperPose with embeddings of 256 and 256 on Cambridge Landmarks: supplement Table 5."""
-    return _ablated(_cambridge(orientation=256), 1.40, 2.88, "Table 5, 256/256")
+    return _first_phase(_cambridge(orientation=256))
 
 
 def cambridge_256_512() -> Recipe:
     """MS-HyperPose with embeddings of 256 and 512 on Cambridge Landmarks: supplement Table 5."""
-    return _ablated(_cambridge(), 1.34, 2.52, "Table 5, 256/512")
+    return _first_phase(_cambridge())
 
 
 def cambridge_512_512() -> Recipe:
     """MS-HyperPose with embeddings of 512 and 512 on Cambridge Landmarks: supplement Table 5."""
-    return _ablated(_cambridge(position=512), 1.37, 2.38, "Table 5, 512/512")
+    return _first_phase(_cambridge(position=512))
 
 
 def sevenscenes_256_256() -> Recipe:
     """MS-HyperPose with embeddings of 256 and 256 on all of 7Scenes: supplement Table 5."""
-    return _ablated(_sevenscenes(orientation=256), 0.18, 8.17, "Table 5, 256/256")
+    return _first_phase(_sevenscenes(orientation=256))
 
 
 def sevenscenes_256_512() -> Recipe:
     """MS-HyperPose with embeddings of 256 and 512 on all of 7Scenes: supplement Table 5."""
-    return _ablated(_sevenscenes(), 0.18, 7.11, "Table 5, 256/512")
+    return _first_phase(_sevenscenes())
 
 
 def sevenscenes_512_512() -> Recipe:
     """MS-HyperPose with embeddings of 512 and 512 on all of 7Scenes: supplement Table 5."""
-    return _ablated(_sevenscenes(position=512), 0.21, 6.44, "Table 5, 512/512")
+    return _first_phase(_sevenscenes(position=512))
 
 
 def cambridge_quaternions() -> Recipe:
     """MS-HyperPose with quaternions on Cambridge Landmarks: supplement Table 7."""
-    return _rotations("quaternion", 1.33, 2.41, "Quaternions")
+    return _rotations("quaternion")
 
 
 def cambridge_6d() -> Recipe:
     """MS-HyperPose with 6D rotations on Cambridge Landmarks: supplement Table 7."""
-    return _rotations("6d", 1.40, 2.52, "6D")
+    return _rotations("6d")
 
 
 def cambridge_9d() -> Recipe:
     """MS-HyperPose with 9D rotations on Cambridge Landmarks: supplement Table 7."""
-    return _rotations("9d", 1.45, 2.62, "9D")
+    return _rotations("9d")
 
 
 def cambridge_4d_norm() -> Recipe:
@@ -119,20 +119,17 @@ def cambridge_4d_norm() -> Recipe:
 
     The text beside supplement Table 7 describes it.
     """
-    recipe = _rotations("4d_norm", 1.33, 2.41, "")
-    return replace(recipe, published=())
+    return _rotations("4d_norm")
 
 
-def _rotations(form: OrientationForm, meters: float, degrees: float, row: str) -> Recipe:
+def _rotations(form: OrientationForm) -> Recipe:
     recipe = _cambridge()
     regression = replace(recipe.config.regression, orientation=form)
-    recipe = replace(recipe, config=replace(recipe.config, regression=regression))
-    return _ablated(recipe, meters, degrees, f"Table 7, {row}")
+    return _first_phase(replace(recipe, config=replace(recipe.config, regression=regression)))
 
 
-def _ablated(recipe: Recipe, meters: float, degrees: float, row: str) -> Recipe:
-    published = Published("mean", meters, degrees, f"supplement {row}")
-    return replace(recipe, stages=recipe.stages[:1], published=(published,))
+def _first_phase(recipe: Recipe) -> Recipe:
+    return replace(recipe, stages=recipe.stages[:1])
 
 
 def _cambridge(**hypernetwork: Any) -> Recipe:

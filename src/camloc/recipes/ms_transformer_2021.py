@@ -14,8 +14,7 @@ from camloc.data.image_io import Preprocess
 from camloc.models.losses import PoseLossConfig
 from camloc.models.ms_transformer import PRESETS, MSTransformerConfig
 from camloc.models.regressor import RegressionConfig
-from camloc.recipes import CAMBRIDGE, SEVENSCENES
-from camloc.training.recipe import Published, Recipe, Stage
+from camloc.training.recipe import Recipe, Stage
 
 _CROP = Preprocess(224, 224, short_side=256)
 _CHANGES = Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2)
@@ -23,18 +22,12 @@ _CHANGES = Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.
 
 def sevenscenes() -> Recipe:
     """MS-Transformer on all of 7Scenes: pose auto-encoders (2022) Table 2, teacher."""
-    errors = (
-        (0.11, 4.66), (0.24, 9.60), (0.14, 12.2), (0.17, 5.66), (0.18, 4.44), (0.17, 5.94), (0.26, 8.45)
-    )  # fmt: skip
-    published = Published.of_scenes(SEVENSCENES, errors, "pose auto-encoders (2022) Table 2, teacher")
-    return replace(_sevenscenes(PRESETS["sevenscenes"]), published=published)
+    return _sevenscenes(PRESETS["sevenscenes"])
 
 
 def cambridge() -> Recipe:
     """MS-Transformer on Cambridge Landmarks: pose auto-encoders (2022) Table 1, teacher."""
-    errors = ((0.83, 1.47), (1.81, 2.39), (0.86, 3.07), (1.62, 3.99))
-    published = Published.of_scenes(CAMBRIDGE, errors, "pose auto-encoders (2022) Table 1, teacher")
-    return replace(_cambridge(PRESETS["cambridge"]), published=published)
+    return _cambridge(PRESETS["cambridge"])
 
 
 def sevenscenes_six_layers() -> Recipe:
@@ -60,18 +53,12 @@ def cambridge_own_heads() -> Recipe:
 
 def sevenscenes_one_scene() -> Recipe:
     """MS-Transformer of one scene of 7Scenes, MS-Trans-1S: HyperPose (2023) Table 2."""
-    errors = (
-        (0.10, 5.86), (0.23, 11.0), (0.15, 12.8), (0.17, 6.56), (0.18, 5.32), (0.17, 6.30), (0.26, 11.3)
-    )  # fmt: skip
-    published = Published.of_scenes(SEVENSCENES, errors, "HyperPose (2023) Table 2, MS-Trans-1S")
-    return replace(_sevenscenes(replace(PRESETS["sevenscenes"], scenes=1)), published=published)
+    return _sevenscenes(replace(PRESETS["sevenscenes"], scenes=1))
 
 
 def cambridge_one_scene() -> Recipe:
     """MS-Transformer of one scene of Cambridge Landmarks, MS-Trans-1S: HyperPose (2023) Table 1."""
-    errors = ((0.72, 2.55), (2.07, 3.24), (0.68, 3.66), (1.10, 5.26))
-    published = Published.of_scenes(CAMBRIDGE, errors, "HyperPose (2023) Table 1, MS-Trans-1S")
-    return replace(_cambridge(PRESETS["one-scene"]), published=published)
+    return _cambridge(PRESETS["one-scene"])
 
 
 def _sevenscenes(config: MSTransformerConfig) -> Recipe:

@@ -10,14 +10,13 @@ from dataclasses import replace
 
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
-from camloc.models.layers.backbone import BackboneConfig
+from camloc.models.layers.backbone import EFFICIENTNET_B0_RELEASED, BackboneConfig
 from camloc.models.posenet import PoseNetConfig
-from camloc.recipes import CAMBRIDGE, SEVENSCENES
 from camloc.refinement.image_decoder import PUBLISHED as PUBLISHED_DECODER
 from camloc.refinement.pose_autoencoder import DistillationConfig, PoseAutoencoderConfig
 from camloc.refinement.recipe import DecoderRecipe, RelativeRecipe, StudentRecipe
 from camloc.refinement.relative_pose import RelativePoseConfig
-from camloc.training.recipe import Published, Recipe, Stage
+from camloc.training.recipe import Recipe, Stage
 
 _ENCODER = PoseAutoencoderConfig(scene_code="fourier")
 _STAGE = Stage(
@@ -33,59 +32,40 @@ _STAGE = Stage(
 
 def teacher_mobilenet() -> Recipe:
     """PoseNet-like teacher with MobileNetV2 on King's College: Table 4, PoseNet+MobileNet."""
-    return _teacher("mobilenetv2_100", 1.24, 3.45, "PoseNet+MobileNet")
+    return _teacher(BackboneConfig("mobilenetv2_100"))
 
 
 def teacher_resnet50() -> Recipe:
     """PoseNet-like teacher with ResNet-50 on King's College: Table 4, PoseNet+ResNet50."""
-    return _teacher("resnet50", 1.56, 3.79, "PoseNet+ResNet50")
+    return _teacher(BackboneConfig("resnet50"))
 
 
 def teacher_efficientnet() -> Recipe:
     """PoseNet-like teacher with EfficientNet-B0 on King's College: Table 4, PoseNet+EfficientNet."""
-    return _teacher("efficientnet_b0", 0.88, 2.91, "PoseNet+EfficientNet")
+    return _teacher(EFFICIENTNET_B0_RELEASED)
 
 
-def _teacher(backbone: str, meters: float, degrees: float, row: str) -> Recipe:
+def _teacher(backbone: BackboneConfig) -> Recipe:
     return Recipe(
         model="posenet",
-        config=PoseNetConfig(BackboneConfig(backbone)),
+        config=PoseNetConfig(backbone),
         preprocess=Preprocess(224, 224, short_side=256),
         stages=(_STAGE,),
         augment=Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2),
         batch_size=32,
         validate_every=5,
         layout="cambridge",
-        published=(Published("KingsCollege", meters, degrees, f"Table 4, {row}, teacher"),),
     )
 
 
 def cambridge() -> StudentRecipe:
     """Student of MS-Transformer on Cambridge Landmarks: Table 1; refined by adamw, Table 6."""
-    errors = ((0.90, 1.49), (2.07, 2.58), (0.99, 3.88), (1.64, 4.16))
-    return _of_transformer(
-        epochs=600,
-        step=200,
-        published=(
-            *Published.of_scenes(CAMBRIDGE, errors, "Table 1, student PAE"),
-            Published("mean", 0.96, 2.73, "Table 6, MS-Transformer + Optimized Position"),
-        ),
-    )
+    return _of_transformer(epochs=600, step=200)
 
 
 def sevenscenes() -> StudentRecipe:
     """Student of MS-Transformer on 7Scenes: Table 2; refined by adamw, Table 7."""
-    errors = (
-        (0.12, 4.95), (0.24, 9.31), (0.14, 12.5), (0.19, 5.79), (0.18, 4.89), (0.18, 6.19), (0.25, 8.74)
-    )  # fmt: skip
-    return _of_transformer(
-        epochs=30,
-        step=10,
-        published=(
-            *Published.of_scenes(SEVENSCENES, errors, "Table 2, S. PAE"),
-            Published("mean", 0.15, 7.28, "Table 7, MS-Transformer + Optimized Position"),
-        ),
-    )
+    return _of_transformer(epochs=30, step=10)
 
 
 def sevenscenes_released() -> StudentRecipe:
@@ -95,62 +75,56 @@ def sevenscenes_released() -> StudentRecipe:
         recipe,
         config=replace(recipe.config, with_pi=False, numbers="raw"),
         distillation=DistillationConfig(latent_distance="squared", reads="teacher"),
-        published=(),
     )
 
 
 def two_layers() -> StudentRecipe:
     """Student of two layers, of PoseNet+MobileNet on King's College: Table 3."""
     config = replace(_ENCODER, frequencies=0, hidden=(64,))
-    return _of_posenet(config, Published("KingsCollege", 1.27, 3.41, "Table 3, 2-Layers MLP"))
+    return _of_posenet(config)
 
 
 def four_layers() -> StudentRecipe:
     """Student of four layers without Fourier features, of PoseNet+MobileNet on King's College: Table 3."""
     config = replace(_ENCODER, frequencies=0)
-    return _of_posenet(config, Published("KingsCollege", 1.26, 3.54, "Table 3, 4-Layers MLP"))
+    return _of_posenet(config)
 
 
 def mobilenet() -> StudentRecipe:
     """Student of PoseNet+MobileNet on King's College: Table 3 (Fourier Features) and Table 4."""
-    source = "Table 3, Fourier Features + 4-Layers MLP, and Table 4, PoseNet+MobileNet, student"
-    return _of_posenet(_ENCODER, Published("KingsCollege", 1.15, 3.58, source))
+    return _of_posenet(_ENCODER)
 
 
 def resnet50() -> StudentRecipe:
     """Student of PoseNet+ResNet50 on King's College: Table 4."""
-    source = "Table 4, PoseNet+ResNet50, student"
-    return _of_posenet(_ENCODER, Published("KingsCollege", 1.50, 3.77, source))
+    return _of_posenet(_ENCODER)
 
 
 def efficientnet() -> StudentRecipe:
     """Student of PoseNet+EfficientNet on King's College: Table 4."""
-    source = "Table 4, PoseNet+EfficientNet, student"
-    return _of_posenet(_ENCODER, Published("KingsCollege", 0.83, 2.97, source))
+    return _of_posenet(_ENCODER)
 
 
 def virtual_shop_facade() -> StudentRecipe:
     """Virtual relative pose regression on Shop Facade: Table 8."""
-    source = "Table 8, MS-Transformer + Virtual RPR; the orientation is the teacher's of Table 1"
-    return _virtual(cambridge(), Published("ShopFacade", 0.62, 3.07, source))
+    return _virtual(cambridge())
 
 
 def virtual_heads() -> StudentRecipe:
     """Virtual relative pose regression on Heads: Table 8."""
-    source = "Table 8, MS-Transformer + Virtual RPR; the orientation is the teacher's of Table 2"
-    return _virtual(sevenscenes(), Published("heads", 0.10, 12.2, source))
+    return _virtual(sevenscenes())
 
 
-def _of_posenet(config: PoseAutoencoderConfig, published: Published) -> StudentRecipe:
-    return StudentRecipe(config, _STAGE, published=(published,))
+def _of_posenet(config: PoseAutoencoderConfig) -> StudentRecipe:
+    return StudentRecipe(config, _STAGE)
 
 
-def _of_transformer(*, epochs: int, step: int, published: tuple[Published, ...]) -> StudentRecipe:
+def _of_transformer(*, epochs: int, step: int) -> StudentRecipe:
     stage = replace(_STAGE, epochs=epochs, learning_rate=1e-4, step_epochs=step, step_factor=0.1)
-    return StudentRecipe(_ENCODER, stage, batch_size=8, published=published)
+    return StudentRecipe(_ENCODER, stage, batch_size=8)
 
 
-def _virtual(recipe: StudentRecipe, published: Published) -> StudentRecipe:
+def _virtual(recipe: StudentRecipe) -> StudentRecipe:
     """Decoder at 1e-2 and regressor at 1e-3 (section 4.1), for the epochs of the released code."""
     steady = replace(_STAGE, weight_decay=0.0, schedule="constant")
     decoder = DecoderRecipe(PUBLISHED_DECODER, replace(steady, epochs=20, learning_rate=1e-2), batch_size=8)
@@ -161,4 +135,4 @@ def _virtual(recipe: StudentRecipe, published: Published) -> StudentRecipe:
         references="images",
         augment=Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2),
     )
-    return replace(recipe, decoder=decoder, relative=relative, published=(published,))
+    return replace(recipe, decoder=decoder, relative=relative)

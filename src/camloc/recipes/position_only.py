@@ -13,8 +13,11 @@ from camloc.models.hyperpose import HyperPoseConfig
 from camloc.recipes import demo, room
 from camloc.training.recipe import Recipe
 
-# Share of the epochs of the fine-tuning stage, and its learning rate relative to the first stage. The paper
-# fine-tunes for 10 to 15 epochs of some 400 and does not give a rate.
+# Epochs of fine-tuning in Table IV, whose text gives 10 to 15.
+_TABLE_IV_EPOCHS = 12
+
+# Share of the epochs of the fine-tuning stage elsewhere, and its learning rate relative to the first stage,
+# which the paper does not give.
 _FINE_TUNING = 1 / 3
 _SLOWER = 0.1
 
@@ -39,21 +42,32 @@ def demo_posenet() -> Recipe:
     return _fine_tuned(demo.baseline())
 
 
+def third(recipe: Recipe) -> Recipe:
+    """A recipe of one stage on every third training frame."""
+    (stage,) = recipe.stages
+    return replace(recipe, stages=(replace(stage, learns_from="full"),), keep_orientation_every=3)
+
+
+def with_positions(recipe: Recipe, *, others: tuple[str, ...], epochs: int = _TABLE_IV_EPOCHS) -> Recipe:
+    """`third`, then fine-tuning on the positions of the other frames; `others` are the other loss terms."""
+    recipe = third(recipe)
+    (stage,) = recipe.stages
+    positions = replace(
+        stage,
+        epochs=epochs,
+        learning_rate=_SLOWER * stage.learning_rate,
+        learns_from="positions",
+        loss_weights=dict.fromkeys(others, 0.0),
+    )
+    return replace(recipe, stages=(stage, positions))
+
+
 def _fine_tuned(recipe: Recipe) -> Recipe:
     """A recipe of one stage split in two: full poses first, then positions alone."""
     (stage,) = recipe.stages
     fine_tuning = max(1, round(_FINE_TUNING * stage.epochs))
-    stages = (
-        replace(stage, epochs=max(1, stage.epochs - fine_tuning), learns_from="full"),
-        replace(
-            stage,
-            epochs=fine_tuning,
-            learning_rate=_SLOWER * stage.learning_rate,
-            learns_from="positions",
-            loss_weights=dict.fromkeys(_other_terms(recipe), 0.0),
-        ),
-    )
-    return replace(recipe, stages=stages, keep_orientation_every=3, published=())
+    first = replace(recipe, stages=(replace(stage, epochs=max(1, stage.epochs - fine_tuning)),))
+    return with_positions(first, others=_other_terms(recipe), epochs=fine_tuning)
 
 
 def _other_terms(recipe: Recipe) -> tuple[str, ...]:

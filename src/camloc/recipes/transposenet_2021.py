@@ -11,18 +11,12 @@ from dataclasses import replace
 
 from camloc.data.augment import Augment
 from camloc.data.image_io import Preprocess
-from camloc.models.layers.backbone import BackboneConfig
+from camloc.models.layers.backbone import RELEASED_OPTIONS, BackboneConfig
 from camloc.models.layers.transformer import TransformerConfig
 from camloc.models.losses import PoseLossConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.models.transposenet import PRESETS, TransPoseNetConfig
-from camloc.recipes import CAMBRIDGE, SEVENSCENES
-from camloc.training.recipe import Published, Recipe, Stage
-
-_CAMBRIDGE_ERRORS = ((0.60, 2.43), (1.45, 3.08), (0.55, 3.49), (1.09, 4.99))
-_SEVENSCENES_ERRORS = (
-    (0.08, 5.68), (0.24, 10.6), (0.13, 12.7), (0.17, 6.34), (0.17, 5.6), (0.19, 6.75), (0.30, 7.02)
-)  # fmt: skip
+from camloc.training.recipe import Recipe, Stage
 
 _COARSE, _FINE = 3, 2
 
@@ -36,7 +30,6 @@ def cambridge() -> Recipe:
             replace(recipe.stages[0], frozen=("orientation_head.prior.*",)),
             *_each_head_alone(recipe.stages[0]),
         ),
-        published=Published.of_scenes(CAMBRIDGE, _CAMBRIDGE_ERRORS, "Table 1, TransPoseNet (Ours)"),
     )
 
 
@@ -46,7 +39,6 @@ def cambridge_released() -> Recipe:
     return replace(
         recipe,
         augment=replace(recipe.augment, hue=0.2),
-        published=Published.of_scenes(CAMBRIDGE, _CAMBRIDGE_ERRORS, "Table 1, TransPoseNet (Ours)"),
     )
 
 
@@ -59,105 +51,96 @@ def sevenscenes() -> Recipe:
         recipe,
         stages=(first, *_each_head_alone(replace(first, learning_rate=1e-3, weight_decay=1e-2))),
         layout="sevenscenes",
-        published=Published.of_scenes(SEVENSCENES, _SEVENSCENES_ERRORS, "Table 3, TransPoseNet (Ours)"),
     )
 
 
 def shop_resnet50() -> Recipe:
     """TransPoseNet with ResNet-50 on Shop Facade: Table 5, "Resnet50"."""
     config = TransPoseNetConfig(BackboneConfig("resnet50"))
-    return _ablation(config, 0.81, 4.76, "Table 5, Resnet50")
+    return _outdoors(config)
 
 
 def shop_efficientnet_b0() -> Recipe:
     """TransPoseNet with EfficientNet-B0 on Shop Facade: Table 5, "EfficientNetB0"."""
-    return _ablation(TransPoseNetConfig(), 0.65, 3.63, "Table 5, EfficientNetB0")
+    return _outdoors(PRESETS["paper"])
 
 
 def shop_efficientnet_b1() -> Recipe:
     """TransPoseNet with EfficientNet-B1 on Shop Facade: Table 5, "EfficientNetB1"."""
-    config = TransPoseNetConfig(BackboneConfig("efficientnet_b1"))
-    return _ablation(config, 0.69, 4.03, "Table 5, EfficientNetB1")
+    config = replace(PRESETS["paper"], backbone=BackboneConfig("tf_efficientnet_b1", dict(RELEASED_OPTIONS)))
+    return _outdoors(config)
 
 
 def shop_layers_2() -> Recipe:
     """TransPoseNet with encoders of two layers on Shop Facade: Table 6, row 2."""
-    return _layers(2, 0.92, 4.61)
+    return _layers(2)
 
 
 def shop_layers_4() -> Recipe:
     """TransPoseNet with encoders of four layers on Shop Facade: Table 6, row 4."""
-    return _layers(4, 0.93, 4.2)
+    return _layers(4)
 
 
 def shop_layers_6() -> Recipe:
     """TransPoseNet with encoders of six layers on Shop Facade: Table 6, row 6."""
-    return _layers(6, 0.65, 3.63)
+    return _layers(6)
 
 
 def shop_layers_8() -> Recipe:
     """TransPoseNet with encoders of eight layers on Shop Facade: Table 6, row 8."""
-    return _layers(8, 0.89, 3.75)
+    return _layers(8)
 
 
 def shop_width_64() -> Recipe:
     """TransPoseNet with encoders 64 wide on Shop Facade: Table 7, row 64."""
-    return _width(64, 0.79, 4.35)
+    return _width(64)
 
 
 def shop_width_128() -> Recipe:
     """TransPoseNet with encoders 128 wide on Shop Facade: Table 7, row 128."""
-    return _width(128, 0.81, 3.99)
+    return _width(128)
 
 
 def shop_width_256() -> Recipe:
     """TransPoseNet with encoders 256 wide on Shop Facade: Table 7, row 256."""
-    return _width(256, 0.65, 3.63)
+    return _width(256)
 
 
 def shop_width_512() -> Recipe:
     """TransPoseNet with encoders 512 wide on Shop Facade: Table 7, row 512."""
-    return _width(512, 0.68, 4.18)
+    return _width(512)
 
 
 def shop_maps_fine_fine() -> Recipe:
     """TransPoseNet that reads the finer map for both halves on Shop Facade: Table 8, m_rdct3/m_rdct3."""
-    return _maps(_FINE, _FINE, 1.08, 3.60)
+    return _maps(_FINE, _FINE)
 
 
 def shop_maps_fine_coarse() -> Recipe:
     """TransPoseNet that reads the finer map for the position on Shop Facade: Table 8, m_rdct3/m_rdct4."""
-    return _maps(_FINE, _COARSE, 0.99, 4.32)
+    return _maps(_FINE, _COARSE)
 
 
 def shop_maps_coarse_fine() -> Recipe:
     """TransPoseNet that reads the finer map for the orientation on Shop Facade: Table 8, m_rdct4/m_rdct3."""
-    return _maps(_COARSE, _FINE, 0.65, 3.63)
+    return _maps(_COARSE, _FINE)
 
 
 def shop_maps_coarse_coarse() -> Recipe:
     """TransPoseNet that reads the coarser map for both halves on Shop Facade: Table 8, m_rdct4/m_rdct4."""
-    return _maps(_COARSE, _COARSE, 0.81, 4.05)
+    return _maps(_COARSE, _COARSE)
 
 
-def _layers(layers: int, meters: float, degrees: float) -> Recipe:
-    config = TransPoseNetConfig(encoder=TransformerConfig(layers=layers))
-    return _ablation(config, meters, degrees, f"Table 6, {layers} layers")
+def _layers(layers: int) -> Recipe:
+    return _outdoors(replace(PRESETS["paper"], encoder=TransformerConfig(layers=layers)))
 
 
-def _width(width: int, meters: float, degrees: float) -> Recipe:
-    config = TransPoseNetConfig(encoder=TransformerConfig(width=width))
-    return _ablation(config, meters, degrees, f"Table 7, {width}")
+def _width(width: int) -> Recipe:
+    return _outdoors(replace(PRESETS["paper"], encoder=TransformerConfig(width=width)))
 
 
-def _maps(position: int, orientation: int, meters: float, degrees: float) -> Recipe:
-    config = TransPoseNetConfig(position_tap=position, orientation_tap=orientation)
-    names = {_COARSE: "m_rdct4", _FINE: "m_rdct3"}
-    return _ablation(config, meters, degrees, f"Table 8, {names[position]}/{names[orientation]}")
-
-
-def _ablation(config: TransPoseNetConfig, meters: float, degrees: float, source: str) -> Recipe:
-    return replace(_outdoors(config), published=(Published("ShopFacade", meters, degrees, source),))
+def _maps(position: int, orientation: int) -> Recipe:
+    return _outdoors(replace(PRESETS["paper"], position_tap=position, orientation_tap=orientation))
 
 
 def _outdoors(config: TransPoseNetConfig) -> Recipe:

@@ -8,7 +8,7 @@ from camloc.refinement.image_decoder import ImageDecoderConfig
 from camloc.refinement.pairs import PairSettings
 from camloc.refinement.pose_autoencoder import DistillationConfig, PoseAutoencoderConfig
 from camloc.refinement.relative_pose import RelativePoseConfig
-from camloc.training.recipe import Published, Stage
+from camloc.training.recipe import Stage
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,6 @@ class StudentRecipe:
         augment: how the variants differ; the first is the image without changes.
         decoder: settings of the image decoder, or None if the recipe has none.
         relative: settings of the relative pose regressor, or None.
-        published: results of the same settings in the paper.
     """
 
     config: PoseAutoencoderConfig
@@ -73,4 +72,3 @@ class StudentRecipe:
     augment: Augment = field(default_factory=Augment)
     decoder: DecoderRecipe | None = None
     relative: RelativeRecipe | None = None
-    published: tuple[Published, ...] = ()

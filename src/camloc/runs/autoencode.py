@@ -1,16 +1,20 @@
-"""Open a finished run as the teacher of auxiliary networks."""
+"""Open a finished run as the teacher of auxiliary networks, and measure its student."""
 
 from pathlib import Path
+
+import torch
 
 from camloc.core.config import from_builtins
 from camloc.core.device import torch_device
 from camloc.data.splits import HoldOut, hold_out, keep_orientations
-from camloc.data.types import oriented
+from camloc.data.types import oriented, poses_of
 from camloc.errors import DatasetError, RecipeError
+from camloc.geometry.pose import PoseError, pose_error
 from camloc.models.base import Regressor
 from camloc.models.checkpoint import load_checkpoint
 from camloc.refinement.storage import run_around
 from camloc.refinement.teacher import Teacher, frozen
+from camloc.refinement.train import stored_encoder
 from camloc.runs.manifest import RunManifest, load_scenes
 
 
@@ -42,3 +46,26 @@ def load_teacher(run: Path, *, device: str = "cpu") -> Teacher:
             )
     model, held = frozen(checkpoint.model).to(target), tuple(frames for _, frames in split)
     return Teacher(folder, checkpoint, model, scenes, train, held, target)
+
+
+def student_errors(run: Path, *, device: str = "cpu") -> dict[str, PoseError]:
+    """Errors of a run's heads on the encodings of the true poses of its test frames, by scene.
+
+    These are the papers' rows of the student: the pose that goes in should come out.
+
+    Raises:
+        CheckpointError: the run has no pose auto-encoder, or is damaged.
+        DatasetError: its frames cannot be read any more.
+        RecipeError: its model is not a regressor, or this machine has no such device.
+    """
+    teacher = load_teacher(run, device=device)
+    encoder = stored_encoder(teacher)
+    found = {}
+    for number, scene in enumerate(teacher.scenes):
+        if scene.test:
+            truth = poses_of(scene.test).tensor().to(teacher.device)
+            scenes = torch.full((len(truth),), number, device=teacher.device)
+            with torch.no_grad():
+                predicted = teacher.model.pose_in(encoder(truth, scenes), scenes)
+            found[scene.name] = pose_error(predicted.to("cpu"), truth.to("cpu"))
+    return found

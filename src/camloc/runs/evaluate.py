@@ -23,10 +23,12 @@ from camloc.evaluation.results import (
     results_of,
     timing_of,
 )
+from camloc.inference.image_retrieval import network_errors, vlad_errors
 from camloc.inference.localizer import MAP, Localizer, Verify
 from camloc.inference.network import EstimatesByMethod
 from camloc.inference.onnx.bundle import is_exported, scenes_of
 from camloc.mapping.scene_map import SceneMap
+from camloc.models.base import GeometryModel, Regressor
 from camloc.models.outlier_filters import OutlierFilter
 from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
 from camloc.training.log import read_log
@@ -103,6 +105,7 @@ def evaluate_run(
     masks: Path | None = None,
     refine: str = "none",
     verify: Verify = "auto",
+    retrieval: bool = False,
     progress: FrameProgress | None = None,
 ) -> Evaluation:
     """Locate the test frames of one scene, score them and write the results.
@@ -119,6 +122,7 @@ def evaluate_run(
         refine: of `Localizer`. Where the run has a pose auto-encoder, every refinement method is scored too.
         verify: of `Localizer`. Where the run has a map, the network alone and the verified poses are both
             scored.
+        retrieval: whether to score the poses of similar training images too, on the first test set.
         progress: called with the numbers of located frames and of all frames.
 
     Raises:
@@ -145,6 +149,7 @@ def evaluate_run(
         metadata=metadata,
         localizer=localizer,
         out=folder_of_results(run, out),
+        retrieval=retrieval,
         progress=progress,
     )
 
@@ -156,6 +161,7 @@ def evaluate_scene(
     metadata: RunManifest | None,
     localizer: Localizer,
     out: Path,
+    retrieval: bool = False,
     progress: FrameProgress | None = None,
 ) -> Evaluation:
     """Locate and score the test frames of a scene, and write the results into `out`; see `evaluate_run`."""
@@ -204,6 +210,8 @@ def evaluate_scene(
         scene_map=None if scene_map is None else _map_record(scene_map),
         settings={} if metadata is None else dict(metadata.settings),
     )
+    if retrieval:
+        results = _with_retrieval(results, scene, localizer, evaluated[0].frames)
     views = {row: localizer.predicted_view(scored[0].frames[row]) for row in rows_to_map(scored[0])}
     mapped = {row: view for row, view in views.items() if view is not None}
     if not has_extra("report"):
@@ -222,6 +230,21 @@ def evaluate_scene(
         map_points=None if scene_map is None else MapPoints(scene_map.points_in_world(), scene_map.views()),
     )
     return Evaluation(results, report)
+
+
+def _with_retrieval(
+    results: Results, scene: Scene, localizer: Localizer, frames: tuple[Frame, ...]
+) -> Results:
+    """The results with those of retrieval by local features and, for a network, by its pooled features."""
+    found = {f"Retrieval, VLAD {name}": each for name, each in vlad_errors(scene.train, frames).items()}
+    network = localizer.network
+    if network is not None and isinstance(network.checkpoint.model, Regressor | GeometryModel):
+        model, size = network.checkpoint.model, network.checkpoint.metadata.preprocess
+        by_network = network_errors(model, size, scene.train, frames, device=network.device)
+        found |= {f"Retrieval, network {name}": each for name, each in by_network.items()}
+    statistics = {name: error_statistics(each) for name, each in found.items()}
+    headline = replace(results.headline, retrieval=statistics)
+    return replace(results, headline=headline, sets=(headline, *results.sets[1:]))
 
 
 def _side_by_side(each: Mapping[str, tuple[Estimate, ...]]) -> Mapping[str, tuple[Estimate, ...]]:
@@ -331,6 +354,7 @@ def evaluate_scenes(
     device: str = "cpu",
     refine: str = "none",
     verify: Verify = "auto",
+    retrieval: bool = False,
     progress: FrameProgress | None = None,
 ) -> ScenesEvaluation:
     """Evaluate every scene that a run has learned, or the scenes of `data`.
@@ -364,6 +388,7 @@ def evaluate_scenes(
             metadata=metadata,
             localizer=localizer,
             out=out / SCENES / file_name(scene.name),
+            retrieval=retrieval,
             progress=progress,
         )
         found.append(evaluation.results)

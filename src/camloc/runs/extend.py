@@ -157,7 +157,6 @@ def extension_recipe(recipe: Recipe, *, known: int, epochs: int, moves: Moves = 
         stages=(stage,),
         balanced=True,
         validate_every=1,
-        published=(),
     )
 
 

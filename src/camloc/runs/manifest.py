@@ -1,7 +1,7 @@
 """The manifest of a run (`run.json`): its data, its settings, and the names of the files of a run folder."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,9 @@ class RunManifest:
                 f"or `camloc map`"
             )
         try:
-            return from_json(read_regular(path), cls)
+            manifest = from_json(read_regular(path), cls)
         except (OSError, RecipeError) as problem:
             raise CheckpointError(f"{path} cannot be read: {problem}") from None
+        # Runs of earlier versions also recorded the paper's numbers for their recipe.
+        settings = {name: value for name, value in manifest.settings.items() if name != "published"}
+        return replace(manifest, settings=settings)

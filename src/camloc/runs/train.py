@@ -39,8 +39,8 @@ def train(training: Training) -> Iterator[Step | Epoch]:
         metadata_for(recipe.model, recipe.config, recipe.preprocess, names),
         recipe=training.manifest.recipe,
         backbone_weights=training.backbone,
-        focal=_typical_focal(training.train_frames),
-        cameras=_cameras(training.train_frames),
+        focal=typical_focal(training.train_frames),
+        cameras=typical_cameras(training.train_frames),
         units=tuple(scene.unit for scene in training.scenes),
     )
     poses = tuple(poses_of(oriented(frames)).tensor() for frames in training.train_frames)
@@ -154,14 +154,14 @@ def _calibrate(training: Training, folder: Path, poses: tuple[Pose, ...]) -> Non
 MOST_CAMERAS = 64
 
 
-def _cameras(train_frames: tuple[tuple[Frame, ...], ...]) -> tuple[Camera, ...]:
+def typical_cameras(train_frames: tuple[tuple[Frame, ...], ...]) -> tuple[Camera, ...]:
     """The different cameras of the training frames, or none where nearly every frame has one of its own."""
     cameras = dict.fromkeys(frame.camera for frames in train_frames for frame in frames)
     known = tuple(camera for camera in cameras if camera is not None)
     return known if len(known) <= MOST_CAMERAS else ()
 
 
-def _typical_focal(train_frames: tuple[tuple[Frame, ...], ...]) -> float | None:
+def typical_focal(train_frames: tuple[tuple[Frame, ...], ...]) -> float | None:
     """The median focal length, in units of the longer side of the images."""
     cameras = [frame.camera for frames in train_frames for frame in frames if frame.camera is not None]
     return median(camera.fx / max(camera.width, camera.height) for camera in cameras) if cameras else None

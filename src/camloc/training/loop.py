@@ -378,7 +378,7 @@ def _fingerprint(
     validation: ImageCache | None,
 ) -> str:
     """Digest of everything that decides the outcome of a training; only the same one resumes a state."""
-    digest = hashlib.sha256(to_json((replace(recipe, published=()), seed)))
+    digest = hashlib.sha256(to_json((recipe, seed)))
     for name, tensor in model.state_dict().items():
         digest.update(repr((name, tuple(tensor.shape))).encode())
     for images in (train, validation):

@@ -1,7 +1,6 @@
 """Settings of a training: a `Recipe`, which has everything that makes one row of a table, and its parts."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -105,32 +104,6 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Published:
-    """Errors that a paper reports for the same settings.
-
-    Attributes:
-        scene: of the data set, or "mean" of all its scenes.
-        meters, degrees: median errors; meters are None where the paper reports no position error.
-        source: paper, table and row.
-    """
-
-    scene: str
-    meters: float | None
-    degrees: float
-    source: str
-
-    @classmethod
-    def of_scenes(
-        cls, scenes: Sequence[str], errors: Sequence[tuple[float, float]], source: str
-    ) -> "tuple[Published, ...]":
-        """A row of a table: (meters, degrees) of each scene, in the order of the scenes."""
-        return tuple(
-            cls(scene, meters, degrees, source)
-            for scene, (meters, degrees) in zip(scenes, errors, strict=True)
-        )
-
-
-@dataclass(frozen=True)
 class Recipe:
     """Settings of one row of a table. With a seed, they decide the result of a training on given images.
 
@@ -150,7 +123,6 @@ class Recipe:
             positions alone; 0 leaves all frames as they are.
         validate_every: epochs between validations; the last epoch of a stage is always validated.
         layout: of the data set that the row is about; "auto" for any.
-        published: errors that the paper reports for these settings.
 
     Raises:
         RecipeError: a batch is not a whole number of windows.
@@ -169,7 +141,6 @@ class Recipe:
     keep_orientation_every: int = 0
     validate_every: int = 1
     layout: str = "auto"
-    published: tuple[Published, ...] = ()
 
     def __post_init__(self) -> None:
         if self.batch_size % self.window.frames:

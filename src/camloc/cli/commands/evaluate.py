@@ -39,6 +39,7 @@ def evaluate(
     masks: OptionalFolder = None,
     refine: Refine = "none",
     verify: Verify = "auto",
+    retrieval: bool = False,
     out: OptionalFolder = None,
     device: Device = "cpu",
 ) -> None:
@@ -66,6 +67,8 @@ def evaluate(
             the table shows every method.
         verify: Use of the run's map, as for camloc locate. The table shows the network alone and its poses
             verified by the map.
+        retrieval: Also score the poses of the most similar training images, by local features and by the
+            network's pooled features, which takes a while: every training image is read.
         out: Folder to write into; the run's own if not given, and for model.onnx the folder model beside it.
         device: Device of the network.
     """
@@ -85,6 +88,7 @@ def evaluate(
         masks=masks,
         refine=refine,
         verify=verify,
+        retrieval=retrieval,
     )
 
 
@@ -98,6 +102,7 @@ def evaluate_and_report(
     masks: "Path | None" = None,
     refine: str = "none",
     verify: "Verify" = "auto",
+    retrieval: bool = False,
 ) -> None:
     """Evaluate, print the table and the path of the report."""
     from rich.console import Console
@@ -117,6 +122,7 @@ def evaluate_and_report(
                 device=device,
                 refine=refine,
                 verify=verify,
+                retrieval=retrieval,
                 progress=progress,
             )
         Console(highlight=False).print(scenes_table(scenes.results))
@@ -134,6 +140,7 @@ def evaluate_and_report(
             masks=masks,
             refine=refine,
             verify=verify,
+            retrieval=retrieval,
             progress=progress,
         )
     Console(highlight=False).print(results_table(evaluation.results))

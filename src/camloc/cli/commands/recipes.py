@@ -43,7 +43,10 @@ def recipes(
         print(json_module.dumps(_whole(trained, "train") | _whole(auxiliary, "autoencode"), indent=2))
         return
     show_groups(
-        (heading, {name: _description(function, full=bool(word)) for name, function in functions.items()})
+        (
+            heading,
+            {name: _description(name, function, full=bool(word)) for name, function in functions.items()},
+        )
         for heading, functions in _groups(trained, auxiliary)
     )
     hint = (
@@ -66,10 +69,16 @@ def _about(functions: Functions, word: str) -> Functions:
 def _whole(functions: Functions, command: str) -> dict[str, dict[str, Any]]:
     """All settings of recipes as plain values, and the command that trains them."""
     from camloc.core.config import to_builtins
+    from camloc.evaluation.published import published_of
     from camloc.recipes import summary
 
     return {
-        name: {"summary": summary(function), "command": command, **to_builtins(function())}
+        name: {
+            "summary": summary(function),
+            "command": command,
+            **to_builtins(function()),
+            "published": to_builtins(published_of(name)),
+        }
         for name, function in functions.items()
     }
 
@@ -85,13 +94,10 @@ def _groups(trained: Functions, auxiliary: Functions) -> Iterator[tuple[str, Fun
         yield f"Auxiliary networks of a finished run: {_AUXILIARY}", auxiliary
 
 
-def _description(function: "Callable[[], Recipe | StudentRecipe]", *, full: bool) -> list[str]:
+def _description(name: str, function: "Callable[[], Recipe | StudentRecipe]", *, full: bool) -> list[str]:
     """A recipe's summary and, if `full`, the numbers that its paper reports."""
+    from camloc.evaluation.published import published_of
     from camloc.recipes import summary
 
-    published = function().published if full else ()
-    numbers = ", ".join(
-        f"{each.scene} {'' if each.meters is None else f'{each.meters:g} m '}{each.degrees:g}°"
-        for each in published
-    )
+    numbers = ", ".join(f"{each.scene} {each.numbers}" for each in published_of(name)) if full else ""
     return [summary(function), *([f"published: {numbers}"] if numbers else [])]

@@ -23,7 +23,9 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 # The options of architectures that settings may give. Others of timm's open files, such as `checkpoint_path`.
-BACKBONE_OPTIONS = ("channels", "drop_path_rate", "drop_rate", "img_size", "output_stride", "pad_type")
+BACKBONE_OPTIONS = (
+    "bn_momentum", "channels", "drop_path_rate", "drop_rate", "img_size", "output_stride", "pad_type",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,17 @@ class BackboneConfig:
 MOBILENETV2_TENSORFLOW = BackboneConfig(
     "mobilenetv2_100", {"pad_type": "same"}, mean=(0.5, 0.5, 0.5), deviation=(0.5, 0.5, 0.5)
 )
+
+
+# EfficientNet-B0 as the papers' authors published their networks with it: TensorFlow's padding, which depends
+# on the size of a map, its epsilon of batch norms (1e-3, part of the architecture) and its momentum (0.99, in
+# torch's terms 0.01), and blocks dropped at random in training. Another padding and epsilon change what the
+# published weights give by up to 600 %.
+RELEASED_OPTIONS: dict[str, str | float | int | bool | tuple[int, ...]] = {
+    "bn_momentum": 0.01,
+    "drop_path_rate": 0.2,
+}
+EFFICIENTNET_B0_RELEASED = BackboneConfig("tf_efficientnet_b0", dict(RELEASED_OPTIONS))
 
 
 # The last tap: the map before pooling, behind the 1 x 1 convolution that some architectures end with (1280

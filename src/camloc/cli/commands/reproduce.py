@@ -1,0 +1,122 @@
+"""`camloc reproduce`: a table of a paper, trained and measured, beside the printed numbers."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from camloc.cli.options import Device, OptionalFolder, ReaderOptions, Scenes, reader_options, seconds
+from camloc.errors import UsageError
+
+Rows = tyro.conf.UseAppendAction[
+    Annotated[tuple[str, ...], tyro.conf.arg(metavar="WORD", help_behavior_hint="(repeatable)")]
+]
+Without = tyro.conf.UseAppendAction[
+    Annotated[tuple[Literal["retrieval", "map"], ...], tyro.conf.arg(help_behavior_hint="(repeatable)")]
+]
+
+
+def reproduce(
+    table: tyro.conf.Positional[
+        Annotated[str, tyro.conf.arg(metavar="[PAPER/TABLE]", help_behavior_hint="")]
+    ] = "",
+    *,
+    data: OptionalFolder = None,
+    budget: Annotated[str, tyro.conf.arg(metavar="20m|1.5h", help_behavior_hint="")] = "",
+    seeds: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
+    rows: Rows = (),
+    scene: Scenes = (),
+    jobs: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
+    runs: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/reproduce"),
+    out: Annotated[Path | None, tyro.conf.arg(metavar="STEM", help_behavior_hint="")] = None,
+    without: Without = (),
+    backbone_weights: Annotated[str, tyro.conf.arg(metavar="none|hub|FILE")] = "none",
+    option: ReaderOptions = (),
+    device: Device = "cpu",
+    list: bool = False,
+) -> None:
+    """Train what a table of a paper needs, measure it, and write the table with the printed rows.
+
+    Below the printed rows of networks that camloc has stand ours; below all rows stand baselines: the nearest
+    training pose (an oracle), the mean training pose, retrieval by similar images, and a map of local
+    features where the data has intrinsics. Averages and ranks are those of the paper.
+
+    Give the same command again to go on after an interruption: finished runs are kept. Without --data only
+    finished runs are taken.
+
+    Args:
+        table: Name of the table, such as transposenet_2021/1; --list shows all.
+        data: Folder of the data set, with one folder for each scene.
+        budget: Wall-clock time of every training; the recipes' own schedules, of hours to days, without it.
+        seeds: Trainings of every row, with the seeds 0, 1 and so on; the table shows mean and deviation.
+        rows: Only train rows whose method contains this word.
+        scene: Only these scenes of the table.
+        jobs: Trainings at a time.
+        runs: Folder of the runs, where finished ones are looked for.
+        out: Where to write the table, without an ending; RUNS/PAPER-TABLE by default.
+        without: Leave out a baseline that takes minutes.
+        backbone_weights: Initial weights of the backbones, as for camloc train.
+        option: Option of the reader of the data, such as poses=sfm.
+        device: Device to train on.
+        list: List the tables.
+    """
+    from rich.console import Console
+
+    from camloc.cli.progress import console
+    from camloc.evaluation.published import find_table
+    from camloc.runs.reproduce import FURTHER_BASELINES, Settings
+    from camloc.runs.reproduce import reproduce as reproduced
+
+    if list or not table:
+        if not list:
+            raise UsageError("name a table, such as transposenet_2021/1; camloc reproduce --list shows all")
+        _print_tables()
+        return
+    found = find_table(table)
+    if seeds < 1 or jobs < 1:
+        raise UsageError("--seeds and --jobs are 1 or more")
+    settings = Settings(
+        data=data,
+        runs=runs,
+        budget=budget,
+        seeds=seeds,
+        rows=rows,
+        scenes=scene,
+        jobs=jobs,
+        device=device,
+        backbone_weights=backbone_weights,
+        budget_seconds=seconds(budget) if budget else 0.0,
+        options=reader_options(option),
+        baselines=tuple(each for each in FURTHER_BASELINES if each not in without),
+    )
+    result = reproduced(found, settings, console.print)
+    paths = result.save(out or runs / table.replace("/", "-"))
+    screen = Console(highlight=False)
+    # A wide table is broken by the terminal rather than cut.
+    screen.width = max(screen.width, 44 + 15 * len(result.headings))
+    screen.print(result.rich(), soft_wrap=True)
+    console.print(f"table {', '.join(map(str, paths))}")
+
+
+def _print_tables() -> None:
+    """All tables, paper by paper, with their data sets and trainable rows."""
+    from itertools import groupby
+
+    from camloc.cli.progress import show_groups
+    from camloc.evaluation.published import PAPERS, published_tables
+
+    tables = published_tables().values()
+    show_groups(
+        (
+            PAPERS[paper],
+            {
+                each.name: [
+                    f"{each.title}: {each.layout}, {len(each.rows)} rows, "
+                    f"{sum(bool(row.recipes) for row in each.rows)} of them trainable"
+                ]
+                for each in several
+            },
+        )
+        for paper, several in groupby(tables, key=lambda each: each.paper)
+    )
+    print("camloc reproduce NAME --data FOLDER --budget 20m")

@@ -1,0 +1,170 @@
+"""The page and the figures of `camloc compare`, and trajectories as the papers draw them."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+
+import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+
+from camloc.evaluation.comparison import Comparison, Estimates
+from camloc.evaluation.report.figures import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    Curve,
+    Points,
+    error_curves,
+    errors_along,
+    legend_below,
+    map_axes,
+    map_bounds,
+    on_map,
+    styled,
+    svg,
+)
+
+# Colours of methods, then of further ones again.
+COLORS = (BLUE, ORANGE, PURPLE, "#009e73", RED, "#e69f00", GREY)
+
+Figures = dict[str, bytes]
+
+
+def comparison_figures(comparison: Comparison) -> Figures:
+    """The figures by name: cumulative curves, errors along the sequence, and trajectories.
+
+    A method with several runs is drawn by its first run.
+    """
+    first = {name: runs[0] for name, runs in comparison.estimates.items()}
+    curves = [
+        Curve(name, each.errors(), COLORS[number % len(COLORS)], "-", 2.0)
+        for number, (name, each) in enumerate(first.items())
+    ]
+    position, orientation = error_curves(curves, unit=comparison.unit)
+    some = next(iter(first.values()))
+    return {
+        "position": position,
+        "orientation": orientation,
+        "along": errors_along(curves, sequences=some.sequences, unit=comparison.unit),
+        "trajectories": trajectories(first, unit=comparison.unit),
+    }
+
+
+def trajectories(estimates: Mapping[str, Estimates], *, unit: str = "m") -> bytes:
+    """Trajectories from above: the truth black, each estimate coloured, stars where sequences start.
+
+    Source: HyperPose 2025, supplement, Figure 2.
+
+    Args:
+        estimates: of the same frames, by the name of the method.
+        unit: of positions.
+    """
+    first = next(iter(estimates.values()))
+    shown = map_axes(first.truth)
+    truth = on_map(first.truth, shown)
+    low, high = map_bounds(truth)
+    stretches = _stretches(first.sequences, truth)
+    names = list(estimates)
+    with styled():
+        across, up = high - low
+        columns = min(len(names), 2)
+        rows = -(-len(names) // columns)
+        figure = Figure(
+            figsize=(min(9.0, 5.4 * columns), (1.0 + 4.2 * up / across) * rows + 0.4), layout="constrained"
+        )
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for number, (name, axes) in enumerate(zip(names, panels, strict=False)):
+            each = estimates[name]
+            color = COLORS[number % len(COLORS)] if len(names) > 1 else RED
+            points = on_map(each.poses, shown)
+            for start, end, is_first in stretches:
+                label = start == 0
+                axes.plot(
+                    truth[start:end, 0],
+                    truth[start:end, 1],
+                    color="black",
+                    linewidth=1.6,
+                    label="truth" if label else None,
+                    zorder=3,
+                )
+                found = points[start:end].copy()
+                found[~each.located[start:end]] = np.nan
+                axes.plot(
+                    found[:, 0],
+                    found[:, 1],
+                    color=color,
+                    linewidth=0.9,
+                    marker="o",
+                    markersize=2.2,
+                    alpha=0.85,
+                    label="estimate" if label else None,
+                    zorder=2,
+                )
+                if not is_first:
+                    continue
+                axes.scatter(
+                    *truth[start],
+                    marker="*",
+                    s=150,
+                    color="#ffc107",
+                    edgecolor="black",
+                    linewidths=0.8,
+                    label="start" if label else None,
+                    zorder=5,
+                )
+            axes.set_xlim(low[0], high[0])
+            axes.set_ylim(low[1], high[1])
+            axes.set_aspect("equal")
+            axes.set_title(name)
+            beyond = np.any((points < low) | (points > high), axis=1)
+            outside = int(np.count_nonzero(beyond & each.located))
+            lost = int((~each.located).sum())
+            notes = ((outside, "beyond the edge"), (lost, "lost"))
+            axes.set_xlabel(
+                "; ".join(
+                    [
+                        f"world {'xyz'[shown[0]]} ({unit})",
+                        *(f"{count} {what}" for count, what in notes if count),
+                    ]
+                )
+            )
+            axes.set_ylabel(f"world {'xyz'[shown[1]]} ({unit})")
+        for axes in panels[len(names) :]:
+            axes.set_visible(False)
+        legend_below(figure, panels[0])
+        return svg(figure)
+
+
+def comparison_page(comparison: Comparison, figures: Figures) -> str:
+    """One HTML page with the table, the differences and the figures; it opens offline."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("camloc.evaluation.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    uris = {
+        name: f"data:image/svg+xml;base64,{b64encode(content).decode()}" for name, content in figures.items()
+    }
+    template = environment.get_template("comparison.html.j2")
+    return template.render(comparison=comparison, figures=uris) + "\n"
+
+
+# A step so many times the median one is a gap between blocks of a test set, not a motion of the camera.
+_GAP = 10.0
+
+
+def _stretches(sequences: Sequence[str], positions: Points) -> list[tuple[int, int, bool]]:
+    """Start and end of each stretch of frames without a gap, and whether a sequence starts there."""
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    moving = steps[steps > 0]
+    longest = _GAP * float(np.median(moving)) if len(moving) else np.inf
+    edges = {0: True}
+    for row in range(1, len(sequences)):
+        if sequences[row] != sequences[row - 1]:
+            edges[row] = True
+        elif steps[row - 1] > longest:
+            edges[row] = False
+    ends = [*list(edges)[1:], len(sequences)]
+    return [(start, end, first) for (start, first), end in zip(edges.items(), ends, strict=True)]

@@ -1,0 +1,341 @@
+"""A table of a paper with our results beside the printed ones, as text, Markdown, CSV, LaTeX and JSON."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from io import StringIO
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Literal
+
+from rich import box
+from rich.table import Table as RichTable
+
+from camloc.core.config import from_json, to_json
+from camloc.core.files import read_regular, write_atomically
+from camloc.errors import CheckpointError, RecipeError
+from camloc.evaluation.published import MEAN, Cell, PrintedTable, average_ranks
+from camloc.evaluation.report.wording import plain
+
+Kind = Literal["printed", "ours", "baseline"]
+
+FORMATS = ("md", "csv", "tex", "json")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Median errors of one column.
+
+    Attributes:
+        meters, degrees: None where there is none, or where too many frames are lost.
+        spread: standard deviations over the seeds, or None for one seed and for printed numbers.
+        text: the printed form with its digits; "" for our results.
+    """
+
+    meters: float | None
+    degrees: float | None
+    spread: tuple[float, float] | None = None
+    text: str = ""
+
+    def __str__(self) -> str:
+        if self.text:
+            return self.text
+        meters = "-" if self.meters is None else f"{self.meters:.2f}"
+        degrees = "-" if self.degrees is None else f"{self.degrees:.2f}"
+        if self.spread is None:
+            return f"{meters}/{degrees}"
+        return f"{meters}±{self.spread[0]:.2f}/{degrees}±{self.spread[1]:.2f}"
+
+
+def of_cell(cell: Cell | None) -> Result | None:
+    """A printed cell."""
+    return None if cell is None else Result(cell.meters, cell.degrees, text=str(cell))
+
+
+def over_seeds(results: Sequence[Result]) -> Result | None:
+    """The mean over seeds and their spread; None where there are none."""
+    if not results:
+        return None
+    meters = [each.meters for each in results if each.meters is not None]
+    degrees = [each.degrees for each in results if each.degrees is not None]
+    if len(meters) < len(results) or len(degrees) < len(results):
+        return Result(None, None)
+    spread = (stdev(meters), stdev(degrees)) if len(results) > 1 else None
+    return Result(fmean(meters), fmean(degrees), spread)
+
+
+def mean_of(results: Sequence[Result | None]) -> Result | None:
+    """The mean over the scenes, as the papers average; None where a scene is missing.
+
+    The spread is left out: the spreads of scenes are not those of their mean.
+    """
+    found = [each for each in results if each is not None]
+    if not found or len(found) < len(results):
+        return None
+    meters = [each.meters for each in found if each.meters is not None]
+    degrees = [each.degrees for each in found if each.degrees is not None]
+    return Result(
+        fmean(meters) if len(meters) == len(found) else None,
+        fmean(degrees) if len(degrees) == len(found) else None,
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        label: of the method.
+        kind: "printed" in the paper; "ours"; or a "baseline" that needs no training.
+        cells: one for each column.
+        mean: over the scenes, where the table has such a column.
+        scenes: our results by scene, where the table prints their mean alone.
+        ranks: of the position, of the orientation, of both.
+        record: how ours was trained.
+        problem: why a cell of ours is missing, or "".
+        group: of a printed method that is not "APR": such rows are not compared with for the best.
+    """
+
+    label: str
+    kind: Kind
+    cells: tuple[Result | None, ...]
+    mean: Result | None = None
+    scenes: dict[str, Result] = field(default_factory=dict)
+    ranks: tuple[int, int, int] | None = None
+    record: str = ""
+    problem: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A table of a paper with our rows beside the printed ones.
+
+    Attributes:
+        name: of the table in `camloc reproduce`.
+        title, source: what it is, and where it is printed.
+        truth: the source of the true poses of the printed rows.
+        columns: of the paper.
+        has_mean: whether a column of means follows.
+        has_ranks: whether columns of ranks follow.
+        rows: the printed rows, each with ours below it, then the baselines.
+        notes: misprints and other remarks.
+        data: what our rows were measured on.
+    """
+
+    name: str
+    title: str
+    source: str
+    truth: str
+    columns: tuple[str, ...]
+    has_mean: bool
+    has_ranks: bool
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    data: str = ""
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Of the columns behind the label."""
+        columns = tuple(column.replace("|", " ") for column in self.columns)
+        mean = (MEAN,) if self.has_mean else ()
+        return (*columns, *mean, *(("ranks", "final rank") if self.has_ranks else ()))
+
+    def cells(self, row: Row) -> tuple[str, ...]:
+        """The texts of a row under the headings."""
+        results = (*row.cells, *((row.mean,) if self.has_mean else ()))
+        texts = tuple("-" if each is None else str(each) for each in results)
+        if not self.has_ranks:
+            return texts
+        ranks = ("", "") if row.ranks is None else (f"{row.ranks[0]}/{row.ranks[1]}", str(row.ranks[2]))
+        return (*texts, *ranks)
+
+    def best(self) -> dict[int, tuple[float | None, float | None]]:
+        """The smallest position and orientation errors of each column, among absolute pose regressors."""
+        found: dict[int, tuple[float | None, float | None]] = {}
+        rows = [(*row.cells, row.mean) for row in self.rows if row.kind != "baseline" and not row.group]
+        for column in range(len(self.columns) + self.has_mean):
+            cells = [row[column] for row in rows]
+            meters = [each.meters for each in cells if each is not None and each.meters is not None]
+            degrees = [each.degrees for each in cells if each is not None and each.degrees is not None]
+            found[column] = (min(meters, default=None), min(degrees, default=None))
+        return found
+
+    def marked(self, row: Row, bold: tuple[str, str]) -> tuple[str, ...]:
+        """`cells` with the best halves between the two words of `bold`."""
+        best, texts = self.best(), list(self.cells(row))
+        if row.kind == "baseline" or row.group:
+            return tuple(texts)
+        results = (*row.cells, *((row.mean,) if self.has_mean else ()))
+        for column, result in enumerate(results):
+            if result is None:
+                continue
+            halves = texts[column].split("/")
+            values = (result.meters, result.degrees) if len(halves) == 2 else (
+                (result.meters,) if result.degrees is None else (result.degrees,))  # fmt: skip
+            smallest = best[column] if len(halves) == 2 else (
+                (best[column][0],) if result.degrees is None else (best[column][1],))  # fmt: skip
+            texts[column] = "/".join(
+                f"{bold[0]}{half}{bold[1]}" if value is not None and value == least else half
+                for half, value, least in zip(halves, values, smallest, strict=True)
+            )
+        return tuple(texts)
+
+    def rich(self) -> RichTable:
+        """For the terminal."""
+        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+        table.title = plain(f"{self.source}: {self.title}")
+        table.add_column("method", no_wrap=True)
+        for heading in self.headings:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for number, row in enumerate(self.rows):
+            if row.kind == "baseline" and (number == 0 or self.rows[number - 1].kind != "baseline"):
+                table.add_section()
+            style = {"printed": None, "ours": "cyan", "baseline": "dim"}[row.kind]
+            table.add_row(plain(_label(row)), *self.marked(row, ("[bold]", "[/bold]")), style=style)
+        table.caption = plain("\n".join(self.remarks()))
+        return table
+
+    def remarks(self) -> list[str]:
+        """What stands below the table: units, truths, how ours were trained, failures, misprints."""
+        remarks = [
+            "Median errors in metres/degrees; the smallest of absolute pose regressors are bold. Printed "
+            f"rows: true poses from {self.truth}. Nearest training pose: an oracle that sees the true pose."
+        ]
+        if self.data:
+            remarks.append(f"Ours: {self.data}.")
+        remarks += [f"{row.label}: {row.record}." for row in self.rows if row.kind == "ours" and row.record]
+        remarks += [f"{row.label}: {row.problem}" for row in self.rows if row.problem]
+        return [*remarks, *self.notes]
+
+    def markdown(self) -> str:
+        """A section with the table."""
+        lines = [f"## {self.source}: {self.title}", "", f"| method | {' | '.join(self.headings)} |"]
+        lines.append(f"| --- |{' ---: |' * len(self.headings)}")
+        for row in self.rows:
+            cells = " | ".join(cell.replace("|", "\\|") for cell in self.marked(row, ("**", "**")))
+            lines.append(f"| {_label(row).replace('|', chr(92) + '|')} | {cells} |")
+        return "\n".join([*lines, "", *(f"- {remark}" for remark in self.remarks())]) + "\n"
+
+    def csv(self) -> str:
+        """One line for each result: row, kind, column, metres, degrees, their spreads over seeds."""
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("method", "kind", "column", "meters", "degrees", "meters_std", "degrees_std"))
+        for row in self.rows:
+            results = [
+                *zip(self.columns, row.cells, strict=True),
+                *([(MEAN, row.mean)] if self.has_mean else []),
+            ]
+            results += list(row.scenes.items())
+            for column, each in results:
+                if each is not None:
+                    numbers = (each.meters, each.degrees, *(each.spread or (None, None)))
+                    cells = ("" if number is None else f"{number:g}" for number in numbers)
+                    writer.writerow((row.label, row.kind, column, *cells))
+        return text.getvalue()
+
+    def latex(self) -> str:
+        """A `tabular` for the package booktabs."""
+        lines = [rf"\begin{{tabular}}{{l{'r' * len(self.headings)}}}", r"\toprule"]
+        lines.append(" & ".join(map(_escaped, ("Method", *self.headings))) + r" \\ \midrule")
+        for number, row in enumerate(self.rows):
+            if row.kind == "baseline" and (number == 0 or self.rows[number - 1].kind != "baseline"):
+                lines.append(r"\midrule")
+            cells = self.marked(row, ("\0", "\1"))
+            words = [_escaped(_label(row)), *map(_escaped, cells)]
+            lines.append(" & ".join(words).replace("\0", r"\textbf{").replace("\1", "}") + r" \\")
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+    def save(self, stem: Path) -> tuple[Path, ...]:
+        """Write `stem` with the endings of `FORMATS`.
+
+        Raises:
+            CamlocError: a file cannot be written.
+        """
+        contents: tuple[str | bytes, ...] = (self.markdown(), self.csv(), self.latex(), to_json(self))
+        paths = tuple(stem.with_name(f"{stem.name}.{ending}") for ending in FORMATS)
+        for path, content in zip(paths, contents, strict=True):
+            write_atomically(path, content)
+        return paths
+
+    @classmethod
+    def load(cls, path: Path) -> "Reproduction":
+        """Read the JSON file of `save`.
+
+        Raises:
+            CheckpointError: no such file, or of another version.
+        """
+        try:
+            return from_json(read_regular(path), cls)
+        except (OSError, RecipeError) as problem:
+            raise CheckpointError(f"{path} is not a table of `camloc reproduce`: {problem}") from None
+
+
+def reproduction(
+    table: PrintedTable,
+    ours: dict[int, Row],
+    baselines: Sequence[Row],
+    *,
+    data: str = "",
+) -> Reproduction:
+    """Put our rows and the baselines under the printed rows, and rank where the paper ranks.
+
+    Args:
+        table: the paper's.
+        ours: our rows by the number of the printed row.
+        baselines: rows below.
+        data: what ours were measured on.
+    """
+    has_mean = table.prints_mean or (len(table.columns) > 1 and all("|" not in c for c in table.columns))
+    rows = []
+    for number, printed in enumerate(table.rows):
+        ranks = None if table.ranks is None else table.ranks.get(printed.method)
+        mean = of_cell(printed.mean)
+        if mean is None and has_mean:
+            mean = mean_of([of_cell(cell) for cell in printed.cells])
+        group = "" if printed.kind == "APR" else printed.kind
+        cells = tuple(map(of_cell, printed.cells))
+        rows.append(Row(printed.method, "printed", cells, mean, ranks=ranks, group=group))
+        if number in ours:
+            rows.append(_ranked(ours[number], table, number))
+    notes = [f"{method}: {what}." for method, what in (table.misprints or {}).items()]
+    return Reproduction(
+        name=table.name,
+        title=table.title,
+        source=table.source,
+        truth=table.truth,
+        columns=table.columns,
+        has_mean=has_mean,
+        has_ranks=table.ranks is not None,
+        rows=(*rows, *baselines),
+        notes=(*([table.note] if table.note else []), *notes),
+        data=data,
+    )
+
+
+def _ranked(row: Row, table: PrintedTable, number: int) -> Row:
+    """Our row with the ranks that it would have in place of the printed one."""
+    (cell,) = row.cells if table.ranks is not None else (None,)
+    if cell is None or cell.meters is None or cell.degrees is None:
+        return row
+    means = {
+        other.method: (each.meters, each.degrees)
+        for place, other in enumerate(table.rows)
+        if place != number and (each := other.cells[0]) is not None
+    }
+    known = {m: (x, y) for m, (x, y) in means.items() if x is not None and y is not None}
+    ranks = average_ranks({**known, row.label: (cell.meters, cell.degrees)})[row.label]
+    return replace(row, ranks=ranks)
+
+
+def _label(row: Row) -> str:
+    if row.kind == "printed":
+        return f"{row.label} ({row.group})" if row.group else row.label
+    return f"  {row.label}"
+
+
+def _escaped(text: str) -> str:
+    for character in "&%_#":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("±", r"$\pm$").replace("°", r"$^\circ$")

@@ -1,0 +1,184 @@
+"""The baseline of image retrieval: the pose of the most similar training image, or one between several.
+
+Images are compared by one vector each: local descriptors aggregated by a vocabulary that is learned from the
+training images (VLAD), or the pooled feature maps of a network. The pose is that of the nearest training
+image, or is interpolated: the affine combination of the k nearest vectors that comes closest to the query's
+weighs their poses, as in Sattler et al., "Understanding the Limitations of CNN-based Absolute Camera Pose
+Regression" (CVPR 2019), whose numbers the papers print as "VLAD+Inter" and "IR Baseline".
+
+Unlike the oracles of `evaluation.baselines` this baseline sees only the query's image.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from camloc.data.augment import centre_cut
+from camloc.data.image_io import Preprocess, read_image
+from camloc.data.types import Frame, oriented, poses_of
+from camloc.errors import DatasetError, ImageError
+from camloc.geometry.pose import Pose, PoseError, pose_error
+from camloc.geometry.rotation import nearest_rotation
+from camloc.mapping.features import FeatureSettings, feature_extractor
+from camloc.mapping.retrieval import vlad_vectors
+from camloc.models.base import GeometryModel, PoseModel, Regressor
+from camloc.models.novelty import summary
+from camloc.training.scenes import load_scene_images
+
+# Neighbours of an interpolated pose, at most.
+NEIGHBOURS = 20
+
+# Added to the diagonal of the neighbours' products, which keeps weights bounded where neighbours are alike.
+_RIDGE = 1e-2
+
+_BATCH = 32
+
+Vectors = Float[np.ndarray, "_ d"]
+Progress = Callable[[int, int], None]
+
+
+def retrieved_poses(queries: Vectors, references: Vectors, poses: Pose) -> Pose:
+    """The poses of the most similar references; rows of vectors have unit length.
+
+    Args:
+        queries: (n, d) vectors of the query images.
+        references: (m, d) vectors of the training images.
+        poses: (m,) their poses, as tensors.
+    """
+    return poses[torch.from_numpy((queries @ references.T).argmax(axis=1))]
+
+
+def interpolated_poses(
+    queries: Vectors, references: Vectors, poses: Pose, *, neighbours: int = NEIGHBOURS
+) -> Pose:
+    """Poses between those of the most similar references; see the module. Arguments as `retrieved_poses`."""
+    count = min(neighbours, len(references))
+    nearest = np.argsort(-(queries @ references.T), axis=1, kind="stable")[:, :count]
+    positions, rotations = [], []
+    for query, rows in zip(queries, nearest, strict=True):
+        weights = torch.from_numpy(affine_weights(query, references[rows]))
+        chosen = poses[torch.from_numpy(rows)]
+        positions.append(weights @ chosen.translation.double())
+        rotations.append(torch.einsum("k,kij->ij", weights, chosen.rotation.double()))
+    return Pose(nearest_rotation(torch.stack(rotations)), torch.stack(positions))
+
+
+def affine_weights(
+    query: Float[np.ndarray, "d"], neighbours: Float[np.ndarray, "k d"]
+) -> Float[np.ndarray, "k"]:
+    """Weights with sum 1 of the combination of neighbours that is nearest to the query, with a ridge."""
+    rows = neighbours.astype(np.float64)
+    gram = rows @ rows.T + _RIDGE * np.eye(len(rows))
+    both = np.linalg.solve(gram, np.stack((rows @ query.astype(np.float64), np.ones(len(rows))), axis=1))
+    missing = (1.0 - both[:, 0].sum()) / both[:, 1].sum()
+    weights: Float[np.ndarray, k] = both[:, 0] + missing * both[:, 1]
+    return weights
+
+
+def retrieval_errors(
+    queries: Vectors, references: Vectors, truth: Pose, training: Pose
+) -> dict[str, PoseError]:
+    """Errors of "nearest" and of "interpolated", (n,) each.
+
+    Args:
+        queries, references: vectors of the n test and of the m training images.
+        truth: (n,) poses of the test images.
+        training: (m,) poses of the training images.
+    """
+    return {
+        "nearest": pose_error(retrieved_poses(queries, references, training), truth),
+        "interpolated": pose_error(interpolated_poses(queries, references, training), truth),
+    }
+
+
+def vlad_errors(
+    train: Sequence[Frame], test: Sequence[Frame], *, progress: Progress | None = None
+) -> dict[str, PoseError]:
+    """Errors of retrieval by VLAD over SIFT descriptors.
+
+    Training images that cannot be read, or that have no orientation, are left out; a test image that cannot
+    be read is lost.
+
+    Raises:
+        DatasetError: no training image can be used.
+    """
+    extractor, total = feature_extractor(FeatureSettings()), len(train) + len(test)
+    done = 0
+
+    def descriptors(frames: Iterable[Frame]) -> list[np.ndarray | None]:
+        nonlocal done
+        found: list[np.ndarray | None] = []
+        for frame in frames:
+            try:
+                found.append(
+                    extractor.extract(read_image(frame.image, upright=frame.camera is None)).descriptors
+                )
+            except ImageError:
+                found.append(None)
+            done += 1
+            if progress:
+                progress(done, total)
+        return found
+
+    usable = oriented(train)
+    read = [
+        (frame, each) for frame, each in zip(usable, descriptors(usable), strict=True) if each is not None
+    ]
+    if not any(len(each) for _, each in read):
+        raise DatasetError("no training image has a local feature that images could be retrieved by")
+    queries = descriptors(test)
+    empty = np.zeros((0, read[0][1].shape[1]), dtype=np.uint8)
+    references, vectors = vlad_vectors(
+        [each for _, each in read], [empty if each is None else each for each in queries]
+    )
+    training = poses_of([frame for frame, _ in read]).tensor()
+    errors = retrieval_errors(vectors, references, poses_of(test).tensor(), training)
+    lost = torch.tensor([each is None for each in queries])
+    return {name: _without(error, lost) for name, error in errors.items()}
+
+
+def network_errors(
+    model: PoseModel[Any],
+    size: Preprocess,
+    train: Sequence[Frame],
+    test: Sequence[Frame],
+    *,
+    device: torch.device,
+) -> dict[str, PoseError]:
+    """Errors of retrieval by the pooled feature maps of a network.
+
+    Raises:
+        DatasetError: the model has no backbone, as an exported one, or no training frame an orientation.
+        ImageError: an image cannot be read.
+    """
+    usable = oriented(train)
+    if not isinstance(model, Regressor | GeometryModel) or not usable:
+        raise DatasetError("retrieval by pooled features needs a network and oriented training frames")
+    references, queries = (_pooled(model, size, frames, device) for frames in (usable, tuple(test)))
+    return retrieval_errors(queries, references, poses_of(test).tensor(), poses_of(usable).tensor())
+
+
+@torch.no_grad()
+def _pooled(
+    model: Regressor[Any] | GeometryModel[Any],
+    size: Preprocess,
+    frames: Sequence[Frame],
+    device: torch.device,
+) -> Vectors:
+    """Unit vectors of images, from the means of the backbone's maps."""
+    images = load_scene_images((tuple(frames),), size)
+    rows: list[Tensor] = []
+    for chosen in torch.arange(len(images)).split(_BATCH):
+        batch = images.batch(chosen, device=device)
+        cut = centre_cut(batch, width=size.width, height=size.height)
+        rows.append(summary(model.backbone.forward_with_novelty_maps(cut.images)[1]).float().cpu())
+    vectors: Vectors = torch.nn.functional.normalize(torch.cat(rows), dim=-1).numpy()
+    return vectors
+
+
+def _without(error: PoseError, lost: Tensor) -> PoseError:
+    return PoseError(error.meters.masked_fill(lost, torch.inf), error.degrees.masked_fill(lost, torch.inf))

@@ -1,0 +1,522 @@
+"""Reproduces a table of a paper: trains the runs that it needs, or takes finished ones, and measures them.
+
+Every run is trained by `camloc train` in a process of its own, whose words are in a log beside the run's
+folder. What exists is kept, so that the same command goes on where it was stopped. A run that fails leaves
+its reason in the table, and the others go on.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from threading import Lock
+from typing import Literal, get_args
+
+from camloc.core.config import from_json, to_json
+from camloc.core.files import file_name, read_regular, write_atomically
+from camloc.data.types import Scene, oriented, poses_of
+from camloc.errors import CamlocError, CheckpointError, DatasetError, RecipeError
+from camloc.evaluation.baselines import baseline_errors
+from camloc.evaluation.errors import ErrorStatistics, error_statistics
+from camloc.evaluation.published import MEAN, PrintedRow, PrintedTable, scene_and_set
+from camloc.evaluation.reproduction import Reproduction, Result, Row, mean_of, over_seeds, reproduction
+from camloc.evaluation.results import RESULTS_NAME, Results, SetResults
+from camloc.inference.image_retrieval import vlad_errors
+from camloc.recipes import find_recipe
+from camloc.runs.autoencode import student_errors
+from camloc.runs.evaluate import SCENES
+from camloc.runs.manifest import MANIFEST_FILE, DataSource, RunManifest
+
+ORACLE, POSITION_ORACLE, MEAN_POSE = (
+    "nearest training pose",
+    "nearest training position",
+    "mean training pose",
+)
+VLAD, VLAD_INTERPOLATED = "retrieval, VLAD", "retrieval, VLAD interpolated"
+MAP_ROW = "map of local features"
+
+# Further baselines, which take minutes.
+FurtherBaseline = Literal["retrieval", "map"]
+FURTHER_BASELINES: tuple[FurtherBaseline, ...] = get_args(FurtherBaseline)
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to reproduce, and how.
+
+    Attributes:
+        data: the data set's folder, or None to take finished runs only.
+        runs: folder of the runs, where finished ones are looked for and new ones are written.
+        budget: time of every training, as `camloc train --budget`; "" for the recipes' own schedules.
+        seeds: trainings of every row, with the seeds 0, 1, ...
+        rows: parts of the methods' names; only rows that contain one are ours. All if empty.
+        scenes: of the table; all that the data set has if empty.
+        jobs: trainings at a time.
+        device: of trainings.
+        backbone_weights: as for `camloc train`.
+        budget_seconds: the same in seconds; 0 for none.
+        options: of the data set's reader, by name.
+        baselines: which of `FURTHER_BASELINES` are measured.
+    """
+
+    data: Path | None
+    runs: Path
+    budget: str = ""
+    seeds: int = 1
+    rows: tuple[str, ...] = ()
+    scenes: tuple[str, ...] = ()
+    jobs: int = 1
+    device: str = "cpu"
+    backbone_weights: str = "none"
+    budget_seconds: float = 0.0
+    options: dict[str, str] = field(default_factory=dict)
+    baselines: tuple[FurtherBaseline, ...] = FURTHER_BASELINES
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a row.
+
+    Attributes:
+        recipe: of the run.
+        scenes: one, or all for a network of several scenes.
+        seed: of the training.
+        folder: of the run.
+    """
+
+    recipe: str
+    scenes: tuple[str, ...]
+    seed: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Results that were measured before, by name."""
+
+    results: dict[str, Result]
+
+
+class _Failed(Exception):  # noqa: N818 - caught here and shown in the table
+    """A command ended with an error; the text is its last words."""
+
+
+def reproduce(table: PrintedTable, settings: Settings, report: Report) -> Reproduction:
+    """Train what is missing and put the table together.
+
+    Args:
+        table: of a paper.
+        settings: data, folders and budgets.
+        report: called with a line for each step.
+
+    Raises:
+        DatasetError: the data set has none of the table's scenes.
+        RecipeError: no row is chosen.
+    """
+    chosen = _chosen_rows(table, settings.rows)
+    scenes = _scenes(table, settings)
+    jobs = {number: tuple(_jobs(row, scenes, settings)) for number, row in chosen.items()}
+    finished = _finished_runs(settings)
+    problems: dict[Job, str] = {}
+    found: dict[Job, Path] = {}
+    unique = tuple(dict.fromkeys(job for several in jobs.values() for job in several))
+    lock = Lock()
+
+    def run(job: Job) -> None:
+        try:
+            folder = _run_folder(job, table, settings, finished, report)
+        except (_Failed, CamlocError, OSError) as problem:
+            with lock:
+                problems[job] = str(problem)
+            report(f"failed {job.folder}: {problem}")
+        else:
+            with lock:
+                found[job] = folder
+
+    with ThreadPoolExecutor(max(1, settings.jobs)) as pool:
+        for _ in pool.map(run, unique):
+            pass
+    ours = {
+        number: _our_row(table, table.rows[number], several, found, problems, settings, report)
+        for number, several in jobs.items()
+    }
+    baselines = _baseline_rows(table, scenes, settings, report)
+    return reproduction(table, ours, baselines, data=_data_words(settings, scenes, table))
+
+
+def _chosen_rows(table: PrintedTable, words: tuple[str, ...]) -> dict[int, PrintedRow]:
+    trainable = {number: row for number, row in enumerate(table.rows) if row.recipes}
+    chosen = {
+        number: row
+        for number, row in trainable.items()
+        if not words or any(word.lower() in row.method.lower() for word in words)
+    }
+    if not chosen:
+        names = ", ".join(row.method for row in trainable.values())
+        raise RecipeError(f"no row of {table.name} contains {' or '.join(words)}; camloc trains {names}")
+    return chosen
+
+
+def _scenes(table: PrintedTable, settings: Settings) -> tuple[str, ...]:
+    """The scenes of the table that are wanted and that the data set has."""
+    wanted = settings.scenes or table.scenes
+    for scene in wanted:
+        if scene not in table.scenes:
+            raise DatasetError(f"{table.name} has no scene {scene}; it has {', '.join(table.scenes)}")
+    if settings.data is None:
+        return wanted
+    present = []
+    reason = ""
+    for scene in wanted:
+        try:
+            _source(table, scene, settings).load()
+        except DatasetError as problem:
+            reason = str(problem)
+        else:
+            present.append(scene)
+    if not present:
+        raise DatasetError(f"{settings.data} has none of the scenes of {table.name}: {reason}")
+    return tuple(present)
+
+
+def _source(table: PrintedTable, scene: str, settings: Settings) -> DataSource:
+    assert settings.data is not None
+    return DataSource(os.path.realpath(settings.data), table.layout, scene, dict(settings.options))
+
+
+def _jobs(row: PrintedRow, scenes: tuple[str, ...], settings: Settings) -> Iterator[Job]:
+    """The runs of a row: one for each scene and seed, or one for each seed of a network of several scenes."""
+    recipe = row.recipes[0]
+    is_joint = getattr(find_recipe(recipe).config, "scenes", 1) > 1
+    groups = (scenes,) if is_joint else tuple((scene,) for scene in scenes)
+    for group in groups:
+        for seed in range(settings.seeds):
+            words = f"seed-{seed}-{settings.budget}" if settings.budget else f"seed-{seed}"
+            place = "+".join(map(file_name, group)) if len(group) < 3 else f"{len(group)}-scenes"
+            yield Job(recipe, group, seed, settings.runs / recipe / place / words)
+
+
+def _finished_runs(settings: Settings) -> dict[tuple[str, tuple[str, ...], int], Path]:
+    """Runs below the folder of runs by recipe, scenes and seed: those of the same data and budget.
+
+    Without data, the budget does not matter.
+    """
+    found: dict[tuple[str, tuple[str, ...], int], Path] = {}
+    for path in sorted(settings.runs.rglob(MANIFEST_FILE)) if settings.runs.is_dir() else ():
+        try:
+            manifest = RunManifest.load(path.parent)
+        except CheckpointError:
+            continue
+        is_same = settings.data is None or (
+            manifest.budget_seconds == settings.budget_seconds
+            and all(source.root.startswith(os.path.realpath(settings.data)) for source in manifest.data)
+        )
+        key = (manifest.recipe, manifest.scenes, manifest.seed)
+        if is_same and manifest.recipe and _is_measured(path.parent, manifest.scenes):
+            found.setdefault(key, path.parent)
+    return found
+
+
+def _is_measured(folder: Path, scenes: tuple[str, ...]) -> bool:
+    return all(_results_path(folder, scene, len(scenes)).is_file() for scene in scenes)
+
+
+def _results_path(folder: Path, scene: str, scenes: int) -> Path:
+    return folder / RESULTS_NAME if scenes == 1 else folder / SCENES / file_name(scene) / RESULTS_NAME
+
+
+def _run_folder(
+    job: Job,
+    table: PrintedTable,
+    settings: Settings,
+    finished: dict[tuple[str, tuple[str, ...], int], Path],
+    report: Report,
+) -> Path:
+    """The folder of a measured run, trained if there is none."""
+    key = (job.recipe, job.scenes, job.seed)
+    if key in finished:
+        report(f"taken  {finished[key]}")
+        return finished[key]
+    if settings.data is None:
+        raise _Failed(
+            f"{settings.runs} has no finished run of {job.recipe} on {', '.join(job.scenes)} with seed "
+            f"{job.seed}; name the data set with --data to train it"
+        )
+    report(f"train  {job.folder}")
+    scenes = [word for scene in job.scenes for word in ("--scene", scene)]
+    words = ["train", job.recipe, "--data", str(settings.data), *scenes, "--layout", table.layout]
+    words += ["--out", str(job.folder), "--seed", str(job.seed), "--device", settings.device]
+    words += ["--backbone-weights", settings.backbone_weights]
+    words += ["--budget", settings.budget] if settings.budget else []
+    words += _option_words(settings)
+    _command(words, job.folder.with_suffix(".log"))
+    if not _is_measured(job.folder, job.scenes):
+        _command(["evaluate", str(job.folder)], job.folder.with_suffix(".log"))
+    return job.folder
+
+
+def _option_words(settings: Settings) -> list[str]:
+    return [word for name, value in settings.options.items() for word in ("--option", f"{name}={value}")]
+
+
+def _command(words: Sequence[str], log: Path) -> None:
+    """Run a command of camloc in a process of its own, with its output added to a log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as output:
+        output.write(f"$ camloc {' '.join(words)}\n")
+        output.flush()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "camloc", *words], stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            status = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if status:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        last = next((line for line in reversed(lines) if line.startswith("camloc: ")), lines[-1])
+        raise _Failed(f"{last.removeprefix('camloc: ')} (see {log})")
+
+
+def _our_row(
+    table: PrintedTable,
+    row: PrintedRow,
+    jobs: tuple[Job, ...],
+    found: dict[Job, Path],
+    problems: dict[Job, str],
+    settings: Settings,
+    report: Report,
+) -> Row:
+    """Our results of a row, from its runs."""
+    by_column: dict[str, list[Result]] = {}
+    reasons = [f"{', '.join(job.scenes)}: {problems[job]}" for job in jobs if job in problems]
+    records: list[Results] = []
+    for job in jobs:
+        if job not in found:
+            continue
+        try:
+            measured = _measured(row, job, found[job], settings, report)
+        except (_Failed, CamlocError, OSError) as problem:
+            reasons.append(f"{', '.join(job.scenes)}: {problem}")
+            continue
+        for scene, sets in measured.items():
+            for column in _columns(table, scene):
+                name = scene_and_set(column)[1]
+                if name not in sets:
+                    reasons.append(f"{scene} has no test set {name!r}")
+                    continue
+                by_column.setdefault(column, []).append(sets[name])
+        with suppress(CheckpointError):
+            records.append(Results.load(_results_path(found[job], job.scenes[0], len(job.scenes))))
+    results = {column: over_seeds(several) for column, several in by_column.items()}
+    label = f"ours: {row.method}"
+    record = _record(row, records)
+    failure = "; ".join(dict.fromkeys(reasons))
+    if table.columns == (MEAN,):
+        scenes = {scene: each for scene in table.scenes if (each := results.get(scene)) is not None}
+        mean = mean_of([scenes.get(scene) for scene in table.scenes])
+        missing = [scene for scene in table.scenes if scene not in scenes]
+        if missing and not failure:
+            failure = f"no mean without {', '.join(missing)}"
+        return Row(label, "ours", (mean,), scenes=scenes, record=record, problem=failure)
+    cells = tuple(results.get(column) for column in table.columns)
+    return Row(label, "ours", cells, mean_of(cells), record=record, problem=failure)
+
+
+def _columns(table: PrintedTable, scene: str) -> list[str]:
+    if table.columns == (MEAN,):
+        return [scene]
+    return [column for column in table.columns if scene_and_set(column)[0] == scene]
+
+
+def _record(row: PrintedRow, records: Sequence[Results]) -> str:
+    """The recipe, and how long its runs trained."""
+    recipe = f"{row.recipes[0]}, {row.use}" if row.use else row.recipes[0]
+    trainings = [each.training for each in records if each.training is not None]
+    if not trainings:
+        return ""
+    seeds = len({each.seed for each in trainings})
+    epochs = sorted(each.epochs for each in trainings)
+    several = f"{epochs[0]} to {epochs[-1]}" if epochs[0] != epochs[-1] else str(epochs[0])
+    budgets = ", ".join(dict.fromkeys(each.budget for each in trainings))
+    shares = fmean(each.schedule_share for each in trainings)
+    scaled = f", {shares:.2g} of the schedule" if shares != 1.0 else ""
+    units = f"{seeds} seed{'s' * (seeds != 1)}, {several} epoch{'s' * (epochs[-1] != 1)}"
+    return f"{recipe}; {units}, {budgets}{scaled}"
+
+
+def _measured(
+    row: PrintedRow, job: Job, folder: Path, settings: Settings, report: Report
+) -> dict[str, dict[str, Result]]:
+    """The results of a run by scene and test set, as the row uses it; "" is the test split itself."""
+    kind, *words = row.use.split(":")
+    match kind:
+        case "":
+            return _stored(folder, job.scenes)
+        case "filter":
+            return _evaluated(folder, job, f"filter-{words[0]}", ("--filter", words[0]), report)
+        case "masks":
+            masks = settings.runs / "masks" / words[0] / job.scenes[0]
+            if not masks.is_dir():
+                raise _Failed(f"put masks of {words[0]} classes into {masks}; `camloc masks` makes some")
+            return _evaluated(folder, job, f"masks-{words[0]}", ("--masks", str(masks)), report)
+        case _:
+            method, student = (words[0], words[1]) if kind == "refine" else ("", words[0])
+            beside = _with_student(folder, student, is_virtual=method == "virtual", report=report)
+            if not method:
+                return _of_student(beside)
+            return _evaluated(beside, job, f"refined-{method}", ("--refine", method), report)
+
+
+def _stored(folder: Path, scenes: tuple[str, ...]) -> dict[str, dict[str, Result]]:
+    return {scene: _sets(Results.load(_results_path(folder, scene, len(scenes)))) for scene in scenes}
+
+
+def _sets(results: Results) -> dict[str, Result]:
+    def result(part: SetResults) -> Result:
+        return _result(part.estimates)
+
+    return {"": result(results.headline), **{part.name: result(part) for part in results.sets}}
+
+
+def _result(statistics: ErrorStatistics) -> Result:
+    return Result(statistics.meters.median, statistics.degrees.median)
+
+
+def _evaluated(
+    folder: Path, job: Job, name: str, options: tuple[str, ...], report: Report
+) -> dict[str, dict[str, Result]]:
+    """The results of a run evaluated in another way."""
+    out = folder / name
+    if not _is_measured(out, job.scenes):
+        report(f"measure {out}")
+        _command(["evaluate", str(folder), *options, "--out", str(out)], folder.with_suffix(".log"))
+    return _stored(out, job.scenes)
+
+
+def _with_student(folder: Path, student: str, *, is_virtual: bool, report: Report) -> Path:
+    """A copy of a run with a pose auto-encoder of its own, since several rows have one of the same run."""
+    beside = folder.with_name(f"{folder.name}-{file_name(student.split('/')[-1])}")
+    if not (beside / "done").exists():
+        report(f"autoencode {beside}")
+        shutil.copytree(
+            folder,
+            beside,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("tensorboard", "filter-*", "masks-*"),
+        )
+        virtual = ["--virtual"] if is_virtual else []
+        words = ["autoencode", str(beside), "--recipe", student, *virtual]
+        _command(words, beside.with_suffix(".log"))
+        (beside / "done").write_text("")
+    return beside
+
+
+def _of_student(folder: Path) -> dict[str, dict[str, Result]]:
+    path = folder / "student.json"
+    if not path.is_file():
+        found = {name: _result(error_statistics(error)) for name, error in student_errors(folder).items()}
+        write_atomically(path, to_json(_Kept(found)))
+    stored = from_json(read_regular(path), _Kept)
+    return {scene: {"": result} for scene, result in stored.results.items()}
+
+
+def _baseline_rows(
+    table: PrintedTable, scenes: tuple[str, ...], settings: Settings, report: Report
+) -> list[Row]:
+    """The rows of the oracles, of the mean pose, of retrieval and of the map."""
+    if settings.data is None:
+        return []
+    by_row: dict[str, dict[str, Result]] = {}
+    problems: dict[str, list[str]] = {}
+    for scene in scenes:
+        source = _source(table, scene, settings)
+        loaded = source.load()
+        for label, result in _quick_baselines(loaded).items():
+            by_row.setdefault(label, {})[scene] = result
+        steps: list[tuple[str, Callable[[], dict[str, Result]]]] = []
+        if "retrieval" in settings.baselines:
+            steps.append((VLAD, lambda: _retrieval(loaded, settings, report)))  # noqa: B023 - used at once
+        if "map" in settings.baselines:
+            steps.append((MAP_ROW, lambda: _map(table, loaded, settings, report)))  # noqa: B023
+        for label, step in steps:
+            try:
+                for name, result in step().items():
+                    by_row.setdefault(name, {})[scene] = result
+            except (_Failed, CamlocError, OSError) as problem:
+                report(f"failed {label} of {scene}: {problem}")
+                by_row.setdefault(label, {})
+                problems.setdefault(label, []).append(f"{scene}: {problem}")
+    rows = []
+    for label, found in by_row.items():
+        failure = "; ".join(problems.get(label, ()))
+        if table.columns == (MEAN,):
+            cells: tuple[Result | None, ...] = (mean_of([found.get(scene) for scene in table.scenes]),)
+            rows.append(Row(label, "baseline", cells, scenes=found, problem=failure))
+        else:
+            cells = tuple(found.get(column) for column in table.columns)
+            rows.append(Row(label, "baseline", cells, mean_of(cells), problem=failure))
+    return rows
+
+
+def _quick_baselines(scene: Scene) -> dict[str, Result]:
+    if not scene.test or not oriented(scene.train):
+        return {}
+    truth, training = poses_of(scene.test).tensor(), poses_of(oriented(scene.train)).tensor()
+    errors = baseline_errors(truth, training)
+    found = {
+        ORACLE: errors.nearest_pose,
+        POSITION_ORACLE: errors.nearest_position,
+        MEAN_POSE: errors.mean_pose,
+    }
+    return {label: _result(error_statistics(error)) for label, error in found.items()}
+
+
+def _retrieval(scene: Scene, settings: Settings, report: Report) -> dict[str, Result]:
+    """Retrieval by VLAD, kept in a file for the next time."""
+    frames = [(str(frame.image), str(frame.world_from_cam)) for frame in (*scene.train, *scene.test)]
+    digest = hashlib.sha256(repr(frames).encode()).hexdigest()[:16]
+    path = settings.runs / "retrieval" / f"{file_name(scene.name)}-{digest}.json"
+    if not path.is_file():
+        report(f"retrieve {scene.name}: {len(scene.train)} training and {len(scene.test)} test images")
+        errors = vlad_errors(scene.train, scene.test)
+        found = {
+            VLAD: _result(error_statistics(errors["nearest"])),
+            VLAD_INTERPOLATED: _result(error_statistics(errors["interpolated"])),
+        }
+        write_atomically(path, to_json(_Kept(found)))
+    return from_json(read_regular(path), _Kept).results
+
+
+def _map(table: PrintedTable, scene: Scene, settings: Settings, report: Report) -> dict[str, Result]:
+    """The map of a scene alone, where the data has intrinsics."""
+    if any(frame.camera is None for frame in scene.test):
+        raise DatasetError("a map needs intrinsics, which this data does not have")
+    folder = settings.runs / "map" / table.layout / file_name(scene.name)
+    if not _is_measured(folder, (scene.name,)):
+        report(f"map    {folder}")
+        words = ["map", "--data", str(settings.data), "--scene", scene.name, "--layout", table.layout]
+        log = folder.with_suffix(".log")
+        _command([*words, *_option_words(settings), "--out", str(folder)], log)
+        _command(["evaluate", str(folder)], log)
+    results = Results.load(folder / RESULTS_NAME)
+    return {MAP_ROW: _result(results.headline.estimates)}
+
+
+def _data_words(settings: Settings, scenes: tuple[str, ...], table: PrintedTable) -> str:
+    if settings.data is None:
+        return f"finished runs below {settings.runs.name}"
+    missing = [scene for scene in table.scenes if scene not in scenes]
+    left_out = f", without {', '.join(missing)}" if missing else ""
+    return f"the data set {settings.data.name}{left_out}"

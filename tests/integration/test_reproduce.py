@@ -1,0 +1,177 @@
+"""`camloc reproduce` on small scenes in the layout of a data set, with a network that trains in a second."""
+
+import csv
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from tests.support.stand_in import write_data_set
+from tests.support.trained import tiny_recipe
+
+from camloc import recipes
+from camloc.cli.main import main
+from camloc.errors import DatasetError, RecipeError
+from camloc.evaluation.published import CAMBRIDGE, find_table
+from camloc.evaluation.reproduction import Reproduction, Result, Row, reproduction
+from camloc.evaluation.results import RESULTS_NAME, Results
+from camloc.runs import reproduce as module
+from camloc.runs.manifest import DataSource, RunManifest
+from camloc.runs.reproduce import Settings, reproduce
+from camloc.training.recipe import Recipe
+
+Commands = list[list[str]]
+
+OPTIONS = {"width": "32", "height": "24"}
+
+
+def tiny(name: str) -> Recipe:
+    """The recipe that all names have here."""
+    del name
+    return tiny_recipe(epochs=1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that `camloc train` has made, as a process of `camloc reproduce` would."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_data_set(folder / "data", "cambridge", ("ShopFacade",), frames=16)
+    words = ["train", "any/recipe", "--data", str(folder / "data"), "--scene", "ShopFacade"]
+    words += [word for name, value in OPTIONS.items() for word in ("--option", f"{name}={value}")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
+        patch.setattr(recipes, "find_recipe", tiny)
+        main([*words, "--layout", "cambridge", "--out", str(folder / "run")])
+    return folder / "run"
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Path) -> Commands:
+    """The words of all commands; each training gives a copy of `trained` that says what was asked for."""
+    seen: Commands = []
+
+    def run(words: Sequence[str], log: Path) -> None:
+        del log
+        seen.append(list(words))
+        assert words[0] == "train"
+        asked = {word: words[place + 1] for place, word in enumerate(words) if word.startswith("--")}
+        folder = Path(asked["--out"])
+        shutil.copytree(trained, folder)
+        source = DataSource(asked["--data"], "cambridge", asked["--scene"], OPTIONS)
+        manifest = RunManifest.load(folder)
+        seed = int(asked["--seed"])
+        replace(manifest, recipe=words[1], scenes=(asked["--scene"],), seed=seed, data=(source,)).save(folder)
+        results = Results.load(folder / RESULTS_NAME)
+        assert results.training is not None
+        meters = replace(results.headline.estimates.meters, median=1.0 + seed)
+        part = replace(results.headline, estimates=replace(results.headline.estimates, meters=meters))
+        training = replace(results.training, seed=seed)
+        replace(results, headline=part, sets=(part,), training=training).save(folder / RESULTS_NAME)
+
+    monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "_command", run)
+    monkeypatch.setattr(module, "find_recipe", tiny)
+    return seen
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Settings]:
+    def made(**changes: object) -> Settings:
+        base: dict[str, object] = {"data": tmp_path / "data", "runs": tmp_path / "runs", "options": OPTIONS}
+        return Settings(**{**base, "baselines": ("retrieval",), **changes})  # type: ignore[arg-type]
+
+    return made
+
+
+def test_a_table_of_averages_has_every_row_ours_with_its_rank_and_the_baselines(
+    commands: Commands, settings: Callable[..., Settings], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_data_set(tmp_path / "data", "cambridge", CAMBRIDGE, frames=16)
+    table = find_table("transposenet_2021/2")
+    found = reproduce(table, settings(), print)
+    assert [words[0] for words in commands] == ["train"] * 4
+    printed = [row for row in found.rows if row.kind == "printed"]
+    assert [row.label for row in printed] == [row.method for row in table.rows]
+    (ours,) = (row for row in found.rows if row.kind == "ours")
+    assert set(ours.scenes) == set(CAMBRIDGE)
+    assert not ours.problem
+    (mean,) = ours.cells
+    assert mean is not None
+    assert mean.meters == pytest.approx(1.0)
+    assert ours.ranks is not None
+    assert ours.ranks[0] == 1  # 1.00 m is less than any other average of the table
+    assert found.headings == ("mean", "ranks", "final rank")
+    baselines = {row.label for row in found.rows if row.kind == "baseline"}
+    assert {module.ORACLE, module.MEAN_POSE, module.VLAD, module.VLAD_INTERPOLATED} <= baselines
+    text = found.markdown()
+    assert "| PoseNet | 2.09/6.84 | 10/10 | 10 |" in text
+    assert "0.92/3.50" in text  # the misprint
+    # Again: nothing is trained, and the files are the same.
+    paths = found.save(tmp_path / "table")
+    assert (
+        reproduce(table, settings(data=None), print).rows[: len(table.rows)] == found.rows[: len(table.rows)]
+    )
+    assert len(commands) == 4
+    assert [path.suffix for path in paths] == [".md", ".csv", ".tex", ".json"]
+    assert Reproduction.load(paths[-1]) == found
+    rows = list(csv.DictReader(StringIO(paths[1].read_text())))
+    assert {row["kind"] for row in rows} == {"printed", "ours", "baseline"}
+    assert "taken" in capfd.readouterr().out
+
+
+def test_a_row_that_fails_says_why_and_the_others_go_on(
+    commands: Commands,
+    settings: Callable[..., Settings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_data_set(tmp_path / "data", "cambridge", ("ShopFacade",), frames=16)
+    run = module._command
+
+    def failing(words: Sequence[str], log: Path) -> None:
+        if any("shop-6d" in word for word in words):
+            raise module._Failed("the disk is full")
+        run(words, log)
+
+    monkeypatch.setattr(module, "_command", failing)
+    found = reproduce(find_table("hyperpose_2023/7"), settings(baselines=(), seeds=2), lambda _: None)
+    ours = {row.label: row for row in found.rows if row.kind == "ours"}
+    assert len(ours) == 3
+    failed = ours["ours: 6D"]
+    assert failed.cells == (None,)
+    assert "the disk is full" in failed.problem
+    (good,) = ours["ours: Quaternions"].cells
+    assert good is not None
+    assert good.meters == 1.5
+    assert good.spread is not None
+    assert good.spread[0] == pytest.approx(0.5**0.5)
+    assert str(good).startswith("1.50±0.71/")
+    assert "2 seeds, 1 epoch" in ours["ours: Quaternions"].record
+    assert len([words for words in commands if words[0] == "train"]) == 4
+
+
+def test_data_without_a_scene_of_the_table_and_unknown_rows_are_refused(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    write_data_set(tmp_path / "data", "cambridge", ("ShopFacade",), frames=16)
+    with pytest.raises(DatasetError, match="none of the scenes"):
+        reproduce(find_table("pose_autoencoders_2022/3"), settings(), print)
+    with pytest.raises(DatasetError, match="has no scene chess"):
+        reproduce(find_table("hyperpose_2023/7"), settings(scenes=("chess",)), print)
+    with pytest.raises(RecipeError, match="Quaternions"):
+        reproduce(find_table("hyperpose_2023/7"), settings(rows=("9D",)), print)
+
+
+def test_the_best_of_each_half_is_bold_and_retrieval_does_not_count() -> None:
+    table = find_table("hyperpose_2023/1")
+    number = len(table.rows) - 1
+    better = tuple(Result(0.01, 90.0) for _ in CAMBRIDGE)
+    found = reproduction(table, {number: Row("ours: HyperPose (Ours)", "ours", better)}, ())
+    lines = {line.split("|")[1].strip(): line for line in found.markdown().splitlines() if "|" in line}
+    assert lines["ours: HyperPose (Ours)"].count("**0.01**") == 4
+    assert "**1.04**" in lines["GeoPoseNet"]
+    assert "**" not in lines["DSAC (Seq.)"]
+    assert "\\textbf{1.04}" in found.latex()
+    assert "**0.87**/3.43" in lines["HyperPose (Ours)"]

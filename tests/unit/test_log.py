@@ -36,7 +36,9 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
     text = (folder / "log.jsonl").read_text()
     assert text.endswith("\n")
-    return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+    found = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+    assert all(row.pop("crc32") for row in found)
+    return found
 
 
 def write(folder: Path, *epochs: Epoch) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from camloc.core.config import from_json, to_json
 from camloc.core.files import read_regular, write_atomically
+from camloc.core.sealed import SealError, sealed_json, unsealed_json
 from camloc.data import formats as datasets
 from camloc.data.types import Scene, oriented
 from camloc.errors import CheckpointError, DatasetError, RecipeError
@@ -117,15 +117,15 @@ class RunManifest:
     budget_covers_features: bool = False
 
     def save(self, folder: Path) -> None:
-        """Write `run.json`."""
-        write_atomically(folder / MANIFEST_FILE, to_json(self))
+        """Write `run.json`, with its checksum."""
+        write_atomically(folder / MANIFEST_FILE, sealed_json(self))
 
     @classmethod
     def load(cls, folder: Path) -> "RunManifest":
         """Read the `run.json` of a run folder.
 
         Raises:
-            CheckpointError: the file is missing or of another version.
+            CheckpointError: the file is missing, damaged or of another version.
         """
         path = folder / MANIFEST_FILE
         if not path.exists():
@@ -134,6 +134,8 @@ class RunManifest:
                 f"or `camloc map`"
             )
         try:
-            return from_json(read_regular(path), cls)
+            return unsealed_json(read_regular(path), cls)
+        except SealError as problem:
+            raise CheckpointError(f"{path} {problem}") from None
         except (OSError, RecipeError) as problem:
             raise CheckpointError(f"{path} cannot be read: {problem}") from None

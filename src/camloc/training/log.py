@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ from camloc.training.loop import Epoch
 # Largest log that is read: that of a hundred thousand epochs.
 _MOST_LOG_BYTES = 64_000_000
 
+# Checksum of a row: of its JSON without the checksum itself, which is its last entry.
+_CHECKSUM = re.compile(rb'(.*), "crc32": (\d+)\}')
+_KNOWN = re.compile(r"epoch|stage|learning_rate|seconds|images_per_second|loss_\w+|validation_\w+")
+
 
 class TrainingLog:
     """`log.jsonl` of a run, and its TensorBoard folder.
 
     Epochs that are trained again after an interruption replace their rows. A number that is infinite or NaN
-    is left out of its row, since JSON cannot express it.
+    is left out of its row, since JSON cannot express it. Every row has a checksum.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,8 +49,7 @@ class TrainingLog:
             row["validation_right_scene"] = epoch.right_scene
         row = {name: value for name, value in row.items() if math.isfinite(value)}
         rows = [earlier for earlier in read_log(self.path) if earlier["epoch"] < epoch.epoch]
-        lines = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in [*rows, row])
-        write_atomically(self.path, lines)
+        write_atomically(self.path, b"".join(map(_line, [*rows, row])))
         self._write_board(row)
 
     def close(self) -> None:
@@ -60,6 +65,12 @@ class TrainingLog:
         for name, value in row.items():
             if name not in ("epoch", "stage"):
                 self._writer.add_scalar(name, value, int(row["epoch"]))
+
+
+def _line(row: dict[str, float]) -> bytes:
+    """A row as a line with its checksum."""
+    text = json.dumps(row, allow_nan=False).removesuffix("}").encode()
+    return b'%b, "crc32": %d}\n' % (text, zlib.crc32(text))
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
@@ -80,13 +91,16 @@ def read_log(path: Path) -> list[dict[str, float]]:
 
 
 def _row(line: bytes, path: Path, number: int) -> dict[str, float]:
+    found = _CHECKSUM.fullmatch(line)
     try:
         row = msgspec.json.decode(line, type=dict[str, int | float])
     except (ValueError, RecursionError):
         row = {}
-    if "epoch" not in row:
+    row.pop("crc32", None)
+    is_sound = zlib.crc32(found[1]) == int(found[2]) if found else all(map(_KNOWN.fullmatch, row))
+    if "epoch" not in row or not is_sound:
         raise CheckpointError(
-            f"{path}, line {number}: this is not the row of an epoch; delete the line, or the file to go on "
-            f"without its training curves"
+            f"{path}, line {number}: this is not the row of an epoch, or it is damaged; delete the line, or "
+            f"the file to go on without its training curves"
         )
     return row

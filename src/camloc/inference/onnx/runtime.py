@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camloc.core.config import from_json
+from camloc.core.sealed import SealError, check_own_checksum
 from camloc.data.batch import Batch
 from camloc.errors import CheckpointError, RecipeError
 from camloc.models.base import Decoded, FeatureMaps, PoseModel, Prediction
@@ -156,6 +157,10 @@ def load_onnx(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist; export a run with `camloc export RUN` first")
+    try:
+        check_own_checksum(path, near="end")
+    except SealError as problem:
+        raise CheckpointError(f"{path} {problem}; export the run again with `camloc export`") from None
     session = _session(path)
     exported = _read_metadata(session, path)
     metadata = checked_metadata(exported.metadata, source=path)

@@ -1,9 +1,9 @@
-"""Files with checksums: pairs of a JSON file of settings and the weights that belong to it, and single files.
+"""Files with checksums: a JSON file of settings with the weights that belong to it, and single files.
 
-The JSON file of a pair holds the SHA-256 of the weights (`weights_sha256`) and of its own content (`sha256`). A pair is
-replaced such that a reader always finds a whole pair, whenever the writer is killed: the new weights are
-written beside the old ones, then the JSON file is replaced, which makes them valid, and then they take the
-name of the old ones.
+The JSON file of such a pair holds the SHA-256 of the weights (`weights_sha256`) and of its own content
+(`sha256`). A pair is replaced such that a reader always finds a whole pair, whenever the writer is killed:
+the new weights are written beside the old ones, then the JSON file is replaced, which makes them valid, and
+then they take the name of the old ones.
 
 A single file holds its own checksum: that of its content with `PLACEHOLDER` in the checksum's place.
 """
@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from camloc.core.config import from_builtins, from_json, to_builtins, to_json
+from camloc.core.config import from_builtins, to_builtins, to_json
 from camloc.core.files import read_regular, sha256_of, write_atomically
 from camloc.errors import CamlocError, RecipeError
 
@@ -156,7 +156,7 @@ def _check(data: mmap.mmap | bytes, *, near: Literal["start", "end"]) -> None:
 
 def sealed_json(settings: object) -> bytes:
     """Settings as a JSON file with its own checksum under the key `checksum`."""
-    return with_own_checksum(to_json({**to_builtins(settings), CHECKSUM: PLACEHOLDER}))
+    return with_own_checksum(to_json({CHECKSUM: PLACEHOLDER, **to_builtins(settings)}))
 
 
 def unsealed_json(data: bytes, kind: type[Settings]) -> Settings:
@@ -168,10 +168,13 @@ def unsealed_json(data: bytes, kind: type[Settings]) -> Settings:
         SealError: the file does not have its checksum.
         RecipeError: not JSON, an unknown or missing key, or a value of another type.
     """
-    content = from_json(data, dict[str, Any])
-    if CHECKSUM in content:
+    try:
+        content = msgspec.json.decode(data)
+    except (ValueError, RecursionError) as problem:  # also msgspec's, and text that is not UTF-8
+        raise RecipeError(f"{kind.__name__} is not JSON: {problem}") from None
+    if isinstance(content, dict) and CHECKSUM in content:
         try:
-            _check(data, near="end")
+            _check(data, near="start")
         except SealError as problem:
             raise SealError(f"{problem}; if you edited it, delete its line {CHECKSUM!r}") from None
         del content[CHECKSUM]

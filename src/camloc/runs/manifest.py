@@ -1,7 +1,9 @@
 """The manifest of a run (`run.json`): its data, its settings, and the names of the files of a run folder."""
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ MANIFEST_FILE = "run.json"
 LAST = "last"
 STATE = "state.safetensors"
 LOG = "log.jsonl"
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class DataSource:
     options: dict[str, Any] = field(default_factory=dict)
 
     def load(self) -> Scene:
-        """Read the frames.
+        """Read the frames. What was assumed or left out is said once, as a warning.
 
         Raises:
             DatasetError: the data set is not of the layout, or has content that cannot be used.
@@ -44,7 +48,16 @@ class DataSource:
                 raise DatasetError(
                     f"{self.root}: '{name}' is not an option of a reader; correct {MANIFEST_FILE}"
                 )
-        return datasets.load(Path(self.root), layout=self.layout, scene=self.scene or None, **self.options)
+        scene = datasets.load(Path(self.root), layout=self.layout, scene=self.scene or None, **self.options)
+        for note in scene.notes:
+            _say(f"{scene.name}: {note}")
+        return scene
+
+
+@cache
+def _say(note: str) -> None:
+    """Say something once, though training and evaluation read the same data."""
+    _LOG.warning("camloc: %s", note)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from camloc.data.image_io import exif_orientation
+from camloc.data.image_io import exif_orientation, register_decoder
 from camloc.errors import DatasetError
 
 # Bounds in bytes. Text is read line by line, so that only its longest line has to fit into memory: a line of
@@ -272,6 +272,7 @@ def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            register_decoder(path)
             with Image.open(path) as image:
                 width, height = image.size
                 is_turned = exif_orientation(image) >= 5

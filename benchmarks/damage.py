@@ -4,15 +4,15 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.support.damage_runner import Outcome, made_assets, shares, tried_with_limits
 from tests.support.damaged_inputs import KINDS, Assets
 
-from benchmarks.page import RESULTS, filled, page, write
-from camloc.core.config import from_builtins
+from benchmarks import page as common
+from benchmarks.page import RESULTS, filled, write
+from camloc.core.config import from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,13 @@ class Counted:
     slowest: float
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The content of `damage.json`."""
+
+    kinds: tuple[Counted, ...]
+
+
 def main() -> None:
     """Try the inputs, print what went wrong, and write the page once every kind has been tried."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -54,34 +61,38 @@ def main() -> None:
     unknown = [kind for kind in arguments.kinds if kind not in KINDS]
     if unknown:
         parser.error(f"there is no kind {unknown[0]!r}; the kinds are {', '.join(map(repr, KINDS))}")
+    kinds = arguments.kinds or list(KINDS)
     with TemporaryDirectory(prefix="camloc-damage-") as temporary:
         folder = arguments.assets or Path(temporary)
         if not (folder / "cache").exists():
             made_assets(folder)
-        counts = shares(arguments.count)
-        numbers = [
-            (kind, number)
-            for kind in arguments.kinds or KINDS
-            for number in (range(counts[kind]) if arguments.number is None else [arguments.number])
-        ]
-        outcomes = []
-        for outcome in tried_with_limits(Assets(folder), numbers):
-            outcomes.append(outcome)
-            if outcome.problem or arguments.number is not None:
-                print(json.dumps(asdict(outcome)), flush=True)
-    found = {kind: counted(kind, list(group)) for kind, group in groupby(outcomes, lambda each: each.kind)}
-    if arguments.number is not None:
-        return
-    path = arguments.results or RESULTS / "damage.json"
-    if arguments.kinds and path.exists():
-        earlier = [from_builtins(each, Counted) for each in json.loads(path.read_text())]
-        found = {each.kind: each for each in earlier} | found
-    rows = [found[kind] for kind in KINDS if kind in found]
-    if arguments.results is not None:
-        path.write_text(json.dumps([asdict(each) for each in rows]))
-        print(shown(rows))
+        if arguments.number is not None:
+            for outcome in tried_with_limits(Assets(folder), [(each, arguments.number) for each in kinds]):
+                print(json.dumps(asdict(outcome)))
+            return
+        counts, path = shares(arguments.count), arguments.results or RESULTS / "damage.json"
+        for kind in kinds:
+            outcomes = []
+            for outcome in tried_with_limits(Assets(folder), [(kind, each) for each in range(counts[kind])]):
+                outcomes.append(outcome)
+                if outcome.problem:
+                    print(json.dumps(asdict(outcome)), flush=True)
+            # After each kind, so that a run may be divided and continued.
+            found = {kind: counted(kind, outcomes)}
+            if path.exists() and (arguments.kinds or kind != kinds[0]):
+                earlier = from_json(path.read_bytes(), Measured).kinds
+                found = {each.kind: each for each in earlier} | found
+            measured = Measured(tuple(found[each] for each in KINDS if each in found))
+            path.write_bytes(to_json(measured))
+    if arguments.results is None:
+        write("damage", measured, page(measured))
     else:
-        write("damage", rows, page("Damaged inputs", "damage", INTRODUCTION, shown(rows)))
+        print(shown(measured.kinds))
+
+
+def page(measured: Measured) -> str:
+    """The page of the results."""
+    return common.page("Damaged inputs", "damage", INTRODUCTION, shown(measured.kinds))
 
 
 def counted(kind: str, outcomes: Sequence[Outcome]) -> Counted:

@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from benchmarks.page import filled, page, write
+from benchmarks import page as common
+from benchmarks.page import filled, write
 from camloc.core.files import write_atomically
 from camloc.data import formats
 from camloc.data.formats import colmap, nerfstudio, table, tum
@@ -42,6 +43,19 @@ class Reading:
     megabytes: float
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The content of `readers.json`.
+
+    Attributes:
+        readings: of each layout.
+        machine: cores and architecture.
+    """
+
+    readings: tuple[Reading, ...]
+    machine: str
+
+
 def main() -> None:
     """Write the data sets into a temporary folder, read each, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -58,13 +72,19 @@ def main() -> None:
     if arguments.only:
         print(*found, sep="\n")
         return
+    measured = Measured(tuple(found), common.machine())
+    write("readers", measured, page(measured))
+
+
+def page(measured: Measured) -> str:
+    """The page of the results."""
     columns = (("", "{layout}"), ("frames", "{frames:,}"), ("seconds", "{seconds:.1f}"))
-    shown = filled(columns, [vars(each) for each in found])
     text = (
         "Time to read a data set whose images exist: poses and intrinsics are parsed and checked, and every "
-        "image is looked for. One process on one core."
+        f"image is looked for. One process on a machine of {measured.machine}."
     )
-    write("readers", found, page("Reading large data sets", "readers", text, shown))
+    shown = filled(columns, [vars(each) for each in measured.readings])
+    return common.page("Reading large data sets", "readers", text, shown)
 
 
 def made_scene(folder: Path, count: int) -> Scene:

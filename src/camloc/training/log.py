@@ -1,17 +1,22 @@
 """The training log: one JSON line an epoch, and the same numbers for TensorBoard."""
 
 import json
+import logging
 import math
+import os
 import re
+import time
 import zlib
+from io import FileIO
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from camloc.core.files import read_regular, write_atomically
 from camloc.errors import CheckpointError
 from camloc.training.loop import Epoch
+
+_LOG = logging.getLogger(__name__)
 
 # Largest log that is read: that of a hundred thousand epochs.
 _MOST_LOG_BYTES = 64_000_000
@@ -31,7 +36,7 @@ class TrainingLog:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "log.jsonl"
         self.board = folder / "tensorboard"
-        self._writer: Any = None
+        self._events: FileIO | None = None
 
     def write(self, epoch: Epoch) -> None:
         """Add the row of an epoch."""
@@ -54,17 +59,38 @@ class TrainingLog:
 
     def close(self) -> None:
         """Finish the TensorBoard file."""
-        if self._writer is not None:
-            self._writer.close()
+        if self._events is not None:
+            self._events.close()
 
     def _write_board(self, row: dict[str, float]) -> None:
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
+        """Write the numbers of a row, without the thread of TensorBoard's own writer.
 
-            self._writer = SummaryWriter(str(self.board), purge_step=int(row["epoch"]))
-        for name, value in row.items():
-            if name not in ("epoch", "stage"):
-                self._writer.add_scalar(name, value, int(row["epoch"]))
+        That thread cannot report a full disk. The curves are a copy of the log, so training goes on without.
+        """
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        step, now = int(row["epoch"]), time.time()
+        values = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if name not in ("epoch", "stage")
+        ]
+        events = [Event(step=step, wall_time=now, summary=Summary(value=values))]
+        try:
+            if self._events is None:
+                self.board.mkdir(parents=True, exist_ok=True)
+                path = self.board / f"events.out.tfevents.{now:.3f}.{os.getpid()}"
+                # Without a buffer, so that nothing is left to be written when it is closed.
+                self._events = path.open("ab", buffering=0)
+                # Later epochs of an earlier, interrupted training do not count.
+                start = Event(step=step, wall_time=now, session_log=SessionLog(status=SessionLog.START))
+                events = [Event(wall_time=now, file_version="brain.Event:2"), start, *events]
+            for event in events:
+                RecordWriter(self._events).write(event.SerializeToString())
+        except OSError as problem:
+            _LOG.warning("camloc: %s is not written (%s)", self.board, (problem.strerror or problem))
 
 
 def _line(row: dict[str, float]) -> bytes:

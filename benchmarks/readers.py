@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import page as common
-from benchmarks.page import filled, write
+from benchmarks.page import RESULTS, filled, write
+from camloc.core.config import from_json
 from camloc.core.files import write_atomically
 from camloc.data import formats
 from camloc.data.formats import colmap, nerfstudio, table, tum
@@ -60,19 +61,17 @@ def main() -> None:
     """Write the data sets into a temporary folder, read each, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--only", default="", help="read one layout, such as table, and write no page")
+    parser.add_argument("--only", choices=WRITERS, nargs="*", help="read these layouts, and keep the others")
     arguments = parser.parse_args()
+    path = RESULTS / "readers.json"
+    found: dict[str, Reading] = {}
+    if arguments.only and path.exists():
+        found = {each.layout: each for each in from_json(path.read_bytes(), Measured).readings}
     with TemporaryDirectory() as folder:
         scene = made_scene(Path(folder), arguments.frames)
-        found = [
-            read(name, Path(folder), scene, writer)
-            for name, writer in WRITERS.items()
-            if arguments.only in ("", name)
-        ]
-    if arguments.only:
-        print(*found, sep="\n")
-        return
-    measured = Measured(tuple(found), common.machine())
+        for name in arguments.only or WRITERS:
+            found[name] = read(name, Path(folder), scene, WRITERS[name])
+    measured = Measured(tuple(found[name] for name in WRITERS if name in found), common.machine())
     write("readers", measured, page(measured))
 
 

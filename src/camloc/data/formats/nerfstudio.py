@@ -240,21 +240,30 @@ def _own_split(
     if len(listed) == 2:
         train, test = ({each.name: each.where for each in part} for part in listed)
         return OwnSplit(train, test)
-    train_names = _filenames(path, content, "train_filenames", image_folder)
-    test_names = _filenames(path, content, "test_filenames", image_folder)
+    found = {each.content.frame["file_path"]: each.name for each in listed[0]}
+    train_names = _filenames(path, content, "train_filenames", image_folder, found)
+    test_names = _filenames(path, content, "test_filenames", image_folder, found)
     if train_names is None and test_names is None:
         return None
     return OwnSplit(train_names, test_names or {})
 
 
-def _filenames(path: Path, content: Mapping[str, Any], key: str, image_folder: Path) -> dict[str, str] | None:
+def _filenames(
+    path: Path, content: Mapping[str, Any], key: str, image_folder: Path, found: Mapping[str, str]
+) -> dict[str, str] | None:
+    """The names in a list of the file; `found` are those of its frames, by how they are written."""
     names = content.get(key)
     if names is None:
         return None
     if not isinstance(names, list):
         raise DatasetError(f"{path}: {key} must be a list of names")
     where = f"{path}, {key}"
-    return {_image_name(name, where, image_folder): where for name in names}
+    return {
+        found[name]
+        if isinstance(name, str) and name in found
+        else _image_name(name, where, image_folder): where
+        for name in names
+    }
 
 
 def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) -> Camera | None:

@@ -10,11 +10,17 @@ from typing import Any
 import onnx
 import pytest
 from tests.support.command_line import listing, refused
-from tests.support.damage import turned_into_folder
+from tests.support.damage import reseal_file, turned_into_folder
 from tests.support.trained import Made
 
 Capture = pytest.CaptureFixture[str]
 Damage = Callable[[Path], object]
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Write a network with a checksum that fits, so that what is wrong must be found in its content."""
+    onnx.save(model, path)
+    reseal_file(path)
 
 
 def with_metadata(change: Callable[[dict[str, Any]], object]) -> Damage:
@@ -24,7 +30,7 @@ def with_metadata(change: Callable[[dict[str, Any]], object]) -> Damage:
         content = json.loads(entry.value)
         change(content)
         entry.value = json.dumps(content)
-        onnx.save(model, path)
+        save(model, path)
 
     return damage
 
@@ -34,7 +40,7 @@ def with_text(text: str) -> Damage:
         model = onnx.load(path)
         (entry,) = (each for each in model.metadata_props if each.key == "camloc")
         entry.value = text
-        onnx.save(model, path)
+        save(model, path)
 
     return damage
 
@@ -53,7 +59,7 @@ def with_graph_of_another_tool(path: Path) -> None:
     of_another_tool(path)
     model = onnx.load(path)
     model.metadata_props.extend(kept)
-    onnx.save(model, path)
+    save(model, path)
 
 
 def with_reduced_outputs(path: Path) -> None:
@@ -72,7 +78,7 @@ def with_reduced_outputs(path: Path) -> None:
         model.graph.node.append(node)
         shape: list[str | int | None] = ["batch", *[1] * (len(output.type.tensor_type.shape.dim) - 1)]
         output.CopyFrom(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
-    onnx.save(model, path)
+    save(model, path)
 
 
 def bytes_of(share: float) -> Damage:

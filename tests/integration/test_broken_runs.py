@@ -59,6 +59,7 @@ def metadata(path: str, *keys: str | int, value: object = None) -> Damage:
             del inner[keys[-1]]
         else:
             inner[keys[-1]] = value
+        content.pop("checksum", None)
         (run / path).write_text(json.dumps(content))
         if path == METADATA:
             reseal((run / path).parent)

@@ -20,7 +20,7 @@ from camloc.mapping.structure_from_motion import MotionSettings
 from camloc.runs.poses import KnownDistance, PosesReport, add_photos, compute_poses, read_report
 
 CAMERA = Camera(width=240, height=180, fx=195.0, fy=195.0, cx=120.0, cy=90.0)
-SMALL = MotionSettings(features=FeatureSettings(pixels=300 * 225, most=800))
+SMALL = MotionSettings(features=FeatureSettings(least_pixels=300 * 225, most=800))
 
 # Camera centres in metres and headings in degrees: an arc in the corner, and three views of another part.
 ARC = [((-3.0 + 0.4 * step, 1.0 - 0.15 * step, 1.6), 120.0 + 4.0 * step) for step in range(7)]

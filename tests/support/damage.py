@@ -1,6 +1,7 @@
 """Ways to spoil a data set that `tests.support.layouts` wrote, and what must come of them."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from camloc.core.files import sha256_of
-from camloc.core.sealed import sealed
+from camloc.core.sealed import PLACEHOLDER, sealed, with_own_checksum
 from camloc.data import formats as datasets
 from camloc.errors import DatasetError
 from tests.support.layouts import WRITERS, make_scene
@@ -45,6 +46,12 @@ def reseal(folder: Path, name: str = "checkpoint.json") -> None:
         return
     if isinstance(content, dict):
         (folder / name).write_text(json.dumps(sealed(content, weights)))
+
+
+def reseal_file(path: Path) -> None:
+    """Give a changed file that holds its own checksum one that fits; a file without any stays as it is."""
+    data = re.sub(rb"sha256:[0-9a-f]{64}", PLACEHOLDER.encode(), path.read_bytes())
+    path.write_bytes(with_own_checksum(data))
 
 
 def edited(path: str, line: int, change: Callable[[str], str]) -> Damage:

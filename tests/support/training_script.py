@@ -105,7 +105,10 @@ def learn(scene: Path, folder: Path, moment: Moment | None) -> None:
 
 def killed_trainings(folder: Path) -> None:
     """The undisturbed training, the killed one, and how their processes ended."""
-    for module in ("pycolmap", "torch.utils.tensorboard"):  # else every fork would import them anew
+    for module in (
+        "pycolmap",
+        "tensorboard.summary.writer.record_writer",
+    ):  # else every fork would import them anew
         importlib.import_module(module)
     endings = []
 

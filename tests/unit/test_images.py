@@ -1,13 +1,19 @@
 """Images from strangers: whatever the file holds, there is an image or one sentence about it."""
 
+import io
 import os
+import sys
 import time
 import warnings
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from tests.support.image_files import (
     FORMATS,
     HEIGHT,
@@ -203,3 +209,34 @@ def test_a_file_name_of_several_lines_does_not_break_the_sentence(tmp_path: Path
     with pytest.raises(ImageError) as refused:
         read_image(write(tmp_path, b"junk", "two\nlines\x1b[31m.jpg"))
     assert str(refused.value).isprintable()
+
+
+def test_photographs_of_phones_name_the_decoder_that_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(100)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    refusal(write(tmp_path, head), "is a HEIC image, which needs pillow-heif; install camloc[heif], or save")
+
+
+def test_photographs_of_phones_are_read_where_the_decoder_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder that takes what follows the head as a PNG."""
+
+    def open_heif(file: Any, filename: str) -> Image.Image:
+        file.seek(24)
+        return PngImageFile(io.BytesIO(file.read()), filename)
+
+    def register() -> None:
+        Image.register_open("HEIF", open_heif, lambda head: head[4:12] == b"ftypheic")
+
+    decoder = ModuleType("pillow_heif")
+    decoder.__spec__ = ModuleSpec("pillow_heif", None)
+    decoder.register_heif_opener = register  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pillow_heif", decoder)
+    monkeypatch.setattr(Image, "ID", Image.ID[:])
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + encoded(sample_image(), "PNG")
+    assert_image(read_image(write(tmp_path, data)))
+    refusal(write(tmp_path, data[:40]), "is damaged or cut short")

@@ -15,7 +15,8 @@ from camloc.data.types import Frame
 from camloc.errors import RecipeError
 from camloc.inference.inspection import attention_maps, embeddings
 from camloc.models import build_model
-from camloc.models.checkpoint import Checkpoint, metadata_for
+from camloc.models.checkpoint import Checkpoint
+from camloc.models.metadata import metadata_for
 
 SIZE = Preprocess(96, 64)
 

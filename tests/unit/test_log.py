@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tests.support.tiny_training import tiny_model
 
 from camloc.errors import CheckpointError
@@ -36,7 +37,9 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
     text = (folder / "log.jsonl").read_text()
     assert text.endswith("\n")
-    return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+    found = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+    assert all(row.pop("crc32") for row in found)
+    return found
 
 
 def write(folder: Path, *epochs: Epoch) -> None:
@@ -130,8 +133,32 @@ def test_a_log_that_is_a_folder_is_reported(tmp_path: Path) -> None:
 
 def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
     write(tmp_path, epoch(1), epoch(2))
-    (events,) = (tmp_path / "tensorboard").iterdir()
-    assert b"loss_position" in events.read_bytes()
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    events = list(EventFileLoader(str(path)).Load())
+    assert events[0].file_version == "brain.Event:2"
+    found = [(event.step, value.tag) for event in events for value in event.summary.value]
+    assert {step for step, _ in found} == {1, 2}
+    assert (2, "loss_position") in found
+
+
+def test_a_board_that_cannot_be_written_stops_no_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "tensorboard").write_bytes(b"")
+    write(tmp_path, epoch(1))
+    assert "tensorboard is not written" in caplog.text
+    assert len(rows(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("bit", [1, 16])
+def test_every_flipped_bit_of_a_row_is_noticed(tmp_path: Path, bit: int) -> None:
+    write(tmp_path, epoch(1), epoch(2))
+    path = tmp_path / "log.jsonl"
+    whole = path.read_bytes()
+    for place in range(len(whole) - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError, match="line"):
+            read_log(path)
 
 
 def test_a_log_that_wrote_nothing_closes(tmp_path: Path) -> None:

@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 from lightning_fabric import Fabric
+from tests.support.damage import SCENE
 from tests.support.estimates import frames_with_images, line_of_poses
-from tests.support.layouts import CAMERA
+from tests.support.layouts import CAMERA, WRITERS, write_image
 from tests.support.tiny_training import tiny_images, tiny_model
 from tests.support.trained import tiny_recipe
 
 from camloc.data.augment import Augment
-from camloc.data.types import Scene
+from camloc.data.types import Frame, Scene
+from camloc.models.layers.transformer import PositionCodesConfig
+from camloc.recipes import room
 from camloc.runs import prepare
-from camloc.runs.manifest import RunManifest
+from camloc.runs.manifest import DataSource, RunManifest
 from camloc.training.loop import Step
 from camloc.training.recipe import Recipe
 
@@ -156,3 +159,35 @@ def test_images_are_not_turned_if_intrinsics_are_unknown(
     assert "1 of the training images have no intrinsics" in caplog.text
     needing = replace(turning, model="scene_geometry")
     assert prepare._without_turns(needing, (Scene("b", frames),)) is needing, "which is refused"
+
+
+def recipe_for(
+    sizes: list[tuple[int, int]], folder: Path, *, codes: PositionCodesConfig | None = None
+) -> Recipe:
+    """The recipe of 64 x 48 pixels that a training on images of these sizes has."""
+    frames = []
+    for number, size in enumerate(sizes):
+        write_image(folder / f"{number}.png", size)
+        frames.append(Frame(f"{number}.png", folder / f"{number}.png"))
+    recipe = tiny_recipe()
+    if codes is not None:
+        recipe = replace(recipe, config=replace(room.transposenet().config, codes=codes))
+    return prepare._with_shape_of(recipe, (tuple(frames),))
+
+
+def test_the_network_takes_the_shape_of_portrait_images(tmp_path: Path) -> None:
+    landscape, portrait = (60, 40), (40, 60)
+    assert recipe_for([landscape, landscape, portrait], tmp_path) == tiny_recipe()
+    found = recipe_for([portrait, landscape, portrait], tmp_path, codes=PositionCodesConfig(image_width=64))
+    assert (found.preprocess.width, found.preprocess.height) == (48, 64)
+    assert (found.config.codes.image_width, found.config.codes.image_height) == (48, 64)
+
+
+def test_notes_of_a_scene_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = WRITERS["table"](tmp_path, SCENE)
+    (tmp_path / "3.png").unlink()
+    source = DataSource(str(tmp_path), options={**options, "missing": "skip"})
+    for _ in range(2):
+        assert source.load().notes
+    (record,) = caplog.records
+    assert "left out because their images do not exist: 1 of 8 frames" in record.getMessage()

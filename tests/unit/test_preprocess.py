@@ -199,3 +199,23 @@ def test_the_size_of_a_frame_is_that_of_its_camera_or_its_upright_image(tmp_path
     assert frame_size(_frame(tmp_path, Image.new("RGB", (64, 48)), None)) == (64, 48)
     assert frame_size(_frame(tmp_path, Image.new("RGB", (64, 48)), None, orientation=6)) == (48, 64)
     assert frame_size(_frame(tmp_path, Image.new("RGB", (64, 48)), CAMERA)) == (640, 480)
+
+
+@pytest.mark.parametrize(
+    ("size", "image", "expected"),
+    [
+        (Preprocess(320, 240), (480, 640), (240, 320)),
+        (Preprocess(320, 240), (480, 853), (208, 368)),
+        (Preprocess(160, 120), (480, 853), (104, 184)),
+        (Preprocess(341, 256, short_side=256), (480, 853), (256, 341)),
+        (Preprocess(224, 224, short_side=256), (480, 853), (224, 224)),
+        (Preprocess(120, 160), (480, 853), (120, 160)),
+    ],
+)
+def test_portrait_images_get_a_size_of_the_same_area(
+    size: Preprocess, image: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    found = size.for_portrait(image[0] / image[1])
+    assert (found.width, found.height) == expected
+    assert found.short_side == size.short_side
+    assert found.cut_off_share(*image) <= size.cut_off_share(*image)

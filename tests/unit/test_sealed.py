@@ -2,12 +2,24 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from camloc.core import sealed as module
-from camloc.core.sealed import SealError, read_settings, size_beyond_bounds, weights_of_pair, write_pair
+from camloc.core.sealed import (
+    PLACEHOLDER,
+    SealError,
+    check_own_checksum,
+    read_settings,
+    sealed_json,
+    size_beyond_bounds,
+    unsealed_json,
+    weights_of_pair,
+    with_own_checksum,
+    write_pair,
+)
+from camloc.errors import RecipeError
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,7 @@ class Settings:
     sizes: dict[str, float] | None = None
 
 
+ENDS: tuple[Literal["start", "end"], ...] = ("start", "end")
 SETTINGS = Settings(7, share=0.1, names=("a", "ü"), sizes={"b": 1.0, "a": 2.5})
 
 
@@ -113,3 +126,38 @@ def test_settings_of_giants_are_named(config: dict[str, Any], name: str) -> None
 def test_settings_within_the_bounds_are_accepted() -> None:
     config = {"hidden": module.MOST_WIDTH, "layers": 12, "rate": 1e9, "grid": (6, 8), "name": "x" * 2000}
     assert size_beyond_bounds(config) == ""
+
+
+def test_every_flipped_bit_of_a_single_file_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    whole = sealed_json(SETTINGS)
+    assert unsealed_json(whole, Settings) == SETTINGS
+    for place in range(len(whole)):
+        for bit in (1, 1 << place % 8):
+            with pytest.raises((SealError, RecipeError)):
+                unsealed_json(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :], Settings)
+    path.write_bytes(b"head" + with_own_checksum(f"{PLACEHOLDER} and more".encode()))
+    for near in ENDS:
+        with pytest.raises(SealError, match="does not have its checksum"):
+            check_own_checksum(path, near=near)
+    path.write_bytes(with_own_checksum(f"head {PLACEHOLDER} and more".encode()))
+    for near in ENDS:
+        check_own_checksum(path, near=near)
+    path.write_bytes(b"nothing")
+    with pytest.raises(SealError, match="has no checksum"):
+        check_own_checksum(path, near="end")
+
+
+def test_who_edits_a_file_deletes_its_checksum() -> None:
+    edited = sealed_json(SETTINGS).replace(b'"width": 3', b'"width": 4')
+    with pytest.raises(SealError, match="if you edited it, delete its line 'checksum'"):
+        unsealed_json(edited, Settings)
+    lines = [line for line in edited.decode().splitlines() if '"checksum"' not in line]
+    assert unsealed_json("\n".join(lines).encode(), Settings).width == 4
+
+
+def test_other_digits_of_the_same_number_are_noticed(tmp_path: Path) -> None:
+    path, _ = written(tmp_path)
+    path.write_text(path.read_text().replace("0.1", "0.10"))
+    with pytest.raises(SealError, match=r"0\.10"):
+        read(tmp_path)

@@ -1,10 +1,11 @@
 """What commands show on the console: progress bars, training epochs, tables and lists."""
 
 import textwrap
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,14 +21,29 @@ if TYPE_CHECKING:
 console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
+# Seconds between two lines of progress where the output goes to a file, which has no bar.
+_BETWEEN_LINES = 30.0
+
+
+class Update(Protocol):
+    """Called with the number of finished items and their total, and what they are if that changes."""
+
+    def __call__(self, done: int, total: int, *, label: str = "") -> None: ...
+
+
 @contextmanager
-def counted(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar: call the yielded function with the number of finished items and their total."""
+def counted(label: str) -> Iterator[Update]:
+    """A progress bar that the yielded function updates; without a terminal a line every half minute."""
+    said = time.monotonic()
     with _bar() as bar:
         task = bar.add_task(label, total=None, visible=False)
 
-        def update(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=True)
+        def update(done: int, total: int, *, label: str = label) -> None:
+            nonlocal said
+            bar.update(task, completed=done, total=total, visible=True, description=label)
+            if not console.is_terminal and time.monotonic() - said >= _BETWEEN_LINES:
+                said = time.monotonic()
+                console.print(f"{label}: {done:,} of {total:,}")
 
         yield update
 

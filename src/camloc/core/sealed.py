@@ -1,20 +1,25 @@
-"""A pair of files with checksums: a JSON file of settings, and the weights that belong to it.
+"""Files with checksums: a JSON file of settings with the weights that belong to it, and single files.
 
-The JSON file holds the SHA-256 of the weights (`weights_sha256`) and of its own content (`sha256`). A pair is
-replaced such that a reader always finds a whole pair, whenever the writer is killed: the new weights are
-written beside the old ones, then the JSON file is replaced, which makes them valid, and then they take the
-name of the old ones.
+The JSON file of such a pair holds the SHA-256 of the weights (`weights_sha256`) and of its own content
+(`sha256`). A pair is replaced such that a reader always finds a whole pair, whenever the writer is killed:
+the new weights are written beside the old ones, then the JSON file is replaced, which makes them valid, and
+then they take the name of the old ones.
+
+A single file holds its own checksum: that of its content with `PLACEHOLDER` in the checksum's place.
 """
 
 import hashlib
 import json
-from contextlib import suppress
+import mmap
+import os
+import re
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from camloc.core.config import from_builtins, to_json
+from camloc.core.config import from_builtins, to_builtins, to_json
 from camloc.core.files import read_regular, sha256_of, write_atomically
 from camloc.errors import CamlocError, RecipeError
 
@@ -29,8 +34,14 @@ MOST_PARTS = 1_000
 _PARTS = ("layers", "blocks", "scenes", "groups")
 
 
+# What stands for the checksum of a single file while it is computed, and its key in a JSON file.
+PLACEHOLDER = "sha256:" + 64 * "0"
+CHECKSUM = "checksum"
+_FOUND = re.compile(rb"sha256:[0-9a-f]{64}")
+
+
 class SealError(CamlocError):
-    """A pair of files that is damaged; the message is a phrase behind the name of the file."""
+    """A file or a pair of files that is damaged; the message is a phrase behind the name of the file."""
 
 
 def write_pair(path: Path, settings: object, weights_path: Path, weights: bytes) -> None:
@@ -73,8 +84,10 @@ def read_settings(path: Path, kind: type[Settings], *, format: int) -> tuple[Set
         SealError: the file cannot be read, is of another version, or does not have its checksum.
     """
     try:
-        content = msgspec.json.decode(read_regular(path))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        data = read_regular(path)
+        content = msgspec.json.decode(data)
+        json.loads(data, parse_float=_exact)
+    except (ValueError, RecursionError) as problem:  # also msgspec's, and text that is not UTF-8
         raise SealError(f"cannot be read: it is not JSON: {problem}") from None
     except OSError as problem:
         raise SealError(f"cannot be read: {problem}") from None
@@ -91,6 +104,81 @@ def read_settings(path: Path, kind: type[Settings], *, format: int) -> tuple[Set
         return from_builtins(content, kind), weights
     except RecipeError as problem:
         raise SealError(f"cannot be read: {problem}") from None
+
+
+def _exact(text: str) -> float:
+    """A number of a file that camloc wrote; other digits of the same number are damage."""
+    number = float(text)
+    if text != repr(number):
+        raise ValueError(f"{text} was not written by camloc")
+    return number
+
+
+def with_own_checksum(data: bytes) -> bytes:
+    """The content of a single file with its checksum in the place of `PLACEHOLDER`, which it holds once."""
+    return data.replace(PLACEHOLDER.encode(), f"sha256:{hashlib.sha256(data).hexdigest()}".encode(), 1)
+
+
+def check_own_checksum(path: Path, *, near: Literal["start", "end"]) -> None:
+    """Check the checksum that a single file holds; the file is not read into memory.
+
+    Args:
+        path: of the file.
+        near: where the checksum is looked for first.
+
+    Raises:
+        SealError: the file has no checksum, or another one, or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as file, closing(_mapped(file.fileno())) as data:
+            _check(data, near=near)
+    except (OSError, ValueError) as problem:  # an empty file cannot be mapped
+        raise SealError(f"cannot be read: {problem}") from None
+
+
+def _mapped(descriptor: int) -> mmap.mmap:
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+
+
+def _check(data: mmap.mmap | bytes, *, near: Literal["start", "end"]) -> None:
+    place = data.find(b"sha256:") if near == "start" else data.rfind(b"sha256:")
+    found = _FOUND.match(data[place : place + len(PLACEHOLDER)]) if place >= 0 else None
+    if found is None:
+        raise SealError("has no checksum: it is damaged, or not of this version of camloc")
+    with memoryview(data) as view:
+        digest = hashlib.sha256(view[:place])
+        digest.update(PLACEHOLDER.encode())
+        digest.update(view[place + len(PLACEHOLDER) :])
+    if found[0] != f"sha256:{digest.hexdigest()}".encode():
+        raise SealError("is damaged: it does not have its checksum")
+
+
+def sealed_json(settings: object) -> bytes:
+    """Settings as a JSON file with its own checksum under the key `checksum`."""
+    return with_own_checksum(to_json({CHECKSUM: PLACEHOLDER, **to_builtins(settings)}))
+
+
+def unsealed_json(data: bytes, kind: type[Settings]) -> Settings:
+    """The settings in a file of `sealed_json`.
+
+    A file without the key is accepted: who edits such a file deletes its checksum.
+
+    Raises:
+        SealError: the file does not have its checksum.
+        RecipeError: not JSON, an unknown or missing key, or a value of another type.
+    """
+    try:
+        content = msgspec.json.decode(data)
+    except (ValueError, RecursionError) as problem:  # also msgspec's, and text that is not UTF-8
+        raise RecipeError(f"{kind.__name__} is not JSON: {problem}") from None
+    if isinstance(content, dict) and CHECKSUM in content:
+        try:
+            _check(data, near="start")
+        except SealError as problem:
+            raise SealError(f"{problem}; if you edited it, delete its line {CHECKSUM!r}") from None
+        del content[CHECKSUM]
+    return from_builtins(content, kind)
 
 
 def weights_of_pair(weights_path: Path, sha256: str) -> Path:

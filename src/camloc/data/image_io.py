@@ -1,16 +1,19 @@
 """From a file that somebody gave us to an image of the size that a network sees."""
 
 import io
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from camloc.core.silence import without_warnings
 from camloc.data.types import Frame, ImageInMemory, View
@@ -72,6 +75,10 @@ MOST_PIXELS = 170_000_000
 # refused: scaled to the network's size, 16 x 400,000 pixels would need gigabytes.
 MOST_CANVASES = 50
 
+# Network sizes for portrait images: sides are multiples of a power of two up to this, which the strides of
+# backbones divide, and the area differs by this share at most.
+_LARGEST_STEP, _AREA_TOLERANCE = 16, 0.1
+
 # An image may be this much wider or higher, relatively, than its intrinsics say: rounding when
 # it was resized. Beyond that the intrinsics belong to another image.
 ASPECT_TOLERANCE = 0.02
@@ -81,7 +88,7 @@ FOCAL_AGREEMENT = 0.05
 
 # The formats of photographs. Others are refused; one of them (EPS) is a program that decoding would run.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
-_SEVERAL_IMAGES_ALLOWED = ("MPO",)  # phones store a second image behind the image
+_SEVERAL_IMAGES_ALLOWED = ("HEIF", "MPO")  # phones store a second image behind the image
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 
 
@@ -171,6 +178,7 @@ def _checked(name: str, source: Path | io.BytesIO | Image.Image) -> Iterator[Ima
             return
         if isinstance(source, Path):
             _refuse_path(source, name)
+        register_decoder(source)
         with without_warnings, Image.open(source) as image:
             _refuse_image(image, name)
             yield image
@@ -179,11 +187,50 @@ def _checked(name: str, source: Path | io.BytesIO | Image.Image) -> Iterator[Ima
     except PermissionError:
         raise ImageError(f"{name} may not be read; change its permissions") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{name} is not an image in a format that can be read") from None
+        raise ImageError(f"{name} {_why_unidentified(source)}") from None
     except Image.DecompressionBombError:
         raise ImageError(f"{name} says it has more than {MOST_PIXELS:,} pixels; resize it first") from None
     except Exception as problem:  # decoders of damaged files raise anything, from TypeError to struct.error
         raise ImageError(f"{name} is damaged or cut short: {_one_line(problem)}") from None
+
+
+# Brands in the head of files of the formats that phones write beside JPEG.
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+}
+
+
+def _brand(source: Path | io.BytesIO | Image.Image) -> str:
+    """ "HEIC" or "AVIF" by the head of a file, or ""."""
+    if isinstance(source, Image.Image):
+        return ""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            head = file.read(12)
+    else:
+        head = source.getvalue()[:12]
+    return _BRANDS.get(head[8:12], "") if head[4:8] == b"ftyp" else ""
+
+
+def register_decoder(source: Path | io.BytesIO) -> None:
+    """Let Pillow read a HEIC file by pillow-heif if that is installed.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if _brand(source) != "HEIC":
+        return
+    with suppress(ImportError):
+        import_module("pillow_heif").register_heif_opener()
+
+
+def _why_unidentified(source: Path | io.BytesIO | Image.Image) -> str:
+    kind = _brand(source)
+    is_readable = features.check("avif") if kind == "AVIF" else find_spec("pillow_heif") is not None
+    if kind and not is_readable:
+        return f"is a {kind} image, which needs pillow-heif; install camloc[heif], or save the image as JPEG"
+    return f"is a damaged {kind} image" if kind else "is not an image in a format that can be read"
 
 
 def _refuse_path(path: Path, name: str) -> None:
@@ -285,6 +332,33 @@ class Preprocess:
         """The share of a `width` x `height` image that the network does not see."""
         canvas_width, canvas_height = self.canvas_size(width, height)
         return 1.0 - self.width * self.height / (canvas_width * canvas_height)
+
+    def for_portrait(self, ratio: float) -> "Preprocess":
+        """The same area as a portrait image of about a ratio, its width by its height.
+
+        Sides stay multiples of the power of two, up to 16, that divides both sides now; a size with
+        `short_side` is turned. Square and portrait sizes stay as they are.
+        """
+        if self.width <= self.height:
+            return self
+        turned = replace(self, width=self.height, height=self.width)
+        step = math.gcd(self.width, self.height, _LARGEST_STEP)
+        if self.short_side or step == 1:
+            return turned
+        area = self.width * self.height
+
+        def badness(size: Preprocess) -> float:
+            """The share of an image that is cut off, and a tenth of the share by which the area differs."""
+            return (
+                size.cut_off_share(round(1e4 * ratio), 10_000) + abs(size.width * size.height / area - 1) / 10
+            )
+
+        candidates = [turned]
+        for width in range(step, math.isqrt(area) + 1, step):
+            height = round(area / width / step) * step
+            if abs(width * height / area - 1) <= _AREA_TOLERANCE:
+                candidates.append(replace(self, width=width, height=height))
+        return min(candidates, key=badness)
 
     def view(self, frame: Frame, *, assumed_focal: float | None = None) -> View:
         """Read, scale and cut a frame's image, as a tensor for the network; arguments as `cut`."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
 
-from camloc.core.config import from_json
 from camloc.core.files import read_regular
+from camloc.core.sealed import SealError, unsealed_json
 from camloc.data.types import Unit
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.errors import SceneDecision, all_decisions
@@ -83,7 +83,9 @@ class ScenesResults:
             CheckpointError: no such file, not JSON, or keys of another version.
         """
         try:
-            return from_json(read_regular(path), cls)
+            return unsealed_json(read_regular(path), cls)
+        except SealError as problem:
+            raise CheckpointError(f"{path} {problem}; or run `camloc evaluate` again") from None
         except (OSError, RecipeError) as problem:
             raise CheckpointError(f"{path} is not a results file of several scenes: {problem}") from None
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from camloc.core.config import from_json, to_json
 from camloc.core.files import read_regular, write_atomically
+from camloc.core.sealed import SealError, sealed_json, unsealed_json
 from camloc.data.types import NO_REASON, Estimate, Located, Lost, Unit
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.errors import (
@@ -241,22 +241,24 @@ class Results:
     format: int = 1
 
     def save(self, path: Path) -> None:
-        """Write `results.json`.
+        """Write `results.json`, with its checksum.
 
         Raises:
             CamlocError: the file cannot be written.
         """
-        write_atomically(path, to_json(self))
+        write_atomically(path, sealed_json(self))
 
     @classmethod
     def load(cls, path: Path) -> "Results":
         """Read a file of `save`.
 
         Raises:
-            CheckpointError: no such file, not JSON, or keys of another version.
+            CheckpointError: no such file, damaged, not JSON, or keys of another version.
         """
         try:
-            return from_json(read_regular(path), cls)
+            return unsealed_json(read_regular(path), cls)
+        except SealError as problem:
+            raise CheckpointError(f"{path} {problem}; or run `camloc evaluate` again") from None
         except OSError as problem:
             raise CheckpointError(
                 f"{path} cannot be read: {problem.strerror}; run `camloc evaluate` first"

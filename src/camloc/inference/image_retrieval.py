@@ -10,24 +10,21 @@ Unlike the oracles of `evaluation.baselines` this baseline sees only the query's
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool, Float
 
-from camloc.data.augment import centre_cut
-from camloc.data.image_io import Preprocess, read_image
+from camloc.data.image_io import read_image
 from camloc.data.types import Frame, oriented, poses_of
 from camloc.errors import DatasetError, ImageError
 from camloc.geometry.pose import Pose, PoseError, pose_error
 from camloc.geometry.rotation import nearest_rotation
 from camloc.mapping.features import FeatureSettings, feature_extractor
 from camloc.mapping.retrieval import vlad_vectors
-from camloc.models.base import GeometryModel, PoseModel, Regressor
-from camloc.models.novelty import summary
-from camloc.training.scenes import load_scene_images
+
+if TYPE_CHECKING:
+    from camloc.inference.torch_network import TorchNetwork
 
 # Neighbours of an interpolated pose, at most.
 NEIGHBOURS = 20
@@ -47,9 +44,9 @@ def retrieved_poses(queries: Vectors, references: Vectors, poses: Pose) -> Pose:
     Args:
         queries: (n, d) vectors of the query images.
         references: (m, d) vectors of the training images.
-        poses: (m,) their poses, as tensors.
+        poses: (m,) their poses, as NumPy arrays.
     """
-    return poses[torch.from_numpy((queries @ references.T).argmax(axis=1))]
+    return poses[(queries @ references.T).argmax(axis=1)]
 
 
 def interpolated_poses(
@@ -60,11 +57,10 @@ def interpolated_poses(
     nearest = np.argsort(-(queries @ references.T), axis=1, kind="stable")[:, :count]
     positions, rotations = [], []
     for query, rows in zip(queries, nearest, strict=True):
-        weights = torch.from_numpy(affine_weights(query, references[rows]))
-        chosen = poses[torch.from_numpy(rows)]
-        positions.append(weights @ chosen.translation.double())
-        rotations.append(torch.einsum("k,kij->ij", weights, chosen.rotation.double()))
-    return Pose(nearest_rotation(torch.stack(rotations)), torch.stack(positions))
+        weights = affine_weights(query, references[rows])
+        positions.append(weights @ poses.translation[rows])
+        rotations.append(np.einsum("k,kij->ij", weights, poses.rotation[rows]))
+    return Pose(nearest_rotation(np.stack(rotations)), np.stack(positions))
 
 
 def affine_weights(
@@ -135,50 +131,49 @@ def vlad_errors(
     references, vectors = vlad_vectors(
         [each for _, each in read], [empty if each is None else each for each in queries]
     )
-    training = poses_of([frame for frame, _ in read]).tensor()
-    errors = retrieval_errors(vectors, references, poses_of(test).tensor(), training)
-    lost = torch.tensor([each is None for each in queries])
+    training = poses_of([frame for frame, _ in read]).numpy()
+    errors = retrieval_errors(vectors, references, poses_of(test).numpy(), training)
+    lost = np.array([each is None for each in queries], dtype=bool)
     return {name: _without(error, lost) for name, error in errors.items()}
 
 
 def network_errors(
-    model: PoseModel[Any],
-    size: Preprocess,
-    train: Sequence[Frame],
-    test: Sequence[Frame],
-    *,
-    device: torch.device,
+    network: "TorchNetwork", train: Sequence[Frame], test: Sequence[Frame]
 ) -> dict[str, PoseError]:
     """Errors of retrieval by the pooled feature maps of a network.
 
     Raises:
-        DatasetError: the model has no backbone, as an exported one, or no training frame an orientation.
+        DatasetError: the model has no backbone, or no training frame an orientation.
         ImageError: an image cannot be read.
     """
+    from camloc.models.base import GeometryModel, Regressor
+
     usable = oriented(train)
-    if not isinstance(model, Regressor | GeometryModel) or not usable:
+    if not isinstance(network.checkpoint.model, Regressor | GeometryModel) or not usable:
         raise DatasetError("retrieval by pooled features needs a network and oriented training frames")
-    references, queries = (_pooled(model, size, frames, device) for frames in (usable, tuple(test)))
-    return retrieval_errors(queries, references, poses_of(test).tensor(), poses_of(usable).tensor())
+    references, queries = (_pooled(network, frames) for frames in (usable, tuple(test)))
+    return retrieval_errors(queries, references, poses_of(test).numpy(), poses_of(usable).numpy())
 
 
-@torch.no_grad()
-def _pooled(
-    model: Regressor[Any] | GeometryModel[Any],
-    size: Preprocess,
-    frames: Sequence[Frame],
-    device: torch.device,
-) -> Vectors:
+def _pooled(network: "TorchNetwork", frames: Sequence[Frame]) -> Vectors:
     """Unit vectors of images, from the means of the backbone's maps."""
+    import torch
+
+    from camloc.data.augment import centre_cut
+    from camloc.models.novelty import summary
+    from camloc.training.scenes import load_scene_images
+
+    model, size = network.checkpoint.model, network.metadata.preprocess
     images = load_scene_images((tuple(frames),), size)
-    rows: list[Tensor] = []
-    for chosen in torch.arange(len(images)).split(_BATCH):
-        batch = images.batch(chosen, device=device)
-        cut = centre_cut(batch, width=size.width, height=size.height)
-        rows.append(summary(model.backbone.forward_with_novelty_maps(cut.images)[1]).float().cpu())
+    rows = []
+    with torch.no_grad():
+        for chosen in torch.arange(len(images)).split(_BATCH):
+            batch = images.batch(chosen, device=network.torch_device)
+            cut = centre_cut(batch, width=size.width, height=size.height)
+            rows.append(summary(model.backbone.forward_with_novelty_maps(cut.images)[1]).float().cpu())
     vectors: Vectors = torch.nn.functional.normalize(torch.cat(rows), dim=-1).numpy()
     return vectors
 
 
-def _without(error: PoseError, lost: Tensor) -> PoseError:
-    return PoseError(error.meters.masked_fill(lost, torch.inf), error.degrees.masked_fill(lost, torch.inf))
+def _without(error: PoseError, lost: Bool[np.ndarray, "n"]) -> PoseError:
+    return PoseError(np.where(lost, np.inf, error.meters), np.where(lost, np.inf, error.degrees))

@@ -14,7 +14,8 @@ from camloc.data.types import oriented, poses_of
 from camloc.errors import CheckpointError, RecipeError
 from camloc.models import build_model, presets
 from camloc.models.base import Regressor
-from camloc.models.checkpoint import load_checkpoint, metadata_for, save_checkpoint
+from camloc.models.checkpoint import load_checkpoint, save_checkpoint
+from camloc.models.metadata import metadata_for
 from camloc.models.published_weights import convert_encoder, convert_weights
 from camloc.refinement.pose_autoencoder import AutoencoderMetadata, PoseAutoencoder, PoseAutoencoderConfig
 from camloc.refinement.storage import digest

@@ -28,7 +28,6 @@ from camloc.inference.localizer import MAP, Localizer, Verify
 from camloc.inference.network import EstimatesByMethod
 from camloc.inference.onnx.bundle import is_exported, scenes_of
 from camloc.mapping.scene_map import SceneMap
-from camloc.models.base import GeometryModel, Regressor
 from camloc.models.outlier_filters import OutlierFilter
 from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
 from camloc.training.log import read_log
@@ -237,10 +236,8 @@ def _with_retrieval(
 ) -> Results:
     """The results with those of retrieval by local features and, for a network, by its pooled features."""
     found = {f"Retrieval, VLAD {name}": each for name, each in vlad_errors(scene.train, frames).items()}
-    network = localizer.network
-    if network is not None and isinstance(network.checkpoint.model, Regressor | GeometryModel):
-        model, size = network.checkpoint.model, network.checkpoint.metadata.preprocess
-        by_network = network_errors(model, size, scene.train, frames, device=network.device)
+    if localizer.network is not None and localizer.network.network.runtime == "PyTorch":
+        by_network = network_errors(localizer.network.network, scene.train, frames)
         found |= {f"Retrieval, network {name}": each for name, each in by_network.items()}
     statistics = {name: error_statistics(each) for name, each in found.items()}
     headline = replace(results.headline, retrieval=statistics)

@@ -1,12 +1,14 @@
 """The manifest of a run (`run.json`): its data, its settings, and the names of the files of a run folder."""
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from camloc.core.config import from_json, to_json
 from camloc.core.files import read_regular, write_atomically
+from camloc.core.sealed import SealError, sealed_json, unsealed_json
 from camloc.data import formats as datasets
 from camloc.data.types import Scene, oriented
 from camloc.errors import CheckpointError, DatasetError, RecipeError
@@ -15,6 +17,8 @@ MANIFEST_FILE = "run.json"
 LAST = "last"
 STATE = "state.safetensors"
 LOG = "log.jsonl"
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class DataSource:
     options: dict[str, Any] = field(default_factory=dict)
 
     def load(self) -> Scene:
-        """Read the frames.
+        """Read the frames. What was assumed or left out is said once, as a warning.
 
         Raises:
             DatasetError: the data set is not of the layout, or has content that cannot be used.
@@ -44,7 +48,16 @@ class DataSource:
                 raise DatasetError(
                     f"{self.root}: '{name}' is not an option of a reader; correct {MANIFEST_FILE}"
                 )
-        return datasets.load(Path(self.root), layout=self.layout, scene=self.scene or None, **self.options)
+        scene = datasets.load(Path(self.root), layout=self.layout, scene=self.scene or None, **self.options)
+        for note in scene.notes:
+            _say(f"{scene.name}: {note}")
+        return scene
+
+
+@cache
+def _say(note: str) -> None:
+    """Say something once, though training and evaluation read the same data."""
+    _LOG.warning("camloc: %s", note)
 
 
 @dataclass(frozen=True)
@@ -117,15 +130,15 @@ class RunManifest:
     budget_covers_features: bool = False
 
     def save(self, folder: Path) -> None:
-        """Write `run.json`."""
-        write_atomically(folder / MANIFEST_FILE, to_json(self))
+        """Write `run.json`, with its checksum."""
+        write_atomically(folder / MANIFEST_FILE, sealed_json(self))
 
     @classmethod
     def load(cls, folder: Path) -> "RunManifest":
         """Read the `run.json` of a run folder.
 
         Raises:
-            CheckpointError: the file is missing or of another version.
+            CheckpointError: the file is missing, damaged or of another version.
         """
         path = folder / MANIFEST_FILE
         if not path.exists():
@@ -134,7 +147,9 @@ class RunManifest:
                 f"or `camloc map`"
             )
         try:
-            manifest = from_json(read_regular(path), cls)
+            manifest = unsealed_json(read_regular(path), cls)
+        except SealError as problem:
+            raise CheckpointError(f"{path} {problem}") from None
         except (OSError, RecipeError) as problem:
             raise CheckpointError(f"{path} cannot be read: {problem}") from None
         # Runs of earlier versions also recorded the paper's numbers for their recipe.

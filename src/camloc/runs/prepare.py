@@ -21,6 +21,7 @@ from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import CheckpointError, DatasetError
 from camloc.models import build_model, model_class
 from camloc.models.base import GeometryModel, PoseModel, Regressor
+from camloc.models.layers.transformer import PositionCodesConfig
 from camloc.runs.extend import load_partial_weights, subsampled
 from camloc.runs.manifest import MANIFEST_FILE, DataSource, Extension, RunManifest, load_scenes
 from camloc.training.cpu.memory import keep_freed_memory
@@ -128,6 +129,7 @@ def prepare(
     compute: Compute | None = None,
     extension: Extension | None = None,
     progress: ImageProgress | None = None,
+    feature_progress: ImageProgress | None = None,
 ) -> Training:
     """Read the frames, build the model, and find out whether the folder holds an interrupted run to resume.
 
@@ -143,7 +145,8 @@ def prepare(
         budget_seconds: time that the schedule is scaled to; 0 keeps the recipe's schedule.
         compute: devices and precision; one CPU process if None.
         extension: the run whose weights a run with one scene more starts from.
-        progress: called with the number of finished images and of all.
+        progress: called with the number of images read and of all.
+        feature_progress: called with the number of images whose features are computed, and of all.
 
     Raises:
         RecipeError: the recipe's model does not learn so many scenes.
@@ -162,6 +165,8 @@ def prepare(
     split = [hold_out(scene.train, recipe.hold_out) for scene in scenes]
     train_frames = tuple(keep_orientations(kept, recipe.keep_orientation_every) for kept, _ in split)
     held_out = [frames for _, frames in split]
+    if extension is None:  # an extension has the size of the run that it continues
+        recipe = _with_shape_of(recipe, train_frames)
     if not fabric.is_global_zero:
         fabric.barrier()  # the first process decodes the images, the others find them in the cache
     images = load_scene_images(
@@ -181,7 +186,7 @@ def prepare(
         )
     train: ImageCache | FeatureVariants = images
     if recipe.cached_variants:
-        said = _said_if_slow(progress, budget_seconds)
+        said = _said_if_slow(feature_progress, budget_seconds)
         train = _features(recipe, model, images, seed=seed, fabric=fabric, progress=said)
     kind = fabric.device.type
     manifest = RunManifest(
@@ -214,6 +219,20 @@ def _without_turns(recipe: Recipe, scenes: tuple[Scene, ...]) -> Recipe:
         unknown,
     )
     return replace(recipe, augment=recipe.augment.without_moves())
+
+
+def _with_shape_of(recipe: Recipe, train_frames: tuple[tuple[Frame, ...], ...]) -> Recipe:
+    """The recipe with a portrait network image of the same area, if most training images are portraits."""
+    sizes = (frame_size(frame) for frames in train_frames for frame in frames)
+    ratio = median(width / height for width, height in sizes)
+    size = recipe.preprocess.for_portrait(ratio) if ratio < 1.0 else recipe.preprocess
+    if size == recipe.preprocess:
+        return recipe
+    config, codes = recipe.config, getattr(recipe.config, "codes", None)
+    if isinstance(codes, PositionCodesConfig):
+        codes = replace(codes, image_width=size.width, image_height=size.height)
+        config = replace(config, codes=codes)
+    return replace(recipe, preprocess=size, config=config)
 
 
 def cut_off_share(training: Training) -> float:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from camloc.core.config import from_builtins
 from camloc.core.files import write_atomically
+from camloc.core.sealed import PLACEHOLDER, SealError, check_own_checksum, with_own_checksum
 from camloc.errors import CheckpointError, RecipeError
 
 # Largest share of the time for writing states, where writing one takes longer than `SHORT` seconds: the state
@@ -77,7 +78,7 @@ def save_state(
     modules: Mapping[str, nn.Module | dict[str, Tensor]],
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Write everything that the next epoch depends on, all or nothing.
+    """Write everything that the next epoch depends on, all or nothing, with its checksum.
 
     The state of random generators is not part of it: each epoch seeds them from seed, stage and epoch.
     """
@@ -91,7 +92,8 @@ def save_state(
             f"optimizer|{index}|{key}": value.cpu().contiguous().clone() for key, value in state.items()
         }
     metadata = json.dumps(position.__dict__)
-    write_atomically(path, save(tensors, metadata={"position": metadata}))
+    content = save(tensors, metadata={"position": metadata, "checksum": PLACEHOLDER})
+    write_atomically(path, with_own_checksum(content))
 
 
 def read_position(path: Path) -> Position:
@@ -100,6 +102,7 @@ def read_position(path: Path) -> Position:
     Raises:
         CheckpointError: the file is damaged.
     """
+    _check_whole(path)
     try:
         with safe_open(path, framework="pt") as file:
             return from_builtins(json.loads(file.metadata()["position"]), Position)
@@ -114,6 +117,7 @@ def load_modules(path: Path, modules: dict[str, nn.Module]) -> dict[str, dict[st
         CheckpointError: the file is damaged, or lacks weights that fit.
     """
     parts: dict[str, dict[str, Tensor]] = {}
+    _check_whole(path)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError):
@@ -177,5 +181,16 @@ def _optimizer_state(
     return state
 
 
+def _check_whole(path: Path) -> None:
+    """Raise CheckpointError if the file does not have the checksum that it holds."""
+    try:
+        check_own_checksum(path, near="start")
+    except SealError as problem:
+        raise CheckpointError(f"{path} {problem}; {_FROM_THE_START}") from None
+
+
+_FROM_THE_START = "delete it to train from the start"
+
+
 def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged: {what}; delete it to train from the start")
+    return CheckpointError(f"{path} is damaged: {what}; {_FROM_THE_START}")

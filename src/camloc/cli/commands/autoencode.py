@@ -62,9 +62,10 @@ def autoencode(
         f"{encoder.parameter_count():,} weights ({encoder.megabytes:.2f} MB) learn the latents of "
         f"{teacher.checkpoint.metadata.model} from {len(training.task):,} views"
     )
+    unit = teacher.scenes[0].unit
     _show(
         train_autoencoder(training),
-        "true poses through encoder and heads {meters:6.3f} m  {degrees:6.2f}°",
+        f"true poses through encoder and heads {{meters:6.3f}} {unit}  {{degrees:6.2f}}°",
     )
     needs_images = settings.relative is not None and settings.relative.config.sees == "images"
     if decoder or (virtual and needs_images):
@@ -79,7 +80,7 @@ def autoencode(
         with counted("latents") as progress:
             _show(
                 train_relative(teacher, settings, seed=seed, progress=progress),
-                "held-out frames from encoded reference poses {meters:6.3f} m",
+                f"held-out frames from encoded reference poses {{meters:6.3f}} {unit}",
             )
     networks = AuxiliaryNetworks.load(teacher.run, teacher.checkpoint)
     if networks is not None and networks.metadata.teacher is not None:

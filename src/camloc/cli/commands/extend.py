@@ -2,6 +2,7 @@
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -105,6 +106,7 @@ def extend(
             compute=Compute(device, devices),
             extension=Extension(os.path.realpath(run), fraction),
             progress=progress,
+            feature_progress=partial(progress, label="computing features"),
         )
     events = train(training)
     if not training.fabric.is_global_zero:

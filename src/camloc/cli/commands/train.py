@@ -1,6 +1,7 @@
 """`camloc train`: learn a scene from images with known poses."""
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -152,6 +153,7 @@ def train_and_report(
             budget_seconds=budget_seconds,
             compute=compute,
             progress=progress,
+            feature_progress=partial(progress, label="computing features"),
         )
     events = run_training(training)
     if not training.fabric.is_global_zero:

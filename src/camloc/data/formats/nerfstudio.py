@@ -109,7 +109,8 @@ def load(
     contents = [(path, read_json(path)) for path in files]
     listed = [_listed(path, content, image_folder) for path, content in contents]
     kept = selection.present([each for part in listed for each in part])
-    rows = [_row(each) for each in kept.entries]
+    cameras: dict[str, Camera | None] = {}
+    rows = [_row(each, cameras) for each in kept.entries]
     frames = frames_from_matrices(_with_times(rows, kept.entries))
     split = split_frames(
         frames, kept, root=folder, selection=selection, own=_own_split(listed, *contents[0], image_folder)
@@ -173,9 +174,22 @@ def _listed(path: Path, content: Mapping[str, Any], image_folder: Path) -> list[
     return listed
 
 
-def _row(listed: Listed[_Entry]) -> Row:
+# Keys of a frame that say nothing of its camera.
+_OF_FRAMES_ALONE = ("file_path", "transform_matrix", "time", "colmap_im_id", "depth_file_path", "mask_path")
+
+
+def _row(listed: Listed[_Entry], cameras: dict[str, Camera | None]) -> Row:
+    """A frame; `cameras` are those of earlier frames with sizes, by the frames' own values."""
     frame, shared = listed.content
-    camera = camera_from_values({**shared, **frame}, listed.where, image=listed.image)
+    own = {name: value for name, value in frame.items() if name not in _OF_FRAMES_ALONE}
+    key = f"{id(shared)} {own!r}"
+    if key in cameras:
+        camera = cameras[key]
+    else:
+        values = {**shared, **frame}
+        camera = camera_from_values(values, listed.where, image=listed.image)
+        if "w" in values and "h" in values:  # otherwise it depends on the image
+            cameras[key] = camera
     matrix = _matrix(frame.get("transform_matrix"), listed.where)
     named = Frame(listed.name, listed.image, camera, sequence=sequence_of(listed.name))
     return Row(listed.where, named, _other_axes(matrix))
@@ -226,21 +240,30 @@ def _own_split(
     if len(listed) == 2:
         train, test = ({each.name: each.where for each in part} for part in listed)
         return OwnSplit(train, test)
-    train_names = _filenames(path, content, "train_filenames", image_folder)
-    test_names = _filenames(path, content, "test_filenames", image_folder)
+    found = {each.content.frame["file_path"]: each.name for each in listed[0]}
+    train_names = _filenames(path, content, "train_filenames", image_folder, found)
+    test_names = _filenames(path, content, "test_filenames", image_folder, found)
     if train_names is None and test_names is None:
         return None
     return OwnSplit(train_names, test_names or {})
 
 
-def _filenames(path: Path, content: Mapping[str, Any], key: str, image_folder: Path) -> dict[str, str] | None:
+def _filenames(
+    path: Path, content: Mapping[str, Any], key: str, image_folder: Path, found: Mapping[str, str]
+) -> dict[str, str] | None:
+    """The names in a list of the file; `found` are those of its frames, by how they are written."""
     names = content.get(key)
     if names is None:
         return None
     if not isinstance(names, list):
         raise DatasetError(f"{path}: {key} must be a list of names")
     where = f"{path}, {key}"
-    return {_image_name(name, where, image_folder): where for name in names}
+    return {
+        found[name]
+        if isinstance(name, str) and name in found
+        else _image_name(name, where, image_folder): where
+        for name in names
+    }
 
 
 def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) -> Camera | None:

@@ -18,8 +18,8 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
-from camloc.core.config import to_json
 from camloc.core.files import write_atomically
+from camloc.core.sealed import sealed_json
 from camloc.data.image_io import read_image
 from camloc.data.types import Located, Lost
 from camloc.errors import ImageError
@@ -164,7 +164,7 @@ def write_scenes(folder: Path, results: ScenesResults) -> Path:
     Raises:
         CamlocError: a file cannot be written.
     """
-    write_atomically(folder / RESULTS_NAME, to_json(results))
+    write_atomically(folder / RESULTS_NAME, sealed_json(results))
     title = f"{len(results.scenes)} scenes: {results.model}"
     write_atomically(folder / REPORT_NAME, _rendered(title, report=None, scenes=results))
     return folder / REPORT_NAME

@@ -13,6 +13,7 @@ from torch import nn
 
 from camloc.core.config import to_builtins
 from camloc.core.files import write_atomically
+from camloc.core.sealed import CHECKSUM, PLACEHOLDER, with_own_checksum
 from camloc.core.silence import without_logs, without_warnings
 from camloc.geometry.arrays import to_numpy
 from camloc.geometry.camera import Camera
@@ -69,7 +70,9 @@ def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecisio
     entry = exported.metadata_props.add()
     entry.key = METADATA_KEY
     entry.value = json.dumps(to_builtins(_export_metadata(checkpoint, precision)), allow_nan=False)
-    write_atomically(path, exported.SerializeToString())
+    entry = exported.metadata_props.add()
+    entry.key, entry.value = CHECKSUM, PLACEHOLDER
+    write_atomically(path, with_own_checksum(exported.SerializeToString()))
 
 
 def _export_metadata(checkpoint: Checkpoint, precision: ExportPrecision) -> ExportMetadata:

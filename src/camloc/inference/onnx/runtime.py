@@ -13,6 +13,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from camloc.core.config import from_json
+from camloc.core.sealed import SealError, check_own_checksum
 from camloc.errors import CheckpointError, RecipeError
 from camloc.geometry.pose import Pose
 from camloc.inference.network import Output
@@ -184,6 +185,10 @@ def load_onnx(path: Path, *, device: str = "cpu") -> OnnxNetwork:
     """
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist; export a run with `camloc export RUN` first")
+    try:
+        check_own_checksum(path, near="end")
+    except SealError as problem:
+        raise CheckpointError(f"{path} {problem}; export the run again with `camloc export`") from None
     session = _session(path, _providers(device))
     exported = _read_metadata(session, path)
     metadata = checked_metadata(exported.metadata, source=path)

@@ -13,9 +13,9 @@ from camloc.data.types import Frame
 from camloc.errors import RecipeError
 from camloc.models.base import Regressor
 from camloc.models.checkpoint import Checkpoint
+from camloc.models.decoding import ScenePose
 from camloc.models.layers.hypernetwork import CompactHyperLinear, HyperLinear
 from camloc.models.layers.transformer import Attention, MapEncoder
-from camloc.models.decoding import ScenePose
 from camloc.models.multi_scene import SceneTransformer
 
 _BATCH = 16

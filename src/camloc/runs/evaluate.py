@@ -236,8 +236,12 @@ def _with_retrieval(
 ) -> Results:
     """The results with those of retrieval by local features and, for a network, by its pooled features."""
     found = {f"Retrieval, VLAD {name}": each for name, each in vlad_errors(scene.train, frames).items()}
-    if localizer.network is not None and localizer.network.network.runtime == "PyTorch":
-        by_network = network_errors(localizer.network.network, scene.train, frames)
+    network = None if localizer.network is None else localizer.network.network
+    if network is not None and network.runtime == "PyTorch":
+        from camloc.inference.torch_network import TorchNetwork
+
+        assert isinstance(network, TorchNetwork)
+        by_network = network_errors(network, scene.train, frames)
         found |= {f"Retrieval, network {name}": each for name, each in by_network.items()}
     statistics = {name: error_statistics(each) for name, each in found.items()}
     headline = replace(results.headline, retrieval=statistics)

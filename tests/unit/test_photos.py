@@ -14,7 +14,7 @@ def save(path: Path, *, seed: int = 0, quality: int = 95, exif: Image.Exif | Non
     noise = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(noise).resize((320, 240), Image.Resampling.BICUBIC)
-    picture.save(path, quality=quality, **({} if exif is None else {"exif": exif}))
+    picture.save(path, quality=quality, exif=exif or Image.Exif())
     return path
 
 

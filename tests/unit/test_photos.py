@@ -13,8 +13,8 @@ from camloc.errors import DatasetError, ImageError
 def save(path: Path, *, seed: int = 0, quality: int = 95, exif: Image.Exif | None = None) -> Path:
     noise = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(noise).resize((160, 120), Image.Resampling.BICUBIC)
-    picture.save(path, quality=quality, **({} if exif is None else {"exif": exif}))
+    picture = Image.fromarray(noise).resize((320, 240), Image.Resampling.BICUBIC)
+    picture.save(path, quality=quality, exif=exif or Image.Exif())
     return path
 
 
@@ -61,7 +61,7 @@ def test_exif_gives_focal_length_device_and_place(tmp_path: Path) -> None:
     exif.get_ifd(0x8825).update({1: "S", 2: (33.0, 51.0, 36.0), 3: "E", 4: (151.0, 12.0, 0.0), 5: 0, 6: 20.5})
     (photo,) = list_photos(save(tmp_path / "1.jpg", exif=exif).parent).photos
     assert photo.device == "Maker Phone 7"
-    assert photo.focal == pytest.approx(26 / 43.2666 * 200.0, rel=1e-4)  # the diagonal has 200 pixels
+    assert photo.focal == pytest.approx(26 / 43.2666 * 400.0, rel=1e-4)  # the diagonal has 400 pixels
     assert photo.place is not None
     assert (photo.place.latitude, photo.place.longitude) == pytest.approx((-33.86, 151.2))
     assert photo.place.height == pytest.approx(20.5)
@@ -77,7 +77,7 @@ def test_damaged_exif_counts_as_none(tmp_path: Path) -> None:
 
 
 def test_copies_are_found_also_if_compressed_again_and_other_images_are_not(tmp_path: Path) -> None:
-    paths = [save(tmp_path / "1.jpg"), save(tmp_path / "2.jpg", quality=60), save(tmp_path / "3.jpg", seed=1)]
+    paths = [save(tmp_path / "1.jpg"), save(tmp_path / "2.jpg", quality=80), save(tmp_path / "3.jpg", seed=1)]
     looks = {path.name: look_of(np.asarray(Image.open(path))) for path in paths}
     assert copies(looks) == {"2.jpg": "1.jpg"}
 

@@ -27,7 +27,8 @@ def places(walk: np.ndarray, *, noise: float = 0.0) -> list[Place | None]:
 
 def hidden(walk: np.ndarray) -> np.ndarray:
     """The same walk in a world of another scale, place and axes."""
-    return 0.13 * walk @ Rotation.from_rotvec((0.3, -1.2, 0.7)).as_matrix().T + (3.0, -2.0, 1.0)
+    turned = 0.13 * walk @ Rotation.from_rotvec((0.3, -1.2, 0.7)).as_matrix().T
+    return np.asarray(turned + np.array((3.0, -2.0, 1.0)))
 
 
 def aligned(found: Georeference, centers: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ _MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0}
 _MEASURED_SIDE, _THUMBNAIL = 480, 16
 
 # Grey levels: a picture with less contrast shows nothing; thumbnails of copies differ by less.
-_LEAST_CONTRAST, _COPY_DIFFERENCE = 4.0, 1.5
+_LEAST_CONTRAST, _COPY_DIFFERENCE = 4.0, 2.0
 
 
 @dataclass(frozen=True)

@@ -146,8 +146,7 @@ def video_seconds(path: Path) -> float:
         ImageError: the file is missing or is no video.
     """
     with _opened(path) as container:
-        seconds: float = _duration(container)
-    return seconds
+        return _duration(container)
 
 
 def picture_sharpness(grey: Float32[np.ndarray, "h w"]) -> float:
@@ -179,7 +178,8 @@ def picture_motion(first: Float32[np.ndarray, "h w"], second: Float32[np.ndarray
             )
             lengths.append(float(np.hypot(*shift)))
     # The middle ones: a quarter without texture shifts by anything.
-    return float(np.mean(sorted(lengths)[1:3])) / max(height, width)
+    share: float = float(np.mean(sorted(lengths)[1:3])) / max(height, width)
+    return share
 
 
 def _sharpest_along(

@@ -392,12 +392,12 @@ def _reasons(
         if name in placed:
             continue
         blurred = extracted.looks[name].sharpness < _BLURRED * median
-        count, other = best[name]
+        matches, nearest = best[name]
         if name in number_of:
             size = len(apart[number_of[name]])
             reason = f"it is one of {size} images that share too little with the others"
-        elif count:
-            reason = f"its {count} matches with {other} do not settle where it was taken"
+        elif matches:
+            reason = f"its {matches} matches with {nearest} do not settle where it was taken"
         else:
             reason = f"fewer than {settings.least_matches} matches with any image that was placed"
         reasons[name] = f"{'blurred; ' if blurred else ''}{reason}"

@@ -248,7 +248,10 @@ def add_photos(source: Path | str, folder: Path, *, progress: Progress | None = 
     added = _free_name(folder / "images")
     named = [replace(photo, name=f"{added}/{photo.name}") for photo, _, _ in found]
     reconstruction = pycolmap.Reconstruction(model)
-    _append(reconstruction, [(photo.name, *rest) for photo, (_, *rest) in zip(named, found, strict=True)])
+    _append(
+        reconstruction,
+        [(photo.name, camera, pose) for photo, (_, camera, pose) in zip(named, found, strict=True)],
+    )
     _write_images(named, folder / "images")
     _write_model(reconstruction, model)
     new = [Frame(f"images/{photo.name}", photo.image) for photo in named]
@@ -267,7 +270,7 @@ def _photos_of(
         return listed.photos, listed.refused, ""
     chosen = choose_frames(path, choice, progress=lambda share: tell("watching", round(100 * share), 100))
     wanted, folder = set(chosen.numbers.tolist()), out / "images"
-    photos = []
+    photos: list[Photo] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for frame in frames(path):

@@ -5,7 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from scipy.spatial import KDTree
 
 from camloc.data.types import Frame, Scene, oriented, poses_of
@@ -48,7 +48,7 @@ class CameraPath:
     frames: tuple[Frame, ...]
     rotations: Float[np.ndarray, "n 3 3"]
     centres: Float[np.ndarray, "n 3"]
-    is_test: np.ndarray
+    is_test: Bool[np.ndarray, "n"]
     radius: float
 
     def neighbours(self) -> Int64[np.ndarray, "k 2"]:

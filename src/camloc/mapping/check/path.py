@@ -102,7 +102,7 @@ def _relative_steps(path: CameraPath) -> Float[np.ndarray, "k"]:
     for steps, floor in ((meters, 1e-3 * path.radius), (radians, 0.01)):
         usual = np.array([np.median(steps[max(0, index - 10) : index + 11]) for index in range(len(steps))])
         parts.append(steps / np.maximum(usual, max(floor, float(np.median(steps)) / 2)))
-    return np.maximum(*parts)
+    return np.asarray(np.maximum(parts[0], parts[1]))
 
 
 def path_findings(path: CameraPath, *, depth: float, is_depth_measured: bool) -> list[Finding]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,9 @@ def copied(into: str, count: int) -> Sabotage:
     def make(scene: Scene, _folder: Path) -> Scene:
         step = max(1, len(scene.train) // count)
         further = tuple(replace(frame, name=f"{frame.name}-copy") for frame in scene.train[::step])
-        return replace(scene, **{into: (*getattr(scene, into), *further)})
+        if into == "train":
+            return replace(scene, train=(*scene.train, *further))
+        return replace(scene, test=(*scene.test, *further))
 
     return make
 
@@ -308,17 +311,19 @@ def main() -> None:
     path = RESULTS / "check.json"
     cases = [*((data, None) for data in SETS), *((fault.data, fault) for fault in FAULTS)]
     for data in [arguments.only] if arguments.only else SETS:
-        correspondences.feature_extractor = _Remembered()
-        images.image_facts = _remembered_facts()
-        for of, fault in cases:
-            key = _key(of, fault)
-            if of != data or (arguments.resume and key in _known(path)):
-                continue
-            row = measured(fault, data, arguments.root)
-            print("named" if is_named(row) else "NOT NAMED", key, row["found"], row["pixels"], flush=True)
-            known = _known(path) | {key: row}
-            found = [known[_key(*case)] for case in cases if _key(*case) in known]
-            path.write_bytes(to_json({"rows": found}))
+        with (
+            patch.object(correspondences, "feature_extractor", _Remembered()),
+            patch.object(images, "image_facts", _remembered_facts()),
+        ):
+            for of, fault in cases:
+                if of == data and not (arguments.resume and _key(of, fault) in _known(path)):
+                    row = measured(fault, data, arguments.root)
+                    print(
+                        "named" if is_named(row) else "NOT NAMED", _key(of, fault), row["found"], flush=True
+                    )
+                    known = _known(path) | {_key(of, fault): row}
+                    found = [known[_key(*case)] for case in cases if _key(*case) in known]
+                    path.write_bytes(to_json({"rows": found}))
     known = _known(path)
     rows = [known[_key(*case)] for case in cases if _key(*case) in known]
     write("check", {"rows": rows}, result_page({"rows": rows}))

@@ -505,7 +505,7 @@ def write_kapture(root: Path, scene: PosedScene) -> dict[str, Any]:
     for number, matrix in enumerate(scene.all):
         names.append(f"sensors/records_data/cam/{number}.jpg")
         write_image(root / names[-1])
-        cam_from_world = np.linalg.inv(matrix)
+        cam_from_world = np.asarray(np.linalg.inv(matrix), np.float64)
         values = (*wxyz(cam_from_world[:3, :3]), *cam_from_world[:3, 3].tolist())
         records.append(f"{number}, c0, cam/{number}.jpg")
         poses.append(", ".join(map(str, (number, "c0", *values))))

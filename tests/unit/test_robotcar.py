@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from camloc.errors import DatasetError
 SCENE = make_scene()
 
 
-def _load(root: Path, **options: object) -> Scene:
+def _load(root: Path, **options: Any) -> Scene:
     return formats.load(root, camera=CAMERA, **options)
 
 

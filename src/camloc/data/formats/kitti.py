@@ -141,7 +141,7 @@ def _sequences(root: Path) -> dict[str, Path]:
     """The file of poses of each sequence that has one."""
     if not is_folder(root / "sequences"):
         return {}
-    found = {}
+    found: dict[str, Path] = {}
     for folder in sorted((root / "sequences").iterdir()):
         for path in (root / "poses" / f"{folder.name}.txt", folder / "poses.txt"):
             if is_file(path) and is_file(folder / "calib.txt"):

@@ -206,7 +206,7 @@ def _of_drive(
     times, matrices = _solutions(folder / "gps" / "ins.csv")
     origin = stamps[0][1] if stamps else 0
     at = np.array([(stamp - origin) * 1e-6 for _, stamp in stamps])
-    poses, known = between((times - origin) * 1e-6, matrices, at, most=most_seconds)
+    poses, known = between(np.asarray((times - origin) * 1e-6, np.float64), matrices, at, most=most_seconds)
     listed = []
     for index, (where, stamp) in enumerate(stamps):
         of = index + shift
@@ -298,10 +298,9 @@ def demosaiced(mosaic: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
             edge = [(1, 1) if each == axis else (0, 0) for each in range(3)]
             padded = np.pad(array, edge)
             size = array.shape[axis]
-            array = sum(
-                kernel[offset] * np.take(padded, np.arange(offset, offset + size), axis=axis)
-                for offset in range(3)
-            )
+            taken = [np.take(padded, np.arange(start, start + size), axis=axis) for start in range(3)]
+            array = np.asarray(kernel[0] * taken[0] + kernel[1] * taken[1] + kernel[2] * taken[2])
         return array
 
-    return np.clip(np.rint(blurred(planes) / blurred(weights)), 0, 255).astype(np.uint8)
+    colours = np.rint(blurred(planes) / blurred(weights))
+    return np.asarray(np.clip(colours, 0, 255), dtype=np.uint8)

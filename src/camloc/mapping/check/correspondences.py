@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pycolmap
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
 from camloc.data.image_io import read_with_camera
@@ -295,8 +295,3 @@ def _agreeing(first: Float[np.ndarray, "m 2"], second: Float[np.ndarray, "m 2"])
     if found is None:
         return np.zeros(len(first), dtype=np.bool_)
     return np.asarray(found["inlier_mask"], dtype=np.bool_)
-
-
-def frame_numbers(pairs: Sequence[Correspondences]) -> Int64[np.ndarray, "k"]:
-    """The numbers of the frames of pairs, each once, ascending."""
-    return np.unique(np.array([(pair.first, pair.second) for pair in pairs], dtype=np.int64).ravel())

@@ -145,7 +145,10 @@ def _shifted(poses: Poses, *, steps: int) -> Poses:
 def _quaternion_orders() -> list[Hypothesis]:
     """The numbers of the quaternion in other orders, of either direction of the pose."""
     found = []
-    usual = {(1, 2, 3, 0): "w last, and is read as w first", (3, 0, 1, 2): "w first, and is read as w last"}
+    usual: dict[tuple[int, ...], str] = {
+        (1, 2, 3, 0): "w last, and is read as w first",
+        (3, 0, 1, 2): "w first, and is read as w last",
+    }
     conjugate = (1, -1, -1, -1)
     for order in permutations(range(4)):
         if order == (0, 1, 2, 3):

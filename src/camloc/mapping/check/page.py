@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jinja2
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
 
 from camloc.core.files import write_atomically
@@ -106,7 +107,7 @@ def write_page(
     )
     text = environment.get_template("page.html.j2").render(
         name=name,
-        style=jinja2.utils.markupsafe.Markup(_STYLE.read_text()),
+        style=_STYLE.read_text(),
         verdict=verdict(findings, with_features=checked is None or checked.sample is not None),
         tiles=_tiles(checked, unit),
         cards=cards,
@@ -190,7 +191,7 @@ def _map(path: CameraPath, findings: Sequence[Finding], unit: Unit) -> _Map | No
     return _Map(_MAP, height, f"{extent:.3g} {unit}", tuple(_lines(path, places, shown)), tuple(marks))
 
 
-def _lines(path: CameraPath, places: np.ndarray, shown: Sequence[int]) -> list[str]:
+def _lines(path: CameraPath, places: Float[np.ndarray, "n 2"], shown: Sequence[int]) -> list[str]:
     """The path of each recording."""
     lines: dict[str, list[str]] = {}
     for index in shown:

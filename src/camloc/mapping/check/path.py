@@ -5,7 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from scipy.spatial import KDTree
 
 from camloc.data.types import Frame, Scene, oriented, poses_of
@@ -48,7 +48,7 @@ class CameraPath:
     frames: tuple[Frame, ...]
     rotations: Float[np.ndarray, "n 3 3"]
     centres: Float[np.ndarray, "n 3"]
-    is_test: np.ndarray
+    is_test: Bool[np.ndarray, "n"]
     radius: float
 
     def neighbours(self) -> Int64[np.ndarray, "k 2"]:
@@ -102,7 +102,7 @@ def _relative_steps(path: CameraPath) -> Float[np.ndarray, "k"]:
     for steps, floor in ((meters, 1e-3 * path.radius), (radians, 0.01)):
         usual = np.array([np.median(steps[max(0, index - 10) : index + 11]) for index in range(len(steps))])
         parts.append(steps / np.maximum(usual, max(floor, float(np.median(steps)) / 2)))
-    return np.maximum(*parts)
+    return np.asarray(np.maximum(parts[0], parts[1]))
 
 
 def path_findings(path: CameraPath, *, depth: float, is_depth_measured: bool) -> list[Finding]:

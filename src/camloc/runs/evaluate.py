@@ -6,13 +6,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from camloc.core.files import file_name
-from camloc.data.types import Estimate, Frame, Lost, Scene, oriented, poses_of
+from camloc.data.types import Estimate, Frame, Located, Lost, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError, RecipeError
-from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics, score_sets
+from camloc.evaluation.errors import (
+    ErrorStatistics,
+    EvaluatedSet,
+    ScoredSet,
+    error_statistics,
+    score_sets,
+)
 from camloc.evaluation.multi_scene import ScenesResults, scenes_results
 from camloc.evaluation.report.build import rows_to_map, write_evaluation, write_scenes
 from camloc.evaluation.report.figures import MapPoints
+from camloc.evaluation.report.model_figures import attention_figure
 from camloc.evaluation.results import (
     RESULTS_NAME,
     MapRecord,
@@ -23,6 +32,7 @@ from camloc.evaluation.results import (
     timing_of,
 )
 from camloc.inference.image_retrieval import network_errors, vlad_errors
+from camloc.inference.inspection import attention_maps, has_attention
 from camloc.inference.localizer import MAP, Localizer, Verify
 from camloc.inference.network import EstimatesByMethod
 from camloc.inference.onnx.runtime import is_exported, load_onnx, runtime_of
@@ -223,8 +233,27 @@ def evaluate_scene(
         log=log,
         mapped=mapped,
         map_points=None if scene_map is None else MapPoints(scene_map.points_in_world(), scene_map.views()),
+        attention=_attention(localizer, scored[0]),
     )
     return Evaluation(results, report)
+
+
+def _attention(localizer: Localizer, scored: ScoredSet) -> bytes | None:
+    """The attention of a Transformer to the best, a middle and the worst image; None for other networks."""
+    network = localizer.network
+    if network is None or not has_attention(network.checkpoint):
+        return None
+    order = torch.argsort(scored.combined(scored.errors), stable=True).tolist()
+    order = [row for row in order if isinstance(scored.answers[row], Located)]
+    if not order:
+        return None
+    rows = dict.fromkeys((order[0], order[len(order) // 2], order[-1]))
+    found = list(attention_maps(network.checkpoint, [scored.frames[row] for row in rows]))
+    return attention_figure(
+        [each.image.movedim(0, -1).numpy() for each in found],
+        [{name: weights.numpy() for name, weights in each.maps.items()} for each in found],
+        [each.frame.name for each in found],
+    )
 
 
 def _with_retrieval(

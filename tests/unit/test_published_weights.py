@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from camloc.errors import CheckpointError
 from camloc.geometry.pose import Pose
+from camloc.inference.published_weights import convert_encoder, convert_weights
 from camloc.models import build_model
 from camloc.models.atloc import PRESETS as ATLOC
 from camloc.models.base import PoseModel
@@ -21,7 +22,6 @@ from camloc.models.ms_hyperpose import PRESETS as MS_HYPERPOSE
 from camloc.models.ms_transformer import PRESETS as MS_TRANSFORMER
 from camloc.models.multi_scene import MultiSceneRegressor
 from camloc.models.posenet import PRESETS as POSENET
-from camloc.models.published_weights import convert_encoder, convert_weights
 from camloc.models.transposenet import PRESETS as TRANSPOSENET
 from camloc.refinement.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
 

@@ -114,7 +114,11 @@ def format_table(results: Results) -> str:
 
 
 def _baselines(part: SetResults) -> list[tuple[str, ErrorStatistics]]:
-    labels = (*_BASELINES, *part.retrieval)
+    # The whole names would not fit into 80 columns.
+    retrieval = (
+        name.removeprefix("Retrieval, ").replace("interpolated", "interp.") for name in part.retrieval
+    )
+    labels = (*_BASELINES, *retrieval)
     return [(label, statistics) for label, (_, statistics) in zip(labels, part.rows()[1:], strict=True)]
 
 

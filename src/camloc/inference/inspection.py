@@ -72,6 +72,11 @@ def attention_maps(checkpoint: Checkpoint, frames: Sequence[Frame]) -> Iterator[
         yield Attended(frame, image.cpu(), maps)
 
 
+def has_attention(checkpoint: Checkpoint) -> bool:
+    """Whether a network has a Transformer, and is not an exported one."""
+    return bool(_encoders(checkpoint.model))
+
+
 def _encoders(model: nn.Module) -> dict[str, tuple[Attention, int]]:
     """The last attention of each encoder, and how many tokens precede the cells among its keys."""
     found: dict[str, tuple[Attention, int]] = {}

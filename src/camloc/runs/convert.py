@@ -12,11 +12,11 @@ from camloc.core.config import to_builtins
 from camloc.data.image_io import Preprocess
 from camloc.data.types import oriented, poses_of
 from camloc.errors import CheckpointError, RecipeError
+from camloc.inference.published_weights import convert_encoder, convert_weights
 from camloc.models import build_model, presets
 from camloc.models.base import Regressor
 from camloc.models.checkpoint import load_checkpoint, save_checkpoint
 from camloc.models.metadata import metadata_for
-from camloc.models.published_weights import convert_encoder, convert_weights
 from camloc.refinement.pose_autoencoder import AutoencoderMetadata, PoseAutoencoder, PoseAutoencoderConfig
 from camloc.refinement.storage import digest
 from camloc.runs.manifest import LAST, DataSource, RunManifest, load_scenes

@@ -4,14 +4,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from camloc.core.config import to_json
 from camloc.core.extras import has_extra
 from camloc.core.files import file_name, write_atomically
-from camloc.data.types import Estimate, Frame, Lost, Scene, oriented, poses_of
+from camloc.data.types import Estimate, Frame, Located, Lost, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError, RecipeError
-from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics, score_sets
+from camloc.evaluation.errors import (
+    ErrorStatistics,
+    EvaluatedSet,
+    ScoredSet,
+    error_statistics,
+    score_sets,
+)
 from camloc.evaluation.files import rows_to_map, write_files
 from camloc.evaluation.multi_scene import ScenesResults, scenes_results
 from camloc.evaluation.results import (
@@ -31,6 +39,9 @@ from camloc.mapping.scene_map import SceneMap
 from camloc.models.outlier_filters import OutlierFilter
 from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
 from camloc.training.log import read_log
+
+if TYPE_CHECKING:
+    from camloc.inference.torch_network import TorchNetwork
 
 
 def learned_scenes(run: Path) -> tuple[str, ...]:
@@ -227,8 +238,43 @@ def evaluate_scene(
         log=log,
         mapped=mapped,
         map_points=None if scene_map is None else MapPoints(scene_map.points_in_world(), scene_map.views()),
+        attention=_attention(localizer, scored[0]),
     )
     return Evaluation(results, report)
+
+
+def _torch_network(localizer: Localizer) -> "TorchNetwork | None":
+    """The network of a run; None for an exported one and for a map alone."""
+    network = None if localizer.network is None else localizer.network.network
+    if network is None or network.runtime != "PyTorch":
+        return None
+    from camloc.inference.torch_network import TorchNetwork
+
+    assert isinstance(network, TorchNetwork)
+    return network
+
+
+def _attention(localizer: Localizer, scored: ScoredSet) -> bytes | None:
+    """The attention of a Transformer to the best, a middle and the worst image; None for other networks."""
+    network = _torch_network(localizer)
+    if network is None:
+        return None
+    from camloc.evaluation.report.model_figures import attention_figure
+    from camloc.inference.inspection import attention_maps, has_attention
+
+    if not has_attention(network.checkpoint):
+        return None
+    order = np.argsort(scored.combined(scored.errors), kind="stable").tolist()
+    order = [row for row in order if isinstance(scored.answers[row], Located)]
+    if not order:
+        return None
+    rows = dict.fromkeys((order[0], order[len(order) // 2], order[-1]))
+    found = list(attention_maps(network.checkpoint, [scored.frames[row] for row in rows]))
+    return attention_figure(
+        [each.image.movedim(0, -1).numpy() for each in found],
+        [{name: weights.numpy() for name, weights in each.maps.items()} for each in found],
+        [each.frame.name for each in found],
+    )
 
 
 def _with_retrieval(
@@ -236,11 +282,8 @@ def _with_retrieval(
 ) -> Results:
     """The results with those of retrieval by local features and, for a network, by its pooled features."""
     found = {f"Retrieval, VLAD {name}": each for name, each in vlad_errors(scene.train, frames).items()}
-    network = None if localizer.network is None else localizer.network.network
-    if network is not None and network.runtime == "PyTorch":
-        from camloc.inference.torch_network import TorchNetwork
-
-        assert isinstance(network, TorchNetwork)
+    network = _torch_network(localizer)
+    if network is not None:
         by_network = network_errors(network, scene.train, frames)
         found |= {f"Retrieval, network {name}": each for name, each in by_network.items()}
     statistics = {name: error_statistics(each) for name, each in found.items()}

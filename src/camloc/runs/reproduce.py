@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +18,8 @@ from pathlib import Path
 from statistics import fmean
 from threading import Lock
 from typing import Literal, get_args
+
+import torch
 
 from camloc.core.config import from_json, to_json
 from camloc.core.files import file_name, read_regular, write_atomically
@@ -28,7 +30,8 @@ from camloc.evaluation.errors import ErrorStatistics, error_statistics
 from camloc.evaluation.published import MEAN, PrintedRow, PrintedTable, scene_and_set
 from camloc.evaluation.reproduction import Reproduction, Result, Row, mean_of, over_seeds, reproduction
 from camloc.evaluation.results import RESULTS_NAME, Results, SetResults
-from camloc.inference.image_retrieval import vlad_errors
+from camloc.inference.image_retrieval import network_errors, vlad_errors
+from camloc.models.checkpoint import load_checkpoint
 from camloc.recipes import find_recipe
 from camloc.runs.autoencode import student_errors
 from camloc.runs.evaluate import SCENES
@@ -40,6 +43,7 @@ ORACLE, POSITION_ORACLE, MEAN_POSE = (
     "mean training pose",
 )
 VLAD, VLAD_INTERPOLATED = "retrieval, VLAD", "retrieval, VLAD interpolated"
+POOLED, POOLED_INTERPOLATED = "retrieval, pooled features", "retrieval, pooled features interpolated"
 MAP_ROW = "map of local features"
 
 # Further baselines, which take minutes.
@@ -149,7 +153,8 @@ def reproduce(table: PrintedTable, settings: Settings, report: Report) -> Reprod
         number: _our_row(table, table.rows[number], several, found, problems, settings, report)
         for number, several in jobs.items()
     }
-    baselines = _baseline_rows(table, scenes, settings, report)
+    by_scene = {scene: found[job] for job in reversed(unique) if job in found for scene in job.scenes}
+    baselines = _baseline_rows(table, scenes, by_scene, settings, report)
     return reproduction(table, ours, baselines, data=_data_words(settings, scenes, table))
 
 
@@ -433,7 +438,11 @@ def _of_student(folder: Path) -> dict[str, dict[str, Result]]:
 
 
 def _baseline_rows(
-    table: PrintedTable, scenes: tuple[str, ...], settings: Settings, report: Report
+    table: PrintedTable,
+    scenes: tuple[str, ...],
+    runs: Mapping[str, Path],
+    settings: Settings,
+    report: Report,
 ) -> list[Row]:
     """The rows of the oracles, of the mean pose, of retrieval and of the map."""
     if settings.data is None:
@@ -448,6 +457,8 @@ def _baseline_rows(
         steps: list[tuple[str, Callable[[], dict[str, Result]]]] = []
         if "retrieval" in settings.baselines:
             steps.append((VLAD, lambda: _retrieval(loaded, settings, report)))  # noqa: B023 - used at once
+            if scene in runs:
+                steps.append((POOLED, lambda: _pooled(loaded, runs[scene])))  # noqa: B023
         if "map" in settings.baselines:
             steps.append((MAP_ROW, lambda: _map(table, loaded, settings, report)))  # noqa: B023
         for label, step in steps:
@@ -494,6 +505,21 @@ def _retrieval(scene: Scene, settings: Settings, report: Report) -> dict[str, Re
         found = {
             VLAD: _result(error_statistics(errors["nearest"])),
             VLAD_INTERPOLATED: _result(error_statistics(errors["interpolated"])),
+        }
+        write_atomically(path, to_json(_Kept(found)))
+    return from_json(read_regular(path), _Kept).results
+
+
+def _pooled(scene: Scene, run: Path) -> dict[str, Result]:
+    """Retrieval by the pooled features of a run's network, kept in the run's folder."""
+    path = run / f"retrieval-{file_name(scene.name)}.json"
+    if not path.is_file():
+        checkpoint = load_checkpoint(run)
+        size = checkpoint.metadata.preprocess
+        errors = network_errors(checkpoint.model, size, scene.train, scene.test, device=torch.device("cpu"))
+        found = {
+            POOLED: _result(error_statistics(errors["nearest"])),
+            POOLED_INTERPOLATED: _result(error_statistics(errors["interpolated"])),
         }
         write_atomically(path, to_json(_Kept(found)))
     return from_json(read_regular(path), _Kept).results

@@ -125,6 +125,7 @@ class Report:
     map_points: Drawing | None
     reliability: Drawing | None
     learned: LearnedGeometry | None
+    attention: Drawing | None
     training: Drawing | None
     record: Sequence[tuple[str, str]]
     settings: str
@@ -141,6 +142,7 @@ def write_evaluation(
     log: Sequence[Mapping[str, float]] = (),
     mapped: Mapping[int, MappedView] | None = None,
     map_points: MapPoints | None = None,
+    attention: bytes | None = None,
 ) -> Path:
     """Write all files of an evaluation: results.json, estimates.csv, two TUM files, report.html.
 
@@ -153,7 +155,9 @@ def write_evaluation(
         CamlocError: a file cannot be written.
     """
     write_files(folder, results, sets, mapped=mapped)
-    page = report_html(results, sets, training_poses, log=log, mapped=mapped, map_points=map_points)
+    page = report_html(
+        results, sets, training_poses, log=log, mapped=mapped, map_points=map_points, attention=attention
+    )
     write_atomically(folder / REPORT_NAME, page)
     return folder / REPORT_NAME
 
@@ -178,6 +182,7 @@ def report_html(
     log: Sequence[Mapping[str, float]] = (),
     mapped: Mapping[int, MappedView] | None = None,
     map_points: MapPoints | None = None,
+    attention: bytes | None = None,
 ) -> str:
     """The report of one scene.
 
@@ -189,6 +194,7 @@ def report_html(
         mapped: for models that predict points, the points of some frames of the first set, by the frame's
             row in it.
         map_points: those of the map that verified the answers, or None.
+        attention: the figure of a Transformer's attention, or None.
     """
     headline, unit = sets[0], results.unit
     curves = figures.curves_of(headline.errors, headline.baselines)
@@ -210,6 +216,14 @@ def report_html(
         map_points=None if map_points is None else _map_points(map_points, training_poses, unit),
         reliability=_reliability(results.headline.reliability),
         learned=learned_geometry(headline, mapped or {}, training_poses, unit=unit),
+        attention=None
+        if attention is None
+        else _drawing(
+            attention,
+            title="Attention over images",
+            caption="The weight that the last layer of each encoder gives to the parts of the best, a middle "
+            "and the worst image, the mean over its heads: red counts most.",
+        ),
         training=None
         if training is None
         else _drawing(

@@ -84,8 +84,9 @@ def main(
         for name in _RATES:
             scene = ROWS[name].load(data)
             localizer = Localizer(maps={name: MapLocalizer(_map(name, data, maps or Path(scratch)))})
+            known: dict[str, tuple[Estimate, float]] = {}
             for images in ("all", "gaps"):
-                rows += measured(name, images, localizer, sequences(scene.test), _RATES[name])
+                rows += measured(name, images, localizer, sequences(scene.test), _RATES[name], known)
     write("tracking", [vars(row) for row in rows], written(rows))
 
 
@@ -95,8 +96,12 @@ def measured(
     localizer: Localizer,
     blocks: Sequence[Sequence[tuple[float, Frame]]],
     rate: float,
+    known: dict[str, tuple[Estimate, float]],
 ) -> list[Row]:
-    """Each image alone; with those before it; with those before and after it."""
+    """Each image alone; with those before it; with those before and after it.
+
+    `known` holds the estimates of single images with their times, so that images are located alone once.
+    """
     alone: list[tuple[Estimate, Frame]] = []
     online: list[tuple[Estimate, Frame]] = []
     smooth: list[tuple[Estimate, Frame]] = []
@@ -104,9 +109,14 @@ def measured(
     for block in blocks:
         frames = [frame for _, frame in block]
         queries = list(_queries(block, rate, covered=images == "gaps"))
-        started = time.process_time()
-        alone += [(localizer.locate(each.query), frame) for each, frame in zip(queries, frames, strict=True)]
-        seconds["alone"] += time.process_time() - started
+        for query, frame in zip(queries, frames, strict=True):
+            key = f"{frame.name} {isinstance(query.query.image, Path)}"
+            if key not in known:
+                started = time.process_time()
+                found = localizer.locate(query.query)
+                known[key] = found, time.process_time() - started
+            alone.append((known[key][0], frame))
+            seconds["alone"] += known[key][1]
         track = Track(localizer)
         started = time.process_time()
         tracked = list(track.images(queries))
@@ -118,8 +128,8 @@ def measured(
         smooth += [(each.pose, frame) for each, frame in zip(smoothed, frames, strict=True)]
     seconds["smooth"] += seconds["online"]
     return [
-        row(scene, images, way, found, 1e3 * seconds[key] / len(found))
-        for way, key, found in (
+        row(scene, images, way, estimates, 1e3 * seconds[key] / len(estimates))
+        for way, key, estimates in (
             ("alone", "alone", alone),
             ("tracked, live", "online", online),
             ("tracked, smoothed", "smooth", smooth),

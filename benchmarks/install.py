@@ -221,8 +221,8 @@ def page(measured: Measured) -> str:
         "Installations with and without torch",
         "install",
         f"`pip install camloc` locates with maps and exported networks; `camloc[train]` brings torch. "
-        f"Here are {measured.model}, exported by `camloc export`; times are those of a command from its start "
-        f"to its end, the median of {measured.repeats}.",
+        f"Here are {measured.model}, exported by `camloc export`; times are those of a command from its "
+        f"start to its end, the median of {measured.repeats}.",
         table(
             ("", "camloc", "", "camloc[train]", ""),
             [

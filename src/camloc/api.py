@@ -118,6 +118,8 @@ def evaluate(
 ) -> "Results":
     """Locate the test frames of a run, and write results.json, estimates.csv, TUM files and report.html.
 
+    Without the libraries of the extra `report` there is no report.html.
+
     Args:
         run: folder of the run.
         out: folder to write into; the run's own by default.

@@ -100,9 +100,11 @@ def test_every_changed_byte_of_a_map_is_noticed(run: Path, tmp_path: Path, capfd
 
 
 def test_what_cannot_be_done_is_one_sentence(run: Path, scene: Path, tmp_path: Path, capfd: Capture) -> None:
-    assert "is not a size" in refused(capfd, "map", scene, "--out", tmp_path / "m", "--size", "many")
-    assert "holds nothing" in refused(capfd, "map", scene, "--out", tmp_path / "m", "--size", "10B")
-    assert "knows its data" in refused(capfd, "map", run, "--data", scene)
+    assert "is not a size" in refused(
+        capfd, "map", scene, "--out", tmp_path / "m", "--size", "many", status=2
+    )
+    assert "holds nothing" in refused(capfd, "map", scene, "--out", tmp_path / "m", "--size", "10B", status=2)
+    assert "knows its data" in refused(capfd, "map", run, "--data", scene, status=2)
     assert "no checkpoint" in refused(
         capfd, "locate", run, formats.load(scene).test[0].image, "--verify", "never"
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -15,7 +16,7 @@ from tests.support.strategies import rotation_about
 def pose_at(x: float, y: float = 0.0, z: float = 0.0, *, degrees: float = 0.0) -> Pose:
     """A camera at a scene, turned about its vertical axis."""
     turned = rotation_about((0.0, 1.0, 0.0), float(torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))))
-    return Pose(turned, torch.tensor([x, y, z], dtype=torch.float64))
+    return Pose(turned.numpy(), np.array([x, y, z]))
 
 
 def line_of_poses(count: int, *, step: float = 0.5) -> Pose:

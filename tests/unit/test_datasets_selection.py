@@ -97,7 +97,7 @@ def test_options_of_the_command_are_no_options_of_the_reader(
     tmp_path: Path, capfd: Capture, word: str
 ) -> None:
     write_table(tmp_path, count=3)
-    assert word.partition("=")[0] in refused(capfd, "datasets", tmp_path, "--option", word)
+    assert word.partition("=")[0] in refused(capfd, "datasets", tmp_path, "--option", word, status=2)
 
 
 @pytest.mark.parametrize(("listed", "stored"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFC", "NFC")])

@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 import torch
 from tests.support.estimates import frames_with_images, line_of_poses, off_by, small_set
@@ -181,7 +182,7 @@ def test_with_every_frame_lost_and_a_image_gone_the_report_says_so(tmp_path: Pat
 
 def test_one_frame_in_a_scene_without_extent_makes_a_report(tmp_path: Path) -> None:
     evaluated = small_set(tmp_path, count=1)
-    still = TRAINING[torch.zeros(3, dtype=torch.int64)]
+    still = TRAINING[np.zeros(3, dtype=np.int64)]
     text = "".join(Page(html_of(evaluated, training=still)).text)
     assert "The one test image was located within 0.000 m and 0.00°." in text
 

@@ -154,10 +154,10 @@ def _distortion(camera: "Camera") -> str:
 def _describe_oracle(scene: "LoadedScene") -> None:
     from camloc.data.types import oriented, poses_of
     from camloc.evaluation.baselines import baseline_errors
+    from camloc.evaluation.errors import empirical_quantile
 
-    test, train = poses_of(scene.test).tensor(), poses_of(oriented(scene.train)).tensor()
-    errors = baseline_errors(test, train).nearest_pose
-    meters, degrees = float(errors.meters.median()), float(errors.degrees.median())
+    errors = baseline_errors(poses_of(scene.test), poses_of(oriented(scene.train))).nearest_pose
+    meters, degrees = (empirical_quantile(each, 0.5) for each in errors)
     print(
         f"  baseline   the nearest training pose is {meters:.3f} {scene.unit} and {degrees:.2f}° away "
         f"(medians)"

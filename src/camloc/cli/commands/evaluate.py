@@ -143,4 +143,4 @@ def evaluate_and_report(
 def _report_line(report: "Path | None") -> str:
     if report is not None:
         return f"report {report}"
-    return "no report was drawn: install its libraries with pip install 'camloc\\[report]'"
+    return "no report was drawn: install its libraries with pip install 'camloc[report]'"

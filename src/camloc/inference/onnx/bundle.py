@@ -81,8 +81,10 @@ def exported_network(path: Path) -> Path | None:
     if not is_bundle(path):
         return path if path.suffix == ".onnx" else None
     network, manifest = path / NETWORK, BundleManifest.load(path)
+    if not manifest.network_sha256:
+        raise CheckpointError(f"{path} holds a map and no network; locate with the map (--verify auto)")
     try:
-        is_sound = bool(manifest.network_sha256) and sha256_of(network) == manifest.network_sha256
+        is_sound = sha256_of(network) == manifest.network_sha256
     except OSError:
         raise CheckpointError(f"{network} is missing; export the run again") from None
     if not is_sound:

@@ -248,17 +248,16 @@ def _read_metadata(session: Any, path: Path) -> ExportMetadata:
 def _decoding(exported: ExportMetadata, path: Path) -> Decoding:
     """How outputs become poses, checked against the metadata."""
     record, preprocess = exported.decoding, exported.metadata.preprocess
-    decoding = record.decoding()
     if (
-        len(decoding.centers) != len(exported.metadata.scenes)
-        or not np.isfinite(decoding.centers).all()
-        or (record.kind != "scene_pose" and len(decoding.centers) != 1)
+        len(record.centers) != len(exported.metadata.scenes)
+        or not np.isfinite(record.centers).all()
+        or (record.kind != "scene_pose" and len(record.centers) != 1)
         or not 1 <= record.stride <= min(preprocess.width, preprocess.height)
     ):
         raise CheckpointError(
             f"{path} is damaged: how its outputs become poses does not fit its scenes; export it again"
         )
-    return decoding
+    return record.decoding()
 
 
 def _check_network(session: Any, decoding: Decoding, metadata: Metadata, path: Path) -> None:

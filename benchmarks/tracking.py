@@ -57,6 +57,13 @@ class Row:
     covered_by_two_sigma: float | None
 
 
+@dataclass(frozen=True)
+class Measured:
+    """All rows."""
+
+    rows: tuple[Row, ...]
+
+
 def sequences(frames: Sequence[Frame]) -> list[list[tuple[float, Frame]]]:
     """Blocks of consecutive frames with the numbers in their names."""
     blocks: list[list[tuple[float, Frame]]] = []
@@ -87,7 +94,8 @@ def main(
             known: dict[str, tuple[Estimate, float]] = {}
             for images in ("all", "gaps"):
                 rows += measured(name, images, localizer, sequences(scene.test), _RATES[name], known)
-    write("tracking", [vars(row) for row in rows], written(rows))
+    measured_rows = Measured(tuple(rows))
+    write("tracking", measured_rows, written(measured_rows))
 
 
 def measured(
@@ -169,7 +177,7 @@ def row(
     )
 
 
-def written(rows: Sequence[Row]) -> str:
+def written(found: Measured) -> str:
     """The page."""
     columns = [
         ("scene", "{scene}"),
@@ -190,7 +198,7 @@ def written(rows: Sequence[Row]) -> str:
             "largest": "lost" if each.meters_largest is None else f"{each.meters_largest:.3f} m",
             "sigma": "" if each.covered_by_two_sigma is None else f"{each.covered_by_two_sigma:.1%}",
         }
-        for each in rows
+        for each in found.rows
     ]
     return page(
         "Tracking",

@@ -25,6 +25,8 @@ from benchmarks import (
     robustness,
     rooms,
     scenes,
+    service,
+    tracking,
 )
 from benchmarks.page import block
 from benchmarks.rooms import ROOMS, Learned, MachineRuns, curve_figure, curve_name, curve_of
@@ -61,6 +63,8 @@ PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "regressors": (regressors.Measured, regressors.page),
     "robustness": (Table, robustness.page),
     "scenes": (scenes.Measured, scenes.page),
+    "service": (service.Service, service.written),
+    "tracking": (tracking.Measured, tracking.written),
 }
 FIGURES = {
     "corner-cpu.svg",

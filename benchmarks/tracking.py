@@ -208,10 +208,11 @@ def written(found: Measured) -> str:
         "before and after it (smoothed). In *gaps* three of ten images are covered by grey. A lost image is "
         "infinitely wrong. The motion model is estimated from each sequence, without its truth.",
         filled(columns, cells, text_columns=3),
-        "Tracking bridges what is lost, takes the largest errors away and is faster, because an image is "
-        "compared with the points of few frames near the predicted pose. The medians stay as they are: what "
-        "is left of an error is common to neighbouring images (the map's own, and that of the poses that it "
-        "was built from), which no smoothing takes away.",
+        "Tracking bridges what is lost and takes the largest errors away. The medians stay about as they "
+        "are: what is left of an error is common to neighbouring images (the map's own, and that of the "
+        "poses that it was built from), which no smoothing takes away; the covariances allow for it. Time "
+        "is hardly saved: fewer points are compared near a predicted pose, but the local features of an "
+        "image take most of the time either way, and the choice of the motion model takes some.",
         command="--data FOLDER",
     )
 

@@ -301,7 +301,7 @@ _COARSE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _FINE = (0.5, 0.7, 1.0, 1.4, 2.0)
 
 # Times that are looked at to choose: as many from the middle of a sequence.
-_MOST_CHOSEN_FROM = 300
+_MOST_CHOSEN_FROM = 100
 
 
 def likeliest_model(
@@ -330,7 +330,7 @@ def likeliest_model(
     else:
         chosen = ["odometry_share", *chosen]
     best = model
-    for factors in (_COARSE, _FINE, _FINE):
+    for factors in (_COARSE, _FINE):
         for name in chosen:
             is_scale = name == "measurement_scale"
             values = [getattr(best, name) * factor for factor in (_FINE if is_scale else factors)]

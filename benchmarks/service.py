@@ -275,7 +275,8 @@ def written(measured: Service) -> str:
         f"Then {hostile.requests:,} requests that should be refused: damaged and huge images, other "
         f"formats, paths, addresses and pickles in place of images, impossible cameras and poses, wrong "
         f"methods. {hostile.refused_with_a_sentence:,} of them had a status 4xx and a sentence ({statuses}); "
-        f"afterwards the service {'still' if hostile.answers_afterwards else 'no longer'} located a photograph.",
+        f"afterwards the service {'still' if hostile.answers_afterwards else 'no longer'} located a "
+        f"photograph.",
         command="--runs RUN --images FOLDER",
     )
 

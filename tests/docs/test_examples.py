@@ -93,6 +93,7 @@ def test_the_covariance_is_in_the_order_and_the_axes_of_ros(located: Located) ->
     found = np.array(message.pose.covariance).reshape(6, 6)
     rng = np.random.default_rng(1)
     mean = node.WORLD_Y_DOWN @ small.world_from_cam @ base
+    assert small.covariance is not None
     errors = rng.multivariate_normal(np.zeros(6), small.covariance, 4000)
     turned = Rotation.from_rotvec(errors[:, :3]).as_matrix() @ small.world_from_cam.rotation
     drawn = node.WORLD_Y_DOWN @ Pose(turned, small.world_from_cam.translation + errors[:, 3:]) @ base

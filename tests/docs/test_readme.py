@@ -52,7 +52,7 @@ def test_the_readmes_program_runs(
     shutil.copy(next((trained / "scene").glob("seq-*/*.color.png")), tmp_path / "image.jpg")
     monkeypatch.chdir(tmp_path)
     exec(compile(program, "README.md", "exec"), {})
-    assert "tensor" in capsys.readouterr().out
+    assert "verified" in capsys.readouterr().out
 
 
 def test_the_guides_recipe_variant_builds() -> None:

@@ -28,7 +28,12 @@ from benchmarks import (
     robustness,
     rooms,
     scenes,
+<<<<<<< HEAD
     structure_from_motion,
+=======
+    service,
+    tracking,
+>>>>>>> w2-field
 )
 from benchmarks.page import block
 from benchmarks.rooms import ROOMS, Learned, MachineRuns, curve_figure, curve_name, curve_of
@@ -68,7 +73,12 @@ PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "regressors": (regressors.Measured, regressors.page),
     "robustness": (Table, robustness.page),
     "scenes": (scenes.Measured, scenes.page),
+<<<<<<< HEAD
     "structure_from_motion": (structure_from_motion.Measured, structure_from_motion.page),
+=======
+    "service": (service.Service, service.written),
+    "tracking": (tracking.Measured, tracking.written),
+>>>>>>> w2-field
 }
 FIGURES = {
     "corner-cpu.svg",

@@ -184,7 +184,7 @@ def test_all_formats_of_locate_hold_the_same_poses(trained: Path, tmp_path: Path
     images = images_of(trained)
     printed = {}
     for format in ("text", "json", "tum", "colmap"):
-        out = ["--out", tmp_path] if format == "colmap" else []
+        out = ["--out", str(tmp_path)] if format == "colmap" else []
         ended = camloc(capfd, "locate", trained / "run", *images, "--format", format, *out)
         assert (ended.status, ended.err) == (0, "")
         printed[format] = ended.out

@@ -254,8 +254,12 @@ def test_an_answer_that_fails_is_the_request_s_and_the_thread_goes_on() -> None:
 
 
 def test_a_slow_answer_is_given_up(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: object) -> list[object]:
+        time.sleep(1.0)
+        return []
+
     app = create_app(SceneStore([runs / "first"]), limits=Limits(seconds=0.2, threads=1))
-    monkeypatch.setattr(app.state.service._batcher, "_answer", lambda *_: time.sleep(1.0) or [])
+    monkeypatch.setattr(app.state.service._batcher, "_answer", slow)
     with TestClient(app) as client:
         answer = client.post("/locate", files={"image": png()})
     assert answer.status_code == 503

@@ -53,6 +53,11 @@ def located(some: tuple[Frame, ...]) -> tuple[Estimate, ...]:
     return tuple(off_by(frame, meters=0.25, degrees=10.0 * number) for number, frame in enumerate(some))
 
 
+def as_located(estimate: Estimate) -> Located:
+    assert isinstance(estimate, Located)
+    return estimate
+
+
 def csv_of(evaluated: EvaluatedSet) -> str:
     return estimates_csv(score_sets([evaluated], line_of_poses(3)))
 
@@ -172,8 +177,8 @@ def test_a_reason_of_several_lines_stays_in_its_row() -> None:
 
 def test_colmap_reads_the_estimates_back_as_cam_from_world(tmp_path: Path) -> None:
     some = frames(3)
-    estimates = (located(some)[0], Lost("blur"), located(some)[2])
     camera = Camera(64, 48, 60.0, 61.0, 32.0, 24.0)
+    estimates: tuple[Estimate, ...] = (located(some)[0], Lost("blur"), located(some)[2])
     estimates = tuple(
         replace(each, camera=camera) if isinstance(each, Located) else each for each in estimates
     )
@@ -195,7 +200,7 @@ def test_colmap_reads_the_estimates_back_as_cam_from_world(tmp_path: Path) -> No
 
 def test_a_name_that_would_break_the_colmap_file_is_refused(tmp_path: Path) -> None:
     frame = replace(frames(1)[0], name="a\nb.png")
-    estimate = replace(off_by(frame), camera=Camera(64, 48, 60.0, 60.0, 32.0, 24.0))
+    estimate = replace(as_located(off_by(frame)), camera=Camera(64, 48, 60.0, 60.0, 32.0, 24.0))
     with pytest.raises(DatasetError, match="blank"):
         write_colmap((frame,), (estimate,), tmp_path)
 
@@ -204,7 +209,7 @@ def test_what_one_world_cannot_hold_is_refused(tmp_path: Path) -> None:
     some = frames(2)
     with pytest.raises(DatasetError, match="no image is located"):
         write_colmap(some, (Lost("blur"), Lost("blur")), tmp_path)
-    apart = (off_by(some[0]), replace(off_by(some[1]), scene="attic"))
+    apart = (off_by(some[0]), replace(as_located(off_by(some[1])), scene="attic"))
     with pytest.raises(DatasetError, match="one world"):
         write_nerfstudio(some, apart, tmp_path / "transforms.json")
 
@@ -221,7 +226,7 @@ def test_the_nerfstudio_reader_reads_the_estimates_back(tmp_path: Path) -> None:
 
 def test_lines_of_tables_and_of_json_lines_hold_the_answers(tmp_path: Path) -> None:
     some = frames_with_images(tmp_path, line_of_poses(2), names=["0.png", "1.png"])
-    estimate = replace(off_by(some[0]), time=1.5)
+    estimate = replace(as_located(off_by(some[0])), time=1.5)
     text = csv_header() + csv_row("0.png", estimate) + csv_row("1.png", Lost("too dark\nto see", time=2.0))
     rows = list(csv.DictReader(StringIO(text)))
     assert [row["lost"] for row in rows] == ["", "too dark to see"]

@@ -152,7 +152,7 @@ class Localizer:
         return tuple(dict.fromkeys(known))
 
     @overload
-    def locate(
+    def locate(  # type: ignore[overload-overlap]  # a binary file is an iterator of its lines
         self,
         image: ImageLike | Query,
         *,

@@ -10,6 +10,7 @@ Tung and Striebel, 1965.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,16 @@ class Measurement(NamedTuple):
     is_verified: bool
 
 
+# Most poses that no map confirmed are far off: only those are used that are well within the expected.
+_UNVERIFIED_GATE = 0.9
+
+
+@cache
+def _bound(probability: float) -> float:
+    """The squared Mahalanobis distance of a pose that a normal error stays within with a probability."""
+    return float(chi2.ppf(probability, 6))
+
+
 @dataclass(frozen=True)
 class MotionModel:
     """How much a camera accelerates, and how far covariances of measurements are to be believed.
@@ -60,7 +71,7 @@ class MotionModel:
     @property
     def bound(self) -> float:
         """The largest squared Mahalanobis distance of a measurement that is used."""
-        return float(chi2.ppf(self.gate, 6))
+        return _bound(self.gate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,8 +248,7 @@ class PoseFilter:
         if measurement is None:
             self.time, self.state = time, predicted
             return Step(predicted, predicted, transition, None, False)
-        # Most poses that no map confirmed are far off: only those are used that are well within the expected.
-        bound = self.model.bound if measurement.is_verified else float(chi2.ppf(0.9, 6))
+        bound = self.model.bound if measurement.is_verified else _bound(_UNVERIFIED_GATE)
         updated, distance, self.last_logarithm = update(predicted, measurement, self.model, bound=bound)
         is_used = distance <= bound
         if measurement.is_verified:
@@ -291,7 +301,7 @@ _COARSE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _FINE = (0.5, 0.7, 1.0, 1.4, 2.0)
 
 # Times that are looked at to choose: as many from the middle of a sequence.
-_MOST_CHOSEN_FROM = 300
+_MOST_CHOSEN_FROM = 100
 
 
 def likeliest_model(
@@ -320,7 +330,7 @@ def likeliest_model(
     else:
         chosen = ["odometry_share", *chosen]
     best = model
-    for factors in (_COARSE, _FINE, _FINE):
+    for factors in (_COARSE, _FINE):
         for name in chosen:
             is_scale = name == "measurement_scale"
             values = [getattr(best, name) * factor for factor in (_FINE if is_scale else factors)]

@@ -127,6 +127,7 @@ class Track:
         self._images: list[TrackedImage] = []
         self._measurements: list[Measurement | None] = []
         self._motions: list[Pose | None] = []
+        self._shared: Float[np.ndarray, "6 6"] = np.zeros((6, 6))
 
     def images(self, queries: Iterable[NamedQuery | ImageError]) -> Iterator[TrackedImage]:
         """Locate images in their order, each as soon as it comes, with the help of those before.
@@ -150,6 +151,7 @@ class Track:
         motions = self._motions if self.odometry is not None else None
         model = likeliest_model(times, self._measurements, self._filter.model, motions)
         steps, _ = run_filter(times, self._measurements, model, motions)
+        self._shared = _usual_covariance(steps, self._measurements)
         states = smoothed(steps)
         return [
             replace(
@@ -179,6 +181,8 @@ class Track:
             self._start(single)
         measurement = self._measurement(single)
         step = None if self._filter is None else self._filter.advance(time, measurement, motion)
+        if step is not None and step.is_used and measurement is not None:
+            self._shared = measurement.covariance
         self._motions.append(motion)
         self._measurements.append(measurement)
         state = None if step is None else step.updated
@@ -244,7 +248,9 @@ class Track:
             reason = single.reason if isinstance(single, Lost) else "its pose does not fit the motion"
             return Lost(f"{reason}; the motion is too uncertain to bridge it", time)
         used = single if isinstance(single, Located) and step.is_used else None
-        covariance = state.covariance[:6, :6]
+        # Errors that neighbouring images share, such as the map's own, do not average out: the covariance of a
+        # usual measurement is added to that of the filter, which knows nothing of them.
+        covariance = state.covariance[:6, :6] + self._shared
         return Located(
             scene=self.scene,
             world_from_cam=state.world_from_cam,
@@ -286,6 +292,21 @@ def _expected(covariance: Float[np.ndarray, "n n"]) -> ExpectedError:
         meters=_MEDIAN_OF_NORM * float(np.sqrt(variances[3:6].mean())),
         degrees=_MEDIAN_OF_NORM * float(np.degrees(np.sqrt(variances[:3].mean()))),
     )
+
+
+def _usual_covariance(
+    steps: Sequence[Step | None], measurements: Sequence[Measurement | None]
+) -> Float[np.ndarray, "6 6"]:
+    """The covariance of the median position deviation among those of the measurements that were used."""
+    used = [
+        each.covariance
+        for step, each in zip(steps, measurements, strict=True)
+        if step is not None and step.is_used and each is not None
+    ]
+    if not used:
+        return np.zeros((6, 6))
+    ordered = sorted(used, key=lambda covariance: float(np.trace(covariance[3:, 3:])))
+    return ordered[len(ordered) // 2]
 
 
 def _is_outlier(step: Step | None) -> bool:

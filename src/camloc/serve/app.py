@@ -358,6 +358,7 @@ def _decoded(query: Query, most_pixels: int) -> Query:
         ImageError: it is not an image, or too large.
         HTTPException: the camera is for images of another shape.
     """
+    assert isinstance(query.image, bytes)
     width, height = image_size(query.image, "the image")
     if width * height > most_pixels:
         raise ImageError(
@@ -377,10 +378,10 @@ def _decoded(query: Query, most_pixels: int) -> Query:
 def _camera(text: str) -> Camera:
     content = _object(text, "camera", _CAMERA_KEYS)
     try:
-        size = {name: int(content[name]) for name in ("width", "height")}
-        numbers = {name: float(content[name]) for name in ("fx", "fy", "cx", "cy")}
+        width, height = (int(content[name]) for name in ("width", "height"))
+        fx, fy, cx, cy = (float(content[name]) for name in ("fx", "fy", "cx", "cy"))
         distortion = tuple(float(each) for each in content.get("distortion", ()))
-        return Camera(**size, **numbers, model=str(content.get("model", "PINHOLE")), distortion=distortion)
+        return Camera(width, height, fx, fy, cx, cy, str(content.get("model", "PINHOLE")), distortion)
     except KeyError as problem:
         raise HTTPException(422, f"camera lacks {problem.args[0]}") from None
     except (TypeError, ValueError, OverflowError) as problem:

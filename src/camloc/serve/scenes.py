@@ -247,4 +247,4 @@ def _nearest(
     """The squared distance of each query to the nearest descriptor."""
     products = queries @ descriptors.T
     squared = (queries**2).sum(axis=1)[:, None] + (descriptors**2).sum(axis=1)[None] - 2.0 * products
-    return np.maximum(squared.min(axis=1), 0.0)
+    return np.asarray(np.maximum(squared.min(axis=1), 0.0), np.float32)

@@ -31,7 +31,7 @@ def track(
 ) -> None:
     """Locate a sequence of images, smooth the path, and bridge images that are lost.
 
-    Each image is located near the pose that the motion predicts, which is faster than alone. A pose that the
+    Each image is first looked for near the pose that the motion predicts. A pose that the
     motion contradicts is left out. The path is smoothed when the last image has been read, and how fast the
     camera accelerates is estimated from the sequence itself. Every pose has a covariance; an image that the
     motion bridges says so. At the end a line on standard error counts them.

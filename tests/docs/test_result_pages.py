@@ -28,12 +28,9 @@ from benchmarks import (
     robustness,
     rooms,
     scenes,
-<<<<<<< HEAD
-    structure_from_motion,
-=======
     service,
+    structure_from_motion,
     tracking,
->>>>>>> w2-field
 )
 from benchmarks.page import block
 from benchmarks.rooms import ROOMS, Learned, MachineRuns, curve_figure, curve_name, curve_of
@@ -73,12 +70,9 @@ PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "regressors": (regressors.Measured, regressors.page),
     "robustness": (Table, robustness.page),
     "scenes": (scenes.Measured, scenes.page),
-<<<<<<< HEAD
     "structure_from_motion": (structure_from_motion.Measured, structure_from_motion.page),
-=======
     "service": (service.Service, service.written),
     "tracking": (tracking.Measured, tracking.written),
->>>>>>> w2-field
 }
 FIGURES = {
     "corner-cpu.svg",

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,13 +98,17 @@ def page(measured: Measured) -> str:
 
 def counted(kind: str, outcomes: Sequence[Outcome]) -> Counted:
     """The counts of the outcomes of one kind."""
-    problems = [outcome.problem for outcome in outcomes]
-    names = ("traceback", "hang", "memory", "wrong", "unnoticed", "lines")
+    problems = Counter(outcome.problem for outcome in outcomes)
     return Counted(
         kind,
         len(outcomes),
         sum(outcome.is_refused for outcome in outcomes),
-        *(problems.count(name) for name in names),
+        problems["traceback"],
+        problems["hang"],
+        problems["memory"],
+        problems["wrong"],
+        problems["unnoticed"],
+        problems["lines"],
         slowest=max(outcome.seconds for outcome in outcomes),
     )
 

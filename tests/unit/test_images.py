@@ -224,7 +224,7 @@ def test_photographs_of_phones_are_read_where_the_decoder_is_installed(
 ) -> None:
     """A decoder that takes what follows the head as a PNG."""
 
-    def open_heif(file: Any, filename: str) -> Image.Image:
+    def open_heif(file: Any, filename: str | bytes) -> PngImageFile:
         file.seek(24)
         return PngImageFile(io.BytesIO(file.read()), filename)
 

@@ -19,8 +19,6 @@ from statistics import fmean
 from threading import Lock
 from typing import Literal, get_args
 
-import torch
-
 from camloc.core.config import from_json, to_json
 from camloc.core.files import file_name, read_regular, write_atomically
 from camloc.data.types import Scene, oriented, poses_of
@@ -31,6 +29,7 @@ from camloc.evaluation.published import MEAN, PrintedRow, PrintedTable, scene_an
 from camloc.evaluation.reproduction import Reproduction, Result, Row, mean_of, over_seeds, reproduction
 from camloc.evaluation.results import RESULTS_NAME, Results, SetResults
 from camloc.inference.image_retrieval import network_errors, vlad_errors
+from camloc.inference.torch_network import TorchNetwork
 from camloc.models.checkpoint import load_checkpoint
 from camloc.recipes import find_recipe
 from camloc.runs.autoencode import student_errors
@@ -514,9 +513,7 @@ def _pooled(scene: Scene, run: Path) -> dict[str, Result]:
     """Retrieval by the pooled features of a run's network, kept in the run's folder."""
     path = run / f"retrieval-{file_name(scene.name)}.json"
     if not path.is_file():
-        checkpoint = load_checkpoint(run)
-        size = checkpoint.metadata.preprocess
-        errors = network_errors(checkpoint.model, size, scene.train, scene.test, device=torch.device("cpu"))
+        errors = network_errors(TorchNetwork(load_checkpoint(run)), scene.train, scene.test)
         found = {
             POOLED: _result(error_statistics(errors["nearest"])),
             POOLED_INTERPOLATED: _result(error_statistics(errors["interpolated"])),

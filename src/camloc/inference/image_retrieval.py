@@ -1,16 +1,15 @@
 """The baseline of image retrieval: the pose of the most similar training image, or one between several.
 
 Images are compared by one vector each: local descriptors aggregated by a vocabulary that is learned from the
-training images (VLAD), or the pooled feature maps of a network. The pose is that of the nearest training
-image, or is interpolated: the affine combination of the k nearest vectors that comes closest to the query's
-weighs their poses, as in Sattler et al., "Understanding the Limitations of CNN-based Absolute Camera Pose
-Regression" (CVPR 2019), whose numbers the papers print as "VLAD+Inter" and "IR Baseline".
+training images (VLAD), or the pooled feature maps of a network (`pooled_retrieval`). The pose is that of the
+nearest training image, or is interpolated: the affine combination of the k nearest vectors that comes closest
+to the query's weighs their poses, as in Sattler et al., "Understanding the Limitations of CNN-based Absolute
+Camera Pose Regression" (CVPR 2019), whose numbers the papers print as "VLAD+Inter" and "IR Baseline".
 
 Unlike the oracles of `evaluation.baselines` this baseline sees only the query's image.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -23,16 +22,11 @@ from camloc.geometry.rotation import nearest_rotation
 from camloc.mapping.features import FeatureSettings, feature_extractor
 from camloc.mapping.retrieval import vlad_vectors
 
-if TYPE_CHECKING:
-    from camloc.inference.torch_network import TorchNetwork
-
 # Neighbours of an interpolated pose, at most.
 NEIGHBOURS = 20
 
 # Added to the diagonal of the neighbours' products, which keeps weights bounded where neighbours are alike.
 _RIDGE = 1e-2
-
-_BATCH = 32
 
 Vectors = Float[np.ndarray, "_ d"]
 Progress = Callable[[int, int], None]
@@ -135,44 +129,6 @@ def vlad_errors(
     errors = retrieval_errors(vectors, references, poses_of(test).numpy(), training)
     lost = np.array([each is None for each in queries], dtype=bool)
     return {name: _without(error, lost) for name, error in errors.items()}
-
-
-def network_errors(
-    network: "TorchNetwork", train: Sequence[Frame], test: Sequence[Frame]
-) -> dict[str, PoseError]:
-    """Errors of retrieval by the pooled feature maps of a network.
-
-    Raises:
-        DatasetError: the model has no backbone, or no training frame an orientation.
-        ImageError: an image cannot be read.
-    """
-    from camloc.models.base import GeometryModel, Regressor
-
-    usable = oriented(train)
-    if not isinstance(network.checkpoint.model, Regressor | GeometryModel) or not usable:
-        raise DatasetError("retrieval by pooled features needs a network and oriented training frames")
-    references, queries = (_pooled(network, frames) for frames in (usable, tuple(test)))
-    return retrieval_errors(queries, references, poses_of(test).numpy(), poses_of(usable).numpy())
-
-
-def _pooled(network: "TorchNetwork", frames: Sequence[Frame]) -> Vectors:
-    """Unit vectors of images, from the means of the backbone's maps."""
-    import torch
-
-    from camloc.data.augment import centre_cut
-    from camloc.models.novelty import summary
-    from camloc.training.scenes import load_scene_images
-
-    model, size = network.checkpoint.model, network.metadata.preprocess
-    images = load_scene_images((tuple(frames),), size)
-    rows = []
-    with torch.no_grad():
-        for chosen in torch.arange(len(images)).split(_BATCH):
-            batch = images.batch(chosen, device=network.torch_device)
-            cut = centre_cut(batch, width=size.width, height=size.height)
-            rows.append(summary(model.backbone.forward_with_novelty_maps(cut.images)[1]).float().cpu())
-    vectors: Vectors = torch.nn.functional.normalize(torch.cat(rows), dim=-1).numpy()
-    return vectors
 
 
 def _without(error: PoseError, lost: Bool[np.ndarray, "n"]) -> PoseError:

@@ -31,7 +31,7 @@ from camloc.evaluation.results import (
     results_of,
     timing_of,
 )
-from camloc.inference.image_retrieval import network_errors, vlad_errors
+from camloc.inference.image_retrieval import vlad_errors
 from camloc.inference.localizer import MAP, Localizer, Verify
 from camloc.inference.network import EstimatesByMethod
 from camloc.inference.onnx.bundle import is_exported, scenes_of
@@ -284,6 +284,8 @@ def _with_retrieval(
     found = {f"Retrieval, VLAD {name}": each for name, each in vlad_errors(scene.train, frames).items()}
     network = _torch_network(localizer)
     if network is not None:
+        from camloc.inference.pooled_retrieval import network_errors
+
         by_network = network_errors(network, scene.train, frames)
         found |= {f"Retrieval, network {name}": each for name, each in by_network.items()}
     statistics = {name: error_statistics(each) for name, each in found.items()}

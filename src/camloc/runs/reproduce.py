@@ -28,7 +28,8 @@ from camloc.evaluation.errors import ErrorStatistics, error_statistics
 from camloc.evaluation.published import MEAN, PrintedRow, PrintedTable, scene_and_set
 from camloc.evaluation.reproduction import Reproduction, Result, Row, mean_of, over_seeds, reproduction
 from camloc.evaluation.results import RESULTS_NAME, Results, SetResults
-from camloc.inference.image_retrieval import network_errors, vlad_errors
+from camloc.inference.image_retrieval import vlad_errors
+from camloc.inference.pooled_retrieval import network_errors
 from camloc.inference.torch_network import TorchNetwork
 from camloc.models.checkpoint import load_checkpoint
 from camloc.recipes import find_recipe

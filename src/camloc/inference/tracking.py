@@ -248,8 +248,8 @@ class Track:
             reason = single.reason if isinstance(single, Lost) else "its pose does not fit the motion"
             return Lost(f"{reason}; the motion is too uncertain to bridge it", time)
         used = single if isinstance(single, Located) and step.is_used else None
-        # Errors that neighbouring images share, such as the map's own, do not average out: the covariance of
-        # a usual measurement is added to that of the filter, which knows nothing of them.
+        # Errors that neighbouring images share, as the map's own, do not average out: the covariance of a
+        # usual measurement is added to that of the filter, which knows nothing of them.
         covariance = state.covariance[:6, :6] + self._shared
         return Located(
             scene=self.scene,

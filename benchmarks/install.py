@@ -14,7 +14,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -130,7 +130,16 @@ def main(run: Path, image: Path, *, torch_environment: Path | None = None, repea
 def installed(folder: Path, what: str) -> Path:
     """A new environment with a package."""
     subprocess.run(["uv", "venv", "--quiet", folder], check=True)
-    install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", folder, what]
+    install: list[str | Path] = [
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--compile-bytecode",
+        "--python",
+        folder,
+        what,
+    ]
     subprocess.run(install, check=True)
     return folder
 
@@ -155,7 +164,7 @@ def environment(
     label: str,
     folder: Path,
     settings: dict[str, str],
-    commands: dict[str, Sequence[str | Path]],
+    commands: Mapping[str, Sequence[str | Path]],
     repeats: int,
 ) -> Environment:
     """Size and times of one environment."""

@@ -57,8 +57,8 @@ def export_run(run: Path, out: Path | None = None, *, precision: ExportPrecision
     if out is not None and out.suffix == ".onnx":
         if out.is_dir():
             raise RecipeError(f"{out} is a folder; name a file in it with --out")
-        difference, _ = _export_network(run, out, precision)
-        return Exported(out, out.stat().st_size, difference)
+        alone, _ = _export_network(run, out, precision)
+        return Exported(out, out.stat().st_size, alone)
     folder = run / "export" if out is None else out
     if folder.is_file():
         raise RecipeError(f"{folder} is a file; name a folder, or a file that ends in .onnx")

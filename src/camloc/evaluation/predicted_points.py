@@ -128,7 +128,8 @@ def middle_range(
     """Lower and upper bound of n > 0 values without the tails of `RANGE_TAIL`, for each column."""
     rows = np.sort(values, axis=0)
     last = len(rows) - 1
-    return rows[round(RANGE_TAIL * last)], rows[round((1 - RANGE_TAIL) * last)]
+    low, high = rows[round(RANGE_TAIL * last)], rows[round((1 - RANGE_TAIL) * last)]
+    return np.asarray(low), np.asarray(high)
 
 
 def ply(cloud: PointCloud) -> bytes:

@@ -448,7 +448,7 @@ def _geometry_galleries(
         most = middle_range(np.nan_to_num(view.weight.ravel()))[1]
         points = _share_of_range(view.world, low, high)
         depth = _colored(_share_of_range(view.depth, near, far), "viridis")
-        weight = _colored(_share_of_range(view.weight, most * 0, most), "magma")
+        weight = _colored(_share_of_range(view.weight, np.zeros_like(most), most), "magma")
         cards = (
             Card(_jpeg(view.image), "Image", scored.frames[row].name),
             Card(_png(points), "Position in the world", "a colour for each position", is_pixelated=True),

@@ -210,7 +210,7 @@ def image(assets: Assets, folder: Path, rng: Random) -> Input:
     if data == b"" and damage == "":
         damage = no_file(path, rng)
     run = str(assets.folder / "run")
-    baseline = ()
+    baseline: tuple[str, ...] = ()
     if good is not None:
         whole.write_bytes(good)
         baseline = ("locate", run, str(whole))

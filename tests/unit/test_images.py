@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from tests.support.image_files import (
     FORMATS,
@@ -224,7 +225,7 @@ def test_photographs_of_phones_are_read_where_the_decoder_is_installed(
 ) -> None:
     """A decoder that takes what follows the head as a PNG."""
 
-    def open_heif(file: Any, filename: str) -> Image.Image:
+    def open_heif(file: Any, filename: str | bytes) -> ImageFile:
         file.seek(24)
         return PngImageFile(io.BytesIO(file.read()), filename)
 

@@ -241,3 +241,10 @@ def test_photographs_of_phones_are_read_where_the_decoder_is_installed(
     data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + encoded(sample_image(), "PNG")
     assert_image(read_image(write(tmp_path, data)))
     refusal(write(tmp_path, data[:40]), "is damaged or cut short")
+
+
+def test_libtiff_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = encoded(sample_image(), "TIFF", **FORMATS["TIFF"])
+    middle = len(data) // 2
+    refusal(write(tmp_path, data[:middle] + bytes(40) + data[middle + 40 :]), "is damaged or cut short")
+    assert capfd.readouterr().err == ""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
-from camloc.core.silence import without_warnings
+from camloc.core.silence import without_c_messages, without_warnings
 from camloc.data.types import Frame, View
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry.arrays import Array
@@ -119,7 +119,9 @@ def image_tensor(image: UInt8[NDArray[np.uint8], "height width 3"]) -> UInt8[Arr
 def _open(path: Path) -> tuple[Image.Image, int]:
     """A file's image as stored, and its EXIF orientation."""
     with _opened(path) as image:
-        image.load()
+        # libtiff prints what is wrong with a file.
+        with without_c_messages() if image.format == "TIFF" else nullcontext():
+            image.load()
         return image.convert("RGB"), exif_orientation(image)
 
 

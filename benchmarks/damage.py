@@ -98,17 +98,17 @@ def page(measured: Measured) -> str:
 
 def counted(kind: str, outcomes: Sequence[Outcome]) -> Counted:
     """The counts of the outcomes of one kind."""
-    problems = Counter(outcome.problem for outcome in outcomes)
+    problems = Counter(str(outcome.problem) for outcome in outcomes)
     return Counted(
-        kind,
-        len(outcomes),
-        sum(outcome.is_refused for outcome in outcomes),
-        problems["traceback"],
-        problems["hang"],
-        problems["memory"],
-        problems["wrong"],
-        problems["unnoticed"],
-        problems["lines"],
+        kind=kind,
+        inputs=len(outcomes),
+        refused=sum(outcome.is_refused for outcome in outcomes),
+        traceback=problems["traceback"],
+        hang=problems["hang"],
+        memory=problems["memory"],
+        wrong=problems["wrong"],
+        unnoticed=problems["unnoticed"],
+        lines=problems["lines"],
         slowest=max(outcome.seconds for outcome in outcomes),
     )
 
@@ -128,7 +128,7 @@ def shown(rows: Sequence[Counted]) -> str:
     """The counts as a table, with their sums."""
     names = ("inputs", "refused", "traceback", "hang", "memory", "wrong", "unnoticed", "lines")
     sums = {name: sum(getattr(each, name) for each in rows) for name in names}
-    whole = Counted("**all**", **sums, slowest=max(each.slowest for each in rows))
+    whole = {"kind": "**all**", **sums, "slowest": max(each.slowest for each in rows)}
     headings = {
         "kind": "",
         **{name: name for name in names},
@@ -140,7 +140,7 @@ def shown(rows: Sequence[Counted]) -> str:
         "lines": "not one line",
     }
     columns = [(heading, f"{{{name}}}") for name, heading in headings.items()]
-    return filled([*columns, ("slowest", "{slowest:.1f} s")], [asdict(each) for each in (*rows, whole)])
+    return filled([*columns, ("slowest", "{slowest:.1f} s")], [*map(asdict, rows), whole])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from tests.support.image_files import (
     FORMATS,
@@ -224,7 +225,7 @@ def test_photographs_of_phones_are_read_where_the_decoder_is_installed(
 ) -> None:
     """A decoder that takes what follows the head as a PNG."""
 
-    def open_heif(file: Any, filename: str | bytes) -> PngImageFile:
+    def open_heif(file: Any, filename: str | bytes) -> ImageFile:
         file.seek(24)
         return PngImageFile(io.BytesIO(file.read()), filename)
 
@@ -240,3 +241,11 @@ def test_photographs_of_phones_are_read_where_the_decoder_is_installed(
     data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + encoded(sample_image(), "PNG")
     assert_image(read_image(write(tmp_path, data)))
     refusal(write(tmp_path, data[:40]), "is damaged or cut short")
+
+
+def test_libtiff_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), "TIFF", **FORMATS["TIFF"])
+    middle = len(data) // 2
+    refusal(write(tmp_path, data[:middle] + bytes(40) + data[middle + 40 :]), "is damaged or cut short")
+    assert capfd.readouterr().err == ""

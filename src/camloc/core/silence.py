@@ -1,6 +1,7 @@
-"""Context managers that silence the warnings and log messages of libraries."""
+"""Context managers that silence the warnings and messages of libraries."""
 
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -52,3 +53,20 @@ def without_logs() -> Iterator[None]:
     finally:
         logging.disable(disabled)
         logging.root.handlers[:] = handlers
+
+
+_DESCRIPTOR = threading.Lock()
+
+
+@contextmanager
+def without_c_messages() -> Iterator[None]:
+    """Nothing is written to the standard error of the process inside the block, where C libraries print."""
+    with _DESCRIPTOR:
+        before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            os.close(nowhere)

@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
-from camloc.core.silence import without_warnings
+from camloc.core.silence import without_c_messages, without_warnings
 from camloc.data.types import Frame, ImageInMemory, View
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry.arrays import Array
@@ -130,7 +130,7 @@ def image_in_memory(content: bytes | Image.Image, name: str) -> ImageInMemory:
     if isinstance(content, bytes) and not content:
         raise ImageError(f"{name} is empty")
     with _checked(name, io.BytesIO(content) if isinstance(content, bytes) else content) as image:
-        image.load()
+        _load(image)
         return ImageInMemory(np.array(image.convert("RGB")), exif_orientation(image))
 
 
@@ -147,8 +147,14 @@ def _open(source: Path | ImageInMemory) -> tuple[Image.Image, int]:
     if isinstance(source, ImageInMemory):
         return Image.fromarray(source.pixels), source.orientation
     with _opened(source) as image:
-        image.load()
+        _load(image)
         return image.convert("RGB"), exif_orientation(image)
+
+
+def _load(image: Image.Image) -> None:
+    """Decode an image; libtiff prints what is wrong with a file."""
+    with without_c_messages() if image.format == "TIFF" else nullcontext():
+        image.load()
 
 
 def _header(source: Path | ImageInMemory) -> tuple[tuple[int, int], int]:

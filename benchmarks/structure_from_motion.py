@@ -162,8 +162,8 @@ def page(measured: Measured) -> str:
         "`camloc poses` on images whose poses are known and were hidden. Differences of positions to the "
         "true poses after similarity alignment, in percent of the diagonal of the path's extent; the true "
         "poses are those of the data sets: by COLMAP (fox), HoloLens tracking (hololens), depth SLAM "
-        "(redkitchen). A video is made of the frames of a recording, and `camloc poses` chooses some of them. "
-        "The processor's time is of all cores together.",
+        "(redkitchen). A video is made of the frames of a recording, and `camloc poses` chooses some of "
+        "them. The processor's time is of all cores together.",
         filled(
             [
                 ("scene", "{scene}, {kind}"),

@@ -159,11 +159,11 @@ def page(measured: Measured) -> str:
     return page_of(
         "Poses of photographs and videos",
         NAME,
-        "`camloc poses` on images whose poses are known and were hidden: photographs with a phone (fox), and "
-        "videos made of the frames of two recordings, of which it chooses frames. Differences of positions "
-        "to the true poses after similarity alignment, in percent of the diagonal of the path's extent; the "
-        "true poses are those of the data sets: by COLMAP (fox), HoloLens tracking, depth SLAM (redkitchen). "
-        "The processor's time is of all cores together.",
+        "`camloc poses` on images whose poses are known and were hidden. Differences of positions to the "
+        "true poses after similarity alignment, in percent of the diagonal of the path's extent; the true "
+        "poses are those of the data sets: by COLMAP (fox), HoloLens tracking (hololens), depth SLAM "
+        "(redkitchen). A video is made of the frames of a recording, and `camloc poses` chooses some of "
+        "them. The processor's time is of all cores together.",
         filled(
             [
                 ("scene", "{scene}, {kind}"),

@@ -20,7 +20,7 @@ def _write(folder: Path, change: Callable[[int, Image.Image], Image.Image]) -> S
     frames = []
     for number in range(COUNT):
         blocks = Image.fromarray(random.integers(0, 255, (12, 16), dtype=np.uint8)).convert("RGB")
-        image = change(number, blocks.resize((160, 120), Image.Resampling.NEAREST))
+        image = change(number, blocks.resize((320, 240), Image.Resampling.NEAREST))
         path = folder / f"{number}.png"
         image.save(path)
         turn = np.array([np.cos(number / 20), 0.0, np.sin(number / 20), 0.0])
@@ -39,7 +39,7 @@ def test_sharp_images_are_not_suspected(tmp_path: Path) -> None:
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "dark images": lambda image: ImageEnhance.Brightness(image).enhance(0.15),
-    "blurred images": lambda image: image.filter(ImageFilter.GaussianBlur(6)),
+    "blurred images": lambda image: image.filter(ImageFilter.GaussianBlur(12)),
     "empty images": lambda image: Image.new("RGB", image.size, (80, 80, 80)),
 }
 

@@ -146,7 +146,11 @@ def _readings(pairs: Sequence[Correspondences], poses: Poses) -> list[Scored]:
     """The data as given, and the readings that explain the matches best."""
     hypotheses = [AS_GIVEN, *pose_hypotheses(), *lens_hypotheses()]
     first = scored(_thinned(pairs), poses, hypotheses)
-    finalists = sorted(first[1:], key=lambda each: each.pixels)[:_FINALISTS]
+    # Some readings are the same but for a turn of the world; the cheapest of those that are as good go first.
+    limit = min(each.pixels for each in first[1:]) * _EQUAL + 0.3
+    near = sorted((each for each in first[1:] if each.pixels <= limit), key=lambda each: each.hypothesis.cost)
+    far = sorted((each for each in first[1:] if each.pixels > limit), key=lambda each: each.pixels)
+    finalists = [*near, *far][:_FINALISTS]
     again = scored(pairs, poses, [AS_GIVEN, *(each.hypothesis for each in finalists)])
     return [again[0], *sorted(again[1:], key=lambda each: each.pixels)]
 

@@ -36,8 +36,9 @@ FLAT = 8.0
 # were blurred by a Gaussian of 3 pixels 0.72 to 0.85.
 BLURRED = 0.7
 
-# Width in pixels of that further blur.
+# Width in pixels of that further blur; in images of a shorter side than this nothing is sharp beside it.
 _BLUR = 9
+_LEAST_SIDE = 200
 
 # Share of the images from which on dark or blurred ones make training useless.
 _MANY = 0.2
@@ -55,7 +56,7 @@ class ImageFacts:
         small: a grey copy.
         mean: grey level.
         deviation: of the grey levels.
-        blur: from 0 (sharp) to 1.
+        blur: from 0 (sharp, or too small to tell) to 1.
     """
 
     digest: bytes
@@ -79,7 +80,8 @@ def image_facts(frame: Frame) -> ImageFacts | None:
         grey = grey.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
     array = np.asarray(grey, dtype=np.float32)
     small = np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.BOX))
-    return ImageFacts(digest, small, float(array.mean()), float(array.std()), blur_of(array))
+    blur = blur_of(array) if min(array.shape) >= _LEAST_SIDE else 0.0
+    return ImageFacts(digest, small, float(array.mean()), float(array.std()), blur)
 
 
 def blur_of(grey: Float32[np.ndarray, "h w"]) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 
 from benchmarks.foreign_images import foreign_images
-from benchmarks.page import RESULTS, table, write
+from benchmarks.page import RESULTS, replace_block, table, write
 from benchmarks.page import page as page_of
 from benchmarks.plain_map import LEAST_INLIERS, PlainLocalizer
 from camloc.core.config import from_json
@@ -54,6 +54,8 @@ _FOREIGN = 500
 # Test images that are turned and located with wrong focal lengths, at most, and these focal lengths.
 _TRUST = 40
 _WRONG_FOCALS = (0.5, 0.7, 1.4, 2.0)
+
+README, BLOCK = Path("README.md"), "maps table"
 
 ANOTHER_SQUARE = "another square"
 
@@ -272,6 +274,7 @@ def save(
         _in_order(known.trust, trust or {}),
     )
     write("maps", measured, page(measured))
+    replace_block(README, BLOCK, summary(measured))
 
 
 def _in_order(known: Mapping[str, Kind], new: Mapping[str, Kind]) -> dict[str, Kind]:
@@ -463,6 +466,18 @@ def page(measured: Measured) -> str:
         _trust(measured.trust),
         command="--data FOLDER",
     )
+
+
+def summary(measured: Measured) -> str:
+    """The table of the README: each map with its first test set."""
+    headings = ("", "images", "MB", "built in", "median", "near", "verified", "wrong", "plain median", "near")
+    cells = []
+    for name, row in measured.rows.items():
+        first = next(iter(row.sets.values()))
+        ours, plain = (_answer_cells("", "", first, each, row.unit) for each in (first.camloc, first.plain))
+        build = (f"{row.frames:,}", f"{row.size_bytes / 1e6:.1f}", f"{row.all_seconds:.0f} s")
+        cells.append((f"**{ROWS[name].label}**", *build, *ours[3:6], ours[7], *plain[3:5]))
+    return table(headings, cells)
 
 
 def _build_table(rows: Mapping[str, MapRow]) -> str:

@@ -105,6 +105,10 @@ def test_the_readme_shows_the_measured_output_of_the_demo() -> None:
     assert block(ROOT / demo.README, demo.BLOCK) == demo.output(measured("demo"))
 
 
+def test_the_maps_of_the_readme_are_those_that_were_measured() -> None:
+    assert block(ROOT / maps.README, maps.BLOCK) == maps.summary(measured("maps"))
+
+
 def test_the_readme_shows_the_table_of_red_kitchen() -> None:
     written = block(ROOT / rooms.README, rooms.BLOCK)
     assert written == rooms.summary(measured("redkitchen").runs[0], ROOMS["redkitchen"])

@@ -33,6 +33,9 @@ MOST_WIDTH = 65_536
 MOST_PARTS = 1_000
 _PARTS = ("layers", "blocks", "scenes", "groups")
 
+# Levels of nested settings.
+_DEEPEST = 50
+
 
 # What stands for the checksum of a single file while it is computed, and its key in a JSON file.
 PLACEHOLDER = "sha256:" + 64 * "0"
@@ -208,13 +211,16 @@ def _next(weights_path: Path) -> Path:
     return weights_path.with_name(f"{weights_path.stem}.next{weights_path.suffix}")
 
 
-def size_beyond_bounds(config: Any, name: str = "") -> str:
+def size_beyond_bounds(config: Any, name: str = "", depth: int = 0) -> str:
     """A phrase for the first setting that would make a network a giant, or "".
 
     Args:
         config: settings of a network as plain dicts, lists, numbers and strings.
         name: of the setting that `config` is the value of; "" for all settings.
+        depth: levels above `config`.
     """
+    if depth > _DEEPEST:
+        return f"{name[:100]} is nested more than {_DEEPEST} levels deep"
     if isinstance(config, int):
         most = MOST_PARTS if name.rpartition(".")[2] in _PARTS else MOST_WIDTH
         return f"{name} is {config:,}, more than {most:,}" if abs(config) > most else ""
@@ -225,4 +231,4 @@ def size_beyond_bounds(config: Any, name: str = "") -> str:
         items = [(f"{name}.{key}".removeprefix("."), value) for key, value in config.items()]
     elif isinstance(config, list | tuple):
         items = [(name, value) for value in config]
-    return next((found for key, value in items if (found := size_beyond_bounds(value, key))), "")
+    return next((found for key, value in items if (found := size_beyond_bounds(value, key, depth + 1))), "")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from camloc.core.config import to_json
 from camloc.core.extras import has_extra
 from camloc.core.files import file_name, write_atomically
+from camloc.core.sealed import sealed_json
 from camloc.data.types import Estimate, Frame, Located, Lost, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError, RecipeError
 from camloc.evaluation.errors import (
@@ -440,7 +440,7 @@ def evaluate_scenes(
         found.append(evaluation.results)
     results = scenes_results(found)
     if not has_extra("report"):
-        write_atomically(out / RESULTS_NAME, to_json(results))
+        write_atomically(out / RESULTS_NAME, sealed_json(results))
         return ScenesEvaluation(results, tuple(found), None)
     from camloc.evaluation.report.build import write_scenes
 

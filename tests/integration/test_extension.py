@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.support.command_line import camloc, listing, refused
@@ -69,7 +70,7 @@ def test_a_scene_is_added_and_the_old_run_stays(trained_run: Path, tmp_path: Pat
     answer = Localizer.load(tmp_path / "new").locate(image)
     assert isinstance(answer, Located)
     assert answer.scene == "attic"
-    assert float((answer.world_from_cam.translation + 500.0).abs().max()) < 10
+    assert np.abs(answer.world_from_cam.translation + 500.0).max() < 10
 
 
 def test_the_worlds_of_known_scenes_are_loaded(trained_run: Path, tmp_path: Path, capfd: Capture) -> None:

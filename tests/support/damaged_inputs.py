@@ -392,6 +392,10 @@ def _spoilt_data_set(root: Path, rng: Random) -> tuple[str, Expected, dict[str, 
 
 def _spoilt_json(path: Path, rng: Random) -> tuple[str, Expected, dict[str, Any]]:
     content = json.loads(path.read_text())
+    if not isinstance(content, dict) or "frames" not in content:  # of a phone's app or a reconstruction
+        damage = with_nasty_value(content, rng)
+        path.write_text(json.dumps(content))
+        return damage, "any", {}
     frame = pick(rng, content["frames"])
     matrix = np.array(frame["transform_matrix"])
     match int(rng.integers(6)):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tests.support.models import some_poses
 
 from camloc.data.formats.tum import Trajectory, write_trajectory
@@ -35,9 +34,9 @@ def errors(scale: float, *, seeds: int, seed: int) -> tuple[np.ndarray, np.ndarr
 
 
 def estimates(name: str, noise: float, *, seed: int = 0, lost: int = 0) -> Estimates:
-    truth = Pose(*(each.double() for each in (some_poses(FRAMES).rotation, some_poses(FRAMES).translation)))
-    generator = torch.Generator().manual_seed(seed)
-    moved = truth.translation + noise * torch.randn(FRAMES, 3, generator=generator, dtype=torch.float64)
+    truth = some_poses(FRAMES).numpy().to(np.float64)
+    rng = np.random.default_rng(seed)
+    moved = truth.translation + noise * rng.normal(size=(FRAMES, 3))
     located = np.ones(FRAMES, dtype=bool)
     located[:lost] = False
     names = tuple(f"frame-{number}" for number in range(FRAMES))
@@ -82,13 +81,13 @@ def test_medians_spread_and_lost_frames() -> None:
 def test_a_trajectory_is_matched_by_time_and_frames_it_lacks_are_lost(tmp_path: Path) -> None:
     run = estimates("run", 0.1)
     rows = list(range(0, FRAMES, 2))
-    kept = run.poses[torch.tensor(rows)]
+    kept = run.poses[np.array(rows)]
     write_trajectory(Trajectory(tuple(row + 0.005 for row in rows), kept), tmp_path / "other.tum")
     other = read_trajectory_of(tmp_path / "other.tum", run, name="other")
     assert other.located.tolist() == [row % 2 == 0 for row in range(FRAMES)]
     found = compare((run, other))
     assert [method.lost for method in found.methods] == [0.0, 60.0]
-    torch.testing.assert_close(other.errors().meters[::2], run.errors().meters[::2])
+    np.testing.assert_allclose(other.errors().meters[::2], run.errors().meters[::2])
     write_trajectory(Trajectory((1000.0, 1001.0), kept[:2]), tmp_path / "later.tum")
     with pytest.raises(DatasetError, match="within"):
         read_trajectory_of(tmp_path / "later.tum", run, name="later")

@@ -131,6 +131,8 @@ def test_an_error_that_an_interrupt_has_become_is_an_interrupt(
         except KeyboardInterrupt:
             raise RuntimeError("error calling a descriptor") from None
 
+    # Other tests of this process may have left a handler of their own.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(main, "parsed", converted)
     assert "same command again" in refused(capfd, "train", status=130)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -141,3 +143,4 @@ def test_an_error_that_an_interrupt_has_become_is_an_interrupt(
     monkeypatch.setattr(main, "parsed", failing)
     with pytest.raises(RuntimeError, match="a defect"):
         camloc(capfd, "train")
+    signal.signal(signal.SIGINT, before)

@@ -173,7 +173,7 @@ def _unknown(command: str) -> str:
     if command.startswith("-"):
         return f"there is no option {command} before the command; see camloc --help"
     near = get_close_matches(command, COMMANDS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
+    hint = f"did you mean {near[0]}?" if near else "camloc --help lists the commands"
     return f"there is no command '{command}'; {hint}"
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from rich import box
 from rich.table import Table as RichTable
@@ -68,14 +67,13 @@ class Estimates:
     def errors(self) -> PoseError:
         """(n,) errors; infinite for lost frames."""
         found = pose_error(self.poses, self.truth)
-        lost = torch.from_numpy(~self.located)
         return PoseError(
-            found.meters.masked_fill(lost, torch.inf), found.degrees.masked_fill(lost, torch.inf)
+            np.where(self.located, found.meters, np.inf), np.where(self.located, found.degrees, np.inf)
         )
 
     def rows(self, rows: Sequence[int]) -> "Estimates":
         """Some of the frames."""
-        index = torch.tensor(rows)
+        index = np.array(rows)
         return Estimates(
             self.name,
             self.seed,
@@ -84,7 +82,7 @@ class Estimates:
             tuple(self.times[row] for row in rows),
             self.truth[index],
             self.poses[index],
-            self.located[np.array(rows)],
+            self.located[index],
         )
 
 
@@ -136,11 +134,10 @@ def read_trajectory_of(path: Path, like: Estimates, *, name: str) -> Estimates:
             f"no pose of {path} is within {SECONDS:g} s of a frame; times are those of the frames, or their "
             f"numbers from 0 on where frames have no times"
         )
-    found = trajectory.world_from_cam.tensor()[torch.from_numpy(np.maximum(rows, 0))]
-    keep = torch.from_numpy(located)
+    found = trajectory.world_from_cam.numpy()[np.maximum(rows, 0)]
     poses = Pose(
-        torch.where(keep[:, None, None], found.rotation.double(), like.truth.rotation.double()),
-        torch.where(keep[:, None], found.translation.double(), like.truth.translation.double()),
+        np.where(located[:, None, None], found.rotation, like.truth.rotation),
+        np.where(located[:, None], found.translation, like.truth.translation),
     )
     return Estimates(name, "", like.frames, like.sequences, like.times, like.truth, poses, located)
 
@@ -152,8 +149,7 @@ def truth_of(path: Path) -> Estimates:
         DatasetError: the file is not a trajectory.
     """
     trajectory = read_trajectory(path)
-    poses = trajectory.world_from_cam.tensor()
-    poses = Pose(poses.rotation.double(), poses.translation.double())
+    poses = trajectory.world_from_cam.numpy().to(np.float64)
     count = len(trajectory.times)
     names = tuple(f"{time:g}" for time in trajectory.times)
     return Estimates(
@@ -412,8 +408,8 @@ def compare(estimates: Sequence[Estimates], *, unit: str = "m") -> Comparison:
     for name, runs in by_name.items():
         found = [run.errors() for run in runs]
         errors[name] = (
-            np.stack([each.meters.double().numpy() for each in found]),
-            np.stack([each.degrees.double().numpy() for each in found]),
+            np.stack([each.meters for each in found]),
+            np.stack([each.degrees for each in found]),
         )
     methods = tuple(method_results(name, *both) for name, both in errors.items())
     pairs = tuple(
@@ -436,8 +432,8 @@ def _other_trainings(medians: Sequence[float], rng: np.random.Generator) -> floa
 
 
 def _poses(rows: Float[np.ndarray, "n 7"]) -> Pose:
-    tensor = torch.from_numpy(rows)
-    return Pose.from_quaternion_wxyz(torch.nn.functional.normalize(tensor[:, 3:], dim=-1), tensor[:, :3])
+    quaternions = rows[:, 3:] / np.linalg.norm(rows[:, 3:], axis=1, keepdims=True)
+    return Pose.from_quaternion_wxyz(quaternions, rows[:, :3])
 
 
 def _nearest(trajectory: Trajectory, times: Sequence[float]) -> np.ndarray:

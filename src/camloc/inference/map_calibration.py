@@ -17,6 +17,7 @@ from camloc.geometry.rotation import rotation_vector
 from camloc.inference.verification import (
     UNCALIBRATED_SIGMA,
     UNCALIBRATED_SIGMA_DEGREES,
+    USUAL_EVIDENCE,
     MapLocalizer,
     VerificationSettings,
     VerifiedPose,
@@ -31,8 +32,7 @@ LEAST_FRAMES = 8
 # Frames whose keypoints are exchanged, at most: each is compared with all points of the map, in vain.
 _EXCHANGED = 20
 
-# Evidence and inliers that an answer needs at least, whatever the held-out frames say.
-_LEAST_EVIDENCE = 16.0
+# Inliers that an answer needs at least, whatever the held-out frames say.
 _LEAST_INLIERS = 12
 
 # Evidence that is asked for: more than images from elsewhere and chance have, and a share of that which all
@@ -127,7 +127,7 @@ def calibrate(
     elsewhere = _most_evidence(localizer, foreign)
     usual = [trial.answer.verification.evidence for trial in trials if not trial.is_gross]
     least_evidence = max(
-        _LEAST_EVIDENCE,
+        USUAL_EVIDENCE,
         _MARGIN * chance,
         _MARGIN * elsewhere,
         _SHARE_OF_USUAL * float(np.quantile(usual, 0.05)) if usual else 0.0,

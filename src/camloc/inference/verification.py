@@ -57,8 +57,11 @@ USUAL_PIXEL_SIGMA = 0.5
 # Evidence is cut here: beyond, probabilities are too small for a double.
 MOST_EVIDENCE = 300.0
 
-# First inliers, matched by descriptors alone, that need no further evidence: images from elsewhere have a third
-# at most. In a small map few points are left for the guided pass to confirm.
+# Evidence that a calibrated map asks for where images that show something else do not ask for more.
+USUAL_EVIDENCE = 16.0
+
+# First inliers, matched by descriptors alone, that need no further evidence in such a map: images from
+# elsewhere have a third at most, and in a small map few points are left for the guided pass to confirm.
 _FIRST_INLIERS = 30
 
 # A focal length that was found is one more unknown that chance may choose: more agreement is asked for.
@@ -488,7 +491,9 @@ class MapLocalizer:
         evidence = (calibration.least_evidence or UNCALIBRATED_EVIDENCE) * factor
         if found.inliers < inliers:
             return f"it has {found.inliers} inliers and needs {inliers}"
-        if found.evidence < evidence and found.first_inliers < _FIRST_INLIERS * factor:
+        is_usual = (calibration.least_evidence or UNCALIBRATED_EVIDENCE) <= USUAL_EVIDENCE
+        is_plain = is_usual and found.first_inliers >= _FIRST_INLIERS * factor
+        if found.evidence < evidence and not is_plain:
             return f"chance explains its inliers: evidence {found.evidence:.1f}, {evidence:.1f} is needed"
         if found.rival > self.settings.most_rival:
             return "its inliers lie in one plane and two poses see them alike"

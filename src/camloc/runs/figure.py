@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 
 from camloc.core.device import even_indices
 from camloc.data.types import Frame, Scene, poses_of
@@ -94,7 +93,7 @@ def _clusters(run: Path, frames: tuple[Frame, ...], count: int, baseline: Path |
     for name, each in arrays.items():
         if not np.isfinite(each).all():
             raise RecipeError(f"{name} of {run} are not all numbers: its training diverged")
-    poses = poses_of(chosen).tensor(torch.float64)
+    poses = poses_of(chosen).numpy().to(np.float64)
     return clusters_figure(poses, arrays, count=count)
 
 

@@ -55,7 +55,7 @@ def load(
     with open_regular(path, largest=_LARGEST) as file:
         try:
             table = np.load(file, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as problem:
+        except Exception as problem:  # the parser of a damaged header raises anything
             raise DatasetError(f"{path} is not an array of numbers: {one_line(problem)[:120]}") from None
     if (
         not isinstance(table, np.ndarray)

@@ -77,7 +77,7 @@ def test_the_report_shows_the_network_and_the_map_side_by_side(evaluated: Evalua
         "1,234 points of 12 training images in 1.2 MB",
         "9 held-out training images, verified from 14 inliers on",
         "network alone",
-        "verified by the map, else lost",
+        "map alone",
         "matching 10.0",
         "Points of the map and training cameras",
     ):

@@ -12,7 +12,7 @@ INFINITE = "∞"
 METHOD_NAMES = {
     "none": "not refined",
     "map": "verified by the map, else the network",
-    "verified": "verified by the map, else lost",
+    "verified": "map alone",
     "neighbours": "mean of neighbours",
     "adamw": "affine, 3 steps",
     "virtual": "virtual view",

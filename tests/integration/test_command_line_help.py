@@ -223,3 +223,11 @@ def test_an_interruption_says_how_to_go_on(capfd: Capture, monkeypatch: pytest.M
 
     monkeypatch.setattr(parsing, "parsed", interrupted)
     assert "same command again" in refused(capfd, "train", status=130)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_every_command(shell: str, capfd: Capture) -> None:
+    ended = camloc(capfd, "completion", shell)
+    assert ended.status == 0, ended.err
+    for command in COMMANDS:
+        assert f"'{command}'" in ended.out or f'"{command}' in ended.out

@@ -187,6 +187,13 @@ def function_name(command: str) -> str:
     return {"import": "import_scene"}.get(command, command)
 
 
+def function_of(command: str) -> Callable[..., None]:
+    """The function that runs a command; its file is imported."""
+    name = function_name(command)
+    function: Callable[..., None] = getattr(importlib.import_module(f"camloc.cli.commands.{name}"), name)
+    return function
+
+
 # tyro draws a box around its messages; these are its sides, and the lines that are dropped.
 _SIDES = "│\n"
 _DROPPED_LINES = ("For full helptext", "Argument helptext")
@@ -207,8 +214,7 @@ def parsed(command: str, arguments: list[str]) -> Callable[[], None]:
     """
     import tyro  # here, so that `camloc --help` and `--version` print at once
 
-    name = function_name(command)
-    function = getattr(importlib.import_module(f"camloc.cli.commands.{name}"), name)
+    function = function_of(command)
 
     @functools.wraps(function)
     def deferred(*values: Any, **named: Any) -> Callable[[], None]:

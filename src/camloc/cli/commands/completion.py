@@ -1,6 +1,5 @@
 """`camloc completion`: the script that completes commands and options in a shell."""
 
-import importlib
 from typing import Literal
 
 import tyro
@@ -15,13 +14,10 @@ def completion(shell: tyro.conf.Positional[Literal["bash", "zsh", "tcsh"]]) -> N
     Args:
         shell: The shell.
     """
-    from camloc.cli.main import COMMANDS
+    from camloc.cli.main import COMMANDS, function_of
 
-    functions = {
-        name: getattr(importlib.import_module(f"camloc.cli.commands.{name}"), name) for name in COMMANDS
-    }
     tyro.extras.subcommand_cli_from_dict(
-        functions,
+        {command: function_of(command) for command in COMMANDS},
         prog="camloc",
         args=["--tyro-print-completion", shell],
         use_underscores=False,

@@ -263,8 +263,8 @@ def measured(fault: Fault | None, data: str, root: Path) -> dict[str, Any]:
 
 
 def _pixels(checked: Checked) -> float | None:
-    judged = checked.judged
-    return None if judged is None or not judged.readings else round(judged.readings[0].pixels, 2)
+    agreement = checked.agreement
+    return None if agreement is None or not agreement.readings else round(agreement.readings[0].pixels, 2)
 
 
 def is_named(row: dict[str, Any]) -> bool:

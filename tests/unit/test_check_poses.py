@@ -15,7 +15,7 @@ from camloc.data.types import Frame, Scene
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.mapping.check import agreement
-from camloc.mapping.check.agreement import Judged, judge
+from camloc.mapping.check.agreement import Agreement, measure_agreement
 from camloc.mapping.check.correspondences import Correspondences, Sample, Tried
 from camloc.mapping.check.path import CameraPath, largest_steps, path_findings, path_of
 
@@ -61,8 +61,8 @@ def _sample(*, focal: float = 1.0, shift: float = 0.0) -> Sample:
     return Sample((*found, *steps), tuple(Tried(a, a + 1, 80) for a in range(FRAMES - 1)), ())
 
 
-def _judged(scene: Scene, sample: Sample) -> Judged:
-    return judge(path_of(scene), sample, unit="m", has_cameras=True)
+def _agreement(scene: Scene, sample: Sample) -> Agreement:
+    return measure_agreement(path_of(scene), sample, unit="m", has_cameras=True)
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +72,9 @@ def _fewer_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_right_poses_are_not_suspected() -> None:
-    judged = _judged(_scene(), _sample())
-    assert not judged.findings
-    assert 2.0 < judged.depth < 8.0
+    agreement = _agreement(_scene(), _sample())
+    assert not agreement.findings
+    assert 2.0 < agreement.depth < 8.0
 
 
 _GL = np.diag([1.0, -1.0, -1.0])
@@ -119,26 +119,26 @@ FAULTS: dict[str, tuple[str, str, Callable[[int, Array, Array], tuple[Any, Any]]
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_poses_is_named(fault: str) -> None:
     kind, words, change = FAULTS[fault]
-    (finding, *_) = _judged(_scene(change), _sample()).findings
+    (finding, *_) = _agreement(_scene(change), _sample()).findings
     assert (finding.kind, finding.level) == (kind, "error")
     assert words in finding.sentence
 
 
 @pytest.mark.parametrize("factor", [0.6, 0.75, 1.3, 1.6])
 def test_a_wrong_focal_length_is_named_with_its_factor(factor: float) -> None:
-    (finding,) = _judged(_scene(), _sample(focal=factor)).findings
+    (finding,) = _agreement(_scene(), _sample(focal=factor)).findings
     assert finding.kind == "focal length"
     named = float(finding.sentence.split("focal length of ")[1].split(" ")[0])
     assert named == pytest.approx(factor, rel=0.06)
 
 
 def test_a_wrong_principal_point_is_named() -> None:
-    (finding,) = _judged(_scene(), _sample(shift=0.15)).findings
+    (finding,) = _agreement(_scene(), _sample(shift=0.15)).findings
     assert finding.kind == "principal point"
 
 
-def test_a_focal_length_that_was_assumed_is_not_judged() -> None:
-    assert not judge(path_of(_scene()), _sample(focal=1.6), unit="m", has_cameras=False).findings
+def test_a_focal_length_that_was_assumed_is_not_agreement() -> None:
+    assert not measure_agreement(path_of(_scene()), _sample(focal=1.6), unit="m", has_cameras=False).findings
 
 
 def test_poses_in_another_order_than_the_images_are_named() -> None:
@@ -148,7 +148,7 @@ def test_poses_in_another_order_than_the_images_are_named() -> None:
         replace(frame, world_from_cam=scene.train[int(of)].world_from_cam)
         for frame, of in zip(scene.train, order, strict=True)
     )
-    (finding, *_) = _judged(replace(scene, train=train), _sample()).findings
+    (finding, *_) = _agreement(replace(scene, train=train), _sample()).findings
     assert "order" in finding.sentence
 
 

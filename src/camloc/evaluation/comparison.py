@@ -445,8 +445,8 @@ def _nearest(trajectory: Trajectory, times: Sequence[float]) -> np.ndarray:
         rows = np.zeros(len(times), dtype=int)
     else:
         before, after = order[place - 1], order[place]
-        asked = np.array(times)
-        rows = np.where(np.abs(known[before] - asked) <= np.abs(known[after] - asked), before, after)
+        wanted = np.array(times)
+        rows = np.where(np.abs(known[before] - wanted) <= np.abs(known[after] - wanted), before, after)
     return np.where(np.abs(known[rows] - np.array(times)) <= SECONDS, rows, -1)
 
 

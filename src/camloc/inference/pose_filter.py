@@ -52,7 +52,7 @@ def _bound(probability: float) -> float:
 
 @dataclass(frozen=True)
 class MotionModel:
-    """How much a camera accelerates, and how far covariances of measurements are to be believed.
+    """How much a camera accelerates, and by which factor deviations of measurements are scaled.
 
     Attributes:
         acceleration: root of the spectral density of the acceleration, in units per second^1.5.

@@ -108,7 +108,7 @@ class Track:
     def __post_init__(self) -> None:
         if not self.localizer.maps:
             raise RecipeError("only a run with a map tracks sequences; build one with `camloc map RUN`")
-        # Near a predicted pose few frames are enough, and the network is not asked.
+        # Near a predicted pose few frames are enough, and the network does not predict.
         near = {
             name: MapLocalizer(
                 each.scene_map,

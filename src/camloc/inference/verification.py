@@ -491,9 +491,9 @@ class MapLocalizer:
         evidence = (calibration.least_evidence or UNCALIBRATED_EVIDENCE) * factor
         if found.inliers < inliers:
             return f"it has {found.inliers} inliers and needs {inliers}"
-        is_usual = (calibration.least_evidence or UNCALIBRATED_EVIDENCE) <= USUAL_EVIDENCE
-        is_plain = is_usual and found.first_inliers >= _FIRST_INLIERS * factor
-        if found.evidence < evidence and not is_plain:
+        asks_no_more = (calibration.least_evidence or UNCALIBRATED_EVIDENCE) <= USUAL_EVIDENCE
+        has_many_first_inliers = asks_no_more and found.first_inliers >= _FIRST_INLIERS * factor
+        if found.evidence < evidence and not has_many_first_inliers:
             return f"chance explains its inliers: evidence {found.evidence:.1f}, {evidence:.1f} is needed"
         if found.rival > self.settings.most_rival:
             return "its inliers lie in one plane and two poses see them alike"

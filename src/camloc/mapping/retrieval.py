@@ -45,8 +45,7 @@ def build_retrieval(
     if len(samples) == 0:
         raise ValueError("no frame has a local feature that frames could be retrieved by")
     rng = np.random.default_rng(seed)
-    if len(samples) > _MOST_SAMPLES:
-        samples = samples[np.sort(rng.choice(len(samples), _MOST_SAMPLES, replace=False))]
+    samples = _subsampled(samples, rng)
     middle = _k_means(samples, min(centers, len(samples)), rng).astype(np.float16)
     vectors = np.stack([_aggregate(rows, middle.astype(np.float32)) for rows in projected])
     mean = vectors.mean(axis=0)
@@ -85,13 +84,12 @@ def vlad_vectors(
     if len(samples) == 0:
         raise ValueError("no image has a local feature that images could be retrieved by")
     rng = np.random.default_rng(seed)
-    if len(samples) > _MOST_SAMPLES:
-        samples = samples[np.sort(rng.choice(len(samples), _MOST_SAMPLES, replace=False))]
+    samples = _subsampled(samples, rng)
     # With a center for every descriptor all residuals would be zero.
     vocabulary = _k_means(samples, min(centers, max(1, len(samples) // _PER_CENTER)), rng)
     found = np.stack([_aggregate(each, vocabulary) for each in rows])
-    asked = [_aggregate(np.asarray(each, dtype=np.float32), vocabulary) for each in queries]
-    return found, np.stack(asked) if asked else found[:0]
+    sought = [_aggregate(np.asarray(each, dtype=np.float32), vocabulary) for each in queries]
+    return found, np.stack(sought) if sought else found[:0]
 
 
 def frame_similarities(retrieval: Retrieval, projected: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, "f"]:
@@ -121,6 +119,13 @@ def frame_votes(
     total = np.concatenate(([0.0], np.cumsum(weight[seen_points])))
     votes: Float[np.ndarray, f] = total[seen_offsets[1:]] - total[seen_offsets[:-1]]
     return votes
+
+
+def _subsampled(samples: Float32[np.ndarray, "n d"], rng: np.random.Generator) -> Float32[np.ndarray, "m d"]:
+    """So many descriptors as centers are learned from, at most, in their order."""
+    if len(samples) <= _MOST_SAMPLES:
+        return samples
+    return samples[np.sort(rng.choice(len(samples), _MOST_SAMPLES, replace=False))]
 
 
 def _k_means(

@@ -185,7 +185,7 @@ class Service:
         return {"scenes": list(names), "unusable": dict(self.store.damaged)}
 
     async def scene(self, scene: str) -> Response:
-        """Points (x, y, z, ...) and cameras (x, y, z, qw, qx, qy, qz, ...) of a scene's map, thinned."""
+        """Points (x, y, z, ...) and cameras (x, y, z, qw, qx, qy, qz, ...) of a scene's map, subsampled."""
         if scene not in await asyncio.to_thread(self._known, scene):
             raise HTTPException(404, f"there is no scene {_shown(scene)}; GET /scenes lists them")
         return Response(await asyncio.to_thread(self._drawing, scene), media_type="application/json")

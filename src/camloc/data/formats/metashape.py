@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from camloc.data.formats.parts.files import is_file, numbers_in, open_regular
+from camloc.data.formats.parts.files import is_file, is_or_has, matching_files, numbers_in, open_regular
 from camloc.data.formats.parts.intrinsics import camera_from_fields
 from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
@@ -32,7 +32,7 @@ _HEAD = 400
 
 def fits(root: Path) -> bool:
     """Whether `root` is such a file, or a folder with one."""
-    return _is_document(root) if is_file(root) else bool(_documents(root))
+    return is_or_has(root, "*.xml", _is_document)
 
 
 def load(
@@ -55,7 +55,7 @@ def load(
     Raises:
         DatasetError: something is missing, damaged, or contradicts something else.
     """
-    documents = [root] if is_file(root) else _documents(root)
+    documents = matching_files(root, "*.xml", _is_document)
     if len(documents) != 1:
         raise DatasetError(f"{root} has {len(documents)} XML files of cameras; name the one to read")
     (path,) = documents
@@ -95,10 +95,6 @@ def load(
         return Posed(*each.content)
 
     return posed_scene(folder, scene, listed, posed, selection=selection, notes=notes, unit=unit)
-
-
-def _documents(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("*.xml")) if _is_document(path)] if folder.is_dir() else []
 
 
 def _is_document(path: Path) -> bool:

@@ -14,7 +14,15 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from camloc.data.formats.parts.files import image_sizes, is_file, is_folder, numbers_in, read_lines
+from camloc.data.formats.parts.files import (
+    image_sizes,
+    is_file,
+    is_folder,
+    is_or_has,
+    matching_files,
+    numbers_in,
+    read_lines,
+)
 from camloc.data.formats.parts.intrinsics import camera_from_fields
 from camloc.data.formats.parts.posed import Posed, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
@@ -32,7 +40,7 @@ _FILM = 36.0
 
 def fits(root: Path) -> bool:
     """Whether `root` is such a file, or a folder with one."""
-    return _is_export(root) if is_file(root) else bool(_exports(root))
+    return is_or_has(root, "*.csv", _is_export)
 
 
 def load(
@@ -53,7 +61,7 @@ def load(
     Raises:
         DatasetError: something is missing, damaged, or contradicts something else.
     """
-    exports = [root] if is_file(root) else _exports(root)
+    exports = matching_files(root, "*.csv", _is_export)
     if len(exports) != 1:
         raise DatasetError(f"{root} has {len(exports)} exports of RealityCapture; name the one to read")
     (path,) = exports
@@ -75,10 +83,6 @@ def load(
     if not listed:
         raise DatasetError(f"{path} has no row below its heading")
     return posed_scene(folder, scene, listed, _posed, selection=selection, unit=unit)
-
-
-def _exports(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("*.csv")) if _is_export(path)] if folder.is_dir() else []
 
 
 def _is_export(path: Path) -> bool:

@@ -16,8 +16,10 @@ from camloc.evaluation.report.figures import (
     RED,
     Curve,
     Points,
+    axis_label,
     error_curves,
     errors_along,
+    fit_map,
     legend_below,
     map_axes,
     map_bounds,
@@ -114,9 +116,7 @@ def trajectories(estimates: Mapping[str, Estimates], *, unit: str = "m") -> byte
                     label="start" if label else None,
                     zorder=5,
                 )
-            axes.set_xlim(low[0], high[0])
-            axes.set_ylim(low[1], high[1])
-            axes.set_aspect("equal")
+            fit_map(axes, low, high)
             axes.set_title(name)
             beyond = np.any((points < low) | (points > high), axis=1)
             outside = int(np.count_nonzero(beyond & each.located))
@@ -125,12 +125,12 @@ def trajectories(estimates: Mapping[str, Estimates], *, unit: str = "m") -> byte
             axes.set_xlabel(
                 "; ".join(
                     [
-                        f"world {'xyz'[shown[0]]} ({unit})",
+                        axis_label(shown[0], unit),
                         *(f"{count} {what}" for count, what in notes if count),
                     ]
                 )
             )
-            axes.set_ylabel(f"world {'xyz'[shown[1]]} ({unit})")
+            axes.set_ylabel(axis_label(shown[1], unit))
         for axes in panels[len(names) :]:
             axes.set_visible(False)
         legend_below(figure, panels[0])

@@ -338,11 +338,9 @@ def camera_map(
         draw_cameras(axes, true_centres, directions_on_map(truth, shown), color=INK, label="true cameras")
         looking = directions_on_map(estimates[located], shown)
         draw_cameras(axes, found, looking, color=BLUE, label="estimated cameras")
-        axes.set_xlim(low[0], high[0])
-        axes.set_ylim(low[1], high[1])
-        axes.set_aspect("equal")
-        axes.set_xlabel(f"world {'xyz'[shown[0]]} ({unit})")
-        axes.set_ylabel(f"world {'xyz'[shown[1]]} ({unit})")
+        fit_map(axes, low, high)
+        axes.set_xlabel(axis_label(shown[0], unit))
+        axes.set_ylabel(axis_label(shown[1], unit))
         axes.set_title(
             _note(found, low, high, lost=int((~located).sum())),
             fontsize=9.5,
@@ -379,6 +377,18 @@ def map_bounds(positions: Points) -> tuple[Points, Points]:
     extent = np.array([max(across, up / _HIGHEST), max(up, across * _LOWEST)])
     middle = (low + high) / 2
     return middle - extent / 2, middle + extent / 2
+
+
+def fit_map(axes: Axes, low: Points, high: Points) -> None:
+    """Show the part of a map from `low` to `high`, both axes to one scale."""
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(low[1], high[1])
+    axes.set_aspect("equal")
+
+
+def axis_label(axis: int, unit: str) -> str:
+    """The label of a map's axis along a world axis: 0, 1 or 2."""
+    return f"world {'xyz'[axis]} ({unit})"
 
 
 def draw_cameras(axes: Axes, centres: Points, views: Points, *, color: str, label: str) -> None:
@@ -462,11 +472,9 @@ def map_points(found: MapPoints, training: Pose, *, unit: str = "m") -> bytes:
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
         draw_cameras(axes, cameras, directions_on_map(training, shown), color=INK, label="training cameras")
-        axes.set_xlim(low[0], high[0])
-        axes.set_ylim(low[1], high[1])
-        axes.set_aspect("equal")
-        axes.set_xlabel(f"world {'xyz'[shown[0]]} ({unit})")
-        axes.set_ylabel(f"world {'xyz'[shown[1]]} ({unit})")
+        fit_map(axes, low, high)
+        axes.set_xlabel(axis_label(shown[0], unit))
+        axes.set_ylabel(axis_label(shown[1], unit))
         legend_below(figure, axes)
         return svg(figure)
 
@@ -503,11 +511,9 @@ def cloud_map(cloud: PointCloud, truth: Pose, training: Pose, *, unit: str = "m"
             zorder=1,
         )
         draw_cameras(axes, cameras, directions_on_map(truth, shown), color=INK, label="true cameras")
-        axes.set_xlim(low[0], high[0])
-        axes.set_ylim(low[1], high[1])
-        axes.set_aspect("equal")
-        axes.set_xlabel(f"world {'xyz'[shown[0]]} ({unit})")
-        axes.set_ylabel(f"world {'xyz'[shown[1]]} ({unit})")
+        fit_map(axes, low, high)
+        axes.set_xlabel(axis_label(shown[0], unit))
+        axes.set_ylabel(axis_label(shown[1], unit))
         legend_below(figure, axes)
         return svg(figure)
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from camloc.errors import MissingExtraError
-from camloc.evaluation.report.figures import map_axes, map_bounds, on_map, styled, svg
+from camloc.evaluation.report.figures import fit_map, map_axes, map_bounds, on_map, styled, svg
 from camloc.geometry.pose import Pose
 
 _CLUSTERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b8794", "#c0392b")
@@ -153,9 +153,7 @@ def clusters_figure(poses: Pose, vectors: Mapping[str, Float[np.ndarray, "n d"]]
                 panels[1, column].set_title("the same, in the colours of the positions", fontsize=9)
         low, high = map_bounds(places.points)
         for axes in panels[:, 0]:
-            axes.set_xlim(low[0], high[0])
-            axes.set_ylim(low[1], high[1])
-            axes.set_aspect("equal")
+            fit_map(axes, low, high)
         last = planes[-1]
         _scatter(panels[1, 0], places, last.clusters)
         panels[1, 0].set_title(f"positions, in the colours of {last.title}", fontsize=9)

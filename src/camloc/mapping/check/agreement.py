@@ -65,7 +65,7 @@ _DEPTHS = (0.1, 150.0)
 _TORN, _NOTHING = 0.15, 15
 
 
-class Judged(NamedTuple):
+class Agreement(NamedTuple):
     """What the images say about poses and intrinsics.
 
     Attributes:
@@ -88,14 +88,14 @@ class _Case:
     poses: Poses
 
 
-def judge(path: CameraPath, sample: Sample, *, unit: Unit, has_cameras: bool) -> Judged:
+def measure_agreement(path: CameraPath, sample: Sample, *, unit: Unit, has_cameras: bool) -> Agreement:
     """Compare the poses of a path with the matches of its images.
 
     Args:
         path: the frames and their poses.
         sample: the matches.
         unit: of positions.
-        has_cameras: whether the intrinsics are known; a focal length that is assumed is not judged.
+        has_cameras: whether the intrinsics are known; a focal length that is assumed is not compared.
     """
     poses = (path.rotations, path.centres)
     torn = _torn(path, sample)
@@ -106,7 +106,7 @@ def judge(path: CameraPath, sample: Sample, *, unit: Unit, has_cameras: bool) ->
             f"only {len(sample.pairs)} of the pairs of images that were compared show the same from two "
             f"places, too few to check poses with; the images may be too far apart, too alike, or shuffled",
         )
-        return Judged((*torn, finding), (), float("nan"), np.empty(0))
+        return Agreement((*torn, finding), (), float("nan"), np.empty(0))
     readings = _readings(sample.pairs, poses)
     given = readings[0]
     best = _best(readings)
@@ -139,7 +139,7 @@ def judge(path: CameraPath, sample: Sample, *, unit: Unit, has_cameras: bool) ->
     is_known = best.pixels <= USELESS and all(each.kind != "mixed units" for each in findings)
     if is_known and unit == "m" and np.isfinite(depth) and not _DEPTHS[0] <= depth <= _DEPTHS[1]:
         findings.append(_scale(depth))
-    return Judged((*findings, *torn), tuple(readings), depth, best.by_pair)
+    return Agreement((*findings, *torn), tuple(readings), depth, best.by_pair)
 
 
 def _readings(pairs: Sequence[Correspondences], poses: Poses) -> list[Scored]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from camloc.data.types import Scene
-from camloc.mapping.check.agreement import Judged, judge
+from camloc.mapping.check.agreement import Agreement, measure_agreement
 from camloc.mapping.check.correspondences import Sample, SampleSettings, sample_correspondences
 from camloc.mapping.check.findings import MOST_NAMED, Finding, named
 from camloc.mapping.check.images import ImageFacts, all_image_facts, image_findings, same_images
@@ -37,14 +37,14 @@ class Checked:
         path: the frames and their poses.
         facts: of every frame's image, in the order of the path.
         sample: the matches, or None without features.
-        judged: what they say, or None.
+        agreement: what they say, or None.
     """
 
     findings: tuple[Finding, ...]
     path: CameraPath
     facts: tuple[ImageFacts | None, ...]
     sample: Sample | None
-    judged: Judged | None
+    agreement: Agreement | None
 
     @property
     def is_sound(self) -> bool:
@@ -70,7 +70,7 @@ def check_scene(
     path = path_of(scene)
     facts = all_image_facts(path.frames, lambda share: progress("images", share))
     findings = image_findings(path.frames, facts) + _copies(path, facts)
-    sample, judged = None, None
+    sample, agreement = None, None
     depth = 0.5 * path.radius
     if with_features and len(path.frames) > 1:
         sample = sample_correspondences(
@@ -80,13 +80,13 @@ def check_scene(
             lambda share: progress("features", share),
         )
         has_cameras = all(frame.camera is not None for frame in path.frames)
-        judged = judge(path, sample, unit=scene.unit, has_cameras=has_cameras)
-        findings += judged.findings
-        depth = judged.depth if np.isfinite(judged.depth) and judged.depth > 0 else depth
+        agreement = measure_agreement(path, sample, unit=scene.unit, has_cameras=has_cameras)
+        findings += agreement.findings
+        depth = agreement.depth if np.isfinite(agreement.depth) and agreement.depth > 0 else depth
     if depth > 0:
         findings += path_findings(path, depth=depth, is_depth_measured=sample is not None)
     findings.sort(key=lambda each: each.level != "error")
-    return Checked(tuple(findings), path, facts, sample, judged)
+    return Checked(tuple(findings), path, facts, sample, agreement)
 
 
 def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Finding]:

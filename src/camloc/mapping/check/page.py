@@ -99,7 +99,7 @@ def write_page(
         _Card(each.level, each.kind, each.sentence, _images([frames[n] for n in each.frames if n in frames]))
         for each in findings
     ]
-    readings = () if checked is None or checked.judged is None else checked.judged.readings[:_READINGS]
+    readings = () if checked is None or checked.agreement is None else checked.agreement.readings[:_READINGS]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -137,10 +137,10 @@ def _tiles(checked: Checked | None, unit: Unit) -> list[tuple[str, str]]:
         return []
     path = checked.path
     tiles = [("Frames", str(len(path.frames))), ("of these for testing", str(int(path.is_test.sum())))]
-    if checked.judged is not None and np.isfinite(checked.judged.depth):
-        tiles += [("Typical depth", f"{checked.judged.depth:.3g} {unit}")]
-    if checked.judged is not None and checked.judged.readings:
-        tiles += [("Epipolar error", pixels(checked.judged.readings[0]))]
+    if checked.agreement is not None and np.isfinite(checked.agreement.depth):
+        tiles += [("Typical depth", f"{checked.agreement.depth:.3g} {unit}")]
+    if checked.agreement is not None and checked.agreement.readings:
+        tiles += [("Epipolar error", pixels(checked.agreement.readings[0]))]
     return tiles
 
 

@@ -16,7 +16,7 @@ import unicodedata
 import warnings
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
@@ -269,6 +269,18 @@ def is_named(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """Whether there is a folder, also for names that no folder can have."""
     return os.path.isdir(path)  # noqa: PTH112 - as `is_file`
+
+
+def matching_files(root: Path, pattern: str, fits: Callable[[Path], bool]) -> list[Path]:
+    """The files of a folder that match a pattern and that `fits` accepts, sorted; of a file, the file."""
+    if is_file(root):
+        return [root]
+    return [path for path in sorted(root.glob(pattern)) if fits(path)] if root.is_dir() else []
+
+
+def is_or_has(root: Path, pattern: str, fits: Callable[[Path], bool]) -> bool:
+    """Whether a file fits, or a folder has one that does."""
+    return fits(root) if is_file(root) else bool(matching_files(root, pattern, fits))
 
 
 def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -340,7 +340,7 @@ def _reliability(found: Reliability | None) -> Drawing | None:
         caption=f"Of {found.frames:,} answers with a covariance, the region of 95 % holds the true position "
         f"of {percent(position)} and the true orientation of {percent(orientation)}. Below the dotted line "
         "the covariance is too small, above it too large.",
-        kind="several",
+        kind="map",
     )
 
 

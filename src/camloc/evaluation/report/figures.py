@@ -147,7 +147,7 @@ def _cumulative_figure(
 def reliability(found: Reliability) -> bytes:
     """The share of true poses inside the stated regions, over the stated confidence."""
     with styled():
-        figure = Figure(figsize=(4.7, 3.9), layout="constrained")
+        figure = Figure(figsize=(7.6, 4.6), layout="constrained")
         axes = figure.subplots()
         axes.plot((0, 100), (0, 100), color=MUTED, linestyle=":", label="honest")
         for name, shares, color in (

@@ -194,6 +194,20 @@ def function_of(command: str) -> Callable[..., None]:
     return function
 
 
+def _without_line_breaks(docstring: str) -> str:
+    """A docstring with every paragraph and every argument on one line, for tyro to break them anew."""
+    lines: list[str] = []
+    is_open = False
+    for line in docstring.splitlines():
+        starts = not line.strip() or re.match(r"Args:$|    \w+(, \w+)*: ", line)
+        if is_open and not starts:
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+        is_open = bool(line.strip()) and line != "Args:"
+    return "\n".join(lines)
+
+
 # tyro draws a box around its messages; these are its sides, and the lines that are dropped.
 _SIDES = "│\n"
 _DROPPED_LINES = ("For full helptext", "Argument helptext")
@@ -212,9 +226,12 @@ def parsed(command: str, arguments: list[str]) -> Callable[[], None]:
         WrongArguments: an option is unknown or a value invalid.
         SystemExit: the arguments ask for help, which has been printed.
     """
-    import tyro  # here, so that `camloc --help` and `--version` print at once
+    import inspect  # here, so that `camloc --help` and `--version` print at once
+
+    import tyro
 
     function = function_of(command)
+    function.__doc__ = _without_line_breaks(inspect.cleandoc(function.__doc__ or ""))
 
     @functools.wraps(function)
     def deferred(*values: Any, **named: Any) -> Callable[[], None]:

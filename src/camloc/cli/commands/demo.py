@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 Area = Literal["corner", "square"]
 
 
-def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", map: bool = True, seed: Seed = 0) -> None:
+def demo(
+    *, out: Folder = Path("runs/demo"), area: Area = "corner", no_map: bool = False, seed: Seed = 0
+) -> None:
     """Render a scene, train a network, build a map, and locate test images.
 
     Images of a market square are rendered once into the cache folder. HyperPose learns a corner of the square
@@ -22,8 +24,7 @@ def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", map: bool = 
     Args:
         out: Folder of the run.
         area: The corner, which takes minutes, or the whole square, which takes much longer.
-        map: Build a map, from larger images, and locate with network and map. Without it the network trains
-            twice as long and is alone.
+        no_map: Build no map. The network is alone and trains twice as long.
         seed: Seed of the scene, the walks and the training.
     """
     require_extra("train", "camloc demo")
@@ -38,17 +39,17 @@ def demo(*, out: Folder = Path("runs/demo"), area: Area = "corner", map: bool = 
         root = rendered(settings_of(area, seed=seed), progress=progress)
     console.print(f"the scene is in {root}")
     map_root = root
-    if map:
+    if not no_map:
         with counted("rendering") as progress:
             map_root = rendered(map_settings_of(area, seed=seed), progress=progress)
     name = "demo/hyperpose" if area == "corner" else "demo/hyperpose-square"
     train_and_report(
-        find_recipe(name).scaled(SCHEDULE_SHARE) if map else find_recipe(name),
+        find_recipe(name) if no_map else find_recipe(name).scaled(SCHEDULE_SHARE),
         name=name,
         sources=(DataSource(str(root), "demo", area),),
         out=out,
         seed=seed,
-        map_sources=(DataSource(str(map_root), "demo", area),) if map else (),
+        map_sources=() if no_map else (DataSource(str(map_root), "demo", area),),
     )
     image = load(map_root, area).test[0].image
     console.print(f"try    camloc locate {out} {image}")

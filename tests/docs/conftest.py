@@ -1,5 +1,5 @@
-"""The documentation's examples run on the scene and the run of the integration tests."""
+"""The documentation's examples run on what the integration tests have made."""
 
-from tests.integration.conftest import trained
+from tests.integration.conftest import evaluated, exported, trained
 
-__all__ = ["trained"]
+__all__ = ["evaluated", "exported", "trained"]

@@ -1,5 +1,6 @@
 """Pages of results show the numbers of their files, and nothing that was typed."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,10 +34,10 @@ from benchmarks import (
 from benchmarks.page import block
 from benchmarks.rooms import ROOMS, Learned, MachineRuns, curve_figure, curve_name, curve_of
 from benchmarks.trainings import MODEL_PAGE, Repeated, Table
+from tests.support.trained import Made
 
 from camloc.core.config import from_json, to_json
 from camloc.evaluation.results import Results
-from camloc.runs.evaluate import evaluate_run
 from camloc.runs.manifest import RunManifest
 from camloc.training.log import read_log
 
@@ -135,17 +136,15 @@ def learned(folder: Path) -> Learned:
 
 
 @pytest.fixture(scope="module")
-def runs(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> MachineRuns:
-    folder = tmp_path_factory.mktemp("pages") / "run"
-    evaluate_run(trained / "run", out=folder)
+def runs(trained: Path, evaluated: Made, tmp_path_factory: pytest.TempPathFactory) -> MachineRuns:
+    folder = shutil.copytree(evaluated.path, tmp_path_factory.mktemp("pages") / "run")
     for name in ("run.json", "log.jsonl"):
         (folder / name).write_bytes((trained / "run" / name).read_bytes())
     return MachineRuns("cpu", (learned(folder),))
 
 
-def test_a_training_that_was_stopped_is_named(trained: Path, tmp_path: Path) -> None:
-    evaluate_run(trained / "run", out=tmp_path / "run")
-    results = Results.load(tmp_path / "run" / "results.json")
+def test_a_training_that_was_stopped_is_named(evaluated: Made) -> None:
+    results = Results.load(evaluated.path / "results.json")
     assert results.training is not None
     for epochs, note in ((60, ""), (59, "PoseNet after 59 of 60 epochs")):
         training = replace(results.training, epochs=epochs, schedule_share=1.0)
@@ -155,18 +154,16 @@ def test_a_training_that_was_stopped_is_named(trained: Path, tmp_path: Path) -> 
         assert note in page
 
 
-def test_tables_of_other_budgets_and_machines_stand_beside_each_other(trained: Path, tmp_path: Path) -> None:
-    evaluate_run(trained / "run", out=tmp_path / "run")
-    results = Results.load(tmp_path / "run" / "results.json")
+def test_tables_of_other_budgets_and_machines_stand_beside_each_other(evaluated: Made) -> None:
+    results = Results.load(evaluated.path / "results.json")
     found = regressors.Measured({})
     for machine in ("one core", "a GPU", "one core"):
         found = found.with_table(Table({"PoseNet": Repeated(machine, [results])}))
     assert [name.partition(", ")[2] for name in found.tables] == ["one core", "a GPU"]
 
 
-def test_new_rows_replace_those_of_the_same_label(trained: Path, tmp_path: Path) -> None:
-    evaluate_run(trained / "run", out=tmp_path / "run")
-    results = Results.load(tmp_path / "run" / "results.json")
+def test_new_rows_replace_those_of_the_same_label(evaluated: Made) -> None:
+    results = Results.load(evaluated.path / "results.json")
     old = Table({"b": Repeated("one core", [results]), "a": Repeated("one core", [results])})
     new = Table({"b": Repeated("two cores", [results, results])})
     both = old.with_rows(new, order=["a", "b", "c"])

@@ -235,6 +235,7 @@ def short_virtual(sees: InputKind) -> student_recipes.StudentRecipe:
     return replace(recipe, decoder=decoder, relative=relative)
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize("sees", ["images", "encoding", "latents"])
 def test_the_command_trains_virtual_views_and_their_decoder(
     sees: InputKind, trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch

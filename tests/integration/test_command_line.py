@@ -237,6 +237,7 @@ def test_the_exported_file_gives_the_same_poses(trained: Path, exported: Made, c
     assert_same(ours, theirs, within=1e-4)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_run_can_be_moved(trained: Path, tmp_path: Path, capfd: Capture) -> None:
     import shutil
 

@@ -37,6 +37,7 @@ def test_the_first_set_has_the_name_that_the_data_set_gives_it(tmp_path: Path) -
     assert list(sets_of(Scene("square", day, (), conditions={"night": night}))) == ["night"]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_named_test_set_is_the_headline_of_the_results(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +105,7 @@ def localizer_of_two_scenes(run: Path) -> Localizer:
     return replace(localizer, network=replace(network_of(localizer), network=Network(checkpoint)))
 
 
+@pytest.mark.usefixtures("no_report")
 def test_an_answer_in_another_scene_is_lost(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +126,7 @@ def test_an_answer_in_another_scene_is_lost(
         evaluate_run(trained / "run", data=elsewhere, out=tmp_path / "attic")
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_model_of_one_scene_may_know_it_by_another_name(trained: Path, tmp_path: Path) -> None:
     data = DataSource(str(trained / "scene"), scene="attic")
     results = evaluate_run(trained / "run", data=data, out=tmp_path).results

@@ -47,6 +47,7 @@ def test_without_images_its_evaluation_is_refused(exported: Made, tmp_path: Path
     assert listing(tmp_path) == before
 
 
+@pytest.mark.usefixtures("no_report")
 def test_int8_is_an_option_of_the_export(trained: Path, tmp_path: Path, capfd: Capture) -> None:
     run = tmp_path / "run"
     run.symlink_to(trained / "run")

@@ -82,6 +82,7 @@ def test_a_mask_is_black_where_the_network_sees_people(scene: Path, tmp_path: Pa
     assert is_black(tmp_path / "all" / f"{image.name}.png").all()
 
 
+@pytest.mark.usefixtures("no_report")
 def test_masks_of_a_data_set_are_what_evaluation_and_location_take(
     scene: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def test_both_stages_run_and_an_interrupted_training_ends_with_the_same_bits(
     assert len(losses) == 4
 
 
+@pytest.mark.usefixtures("no_report")
 def test_the_checkpoint_has_the_full_poses_and_the_evaluation_all_frames(scene: Path, tmp_path: Path) -> None:
     for _ in go(scene, tmp_path / "run", regressor()):
         pass
@@ -135,6 +136,7 @@ def mixed_table(scene: Path, path: Path, *, every: int) -> None:
     table.write(Scene(loaded.name, frames, loaded.test), path)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_table_of_mixed_frames_is_learned_in_one_stage(scene: Path, tmp_path: Path) -> None:
     mixed_table(scene, scene / "mixed.csv", every=2)
     recipe = replace(tiny_recipe(epochs=2), hold_out=HoldOut(every=3, block=1))

@@ -145,8 +145,8 @@ def test_a_row_that_fails_says_why_and_the_others_go_on(
     (good,) = ours["ours: Quaternions"].cells
     assert good is not None
     assert good.meters == 1.5
-    assert good.spread is not None
-    assert good.spread[0] == pytest.approx(0.5**0.5)
+    assert good.deviation is not None
+    assert good.deviation[0] == pytest.approx(0.5**0.5)
     assert str(good).startswith("1.50±0.71/")
     assert "2 seeds, 1 epoch" in ours["ours: Quaternions"].record
     assert len([words for words in commands if words[0] == "train"]) == 4

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.integration.conftest import made
 from tests.support.blocked import WITHOUT_TORCH
 from tests.support.command_line import camloc, refused, sentence
 from tests.support.models import small_config
@@ -52,10 +53,7 @@ def run(square: Path, square_map: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def bundle(run: Path) -> Path:
     """Everything of that run as one folder."""
-    camloc_export = f"from camloc.cli.main import main\nmain(['export', {str(run)!r}])"
-    ended = subprocess.run([sys.executable, "-c", camloc_export], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout == f"{run / 'export'}\n"
+    assert made("export", run).out == f"{run / 'export'}\n"
     return run / "export"
 
 

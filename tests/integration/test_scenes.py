@@ -54,6 +54,13 @@ def learned(root: Path, sources: tuple[DataSource, ...]) -> Path:
     return root / "run"
 
 
+@pytest.fixture(scope="module")
+def exported_scenes(learned: Path) -> Path:
+    """The run as an ONNX file."""
+    export_onnx(load_checkpoint(learned), learned.parent / "model.onnx")
+    return learned.parent / "model.onnx"
+
+
 def test_a_checkpoint_names_its_scenes_and_keeps_the_poses_of_each(learned: Path) -> None:
     checkpoint = load_checkpoint(learned)
     assert checkpoint.metadata.scenes == NAMES
@@ -121,13 +128,10 @@ def test_validation_is_logged_with_the_share_of_right_scenes(learned: Path) -> N
 
 
 def test_an_exported_model_names_the_same_scenes(
-    learned: Path, sources: tuple[DataSource, ...], tmp_path: Path
+    learned: Path, sources: tuple[DataSource, ...], exported_scenes: Path
 ) -> None:
-    export_onnx(load_checkpoint(learned), tmp_path / "model.onnx")
     frames = [source.load().test[0] for source in sources]
-    ours, theirs = (
-        list(Localizer.load(path).locate_all(frames)) for path in (learned, tmp_path / "model.onnx")
-    )
+    ours, theirs = (list(Localizer.load(path).locate_all(frames)) for path in (learned, exported_scenes))
     for one, other in zip(ours, theirs, strict=True):
         assert isinstance(one, Located)
         assert isinstance(other, Located)
@@ -139,15 +143,14 @@ def test_an_exported_model_names_the_same_scenes(
 
 
 def test_an_exported_model_is_evaluated_in_all_its_scenes(
-    learned: Path, sources: tuple[DataSource, ...], tmp_path: Path
+    exported_scenes: Path, sources: tuple[DataSource, ...]
 ) -> None:
-    path = tmp_path / "model.onnx"
-    export_onnx(load_checkpoint(learned), path)
-    found = evaluate_scenes(path, data=sources)
+    found = evaluate_scenes(exported_scenes, data=sources)
     assert [each.scene for each in found.scenes] == list(NAMES)
     assert found.results.decision.share == 1.0
-    assert found.report == tmp_path / "model" / "report.html"
-    assert scene_results(tmp_path / "model", NAMES[1]).runtime == "ONNX Runtime"
+    folder = exported_scenes.with_suffix("")
+    assert found.report == folder / "report.html"
+    assert scene_results(folder, NAMES[1]).runtime == "ONNX Runtime"
 
 
 def test_images_are_located_with_the_scene_and_its_probability(
@@ -160,6 +163,7 @@ def test_images_are_located_with_the_scene_and_its_probability(
     assert 0.5 < row["probability"] <= 1.0
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_run_of_several_scenes_is_evaluated_from_the_command_line(
     learned: Path, root: Path, tmp_path: Path, capfd: Capture
 ) -> None:
@@ -203,6 +207,7 @@ def test_frames_are_held_out_of_every_scene(sources: tuple[DataSource, ...], tmp
     assert [len(frames) for frames in training.train_frames] == [16, 16]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_one_scene_is_a_list_of_one(sources: tuple[DataSource, ...], tmp_path: Path) -> None:
     recipe = scenes_recipe(epochs=1)
     for _ in train(prepared(sources[:1], tmp_path, recipe)):

@@ -12,16 +12,16 @@ _AS_STORED = b"\0\1\0\0" + b"\0" * 12 + b"\0\1\0\0" + b"\0" * 12 + b"\x40\0\0\0"
 _TURNED = b"\0" * 4 + b"\0\1\0\0" + b"\0" * 4 + b"\xff\xff\0\0" + b"\0" * 16 + b"\x40\0\0\0"
 
 
-def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], *, rate: int = 10) -> Path:
+def write_video(path: Path, images: Iterable[NDArray[np.uint8]], *, rate: int = 10) -> Path:
     """Write RGB images of one even size as MPEG-4, with the list of frames before the frames."""
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("mpeg4", rate=rate)
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 4_000_000
-        for picture in pictures:
+        for image in images:
             if not stream.codec_context.is_open:
-                stream.height, stream.width = picture.shape[:2]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                stream.height, stream.width = image.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return path
 

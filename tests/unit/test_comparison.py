@@ -66,7 +66,7 @@ def test_medians_spread_and_lost_frames() -> None:
     meters = np.array([[1.0, 2.0, np.inf, 4.0], [2.0, 3.0, 5.0, 6.0]])
     found = method_results("a", meters, meters)
     assert found.meters == pytest.approx(2.5)  # of the lower medians 2 and 3
-    assert found.spread == pytest.approx((0.5**0.5, 0.5**0.5))
+    assert found.deviation == pytest.approx((0.5**0.5, 0.5**0.5))
     assert (found.lost, found.frames, found.seeds) == (0.5, 4, 2)
     assert found.quantile_90[0] is None
     lost = np.full((1, 4), np.inf)

@@ -4,7 +4,7 @@ import json
 import logging
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -118,46 +118,60 @@ def transposenet(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return load_checkpoint(folder)
 
 
+class Exports(NamedTuple):
+    """One network in both precisions, and the records and handlers of the root logger meanwhile."""
+
+    float32: Path
+    int8: Path
+    records: list[logging.LogRecord]
+    handlers_stay: bool
+
+
 @pytest.fixture(scope="module")
-def paths(transposenet: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def paths(transposenet: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Exports:
     folder = tmp_path_factory.mktemp("exported")
-    paths = {"float32": folder / "single.onnx", "int8": folder / "int8.onnx"}
-    export_onnx(transposenet, paths["float32"])
-    export_onnx(transposenet, paths["int8"], precision="int8")
-    return paths
+    records: list[logging.LogRecord] = []
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = records.append  # type: ignore[method-assign]
+    logging.root.addHandler(listener)
+    handlers = logging.root.handlers[:]
+    export_onnx(transposenet, folder / "single.onnx")
+    export_onnx(transposenet, folder / "int8.onnx", precision="int8")
+    is_same = logging.root.handlers == handlers
+    logging.getLogger("anything").warning("still logged")
+    logging.root.removeHandler(listener)
+    return Exports(folder / "single.onnx", folder / "int8.onnx", records, is_same)
 
 
 def operations(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
-def test_integer_products_give_nearly_the_same_poses(
-    transposenet: Checkpoint, paths: dict[str, Path]
-) -> None:
-    assert largest_difference(transposenet, paths["float32"]) < 1e-4
-    assert 1e-6 < largest_difference(transposenet, paths["int8"]) < 0.1
+def test_integer_products_give_nearly_the_same_poses(transposenet: Checkpoint, paths: Exports) -> None:
+    assert largest_difference(transposenet, paths.float32) < 1e-4
+    assert 1e-6 < largest_difference(transposenet, paths.int8) < 0.1
 
 
-def test_products_with_weights_are_of_integers_and_convolutions_are_not(paths: dict[str, Path]) -> None:
-    before, after = operations(paths["float32"]), operations(paths["int8"])
+def test_products_with_weights_are_of_integers_and_convolutions_are_not(paths: Exports) -> None:
+    before, after = operations(paths.float32), operations(paths.int8)
     assert after["MatMulInteger"] > 0
     assert after["Conv"] == before["Conv"] > 0
-    weights = [each for each in onnx.load(paths["int8"]).graph.initializer if len(each.dims) == 2]
+    weights = [each for each in onnx.load(paths.int8).graph.initializer if len(each.dims) == 2]
     single = [each.name for each in weights if each.data_type == onnx.TensorProto.FLOAT]
     integer = [each.name for each in weights if each.data_type == onnx.TensorProto.INT8]
     assert len(integer) == after["MatMulInteger"]
     assert len(integer) > len(single)
 
 
-def test_the_runtime_is_named(transposenet: Checkpoint, paths: dict[str, Path]) -> None:
+def test_the_runtime_is_named(transposenet: Checkpoint, paths: Exports) -> None:
     assert TorchNetwork(transposenet).runtime == "PyTorch"
-    assert load_onnx(paths["float32"]).runtime == "ONNX Runtime"
-    assert load_onnx(paths["int8"]).runtime == "ONNX Runtime, int8"
+    assert load_onnx(paths.float32).runtime == "ONNX Runtime"
+    assert load_onnx(paths.int8).runtime == "ONNX Runtime, int8"
 
 
-def test_an_integer_prediction_hardly_depends_on_the_batch(paths: dict[str, Path]) -> None:
+def test_an_integer_prediction_hardly_depends_on_the_batch(paths: Exports) -> None:
     images = np.random.default_rng(1).random((3, 3, SQUARE.height, SQUARE.width), dtype=np.float32)
-    network = load_onnx(paths["int8"])
+    network = load_onnx(paths.int8)
     together = network.predict(images).values
     alone = [network.predict(each[None]).values for each in images]
     for row, each in enumerate(alone):
@@ -166,16 +180,6 @@ def test_an_integer_prediction_hardly_depends_on_the_batch(paths: dict[str, Path
             np.testing.assert_allclose(one[row], other[0], rtol=0, atol=0.05)
 
 
-def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [each.message for each in caplog.records if each.levelno >= logging.WARNING]
-
-
-def test_logging_is_left_as_it_was(
-    transposenet: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = logging.root.handlers[:]
-    export_onnx(transposenet, tmp_path / "again.onnx", precision="int8")
-    assert logging.root.handlers == before
-    assert not warnings_of(caplog)
-    logging.getLogger("anything").warning("still logged")
-    assert warnings_of(caplog) == ["still logged"]
+def test_logging_is_left_as_it_was(paths: Exports) -> None:
+    assert paths.handlers_stay
+    assert [each.getMessage() for each in paths.records] == ["still logged"]

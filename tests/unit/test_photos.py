@@ -13,8 +13,8 @@ from camloc.errors import DatasetError, ImageError
 def save(path: Path, *, seed: int = 0, quality: int = 95, exif: Image.Exif | None = None) -> Path:
     noise = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(noise).resize((320, 240), Image.Resampling.BICUBIC)
-    picture.save(path, quality=quality, exif=exif or Image.Exif())
+    image = Image.fromarray(noise).resize((320, 240), Image.Resampling.BICUBIC)
+    image.save(path, quality=quality, exif=exif or Image.Exif())
     return path
 
 

@@ -71,7 +71,7 @@ def test_what_moves_is_left_out_where_nothing_is_named() -> None:
     ("classes", "leave_out", "told"),
     [
         (("road", "person"), ("persons",), "no 'persons'.*person"),
-        (("road", "sky"), (), "nothing that moves.*--leave-out.*road, sky"),
+        (("road", "sky"), (), "no class of things that move.*--leave-out.*road, sky"),
     ],
 )
 def test_classes_that_are_not_known_are_told(

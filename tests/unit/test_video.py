@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from tests.support.videos import turned_sideways, write_video
 
-from camloc.data.video import FrameChoice, choose_frames, frames, picture_motion
+from camloc.data.video import FrameChoice, choose_frames, frames, image_motion
 from camloc.errors import ImageError
 
 
@@ -19,22 +19,22 @@ def texture(width: int = 640, height: int = 96, seed: int = 0) -> NDArray[np.uin
 
 def pan(steps: list[int], *, blurred: tuple[int, ...] = ()) -> list[NDArray[np.uint8]]:
     """Views of 128 x 96 pixels from a wide texture, some of them blurred."""
-    wide, pictures = texture(), []
+    wide, images = texture(), []
     for number, left in enumerate(steps):
         view = Image.fromarray(wide[:, left : left + 128])
         if number in blurred:
             view = view.filter(ImageFilter.GaussianBlur(4))
-        pictures.append(np.asarray(view))
-    return pictures
+        images.append(np.asarray(view))
+    return images
 
 
 def test_every_frame_comes_in_order_with_its_time(tmp_path: Path) -> None:
-    pictures = pan([0, 10, 20, 30, 40, 50])
-    found = list(frames(write_video(tmp_path / "v.mp4", pictures)))
+    images = pan([0, 10, 20, 30, 40, 50])
+    found = list(frames(write_video(tmp_path / "v.mp4", images)))
     assert [frame.number for frame in found] == [0, 1, 2, 3, 4, 5]
     np.testing.assert_allclose([frame.seconds for frame in found], np.arange(6) / 10)
-    for frame, picture in zip(found, pictures, strict=True):
-        assert np.abs(frame.pixels.astype(int) - picture).mean() < 20
+    for frame, image in zip(found, images, strict=True):
+        assert np.abs(frame.pixels.astype(int) - image).mean() < 20
 
 
 def test_frames_are_at_least_so_many_seconds_apart(tmp_path: Path) -> None:
@@ -43,9 +43,9 @@ def test_frames_are_at_least_so_many_seconds_apart(tmp_path: Path) -> None:
 
 
 def test_a_video_that_was_held_sideways_is_turned_upright(tmp_path: Path) -> None:
-    picture = texture(128, 96).copy()
-    picture[:48] = 0  # the upper half is black
-    path = turned_sideways(write_video(tmp_path / "v.mp4", [picture] * 3))
+    image = texture(128, 96).copy()
+    image[:48] = 0  # the upper half is black
+    path = turned_sideways(write_video(tmp_path / "v.mp4", [image] * 3))
     turned = next(frames(path)).pixels
     assert turned.shape == (128, 96, 3)
     assert turned[:, :44].mean() > 80  # clockwise: what was above is on the right
@@ -74,7 +74,7 @@ def test_what_is_no_video_is_refused(content: bytes | None, message: str, tmp_pa
 
 def test_motion_is_the_shift_of_the_picture() -> None:
     wide = texture().astype(np.float32).mean(axis=2)
-    moved = picture_motion(wide[:, :128], wide[:, 6:134])
+    moved = image_motion(wide[:, :128], wide[:, 6:134])
     assert moved == pytest.approx(6 / 128, abs=0.01)
 
 

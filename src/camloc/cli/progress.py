@@ -34,15 +34,15 @@ class Update(Protocol):
 @contextmanager
 def counted(label: str) -> Iterator[Update]:
     """A progress bar that the yielded function updates; without a terminal a line every half minute."""
-    said = time.monotonic()
+    last_line = time.monotonic()
     with _bar() as bar:
         task = bar.add_task(label, total=None, visible=False)
 
         def update(done: int, total: int, *, label: str = label) -> None:
-            nonlocal said
+            nonlocal last_line
             bar.update(task, completed=done, total=total, visible=True, description=label)
-            if not console.is_terminal and time.monotonic() - said >= _BETWEEN_LINES:
-                said = time.monotonic()
+            if not console.is_terminal and time.monotonic() - last_line >= _BETWEEN_LINES:
+                last_line = time.monotonic()
                 console.print(f"{label}: {done:,} of {total:,}")
 
         yield update

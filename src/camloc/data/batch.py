@@ -1,4 +1,4 @@
-"""`Batch`: what a network learns from and is asked with, all of it tensors."""
+"""`Batch`: images, poses and intrinsics as tensors, for training and prediction."""
 
 from dataclasses import dataclass, replace
 
@@ -14,8 +14,8 @@ from camloc.geometry.pose import Pose
 class Batch:
     """Views of one size, stacked for a network.
 
-    While images are changed at random, they and `inside` may be on another device than the rest: what
-    is drawn and computed for whole images stays on the CPU, and is the same whatever trains.
+    While images are augmented, they and `inside` may be on another device than the rest: random numbers
+    and what is computed once per image stay on the CPU, so that they are the same on every device.
 
     Attributes:
         images: (b, 3, height, width) RGB in [0, 1]; or, where a backbone's features were computed

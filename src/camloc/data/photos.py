@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from camloc.core.silence import without_warnings
 from camloc.data.image_io import exif_orientation, read_image
-from camloc.data.video import VIDEO_ENDINGS, picture_sharpness
+from camloc.data.video import VIDEO_ENDINGS, image_sharpness
 from camloc.errors import DatasetError, ImageError
 
 # Files with other endings are not opened: a folder of photographs also holds their side files.
@@ -27,7 +27,7 @@ _MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0}
 # Side in pixels of the grey image that is measured, and of the thumbnail that copies are found by.
 _MEASURED_SIDE, _THUMBNAIL = 480, 16
 
-# Grey levels: a picture with less contrast shows nothing; thumbnails of copies differ by less.
+# Grey levels: an image with less contrast shows nothing; thumbnails of copies differ by less.
 _LEAST_CONTRAST, _COPY_DIFFERENCE = 4.0, 2.0
 
 
@@ -79,7 +79,7 @@ class Look:
     """Numbers of an image's content.
 
     Attributes:
-        sharpness: see `picture_sharpness`; compare images of one scene.
+        sharpness: see `image_sharpness`; compare images of one scene.
         contrast: standard deviation of its grey levels, 0 to 127.
         thumbnail: (16, 16) mean grey levels.
     """
@@ -151,7 +151,7 @@ def look_of(image: UInt8[NDArray[np.uint8], "h w 3"]) -> Look:
     size = max(16, round(grey.width * scale)), max(16, round(grey.height * scale))
     measured = np.asarray(grey.resize(size, Image.Resampling.BOX), dtype=np.float32)
     small = Image.fromarray(measured).resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
-    return Look(picture_sharpness(measured), float(measured.std()), np.asarray(small, dtype=np.float32))
+    return Look(image_sharpness(measured), float(measured.std()), np.asarray(small, dtype=np.float32))
 
 
 def looked_at(photo: Photo) -> tuple[UInt8[NDArray[np.uint8], "h w 3"], Look]:

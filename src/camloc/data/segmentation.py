@@ -17,13 +17,13 @@ from torchvision.transforms.v2.functional import normalize, resize_image
 
 from camloc.errors import RecipeError
 
-# As torchvision's segmentation networks are trained and judged: the shorter side of what they see, and the
-# colours of ImageNet. Of a strip they see less: its longer side is at most this many times the shorter.
+# The input of torchvision's segmentation networks, in training and tests: the length of its shorter side, and
+# the mean and deviation of ImageNet's colours. The longer side is at most LONGEST times the shorter.
 SHORT_SIDE = 520
 LONGEST = 4
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-# Pascal's and Cityscapes' names of what moves by itself or is moved, and so is not there the next time.
+# Classes of Pascal VOC and Cityscapes that move or are moved, and so may be absent in other images.
 MOVING = (
     *("person", "rider", "bird", "cat", "cow", "dog", "horse", "sheep"),
     *("bicycle", "motorbike", "motorcycle", "car", "bus", "truck", "train", "aeroplane", "boat"),
@@ -36,7 +36,7 @@ def network_names() -> tuple[str, ...]:
 
 
 def published_classes(network: str) -> tuple[str, ...]:
-    """What the published weights of a network tell apart, in the order of its outputs.
+    """The classes of the published weights of a network, in the order of its outputs.
 
     Raises:
         RecipeError: there is no such network.
@@ -73,8 +73,8 @@ def left_out_numbers(classes: Sequence[str], leave_out: Sequence[str]) -> tuple[
     wanted = leave_out or [name for name in MOVING if name in classes]
     if not wanted:
         raise RecipeError(
-            f"the network knows nothing that moves; say with --leave-out which of {', '.join(classes)} does "
-            f"not belong to the scene"
+            f"the network has no class of things that move; name with --leave-out those to exclude of "
+            f"{', '.join(classes)}"
         )
     return tuple(number for number, name in enumerate(classes) if name in wanted)
 

@@ -1,7 +1,7 @@
 """The frames of a video, read by PyAV (extra `video`), and the choice of those that poses are computed of.
 
 `frames` is the one reader: upright RGB images with their times. `choose_frames` takes frames that are sharp
-and that lie evenly along the motion of the picture, so that a camera at rest gives few and a turn gives many.
+and that lie evenly along the motion of the image, so that a camera at rest gives few and a turn gives many.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ _MISSING_SECONDS = 1.0
 # Frames a second that are looked at: more say nothing new, and every one costs milliseconds.
 _LOOKED_AT = 15.0
 
-# Motion between frames that counts as standing still, as a share of the picture's longer side.
+# Motion between frames that counts as standing still, as a share of the image's longer side.
 _REST = 0.002
 
 
@@ -69,7 +69,7 @@ class FrameChoice:
     """Which frames of a video are chosen.
 
     Attributes:
-        motion: of the picture from one chosen frame to the next, as a share of its longer side.
+        motion: of the image from one chosen frame to the next, as a share of its longer side.
         fewest: frames that are chosen of a video that has so many, however little it moves.
         most: frames that are chosen; the motion between them grows.
     """
@@ -99,7 +99,7 @@ class ChosenFrames:
 def choose_frames(
     path: Path, choice: FrameChoice | None = None, *, progress: Callable[[float], None] | None = None
 ) -> ChosenFrames:
-    """Choose sharp frames that lie evenly along the motion of the picture.
+    """Choose sharp frames that lie evenly along the motion of the image.
 
     The motion is cut into parts of equal length, and the sharpest frame of each is chosen.
 
@@ -123,9 +123,9 @@ def choose_frames(
         for number, seconds, frame in _decoded(path, 1.0 / _LOOKED_AT):
             grey = _grey(frame)
             small = _shrunk(grey)
-            moved = 0.0 if last is None else picture_motion(last, small)
+            moved = 0.0 if last is None else image_motion(last, small)
             numbers.append(number)
-            sharpness.append(picture_sharpness(grey))
+            sharpness.append(image_sharpness(grey))
             travelled.append((travelled[-1] if travelled else 0.0) + (moved if moved > _REST else 0.0))
             last = small
             if progress is not None and duration:
@@ -149,13 +149,13 @@ def video_seconds(path: Path) -> float:
         return _duration(container)
 
 
-def picture_sharpness(grey: Float32[np.ndarray, "h w"]) -> float:
+def image_sharpness(grey: Float32[np.ndarray, "h w"]) -> float:
     """How sharp an image is: the standard deviation of its Laplacian over that of its brightness."""
     laplacian = 4.0 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
     return float(laplacian.std() / max(float(grey.std()), 1.0))
 
 
-def picture_motion(first: Float32[np.ndarray, "h w"], second: Float32[np.ndarray, "h w"]) -> float:
+def image_motion(first: Float32[np.ndarray, "h w"], second: Float32[np.ndarray, "h w"]) -> float:
     """How far the content moved between two grey images, as a share of the longer side.
 
     The mean length of the shifts of the four quarters, each by phase correlation; going forward moves them
@@ -190,7 +190,7 @@ def _sharpest_along(
     parts = int(np.clip(travelled[-1] / choice.motion, choice.fewest, choice.most))
     if count <= parts:
         return np.arange(count)
-    # A little of the time beside the motion, so that a picture at rest is divided too.
+    # A little of the time beside the motion, so that an image at rest is divided too.
     way = travelled / max(float(travelled[-1]), 1e-9) + 0.1 * np.arange(count) / count
     part = np.minimum((way / way[-1] * parts).astype(np.int64), parts - 1)
     order = np.lexsort((-sharpness, part))

@@ -140,12 +140,12 @@ def georeference(
     if kept.sum() < max(_FEWEST_PLACES, len(known) / 2):
         return f"the GPS positions of {len(known)} images contradict the path of the camera"
     middle = target[kept] - target[kept].mean(axis=0)
-    spread = np.linalg.svd(middle, compute_uv=False) / np.sqrt(len(middle))
-    if spread[0] < _WIDER_THAN_ERROR * median:
+    extent = np.linalg.svd(middle, compute_uv=False) / np.sqrt(len(middle))
+    if extent[0] < _WIDER_THAN_ERROR * median:
         return (
-            f"the GPS positions lie within {spread[0]:.1f} m and are {median:.1f} m off: too near for a scale"
+            f"the GPS positions lie within {extent[0]:.1f} m and are {median:.1f} m off: too near for a scale"
         )
-    if spread[1] < _WIDER_THAN_ERROR * median:
+    if extent[1] < _WIDER_THAN_ERROR * median:
         return "the GPS positions lie on one line, from which it does not follow which way is up"
     return Georeference(aligned, World("m", "GPS", anchor, median), int(kept.sum()))
 

@@ -197,7 +197,7 @@ class Method:
         frames: number of frames.
         lost: mean number of lost frames.
         meters, degrees: mean over the seeds of the median errors; None if infinite.
-        spread: standard deviations of the medians over the seeds, or None for one run.
+        deviation: standard deviations of the medians over the seeds, or None for one run.
         quantile_90: mean over the seeds of the errors that nine of ten frames are within.
         recall: share of frames within 0.25 m and 2 degrees.
     """
@@ -208,7 +208,7 @@ class Method:
     lost: float
     meters: float | None
     degrees: float | None
-    spread: tuple[float, float] | None
+    deviation: tuple[float, float] | None
     quantile_90: tuple[float | None, float | None]
     recall: float
 
@@ -221,7 +221,7 @@ class Difference:
         first, second: names of the methods.
         meters, degrees: (low, middle, high) of the bootstrap; NaN where too many frames are lost.
         better: share of the frames on which the second's position error is smaller.
-        has_seeds: whether both methods have several runs, so that the interval knows their spread.
+        has_seeds: whether both methods have several runs, so that the interval includes their variation.
     """
 
     first: str
@@ -254,9 +254,9 @@ def method_results(name: str, meters: Errors, degrees: Errors) -> Method:
     last = -(-9 * frames // 10) - 1
     nine = [fmean(float(np.sort(row)[last]) for row in half) for half in (meters, degrees)]
     known = [fmean(each) for each in middles]
-    spread = None
+    deviation = None
     if seeds > 1 and np.isfinite(middles).all():
-        spread = (stdev(middles[0]), stdev(middles[1]))
+        deviation = (stdev(middles[0]), stdev(middles[1]))
     return Method(
         name,
         seeds,
@@ -264,7 +264,7 @@ def method_results(name: str, meters: Errors, degrees: Errors) -> Method:
         float(np.isinf(meters).sum(axis=1).mean()),
         _finite(known[0]),
         _finite(known[1]),
-        spread,
+        deviation,
         (_finite(nine[0]), _finite(nine[1])),
         float(((meters <= 0.25) & (degrees <= 2.0)).mean()),
     )
@@ -343,9 +343,11 @@ class Comparison:
 
     def cells(self, method: Method) -> tuple[str, ...]:
         """Median, 90 %, recall and lost frames."""
-        spread = ("", "") if method.spread is None else tuple(f" ± {value:.2g}" for value in method.spread)
+        deviation = (
+            ("", "") if method.deviation is None else tuple(f" ± {value:.2g}" for value in method.deviation)
+        )
         return (
-            f"{distance(method.meters, self.unit)}{spread[0]}  {angle(method.degrees)}{spread[1]}",
+            f"{distance(method.meters, self.unit)}{deviation[0]}  {angle(method.degrees)}{deviation[1]}",
             f"{distance(method.quantile_90[0], self.unit)}  {angle(method.quantile_90[1])}",
             percent(method.recall),
             f"{method.lost:g} of {method.frames}",
@@ -360,7 +362,9 @@ class Comparison:
                 for half, unit in (("meters", self.unit), ("degrees", "°"))
                 for low, middle, high in [getattr(each, half)]
             )
-            seeds = "" if each.has_seeds else "; the spread of trainings is not known from single runs"
+            seeds = (
+                "" if each.has_seeds else "; the variation between trainings is not known from single runs"
+            )
             found.append(
                 f"{each.second} minus {each.first}: {halves}; nearer on {percent(each.better)} of the "
                 f"frames{seeds}"
@@ -425,7 +429,7 @@ def compare(estimates: Sequence[Estimates], *, unit: str = "m") -> Comparison:
 def _other_trainings(medians: Sequence[float], rng: np.random.Generator) -> float:
     """How far the mean over so many other trainings could be; 0 where a single one does not tell.
 
-    Resampling two or three trainings would make their spread look a third smaller than it is.
+    Resampling two or three trainings would make their variation look a third smaller than it is.
     """
     count = len(medians)
     return float(rng.standard_t(count - 1)) * stdev(medians) / count**0.5 if count > 1 else 0.0

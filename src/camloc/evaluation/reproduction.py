@@ -28,13 +28,13 @@ class Result:
 
     Attributes:
         meters, degrees: None where there is none, or where too many frames are lost.
-        spread: standard deviations over the seeds, or None for one seed and for printed numbers.
+        deviation: standard deviations over the seeds, or None for one seed and for printed numbers.
         text: the printed form with its digits; "" for our results.
     """
 
     meters: float | None
     degrees: float | None
-    spread: tuple[float, float] | None = None
+    deviation: tuple[float, float] | None = None
     text: str = ""
 
     def __str__(self) -> str:
@@ -42,9 +42,9 @@ class Result:
             return self.text
         meters = "-" if self.meters is None else f"{self.meters:.2f}"
         degrees = "-" if self.degrees is None else f"{self.degrees:.2f}"
-        if self.spread is None:
+        if self.deviation is None:
             return f"{meters}/{degrees}"
-        return f"{meters}±{self.spread[0]:.2f}/{degrees}±{self.spread[1]:.2f}"
+        return f"{meters}±{self.deviation[0]:.2f}/{degrees}±{self.deviation[1]:.2f}"
 
 
 def of_cell(cell: Cell | None) -> Result | None:
@@ -53,21 +53,21 @@ def of_cell(cell: Cell | None) -> Result | None:
 
 
 def over_seeds(results: Sequence[Result]) -> Result | None:
-    """The mean over seeds and their spread; None where there are none."""
+    """The mean over seeds and their standard deviation; None where there are none."""
     if not results:
         return None
     meters = [each.meters for each in results if each.meters is not None]
     degrees = [each.degrees for each in results if each.degrees is not None]
     if len(meters) < len(results) or len(degrees) < len(results):
         return Result(None, None)
-    spread = (stdev(meters), stdev(degrees)) if len(results) > 1 else None
-    return Result(fmean(meters), fmean(degrees), spread)
+    deviation = (stdev(meters), stdev(degrees)) if len(results) > 1 else None
+    return Result(fmean(meters), fmean(degrees), deviation)
 
 
 def mean_of(results: Sequence[Result | None]) -> Result | None:
     """The mean over the scenes, as the papers average; None where a scene is missing.
 
-    The spread is left out: the spreads of scenes are not those of their mean.
+    The deviation is left out: deviations of scenes are not that of their mean.
     """
     found = [each for each in results if each is not None]
     if not found or len(found) < len(results):
@@ -218,7 +218,7 @@ class Reproduction:
         return "\n".join([*lines, "", *(f"- {remark}" for remark in self.remarks())]) + "\n"
 
     def csv(self) -> str:
-        """One line for each result: row, kind, column, metres, degrees, their spreads over seeds."""
+        """One line for each result: row, kind, column, metres, degrees, their deviations over seeds."""
         text = StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("method", "kind", "column", "meters", "degrees", "meters_std", "degrees_std"))
@@ -230,7 +230,7 @@ class Reproduction:
             results += list(row.scenes.items())
             for column, each in results:
                 if each is not None:
-                    numbers = (each.meters, each.degrees, *(each.spread or (None, None)))
+                    numbers = (each.meters, each.degrees, *(each.deviation or (None, None)))
                     cells = ("" if number is None else f"{number:g}" for number in numbers)
                     writer.writerow((row.label, row.kind, column, *cells))
         return text.getvalue()

@@ -186,8 +186,8 @@ def prepare(
         )
     train: ImageCache | FeatureVariants = images
     if recipe.cached_variants:
-        said = _said_if_slow(feature_progress, budget_seconds)
-        train = _features(recipe, model, images, seed=seed, fabric=fabric, progress=said)
+        watched = _warned_if_slow(feature_progress, budget_seconds)
+        train = _features(recipe, model, images, seed=seed, fabric=fabric, progress=watched)
     kind = fabric.device.type
     manifest = RunManifest(
         recipe=name,
@@ -320,23 +320,23 @@ def _with_schedule(
     return recipe.scaled(manifest.schedule_share), manifest
 
 
-def _said_if_slow(progress: ImageProgress | None, budget_seconds: float) -> ImageProgress | None:
-    """Progress of computing features, that says as soon as it is known if they take most of the budget."""
+def _warned_if_slow(progress: ImageProgress | None, budget_seconds: float) -> ImageProgress | None:
+    """Progress of computing features, with a warning once they are expected to take most of the budget."""
     if not budget_seconds:
         return progress
-    started, is_said = time.monotonic(), False
+    started, is_warned = time.monotonic(), False
 
     def update(done: int, total: int) -> None:
-        nonlocal is_said
+        nonlocal is_warned
         expected = (time.monotonic() - started) * total / max(done, 1)
-        if not is_said and expected > FEATURE_SHARE * budget_seconds:
+        if not is_warned and expected > FEATURE_SHARE * budget_seconds:
             _LOG.warning(
                 "camloc: computing features takes about %s of the budget of %s; give a larger --budget, or "
                 "fewer --cached-variants",
                 minutes(expected),
                 minutes(budget_seconds),
             )
-            is_said = True
+            is_warned = True
         if progress:
             progress(done, total)
 

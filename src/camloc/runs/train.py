@@ -75,15 +75,15 @@ def train(training: Training) -> Iterator[Step | Epoch]:
 
 def _with_errors(metadata: Metadata, event: Epoch) -> Metadata:
     """The metadata with the errors of an epoch; infinite errors are left out, which JSON cannot express."""
-    spreads = {
-        metadata.scenes[scene]: medians
-        for scene, medians in event.scenes.items()
-        if len(metadata.scenes) > 1 and all(map(math.isfinite, medians))
+    expected = {
+        metadata.scenes[scene]: errors
+        for scene, errors in event.scenes.items()
+        if len(metadata.scenes) > 1 and all(map(math.isfinite, errors))
     }
-    spread = event.validation
-    if spread is not None and not all(map(math.isfinite, spread)):
-        spread = None
-    return replace(metadata, epoch=event.epoch, expected_error=spread, expected_errors=spreads)
+    medians = event.validation
+    if medians is not None and not all(map(math.isfinite, medians)):
+        medians = None
+    return replace(metadata, epoch=event.epoch, expected_error=medians, expected_errors=expected)
 
 
 def _mean_pose_errors(training: Training, poses: tuple[Pose, ...]) -> dict[str, Medians]:

@@ -126,7 +126,7 @@ def evaluate_and_report(
                 progress=progress,
             )
         Console(highlight=False).print(scenes_table(scenes.results))
-        console.print(_report_line(scenes.report))
+        console.print(report_line(scenes.report))
         return
     if len(sources) > 1:
         raise UsageError(f"{run} has learned one scene; give one --data")
@@ -144,10 +144,10 @@ def evaluate_and_report(
             progress=progress,
         )
     Console(highlight=False).print(results_table(evaluation.results))
-    console.print(_report_line(evaluation.report))
+    console.print(report_line(evaluation.report))
 
 
-def _report_line(report: "Path | None") -> str:
+def report_line(report: "Path | None") -> str:
     if report is not None:
         return f"report {report}"
     return "no report was drawn: install its libraries with pip install 'camloc[report]'"

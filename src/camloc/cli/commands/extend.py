@@ -74,6 +74,7 @@ def extend(
         device: Device to train on.
         devices: Number of processes that share every batch.
     """
+    from camloc.cli.commands.evaluate import report_line
     from camloc.cli.progress import console, counted, show_training, show_unlearned
     from camloc.core.device import torch_device
     from camloc.data.types import common_unit
@@ -129,7 +130,7 @@ def extend(
         folder, before.results, after.results, fraction=fraction, epochs=epochs, moves=moves, run=run
     )
     _print(results)
-    console.print(f"report {after.report}\n\nnext   camloc locate {folder} IMAGE.jpg")
+    console.print(f"{report_line(after.report)}\n\nnext   camloc locate {folder} IMAGE.jpg")
 
 
 def _print(results: "ExtensionResults") -> None:

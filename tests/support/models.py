@@ -16,7 +16,7 @@ SCENES = 3
 TINY_BACKBONE = BackboneConfig("test_resnet")
 
 
-def small_config(name: str) -> Any:
+def small_config(name: str, *, layers: int = 2) -> Any:
     """A model's default settings with the smallest backbone of timm and small Transformers."""
     config = config_class(name)()
     names = {field.name for field in fields(config)}
@@ -25,14 +25,14 @@ def small_config(name: str) -> Any:
     if "regression" in names:
         changes["regression"] = replace(config.regression, positions="standardised")
     if "encoder" in names:
-        changes["encoder"] = _smaller(config.encoder)
+        changes["encoder"] = _smaller(config.encoder, layers)
     if hasattr(getattr(config, "hypernetwork", None), "encoder"):
         hypernetwork = config.hypernetwork
-        changes["hypernetwork"] = replace(hypernetwork, encoder=_smaller(hypernetwork.encoder))
+        changes["hypernetwork"] = replace(hypernetwork, encoder=_smaller(hypernetwork.encoder, layers))
     if "transformer" in names:
-        changes["transformer"] = _smaller(config.transformer)
+        changes["transformer"] = _smaller(config.transformer, layers)
     if "layers" in names:
-        changes["layers"] = (2, 2)
+        changes["layers"] = (layers, layers)
     if "scenes" in names:
         changes["scenes"] = SCENES
     return replace(config, **changes)
@@ -43,8 +43,8 @@ def scene_names(config: Any) -> tuple[str, ...]:
     return tuple(f"scene-{number}" for number in range(getattr(config, "scenes", 1)))
 
 
-def _smaller(config: TransformerConfig) -> TransformerConfig:
-    return replace(config, width=32, layers=2)
+def _smaller(config: TransformerConfig, layers: int) -> TransformerConfig:
+    return replace(config, width=32, layers=layers)
 
 
 def some_poses(count: int, *, seed: int = 0) -> Pose:

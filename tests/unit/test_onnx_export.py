@@ -110,9 +110,10 @@ def test_a_missing_file_names_the_command_that_exports_one(tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def transposenet(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     torch.manual_seed(0)
-    model = build_model("transposenet", small_config("transposenet"))
+    config = small_config("transposenet", layers=1)
+    model = build_model("transposenet", config)
     model.observe(some_poses(9))
-    metadata = metadata_for("transposenet", small_config("transposenet"), SQUARE, ("kitchen",))
+    metadata = metadata_for("transposenet", config, SQUARE, ("kitchen",))
     folder = tmp_path_factory.mktemp("checkpoint")
     save_checkpoint(folder, metadata, model, (some_poses(9),))
     return load_checkpoint(folder)

@@ -317,6 +317,3 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         (r"^(x|q)_reg\.", _half("{half}_head.")),
     ),
 }
-
-CONVERTIBLE = tuple(_RULES)
-"""The models whose published weights can be converted."""

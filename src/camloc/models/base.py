@@ -57,10 +57,6 @@ class Prediction(NamedTuple):
     latents: Latents | None = None
     novelty: Float[Tensor, "b"] | None = None
 
-    def novelty_of(self, row: int) -> float | None:
-        """The novelty of one image."""
-        return None if self.novelty is None else float(self.novelty[row])
-
 
 class PoseModel(nn.Module, ABC, Generic[Output]):
     """A network that predicts the pose of the camera from one image.

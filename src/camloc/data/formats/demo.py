@@ -65,18 +65,6 @@ def conditions(root: Path) -> dict[str, tuple[Frame, ...]]:
     return {variant: tuple(frames) for variant, frames in variants.items()}
 
 
-def load_condition(root: Path, condition: str) -> tuple[Frame, ...]:
-    """The test walks in one variant.
-
-    Raises:
-        DatasetError: the scene was not rendered in that variant, or as for `conditions`.
-    """
-    frames = conditions(root)
-    if condition not in frames:
-        raise DatasetError(f"{root} was not rendered in '{condition}', only in {', '.join(sorted(frames))}")
-    return frames[condition]
-
-
 def _described(root: Path) -> tuple[str, Camera]:
     path = root / SCENE_FILE
     if not path.is_file():

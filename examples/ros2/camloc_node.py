@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from camloc import Localizer, Located, Pose, Query
-from camloc.geometry.camera import Camera
+from camloc import Camera, Localizer, Located, Pose, Query
 
 # Of worlds whose y axis points down, as that of the first camera of many recordings does.
 WORLD_Y_DOWN = Pose(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]), np.zeros(3))

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from camloc.api import build_map, evaluate, load_dataset, train
+    from camloc.data.named_queries import NamedQuery
     from camloc.data.query import Query
     from camloc.data.types import Frame, Located, Lost, Scene
     from camloc.errors import CamlocError
     from camloc.geometry.camera import Camera
     from camloc.geometry.pose import Pose
     from camloc.inference.localizer import Localizer
+    from camloc.inference.tracking import Track
+    from camloc.recipes import find_recipe
 
 __version__ = "0.1.0"
 
@@ -28,12 +31,15 @@ __all__ = [
     "Localizer",
     "Located",
     "Lost",
+    "NamedQuery",
     "Pose",
     "Query",
     "Scene",
+    "Track",
     "__version__",
     "build_map",
     "evaluate",
+    "find_recipe",
     "load_dataset",
     "train",
 ]
@@ -45,11 +51,14 @@ _HOMES = {
     "Localizer": "camloc.inference.localizer",
     "Located": "camloc.data.types",
     "Lost": "camloc.data.types",
+    "NamedQuery": "camloc.data.named_queries",
     "Pose": "camloc.geometry.pose",
     "Query": "camloc.data.query",
     "Scene": "camloc.data.types",
+    "Track": "camloc.inference.tracking",
     "build_map": "camloc.api",
     "evaluate": "camloc.api",
+    "find_recipe": "camloc.recipes",
     "load_dataset": "camloc.api",
     "train": "camloc.api",
 }

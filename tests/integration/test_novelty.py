@@ -24,7 +24,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAMLOC_CACHE", str(folder / "cache"))
         write_scene(folder / "scene", frames=FRAMES)
-        train_run(folder / "scene", folder / "run")
+        train_run(folder / "scene", folder / "run", epochs=1)
         (folder / "foreign").mkdir()
         for number in range(4):
             noise = np.random.default_rng(number).integers(0, 255, (48, 64, 3), dtype=np.uint8)

@@ -92,10 +92,8 @@ def scene_with_cache(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def train_run(root: Path, folder: Path) -> None:
+def train_run(root: Path, folder: Path, *, epochs: int = 6) -> None:
     """Learn the scene in `root` into a run folder, as `camloc train` does."""
-    training = prepare(
-        tiny_recipe(), name="tiny/hyperpose", data=DataSource(str(root.resolve())), folder=folder
-    )
-    for _ in train(training):
+    recipe, data = tiny_recipe(epochs=epochs), DataSource(str(root.resolve()))
+    for _ in train(prepare(recipe, name="tiny/hyperpose", data=data, folder=folder)):
         pass

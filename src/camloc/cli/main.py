@@ -183,7 +183,7 @@ def _print_error(sentence: str, *, status: int = 1) -> int:
 
 
 def function_name(command: str) -> str:
-    """The file and the function of a command; a word that Python keeps for itself cannot name a function."""
+    """The name of a command's file and function; `import` is a keyword of Python and cannot be one."""
     return {"import": "import_scene"}.get(command, command)
 
 

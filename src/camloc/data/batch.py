@@ -23,11 +23,10 @@ class Batch:
         world_from_cam: (b,) poses in the precision of the network.
         intrinsics: (b, 3, 3) pinhole calibration matrices, or None where any is unknown.
         scene: (b,) numbers of the scenes.
-        inside: (b, height, width) False where an image that was turned shows nothing of the
-            image (of every pixel or of every cell of the network's grid), or None where it shows
-            it everywhere.
-        window: how many views that follow one another are frames of one recording in their order; 1
-            where each stands for itself.
+        inside: (b, height, width) False for pixels, or for cells of the network's grid, that a turn of the
+            camera has moved out of the image; None where there are none.
+        window: number of consecutive views that are frames of one recording, in their order; 1 without
+            windows.
     """
 
     images: Float[Tensor, "b _ h w"]
@@ -41,7 +40,7 @@ class Batch:
         return self.images.shape[0]
 
     def __getitem__(self, rows: slice | Tensor) -> "Batch":
-        """Some of the views, each for itself."""
+        """Some of the views, as single views without windows."""
         return Batch(
             images=self.images[rows],
             world_from_cam=self.world_from_cam[rows],

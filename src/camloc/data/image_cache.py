@@ -35,7 +35,7 @@ class ImageCache:
         world_from_cam: (n,) poses, double precision.
         intrinsics: (n, 3, 3), or None where any is unknown.
         scene: (n,) numbers of the scenes.
-        sequence: (n,) numbers of the recordings, within each of which the images are in their order.
+        sequence: (n,) numbers of the recordings; the images of a recording are in their order.
     """
 
     images: Any

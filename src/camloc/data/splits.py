@@ -376,7 +376,7 @@ def hold_out(frames: Sequence[Frame], settings: HoldOut) -> tuple[tuple[Frame, .
     other frame does. Short recordings get shorter blocks too, so that each one of at least `every` frames
     gives some.
 
-    Frames of which only the position is known are never held out and do not count in blocks. Those between
+    Position-only frames are never held out and do not count in blocks. Those between
     two frames of a held-out block are in neither result: their positions would give the block's poses away.
     """
     if settings.every == 0:

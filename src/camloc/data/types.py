@@ -114,7 +114,7 @@ def poses_of(frames: Sequence[Frame]) -> Pose:
 
 
 def oriented(frames: Sequence[Frame]) -> tuple[Frame, ...]:
-    """The frames without those of which only the position is known."""
+    """The frames without position-only frames."""
     return tuple(frame for frame in frames if not frame.is_position_only)
 
 

@@ -23,7 +23,7 @@ VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 # Sides of the grey images that sharpness is measured in, and the factor to those that motion is measured in.
 _MEASURED_SIDE, _SHRUNK = 480, 4
 
-# A video whose last frame is so many seconds before its end was cut short.
+# A video whose last frame is more seconds before its stated end was cut short.
 _MISSING_SECONDS = 1.0
 
 # Frames a second that are looked at: more say nothing new, and every one costs milliseconds.
@@ -70,7 +70,7 @@ class FrameChoice:
 
     Attributes:
         motion: of the image from one chosen frame to the next, as a share of its longer side.
-        fewest: frames that are chosen of a video that has so many, however little it moves.
+        fewest: frames to choose at least, however little the camera moves, if the video has as many.
         most: frames that are chosen; the motion between them grows.
     """
 

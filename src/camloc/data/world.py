@@ -25,7 +25,7 @@ WORLD_FILE = "world.json"
 _FEWEST_PLACES = 5
 _WIDER_THAN_ERROR = 5.0
 
-# Positions farther from their aligned cameras than so many medians are left out, in so many rounds.
+# Positions farther from their aligned cameras than this multiple of the median are left out, round by round.
 _OUTLIER, _ROUNDS = 3.0, 5
 
 

@@ -427,7 +427,7 @@ def compare(estimates: Sequence[Estimates], *, unit: str = "m") -> Comparison:
 
 
 def _other_trainings(medians: Sequence[float], rng: np.random.Generator) -> float:
-    """How far the mean over so many other trainings could be; 0 where a single one does not tell.
+    """A random deviation of the mean over trainings, by Student's t; 0 for a single training.
 
     Resampling two or three trainings would make their variation look a third smaller than it is.
     """

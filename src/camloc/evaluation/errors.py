@@ -109,7 +109,7 @@ def error_statistics(error: PoseError) -> ErrorStatistics:
 
 
 def empirical_quantile(values: Float[Array, "n"], share: float) -> float:
-    """The smallest of the values that at least `share` of them do not exceed; may be infinite."""
+    """The smallest value that at least a share of all values do not exceed; may be infinite."""
     return float(np.quantile(to_numpy(values).astype(np.float64), share, method="inverted_cdf"))
 
 

@@ -167,8 +167,8 @@ class SetResults:
             estimates; empty where nothing refines.
         verification: what the map says of the answers; None for a run without a map.
         reliability: how honest their covariances are; None where no answer has one.
-        retrieval: errors of the poses of similar training images, by the name of the baseline; empty where
-            it was not asked for.
+        retrieval: errors of the poses of similar training images, by the name of the baseline; empty
+            without `--retrieval`.
     """
 
     name: str

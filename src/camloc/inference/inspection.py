@@ -20,7 +20,7 @@ from camloc.models.multi_scene import SceneTransformer
 
 _BATCH = 16
 
-# Numbers of a position or of an orientation, at most: generated layers with so many outputs are the last.
+# A position or an orientation has at most this many numbers: generated layers with more are not the last.
 _POSE_NUMBERS = 9
 
 
@@ -97,7 +97,7 @@ def _words(name: str) -> str:
 
 @contextmanager
 def _recorded(attention: Attention) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Queries and keys of every call, whichever of its two forms is used."""
+    """Queries and keys of every call, in either form of attention."""
     calls: list[tuple[Tensor, Tensor]] = []
     of_few, forward = attention.of_few, attention.forward
 

@@ -58,7 +58,7 @@ class StudentRecipe:
         stage: epochs, learning rate and so on.
         distillation: how the teacher is imitated.
         batch_size: images in a step.
-        variants: of every training image, of which the teacher's latents are computed once.
+        variants: augmented variants of every training image, each with the teacher's latents.
         augment: how the variants differ; the first is the image without changes.
         decoder: settings of the image decoder, or None if the recipe has none.
         relative: settings of the relative pose regressor, or None.

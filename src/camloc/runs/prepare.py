@@ -149,7 +149,7 @@ def prepare(
         feature_progress: called with the number of images whose features are computed, and of all.
 
     Raises:
-        RecipeError: the recipe's model does not learn so many scenes.
+        RecipeError: the recipe's model learns fewer scenes.
         DatasetError: the frames cannot be used.
         CheckpointError: the folder holds a run with other settings.
         MissingExtraError: the backbone's weights are missing.

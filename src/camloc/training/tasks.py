@@ -212,7 +212,7 @@ def windows_around(
 
 
 def balanced_order(scene: Int[Tensor, "n"], generator: torch.Generator) -> Int[Tensor, "n"]:
-    """n row indices in random order, of which every scene has an equal part, but for a remainder.
+    """n row indices in random order, the same number of every scene except for a remainder.
 
     Rows of a scene that has more than its part wait for another epoch. Rows of a scene that has fewer appear
     several times: each once before any a second time.

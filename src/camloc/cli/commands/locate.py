@@ -24,7 +24,7 @@ Format = Literal["text", "json", "jsonl", "csv", "tum", "colmap", "nerfstudio", 
 # Formats with a line an image, which is printed as soon as the image is located.
 _LINES = ("text", "jsonl", "csv", "geopose")
 
-# Exit status if an image is lost and the user asked for one.
+# Exit status of --fail-on-lost if an image is lost.
 _LOST = 3
 
 
@@ -56,7 +56,7 @@ def locate(
     these, a video for its frames, and - for the bytes of an image on standard input.
 
     An image without an acceptable pose is lost, and the reason is printed. An image that cannot be read is
-    reported on standard error; the other images are located all the same, and the exit status is 1.
+    reported on standard error; the other images are still located, and the exit status is 1.
 
     Poses are world_from_cam and quaternions have w first, with three exceptions: tum has lines "time x y z
     qx qy qz qw", where images without times are numbered from 0; colmap is a model of cam_from_world; and

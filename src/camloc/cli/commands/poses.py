@@ -20,7 +20,7 @@ Frames = Annotated[int, tyro.conf.arg(metavar="NUMBER")]
 # Images that are listed by name for each reason.
 _MOST_NAMED = 4
 
-# A step between neighbours of so many medians is worth a line.
+# Steps between neighbours longer than this multiple of the median are reported.
 _LONG_STEP = 5.0
 
 

@@ -151,7 +151,7 @@ def comparison_page(comparison: Comparison, figures: Figures) -> str:
     return template.render(comparison=comparison, figures=uris) + "\n"
 
 
-# A step so many times the median one is a gap between blocks of a test set, not a motion of the camera.
+# A step longer than this multiple of the median step is a gap between blocks of a test set.
 _GAP = 10.0
 
 

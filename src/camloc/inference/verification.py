@@ -127,7 +127,7 @@ class VerificationSettings:
     many_first_inliers: int = 60
     guided_ratio: float = 0.9
     visible_frames: int = 40
-    most_visible: int = 3000
+    most_visible: int = 6000
     inlier_error: float = 0.006
     most_rival: float = 0.6
     find_focal_length: bool = True

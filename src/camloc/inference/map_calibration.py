@@ -30,15 +30,8 @@ from camloc.mapping.scene_map import Calibration, SceneMap
 # Fewer held-out frames than these say nothing of the tails.
 LEAST_FRAMES = 8
 
-# Scales of the robust loss that are compared, the usual one first; another one is taken where it makes errors
-# smaller by 3 % on so many held-out frames at most. Residuals of exact poses have a narrow core and need a
-# narrow loss; where the poses of the frames are off by pixels, a wide one makes more of the matches.
-_LOSS_SCALES = (1.0, 0.5, 2.0, 4.0)
-_LOSS_GAIN = 0.03
-_LOSS_FRAMES = 60
-
 # Frames whose keypoints are exchanged, at most: each is compared with all points of the map, in vain.
-_EXCHANGED = 20
+_EXCHANGED = 12
 
 # Inliers that an answer needs at least, whatever the held-out frames say.
 _LEAST_INLIERS = 12
@@ -106,10 +99,9 @@ def calibrate(
 ) -> Calibration:
     """Thresholds, covariance factors and floors.
 
-    Four measurements: the scale of the loss with the least errors; foreign images, and the same frames with
-    their keypoints exchanged at random (whatever is found is wrong: they set the least evidence); the errors
-    of the accepted answers (they set the factors and the floors of the covariance); gross errors among them
-    (they set the largest deviations).
+    Three measurements: foreign images, and the same frames with their keypoints exchanged at random (whatever
+    is found is wrong: they set the least evidence); the errors of the accepted answers (they set the factors
+    and the floors of the covariance); gross errors among them (they set the largest deviations).
 
     Args:
         folds: one or several; the frames of all of them count alike.
@@ -129,8 +121,6 @@ def calibrate(
     open_calibration = Calibration(
         frames=count, least_inliers=20, least_evidence=12.0, most_sigma_degrees=90.0, most_sigma=1.0
     )
-    loss_scale = _best_loss_scale(folds[0], open_calibration, open_settings)
-    open_calibration = replace(open_calibration, loss_scale=loss_scale)
     localizers = [
         MapLocalizer(fold.scene_map.with_calibration(open_calibration), open_settings) for fold in folds
     ]
@@ -167,30 +157,9 @@ def calibrate(
         frames=count,
         least_inliers=_LEAST_INLIERS,
         least_evidence=float(least_evidence),
-        loss_scale=loss_scale,
     )
     calibrated = _with_covariance(start, right)
     return _with_limits(calibrated, trusted)
-
-
-def _best_loss_scale(fold: Fold, calibration: Calibration, settings: VerificationSettings) -> float:
-    """The scale of the loss with which the answers of some frames are most exact."""
-    some = _some(fold.frames, _LOSS_FRAMES)
-    logarithms = np.full((len(_LOSS_SCALES), len(some)), np.nan)
-    for row, scale in enumerate(_LOSS_SCALES):
-        scene_map = fold.scene_map.with_calibration(replace(calibration, loss_scale=scale))
-        localizer = MapLocalizer(scene_map, settings)
-        for column, frame in enumerate(some):
-            trial = _trial(localizer, frame)
-            if trial is not None and not trial.is_gross:
-                lengths = np.linalg.norm(trial.error[:3]), np.linalg.norm(trial.error[3:])
-                logarithms[row, column] = 0.5 * np.log(np.maximum(lengths, 1e-12)).sum()
-    compared = np.isfinite(logarithms).all(axis=0)
-    if compared.sum() < LEAST_FRAMES:
-        return _LOSS_SCALES[0]
-    means = logarithms[:, compared].mean(axis=1)
-    best = int(means.argmin())
-    return _LOSS_SCALES[best if means[best] < means[0] - _LOSS_GAIN else 0]
 
 
 def _some(frames: Sequence[HeldOutFrame], most: int) -> list[HeldOutFrame]:

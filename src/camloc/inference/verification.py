@@ -109,6 +109,7 @@ class VerificationSettings:
         guided_ratio: of the descriptor distances to the nearest and to the second nearest in a window.
         visible_frames: frames nearest to the first pose whose points are projected.
         most_visible: points that are projected, at most.
+        loss_scale: of the robust loss of the refinement, in deviations of the query's own matches.
         inlier_error: of an inlier of the final pose, as a share of the larger side of the image.
         most_rival: share of the inliers that the other pose of a plane may have.
         find_focal_length: whether a given focal length is checked and, where no pose fits it, found.
@@ -128,6 +129,7 @@ class VerificationSettings:
     guided_ratio: float = 0.9
     visible_frames: int = 40
     most_visible: int = 6000
+    loss_scale: float = 1.0
     inlier_error: float = 0.006
     most_rival: float = 0.6
     find_focal_length: bool = True
@@ -435,39 +437,17 @@ class MapLocalizer:
         free: bool,
         rounds: int = 2,
     ) -> RefinedPose | None:
-        """The pose refined with these matches; with the focal length where it is `free`.
-
-        The loss of each round levels off from where the residuals of the one before say.
-        """
-        # One deviation for all matches: on held-out frames weights by the points' own deviations made errors
-        # larger by a sixth, since these do not know of errors of the frames' poses.
-        pixels, world = query.pixels[keypoints], self._points[points]
-        projected, _ = project_points(world, start.world_from_cam, start.camera)
-        residuals = np.linalg.norm(projected - pixels, axis=1)
-        pose: RefinedPose | None = None
-        for _ in range(rounds):
-            pose = refine_absolute_pose(
-                pixels,
-                world,
-                start,
-                np.full(len(points), self._deviation(query, residuals)),
-                refine_focal_length=free,
-                loss_scale=self.scene_map.calibration.loss_scale,
-            )
-            if pose is None:
-                return None
-            start, residuals = pose, pose.residuals
-        return pose
-
-    def _deviation(self, query: "_Query", residuals: Float[np.ndarray, "k"]) -> float:
-        """Standard deviation of one coordinate of the matches in pixels, from their own residuals."""
-        near = residuals[residuals < self.settings.inlier_error * query.side]
-        least = _LEAST_DEVIATION * query.pixel
-        if not len(near):
-            return least
-        # The length of an error with two normal coordinates is Rayleigh distributed.
-        quantile = float(np.quantile(near, _DEVIATION_QUANTILE))
-        return max(least, quantile / math.sqrt(-2.0 * math.log(1.0 - _DEVIATION_QUANTILE)))
+        """The pose refined with these matches; with the focal length where it is `free`."""
+        return _refine_robustly(
+            query.pixels[keypoints],
+            self._points[points],
+            start,
+            limit=self.settings.inlier_error * query.side,
+            pixel=query.pixel,
+            loss_scale=self.settings.loss_scale,
+            free=free,
+            rounds=rounds,
+        )
 
     def _answer(
         self,
@@ -572,6 +552,57 @@ class MapLocalizer:
             return "no pose agrees with the matches between the image and the map"
         shortfall = self._shortfall(best) or "its matches ask for another focal length than the given one"
         return f"the map does not confirm the best pose: {shortfall}"
+
+
+def _refine_robustly(
+    pixels: Float[np.ndarray, "k 2"],
+    points: Float[np.ndarray, "k 3"],
+    start: PoseEstimate | RefinedPose,
+    *,
+    limit: float,
+    pixel: float,
+    loss_scale: float,
+    free: bool = False,
+    rounds: int = 2,
+) -> RefinedPose | None:
+    """The pose with the least robust error, whose loss follows the residuals of the matches themselves.
+
+    One deviation serves all matches: on held-out frames weights by the points' own deviations made errors
+    larger by a sixth, since these do not know of errors of the frames' poses.
+
+    Args:
+        pixels: without distortion.
+        points: in the world.
+        start: a pose near the minimum.
+        limit: matches with larger residuals, in pixels, say nothing of the deviation.
+        pixel: pixels of the image for one pixel of the image that features were extracted from.
+        loss_scale: of the loss, in deviations of the matches.
+        free: whether the focal length is refined too.
+        rounds: how often the deviation is measured and the pose refined.
+
+    Returns:
+        None if the matches do not determine the pose.
+    """
+    projected, _ = project_points(points, start.world_from_cam, start.camera)
+    residuals = np.linalg.norm(projected - pixels, axis=1)
+    pose: RefinedPose | None = None
+    for _ in range(rounds):
+        near = residuals[residuals < limit]
+        # The length of an error with two normal coordinates is Rayleigh distributed.
+        quantile = float(np.quantile(near, _DEVIATION_QUANTILE)) if len(near) else 0.0
+        deviation = quantile / math.sqrt(-2.0 * math.log(1.0 - _DEVIATION_QUANTILE))
+        pose = refine_absolute_pose(
+            pixels,
+            points,
+            start,
+            np.full(len(points), max(deviation, _LEAST_DEVIATION * pixel)),
+            refine_focal_length=free,
+            loss_scale=loss_scale,
+        )
+        if pose is None:
+            return None
+        start, residuals = pose, pose.residuals
+    return pose
 
 
 def is_evident(found: Verification, least_evidence: float, factor: float = 1.0) -> bool:

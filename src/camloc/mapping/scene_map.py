@@ -116,7 +116,6 @@ class Calibration:
         most_sigma_degrees: an answer whose orientation has a larger standard deviation is not verified, or
             None.
         most_sigma: the same of its position, as a share of the median distance to the inliers, or None.
-        loss_scale: a match counts less from so many deviations of the query's own matches on.
         covariance_scale, covariance_growth: factors of the covariance.
         position_floor: standard deviation along each axis, in the unit of the map, that every answer has.
         rotation_floor_degrees: the same of the rotation vector, in degrees.
@@ -128,7 +127,6 @@ class Calibration:
     least_coverage: float = 0.0
     most_sigma_degrees: float | None = None
     most_sigma: float | None = None
-    loss_scale: float = 1.0
     covariance_scale: float = 1.0
     covariance_growth: float = 0.0
     position_floor: float = 0.0

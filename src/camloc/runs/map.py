@@ -27,8 +27,8 @@ Progress = Callable[[str, float], None]
 _FOLDS = 6
 _MOST_HELD_OUT = 200
 
-# So many maps are built that so many frames were held out of one of them.
-_CALIBRATION_FRAMES = 150
+# So many maps are built, two at least, that so many frames were held out of one of them.
+_CALIBRATION_FRAMES = 90
 
 # A block of held-out frames is this part of the scene, within bounds: frames of one recording share the drift
 # of its poses with those before and after them, and a query of another day does not.
@@ -134,6 +134,6 @@ def _held_out(frames: Sequence[Frame]) -> list[tuple[Frame, ...]]:
         every=max(_FOLDS, count // _MOST_HELD_OUT), block=min(max(1, count // _BLOCKS), _LONGEST_BLOCK)
     )
     folds: list[tuple[Frame, ...]] = []
-    while len(folds) < split.every and sum(map(len, folds)) < min(count, _CALIBRATION_FRAMES):
+    while len(folds) < 2 or (len(folds) < split.every and sum(map(len, folds)) < _CALIBRATION_FRAMES):
         folds.append(hold_out(frames, split, fold=len(folds))[1])
     return [frames for frames in folds if frames]

@@ -448,8 +448,8 @@ def page(measured: Measured) -> str:
         "on training images that the calibrated map was not built from; no number was chosen on test images.",
         "## Building",
         _build_table(measured.rows),
-        "Seconds of one core: those of the map, and those of the map and of its calibration, for which a "
-        "second map is built without a sixth of the images (a quarter of few images).",
+        "Seconds of one core: those of the map, and those of the map and of its calibration, for which "
+        "further maps are triangulated, each without a sixth of the images.",
         "## Locating",
         _answer_table(measured.rows),
         "*Plain* is a query without any of camloc's steps after retrieval, measured in the same run on the "

@@ -4,7 +4,7 @@ import numpy as np
 from tests.support.synthetic_map import CAMERA, foreign, looking, map_of, room, seen
 
 from camloc.geometry.pose import Pose
-from camloc.inference.map_calibration import LEAST_FRAMES, HeldOutFrame, calibrate
+from camloc.inference.map_calibration import LEAST_FRAMES, Fold, HeldOutFrame, calibrate
 from camloc.inference.verification import MapLocalizer, Rejected, VerificationSettings, VerifiedPose
 from camloc.mapping.scene_map import Calibration
 
@@ -32,13 +32,13 @@ def held_out(count: int, *, noise: float, truth: float, seed: int = 5) -> list[H
 
 
 def test_too_few_frames_calibrate_nothing() -> None:
-    assert calibrate(map_of(ROOM), held_out(LEAST_FRAMES - 1, noise=1.0, truth=0.0)) == Calibration()
+    assert calibrate([Fold(map_of(ROOM), held_out(LEAST_FRAMES - 1, noise=1.0, truth=0.0))]) == Calibration()
 
 
 def test_intervals_cover_what_they_say() -> None:
     """Errors of the given poses are found as a floor, errors of pixels as a factor."""
     scene_map = map_of(ROOM)
-    calibration = calibrate(scene_map, held_out(40, noise=1.0, truth=0.03), settings=STAGED)
+    calibration = calibrate([Fold(scene_map, held_out(40, noise=1.0, truth=0.03))], settings=STAGED)
     assert calibration.frames == 40
     assert 0.015 < calibration.position_floor < 0.05
     localizer = MapLocalizer(scene_map.with_calibration(calibration), STAGED)
@@ -56,7 +56,7 @@ def test_frames_with_wrong_poses_do_not_close_the_map() -> None:
     scene_map = map_of(ROOM)
     frames = held_out(30, noise=1.0, truth=0.0)
     wrong = [HeldOutFrame(frame.features, CAMERA, looking(np.zeros(3), 0.0)) for frame in frames[:2]]
-    calibration = calibrate(scene_map, wrong + frames[2:], settings=STAGED)
+    calibration = calibrate([Fold(scene_map, wrong + frames[2:])], settings=STAGED)
     localizer = MapLocalizer(scene_map.with_calibration(calibration), STAGED)
     answers = [
         localizer.locate_features(frame.features, CAMERA, size=SIZE)
@@ -67,7 +67,7 @@ def test_frames_with_wrong_poses_do_not_close_the_map() -> None:
 
 def test_a_calibrated_map_rejects_what_is_foreign() -> None:
     scene_map = map_of(ROOM)
-    calibration = calibrate(scene_map, held_out(20, noise=1.0, truth=0.0), settings=STAGED)
+    calibration = calibrate([Fold(scene_map, held_out(20, noise=1.0, truth=0.0))], settings=STAGED)
     localizer = MapLocalizer(scene_map.with_calibration(calibration), STAGED)
     for seed in range(10):
         for features in (foreign(seed=seed), foreign(seed=seed, of=ROOM)):
@@ -78,8 +78,8 @@ def test_foreign_images_raise_the_evidence_that_is_required() -> None:
     """An image that is called foreign although it shows the room: no less evidence is verified."""
     scene_map = map_of(ROOM)
     frames = held_out(12, noise=1.0, truth=0.0)
-    without = calibrate(scene_map, frames, settings=STAGED)
-    own = calibrate(scene_map, frames, [(frames[0].features, CAMERA)], settings=STAGED)
+    without = calibrate([Fold(scene_map, frames)], settings=STAGED)
+    own = calibrate([Fold(scene_map, frames)], [(frames[0].features, CAMERA)], settings=STAGED)
     assert without.least_evidence is not None
     assert own == Calibration() or (own.least_evidence or 0.0) > without.least_evidence
 
@@ -87,4 +87,6 @@ def test_foreign_images_raise_the_evidence_that_is_required() -> None:
 def test_it_is_deterministic() -> None:
     scene_map = map_of(ROOM)
     frames = held_out(12, noise=1.0, truth=0.0)
-    assert calibrate(scene_map, frames, settings=STAGED) == calibrate(scene_map, frames, settings=STAGED)
+    assert calibrate([Fold(scene_map, frames)], settings=STAGED) == calibrate(
+        [Fold(scene_map, frames)], settings=STAGED
+    )

@@ -105,8 +105,8 @@ def test_the_guided_pass_finds_what_descriptors_alone_exclude() -> None:
     scene_map = map_of(twins)
     features = seen(twins, QUERY)
     counts = []
-    for passes in (0, 1):
-        localizer = MapLocalizer(scene_map, replace(STAGED, guided_passes=passes, sources=("whole map",)))
+    for windows in ((), (0.015,)):
+        localizer = MapLocalizer(scene_map, replace(STAGED, windows=windows, sources=("whole map",)))
         counts.append(assert_near(localizer.locate_features(features, CAMERA, size=SIZE), QUERY))
     assert counts[1].verification.inliers > 1.5 * counts[0].verification.inliers
 

@@ -367,7 +367,9 @@ class HoldOut:
             )
 
 
-def hold_out(frames: Sequence[Frame], settings: HoldOut) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
+def hold_out(
+    frames: Sequence[Frame], settings: HoldOut, fold: int = 0
+) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
     """Frames to train on and frames to validate on, each in the order given.
 
     Blocks are counted within each sequence, also where frames of several sequences alternate, and the middle
@@ -378,6 +380,11 @@ def hold_out(frames: Sequence[Frame], settings: HoldOut) -> tuple[tuple[Frame, .
 
     Position-only frames are never held out and do not count in blocks. Those between
     two frames of a held-out block are in neither result: their positions would give the block's poses away.
+
+    Args:
+        frames: of one scene.
+        settings: how many of them are held out.
+        fold: for cross-validation, which of the `every` blocks, counted from the middle one on.
     """
     if settings.every == 0:
         return tuple(frames), ()
@@ -389,7 +396,9 @@ def hold_out(frames: Sequence[Frame], settings: HoldOut) -> tuple[tuple[Frame, .
     held: list[Frame] = []
     for frame in complete:
         block = max(1, min(longest, lengths[frame.sequence] // settings.every))
-        if (passed[frame.sequence] // block) % settings.every == settings.every // 2:
+        if (passed[frame.sequence] // block) % settings.every == (
+            settings.every // 2 + fold
+        ) % settings.every:
             held.append(frame)
         passed[frame.sequence] += 1
     apart = set(held)

@@ -1,7 +1,7 @@
 """When an answer of a map counts as verified, and how sure it is: learned from held-out training frames.
 
-The map must not have been built from the frames that it is calibrated on; a map of all training frames takes
-over the calibration of one that lacks some. Test frames are never used.
+A map must not have been built from the frames that it is calibrated on; the map of all training frames takes
+over the calibration of maps that each lack some of them. Test frames are never used.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ from camloc.inference.verification import (
     VerificationSettings,
     VerifiedPose,
     calibrated_covariance,
+    is_evident,
 )
 from camloc.mapping.features import Features
 from camloc.mapping.scene_map import Calibration, SceneMap
@@ -30,7 +31,7 @@ from camloc.mapping.scene_map import Calibration, SceneMap
 LEAST_FRAMES = 8
 
 # Frames whose keypoints are exchanged, at most: each is compared with all points of the map, in vain.
-_EXCHANGED = 20
+_EXCHANGED = 12
 
 # Inliers that an answer needs at least, whatever the held-out frames say.
 _LEAST_INLIERS = 12
@@ -67,6 +68,14 @@ class HeldOutFrame:
 
 
 @dataclass(frozen=True, eq=False)
+class Fold:
+    """Held-out frames, and the map that was built without them."""
+
+    scene_map: SceneMap
+    frames: Sequence[HeldOutFrame]
+
+
+@dataclass(frozen=True, eq=False)
 class _Trial:
     """The best answer of a held-out frame and its error."""
 
@@ -81,8 +90,7 @@ class _Trial:
 
 
 def calibrate(
-    scene_map: SceneMap,
-    frames: Sequence[HeldOutFrame],
+    folds: Sequence[Fold],
     foreign: Sequence[tuple[Features, Camera]] = (),
     *,
     settings: VerificationSettings | None = None,
@@ -96,8 +104,7 @@ def calibrate(
     and the floors of the covariance); gross errors among them (they set the largest deviations).
 
     Args:
-        scene_map: built without the frames.
-        frames: with their true poses.
+        folds: one or several; the frames of all of them count alike.
         foreign: features and cameras of images that the map must not verify, such as the held-out frames
             mirrored: they have the scene's own descriptors in an arrangement that it does not have.
         settings: of the localizer that will use the calibration.
@@ -107,24 +114,28 @@ def calibrate(
     Returns:
         One with `frames` 0, which means uncalibrated, where there are fewer than `LEAST_FRAMES`.
     """
-    if len(frames) < LEAST_FRAMES:
+    count = sum(len(fold.frames) for fold in folds)
+    if count < LEAST_FRAMES:
         return Calibration()
     open_settings = replace(settings or VerificationSettings(), find_focal_length=False)
-    open_map = scene_map.with_calibration(
-        Calibration(
-            frames=len(frames), least_inliers=20, least_evidence=12.0, most_sigma_degrees=90.0, most_sigma=1.0
-        )
+    open_calibration = Calibration(
+        frames=count, least_inliers=20, least_evidence=12.0, most_sigma_degrees=90.0, most_sigma=1.0
     )
-    localizer = MapLocalizer(open_map, open_settings)
-    trials = []
-    for number, frame in enumerate(frames):
-        if (trial := _trial(localizer, frame)) is not None:
-            trials.append(trial)
-        if progress is not None:
-            progress((number + 1) / len(frames))
-    some = [frames[row] for row in np.unique(np.linspace(0, len(frames) - 1, _EXCHANGED).astype(int))]
-    chance = _most_evidence(localizer, _exchanged(some, np.random.default_rng(seed)))
-    elsewhere = _most_evidence(localizer, foreign)
+    localizers = [
+        MapLocalizer(fold.scene_map.with_calibration(open_calibration), open_settings) for fold in folds
+    ]
+    trials: list[_Trial] = []
+    done = 0
+    for fold, localizer in zip(folds, localizers, strict=True):
+        for frame in fold.frames:
+            if (trial := _trial(localizer, frame)) is not None:
+                trials.append(trial)
+            done += 1
+            if progress is not None:
+                progress(done / count)
+    exchanged = _exchanged(_some(folds[0].frames, _EXCHANGED), np.random.default_rng(seed))
+    chance = _most_evidence(localizers[0], exchanged)
+    elsewhere = _most_evidence(localizers[0], foreign)
     usual = [trial.answer.verification.evidence for trial in trials if not trial.is_gross]
     least_evidence = max(
         USUAL_EVIDENCE,
@@ -135,7 +146,7 @@ def calibrate(
     trusted = [
         trial
         for trial in trials
-        if trial.answer.verification.evidence >= least_evidence
+        if is_evident(trial.answer.verification, least_evidence)
         and trial.answer.verification.inliers >= _LEAST_INLIERS
         and trial.answer.verification.rival <= open_settings.most_rival
     ]
@@ -143,12 +154,18 @@ def calibrate(
     if len(right) < LEAST_FRAMES:
         return Calibration()
     start = Calibration(
-        frames=len(frames),
+        frames=count,
         least_inliers=_LEAST_INLIERS,
         least_evidence=float(least_evidence),
     )
     calibrated = _with_covariance(start, right)
     return _with_limits(calibrated, trusted)
+
+
+def _some(frames: Sequence[HeldOutFrame], most: int) -> list[HeldOutFrame]:
+    """At most so many of the frames, evenly spaced."""
+    rows = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int))
+    return [frames[row] for row in rows]
 
 
 def _trial(localizer: MapLocalizer, frame: HeldOutFrame) -> _Trial | None:

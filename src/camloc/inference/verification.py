@@ -42,7 +42,7 @@ from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.inference.candidates import Candidates, Portion, PosePrior
 from camloc.inference.point_matching import NearestPoints, distance_of_different_points, guided_matches
-from camloc.mapping.features import FeatureExtractor, Features, feature_extractor
+from camloc.mapping.features import FeatureExtractor, Features, extraction_scale, feature_extractor
 from camloc.mapping.scene_map import Calibration, SceneMap
 
 # Where a map is not calibrated.
@@ -51,8 +51,10 @@ UNCALIBRATED_EVIDENCE = 15.0
 UNCALIBRATED_SIGMA_DEGREES = 1.5
 UNCALIBRATED_SIGMA = 0.03
 
-# Standard deviation of a match in pixels where calibration says nothing; the loss levels off from twice it.
-USUAL_PIXEL_SIGMA = 0.5
+# The deviation of a query's matches is read from the smallest quarter of its residuals, which false matches
+# hardly reach, and is at least so many pixels of the image that features were extracted from.
+_DEVIATION_QUANTILE = 0.25
+_LEAST_DEVIATION = 0.1
 
 # Evidence is cut here: beyond, probabilities are too small for a double.
 MOST_EVIDENCE = 300.0
@@ -76,6 +78,9 @@ _RIVAL_SHARE = 0.6
 # Before it is refined, their residuals may be this share of the larger side of the image.
 _REVERSED_ERROR = 0.05
 
+# The loss of its refinement levels off from so many pixels.
+_REVERSED_LOSS = 7.5
+
 # The given focal length is doubted where another one has at least so many times its first inliers: of matches
 # in one plane, which any focal length fits, as many agree with another one by chance.
 _SHARE_OF_DOUBT = 1.05
@@ -98,11 +103,13 @@ class VerificationSettings:
         ratio: of the descriptor distances to the nearest and to the second nearest point.
         max_error: of an inlier of the first estimate, as a share of the larger side of the image.
         least_first_inliers: a first estimate with fewer is not followed.
-        guided_passes: how often projected points are matched in windows; 0 for never.
-        window: their radius, as a share of the larger side of the image.
+        windows: in which projected points are matched, pass by pass: their radius as a share of the larger
+            side of the image; none for no guided pass.
+        many_first_inliers: a first estimate with so many needs the last, narrowest pass alone.
         guided_ratio: of the descriptor distances to the nearest and to the second nearest in a window.
         visible_frames: frames nearest to the first pose whose points are projected.
         most_visible: points that are projected, at most.
+        loss_scale: of the robust loss of the refinement, in deviations of the query's own matches.
         inlier_error: of an inlier of the final pose, as a share of the larger side of the image.
         most_rival: share of the inliers that the other pose of a plane may have.
         find_focal_length: whether a given focal length is checked and, where no pose fits it, found.
@@ -117,11 +124,12 @@ class VerificationSettings:
     ratio: float = 0.85
     max_error: float = 0.010
     least_first_inliers: int = 5
-    guided_passes: int = 1
-    window: float = 0.015
+    windows: tuple[float, ...] = (0.030, 0.015)
+    many_first_inliers: int = 60
     guided_ratio: float = 0.9
     visible_frames: int = 40
-    most_visible: int = 3000
+    most_visible: int = 6000
+    loss_scale: float = 1.0
     inlier_error: float = 0.006
     most_rival: float = 0.6
     find_focal_length: bool = True
@@ -313,7 +321,7 @@ class MapLocalizer:
             return None
         keypoints, points = keypoints[estimate.inliers], points[estimate.inliers]
         with clock.step("refinement"):
-            first = self._refined(query, keypoints, points, estimate, free=is_focal_free, most_steps=5)
+            first = self._refined(query, keypoints, points, estimate, free=is_focal_free, rounds=1)
         if first is None:
             return None
         found = self._confirmed(query, keypoints, points, first, clock, free=is_focal_free)
@@ -341,23 +349,24 @@ class MapLocalizer:
     ) -> "_Confirmed":
         """The guided pass and the refinement from a first pose."""
         visible = 0
-        for _ in range(self.settings.guided_passes):
+        windows = self.settings.windows
+        for window in windows[-1:] if len(points) >= self.settings.many_first_inliers else windows:
             with clock.step("guided pass"):
-                keypoints, points, visible = self._guided(query, pose)
+                keypoints, points, visible = self._guided(query, pose, window)
             with clock.step("refinement"):
                 again = self._refined(query, keypoints, points, pose, free=free)
             if again is None:
                 nothing = np.zeros(0, dtype=np.int64)
                 return _Confirmed(pose, nothing, nothing, np.zeros(0, dtype=bool), visible)
             pose = again
-        if not self.settings.guided_passes:
+        if not windows:
             with clock.step("refinement"):
                 pose = self._refined(query, keypoints, points, pose, free=free) or pose
         inliers = pose.residuals <= self.settings.inlier_error * query.side
         return _Confirmed(pose, keypoints, points, inliers, visible)
 
     def _guided(
-        self, query: "_Query", pose: RefinedPose
+        self, query: "_Query", pose: RefinedPose, window: float
     ) -> tuple[Int[np.ndarray, "k"], Int[np.ndarray, "k"], int]:
         """Matches in windows around the points that a pose should see, and the number of these points."""
         rows, pixels, depth = self._candidates.visible(
@@ -374,7 +383,7 @@ class MapLocalizer:
             pixels,
             self.scene_map.point_scales[rows].astype(np.float64) * pose.camera.fx / depth,
             self.scene_map.codec.decode(self.scene_map.descriptors[rows]),
-            radius=self.settings.window * query.side,
+            radius=window * query.side,
             most_distance=self._most_distance,
             ratio=self.settings.guided_ratio,
         )
@@ -405,14 +414,13 @@ class MapLocalizer:
         errors = np.linalg.norm(pixels - query.pixels[keypoints], axis=1)
         if (errors < _REVERSED_ERROR * query.side).mean() < _RIVAL_SHARE:
             return None
-        other = self._refined(
-            query,
-            keypoints,
-            points,
+        other = refine_absolute_pose(
+            query.pixels[keypoints],
+            self._points[points],
             RefinedPose(start, found.pose.camera, found.pose.covariance, found.pose.residuals),
-            free=False,
+            np.full(len(points), _REVERSED_LOSS * query.pixel),
+            loss_scale=1.0,
             most_steps=10,
-            loss_scale=15.0,
         )
         if other is None or _angle(other.world_from_cam, pose) < _SAME_DEGREES:
             return None
@@ -427,20 +435,18 @@ class MapLocalizer:
         start: PoseEstimate | RefinedPose,
         *,
         free: bool,
-        most_steps: int = 20,
-        loss_scale: float = 2.0,
+        rounds: int = 2,
     ) -> RefinedPose | None:
         """The pose refined with these matches; with the focal length where it is `free`."""
-        # One deviation for all matches: on held-out frames weights by the points' own deviations made errors
-        # larger by a sixth, since these do not know of errors of the frames' poses.
-        return refine_absolute_pose(
+        return _refine_robustly(
             query.pixels[keypoints],
             self._points[points],
             start,
-            np.full(len(points), self.scene_map.calibration.pixel_sigma or USUAL_PIXEL_SIGMA),
-            refine_focal_length=free,
-            loss_scale=loss_scale,
-            most_steps=most_steps,
+            limit=self.settings.inlier_error * query.side,
+            pixel=query.pixel,
+            loss_scale=self.settings.loss_scale,
+            free=free,
+            rounds=rounds,
         )
 
     def _answer(
@@ -456,7 +462,7 @@ class MapLocalizer:
     ) -> VerifiedPose:
         inliers = found.inliers
         seen = query.features.keypoints[found.keypoints[inliers]].astype(np.float64)
-        share = (self.settings.inlier_error / self.settings.window) ** 2
+        share = (self.settings.inlier_error / (self.settings.windows or (math.inf,))[-1]) ** 2
         verification = Verification(
             inliers=found.count,
             ratio=float(inliers.mean()),
@@ -488,13 +494,14 @@ class MapLocalizer:
         calibration, found = self.scene_map.calibration, answer.verification
         factor = 1.0 if found.focal_length == "given" else _FOUND_FOCAL_FACTOR
         inliers = int(np.ceil((calibration.least_inliers or UNCALIBRATED_INLIERS) * factor))
-        evidence = (calibration.least_evidence or UNCALIBRATED_EVIDENCE) * factor
+        evidence = calibration.least_evidence or UNCALIBRATED_EVIDENCE
         if found.inliers < inliers:
             return f"it has {found.inliers} inliers and needs {inliers}"
-        asks_no_more = (calibration.least_evidence or UNCALIBRATED_EVIDENCE) <= USUAL_EVIDENCE
-        has_many_first_inliers = asks_no_more and found.first_inliers >= _FIRST_INLIERS * factor
-        if found.evidence < evidence and not has_many_first_inliers:
-            return f"chance explains its inliers: evidence {found.evidence:.1f}, {evidence:.1f} is needed"
+        if not is_evident(found, evidence, factor):
+            return (
+                f"chance explains its inliers: evidence {found.evidence:.1f}, "
+                f"{evidence * factor:.1f} is needed"
+            )
         if found.rival > self.settings.most_rival:
             return "its inliers lie in one plane and two poses see them alike"
         if found.coverage < calibration.least_coverage:
@@ -547,6 +554,70 @@ class MapLocalizer:
         return f"the map does not confirm the best pose: {shortfall}"
 
 
+def _refine_robustly(
+    pixels: Float[np.ndarray, "k 2"],
+    points: Float[np.ndarray, "k 3"],
+    start: PoseEstimate | RefinedPose,
+    *,
+    limit: float,
+    pixel: float,
+    loss_scale: float,
+    free: bool = False,
+    rounds: int = 2,
+) -> RefinedPose | None:
+    """The pose with the least robust error, whose loss follows the residuals of the matches themselves.
+
+    One deviation serves all matches: on held-out frames weights by the points' own deviations made errors
+    larger by a sixth, since these do not know of errors of the frames' poses.
+
+    Args:
+        pixels: without distortion.
+        points: in the world.
+        start: a pose near the minimum.
+        limit: matches with larger residuals, in pixels, say nothing of the deviation.
+        pixel: pixels of the image for one pixel of the image that features were extracted from.
+        loss_scale: of the loss, in deviations of the matches.
+        free: whether the focal length is refined too.
+        rounds: how often the deviation is measured and the pose refined.
+
+    Returns:
+        None if the matches do not determine the pose.
+    """
+    projected, _ = project_points(points, start.world_from_cam, start.camera)
+    residuals = np.linalg.norm(projected - pixels, axis=1)
+    pose: RefinedPose | None = None
+    for _ in range(rounds):
+        near = residuals[residuals < limit]
+        # The length of an error with two normal coordinates is Rayleigh distributed.
+        quantile = float(np.quantile(near, _DEVIATION_QUANTILE)) if len(near) else 0.0
+        deviation = quantile / math.sqrt(-2.0 * math.log(1.0 - _DEVIATION_QUANTILE))
+        pose = refine_absolute_pose(
+            pixels,
+            points,
+            start,
+            np.full(len(points), max(deviation, _LEAST_DEVIATION * pixel)),
+            refine_focal_length=free,
+            loss_scale=loss_scale,
+        )
+        if pose is None:
+            return None
+        start, residuals = pose, pose.residuals
+    return pose
+
+
+def is_evident(found: Verification, least_evidence: float, factor: float = 1.0) -> bool:
+    """Whether chance does not explain the inliers of an answer.
+
+    Args:
+        found: how the map agrees with it.
+        least_evidence: that the calibration asks for.
+        factor: more is asked for by this factor.
+    """
+    has_many_first_inliers = found.first_inliers >= _FIRST_INLIERS * factor
+    asks_for_no_more = least_evidence <= USUAL_EVIDENCE
+    return found.evidence >= least_evidence * factor or (asks_for_no_more and has_many_first_inliers)
+
+
 def calibrated_covariance(
     covariance: Float[np.ndarray, "6 6"], inliers: int, calibration: Calibration
 ) -> Float[np.ndarray, "6 6"]:
@@ -585,6 +656,7 @@ class _Query:
         first: (k,) the keypoints that are compared by descriptors alone.
         tree: of `pixels`.
         nearest: what they were compared with so far.
+        pixel: pixels of the image for one pixel of the scaled image that features were extracted from.
     """
 
     features: Features
@@ -595,6 +667,7 @@ class _Query:
     first: Int[np.ndarray, "k"]
     tree: cKDTree
     nearest: NearestPoints
+    pixel: float
 
     @classmethod
     def of(
@@ -609,7 +682,10 @@ class _Query:
         projected = scene_map.codec.project(features.descriptors.astype(np.float32))
         largest = np.sort(np.argsort(-features.scales, kind="stable")[:first])
         nearest = NearestPoints.start(projected[largest], len(scene_map))
-        return cls(features, lens, lens.undistorted(), pixels, projected, largest, cKDTree(pixels), nearest)
+        pixel = 1.0 / extraction_scale(width, height, scene_map.features)
+        return cls(
+            features, lens, lens.undistorted(), pixels, projected, largest, cKDTree(pixels), nearest, pixel
+        )
 
     def compared_with_nothing(self, points: int) -> NearestPoints:
         """As before the first portion."""

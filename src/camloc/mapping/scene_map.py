@@ -27,7 +27,7 @@ from camloc.errors import CheckpointError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.mapping.features import FeatureSettings
 
-FORMAT = 2
+FORMAT = 3
 ARRAYS_FILE = "map.safetensors"
 METADATA_FILE = "map.json"
 
@@ -116,7 +116,6 @@ class Calibration:
         most_sigma_degrees: an answer whose orientation has a larger standard deviation is not verified, or
             None.
         most_sigma: the same of its position, as a share of the median distance to the inliers, or None.
-        pixel_sigma: standard deviation in pixels of a point's residual, or None.
         covariance_scale, covariance_growth: factors of the covariance.
         position_floor: standard deviation along each axis, in the unit of the map, that every answer has.
         rotation_floor_degrees: the same of the rotation vector, in degrees.
@@ -128,7 +127,6 @@ class Calibration:
     least_coverage: float = 0.0
     most_sigma_degrees: float | None = None
     most_sigma: float | None = None
-    pixel_sigma: float | None = None
     covariance_scale: float = 1.0
     covariance_growth: float = 0.0
     position_floor: float = 0.0

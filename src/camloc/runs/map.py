@@ -1,7 +1,7 @@
 """Build the maps of a run's scenes and calibrate them on held-out training frames, without torch."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,16 +15,25 @@ from camloc.data.masks import read_mask_as_stored
 from camloc.data.splits import HoldOut, hold_out
 from camloc.data.types import Frame, Scene, oriented
 from camloc.errors import DatasetError
-from camloc.inference.map_calibration import HeldOutFrame, calibrate
+from camloc.inference.map_calibration import Fold, HeldOutFrame, calibrate
 from camloc.mapping.build import BuildReport, MapSettings, assemble_map, match_frames
-from camloc.mapping.scene_map import Calibration, SceneMap, save_maps
+from camloc.mapping.scene_map import SceneMap, save_maps
 from camloc.runs.manifest import MANIFEST_FILE, DataSource, RunManifest, load_scenes
 
 Progress = Callable[[str, float], None]
 """Called with the name of the step and the share of it that is done."""
 
-# Of scenes with fewer frames a quarter is held out for calibration, of others a sixth at most.
-SMALL_SCENE = 100
+# A sixth of the frames is held out of each map that calibration needs, or about so many of a large scene.
+_FOLDS = 6
+_MOST_HELD_OUT = 200
+
+# So many maps are built, two at least, that so many frames were held out of one of them.
+_CALIBRATION_FRAMES = 90
+
+# A block of held-out frames is this part of the scene, within bounds: frames of one recording share the drift
+# of its poses with those before and after them, and a query of another day does not.
+_BLOCKS = 25
+_LONGEST_BLOCK = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +80,10 @@ def build_map(
 ) -> MappedScene:
     """Build the map of a scene from its training frames, and calibrate it.
 
-    A second map, which knows nothing of the held-out frames, is triangulated from the matches of the other
-    frames and calibrated on the held-out ones. The map of all training frames takes the calibration over. It
-    has more points than the second one, so that the thresholds are on the safe side.
+    Further maps, each of which knows nothing of some held-out frames, are triangulated from the matches of
+    the other frames; what these maps answer to the frames that they lack is the calibration. The map of all
+    training frames takes it over. It has more points than the others, so that the thresholds are on the safe
+    side.
 
     Raises:
         DatasetError: fewer than two frames can be used, or none of their keypoints can be triangulated.
@@ -83,42 +93,47 @@ def build_map(
     def read_mask(frame: Frame) -> Bool[NDArray[np.bool_], "height width"] | None:
         return None if masks is None else read_mask_as_stored(masks, frame)
 
-    _, held_out = hold_out(oriented(scene.train), _calibration_split(len(scene.train)))
-    names = frozenset(frame.name for frame in held_out)
+    held_out = _held_out(oriented(scene.train))
     matched = match_frames(
         scene.train,
         scene=scene.name,
         settings=settings,
         masks=None if masks is None else read_mask,
-        kept_features=names,
+        kept_features={frame.name for frames in held_out for frame in frames},
         progress=progress,
     )
     whole, report = assemble_map(
         matched, scene=scene.name, unit=scene.unit, settings=settings, progress=progress
     )
-    calibration = Calibration()
-    with suppress(DatasetError):  # the other frames give no map: the thresholds stay the cautious ones
-        smaller, _ = assemble_map(
-            matched, scene=scene.name, unit=scene.unit, settings=settings, without=names, progress=progress
-        )
-        known = matched.features()
-        calibration = calibrate(
-            smaller,
-            [
+    known = matched.features()
+    folds = []
+    for frames in held_out:
+        with suppress(DatasetError):  # the other frames give no map
+            smaller, _ = assemble_map(
+                matched,
+                scene=scene.name,
+                unit=scene.unit,
+                settings=settings,
+                without={frame.name for frame in frames},
+                progress=progress,
+            )
+            held = [
                 HeldOutFrame(known[frame.name].features, known[frame.name].camera, frame.truth())
-                for frame in held_out
+                for frame in frames
                 if frame.name in known
-            ],
-            progress=None if progress is None else partial(progress, "calibration"),
-        )
+            ]
+            folds.append(Fold(smaller, held))
+    calibration = calibrate(folds, progress=None if progress is None else partial(progress, "calibration"))
     return MappedScene(whole.with_calibration(calibration), report, time.perf_counter() - started)
 
 
-def _calibration_split(frames: int) -> HoldOut:
-    """Which frames are held out: blocks of neighbours, about 200 frames of a large scene.
-
-    Calibration needs eight frames; of a small scene more are held out.
-    """
-    if frames < SMALL_SCENE:
-        return HoldOut(every=4, block=5)
-    return HoldOut(every=max(6, frames // 200), block=10)
+def _held_out(frames: Sequence[Frame]) -> list[tuple[Frame, ...]]:
+    """The frames that each of the maps for calibration lacks: blocks of neighbours, no frame twice."""
+    count = len(frames)
+    split = HoldOut(
+        every=max(_FOLDS, count // _MOST_HELD_OUT), block=min(max(1, count // _BLOCKS), _LONGEST_BLOCK)
+    )
+    folds: list[tuple[Frame, ...]] = []
+    while len(folds) < 2 or (len(folds) < split.every and sum(map(len, folds)) < _CALIBRATION_FRAMES):
+        folds.append(hold_out(frames, split, fold=len(folds))[1])
+    return [frames for frames in folds if frames]

@@ -48,10 +48,10 @@ def server() -> Iterator[Server]:
         def log_message(self, *_: object) -> None:
             """Nothing is logged."""
 
-        def do_HEAD(self) -> None:  # noqa: N802
+        def do_HEAD(self) -> None:
             self._answer(with_body=False)
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             state.ranges.append(self.headers.get("Range", ""))
             self._answer(with_body=True)
 
@@ -104,7 +104,9 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 
 SEQUENCE = zipped({"seq-01/frame-000000.pose.txt": b"1 0 0 0\n", "seq-01/Thumbs.db": b"x"})
-CHESS = zipped({"chess/TrainSplit.txt": b"sequence1\n", "chess/seq-01.zip": SEQUENCE, "chess/big": b"." * 5000})
+CHESS = zipped(
+    {"chess/TrainSplit.txt": b"sequence1\n", "chess/seq-01.zip": SEQUENCE, "chess/big": b"." * 5000}
+)
 
 
 def files_below(folder: Path) -> set[str]:
@@ -237,9 +239,7 @@ def flipped() -> bytes:
         (CHESS[:200] + CHESS[-300:], "is damaged|no zip archive"),
     ],
 )
-def test_a_bad_archive_leaves_nothing(
-    server: Server, tmp_path: Path, content: bytes, message: str
-) -> None:
+def test_a_bad_archive_leaves_nothing(server: Server, tmp_path: Path, content: bytes, message: str) -> None:
     folder = tmp_path / "data" / "7scenes"
     with pytest.raises(DatasetError, match=message):
         download.download("chess", server.archive(content), folder)

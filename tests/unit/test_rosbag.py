@@ -75,7 +75,10 @@ class Bag:
 
     def add_tf(self, topic: str, *transforms: Any) -> None:
         self.add(
-            topic, "tf2_msgs/msg/TFMessage", START, self.type("tf2_msgs/msg/TFMessage")(transforms=list(transforms))
+            topic,
+            "tf2_msgs/msg/TFMessage",
+            START,
+            self.type("tf2_msgs/msg/TFMessage")(transforms=list(transforms)),
         )
 
     def add_image(self, number: int, encoding: str) -> None:
@@ -228,7 +231,10 @@ def test_every_way_gives_the_same_scene(
     np.testing.assert_allclose(poses_of(scene.test).matrix(), np.stack(SCENE.test), rtol=0, atol=1e-6)
     assert {frame.camera for frame in (*scene.train, *scene.test)} == {CAMERA}
     with Image.open(scene.train[2].image) as image:
-        assert np.abs(np.asarray(image)[5, 5].astype(int) - (20 if encoding == "mono8" else (20, 90, 200))).max() < 8
+        assert (
+            np.abs(np.asarray(image)[5, 5].astype(int) - (20 if encoding == "mono8" else (20, 90, 200))).max()
+            < 8
+        )
     assert not list(tmp_path.glob(".camloc-*"))
 
 
@@ -239,7 +245,9 @@ def test_poses_lie_between_those_before_and_after(tmp_path: Path) -> None:
     for time, x in ((START - STEP // 2, 0.0), (START + STEP // 2, 1.0), (START + 3 * STEP // 2, 3.0)):
         matrix = np.eye(4)
         matrix[0, 3] = x
-        message = bag.type("geometry_msgs/msg/PoseStamped")(header=bag.header(time, "map"), pose=bag.pose(matrix))
+        message = bag.type("geometry_msgs/msg/PoseStamped")(
+            header=bag.header(time, "map"), pose=bag.pose(matrix)
+        )
         bag.add("/pose", "geometry_msgs/msg/PoseStamped", time, message)
     scene = read_bag(bag.write(), tmp_path / "images")
     assert poses_of(scene.train).translation[:, 0].tolist() == pytest.approx([0.5, 2.0])

@@ -1,4 +1,4 @@
-"""Data sets of the papers from their official addresses: asked for by name, resumed, verified, unpacked safely.
+"""Data sets of the papers from their official addresses: resumed, verified, and unpacked safely.
 
 FOLDER/chess.zip.part     an archive that is not complete, and beside it which version of it
 FOLDER/chess/...          the scene, when its archive is unpacked; the archive is removed then
@@ -140,7 +140,8 @@ SOURCES = {
         "https://www.repository.cam.ac.uk/handle/1810/251342",
         _TERMS,
         {},
-        "its images are made of those of Cambridge Landmarks: `camloc download cambridge`, then `camloc edit`",
+        "its images are made of those of Cambridge Landmarks: `camloc download cambridge`, then "
+        "`camloc edit`",
     ),
 }
 

@@ -310,15 +310,17 @@ def _time(message: Any, recorded: int) -> int:
     return int(stamp.sec) * 10**9 + int(stamp.nanosec) or recorded
 
 
-def _chain(found: _Recorded, world: str, *, bottom: str = "") -> list[str]:
-    """The frames from the camera up to below the world (or to below `world`); [] if they do not lead there."""
-    chain, at = [], bottom or found.image_frame
+def _chain(found: _Recorded, world: str) -> list[str]:
+    """The frames of tf from the camera up to the one below the world, which is the last one or `world`."""
+    chain, at = [], found.image_frame
     while at in found.tf and at != world and at not in chain:
         chain.append(at)
         at = found.tf[at].parent
     if world and at != world:
         names = ", ".join(sorted({*found.tf, *(each.parent for each in found.tf.values())})) or "none"
-        raise DatasetError(f"tf does not lead from {found.image_frame!r} to {world!r}; its frames are {names}")
+        raise DatasetError(
+            f"tf does not lead from {found.image_frame!r} to {world!r}; its frames are {names}"
+        )
     return chain
 
 
@@ -339,8 +341,8 @@ def _of_topic(
     """Poses of a topic, with the mount of the camera on its body, and the note."""
     if found.poses is None:
         raise DatasetError(
-            f"{path} has no poses: neither tf above {found.image_frame!r} nor a topic of {', '.join(_POSES)}; "
-            f"`camloc poses` computes them from the images"
+            f"{path} has no poses: neither tf above {found.image_frame!r} nor a topic of "
+            f"{', '.join(_POSES)}; `camloc poses` computes them from the images"
         )
     poses, known = found.poses.at(times, most)
     upward: list[str] = []
@@ -463,5 +465,3 @@ def _decoded(message: Any, where: str) -> UInt8[np.ndarray, "..."]:
         return np.ascontiguousarray(rows)
     pixels = rows.reshape(height, width, channels)[..., :3]
     return np.ascontiguousarray(pixels[..., ::-1] if _CHANNELS[encoding].startswith("B") else pixels)
-
-

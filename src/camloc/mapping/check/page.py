@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
@@ -95,6 +94,8 @@ def write_page(
         CamlocError: the file cannot be written.
     """
     frames = {} if checked is None else {frame.name: frame for frame in checked.path.frames}
+    import jinja2  # of the extra `report`; `verdict` does without
+
     cards = [
         _Card(each.level, each.kind, each.sentence, _images([frames[n] for n in each.frames if n in frames]))
         for each in findings

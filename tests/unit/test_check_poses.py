@@ -14,7 +14,7 @@ from tests.support.layouts import looking_at_target
 from camloc.data.types import Frame, Scene
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
-from camloc.mapping.check import agreement
+from camloc.mapping.check import readings
 from camloc.mapping.check.agreement import Agreement, measure_agreement
 from camloc.mapping.check.correspondences import Correspondences, Sample, Tried
 from camloc.mapping.check.path import CameraPath, largest_steps, path_findings, path_of
@@ -68,7 +68,7 @@ def _agreement(scene: Scene, sample: Sample) -> Agreement:
 @pytest.fixture(autouse=True)
 def _fewer_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve pairs tell these readings apart, in a third of the time."""
-    monkeypatch.setattr(agreement, "_FIRST_PAIRS", 12)
+    monkeypatch.setattr(readings, "_FIRST_PAIRS", 12)
 
 
 def test_right_poses_are_not_suspected() -> None:

@@ -7,6 +7,7 @@ median over the pairs of each pair's median Sampson distance; points must also l
 which tells directions apart that no epipolar line does.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from itertools import permutations, product
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from camloc.geometry.rotation import quaternion_wxyz_from_rotation, rotation_from_quaternion_wxyz
 from camloc.mapping.check.correspondences import Correspondences
@@ -125,6 +127,7 @@ def pose_hypotheses() -> list[Hypothesis]:
     found += _quaternion_orders()
     found += _camera_axes(inverses)
     found += _world_axes()
+    found += _small_angles()
     found += [
         Hypothesis(
             "shifted images",
@@ -135,6 +138,27 @@ def pose_hypotheses() -> list[Hypothesis]:
         for steps in _STEPS
     ]
     return found
+
+
+def _small_angles() -> list[Hypothesis]:
+    """Angles in radians that were read as degrees: of a rotation vector, or of three turns about axes."""
+    says = "the angles of the orientations are in radians, and are read as degrees"
+    changes = [partial(_enlarged, order="")]
+    for axes in permutations("XYZ"):
+        order = "".join(axes)
+        changes += [partial(_enlarged, order=order), partial(_enlarged, order=order.lower())]
+    return [Hypothesis("orientations", says, change, cost=1.8) for change in changes]
+
+
+def _enlarged(poses: Poses, *, order: str) -> Poses:
+    """The poses with 57.3 times the angles; `order` is SciPy's, "" for a rotation vector."""
+    turn = Rotation.from_matrix(poses[0])
+    if order:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a gimbal lock, in which this is not the right reading
+            angles = turn.as_euler(order)
+        return np.asarray(Rotation.from_euler(order, np.rad2deg(angles)).as_matrix()), poses[1]
+    return np.asarray(Rotation.from_rotvec(np.rad2deg(turn.as_rotvec())).as_matrix()), poses[1]
 
 
 def _shifted(poses: Poses, *, steps: int) -> Poses:

@@ -113,6 +113,14 @@ FAULTS: dict[str, tuple[str, str, Callable[[int, Array, Array], tuple[Any, Any]]
     "units": ("mixed units", "factor of about", lambda n, R, c: (R, c * 100 if n % 4 == 0 else c)),
     "jump": ("jump", "jump at 012.png", lambda n, R, c: (R, c + (n >= 12) * np.array([0, 0, 1.5]))),
     "scale": ("scale", "millimetres", lambda _, R, c: (R, c * 1000)),
+    "radians as degrees": (
+        "orientations",
+        "in radians, and are read as degrees",
+        lambda _, R, c: (
+            Rotation.from_rotvec(np.deg2rad(Rotation.from_matrix(R).as_rotvec())).as_matrix(),
+            c,
+        ),
+    ),
 }
 
 
@@ -182,3 +190,39 @@ def test_the_largest_step_comes_first() -> None:
     path = path_of(_scene(jumping))
     assert largest_steps(path)[0] == (6, 7)
     assert [each.kind for each in path_findings(path, depth=5.0, is_depth_measured=False)] == ["jump"]
+
+
+def _changed_blocks(change: Callable[[Array, Array], tuple[Any, Any]]) -> Scene:
+    """The walk with two blocks of test frames, whose poses are changed."""
+
+    def is_test(number: int) -> bool:
+        return 5 <= number < 11 or 16 <= number < 22
+
+    frames = _scene(lambda n, R, c: change(R, c) if is_test(n) else (R, c)).train
+    train = tuple(frame for number, frame in enumerate(frames) if not is_test(number))
+    return Scene("walk", train, tuple(frame for n, frame in enumerate(frames) if is_test(n)))
+
+
+def test_test_frames_in_another_world_are_named() -> None:
+    turn = Rotation.from_rotvec([0.3, 1.0, 0.2]).as_matrix()
+    scene = _changed_blocks(lambda R, c: (turn @ R, turn @ c + np.array([3.0, 1.0, 0.0])))
+    (finding,) = _agreement(scene, _sample()).findings
+    assert finding.kind == "several worlds"
+    assert "training frames" in finding.sentence
+    assert "test frames" in finding.sentence
+
+
+def test_test_frames_that_alone_are_read_otherwise_are_named() -> None:
+    (finding,) = _agreement(_changed_blocks(lambda R, c: (R @ _GL, c)), _sample()).findings
+    assert finding.kind == "camera axes"
+    assert finding.sentence.startswith("of the test frames alone, the camera axes are OpenGL's")
+
+
+def test_orientations_by_angles_in_degrees_that_are_read_as_radians_are_named() -> None:
+    def wrong(_: int, rotation: Array, centre: Array) -> tuple[Any, Any]:
+        turn = Rotation.from_matrix(rotation)
+        return Rotation.from_euler("ZYX", turn.as_euler("ZYX", degrees=True)).as_matrix(), centre
+
+    (finding,) = _agreement(_scene(wrong), _sample()).findings
+    assert finding.kind == "orientations"
+    assert "angles in degrees may be read as radians" in finding.sentence

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from camloc.data.types import Unit
 from camloc.geometry.rotation import rotation_angle
-from camloc.mapping.check.contradictions import BAD, contradictions, mixed_units
+from camloc.mapping.check.contradictions import BAD, contradictions, different_parts, mixed_units
 from camloc.mapping.check.correspondences import Sample
 from camloc.mapping.check.findings import MOST_NAMED, Finding, named
 from camloc.mapping.check.hypotheses import Scored, pair_depth
@@ -145,8 +145,10 @@ def _torn(path: CameraPath, sample: Sample) -> list[Finding]:
 
 def _unexplained(case: Case, best: Scored, torn: Sequence[Finding]) -> Finding:
     """What is wrong with poses that no single reading makes fit."""
-    bad = [pair for pair, error in zip(case.pairs, best.by_pair, strict=True) if error > BAD]
-    special = mixed_units(case, bad, FITS) or (None if torn else orientation_finding(case))
+    is_bad = best.by_pair > BAD
+    bad = [pair for pair, wrong in zip(case.pairs, is_bad, strict=True) if wrong]
+    special = mixed_units(case, bad, FITS) or different_parts(case, is_bad)
+    special = special or (None if torn else orientation_finding(case))
     if special is not None:
         return special
     sentence = (

@@ -47,7 +47,7 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
         units = mixed_units(case, bad, best.pixels)
         if units is not None:
             return [units]
-    parts = _parts(case, is_bad)
+    parts = different_parts(case, is_bad)
     if parts is not None:
         return [parts]
     jump = _jump(case, steps, is_bad)
@@ -56,14 +56,14 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
     return [jump if jump is not None else _wrong_frames(case, is_bad, share)]
 
 
-def _parts(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
+def different_parts(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
     """Test frames, recordings or folders whose poses are in another world, or are read otherwise."""
-    groupings: dict[str, Callable[[int], str]] = {
-        "the split": lambda index: "test frames" if case.path.is_test[index] else "training frames",
-        "recordings": lambda index: f"recording {case.path.frames[index].sequence!r}",
-        "folders": lambda index: f"folder {case.path.frames[index].name.rpartition('/')[0]!r}",
-    }
-    for of in groupings.values():
+    groupings: tuple[Callable[[int], str], ...] = (
+        lambda index: "test frames" if case.path.is_test[index] else "training frames",
+        lambda index: f"recording {case.path.frames[index].sequence!r}",
+        lambda index: f"folder {case.path.frames[index].name.rpartition('/')[0]!r}",
+    )
+    for of in groupings:
         groups = [(of(pair.first), of(pair.second)) for pair in case.pairs]
         if len({name for each in groups for name in each}) < 2:
             continue

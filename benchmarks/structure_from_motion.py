@@ -198,8 +198,8 @@ def page(measured: Measured) -> str:
             [vars(row) for row in measured.rows],
         ),
         "Whose error a difference is, the images tell: the median distance of matches between two images "
-        "from their epipolar lines, by the true poses and intrinsics of the data set and by the computed ones, in "
-        "pixels of 640 x 480.",
+        "from their epipolar lines, by the true poses and intrinsics of the data set and by the computed "
+        "ones, in pixels of 640 x 480.",
         filled(
             [
                 ("scene", "{scene}, {kind}"),

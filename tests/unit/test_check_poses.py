@@ -42,7 +42,7 @@ def _scene(change: Callable[[int, Array, Array], tuple[Any, Any]] = lambda _, R,
     return Scene("walk", tuple(frames))
 
 
-def _sample(*, focal: float = 1.0, shift: float = 0.0) -> Sample:
+def _sample(*, focal: float | tuple[float, float] = 1.0, shift: float = 0.0) -> Sample:
     """Matches of the true walk, seen through another lens than the given one, with half a pixel of noise."""
     random = np.random.default_rng(0)
     points = np.array([0.5, 4.0, -1.0]) + random.normal(0, 1.0, (40, 3))
@@ -50,7 +50,7 @@ def _sample(*, focal: float = 1.0, shift: float = 0.0) -> Sample:
 
     def seen(number: int) -> Array:
         local = (points - path.centres[number]) @ path.rotations[number]
-        flat = local[:, :2] / local[:, 2:] * focal + (shift, 0.0)
+        flat = local[:, :2] / local[:, 2:] * np.array(focal) + (shift, 0.0)
         return np.asarray(flat + random.normal(0, 0.5 / 500.0, flat.shape))
 
     pairs = [(first, first + gap) for first in range(0, FRAMES - 6, 2) for gap in (2, 5)]
@@ -138,6 +138,12 @@ def test_a_wrong_focal_length_is_named_with_its_factor(factor: float) -> None:
     assert finding.kind == "focal length"
     named = float(finding.sentence.split("focal length of ")[1].split(" ")[0])
     assert named == pytest.approx(factor, rel=0.06)
+
+
+def test_a_focal_length_that_is_wrong_in_one_direction_is_named() -> None:
+    (finding,) = _agreement(_scene(), _sample(focal=(1.0, 1.3))).findings
+    assert finding.kind == "focal length"
+    assert "(along x)" in finding.sentence
 
 
 def test_a_wrong_principal_point_is_named() -> None:

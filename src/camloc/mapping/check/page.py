@@ -130,7 +130,9 @@ def _label(scored: Scored) -> str:
     if hypothesis.says:
         return f"{hypothesis.says[0].upper()}{hypothesis.says[1:]}"
     x, y = hypothesis.shift
-    return f"Focal length x {hypothesis.focal:.2f}, principal point {x:+.2f}, {y:+.2f} focal lengths away"
+    along_y = "" if hypothesis.aspect == 1 else f" (along y x {hypothesis.focal * hypothesis.aspect:.2f})"
+    focal = f"Focal length x {hypothesis.focal:.2f}{along_y}"
+    return f"{focal}, principal point {x:+.2f}, {y:+.2f} focal lengths away"
 
 
 def _tiles(checked: Checked | None, unit: Unit) -> list[tuple[str, str]]:

@@ -26,6 +26,9 @@ FITS = 1.5
 # Pixels above which the poses are too inexact for a map or for centimetres.
 INEXACT = 4.0
 
+# Pixels up to which no other reading is looked for.
+_GOOD = 1.0
+
 # Another reading must reduce the error to this share, and the error of this share of the pairs.
 _BETTER, _PAIRS = 0.6, 0.6
 
@@ -33,7 +36,7 @@ _BETTER, _PAIRS = 0.6, 0.6
 _EQUAL = 1.25
 
 # Deviations of focal length (a factor) and principal point (of the focal length) that are worth a word.
-_FOCAL, _CENTRE = 1.12, 0.06
+_FOCAL, _CENTRE = 1.08, 0.06
 
 # Pairs for the first look at all readings, and readings that are then compared on all pairs.
 _FIRST_PAIRS, _FINALISTS = 30, 16
@@ -84,7 +87,7 @@ def best_reading(found: Sequence[Scored]) -> Scored:
 
 def explains_more(one: Scored, given: Scored) -> bool:
     """Whether a reading explains the matches so much better than the data as given that it is right."""
-    if one.hypothesis is given.hypothesis or given.pixels <= FITS or one.pixels > _BETTER * given.pixels:
+    if one.hypothesis is given.hypothesis or given.pixels <= _GOOD or one.pixels > _BETTER * given.pixels:
         return False
     return float((one.by_pair < given.by_pair).mean()) >= _PAIRS and one.pixels <= INEXACT
 
@@ -110,7 +113,7 @@ def refined(case: Case, best: Scored) -> Scored:
         else:
             focal_step, shift_step = focal_step / 2, shift_step / 2
     (best,) = scored(case.pairs, case.poses, [found.hypothesis])
-    by_focal, by_centre = abs(np.log(best.hypothesis.focal)), max(map(abs, best.hypothesis.shift))
+    by_focal, by_centre = _off(best.hypothesis), max(map(abs, best.hypothesis.shift))
     kind = "focal length" if by_focal > np.log(_FOCAL) or by_focal > by_centre else "principal point"
     return replace(best, hypothesis=replace(best.hypothesis, kind=kind))
 
@@ -119,8 +122,13 @@ def is_worth_a_word(hypothesis: Hypothesis, *, has_cameras: bool) -> bool:
     """Whether a reading is a fault: intrinsics that are a little off are not."""
     if hypothesis.poses is not None:
         return True
-    is_off = abs(np.log(hypothesis.focal)) > np.log(_FOCAL) or max(map(abs, hypothesis.shift)) > _CENTRE
+    is_off = _off(hypothesis) > np.log(_FOCAL) or max(map(abs, hypothesis.shift)) > _CENTRE
     return bool(has_cameras and is_off)
+
+
+def _off(hypothesis: Hypothesis) -> float:
+    """By how much a focal length is another one, as a logarithm."""
+    return float(max(abs(np.log(hypothesis.focal)), abs(np.log(hypothesis.focal * hypothesis.aspect))))
 
 
 def reading_finding(best: Scored, given: Scored, *, of: str = "") -> Finding:
@@ -134,7 +142,12 @@ def reading_finding(best: Scored, given: Scored, *, of: str = "") -> Finding:
         return Finding("error", hypothesis.kind, f"{of}{hypothesis.says}; {errors}")
     x, y = hypothesis.shift
     words = []
-    if abs(np.log(hypothesis.focal)) > np.log(1.05):
+    if abs(np.log(hypothesis.aspect)) > np.log(1.05):
+        along_y = hypothesis.focal * hypothesis.aspect
+        words.append(
+            f"focal lengths of {hypothesis.focal:.2f} (along x) and {along_y:.2f} (y) times the given ones"
+        )
+    elif abs(np.log(hypothesis.focal)) > np.log(1.05):
         words.append(f"a focal length of {hypothesis.focal:.2f} times the given one")
     if max(abs(x), abs(y)) > _CENTRE / 2:
         words.append(f"a principal point {x:+.2f} and {y:+.2f} focal lengths from the given one")

@@ -428,6 +428,41 @@ def write_strayscanner(root: Path, scene: PosedScene) -> dict[str, Any]:
     return {}
 
 
+def write_scannerapp(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """A JSON file a frame, OpenGL axes, and frames without an image."""
+    names = []
+    for number, matrix in enumerate(scene.all):
+        names.append(f"frame_{2 * number:05d}.jpg")
+        write_image(root / names[-1])
+        content = {
+            "cameraPoseARFrame": (matrix @ _OPENGL).ravel().tolist(),
+            "intrinsics": [FOCAL, 0, WIDTH / 2, 0, FOCAL, HEIGHT / 2, 0, 0, 1],
+            "time": number / 10,
+        }
+        for index in (2 * number, 2 * number + 1):
+            (root / f"frame_{index:05d}.json").write_text(json.dumps(content))
+    _split_lists(root, names, scene)
+    return {}
+
+
+def write_arkitscenes(root: Path, scene: PosedScene) -> dict[str, Any]:
+    """`cam_from_world` as turns and translations; an image before the first pose."""
+    lines, names = [], []
+    write_image(root / "lowres_wide" / "1_0.500.png")
+    for number, matrix in enumerate(scene.all):
+        cam_from_world = np.linalg.inv(matrix)
+        turn = Rotation.from_matrix(cam_from_world[:3, :3]).as_rotvec()
+        lines.append(words(number + 1.0, *turn.tolist(), *cam_from_world[:3, 3].tolist()))
+        names.append(f"lowres_wide/1_{number + 1}.000.png")
+        write_image(root / names[-1])
+        lens = root / "lowres_wide_intrinsics" / f"1_{number + 1}.000.pincam"
+        lens.parent.mkdir(exist_ok=True)
+        lens.write_text(words(WIDTH, HEIGHT, FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2))
+    (root / "lowres_wide.traj").write_text("\n".join(lines) + "\n")
+    _split_lists(root, names, scene)
+    return {}
+
+
 def write_metashape(root: Path, scene: PosedScene) -> dict[str, Any]:
     """A chunk that is turned, moved and scaled, and a camera that is not aligned."""
     chunk = looking_at_target(np.array([3.0, 1.0, 2.0]))
@@ -581,6 +616,8 @@ WRITERS: dict[str, Callable[[Path, PosedScene], dict[str, Any]]] = {
     "polycam": write_polycam,
     "opensfm": write_opensfm,
     "metashape": write_metashape,
+    "scannerapp": write_scannerapp,
+    "arkitscenes": write_arkitscenes,
     "llff": write_llff,
     "kitti": write_kitti,
     "kapture": write_kapture,

@@ -14,7 +14,7 @@ from tests.support.layouts import looking_at_target
 from camloc.data.types import Frame, Scene
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
-from camloc.mapping.check import agreement
+from camloc.mapping.check import readings
 from camloc.mapping.check.agreement import Agreement, measure_agreement
 from camloc.mapping.check.correspondences import Correspondences, Sample, Tried
 from camloc.mapping.check.path import CameraPath, largest_steps, path_findings, path_of
@@ -42,7 +42,7 @@ def _scene(change: Callable[[int, Array, Array], tuple[Any, Any]] = lambda _, R,
     return Scene("walk", tuple(frames))
 
 
-def _sample(*, focal: float = 1.0, shift: float = 0.0) -> Sample:
+def _sample(*, focal: float | tuple[float, float] = 1.0, shift: float = 0.0) -> Sample:
     """Matches of the true walk, seen through another lens than the given one, with half a pixel of noise."""
     random = np.random.default_rng(0)
     points = np.array([0.5, 4.0, -1.0]) + random.normal(0, 1.0, (40, 3))
@@ -50,7 +50,7 @@ def _sample(*, focal: float = 1.0, shift: float = 0.0) -> Sample:
 
     def seen(number: int) -> Array:
         local = (points - path.centres[number]) @ path.rotations[number]
-        flat = local[:, :2] / local[:, 2:] * focal + (shift, 0.0)
+        flat = local[:, :2] / local[:, 2:] * np.array(focal) + (shift, 0.0)
         return np.asarray(flat + random.normal(0, 0.5 / 500.0, flat.shape))
 
     pairs = [(first, first + gap) for first in range(0, FRAMES - 6, 2) for gap in (2, 5)]
@@ -68,7 +68,7 @@ def _agreement(scene: Scene, sample: Sample) -> Agreement:
 @pytest.fixture(autouse=True)
 def _fewer_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve pairs tell these readings apart, in a third of the time."""
-    monkeypatch.setattr(agreement, "_FIRST_PAIRS", 12)
+    monkeypatch.setattr(readings, "_FIRST_PAIRS", 12)
 
 
 def test_right_poses_are_not_suspected() -> None:
@@ -113,6 +113,14 @@ FAULTS: dict[str, tuple[str, str, Callable[[int, Array, Array], tuple[Any, Any]]
     "units": ("mixed units", "factor of about", lambda n, R, c: (R, c * 100 if n % 4 == 0 else c)),
     "jump": ("jump", "jump at 012.png", lambda n, R, c: (R, c + (n >= 12) * np.array([0, 0, 1.5]))),
     "scale": ("scale", "millimetres", lambda _, R, c: (R, c * 1000)),
+    "radians as degrees": (
+        "orientations",
+        "in radians, and are read as degrees",
+        lambda _, R, c: (
+            Rotation.from_rotvec(np.deg2rad(Rotation.from_matrix(R).as_rotvec())).as_matrix(),
+            c,
+        ),
+    ),
 }
 
 
@@ -130,6 +138,12 @@ def test_a_wrong_focal_length_is_named_with_its_factor(factor: float) -> None:
     assert finding.kind == "focal length"
     named = float(finding.sentence.split("focal length of ")[1].split(" ")[0])
     assert named == pytest.approx(factor, rel=0.06)
+
+
+def test_a_focal_length_that_is_wrong_in_one_direction_is_named() -> None:
+    (finding,) = _agreement(_scene(), _sample(focal=(1.0, 1.3))).findings
+    assert finding.kind == "focal length"
+    assert "(along x)" in finding.sentence
 
 
 def test_a_wrong_principal_point_is_named() -> None:
@@ -182,3 +196,39 @@ def test_the_largest_step_comes_first() -> None:
     path = path_of(_scene(jumping))
     assert largest_steps(path)[0] == (6, 7)
     assert [each.kind for each in path_findings(path, depth=5.0, is_depth_measured=False)] == ["jump"]
+
+
+def _changed_blocks(change: Callable[[Array, Array], tuple[Any, Any]]) -> Scene:
+    """The walk with two blocks of test frames, whose poses are changed."""
+
+    def is_test(number: int) -> bool:
+        return 5 <= number < 11 or 16 <= number < 22
+
+    frames = _scene(lambda n, R, c: change(R, c) if is_test(n) else (R, c)).train
+    train = tuple(frame for number, frame in enumerate(frames) if not is_test(number))
+    return Scene("walk", train, tuple(frame for n, frame in enumerate(frames) if is_test(n)))
+
+
+def test_test_frames_in_another_world_are_named() -> None:
+    turn = Rotation.from_rotvec([0.3, 1.0, 0.2]).as_matrix()
+    scene = _changed_blocks(lambda R, c: (turn @ R, turn @ c + np.array([3.0, 1.0, 0.0])))
+    (finding,) = _agreement(scene, _sample()).findings
+    assert finding.kind == "several worlds"
+    assert "training frames" in finding.sentence
+    assert "test frames" in finding.sentence
+
+
+def test_test_frames_that_alone_are_read_otherwise_are_named() -> None:
+    (finding,) = _agreement(_changed_blocks(lambda R, c: (R @ _GL, c)), _sample()).findings
+    assert finding.kind == "camera axes"
+    assert finding.sentence.startswith("of the test frames alone, the camera axes are OpenGL's")
+
+
+def test_orientations_by_angles_in_degrees_that_are_read_as_radians_are_named() -> None:
+    def wrong(_: int, rotation: Array, centre: Array) -> tuple[Any, Any]:
+        turn = Rotation.from_matrix(rotation)
+        return Rotation.from_euler("ZYX", turn.as_euler("ZYX", degrees=True)).as_matrix(), centre
+
+    (finding,) = _agreement(_scene(wrong), _sample()).findings
+    assert finding.kind == "orientations"
+    assert "angles in degrees may be read as radians" in finding.sentence

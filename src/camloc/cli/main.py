@@ -38,6 +38,8 @@ COMMANDS = {
     "convert": "make a run of weights that a paper's authors published",
     "export": "write a run as one folder that locates without torch",
     "import": "write a data set in another layout",
+    "download": "download a data set of the papers",
+    "edit": "make winter, summer and evening of the test images",
     "datasets": "list data set layouts, describe a folder",
     "recipes": "list the training recipes",
     "models": "list the networks and their sizes",

@@ -5,7 +5,7 @@ from typing import Literal
 
 from camloc.errors import MissingExtraError
 
-Extra = Literal["train", "report", "video", "serve", "view", "heif"]
+Extra = Literal["train", "report", "video", "serve", "view", "heif", "ros", "edit"]
 
 # A library of each extra that no other one installs. The extras are declared in pyproject.toml.
 _LIBRARIES: dict[Extra, tuple[str, ...]] = {
@@ -18,6 +18,8 @@ _LIBRARIES: dict[Extra, tuple[str, ...]] = {
     "serve": ("fastapi", "uvicorn"),
     "view": ("viser",),
     "heif": ("pillow_heif",),
+    "ros": ("rosbags",),
+    "edit": ("diffusers", "transformers"),
 }
 
 

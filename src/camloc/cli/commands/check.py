@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from camloc.cli.options import Layout, ReaderOptions, Scene
+
+if TYPE_CHECKING:
+    from camloc.data.types import Scene as LoadedScene
 
 
 def check(
@@ -33,11 +36,9 @@ def check(
         out: Page with the findings, the map of the cameras and the evidence.
     """
     from camloc.cli.options import reader_options
-    from camloc.cli.progress import counted, show
     from camloc.data.checks import far_frames_allowed
     from camloc.data.formats import detect, load
     from camloc.errors import DatasetError
-    from camloc.mapping.check.check import check_scene
     from camloc.mapping.check.findings import Finding
     from camloc.mapping.check.page import verdict, write_page
 
@@ -51,25 +52,41 @@ def check(
         print(f"{layout}: {problem}")
         print(f"{verdict(findings)} See {out}")
         sys.exit(1)
+    print(f"{loaded.name}: layout {layout}, {len(loaded.train)} training and {len(loaded.test)} test frames")
+    for note in loaded.notes:
+        print(f"  note: {note}")
+    if not check_and_print(loaded, out, with_features=not quick):
+        sys.exit(1)
+
+
+def check_and_print(scene: "LoadedScene", out: Path, *, with_features: bool = True) -> bool:
+    """Check a scene, print the findings and write the page; whether training would not be wasted.
+
+    The page is left out where the libraries of reports are not installed.
+    """
+    from camloc.cli.progress import counted, show
+    from camloc.core.extras import has_extra
+    from camloc.mapping.check.check import check_scene
+    from camloc.mapping.check.page import verdict, write_page
+
     with counted("checking") as update:
 
         def progress(step: str, share: float) -> None:
             update(round(100 * (share / 2 if step == "images" else 0.5 + share / 2)), 100)
 
-        checked = check_scene(loaded, with_features=not quick, progress=progress)
-    write_page(
-        out,
-        name=loaded.name,
-        findings=checked.findings,
-        checked=checked,
-        notes=loaded.notes,
-        unit=loaded.unit,
-    )
-    print(f"{loaded.name}: layout {layout}, {len(loaded.train)} training and {len(loaded.test)} test frames")
-    for note in loaded.notes:
-        print(f"  note: {note}")
+        checked = check_scene(scene, with_features=with_features, progress=progress)
+    where = ""
+    if has_extra("report"):
+        write_page(
+            out,
+            name=scene.name,
+            findings=checked.findings,
+            checked=checked,
+            notes=scene.notes,
+            unit=scene.unit,
+        )
+        where = f" See {out}"
     if checked.findings:
         show(("", "fault", "what was found"), [(f.level, f.kind, f.sentence) for f in checked.findings])
-    print(f"{verdict(checked.findings, with_features=not quick)} See {out}")
-    if not checked.is_sound:
-        sys.exit(1)
+    print(f"{verdict(checked.findings, with_features=with_features)}{where}")
+    return checked.is_sound

@@ -1,11 +1,17 @@
 """`camloc import`: write a data set in another layout, with its images."""
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Literal
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from camloc.cli.options import OptionalFile, ReaderOptions, Scene
+from camloc.errors import DatasetError
+
+if TYPE_CHECKING:
+    from camloc.data.types import Scene as DataScene
 
 # The same as in `camloc.data.convert`, whose import takes longer than the help may.
 To = Literal["table", "colmap", "nerfstudio", "tum", "kitti"]
@@ -26,10 +32,11 @@ def import_scene(
     """Write a data set in another layout, with its images, as a folder that every command reads.
 
     The folder is read again before it gets its name: the same poses, the same split. `camloc datasets` lists
-    the layouts that are read.
+    the layouts that are read. A ROS bag (ROS 1 or 2) is read too: it is said which topics are used, and
+    --option image_topic=, pose_topic= (or tf), info_topic=, world=, mount=, most_seconds= choose others.
 
     Args:
-        source: Folder of a data set, or its file of poses.
+        source: Folder of a data set, its file of poses, or a ROS bag.
         dest: New folder.
         layout: Layout of the source.
         to: Layout to write: table is a CSV file beside the images.
@@ -45,13 +52,39 @@ def import_scene(
     from camloc.data.convert import write_scene
     from camloc.data.formats import detect, load
     from camloc.data.formats.robotcar import developer
+    from camloc.data.rosbag import is_bag
 
-    layout = detect(source) if layout == "auto" else layout
-    found = load(source, layout=layout, scene=scene or None, **reader_options(option))
     develop = developer(demosaic=demosaic, table=undistort) if demosaic or undistort else None
-    with counted("images") as progress:
-        notes = write_scene(found, dest, to, images=images, develop=develop, progress=progress)
+    options = reader_options(option)
+    with ExitStack() as stack:
+        if layout == "rosbag" or (layout == "auto" and is_bag(source)):
+            layout, images = "rosbag", "link"
+            folder = Path(stack.enter_context(_beside(dest)))
+            found = _from_bag(source, folder, scene, options)
+        else:
+            layout = detect(source) if layout == "auto" else layout
+            found = load(source, layout=layout, scene=scene or None, **options)
+        with counted("images") as progress:
+            notes = write_scene(found, dest, to, images=images, develop=develop, progress=progress)
     describe(found, layout)
     for note in notes:
         print(f"  note       {note}")
     print(f"{dest}: layout {to}; see what it is worth with `camloc check {dest}`")
+
+
+def _beside(dest: Path) -> "TemporaryDirectory[str]":
+    """A folder on the disk of the new one, so that images can be linked."""
+    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+        raise DatasetError(f"{dest} exists and is not an empty folder; name a new one")
+    dest.absolute().parent.mkdir(parents=True, exist_ok=True)
+    return TemporaryDirectory(prefix=".camloc-", dir=dest.absolute().parent)
+
+
+def _from_bag(source: Path, folder: Path, scene: str, options: dict[str, str]) -> "DataScene":
+    from camloc.cli.progress import counted
+    from camloc.data.formats import reader_values
+    from camloc.data.rosbag import read_bag
+
+    values = reader_values(read_bag, options, "the ROS bag")
+    with counted("reading") as update:
+        return read_bag(source, folder, scene, progress=update, **values)

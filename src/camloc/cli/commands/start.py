@@ -9,6 +9,9 @@ import tyro
 from camloc.cli.commands.poses import Frames, KnownDistanceOption, Source
 from camloc.cli.options import OptionalFolder, Seed
 
+# Page of the check, in the run's folder.
+CHECK_FILE = "check.html"
+
 if TYPE_CHECKING:
     from camloc.runs.manifest import DataSource
     from camloc.runs.poses import KnownDistance
@@ -24,11 +27,13 @@ def start(
     recipe: Annotated[str, tyro.conf.arg(metavar="RECIPE")] = "room/hyperpose",
     backbone_weights: Annotated[str, tyro.conf.arg(metavar="none|hub|FILE")] = "none",
     seed: Seed = 0,
+    anyway: bool = False,
 ) -> None:
-    """Compute poses, check the images, build a map, and locate the test images: all in one command.
+    """Compute poses, check them, build a map, and locate the test images: all in one command.
 
     With --budget a network is trained as well. The same command goes on where it was stopped: what is
-    finished is not done again. Data that have poses start with the check.
+    finished is not done again. Data that have poses start with the check (see camloc check), which stops
+    where a map or a network would be wasted.
 
     Args:
         source: Folder of photographs, a video, or a quoted pattern such as 'photos/*.jpg'.
@@ -39,8 +44,8 @@ def start(
         recipe: Recipe of that network.
         backbone_weights: Initial weights of its backbone: none, hub (a download), or a file.
         seed: Seed of all randomness.
+        anyway: Go on where the check has found faults.
     """
-    from camloc.cli.commands.datasets import datasets
     from camloc.cli.commands.poses import known_distance_of
     from camloc.cli.options import checked_seed, seconds
     from camloc.cli.progress import console
@@ -53,9 +58,8 @@ def start(
     if not _has_poses(data):
         data, name = run / "scene", _name(source)
         _poses(source, data, distance, frames)
-    console.print("check")
-    datasets(data, scene=name)
     sources = (DataSource(os.path.realpath(data), scene=name),)
+    _check(run, sources[0], data, anyway=anyway)
     if budget_seconds:
         _train(run, sources, recipe, backbone_weights, budget_seconds, seed)
     else:
@@ -101,22 +105,53 @@ def _poses(source: str, scene: Path, distance: "KnownDistance | None", frames: i
         print(line)
 
 
+def _check(run: Path, source: "DataSource", data: Path, *, anyway: bool) -> None:
+    """Describe and check the data, unless a map of them is built already.
+
+    Raises:
+        DatasetError: training on them would be wasted.
+    """
+    from camloc.cli.commands.check import check_and_print
+    from camloc.cli.commands.datasets import describe
+    from camloc.cli.progress import console
+    from camloc.data.formats import detect
+    from camloc.errors import DatasetError
+
+    if _is_built(run, (source,), data):
+        return
+    console.print("check")
+    scene = source.load()
+    describe(scene, detect(data))
+    run.mkdir(parents=True, exist_ok=True)
+    if not check_and_print(scene, run / CHECK_FILE) and not anyway:
+        raise DatasetError(
+            f"{data} has faults that would waste a map or a network; mend them (see {run / CHECK_FILE}), or "
+            f"go on with --anyway"
+        )
+
+
+def _is_built(run: Path, sources: "tuple[DataSource, ...]", data: Path) -> bool:
+    """Whether the run has a map of these data that is newer than they are."""
+    from camloc.mapping.scene_map import MAPS_FOLDER, METADATA_FILE
+    from camloc.runs.manifest import MANIFEST_FILE, RunManifest
+
+    is_known = (run / MANIFEST_FILE).is_file() and RunManifest.load(run).data == sources
+    return is_known and _is_newer(run / MAPS_FOLDER / "0" / METADATA_FILE, data)
+
+
 def _map_and_evaluate(run: Path, sources: "tuple[DataSource, ...]", *, data: Path) -> None:
     from camloc.cli.commands.evaluate import evaluate_and_report
     from camloc.cli.commands.map import build_and_print
     from camloc.cli.progress import console
     from camloc.evaluation.results import RESULTS_NAME
-    from camloc.mapping.scene_map import MAPS_FOLDER, METADATA_FILE
+    from camloc.mapping.scene_map import MAPS_FOLDER
     from camloc.runs.evaluate import test_sets
-    from camloc.runs.manifest import MANIFEST_FILE, RunManifest
 
-    built = run / MAPS_FOLDER / "0" / METADATA_FILE
-    is_known = (run / MANIFEST_FILE).is_file() and RunManifest.load(run).data == sources
-    is_built = is_known and _is_newer(built, data)
+    is_built = _is_built(run, sources, data)
     console.print(f"map    {run}" + (" is built" if is_built else ""))
     if not is_built:
         build_and_print(sources, run)
-    if is_built and _is_newer(run / RESULTS_NAME, built.parent):
+    if is_built and _is_newer(run / RESULTS_NAME, run / MAPS_FOLDER / "0"):
         console.print(f"report {run / 'report.html'}")
         return
     if not any(test_sets(source.load()) for source in sources):

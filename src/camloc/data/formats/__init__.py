@@ -25,6 +25,7 @@ SCENE_FILE = "scene.json"
 LAYOUTS = tuple(sorted(entry.name for entry in pkgutil.iter_modules(__path__) if entry.name != "parts"))
 
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".avif", ".webp", ".tif", ".tiff", ".bmp")
+_BAG_ENDINGS = (".bag", ".db3", ".mcap")
 _VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
 # Files that are counted to say what a folder looks like.
@@ -46,14 +47,7 @@ def load(root: Path, *, layout: str = "auto", scene: str | None = None, **option
     """
     name = detect(root) if layout == "auto" else layout
     read = _module(name).load
-    values = _converted(options, name)
-    own = _own_types(read)
-    if "selection" in inspect.signature(read).parameters:
-        from camloc.data.splits import Selection
-
-        selected = {name: value for name, value in values.items() if name not in own}
-        values = {name: value for name, value in values.items() if name in own}
-        values["selection"] = Selection(**selected)
+    values = reader_values(read, options, f"the layout {name}")
     found: Scene = read(root, scene or "", **values)
     _refuse_path(found.name, root)
     return found
@@ -107,7 +101,10 @@ def option_types(layout: str) -> dict[str, Any]:
     Raises:
         DatasetError: there is no such layout.
     """
-    read = _module(layout).load
+    return _types_of(_module(layout).load)
+
+
+def _types_of(read: Callable[..., Any]) -> dict[str, Any]:
     types = _own_types(read)
     if "selection" in inspect.signature(read).parameters:
         from camloc.data.splits import Selection
@@ -133,18 +130,35 @@ def _own_types(read: Callable[..., Any]) -> dict[str, Any]:
     return {
         each.name: hints[each.name]
         for each in parameters
-        if each.kind is each.KEYWORD_ONLY and each.name != "selection"
+        if each.kind is each.KEYWORD_ONLY and each.name not in ("selection", "progress")
     }
 
 
-def _converted(options: dict[str, Any], layout: str) -> dict[str, Any]:
-    """Options in the types that the layout needs."""
-    types = option_types(layout)
+def reader_values(read: Callable[..., Any], options: dict[str, Any], what: str) -> dict[str, Any]:
+    """Options in the types that a reader's keyword arguments have; those of `Selection` as its `selection`.
+
+    Args:
+        read: the reader.
+        options: which may be given as text.
+        what: the subject of messages.
+
+    Raises:
+        DatasetError: there is no such option, or its value is none.
+    """
+    types = _types_of(read)
     for name in options:
         if name not in types:
             known = ", ".join(types) or "none"
-            raise DatasetError(f"the layout {layout} has no option {name!r}; its options: {known}")
-    return {name: _as_type(name, value, types[name]) for name, value in options.items()}
+            raise DatasetError(f"{what} has no option {name!r}; its options: {known}")
+    values = {name: _as_type(name, value, types[name]) for name, value in options.items()}
+    if "selection" in inspect.signature(read).parameters:
+        from camloc.data.splits import Selection
+
+        own = _own_types(read)
+        selected = {name: value for name, value in values.items() if name not in own}
+        values = {name: value for name, value in values.items() if name in own}
+        values["selection"] = Selection(**selected)
+    return values
 
 
 def _as_type(name: str, value: Any, hint: Any) -> Any:
@@ -185,6 +199,8 @@ def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
     """What a folder without a layout looks like, and what to do about it."""
     if root.suffix.lower() in _VIDEO_ENDINGS:
         return f"{root} is a video without poses; {_computed_by(root)}"
+    if root.suffix in _BAG_ENDINGS or (root / "metadata.yaml").is_file():
+        return f"{root} is a ROS bag; `camloc import {root} DEST` writes its images and poses"
     if not root.is_dir():
         return f"{root} is no file of poses; name a folder, a table of poses or a transforms.json"
     folders = sorted(path for path in root.iterdir() if path.is_dir())[:100]

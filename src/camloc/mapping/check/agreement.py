@@ -1,62 +1,35 @@
 """What the matches of images say about poses and intrinsics: which reading fits, and where none does."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from camloc.data.types import Unit
 from camloc.geometry.rotation import rotation_angle
-from camloc.mapping.check.correspondences import Correspondences, Sample
+from camloc.mapping.check.contradictions import BAD, contradictions, different_parts, mixed_units
+from camloc.mapping.check.correspondences import Sample
 from camloc.mapping.check.findings import MOST_NAMED, Finding, named
-from camloc.mapping.check.hypotheses import (
-    AS_GIVEN,
-    WORST,
-    Hypothesis,
-    Poses,
-    Scored,
-    lens_hypotheses,
-    pair_depth,
-    pose_hypotheses,
-    scale_of_one,
-    scored,
-)
+from camloc.mapping.check.hypotheses import Scored, pair_depth
+from camloc.mapping.check.orientations import orientation_finding
 from camloc.mapping.check.path import CameraPath
-
-# Pixels, of an image of about 640 x 480, that poses of odometry and depth SLAM are off by at most, in the
-# median over pairs: nothing better is looked for below.
-FITS = 1.5
-
-# Pixels above which the poses are too inexact for a map or for centimetres.
-INEXACT = 4.0
+from camloc.mapping.check.readings import (
+    FITS,
+    INEXACT,
+    Case,
+    best_reading,
+    explains_more,
+    is_worth_a_word,
+    px,
+    reading_finding,
+    readings_of,
+    refined,
+)
 
 # Pixels above which the poses say nothing about the images.
 USELESS = 8.0
-
-# Another reading must reduce the error to this share, and the error of this share of the pairs.
-_BETTER, _PAIRS = 0.6, 0.6
-
-# Readings whose errors differ by this factor are equally good; the cheapest is named.
-_EQUAL = 1.25
-
-# Deviations of focal length (a factor) and principal point (of the focal length) that are worth a word.
-_FOCAL, _CENTRE = 1.12, 0.06
-
-# Pairs for the first look at all readings, and readings that are then compared on all pairs.
-_FIRST_PAIRS, _FINALISTS = 30, 16
-
-# Matches of each pair for that first look, and for the search of a lens.
-_FIRST_MATCHES = 32
-
-# A pair contradicts the poses if its error is above this, and above so many times the median of all.
-_BAD, _BAD_FACTOR = 8.0, 5.0
-
-# Share of the pairs that may contradict them: of real recordings single pairs of repetitive things do.
-_STRAY = 0.06
 
 # Metres of typical depth beyond which a unit is doubtful; aerial photographs are taken from up to 120 m.
 _DEPTHS = (0.1, 150.0)
@@ -81,13 +54,6 @@ class Agreement(NamedTuple):
     errors: Float[np.ndarray, "p"]
 
 
-@dataclass(frozen=True, eq=False)
-class _Case:
-    path: CameraPath
-    pairs: tuple[Correspondences, ...]
-    poses: Poses
-
-
 def measure_agreement(path: CameraPath, sample: Sample, *, unit: Unit, has_cameras: bool) -> Agreement:
     """Compare the poses of a path with the matches of its images.
 
@@ -107,31 +73,26 @@ def measure_agreement(path: CameraPath, sample: Sample, *, unit: Unit, has_camer
             f"places, too few to check poses with; the images may be too far apart, too alike, or shuffled",
         )
         return Agreement((*torn, finding), (), float("nan"), np.empty(0))
-    readings = _readings(sample.pairs, poses)
+    readings = readings_of(sample.pairs, poses)
     given = readings[0]
-    best = _best(readings)
+    best = best_reading(readings)
     findings: list[Finding] = []
-    case = _Case(path, sample.pairs, poses)
-    if _explains_more(best, given):
-        best = _refined(case, best)
-        if _is_worth_a_word(best.hypothesis, has_cameras=has_cameras):
-            findings.append(_reading_finding(best, given))
-            readings = [
-                given,
-                best,
-                *(each for each in readings[1:] if each.hypothesis is not best.hypothesis),
-            ]
+    case = Case(path, sample.pairs, poses)
+    if explains_more(best, given):
+        best = refined(case, best)
+        if is_worth_a_word(best.hypothesis, has_cameras=has_cameras):
+            findings.append(reading_finding(best, given))
+            others = [each for each in readings[1:] if each.hypothesis is not best.hypothesis]
+            readings = [given, best, *others]
     else:
         best = given
     if best.hypothesis.poses is not None:
         case = replace(case, poses=best.hypothesis.poses(poses))
     if best.pixels > USELESS:
-        bad = [pair for pair, error in zip(case.pairs, best.by_pair, strict=True) if error > _BAD]
-        units = _mixed_units(case, bad, FITS)
-        findings.append(units if units is not None else _unexplained(case, best, torn))
+        findings.append(_unexplained(case, best, torn))
         torn = []
     else:
-        found = _contradictions(case, best)
+        found = contradictions(case, best)
         findings += found
         if not found and best.pixels > INEXACT:
             findings.append(_inexact(best))
@@ -142,102 +103,7 @@ def measure_agreement(path: CameraPath, sample: Sample, *, unit: Unit, has_camer
     return Agreement((*findings, *torn), tuple(readings), depth, best.by_pair)
 
 
-def _readings(pairs: Sequence[Correspondences], poses: Poses) -> list[Scored]:
-    """The data as given, and the readings that explain the matches best."""
-    hypotheses = [AS_GIVEN, *pose_hypotheses(), *lens_hypotheses()]
-    first = scored(_thinned(pairs), poses, hypotheses)
-    # Some readings are the same but for a turn of the world; the cheapest of those that are as good go first.
-    limit = min(each.pixels for each in first[1:]) * _EQUAL + 0.3
-    near = sorted((each for each in first[1:] if each.pixels <= limit), key=lambda each: each.hypothesis.cost)
-    far = sorted((each for each in first[1:] if each.pixels > limit), key=lambda each: each.pixels)
-    finalists = [*near, *far][:_FINALISTS]
-    again = scored(pairs, poses, [AS_GIVEN, *(each.hypothesis for each in finalists)])
-    return [again[0], *sorted(again[1:], key=lambda each: each.pixels)]
-
-
-def _thinned(pairs: Sequence[Correspondences]) -> list[Correspondences]:
-    """Some of the pairs, evenly from all, with some of their matches."""
-    found = []
-    for pair in pairs[:: max(1, len(pairs) // _FIRST_PAIRS)]:
-        rows = slice(None, None, max(1, len(pair.first_plane) // _FIRST_MATCHES))
-        found.append(replace(pair, first_plane=pair.first_plane[rows], second_plane=pair.second_plane[rows]))
-    return found
-
-
-def _best(readings: Sequence[Scored]) -> Scored:
-    least = min(each.pixels for each in readings)
-    return min(
-        (each for each in readings if each.pixels <= least * _EQUAL + 0.05),
-        key=lambda each: (each.hypothesis.cost, each.pixels),
-    )
-
-
-def _explains_more(one: Scored, given: Scored) -> bool:
-    if one.hypothesis is given.hypothesis or given.pixels <= FITS or one.pixels > _BETTER * given.pixels:
-        return False
-    return float((one.by_pair < given.by_pair).mean()) >= _PAIRS and one.pixels <= INEXACT
-
-
-def _refined(case: _Case, best: Scored) -> Scored:
-    """The reading with the focal length and principal point that explain the matches best."""
-    if best.hypothesis.kind not in ("focal length", "principal point"):
-        return best
-    pairs = _thinned(case.pairs)
-    (found,) = scored(pairs, case.poses, [best.hypothesis])
-    focal_step, shift_step = 0.08, 0.05
-    while shift_step > 0.004:
-        now = found.hypothesis
-        around = [
-            replace(now, focal=now.focal * factor, shift=(now.shift[0] + x, now.shift[1] + y))
-            for factor in (1 / (1 + focal_step), 1.0, 1 + focal_step)
-            for x in (-shift_step, 0.0, shift_step)
-            for y in (-shift_step, 0.0, shift_step)
-        ]
-        tried = min(scored(pairs, case.poses, around), key=lambda each: each.pixels)
-        if tried.pixels < found.pixels * 0.99:
-            found = tried
-        else:
-            focal_step, shift_step = focal_step / 2, shift_step / 2
-    (best,) = scored(case.pairs, case.poses, [found.hypothesis])
-    by_focal, by_centre = abs(np.log(best.hypothesis.focal)), max(map(abs, best.hypothesis.shift))
-    kind = "focal length" if by_focal > np.log(_FOCAL) or by_focal > by_centre else "principal point"
-    return replace(best, hypothesis=replace(best.hypothesis, kind=kind))
-
-
-def _is_worth_a_word(hypothesis: Hypothesis, *, has_cameras: bool) -> bool:
-    if hypothesis.poses is not None:
-        return True
-    is_off = abs(np.log(hypothesis.focal)) > np.log(_FOCAL) or max(map(abs, hypothesis.shift)) > _CENTRE
-    return bool(has_cameras and is_off)
-
-
-def _reading_finding(best: Scored, given: Scored) -> Finding:
-    hypothesis = best.hypothesis
-    errors = (
-        f"the matches between images are then {best.pixels:.1f} px from their epipolar lines instead of "
-        f"{_px(given)}"
-    )
-    if hypothesis.poses is not None:
-        return Finding("error", hypothesis.kind, f"{hypothesis.says}; {errors}")
-    x, y = hypothesis.shift
-    words = []
-    if abs(np.log(hypothesis.focal)) > np.log(1.05):
-        words.append(f"a focal length of {hypothesis.focal:.2f} times the given one")
-    if max(abs(x), abs(y)) > _CENTRE / 2:
-        words.append(f"a principal point {x:+.2f} and {y:+.2f} focal lengths from the given one")
-    return Finding(
-        "error",
-        hypothesis.kind,
-        f"the images have {' and '.join(words)}: {errors}; the intrinsics are of another camera or "
-        f"image size",
-    )
-
-
-def _px(one: Scored) -> str:
-    return f"{one.pixels:.1f} px" if one.pixels < WORST else f"{WORST:.0f} px or more"
-
-
-def _depth(case: _Case) -> float:
+def _depth(case: Case) -> float:
     depths = np.array([pair_depth(pair, case.poses) for pair in case.pairs])
     known = depths[np.isfinite(depths)]
     return float(np.median(known)) if len(known) else float("nan")
@@ -277,9 +143,16 @@ def _torn(path: CameraPath, sample: Sample) -> list[Finding]:
     ]
 
 
-def _unexplained(case: _Case, best: Scored, torn: Sequence[Finding]) -> Finding:
+def _unexplained(case: Case, best: Scored, torn: Sequence[Finding]) -> Finding:
+    """What is wrong with poses that no single reading makes fit."""
+    is_bad = best.by_pair > BAD
+    bad = [pair for pair, wrong in zip(case.pairs, is_bad, strict=True) if wrong]
+    special = mixed_units(case, bad, FITS) or different_parts(case, is_bad)
+    special = special or (None if torn else orientation_finding(case))
+    if special is not None:
+        return special
     sentence = (
-        f"neither the poses as given ({_px(best)} from the epipolar lines) nor any other reading of them "
+        f"neither the poses as given ({px(best)} from the epipolar lines) nor any other reading of them "
         f"explains the matches between images"
     )
     if torn:
@@ -299,7 +172,7 @@ def _inexact(best: Scored) -> Finding:
     return Finding(
         "warning",
         "inexact poses",
-        f"matches between images are {_px(best)} from the epipolar lines of the poses in the median, of "
+        f"matches between images are {px(best)} from the epipolar lines of the poses in the median, of "
         f"images of 640 x 480: the poses or the lens are inexact, and a map will be too; try "
         f"`camloc map --refine-poses`",
     )
@@ -314,112 +187,3 @@ def _order_ratio(path: CameraPath) -> float:
     near = np.median(np.linalg.norm(path.centres[pairs[:, 0]] - path.centres[pairs[:, 1]], axis=1))
     far = np.median(np.linalg.norm(path.centres[other[:, 0]] - path.centres[other[:, 1]], axis=1))
     return float(near / max(far, 1e-300))
-
-
-def _contradictions(case: _Case, best: Scored) -> list[Finding]:
-    """Jumps, other units and wrong frames among poses most of which fit."""
-    errors = best.by_pair
-    is_bad = errors > max(_BAD, _BAD_FACTOR * best.pixels)
-    bad = [pair for pair, wrong in zip(case.pairs, is_bad, strict=True) if wrong]
-    usual = [wrong for pair, wrong in zip(case.pairs, is_bad, strict=True) if pair.kind != "step"]
-    share = float(np.mean(usual)) if usual else 0.0
-    steps = [pair for pair in bad if pair.kind == "step"]
-    if not bad or (share <= _STRAY and not steps):
-        return []
-    if share > _STRAY or len(steps) > 1:
-        units = _mixed_units(case, bad, best.pixels)
-        if units is not None:
-            return [units]
-    jump = _jump(case, steps, is_bad)
-    if share <= _STRAY:
-        return [jump] if jump is not None else []
-    return [jump if jump is not None else _wrong_frames(case, bad, is_bad, share)]
-
-
-def _mixed_units(case: _Case, bad: Sequence[Correspondences], usual_pixels: float) -> Finding | None:
-    """Positions of some frames in another unit: one factor makes most contradicting pairs fit."""
-    factors, frames, numbers = [], [], []
-    for number, pair in enumerate(bad):
-        for first in (True, False):
-            factor = scale_of_one(pair, case.poses, first=first)
-            if not np.isfinite(factor) or not 1e-5 < factor < 1e5 or abs(np.log(factor)) < np.log(1.5):
-                continue
-            frame = pair.first if first else pair.second
-            centres = case.poses[1].copy()
-            centres[frame] *= factor
-            (again,) = scored([pair], (case.poses[0], centres), [AS_GIVEN])
-            if again.pixels < 2 * max(FITS, usual_pixels):
-                factors.append(factor)
-                frames.append(frame)
-                numbers.append(number)
-    if not factors:
-        return None
-    # A factor and its inverse are the same fault, seen from either frame.
-    logs = np.abs(np.log(factors))
-    usual = float(np.median(logs))
-    near = np.abs(logs - usual) < np.log(1.25)
-    fitting = len({numbers[index] for index in np.flatnonzero(near).tolist()})
-    if fitting < 0.4 * len(bad) or fitting < 2:
-        return None
-    factor = float(np.exp(np.median(logs[near])))
-    names = [case.path.frames[frames[index]].name for index in np.flatnonzero(near).tolist()]
-    common = [name for name, _ in Counter(names).most_common()]
-    return Finding(
-        "error",
-        "mixed units",
-        f"the positions of some frames are in another unit: a factor of about {factor:.3g} for one of two "
-        f"frames makes {fitting} of {len(bad)} contradicting pairs of images fit ({named(common)})",
-        tuple(common[:MOST_NAMED]),
-    )
-
-
-def _jump(case: _Case, steps: Sequence[Correspondences], is_bad: NDArray[np.bool_]) -> Finding | None:
-    """Steps of the path that the images deny, while on each side of it the poses fit."""
-    good = {
-        number
-        for pair, wrong in zip(case.pairs, is_bad, strict=True)
-        if not wrong
-        for number in (pair.first, pair.second)
-    }
-    names = []
-    for pair in steps:
-        nearby = [number for number in range(pair.first - 8, pair.second + 9) if number in good]
-        if any(number <= pair.first for number in nearby) or any(number >= pair.second for number in nearby):
-            names.append(case.path.frames[pair.second].name)
-    if not names:
-        return None
-    return Finding(
-        "error",
-        "jump",
-        f"the poses jump at {named(list(dict.fromkeys(names)))}, where the images do not: tracking was lost "
-        f"there, or these poses are wrong; leave the frames out, or split the recording there",
-        tuple(dict.fromkeys(names))[:MOST_NAMED],
-    )
-
-
-def _wrong_frames(
-    case: _Case, bad: Sequence[Correspondences], is_bad: NDArray[np.bool_], share: float
-) -> Finding:
-    counts: Counter[int] = Counter()
-    for pair, wrong in zip(case.pairs, is_bad, strict=True):
-        for number in (pair.first, pair.second):
-            counts[number] += 1 if wrong else -1
-    names = [case.path.frames[number].name for number, count in counts.most_common() if count > 0]
-    sequences = {
-        (case.path.frames[pair.first].sequence, case.path.frames[pair.second].sequence) for pair in bad
-    }
-    if sequences and all(one != other for one, other in sequences):
-        one, other = sorted(sequences)[0]
-        return Finding(
-            "error",
-            "several worlds",
-            f"the poses fit within each recording, and not between {one!r} and {other!r}: the recordings "
-            f"are not in one world",
-        )
-    return Finding(
-        "error",
-        "wrong poses",
-        f"{share:.0%} of the pairs of images contradict the poses of their frames, while the others fit "
-        f"({named(names)}): images are exchanged, or poses wrong",
-        tuple(names[:MOST_NAMED]),
-    )

@@ -15,6 +15,9 @@ from camloc.mapping.check.path import CameraPath, largest_steps, path_findings, 
 # Share of the frames that may be there twice before it is an error.
 _COPIES = 0.05
 
+# Share of the frames whose image may be there again with another pose: cameras repeat images now and then.
+_STRAY_COPIES = 0.003
+
 # Small copies of two images that differ by less than this, in grey levels on average, may be one image.
 _ALIKE = 2.0
 
@@ -23,6 +26,9 @@ _REPEATED, _REPEATED_STEPS = 3, 6.0
 
 # Share of the frames that may be such repetitions; depth cameras with slow colour repeat a tenth.
 _MOST_REPEATED = 0.25
+
+# Findings that may follow from others, such as images that are exchanged: they go last.
+_CONSEQUENCES = ("wrong poses", "leak", "duplicates", "jump")
 
 Progress = Callable[[str, float], None]
 """Called with the name of the step and the share of it that is done."""
@@ -69,7 +75,7 @@ def check_scene(
     """
     path = path_of(scene)
     facts = all_image_facts(path.frames, lambda share: progress("images", share))
-    findings = image_findings(path.frames, facts) + _copies(path, facts)
+    findings: list[Finding] = []
     sample, agreement = None, None
     depth = 0.5 * path.radius
     if with_features and len(path.frames) > 1:
@@ -83,9 +89,10 @@ def check_scene(
         agreement = measure_agreement(path, sample, unit=scene.unit, has_cameras=has_cameras)
         findings += agreement.findings
         depth = agreement.depth if np.isfinite(agreement.depth) and agreement.depth > 0 else depth
+    findings += image_findings(path.frames, facts) + _copies(path, facts)
     if depth > 0:
         findings += path_findings(path, depth=depth, is_depth_measured=sample is not None)
-    findings.sort(key=lambda each: each.level != "error")
+    findings.sort(key=lambda each: (each.level != "error", each.kind in _CONSEQUENCES))
     return Checked(tuple(findings), path, facts, sample, agreement)
 
 
@@ -127,7 +134,7 @@ def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Findin
                 tuple(leaks[:MOST_NAMED]),
             )
         )
-    if different:
+    if len(different) > _STRAY_COPIES * len(path.frames):
         findings.append(
             Finding(
                 "error",

@@ -34,6 +34,9 @@ _LEAST_COARSE = 8
 # Anchors that resemble an anchor, to match it with.
 _ALIKE = 2
 
+# Frames before and after a large step that are matched with each other as well.
+_ACROSS = (2, 6)
+
 # A focal length for images without intrinsics, as a share of the longer side.
 _USUAL_FOCAL = 0.85
 
@@ -229,9 +232,13 @@ def _recordings(frames: Sequence[Frame]) -> _Recordings:
 
 
 def _across(recordings: _Recordings, before: int, after: int) -> list[tuple[int, int]]:
-    """Pairs of frames on both sides of a step."""
-    one, other = recordings.after(before, -2), recordings.after(after, 2)
-    return [(before, after), *([] if one is None or other is None else [(one, other)])]
+    """Pairs of frames on both sides of a step; farther ones too, because neighbours may hardly move."""
+    found = [(before, after)]
+    for gap in _ACROSS:
+        one, other = recordings.after(before, -gap), recordings.after(after, gap)
+        if one is not None and other is not None:
+            found.append((one, other))
+    return found
 
 
 def _alike(extraction: _Extraction, anchors: Sequence[int], recordings: _Recordings) -> list[tuple[int, int]]:

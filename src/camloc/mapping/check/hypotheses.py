@@ -7,6 +7,7 @@ median over the pairs of each pair's median Sampson distance; points must also l
 which tells directions apart that no epipolar line does.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from itertools import permutations, product
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from camloc.geometry.rotation import quaternion_wxyz_from_rotation, rotation_from_quaternion_wxyz
 from camloc.mapping.check.correspondences import Correspondences
@@ -29,6 +31,9 @@ WORST = 60.0
 _FOCALS = tuple(float(factor) for factor in np.geomspace(0.4, 2.5, 23))
 # Frames by which poses may be late or early.
 _STEPS = (-20, -12, -8, -5, -3, -2, -1, 1, 2, 3, 5, 8, 12, 20)
+
+# Focal lengths along y over those along x, of intrinsics in which one of the two is wrong.
+_ASPECTS = (0.6, 0.68, 0.77, 0.87, 1.15, 1.3, 1.47, 1.67)
 
 _SHIFTS = (-0.3, -0.2, -0.1, 0.1, 0.2, 0.3)
 
@@ -47,7 +52,8 @@ class Hypothesis:
         kind: of the fault, as in `Finding.kind`; "" for the data as they are.
         says: what the data would be, as "the poses are cam_from_world".
         poses: from the poses as read to those that are meant, or None if they stay.
-        focal: the focal length that is meant, divided by the one that is given.
+        focal: the focal length along x that is meant, divided by the one that is given.
+        aspect: the same along y, divided by `focal`.
         shift: of the principal point that is meant, divided by the focal length that is given.
         cost: 0 for the data as they are, more for stranger readings; of readings that explain the matches
             equally well, the cheapest is named.
@@ -57,6 +63,7 @@ class Hypothesis:
     says: str
     poses: Callable[[Poses], Poses] | None = None
     focal: float = 1.0
+    aspect: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
     cost: float = 1.0
 
@@ -125,6 +132,7 @@ def pose_hypotheses() -> list[Hypothesis]:
     found += _quaternion_orders()
     found += _camera_axes(inverses)
     found += _world_axes()
+    found += _small_angles()
     found += [
         Hypothesis(
             "shifted images",
@@ -135,6 +143,27 @@ def pose_hypotheses() -> list[Hypothesis]:
         for steps in _STEPS
     ]
     return found
+
+
+def _small_angles() -> list[Hypothesis]:
+    """Angles in radians that were read as degrees: of a rotation vector, or of three turns about axes."""
+    says = "the angles of the orientations are in radians, and are read as degrees"
+    changes = [partial(_enlarged, order="")]
+    for axes in permutations("XYZ"):
+        order = "".join(axes)
+        changes += [partial(_enlarged, order=order), partial(_enlarged, order=order.lower())]
+    return [Hypothesis("orientations", says, change, cost=1.8) for change in changes]
+
+
+def _enlarged(poses: Poses, *, order: str) -> Poses:
+    """The poses with 57.3 times the angles; `order` is SciPy's, "" for a rotation vector."""
+    turn = Rotation.from_matrix(poses[0])
+    if order:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a gimbal lock, in which this is not the right reading
+            angles = turn.as_euler(order)
+        return np.asarray(Rotation.from_euler(order, np.rad2deg(angles)).as_matrix()), poses[1]
+    return np.asarray(Rotation.from_rotvec(np.rad2deg(turn.as_rotvec())).as_matrix()), poses[1]
 
 
 def _shifted(poses: Poses, *, steps: int) -> Poses:
@@ -294,6 +323,11 @@ def lens_hypotheses() -> list[Hypothesis]:
         for factor in _FOCALS
         if abs(np.log(factor)) > 0.01
     ]
+    found += [
+        Hypothesis("focal length", "", focal=focal, aspect=aspect, cost=1.3)
+        for aspect in _ASPECTS
+        for focal in (1.0, 1.0 / aspect)
+    ]
     shifts = [(shift, 0.0) for shift in _SHIFTS] + [(0.0, shift) for shift in _SHIFTS]
     shifts += [(one, other) for one in (-0.2, 0.2) for other in (-0.2, 0.2)]
     found += [Hypothesis("principal point", "", shift=shift, cost=1.2) for shift in shifts]
@@ -314,7 +348,7 @@ def scored(pairs: Sequence[Correspondences], poses: Poses, hypotheses: Sequence[
         changed = [poses if each.poses is None else each.poses(poses) for each in part]
         rotations = np.stack([each[0] for each in changed])
         centres = np.stack([each[1] for each in changed])
-        focal = np.array([each.focal for each in part])
+        focal = np.array([(each.focal, each.focal * each.aspect) for each in part])
         shift = np.array([each.shift for each in part])
         errors = np.stack([_pair_errors(pair, rotations, centres, focal, shift) for pair in pairs], axis=1)
         found += [Scored(each, float(np.median(row)), row) for each, row in zip(part, errors, strict=True)]
@@ -325,11 +359,12 @@ def _pair_errors(
     pair: Correspondences,
     rotations: Float[np.ndarray, "h f 3 3"],
     centres: Float[np.ndarray, "h f 3"],
-    focal: Float[np.ndarray, "h"],
+    focal: Float[np.ndarray, "h 2"],
     shift: Float[np.ndarray, "h 2"],
 ) -> Float[np.ndarray, "h"]:
     """The median Sampson distance of a pair's matches under each of h readings, in pixels."""
     one, other = pair.first, pair.second
+    pixels_of_one = pair.focal * focal.mean(axis=1)
     R1, R2 = rotations[:, one], rotations[:, other]
     relative = R2.mT @ R1
     offset = np.einsum("hji,hj->hi", R2, centres[:, one] - centres[:, other])
@@ -342,7 +377,7 @@ def _pair_errors(
     back = np.einsum("hji,hmj->hmi", relative, np.cross(y, offset[:, None]))
     error = np.abs((lines * y).sum(axis=2))
     slope = (lines[..., :2] ** 2).sum(axis=2) + (back[..., :2] ** 2).sum(axis=2)
-    pixels = error / np.sqrt(np.maximum(slope, 1e-300)) * (pair.focal * focal)[:, None]
+    pixels = error / np.sqrt(np.maximum(slope, 1e-300)) * pixels_of_one[:, None]
     median = np.median(pixels, axis=1)
     # Depths along the two rays that come closest to each other.
     depth_one, depth_other = _depths(turned, y, offset)
@@ -350,7 +385,7 @@ def _pair_errors(
     wrong = (ahead < _AHEAD) | (length < 1e-12)
     # Of two frames from almost one place the rotation alone explains the matches.
     flat = turned[..., :2] / np.where(turned[..., 2:] > 1e-9, turned[..., 2:], np.nan)
-    still = np.linalg.norm(flat - y[..., :2], axis=2) * (pair.focal * focal)[:, None]
+    still = np.linalg.norm(flat - y[..., :2], axis=2) * pixels_of_one[:, None]
     still = np.median(np.nan_to_num(still, nan=WORST), axis=1)
     errors: Float[np.ndarray, h] = np.minimum(np.where(wrong, WORST, median), np.minimum(still, WORST))
     return errors
@@ -361,7 +396,7 @@ def pair_depth(pair: Correspondences, poses: Poses) -> float:
     rotation, centre = poses
     relative = rotation[pair.second].T @ rotation[pair.first]
     offset = rotation[pair.second].T @ (centre[pair.first] - centre[pair.second])
-    one, zero = np.ones(1), np.zeros((1, 2))
+    one, zero = np.ones((1, 2)), np.zeros((1, 2))
     turned = np.einsum("ij,hmj->hmi", relative, _rays(pair.first_plane, one, zero))
     depth, other = _depths(turned, _rays(pair.second_plane, one, zero), offset[None])
     ahead = (depth[0] > 0) & (other[0] > 0)
@@ -375,8 +410,8 @@ def scale_of_one(pair: Correspondences, poses: Poses, *, first: bool) -> float:
     """
     rotation, centre = poses
     relative = rotation[pair.second].T @ rotation[pair.first]
-    x = _rays(pair.first_plane, np.ones(1), np.zeros((1, 2)))[0] @ relative.T
-    y = _rays(pair.second_plane, np.ones(1), np.zeros((1, 2)))[0]
+    x = _rays(pair.first_plane, np.ones((1, 2)), np.zeros((1, 2)))[0] @ relative.T
+    y = _rays(pair.second_plane, np.ones((1, 2)), np.zeros((1, 2)))[0]
     normal = np.cross(x, y)
     one = normal @ (rotation[pair.second].T @ centre[pair.first])
     other = normal @ (rotation[pair.second].T @ centre[pair.second])
@@ -386,9 +421,9 @@ def scale_of_one(pair: Correspondences, poses: Poses, *, first: bool) -> float:
 
 
 def _rays(
-    plane: Float[np.ndarray, "m 2"], focal: Float[np.ndarray, "h"], shift: Float[np.ndarray, "h 2"]
+    plane: Float[np.ndarray, "m 2"], focal: Float[np.ndarray, "h 2"], shift: Float[np.ndarray, "h 2"]
 ) -> Float[np.ndarray, "h m 3"]:
-    flat = (plane[None] - shift[:, None]) / focal[:, None, None]
+    flat = (plane[None] - shift[:, None]) / focal[:, None]
     return np.concatenate((flat, np.ones_like(flat[..., :1])), axis=2)
 
 

@@ -28,6 +28,9 @@ DARK = 40.0
 # An image is dark too if its grey level is below this share of the median of all.
 _DARKER = 0.45
 
+# Mean grey level above which an image is overexposed.
+BRIGHT = 210.0
+
 # Standard deviation of grey levels below which an image shows nothing.
 FLAT = 8.0
 
@@ -115,7 +118,7 @@ def all_image_facts(
 
 
 def image_findings(frames: Sequence[Frame], facts: Sequence[ImageFacts | None]) -> list[Finding]:
-    """Images that cannot be read, are dark, show nothing or are blurred."""
+    """Images that cannot be read, show nothing, are dark, overexposed or blurred."""
     known = [(frame.name, fact) for frame, fact in zip(frames, facts, strict=True) if fact is not None]
     findings = []
     broken = [frame.name for frame, fact in zip(frames, facts, strict=True) if fact is None]
@@ -138,6 +141,10 @@ def image_findings(frames: Sequence[Frame], facts: Sequence[ImageFacts | None]) 
                 f"leave them out",
             )
         )
+    bright = [name for name, fact in known if fact.mean > BRIGHT and fact.deviation >= FLAT]
+    if bright:
+        what = f"are overexposed (a mean grey level above {BRIGHT:.0f} of 255); leave them out"
+        findings.append(_by_share("overexposed images", bright, len(frames), what))
     blurred = sorted(
         (-fact.blur, name) for name, fact in known if fact.blur > BLURRED and fact.deviation >= FLAT
     )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
@@ -95,6 +94,8 @@ def write_page(
         CamlocError: the file cannot be written.
     """
     frames = {} if checked is None else {frame.name: frame for frame in checked.path.frames}
+    import jinja2  # of the extra `report`; `verdict` does without
+
     cards = [
         _Card(each.level, each.kind, each.sentence, _images([frames[n] for n in each.frames if n in frames]))
         for each in findings
@@ -129,7 +130,9 @@ def _label(scored: Scored) -> str:
     if hypothesis.says:
         return f"{hypothesis.says[0].upper()}{hypothesis.says[1:]}"
     x, y = hypothesis.shift
-    return f"Focal length x {hypothesis.focal:.2f}, principal point {x:+.2f}, {y:+.2f} focal lengths away"
+    along_y = "" if hypothesis.aspect == 1 else f" (along y x {hypothesis.focal * hypothesis.aspect:.2f})"
+    focal = f"Focal length x {hypothesis.focal:.2f}{along_y}"
+    return f"{focal}, principal point {x:+.2f}, {y:+.2f} focal lengths away"
 
 
 def _tiles(checked: Checked | None, unit: Unit) -> list[tuple[str, str]]:

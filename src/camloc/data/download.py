@@ -1,0 +1,441 @@
+"""Data sets of the papers from their official addresses: resumed, verified, and unpacked safely.
+
+FOLDER/chess.zip.part     an archive that is not complete, and beside it which version of it
+FOLDER/chess/...          the scene, when its archive is unpacked; the archive is removed then
+
+Nothing here runs unless somebody calls it.
+"""
+
+import errno
+import http.client
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from camloc.core.files import sha256_of, write_atomically
+from camloc.errors import CamlocError, DatasetError
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done to which archive, the bytes or files that are done, and of how many."""
+
+_TIMEOUT_SECONDS = 60.0
+_CHUNK = 1 << 20
+
+# Times that a broken connection is tried again without a byte more.
+_TRIES = 3
+
+# Unpacked archives are at most so many times larger: images in them are compressed already.
+_MOST_GROWTH = 20
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip file at an official address.
+
+    Attributes:
+        url: its address.
+        size: bytes that it had when this was written, or 0; the server's own number is shown and verified.
+        sha256: published by the owners of the data, or "".
+    """
+
+    url: str
+    size: int = 0
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set and where it can be had.
+
+    Attributes:
+        title: its name and paper.
+        page: of its owners, where the terms are.
+        terms: of use, in a sentence.
+        archives: by name of the scene, or of the group of scenes that share one.
+        instead: how to get what cannot be downloaded without an account, or "".
+    """
+
+    title: str
+    page: str
+    terms: str
+    archives: dict[str, Archive]
+    instead: str = ""
+
+
+_MICROSOFT = "https://download.microsoft.com/download/2/8/5/28564B23-0828-408F-8631-23B1EFF1DAC8"
+_CAMBRIDGE = "https://www.repository.cam.ac.uk/bitstream/handle/1810"
+_STANFORD = "https://graphics.stanford.edu/projects/reloc/data"
+_TERMS = "for non-commercial research, under the terms of the page"
+
+SOURCES = {
+    "7scenes": Source(
+        "7Scenes (Shotton et al., CVPR 2013)",
+        "https://www.microsoft.com/en-us/research/project/rgb-d-dataset-7-scenes/",
+        _TERMS,
+        {
+            name: Archive(f"{_MICROSOFT}/{name}.zip", size)
+            for name, size in {
+                "chess": 3_079_608_937,
+                "fire": 2_301_204_154,
+                "heads": 956_332_240,
+                "office": 4_707_873_861,
+                "pumpkin": 2_890_874_911,
+                "redkitchen": 6_141_181_406,
+                "stairs": 1_496_412_431,
+            }.items()
+        },
+    ),
+    "cambridge": Source(
+        "Cambridge Landmarks (Kendall et al., ICCV 2015)",
+        "https://www.repository.cam.ac.uk/handle/1810/251342",
+        _TERMS,
+        {
+            name: Archive(f"{_CAMBRIDGE}/{number}/{name}.zip")
+            for name, number in {
+                "KingsCollege": 251342,
+                "OldHospital": 251340,
+                "ShopFacade": 251336,
+                "StMarysChurch": 251294,
+                "GreatCourt": 251291,
+                "Street": 251292,
+            }.items()
+        },
+    ),
+    "12scenes": Source(
+        "12Scenes (Valentin et al., 3DV 2016)",
+        "https://graphics.stanford.edu/projects/reloc/",
+        _TERMS,
+        {
+            name: Archive(f"{_STANFORD}/{name}.zip", size)
+            for name, size in {
+                "apt1": 1_489_122_810,
+                "apt2": 3_001_378_406,
+                "office1": 6_298_846_857,
+                "office2": 1_849_269_665,
+            }.items()
+        },
+    ),
+    "robotcar": Source(
+        "Oxford RobotCar (Maddern et al., IJRR 2017)",
+        "https://robotcar-dataset.robots.ox.ac.uk",
+        "CC BY-NC-SA 4.0, for academic use",
+        {},
+        "register at https://mrgdatashare.robots.ox.ac.uk/register/, download stereo/centre, gps and the "
+        "timestamps of the drives that `camloc datasets` names for the layout robotcar, and unpack them into "
+        "one folder",
+    ),
+    "extended-cambridge": Source(
+        "Extended Cambridge Landmarks",
+        "https://www.repository.cam.ac.uk/handle/1810/251342",
+        _TERMS,
+        {},
+        "its images are made of those of Cambridge Landmarks: `camloc download cambridge`, then "
+        "`camloc edit`",
+    ),
+}
+
+
+def find_source(name: str) -> Source:
+    """The data set of a name.
+
+    Raises:
+        DatasetError: there is none, or it has no address that needs no account.
+    """
+    source = SOURCES.get(name.lower())
+    if source is None:
+        raise DatasetError(f"there is no data set {name!r} to download; there are {', '.join(SOURCES)}")
+    if not source.archives:
+        raise DatasetError(f"{source.title} cannot be downloaded directly: {source.instead}")
+    return source
+
+
+def choose_archives(source: Source, scenes: Sequence[str]) -> dict[str, Archive]:
+    """The archives of some scenes, or of all if none is named.
+
+    Raises:
+        DatasetError: there is no such scene.
+    """
+    for scene in scenes:
+        if scene not in source.archives:
+            raise DatasetError(
+                f"{source.title} has no archive {scene!r}; its archives are {', '.join(source.archives)}"
+            )
+    return {name: each for name, each in source.archives.items() if not scenes or name in scenes}
+
+
+def archive_size(archive: Archive) -> int:
+    """The bytes of an archive as its server says now; 0 if it does not.
+
+    Raises:
+        DatasetError: the server cannot be reached, or has no such archive.
+    """
+    with _opened(archive.url, method="HEAD") as response:
+        return _length(response)
+
+
+def download(name: str, archive: Archive, folder: Path, *, progress: Progress | None = None) -> None:
+    """Download an archive into a folder and unpack it there, going on where an earlier call was stopped.
+
+    Args:
+        name: of the archive's folder, which does not exist yet.
+        archive: where it is.
+        folder: of the data set.
+        progress: called with each step.
+
+    Raises:
+        DatasetError: the server cannot be reached or sends something else, or the archive is damaged.
+        CamlocError: the folder cannot be written.
+    """
+    tell = progress or (lambda _step, _done, _of: None)
+    path = folder / f"{name}.zip"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _fetch(archive, path, lambda done, of: tell(f"downloading {name}", done, of))
+        _verify(archive, path)
+        unpack(path, folder, lambda done, of: tell(f"unpacking {name}", done, of))
+        path.unlink()
+    except OSError as problem:
+        raise CamlocError(
+            f"{folder} could not be written ({problem.strerror or problem}); the same command goes on later"
+        ) from None
+
+
+def _fetch(archive: Archive, path: Path, tell: Callable[[int, int], None]) -> None:
+    """Download into `path`.part and rename it when it is complete."""
+    part, version = Path(f"{path}.part"), Path(f"{path}.part.json")
+    tries = 0
+    while tries < _TRIES:
+        before, why = _size(part), "it ended too early"
+        try:
+            total = _fetch_more(archive.url, part, version, tell)
+            if total in (0, _size(part)):
+                os.replace(part, path)  # noqa: PTH105 - onto what an interrupted call left
+                version.unlink(missing_ok=True)
+                return
+            if _size(part) > total:
+                part.unlink(missing_ok=True)
+        except (http.client.HTTPException, ConnectionError, TimeoutError) as problem:
+            why = str(problem)
+        tries = 0 if _size(part) > before else tries + 1
+    raise DatasetError(
+        f"{archive.url}: the connection broke after {_size(part):,} bytes ({why}); the same command goes on "
+        f"from there"
+    )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _fetch_more(url: str, part: Path, version: Path, tell: Callable[[int, int], None]) -> int:
+    """Append what the server has after the bytes that are there; the size of the whole, or 0 if unknown."""
+    start, known = _size(part), _known_version(version)
+    headers = {"Range": f"bytes={start}-", "If-Range": known} if start and known else {}
+    try:
+        with _opened(url, headers=headers) as response:
+            resumed = response.status == http.client.PARTIAL_CONTENT and _range_start(response) == start
+            total = _length(response) + (start if resumed else 0)
+            # A weak tag does not promise the same bytes.
+            tag = next(
+                (
+                    value
+                    for name in ("ETag", "Last-Modified")
+                    if (value := response.headers.get(name)) and not value.startswith("W/")
+                ),
+                "",
+            )
+            write_atomically(version, json.dumps({"version": tag}).encode())
+            _check_space(part.parent, total - (start if resumed else 0))
+            with part.open("ab" if resumed else "wb") as file:
+                while chunk := response.read(_CHUNK):
+                    file.write(chunk)
+                    tell(file.tell(), total)
+            return total
+    except _RangeRefusedError:
+        part.unlink()  # nothing is left of it, or it is not that file
+        return -1
+
+
+class _RangeRefusedError(Exception):
+    """The server has no bytes from there on."""
+
+
+def _known_version(path: Path) -> str:
+    try:
+        found = json.loads(path.read_bytes()).get("version", "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+@contextmanager
+def _opened(url: str, *, method: str = "GET", headers: dict[str, str] | None = None) -> Iterator[Any]:
+    """The response of a server.
+
+    Raises:
+        DatasetError: it cannot be reached, has no such file, or answers with a page.
+    """
+    request = urllib.request.Request(url, method=method, headers={"User-Agent": "camloc", **(headers or {})})
+    opener = urllib.request.build_opener(_SafeRedirects)
+    try:
+        response = opener.open(request, timeout=_TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as problem:
+        problem.close()
+        if problem.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise _RangeRefusedError from None
+        raise DatasetError(f"{url}: the server answers {problem.code} {problem.reason}") from None
+    except urllib.error.URLError as problem:
+        if isinstance(problem.reason, (ConnectionResetError, TimeoutError)):
+            raise problem.reason from None
+        raise DatasetError(f"{url} cannot be reached ({problem.reason}); look at the connection") from None
+    with response:
+        if response.headers.get_content_type() == "text/html":
+            raise DatasetError(
+                f"{url}: the server answers with a page and no archive; download it from there by hand"
+            )
+        yield response
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows servers that moved, but not from https to http and to nothing else than the two."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        is_safe = newurl.startswith("https://") or (
+            newurl.startswith("http://") and req.full_url.startswith("http://")
+        )
+        if not is_safe:
+            raise DatasetError(f"{req.full_url}: the server refers to {newurl}, which is not encrypted")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _length(response: Any) -> int:
+    text = response.headers.get("Content-Length") or "0"
+    return int(text) if text.isdecimal() else 0
+
+
+def _range_start(response: Any) -> int:
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range") or "")
+    return int(match[1]) if match else -1
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DatasetError(f"{folder} has {free / 1e9:.1f} GB left, and {needed / 1e9:.1f} GB are needed")
+
+
+def _verify(archive: Archive, path: Path) -> None:
+    """The published checksum, and that the archive opens; a wrong archive is removed."""
+    if archive.sha256 and sha256_of(path) != archive.sha256:
+        path.unlink()
+        raise DatasetError(f"{archive.url}: the checksum is another than the published one; try again")
+    if not zipfile.is_zipfile(path):
+        path.unlink()
+        raise DatasetError(f"{archive.url}: what was downloaded is no zip archive; try again")
+
+
+def unpack(path: Path, folder: Path, tell: Callable[[int, int], None] = lambda _done, _of: None) -> None:
+    """Unpack an archive into a folder, archives within it too.
+
+    Refused are names that lead out of the folder, links and other special files, passwords, and more bytes
+    than 20 times those of the archive. The folder is written only when everything is unpacked.
+
+    Args:
+        path: the archive.
+        folder: where its files go; files that exist are replaced.
+        tell: called with the files that are done and how many there are.
+
+    Raises:
+        DatasetError: the archive is damaged or refused.
+        OSError: the folder cannot be written.
+    """
+    most = max(_MOST_GROWTH * path.stat().st_size, _CHUNK)
+    with tempfile.TemporaryDirectory(prefix=".camloc-", dir=folder) as name:
+        unfinished = Path(name)
+        _unpack_into(path, unfinished, unfinished, most, tell, is_inner=False)
+        for each in sorted(unfinished.iterdir()):
+            _move(each, folder / each.name)
+
+
+def _unpack_into(
+    path: Path, folder: Path, root: Path, most: int, tell: Callable[[int, int], None], *, is_inner: bool
+) -> int:
+    """Unpack an archive; the bytes that are left of `most`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > most:
+                raise DatasetError(f"{path.name} would become more than {_MOST_GROWTH} times as large")
+            _check_space(root, sum(entry.file_size for entry in entries))
+            for done, entry in enumerate(entries, start=1):
+                target = folder / _safe_name(entry, path.name)
+                if entry.is_dir():
+                    target.mkdir(parents=True, exist_ok=True)
+                elif target.name not in ("Thumbs.db", ".DS_Store"):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    most -= _write_entry(archive, entry, target)
+                tell(done, len(entries))
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as problem:
+        if isinstance(problem, OSError) and problem.errno != errno.EINVAL:  # a place before the file's start
+            raise
+        raise DatasetError(f"{path.name} is damaged ({problem}); remove it and download it again") from None
+    # 7Scenes has an archive for each sequence; archives within these stay as they are.
+    for each in [] if is_inner else sorted(folder.rglob("*.zip")):
+        most = _unpack_into(each, each.parent, root, most, tell, is_inner=True)
+        each.unlink()
+    return most
+
+
+def _write_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> int:
+    """Write a file of an archive; its bytes, which are no more than the archive says."""
+    written = 0
+    with archive.open(entry) as source, target.open("wb") as file:
+        while chunk := source.read(_CHUNK):
+            written += len(chunk)
+            if written > entry.file_size:
+                raise zipfile.BadZipFile(f"{entry.filename} is larger than it says")
+            file.write(chunk)
+    return written
+
+
+def _safe_name(entry: zipfile.ZipInfo, archive: str) -> Path:
+    """The path of an entry within the folder.
+
+    Raises:
+        DatasetError: it leads elsewhere, is a link or a special file, or has a password.
+    """
+    name = PurePosixPath(entry.filename.replace("\\", "/"))
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    problem = ""
+    if name.is_absolute() or ".." in name.parts or ":" in entry.filename or not name.parts:
+        problem = "leads out of the folder"
+    elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        problem = "is a link or a special file"
+    elif entry.flag_bits & 0x1:
+        problem = "has a password"
+    if problem:
+        raise DatasetError(f"{archive}: {entry.filename[:80]!r} {problem}, so nothing was unpacked")
+    return Path(*name.parts)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file or a folder, into a folder that may exist."""
+    if source.is_dir() and target.is_dir() and not target.is_symlink():
+        for each in sorted(source.iterdir()):
+            _move(each, target / each.name)
+        return
+    if target.is_symlink():
+        raise DatasetError(f"{target} is a link; name another folder with --out")
+    os.replace(source, target)  # noqa: PTH105 - onto what an interrupted call left

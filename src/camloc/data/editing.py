@@ -1,0 +1,264 @@
+"""Images of a scene in another season or light, with the names, sizes and poses of the originals.
+
+`InstructPix2Pix` follows an instruction; `Photometric` only changes brightness and colours, which makes no
+snow and lights no lamp, and is not what the papers measured.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from camloc.core.config import to_json
+from camloc.core.extras import require_extra
+from camloc.core.files import write_atomically
+from camloc.data.types import Frame
+from camloc.errors import CamlocError, DatasetError, ImageError, MissingExtraError
+
+# Records in the folder of edited images how they were made.
+SETTINGS_FILE = "edit.json"
+
+# Where the authors of InstructPix2Pix publish their weights.
+PUBLISHED_WEIGHTS = "timbrooks/instruct-pix2pix"
+
+# The network was trained on images of this side; its sides are multiples of 8.
+_SIDE, _MULTIPLE = 512, 8
+
+
+@dataclass(frozen=True)
+class Edit:
+    """How InstructPix2Pix changes an image (Brooks et al., CVPR 2023, section 3.2.1).
+
+    Attributes:
+        instruction: in words.
+        image_guidance: weight of the image, s_I; larger keeps more of it.
+        text_guidance: weight of the instruction, s_T.
+        steps: of the diffusion.
+        seed: of its noise.
+    """
+
+    instruction: str
+    image_guidance: float = 1.5
+    text_guidance: float = 7.5
+    steps: int = 30
+    seed: int = 0
+
+
+class Editor(Protocol):
+    """Changes an image; its size stays."""
+
+    @property
+    def name(self) -> str:
+        """What made the images, for their record."""
+
+    def edited(self, image: Image.Image, condition: str, seed: int) -> Image.Image:
+        """An RGB image in another condition."""
+
+
+class InstructPix2Pix:
+    """InstructPix2Pix by a pipeline of diffusers.
+
+    Args:
+        pipeline: `StableDiffusionInstructPix2PixPipeline`, or what is called like it.
+        edits: by condition.
+        device: of the noise.
+    """
+
+    name = "InstructPix2Pix"
+
+    def __init__(self, pipeline: Callable[..., Any], edits: Mapping[str, Edit], device: str = "cpu") -> None:
+        self._pipeline, self._edits, self._device = pipeline, edits, device
+
+    def edited(self, image: Image.Image, condition: str, seed: int) -> Image.Image:
+        """See `Editor`; the noise is that of the seed, so an image is always edited alike."""
+        import torch
+
+        edit = self._edits[condition]
+        scale = _SIDE / min(image.size)
+        width, height = (max(1, round(side * scale / _MULTIPLE)) * _MULTIPLE for side in image.size)
+        made = self._pipeline(
+            edit.instruction,
+            image=image.resize((width, height), Image.Resampling.LANCZOS),
+            num_inference_steps=edit.steps,
+            image_guidance_scale=edit.image_guidance,
+            guidance_scale=edit.text_guidance,
+            generator=torch.Generator(self._device).manual_seed(seed + edit.seed),
+        ).images[0]
+        found: Image.Image = made.convert("RGB").resize(image.size, Image.Resampling.LANCZOS)
+        return found
+
+
+def load_pipeline(weights: str, device: str) -> Callable[..., Any]:
+    """The pipeline of InstructPix2Pix, without its safety checker, which turns images black.
+
+    Args:
+        weights: "hub" (the published ones are downloaded unless they were before) or a folder of diffusers.
+        device: to run on.
+
+    Raises:
+        MissingExtraError: the extra `edit` is not installed, or the weights cannot be had.
+    """
+    require_extra("edit", "editing images by InstructPix2Pix")
+    import torch
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+
+    source = PUBLISHED_WEIGHTS if weights == "hub" else weights
+    if weights != "hub" and not Path(weights).is_dir():
+        raise MissingExtraError(f"{weights} is no folder with weights of InstructPix2Pix; name one, or hub")
+    try:
+        pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(
+            source,
+            torch_dtype=torch.float32 if device == "cpu" else torch.float16,
+            use_safetensors=True,  # never pickles
+            local_files_only=weights != "hub",
+            safety_checker=None,
+            requires_safety_checker=False,
+        )
+    except (OSError, ValueError, KeyError) as problem:
+        detail = str(problem).splitlines()[0][:150] if str(problem) else type(problem).__name__
+        raise MissingExtraError(
+            f"the weights of InstructPix2Pix cannot be had from {source} ({detail}); try again with a "
+            f"connection, name a folder of them with --weights, or use --by photometric"
+        ) from None
+    pipeline.set_progress_bar_config(disable=True)
+    found: Callable[..., Any] = pipeline.to(device)
+    return found
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A plain change of colours.
+
+    Attributes:
+        gains: of red, green and blue.
+        gamma: above 1 darkens.
+        saturation: 1 leaves colours as they are, 0 makes them grey.
+    """
+
+    gains: tuple[float, float, float]
+    gamma: float
+    saturation: float
+
+
+_LOOKS = {
+    "winter": _Look((0.95, 1.0, 1.1), 0.8, 0.45),
+    "summer": _Look((1.08, 1.03, 0.92), 0.95, 1.35),
+    "evening": _Look((0.75, 0.65, 0.7), 1.9, 0.8),
+}
+
+
+class Photometric:
+    """Brightness and colours alone: no snow, no leaves, no lamps."""
+
+    name = "photometric change"
+
+    def edited(self, image: Image.Image, condition: str, seed: int) -> Image.Image:
+        """See `Editor`; nothing is random."""
+        del seed
+        look = _LOOKS[condition]
+        pixels = (np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0) ** look.gamma
+        grey = pixels.mean(axis=2, keepdims=True)
+        pixels = (grey + (pixels - grey) * look.saturation) * np.array(look.gains, dtype=np.float32)
+        changed: UInt8[np.ndarray, "h w 3"] = np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8)
+        return Image.fromarray(changed)
+
+
+def write_edited(
+    frames: Sequence[Frame],
+    root: Path,
+    out: Path,
+    condition: str,
+    editor: Editor,
+    *,
+    edits: Mapping[str, Edit],
+    keep: bool,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> None:
+    """Write frames in a condition, below a folder as they are below `root`.
+
+    Images that are there already are kept, so that an interrupted call goes on.
+
+    Args:
+        frames: whose images are edited.
+        root: folder of the data set.
+        out: folder of the new images.
+        condition: one of `edits`.
+        editor: that makes them.
+        edits: by condition.
+        keep: link every other file of the data set too, so that `out` is a data set of the same layout.
+        progress: called with the images that are done and their number.
+
+    Raises:
+        DatasetError: an image is not below `root`, or `out` holds other edits.
+        ImageError: an image cannot be read.
+        CamlocError: the folder cannot be written.
+    """
+    try:
+        names = {frame.image: frame.image.resolve().relative_to(root.resolve()) for frame in frames}
+    except ValueError:
+        raise DatasetError(f"images of {root} lie outside of it; copy them with `camloc import`") from None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _record(out, condition, editor, edits[condition])
+        for done, (path, name) in enumerate(names.items(), start=1):
+            if not (out / name).exists():
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                _write_one(path, out / name, condition, editor)
+            progress(done, len(names))
+        if keep:
+            _link_others(root, out)
+    except OSError as problem:
+        raise CamlocError(f"{out} cannot be written ({problem.strerror or problem})") from None
+
+
+def _record(out: Path, condition: str, editor: Editor, edit: Edit) -> None:
+    settings = {"condition": condition, "made by": editor.name}
+    if editor.name != Photometric.name:
+        settings |= asdict(edit)
+    path, content = out / SETTINGS_FILE, to_json(settings)
+    if path.exists() and path.read_bytes() != content:
+        raise DatasetError(f"{out} holds images of other settings; name another folder, or delete it")
+    write_atomically(path, content)
+
+
+def _write_one(path: Path, target: Path, condition: str, editor: Editor) -> None:
+    """Edit the stored pixels; the orientation stays a number beside them."""
+    seed = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4], "big")
+    try:
+        with Image.open(path) as opened:
+            exif, image = opened.getexif(), opened.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as problem:
+        raise ImageError(f"{path} cannot be read ({problem})") from None
+    changed = editor.edited(image, condition, seed)
+    if changed.size != image.size:
+        raise ImageError(f"{path} became {changed.size} pixels, of {image.size}")
+    unfinished = target.with_name(f".{target.stem}.part{target.suffix}")
+    kept = Image.Exif()
+    if 0x0112 in exif:
+        kept[0x0112] = exif[0x0112]
+    try:
+        changed.save(unfinished, quality=95, exif=kept)
+    except (KeyError, ValueError):
+        raise ImageError(f"{path}: images of the kind {path.suffix} are not written") from None
+    os.replace(unfinished, target)  # noqa: PTH105 - onto what an interrupted call left
+
+
+def _link_others(root: Path, out: Path) -> None:
+    """Link the files of a data set that have no edited image, or copy them where links are not possible."""
+    inside = out.resolve()
+    for path in sorted(root.rglob("*")):
+        target = out / path.relative_to(root)
+        if inside in (path.resolve(), *path.resolve().parents) or not path.is_file() or target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path.resolve(), target)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(path, target)

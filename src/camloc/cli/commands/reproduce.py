@@ -1,12 +1,15 @@
 """`camloc reproduce`: a table of a paper, trained and measured, beside the printed numbers."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from camloc.cli.options import Device, OptionalFolder, ReaderOptions, Scenes, reader_options, seconds
 from camloc.errors import UsageError
+
+if TYPE_CHECKING:
+    from camloc.evaluation.plain_table import PlainTable
 
 Rows = tyro.conf.UseAppendAction[
     Annotated[tuple[str, ...], tyro.conf.arg(metavar="WORD", help_behavior_hint="(repeatable)")]
@@ -37,6 +40,8 @@ def reproduce(
 ) -> None:
     """Train what a table of a paper needs, measure it, and write the table with the printed rows.
 
+    Tables of run times need no data, and hyperpose_2025/transfer is a figure; --list shows all.
+
     Below the printed rows of networks that camloc has stand ours; below all rows stand baselines: the nearest
     training pose (an oracle), the mean training pose, retrieval by similar images, and a map of local
     features where the data has intrinsics. Averages and ranks are those of the paper.
@@ -63,16 +68,23 @@ def reproduce(
     from rich.console import Console
 
     from camloc.cli.progress import console
+    from camloc.core.extras import has_extra
+    from camloc.core.files import write_atomically
     from camloc.evaluation.published import find_table
     from camloc.runs.reproduce import FURTHER_BASELINES, Settings
     from camloc.runs.reproduce import reproduce as reproduced
+    from camloc.runs.run_times import RUN_TIMES, run_times
+    from camloc.runs.transfer import NEW, TRANSFER, transfer
 
     if list or not table:
         if not list:
             raise UsageError("name a table, such as transposenet_2021/1; camloc reproduce --list shows all")
         _print_tables()
         return
-    found = find_table(table)
+    if table in RUN_TIMES:
+        _show_and_save(run_times(table, device=device), out or runs / table.replace("/", "-"))
+        return
+    found = None if table == TRANSFER else find_table(table)
     if seeds < 1 or jobs < 1:
         raise UsageError("--seeds and --jobs are 1 or more")
     settings = Settings(
@@ -89,12 +101,43 @@ def reproduce(
         options=reader_options(option),
         baselines=tuple(each for each in FURTHER_BASELINES if each not in without),
     )
+    stem = out or runs / table.replace("/", "-")
+    if found is None:
+        if rows:
+            raise UsageError(f"{TRANSFER} has no rows to choose")
+        points, curves = transfer(settings, console.print)
+        _show_and_save(points, stem)
+        if has_extra("report") and any(curves.values()):
+            from camloc.evaluation.report.model_figures import transfer_figure
+
+            write_atomically(stem.with_name(f"{stem.name}.svg"), transfer_figure(curves, NEW))
+            console.print(f"figure {stem}.svg")
+        return
     result = reproduced(found, settings, console.print)
-    paths = result.save(out or runs / table.replace("/", "-"))
+    paths = result.save(stem)
     screen = Console(highlight=False)
     # A wide table is broken by the terminal rather than cut.
     screen.width = max(screen.width, 44 + 15 * len(result.headings))
     screen.print(result.rich(), soft_wrap=True)
+    console.print(f"table {', '.join(map(str, paths))}")
+    if has_extra("report"):
+        from camloc.evaluation.report.model_figures import has_retrieval_bar, retrieval_bar_figure
+
+        if has_retrieval_bar(result):
+            write_atomically(stem.with_name(f"{stem.name}.svg"), retrieval_bar_figure(result))
+            console.print(f"figure {stem}.svg")
+
+
+def _show_and_save(table: "PlainTable", stem: Path) -> None:
+    """Print a table and write its files."""
+    from rich.console import Console
+
+    from camloc.cli.progress import console
+
+    paths = table.save(stem)
+    screen = Console(highlight=False)
+    screen.width = max(screen.width, 24 + 16 * len(table.headings))
+    screen.print(table.rich(), soft_wrap=True)
     console.print(f"table {', '.join(map(str, paths))}")
 
 
@@ -104,7 +147,10 @@ def _print_tables() -> None:
 
     from camloc.cli.progress import show_groups
     from camloc.evaluation.published import PAPERS, published_tables
+    from camloc.runs.run_times import RUN_TIMES
+    from camloc.runs.transfer import TITLE, TRANSFER
 
+    others = {**RUN_TIMES, TRANSFER: TITLE}
     tables = published_tables().values()
     show_groups(
         (
@@ -115,7 +161,8 @@ def _print_tables() -> None:
                     f"{sum(bool(row.recipes) for row in each.rows)} of them trainable"
                 ]
                 for each in several
-            },
+            }
+            | {name: [title] for name, title in others.items() if name.startswith(f"{paper}/")},
         )
         for paper, several in groupby(tables, key=lambda each: each.paper)
     )

@@ -1,5 +1,6 @@
 """`camloc figure`, `camloc compare`, `camloc convert` and the rows of `camloc evaluate`, on a small run."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,14 @@ from tests.support import authors
 from tests.support.command_line import camloc, refused
 from tests.support.trained import Made
 
+from camloc.data.formats import load
+from camloc.data.types import Frame
 from camloc.evaluation.published import Published
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.evaluation.table import format_table
+from camloc.inference.pooled_retrieval import network_errors
+from camloc.inference.torch_network import TorchNetwork
+from camloc.models.base import Regressor
 from camloc.models.checkpoint import load_checkpoint
 
 Capture = pytest.CaptureFixture[str]
@@ -87,3 +93,39 @@ def test_an_evaluation_shows_the_row_of_the_paper(evaluated: Made, monkeypatch: 
     assert "0.08 m 5.68°" in text
     assert "depth SLAM" in text
     assert "a misprint" in text
+
+
+def test_retrieval_by_pooled_features_is_that_of_a_plain_recomputation(trained: Path) -> None:
+    checkpoint = load_checkpoint(trained / "run")
+    scene = load(trained / "scene")
+    found = network_errors(TorchNetwork(checkpoint), scene.train, scene.test)["nearest"]
+    model = checkpoint.model
+    assert isinstance(model, Regressor)
+
+    def vector(frame: Frame) -> torch.Tensor:
+        image = checkpoint.metadata.preprocess.view(frame).image[None].float() / 255.0
+        with torch.no_grad():
+            maps = model.backbone.forward_with_novelty_maps(image)[1]
+        return torch.cat([each[0].mean((1, 2)) / each[0].mean((1, 2)).norm() for each in maps])
+
+    known = [vector(frame) for frame in scene.train]
+    for row, frame in enumerate(scene.test):
+        query = vector(frame)
+        nearest = min(range(len(known)), key=lambda number: float((known[number] - query).norm()))
+        step = scene.train[nearest].truth().translation - frame.truth().translation
+        assert found.meters[row] == pytest.approx(
+            float(torch.linalg.vector_norm(torch.as_tensor(step))), abs=1e-6
+        )
+
+
+def test_figures_of_occlusion_points_and_decoded_images(
+    evaluated: Made, trained: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run", run)
+    for name in ("estimates.csv", "results.json"):
+        shutil.copy(evaluated.path / name, run / name)
+    camloc(capfd, "figure", "occlusion", run, "--baseline", evaluated.path, "--out", tmp_path / "o.svg")
+    assert b"image" in (tmp_path / "o.svg").read_bytes()
+    assert "predicts no points" in refused(capfd, "figure", "points", run)
+    assert "--decoder" in refused(capfd, "figure", "decoded", run)

@@ -45,6 +45,16 @@ PAPERS = {
 }
 
 
+# Tables of times, which are measured with random weights, and the figure that has a command of its own.
+RUN_TIMES = {
+    "implicit_geometry_2023/II-run-time": "run time by backbone",
+    "implicit_geometry_2023/V": "run time by grid",
+    "pose_autoencoders_2022/5": "run time and memory of pose auto-encoders",
+}
+TRANSFER = "hyperpose_2025/transfer"
+TRANSFER_TITLE = "a new scene from a part of its frames (Figure 6)"
+
+
 @dataclass(frozen=True)
 class Cell:
     """One printed result.

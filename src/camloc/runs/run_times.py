@@ -1,7 +1,6 @@
 """Times that the papers print, measured on this machine with random weights, one image or pose at a time."""
 
 import platform
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.utils.benchmark import Timer
 from camloc.core.device import torch_device
 from camloc.errors import RecipeError
 from camloc.evaluation.plain_table import PlainTable
+from camloc.evaluation.published import PAPERS, RUN_TIMES
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.geometry.pose_search import PoseIndex, PoseMetric
@@ -21,16 +21,6 @@ from camloc.models.layers.backbone import BackboneConfig
 from camloc.models.posenet import PoseNetConfig
 from camloc.recipes import find_recipe
 from camloc.refinement.pose_autoencoder import PoseAutoencoder, PoseAutoencoderConfig
-
-_GRIDS, _BACKBONES = "implicit_geometry_2023/V", "implicit_geometry_2023/II-run-time"
-_REFINEMENT = "pose_autoencoders_2022/5"
-
-RUN_TIMES: Mapping[str, str] = {
-    _BACKBONES: "run time by backbone",
-    _GRIDS: "run time by grid",
-    _REFINEMENT: "run time and memory of pose auto-encoders",
-}
-"""Titles of the tables by name."""
 
 # Recipes, and the printed milliseconds: of the network, of the alignment, together.
 _BY_GRID = {
@@ -82,10 +72,9 @@ def run_times(name: str, *, device: str = "cpu", seconds: float = 2.0) -> PlainT
         f"Medians on {machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, single "
         "precision, random weights. Printed times: GTX Titan X (2023), GTX 1080 (2022).",
     )
-    number = name.rpartition("/")[2].partition("-")[0]
-    return PlainTable(
-        f"Table {number} of {name.partition('/')[0]}: {RUN_TIMES[name]}", headings, rows, remarks
-    )
+    paper, _, number = name.partition("/")
+    title = f"{PAPERS[paper]}, Table {number.partition('-')[0]}: {RUN_TIMES[name]}"
+    return PlainTable(title, headings, rows, remarks)
 
 
 def _grid_rows(device: torch.device, seconds: float) -> tuple[tuple[str, ...], ...]:

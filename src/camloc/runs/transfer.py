@@ -10,14 +10,11 @@ from statistics import fmean
 from camloc.core.files import file_name
 from camloc.errors import CamlocError, DatasetError
 from camloc.evaluation.plain_table import PlainTable
-from camloc.evaluation.published import SEVENSCENES
+from camloc.evaluation.published import PAPERS, SEVENSCENES, TRANSFER_TITLE
 from camloc.evaluation.report.wording import angle, distance, percent
 from camloc.runs.commands import CommandFailed, run_camloc
 from camloc.runs.extend import COMPARISON, ExtensionResults
 from camloc.runs.reproduce import Settings, is_measured, option_words, present_scenes
-
-TRANSFER = "hyperpose_2025/transfer"
-TITLE = "a new scene from a part of its frames (Figure 6)"
 
 LAYOUT, NEW = "sevenscenes", "heads"
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 0.75)
@@ -76,7 +73,7 @@ def transfer(settings: Settings, report: Callable[[str], None]) -> tuple[PlainTa
         *problems,
     )
     headings = ("network", "frames", "position", "orientation", "in the right scene", "known scenes")
-    return PlainTable(f"HyperPose (2025), supplement: {TITLE}", headings, tuple(rows), remarks), curves
+    return PlainTable(f"{PAPERS['hyperpose_2025']}: {TRANSFER_TITLE}", headings, tuple(rows), remarks), curves
 
 
 def _extended(

@@ -10,6 +10,8 @@ from camloc.errors import UsageError
 
 if TYPE_CHECKING:
     from camloc.evaluation.plain_table import PlainTable
+    from camloc.evaluation.published import PrintedTable
+    from camloc.runs.reproduce import Settings
 
 Rows = tyro.conf.UseAppendAction[
     Annotated[tuple[str, ...], tyro.conf.arg(metavar="WORD", help_behavior_hint="(repeatable)")]
@@ -65,28 +67,21 @@ def reproduce(
         device: Device to train on.
         list: List the tables.
     """
-    from rich.console import Console
-
-    from camloc.cli.progress import console
-    from camloc.core.extras import has_extra
-    from camloc.core.files import write_atomically
-    from camloc.evaluation.published import find_table
-    from camloc.runs.reproduce import FURTHER_BASELINES, Settings
-    from camloc.runs.reproduce import reproduce as reproduced
-    from camloc.runs.run_times import RUN_TIMES, run_times
-    from camloc.runs.transfer import NEW, TRANSFER, transfer
+    from camloc.evaluation.published import RUN_TIMES, TRANSFER, find_table
 
     if list or not table:
         if not list:
             raise UsageError("name a table, such as transposenet_2021/1; camloc reproduce --list shows all")
         _print_tables()
         return
-    if table in RUN_TIMES:
-        _show_and_save(run_times(table, device=device), out or runs / table.replace("/", "-"))
-        return
-    found = None if table == TRANSFER else find_table(table)
+    found = None if table in RUN_TIMES or table == TRANSFER else find_table(table)
     if seeds < 1 or jobs < 1:
         raise UsageError("--seeds and --jobs are 1 or more")
+    if found is None and rows:
+        raise UsageError(f"{table} has no rows to choose")
+    from camloc.runs.reproduce import FURTHER_BASELINES, Settings
+
+    stem = out or runs / table.replace("/", "-")
     settings = Settings(
         data=data,
         runs=runs,
@@ -101,19 +96,26 @@ def reproduce(
         options=reader_options(option),
         baselines=tuple(each for each in FURTHER_BASELINES if each not in without),
     )
-    stem = out or runs / table.replace("/", "-")
-    if found is None:
-        if rows:
-            raise UsageError(f"{TRANSFER} has no rows to choose")
-        points, curves = transfer(settings, console.print)
-        _show_and_save(points, stem)
-        if has_extra("report") and any(curves.values()):
-            from camloc.evaluation.report.model_figures import transfer_figure
+    if found is not None:
+        _reproduce_table(found, settings, stem)
+    elif table == TRANSFER:
+        _transfer(settings, stem)
+    else:
+        from camloc.runs.run_times import run_times
 
-            write_atomically(stem.with_name(f"{stem.name}.svg"), transfer_figure(curves, NEW))
-            console.print(f"figure {stem}.svg")
-        return
-    result = reproduced(found, settings, console.print)
+        _show_and_save(run_times(table, device=device), stem)
+
+
+def _reproduce_table(table: "PrintedTable", settings: "Settings", stem: Path) -> None:
+    """A table with its files, and the figure of the retrieval bar where it has one."""
+    from rich.console import Console
+
+    from camloc.cli.progress import console
+    from camloc.core.extras import has_extra
+    from camloc.core.files import write_atomically
+    from camloc.runs.reproduce import reproduce as reproduced
+
+    result = reproduced(table, settings, console.print)
     paths = result.save(stem)
     screen = Console(highlight=False)
     # A wide table is broken by the terminal rather than cut.
@@ -126,6 +128,22 @@ def reproduce(
         if has_retrieval_bar(result):
             write_atomically(stem.with_name(f"{stem.name}.svg"), retrieval_bar_figure(result))
             console.print(f"figure {stem}.svg")
+
+
+def _transfer(settings: "Settings", stem: Path) -> None:
+    """The transfer curve: a table with its files, and the figure."""
+    from camloc.cli.progress import console
+    from camloc.core.extras import has_extra
+    from camloc.core.files import write_atomically
+    from camloc.runs.transfer import NEW, transfer
+
+    table, curves = transfer(settings, console.print)
+    _show_and_save(table, stem)
+    if has_extra("report") and any(curves.values()):
+        from camloc.evaluation.report.model_figures import transfer_figure
+
+        write_atomically(stem.with_name(f"{stem.name}.svg"), transfer_figure(curves, NEW))
+        console.print(f"figure {stem}.svg")
 
 
 def _show_and_save(table: "PlainTable", stem: Path) -> None:
@@ -146,11 +164,9 @@ def _print_tables() -> None:
     from itertools import groupby
 
     from camloc.cli.progress import show_groups
-    from camloc.evaluation.published import PAPERS, published_tables
-    from camloc.runs.run_times import RUN_TIMES
-    from camloc.runs.transfer import TITLE, TRANSFER
+    from camloc.evaluation.published import PAPERS, RUN_TIMES, TRANSFER, TRANSFER_TITLE, published_tables
 
-    others = {**RUN_TIMES, TRANSFER: TITLE}
+    others = {**RUN_TIMES, TRANSFER: TRANSFER_TITLE}
     tables = published_tables().values()
     show_groups(
         (

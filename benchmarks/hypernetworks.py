@@ -242,7 +242,9 @@ def figure(rows: Sequence[Row]) -> bytes:
 
 def _places(rows: Sequence[Row]) -> tuple[list[float], list[str], dict[str, float]]:
     """Heights of the rows, their labels, and heights of the headings."""
-    heights, groups, height = [], {}, 0.0
+    heights: list[float] = []
+    groups: dict[str, float] = {}
+    height = 0.0
     for row in rows:
         if row.group not in groups:
             height += 0.3 * bool(groups)

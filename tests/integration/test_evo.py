@@ -43,12 +43,13 @@ def by_evo(folder: Path, relation: str, work: Path) -> tuple[np.ndarray, dict[st
     """Errors and statistics by evo."""
     assert EVO is not None
     saved = work / f"{relation}.zip"
-    words = [EVO, "tum", folder / "truth.tum", folder / "estimates.tum", "-r", relation, "--save_results"]
+    files = (str(folder / "truth.tum"), str(folder / "estimates.tum"))
+    words = [EVO, "tum", *files, "-r", relation, "--save_results", str(saved)]
     environment = {**os.environ, "HOME": str(work), "MPLBACKEND": "agg"}
-    subprocess.run([*words, saved], check=True, capture_output=True, env=environment)
-    with zipfile.ZipFile(saved) as files:
-        errors = np.load(io.BytesIO(files.read("error_array.npy")))
-        statistics: dict[str, float] = json.loads(files.read("stats.json"))
+    subprocess.run(words, check=True, capture_output=True, env=environment)
+    with zipfile.ZipFile(saved) as archive:
+        errors = np.load(io.BytesIO(archive.read("error_array.npy")))
+        statistics: dict[str, float] = json.loads(archive.read("stats.json"))
     return errors, statistics
 
 

@@ -141,7 +141,7 @@ def test_a_row_that_fails_says_why_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_data_set(tmp_path / "data", "cambridge", ("ShopFacade",), frames=16)
-    run = module.run_camloc
+    run: Callable[..., None] = vars(module)["run_camloc"]
 
     def failing(words: Sequence[str], log: Path) -> None:
         if any("shop-6d" in word for word in words):
@@ -191,12 +191,12 @@ def test_a_table_of_every_paper_has_all_printed_rows_and_columns_and_ours(
         assert all(numbers) != (method in masked)
         assert ("camloc masks" in row.problem) == (method in masked)
     lines = list(csv.DictReader(StringIO(found.csv())))
-    for row in table.rows:
-        printed = [line for line in lines if (line["method"], line["kind"]) == (row.method, "printed")]
+    for each in table.rows:
+        printed = [line for line in lines if (line["method"], line["kind"]) == (each.method, "printed")]
         wanted = [
-            float(f"{cell.meters:g}") for cell in row.cells if cell is not None and cell.meters is not None
+            float(f"{cell.meters:g}") for cell in each.cells if cell is not None and cell.meters is not None
         ]
-        assert [float(line["meters"]) for line in printed[: len(row.cells)]] == wanted
+        assert [float(line["meters"]) for line in printed[: len(each.cells)]] == wanted
     trainings = [words for words in commands if words[0] == "train"]
     joint = [words for words in trainings if words.count("--scene") > 1]
     # A network of several scenes learns all of them, also for a table of one.

@@ -58,12 +58,11 @@ def run_times(name: str, *, device: str = "cpu", seconds: float = 2.0) -> PlainT
     with torch.inference_mode():
         match name:
             case "implicit_geometry_2023/V":
-                headings = ("", "network", "alignment", "together", "Hz", "printed: network", "alignment",
-                            "together")  # fmt: skip
+                headings: tuple[str, ...] = ("", "network", "alignment", "together", "Hz",
+                                             "printed: network", "alignment", "together")  # fmt: skip
                 rows = _grid_rows(target, seconds)
             case "implicit_geometry_2023/II-run-time":
-                headings = ("", "weights", "together", "Hz", "printed")
-                rows = _backbone_rows(target, seconds)
+                headings, rows = ("", "weights", "together", "Hz", "printed"), _backbone_rows(target, seconds)
             case _:
                 headings = ("", "time", "memory", "printed: time", "memory")
                 rows = _refinement_rows(seconds)

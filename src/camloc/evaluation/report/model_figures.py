@@ -191,7 +191,7 @@ def points_figure(views: Sequence[MappedView], names: Sequence[str]) -> bytes:
         panels = figure.subplots(len(views), 4, squeeze=False)
         for row, (view, name) in enumerate(zip(views, names, strict=True)):
             colors = np.clip((view.world - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
-            drawn = (
+            drawn: tuple[tuple[str, dict[str, Any]], ...] = (
                 ("image", {"X": view.image}),
                 ("points as colours", {"X": colors}),
                 ("depth", {"X": view.depth, "cmap": "viridis", "vmin": near, "vmax": far}),

@@ -4,8 +4,8 @@
 
 trains the baseline regressor and the same with a hypernetwork on every fourth training frame of the embedded
 square's corner, and reads the other answers from the files of `robustness`, `scenes`, `regressors` and
-`compact_generators`. Writes `docs/results/hypernetworks.json`, `.md` and a figure, and the summary on the page
-of HyperPose. Existing runs are not trained again.
+`compact_generators`. Writes `docs/results/hypernetworks.json`, `.md` and a figure, and the summary on the
+page of HyperPose. Existing runs are not trained again.
 """
 
 import csv
@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from benchmarks import compact_generators, regressors, robustness, scenes
 from benchmarks.page import RESULTS, replace_block, table, write
 from benchmarks.page import page as page_of
-from benchmarks.trainings import MODEL_PAGE, Ratios, Table, ratios_of
+from benchmarks.trainings import MODEL_PAGE, Ratios, Table, ratios_of, verdict_of
 from camloc import api
 from camloc.cli.commands.demo import settings_of
 from camloc.core.config import from_json
@@ -280,7 +280,7 @@ def page(measured: Measured) -> str:
         summary(measured),
         "*Light*, *frames, corner* and *view* are of HyperPose 2025 on the embedded square's corner, from "
         f"random weights. {first.train_frames:,} training frames were measured for this page "
-        f"({measured.machine}), with the same epochs as all; near and far are the halves of the test views by "
+        f"({measured.machine}), as often as all; near and far are the halves of the test views by "
         "the error of the nearest of these training poses. *Frames, new room* are shares of Red Kitchen that "
         "networks of several scenes learned as a further one, MS-HyperPose over MS-Transformer. *Head* "
         "compares each regressor with the same without its hypernetwork; *kitchen*: Red Kitchen, behind "
@@ -296,18 +296,11 @@ def _factors(values: Sequence[float]) -> str:
 
 
 def summary(measured: Measured) -> str:
-    """Where every seed agrees, in sentences."""
-    rows, lines = rows_of(measured), []
-    for half, word in (("meters", "position"), ("degrees", "orientation")):
-        better = [row for row in rows if max(getattr(row, half)) < 1.0]
-        worse = [row for row in rows if min(getattr(row, half)) > 1.0]
-        for verdict, chosen in (("smaller", better), ("larger", worse)):
-            named = "; ".join(
-                f"{row.group}: {row.label} ({geometric_mean(getattr(row, half)):.2f})" for row in chosen
-            )
-            lines.append(f"- The {word} error is {verdict} with every seed in {len(chosen)} of {len(rows)} "
-                         f"conditions{': ' if named else ''}{named}.")  # fmt: skip
-    return "\n".join(lines)
+    """Whether a hypernetwork helps, over all conditions and seeds of each group."""
+    groups: dict[str, list[Ratios]] = {}
+    for row in rows_of(measured):
+        groups.setdefault(row.group, []).append((row.meters, row.degrees))
+    return "\n".join(f"- {name}: {verdict_of(pairs)}." for name, pairs in groups.items())
 
 
 def main(*, out: Path = Path("runs/hypernetworks"), seeds: int = SEEDS) -> None:

@@ -170,11 +170,16 @@ def rows_of(measured: Measured) -> list[Row]:
         Row("light and occlusion", _SETS[part.name], *corner("HyperPose 2025", "baseline APR", number))
         for number, part in enumerate(seen.first.sets)
     ]
-    few = ratios_of([each.results for each in measured.with_it], [each.results for each in measured.without])
-    rows += [
-        Row("frames, corner", f"{seen.first.train_frames:,}", *corner("HyperPose 2025", "baseline APR", 0)),
-        Row("frames, corner", f"{measured.without[0].results.train_frames:,}", *few),
-    ]
+    if measured.without:
+        few = ratios_of(
+            [each.results for each in measured.with_it], [each.results for each in measured.without]
+        )
+        rows += [
+            Row(
+                "frames, corner", f"{seen.first.train_frames:,}", *corner("HyperPose 2025", "baseline APR", 0)
+            ),
+            Row("frames, corner", f"{measured.without[0].results.train_frames:,}", *few),
+        ]
     joined = from_json((RESULTS / "scenes.json").read_bytes(), scenes.Measured)
     with_it, without = (
         next(each.results for each in joined.extensions if each.label == label)
@@ -187,7 +192,8 @@ def rows_of(measured: Measured) -> list[Row]:
             meters, other_meters, degrees, other_degrees = map(float, known)  # type: ignore[arg-type]
             label = f"{one.fraction:.0%} of the room"
             rows.append(Row("frames, new room", label, [meters / other_meters], [degrees / other_degrees]))
-    rows += [Row("view", f"{half} training views", *_half_ratios(measured, half)) for half in ("near", "far")]
+    halves = ("near", "far") if measured.without else ()
+    rows += [Row("view", f"{half} training views", *_half_ratios(measured, half)) for half in halves]
     for label, without in robustness.PAIRS:
         rows.append(Row("head, corner", label, *corner(label, without, 0)))
     for name, trained in rooms.tables.items():
@@ -269,7 +275,13 @@ def page(measured: Measured) -> str:
         (row.group, row.label, *(_factors(each) for each in (row.meters, row.degrees)), str(len(row.meters)))
         for row in rows
     ]
-    first = measured.without[0].results
+    own = (
+        ""
+        if not measured.without
+        else f" {measured.without[0].results.train_frames:,} training frames were measured for this page "
+        f"({measured.machine}), as often as all; near and far are the halves of the test views by the error of "
+        "the nearest of these training poses."
+    )
     return page_of(
         "When a hypernetwork helps",
         NAME,
@@ -279,10 +291,8 @@ def page(measured: Measured) -> str:
         table(("varied", "condition", "position", "orientation", "seeds"), cells, text_columns=2),
         summary(measured),
         "*Light*, *frames, corner* and *view* are of HyperPose 2025 on the embedded square's corner, from "
-        f"random weights. {first.train_frames:,} training frames were measured for this page "
-        f"({measured.machine}), as often as all; near and far are the halves of the test views by "
-        "the error of the nearest of these training poses. *Frames, new room* are shares of Red Kitchen that "
-        "networks of several scenes learned as a further one, MS-HyperPose over MS-Transformer. *Head* "
+        f"random weights.{own} *Frames, new room* are shares of Red Kitchen that networks of several scenes "
+        "learned as a further one, MS-HyperPose over MS-Transformer. *Head* "
         "compares each regressor with the same without its hypernetwork; *kitchen*: Red Kitchen, behind "
         "ImageNet features. *Generator* is the size of the generators of HyperPose 2023. The other pages say "
         "how those were trained: "
@@ -308,9 +318,9 @@ def main(*, out: Path = Path("runs/hypernetworks"), seeds: int = SEEDS) -> None:
 
     Args:
         out: Folder of the runs.
-        seeds: Trainings of each network.
+        seeds: Trainings of each network; 0 for a page of the other files alone.
     """
-    scene = thinned_scene(rendered(settings_of("corner", seed=0)), out / "scene")
+    scene = thinned_scene(rendered(settings_of("corner", seed=0)), out / "scene") if seeds else out
     pairs = [
         [trained(recipe, scene, out / recipe / f"seed-{seed}", seed) for seed in range(seeds)]
         for recipe in (WITHOUT, WITH)

@@ -279,7 +279,7 @@ def page(measured: Measured) -> str:
         ""
         if not measured.without
         else f" {measured.without[0].results.train_frames:,} training frames were measured for this page "
-        f"({measured.machine}), as often as all; near and far are the halves of the test views by the error of "
+        f"({measured.machine}), as often as all; near and far are the halves of the views by the error of "
         "the nearest of these training poses."
     )
     return page_of(

@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from benchmarks.page import RESULTS, median_words, table, versions, write
 from benchmarks.page import page as page_of
@@ -25,7 +23,7 @@ from camloc.cli.options import seconds
 from camloc.data.formats.demo import rendered
 from camloc.evaluation.errors import ErrorStatistics, SceneDecision
 from camloc.evaluation.multi_scene import ScenesResults
-from camloc.evaluation.report.figures import BLUE, ORANGE, legend_below, styled, svg
+from camloc.evaluation.report.model_figures import transfer_figure
 from camloc.evaluation.report.wording import change
 from camloc.evaluation.results import Results
 from camloc.runs.evaluate import scene_results
@@ -42,9 +40,6 @@ JOINING: tuple[tuple[str, Moves, tuple[float, ...]], ...] = (
     (ROOM, "scene", (0.25, 1.0)),
     (OFFICE, "all", (0.25, 1.0)),
 )
-
-# Colours and dashes of the kinds of model.
-_LINES = ((BLUE, "-"), (ORANGE, "--"))
 
 
 @dataclass(frozen=True)
@@ -312,21 +307,13 @@ def extension_figure(measured: Measured) -> bytes:
     for each in measured.extensions:
         if each.results[0].new.name == name:
             curves.setdefault(each.label, each)
-    with styled():
-        figure = Figure(figsize=(8.4, 3.5), layout="constrained")
-        panels = figure.subplots(1, 2)
-        for axes, half, title in zip(panels, (0, 1), ("position (m)", "orientation (°)"), strict=True):
-            for kind, (color, dashes) in zip(curves.values(), _LINES, strict=True):
-                errors = [_median(each, half) for each in kind.results]
-                parts = [each.fraction for each in kind.results]
-                axes.plot(parts, errors, dashes, color=color, marker="o", linewidth=1.8, label=kind.label)
-            axes.set_title(f"{name}, {title}")
-            axes.set_xlabel("part of its frames that was learned")
-            axes.set_xlim(0.0, 1.02)
-            axes.set_ylim(bottom=0.0)
-            axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        legend_below(figure, panels[0])
-        return svg(figure)
+    return transfer_figure(
+        {
+            kind.label: [(each.fraction, _median(each, 0), _median(each, 1)) for each in kind.results]
+            for kind in curves.values()
+        },
+        name,
+    )
 
 
 def _median(results: ExtensionResults, half: int) -> float:

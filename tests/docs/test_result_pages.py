@@ -15,6 +15,7 @@ from benchmarks import (
     exported,
     generators,
     geometry_ablations,
+    hypernetworks,
     install,
     latency,
     many_frames,
@@ -54,6 +55,7 @@ PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "exported": (exported.Measured, exported.page),
     "generators": (dict, generators.page),
     "geometry_ablations": (geometry_ablations.Ablations, geometry_ablations.page),
+    "hypernetworks": (hypernetworks.Measured, hypernetworks.page),
     "hololens": (rooms.Measured, rooms.page),
     "install": (install.Measured, install.page),
     "latency": (dict, latency.page),
@@ -74,6 +76,7 @@ PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
 FIGURES = {
     "corner-cpu.svg",
     "hololens-cpu.svg",
+    "hypernetworks.svg",
     "pose_autoencoders.png",
     "redkitchen-cpu.svg",
     "robustness.svg",
@@ -116,11 +119,16 @@ def test_the_readme_shows_the_table_of_red_kitchen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "verdict"), [("regressors", regressors.verdicts), ("robustness", robustness.verdict)]
+    ("name", "verdict"),
+    [
+        ("hypernetworks", hypernetworks.model_block),
+        ("regressors", regressors.verdicts),
+        ("robustness", robustness.verdict),
+    ],
 )
 def test_the_page_of_hyperpose_shows_the_measured_verdicts(name: str, verdict: Callable[[Any], str]) -> None:
-    of_name = {"regressors": regressors.BLOCK, "robustness": robustness.BLOCK}[name]
-    assert block(ROOT / MODEL_PAGE, of_name) == verdict(measured(name))
+    module = {"hypernetworks": hypernetworks, "regressors": regressors, "robustness": robustness}[name]
+    assert block(ROOT / MODEL_PAGE, module.BLOCK) == verdict(measured(name))
 
 
 def learned(folder: Path) -> Learned:

@@ -1,5 +1,9 @@
 """`camloc figure`, `camloc compare`, `camloc convert` and the rows of `camloc evaluate`, on a small run."""
 
+import csv
+import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +13,16 @@ from tests.support import authors
 from tests.support.command_line import camloc, refused
 from tests.support.trained import Made
 
+from camloc.data.formats import load
+from camloc.data.types import Frame
 from camloc.evaluation.published import Published
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.evaluation.table import format_table
+from camloc.inference.pooled_retrieval import network_errors
+from camloc.inference.torch_network import TorchNetwork
+from camloc.models.base import Regressor
 from camloc.models.checkpoint import load_checkpoint
+from camloc.runs.manifest import RunManifest
 
 Capture = pytest.CaptureFixture[str]
 
@@ -87,3 +97,78 @@ def test_an_evaluation_shows_the_row_of_the_paper(evaluated: Made, monkeypatch: 
     assert "0.08 m 5.68°" in text
     assert "depth SLAM" in text
     assert "a misprint" in text
+
+
+def test_retrieval_by_pooled_features_is_that_of_a_plain_recomputation(trained: Path) -> None:
+    checkpoint = load_checkpoint(trained / "run")
+    scene = load(trained / "scene")
+    found = network_errors(TorchNetwork(checkpoint), scene.train, scene.test)["nearest"]
+    model = checkpoint.model
+    assert isinstance(model, Regressor)
+
+    def vector(frame: Frame) -> torch.Tensor:
+        image = checkpoint.metadata.preprocess.view(frame).image[None].float() / 255.0
+        with torch.no_grad():
+            maps = model.backbone.forward_with_novelty_maps(image)[1]
+        return torch.cat([each[0].mean((1, 2)) / each[0].mean((1, 2)).norm() for each in maps])
+
+    known = [vector(frame) for frame in scene.train]
+    for row, frame in enumerate(scene.test):
+        query = vector(frame)
+        nearest = min(range(len(known)), key=lambda number: float((known[number] - query).norm()))
+        step = scene.train[nearest].truth().translation - frame.truth().translation
+        assert found.meters[row] == pytest.approx(
+            float(torch.linalg.vector_norm(torch.as_tensor(step))), abs=1e-6
+        )
+
+
+def test_figures_of_occlusion_points_and_decoded_images(
+    evaluated: Made, trained: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run", run)
+    for name in ("estimates.csv", "results.json"):
+        shutil.copy(evaluated.path / name, run / name)
+    camloc(capfd, "figure", "occlusion", run, "--baseline", evaluated.path, "--out", tmp_path / "o.svg")
+    assert b"image" in (tmp_path / "o.svg").read_bytes()
+    assert "predicts no points" in refused(capfd, "figure", "points", run)
+    assert "--decoder" in refused(capfd, "figure", "decoded", run)
+
+
+def test_a_comparison_of_two_methods_of_three_seeds_says_which_difference_is_noise(
+    evaluated: Made, trained: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    """The second method errs as much as the first in position, and a tenth of it in orientation."""
+    manifest = RunManifest.load(trained / "run")
+    with (evaluated.path / "estimates.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for method, share in (("plain", 1.0), ("turned", 0.1)):
+        for seed in range(3):
+            run = tmp_path / method / f"seed-{seed}"
+            run.mkdir(parents=True)
+            replace(manifest, recipe=f"tiny/{method}", seed=seed).save(run)
+            shutil.copy(evaluated.path / RESULTS_NAME, run / RESULTS_NAME)
+            with (run / "estimates.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, rows[0].keys())
+                writer.writeheader()
+                for number, row in enumerate(rows):
+                    writer.writerow(row | _moved(row, 0.2 + 0.01 * number + 0.005 * seed, 4.0 * share))
+    told = camloc(capfd, "compare", tmp_path / "plain", tmp_path / "turned", "--out", tmp_path / "page")
+    (sentence,) = [line for line in " ".join(told.out.split()).split(";") if "turned minus" in line]
+    position, orientation = sentence.split("), ")
+    assert position.endswith("(noise")
+    assert orientation.endswith("(smaller)")
+    assert "single runs" not in told.out
+
+
+def _moved(row: dict[str, str], meters: float, degrees: float) -> dict[str, str]:
+    """The estimate of a row: the truth, moved and turned about the camera's x axis."""
+    names = ("tx", "ty", "tz", "qw", "qx", "qy", "qz")
+    keys = [key for key in row if key.startswith("truth_") and key[6:].startswith(names)]
+    values = [float(row[key]) for key in keys]
+    half = math.radians(degrees) / 2.0
+    w, x, y, z = values[3:]
+    cos, sin = math.cos(half), math.sin(half)
+    turned = (w * cos - x * sin, w * sin + x * cos, y * cos + z * sin, z * cos - y * sin)
+    moved = (values[0] + meters, *values[1:3], *turned)
+    return {key[6:]: repr(value) for key, value in zip(keys, moved, strict=True)}

@@ -18,6 +18,8 @@ from camloc.evaluation.published import CAMBRIDGE, find_table
 from camloc.evaluation.reproduction import Reproduction, Result, Row, reproduction
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.runs import reproduce as module
+from camloc.runs.commands import CommandFailed
+from camloc.runs.evaluate import SCENES
 from camloc.runs.manifest import DataSource, RunManifest
 from camloc.runs.reproduce import Settings, reproduce
 from camloc.training.recipe import Recipe
@@ -55,24 +57,35 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Path) -> 
     def run(words: Sequence[str], log: Path) -> None:
         del log
         seen.append(list(words))
-        assert words[0] == "train"
         asked = {word: words[place + 1] for place, word in enumerate(words) if word.startswith("--")}
-        folder = Path(asked["--out"])
+        if words[0] == "autoencode":
+            return
+        if words[0] == "evaluate":
+            for path in list(Path(words[1]).rglob(RESULTS_NAME)):
+                kept = Path(asked["--out"]) / path.relative_to(words[1])
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, kept)
+            return
+        assert words[0] == "train"
+        folder, seed = Path(asked["--out"]), int(asked["--seed"])
+        scenes = tuple(words[place + 1] for place, word in enumerate(words) if word == "--scene")
         shutil.copytree(trained, folder)
-        source = DataSource(asked["--data"], "cambridge", asked["--scene"], OPTIONS)
+        sources = tuple(DataSource(asked["--data"], "cambridge", scene, OPTIONS) for scene in scenes)
         manifest = RunManifest.load(folder)
-        seed = int(asked["--seed"])
-        replace(manifest, recipe=words[1], scenes=(asked["--scene"],), seed=seed, data=(source,)).save(folder)
+        replace(manifest, recipe=words[1], scenes=scenes, seed=seed, data=sources).save(folder)
         results = Results.load(folder / RESULTS_NAME)
         assert results.training is not None
         meters = replace(results.headline.estimates.meters, median=1.0 + seed)
         part = replace(results.headline, estimates=replace(results.headline.estimates, meters=meters))
         training = replace(results.training, seed=seed)
-        replace(results, headline=part, sets=(part,), training=training).save(folder / RESULTS_NAME)
+        results = replace(results, headline=part, sets=(part,), training=training)
+        for scene in scenes:
+            of_scene = folder if len(scenes) == 1 else folder / SCENES / scene
+            of_scene.mkdir(parents=True, exist_ok=True)
+            results.save(of_scene / RESULTS_NAME)
 
     monkeypatch.setenv("CAMLOC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "_command", run)
-    monkeypatch.setattr(module, "find_recipe", tiny)
+    monkeypatch.setattr(module, "run_camloc", run)
     return seen
 
 
@@ -128,14 +141,14 @@ def test_a_row_that_fails_says_why_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_data_set(tmp_path / "data", "cambridge", ("ShopFacade",), frames=16)
-    run = module._command
+    run: Callable[..., None] = vars(module)["run_camloc"]
 
     def failing(words: Sequence[str], log: Path) -> None:
         if any("shop-6d" in word for word in words):
-            raise module._Failed("the disk is full")
+            raise CommandFailed("the disk is full")
         run(words, log)
 
-    monkeypatch.setattr(module, "_command", failing)
+    monkeypatch.setattr(module, "run_camloc", failing)
     found = reproduce(find_table("hyperpose_2023/7"), settings(baselines=(), seeds=2), lambda _: None)
     ours = {row.label: row for row in found.rows if row.kind == "ours"}
     assert len(ours) == 3
@@ -150,6 +163,63 @@ def test_a_row_that_fails_says_why_and_the_others_go_on(
     assert str(good).startswith("1.50±0.71/")
     assert "2 seeds, 1 epoch" in ours["ours: Quaternions"].record
     assert len([words for words in commands if words[0] == "train"]) == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "transposenet_2021/1",
+        "hyperpose_2023/3",
+        "hyperpose_2025/4",
+        "pose_autoencoders_2022/8-cambridge",
+        "implicit_geometry_2023/III",
+    ],
+)
+def test_a_table_of_every_paper_has_all_printed_rows_and_columns_and_ours(
+    name: str, commands: Commands, settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    write_data_set(tmp_path / "data", "cambridge", CAMBRIDGE, frames=16)
+    table = find_table(name)
+    found = reproduce(table, settings(baselines=()), lambda _: None)
+    assert [row.label for row in found.rows if row.kind == "printed"] == [row.method for row in table.rows]
+    assert found.headings[: len(table.columns)] == table.columns
+    ours = {row.label.removeprefix("ours: "): row for row in found.rows if row.kind == "ours"}
+    assert list(ours) == [row.method for row in table.rows if row.recipes]
+    masked = {row.method for row in table.rows if row.use.startswith("masks")}
+    for method, row in ours.items():
+        numbers = [cell is not None and cell.meters is not None for cell in row.cells]
+        assert all(numbers) != (method in masked)
+        assert ("camloc masks" in row.problem) == (method in masked)
+    lines = list(csv.DictReader(StringIO(found.csv())))
+    for each in table.rows:
+        printed = [line for line in lines if (line["method"], line["kind"]) == (each.method, "printed")]
+        wanted = [
+            float(f"{cell.meters:g}") for cell in each.cells if cell is not None and cell.meters is not None
+        ]
+        assert [float(line["meters"]) for line in printed[: len(each.cells)]] == wanted
+    trainings = [words for words in commands if words[0] == "train"]
+    joint = [words for words in trainings if words.count("--scene") > 1]
+    # A network of several scenes learns all of them, also for a table of one.
+    is_joint = name in ("hyperpose_2025/4", "pose_autoencoders_2022/8-cambridge")
+    assert len(joint) == (len(trainings) if is_joint else 0)
+    assert all(words.count("--scene") == len(CAMBRIDGE) for words in joint)
+    if name.endswith("III"):
+        filters = {tuple(words[2:-2]) for words in commands if words[0] == "evaluate"}
+        assert ("--filter", "pnp-ransac", "--inliers-within", "10") in filters
+        assert ("--filter", "rigid-ransac", "--inliers-within", "0.1") in filters
+
+
+def test_the_figure_of_the_retrieval_bar_is_written_beside_a_table_with_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["reproduce", "transposenet_2021/1", "--runs", str(tmp_path), "--out", str(tmp_path / "table")]
+    main(words)
+    assert "no finished run" in " ".join(capfd.readouterr().out.split())
+    drawn = (tmp_path / "table.svg").read_text()
+    assert "IR Baseline" in drawn
+    assert "AttLoc" not in drawn
+    main(["reproduce", "transposenet_2021/5", "--runs", str(tmp_path), "--out", str(tmp_path / "other")])
+    assert not (tmp_path / "other.svg").exists()
 
 
 def test_data_without_a_scene_of_the_table_and_unknown_rows_are_refused(

@@ -104,10 +104,11 @@ def test_the_page_and_the_files_have_every_method() -> None:
     assert "(larger)" in sentences
     assert "single runs" in sentences
     figures = comparison_figures(found)
-    assert set(figures) == {"position", "orientation", "along", "trajectories"}
+    assert set(figures) == {"position", "orientation", "along", "trajectories", "differences"}
     assert all(content.startswith(b"<?xml") for content in figures.values())
     page = comparison_page(found, figures)
     assert "&lt;b &amp; c&gt;" in page
+    assert "Differences on the map" in page
     assert "<b & c>" not in page
     assert found.csv().count("\n") == 1 + 3 * FRAMES
     assert r"\toprule" in found.latex()

@@ -51,6 +51,21 @@ def test_a_third_of_wrong_cells_has_no_effect(name: OutlierFilter) -> None:
     assert pose_error(poses(cells(wrong=0.35), "none"), truth()).meters > 0.05
 
 
+@pytest.mark.parametrize(("name", "threshold"), [("rigid-ransac", 0.1), ("pnp-ransac", 10.0)])
+def test_the_threshold_of_inliers_can_be_set(name: OutlierFilter, threshold: float) -> None:
+    given = cells(wrong=0.35)
+    found = filtered_poses(
+        given, name, intrinsics=INTRINSICS, image_height=HEIGHT, inlier_threshold=threshold
+    )
+    assert pose_error(found.centered_from_cam, truth()).meters < 1e-3
+    noisy = given._replace(world=given.world + 0.02 * torch.sin(1e3 * given.world))
+    strict, loose = (
+        filtered_poses(noisy, name, intrinsics=INTRINSICS, image_height=HEIGHT, inlier_threshold=each)
+        for each in (threshold / 5, threshold)
+    )
+    assert float(strict.inliers) < float(loose.inliers) < 0.8
+
+
 @pytest.mark.parametrize("name", OUTLIER_FILTERS)
 def test_cells_behind_a_mask_do_not_count(name: OutlierFilter) -> None:
     given = cells(wrong=0.2)

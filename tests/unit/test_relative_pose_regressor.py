@@ -11,7 +11,13 @@ from camloc.geometry import Pose
 from camloc.geometry.pose import reference_from_query, world_from_query
 from camloc.models.base import Latents
 from camloc.models.layers.backbone import Backbone, BackboneConfig
-from camloc.refinement.relative_pose import Axes, InputKind, RelativePoseConfig, RelativePoseRegressor
+from camloc.refinement.relative_pose import (
+    PRESETS,
+    Axes,
+    InputKind,
+    RelativePoseConfig,
+    RelativePoseRegressor,
+)
 
 SEES: tuple[InputKind, ...] = ("images", "encoding", "latents")
 TINY = RelativePoseConfig(backbone=TINY_BACKBONE, latent=8, dropout=0.0)
@@ -39,6 +45,23 @@ def test_the_published_siamese_network_has_its_layers() -> None:
     cnn = sum(each.numel() for each in Backbone(BackboneConfig("efficientnet_b0")).parameters())
     layers = 2 * (2 * 1280 * 256 + 256)
     assert network.parameter_count() == cnn + layers + 256 * 3 + 3 + 256 * 4 + 4
+
+
+def test_the_released_siamese_network_has_its_layers() -> None:
+    """Its 25,346,887 weights in use: ResNet-50, a layer for each image and half, 512, 256 and the pose."""
+    network = RelativePoseRegressor(PRESETS["released"], latents=(256, 256))
+    assert network.parameter_count() == 25_346_887
+    shapes = {name: tuple(value.shape) for name, value in network.named_parameters() if "position" in name}
+    assert shapes == {
+        "position.joined.query.0.weight": (256, 2048),
+        "position.joined.query.0.bias": (256,),
+        "position.joined.layer.weight": (512, 512),
+        "position.joined.layer.bias": (512,),
+        "position.output.0.weight": (256, 512),
+        "position.output.0.bias": (256,),
+        "position.output.3.weight": (3, 256),
+        "position.output.3.bias": (3,),
+    }
 
 
 @pytest.mark.parametrize("axes", ["reference", "world"])

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from camloc.data.segmentation import (
+    CLASS_LISTS,
     LONGEST,
     SHORT_SIDE,
     Segmentation,
@@ -49,6 +50,17 @@ def test_pixels_of_the_classes_that_are_left_out_do_not_count(
     assert bool(belongs[0, 16]) != (1 in left_out)
     assert bool(belongs[0, -16]) != (2 in left_out)
     assert bool(belongs[0, 64]) != (0 in left_out)
+
+
+def test_groups_of_classes_are_left_out_by_a_word() -> None:
+    classes = CLASS_LISTS["cityscapes"]
+    dynamic = {classes[number] for number in left_out_numbers(classes, ["dynamic"])}
+    assert dynamic == {"person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"}
+    assert left_out_numbers(classes, []) == left_out_numbers(classes, ["dynamic"])
+    others = {classes[number] for number in left_out_numbers(classes, ["others"])}
+    assert others == dynamic | {"sky", "vegetation"}
+    with pytest.raises(RecipeError, match="neither sky nor vegetation"):
+        left_out_numbers(published_classes("lraspp_mobilenet_v3_large"), ["others"])
 
 
 @pytest.mark.parametrize(("height", "width"), [(96, 128), (128, 96), (1000, 2000), (16, 4000)])

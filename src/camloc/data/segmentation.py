@@ -29,6 +29,21 @@ MOVING = (
     *("bicycle", "motorbike", "motorcycle", "car", "bus", "truck", "train", "aeroplane", "boat"),
 )
 
+# What Table III's "+ Others" leaves out besides: classes that look alike everywhere, or change with seasons.
+UNINFORMATIVE = ("sky", "vegetation", "tree", "palm")
+
+# Words for several classes, in place of their names.
+GROUPS = {"dynamic": MOVING, "others": MOVING + UNINFORMATIVE}
+
+# Classes of weights trained on other data than the published ones, in the order of the outputs.
+CLASS_LISTS = {
+    "cityscapes": (
+        *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign"),
+        *("vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train"),
+        *("motorcycle", "bicycle"),
+    ),
+}
+
 
 def network_names() -> tuple[str, ...]:
     """torchvision's segmentation networks."""
@@ -61,11 +76,22 @@ def left_out_numbers(classes: Sequence[str], leave_out: Sequence[str]) -> tuple[
 
     Args:
         classes: names of the outputs.
-        leave_out: names among them; where there are none, all that is `MOVING`.
+        leave_out: names among them, or words of `GROUPS`; where there are none, all that is `MOVING`.
 
     Raises:
-        RecipeError: the network does not know one of them, or nothing that moves.
+        RecipeError: the network does not know one of them, or nothing that moves, or for "others" no class of
+            `UNINFORMATIVE`.
     """
+    if "others" in leave_out and not any(name in classes for name in UNINFORMATIVE):
+        raise RecipeError(
+            f"the network knows neither sky nor vegetation, but {', '.join(classes)}; take weights that do, "
+            f"such as some trained on Cityscapes, with --classes cityscapes"
+        )
+    leave_out = [
+        name
+        for word in leave_out
+        for name in ([each for each in GROUPS[word] if each in classes] if word in GROUPS else [word])
+    ]
     for name in leave_out:
         if name not in classes:
             near = get_close_matches(name, classes, n=3) or list(classes)

@@ -45,6 +45,16 @@ PAPERS = {
 }
 
 
+# Tables of times, which are measured with random weights, and the figure that has a command of its own.
+RUN_TIMES = {
+    "implicit_geometry_2023/II-run-time": "run time by backbone",
+    "implicit_geometry_2023/V": "run time by grid",
+    "pose_autoencoders_2022/5": "run time and memory of pose auto-encoders",
+}
+TRANSFER = "hyperpose_2025/transfer"
+TRANSFER_TITLE = "a new scene from a part of its frames (Figure 6)"
+
+
 @dataclass(frozen=True)
 class Cell:
     """One printed result.
@@ -89,7 +99,7 @@ class PrintedRow:
         recipes: recipes of camloc for the row, the first one with the paper's settings.
         use: what gives the row's numbers: "" the run; "student:NAME" the run's heads on the encodings of a
             pose auto-encoder; "refine:METHOD:NAME" the run refined by it; "filter:NAME" another outlier
-            filter; "masks:CLASSES" masked images; "frames:SETS".
+            filter, "filter:NAME:NUMBER" with its inlier threshold; "masks:CLASSES" masked images.
     """
 
     kind: str
@@ -145,8 +155,13 @@ class PrintedTable:
     def scenes(self) -> tuple[str, ...]:
         """The scenes that the table needs: those of its columns, or all for a column of averages."""
         if self.columns == (MEAN,):
-            return _SCENES[self.layout]
+            return self.data_set_scenes
         return tuple(dict.fromkeys(scene_and_set(column)[0] for column in self.columns))
+
+    @property
+    def data_set_scenes(self) -> tuple[str, ...]:
+        """All scenes of the data set: what a network of several scenes learns."""
+        return _SCENES[self.layout]
 
     @property
     def source(self) -> str:
@@ -605,8 +620,8 @@ _TABLES = (
             APR | PoseNet+ResNet50, student     | 1.50/3.77 | | pose_autoencoders_2022/teacher-resnet50 | student:pose_autoencoders_2022/resnet50
             APR | PoseNet+EfficientNet, teacher | 0.88/2.91 | | pose_autoencoders_2022/teacher-efficientnet
             APR | PoseNet+EfficientNet, student | 0.83/2.97 | | pose_autoencoders_2022/teacher-efficientnet | student:pose_autoencoders_2022/efficientnet
-            APR | MS-Transformer, teacher       | 0.83/1.47
-            APR | MS-Transformer, student       | 0.90/1.49
+            APR | MS-Transformer, teacher       | 0.83/1.47 | | ms_transformer_2021/cambridge
+            APR | MS-Transformer, student       | 0.90/1.49 | | ms_transformer_2021/cambridge | student:pose_autoencoders_2022/cambridge
         """),
         note="The rows of MS-Transformer are those of Table 1, whose network has learned all four scenes.",
     ),
@@ -755,8 +770,8 @@ _TABLES = (
             APR | Rigid + No Filtering            | 0.55/0.87 0.79/1.63 0.59/2.32 1.13/3.55 | | implicit_geometry_2023/cambridge implicit_geometry_2023/cambridge-no-filtering | filter:none
             APR | Rigid + Filter Dynamic          | 0.53/0.86 0.79/1.62 0.56/2.27 1.06/3.49 | | implicit_geometry_2023/cambridge | masks:dynamic
             APR | Rigid + Filter Dynamic + Others | 0.52/0.93 0.76/1.51 0.50/2.19 1.01/3.46 | | implicit_geometry_2023/cambridge | masks:others
-            APR | PnP + RANSAC                    | 0.49/1.04 0.58/1.64 0.41/2.72 1.45/4.72 | | implicit_geometry_2023/cambridge | filter:pnp-ransac
-            APR | Rigid + RANSAC                  | 0.46/1.13 0.60/1.73 0.46/3.30 1.12/3.58 | | implicit_geometry_2023/cambridge | filter:rigid-ransac
+            APR | PnP + RANSAC                    | 0.49/1.04 0.58/1.64 0.41/2.72 1.45/4.72 | | implicit_geometry_2023/cambridge | filter:pnp-ransac:10
+            APR | Rigid + RANSAC                  | 0.46/1.13 0.60/1.73 0.46/3.30 1.12/3.58 | | implicit_geometry_2023/cambridge | filter:rigid-ransac:0.1
             APR | Rigid + Weights [ours]          | 0.46/0.81 0.61/1.09 0.44/1.71 0.87/2.88 | | implicit_geometry_2023/cambridge | filter:weights
         """),
     ),

@@ -99,6 +99,7 @@ class Localizer:
         masks: Path | None = None,
         refine: str = "none",
         every_method: bool = False,
+        inlier_threshold: float | None = None,
     ) -> "Localizer":
         """Load a run folder, a checkpoint folder, or what `camloc export` wrote: a folder or a `.onnx` file.
 
@@ -106,7 +107,8 @@ class Localizer:
             run: the folder or file.
             device: where the network runs.
             verify, prior, masks: see the class.
-            outlier_filter, refine, every_method: of the network; see `NetworkLocalizer.load`.
+            outlier_filter, refine, every_method, inlier_threshold: of the network; see
+                `NetworkLocalizer.load`.
 
         Raises:
             CheckpointError: there is neither a network nor a map, or one of them is damaged.
@@ -126,6 +128,7 @@ class Localizer:
                 masks=masks,
                 refine=refine,
                 every_method=every_method,
+                inlier_threshold=inlier_threshold,
             )
         elif outlier_filter or refine != "none":
             raise RecipeError(f"{run} has no network; filters and refinement are for networks")

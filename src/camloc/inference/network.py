@@ -107,6 +107,7 @@ class NetworkLocalizer:
             where the pixel does not belong to the scene (COLMAP's masks); None for no masks.
         refiners: what can refine accepted poses, by the name of the refinement method.
         refine: the method that `locate` and `locate_all` use, or "none".
+        inlier_threshold: of a filter with RANSAC, the largest error of an inlier; see `filtered_poses`.
     """
 
     network: Network
@@ -114,8 +115,14 @@ class NetworkLocalizer:
     masks: Path | None = None
     refiners: "Mapping[str, Refiner]" = field(default_factory=dict)
     refine: str = "none"
+    inlier_threshold: float | None = None
 
     def __post_init__(self) -> None:
+        if self.inlier_threshold is not None:
+            if self.outlier_filter not in ("rigid-ransac", "pnp-ransac"):
+                raise RecipeError("an inlier threshold is for the filters rigid-ransac and pnp-ransac")
+            if not 0.0 < self.inlier_threshold < np.inf:
+                raise RecipeError(f"an inlier threshold is above 0, not {self.inlier_threshold:g}")
         if not self.aligns_points and (self.outlier_filter or self.masks):
             raise RecipeError(
                 f"{self.metadata.model} regresses poses; filters and masks are for models that align points, "
@@ -132,13 +139,14 @@ class NetworkLocalizer:
         masks: Path | None = None,
         refine: str = "none",
         every_method: bool = False,
+        inlier_threshold: float | None = None,
     ) -> "NetworkLocalizer":
         """Load a run folder, a checkpoint folder, or an exported file or folder.
 
         Args:
             run: the folder or file.
             device: where the network runs.
-            outlier_filter, masks: see the class.
+            outlier_filter, masks, inlier_threshold: see the class.
             refine: "none"; a method of `camloc.refinement`; or "auto" for the method that was best on the
                 held-out frames. All methods but "neighbours" need the run's pose auto-encoder.
             every_method: also load the refiners of all other methods, for `locate_every_method`.
@@ -159,13 +167,13 @@ class NetworkLocalizer:
 
             network: Network = load_onnx(exported, device=device)
             if refine == "none":
-                return cls(network, outlier_filter, masks)
+                return cls(network, outlier_filter, masks, inlier_threshold=inlier_threshold)
             require_extra("train", "refining poses")
             from camloc.refinement.choice import load_refiners
 
             poses = tuple(each.tensor() for each in network.training_poses)
             refine, few = load_refiners(path, None, refine, training_poses=poses)
-            return cls(network, outlier_filter, masks, few, refine)
+            return cls(network, outlier_filter, masks, few, refine, inlier_threshold)
         checkpoint_folder(path)
         require_extra("train", f"the network in {run} was not exported (camloc export) and")
         from camloc.inference.torch_network import load_with_refiners
@@ -173,7 +181,7 @@ class NetworkLocalizer:
         network, refine, refiners = load_with_refiners(
             path, device=device, refine=refine, every_method=every_method
         )
-        return cls(network, outlier_filter, masks, refiners, refine)
+        return cls(network, outlier_filter, masks, refiners, refine, inlier_threshold)
 
     @property
     def metadata(self) -> Metadata:
@@ -317,6 +325,7 @@ class NetworkLocalizer:
             intrinsics=intrinsics,
             image_height=self.metadata.preprocess.height,
             masks=np.stack(masks) if masks else None,
+            inlier_threshold=self.inlier_threshold,
         )
 
 

@@ -26,7 +26,8 @@ OUTLIER_FILTERS: tuple[OutlierFilter, ...] = get_args(OutlierFilter)
 
 # Inlier thresholds: of an alignment, this share of the median distance of the points from the camera; of a
 # camera pose, this many pixels of an image 480 high. Chosen on held-out training frames of Red Kitchen among
-# 3, 6 and 10 % and 4 to 40 pixels; the points there have errors of some 10 cm.
+# 3, 6 and 10 % and 4 to 40 pixels; the points there have errors of some 10 cm. The paper has 0.1 m and 10
+# pixels, which `inlier_threshold` sets.
 RIGID_SHARE = 0.03
 PNP_PIXELS = 30.0
 IMAGE_HEIGHT = 480.0
@@ -58,6 +59,7 @@ def filtered_poses(
     intrinsics: Float[Array, "b 3 3"],
     image_height: int,
     counted: Float[Array, "b n"] | None = None,
+    inlier_threshold: float | None = None,
     seed: int = 0,
 ) -> FilteredPose:
     """Compute poses from the correspondences of b images.
@@ -68,6 +70,8 @@ def filtered_poses(
         intrinsics: for the pixels of the cells.
         image_height: height of the image that the pixels belong to.
         counted: 0 for cells that are ignored by every filter (people, cars, sky); None if all count.
+        inlier_threshold: largest error of an inlier: for "rigid-ransac" the distance of the aligned points in
+            the unit of the world, for "pnp-ransac" pixels of an image 480 high; None for our own.
         seed: of the random samples.
     """
     xp, where = array_namespace(cells.weight), device(cells.weight)
@@ -86,6 +90,7 @@ def filtered_poses(
             outlier_filter,
             matrices[row],
             image_height,
+            inlier_threshold,
             seed,
         )
         for row in range(len(counts))
@@ -104,6 +109,7 @@ def filtered_decoding(
     intrinsics: Float[Array, "b 3 3"],
     image_height: int,
     masks: Bool[Array, "b height width"] | None = None,
+    inlier_threshold: float | None = None,
 ) -> Decoded:
     """Decode a model's output with an outlier filter.
 
@@ -114,6 +120,7 @@ def filtered_decoding(
         intrinsics: (b, 3, 3) calibration matrices.
         image_height: height of the network's image.
         masks: (b, height, width) False for pixels that are ignored; None if all count.
+        inlier_threshold: of `filtered_poses`.
     """
     cells = decoding.correspondences(output, intrinsics=intrinsics).double()
     found = filtered_poses(
@@ -122,6 +129,7 @@ def filtered_decoding(
         intrinsics=double(intrinsics),
         image_height=image_height,
         counted=None if masks is None else mask_at(masks, cells.pixels),
+        inlier_threshold=inlier_threshold,
     )
     return single_scene(decoding.to_world(found.centered_from_cam), residual=found.residual)
 
@@ -144,15 +152,16 @@ def _robust(
     outlier_filter: OutlierFilter,
     intrinsics: Float[NDArray[np.float64], "3 3"],
     image_height: int,
+    threshold: float | None,
     seed: int,
 ) -> _RobustPose:
     """The pose of one image by RANSAC, from those of its cells that count."""
     if len(one.weight) < FEWEST_INLIERS:
         return _NONE
     if outlier_filter == "rigid-ransac":
-        found = _rigid_ransac(one, seed)
+        found = _rigid_ransac(one, threshold, seed)
     else:
-        found = _pnp_ransac(one, intrinsics, image_height, seed)
+        found = _pnp_ransac(one, intrinsics, image_height, threshold, seed)
     if found is None:
         return _NONE
     pose, inliers = found
@@ -162,12 +171,16 @@ def _robust(
     return _RobustPose(pose.rotation, pose.translation, float(residual), float(inliers.sum() / cells))
 
 
-def _rigid_ransac(one: Correspondences, seed: int) -> tuple[Pose, Bool[np.ndarray, "n"]] | None:
+def _rigid_ransac(
+    one: Correspondences, threshold: float | None, seed: int
+) -> tuple[Pose, Bool[np.ndarray, "n"]] | None:
     import pycolmap
 
     pycolmap.set_random_seed(seed)
-    distances = np.sort(np.linalg.norm(one.camera, axis=-1))
-    options = _ransac_options(float(RIGID_SHARE * distances[(len(distances) - 1) // 2]))
+    if threshold is None:
+        distances = np.sort(np.linalg.norm(one.camera, axis=-1))
+        threshold = float(RIGID_SHARE * distances[(len(distances) - 1) // 2])
+    options = _ransac_options(threshold)
     # The type stub lacks the dictionary around the motion.
     found: Any = pycolmap.estimate_rigid3d_robust(one.camera, one.world, options)
     if found is None:
@@ -178,7 +191,11 @@ def _rigid_ransac(one: Correspondences, seed: int) -> tuple[Pose, Bool[np.ndarra
 
 
 def _pnp_ransac(
-    one: Correspondences, intrinsics: Float[NDArray[np.float64], "3 3"], image_height: int, seed: int
+    one: Correspondences,
+    intrinsics: Float[NDArray[np.float64], "3 3"],
+    image_height: int,
+    threshold: float | None,
+    seed: int,
 ) -> tuple[Pose, Bool[np.ndarray, "n"]] | None:
     import pycolmap
 
@@ -188,7 +205,8 @@ def _pnp_ransac(
         model="PINHOLE", width=max(1, round(2 * cx)), height=image_height, params=[fx, fy, cx, cy]
     )
     options = pycolmap.AbsolutePoseEstimationOptions()
-    options.ransac = _ransac_options(PNP_PIXELS * image_height / IMAGE_HEIGHT)
+    pixels = PNP_PIXELS if threshold is None else threshold
+    options.ransac = _ransac_options(pixels * image_height / IMAGE_HEIGHT)
     found = pycolmap.estimate_and_refine_absolute_pose(one.pixels, one.world, camera, options)
     if found is None:
         return None

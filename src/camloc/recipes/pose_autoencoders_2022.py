@@ -15,7 +15,7 @@ from camloc.models.posenet import PoseNetConfig
 from camloc.refinement.image_decoder import PUBLISHED as PUBLISHED_DECODER
 from camloc.refinement.pose_autoencoder import DistillationConfig, PoseAutoencoderConfig
 from camloc.refinement.recipe import DecoderRecipe, RelativeRecipe, StudentRecipe
-from camloc.refinement.relative_pose import RelativePoseConfig
+from camloc.refinement.relative_pose import PRESETS as RELATIVE_POSE
 from camloc.training.recipe import Recipe, Stage
 
 _ENCODER = PoseAutoencoderConfig(scene_code="fourier")
@@ -115,6 +115,13 @@ def virtual_heads() -> StudentRecipe:
     return _virtual(sevenscenes())
 
 
+def virtual_heads_released() -> StudentRecipe:
+    """Virtual relative pose regression on Heads with the regressor as released; no row of it."""
+    recipe = virtual_heads()
+    assert recipe.relative is not None
+    return replace(recipe, relative=replace(recipe.relative, config=RELATIVE_POSE["released"]))
+
+
 def _of_posenet(config: PoseAutoencoderConfig) -> StudentRecipe:
     return StudentRecipe(config, _STAGE)
 
@@ -130,7 +137,7 @@ def _virtual(recipe: StudentRecipe) -> StudentRecipe:
     decoder = DecoderRecipe(PUBLISHED_DECODER, replace(steady, epochs=20, learning_rate=1e-2), batch_size=8)
     falling = replace(_STAGE, epochs=30, step_epochs=10, step_factor=0.1)
     relative = RelativeRecipe(
-        RelativePoseConfig(),
+        RELATIVE_POSE["published"],
         falling,
         references="images",
         augment=Augment(random_crop=True, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2),

@@ -13,6 +13,7 @@ iterated form, are in its code.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -58,6 +59,8 @@ class RelativePoseConfig:
         grid: (rows, columns) to which its last feature map is averaged; (1, 1) is the published global
             average.
         latent: size of the hidden layers of each half.
+        embedding: for images, size of a layer that each of them passes before both are joined; 0 for none.
+        hidden: sizes of further layers after both are joined.
         dropout: rate before the outputs.
         axes: of the step: those of the "reference" camera, or of the "world" as in the paper's code.
     """
@@ -68,6 +71,18 @@ class RelativePoseConfig:
     latent: int = 256
     dropout: float = 0.1
     axes: Axes = "reference"
+    embedding: int = 0
+    hidden: tuple[int, ...] = ()
+
+
+PRESETS: dict[str, RelativePoseConfig] = {
+    # Section 3.4 of the paper.
+    "published": RelativePoseConfig(),
+    # The authors' code.
+    "released": RelativePoseConfig(
+        backbone=BackboneConfig("resnet50"), embedding=256, hidden=(512,), dropout=0.0, axes="world"
+    ),
+}
 
 
 class RelativePose(NamedTuple):
@@ -104,17 +119,22 @@ class RelativePoseRegressor(nn.Module):
     def _half(self, features: int, latent: int, *, outputs: int) -> nn.Module:
         """The layers of the step or of the rotation."""
         sees, width = self.config.sees, self.config.latent
+        widths = (*self.config.hidden, width)
         if sees == "images":
-            joined: nn.Module = _Joined(nn.Identity(), nn.Identity(), 2 * features, width)
+            size = self.config.embedding or features
+            each = nn.Sequential(nn.Linear(features, size), nn.ReLU()) if size != features else nn.Identity()
+            joined: nn.Module = _Joined(each, each, 2 * size, widths[0])
         else:
             query = nn.Sequential(nn.Linear(latent if sees == "latents" else features, width), nn.ReLU())
-            joined = _Joined(query, nn.Sequential(nn.Linear(latent, width), nn.ReLU()), 2 * width, width)
-        return nn.ModuleDict(
-            {
-                "joined": joined,
-                "output": nn.Sequential(nn.Dropout(self.config.dropout), nn.Linear(width, outputs)),
-            }
-        )
+            reference = nn.Sequential(nn.Linear(latent, width), nn.ReLU())
+            joined = _Joined(query, reference, 2 * width, widths[0])
+        further = [
+            layer
+            for inputs, outputs_of in pairwise(widths)
+            for layer in (nn.Linear(inputs, outputs_of), nn.ReLU())
+        ]
+        last = (nn.Dropout(self.config.dropout), nn.Linear(width, outputs))
+        return nn.ModuleDict({"joined": joined, "output": nn.Sequential(*further, *last)})
 
     def observe(self, world_from_reference: Pose, world_from_query: Pose) -> None:
         """Set the scale of the steps from (p,) training pairs."""

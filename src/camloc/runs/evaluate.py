@@ -33,7 +33,7 @@ from camloc.evaluation.results import (
 )
 from camloc.inference.image_retrieval import vlad_errors
 from camloc.inference.localizer import MAP, Localizer, Verify
-from camloc.inference.network import EstimatesByMethod
+from camloc.inference.network import EstimatesByMethod, NetworkLocalizer
 from camloc.inference.onnx.bundle import is_exported, scenes_of
 from camloc.mapping.scene_map import SceneMap
 from camloc.models.outlier_filters import OutlierFilter
@@ -116,6 +116,7 @@ def evaluate_run(
     refine: str = "none",
     verify: Verify = "auto",
     retrieval: bool = False,
+    inlier_threshold: float | None = None,
     progress: FrameProgress | None = None,
 ) -> Evaluation:
     """Locate the test frames of one scene, score them and write the results.
@@ -133,6 +134,7 @@ def evaluate_run(
         verify: of `Localizer`. Where the run has a map, the network alone and the verified poses are both
             scored.
         retrieval: whether to score the poses of similar training images too, on the first test set.
+        inlier_threshold: of `Localizer`, for filters with RANSAC.
         progress: called with the numbers of located frames and of all frames.
 
     Raises:
@@ -152,6 +154,7 @@ def evaluate_run(
         masks=masks,
         refine=refine,
         every_method=True,
+        inlier_threshold=inlier_threshold,
     )
     return evaluate_scene(
         _tested(sources[0]),
@@ -161,6 +164,14 @@ def evaluate_run(
         out=folder_of_results(run, out),
         retrieval=retrieval,
         progress=progress,
+    )
+
+
+def _filter_words(network: NetworkLocalizer) -> str:
+    """The outlier filter of a network, with its threshold where it is not the usual one."""
+    name = network.used_filter or ""
+    return (
+        name if network.inlier_threshold is None else f"{name}, inliers within {network.inlier_threshold:g}"
     )
 
 
@@ -208,7 +219,7 @@ def evaluate_scene(
         recipe="" if network is None else network.metadata.recipe,
         scene=scene.name,
         unit=scene.unit,
-        outlier_filter="" if network is None else network.used_filter or "",
+        outlier_filter="" if network is None else _filter_words(network),
         refined_by=localizer.method,
         parameters=0 if network is None else network.network.parameters,
         runtime="NumPy" if network is None else network.network.runtime,

@@ -1,4 +1,4 @@
-"""The papers' figures of a run: attention, clusters, trajectories, errors along the sequence."""
+"""The papers' figures of a run: attention, clusters, trajectories, errors, occlusion, points, decoding."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -6,24 +6,37 @@ from typing import Literal, get_args
 import numpy as np
 
 from camloc.core.device import even_indices
+from camloc.data.image_io import read_image
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import DatasetError, RecipeError
-from camloc.evaluation.comparison import read_estimates
+from camloc.evaluation.comparison import common_frames, read_estimates
 from camloc.evaluation.report.comparison import trajectories
 from camloc.evaluation.report.figures import BLUE, Curve, errors_along
-from camloc.evaluation.report.model_figures import attention_figure, clusters_figure
+from camloc.evaluation.report.model_figures import (
+    attention_figure,
+    clusters_figure,
+    decoded_figure,
+    occlusion_figure,
+    points_figure,
+)
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.evaluation.trajectory import CSV_NAME
 from camloc.inference.inspection import attention_maps, embeddings
+from camloc.inference.localizer import Localizer
 from camloc.models.checkpoint import load_checkpoint
+from camloc.refinement.image_decoder import DecoderMetadata
+from camloc.refinement.train import IMAGES
 from camloc.runs.evaluate import test_sets
 from camloc.runs.manifest import RunManifest
 
-FigureName = Literal["attention", "clusters", "trajectories", "errors"]
+FigureName = Literal["attention", "clusters", "trajectories", "errors", "occlusion", "points", "decoded"]
 FIGURES: tuple[FigureName, ...] = get_args(FigureName)
 
 # More images than these only take time in a projection.
 MOST_CLUSTERED = 500
+
+# Frames before and after the one with the largest error, and images above them.
+_AROUND, _SHOWN = 15, 5
 
 
 def draw(
@@ -41,9 +54,9 @@ def draw(
         name: of the figure.
         run: folder of the run; evaluated, for trajectories and errors.
         scene: one of the scenes of the run.
-        images: shown with their attention.
+        images: shown with their attention or points.
         clusters: number of them.
-        baseline: another run whose embeddings stand beside.
+        baseline: another run whose embeddings or errors stand beside.
 
     Raises:
         CheckpointError: the run is incomplete, or not evaluated.
@@ -64,6 +77,17 @@ def draw(
             return _attention(run, _test_frames(run, scene), images)
         case "clusters":
             return _clusters(run, _test_frames(run, scene), clusters, baseline)
+        case "occlusion":
+            return _occlusion(run, _test_frames(run, scene), baseline)
+        case "points":
+            return _points(run, _test_frames(run, scene), images)
+        case "decoded":
+            path = run / DecoderMetadata.NAME / IMAGES
+            if not path.is_file():
+                raise RecipeError(
+                    f"{run} has no image decoder; train one with camloc autoencode {run} --decoder"
+                )
+            return decoded_figure(read_image(path))
 
 
 def _attention(run: Path, frames: tuple[Frame, ...], images: int) -> bytes:
@@ -95,6 +119,45 @@ def _clusters(run: Path, frames: tuple[Frame, ...], count: int, baseline: Path |
             raise RecipeError(f"{name} of {run} are not all numbers: its training diverged")
     poses = poses_of(chosen).numpy().to(np.float64)
     return clusters_figure(poses, arrays, count=count)
+
+
+def _occlusion(run: Path, frames: tuple[Frame, ...], baseline: Path | None) -> bytes:
+    """The frames around the one where the run's error, or that of the baseline above it, is largest."""
+    runs = {each.name: each for each in ((run,) if baseline is None else (baseline, run))}
+    if len(runs) < 1 + (baseline is not None):
+        runs = {str(each): each for each in (baseline, run) if each is not None}
+    found = common_frames([read_estimates(each / CSV_NAME, name=name) for name, each in runs.items()])
+    errors = {each.name: each.errors().meters for each in found}
+    first, *others = errors.values()
+    excess = first - others[0] if others else first
+    worst = int(np.where(np.isfinite(excess), excess, -np.inf).argmax())
+    sequence = found[0].sequences[worst]
+    rows = [row for row in range(max(0, worst - _AROUND), min(len(first), worst + _AROUND + 1))
+            if found[0].sequences[row] == sequence]  # fmt: skip
+    by_name = {frame.name: frame for frame in frames}
+    shown = sorted({rows.index(worst), *even_indices(len(rows), _SHOWN).tolist()})
+    missing = [found[0].frames[rows[each]] for each in shown if found[0].frames[rows[each]] not in by_name]
+    if missing:
+        raise DatasetError(f"{run} was evaluated on other images than those of its data: {missing[0]}")
+    return occlusion_figure(
+        [read_image(by_name[found[0].frames[rows[each]]].image) for each in shown],
+        shown,
+        np.array(rows),
+        {name: values[rows] for name, values in errors.items()},
+        unit=Results.load(run / RESULTS_NAME).unit,
+    )
+
+
+def _points(run: Path, frames: tuple[Frame, ...], images: int) -> bytes:
+    if images < 1:
+        raise RecipeError(f"a figure of points shows 1 image or more, not {images}")
+    localizer = Localizer.load(run, verify="never")
+    chosen = [frames[row] for row in even_indices(len(frames), images).tolist()]
+    views = {frame.name: localizer.predicted_view(frame) for frame in chosen}
+    found = {name: view for name, view in views.items() if view is not None}
+    if not found:
+        raise RecipeError(f"the network of {run} predicts no points; scene_geometry does")
+    return points_figure(list(found.values()), list(found))
 
 
 def _test_frames(run: Path, scene: str) -> tuple[Frame, ...]:

@@ -8,8 +8,6 @@ its reason in the table, and the others go on.
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -34,6 +32,7 @@ from camloc.inference.torch_network import TorchNetwork
 from camloc.models.checkpoint import load_checkpoint
 from camloc.recipes import find_recipe
 from camloc.runs.autoencode import student_errors
+from camloc.runs.commands import CommandFailed, run_camloc
 from camloc.runs.evaluate import SCENES
 from camloc.runs.manifest import MANIFEST_FILE, DataSource, RunManifest
 
@@ -110,10 +109,6 @@ class _Kept:
     results: dict[str, Result]
 
 
-class _Failed(Exception):  # noqa: N818 - caught here and shown in the table
-    """A command ended with an error; the text is its last words."""
-
-
 def reproduce(table: PrintedTable, settings: Settings, report: Report) -> Reproduction:
     """Train what is missing and put the table together.
 
@@ -128,7 +123,11 @@ def reproduce(table: PrintedTable, settings: Settings, report: Report) -> Reprod
     """
     chosen = _chosen_rows(table, settings.rows)
     scenes = _scenes(table, settings)
-    jobs = {number: tuple(_jobs(row, scenes, settings)) for number, row in chosen.items()}
+    joint = _joint_scenes(table, scenes, settings) if any(map(_is_joint, chosen.values())) else ()
+    jobs = {
+        number: tuple(_jobs(row, (joint,) if _is_joint(row) else tuple((each,) for each in scenes), settings))
+        for number, row in chosen.items()
+    }
     finished = _finished_runs(settings)
     problems: dict[Job, str] = {}
     found: dict[Job, Path] = {}
@@ -138,7 +137,7 @@ def reproduce(table: PrintedTable, settings: Settings, report: Report) -> Reprod
     def run(job: Job) -> None:
         try:
             folder = _run_folder(job, table, settings, finished, report)
-        except (_Failed, CamlocError, OSError) as problem:
+        except (CommandFailed, CamlocError, OSError) as problem:
             with lock:
                 problems[job] = str(problem)
             report(f"failed {job.folder}: {problem}")
@@ -179,30 +178,47 @@ def _scenes(table: PrintedTable, settings: Settings) -> tuple[str, ...]:
             raise DatasetError(f"{table.name} has no scene {scene}; it has {', '.join(table.scenes)}")
     if settings.data is None:
         return wanted
-    present = []
-    reason = ""
-    for scene in wanted:
-        try:
-            _source(table, scene, settings).load()
-        except DatasetError as problem:
-            reason = str(problem)
-        else:
-            present.append(scene)
+    present = present_scenes(table.layout, wanted, settings)
     if not present:
-        raise DatasetError(f"{settings.data} has none of the scenes of {table.name}: {reason}")
+        try:
+            _source(table.layout, wanted[0], settings).load()
+        except DatasetError as problem:
+            raise DatasetError(f"{settings.data} has none of the scenes of {table.name}: {problem}") from None
+    return present
+
+
+def present_scenes(layout: str, wanted: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    """Those of some scenes that the data set has; all of them where no data set is given."""
+    if settings.data is None:
+        return wanted
+    present = []
+    for scene in wanted:
+        with suppress(DatasetError):
+            _source(layout, scene, settings).load()
+            present.append(scene)
     return tuple(present)
 
 
-def _source(table: PrintedTable, scene: str, settings: Settings) -> DataSource:
+def _source(layout: str, scene: str, settings: Settings) -> DataSource:
     assert settings.data is not None
-    return DataSource(os.path.realpath(settings.data), table.layout, scene, dict(settings.options))
+    return DataSource(os.path.realpath(settings.data), layout, scene, dict(settings.options))
 
 
-def _jobs(row: PrintedRow, scenes: tuple[str, ...], settings: Settings) -> Iterator[Job]:
-    """The runs of a row: one for each scene and seed, or one for each seed of a network of several scenes."""
+def _is_joint(row: PrintedRow) -> bool:
+    """Whether one network learns all scenes."""
+    return getattr(find_recipe(row.recipes[0]).config, "scenes", 1) > 1
+
+
+def _joint_scenes(table: PrintedTable, scenes: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    """The scenes that a network of several scenes learns: those of the data set, also for a table of one."""
+    if settings.scenes or table.scenes == table.data_set_scenes:
+        return scenes
+    return present_scenes(table.layout, table.data_set_scenes, settings) or scenes
+
+
+def _jobs(row: PrintedRow, groups: tuple[tuple[str, ...], ...], settings: Settings) -> Iterator[Job]:
+    """The runs of a row: one for each group of scenes and seed."""
     recipe = row.recipes[0]
-    is_joint = getattr(find_recipe(recipe).config, "scenes", 1) > 1
-    groups = (scenes,) if is_joint else tuple((scene,) for scene in scenes)
     for group in groups:
         for seed in range(settings.seeds):
             words = f"seed-{seed}-{settings.budget}" if settings.budget else f"seed-{seed}"
@@ -226,12 +242,13 @@ def _finished_runs(settings: Settings) -> dict[tuple[str, tuple[str, ...], int],
             and all(source.root.startswith(os.path.realpath(settings.data)) for source in manifest.data)
         )
         key = (manifest.recipe, manifest.scenes, manifest.seed)
-        if is_same and manifest.recipe and _is_measured(path.parent, manifest.scenes):
+        if is_same and manifest.recipe and is_measured(path.parent, manifest.scenes):
             found.setdefault(key, path.parent)
     return found
 
 
-def _is_measured(folder: Path, scenes: tuple[str, ...]) -> bool:
+def is_measured(folder: Path, scenes: tuple[str, ...]) -> bool:
+    """Whether a run of these scenes was evaluated."""
     return all(_results_path(folder, scene, len(scenes)).is_file() for scene in scenes)
 
 
@@ -252,7 +269,7 @@ def _run_folder(
         report(f"taken  {finished[key]}")
         return finished[key]
     if settings.data is None:
-        raise _Failed(
+        raise CommandFailed(
             f"{settings.runs} has no finished run of {job.recipe} on {', '.join(job.scenes)} with seed "
             f"{job.seed}; name the data set with --data to train it"
         )
@@ -262,36 +279,16 @@ def _run_folder(
     words += ["--out", str(job.folder), "--seed", str(job.seed), "--device", settings.device]
     words += ["--backbone-weights", settings.backbone_weights]
     words += ["--budget", settings.budget] if settings.budget else []
-    words += _option_words(settings)
-    _command(words, job.folder.with_suffix(".log"))
-    if not _is_measured(job.folder, job.scenes):
-        _command(["evaluate", str(job.folder)], job.folder.with_suffix(".log"))
+    words += option_words(settings)
+    run_camloc(words, job.folder.with_suffix(".log"))
+    if not is_measured(job.folder, job.scenes):
+        run_camloc(["evaluate", str(job.folder)], job.folder.with_suffix(".log"))
     return job.folder
 
 
-def _option_words(settings: Settings) -> list[str]:
+def option_words(settings: Settings) -> list[str]:
+    """The options of the data set's reader as words of a command."""
     return [word for name, value in settings.options.items() for word in ("--option", f"{name}={value}")]
-
-
-def _command(words: Sequence[str], log: Path) -> None:
-    """Run a command of camloc in a process of its own, with its output added to a log."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as output:
-        output.write(f"$ camloc {' '.join(words)}\n")
-        output.flush()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "camloc", *words], stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            status = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-    if status:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        last = next((line for line in reversed(lines) if line.startswith("camloc: ")), lines[-1])
-        raise _Failed(f"{last.removeprefix('camloc: ')} (see {log})")
 
 
 def _our_row(
@@ -312,7 +309,7 @@ def _our_row(
             continue
         try:
             measured = _measured(row, job, found[job], settings, report)
-        except (_Failed, CamlocError, OSError) as problem:
+        except (CommandFailed, CamlocError, OSError) as problem:
             reasons.append(f"{', '.join(job.scenes)}: {problem}")
             continue
         for scene, sets in measured.items():
@@ -370,12 +367,20 @@ def _measured(
         case "":
             return _stored(folder, job.scenes)
         case "filter":
-            return _evaluated(folder, job, f"filter-{words[0]}", ("--filter", words[0]), report)
+            name, *threshold = words
+            options = ("--filter", name, *(("--inliers-within", threshold[0]) if threshold else ()))
+            return _evaluated(folder, job, f"filter-{'-'.join(words)}", options, report)
         case "masks":
             masks = settings.runs / "masks" / words[0] / job.scenes[0]
             if not masks.is_dir():
-                raise _Failed(f"put masks of {words[0]} classes into {masks}; `camloc masks` makes some")
-            return _evaluated(folder, job, f"masks-{words[0]}", ("--masks", str(masks)), report)
+                raise CommandFailed(
+                    f"{masks} has no masks; write them with camloc masks --data {settings.data or 'DATA'} "
+                    f"--scene {job.scenes[0]} --weights FILE --classes cityscapes --leave-out {words[0]} "
+                    f"--out {masks}"
+                )
+            # Table III compares masks with the learned weights, so that both are not used together.
+            options = ("--filter", "none", "--masks", str(masks))
+            return _evaluated(folder, job, f"masks-{words[0]}", options, report)
         case _:
             method, student = (words[0], words[1]) if kind == "refine" else ("", words[0])
             beside = _with_student(folder, student, is_virtual=method == "virtual", report=report)
@@ -404,9 +409,9 @@ def _evaluated(
 ) -> dict[str, dict[str, Result]]:
     """The results of a run evaluated in another way."""
     out = folder / name
-    if not _is_measured(out, job.scenes):
+    if not is_measured(out, job.scenes):
         report(f"measure {out}")
-        _command(["evaluate", str(folder), *options, "--out", str(out)], folder.with_suffix(".log"))
+        run_camloc(["evaluate", str(folder), *options, "--out", str(out)], folder.with_suffix(".log"))
     return _stored(out, job.scenes)
 
 
@@ -423,7 +428,7 @@ def _with_student(folder: Path, student: str, *, is_virtual: bool, report: Repor
         )
         virtual = ["--virtual"] if is_virtual else []
         words = ["autoencode", str(beside), "--recipe", student, *virtual]
-        _command(words, beside.with_suffix(".log"))
+        run_camloc(words, beside.with_suffix(".log"))
         (beside / "done").write_text("")
     return beside
 
@@ -450,7 +455,7 @@ def _baseline_rows(
     by_row: dict[str, dict[str, Result]] = {}
     problems: dict[str, list[str]] = {}
     for scene in scenes:
-        source = _source(table, scene, settings)
+        source = _source(table.layout, scene, settings)
         loaded = source.load()
         for label, result in _quick_baselines(loaded).items():
             by_row.setdefault(label, {})[scene] = result
@@ -465,7 +470,7 @@ def _baseline_rows(
             try:
                 for name, result in step().items():
                     by_row.setdefault(name, {})[scene] = result
-            except (_Failed, CamlocError, OSError) as problem:
+            except (CommandFailed, CamlocError, OSError) as problem:
                 report(f"failed {label} of {scene}: {problem}")
                 by_row.setdefault(label, {})
                 problems.setdefault(label, []).append(f"{scene}: {problem}")
@@ -528,12 +533,12 @@ def _map(table: PrintedTable, scene: Scene, settings: Settings, report: Report) 
     if any(frame.camera is None for frame in scene.test):
         raise DatasetError("a map needs intrinsics, which this data does not have")
     folder = settings.runs / "map" / table.layout / file_name(scene.name)
-    if not _is_measured(folder, (scene.name,)):
+    if not is_measured(folder, (scene.name,)):
         report(f"map    {folder}")
         words = ["map", "--data", str(settings.data), "--scene", scene.name, "--layout", table.layout]
         log = folder.with_suffix(".log")
-        _command([*words, *_option_words(settings), "--out", str(folder)], log)
-        _command(["evaluate", str(folder)], log)
+        run_camloc([*words, *option_words(settings), "--out", str(folder)], log)
+        run_camloc(["evaluate", str(folder)], log)
     results = Results.load(folder / RESULTS_NAME)
     return {MAP_ROW: _result(results.headline.estimates)}
 

@@ -1,6 +1,6 @@
 """`camloc evaluate`: errors of a run on test images."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -36,6 +36,9 @@ def evaluate(
     option: ReaderOptions = (),
     test_list: OptionalFile = None,
     filter: Filter = "auto",
+    inliers_within: Annotated[
+        float | None, tyro.conf.arg(metavar="METERS|PIXELS", help_behavior_hint="")
+    ] = None,
     masks: OptionalFolder = None,
     refine: Refine = "none",
     verify: Verify = "auto",
@@ -61,6 +64,8 @@ def evaluate(
         test_list: Text file with the names of the test images, one a line.
         filter: For models that align points, how outliers are excluded; auto is the filter that was best on
             held-out frames.
+        inliers_within: Largest error of an inlier of --filter rigid-ransac, in the unit of the scene, or of
+            pnp-ransac, in pixels of an image 480 high; the papers have 0.1 and 10.
         masks: For models that align points, folder with masks named IMAGE.png, black where an image does not
             count.
         refine: Refinement method of positions, as for camloc locate. Where the run has a pose auto-encoder,
@@ -89,6 +94,7 @@ def evaluate(
         refine=refine,
         verify=verify,
         retrieval=retrieval,
+        inlier_threshold=inliers_within,
     )
 
 
@@ -103,6 +109,7 @@ def evaluate_and_report(
     refine: str = "none",
     verify: "Verify" = "auto",
     retrieval: bool = False,
+    inlier_threshold: float | None = None,
 ) -> None:
     """Evaluate, print the table and the path of the report."""
     from rich.console import Console
@@ -112,7 +119,7 @@ def evaluate_and_report(
     from camloc.runs.evaluate import evaluate_run, evaluate_scenes, learned_scenes
 
     if len(learned_scenes(run)) > 1:
-        if outlier_filter or masks:
+        if outlier_filter or masks or inlier_threshold is not None:
             raise UsageError("--filter and --masks are for models that align points, which learn one scene")
         with counted("locating") as progress:
             scenes = evaluate_scenes(
@@ -141,6 +148,7 @@ def evaluate_and_report(
             refine=refine,
             verify=verify,
             retrieval=retrieval,
+            inlier_threshold=inlier_threshold,
             progress=progress,
         )
     Console(highlight=False).print(results_table(evaluation.results))

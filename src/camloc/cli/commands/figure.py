@@ -9,7 +9,7 @@ from camloc.cli.options import Run, Scene
 from camloc.errors import UsageError
 
 # The same as in `camloc.runs.figure`, whose import loads torch.
-Name = Literal["attention", "clusters", "trajectories", "errors"]
+Name = Literal["attention", "clusters", "trajectories", "errors", "occlusion", "points", "decoded"]
 
 
 def figure(
@@ -27,16 +27,18 @@ def figure(
     attention lays the attention of a Transformer's last layer over images, for the position and for the
     orientation. clusters shows K-means of camera positions beside those of the t-SNE projection of embeddings
     and of generated weights. trajectories draws the truth black, the estimates red, and a star where a
-    sequence starts. errors are those of each image in turn.
+    sequence starts. errors are those of each image in turn. occlusion shows the images around the largest
+    error, or around the one that --baseline has beyond it. points are the world points, depths and weights of
+    a network that aligns points. decoded are images that a pose auto-encoder's decoder draws from poses.
 
     Args:
-        name: attention, clusters, trajectories or errors.
-        run: Folder of a run; evaluated, for trajectories and errors.
+        name: attention, clusters, trajectories, errors, occlusion, points or decoded.
+        run: Folder of a run; evaluated, for trajectories, errors and occlusion.
         out: File to write; RUN/NAME.svg by default.
         scene: Scene of a run of several.
-        images: Number of images with their attention.
+        images: Number of images with their attention or points.
         clusters: Number of clusters.
-        baseline: Run whose embeddings stand beside those of this one.
+        baseline: Run whose embeddings or errors stand beside those of this one.
     """
     from camloc.cli.progress import console
     from camloc.core.files import write_atomically

@@ -62,9 +62,10 @@ def masks(
         layout: Layout of the data set.
         option: Option of the layout's reader, such as split=blocks.
         network: One of torchvision's segmentation networks.
-        classes: Text file with the class names of the weights, one a line; the 21 classes of Pascal VOC by
-            default.
-        leave_out: Classes to exclude; people, animals and vehicles by default.
+        classes: Class names of the weights: cityscapes, or a text file with one a line; the 21 classes of
+            Pascal VOC by default, which have neither sky nor vegetation.
+        leave_out: Classes to exclude, with commas between; dynamic (people, animals and vehicles) by default;
+            others are these with sky and vegetation.
         device: Device to run on.
     """
     from camloc.cli.progress import console, counted
@@ -124,7 +125,10 @@ def _segmentation(
     from camloc.training.pretrained import load_segmentation_weights
 
     target = torch_device(device)
-    names = segmentation.published_classes(network) if classes is None else _lines(classes)
+    if classes is None:
+        names = segmentation.published_classes(network)
+    else:
+        names = segmentation.CLASS_LISTS.get(str(classes)) or _lines(classes)
     left_out = segmentation.left_out_numbers(
         names, [name.strip() for name in leave_out.split(",") if name.strip()]
     )

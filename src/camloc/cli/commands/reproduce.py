@@ -1,12 +1,17 @@
 """`camloc reproduce`: a table of a paper, trained and measured, beside the printed numbers."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from camloc.cli.options import Device, OptionalFolder, ReaderOptions, Scenes, reader_options, seconds
 from camloc.errors import UsageError
+
+if TYPE_CHECKING:
+    from camloc.evaluation.plain_table import PlainTable
+    from camloc.evaluation.published import PrintedTable
+    from camloc.runs.reproduce import Settings
 
 Rows = tyro.conf.UseAppendAction[
     Annotated[tuple[str, ...], tyro.conf.arg(metavar="WORD", help_behavior_hint="(repeatable)")]
@@ -37,6 +42,8 @@ def reproduce(
 ) -> None:
     """Train what a table of a paper needs, measure it, and write the table with the printed rows.
 
+    Tables of run times need no data, and hyperpose_2025/transfer is a figure; --list shows all.
+
     Below the printed rows of networks that camloc has stand ours; below all rows stand baselines: the nearest
     training pose (an oracle), the mean training pose, retrieval by similar images, and a map of local
     features where the data has intrinsics. Averages and ranks are those of the paper.
@@ -60,21 +67,21 @@ def reproduce(
         device: Device to train on.
         list: List the tables.
     """
-    from rich.console import Console
-
-    from camloc.cli.progress import console
-    from camloc.evaluation.published import find_table
-    from camloc.runs.reproduce import FURTHER_BASELINES, Settings
-    from camloc.runs.reproduce import reproduce as reproduced
+    from camloc.evaluation.published import RUN_TIMES, TRANSFER, find_table
 
     if list or not table:
         if not list:
             raise UsageError("name a table, such as transposenet_2021/1; camloc reproduce --list shows all")
         _print_tables()
         return
-    found = find_table(table)
+    found = None if table in RUN_TIMES or table == TRANSFER else find_table(table)
     if seeds < 1 or jobs < 1:
         raise UsageError("--seeds and --jobs are 1 or more")
+    if found is None and rows:
+        raise UsageError(f"{table} has no rows to choose")
+    from camloc.runs.reproduce import FURTHER_BASELINES, Settings
+
+    stem = out or runs / table.replace("/", "-")
     settings = Settings(
         data=data,
         runs=runs,
@@ -89,12 +96,66 @@ def reproduce(
         options=reader_options(option),
         baselines=tuple(each for each in FURTHER_BASELINES if each not in without),
     )
-    result = reproduced(found, settings, console.print)
-    paths = result.save(out or runs / table.replace("/", "-"))
+    if found is not None:
+        _reproduce_table(found, settings, stem)
+    elif table == TRANSFER:
+        _transfer(settings, stem)
+    else:
+        from camloc.runs.run_times import run_times
+
+        _show_and_save(run_times(table, device=device), stem)
+
+
+def _reproduce_table(table: "PrintedTable", settings: "Settings", stem: Path) -> None:
+    """A table with its files, and the figure of the retrieval bar where it has one."""
+    from rich.console import Console
+
+    from camloc.cli.progress import console
+    from camloc.core.extras import has_extra
+    from camloc.core.files import write_atomically
+    from camloc.runs.reproduce import reproduce as reproduced
+
+    result = reproduced(table, settings, console.print)
+    paths = result.save(stem)
     screen = Console(highlight=False)
     # A wide table is broken by the terminal rather than cut.
     screen.width = max(screen.width, 44 + 15 * len(result.headings))
     screen.print(result.rich(), soft_wrap=True)
+    console.print(f"table {', '.join(map(str, paths))}")
+    if has_extra("report"):
+        from camloc.evaluation.report.model_figures import has_retrieval_bar, retrieval_bar_figure
+
+        if has_retrieval_bar(result):
+            write_atomically(stem.with_name(f"{stem.name}.svg"), retrieval_bar_figure(result))
+            console.print(f"figure {stem}.svg")
+
+
+def _transfer(settings: "Settings", stem: Path) -> None:
+    """The transfer curve: a table with its files, and the figure."""
+    from camloc.cli.progress import console
+    from camloc.core.extras import has_extra
+    from camloc.core.files import write_atomically
+    from camloc.runs.transfer import NEW, transfer
+
+    table, curves = transfer(settings, console.print)
+    _show_and_save(table, stem)
+    if has_extra("report") and any(curves.values()):
+        from camloc.evaluation.report.model_figures import transfer_figure
+
+        write_atomically(stem.with_name(f"{stem.name}.svg"), transfer_figure(curves, NEW))
+        console.print(f"figure {stem}.svg")
+
+
+def _show_and_save(table: "PlainTable", stem: Path) -> None:
+    """Print a table and write its files."""
+    from rich.console import Console
+
+    from camloc.cli.progress import console
+
+    paths = table.save(stem)
+    screen = Console(highlight=False)
+    screen.width = max(screen.width, 24 + 16 * len(table.headings))
+    screen.print(table.rich(), soft_wrap=True)
     console.print(f"table {', '.join(map(str, paths))}")
 
 
@@ -103,8 +164,9 @@ def _print_tables() -> None:
     from itertools import groupby
 
     from camloc.cli.progress import show_groups
-    from camloc.evaluation.published import PAPERS, published_tables
+    from camloc.evaluation.published import PAPERS, RUN_TIMES, TRANSFER, TRANSFER_TITLE, published_tables
 
+    others = {**RUN_TIMES, TRANSFER: TRANSFER_TITLE}
     tables = published_tables().values()
     show_groups(
         (
@@ -115,7 +177,8 @@ def _print_tables() -> None:
                     f"{sum(bool(row.recipes) for row in each.rows)} of them trainable"
                 ]
                 for each in several
-            },
+            }
+            | {name: [title] for name, title in others.items() if name.startswith(f"{paper}/")},
         )
         for paper, several in groupby(tables, key=lambda each: each.paper)
     )

@@ -51,6 +51,7 @@ def comparison_figures(comparison: Comparison) -> Figures:
         "orientation": orientation,
         "along": errors_along(curves, sequences=some.sequences, unit=comparison.unit),
         "trajectories": trajectories(first, unit=comparison.unit),
+        "differences": differences_on_map(first, unit=comparison.unit),
     }
 
 
@@ -134,6 +135,56 @@ def trajectories(estimates: Mapping[str, Estimates], *, unit: str = "m") -> byte
         for axes in panels[len(names) :]:
             axes.set_visible(False)
         legend_below(figure, panels[0])
+        return svg(figure)
+
+
+def differences_on_map(estimates: Mapping[str, Estimates], *, unit: str = "m") -> bytes:
+    """Where the position errors of the first method are larger than those of each other one.
+
+    Source: HyperPose 2025, supplement, Figure 4. A frame that one of both has lost is a cross.
+
+    Args:
+        estimates: of the same frames, by the name of the method.
+        unit: of positions.
+    """
+    (name, first), *others = estimates.items()
+    shown = map_axes(first.truth)
+    places = on_map(first.truth, shown)
+    low, high = map_bounds(places)
+    errors = {other: first.errors().meters - each.errors().meters for other, each in others}
+    known = np.concatenate([values[np.isfinite(values)] for values in errors.values()] + [np.zeros(1)])
+    most = max(float(np.quantile(np.abs(known), 0.95)), 1e-9)
+    with styled():
+        across, up = high - low
+        columns = min(max(len(others), 1), 2)
+        rows = -(-max(len(others), 1) // columns)
+        figure = Figure(
+            figsize=(min(10.0, 6.2 * columns), (1.0 + 4.2 * up / across) * rows), layout="constrained"
+        )
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for (other, gains), axes in zip(errors.items(), panels, strict=False):
+            both = np.isfinite(gains)
+            order = np.argsort(np.abs(gains[both]))  # the largest differences are on top
+            drawn = axes.scatter(
+                *places[both][order].T,
+                c=gains[both][order],
+                cmap="RdBu",
+                vmin=-most,
+                vmax=most,
+                s=22,
+                edgecolors="#7b8794",
+                linewidths=0.3,
+            )
+            axes.scatter(*places[~both].T, marker="x", color=GREY, s=18, linewidths=0.8)
+            fit_map(axes, low, high)
+            axes.set_title(f"{other} beside {name}")
+            lost = int((~both).sum())
+            axes.set_xlabel(axis_label(shown[0], unit) + (f"; {lost} lost by one of both" if lost else ""))
+            axes.set_ylabel(axis_label(shown[1], unit))
+            bar = figure.colorbar(drawn, ax=axes, extend="both", shrink=0.85)
+            bar.set_label(f"nearer by ({unit})")
+        for axes in panels[len(others) :]:
+            axes.set_visible(False)
         return svg(figure)
 
 

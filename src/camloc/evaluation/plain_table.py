@@ -1,0 +1,80 @@
+"""A table of texts, for the terminal and as Markdown, CSV and LaTeX."""
+
+import csv
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from rich import box
+from rich.table import Table as RichTable
+
+from camloc.core.config import to_json
+from camloc.core.files import write_atomically
+from camloc.evaluation.report.wording import plain
+
+FORMATS = ("md", "csv", "tex", "json")
+
+
+def latex_text(text: str) -> str:
+    """A text with the signs that LaTeX reads as commands escaped."""
+    for character in "&%_#":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("±", r"$\pm$").replace("°", r"$^\circ$")
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """A table of texts.
+
+    Attributes:
+        title: above the table.
+        headings: of the columns, the first of the names of the rows.
+        rows: a text for each column.
+        remarks: below the table.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    remarks: tuple[str, ...] = ()
+
+    def rich(self) -> RichTable:
+        """For the terminal."""
+        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+        table.title, table.caption = plain(self.title), plain("\n".join(self.remarks))
+        for number, heading in enumerate(self.headings):
+            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*map(plain, row))
+        return table
+
+    def markdown(self) -> str:
+        """A section with the table."""
+        rules = ("---", *("--:" for _ in self.headings[1:]))
+        lines = [f"| {' | '.join(cells)} |" for cells in (self.headings, rules, *self.rows)]
+        return "\n".join([f"## {self.title}", "", *lines, "", *(f"- {each}" for each in self.remarks)]) + "\n"
+
+    def csv(self) -> str:
+        """The rows under the headings."""
+        text = StringIO()
+        csv.writer(text, lineterminator="\n").writerows((self.headings, *self.rows))
+        return text.getvalue()
+
+    def latex(self) -> str:
+        """A `tabular` for the package booktabs."""
+        lines = [" & ".join(map(latex_text, row)) + r" \\" for row in (self.headings, *self.rows)]
+        start = rf"\begin{{tabular}}{{l{'r' * (len(self.headings) - 1)}}}"
+        parts = [start, r"\toprule", f"{lines[0]} \\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"]
+        return "\n".join(parts) + "\n"
+
+    def save(self, stem: Path) -> tuple[Path, ...]:
+        """Write `stem` with the endings of `FORMATS`.
+
+        Raises:
+            CamlocError: a file cannot be written.
+        """
+        contents: tuple[str | bytes, ...] = (self.markdown(), self.csv(), self.latex(), to_json(self))
+        paths = tuple(stem.with_name(f"{stem.name}.{ending}") for ending in FORMATS)
+        for path, content in zip(paths, contents, strict=True):
+            write_atomically(path, content)
+        return paths

@@ -21,6 +21,9 @@ _STALE_SECONDS = 24 * 3600.0
 # Largest JSON file that is read: metadata of a run have kilobytes.
 MOST_JSON_BYTES = 16_000_000
 
+# Largest file of weights. The SHA-256 of a larger one, such as a file with a hole, would take minutes.
+MOST_WEIGHTS_BYTES = 2**32
+
 # File name extension of the checksums of a cache's files.
 _CHECKSUMS = ".sha256"
 
@@ -76,14 +79,17 @@ def read_regular(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> bytes:
     return content
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a regular file, in hexadecimal.
+def sha256_of(path: Path, *, most_bytes: int = MOST_WEIGHTS_BYTES) -> str:
+    """The SHA-256 of a regular file of a bounded size, in hexadecimal.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, is no regular file, or has more than `most_bytes` bytes.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
         raise OSError(f"{path} is not a regular file")
+    if state.st_size > most_bytes:
+        raise OSError(f"{path} has more than {most_bytes:,} bytes")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -130,9 +136,12 @@ def is_sound_cache(path: Path, others: Sequence[Path] = (), *, of: str) -> bool:
     if not all(each.exists() for each in (*files, checksums)):  # another version's, or never finished
         return False
     try:
-        if read_regular(checksums) == _checksums(files):
+        expected = read_regular(checksums)
+        # The sizes first: a wrong one needs no reading.
+        sizes = [int(line.split()[1]) for line in expected.splitlines()]
+        if sizes == [each.stat().st_size for each in files] and expected == _checksums(files):
             return True
-    except OSError:  # removed by another process meanwhile, or unreadable
+    except (OSError, ValueError, IndexError):  # removed by another process meanwhile, or no such lines
         pass
     logging.getLogger(__name__).warning("camloc: %s %s is damaged and is made again", of, path)
     return False
@@ -148,8 +157,13 @@ def seal_cache(path: Path, others: Sequence[Path] = ()) -> None:
 
 
 def _checksums(files: Sequence[Path]) -> bytes:
-    """The lines of `sha256sum`."""
-    return "".join(f"{sha256_of(each)}  {each.name}\n" for each in files).encode()
+    """A line for each file: SHA-256, size in bytes, name."""
+    sizes = [each.stat().st_size for each in files]
+    lines = (
+        f"{sha256_of(each, most_bytes=size)} {size} {each.name}\n"
+        for each, size in zip(files, sizes, strict=True)
+    )
+    return "".join(lines).encode()
 
 
 @contextmanager

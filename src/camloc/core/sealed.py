@@ -40,6 +40,9 @@ _DEEPEST = 50
 # What stands for the checksum of a single file while it is computed, and its key in a JSON file.
 PLACEHOLDER = "sha256:" + 64 * "0"
 CHECKSUM = "checksum"
+
+# How far from the start or the end of a file its checksum is looked for, in bytes.
+_NEAR = 2**26
 _FOUND = re.compile(rb"sha256:[0-9a-f]{64}")
 
 
@@ -145,7 +148,9 @@ def _mapped(descriptor: int) -> mmap.mmap:
 
 
 def _check(data: mmap.mmap | bytes, *, near: Literal["start", "end"]) -> None:
-    place = data.find(b"sha256:") if near == "start" else data.rfind(b"sha256:")
+    # A file of many gigabytes, such as one with a hole, is not searched as a whole.
+    end = max(0, len(data) - _NEAR)
+    place = data.find(b"sha256:", 0, _NEAR) if near == "start" else data.rfind(b"sha256:", end)
     found = _FOUND.match(data[place : place + len(PLACEHOLDER)]) if place >= 0 else None
     if found is None:
         raise SealError("has no checksum: it is damaged, or not of this version of camloc")

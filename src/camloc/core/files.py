@@ -32,12 +32,16 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a file completely or not at all: a reader gets the old content or the new, never a part.
 
     The data is written to a hidden file in the same folder, flushed to the disk, and renamed.
-    Missing parent folders are created. Text is written as UTF-8.
+    Missing parent folders are created. Text is written as UTF-8. A device or a pipe, such as
+    `/dev/stdout`, is written to as it is.
 
     Raises:
         CamlocError: the disk is full, or the file cannot be written.
     """
     content = data.encode() if isinstance(data, str) else data
+    if path.exists() and not path.is_file() and not path.is_dir():
+        _write_through(path, content)
+        return
     unfinished = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,16 +52,31 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = f"{path} was not written because the disk is full; free some space and try again"
-        else:
-            message = (
-                f"{path} could not be written ({_reason(problem)}); choose a folder that can be written to"
-            )
-        raise CamlocError(message) from None
+        raise CamlocError(_not_written(path, problem)) from None
     finally:
         with suppress(OSError):  # the folder itself may be unusable
             unfinished.unlink(missing_ok=True)
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    """Write to a device or a pipe, which renaming a file would replace."""
+    try:
+        # Without O_NONBLOCK, opening a pipe waits for its reader; writing may wait.
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except BrokenPipeError:  # its reader has gone, as `head` does
+        raise
+    except OSError as problem:
+        raise CamlocError(_not_written(path, problem)) from None
+
+
+def _not_written(path: Path, problem: OSError) -> str:
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path} was not written because the disk is full; free some space and try again"
+    return f"{path} could not be written ({_reason(problem)}); choose a folder that can be written to"
 
 
 def read_regular(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> bytes:

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pycolmap
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
+from camloc.core.colmap import pycolmap
 from camloc.core.files import write_atomically
 from camloc.data.checks import Row, frames_from_quaternions
 from camloc.data.formats.parts.files import (

@@ -141,7 +141,7 @@ def test_wrong_arguments_are_told_in_any_encoding(
 def test_a_long_message_is_cut_to_a_screen(capfd: Capture) -> None:
     message = refused(capfd, "datasets", f"{'x' * 3000}/data")
     assert len(message) < 1600
-    assert message.startswith("xxx")
+    assert "..." in message
 
 
 def test_the_lists_name_everything_in_full(capfd: Capture) -> None:

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,11 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.support.damage_runner import Outcome, made_assets, shares, tried_with_limits
-from tests.support.damaged_inputs import KINDS, Assets
+from tests.support.damaged_inputs import FILES, KINDS, Assets
 
 from benchmarks import page as common
-from benchmarks.page import RESULTS, filled, write
-from camloc.core.config import from_json, to_json
+from benchmarks.page import filled, write
 
 
 @dataclass(frozen=True)
@@ -45,55 +46,81 @@ class Counted:
 
 @dataclass(frozen=True)
 class Measured:
-    """The content of `damage.json`."""
+    """The content of `damage.json`.
+
+    Attributes:
+        kinds: of damaged inputs.
+        files: of flipped bits and zeroed pages in files that camloc wrote.
+    """
 
     kinds: tuple[Counted, ...]
+    files: tuple[Counted, ...]
 
 
 def main() -> None:
-    """Try the inputs, print what went wrong, and write the page once every kind has been tried."""
+    """Try the inputs, print what went wrong, and write the page once all have been tried.
+
+    Outcomes are appended to a file and not tried again, so that a run may be stopped and continued.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=3000, help="inputs of all kinds together")
-    parser.add_argument("--kinds", nargs="*", default=[], help="try these kinds alone, such as images")
+    parser.add_argument("--each-file", type=int, default=200, help="damages of each file that camloc writes")
+    parser.add_argument("--kinds", nargs="*", default=[], help="try these kinds alone, and write no page")
     parser.add_argument("--number", type=int, default=None, help="try this input of each kind alone")
-    parser.add_argument("--assets", type=Path, default=None, help="folder to keep the undamaged inputs in")
-    parser.add_argument("--results", type=Path, default=None, help="file of results to add to")
+    parser.add_argument("--folder", type=Path, default=None, help="keep undamaged inputs and outcomes here")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time, to go on")
     arguments = parser.parse_args()
-    unknown = [kind for kind in arguments.kinds if kind not in KINDS]
+    counts = shares(arguments.count) | dict.fromkeys(FILES, arguments.each_file)
+    unknown = [kind for kind in arguments.kinds if kind not in counts]
     if unknown:
-        parser.error(f"there is no kind {unknown[0]!r}; the kinds are {', '.join(map(repr, KINDS))}")
-    kinds = arguments.kinds or list(KINDS)
+        parser.error(f"there is no kind {unknown[0]!r}; the kinds are {', '.join(map(repr, counts))}")
+    started = time.monotonic()
     with TemporaryDirectory(prefix="camloc-damage-") as temporary:
-        folder = arguments.assets or Path(temporary)
+        folder = arguments.folder or Path(temporary)
         if not (folder / "cache").exists():
             made_assets(folder)
+        kinds = arguments.kinds or list(counts)
         if arguments.number is not None:
             for outcome in tried_with_limits(Assets(folder), [(each, arguments.number) for each in kinds]):
                 print(json.dumps(asdict(outcome)))
             return
-        counts, path = shares(arguments.count), arguments.results or RESULTS / "damage.json"
-        for kind in kinds:
-            outcomes = []
-            for outcome in tried_with_limits(Assets(folder), [(kind, each) for each in range(counts[kind])]):
-                outcomes.append(outcome)
+        outcomes = earlier(folder / "outcomes.jsonl")
+        inputs = [(kind, number) for kind in kinds for number in range(counts[kind])]
+        missing = [each for each in inputs if each not in outcomes]
+        with (folder / "outcomes.jsonl").open("a") as file:
+            for outcome in tried_with_limits(Assets(folder), missing):
+                outcomes[outcome.kind, outcome.number] = outcome
+                file.write(f"{json.dumps(asdict(outcome))}\n")
+                file.flush()
                 if outcome.problem:
                     print(json.dumps(asdict(outcome)), flush=True)
-            # After each kind, so that a run may be divided and continued.
-            found = {kind: counted(kind, outcomes)}
-            if path.exists() and (arguments.kinds or kind != kinds[0]):
-                earlier = from_json(path.read_bytes(), Measured).kinds
-                found = {each.kind: each for each in earlier} | found
-            measured = Measured(tuple(found[each] for each in KINDS if each in found))
-            path.write_bytes(to_json(measured))
-    if arguments.results is None:
-        write("damage", measured, page(measured))
-    else:
-        print(shown(measured.kinds))
+                if time.monotonic() - started > arguments.seconds:
+                    break
+    left = sum(each not in outcomes for each in inputs)
+    if left or arguments.kinds:
+        print(f"{left} of {len(inputs)} inputs are left; give the same command again", file=sys.stderr)
+        return
+    found = {kind: [outcomes[kind, number] for number in range(counts[kind])] for kind in counts}
+    rows = {kind: counted(kind, found[kind]) for kind in counts}
+    measured = Measured(tuple(rows[kind] for kind in KINDS), tuple(rows[kind] for kind in FILES))
+    write("damage", measured, page(measured))
+
+
+def earlier(path: Path) -> dict[tuple[str, int], Outcome]:
+    """The outcomes of a file, by kind and number."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    outcomes = [Outcome(**json.loads(line)) for line in lines]
+    return {(outcome.kind, outcome.number): outcome for outcome in outcomes}
 
 
 def page(measured: Measured) -> str:
     """The page of the results."""
-    return common.page("Damaged inputs", "damage", INTRODUCTION, shown(measured.kinds))
+    columns = [("file", "{name}"), ("damaged", "{inputs}"), ("noticed", "{refused}")]
+    files = [{**asdict(each), "name": each.kind.removeprefix("file ")} for each in measured.files]
+    sums = {name: sum(getattr(each, name) for each in measured.files) for name in ("inputs", "refused")}
+    text = f"{shown(measured.kinds)}\n\n## Flipped bits and zeroed pages\n\n{OF_FILES}\n\n"
+    text += filled(columns, [*files, {"name": "**all**", **sums}])
+    return common.page("Damaged inputs", "damage", INTRODUCTION, text)
 
 
 def counted(kind: str, outcomes: Sequence[Outcome]) -> Counted:
@@ -121,6 +148,13 @@ INTRODUCTION = (
     "values of other types with checksums that fit). Each runs in a process with a limit of 20 seconds and "
     "of 2 GB. An answer is wrong if the undamaged input gives another one and the damage could be noticed; "
     "a wrong digit of a position cannot."
+)
+
+
+OF_FILES = (
+    "One to eight bits are flipped, or a page of 4,096 bytes is zeroed, in every file that camloc writes and "
+    "reads again: of a run of a network, of a run of a map, of an exported folder, and of the caches. What "
+    "reads the file must refuse it; a cache must be made again."
 )
 
 

@@ -1,5 +1,6 @@
 """Help, lists and arguments that make no sense: short, in words, and at once."""
 
+import io
 import json
 import subprocess
 import sys
@@ -115,6 +116,32 @@ def test_arguments_that_make_no_sense_end_with_status_2_and_a_sentence(
     for part in message:
         assert part in line
     assert not set("│╭╰─") & set(line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--focal", "x"], "error parsing --focal: 'x' is no FLOAT"),
+        (["-x.jpg"], "unrecognized options: -x.jpg"),
+        (["a.jpg", "--format", "xml"], "invalid choice 'xml'"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_wrong_arguments_are_told_in_any_encoding(
+    encoding: str, arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the output is not UTF-8, the box around tyro's messages is another one."""
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    with pytest.raises(parsing.WrongArguments) as caught:
+        parsing.parsed("locate", ["run", *arguments])
+    assert str(caught.value).startswith(told)
+    assert "---" not in str(caught.value)
+
+
+def test_a_long_message_is_cut_to_a_screen(capfd: Capture) -> None:
+    message = refused(capfd, "datasets", f"{'x' * 3000}/data")
+    assert len(message) < 1600
+    assert "..." in message
 
 
 def test_the_lists_name_everything_in_full(capfd: Capture) -> None:

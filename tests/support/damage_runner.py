@@ -18,12 +18,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from camloc import __version__
 from camloc.cli import main as cli
+from camloc.core.files import sha256_of
 from camloc.errors import CamlocError
+from camloc.inference.onnx.bundle import FORMAT, NETWORK, BundleManifest
 from camloc.models.checkpoint import WEIGHTS
 from camloc.models.metadata import METADATA
 from tests.support.damage import reseal
-from tests.support.damaged_inputs import KINDS, Assets, Input
+from tests.support.damaged_inputs import FILES, KINDS, Assets, Input
 from tests.support.mapped import write_map_run
 from tests.support.trained import scene_with_cache, train_run
 
@@ -72,11 +75,14 @@ def made_assets(folder: Path) -> Assets:
 
 
 def with_maps_and_cache(folder: Path) -> Assets:
-    """The same folder with maps, and with the caches of a training on features."""
+    """The same folder with maps, with an exported folder, and with the caches of a training on features."""
     from tests.support.cached import features_and_images
 
     for seed, name in enumerate(("map", "other-map")):
         write_map_run(folder / name, folder / "scene", seed=seed)
+    (folder / "bundle").mkdir()
+    network = Path(shutil.copyfile(folder / "exported.onnx", folder / "bundle" / NETWORK))
+    BundleManifest(FORMAT, __version__, ("scene",), sha256_of(network)).save(folder / "bundle")
     shutil.rmtree(folder / "cache", ignore_errors=True)
     before = os.environ.get("CAMLOC_CACHE")
     os.environ["CAMLOC_CACHE"] = str(folder / "cache")
@@ -151,7 +157,8 @@ def tried(assets: Assets, kind: str, number: int) -> Outcome:
     rng = np.random.default_rng([zlib.crc32(kind.encode()), number])
     with TemporaryDirectory(prefix="camloc-damage-") as name:
         folder = Path(name)
-        made = KINDS[kind][0](assets, folder, rng)
+        make = FILES[kind] if kind in FILES else KINDS[kind][0]
+        made = make(assets, folder, rng)
         started = time.monotonic()
         try:
             is_refused, problem, detail = _assessed(made, folder)
@@ -237,7 +244,7 @@ def tried_with_limits(assets: Assets, inputs: Iterable[tuple[str, int]]) -> Iter
 
 def _work(connection: Connection, folder: str) -> None:
     """Try the inputs that come through a connection; the process has a limit of memory."""
-    tried(Assets(Path(folder)), "files of a run", 0)
+    tried(Assets(Path(folder)), "file run/run.json", 0)
     run_command(("locate", f"{folder}/run", str(Assets(Path(folder)).image())), Path(folder))
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
     if pages:

@@ -18,10 +18,17 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import load, save
 
+from camloc.core.files import is_sound_cache
 from camloc.data import formats
 from camloc.data.types import Frame
+from camloc.errors import CamlocError
+from camloc.evaluation.comparison import read_estimates, truth_of
 from camloc.evaluation.results import Results
-from camloc.mapping.scene_map import ARRAYS_FILE, METADATA_FILE
+from camloc.evaluation.trajectory import CHECKED_NAMES
+from camloc.inference.onnx.bundle import BundleManifest, exported_network
+from camloc.inference.onnx.runtime import load_onnx
+from camloc.mapping.scene_map import ARRAYS_FILE, METADATA_FILE, SceneMap
+from camloc.models.checkpoint import load_checkpoint
 from camloc.runs.manifest import RunManifest
 from camloc.training.log import read_log
 from camloc.training.state import read_position
@@ -42,7 +49,7 @@ class Assets:
 
     Attributes:
         folder: with `scene` (a data set), `run` (a run that has learned it, evaluated), `map` (a run of a
-            map alone), `exported.onnx`, and `cache`.
+            map alone), `exported.onnx`, `bundle` (an exported folder), and `cache`.
     """
 
     folder: Path
@@ -512,21 +519,6 @@ def checkpoint(assets: Assets, folder: Path, rng: Random) -> Input:
     return Input(_spoilt(path, rng, swapped=other), _query(assets, run), "refused")
 
 
-def run_files(assets: Assets, folder: Path, rng: Random) -> Input:
-    """A file of a run that is read again: manifest, log, results or state."""
-    readers: dict[str, Callable[[Path], object]] = {
-        "run.json": lambda path: RunManifest.load(path.parent),
-        "log.jsonl": read_log,
-        "results.json": Results.load,
-        "state.safetensors": read_position,
-    }
-    name = pick(rng, readers)
-    path = Path(shutil.copyfile(assets.folder / "run" / name, folder / name))
-    kind = pick(rng, ("bits flipped", "a page of zeros"))
-    path.write_bytes(BYTES[kind](path.read_bytes(), rng))
-    return Input(f"{name}: {kind}", expected="refused", read=lambda: readers[name](path))
-
-
 def scene_map(assets: Assets, folder: Path, rng: Random) -> Input:
     """A run of a map alone, spoilt with its checksums or with others that fit."""
     run = Path(shutil.copytree(assets.folder / "map", folder / "run"))
@@ -621,8 +613,68 @@ KINDS: dict[str, tuple[Kind, float]] = {
     "images": (image, 0.22),
     **{f"data set, {variant}": (data_set(variant), 0.4 / len(WRITERS)) for variant in WRITERS},
     "checkpoints": (checkpoint, 0.11),
-    "files of a run": (run_files, 0.07),
     "maps": (scene_map, 0.09),
     "exported files": (exported, 0.06),
     "caches": (cache, 0.05),
 }
+
+
+# --- Every file that is read again --------------------------------------------------------------------------
+
+
+def _sound_cache(path: Path) -> None:
+    """Refuse a cache that would be made again."""
+    stem = path.name.partition(".")[0]
+    others = sorted(path.parent.glob(f"{stem}.*.np[yz]"))
+    if not is_sound_cache(path.with_name(f"{stem}.npy"), others, of="cache"):
+        raise CamlocError("the cache is made again")
+
+
+# The files below `Assets.folder`, by their pattern, with what reads them. Pages for people are not read.
+_READERS: dict[str, Callable[[Path], object]] = {
+    "run/run.json": lambda path: RunManifest.load(path.parent),
+    "run/log.jsonl": read_log,
+    "run/results.json": Results.load,
+    "run/estimates.csv": lambda path: read_estimates(path, name=""),
+    "run/estimates.tum": truth_of,
+    "run/truth.tum": truth_of,
+    "run/estimates.sha256": lambda path: [_read_evaluation(path.with_name(name)) for name in CHECKED_NAMES],
+    "run/state.safetensors": read_position,
+    "run/checkpoint/checkpoint.json": lambda path: load_checkpoint(path.parent),
+    "run/checkpoint/weights.safetensors": lambda path: load_checkpoint(path.parent),
+    "map/map/0/map.json": lambda path: SceneMap.load(path.parent),
+    "map/map/0/map.safetensors": lambda path: SceneMap.load(path.parent),
+    "exported.onnx": load_onnx,
+    "bundle/bundle.json": lambda path: BundleManifest.load(path.parent),
+    "bundle/model.onnx": lambda path: exported_network(path.parent),
+    "cache/images/*": _sound_cache,
+    "cache/features/*": _sound_cache,
+}
+
+
+def _read_evaluation(path: Path) -> object:
+    return read_estimates(path, name="") if path.suffix == ".csv" else truth_of(path)
+
+
+def written_file(pattern: str) -> Kind:
+    """A file that camloc wrote, with flipped bits or a page of zeros, to be noticed by what reads it."""
+
+    def make(assets: Assets, folder: Path, rng: Random) -> Input:
+        path = pick(rng, sorted(assets.folder.glob(pattern)))
+        damaged = Path(shutil.copytree(path.parent, folder / "copy", ignore=_large_files)) / path.name
+        shutil.copyfile(path, damaged)
+        damage = pick(rng, ("bits flipped", "a page of zeros"))
+        damaged.write_bytes(BYTES[damage](damaged.read_bytes(), rng))
+        suffix = "".join(path.suffixes)
+        return Input(f"{suffix}: {damage}", expected="refused", read=lambda: _READERS[pattern](damaged))
+
+    return make
+
+
+def _large_files(folder: str, names: list[str]) -> list[str]:
+    """Of a run, what the readers of its other files do not need."""
+    return [name for name in names if Path(folder, name).is_dir() or name.startswith("state")]
+
+
+# Kinds of single files, which are tried apart from the others: all of their damage must be noticed.
+FILES: dict[str, Kind] = {f"file {pattern}": written_file(pattern) for pattern in _READERS}

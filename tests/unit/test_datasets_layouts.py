@@ -233,6 +233,17 @@ def test_images_of_tum_without_a_pose_are_counted(tmp_path: Path) -> None:
     assert scene.notes == ("left out because no pose is within 0.02 s of them: 2 of 10 images",)
 
 
+@pytest.mark.parametrize("name", ["rgb.txt", "groundtruth.txt"])
+def test_times_that_a_spreadsheet_has_rounded_are_refused(tmp_path: Path, name: str) -> None:
+    write_tum(tmp_path, SCENE)
+    lines = (tmp_path / name).read_text().splitlines()
+    rounded = [f"1.4036E+18 {line.split(maxsplit=1)[1]}" for line in lines[1:]]
+    (tmp_path / name).write_text("\n".join(rounded) + "\n")
+    message = refusal(tmp_path)
+    assert f"{name}, line 2: the time is that of" in message
+    assert "write all their digits" in message
+
+
 @pytest.mark.parametrize(
     ("image_scale", "pose_scale"), [(10**9, 10**9), (10**9, 1), (1, 10**6), (10**3, 10**9)]
 )
@@ -317,6 +328,15 @@ def test_pipes_of_every_layout_are_not_waited_for(tmp_path: Path) -> None:
         (root / file).unlink()
         os.mkfifo(root / file)
         assert "is a pipe or a device" in refusal(root, **options)
+
+
+@pytest.mark.parametrize("file", ["cameras", "images", "points3D"])
+def test_bytes_behind_the_last_record_of_a_binary_model_are_refused(tmp_path: Path, file: str) -> None:
+    """As where a count is too small: the records behind it would be lost."""
+    write_colmap_binary(tmp_path, SCENE)
+    path = tmp_path / "sparse" / f"{file}.bin"
+    path.write_bytes(path.read_bytes() + b"\0" * 9)
+    assert f"{file}.bin is damaged: 9 bytes are behind its last record" in refusal(tmp_path)
 
 
 def test_a_binary_model_without_images_says_so(tmp_path: Path) -> None:

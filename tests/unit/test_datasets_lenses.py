@@ -75,6 +75,9 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"radial_1": 0.1}, "'radial_1'"),
     ({"d1": 0.1}, "'d1'"),
     ({"skew": 0.5}, "'skew'"),
+    ({"hfov": 120}, "by hfov it is 9.2"),
+    ({"fov_y": 0.1}, "by fov_y it is 239"),
+    ({"cy": ""}, "the cell of cy is empty"),
 ]
 
 
@@ -82,7 +85,7 @@ REFUSED: list[tuple[dict[str, object], str]] = [
 def test_distortion_of_a_table_that_is_not_understood_is_refused(
     tmp_path: Path, columns: dict[str, object], sentence: str
 ) -> None:
-    table(tmp_path, **SIZE, **columns)
+    table(tmp_path, **(SIZE | columns))
     message = refusal(tmp_path)
     assert sentence in message
     assert "poses.csv, line 2" in message
@@ -139,6 +142,11 @@ def test_angles_of_view_are_focal_lengths(tmp_path: Path) -> None:
             lens("OPENCV_FISHEYE", 0.1, 0.2, 0.3, 0.4),
         ),
         ({"k5": 0, "k6": 0.0, "fov_x": 56.0}, lens("PINHOLE")),
+        ({"camera_angle_x": 0.98, "fx": FOCAL}, lens("PINHOLE")),
+        (
+            {"camera_model": "FULL_OPENCV", "k1": 0.1, "k4": 0.2, "k6": 0.3},
+            lens("FULL_OPENCV", 0.1, 0, 0, 0, 0, 0.2, 0, 0.3),
+        ),
     ],
 )
 def test_further_keys_of_a_lens_are_used(tmp_path: Path, values: dict[str, Any], expected: Camera) -> None:
@@ -148,7 +156,13 @@ def test_further_keys_of_a_lens_are_used(tmp_path: Path, values: dict[str, Any],
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"fl_x": FOCAL, "k5": 0.2}, "'k5'"),
+        ({"fl_x": FOCAL, "k1": 0.1, "k5": 0.2}, "k5 is 0.2"),
+        ({"fl_x": FOCAL, "camera_angle_x": 1.6}, "by camera_angle_x it is 15.5"),
+        ({"fl_x": FOCAL, "fl_y": FOCAL, "y_fov": 90}, "by y_fov it is 12"),
+        ({"fl_x": FOCAL, "fx": 90}, "by fx it is 90"),
+        ({"fl_x": FOCAL, "camera_model": "OPENCV", "is_fisheye": True}, "is_fisheye contradicts"),
+        ({"camera_matrix": [[FOCAL, 0, 16], [0, FOCAL, 12], [0, 0, 1]]}, "'camera_matrix'"),
+        ({"fl_x": FOCAL, "cx": 24, "cy": 18}, "images of about 48 x 36 pixels"),
         ({"fl_x": FOCAL, "distortion_params": [0.1, 0, 0.2, 0]}, "distortion_params"),
         ({"fl_x": FOCAL, "distortion_params": [0.1]}, "distortion_params"),
         ({"fl_x": FOCAL, "distortion_params": [0.1, 0, 0, 0], "k1": 0.3}, "contradict"),
@@ -172,6 +186,24 @@ def test_keys_of_a_lens_that_are_not_understood_are_refused(
     assert "frame 0" in message
 
 
+def test_frames_that_lack_a_part_of_the_intrinsics_are_refused(tmp_path: Path) -> None:
+    """All of them may be missing, as for a frame of another camera."""
+    WRITERS["nerfstudio"](tmp_path, SCENE)
+    path = tmp_path / "transforms.json"
+    content = json.loads(path.read_text())
+    shared = {name: content.pop(name) for name in ("fl_x", "fl_y", "cx", "cy", "w", "h")}
+    for frame in content["frames"]:
+        frame.update(shared)
+    for name in shared:
+        del content["frames"][2][name]
+    path.write_text(json.dumps(content))
+    assert [frame.camera for frame in datasets.load(tmp_path).train] == [CAMERA, CAMERA, None, CAMERA, CAMERA]
+    content["frames"][2]["fl_x"] = FOCAL
+    path.write_text(json.dumps(content))
+    message = refusal(tmp_path)
+    assert "frame 2 (images/0002.png): cx, cy, fl_y is missing" in message
+
+
 def test_intrinsics_without_a_size_are_for_the_orientation_that_they_fit(tmp_path: Path) -> None:
     """A phone stores the pixels sideways; some programs reconstruct from the image as seen."""
     upright = camera_of_transforms(tmp_path, orientation=6, fl_x=FOCAL, cx=HEIGHT / 2 + 1, cy=WIDTH / 2)
@@ -192,6 +224,9 @@ IMPOSSIBLE: list[tuple[Camera, str]] = [
     (Camera(4032, 3024, 4.25, 4.25, 2016, 1512), "millimetres"),
     (Camera(64, 48, 0.8, 0.8, 0.5, 0.5), "fractions of the image's size"),
     (Camera(640, 480, 0.8, 0.8, 320, 240), "fractions of the width"),
+    (Camera(640, 480, 525, 525, 0.5, 0.5), "fractions of the image's size"),
+    (Camera(640, 480, 787, 787, 478, 362), "images of about 956 x 724"),
+    (Camera(640, 480, 525, 525, 238, 322), "images of 480 x 640 pixels, turned by 90°"),
     (Camera(64, 48, 525, 525, 32, 24), "a calibration for larger images"),
     (Camera(640, 480, 1600, 200, 320, 240), "order of the numbers"),
     (Camera(640, 480, 4.25, 4.25, 320, 240, "OPENCV", (0.1, 0, 0, 0)), "millimetres"),
@@ -214,6 +249,9 @@ def test_impossible_intrinsics_are_refused_with_the_likely_reason(camera: Camera
         Camera(640, 480, 60, 60, 320, 240),  # 159 degrees
         Camera(640, 480, 3600, 3600, 320, 240),  # 10.2 degrees
         Camera(480, 640, 525, 525, 200, 400),
+        Camera(640, 480, 525, 525, 420, 240),
+        Camera(640, 480, 525, 525, 350, 262),
+        Camera(500, 480, 525, 525, 240, 250),
         Camera(1000, 1000, 330, 330, 500, 500, "OPENCV_FISHEYE", (0, 0, 0, 0)),  # 174 degrees
         Camera(1920, 1080, 2000, 1000, 960, 540),
         Camera(2000, 200, 2000, 2000, 1000, 100),
@@ -328,3 +366,11 @@ def test_a_camera_may_be_named_by_its_file(tmp_path: Path) -> None:
     own_recordings(tmp_path)
     (tmp_path / "lens.json").write_text(json.dumps(SIZE))
     assert frames_of(tmp_path, camera=str(tmp_path / "lens.json"))[0].camera == CAMERA
+
+
+def test_a_calibration_of_another_name_beside_7scenes_folders_is_not_passed_over(tmp_path: Path) -> None:
+    own_recordings(tmp_path)
+    (tmp_path / "intrinsics.txt").write_text(MATRIX)
+    assert "intrinsics.txt looks like a calibration" in refusal(tmp_path)
+    (tmp_path / "intrinsics.txt").rename(tmp_path / "K.txt")
+    assert datasets.load(tmp_path).train[0].camera == Camera(WIDTH, HEIGHT, 28, 29, 15, 11)

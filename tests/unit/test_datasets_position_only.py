@@ -129,6 +129,26 @@ def test_an_orientation_that_is_not_understood_is_not_dropped(
     assert "qw, qx, qy, qz" in message
 
 
+@pytest.mark.parametrize("names", ["a,b,c,d", "1,2,3,4", "note,a,b,c,d"])
+def test_a_quaternion_in_columns_of_any_names_is_not_dropped(tmp_path: Path, names: str) -> None:
+    write_positions(tmp_path)
+    path = tmp_path / "gps.csv"
+    first, *rows = path.read_text().splitlines()
+    notes = ["x"] * (names.count(",") - 3)
+    cells = [",".join([*notes, *map(str, wxyz(matrix[:3, :3]))]) for matrix in SCENE.all]
+    rows = [f"{row},{more}" for row, more in zip(rows, cells, strict=True)]
+    path.write_text("\n".join([f"{first},{names}", *rows]))
+    assert f"({', '.join(names.removeprefix('note,').split(','))})" in refusal(tmp_path)
+
+
+def test_columns_that_are_not_read_are_named_where_only_positions_are(tmp_path: Path) -> None:
+    write_positions(tmp_path)
+    path = tmp_path / "gps.csv"
+    first, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{first},hdop", *(f"{row},0.9" for row in rows)]))
+    assert datasets.load(tmp_path).notes[0] == "positions alone; columns that are not read: hdop"
+
+
 def test_positions_alone_are_written_and_read_again(tmp_path: Path) -> None:
     write_table(tmp_path, position_only={0, 4})
     scene = datasets.load(tmp_path)

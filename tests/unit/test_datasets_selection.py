@@ -261,6 +261,47 @@ def test_every_image_is_opened_unless_quick(tmp_path: Path, capfd: Capture) -> N
     assert camloc(capfd, "datasets", tmp_path, "--option", "exclude=2.png,4.png").status == 0
 
 
+@pytest.mark.parametrize("variant", ["colmap", "nerfstudio", "table"])
+def test_images_of_another_shape_than_their_intrinsics_are_named(
+    tmp_path: Path, variant: str, capfd: Capture
+) -> None:
+    WRITERS[variant](tmp_path, SCENE)
+    (path,) = tmp_path.rglob("*5.png")
+    write_image(path, (24, 32))
+    message = refused(capfd, "datasets", tmp_path)
+    assert "1 of 8 images cannot be used" in message
+    assert "24 x 32 pixels, but its intrinsics are for 32 x 24" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("poses.csv", "image,x,y,z\n0.jpg,1,2,3\n".encode("utf-16-le"), "UTF-16 text without its mark"),
+        ("poses.csv", b"\xff\xfe", "does not start with the names of its columns"),
+        ("poses.csv", b"name,a,b\n0.jpg,1,2\n", "does not start with the names of its columns"),
+        ("transforms.json", None, "is a folder"),
+    ],
+)
+def test_a_file_of_poses_that_cannot_be_read_says_why(
+    tmp_path: Path, name: str, content: bytes | None, told: str
+) -> None:
+    images_in(tmp_path, 3)
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(content)
+    message = refusal(tmp_path)
+    assert name in message
+    assert told in message
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    write_nerfstudio(tmp_path, SCENE)
+    path = tmp_path / "transforms.json"
+    path.write_text(path.read_text().replace('"fl_x"', '"fl_x": 90, "fl_x"', 1))
+    assert "the key 'fl_x' is there twice" in refusal(tmp_path)
+
+
 def test_a_scene_without_scale_is_printed_in_units(tmp_path: Path, capfd: Capture) -> None:
     WRITERS["colmap"](tmp_path, SCENE)
     printed = camloc(capfd, "datasets", tmp_path).out

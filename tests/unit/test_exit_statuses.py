@@ -30,6 +30,12 @@ Capture = pytest.CaptureFixture[str]
         (("locate", "run", "a.jpg", "--format", "colmap"), "--out FOLDER"),
         (("locate", "run", "a.mp4", "--every", "-1"), "--every"),
         (("locate", "run", "a.jpg", "--focal", "3", "--camera", "camera.json"), "not both"),
+        (("locate", "run", "a.jpg", "--camera", "x"), "--camera is a file such as camera.json"),
+        (
+            ("locate", "run", "a.jpg", "--camera", "PINHOLE,64,48,60,60,3200,24"),
+            "its principal point outside",
+        ),
+        (("track", "run", "a.mp4", "--camera", "PINHOLE,64,48,1,1,32,24"), "a field of view of 17"),
         (("train", "demo/hyperpose", "--data", "x", "--budget", "soon"), "not a duration"),
         (("train", "demo/hyperpose", "--data", "x", "--seed", "-1"), "not a number from 0"),
         (("train", "demo/hyperpose", "--data", "x", "--devices", "0"), "1 device or more"),
@@ -71,6 +77,22 @@ def test_a_lost_image_has_an_exit_status_if_that_is_required(
     ended = camloc(capfd, "locate", "run", image(tmp_path, 1), image(tmp_path, 2), *option)
     assert ended.status == status, ended.err
     assert len(ended.out.splitlines()) == 2, "both are printed all the same"
+
+
+def test_a_focal_length_that_cannot_be_is_a_wrong_argument(
+    tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Localizer, "load", lambda *_, **__: localizer())
+    message = refused(capfd, "locate", "run", image(tmp_path, 1), "--focal", "1e30", status=2)
+    assert "--focal: the camera of" in message
+
+
+def test_a_process_that_is_told_to_end_ends_without_a_word() -> None:
+    """pycolmap would answer with a stack trace."""
+    program = "import os, signal, camloc.core.colmap; os.kill(os.getpid(), signal.SIGTERM)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGTERM
+    assert ended.stderr == b""
 
 
 def test_square_brackets_in_names_are_printed_as_they_are(capfd: Capture) -> None:

@@ -16,6 +16,7 @@ from camloc.core.files import (
     sha256_of,
     write_atomically,
 )
+from camloc.core.sealed import SealError, check_own_checksum
 from camloc.errors import CamlocError
 
 
@@ -116,6 +117,41 @@ def test_only_regular_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:
         for read in (read_regular, sha256_of):
             with pytest.raises(OSError, match="not a regular file"):
                 read(path)
+
+
+def test_devices_and_pipes_are_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(CamlocError, match="could not be written"):
+        write_atomically(pipe, "nobody reads it")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, "text")
+    assert os.read(reader, 9) == b"text"
+    os.close(reader)
+    (tmp_path / "full").symlink_to("/dev/full")
+    with pytest.raises(CamlocError, match="the disk is full"):
+        write_atomically(tmp_path / "full", "text")
+    assert (tmp_path / "full").is_char_device()
+    assert pipe.is_fifo()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "full"}
+
+
+def test_files_with_a_hole_are_refused_at_once(tmp_path: Path) -> None:
+    """The SHA-256 of 128 GB of zeros takes minutes."""
+    weights, cache = tmp_path / "weights.bin", tmp_path / "a.npy"
+    for path in (weights, cache):
+        path.write_bytes(b"content")
+    seal_cache(cache)
+    for path in (weights, cache):
+        with path.open("wb") as file:
+            file.truncate(2**37)
+    started = time.monotonic()
+    with pytest.raises(OSError, match="more than"):
+        sha256_of(weights)
+    with pytest.raises(SealError, match="no checksum"):
+        check_own_checksum(weights, near="end")
+    assert not is_sound_cache(cache, of="the cache")
+    assert time.monotonic() - started < 5
 
 
 def test_a_cache_below_the_home_of_nobody_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

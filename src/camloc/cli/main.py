@@ -60,6 +60,9 @@ Start with `camloc demo`. Poses are world_from_cam, in metres: camera axes right
 
 _WRONG_ARGUMENTS = 2
 _INTERRUPTED = 130
+
+# Letters of a message.
+_LONGEST_MESSAGE = 1500
 _STOPPED = "stopped; give the same command again to go on"
 
 
@@ -180,7 +183,10 @@ def _unknown(command: str) -> str:
 
 
 def _print_error(sentence: str, *, status: int = 1) -> int:
-    print(f"camloc: {' '.join(sentence.splitlines())}", file=sys.stderr, flush=True)
+    line = " ".join(sentence.splitlines())
+    if len(line) > _LONGEST_MESSAGE:  # a screen; what to do is at the end
+        line = f"{line[: _LONGEST_MESSAGE * 2 // 3]} ... {line[-_LONGEST_MESSAGE // 3 :]}"
+    print(f"camloc: {line}", file=sys.stderr, flush=True)
     return status
 
 
@@ -212,6 +218,7 @@ def _without_line_breaks(docstring: str) -> str:
 
 # tyro draws a box around its messages; these are its sides, and the lines that are dropped.
 _SIDES = "│\n"
+_NO_TYPE = re.compile(r"no type matching (.+?) could be instantiated from \[(.*?)\]\. Got errors:.*")
 _DROPPED_LINES = ("For full helptext", "Argument helptext")
 
 
@@ -262,7 +269,12 @@ def _sentence(message: str) -> str:
     tyro prints the problem on a line of its own, the names of the options below it indented by four spaces,
     and their help indented further.
     """
-    rows = [row.strip(_SIDES).removeprefix(" ").rstrip() for row in message.splitlines()]
+    lines = message.splitlines()
+    if "╭" not in message:  # where the output is not UTF-8, the box has a heading and lines of hyphens
+        rules = [number for number, line in enumerate(lines) if re.fullmatch(r" *-{5,} *", line)]
+        lines = ["─" if number in rules else line[1:] for number, line in enumerate(lines)]
+        lines = lines[rules[0] :] if rules else lines
+    rows = [row.strip(_SIDES).removeprefix(" ").rstrip() for row in lines]
     sentence = ""
     for block in re.split(r"^[─╭╮╰╯].*$", "\n".join(rows), flags=re.MULTILINE):
         lines = [line for line in block.splitlines() if line.strip()]
@@ -271,5 +283,6 @@ def _sentence(message: str) -> str:
         problem = " ".join(line for line in lines if not line.startswith(" "))
         names = ", ".join(line.strip() for line in lines if re.match(r" {4}\S", line))
         part = f"{problem} {names}".strip().removesuffix(" Expected 1 values.").rstrip(".")
+        part = _NO_TYPE.sub(r"\2 is no \1", part)
         sentence += f"{'; ' if sentence else ''}{part[:1].lower()}{part[1:]}"
     return sentence or "the arguments are not valid"

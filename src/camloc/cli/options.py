@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from camloc.errors import UsageError
+from camloc.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
+    from camloc.geometry.camera import Camera
     from camloc.runs.manifest import DataSource
     from camloc.training.pretrained import Weights
 
@@ -177,3 +178,20 @@ def backbone_weights(choice: str) -> "Weights":
             return "hub"
         case path:
             return Path(os.path.realpath(path))
+
+
+def given_camera(text: str) -> "Camera":
+    """The camera of the option `--camera`.
+
+    Raises:
+        UsageError: it is neither a file nor a model with its numbers, or no camera has these.
+    """
+    from camloc.data.checks import check_camera
+    from camloc.data.formats.parts.intrinsics import camera_from_text
+
+    try:
+        camera = camera_from_text(text, "--camera")
+        check_camera(camera, "--camera")
+    except DatasetError as problem:
+        raise UsageError(str(problem)) from None
+    return camera

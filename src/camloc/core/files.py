@@ -21,6 +21,9 @@ _STALE_SECONDS = 24 * 3600.0
 # Largest JSON file that is read: metadata of a run have kilobytes.
 MOST_JSON_BYTES = 16_000_000
 
+# Largest file of weights. The SHA-256 of a larger one, such as a file with a hole, would take minutes.
+MOST_WEIGHTS_BYTES = 2**32
+
 # File name extension of the checksums of a cache's files.
 _CHECKSUMS = ".sha256"
 
@@ -29,12 +32,16 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a file completely or not at all: a reader gets the old content or the new, never a part.
 
     The data is written to a hidden file in the same folder, flushed to the disk, and renamed.
-    Missing parent folders are created. Text is written as UTF-8.
+    Missing parent folders are created. Text is written as UTF-8. A device or a pipe, such as
+    `/dev/stdout`, is written to as it is.
 
     Raises:
         CamlocError: the disk is full, or the file cannot be written.
     """
     content = data.encode() if isinstance(data, str) else data
+    if path.exists() and not path.is_file() and not path.is_dir():
+        _write_through(path, content)
+        return
     unfinished = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,16 +52,31 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = f"{path} was not written because the disk is full; free some space and try again"
-        else:
-            message = (
-                f"{path} could not be written ({_reason(problem)}); choose a folder that can be written to"
-            )
-        raise CamlocError(message) from None
+        raise CamlocError(_not_written(path, problem)) from None
     finally:
         with suppress(OSError):  # the folder itself may be unusable
             unfinished.unlink(missing_ok=True)
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    """Write to a device or a pipe, which renaming a file would replace."""
+    try:
+        # Without O_NONBLOCK, opening a pipe waits for its reader; writing may wait.
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except BrokenPipeError:  # its reader has gone, as `head` does
+        raise
+    except OSError as problem:
+        raise CamlocError(_not_written(path, problem)) from None
+
+
+def _not_written(path: Path, problem: OSError) -> str:
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path} was not written because the disk is full; free some space and try again"
+    return f"{path} could not be written ({_reason(problem)}); choose a folder that can be written to"
 
 
 def read_regular(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> bytes:
@@ -76,14 +98,17 @@ def read_regular(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> bytes:
     return content
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a regular file, in hexadecimal.
+def sha256_of(path: Path, *, most_bytes: int = MOST_WEIGHTS_BYTES) -> str:
+    """The SHA-256 of a regular file of a bounded size, in hexadecimal.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, is no regular file, or has more than `most_bytes` bytes.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
         raise OSError(f"{path} is not a regular file")
+    if state.st_size > most_bytes:
+        raise OSError(f"{path} has more than {most_bytes:,} bytes")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -130,9 +155,12 @@ def is_sound_cache(path: Path, others: Sequence[Path] = (), *, of: str) -> bool:
     if not all(each.exists() for each in (*files, checksums)):  # another version's, or never finished
         return False
     try:
-        if read_regular(checksums) == _checksums(files):
+        expected = read_regular(checksums)
+        # The sizes first: a wrong one needs no reading.
+        sizes = [int(line.split()[1]) for line in expected.splitlines()]
+        if sizes == [each.stat().st_size for each in files] and expected == _checksums(files):
             return True
-    except OSError:  # removed by another process meanwhile, or unreadable
+    except (OSError, ValueError, IndexError):  # removed by another process meanwhile, or no such lines
         pass
     logging.getLogger(__name__).warning("camloc: %s %s is damaged and is made again", of, path)
     return False
@@ -148,8 +176,13 @@ def seal_cache(path: Path, others: Sequence[Path] = ()) -> None:
 
 
 def _checksums(files: Sequence[Path]) -> bytes:
-    """The lines of `sha256sum`."""
-    return "".join(f"{sha256_of(each)}  {each.name}\n" for each in files).encode()
+    """A line for each file: SHA-256, size in bytes, name."""
+    sizes = [each.stat().st_size for each in files]
+    lines = (
+        f"{sha256_of(each, most_bytes=size)} {size} {each.name}\n"
+        for each, size in zip(files, sizes, strict=True)
+    )
+    return "".join(lines).encode()
 
 
 @contextmanager

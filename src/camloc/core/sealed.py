@@ -13,6 +13,7 @@ import json
 import mmap
 import os
 import re
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -40,6 +41,9 @@ _DEEPEST = 50
 # What stands for the checksum of a single file while it is computed, and its key in a JSON file.
 PLACEHOLDER = "sha256:" + 64 * "0"
 CHECKSUM = "checksum"
+
+# How far from the start or the end of a file its checksum is looked for, in bytes.
+_NEAR = 2**26
 _FOUND = re.compile(rb"sha256:[0-9a-f]{64}")
 
 
@@ -145,7 +149,9 @@ def _mapped(descriptor: int) -> mmap.mmap:
 
 
 def _check(data: mmap.mmap | bytes, *, near: Literal["start", "end"]) -> None:
-    place = data.find(b"sha256:") if near == "start" else data.rfind(b"sha256:")
+    # A file of many gigabytes, such as one with a hole, is not searched as a whole.
+    end = max(0, len(data) - _NEAR)
+    place = data.find(b"sha256:", 0, _NEAR) if near == "start" else data.rfind(b"sha256:", end)
     found = _FOUND.match(data[place : place + len(PLACEHOLDER)]) if place >= 0 else None
     if found is None:
         raise SealError("has no checksum: it is damaged, or not of this version of camloc")
@@ -182,6 +188,34 @@ def unsealed_json(data: bytes, kind: type[Settings]) -> Settings:
             raise SealError(f"{problem}; if you edited it, delete its line {CHECKSUM!r}") from None
         del content[CHECKSUM]
     return from_builtins(content, kind)
+
+
+def write_checksums(path: Path, files: Sequence[Path]) -> None:
+    """Write a list of the checksums of files of its folder, which `sha256sum --check` reads too.
+
+    Raises:
+        CamlocError: the list cannot be written.
+    """
+    write_atomically(path, "".join(f"{sha256_of(each)}  {each.name}\n" for each in files))
+
+
+def check_listed(path: Path, checksums: Path) -> None:
+    """Check a file that a list of checksums has; without a list, anything passes.
+
+    Raises:
+        SealError: the list has another checksum for this name, or cannot be read.
+    """
+    if not os.path.lexists(checksums):
+        return
+    try:
+        lines = [line.split(b"  ", 1) for line in read_regular(checksums).splitlines()]
+        listed = {file.decode(): digest.decode() for digest, file in lines}
+    except (OSError, ValueError):
+        raise SealError(f"cannot be checked: {checksums} is damaged; delete that file to read it") from None
+    if listed.get(path.name) != sha256_of(path):
+        raise SealError(
+            f"is damaged: it has not its checksum in {checksums.name}; if you edited it, delete that file"
+        )
 
 
 def weights_of_pair(weights_path: Path, sha256: str) -> Path:

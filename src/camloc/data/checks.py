@@ -51,6 +51,14 @@ WIDEST_FISHEYE = 360.0
 # size with images of half the size have it on the border.
 PRINCIPAL_POINT_MARGIN = 0.05
 
+# A principal point that is this much off the middle, relatively, by the same factor along both sides (to the
+# second share), is that of images of another size: lenses and cut-outs are not off by the same factor.
+OTHER_SIZE, SAME_FACTOR = 0.15, 0.04
+
+# A principal point that is this near to the middle of the image turned by 90 degrees, as a share of the
+# sides, is that of images of the other orientation, if the sides differ by more than the second share.
+TURNED, SIDES_DIFFER = 0.03, 0.15
+
 # Ratio of the two focal lengths, either way. Anamorphic video has 2.
 FOCAL_RATIO = 2.5
 
@@ -159,7 +167,7 @@ def check_camera(camera: Camera, where: str) -> None:
     """
     width, height = camera.width, camera.height
     has = f"{where}: the camera of {width} x {height} pixels has"
-    if max(camera.fx, camera.fy) <= 3.0 and max(camera.cx, camera.cy) <= 1.0 < min(width, height):
+    if min(camera.cx, camera.cy) > 0.0 and max(camera.cx, camera.cy) <= 1.0 < min(width, height):
         raise DatasetError(
             f"{has} a focal length of {camera.fx:g} and a principal point at {camera.cx:g}, {camera.cy:g}, "
             f"which look like fractions of the image's size; multiply them by its width and height"
@@ -176,6 +184,7 @@ def check_camera(camera: Camera, where: str) -> None:
                 f"{has} its principal point outside the image or at its border ({name} is {value:g}); this "
                 f"looks like {likely}"
             )
+    _refuse_other_size(camera, has)
     is_fisheye = "FISHEYE" in camera.model or camera.model in ("FOV", "EUCM")
     angle = _field_of_view(camera, is_fisheye=is_fisheye)
     if is_fisheye and angle > WIDEST_FISHEYE:
@@ -197,6 +206,26 @@ def check_camera(camera: Camera, where: str) -> None:
             f"{has} focal lengths of {camera.fx:g} and {camera.fy:g}, which differ by more than a factor of "
             f"{FOCAL_RATIO}; check the order of the numbers"
         )
+
+
+def _refuse_other_size(camera: Camera, has: str) -> None:
+    """Refuse a principal point that is in the middle of images of another size or orientation."""
+    width, height = camera.width, camera.height
+    across, down = 2 * camera.cx / width, 2 * camera.cy / height
+    turned = max(abs(camera.cx / height - 0.5), abs(camera.cy / width - 0.5))
+    if turned < TURNED and abs(width / height - 1) > SIDES_DIFFER:
+        likely = f"of {height} x {width} pixels, turned by 90°; exchange the numbers of the two sides"
+    elif abs(across - 1) > OTHER_SIZE and abs(across / down - 1) < SAME_FACTOR:
+        likely = (
+            f"of about {2 * camera.cx:.0f} x {2 * camera.cy:.0f} pixels; scale it, or give the size that it "
+            f"is for"
+        )
+    else:
+        return
+    raise DatasetError(
+        f"{has} its principal point at {camera.cx:g}, {camera.cy:g}; this looks like a calibration for "
+        f"images {likely}"
+    )
 
 
 def _field_of_view(camera: Camera, *, is_fisheye: bool) -> float:

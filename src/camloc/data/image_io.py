@@ -281,8 +281,9 @@ def centered_camera(source: Path | ImageInMemory, focal: float) -> Camera:
     Raises:
         ImageError: the file is not an image that can be decoded.
     """
-    upright = turned_upright(*_open(source))
-    return _assumed_camera(upright.width, upright.height, focal / max(upright.size))
+    size, orientation = _header(source)
+    width, height = size[::-1] if orientation in _TRANSPOSING else size
+    return _assumed_camera(width, height, focal / max(width, height))
 
 
 class ScaledImage(NamedTuple):

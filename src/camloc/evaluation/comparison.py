@@ -21,9 +21,11 @@ from rich import box
 from rich.table import Table as RichTable
 
 from camloc.core.files import read_regular
+from camloc.core.sealed import SealError, check_listed
 from camloc.data.formats.tum import Trajectory, read_trajectory
 from camloc.errors import CheckpointError, DatasetError
 from camloc.evaluation.report.wording import angle, distance, percent, plain
+from camloc.evaluation.trajectory import CHECKED_NAMES, CHECKSUMS_NAME
 from camloc.geometry.pose import Pose, PoseError, pose_error
 
 # Consecutive frames that are drawn together, draws, and the share that an interval covers.
@@ -86,6 +88,19 @@ class Estimates:
         )
 
 
+def _check_written(path: Path) -> None:
+    """Check a file of an evaluation, by its name, against the checksums beside it.
+
+    Raises:
+        CheckpointError: it has another checksum.
+    """
+    if path.name in CHECKED_NAMES and path.is_file():
+        try:
+            check_listed(path, path.with_name(CHECKSUMS_NAME))
+        except SealError as problem:
+            raise CheckpointError(f"{path} {problem}") from None
+
+
 def read_estimates(path: Path, *, name: str, seed: str = "") -> Estimates:
     """Read the `estimates.csv` of an evaluation, its first test set.
 
@@ -93,6 +108,7 @@ def read_estimates(path: Path, *, name: str, seed: str = "") -> Estimates:
         CheckpointError: no such file, or not one of an evaluation.
     """
     try:
+        _check_written(path)
         rows = list(csv.DictReader(StringIO(read_regular(path).decode())))
         first = [row for row in rows if row["set"] == rows[0]["set"]]
         truth = np.array([[float(row[f"truth_{column}"]) for column in _POSE] for row in first])
@@ -126,6 +142,7 @@ def read_trajectory_of(path: Path, like: Estimates, *, name: str) -> Estimates:
     Raises:
         DatasetError: the file is not a trajectory, or none of its times is that of a frame.
     """
+    _check_written(path)
     trajectory = read_trajectory(path)
     rows = _nearest(trajectory, like.times)
     located = rows >= 0
@@ -148,6 +165,7 @@ def truth_of(path: Path) -> Estimates:
     Raises:
         DatasetError: the file is not a trajectory.
     """
+    _check_written(path)
     trajectory = read_trajectory(path)
     poses = trajectory.world_from_cam.numpy().to(np.float64)
     count = len(trajectory.times)

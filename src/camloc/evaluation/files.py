@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from camloc.core.files import write_atomically
+from camloc.core.sealed import write_checksums
 from camloc.data.estimate_files import estimates_tum
 from camloc.data.types import Located
 from camloc.evaluation.errors import ScoredSet
 from camloc.evaluation.predicted_points import CLOUD_NAME, MappedView, ply, point_cloud
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.evaluation.trajectory import (
+    CHECKED_NAMES,
+    CHECKSUMS_NAME,
     CSV_NAME,
     ESTIMATE_TUM_NAME,
     TRUTH_TUM_NAME,
@@ -42,10 +45,12 @@ def write_files(
         CamlocError: a file cannot be written.
     """
     headline = sets[0]
+    (folder / CHECKSUMS_NAME).unlink(missing_ok=True)  # those of an earlier evaluation
     results.save(folder / RESULTS_NAME)
     write_atomically(folder / CSV_NAME, estimates_csv(sets))
     write_atomically(folder / ESTIMATE_TUM_NAME, estimates_tum(headline.frames, headline.answers))
     write_atomically(folder / TRUTH_TUM_NAME, truth_tum(headline.frames))
+    write_checksums(folder / CHECKSUMS_NAME, [folder / name for name in CHECKED_NAMES])
     if mapped:
         write_atomically(folder / CLOUD_NAME, ply(point_cloud(mapped.values())))
 

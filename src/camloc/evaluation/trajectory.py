@@ -25,6 +25,10 @@ CSV_NAME = "estimates.csv"
 ESTIMATE_TUM_NAME = "estimates.tum"
 TRUTH_TUM_NAME = "truth.tum"
 
+# The checksums of these three files.
+CHECKSUMS_NAME = "estimates.sha256"
+CHECKED_NAMES = (CSV_NAME, ESTIMATE_TUM_NAME, TRUTH_TUM_NAME)
+
 CSV_COLUMNS = (
     "image",
     *POSE_COLUMNS,

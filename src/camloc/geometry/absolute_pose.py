@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import pycolmap
 from jaxtyping import Bool, Float
 
+from camloc.core.colmap import pycolmap
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 

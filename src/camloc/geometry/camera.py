@@ -168,9 +168,8 @@ def _like(array: Array, values: object) -> Array:
 
 
 def _colmap_camera(model: str, width: int, height: int) -> "pycolmap.Camera":
-    # Imported only where it is needed, since most cameras are pinholes: pycolmap installs C++ signal
-    # handlers, which answer a plain kill with a long stack trace.
-    import pycolmap
+    # Imported only where it is needed, since most cameras are pinholes.
+    from camloc.core.colmap import pycolmap
 
     if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":
         raise ValueError(f"'{model}' is not a COLMAP camera model")

@@ -64,6 +64,7 @@ def export_run(run: Path, out: Path | None = None, *, precision: ExportPrecision
         raise RecipeError(f"{folder} is a file; name a folder, or a file that ends in .onnx")
     # What an interrupted export has left may be replaced, too.
     found = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+    found = {name for name in found if not name.endswith(".part")}
     is_run = folder.resolve() == run.resolve()
     if is_run or (not found <= {NETWORK, MAPS_FOLDER, CARD} and not is_bundle(folder)):
         raise RecipeError(f"{folder} holds other files; name a new folder with --out")

@@ -45,6 +45,7 @@ Progress = Callable[[str, int, int], None]
 
 REPORT_FILE = "poses.json"
 MODEL_FOLDER = "sparse/0"
+_UNFINISHED = ".sparse"
 
 # Gaps of a sequence that a report names.
 _MOST_GAPS = 3
@@ -152,10 +153,14 @@ def compute_poses(
     placed = [by_name[name] for name in motion.placed]
     world, no_scale = _give_world(motion.model, placed, known_distance)
     tell("writing", 0, 1)
+    # The model gets its name last: a scene without its unit or its split would be taken for a whole one.
+    shutil.rmtree(out / _UNFINISHED, ignore_errors=True)
+    for name in ("train.txt", "test.txt"):
+        (out / name).unlink(missing_ok=True)
     _write_images(placed, out / "images")
-    _write_model(motion.model, out / MODEL_FOLDER)
+    _write_model(motion.model, out / _UNFINISHED / "0")
     world.save(out)
-    test = _write_split(out)
+    test = _write_split(out, model=f"{_UNFINISHED}/0")
     report = PosesReport(
         source=str(source),
         images=len(photos),
@@ -175,6 +180,7 @@ def compute_poses(
         seconds=time.perf_counter() - started,
     )
     write_atomically(out / REPORT_FILE, to_json(report))
+    (out / _UNFINISHED).replace(out / "sparse")
     return report
 
 
@@ -214,7 +220,7 @@ def add_photos(source: Path | str, folder: Path, *, progress: Progress | None = 
         DatasetError: there is no such model, or there are no images.
         CamlocError: the folder cannot be written.
     """
-    import pycolmap
+    from camloc.core.colmap import pycolmap
 
     tell = progress or _silent
     model = folder / MODEL_FOLDER
@@ -367,7 +373,7 @@ def _transform(
     origin: Float64[NDArray[np.float64], "3"],
 ) -> None:
     """Move a model so that `origin` is the origin, then turn and scale it."""
-    import pycolmap
+    from camloc.core.colmap import pycolmap
 
     matrix = np.concatenate((scale * rotation, -(scale * rotation @ origin)[:, None]), axis=1)
     model.transform(pycolmap.Sim3d(matrix))
@@ -388,7 +394,7 @@ def _write_images(photos: Sequence[Photo], folder: Path) -> None:
             try:
                 os.link(photo.image.resolve(), target)
             except OSError:  # another file system, or one without links
-                shutil.copyfile(photo.image, target)
+                write_atomically(target, photo.image.read_bytes())
     except OSError as problem:
         raise CamlocError(f"{folder} could not be written ({problem.strerror or problem})") from None
 
@@ -409,9 +415,9 @@ def _write_model(model: "pycolmap.Reconstruction", folder: Path) -> None:
         ) from None
 
 
-def _write_split(out: Path) -> int:
+def _write_split(out: Path, *, model: str) -> int:
     """Write the lists of a split by blocks of the sequence, if there are enough images; how many test."""
-    scene = colmap.load(out)
+    scene = colmap.load(out, model=model)
     frames = (*scene.train, *scene.test)
     if len(frames) < FEWEST_TO_SPLIT:
         return 0
@@ -470,7 +476,7 @@ def _free_name(folder: Path) -> str:
 
 def _append(model: "pycolmap.Reconstruction", images: Sequence[tuple[str, Camera, VerifiedPose]]) -> None:
     """Add images with poses and without observations."""
-    import pycolmap
+    from camloc.core.colmap import pycolmap
 
     camera_number = max(model.cameras, default=0)
     image_number = max((*model.images, *model.frames), default=0)

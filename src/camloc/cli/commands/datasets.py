@@ -69,13 +69,13 @@ def _check_images(scene: "LoadedScene") -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from camloc.cli.progress import counted
-    from camloc.data.image_io import read_image
+    from camloc.data.image_io import read_with_camera
     from camloc.data.types import Frame
     from camloc.errors import DatasetError, ImageError
 
     def problem(frame: Frame) -> tuple[str, str] | None:
         try:
-            read_image(frame.image)
+            read_with_camera(frame)
         except ImageError as found:
             return frame.name, str(found)
         return None
@@ -111,8 +111,9 @@ def describe(scene: "LoadedScene", layout: str) -> None:
     frames = (*scene.train, *scene.test)
     cameras = {frame.camera for frame in frames}
     sequences = {frame.sequence for frame in frames}
-    if None in cameras:
-        print("  cameras    some frames have no intrinsics")
+    unknown = sum(frame.camera is None for frame in frames)
+    if unknown:
+        print(f"  cameras    {unknown} of {len(frames)} frames have no intrinsics")
     for camera in sorted((camera for camera in cameras if camera), key=str)[:3]:
         print(
             f"  camera     {camera.width} x {camera.height}, focal {camera.fx:.1f} {camera.fy:.1f}, "

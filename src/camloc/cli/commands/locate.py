@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from camloc.cli.options import Device, Filter, OptionalFolder, Prior, Refine, Run, Verify
-from camloc.errors import ImageError, UsageError
+from camloc.errors import DatasetError, ImageError, UsageError
 
 if TYPE_CHECKING:
     from camloc.data.named_queries import NamedQuery
@@ -89,13 +89,13 @@ def locate(
         quiet: Print nothing on standard error but what ends the command.
         verbose: Print on standard error how long each step took.
     """
-    from camloc.data.formats.parts.intrinsics import camera_from_text
+    from camloc.cli.options import given_camera
     from camloc.data.named_queries import named_queries
     from camloc.data.types import Lost
     from camloc.inference.localizer import Localizer
 
     _check_usage(images, format=format, out=out, every=every, camera=camera, focal=focal)
-    given = camera_from_text(camera, "--camera") if camera else None
+    given = given_camera(camera) if camera else None
     localizer = Localizer.load(
         run,
         device=device,
@@ -157,9 +157,16 @@ def _check_usage(
 
 
 def _with_camera(item: "NamedQuery", given: "Camera | None", focal: float | None) -> "Query":
+    from camloc.data.checks import check_camera
     from camloc.data.image_io import centered_camera
 
-    own = given if focal is None else centered_camera(item.query.frame().source, focal)
+    if focal is None:
+        return replace(item.query, camera=given)
+    own = centered_camera(item.query.frame().source, focal)
+    try:
+        check_camera(own, "--focal")
+    except DatasetError as problem:
+        raise UsageError(str(problem)) from None
     return replace(item.query, camera=own)
 
 

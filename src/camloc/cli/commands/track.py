@@ -50,9 +50,9 @@ def track(
         live: Print each pose as soon as its image is located, without smoothing.
         device: Where the network runs.
     """
+    from camloc.cli.options import given_camera
     from camloc.cli.progress import counted
     from camloc.core.files import write_atomically
-    from camloc.data.formats.parts.intrinsics import camera_from_text
     from camloc.data.formats.tum import read_trajectory
     from camloc.data.named_queries import NamedQuery, named_queries
     from camloc.inference.localizer import Localizer
@@ -66,7 +66,7 @@ def track(
         raise UsageError(f"{every} is not a number of seconds; correct --every")
     if live and (format == "tum" or out is not None):
         raise UsageError("--live prints lines of text, JSON or CSV; leave out --out and --format tum")
-    given = camera_from_text(camera, "--camera") if camera else None
+    given = given_camera(camera) if camera else None
     path = None if odometry is None else checked_odometry(read_trajectory(odometry), str(odometry))
     tracker = Track(Localizer.load(run, device=device, masks=masks), odometry=path, rate=rate)
     header = _header(format)

@@ -70,8 +70,9 @@ def detect(root: Path) -> str:
         case [name]:
             return name
         case []:
-            wanted = "; ".join(getattr(module, "LOOKS_FOR", SCENE_FILE) for module in modules.values())
-            raise DatasetError(f"{_appearance(root, modules)}; camloc reads folders with: {wanted}")
+            raise DatasetError(
+                f"{_appearance(root, modules)}; `camloc datasets` lists the layouts that are read"
+            )
         case several:
             raise DatasetError(
                 f"{root} has more than one layout; choose one with --layout: {', '.join(several)}"
@@ -209,12 +210,31 @@ def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
         named = ", ".join(scenes[:8]) + (", ..." if len(scenes) > 8 else "")
         return f"{root} has no layout of its own, but its folders have one: {named}; name one of these"
     images, videos = _count_files(root)
+    if unread := _unread_poses(root):
+        return f"{unread}; {_computed_by(root)} without it" if images else unread
     if images:
         return f"{root} looks like {images} images without poses; {_computed_by(root)}"
     if videos:
         one = "a video" if videos == 1 else f"{videos} videos"
         return f"{root} looks like {one} without poses; {_computed_by(root / 'VIDEO')}"
     return f"{root} has no layout that is known, and no images"
+
+
+def _unread_poses(root: Path) -> str:
+    """Why a file that should hold poses, by its name, does not; "" where there is none."""
+    from camloc.data.formats.parts.files import is_named, open_regular
+    from camloc.data.formats.table import read_records
+
+    named = [root / f"transforms{end}.json" for end in ("", "_train")]
+    tables = sorted(path for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
+    try:
+        for path in filter(is_named, named):
+            open_regular(path).close()
+        for path in tables[:1]:
+            read_records(path)
+    except DatasetError as problem:
+        return str(problem)
+    return ""
 
 
 def _computed_by(source: Path) -> str:

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pycolmap
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
+from camloc.core.colmap import pycolmap
 from camloc.core.files import write_atomically
 from camloc.data.checks import Row, frames_from_quaternions
 from camloc.data.formats.parts.files import (
@@ -367,6 +367,7 @@ def _binary_cameras(path: Path) -> Iterator[tuple[str, int, Camera]]:
             model = _MODEL_OF_NUMBER.get(model_number, f"number {model_number}")
             parameters = records.take(f"{len(parameter_names(model, where))}d")
             yield where, number, _camera(model, width, height, list(parameters), where)
+        records.check_end()
 
 
 def _camera(model: str, width: int, height: int, parameters: list[float], where: str) -> Camera:
@@ -425,6 +426,7 @@ def _binary_images(path: Path) -> Iterator[Image]:
             name = records.text(where)
             records.skip(records.count(), size=24)
             yield Image(where, name, camera_id, tuple(numbers[:4]), tuple(numbers[4:]))
+        records.check_end()
 
 
 def _text_points(path: Path) -> Iterator[list[float]]:
@@ -441,6 +443,7 @@ def _binary_points(path: Path) -> Iterator[tuple[float, ...]]:
             _, x, y, z, *_, track = records.take("Q3d3BdQ")
             records.skip(track, size=8)
             yield x, y, z
+        records.check_end()
 
 
 def _whole(word: str, line: Line) -> int:
@@ -486,6 +489,14 @@ class _Records:
         self._at += count * size
         if self._at > self._size:
             raise DatasetError(f"{self._path} is damaged or cut short: it ends within a record")
+
+    def check_end(self) -> None:
+        """Refuse bytes behind the last record, which would be records that nobody reads."""
+        if self._at != self._size:
+            raise DatasetError(
+                f"{self._path} is damaged: {self._size - self._at:,} bytes are behind its last record; save "
+                f"the model again"
+            )
 
     def text(self, where: str) -> str:
         end = self._data.find(b"\0", self._at)

@@ -5,10 +5,10 @@
 
 OpenGL's camera looks along -z with y up; the frames have OpenCV's axes, z forward and y down. Intrinsics are
 those of the frame, or else of the file: `fl_x fl_y cx cy w h`, or an angle of view (`camera_angle_x`,
-`camera_angle_y` in radians, `x_fov`, `y_fov` in degrees). The distortion model is `camera_model` (OPENCV
-where it is missing and `k1` or others are given). Keys of a lens that are not understood are refused unless
-they are zero. `applied_transform` and `applied_scale`, with which nerfstudio notes how it moved the world,
-are not undone: the frames are in the file's own world.
+`camera_angle_y` in radians, `x_fov`, `y_fov` in degrees); where both are there, they must agree. The
+distortion model is `camera_model` (OPENCV where it is missing and `k1` or others are given). Keys of a lens
+that are not understood are refused unless they are zero. `applied_transform` and `applied_scale`, with which
+nerfstudio notes how it moved the world, are not undone: the frames are in the file's own world.
 """
 
 import json
@@ -32,8 +32,9 @@ LOOKS_FOR = "transforms.json or transforms_train.json (nerfstudio, instant-ngp)"
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
 
+_FOCAL_AND_CENTRE = ("fl_x", "fl_y", "cx", "cy")
 _PINHOLE = {"fl_x": "fx", "fl_y": "fy", "cx": "cx", "cy": "cy", "w": "width", "h": "height"}
-_DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
+_DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 
 # Focal length, the keys of its angle of view with the degrees of their unit, and the side of the image.
 _ANGLES = (
@@ -42,13 +43,16 @@ _ANGLES = (
 )
 _ANGLE_NAMES = ("camera_angle_x", "camera_angle_y", "x_fov", "y_fov")
 
+# Greatest difference between a focal length and an angle of view, relatively; files round them.
+_AGREEMENT = 0.03
+
 # nerfstudio's order of a list `distortion_params`.
 _PARAMETERS = ("k1", "k2", "k3", "k4", "p1", "p2")
 
 # Names of numbers of a lens that other programs write; what is not read above is refused by this.
 _LENS = re.compile(
     r"[kpsb]_?\d+|d[0-9]|f|f[xy]|f_[xy]|fl|focal.*|fov.*|.*_fov|c_[xy]|pp[xy]|principal.*|skew|K|K_.*|"
-    r"intrinsic.*|cam.*_intrinsic.*|dist(ortion)?(_.*)?|xi|alpha",
+    r"intrinsic.*|cam.*_intrinsic.*|cam(era)?_?(matrix|mat|k|params.*)|calib.*|dist(ortion)?(_.*)?|xi|alpha",
     re.IGNORECASE,
 )
 
@@ -109,6 +113,7 @@ def load(
     contents = [(path, read_json(path)) for path in files]
     listed = [_listed(path, content, image_folder) for path, content in contents]
     kept = selection.present([each for part in listed for each in part])
+    _refuse_partial(kept.entries)
     cameras: dict[str, Camera | None] = {}
     rows = [_row(each, cameras) for each in kept.entries]
     frames = frames_from_matrices(_with_times(rows, kept.entries))
@@ -193,6 +198,23 @@ def _row(listed: Listed[_Entry], cameras: dict[str, Camera | None]) -> Row:
     matrix = _matrix(frame.get("transform_matrix"), listed.where)
     named = Frame(listed.name, listed.image, camera, sequence=sequence_of(listed.name))
     return Row(listed.where, named, _other_axes(matrix))
+
+
+def _refuse_partial(listed: tuple[Listed[_Entry], ...]) -> None:
+    """Refuse frames that lack a part of the intrinsics that other frames have; all of them may be missing."""
+    first: dict[frozenset[str], str] = {}
+    for each in listed:
+        frame, shared = each.content
+        names = frozenset(name for name in _FOCAL_AND_CENTRE if name in frame or name in shared)
+        if names:
+            first.setdefault(names, each.where)
+    every = frozenset(name for names in first for name in names)
+    for names, where in first.items():
+        if names != every:
+            raise DatasetError(
+                f"{where}: {', '.join(sorted(every - names))} is missing, and other frames have it; add it, "
+                f"or remove the other intrinsics of this frame"
+            )
 
 
 def _with_times(rows: list[Row], listed: tuple[Listed[_Entry], ...]) -> list[Row]:
@@ -290,19 +312,31 @@ def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) ->
         fields["width"], fields["height"] = size_for_intrinsics(image, fields, where)
     for focal, names, side in _ANGLES:
         for name, degrees_per_unit in names.items():
-            if focal not in fields and name in angles:
+            if name in angles:
                 degrees = angles[name] * degrees_per_unit
                 if not 0 < degrees < 180:
                     raise DatasetError(
                         f"{where}: {name} is {angles[name]:.4g}, and an angle below 180° is needed"
                     )
-                fields[focal] = fields[side] / 2 / math.tan(math.radians(degrees) / 2)
+                pixels = fields[side] / 2 / math.tan(math.radians(degrees) / 2)
+                _refuse_contradiction(fields.setdefault(focal, pixels), pixels, name, where)
+    for name, focal in (("fx", "fx"), ("fy", "fy"), ("f_x", "fx"), ("f_y", "fy")):
+        if focal in fields and isinstance(values.get(name), int | float):
+            _refuse_contradiction(fields[focal], float(values[name]), name, where)
     fields.setdefault("fx", fields.get("fy", 0.0))
     return camera_from_fields({**fields, **lens}, model=_model(values, lens, where), where=where)
 
 
+def _refuse_contradiction(focal: float, other: float, name: str, where: str) -> None:
+    if not abs(other / focal - 1.0 if focal else 1.0) <= _AGREEMENT:
+        raise DatasetError(
+            f"{where}: the focal length is {focal:g} pixels, and by {name} it is {other:g}; remove the wrong "
+            f"one, or give the size that they are for"
+        )
+
+
 def _distortion(values: Mapping[str, Any], where: str) -> dict[str, float]:
-    """The distortion by the names `k1` to `k4`, `p1` and `p2`, or of a list `distortion_params`.
+    """The distortion by the names `k1` to `k6`, `p1` and `p2`, or of a list `distortion_params`.
 
     nerfstudio's list has six numbers, k1 to k4 and then p1 and p2; OpenCV's four are k1, k2, p1, p2, which
     is the same list only where the last two are zero.
@@ -338,7 +372,7 @@ def _refuse_unread(values: Mapping[str, Any], where: str, *, is_pinhole_known: b
             continue  # the focal length once more, in another unit
         raise DatasetError(
             f"{where}: the key {name[:40]!r} of the lens is not understood; write fl_x, fl_y, cx, cy, "
-            f"w, h, k1 to k4, p1 and p2, or remove it"
+            f"w, h, k1 to k6, p1 and p2, or remove it"
         )
 
 
@@ -346,9 +380,16 @@ def _model(values: Mapping[str, Any], lens: Mapping[str, float], where: str) -> 
     """COLMAP's name of a frame's camera model."""
     is_distorted = any(lens.values())
     fallback = "OPENCV_FISHEYE" if values.get("is_fisheye") else "OPENCV" if is_distorted else "PINHOLE"
-    match values.get("camera_model", fallback):
+    model = values.get("camera_model", fallback)
+    if values.get("is_fisheye") and "FISHEYE" not in str(model):
+        raise DatasetError(
+            f"{where}: is_fisheye contradicts the camera model {str(model)[:40]!r}; remove one of them"
+        )
+    match model:
         case "OPENCV" | "RADIAL" | "SIMPLE_RADIAL" if lens.get("k4"):
             raise DatasetError(f"{where}: k4 of a lens that is not a fisheye is not understood")
+        case "FULL_OPENCV":
+            return "FULL_OPENCV"
         case "OPENCV" | "RADIAL" | "SIMPLE_RADIAL":
             return "FULL_OPENCV" if lens.get("k3") else "OPENCV"
         case "OPENCV_FISHEYE":
@@ -361,7 +402,7 @@ def _model(values: Mapping[str, Any], lens: Mapping[str, float], where: str) -> 
             return "PINHOLE"
         case other:
             raise DatasetError(
-                f"{where}: the camera model {str(other)[:40]!r} is not known; known are OPENCV, "
+                f"{where}: the camera model {str(other)[:40]!r} is not known; known are FULL_OPENCV, OPENCV, "
                 f"OPENCV_FISHEYE, PINHOLE, RADIAL, SIMPLE_PINHOLE and SIMPLE_RADIAL"
             )
 

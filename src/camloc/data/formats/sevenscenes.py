@@ -36,6 +36,9 @@ from camloc.geometry.camera import Camera
 SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 LOOKS_FOR = "folders seq-01, seq-02, ... with files frame-000000.pose.txt (7Scenes)"
 
+# Files that say what the camera is, by names that are not read.
+_CALIBRATION = re.compile(r"(.*(calib|intrinsic).*|cameras?)\.(txt|json|ya?ml|xml|csv)", re.IGNORECASE)
+
 COLOUR_CAMERA = Camera(width=640, height=480, fx=525.0, fy=525.0, cx=320.0, cy=240.0)
 
 # Of the data set's depth camera, which its camera-intrinsics.txt describes.
@@ -119,6 +122,12 @@ def _camera(folder: Path, image: Path) -> tuple[Camera, list[str]]:
             f"{folder} has images of {width} x {height} pixels and no camera.json or K.txt, so these are not "
             f"the images of 7Scenes; give their camera, for example --option "
             f"camera=PINHOLE,{width},{height},FX,FY,CX,CY"
+        )
+    other = next((path.name for path in sorted(folder.iterdir()) if _CALIBRATION.fullmatch(path.name)), None)
+    if other is not None:
+        raise DatasetError(
+            f"{folder} has no camera.json or K.txt, and {other} looks like a calibration; name it K.txt if "
+            f"it holds a 3x3 matrix, or give --option camera=PINHOLE,{width},{height},FX,FY,CX,CY"
         )
     note = (
         f"no camera.json or K.txt: the camera of 7Scenes is assumed, 525 pixels of focal length for "

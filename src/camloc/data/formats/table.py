@@ -12,11 +12,12 @@ The first line names the columns, in any order:
 | `tx ty tz`, `x y z` or `t1 t2 t3` | the camera's centre in the world, whatever the quaternion's direction |
 | `qw qx qy qz` or `q1 q2 q3 q4` | the quaternion; `qw` may end in `_world_from_cam` or `_cam_from_world` |
 | `split`, or `split_<name>` | `train` or `test` |
-| `scene`, `sequence` or `seq`, `time` | the scene, the recording, seconds or Unix time |
+| `scene`, `sequence` or `seq`, `time` or `timestamp` | the scene, the recording, seconds or Unix time |
 | `width height fx fy cx cy`, `model`, `k1`... | intrinsics, by COLMAP's names |
 
 Other columns are not read, but columns of an orientation or a lens that are not understood are refused by
-name. Tables as Excel writes them are read: UTF-16, a line `sep=;`, decimal commas between semicolons or tabs.
+name, and of a table of positions alone they are named in a note. Tables as Excel writes them are read:
+UTF-16, a line `sep=;`, decimal commas between semicolons or tabs.
 
 A training frame of which only the position is known, as from GPS, has four empty cells for its quaternion;
 a table of such frames alone has no columns for it. A test frame needs its whole pose.
@@ -28,6 +29,7 @@ scenes: those of 7Scenes hold `world_from_cam` and those of Cambridge `cam_from_
 """
 
 import csv
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,20 +92,30 @@ PUBLISHED_NAMES = {"scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", 
 
 # Other programs' names of columns.
 _ALIASES = {"fl_x": "fx", "fl_y": "fy", "camera_model": "model", "img_width": "width", "img_height": "height"}
-_ALIASES |= {"image_width": "width", "image_height": "height"}
+_ALIASES |= {"image_width": "width", "image_height": "height", "timestamp": "time", "time_stamp": "time"}
 _NUMBERED_LENS = re.compile(r"([kp])_(\d)")
 
 # Columns that may hold an orientation, and columns that may hold numbers of a lens.
 _ORIENTATION = re.compile(
     r"(roll|pitch|yaw|heading|bearing|course|azimuth|elevation|tilt|pan|omega|phi|kappa|theta|psi|r[xyzw]|"
     r"r_?[0-3][0-3]|m_?[0-3][0-3]|rot.*|quat.*|q.*|orient.*|ori_?.*|euler.*|r_?vec.*|angle.*|axis.*|"
-    r"dir(ection)?|dir_.*|look.*|forward.*)([ _(\[.].*)?"
+    r"dir(ection)?|dir_.*|look.*|forward.*|[wijkhpr]|o_?[wxyz]|hdg|hpr|rpy|ypr)([ _(\[.].*)?"
 )
 _LENS = re.compile(
     r"([kpsd]_?\d+|k|omega|alpha|beta|xi|dist.*|lens.*|radial.*|tangential.*|fisheye.*|f_?[xy]?|focal.*|"
     r".*fov.*|principal.*|c_?[xy]|pp_?[xy]|skew|intrinsic.*|calib.*|distortion.*|sx1|sy1)([ _(\[.].*)?"
 )
 _FOCAL = re.compile(r"(f.*|.*fov.*)")
+_FIELDS_OF_VIEW = {
+    "fx": re.compile(r"hfov|x_?fov|fov_?[xh]|horizontal_?fov"),
+    "fy": re.compile(r"vfov|y_?fov|fov_?[yv]|vertical_?fov"),
+}
+
+# Greatest difference between a focal length and a field of view, relatively; tables round them.
+_AGREEMENT = 0.03
+
+# Greatest difference from one of the length of four numbers that are a quaternion.
+_UNIT = 0.01
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
 
@@ -170,6 +182,7 @@ def load(
     names, records = read_records(path)
     records, name = _records_of_scene(path, records, scene)
     pose = pose_columns(path, names, order=quaternion)
+    notes = () if pose.quaternion_wxyz else _positions_alone(path, names, records)
     published = _published_rotation(names, name)
     direction = _rotation(path, pose, rotation, published) if pose.quaternion_wxyz else "world_from_cam"
     kept = selection.present(_listed(records, path.parent if images is None else images))
@@ -189,7 +202,7 @@ def load(
             frames, kept, root=path, selection=EVERYTHING, own=_own_split(column, kept.entries)
         )
     _refuse_untestable(rows, split.test)
-    return Scene(name, split.train, split.test, notes=(*kept.notes, *split.notes))
+    return Scene(name, split.train, split.test, notes=(*notes, *kept.notes, *split.notes))
 
 
 def write(scene: Scene, path: Path) -> None:
@@ -296,6 +309,32 @@ def pose_columns(path: Path, names: Collection[str], *, order: Order | None) -> 
     first, second, third, fourth = NUMBERED_NAMES
     wxyz = NUMBERED_NAMES if order == "wxyz" else (fourth, first, second, third)
     return PoseColumns(position, wxyz, None)
+
+
+def _positions_alone(path: Path, names: Sequence[str], records: Sequence[Record]) -> tuple[str, ...]:
+    """A note that names the columns of a table of positions that are not read.
+
+    Raises:
+        DatasetError: four of them are a quaternion, by whatever names.
+    """
+    read = {*IMAGE_NAMES, *(name for each in POSITION_NAMES for name in each)}
+    read |= {"scene", "sequence", "seq", "time", "split", "width", "height", "model"}
+    unread = [name for name in names if name not in read and not _LENS.fullmatch(name)]
+    unread = [name for name in unread if not name.startswith("split_")]
+    for four in zip(unread, unread[1:], unread[2:], unread[3:], strict=False):
+        if all(_is_unit([record.cells[name] for name in four]) for record in records):
+            raise DatasetError(
+                f"{path} has a quaternion in columns that are not understood ({', '.join(four)[:200]}); name "
+                f"them qw, qx, qy, qz in their order, or remove them to use the positions alone"
+            )
+    return (f"positions alone; columns that are not read: {', '.join(unread)[:200]}",) if unread else ()
+
+
+def _is_unit(cells: Sequence[str]) -> bool:
+    try:
+        return abs(math.hypot(*map(float, cells)) - 1.0) < _UNIT
+    except ValueError:
+        return False
 
 
 def split_column(path: Path, names: Collection[str], split: str) -> str | None:
@@ -425,6 +464,7 @@ def _camera(cells: Mapping[str, str], where: str) -> Camera | None:
             )
     if not has_focal:
         return None
+    _refuse_partial(cells, where)
     lens = {
         name: cell for name, cell in lens.items() if re.fullmatch(r"[kps]\d|k|omega|alpha|beta|s[xy]1", name)
     }
@@ -433,9 +473,36 @@ def _camera(cells: Mapping[str, str], where: str) -> Camera | None:
     distortion_names(model, where)
     pinhole = [name for name in read if name in filled and name != "model"]
     numbers = numbers_in([filled[name] for name in pinhole], where)
-    return camera_from_fields(
+    camera = camera_from_fields(
         {**dict(zip(pinhole, numbers, strict=True)), **values}, model=model, where=where
     )
+    _refuse_contradiction(filled, camera, where)
+    return camera
+
+
+def _refuse_partial(cells: Mapping[str, str], where: str) -> None:
+    """Refuse a row with a focal length whose other cells of the intrinsics are empty."""
+    for name in ("width", "height", "f", "fx", "fy", "cx", "cy"):
+        if cells.get(name) == "":
+            raise DatasetError(
+                f"{where}: the cell of {name} is empty; fill it, or empty all cells of this row's intrinsics"
+            )
+
+
+def _refuse_contradiction(cells: Mapping[str, str], camera: Camera, where: str) -> None:
+    """Refuse a field of view, in degrees or radians, that contradicts the focal length."""
+    for focal, side in (("fx", camera.width), ("fy", camera.height)):
+        name = next((name for name in cells if _FIELDS_OF_VIEW[focal].fullmatch(name)), None)
+        if name is None:
+            continue
+        (angle,) = numbers_in([cells[name]], where)
+        half = (angle if angle < math.pi else math.radians(angle)) / 2
+        pixels = side / 2 / math.tan(half) if 0 < half < math.pi / 2 else math.nan
+        if not abs(pixels / getattr(camera, focal) - 1) <= _AGREEMENT:
+            raise DatasetError(
+                f"{where}: {focal} is {getattr(camera, focal):g} pixels, and by {name} it is {pixels:g}; "
+                f"remove the wrong one"
+            )
 
 
 def _model(lens: Mapping[str, float]) -> str:
@@ -560,8 +627,10 @@ def _record(line: Line, separator: str, names: tuple[str, ...]) -> Record:
     if separator == "\t":  # empty cells at the end of a line are lost with its blanks
         cells += [""] * (len(names) - len(cells))
     if len(cells) != len(names):
+        hint = "; decimal commas need semicolons between the columns" if separator == "," else ""
         raise DatasetError(
             f"{line.where}: the row has {len(cells)} columns, and the first line names {len(names)}"
+            f"{hint if len(cells) > len(names) else ''}"
         )
     return Record(line.where, dict(zip(names, cells, strict=True)))
 

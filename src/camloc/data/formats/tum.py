@@ -84,6 +84,8 @@ def load(
     pose_times = np.array(seconds_of_times([_time(row.frame) for row in poses]))
     kept = selection.present(_listed(root))
     times = np.array(seconds_of_times([entry.content for entry in kept.entries]))
+    _refuse_equal(times.tolist(), [(entry.where, entry.name) for entry in kept.entries])
+    _refuse_equal(pose_times.tolist(), [(row.where, row.numbers) for row in poses])
     nearest = _nearest(pose_times, times)
     apart = np.abs(pose_times[nearest] - times)
     timed = zip(kept.entries, times.tolist(), nearest.tolist(), apart.tolist(), strict=True)
@@ -213,6 +215,18 @@ def _listed(root: Path) -> list[Listed[float]]:
     if not entries:
         raise DatasetError(f"{root / 'rgb.txt'} names no image")
     return entries
+
+
+def _refuse_equal(times: list[float], lines: list[tuple[str, object]]) -> None:
+    """Refuse two different images or poses of one time: nobody knows which of them belong together."""
+    first: dict[float, tuple[str, object]] = {}
+    for time, (where, content) in zip(times, lines, strict=True):
+        earlier, found = first.setdefault(time, (where, content))
+        if found != content:
+            raise DatasetError(
+                f"{where}: the time is that of {earlier} too, as where a spreadsheet has rounded the times; "
+                f"write all their digits"
+            )
 
 
 def _nearest(

@@ -2,7 +2,7 @@
 
     model.onnx    the network of a run that has one, with cameras, thresholds and training poses
     map/0, ...    the maps of its scenes, with cameras and calibration
-    bundle.json   names and SHA-256 of the network
+    bundle.json   names and SHA-256 of the network, with a checksum of its own
     README.md     the card, for people
 
 A single `.onnx` file is a network without maps.
@@ -11,8 +11,8 @@ A single `.onnx` file is a network without maps.
 from dataclasses import dataclass
 from pathlib import Path
 
-from camloc.core.config import from_json, to_json
 from camloc.core.files import read_regular, sha256_of, write_atomically
+from camloc.core.sealed import SealError, sealed_json, unsealed_json
 from camloc.errors import CheckpointError, RecipeError
 
 FORMAT = 1
@@ -43,7 +43,7 @@ class BundleManifest:
         Raises:
             CamlocError: the folder cannot be written.
         """
-        write_atomically(folder / MANIFEST, to_json(self))
+        write_atomically(folder / MANIFEST, sealed_json(self))
 
     @classmethod
     def load(cls, folder: Path) -> "BundleManifest":
@@ -54,7 +54,9 @@ class BundleManifest:
         """
         path = folder / MANIFEST
         try:
-            found = from_json(read_regular(path), cls)
+            found = unsealed_json(read_regular(path), cls)
+        except SealError as problem:
+            raise CheckpointError(f"{path} {problem}") from None
         except (OSError, RecipeError) as problem:
             raise CheckpointError(f"{path} cannot be read: {problem}; export the run again") from None
         if found.format != FORMAT:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pycolmap
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
+from camloc.core.colmap import pycolmap
 from camloc.data.image_io import read_with_camera
 from camloc.data.types import Frame
 from camloc.errors import ImageError

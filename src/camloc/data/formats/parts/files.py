@@ -143,11 +143,20 @@ def read_json_value(path: Path) -> Any:
             raise DatasetError(f"{path} cannot be read: {one_line(problem)}") from None
     text = _decoded(raw, str(path))
     try:
-        content: Any = json.loads(text)
+        content: Any = json.loads(text, object_pairs_hook=_unrepeated)
     except json.JSONDecodeError as problem:
         raise DatasetError(f"{path}, line {problem.lineno}: this is not JSON: {problem.msg}") from None
     except (ValueError, RecursionError) as problem:
         raise DatasetError(f"{path} is not JSON that can be read: {one_line(problem)}") from None
+    return content
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key that is there twice, nobody knows which value counts."""
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"the key {twice[:40]!r} is there twice; remove one of them")
     return content
 
 
@@ -322,5 +331,7 @@ def _decoded(raw: bytes, where: str) -> str:
     except UnicodeDecodeError:
         raise DatasetError(f"{where}: this is not UTF-8 text; save the file as UTF-8") from None
     if "\0" in text:
+        if "\0" not in text[::2] or "\0" not in text[1::2]:
+            raise DatasetError(f"{where}: this is UTF-16 text without its mark; save the file as UTF-8")
         raise DatasetError(f"{where}: this is a binary file, and text is needed")
     return text

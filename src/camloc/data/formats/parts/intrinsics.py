@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pycolmap
 
+from camloc.core.colmap import pycolmap
 from camloc.data.formats.parts.files import image_sizes, is_file, is_named, numbers_in, read_json, read_lines
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera

@@ -1,0 +1,18 @@
+"""`pycolmap`, without what its logging takes from a process.
+
+While it is imported, pycolmap installs a handler of SIGTERM that prints a stack trace. The handler that was
+there before is put back, so that a process that is told to end, as by `docker stop`, ends without a word.
+"""
+
+import signal
+from contextlib import suppress
+
+_before = signal.getsignal(signal.SIGTERM)
+
+import pycolmap  # noqa: E402
+
+if _before is not None:
+    with suppress(ValueError):  # only the main thread may set handlers
+        signal.signal(signal.SIGTERM, _before)
+
+__all__ = ["pycolmap"]

@@ -159,6 +159,7 @@ class Localizer:
         camera: Camera | None = None,
         previous: Pose | Located | None = None,
         time: float | None = None,
+        features: "Mapping[FeatureSettings, Features] | None" = None,
     ) -> Estimate: ...
 
     @overload
@@ -181,6 +182,7 @@ class Localizer:
         camera: Camera | None = None,
         previous: Any = None,
         time: float | None = None,
+        features: "Mapping[FeatureSettings, Features] | None" = None,
     ) -> Any:
         """The pose of the camera that took an image, or the poses of several.
 
@@ -194,6 +196,8 @@ class Localizer:
             previous: where the camera was shortly before (`Located`, or `Pose` as `world_from_cam`), or
                 None. The map looks there first; the answer does not depend on it otherwise.
             time: of the image in seconds, or None; the answer has it too.
+            features: local features of the image that were extracted already, by the settings of maps. They
+                are not extracted again.
 
         Raises:
             ImageError: the image, or its mask, cannot be decoded, or is not of these kinds. Among several
@@ -201,7 +205,7 @@ class Localizer:
         """
         given = {"camera": camera, "previous": previous, "time": time}
         if isinstance(image, Query) or is_image_like(image):
-            request = _request(image, **given)
+            request = replace(_request(image, **given), features=features or {})
             frame = self._with_camera(request.frame)
             prediction = None if self.network is None else self.network.locate(frame)
             return self._combined(replace(request, frame=frame), prediction)
@@ -209,6 +213,8 @@ class Localizer:
             _request(image)  # which says what is taken
         if previous is not None or time is not None:
             raise ImageError("give the previous pose and the time of each of several images as camloc.Query")
+        if features:
+            raise ImageError("features can be given for one image; call locate for each")
         if isinstance(image, Iterator):
             return (each for single in image for each in self._several([single], camera))
         return list(self._several(image, camera))
@@ -302,7 +308,7 @@ class Localizer:
             return _finished(prediction, request.frame)
         from camloc.inference.verification import VerifiedPose
 
-        query = _read_query(request.frame, self.masks)
+        query = _read_query(request.frame, self.masks, request.features)
         rejected, best = "no map knows this image", None
         for scene in self._order(request, prediction):
             answer = self._in_map(scene, query, request, prediction)
@@ -343,10 +349,11 @@ class Localizer:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """A frame, and where the camera was shortly before."""
+    """A frame, where the camera was shortly before, and features that were extracted already."""
 
     frame: Frame
     previous: Pose | Located | None = None
+    features: Mapping[FeatureSettings, Features] = field(default_factory=dict)
 
 
 def _request(
@@ -389,11 +396,15 @@ class _Query:
     """An image in memory, its camera and its local features, which maps of equal settings share."""
 
     def __init__(
-        self, image: UInt8[np.ndarray, "h w 3"], camera: Camera | None, mask: Bool[np.ndarray, "h w"] | None
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        camera: Camera | None,
+        mask: Bool[np.ndarray, "h w"] | None,
+        features: Mapping[FeatureSettings, Features],
     ) -> None:
         self.image, self.camera, self.mask = image, camera, mask
         self.seconds: dict[str, float] = {}
-        self._features: dict[FeatureSettings, Features] = {}
+        self._features = dict(features)
 
     def features(self, settings: FeatureSettings, extractors: threading.local) -> Features:
         """The features with these settings; an extractor belongs to one thread."""
@@ -407,11 +418,11 @@ class _Query:
         return self._features[settings]
 
 
-def _read_query(frame: Frame, masks: Path | None) -> _Query:
+def _read_query(frame: Frame, masks: Path | None, features: Mapping[FeatureSettings, Features]) -> _Query:
     started = time.perf_counter()
     image, camera = read_with_camera(frame)
     mask = None if masks is None else read_mask_as_stored(masks, frame)
-    query = _Query(np.asarray(image), camera, mask)
+    query = _Query(np.asarray(image), camera, mask, features)
     query.seconds["decoding"] = time.perf_counter() - started
     return query
 

@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from camloc.api import build_map, evaluate, load_dataset, train
+    from camloc.api import build_map, evaluate, load_dataset, save_pretrained, train
     from camloc.data.query import Query
     from camloc.data.types import Frame, Located, Lost, Scene
     from camloc.errors import CamlocError
@@ -35,6 +35,7 @@ __all__ = [
     "build_map",
     "evaluate",
     "load_dataset",
+    "save_pretrained",
     "train",
 ]
 
@@ -51,6 +52,7 @@ _HOMES = {
     "build_map": "camloc.api",
     "evaluate": "camloc.api",
     "load_dataset": "camloc.api",
+    "save_pretrained": "camloc.api",
     "train": "camloc.api",
 }
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from camloc.errors import MissingExtraError
 
-Extra = Literal["train", "report", "video", "serve", "cluster", "view", "heif"]
+Extra = Literal["train", "report", "video", "serve", "cluster", "view", "heif", "hub"]
 
 # A library of each extra that no other one installs. The extras are declared in pyproject.toml.
 _LIBRARIES: dict[Extra, tuple[str, ...]] = {
@@ -19,6 +19,7 @@ _LIBRARIES: dict[Extra, tuple[str, ...]] = {
     "cluster": ("ray",),
     "view": ("viser",),
     "heif": ("pillow_heif",),
+    "hub": ("huggingface_hub",),
 }
 
 

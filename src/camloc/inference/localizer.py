@@ -25,6 +25,7 @@ from camloc.data.types import Estimate, ExpectedError, FoundBy, Frame, Located, 
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
+from camloc.inference.onnx.archive import unpacked
 from camloc.inference.onnx.bundle import has_network, is_exported
 from camloc.mapping.features import Features, FeatureSettings, feature_extractor
 from camloc.mapping.scene_map import SceneMap, load_maps
@@ -100,7 +101,7 @@ class Localizer:
         refine: str = "none",
         every_method: bool = False,
     ) -> "Localizer":
-        """Load a run folder, a checkpoint folder, or what `camloc export` wrote: a folder or a `.onnx` file.
+        """Load a run folder, a checkpoint folder, or what `camloc export` wrote: a folder or a file.
 
         Args:
             run: the folder or file.
@@ -113,7 +114,50 @@ class Localizer:
             RecipeError: an option does not fit the run, or this machine has no such device.
             MissingExtraError: the network was not exported, and torch is not installed.
         """
-        path = Path(run)
+        with unpacked(Path(run)) as path:
+            return cls._loaded(
+                path,
+                device=device,
+                verify=verify,
+                prior=prior,
+                outlier_filter=outlier_filter,
+                masks=masks,
+                refine=refine,
+                every_method=every_method,
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls, source: Path | str, *, revision: str | None = None, **options: Any
+    ) -> "Localizer":
+        """Load a bundle from a folder, or download it from a repository `owner/name` of the Hugging Face hub.
+
+        Args:
+            source: the folder, or the name of the repository.
+            revision: branch, tag or commit of the repository.
+            options: of `load`.
+
+        Raises:
+            MissingExtraError: a repository is named and huggingface-hub is not installed.
+            CheckpointError: it cannot be downloaded, or is no bundle.
+        """
+        from camloc.inference.hub import bundle_of
+
+        return cls.load(bundle_of(source, revision=revision), **options)
+
+    @classmethod
+    def _loaded(
+        cls,
+        path: Path,
+        *,
+        device: str,
+        verify: Verify,
+        prior: Prior,
+        outlier_filter: "OutlierFilter | None",
+        masks: Path | None,
+        refine: str,
+        every_method: bool,
+    ) -> "Localizer":
         maps = {} if verify == "never" else load_maps(path)
         network = None
         if not maps or _has_network(path):
@@ -128,7 +172,7 @@ class Localizer:
                 every_method=every_method,
             )
         elif outlier_filter or refine != "none":
-            raise RecipeError(f"{run} has no network; filters and refinement are for networks")
+            raise RecipeError(f"{path} has no network; filters and refinement are for networks")
         if not maps:
             return cls(network, {}, verify, prior, masks)
         from camloc.inference.verification import MapLocalizer, VerificationSettings

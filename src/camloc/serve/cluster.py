@@ -7,6 +7,7 @@ its own; nothing of a request becomes one.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,8 +80,9 @@ class Replicas:
         }
 
 
-def run_replicas(replicas: Replicas, *, host: str, port: int, blocking: bool = True) -> None:
-    """Serve; with `blocking` until it is interrupted.
+@contextmanager
+def running(replicas: Replicas, *, host: str, port: int) -> Iterator[None]:
+    """Serve while the block runs; the first replicas are there when it begins.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -96,7 +98,11 @@ def run_replicas(replicas: Replicas, *, host: str, port: int, blocking: bool = T
 
     serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
     deployment = serve.deployment(serve.ingress(app)(), **replicas.deployment_options())
-    serve.run(deployment.bind(), name=_NAME, route_prefix="/", blocking=blocking)
+    serve.run(deployment.bind(), name=_NAME, route_prefix="/")
+    try:
+        yield
+    finally:
+        serve.shutdown()
 
 
 def located_in_cluster(

@@ -18,6 +18,7 @@ import numpy as np
 from camloc.data.geopose import Anchor, load_anchors
 from camloc.errors import CamlocError, CheckpointError
 from camloc.inference.localizer import Localizer
+from camloc.inference.onnx.archive import ENDING, unpacked
 from camloc.inference.onnx.bundle import MANIFEST, NETWORK, is_bundle
 from camloc.mapping.features import Features, FeatureSettings
 from camloc.mapping.scene_map import MAPS_FOLDER, is_map, load_maps
@@ -27,7 +28,7 @@ from camloc.serve.scene_index import SceneIndex
 # The folders are looked through for an unknown name once in so many seconds: names come from requests.
 _LEAST_SECONDS = 2.0
 
-_EXPORTED = ".onnx"
+_EXPORTED = (".onnx", ENDING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,8 +176,10 @@ class SceneStore:
 
     def _read(self, path: Path) -> "tuple[dict[str, Any], Mapping[str, Anchor], str]":
         try:
-            maps: dict[str, Any] = dict(load_maps(path))
-            return maps or dict.fromkeys(Localizer.load(path, **self._options).scenes), load_anchors(path), ""
+            with unpacked(path) as folder:
+                maps: dict[str, Any] = dict(load_maps(folder))
+                anchors = load_anchors(folder)
+            return maps or dict.fromkeys(Localizer.load(path, **self._options).scenes), anchors, ""
         except CamlocError as problem:
             return {}, {}, str(problem)
 
@@ -218,7 +221,7 @@ def _bundles(root: Path) -> list[Path]:
 
 def _is_bundle(path: Path) -> bool:
     if path.is_file():
-        return path.suffix == _EXPORTED
+        return path.suffix in _EXPORTED
     folders = (path, path / "checkpoint")
     return is_bundle(path) or is_map(path / MAPS_FOLDER / "0") or any(map(has_checkpoint, folders))
 

@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from camloc.cli.options import Device, Filter, OptionalFolder, Prior, Refine, Ru
 from camloc.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
+    from camloc.data.geopose import Anchor
     from camloc.data.named_queries import NamedQuery
     from camloc.data.query import Query
     from camloc.data.types import Estimate, Frame
@@ -220,13 +221,17 @@ class _Writer:
 
     def __init__(self, format: Format, out: Path | None, run: Path) -> None:
         from camloc.data.geopose import load_anchors
+        from camloc.inference.onnx.archive import unpacked
 
         self._format, self._out = format, out
         self._frames: list[Frame] = []
         self._estimates: list[Estimate] = []
         self._lines: list[str] = []
         self._assumed = 0
-        self._anchors = load_anchors(run) if format == "geopose" else {}
+        self._anchors: Mapping[str, Anchor] = {}
+        if format == "geopose":
+            with unpacked(run) as folder:
+                self._anchors = load_anchors(folder)
         if format == "csv":
             from camloc.data.estimate_files import csv_header
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -85,14 +86,14 @@ def serve(
     options = {"verify": verify, "device": device}
     key = _key(api_key_file)
     if cluster:
-        from camloc.serve.cluster import Replicas, run_replicas
+        from camloc.serve.cluster import Replicas, running
 
         paths = tuple(path.resolve() for path in bundles)
-        console.print(f"open http://{host}:{port}/ or POST an image to /locate when the replicas are there")
-        run_replicas(
-            Replicas(paths, limits, most_bytes, options, key, least=1, most=replicas), host=host, port=port
-        )
-        return
+        served = Replicas(paths, limits, most_bytes, options, key, least=1, most=replicas)
+        with running(served, host=host, port=port):
+            console.print(f"open http://{host}:{port}/ or POST an image to /locate")
+            while True:
+                time.sleep(3600.0)
     store = SceneStore(bundles, most_bytes=most_bytes, options=options)
     app = create_app(store, limits=limits, api_key=key)
     for reason in store.damaged.values():

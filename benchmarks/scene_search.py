@@ -35,9 +35,8 @@ from camloc.core.config import from_json
 from camloc.core.device import even_indices
 from camloc.data.types import Frame, Scene
 from camloc.geometry.pose import Pose, pose_error
-from camloc.mapping.build import MapSettings
+from camloc.mapping.build import MapSettings, build_scene_map
 from camloc.mapping.features import feature_extractor
-from camloc.runs.map import build_map
 from camloc.serve.scenes import SceneStore
 
 # Scenes that are found, and how many of them fit into memory.
@@ -167,8 +166,8 @@ def main(
 
 def scenes(data: Path) -> Iterator[tuple[str, Any]]:
     """The names of the scenes, and functions that load them."""
-    yield "fox", lambda: load_fox(data)
-    yield "kitchen", lambda: _few(load_kitchen(data))
+    yield "fox", lambda: _few(load_fox(data), every=2)
+    yield "kitchen", lambda: _few(load_kitchen(data), every=25)
     for seed in range(SCENES - 2):
         yield f"corner-{seed:03d}", lambda seed=seed: facade_corner(seed)
 
@@ -180,7 +179,10 @@ def prepared(data: Path, folder: Path) -> list[Photo]:
         bundle, images = folder / "bundles" / name, folder / "images" / name
         if not (images / "poses.npz").is_file():
             scene: Scene = replace(load(), name=name)
-            build_map(scene, MapSettings(size_bytes=_MAP_BYTES)).scene_map.save(bundle / "map" / "0")
+            # Too few frames to hold any out: these maps are not calibrated, and their thresholds cautious.
+            settings = MapSettings(size_bytes=_MAP_BYTES)
+            made, _ = build_scene_map(scene.train, scene=name, unit=scene.unit, settings=settings)
+            made.save(bundle / "map" / "0")
             images.mkdir(parents=True, exist_ok=True)
             tests = [scene.test[row] for row in even_indices(len(scene.test), min(3, len(scene.test)))]
             for number, frame in enumerate(tests):
@@ -200,9 +202,9 @@ def prepared(data: Path, folder: Path) -> list[Photo]:
     return photos
 
 
-def _few(scene: Scene) -> Scene:
+def _few(scene: Scene, *, every: int) -> Scene:
     """A few frames of a recording."""
-    return replace(scene, train=scene.train[::20])
+    return replace(scene, train=scene.train[::every])
 
 
 def _bytes(frame: Frame) -> bytes:

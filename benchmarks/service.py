@@ -35,7 +35,7 @@ _HOSTILE = 1000
 
 @dataclass(frozen=True)
 class Soak:
-    """Eight clients on loopback."""
+    """Eight clients on loopback; `megabytes` are those of the service after every tenth of the time."""
 
     minutes: float
     requests: int
@@ -45,8 +45,7 @@ class Soak:
     share: float
     p50_seconds: float
     p99_seconds: float
-    megabytes_after_warm_up: float
-    megabytes_in_the_end: float
+    megabytes: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -128,15 +127,17 @@ def _soak(address: str, contents: list[bytes], minutes: float, library: float, s
     with httpx.Client(base_url=address, timeout=60.0) as http:
         for content in contents[:8]:
             http.post("/locate", files={"image": content}, data=data)
-        before = _megabytes(http)
         started = time.perf_counter()
         threads = [threading.Thread(target=client, args=(number,)) for number in range(_CLIENTS)]
         for thread in threads:
             thread.start()
+        megabytes = []
+        for _ in range(10):
+            time.sleep(6.0 * minutes)
+            megabytes.append(_megabytes(http))
         for thread in threads:
             thread.join()
         seconds = time.perf_counter() - started
-        after = _megabytes(http)
     rate = len(times) / seconds
     return Soak(
         minutes=minutes,
@@ -147,8 +148,7 @@ def _soak(address: str, contents: list[bytes], minutes: float, library: float, s
         share=rate / library,
         p50_seconds=float(np.quantile(times, 0.5)),
         p99_seconds=float(np.quantile(times, 0.99)),
-        megabytes_after_warm_up=before,
-        megabytes_in_the_end=after,
+        megabytes=tuple(megabytes),
     )
 
 
@@ -261,8 +261,8 @@ def written(measured: Service) -> str:
         },
         {
             "what": "memory",
-            "value": f"{soak.megabytes_after_warm_up:.0f} MB after the first images, "
-            f"{soak.megabytes_in_the_end:.0f} MB in the end",
+            "value": f"{soak.megabytes[0]:.0f} MB after a tenth of the time, "
+            f"{soak.megabytes[4]:.0f} MB after the half, {soak.megabytes[-1]:.0f} MB in the end",
         },
     ]
     statuses = ", ".join(f"{count} with {status}" for status, count in hostile.statuses.items())

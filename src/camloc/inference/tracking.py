@@ -31,14 +31,18 @@ from camloc.inference.pose_filter import (
     run_filter,
     smoothed,
 )
-from camloc.inference.verification import MapLocalizer
+from camloc.inference.verification import USUAL_PIXEL_SIGMA, MapLocalizer
+from camloc.mapping.features import extraction_scale
 from camloc.mapping.scene_map import SceneMap
 
 # The median length of a normally distributed 3-vector, in standard deviations of one coordinate.
 _MEDIAN_OF_NORM = 1.538
 
 # Frames whose points a query is compared with first, near a predicted pose.
-_NEAR_FRAMES = 4
+_NEAR_FRAMES = (4, 10)
+
+# Pixels that are enough near a predicted pose. Chosen on stretches of training frames that were held out.
+_NEAR_PIXELS = 400 * 300
 
 # Standard deviations of a verified pose of a map that is not calibrated: a share of the usual distance to the
 # points, and degrees.
@@ -108,19 +112,13 @@ class Track:
     def __post_init__(self) -> None:
         if not self.localizer.maps:
             raise RecipeError("only a run with a map tracks sequences; build one with `camloc map RUN`")
-        # Near a predicted pose few frames are enough, and the network does not predict.
-        near = {
-            name: MapLocalizer(
-                each.scene_map,
-                replace(
-                    each.settings,
-                    sources=("prior", *(source for source in each.settings.sources if source != "prior")),
-                    frame_counts=(_NEAR_FRAMES, *each.settings.frame_counts),
-                ),
-            )
-            for name, each in self.localizer.maps.items()
-        }
-        self._near = Localizer(maps=near, verify="always", masks=self.localizer.masks)
+        # Near a predicted pose a smaller image and few frames are enough, and the network does not predict.
+        quick, careful = (
+            {name: of(each) for name, each in self.localizer.maps.items()} for of in (_quick, _careful)
+        )
+        self._near = tuple(
+            Localizer(maps=maps, verify="always", masks=self.localizer.masks) for maps in (quick, careful)
+        )
         self._filter: PoseFilter | None = None
         self._distance = 1.0
         self._unit: Unit = "m"
@@ -197,8 +195,12 @@ class Track:
         if predicted is None or not self._is_certain(predicted):
             return None
         previous = Located(self.scene, predicted.world_from_cam, _expected(predicted.covariance))
-        found = self._near.locate(replace(query, previous=previous))
-        if isinstance(found, Lost) and self.localizer.network is not None:
+        found: Estimate | None = None
+        for near in self._near:
+            found = near.locate(replace(query, previous=previous))
+            if isinstance(found, Located):
+                return found
+        if self.localizer.network is not None:
             network = replace(self.localizer, maps={}, verify="never").locate(query)
             return network if isinstance(network, Located) else found
         return found
@@ -263,6 +265,38 @@ class Track:
             camera=single.camera if isinstance(single, Located) else None,
             is_bridged=not step.is_used,
         )
+
+
+def _quick(usual: MapLocalizer) -> MapLocalizer:
+    """Looks near a predicted pose alone, in an image with fewer pixels: most of the time goes to features.
+
+    Their keypoints are less exact in the pixels of the image, which the covariance allows for. The focal
+    length was checked by the images before.
+    """
+    scene_map, camera = usual.scene_map, usual.scene_map.cameras[0]
+    features = replace(
+        scene_map.features,
+        least_pixels=min(scene_map.features.least_pixels, _NEAR_PIXELS),
+        most_pixels=min(scene_map.features.most_pixels, _NEAR_PIXELS),
+    )
+    size = camera.width, camera.height
+    factor = extraction_scale(*size, scene_map.features) / extraction_scale(*size, features)
+    calibration = replace(
+        scene_map.calibration, pixel_sigma=(scene_map.calibration.pixel_sigma or USUAL_PIXEL_SIGMA) * factor
+    )
+    settings = replace(usual.settings, sources=("prior",), frame_counts=_NEAR_FRAMES, find_focal_length=False)
+    return MapLocalizer(replace(scene_map, features=features, calibration=calibration), settings)
+
+
+def _careful(usual: MapLocalizer) -> MapLocalizer:
+    """Looks near a predicted pose first, in all of the image."""
+    others = tuple(source for source in usual.settings.sources if source != "prior")
+    settings = replace(
+        usual.settings,
+        sources=("prior", *others),
+        frame_counts=(_NEAR_FRAMES[0], *usual.settings.frame_counts),
+    )
+    return MapLocalizer(usual.scene_map, settings)
 
 
 def usual_distance(scene_map: SceneMap) -> float:

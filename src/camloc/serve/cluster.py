@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from camloc.runs.manifest import DataSource
     from camloc.runs.map import MappedScene
     from camloc.serve.app import Limits
+    from camloc.serve.scenes import SceneStore
 
 _NAME = "camloc"
 
@@ -60,10 +61,18 @@ class Replicas:
     def app(self) -> "FastAPI":
         """The application of one replica: that of the service on one machine."""
         from camloc.serve.app import create_app
+
+        return create_app(self.store(), limits=self.limits, api_key=self.api_key)
+
+    def store(self) -> "SceneStore":
+        """The scenes of one replica.
+
+        Raises:
+            CheckpointError: there is none.
+        """
         from camloc.serve.scenes import SceneStore
 
-        store = SceneStore(self.bundles, most_bytes=self.most_bytes, options=self.options)
-        return create_app(store, limits=self.limits, api_key=self.api_key)
+        return SceneStore(self.bundles, most_bytes=self.most_bytes, options=self.options)
 
     def deployment_options(self) -> dict[str, Any]:
         """What Ray Serve is told: replicas, processors and requests at a time."""
@@ -89,7 +98,7 @@ def running(replicas: Replicas, *, host: str, port: int) -> Iterator[None]:
         CheckpointError: there is no scene.
     """
     require_extra("cluster", "serving on a cluster")
-    replicas.app()  # what is wrong with the bundles is said here, not in the log of a worker
+    replicas.store()  # what is wrong with the bundles is said here, not in the log of a worker
     _connect()
     from ray import serve
 

@@ -6,7 +6,6 @@ Eight clients send photographs over loopback for some minutes; then 1,000 reques
 """
 
 import io
-import os
 import random
 import socket
 import subprocess
@@ -28,6 +27,7 @@ from PIL import Image
 from benchmarks.page import filled, machine, page, write
 from camloc import Localizer
 from camloc.data.named_queries import images_below
+from camloc.serve.app import processors
 
 _CLIENTS = 8
 _HOSTILE = 1000
@@ -46,6 +46,7 @@ class Soak:
     p50_seconds: float
     p99_seconds: float
     megabytes: tuple[float, ...]
+    cores: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def library_rate(run: Path, contents: list[bytes], *, seconds: float) -> float:
     localizer = Localizer.load(run)
     localizer.locate(contents[0])
     count, started = 0, time.perf_counter()
-    threads = os.cpu_count() or 1
+    threads = processors()
     with ThreadPoolExecutor(threads) as pool:
         while time.perf_counter() - started < seconds:
             batch = [contents[(count + each) % len(contents)] for each in range(4 * threads)]
@@ -149,6 +150,7 @@ def _soak(address: str, contents: list[bytes], minutes: float, library: float, s
         p50_seconds=float(np.quantile(times, 0.5)),
         p99_seconds=float(np.quantile(times, 0.99)),
         megabytes=tuple(megabytes),
+        cores=processors(),
     )
 
 
@@ -270,7 +272,7 @@ def written(measured: Service) -> str:
         "The service",
         "service",
         f"`camloc serve` with one map, and {_CLIENTS} clients on the same machine that send a photograph as "
-        f"soon as the one before is answered. {measured.machine}.",
+        f"soon as the one before is answered. {_cores(soak.cores)} of {measured.machine}.",
         filled([("", "{what}"), ("", "{value}")], rows),
         f"Then {hostile.requests:,} requests that should be refused: damaged and huge images, other "
         f"formats, paths, addresses and pickles in place of images, impossible cameras and poses, wrong "
@@ -279,6 +281,10 @@ def written(measured: Service) -> str:
         f"photograph.",
         command="--runs RUN --images FOLDER",
     )
+
+
+def _cores(count: int) -> str:
+    return "One core" if count == 1 else f"{count} cores"
 
 
 class _server:  # noqa: N801 - a context manager

@@ -11,7 +11,7 @@ from camloc.mapping.features import Features
 from camloc.mapping.scene_map import DescriptorCodec, SceneMap
 from camloc.serve.scene_index import SceneIndex
 
-ROOMS = {f"room {seed}": room(points=900, frames=8, seed=seed) for seed in range(40)}
+ROOMS = {f"room {seed}": room(points=1600, frames=16, seed=seed) for seed in range(40)}
 
 
 def scene(name: str) -> SceneMap:

@@ -203,7 +203,7 @@ class Localizer:
         camera: Camera | None = None,
         previous: Pose | Located | None = None,
         time: float | None = None,
-        features: "Mapping[FeatureSettings, Features] | None" = None,
+        features: "dict[FeatureSettings, Features] | None" = None,
     ) -> Estimate: ...
 
     @overload
@@ -226,7 +226,7 @@ class Localizer:
         camera: Camera | None = None,
         previous: Any = None,
         time: float | None = None,
-        features: "Mapping[FeatureSettings, Features] | None" = None,
+        features: "dict[FeatureSettings, Features] | None" = None,
     ) -> Any:
         """The pose of the camera that took an image, or the poses of several.
 
@@ -241,7 +241,7 @@ class Localizer:
                 None. The map looks there first; the answer does not depend on it otherwise.
             time: of the image in seconds, or None; the answer has it too.
             features: local features of the image that were extracted already, by the settings of maps. They
-                are not extracted again.
+                are not extracted again, and those that are extracted are added.
 
         Raises:
             ImageError: the image, or its mask, cannot be decoded, or is not of these kinds. Among several
@@ -249,7 +249,7 @@ class Localizer:
         """
         given = {"camera": camera, "previous": previous, "time": time}
         if isinstance(image, Query) or is_image_like(image):
-            request = replace(_request(image, **given), features=features or {})
+            request = replace(_request(image, **given), features={} if features is None else features)
             frame = self._with_camera(request.frame)
             prediction = None if self.network is None else self.network.locate(frame)
             return self._combined(replace(request, frame=frame), prediction)
@@ -397,7 +397,7 @@ class _Request:
 
     frame: Frame
     previous: Pose | Located | None = None
-    features: Mapping[FeatureSettings, Features] = field(default_factory=dict)
+    features: dict[FeatureSettings, Features] = field(default_factory=dict)
 
 
 def _request(
@@ -444,11 +444,11 @@ class _Query:
         image: UInt8[np.ndarray, "h w 3"],
         camera: Camera | None,
         mask: Bool[np.ndarray, "h w"] | None,
-        features: Mapping[FeatureSettings, Features],
+        features: dict[FeatureSettings, Features],
     ) -> None:
         self.image, self.camera, self.mask = image, camera, mask
         self.seconds: dict[str, float] = {}
-        self._features = dict(features)
+        self._features = features
 
     def features(self, settings: FeatureSettings, extractors: threading.local) -> Features:
         """The features with these settings; an extractor belongs to one thread."""
@@ -462,7 +462,7 @@ class _Query:
         return self._features[settings]
 
 
-def _read_query(frame: Frame, masks: Path | None, features: Mapping[FeatureSettings, Features]) -> _Query:
+def _read_query(frame: Frame, masks: Path | None, features: dict[FeatureSettings, Features]) -> _Query:
     started = time.perf_counter()
     image, camera = read_with_camera(frame)
     mask = None if masks is None else read_mask_as_stored(masks, frame)

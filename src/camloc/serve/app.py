@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Annotated, Any
 
@@ -77,6 +77,11 @@ _CAMERA_KEYS = {"width", "height", "fx", "fy", "cx", "cy", "model", "distortion"
 _POSE_KEYS = {"position", "quaternion_wxyz"}
 
 
+def processors() -> int:
+    """Processors that this process may use: fewer than the machine has in a container or under taskset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a request may cost.
@@ -93,7 +98,7 @@ class Limits:
     pixels: int = 50_000_000
     seconds: float = 30.0
     waiting: int = 64
-    threads: int = max(1, os.cpu_count() or 1)
+    threads: int = field(default_factory=processors)
 
 
 def create_app(store: SceneStore, *, limits: Limits | None = None, api_key: str = "") -> FastAPI:

@@ -11,7 +11,7 @@ from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from market_square.facades import FacadeStyle, facade
 
-CAMERA = Camera(192, 144, 165.0, 165.0, 96.0, 72.0)
+CAMERA = Camera(240, 180, 206.0, 206.0, 120.0, 90.0)
 
 # Width and height of a front, in metres.
 _SIDE = 6.0
@@ -19,7 +19,7 @@ _SIDE = 6.0
 _WALLS = ("brick", "plaster", "stone")
 
 
-def facade_corner(seed: int, *, train: int = 10, test: int = 3) -> Scene:
+def facade_corner(seed: int, *, train: int = 8, test: int = 3) -> Scene:
     """The corner of two fronts that meet at a right angle, x and y along them and z up, and walks before it.
 
     Args:

@@ -28,7 +28,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from benchmarks.facade_corners import facade_corner
+from benchmarks.facade_corners import CAMERA, facade_corner
 from benchmarks.maps import load_fox, load_kitchen
 from benchmarks.page import RESULTS, filled, machine, page, write
 from camloc.core.config import from_json
@@ -36,7 +36,7 @@ from camloc.core.device import even_indices
 from camloc.data.types import Frame, Scene
 from camloc.geometry.pose import Pose, pose_error
 from camloc.mapping.build import MapSettings, build_scene_map
-from camloc.mapping.features import feature_extractor
+from camloc.mapping.features import FeatureSettings, feature_extractor
 from camloc.serve.scenes import SceneStore
 
 # Scenes that are found, and how many of them fit into memory.
@@ -180,7 +180,8 @@ def prepared(data: Path, folder: Path) -> list[Photo]:
         if not (images / "poses.npz").is_file():
             scene: Scene = replace(load(), name=name)
             # Too few frames to hold any out: these maps are not calibrated, and their thresholds cautious.
-            settings = MapSettings(size_bytes=_MAP_BYTES)
+            features = FeatureSettings(least_pixels=CAMERA.width * CAMERA.height)
+            settings = MapSettings(features=features, size_bytes=_MAP_BYTES)
             made, _ = build_scene_map(scene.train, scene=name, unit=scene.unit, settings=settings)
             made.save(bundle / "map" / "0")
             images.mkdir(parents=True, exist_ok=True)

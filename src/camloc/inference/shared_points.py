@@ -156,7 +156,7 @@ def _laid_onto_measurements(
         here, there = turned[anchors] - from_middle, centers - to_middle
         scale = float((share * here * there).sum() / max(float((share * here**2).sum()), 1e-12))
         weights = trust * _robust(np.linalg.norm(there - scale * here, axis=1))
-    if not 1.0 / _MOST_SCALE < scale < _MOST_SCALE:
+    if not 1.0 / _MOST_SCALE < scale < _MOST_SCALE:  # not a number neither
         return {}
     placed = to_middle + scale * (turned - from_middle)
     return {int(row): Pose((turn.as_matrix() @ path.rotation[row]), placed[row]) for row in known}

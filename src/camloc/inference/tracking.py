@@ -46,7 +46,7 @@ _MEDIAN_OF_NORM = 1.538
 _NEAR_FRAMES = (4, 10)
 
 # Pixels that are enough near a predicted pose. Chosen on stretches of training frames that were held out.
-_NEAR_PIXELS = 400 * 300
+_NEAR_PIXELS = 320 * 240
 
 # Standard deviations of a verified pose of a map that is not calibrated: a share of the usual distance to the
 # points, and degrees.

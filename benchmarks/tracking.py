@@ -208,11 +208,11 @@ def written(found: Measured) -> str:
         "before and after it (smoothed). In *gaps* three of ten images are covered by grey. A lost image is "
         "infinitely wrong. The motion model is estimated from each sequence, without its truth.",
         filled(columns, cells, text_columns=3),
-        "Tracking bridges what is lost and takes the largest errors away. The medians stay about as they "
-        "are: what is left of an error is common to neighbouring images (the map's own, and that of the "
-        "poses that it was built from), which no smoothing takes away; the covariances allow for it. Time "
-        "is hardly saved: fewer points are compared near a predicted pose, but the local features of an "
-        "image take most of the time either way, and the choice of the motion model takes some.",
+        "Near a predicted pose features of a smaller image are enough, which saves most of the time of an "
+        "image. Smoothed poses are refined together by the features that neighbouring images share: what the "
+        "map's errors have in common for them, a filter takes for motion. *Smoothed* counts the time of both. "
+        "What is left is common to whole sequences (the map's own errors, and those of the poses that it was "
+        "built from); the covariances allow for it.",
         command="--data FOLDER",
     )
 

@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from camloc.api import build_map, evaluate, load_dataset, train
+    from camloc.api import build_map, evaluate, load_dataset, save_pretrained, train
     from camloc.data.named_queries import NamedQuery
     from camloc.data.query import Query
     from camloc.data.types import Frame, Located, Lost, Scene
@@ -41,6 +41,7 @@ __all__ = [
     "evaluate",
     "find_recipe",
     "load_dataset",
+    "save_pretrained",
     "train",
 ]
 
@@ -60,6 +61,7 @@ _HOMES = {
     "evaluate": "camloc.api",
     "find_recipe": "camloc.recipes",
     "load_dataset": "camloc.api",
+    "save_pretrained": "camloc.api",
     "train": "camloc.api",
 }
 

@@ -1,4 +1,4 @@
-"""What the commands do, as functions: `load_dataset`, `build_map`, `train` and `evaluate`."""
+"""What the commands do, as functions: `load_dataset`, `build_map`, `train`, `evaluate`, `save_pretrained`."""
 
 import os
 from pathlib import Path
@@ -133,3 +133,31 @@ def evaluate(
     from camloc.runs.evaluate import evaluate_run
 
     return evaluate_run(Path(run), out=out, verify=verify, refine=refine).results
+
+
+def save_pretrained(
+    run: Path | str, folder: Path | str, *, repository: str = "", private: bool = True
+) -> Path:
+    """Export a run as a bundle with its card; with a repository, upload it to the Hugging Face hub.
+
+    Args:
+        run: folder of the run.
+        folder: of the bundle, for `Localizer.from_pretrained`.
+        repository: `owner/name` to upload it as, with the token of `hf auth login`, or "".
+        private: whether a repository that is made is private.
+
+    Returns:
+        The folder of the bundle.
+
+    Raises:
+        CheckpointError: the run holds neither a network nor a map, or the hub refuses the upload.
+        MissingExtraError: the run has a network and torch is not installed, or the library of the hub is not.
+    """
+    from camloc.runs.export import export_run
+
+    bundle = export_run(Path(run), Path(folder)).path
+    if repository:
+        from camloc.inference.hub import upload
+
+        upload(bundle, repository, private=private)
+    return bundle

@@ -1,12 +1,14 @@
 """Locating needs no torch: with a map, with an exported network, and with both from one folder."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from tests.integration.conftest import made
@@ -134,3 +136,31 @@ def test_an_export_replaces_only_an_export(square_map: Path, tmp_path: Path, cap
     assert "exported already" in refused(capfd, "export", tmp_path / "map")
     assert "other files" in refused(capfd, "export", square_map, "--out", square_map)
     assert "neither a network nor a map" in refused(capfd, "export", tmp_path, "--out", tmp_path / "new")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed; it runs the page's module")
+def test_the_page_in_the_browser_decodes_as_camloc_does(bundle: Path) -> None:
+    """The module of examples/browser reads the metadata of the file, and makes a pose of outputs."""
+    module = (Path(__file__).parents[2] / "examples" / "browser" / "decode.js").as_uri()
+    program = f"""
+        import {{ decode, middle, planes, readAbout }} from "{module}";
+        import {{ readFileSync }} from "node:fs";
+        const about = readAbout(new Uint8Array(readFileSync({json.dumps(str(bundle / "model.onnx"))})));
+        console.log(JSON.stringify({{
+          about, pose: decode(about, [1, 2, 3], [2, 0, 0, 0]),
+          middle: middle(100, 200, {{ width: 40, height: 30 }}),
+          planes: Array.from(planes([255, 0, 51, 255, 0, 255, 0, 255])),
+        }}));
+    """
+    ended = subprocess.run(
+        ["node", "--input-type=module", "-e", program], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    stored = onnxruntime.InferenceSession(bundle / "model.onnx").get_modelmeta().custom_metadata_map["camloc"]
+    assert found["about"] == json.loads(stored)
+    (center,) = found["about"]["decoding"]["centers"]
+    np.testing.assert_allclose(found["pose"]["position"], np.add(center, [1, 2, 3]))
+    assert found["pose"]["quaternion_wxyz"] == [1, 0, 0, 0]
+    np.testing.assert_allclose(found["middle"], [0, 62.5, 100, 75])
+    np.testing.assert_allclose(found["planes"], [1, 0, 0, 1, 0.2, 0], atol=1e-7)

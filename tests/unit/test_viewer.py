@@ -2,7 +2,10 @@
 
 import socket
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +13,10 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 from tests.support.coded_images import pose_of
 
-from camloc.data.types import Frame, Located, Lost
+from camloc.data.types import Estimate, Frame, Located, Lost
 from camloc.errors import CamlocError
 from camloc.geometry.pose import Pose
-from camloc.serve.viewer import Content, ellipsoid, show, typical_size
+from camloc.serve.viewer import Content, _photograph, ellipsoid, show, typical_size
 
 
 def frames(folder: Path, count: int = 4) -> list[Frame]:
@@ -64,3 +67,42 @@ def test_the_page_is_served_and_has_all_layers(tmp_path: Path) -> None:
 def test_an_address_that_cannot_be_used_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(CamlocError, match="--port"):
         show(Content("a", np.zeros((0, 3)), frames(tmp_path)), host="256.0.0.1", port=1)
+
+
+class _Server:
+    """A server of viser, as far as the button for photographs uses it."""
+
+    def __init__(self) -> None:
+        self.gui, self.scene, self.drawn = self, self, []
+        self.value = SimpleNamespace(content=b"")
+
+    def add_upload_button(self, _label: str, *, mime_type: str) -> "_Server":
+        assert mime_type == "image/*"
+        return self
+
+    def on_upload(self, call: Callable[[object], None]) -> None:
+        self.upload = call
+
+    def add_camera_frustum(self, _name: str, **options: Any) -> None:
+        self.drawn.append(options["position"].tolist())
+
+
+def test_a_photograph_is_shown_where_it_was_taken(tmp_path: Path) -> None:
+    frames(tmp_path, 1)
+    photograph = (tmp_path / "0.png").read_bytes()
+    answers: list[Estimate] = [Located("a", pose_of(5)), Lost("dark"), Located("b", pose_of(5))]
+    content = Content("a", np.zeros((0, 3)))
+    server, image, text = _Server(), SimpleNamespace(), SimpleNamespace()
+    _photograph(server, content, lambda _: answers.pop(0), 1.0, image, text)
+    said = []
+    for bytes_given in (photograph, photograph, photograph, b"no image"):
+        server.value.content = bytes_given
+        if bytes_given == b"no image":
+            answers.append(Lost("never shown"))
+        server.upload(None)
+        said.append(text.content)
+    assert server.drawn == [pose_of(5).translation.tolist()]
+    assert image.image.shape == (48, 64, 3)
+    assert said[0].startswith("not verified at ")
+    assert said[1:3] == ["lost: dark", "this is in another scene, b"]
+    assert "the photograph" in said[3]

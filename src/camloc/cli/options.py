@@ -65,6 +65,21 @@ def seconds(duration: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+_BYTES = {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
+
+
+def size_in_bytes(text: str) -> int:
+    """The bytes in a size such as 500kB or 4MB.
+
+    Raises:
+        UsageError: the text is not a size.
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*([kmg]?b|)", text.strip().lower(), re.ASCII)
+    if match is None:
+        raise UsageError(f"'{text}' is not a size; write 500kB or 4MB")
+    return round(float(match[1]) * _BYTES[match[2]])
+
+
 def checked_seed(seed: int) -> int:
     """The seed, checked.
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from camloc.errors import MissingExtraError
 
-Extra = Literal["train", "report", "video", "serve", "view", "heif", "ros", "edit"]
+Extra = Literal["train", "report", "video", "serve", "cluster", "view", "heif", "hub", "ros", "edit"]
 
 # A library of each extra that no other one installs. The extras are declared in pyproject.toml.
 _LIBRARIES: dict[Extra, tuple[str, ...]] = {
@@ -16,8 +16,10 @@ _LIBRARIES: dict[Extra, tuple[str, ...]] = {
     "report": ("matplotlib", "jinja2"),
     "video": ("av",),
     "serve": ("fastapi", "uvicorn"),
+    "cluster": ("ray",),
     "view": ("viser",),
     "heif": ("pillow_heif",),
+    "hub": ("huggingface_hub",),
     "ros": ("rosbags",),
     "edit": ("diffusers", "transformers"),
 }

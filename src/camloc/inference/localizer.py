@@ -25,6 +25,7 @@ from camloc.data.types import Estimate, ExpectedError, FoundBy, Frame, Located, 
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
+from camloc.inference.onnx.archive import unpacked
 from camloc.inference.onnx.bundle import has_network, is_exported
 from camloc.mapping.features import Features, FeatureSettings, feature_extractor
 from camloc.mapping.scene_map import SceneMap, load_maps
@@ -101,7 +102,7 @@ class Localizer:
         every_method: bool = False,
         inlier_threshold: float | None = None,
     ) -> "Localizer":
-        """Load a run folder, a checkpoint folder, or what `camloc export` wrote: a folder or a `.onnx` file.
+        """Load a run folder, a checkpoint folder, or what `camloc export` wrote: a folder or a file.
 
         Args:
             run: the folder or file.
@@ -115,7 +116,50 @@ class Localizer:
             RecipeError: an option does not fit the run, or this machine has no such device.
             MissingExtraError: the network was not exported, and torch is not installed.
         """
-        path = Path(run)
+        with unpacked(Path(run)) as path:
+            return cls._loaded(
+                path,
+                device=device,
+                verify=verify,
+                prior=prior,
+                outlier_filter=outlier_filter,
+                masks=masks,
+                refine=refine,
+                every_method=every_method,
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls, source: Path | str, *, revision: str | None = None, **options: Any
+    ) -> "Localizer":
+        """Load a bundle from a folder, or download it from a repository `owner/name` of the Hugging Face hub.
+
+        Args:
+            source: the folder, or the name of the repository.
+            revision: branch, tag or commit of the repository.
+            options: of `load`.
+
+        Raises:
+            MissingExtraError: a repository is named and huggingface-hub is not installed.
+            CheckpointError: it cannot be downloaded, or is no bundle.
+        """
+        from camloc.inference.hub import bundle_of
+
+        return cls.load(bundle_of(source, revision=revision), **options)
+
+    @classmethod
+    def _loaded(
+        cls,
+        path: Path,
+        *,
+        device: str,
+        verify: Verify,
+        prior: Prior,
+        outlier_filter: "OutlierFilter | None",
+        masks: Path | None,
+        refine: str,
+        every_method: bool,
+    ) -> "Localizer":
         maps = {} if verify == "never" else load_maps(path)
         network = None
         if not maps or _has_network(path):
@@ -131,7 +175,7 @@ class Localizer:
                 inlier_threshold=inlier_threshold,
             )
         elif outlier_filter or refine != "none":
-            raise RecipeError(f"{run} has no network; filters and refinement are for networks")
+            raise RecipeError(f"{path} has no network; filters and refinement are for networks")
         if not maps:
             return cls(network, {}, verify, prior, masks)
         from camloc.inference.verification import MapLocalizer, VerificationSettings
@@ -162,6 +206,7 @@ class Localizer:
         camera: Camera | None = None,
         previous: Pose | Located | None = None,
         time: float | None = None,
+        features: "dict[FeatureSettings, Features] | None" = None,
     ) -> Estimate: ...
 
     @overload
@@ -184,6 +229,7 @@ class Localizer:
         camera: Camera | None = None,
         previous: Any = None,
         time: float | None = None,
+        features: "dict[FeatureSettings, Features] | None" = None,
     ) -> Any:
         """The pose of the camera that took an image, or the poses of several.
 
@@ -197,6 +243,8 @@ class Localizer:
             previous: where the camera was shortly before (`Located`, or `Pose` as `world_from_cam`), or
                 None. The map looks there first; the answer does not depend on it otherwise.
             time: of the image in seconds, or None; the answer has it too.
+            features: local features of the image that were extracted already, by the settings of maps. They
+                are not extracted again, and those that are extracted are added.
 
         Raises:
             ImageError: the image, or its mask, cannot be decoded, or is not of these kinds. Among several
@@ -204,7 +252,7 @@ class Localizer:
         """
         given = {"camera": camera, "previous": previous, "time": time}
         if isinstance(image, Query) or is_image_like(image):
-            request = _request(image, **given)
+            request = replace(_request(image, **given), features={} if features is None else features)
             frame = self._with_camera(request.frame)
             prediction = None if self.network is None else self.network.locate(frame)
             return self._combined(replace(request, frame=frame), prediction)
@@ -212,6 +260,8 @@ class Localizer:
             _request(image)  # which says what is taken
         if previous is not None or time is not None:
             raise ImageError("give the previous pose and the time of each of several images as camloc.Query")
+        if features:
+            raise ImageError("features can be given for one image; call locate for each")
         if isinstance(image, Iterator):
             return (each for single in image for each in self._several([single], camera))
         return list(self._several(image, camera))
@@ -305,7 +355,7 @@ class Localizer:
             return _finished(prediction, request.frame)
         from camloc.inference.verification import VerifiedPose
 
-        query = _read_query(request.frame, self.masks)
+        query = _read_query(request.frame, self.masks, request.features)
         rejected, best = "no map knows this image", None
         for scene in self._order(request, prediction):
             answer = self._in_map(scene, query, request, prediction)
@@ -346,10 +396,11 @@ class Localizer:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """A frame, and where the camera was shortly before."""
+    """A frame, where the camera was shortly before, and features that were extracted already."""
 
     frame: Frame
     previous: Pose | Located | None = None
+    features: dict[FeatureSettings, Features] = field(default_factory=dict)
 
 
 def _request(
@@ -392,11 +443,15 @@ class _Query:
     """An image in memory, its camera and its local features, which maps of equal settings share."""
 
     def __init__(
-        self, image: UInt8[np.ndarray, "h w 3"], camera: Camera | None, mask: Bool[np.ndarray, "h w"] | None
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        camera: Camera | None,
+        mask: Bool[np.ndarray, "h w"] | None,
+        features: dict[FeatureSettings, Features],
     ) -> None:
         self.image, self.camera, self.mask = image, camera, mask
         self.seconds: dict[str, float] = {}
-        self._features: dict[FeatureSettings, Features] = {}
+        self._features = features
 
     def features(self, settings: FeatureSettings, extractors: threading.local) -> Features:
         """The features with these settings; an extractor belongs to one thread."""
@@ -410,11 +465,11 @@ class _Query:
         return self._features[settings]
 
 
-def _read_query(frame: Frame, masks: Path | None) -> _Query:
+def _read_query(frame: Frame, masks: Path | None, features: dict[FeatureSettings, Features]) -> _Query:
     started = time.perf_counter()
     image, camera = read_with_camera(frame)
     mask = None if masks is None else read_mask_as_stored(masks, frame)
-    query = _Query(np.asarray(image), camera, mask)
+    query = _Query(np.asarray(image), camera, mask, features)
     query.seconds["decoding"] = time.perf_counter() - started
     return query
 

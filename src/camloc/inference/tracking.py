@@ -19,6 +19,7 @@ from camloc.data.named_queries import NamedQuery
 from camloc.data.query import Query
 from camloc.data.types import COVARIANCE_AXES, Estimate, ExpectedError, Located, Lost, Unit
 from camloc.errors import DatasetError, ImageError, RecipeError
+from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.inference.localizer import Localizer
 from camloc.inference.pose_filter import (
@@ -28,17 +29,24 @@ from camloc.inference.pose_filter import (
     State,
     Step,
     likeliest_model,
+    residual,
     run_filter,
     smoothed,
 )
-from camloc.inference.verification import MapLocalizer
+from camloc.inference.shared_points import SharedView, keypoints_of, refined_together
+from camloc.inference.verification import USUAL_PIXEL_SIGMA, MapLocalizer
+from camloc.mapping.features import Features, FeatureSettings, extraction_scale
+from camloc.mapping.matching import FrameKeypoints
 from camloc.mapping.scene_map import SceneMap
 
 # The median length of a normally distributed 3-vector, in standard deviations of one coordinate.
 _MEDIAN_OF_NORM = 1.538
 
 # Frames whose points a query is compared with first, near a predicted pose.
-_NEAR_FRAMES = 4
+_NEAR_FRAMES = (4, 10)
+
+# Pixels that are enough near a predicted pose. Chosen on stretches of training frames that were held out.
+_NEAR_PIXELS = 320 * 240
 
 # Standard deviations of a verified pose of a map that is not calibrated: a share of the usual distance to the
 # points, and degrees.
@@ -96,6 +104,8 @@ class Track:
         odometry: the path of the same camera in any world, such as that of visual odometry or wheels; None
             for a constant velocity.
         rate: images in a second, for images without times.
+        together: whether `smooth` refines neighbouring images together; it needs their features, which are
+            kept, some 30 kB an image.
         scene: name of the scene, which the first verified image decides.
     """
 
@@ -103,30 +113,26 @@ class Track:
     settings: TrackSettings = field(default_factory=TrackSettings)
     odometry: Trajectory | None = None
     rate: float = 30.0
+    together: bool = True
     scene: str = ""
 
     def __post_init__(self) -> None:
         if not self.localizer.maps:
             raise RecipeError("only a run with a map tracks sequences; build one with `camloc map RUN`")
-        # Near a predicted pose few frames are enough, and the network does not predict.
-        near = {
-            name: MapLocalizer(
-                each.scene_map,
-                replace(
-                    each.settings,
-                    sources=("prior", *(source for source in each.settings.sources if source != "prior")),
-                    frame_counts=(_NEAR_FRAMES, *each.settings.frame_counts),
-                ),
-            )
-            for name, each in self.localizer.maps.items()
-        }
-        self._near = Localizer(maps=near, verify="always", masks=self.localizer.masks)
+        # Near a predicted pose a smaller image and few frames are enough, and the network does not predict.
+        quick, careful = (
+            {name: of(each) for name, each in self.localizer.maps.items()} for of in (_quick, _careful)
+        )
+        self._near = tuple(
+            Localizer(maps=maps, verify="always", masks=self.localizer.masks) for maps in (quick, careful)
+        )
         self._filter: PoseFilter | None = None
         self._distance = 1.0
         self._unit: Unit = "m"
         self._images: list[TrackedImage] = []
         self._measurements: list[Measurement | None] = []
         self._motions: list[Pose | None] = []
+        self._kept: list[_Kept | None] = []
         self._shared: Float[np.ndarray, "6 6"] = np.zeros((6, 6))
 
     def images(self, queries: Iterable[NamedQuery | ImageError]) -> Iterator[TrackedImage]:
@@ -153,12 +159,30 @@ class Track:
         steps, _ = run_filter(times, self._measurements, model, motions)
         self._shared = _usual_covariance(steps, self._measurements)
         states = smoothed(steps)
-        return [
+        images = [
             replace(
                 image, pose=self._pose(image.single, image.time, step, state), is_outlier=_is_outlier(step)
             )
             for image, step, state in zip(self._images, steps, states, strict=True)
         ]
+        return self._refined(images) if self.together else images
+
+    def _refined(self, images: Sequence[TrackedImage]) -> list[TrackedImage]:
+        """Images with the poses that they give together, where these are what the covariances allow."""
+        views = []
+        for image, kept, measurement in zip(images, self._kept, self._measurements, strict=True):
+            if isinstance(image.pose, Located) and kept is not None:
+                pose = image.pose.world_from_cam.numpy()
+                views.append(SharedView(pose, kept.keypoints, kept.camera, kept.scale, measurement))
+            else:
+                views.append(SharedView(Pose.identity(), None, None, 1.0, None))
+        found = refined_together(views, depth=self._distance)
+        refined = list(images)
+        for row, pose in found.items():
+            smooth = images[row].pose
+            if isinstance(smooth, Located) and _is_within(pose, smooth):
+                refined[row] = replace(images[row], pose=replace(smooth, world_from_cam=pose))
+        return refined
 
     def _advance(self, item: NamedQuery) -> TrackedImage:
         time = item.query.time
@@ -173,8 +197,10 @@ class Track:
         motion = None if last is None else self._motion(last, time)
         query = replace(item.query, time=time)
         predicted = None if self._filter is None else self._filter.predicted(time, motion)
+        features: dict[FeatureSettings, Features] = {}
         try:
-            single = self._near_prediction(query, predicted) or self.localizer.locate(query)
+            single = self._near_prediction(query, predicted, features)
+            single = single or self.localizer.locate(query, features=features)
         except ImageError as problem:
             single = Lost(str(problem), time)
         if self._filter is None and isinstance(single, Located) and single.is_verified:
@@ -190,15 +216,33 @@ class Track:
             item.label, time, single, self._pose(single, time, step, state), _is_outlier(step)
         )
         self._images.append(image)
+        self._kept.append(self._keep(single, features) if self.together else None)
         return image
 
-    def _near_prediction(self, query: Query, predicted: State | None) -> Estimate | None:
+    def _keep(self, single: Estimate, features: "dict[FeatureSettings, Features]") -> "_Kept | None":
+        """What refining images together needs of an image whose camera is known."""
+        if not features or not isinstance(single, Located) or single.camera is None:
+            return None
+        (settings, found), camera = next(iter(features.items())), single.camera
+        if single.scene not in self.localizer.maps:
+            return None
+        codec = self.localizer.maps[single.scene].scene_map.codec
+        scale = extraction_scale(camera.width, camera.height, settings)
+        return _Kept(keypoints_of(found, camera, codec), camera, scale)
+
+    def _near_prediction(
+        self, query: Query, predicted: State | None, features: "dict[FeatureSettings, Features]"
+    ) -> Estimate | None:
         """The estimate by the map near the predicted pose, or None where nothing is predicted well."""
         if predicted is None or not self._is_certain(predicted):
             return None
         previous = Located(self.scene, predicted.world_from_cam, _expected(predicted.covariance))
-        found = self._near.locate(replace(query, previous=previous))
-        if isinstance(found, Lost) and self.localizer.network is not None:
+        found: Estimate | None = None
+        for near in self._near:
+            found = near.locate(replace(query, previous=previous), features=features)
+            if isinstance(found, Located):
+                return found
+        if self.localizer.network is not None:
             network = replace(self.localizer, maps={}, verify="never").locate(query)
             return network if isinstance(network, Located) else found
         return found
@@ -263,6 +307,56 @@ class Track:
             camera=single.camera if isinstance(single, Located) else None,
             is_bridged=not step.is_used,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """The features of an image of the sequence, the camera, and the scale that they were extracted at."""
+
+    keypoints: FrameKeypoints
+    camera: Camera
+    scale: float
+
+
+def _is_within(pose: Pose, smooth: Located) -> bool:
+    """Whether a pose is within three deviations of a smoothed one."""
+    if smooth.covariance is None:
+        return False
+    error = residual(smooth.world_from_cam.numpy(), pose)
+    sigmas = np.sqrt([np.trace(smooth.covariance[:3, :3]), np.trace(smooth.covariance[3:, 3:])])
+    return bool((np.linalg.norm(error.reshape(2, 3), axis=1) < 3.0 * sigmas).all())
+
+
+def _quick(usual: MapLocalizer) -> MapLocalizer:
+    """Looks near a predicted pose alone, in an image with fewer pixels: most of the time goes to features.
+
+    Their keypoints are less exact in the pixels of the image, which the covariance allows for. The focal
+    length was checked by the images before.
+    """
+    scene_map, camera = usual.scene_map, usual.scene_map.cameras[0]
+    features = replace(
+        scene_map.features,
+        least_pixels=min(scene_map.features.least_pixels, _NEAR_PIXELS),
+        most_pixels=min(scene_map.features.most_pixels, _NEAR_PIXELS),
+    )
+    size = camera.width, camera.height
+    factor = extraction_scale(*size, scene_map.features) / extraction_scale(*size, features)
+    calibration = replace(
+        scene_map.calibration, pixel_sigma=(scene_map.calibration.pixel_sigma or USUAL_PIXEL_SIGMA) * factor
+    )
+    settings = replace(usual.settings, sources=("prior",), frame_counts=_NEAR_FRAMES, find_focal_length=False)
+    return MapLocalizer(replace(scene_map, features=features, calibration=calibration), settings)
+
+
+def _careful(usual: MapLocalizer) -> MapLocalizer:
+    """Looks near a predicted pose first, in all of the image."""
+    others = tuple(source for source in usual.settings.sources if source != "prior")
+    settings = replace(
+        usual.settings,
+        sources=("prior", *others),
+        frame_counts=(_NEAR_FRAMES[0], *usual.settings.frame_counts),
+    )
+    return MapLocalizer(usual.scene_map, settings)
 
 
 def usual_distance(scene_map: SceneMap) -> float:

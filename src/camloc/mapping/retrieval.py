@@ -94,9 +94,15 @@ def vlad_vectors(
 
 def frame_similarities(retrieval: Retrieval, projected: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, "f"]:
     """How similar each frame is to an image, in [-1, 1], by the image's projected descriptors."""
-    vector = _projected(retrieval, _aggregate(projected, retrieval.centers.astype(np.float32)))
-    similarities: Float[np.ndarray, f] = retrieval.vectors.astype(np.float32) @ vector
+    similarities: Float[np.ndarray, f] = retrieval.vectors.astype(np.float32) @ retrieval_vector(
+        retrieval, projected
+    )
     return similarities
+
+
+def retrieval_vector(retrieval: Retrieval, projected: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "r"]:
+    """The vector of an image, as those of the frames, by its projected descriptors."""
+    return _projected(retrieval, _aggregate(projected, retrieval.centers.astype(np.float32)))
 
 
 def frame_votes(

@@ -1,14 +1,16 @@
 """Write what locating needs of a run into one folder, whose reader needs no torch."""
 
 import shutil
-from collections.abc import Sequence
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from camloc import __version__
 from camloc.core.extras import require_extra
 from camloc.core.files import sha256_of, write_atomically
+from camloc.data.geopose import ANCHOR_FILE, load_anchors
 from camloc.errors import CheckpointError, RecipeError
+from camloc.inference.onnx.archive import ENDING, pack
 from camloc.inference.onnx.bundle import (
     CARD,
     FORMAT,
@@ -19,8 +21,9 @@ from camloc.inference.onnx.bundle import (
     is_exported,
 )
 from camloc.inference.onnx.runtime import ExportPrecision
-from camloc.mapping.scene_map import MAPS_FOLDER, SceneMap, load_maps, save_maps
+from camloc.mapping.scene_map import MAPS_FOLDER, load_maps, save_maps
 from camloc.models.metadata import Metadata, has_checkpoint
+from camloc.runs.card import card
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Exported:
 
 
 def export_run(run: Path, out: Path | None = None, *, precision: ExportPrecision = "float32") -> Exported:
-    """Export a run, as a folder or, where `out` ends in .onnx, its network alone as a file.
+    """Export a run as a folder, as one file that ends in .zip, or its network alone as a .onnx file.
 
     Args:
         run: folder of the run.
@@ -59,6 +62,13 @@ def export_run(run: Path, out: Path | None = None, *, precision: ExportPrecision
             raise RecipeError(f"{out} is a folder; name a file in it with --out")
         alone, _ = _export_network(run, out, precision)
         return Exported(out, out.stat().st_size, alone)
+    if out is not None and out.suffix == ENDING:
+        if out.is_dir():
+            raise RecipeError(f"{out} is a folder; name a file in it with --out")
+        with tempfile.TemporaryDirectory(prefix="camloc-") as scratch:
+            whole = export_run(run, Path(scratch) / "bundle", precision=precision)
+            pack(whole.path, out)
+        return Exported(out, out.stat().st_size, whole.difference)
     folder = run / "export" if out is None else out
     if folder.is_file():
         raise RecipeError(f"{folder} is a file; name a folder, or a file that ends in .onnx")
@@ -66,7 +76,7 @@ def export_run(run: Path, out: Path | None = None, *, precision: ExportPrecision
     found = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
     found = {name for name in found if not name.endswith(".part")}
     is_run = folder.resolve() == run.resolve()
-    if is_run or (not found <= {NETWORK, MAPS_FOLDER, CARD} and not is_bundle(folder)):
+    if is_run or (not found <= {NETWORK, MAPS_FOLDER, CARD, ANCHOR_FILE} and not is_bundle(folder)):
         raise RecipeError(f"{folder} holds other files; name a new folder with --out")
     maps = tuple(load_maps(run).values())
     if not maps and not has_checkpoint(run):
@@ -85,6 +95,9 @@ def export_run(run: Path, out: Path | None = None, *, precision: ExportPrecision
     save_maps(folder, maps)
     learned = () if metadata is None else metadata.scenes
     scenes = (*learned, *(each.scene for each in maps if each.scene not in learned))
+    (folder / ANCHOR_FILE).unlink(missing_ok=True)
+    if load_anchors(run):
+        shutil.copyfile(run / ANCHOR_FILE, folder / ANCHOR_FILE)
     write_atomically(folder / CARD, card(metadata, maps))
     BundleManifest(FORMAT, __version__, scenes, sha256).save(folder)
     size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
@@ -100,44 +113,3 @@ def _export_network(run: Path, path: Path, precision: ExportPrecision) -> tuple[
     checkpoint = load_checkpoint(run)
     export_onnx(checkpoint, path, precision=precision)
     return largest_difference(checkpoint, path), checkpoint.metadata
-
-
-def card(metadata: Metadata | None, maps: Sequence[SceneMap]) -> str:
-    """What the folder holds, for people, in Markdown."""
-    lines = ["# Localizer", "", f"Exported by camloc {__version__}. To use it:", ""]
-    lines += ["    pip install camloc", "    camloc locate FOLDER IMAGE.jpg", ""]
-    if metadata is not None:
-        size = metadata.preprocess
-        lines += [
-            "## Network",
-            "",
-            f"- Model: {metadata.model}" + (f", recipe {metadata.recipe}" if metadata.recipe else ""),
-            f"- Input: images of {size.width} x {size.height} pixels",
-            f"- Initial weights of the backbone: {metadata.backbone_weights}",
-            *(_network_line(metadata, number) for number in range(len(metadata.scenes))),
-            "",
-        ]
-    if maps:
-        lines += ["## Maps", "", *map(_map_line, maps), ""]
-    lines += [
-        "Poses are `world_from_cam`: camera axes right, down, forward. A pose is verified if a map confirms",
-        "it; errors of other scenes, lights and cameras than those of the training images are not known.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _network_line(metadata: Metadata, number: int) -> str:
-    error = metadata.expected_error_in(number)
-    known = "not validated"
-    if error is not None:
-        unit = metadata.unit_in(number)
-        known = f"median error {error.meters:.3f} {unit}, {error.degrees:.2f}° on held-out images"
-    return f"- Scene {metadata.scenes[number]}: {known}"
-
-
-def _map_line(scene_map: SceneMap) -> str:
-    calibrated = scene_map.calibration.frames
-    return (
-        f"- Scene {scene_map.scene}: {len(scene_map):,} points of {len(scene_map.frame_names):,} images, "
-        + (f"calibrated on {calibrated:,} held-out images" if calibrated else "not calibrated")
-    )

@@ -69,10 +69,21 @@ def build_maps(
     """
     scenes = load_scenes(sources)
     mapped = tuple(build_map(scene, settings, masks=masks, progress=progress) for scene in scenes)
+    write_maps(sources, scenes, folder, mapped)
+    return mapped
+
+
+def write_maps(
+    sources: tuple[DataSource, ...], scenes: Sequence[Scene], folder: Path, mapped: Sequence[MappedScene]
+) -> None:
+    """Write maps into a run folder, which becomes one if it is not.
+
+    Raises:
+        CamlocError: the folder cannot be written.
+    """
     if not (folder / MANIFEST_FILE).exists():
         RunManifest("", {}, sources, tuple(scene.name for scene in scenes)).save(folder)
     save_maps(folder, tuple(each.scene_map for each in mapped))
-    return mapped
 
 
 def build_map(

@@ -9,10 +9,11 @@ import hmac
 import json
 import math
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Annotated, Any
 
@@ -29,7 +30,8 @@ from camloc.data.types import Estimate, Located, Lost
 from camloc.errors import CamlocError, ImageError
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
-from camloc.mapping.features import feature_extractor
+from camloc.inference.localizer import Localizer
+from camloc.mapping.features import FeatureExtractor, FeatureSettings, feature_extractor
 from camloc.serve.batching import Batcher, Full
 from camloc.serve.metrics import Metrics
 from camloc.serve.scenes import SceneStore
@@ -58,14 +60,26 @@ _HEADERS = {
 # Points and frames of a scene that the page draws.
 _DRAWN_POINTS, _DRAWN_FRAMES = 12_000, 400
 
-# Which scene an image shows is found by votes.
+# Which scene an image shows is found by the index; the maps of so many scenes are tried at most.
 _ANY_SCENE = ""
+_TRIED = 5
+
+# After a scene has verified a pose, those with fewer votes than the first one's over this are not tried.
+_CLEAR_VOTES = 2.0
+
+# The folders of bundles are looked through for new scenes every so many seconds.
+_LOOK_AGAIN_SECONDS = 10.0
 
 _CAMERA_HELP = 'Intrinsics as JSON: {"width", "height", "fx", "fy", "cx", "cy", "model", "distortion"}.'
 _POSE_HELP = 'Where the camera was shortly before, as JSON: {"position", "quaternion_wxyz"}.'
 
 _CAMERA_KEYS = {"width", "height", "fx", "fy", "cx", "cy", "model", "distortion"}
 _POSE_KEYS = {"position", "quaternion_wxyz"}
+
+
+def processors() -> int:
+    """Processors that this process may use: fewer than the machine has in a container or under taskset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,7 @@ class Limits:
     pixels: int = 50_000_000
     seconds: float = 30.0
     waiting: int = 64
-    threads: int = max(1, os.cpu_count() or 1)
+    threads: int = field(default_factory=processors)
 
 
 def create_app(store: SceneStore, *, limits: Limits | None = None, api_key: str = "") -> FastAPI:
@@ -100,7 +114,9 @@ def create_app(store: SceneStore, *, limits: Limits | None = None, api_key: str 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        looking = asyncio.create_task(_look_again(store))
         yield
+        looking.cancel()
         service.close()
 
     app = FastAPI(
@@ -137,6 +153,7 @@ class Service:
             self._answer, threads=limits.threads, most_waiting=limits.waiting
         )
         self._drawings: dict[str, bytes] = {}
+        self._extractors = threading.local()
 
     def close(self) -> None:
         """End the threads."""
@@ -154,7 +171,7 @@ class Service:
         started = time.perf_counter()
         content = await image.read()
         query = _query(content, camera, previous, seconds)
-        if scene and scene not in await asyncio.to_thread(self._known, scene):
+        if scene and not await asyncio.to_thread(self.store.has, scene):
             raise HTTPException(404, f"there is no scene {_shown(scene)}; GET /scenes lists them")
         try:
             # Decoding is bounded by the pixels that the header says.
@@ -186,7 +203,7 @@ class Service:
 
     async def scene(self, scene: str) -> Response:
         """Points (x, y, z, ...) and cameras (x, y, z, qw, qx, qy, qz, ...) of a scene's map, subsampled."""
-        if scene not in await asyncio.to_thread(self._known, scene):
+        if not await asyncio.to_thread(self.store.has, scene):
             raise HTTPException(404, f"there is no scene {_shown(scene)}; GET /scenes lists them")
         return Response(await asyncio.to_thread(self._drawing, scene), media_type="application/json")
 
@@ -198,67 +215,84 @@ class Service:
         """Counts in the text format of Prometheus."""
         text = self.metrics.text(
             waiting_requests=self._batcher.waiting,
+            scenes=len(self.store.names),
             loaded_bundles=self.store.loaded,
+            loaded_bundle_bytes=self.store.loaded_bytes,
+            index_bytes=self.store.index_bytes,
             bundle_loads=self.store.loads,
             largest_batch=self._batcher.largest_batch,
         )
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
-
-    def _known(self, scene: str) -> tuple[str, ...]:
-        """The scenes; the folders are looked through again only for a name that is not known."""
-        names = self.store.names
-        return names if scene in names else self.store.refresh()
 
     def _answer(self, scene: str, queries: Sequence[Query]) -> list[Estimate]:
         """The estimates of queries in one scene, or each in the scene that it shows."""
         if scene != _ANY_SCENE:
             return self._in_scene(scene, queries)
         if self.store.is_one_bundle:
-            (first, *_) = self.store.names
-            return self.store.bundle(first).localizer.locate(list(queries))
+            names = self.store.names
+            localizer = self.store.localizer(names[0])
+            if localizer.network is not None or len(names) == 1:  # it finds the scene itself
+                return localizer.locate(list(queries))
         return [self._anywhere(query) for query in queries]
 
     def _in_scene(self, scene: str, queries: Sequence[Query]) -> list[Estimate]:
-        localizer = self.store.bundle(scene).localizer
+        found = self._of(scene).locate(list(queries))
+        return [_only_in(scene, each) for each in found]
+
+    def _of(self, scene: str) -> Localizer:
+        """The localizer of a scene, which tries no map of another one."""
+        localizer = self.store.localizer(scene)
         only = {name: each for name, each in localizer.maps.items() if name == scene}
-        if only and len(localizer.maps) > 1:
-            localizer = replace(localizer, maps=only)
-        found = localizer.locate(list(queries))
-        return [
-            Lost(f"the image shows {each.scene}, not {scene}")
-            if isinstance(each, Located) and each.scene != scene
-            else each
-            for each in found
-        ]
+        return replace(localizer, maps=only) if only and len(localizer.maps) > 1 else localizer
 
     def _anywhere(self, query: Query) -> Estimate:
+        """The estimate in the scene that an image shows: the maps of the likeliest few decide.
+
+        Scenes that look alike may both confirm a pose: the one with the most inliers counts, unless the
+        first one has by far the most votes.
+        """
         memory = query.frame().memory
         assert memory is not None
         features = {
-            settings: feature_extractor(settings).extract(memory.pixels)
+            settings: self._extractor(settings).extract(memory.pixels)
             for settings in self.store.feature_settings()
         }
-        likely = self.store.likely_scenes(features) or self.store.names
+        ranked = self.store.ranked(features)[:_TRIED] or tuple(
+            (name, 0.0) for name in self.store.names[:_TRIED]
+        )
         best: Estimate = Lost("no scene is like this image")
-        for scene in likely:
-            (found,) = self._in_scene(scene, [query])
-            if isinstance(found, Located) and found.is_verified:
-                return found
-            if isinstance(best, Lost):
-                best = found if isinstance(found, Located) or scene == likely[0] else best
+        for number, (scene, votes) in enumerate(ranked):
+            if _is_verified(best) and votes * _CLEAR_VOTES < ranked[0][1]:
+                break
+            try:
+                found = _only_in(scene, self._of(scene).locate(query, features=features))
+            except KeyError:  # it was removed meanwhile
+                continue
+            if (
+                number == 0
+                or _inliers(found) > _inliers(best)
+                or (isinstance(best, Lost) and isinstance(found, Located))
+            ):
+                best = found
         return best
+
+    def _extractor(self, settings: FeatureSettings) -> FeatureExtractor:
+        """An extractor of this thread."""
+        own: dict[FeatureSettings, FeatureExtractor] = self._extractors.__dict__.setdefault("own", {})
+        if settings not in own:
+            own[settings] = feature_extractor(settings)
+        return own[settings]
 
     def _content(self, estimate: Estimate) -> dict[str, Any]:
         content = estimate.to_dict()
-        if isinstance(estimate, Located):
-            anchors = self.store.bundle(estimate.scene).anchors
-            if estimate.scene in anchors:
-                content["geopose"] = anchors[estimate.scene].geopose(estimate)
+        anchor = self.store.anchor(estimate.scene) if isinstance(estimate, Located) else None
+        if isinstance(estimate, Located) and anchor is not None:
+            content["geopose"] = anchor.geopose(estimate)
         return content
 
     def _drawing(self, scene: str) -> bytes:
         if scene not in self._drawings:
-            scene_map = self.store.bundle(scene).localizer.map_of(scene)
+            scene_map = self.store.localizer(scene).map_of(scene)
             if scene_map is None:
                 raise HTTPException(404, f"the scene {_shown(scene)} has no map to draw")
             points, frames = (
@@ -279,6 +313,29 @@ class Service:
                 self._drawings.clear()
             self._drawings[scene] = json.dumps(content, separators=(",", ":")).encode()
         return self._drawings[scene]
+
+
+async def _look_again(store: SceneStore) -> None:
+    """Find scenes that are added to the folders, now and then."""
+    while True:
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        await asyncio.to_thread(store.refresh)
+
+
+def _only_in(scene: str, found: Estimate) -> Estimate:
+    if isinstance(found, Located) and found.scene != scene:
+        return Lost(f"the image shows {found.scene}, not {scene}")
+    return found
+
+
+def _is_verified(estimate: Estimate) -> bool:
+    return isinstance(estimate, Located) and estimate.is_verified
+
+
+def _inliers(estimate: Estimate) -> int:
+    """Inliers of a verified pose; 0 of others."""
+    found = estimate.verification if isinstance(estimate, Located) else None
+    return 0 if found is None else found.inliers
 
 
 class _Guard:

@@ -1,87 +1,72 @@
-"""The scenes of a service: on disk, those in use in memory; votes find the one that an image shows.
+"""The scenes of a service: on disk, those in use in memory; an index finds the one that an image shows.
 
-A bundle is what `Localizer.load` loads: a run, or an exported file. A folder of bundles is looked through
-again whenever its scenes are listed or an unknown one is asked for: a scene is added without a restart.
+A bundle is what `Localizer.load` loads: a run, or what was exported. A folder of bundles is looked through
+again now and then, and where an unknown scene is asked for: a scene is added without a restart.
 """
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from camloc.data.geopose import Anchor, load_anchors
 from camloc.errors import CamlocError, CheckpointError
 from camloc.inference.localizer import Localizer
-from camloc.inference.onnx.bundle import is_bundle
-from camloc.mapping.features import FeatureSettings
-from camloc.mapping.scene_map import MAPS_FOLDER, SceneMap, is_map, load_maps
+from camloc.inference.onnx.archive import ENDING, unpacked
+from camloc.inference.onnx.bundle import MANIFEST, NETWORK, is_bundle
+from camloc.mapping.features import Features, FeatureSettings
+from camloc.mapping.scene_map import MAPS_FOLDER, is_map, load_maps
 from camloc.models.metadata import has_checkpoint
+from camloc.serve.scene_index import SceneIndex
 
-# Descriptors of each scene that vote, and keypoints of an image that are compared with them.
-_VOTING_DESCRIPTORS = 400
-_VOTING_KEYPOINTS = 500
+# The folders are looked through for an unknown name once in so many seconds: names come from requests.
+_LEAST_SECONDS = 2.0
 
-# A keypoint votes if its nearest descriptor is nearer than this share of the distance to the nearest one of
-# another scene.
-_VOTE_RATIO = 0.9
-
-# Scenes that are tried, those with the most votes first.
-_TRIED = 3
-
-_EXPORTED = ".onnx"
+_EXPORTED = (".onnx", ENDING)
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedBundle:
-    """A bundle in memory.
-
-    Attributes:
-        localizer: of its scenes.
-        anchors: places on the earth, by the names of the scenes.
-    """
+class _Loaded:
+    """A bundle in memory, and the bytes that it takes."""
 
     localizer: Localizer
-    anchors: Mapping[str, Anchor]
-
-
-class _Voters(NamedTuple):
-    """Descriptors of one scene, in the space of the extractor."""
-
-    scene: str
-    features: FeatureSettings
-    descriptors: Float32[np.ndarray, "v D"]
+    nbytes: int
 
 
 class SceneStore:
     """All scenes of a service; one for all threads."""
 
     def __init__(
-        self, paths: Sequence[Path], *, most_loaded: int = 8, options: Mapping[str, Any] | None = None
+        self, paths: Sequence[Path], *, most_bytes: int = 1 << 30, options: Mapping[str, Any] | None = None
     ) -> None:
         """Find the scenes.
 
         Args:
             paths: bundles, and folders of bundles.
-            most_loaded: bundles that are kept in memory; the one that was not used for longest goes.
+            most_bytes: that the bundles in memory may take together; those that were not used for longest go.
+                One bundle stays whatever its size, and one that answers a request stays until it has.
             options: of `Localizer.load`.
 
         Raises:
             CheckpointError: there is no bundle at a path.
         """
         self._paths = tuple(paths)
-        self._most_loaded = most_loaded
+        self._most_bytes = most_bytes
         self._options = dict(options or {})
         self._lock = threading.RLock()
         self._bundle_of: dict[str, Path] = {}
+        self._anchors: dict[str, Anchor] = {}
         self._known: dict[Path, float] = {}
-        self._loaded: OrderedDict[Path, LoadedBundle] = OrderedDict()
+        self._loaded: OrderedDict[Path, _Loaded] = OrderedDict()
         self._loading: dict[Path, threading.Lock] = {}
-        self._voters: dict[str, _Voters] = {}
+        self._index = SceneIndex()
+        self._looked = -_LEAST_SECONDS
         self.damaged: dict[str, str] = {}
         self.loads = 0
         for path in self._paths:
@@ -94,43 +79,60 @@ class SceneStore:
 
     def refresh(self) -> tuple[str, ...]:
         """The names of all scenes, with those that were added to the folders since."""
+        found: dict[Path, float] = {}
+        for path in (each for root in self._paths for each in _bundles(root)):
+            with suppress(OSError):  # it is removed meanwhile
+                found[path] = _stamp(path)
         with self._lock:
-            found = {path: _stamp(path) for root in self._paths for path in _bundles(root)}
             for path in self._known.keys() - found.keys():
                 self._forget(path)
-            for path, stamp in found.items():
-                if self._known.get(path) != stamp:
-                    self._forget(path)
-                    self._register(path)
-                    self._known[path] = stamp
+            changed = [path for path, stamp in found.items() if self._known.get(path) != stamp]
+        for path in changed:  # reading takes time: requests go on meanwhile
+            maps, anchors, problem = self._read(path)
+            with self._lock:
+                self._forget(path)
+                self._register(path, maps, anchors, problem)
+                self._known[path] = found[path]
+        with self._lock:
+            self._index.settle()
+            self._looked = time.monotonic()
             return tuple(self._bundle_of)
 
-    def bundle(self, scene: str) -> LoadedBundle:
-        """The bundle of a scene, loaded if it is not in memory.
+    def has(self, scene: str) -> bool:
+        """Whether there is such a scene; for an unknown one the folders are looked through again."""
+        if scene not in self._bundle_of and time.monotonic() - self._looked > _LEAST_SECONDS:
+            self.refresh()
+        return scene in self._bundle_of
+
+    def localizer(self, scene: str) -> Localizer:
+        """The localizer of a scene's bundle, loaded if it is not in memory.
 
         Raises:
             KeyError: there is no such scene.
             CamlocError: its files are damaged.
         """
-        if scene not in self._bundle_of:
-            self.refresh()
         with self._lock:
             path = self._bundle_of[scene]
             if path in self._loaded:
                 self._loaded.move_to_end(path)
-                return self._loaded[path]
+                return self._loaded[path].localizer
             loading = self._loading.setdefault(path, threading.Lock())
         with loading:  # other scenes answer while this one is read
             with self._lock:
                 if path in self._loaded:
-                    return self._loaded[path]
-            loaded = LoadedBundle(Localizer.load(path, **self._options), load_anchors(path))
+                    return self._loaded[path].localizer
+            loaded = Localizer.load(path, **self._options)
+            size = _array_bytes(list(loaded.maps.values())) + sum(map(_file_bytes, _networks(path)))
             with self._lock:
                 self.loads += 1
-                self._loaded[path] = loaded
-                while len(self._loaded) > self._most_loaded:
+                self._loaded[path] = _Loaded(loaded, size)
+                while len(self._loaded) > 1 and self.loaded_bytes > self._most_bytes:
                     self._loaded.popitem(last=False)
             return loaded
+
+    def anchor(self, scene: str) -> Anchor | None:
+        """The place of a scene on the earth, or None."""
+        return self._anchors.get(scene)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -144,55 +146,67 @@ class SceneStore:
         return len(self._loaded)
 
     @property
-    def is_one_bundle(self) -> bool:
-        """Whether all scenes are of one bundle, which then finds the scene itself."""
-        return len(set(self._bundle_of.values())) == 1
-
-    def likely_scenes(self, features: "Mapping[FeatureSettings, Any]") -> tuple[str, ...]:
-        """The scenes that an image may show, likeliest first.
-
-        Args:
-            features: of the image, by the settings in `feature_settings`.
-        """
+    def loaded_bytes(self) -> int:
+        """What the bundles in memory take: the arrays of their maps, and the files of their networks."""
         with self._lock:
-            voters = list(self._voters.values())
-        scores: dict[str, float] = {}
-        for settings, found in features.items():
-            group = [each for each in voters if each.features == settings]
-            if len(group) == 1:
-                scores[group[0].scene] = 1.0
-            elif group and len(found):
-                scores |= dict(zip((each.scene for each in group), _votes(found, group), strict=True))
-        order = sorted(scores, key=lambda scene: -scores[scene])
-        return tuple(order[:_TRIED])
+            return sum(each.nbytes for each in self._loaded.values())
+
+    @property
+    def index_bytes(self) -> int:
+        """What the index of all scenes takes."""
+        return self._index.nbytes
+
+    @property
+    def is_one_bundle(self) -> bool:
+        """Whether all scenes are of one bundle."""
+        with self._lock:
+            return len(set(self._bundle_of.values())) == 1
 
     def feature_settings(self) -> tuple[FeatureSettings, ...]:
         """The different features that the maps need."""
         with self._lock:
-            return tuple(dict.fromkeys(each.features for each in self._voters.values()))
+            return self._index.feature_settings()
 
-    def _register(self, path: Path) -> None:
-        self.damaged.pop(str(path), None)
+    def ranked(self, features: Mapping[FeatureSettings, Features]) -> tuple[tuple[str, float], ...]:
+        """The scenes that an image may show, with votes, likeliest first; see `SceneIndex`."""
+        with self._lock:
+            self._index.settle()
+            scenes = self._index.snapshot()
+        return scenes.ranked(features)
+
+    def _read(self, path: Path) -> "tuple[dict[str, Any], Mapping[str, Anchor], str]":
         try:
-            maps = load_maps(path)
-            scenes = tuple(maps) or Localizer.load(path, **self._options).scenes
+            with unpacked(path) as folder:
+                maps: dict[str, Any] = dict(load_maps(folder))
+                anchors = load_anchors(folder)
+            return maps or dict.fromkeys(Localizer.load(path, **self._options).scenes), anchors, ""
         except CamlocError as problem:
-            self.damaged[str(path)] = str(problem)
-            return
-        for scene in scenes:
+            return {}, {}, str(problem)
+
+    def _register(
+        self, path: Path, maps: Mapping[str, Any], anchors: Mapping[str, Anchor], problem: str
+    ) -> None:
+        if problem:
+            self.damaged[str(path)] = problem
+        for scene, scene_map in maps.items():
             if scene in self._bundle_of:
                 self.damaged[f"{path}:{scene}"] = (
                     f"{path} has a scene {scene} as {self._bundle_of[scene]} has; give it another name"
                 )
                 continue
             self._bundle_of[scene] = path
-            if scene in maps:
-                self._voters[scene] = _voters(maps[scene])
+            if scene in anchors:
+                self._anchors[scene] = anchors[scene]
+            if scene_map is not None:
+                self._index.add(scene, scene_map)
 
     def _forget(self, path: Path) -> None:
         for scene in [each for each, bundle in self._bundle_of.items() if bundle == path]:
             del self._bundle_of[scene]
-            self._voters.pop(scene, None)
+            self._anchors.pop(scene, None)
+            self._index.remove(scene)
+        for key in [each for each in self.damaged if each == str(path) or each.startswith(f"{path}:")]:
+            del self.damaged[key]
         self._loaded.pop(path, None)
         self._known.pop(path, None)
 
@@ -207,44 +221,48 @@ def _bundles(root: Path) -> list[Path]:
 
 def _is_bundle(path: Path) -> bool:
     if path.is_file():
-        return path.suffix == _EXPORTED
+        return path.suffix in _EXPORTED
     folders = (path, path / "checkpoint")
     return is_bundle(path) or is_map(path / MAPS_FOLDER / "0") or any(map(has_checkpoint, folders))
 
 
 def _stamp(path: Path) -> float:
     """When a bundle was changed last."""
-    files = (
-        [path] if path.is_file() else [path, *path.glob("map/*/map.json"), *path.glob("**/checkpoint.json")]
+    return max(
+        each.stat().st_mtime for each in (path, *_networks(path), *path.glob(f"{MAPS_FOLDER}/*/map.json"))
     )
-    return max(each.stat().st_mtime for each in files)
 
 
-def _voters(scene_map: SceneMap) -> _Voters:
-    rows = np.linspace(0, len(scene_map) - 1, min(len(scene_map), _VOTING_DESCRIPTORS)).astype(np.int64)
-    codec = scene_map.codec
-    codes = codec.decode(scene_map.descriptors[rows]) * np.float32(codec.step)
-    descriptors: Float32[np.ndarray, "v D"] = (codes @ codec.basis.T + codec.mean).astype(np.float32)
-    return _Voters(scene_map.scene, scene_map.features, descriptors)
+def _networks(path: Path) -> tuple[Path, ...]:
+    """The files of a bundle's network."""
+    if path.is_file():
+        return (path,)
+    folders = (path, path / "checkpoint")
+    files: Iterable[Path] = (
+        *(path / name for name in (NETWORK, MANIFEST)),
+        *(f for folder in folders for f in folder.glob("*.safetensors")),
+    )
+    return tuple(each for each in files if each.is_file())
 
 
-def _votes(features: Any, group: Sequence[_Voters]) -> Float32[np.ndarray, "s"]:
-    """How many keypoints have their nearest descriptor in each scene, clearly nearer than in the others."""
-    largest = np.argsort(-features.scales, kind="stable")[:_VOTING_KEYPOINTS]
-    queries = features.descriptors[largest].astype(np.float32)
-    nearest = np.stack([_nearest(queries, each.descriptors) for each in group], axis=1)
-    scene: Int64[np.ndarray, k] = nearest.argmin(axis=1)
-    first, second = np.partition(nearest, 1, axis=1)[:, :2].T
-    clear = first < _VOTE_RATIO**2 * second
-    counts = np.bincount(scene[clear], minlength=len(group)).astype(np.float32)
-    # A scene without a clear vote is ordered by how near its descriptors are on average.
-    return np.asarray(counts + 1.0 / (1.0 + nearest.mean(axis=0)), np.float32)
+def _file_bytes(path: Path) -> int:
+    return path.stat().st_size
 
 
-def _nearest(
-    queries: Float32[np.ndarray, "k D"], descriptors: Float32[np.ndarray, "v D"]
-) -> Float32[np.ndarray, "k"]:
-    """The squared distance of each query to the nearest descriptor."""
-    products = queries @ descriptors.T
-    squared = (queries**2).sum(axis=1)[:, None] + (descriptors**2).sum(axis=1)[None] - 2.0 * products
-    return np.asarray(np.maximum(squared.min(axis=1), 0.0), np.float32)
+def _array_bytes(value: Any) -> int:
+    """Bytes of the arrays that a value holds, at any depth, each counted once."""
+    found: dict[int, int] = {}
+    pending, known = [value], set[int]()
+    while pending:
+        each = pending.pop()
+        if isinstance(each, np.ndarray):
+            found[id(each)] = each.nbytes
+        elif id(each) not in known:
+            known.add(id(each))
+            if isinstance(each, Mapping):
+                pending += each.values()
+            elif isinstance(each, list | tuple):
+                pending += each
+            else:
+                pending += getattr(each, "__dict__", {}).values()
+    return sum(found.values())

@@ -1,7 +1,7 @@
 """The viewer: cameras, points and estimates of a run or a data set in the browser, by viser."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from camloc.data.image_io import read_image
+from camloc.data.image_io import image_in_memory, read_image
 from camloc.data.types import Estimate, Frame, Located
 from camloc.errors import CamlocError, ImageError
 from camloc.geometry.pose import Pose
@@ -19,6 +19,7 @@ from camloc.geometry.pose import Pose
 if TYPE_CHECKING:
     import viser
 
+_PHOTOGRAPH = (210, 40, 150)
 _TRAINING, _TRUTH, _VERIFIED, _UNVERIFIED = (150, 155, 165), (60, 130, 220), (40, 160, 90), (220, 120, 40)
 
 # Frusta and points that a browser draws smoothly.
@@ -39,6 +40,8 @@ class Content:
         points: (n, 3) in its world.
         training: frames with poses.
         tested: test frames with their estimates, in order; empty for a data set.
+        notes: sentences about the scene.
+        locate: locates the bytes of a photograph in the scene, or None where nothing can.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Content:
     training: Sequence[Frame] = ()
     tested: Sequence[tuple[Frame, Estimate | None]] = ()
     notes: Sequence[str] = field(default_factory=tuple)
+    locate: Callable[[bytes], Estimate] | None = None
 
 
 def typical_size(content: Content) -> float:
@@ -150,7 +154,54 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
         lines = np.array(segments, np.float32)
         server.scene.add_line_segments("/errors", points=lines, colors=(220, 40, 40), thickness=0.004 * size)
     _controls(server, content, pick, size)
+    if content.locate is not None:
+        _photograph(server, content, content.locate, size, image, said)
     return server
+
+
+def _photograph(
+    server: Any,
+    content: Content,
+    locate: Callable[[bytes], Estimate],
+    size: float,
+    image: Any,
+    text: Any,
+) -> None:
+    """A button that takes a photograph, and shows where it was taken."""
+    button = server.gui.add_upload_button("locate a photograph", mime_type="image/*")
+
+    def show_pose(_: Any) -> None:
+        text.content = "locating …"
+        try:
+            found, shown = locate(button.value.content), _thumbnail_of(button.value.content)
+        except CamlocError as problem:
+            text.content = str(problem)
+            return
+        image.image = shown
+        if not isinstance(found, Located):
+            text.content = f"lost: {found.reason}"
+            return
+        if found.scene != content.name:
+            text.content = f"this is in another scene, {found.scene}"
+            return
+        pose = found.world_from_cam.numpy()
+        height, width = shown.shape[:2]
+        server.scene.add_camera_frustum(
+            "/photograph",
+            fov=1.0
+            if found.camera is None
+            else 2 * float(np.arctan(found.camera.height / 2 / found.camera.fy)),
+            aspect=width / height,
+            scale=0.12 * size,
+            color=_PHOTOGRAPH,
+            image=shown,
+            wxyz=np.asarray(pose.quaternion_wxyz()),
+            position=np.asarray(pose.translation),
+        )
+        x, y, z = pose.translation.tolist()
+        text.content = f"{_how(found)} at {x:.3f}, {y:.3f}, {z:.3f} {found.unit}"
+
+    button.on_upload(show_pose)
 
 
 def _controls(server: Any, content: Content, pick: Any, size: float) -> None:
@@ -229,11 +280,14 @@ def _words(frame: Frame, estimate: Estimate | None) -> str:
         return frame.name
     if not isinstance(estimate, Located):
         return f"{frame.name}: lost, {estimate.reason}"
-    how = "not verified"
-    if estimate.verification is not None:
-        how = f"verified by {estimate.verification.inliers} inliers"
     off = float(np.linalg.norm(estimate.world_from_cam.numpy().translation - frame.truth().translation))
-    return f"{frame.name}: {how}, {off:.3f} {estimate.unit} from the truth"
+    return f"{frame.name}: {_how(estimate)}, {off:.3f} {estimate.unit} from the truth"
+
+
+def _how(found: Located) -> str:
+    if found.verification is None:
+        return "not verified"
+    return f"verified by {found.verification.inliers} inliers"
 
 
 def _frames(content: Content) -> list[Frame]:
@@ -259,7 +313,14 @@ def _by_height(
 
 
 def _thumbnail(frame: Frame) -> UInt8[NDArray[np.uint8], "h w 3"]:
-    pixels = read_image(frame.image)
+    return _smaller(read_image(frame.image))
+
+
+def _thumbnail_of(content: bytes) -> UInt8[NDArray[np.uint8], "h w 3"]:
+    return _smaller(image_in_memory(content, "the photograph").pixels)
+
+
+def _smaller(pixels: UInt8[NDArray[np.uint8], "h w 3"]) -> UInt8[NDArray[np.uint8], "h w 3"]:
     step = max(1, max(pixels.shape) // _SHOWN_PIXELS)
     return np.ascontiguousarray(pixels[::step, ::step])
 

@@ -8,7 +8,7 @@ from camloc.cli.options import ExportPrecision, OptionalFile, Run
 def export(
     run: tyro.conf.Positional[Run], *, precision: ExportPrecision = "float32", out: OptionalFile = None
 ) -> None:
-    """Write a run as one folder that locates without torch, and print how far its poses differ.
+    """Write a run as one folder or file that locates without torch, and print how far its poses differ.
 
     The folder holds the network as an ONNX file, the maps, cameras and calibration, and a card. It needs
     nothing else: `camloc locate FOLDER IMAGE.jpg` locates with it, and `camloc evaluate FOLDER --data DATA`
@@ -18,8 +18,8 @@ def export(
         run: Folder of a run.
         precision: Of the network's matrix products. int8 needs a quarter of the space and less time, and
             poses differ a little; networks that consist mostly of convolutions gain little.
-        out: Folder to write, by default export in the run's folder; or a file that ends in .onnx, for the
-            network alone.
+        out: Folder to write, by default export in the run's folder; or a file: one that ends in .zip holds
+            the same as the folder, one that ends in .onnx the network alone.
     """
     from camloc.cli.progress import console
     from camloc.runs.export import export_run

@@ -4,9 +4,11 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -14,6 +16,7 @@ from camloc.cli.options import Device, Filter, OptionalFolder, Prior, Refine, Ru
 from camloc.errors import DatasetError, ImageError, UsageError
 
 if TYPE_CHECKING:
+    from camloc.data.geopose import Anchor
     from camloc.data.named_queries import NamedQuery
     from camloc.data.query import Query
     from camloc.data.types import Estimate, Frame
@@ -46,6 +49,7 @@ def locate(
     refine: Refine = "none",
     device: Device = "cpu",
     fail_on_lost: bool = False,
+    cluster: Annotated[int, tyro.conf.arg(metavar="WORKERS", help_behavior_hint="")] = 0,
     quiet: bool = False,
     verbose: bool = False,
 ) -> None:
@@ -86,42 +90,45 @@ def locate(
             virtual by its relative pose regressor; auto by the method that was best on held-out frames.
         device: Where the network runs.
         fail_on_lost: End with exit status 3 if an image is lost, to tell it apart from other failures.
+        cluster: Locate image files in so many processes of a Ray cluster: the one that RAY_ADDRESS names, or
+            one that is started here.
         quiet: Print nothing on standard error but what ends the command.
         verbose: Print on standard error how long each step took.
     """
     from camloc.cli.options import given_camera
     from camloc.data.named_queries import named_queries
     from camloc.data.types import Lost
-    from camloc.inference.localizer import Localizer
 
     _check_usage(images, format=format, out=out, every=every, camera=camera, focal=focal)
+    if cluster < 0:
+        raise UsageError("--cluster is a number of processes; give 1 or more")
     given = given_camera(camera) if camera else None
-    localizer = Localizer.load(
-        run,
-        device=device,
-        verify=verify,
-        prior=prior,
-        outlier_filter=None if filter == "auto" else filter,
-        masks=masks,
-        refine=refine,
-    )
+    options = {
+        "device": device,
+        "verify": verify,
+        "prior": prior,
+        "outlier_filter": None if filter == "auto" else filter,
+        "masks": masks,
+        "refine": refine,
+    }
+    items = named_queries(images, every=every)
+    prepared = partial(_with_camera, given=given, focal=focal)
     writer = _Writer(format, out, run)
     steps = _Steps()
     unreadable = lost = 0
-    for item in named_queries(images, every=every):
-        try:
-            if isinstance(item, ImageError):
-                raise item
-            started = time.perf_counter()
-            estimate = localizer.locate(_with_camera(item, given, focal))
-            steps.add(estimate, time.perf_counter() - started)
-        except ImageError as problem:
+    for item, estimate in (
+        _in_cluster(run, items, prepared, options, cluster)
+        if cluster
+        else _here(run, items, prepared, options, steps)
+    ):
+        if isinstance(estimate, ImageError):
             unreadable += 1
             if not quiet:
-                print(f"camloc: {problem}", file=sys.stderr)
-            if not isinstance(item, ImageError):
-                writer.add(item, Lost(str(problem)), is_readable=False)
+                print(f"camloc: {estimate}", file=sys.stderr)
+            if item is not None:
+                writer.add(item, Lost(str(estimate)), is_readable=False)
             continue
+        assert item is not None
         lost += isinstance(estimate, Lost)
         writer.add(item, estimate)
     writer.finish(quiet=quiet)
@@ -131,6 +138,52 @@ def locate(
         sys.exit(1)
     if fail_on_lost and lost:
         sys.exit(_LOST)
+
+
+def _here(
+    run: Path,
+    items: "Iterator[NamedQuery | ImageError]",
+    prepared: "Callable[[NamedQuery], Query]",
+    options: "dict[str, Any]",
+    steps: "_Steps",
+) -> "Iterator[tuple[NamedQuery | None, Estimate | ImageError]]":
+    """Images with their estimates, or the reason why one cannot be read, each as soon as it is located."""
+    from camloc.inference.localizer import Localizer
+
+    localizer = Localizer.load(run, **options)
+    for item in items:
+        if isinstance(item, ImageError):
+            yield None, item
+            continue
+        try:
+            started = time.perf_counter()
+            estimate = localizer.locate(prepared(item))
+            steps.add(estimate, time.perf_counter() - started)
+            yield item, estimate
+        except ImageError as problem:
+            yield item, problem
+
+
+def _in_cluster(
+    run: Path,
+    items: "Iterator[NamedQuery | ImageError]",
+    prepared: "Callable[[NamedQuery], Query]",
+    options: "dict[str, Any]",
+    workers: int,
+) -> "Iterator[tuple[NamedQuery | None, Estimate | ImageError]]":
+    """The same by the processes of a cluster."""
+    from camloc.serve.cluster import located_in_cluster
+
+    queries = []
+    for item in items:
+        if isinstance(item, ImageError):
+            yield None, item
+            continue
+        try:
+            queries.append(item._replace(query=prepared(item)))
+        except ImageError as problem:
+            yield item, problem
+    yield from located_in_cluster(run, queries, options=options, workers=workers)
 
 
 def _check_usage(
@@ -156,7 +209,7 @@ def _check_usage(
         raise UsageError(f"{every} is not a number of seconds; correct --every")
 
 
-def _with_camera(item: "NamedQuery", given: "Camera | None", focal: float | None) -> "Query":
+def _with_camera(item: "NamedQuery", *, given: "Camera | None", focal: float | None) -> "Query":
     from camloc.data.checks import check_camera
     from camloc.data.image_io import centered_camera
 
@@ -175,13 +228,17 @@ class _Writer:
 
     def __init__(self, format: Format, out: Path | None, run: Path) -> None:
         from camloc.data.geopose import load_anchors
+        from camloc.inference.onnx.archive import unpacked
 
         self._format, self._out = format, out
         self._frames: list[Frame] = []
         self._estimates: list[Estimate] = []
         self._lines: list[str] = []
         self._assumed = 0
-        self._anchors = load_anchors(run) if format == "geopose" else {}
+        self._anchors: Mapping[str, Anchor] = {}
+        if format == "geopose":
+            with unpacked(run) as folder:
+                self._anchors = load_anchors(folder)
         if format == "csv":
             from camloc.data.estimate_files import csv_header
 

@@ -1,6 +1,6 @@
 """`camloc map`: build maps of local features, which verify poses to the centimetre."""
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +13,7 @@ from camloc.cli.options import (
     ReaderOptions,
     Scenes,
     data_sources,
+    size_in_bytes,
 )
 from camloc.errors import UsageError
 
@@ -25,8 +26,6 @@ Features = Literal["sift", "xfeat", "aliked"]
 
 # Most bytes of a map by default: what whole floors of a building need.
 DEFAULT_BYTES = 8_000_000
-
-_UNITS = {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
 
 
 def map(
@@ -44,6 +43,7 @@ def map(
     weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None,
     refine_poses: bool = False,
     masks: OptionalFolder = None,
+    cluster: bool = False,
 ) -> None:
     """Build the map of a scene from images with known poses, in seconds to a minute.
 
@@ -69,6 +69,8 @@ def map(
         weights: File with the weights of xfeat or aliked.
         refine_poses: Adjust the training poses too, for poses of odometry or depth SLAM.
         masks: Folder with masks named IMAGE.png, black where pixels do not count.
+        cluster: Build the maps of several scenes at once, on the Ray cluster that RAY_ADDRESS names, or one
+            that is started here.
     """
     from camloc.cli.progress import console
     from camloc.mapping.build import MapSettings
@@ -80,9 +82,14 @@ def map(
     settings = MapSettings(
         features=FeatureSettings(extractor=features, weights="" if weights is None else str(weights)),
         refine_poses=refine_poses,
-        size_bytes=size_in_bytes(size) if size else DEFAULT_BYTES,
+        size_bytes=map_bytes(size) if size else DEFAULT_BYTES,
     )
-    build_and_print(sources, folder, settings, masks=masks)
+    if cluster:
+        from camloc.serve.cluster import build_maps_in_cluster
+
+        print_maps(build_maps_in_cluster(sources, folder, settings, masks=masks))
+    else:
+        build_and_print(sources, folder, settings, masks=masks)
     console.print(f"\nnext   camloc evaluate {folder}\n       camloc locate {folder} IMAGE.jpg")
 
 
@@ -107,21 +114,23 @@ def build_and_print(
         mapped = build_maps(
             sources, folder, settings or MapSettings(size_bytes=DEFAULT_BYTES), masks=masks, progress=show
         )
+    print_maps(mapped)
+
+
+def print_maps(mapped: "Sequence[MappedScene]") -> None:
+    """Print what maps hold and what was left out."""
     for each in mapped:
         for line in report_lines(each):
             print(line)
 
 
-def size_in_bytes(text: str) -> int:
-    """The bytes in a size such as 500kB or 4MB.
+def map_bytes(text: str) -> int:
+    """The most bytes of a map.
 
     Raises:
         UsageError: the text is not a size, or less than 10 kB.
     """
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*([kmg]?b|)", text.strip().lower(), re.ASCII)
-    if match is None:
-        raise UsageError(f"'{text}' is not a size; write 500kB or 4MB")
-    size = round(float(match[1]) * _UNITS[match[2]])
+    size = size_in_bytes(text)
     if size < 10_000:
         raise UsageError(f"a map of {size:,} bytes holds nothing; give 10kB or more")
     return size

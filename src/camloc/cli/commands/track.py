@@ -68,7 +68,9 @@ def track(
         raise UsageError("--live prints lines of text, JSON or CSV; leave out --out and --format tum")
     given = given_camera(camera) if camera else None
     path = None if odometry is None else checked_odometry(read_trajectory(odometry), str(odometry))
-    tracker = Track(Localizer.load(run, device=device, masks=masks), odometry=path, rate=rate)
+    tracker = Track(
+        Localizer.load(run, device=device, masks=masks), odometry=path, rate=rate, together=not live
+    )
     header = _header(format)
     if live:
         print(header, end="", flush=True)

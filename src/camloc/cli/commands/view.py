@@ -24,15 +24,15 @@ def view(
     host: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = "127.0.0.1",
     port: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 8080,
 ) -> None:
-    """Show a run or a data set in 3-D, in the browser.
+    """Show a run, an exported bundle or a data set in 3-D, in the browser.
 
     Of a data set: cameras and points. Of a run: the points of its map, the training cameras (grey), and test
     images located now: true cameras (blue), estimates (green where verified, orange where not), a red line
     from each truth to its estimate, and the ellipsoid of three standard deviations. Click a camera to see its
-    image; the slider goes along the sequence.
+    image; the slider goes along the sequence; a button takes a photograph and shows where it was taken.
 
     Args:
-        path: Folder of a run, or of a data set.
+        path: Folder of a run or of a data set, or an exported folder or file.
         scene: Scene of the run or of the data set, if it has several.
         layout: Layout of the data set.
         option: Option of the layout's reader, such as split=blocks.
@@ -44,10 +44,17 @@ def view(
         raise UsageError("--most is 0 or more and --port from 1 to 65535; correct them")
     require_extra("view", "the viewer")
     from camloc.cli.progress import console
+    from camloc.inference.onnx.archive import is_archive
+    from camloc.inference.onnx.bundle import is_exported
     from camloc.serve.viewer import show
 
     is_run = (path / "run.json").is_file()
-    content = _of_run(path, scene, most) if is_run else _of_data(path, scene, layout, option)
+    if is_run:
+        content = _of_run(path, scene, most)
+    elif is_exported(path) or is_archive(path):
+        content = _of_bundle(path, scene)
+    else:
+        content = _of_data(path, scene, layout, option)
     server = show(content, host=host, port=port)
     console.print(f"open http://{host}:{port}/ (Ctrl-C ends)")
     try:
@@ -95,4 +102,25 @@ def _of_run(path: Path, scene: str, most: int) -> "Content":
             progress(len(tested), len(chosen))
     scene_map = localizer.map_of(name)
     points = np.zeros((0, 3)) if scene_map is None else scene_map.points_in_world()
-    return Content(name, points, oriented(scenes[name].train), tested)
+    return Content(name, points, oriented(scenes[name].train), tested, locate=localizer.locate)
+
+
+def _of_bundle(path: Path, scene: str) -> "Content":
+    """The map of an exported bundle, whose training images are elsewhere."""
+    from camloc.data.types import Frame
+    from camloc.geometry.pose import Pose
+    from camloc.inference.localizer import Localizer
+    from camloc.serve.viewer import Content
+
+    localizer = Localizer.load(path)
+    name = scene or next(iter(localizer.maps), "")
+    scene_map = localizer.map_of(name)
+    if scene_map is None:
+        known = ", ".join(localizer.maps) or "none"
+        raise UsageError(f"{path} has no map of the scene {name!r} to show; its maps are: {known}")
+    poses = Pose(scene_map.frame_rotations(), scene_map.frame_centers())
+    frames = [
+        Frame(label, Path(label), scene_map.cameras[int(scene_map.frame_cameras[row])], poses[row])
+        for row, label in enumerate(scene_map.frame_names)
+    ]
+    return Content(name, scene_map.points_in_world(), frames, locate=localizer.locate)

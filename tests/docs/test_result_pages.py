@@ -27,6 +27,7 @@ from benchmarks import (
     rooms,
     scenes,
     service,
+    startup,
     structure_from_motion,
     tracking,
 )
@@ -56,7 +57,7 @@ PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "geometry_ablations": (geometry_ablations.Ablations, geometry_ablations.page),
     "hololens": (rooms.Measured, rooms.page),
     "install": (install.Measured, install.page),
-    "latency": (dict, latency.page),
+    "latency": (latency.Measured, latency.page),
     "many_scenes": (dict, many_scenes.page),
     "maps": (maps.Measured, maps.page),
     "out_of_distribution": (out_of_distribution.Measured, out_of_distribution.page),
@@ -67,6 +68,7 @@ PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "robustness": (Table, robustness.page),
     "scenes": (scenes.Measured, scenes.page),
     "structure_from_motion": (structure_from_motion.Measured, structure_from_motion.page),
+    "startup": (startup.Measured, startup.page),
     "service": (service.Service, service.written),
     "tracking": (tracking.Measured, tracking.written),
 }

@@ -14,6 +14,8 @@ from camloc.cli.options import Device, Filter, OptionalFolder, Prior, Refine, Ru
 from camloc.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from camloc.data.named_queries import NamedQuery
     from camloc.data.query import Query
     from camloc.data.types import Estimate, Frame
@@ -47,7 +49,7 @@ def locate(
     device: Device = "cpu",
     fail_on_lost: bool = False,
     quiet: bool = False,
-    verbose: bool = False,
+    profile: bool = False,
 ) -> None:
     """Print the camera poses of images.
 
@@ -87,15 +89,15 @@ def locate(
         device: Where the network runs.
         fail_on_lost: End with exit status 3 if an image is lost, to tell it apart from other failures.
         quiet: Print nothing on standard error but what ends the command.
-        verbose: Print on standard error how long each step took.
+        profile: Print on standard error the time of each stage: reading the file, resizing, network, ...
     """
-    from camloc.data.formats.parts.intrinsics import camera_from_text
+    from camloc.core.stages import measured
     from camloc.data.named_queries import named_queries
     from camloc.data.types import Lost
     from camloc.inference.localizer import Localizer
 
     _check_usage(images, format=format, out=out, every=every, camera=camera, focal=focal)
-    given = camera_from_text(camera, "--camera") if camera else None
+    given = _given_camera(camera) if camera else None
     localizer = Localizer.load(
         run,
         device=device,
@@ -106,15 +108,16 @@ def locate(
         refine=refine,
     )
     writer = _Writer(format, out, run)
-    steps = _Steps()
+    stages = _Stages()
     unreadable = lost = 0
     for item in named_queries(images, every=every):
         try:
             if isinstance(item, ImageError):
                 raise item
             started = time.perf_counter()
-            estimate = localizer.locate(_with_camera(item, given, focal))
-            steps.add(estimate, time.perf_counter() - started)
+            with measured() as seconds:
+                estimate = localizer.locate(_with_camera(item, given, focal))
+            stages.add(seconds, time.perf_counter() - started)
         except ImageError as problem:
             unreadable += 1
             if not quiet:
@@ -125,8 +128,8 @@ def locate(
         lost += isinstance(estimate, Lost)
         writer.add(item, estimate)
     writer.finish(quiet=quiet)
-    if verbose:
-        steps.show()
+    if profile:
+        stages.show()
     if unreadable:
         sys.exit(1)
     if fail_on_lost and lost:
@@ -154,6 +157,12 @@ def _check_usage(
         raise UsageError("name the file to write with --out transforms.json")
     if not (math.isfinite(every) and every >= 0):
         raise UsageError(f"{every} is not a number of seconds; correct --every")
+
+
+def _given_camera(text: str) -> "Camera":
+    from camloc.data.formats.parts.intrinsics import camera_from_text
+
+    return camera_from_text(text, "--camera")
 
 
 def _with_camera(item: "NamedQuery", given: "Camera | None", focal: float | None) -> "Query":
@@ -243,28 +252,34 @@ class _Writer:
             self._lines.append(text)
 
 
-class _Steps:
-    """How long the steps took, over all images."""
+class _Stages:
+    """The time of each stage, over all images."""
 
     def __init__(self) -> None:
         self._seconds: Counter[str] = Counter()
         self._total, self._images = 0.0, 0
 
-    def add(self, estimate: "Estimate", seconds: float) -> None:
-        """Add an image, and its estimate that says what it spent its time on."""
-        from camloc.data.types import Lost
-
-        pose = estimate.rejected if isinstance(estimate, Lost) else estimate
-        found = {} if pose is None or pose.verification is None else pose.verification.seconds
-        self._seconds.update(found)
-        self._total += seconds
+    def add(self, seconds: "Mapping[str, float]", total: float) -> None:
+        """Add the stages of an image, and the time that they and what is between them took."""
+        self._seconds.update(seconds)
+        self._total += total
         self._images += 1
 
     def show(self) -> None:
-        """Print the mean of each step on standard error."""
+        """Print the mean of each stage on standard error."""
         if not self._images:
             return
         rest = self._total - sum(self._seconds.values())
-        rows = [*self._seconds.items(), ("network and the rest", rest), ("all", self._total)]
-        for name, seconds in rows:
-            print(f"{name:<22}{1e3 * seconds / self._images:9.1f} ms an image", file=sys.stderr)
+        for name, seconds in (*self._seconds.items(), ("the rest", rest), ("all", self._total)):
+            shown = _STAGES.get(name, name)
+            print(f"{shown:<28}{1e3 * seconds / self._images:9.1f} ms an image", file=sys.stderr)
+
+
+# What the stages of the map's verification are for.
+_STAGES = {
+    "candidates": "retrieval",
+    "estimation": "pose: estimation",
+    "refinement": "pose: refinement",
+    "guided pass": "pose: guided matching",
+    "focal length": "pose: focal length",
+}

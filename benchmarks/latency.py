@@ -334,8 +334,7 @@ def page(measured: Measured) -> str:
         f"product reaches in ONNX Runtime on this processor in the same run ({peaks.single:.0f} G a second "
         f"in single precision, {peaks.int8:.0f} G in int8), or of reading the file once at "
         f"{peaks.gigabytes:.0f} GB a second if that is longer; products of two activations (attention) "
-        "stay in single precision. *Reached* is the share of that bound. A processor with VNNI multiplies "
-        "8-bit integers four times as fast as single precision, one without it hardly twice.",
+        "stay in single precision. *Reached* is the share of that bound.",
         filled(BOUNDS, bounds),
         f"In half precision, which ONNX Runtime converts and does not multiply on such processors, it "
         f"is not faster ({'; '.join(halves)}), so `camloc export` does not offer it."

@@ -58,7 +58,7 @@ def layers_in_integers(network: onnx.ModelProto) -> Counter[str]:
 
 
 def test_all_layers_are_integers_where_the_errors_stay(model: PoseModel, network: onnx.ModelProto) -> None:  # type: ignore[type-arg]
-    given = calibration(model, meters=1.0, degrees=10.0)
+    given = calibration(model, meters=20.0, degrees=60.0)
     made = quantised(network, given)
     assert made.kept == ()
     assert sum(layers_in_integers(made.network).values()) == made.layers > 10
@@ -70,7 +70,7 @@ def test_all_layers_are_integers_where_the_errors_stay(model: PoseModel, network
 
 
 def test_as_few_layers_as_needed_stay_in_single_precision(model: PoseModel, network: onnx.ModelProto) -> None:  # type: ignore[type-arg]
-    all_integers = quantised(network, calibration(model, meters=1.0, degrees=10.0)).network
+    all_integers = quantised(network, calibration(model, meters=20.0, degrees=60.0)).network
     given = calibration(model, meters=2e-3, degrees=0.1)  # errors as small as the rounding's
     single = accuracy(network, given)
     assert accuracy(all_integers, given).loss(single) > ALLOWANCE
@@ -87,7 +87,7 @@ def test_a_calibrated_prediction_does_not_depend_on_the_batch(
 ) -> None:  # type: ignore[type-arg]
     import onnxruntime
 
-    made = quantised(network, calibration(model, meters=1.0, degrees=10.0)).network
+    made = quantised(network, calibration(model, meters=20.0, degrees=60.0)).network
     session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     batch = images().astype(np.float32) / np.float32(255.0)
     for together, alone in zip(

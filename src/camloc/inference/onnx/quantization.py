@@ -44,6 +44,9 @@ _BETWEEN = ("Add", "Mul", "Sigmoid", "Relu", "Clip", "GlobalAveragePool", "Avera
 
 _BATCH = 8
 
+# Numbers of weights from which on half precision is worth a conversion.
+_LARGE = 4096
+
 # Layers in single precision that are named.
 _NAMED = 6
 
@@ -268,7 +271,30 @@ def _with_integers(
     )
     quantizer.quantize_model()
     made: onnx.ModelProto = quantizer.model.model
-    return made
+    return _with_half_weights(made)
+
+
+def _with_half_weights(network: onnx.ModelProto) -> onnx.ModelProto:
+    """The network with its large weights that are left in single precision stored in half precision.
+
+    ONNX Runtime converts them when it loads the file. The summaries of the novelty detector are in half
+    precision in the first place.
+    """
+    converted = []
+    for each in network.graph.initializer:
+        if each.data_type != onnx.TensorProto.FLOAT or np.prod(each.dims) < _LARGE:
+            continue
+        weights = numpy_helper.to_array(each)
+        if np.abs(weights).max() < np.finfo(np.float16).max:
+            name = each.name
+            each.CopyFrom(numpy_helper.from_array(weights.astype(np.float16), f"{name}_half"))
+            converted.append(
+                onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+            )
+    nodes = [*converted, *network.graph.node]
+    del network.graph.node[:]
+    network.graph.node.extend(nodes)
+    return network
 
 
 def accuracy(network: onnx.ModelProto, calibration: Calibration) -> Accuracy:

@@ -2,9 +2,9 @@
 
 With training images (`Calibration`), convolutions and matrix products multiply integers with fixed scales: of
 the weights one for each output, of the activations the range that the training images give. Held-out training
-images then decide which layers stay in single precision: the layers whose rounding is largest, as few as keep
-the median errors. Without images only matrix products multiply integers; their activations are scaled at run
-time, one scale for each batch.
+images then decide how many layers stay in single precision: first those that alone in integers move the poses
+farthest, as few as keep the median errors. Without images only matrix products multiply integers; their
+activations are scaled at run time, one scale for each batch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -47,6 +47,9 @@ _BATCH = 8
 # Numbers of weights from which on half precision is worth a conversion.
 _LARGE = 4096
 
+# Training images that show how far a layer's rounding moves poses.
+_FEW = 12
+
 # Layers in single precision that are named.
 _NAMED = 6
 
@@ -70,6 +73,11 @@ class Calibration:
     scene: Int[NDArray[np.int64], "m"]
     intrinsics: Float32[NDArray[np.float32], "m 3 3"] | None
     decoding: Decoding
+
+    @property
+    def camera(self) -> Float32[NDArray[np.float32], "3 3"] | None:
+        """Intrinsics of one of the cameras."""
+        return None if self.intrinsics is None else self.intrinsics[0]
 
 
 @dataclass(frozen=True)
@@ -178,15 +186,44 @@ def _calibrated(network: onnx.ModelProto, calibration: Calibration, folder: Path
     layers = _layers(folded)
     ranges = _ranges(folded, calibration.images, folder)
     single = accuracy(network, calibration)
-    order = sorted(layers, key=lambda node: _rounding(node, folded, ranges), reverse=True)
-    kept = 0
-    while True:
-        integers = _with_integers(folded, ranges, kept=order[:kept])
+    integers = _with_integers(folded, ranges, kept=())
+    found = accuracy(integers, calibration)
+    if found.loss(single) <= ALLOWANCE:
+        return Quantised(integers, len(layers), (), single, found)
+    order = _by_deviation(folded, ranges, calibration, single)
+    for count in _counts(len(order)):
+        integers = _with_integers(folded, ranges, kept=order[:count])
         found = accuracy(integers, calibration)
-        if found.loss(single) <= ALLOWANCE or kept >= len(order):
-            described = tuple(_description(node, folded) for node in order[:kept])
-            return Quantised(integers, len(layers), described, single, found)
-        kept = max(1, 2 * kept)
+        if found.loss(single) <= ALLOWANCE:
+            break
+    kept = tuple(_description(node, folded) for node in order[:count])
+    return Quantised(integers, len(layers), kept, single, found)
+
+
+def _counts(layers: int) -> list[int]:
+    """How many layers to keep in single precision, one trial after the other."""
+    counts = [1]
+    while counts[-1] < layers:
+        counts.append(min(layers, max(counts[-1] + 1, counts[-1] * 4 // 3)))
+    return counts
+
+
+def _by_deviation(
+    network: onnx.ModelProto, ranges: Any, calibration: Calibration, single: Accuracy
+) -> list[onnx.NodeProto]:
+    """The layers, first those that alone in integers move the poses of a few training images farthest."""
+    few = calibration.images[:: max(1, len(calibration.images) // _FEW)]
+    layers = _layers(network)
+    poses = _decoded(network, few, calibration.decoding, calibration.camera)
+    deviations = {}
+    for layer in layers:
+        alone = _with_integers(network, ranges, kept=[node for node in layers if node is not layer])
+        moved = pose_error(_decoded(alone, few, calibration.decoding, calibration.camera), poses)
+        deviations[layer.name] = max(
+            float(np.median(moved.meters)) / max(single.meters, _NO_METERS),
+            float(np.median(moved.degrees)) / max(single.degrees, _NO_DEGREES),
+        )
+    return sorted(layers, key=lambda layer: deviations[layer.name], reverse=True)
 
 
 def in_integers(
@@ -299,13 +336,7 @@ def _with_half_weights(network: onnx.ModelProto) -> onnx.ModelProto:
 
 def accuracy(network: onnx.ModelProto, calibration: Calibration) -> Accuracy:
     """Median errors of a network on the held-out images; infinite where the scene is not the right one."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        network.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    batches = [session.run(None, {"images": batch}) for batch in _batches(calibration.held_out)]
-    outputs = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+    outputs = _outputs(network, calibration.held_out)
     fields = len(calibration.decoding.OUTPUT._fields)
     decoded = calibration.decoding.decode(
         calibration.decoding.OUTPUT(*outputs[:fields]), intrinsics=calibration.intrinsics
@@ -321,6 +352,30 @@ def accuracy(network: onnx.ModelProto, calibration: Calibration) -> Accuracy:
         ),
         float(np.quantile(outputs[fields], 0.99)) if len(outputs) > fields else 0.0,
     )
+
+
+def _decoded(
+    network: onnx.ModelProto,
+    images: UInt8[NDArray[np.uint8], "n 3 h w"],
+    decoding: Decoding,
+    camera: Float32[NDArray[np.float32], "3 3"] | None,
+) -> Pose:
+    """The poses that a network gives for images of one camera."""
+    values = decoding.OUTPUT(*_outputs(network, images)[: len(decoding.OUTPUT._fields)])
+    intrinsics = None if camera is None else np.broadcast_to(camera, (len(images), 3, 3))
+    return decoding.decode(values, intrinsics=intrinsics).world_from_cam.numpy().to(np.float64)
+
+
+def _outputs(
+    network: onnx.ModelProto, images: UInt8[NDArray[np.uint8], "n 3 h w"]
+) -> list[NDArray[np.float32]]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        network.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    batches = [session.run(None, {"images": batch}) for batch in _batches(images)]
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
 # --- The graph ----------------------------------------------------------------------------------------------
@@ -372,22 +427,6 @@ def _is_stacked(node: onnx.NodeProto, network: onnx.ModelProto) -> bool:
     """Whether it is a product with weights of three or more dimensions: ONNX Runtime cannot quantise it."""
     stacked = {each.name for each in network.graph.initializer if len(each.dims) > 2}
     return node.op_type in _PRODUCTS and bool(stacked & {*node.input})
-
-
-def _rounding(node: onnx.NodeProto, network: onnx.ModelProto, ranges: Any) -> float:
-    """How coarse 8 bits are for a layer: the rounding of its weights and of its input."""
-    weights = next(
-        numpy_helper.to_array(each) for each in network.graph.initializer if each.name == node.input[1]
-    )
-    axis = 0 if node.op_type == "Conv" or _is_transposed(node) else 1
-    rows = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
-    of_weights = np.abs(rows).max(1) / 63.0 / np.maximum(rows.std(1), 1e-12)
-    found = ranges[node.input[0]] if node.input[0] in ranges.keys() else None  # noqa: SIM118  # not a mapping
-    of_input = 0.0
-    if found is not None:
-        low, high = (float(np.asarray(each).min()) for each in found.range_value)
-        of_input = (high - low) / 255.0
-    return float(np.sqrt(np.mean(of_weights**2)) + of_input)
 
 
 def _is_transposed(node: onnx.NodeProto) -> bool:

@@ -7,7 +7,7 @@ farthest, as few as keep the median errors. Without images only matrix products 
 activations are scaled at run time, one scale for each batch.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -290,11 +290,12 @@ def _with_integers(
 ) -> onnx.ModelProto:
     """The network in integers but for the layers in `kept`."""
     names = {node.name for node in kept}
+    network = _with_guards(network, names)
     layers = [node for node in _layers(network) if node.name not in names]
     convolutions = [node for node in layers if node.op_type == "Conv"]
     chosen = [*layers, *_between(network, convolutions)]
     quantizer = QDQQuantizer(
-        _copy(network),
+        network,
         per_channel=True,
         reduce_range=True,  # as above
         weight_qType=QuantType.QInt8,
@@ -309,6 +310,34 @@ def _with_integers(
     quantizer.quantize_model()
     made: onnx.ModelProto = quantizer.model.model
     return _with_half_weights(made)
+
+
+def _with_guards(network: onnx.ModelProto, names: Set[str]) -> onnx.ModelProto:
+    """A copy in which the named convolutions are followed by an operation that changes nothing.
+
+    Between integers ONNX Runtime would otherwise quantise a convolution in single precision after all, with
+    one scale for all of its weights. It computes this operation as a part of the convolution.
+    """
+    network = _copy(network)
+    nodes = []
+    for node in network.graph.node:
+        nodes.append(node)
+        if node.op_type == "Conv" and node.name in names:
+            output = node.output[0]
+            node.output[0] = f"{output}_unguarded"
+            guard = onnx.helper.make_node("LeakyRelu", [node.output[0]], [output], alpha=1.0)
+            guard.name = f"{node.name}_guard"
+            nodes.append(guard)
+    nodes = [*map(_copy_of_node, nodes)]
+    del network.graph.node[:]
+    network.graph.node.extend(nodes)
+    return network
+
+
+def _copy_of_node(node: onnx.NodeProto) -> onnx.NodeProto:
+    copied = onnx.NodeProto()
+    copied.CopyFrom(node)
+    return copied
 
 
 def _with_half_weights(network: onnx.ModelProto) -> onnx.ModelProto:

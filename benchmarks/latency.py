@@ -10,7 +10,6 @@ sides are measured in turn, by processor time on one thread.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -149,17 +148,19 @@ class Case:
 
 def _cases() -> tuple[Case, ...]:
     transposenet, hyperpose = presets("transposenet")["released"], presets("hyperpose_2023")["released"]
-    several = partial(authors.MSTransformer, 7)
-    generated = {"layers": (4, 4), "hyper": (256, 512)}
+
+    def several(layers: tuple[int, int], hyper: tuple[int, int] | None = None) -> nn.Module:
+        return InFirstScene(authors.MSTransformer(7, layers, hyper=hyper))
+
     return (
         Case(
             "TransPoseNet", "transposenet", "released", lambda: PlainTransPoseNet(transposenet), is_same=True
         ),
         Case("HyperPose 2023", "hyperpose_2023", "released", lambda: PlainHyperPose(hyperpose), is_same=True),
         Case("HyperPose 2023, compact", "hyperpose_2023", "compact", lambda: PlainHyperPose(hyperpose)),
-        Case("MS-Transformer", "ms_transformer", "sevenscenes", lambda: InFirstScene(several((6, 4)))),
-        Case("MS-HyperPose", "ms_hyperpose", "sevenscenes", lambda: InFirstScene(several(**generated))),
-        Case("MS-HyperPose, compact", "ms_hyperpose", "compact", lambda: InFirstScene(several(**generated))),
+        Case("MS-Transformer", "ms_transformer", "sevenscenes", lambda: several((6, 4))),
+        Case("MS-HyperPose", "ms_hyperpose", "sevenscenes", lambda: several((4, 4), (256, 512))),
+        Case("MS-HyperPose, compact", "ms_hyperpose", "compact", lambda: several((4, 4), (256, 512))),
         Case("HyperPose 2025", "hyperpose", "hypernetwork", authors.HyperPose),
         Case("HyperPose 2025, baseline", "hyperpose", "baseline", PlainBaseline),
         Case("AtLoc", "atloc", "paper", authors.AtLoc, int8=INT8_OF_CONVOLUTIONS),

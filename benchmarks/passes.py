@@ -157,8 +157,11 @@ def measured_peaks(*, size: int = 768, rounds: int = 5) -> Peaks:
     random = np.random.default_rng(0)
     values = random.random((size, size), dtype=np.float32)
     whole = random.integers(0, 127, (size, size), dtype=np.uint8)
-    weights = {"MatMul": values, "MatMulInteger": random.integers(-63, 64, (size, size), dtype=np.int8)}
-    given = {"MatMul": values, "MatMulInteger": whole}
+    given: dict[str, NDArray[Any]] = {"MatMul": values, "MatMulInteger": whole}
+    weights: dict[str, NDArray[Any]] = {
+        "MatMul": values,
+        "MatMulInteger": random.integers(-63, 64, (size, size), dtype=np.int8),
+    }
     passes = {name: _product(name, given[name], weights[name]) for name in given}
     memory = np.ones(64 * 1024 * 1024, dtype=np.float32)
     passes["reading"] = lambda: memory.max()

@@ -19,7 +19,7 @@ AT_MOST, ON_AVERAGE = 12.0, 0.3
 
 def unchanged(preprocess: Preprocess) -> onnx.ModelProto:
     """A network whose output is its input."""
-    shape = ["batch", 3, preprocess.height, preprocess.width]
+    shape: list[str | int | None] = ["batch", 3, preprocess.height, preprocess.width]
     graph = helper.make_graph(
         [helper.make_node("Identity", ["images"], ["out"])],
         "unchanged",

@@ -1,6 +1,7 @@
 """Convolutions and products in 8-bit integers: calibrated on training images, checked on held-out ones."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,7 +22,7 @@ COUNT = 12
 
 
 @pytest.fixture(scope="module")
-def model() -> PoseModel:  # type: ignore[type-arg]
+def model() -> PoseModel[Any]:
     torch.manual_seed(0)
     model = build_model("hyperpose", small_config("hyperpose"))
     model.observe(some_poses(9))
@@ -29,7 +30,7 @@ def model() -> PoseModel:  # type: ignore[type-arg]
 
 
 @pytest.fixture(scope="module")
-def network(model: PoseModel) -> onnx.ModelProto:  # type: ignore[type-arg]
+def network(model: PoseModel[Any]) -> onnx.ModelProto:
     return onnx_program(model, torch.zeros(2, 3, HEIGHT, WIDTH), ["position", "orientation"])
 
 
@@ -37,7 +38,7 @@ def images() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (COUNT, 3, HEIGHT, WIDTH), dtype=np.uint8)
 
 
-def calibration(model: PoseModel, *, meters: float, degrees: float) -> Calibration:  # type: ignore[type-arg]
+def calibration(model: PoseModel[Any], *, meters: float, degrees: float) -> Calibration:
     """Images whose true poses are so far from those that the network gives in single precision."""
     with torch.inference_mode():
         found = model.decode(model(torch.from_numpy(images()).float() / 255.0)).world_from_cam.numpy()
@@ -57,7 +58,9 @@ def layers_in_integers(network: onnx.ModelProto) -> Counter[str]:
     )
 
 
-def test_all_layers_are_integers_where_the_errors_stay(model: PoseModel, network: onnx.ModelProto) -> None:  # type: ignore[type-arg]
+def test_all_layers_are_integers_where_the_errors_stay(
+    model: PoseModel[Any], network: onnx.ModelProto
+) -> None:
     given = calibration(model, meters=20.0, degrees=60.0)
     made = quantised(network, given)
     assert made.kept == ()
@@ -69,7 +72,9 @@ def test_all_layers_are_integers_where_the_errors_stay(model: PoseModel, network
     assert made.notes()[1] == f"all {made.layers} layers are in int8"
 
 
-def test_as_few_layers_as_needed_stay_in_single_precision(model: PoseModel, network: onnx.ModelProto) -> None:  # type: ignore[type-arg]
+def test_as_few_layers_as_needed_stay_in_single_precision(
+    model: PoseModel[Any], network: onnx.ModelProto
+) -> None:
     all_integers = quantised(network, calibration(model, meters=20.0, degrees=60.0)).network
     given = calibration(model, meters=2e-3, degrees=0.1)  # errors as small as the rounding's
     single = accuracy(network, given)
@@ -83,8 +88,8 @@ def test_as_few_layers_as_needed_stay_in_single_precision(model: PoseModel, netw
 
 
 def test_a_calibrated_prediction_does_not_depend_on_the_batch(
-    model: PoseModel, network: onnx.ModelProto
-) -> None:  # type: ignore[type-arg]
+    model: PoseModel[Any], network: onnx.ModelProto
+) -> None:
     import onnxruntime
 
     made = quantised(network, calibration(model, meters=20.0, degrees=60.0)).network

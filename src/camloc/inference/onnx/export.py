@@ -106,10 +106,12 @@ def _fused_attention(
     assert attn_mask is None
     assert not is_causal
     heads, size = query.shape[1], query.shape[3]
-    flat = op.Reshape(op.Transpose(query, perm=[0, 2, 1, 3]), op.Constant(value_ints=[0, 0, heads * size]))
+    together: Any = op.Constant(value_ints=[0, 0, heads * size])
+    apart: Any = op.Constant(value_ints=[0, 0, heads, size])
+    flat = op.Reshape(op.Transpose(query, perm=[0, 2, 1, 3]), together)
     options = {} if scale is None else {"scale": scale}
     attended = _RUNTIME.MultiHeadAttention(flat, key, value, num_heads=heads, **options)
-    several = op.Reshape(attended, op.Constant(value_ints=[0, 0, heads, size]))
+    several = op.Reshape(attended, apart)
     return op.Transpose(several, perm=[0, 2, 1, 3])
 
 

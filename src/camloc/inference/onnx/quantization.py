@@ -266,7 +266,7 @@ def _ranges(network: onnx.ModelProto, images: UInt8[NDArray[np.uint8], "n 3 h w"
     return calibrator.compute_data()
 
 
-class _Images(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
+class _Images(CalibrationDataReader):
     """Images in batches, for ONNX Runtime."""
 
     def __init__(self, images: UInt8[NDArray[np.uint8], "n 3 h w"]) -> None:
@@ -374,13 +374,12 @@ def accuracy(network: onnx.ModelProto, calibration: Calibration) -> Accuracy:
     is_right = to_numpy(decoded.scene) == calibration.scene
     meters, degrees = (np.where(is_right & np.isfinite(each), each, np.inf) for each in error)
     scenes = np.unique(calibration.scene)
-    return Accuracy(
-        *(
-            float(np.mean([np.median(each[calibration.scene == scene]) for scene in scenes]))
-            for each in (meters, degrees)
-        ),
-        float(np.quantile(outputs[fields], 0.99)) if len(outputs) > fields else 0.0,
+    of_meters, of_degrees = (
+        float(np.mean([np.median(each[calibration.scene == scene]) for scene in scenes]))
+        for each in (meters, degrees)
     )
+    novelty = float(np.quantile(outputs[fields], 0.99)) if len(outputs) > fields else 0.0
+    return Accuracy(of_meters, of_degrees, novelty)
 
 
 def _decoded(

@@ -1,10 +1,10 @@
-"""Cost and gain of 8-bit matrix products: the regressors of Red Kitchen, exported twice.
+"""Cost and gain of 8-bit integers: the regressors of Red Kitchen, exported twice.
 
-    uv run python -m benchmarks.exported [--runs runs/regressors]
+    uv run python -m benchmarks.exported [--runs runs/regressors] [--only PoseNet]
 
 exports the first seed of every row that `benchmarks.regressors` has trained in single precision and in int8,
-evaluates both files on the test frames of their scene, and times them in turn. Writes
-`docs/results/exported.json` and `.md`.
+calibrated as `camloc export` does, evaluates both files on the test frames of their scene, and times them in
+turn. Writes `docs/results/exported.json` and `.md`; rows that are not measured keep their numbers.
 """
 
 import time
@@ -16,19 +16,25 @@ from typing import Any
 import torch
 import tyro
 
-from benchmarks.page import median_words, table, write
+from benchmarks.page import RESULTS, median_words, table, write
 from benchmarks.page import page as page_of
 from benchmarks.passes import machine, onnx_pass, shortest
 from benchmarks.regressors import ROWS
+from camloc.core.config import from_json
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.inference.onnx.export import export_onnx
+from camloc.inference.onnx.quantization import Quantised
 from camloc.inference.onnx.runtime import ExportPrecision
 from camloc.models.checkpoint import load_checkpoint
 from camloc.runs.evaluate import evaluate_run
+from camloc.runs.export import calibration_of
 from camloc.runs.manifest import RunManifest
 
 PRECISIONS: tuple[ExportPrecision, ...] = ("float32", "int8")
-HEADINGS = ("model", "file", "int8", "ratio", "time", "int8", "ratio", "median", "int8")
+HEADINGS = (
+    "model", "file", "int8", "share", "time", "int8", "ratio", "median", "int8", "held out, int8",
+    "layers in int8",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,24 @@ class Exported:
 
 @dataclass(frozen=True)
 class Row:
-    """A run and its files in single precision and in int8."""
+    """A run and its files in single precision and in int8.
+
+    Attributes:
+        label, scene: of the run.
+        files: both.
+        loss: share by which the larger of both medians on held-out training frames grows with int8.
+        layers: numbers of layers in int8 and of all.
+        kept: layers in single precision.
+        budget: seconds of training, or 0 for the recipe's schedule.
+    """
 
     label: str
     scene: str
     files: tuple[Exported, Exported]
+    loss: float
+    layers: tuple[int, int]
+    kept: tuple[str, ...]
+    budget: float
 
 
 @dataclass(frozen=True)
@@ -58,29 +77,38 @@ class Measured:
     rows: tuple[Row, ...]
 
 
-def main(runs: Path = Path("runs/regressors"), *, rounds: int = 40) -> None:
-    """Export, evaluate and time every existing run, and write the page.
+def main(runs: Path = Path("runs/regressors"), *, only: tuple[str, ...] = (), rounds: int = 20) -> None:
+    """Export, evaluate and time the existing runs, and write the page.
 
     Args:
         runs: Folder of the runs of benchmarks.regressors.
+        only: Labels of the rows to measure; all by default.
         rounds: Timed passes of each file.
     """
-    found = {row.label: runs / row.recipe / "seed-0" for row in ROWS}
-    rows = [measured(label, run, rounds) for label, run in found.items() if (run / "results.json").exists()]
-    if not rows:
+    path = RESULTS / "exported.json"
+    known = {row.label: row for row in from_json(path.read_bytes(), Measured).rows} if only else {}
+    for row in ROWS:
+        run = runs / row.recipe / "seed-0"
+        if (run / "run.json").exists() and (not only or row.label in only):
+            known[row.label] = measured(row.label, run, rounds)
+    if not known:
         raise SystemExit(f"{runs} has no runs; train them with benchmarks.regressors")
-    everything = Measured(machine(), rounds, tuple(rows))
+    everything = Measured(machine(), rounds, tuple(known[row.label] for row in ROWS if row.label in known))
     write("exported", everything, page(everything))
 
 
 def measured(label: str, run: Path, rounds: int) -> Row:
     """The two files of one run, whose passes are timed in turn."""
-    checkpoint, (source,) = load_checkpoint(run), RunManifest.load(run).data
+    checkpoint, manifest = load_checkpoint(run), RunManifest.load(run)
+    (source,) = manifest.data
     preprocess = checkpoint.metadata.preprocess
     image = torch.rand(1, 3, preprocess.height, preprocess.width)
+    calibration = calibration_of(run, checkpoint.metadata, checkpoint.model.decoding.numpy())
     paths = {precision: run / f"{precision}.onnx" for precision in PRECISIONS}
-    for precision, path in paths.items():
-        export_onnx(checkpoint, path, precision=precision)
+    made: dict[str, Quantised | None] = {
+        precision: export_onnx(checkpoint, path, precision=precision, calibration=calibration)
+        for precision, path in paths.items()
+    }
     passes: dict[str, Callable[[], Any]] = {
         precision: onnx_pass(path.read_bytes(), image, 1) for precision, path in paths.items()
     }
@@ -93,7 +121,19 @@ def measured(label: str, run: Path, rounds: int) -> Row:
         )
         for precision, path in paths.items()
     )
-    return Row(label, source.load().name, (single, whole))
+    integers = made["int8"]
+    assert integers is not None
+    assert integers.single is not None
+    assert integers.found is not None
+    return Row(
+        label,
+        source.load().name,
+        (single, whole),
+        integers.found.loss(integers.single),
+        (integers.layers - len(integers.kept), integers.layers),
+        integers.kept,
+        manifest.budget_seconds,
+    )
 
 
 def page(measured: Measured) -> str:
@@ -102,11 +142,19 @@ def page(measured: Measured) -> str:
         "Exported in 8-bit whole numbers",
         "exported",
         f"Regressors of {measured.rows[0].scene}, exported by `camloc export` and by `camloc export "
-        f"--precision int8`, which stores and multiplies the weights of matrix products as 8-bit whole "
-        f"numbers; convolutions stay in single precision. Medians of "
-        f"{measured.rows[0].files[0].errors.frames:,} test images; processor time of one of them in ONNX "
-        f"Runtime, one thread, the shortest of {measured.rounds} passes, both files in turn.",
+        f"--precision int8`: weights, maps and products of 8-bit integers, calibrated on training frames, "
+        f"with as many layers in single precision as keep both medians of held-out training frames within "
+        f"5 %. Medians of {measured.rows[0].files[0].errors.frames:,} test images, which decided nothing; "
+        f"processor time of one of them in ONNX Runtime, one thread, the shortest of {measured.rounds} "
+        f"passes, both files in turn. The networks were trained for "
+        f"{min(row.budget for row in measured.rows):.0f} to {max(row.budget for row in measured.rows):.0f} "
+        f"seconds: enough to compare the files, not to judge the networks.",
         table(HEADINGS, map(_cells, measured.rows)),
+        *(
+            f"- {row.label} keeps in single precision: {'; '.join(row.kept)}."
+            for row in measured.rows
+            if row.kept
+        ),
         f"{measured.machine}.",
     )
 
@@ -116,10 +164,12 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.label,
         *(f"{each.megabytes:.1f} MB" for each in row.files),
-        f"{single.megabytes / whole.megabytes:.1f}",
+        f"{whole.megabytes / single.megabytes:.2f}",
         *(f"{each.milliseconds:.1f} ms" for each in row.files),
         f"{single.milliseconds / whole.milliseconds:.2f}",
         *(median_words(each.errors) for each in row.files),
+        f"{row.loss:+.1%}",
+        f"{row.layers[0]} of {row.layers[1]}",
     )
 
 

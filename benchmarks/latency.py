@@ -1,178 +1,389 @@
-"""The time of one image through a Transformer model, beside the structure as it was published.
+"""The time of one image through every network, beside the structure as its authors published it.
 
-    uv run python -m benchmarks.latency
+    uv run python -m benchmarks.latency [--only AtLoc]
 
-writes `docs/results/latency.json` and `.md`. The published structures are built from torch's own modules
-(`benchmarks/published.py`), with the same weights where both have them, and both sides are measured in turn.
+writes `docs/results/latency.json` and `.md`; rows that are not measured keep their numbers. The published
+structures are built from torch's own modules (`benchmarks/published.py`, `tests/support/authors.py`), and all
+sides are measured in turn, by processor time on one thread.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import tyro
-from torch import nn
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from tests.support import authors
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision import models as torchvision_models
 
-from benchmarks.page import filled, write
+from benchmarks.page import RESULTS, filled, write
 from benchmarks.page import page as page_of
 from benchmarks.passes import (
-    both_sides,
+    Peaks,
     largest_difference,
     machine,
-    multiply_adds,
+    measured_peaks,
+    multiplications,
+    onnx_pass,
     shaken,
     shortest,
-    times_table,
     weights_of,
 )
 from benchmarks.published import PlainHyperPose, PlainTransPoseNet, copy_weights
-from camloc.models import build_model
-from camloc.models.hyperpose_2023 import PRESETS as HYPERPOSE
-from camloc.models.transposenet import PRESETS as TRANSPOSENET
+from camloc.core.config import from_json
+from camloc.inference.onnx.export import onnx_program
+from camloc.inference.onnx.quantization import in_integers
+from camloc.models import build_model, presets
 
 SIDE = 224
 
-ARITHMETIC = (
+# The least ratios that are aimed at: single precision and int8 in ONNX Runtime, to the published structure.
+SINGLE, INT8, INT8_OF_CONVOLUTIONS = 2.2, 3.5, 5.0
+
+TIMES = (
     ("model", "{label}"),
-    ("published", "{published:.2f} G"),
-    ("ours", "{ours:.2f} G"),
-    ("ratio", "{ratio:.2f}"),
+    ("published", "{published:.1f} ms"),
+    ("PyTorch", "{torch:.1f} ms"),
+    ("ratio", "{torch_ratio:.2f}"),
+    ("ONNX", "{onnx:.1f} ms"),
+    ("ratio", "{onnx_ratio:.2f}"),
+    ("int8", "{int8:.1f} ms"),
+    ("ratio", "{int8_ratio:.2f}"),
 )
-SIZES = (
+FILES = (
     ("model", "{label}"),
     ("weights", "{weights:,}"),
-    ("", "{megabytes:.0f} MB"),
     ("published", "{published_weights:,}"),
-    ("", "{published_megabytes:.0f} MB"),
-    ("ratio", "{ratio:.1f}"),
+    ("ONNX", "{single_megabytes:.1f} MB"),
+    ("int8", "{int8_megabytes:.1f} MB"),
+    ("share", "{share:.2f}"),
     ("outputs differ by", "{differ}"),
 )
+BOUNDS = (
+    ("model", "{label}"),
+    ("published", "{published_multiplications:.2f} G"),
+    ("ours", "{multiplications:.2f} G"),
+    ("of two activations", "{of_activations:.2f} G"),
+    ("weights", "{megabytes:.0f} MB"),
+    ("least, single", "{least:.1f} ms"),
+    ("largest ratio", "{largest:.2f}"),
+    ("reached", "{reached:.2f}"),
+    ("least, int8", "{least_int8:.1f} ms"),
+    ("largest ratio", "{largest_int8:.2f}"),
+    ("reached", "{reached_int8:.2f}"),
+)
+
+
+class PlainBaseline(nn.Module):
+    """HyperPose of 2025 without its hypernetwork."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = authors.EfficientNet()
+        self.hidden, self.position, self.orientation = (
+            nn.Linear(1280, 1024),
+            nn.Linear(1024, 3),
+            nn.Linear(1024, 4),
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Position and quaternion."""
+        hidden = F.relu(self.hidden(self.backbone.maps(images)[2].mean((-2, -1))))
+        return self.position(hidden), self.orientation(hidden)
+
+
+class PlainPoseNet(nn.Module):
+    """A CNN of torchvision and two heads: the teacher of the pose auto-encoders."""
+
+    def __init__(self, network: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.network = nn.Sequential(*network.children())[:-1]
+        self.latents = nn.ModuleList(nn.Linear(channels, 256) for _ in range(2))
+        self.heads = nn.ModuleList(nn.Linear(256, size) for size in (3, 4))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Position and quaternion."""
+        maps = self.network(images)
+        features = maps.mean((-2, -1))
+        return [head(F.relu(latent(features))) for latent, head in zip(self.latents, self.heads, strict=True)]
+
+
+class InFirstScene(nn.Module):
+    """A published network of several scenes; the scene is chosen by the logits, here the first one."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The pose and the logits."""
+        return self.network(images, 0)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model of ours and the settings of the published structure; equal settings give equal outputs."""
+    """A network of ours and the published structure.
+
+    Attributes:
+        label: for the table.
+        model, preset: of ours.
+        published: builds the published structure.
+        is_same: whether both compute the same with the weights of `copy_weights`.
+        int8: least ratio of int8 that is aimed at.
+    """
 
     label: str
     model: str
-    config: Any
-    published: Any
-
-    def networks(self) -> tuple[nn.Module, nn.Module]:
-        """Ours and the published structure, with random weights."""
-        torch.manual_seed(0)
-        ours = shaken(build_model(self.model, self.config)).eval()
-        kind: Callable[[Any], nn.Module] = (
-            PlainTransPoseNet if self.model == "transposenet" else PlainHyperPose
-        )
-        return ours, shaken(kind(self.published)).eval()
+    preset: str
+    published: Callable[[], nn.Module]
+    is_same: bool = False
+    int8: float = INT8
 
 
-_EIGHT_HEADS = TRANSPOSENET["released"]
-_FOUR_HEADS = replace(_EIGHT_HEADS, encoder=replace(_EIGHT_HEADS.encoder, heads=4))
-_RELEASED, _COMPACT = HYPERPOSE["released"], HYPERPOSE["compact"]
+def _cases() -> tuple[Case, ...]:
+    transposenet, hyperpose = presets("transposenet")["released"], presets("hyperpose_2023")["released"]
 
-CASES = (
-    Case("TransPoseNet, as released (8 heads)", "transposenet", _EIGHT_HEADS, _EIGHT_HEADS),
-    Case("TransPoseNet, 4 heads", "transposenet", _FOUR_HEADS, _FOUR_HEADS),
-    Case("HyperPose 2023, as released", "hyperpose_2023", _RELEASED, _RELEASED),
-    Case("HyperPose 2023, `compact`, beside the released one", "hyperpose_2023", _COMPACT, _RELEASED),
-)
+    def several(layers: tuple[int, int], hyper: tuple[int, int] | None = None) -> nn.Module:
+        return InFirstScene(authors.MSTransformer(7, layers, hyper=hyper))
 
-
-def measured(case: Case, *, threads: int, rounds: int) -> dict[str, Any]:
-    """Times, size and arithmetic of one case.
-
-    `wall` is by the clock, on several threads; `cpu` is processor time on one thread; `difference` is None
-    where ours is another network.
-    """
-    ours, plain = case.networks()
-    is_same = case.config == case.published
-    if is_same:
-        copy_weights(ours, plain)
-    image = torch.rand(1, 3, SIDE, SIDE)
-    passes = both_sides(ours, plain, image)
-    with torch.inference_mode():
-        cpu = shortest(passes(1), rounds, time.process_time)
-        each = passes(threads)
-        wall = shortest(each, rounds, time.perf_counter)
-        wanted = each["published_torch"]()
-        difference = max(largest_difference(each[name](), wanted) for name in ("torch", "onnx"))
-    return {
-        "label": case.label,
-        "weights": weights_of(ours),
-        "published_weights": weights_of(plain),
-        "wall": wall,
-        "cpu": cpu,
-        "difference": difference if is_same else None,
-        "threads": threads,
-        "rounds": rounds,
-        "machine": machine(),
-        "multiply_adds": multiply_adds(ours, image),
-        "published_multiply_adds": multiply_adds(plain, image),
-    }
-
-
-def page(measured: dict[str, Any]) -> str:
-    """The page."""
-    rows = measured["rows"]
-    first = rows[0]
-    arithmetic = [
-        {
-            "label": row["label"],
-            "published": row["published_multiply_adds"] / 1e9,
-            "ours": row["multiply_adds"] / 1e9,
-            "ratio": row["published_multiply_adds"] / row["multiply_adds"],
-        }
-        for row in rows
-    ]
-    sizes = [
-        {
-            **row,
-            "megabytes": row["weights"] * 4 / 1e6,
-            "published_megabytes": row["published_weights"] * 4 / 1e6,
-            "ratio": row["published_weights"] / row["weights"],
-            "differ": "another network" if row["difference"] is None else f"{row['difference']:.0e}",
-        }
-        for row in rows
-    ]
-    return page_of(
-        "One image through a Transformer",
-        "latency",
-        f"One image of 224 x 224 on a CPU, single precision, the shortest of {first['rounds']} passes, the "
-        "columns in turn. *Published* is the structure of the authors' code from torch's own modules: "
-        "attention with its weights and a mask, all layers for all tokens, the whole CNN (twice for "
-        "HyperPose), all tables and classifiers. The first three ratios are to the published structure in "
-        "PyTorch, which is what its authors run; the last is to the same in ONNX Runtime, whose export "
-        "removes what no output depends on. The third is of `camloc export --precision int8`, whose outputs "
-        "differ a little: [by how much](exported.md).",
-        f"## By the clock, {first['threads']} threads",
-        times_table((row["label"], row["wall"]) for row in rows),
-        "## Processor time, 1 thread",
-        "Other programs on the machine hardly change these.",
-        times_table((row["label"], row["cpu"]) for row in rows),
-        "## Arithmetic",
-        "Multiplications with additions, in convolutions and products of matrices. As the outputs are the "
-        "same, most of them are necessary: where the times above are less by more than these, the rest is "
-        "reading and writing between them.",
-        filled(ARITHMETIC, arithmetic),
-        "## Size, and difference of the outputs from the published ones",
-        filled(SIZES, sizes),
-        f"{first['machine']}.",
+    return (
+        Case(
+            "TransPoseNet", "transposenet", "released", lambda: PlainTransPoseNet(transposenet), is_same=True
+        ),
+        Case("HyperPose 2023", "hyperpose_2023", "released", lambda: PlainHyperPose(hyperpose), is_same=True),
+        Case("HyperPose 2023, compact", "hyperpose_2023", "compact", lambda: PlainHyperPose(hyperpose)),
+        Case("MS-Transformer", "ms_transformer", "sevenscenes", lambda: several((6, 4))),
+        Case("MS-HyperPose", "ms_hyperpose", "sevenscenes", lambda: several((4, 4), (256, 512))),
+        Case("MS-HyperPose, compact", "ms_hyperpose", "compact", lambda: several((4, 4), (256, 512))),
+        Case("HyperPose 2025", "hyperpose", "hypernetwork", authors.HyperPose),
+        Case("HyperPose 2025, baseline", "hyperpose", "baseline", PlainBaseline),
+        Case("AtLoc", "atloc", "paper", authors.AtLoc, int8=INT8_OF_CONVOLUTIONS),
+        Case(
+            "PoseNet, MobileNetV2",
+            "posenet",
+            "mobilenetv2",
+            lambda: PlainPoseNet(torchvision_models.mobilenet_v2(), 1280),
+            int8=INT8_OF_CONVOLUTIONS,
+        ),
+        Case(
+            "PoseNet, ResNet-50",
+            "posenet",
+            "resnet50",
+            lambda: PlainPoseNet(
+                nn.Sequential(*[*torchvision_models.resnet50().children()][:-2], nn.Identity()), 2048
+            ),
+            int8=INT8_OF_CONVOLUTIONS,
+        ),
     )
 
 
-def main(threads: int = 2, *, rounds: int = 40) -> None:
+@dataclass(frozen=True)
+class Row:
+    """The measurements of one case; times in milliseconds, of the shortest of some passes.
+
+    Attributes:
+        published, torch, onnx, int8: times.
+        half: time of ONNX Runtime in half precision.
+        difference: of the outputs, relative to their largest number; None where ours is another network.
+        multiplications: of all products, in units of 1e9.
+        of_activations: of products of two activations, which stay in single precision.
+        peaks: of the processor, at the same time.
+    """
+
+    label: str
+    published: float
+    torch: float
+    onnx: float
+    int8: float
+    half: float | None
+    difference: float | None
+    weights: int
+    published_weights: int
+    single_megabytes: float
+    int8_megabytes: float
+    multiplications: float
+    published_multiplications: float
+    of_activations: float
+    peaks: Peaks
+    rounds: int
+    machine: str
+
+    def least(self, *, is_int8: bool) -> float:
+        """Milliseconds of the multiplications alone, at the processor's peak, or of reading the weights."""
+        rest = self.multiplications - self.of_activations
+        products = self.of_activations / self.peaks.single + rest / (
+            self.peaks.int8 if is_int8 else self.peaks.single
+        )
+        megabytes = self.int8_megabytes if is_int8 else self.single_megabytes
+        return max(1e3 * products, megabytes / self.peaks.gigabytes)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything on the page."""
+
+    rows: tuple[Row, ...]
+
+
+def measured(case: Case, *, rounds: int) -> Row:
+    """The measurements of one case."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    ours = shaken(build_model(case.model, presets(case.model)[case.preset])).eval()
+    plain = shaken(case.published()).eval()
+    if case.is_same:
+        copy_weights(ours, plain)
+    image = torch.rand(1, 3, SIDE, SIDE)
+    network = onnx_program(ours, image.expand(2, -1, -1, -1))
+    with TemporaryDirectory() as folder:
+        noise = torch.randint(0, 256, (4, 3, SIDE, SIDE), dtype=torch.uint8).numpy()
+        integers = in_integers(network, noise, Path(folder)).SerializeToString()
+    single = network.SerializeToString()
+    passes: dict[str, Callable[[], Any]] = {
+        "published": lambda: plain(image),
+        "torch": lambda: ours(image),
+        "onnx": onnx_pass(single, image, 1),
+        "int8": onnx_pass(integers, image, 1),
+    }
+    if case.int8 > INT8:
+        half = convert_float_to_float16(network, keep_io_types=True).SerializeToString()
+        passes["half"] = onnx_pass(half, image, 1)
+    with torch.inference_mode():
+        times = shortest(passes, rounds, time.process_time, warm_up=1)
+        wanted = passes["published"]()
+        difference = (
+            max(largest_difference(passes[name](), wanted) for name in ("torch", "onnx"))
+            if case.is_same
+            else None
+        )
+    of_all, of_activations = multiplications(ours, image)
+    return Row(
+        case.label,
+        **{name: times.get(name) for name in ("published", "torch", "onnx", "int8", "half")},  # type: ignore[arg-type]
+        difference=difference,
+        weights=weights_of(ours),
+        published_weights=weights_of(plain),
+        single_megabytes=len(single) / 1e6,
+        int8_megabytes=len(integers) / 1e6,
+        multiplications=of_all / 1e9,
+        published_multiplications=multiplications(plain, image)[0] / 1e9,
+        of_activations=of_activations / 1e9,
+        peaks=measured_peaks(),
+        rounds=rounds,
+        machine=machine(),
+    )
+
+
+def page(measured: Measured) -> str:
+    """The page."""
+    rows = measured.rows
+    times = [
+        {
+            **vars(row),
+            "torch_ratio": row.published / row.torch,
+            "onnx_ratio": row.published / row.onnx,
+            "int8_ratio": row.published / row.int8,
+        }
+        for row in rows
+    ]
+    files = [
+        {
+            **vars(row),
+            "share": row.int8_megabytes / row.single_megabytes,
+            "differ": "another network" if row.difference is None else f"{row.difference:.0e}",
+        }
+        for row in rows
+    ]
+    bounds = [
+        {
+            **vars(row),
+            "megabytes": row.single_megabytes,
+            "least": row.least(is_int8=False),
+            "largest": row.published / row.least(is_int8=False),
+            "reached": row.least(is_int8=False) / row.onnx,
+            "least_int8": row.least(is_int8=True),
+            "largest_int8": row.published / row.least(is_int8=True),
+            "reached_int8": row.least(is_int8=True) / row.int8,
+        }
+        for row in rows
+    ]
+    halves = [
+        f"{row.label} {row.half:.1f} ms instead of {row.onnx:.1f} ms" for row in rows if row.half is not None
+    ]
+    peaks = rows[0].peaks
+    return page_of(
+        "One image through every network",
+        "latency",
+        f"One image of {SIDE} x {SIDE}, processor time on one thread, the shortest of {rows[0].rounds} "
+        "passes, the columns in turn, so that other programs hardly change the ratios. *Published* is the "
+        "structure of the authors' code in PyTorch, which is what they run: attention with its weights "
+        "and a mask, all layers for all tokens, the whole CNN (twice for HyperPose 2023), all tables and "
+        "classifiers. *ONNX* and *int8* are what `camloc export` writes, in ONNX Runtime, with all layers "
+        "in int8; [what int8 costs, and which layers then stay in single precision](exported.md).",
+        filled(TIMES, times),
+        *_verdicts(rows),
+        "## Files, and difference of the outputs from the published ones",
+        filled(FILES, files),
+        "## What bounds it",
+        "Multiplications with additions. *Least* is the time of these alone at the largest speed that a "
+        f"product reaches in ONNX Runtime on this processor in the same run ({peaks.single:.0f} G a second "
+        f"in single precision, {peaks.int8:.0f} G in int8), or of reading the file once at "
+        f"{peaks.gigabytes:.0f} GB a second if that is longer; products of two activations (attention) "
+        "stay in single precision. *Reached* is the share of that bound.",
+        filled(BOUNDS, bounds),
+        f"In half precision, which ONNX Runtime converts and does not multiply on such processors, it "
+        f"is not faster ({'; '.join(halves)}), so `camloc export` does not offer it."
+        if halves
+        else "",
+        f"{rows[0].machine}.",
+    )
+
+
+def _verdicts(rows: tuple[Row, ...]) -> list[str]:
+    """A sentence for each target: reached by all networks, or by which not."""
+    wanted = {case.label: case.int8 for case in _cases()}
+    below = [
+        f"{row.label} ({row.published / row.onnx:.2f})" for row in rows if row.published / row.onnx < SINGLE
+    ]
+    slow = [
+        f"{row.label} ({row.published / row.int8:.2f} of {wanted[row.label]})"
+        for row in rows
+        if row.published / row.int8 < wanted[row.label]
+    ]
+    return [
+        f"In single precision the ratio is below {SINGLE} for {', '.join(below)}."
+        if below
+        else f"In single precision every ratio is at least {SINGLE}.",
+        f"In int8 the ratio is below what was aimed at for {', '.join(slow)}."
+        if slow
+        else "In int8 every aim is met.",
+    ]
+
+
+def main(*, only: tuple[str, ...] = (), rounds: int = 5) -> None:
     """Measure, and write the page.
 
     Args:
-        threads: Of torch and of ONNX Runtime.
+        only: Labels of the networks to measure; all by default.
         rounds: Passes of each side.
     """
-    everything = {"rows": [measured(case, threads=threads, rounds=rounds) for case in CASES]}
-    write("latency", everything, page(everything))
+    path = RESULTS / "latency.json"
+    for case in _cases():
+        if only and case.label not in only:
+            continue
+        found = measured(case, rounds=rounds)
+        known = (
+            {row.label: row for row in from_json(path.read_bytes(), Measured).rows} if path.exists() else {}
+        )
+        known[case.label] = found
+        everything = Measured(tuple(known[each.label] for each in _cases() if each.label in known))
+        write("latency", everything, page(everything))
 
 
 if __name__ == "__main__":

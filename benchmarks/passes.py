@@ -3,33 +3,23 @@
 Compared passes run in turn, so that other programs disturb all sides alike, and the shortest of many counts.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import page
-from camloc.core.silence import without_logs, without_warnings
-from camloc.inference.onnx.export import quantized
-
-
-def exported(module: nn.Module, image: Tensor) -> onnx.ModelProto:
-    """The module as ONNX, exported as `camloc export` does."""
-    with without_warnings, without_logs():
-        program = torch.onnx.export(
-            module,
-            (image.expand(2, -1, -1, -1),),
-            input_names=["images"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    return program.model_proto
+from camloc.inference.onnx.export import onnx_program
+from camloc.inference.onnx.quantization import quantised
+from camloc.inference.onnx.runtime import SLOWER_OPTIMIZERS
 
 
 def onnx_pass(network: bytes, image: Tensor, threads: int) -> Callable[[], Any]:
@@ -38,7 +28,9 @@ def onnx_pass(network: bytes, image: Tensor, threads: int) -> Callable[[], Any]:
     options.intra_op_num_threads, options.log_severity_level = threads, 4
     # Threads that wait for the next pass by spinning would slow down whoever is measured in between.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        network, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER_OPTIMIZERS
+    )
     inputs = {"images": image.numpy()}
     return lambda: session.run(None, inputs)
 
@@ -47,8 +39,9 @@ def both_sides(
     ours: nn.Module, plain: nn.Module, image: Tensor
 ) -> Callable[[int], dict[str, Callable[[], Any]]]:
     """For a number of threads the passes of ours and of the published structure, by the names in `TIMES`."""
-    networks = exported(ours, image), exported(plain, image)
-    files = [each.SerializeToString() for each in (*networks, quantized(networks[0]))]
+    several = image.expand(2, -1, -1, -1)
+    networks = onnx_program(ours, several), onnx_program(plain, several)
+    files = [each.SerializeToString() for each in (*networks, quantised(networks[0]).network)]
 
     def passes(threads: int) -> dict[str, Callable[[], Any]]:
         torch.set_num_threads(threads)
@@ -129,10 +122,69 @@ def largest_difference(found: Any, wanted: Any) -> float:
 
 def multiply_adds(module: nn.Module, image: Tensor) -> int:
     """The number of multiplications with additions of a pass, in convolutions and matrix products."""
+    return multiplications(module, image)[0]
+
+
+def multiplications(module: nn.Module, image: Tensor) -> tuple[int, int]:
+    """Multiplications with additions of a pass: of all products, and of those of two activations."""
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
         module(image)
-    return counter.get_total_flops() // 2
+    of_activations = sum(
+        flops
+        for operation, flops in counter.get_flop_counts()["Global"].items()
+        if "attention" in str(operation) or "bmm" in str(operation)
+    )
+    return counter.get_total_flops() // 2, of_activations // 2
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """What a core of this processor reaches in ONNX Runtime.
+
+    Attributes:
+        single, int8: multiplications with additions, in units of 1e9 a second, in a large product.
+        gigabytes: read from memory in a second.
+    """
+
+    single: float
+    int8: float
+    gigabytes: float
+
+
+def measured_peaks(*, size: int = 768, rounds: int = 5) -> Peaks:
+    """The peaks, measured now."""
+    random = np.random.default_rng(0)
+    values = random.random((size, size), dtype=np.float32)
+    whole = random.integers(0, 127, (size, size), dtype=np.uint8)
+    given: dict[str, NDArray[Any]] = {"MatMul": values, "MatMulInteger": whole}
+    weights: dict[str, NDArray[Any]] = {
+        "MatMul": values,
+        "MatMulInteger": random.integers(-63, 64, (size, size), dtype=np.int8),
+    }
+    passes = {name: _product(name, given[name], weights[name]) for name in given}
+    memory = np.ones(64 * 1024 * 1024, dtype=np.float32)
+    passes["reading"] = lambda: memory.max()
+    times = shortest(passes, rounds, time.process_time)
+    products = size**3 / 1e6
+    return Peaks(
+        products / times["MatMul"], products / times["MatMulInteger"], memory.nbytes / 1e6 / times["reading"]
+    )
+
+
+def _product(operation: str, values: NDArray[Any], weights: NDArray[Any]) -> Callable[[], Any]:
+    """A pass of one product with constant weights."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+    output = onnx.TensorProto.FLOAT if operation == "MatMul" else onnx.TensorProto.INT32
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(operation, ["images", "weights"], ["product"])],
+        "product",
+        [onnx.helper.make_tensor_value_info("images", kind, values.shape)],
+        [onnx.helper.make_tensor_value_info("product", output, None)],
+        [onnx.numpy_helper.from_array(weights, "weights")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    return onnx_pass(model.SerializeToString(), torch.from_numpy(values), 1)
 
 
 def weights_of(module: nn.Module) -> int:

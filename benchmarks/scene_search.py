@@ -238,7 +238,9 @@ def _search(folder: Path, photos: Sequence[Photo]) -> Search:
     order = rng.integers(0, len(known), _REQUESTS).tolist()
     try:
         with served([bundles, "--memory", f"{allowed / 1e6:.3f}MB"]) as address, _client(address) as http:
-            right, cold, warm, most, resident = [], [], [], 0.0, []
+            right, resident, most = [], [], 0.0
+            cold: list[float] = []
+            warm: list[float] = []
             loads = _metric(http, "camloc_bundle_loads")
             for number, row in enumerate(order):
                 answer, seconds = _located(http, known[row], named=True)

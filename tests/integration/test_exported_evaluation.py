@@ -1,5 +1,7 @@
 """An exported file is evaluated like the run that it was exported from, and its results name the runtime."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from tests.support.trained import Made
 
 from camloc.evaluation.results import Results
 from camloc.runs.evaluate import evaluate_run
-from camloc.runs.manifest import DataSource
+from camloc.runs.manifest import DataSource, RunManifest
 
 Capture = pytest.CaptureFixture[str]
 
@@ -55,6 +57,8 @@ def test_int8_is_an_option_of_the_export(trained: Path, tmp_path: Path, capfd: C
     ended = camloc(capfd, "export", run, "--precision", "int8", "--out", path)
     assert (ended.status, ended.out) == (0, f"{path}\n"), ended.err
     assert "camloc evaluate measures" in ended.err
+    assert "median errors on held-out training images: " in ended.err
+    assert "layers" in ended.err
     assert "pre-processing" not in ended.err
     results = evaluate_run(path, data=DataSource(str(trained / "scene"))).results
     assert results.runtime == "ONNX Runtime, int8"
@@ -65,3 +69,22 @@ def test_int8_is_an_option_of_the_export(trained: Path, tmp_path: Path, capfd: C
     assert own is not None
     assert found != own
     assert found == pytest.approx(own, rel=0.2)
+
+
+def test_int8_without_the_training_images_says_what_is_missing(
+    trained: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run" / "checkpoint", run / "checkpoint")
+    manifest = RunManifest.load(trained / "run")
+    replace(manifest, data=(DataSource(str(tmp_path / "moved")),)).save(run)
+    ended = camloc(capfd, "export", run, "--precision", "int8", "--input", "image")
+    assert ended.status == 0, ended.err
+    said = " ".join(ended.err.split())
+    assert str(tmp_path / "moved") in said
+    assert "without training images convolutions stay in single precision: put the images back" in said
+    (frame,) = sorted((trained / "scene" / "seq-02").glob("*.color.png"))[:1]
+    located = camloc(capfd, "locate", run / "export", frame, "--profile")
+    assert located.status == 0, located.err
+    for stage in ("reading the file", "resizing", "network", "decoding", "acceptance", "all"):
+        assert f"{stage} " in located.err

@@ -1,4 +1,4 @@
-"""What is wrong in tables and TUM is reported in one sentence that names the file and the line or the frame."""
+"""What is wrong in tables and TUM is reported in a sentence that names the file and the line or frame."""
 
 from pathlib import Path
 

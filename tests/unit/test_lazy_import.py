@@ -35,6 +35,12 @@ def test_errors_and_names_need_no_torch() -> None:
     assert not modules_after(program) & {"torch", "numpy", "PIL"}
 
 
+def test_locating_by_torch_imports_neither_its_compiler_nor_what_trains() -> None:
+    imported = modules_after("import camloc.inference.torch_network")
+    assert "torch" in imported
+    assert not imported & {"torch._dynamo", "roma", "lightning_fabric", "camloc.refinement.choice"}
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_name_is_what_its_module_has(name: str) -> None:
     thing = getattr(camloc, name)

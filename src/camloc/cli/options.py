@@ -38,6 +38,7 @@ Precision = Literal["32-true", "bf16-mixed"]
 
 # The same as in `camloc.inference.onnx.runtime`, whose import loads torch.
 ExportPrecision = Literal["float32", "int8"]
+ExportInput = Literal["tensor", "image"]
 
 # The same as in `camloc.models.outlier_filters`, whose import loads torch.
 Filter = Literal["auto", "weights", "none", "rigid-ransac", "pnp-ransac"]

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from camloc.data.formats import colmap, nerfstudio
-from camloc.data.formats.tum import Trajectory, trajectory_text
 from camloc.data.geopose import Anchor, geopose
 from camloc.data.types import NO_REASON, Estimate, Frame, Located, Lost, Scene
 from camloc.errors import DatasetError
@@ -134,6 +132,8 @@ def write_colmap(frames: Sequence[Frame], estimates: Sequence[Estimate], folder:
             an estimate is unknown.
         CamlocError: the folder cannot be written.
     """
+    from camloc.data.formats import colmap  # here, since readers import what most answers do not need
+
     colmap.write(_located_scene(frames, estimates, "COLMAP"), folder, form="text")
 
 
@@ -144,6 +144,8 @@ def write_nerfstudio(frames: Sequence[Frame], estimates: Sequence[Estimate], pat
         DatasetError: nothing is located, or frames are of several scenes.
         CamlocError: the file cannot be written.
     """
+    from camloc.data.formats import nerfstudio
+
     nerfstudio.write(_located_scene(frames, estimates, "nerfstudio"), path)
 
 
@@ -157,6 +159,8 @@ def tum_text(timed: Sequence[tuple[float, Pose]]) -> str:
     """Poses with their times as the lines of a TUM trajectory."""
     times = tuple(time for time, _ in timed)
     poses = Pose.stack([pose.numpy() for _, pose in timed]) if timed else Pose.identity(0)
+    from camloc.data.formats.tum import Trajectory, trajectory_text
+
     return trajectory_text(Trajectory(times, poses))
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from camloc.core.silence import without_c_messages, without_warnings
+from camloc.core.stages import stage
 from camloc.data.types import Frame, ImageInMemory, View
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry.arrays import Array
@@ -393,7 +394,8 @@ class Preprocess:
 
     def canvas(self, frame: Frame, *, assumed_focal: float | None = None) -> ScaledImage:
         """Read and scale a frame's image, not yet cut: what random crops are taken from."""
-        source, camera = read_with_camera(frame)
+        with stage("reading the file"):
+            source, camera = read_with_camera(frame)
         if camera is None and assumed_focal is not None:
             camera = _assumed_camera(source.width, source.height, assumed_focal)
         width, height = self.canvas_size(source.width, source.height)
@@ -402,13 +404,28 @@ class Preprocess:
                 f"{frame.image} has {source.width} x {source.height} pixels, of which the network's image of "
                 f"{self.width} x {self.height} would show a sliver; cut out a part of it"
             )
-        pixels = np.array(source.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0))
+        with stage("resizing"):
+            pixels = np.array(source.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0))
         if camera is not None:
             camera = camera.resized(width=width, height=height)
             if self.undistort and not camera.is_pinhole:
-                pixels = undistorted(pixels, camera)
+                with stage("resizing"):
+                    pixels = undistorted(pixels, camera)
             camera = camera.undistorted()
         return ScaledImage(pixels, camera)
+
+
+def decoded(frame: Frame) -> Frame:
+    """The frame with its image in memory, as stored, so that several readers decode its file once.
+
+    Raises:
+        ImageError: the file is not an image that can be decoded.
+    """
+    if frame.memory is not None:
+        return frame
+    with stage("reading the file"):
+        stored, orientation = _open(frame.image)
+        return replace(frame, memory=ImageInMemory(np.array(stored), orientation))
 
 
 def frame_size(frame: Frame) -> tuple[int, int]:

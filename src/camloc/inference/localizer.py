@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from camloc.data.image_io import assign_camera, fitted_camera, read_with_camera
+from camloc.core.stages import stage
+from camloc.data.image_io import assign_camera, decoded, fitted_camera, read_with_camera
 from camloc.data.masks import read_mask_as_stored
 from camloc.data.query import ImageLike, Query, is_image_like
 from camloc.data.types import Estimate, ExpectedError, FoundBy, Frame, Located, Lost
@@ -126,6 +127,7 @@ class Localizer:
                 masks=masks,
                 refine=refine,
                 every_method=every_method,
+                inlier_threshold=inlier_threshold,
             )
 
     @classmethod
@@ -159,6 +161,7 @@ class Localizer:
         masks: Path | None,
         refine: str,
         every_method: bool,
+        inlier_threshold: float | None,
     ) -> "Localizer":
         maps = {} if verify == "never" else load_maps(path)
         network = None
@@ -253,7 +256,7 @@ class Localizer:
         given = {"camera": camera, "previous": previous, "time": time}
         if isinstance(image, Query) or is_image_like(image):
             request = replace(_request(image, **given), features={} if features is None else features)
-            frame = self._with_camera(request.frame)
+            frame = self._with_camera(decoded(request.frame))
             prediction = None if self.network is None else self.network.locate(frame)
             return self._combined(replace(request, frame=frame), prediction)
         if not isinstance(image, list | tuple | Iterator):
@@ -460,15 +463,17 @@ class _Query:
             if settings not in own:
                 own[settings] = feature_extractor(settings)
             started = time.perf_counter()
-            self._features[settings] = own[settings].extract(self.image, self.mask)
+            with stage("features"):
+                self._features[settings] = own[settings].extract(self.image, self.mask)
             self.seconds["features"] = time.perf_counter() - started
         return self._features[settings]
 
 
 def _read_query(frame: Frame, masks: Path | None, features: dict[FeatureSettings, Features]) -> _Query:
     started = time.perf_counter()
-    image, camera = read_with_camera(frame)
-    mask = None if masks is None else read_mask_as_stored(masks, frame)
+    with stage("reading the file"):
+        image, camera = read_with_camera(frame)
+        mask = None if masks is None else read_mask_as_stored(masks, frame)
     query = _Query(np.asarray(image), camera, mask, features)
     query.seconds["decoding"] = time.perf_counter() - started
     return query

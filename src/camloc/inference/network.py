@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Float32
 from numpy.typing import NDArray
 
 from camloc.core.extras import require_extra
+from camloc.core.stages import stage
 from camloc.data.image_io import ScaledImage
 from camloc.data.masks import read_mask
 from camloc.data.types import Estimate, Frame, Lost
@@ -285,24 +286,30 @@ class NetworkLocalizer:
             unknown = Lost("the camera's focal length is unknown; give it")
             return [dict.fromkeys(("none", *refiners), unknown) for _ in inputs]
         images = _images(inputs)
-        output = self.network.predict(images)
-        decoded = self._decoded(
-            output,
-            np.stack(cameras).astype(np.float32) if cameras else None,
-            [each.mask for each in inputs if each.mask is not None],
-        )
-        estimates = [
-            accept(
-                self.metadata,
-                self.network.training_poses,
-                decoded,
-                row,
-                each.image.pixels,
-                novelty=None if output.novelty is None else float(output.novelty[row]),
+        with stage("network"):
+            output = self.network.predict(images)
+        with stage("decoding"):
+            decoded = self._decoded(
+                output,
+                np.stack(cameras).astype(np.float32) if cameras else None,
+                [each.mask for each in inputs if each.mask is not None],
             )
-            for row, each in enumerate(inputs)
-        ]
-        poses = _refined_poses(refiners, output, decoded, images) if refiners else {}
+        with stage("acceptance"):
+            estimates = [
+                accept(
+                    self.metadata,
+                    self.network.training_poses,
+                    decoded,
+                    row,
+                    each.image.pixels,
+                    novelty=None if output.novelty is None else float(output.novelty[row]),
+                )
+                for row, each in enumerate(inputs)
+            ]
+        poses: dict[str, Pose] = {}
+        if refiners:
+            with stage("refining the network's pose"):
+                poses = _refined_poses(refiners, output, decoded, images)
         return [
             {"none": estimate} | {name: _refined(estimate, refined[row]) for name, refined in poses.items()}
             for row, estimate in enumerate(estimates)

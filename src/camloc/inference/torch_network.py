@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,8 +18,9 @@ from camloc.inference.network import Output
 from camloc.models.checkpoint import Checkpoint, load_checkpoint
 from camloc.models.decoding import Decoding
 from camloc.models.metadata import Metadata
-from camloc.refinement.choice import load_refiners
-from camloc.refinement.refiner import Refiner
+
+if TYPE_CHECKING:
+    from camloc.refinement.refiner import Refiner
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,20 +83,24 @@ class TorchNetwork:
 
 def load_with_refiners(
     run: Path, *, device: str, refine: str, every_method: bool
-) -> tuple[TorchNetwork, str, Mapping[str, Refiner]]:
+) -> "tuple[TorchNetwork, str, Mapping[str, Refiner]]":
     """The network of a run, the refinement method to use, and the refiners by method.
 
     Arguments and errors are those of `NetworkLocalizer.load`.
     """
     target, checkpoint = torch_device(device), load_checkpoint(run)
-    refine, refiners = load_refiners(
-        run,
-        checkpoint,
-        refine,
-        training_poses=checkpoint.training_poses,
-        every_method=every_method,
-        device=target,
-    )
+    refiners: Mapping[str, Refiner] = {}
+    if refine != "none" or every_method:  # otherwise its imports would be in vain
+        from camloc.refinement.choice import load_refiners
+
+        refine, refiners = load_refiners(
+            run,
+            checkpoint,
+            refine,
+            training_poses=checkpoint.training_poses,
+            every_method=every_method,
+            device=target,
+        )
     checkpoint.model.to(target)
     if checkpoint.novelty_detector is not None:
         checkpoint.novelty_detector.to(target)

@@ -34,7 +34,7 @@ from camloc.inference.pose_filter import (
     smoothed,
 )
 from camloc.inference.shared_points import SharedView, keypoints_of, refined_together
-from camloc.inference.verification import USUAL_PIXEL_SIGMA, MapLocalizer
+from camloc.inference.verification import MapLocalizer
 from camloc.mapping.features import Features, FeatureSettings, extraction_scale
 from camloc.mapping.matching import FrameKeypoints
 from camloc.mapping.scene_map import SceneMap
@@ -333,19 +333,14 @@ def _quick(usual: MapLocalizer) -> MapLocalizer:
     Their keypoints are less exact in the pixels of the image, which the covariance allows for. The focal
     length was checked by the images before.
     """
-    scene_map, camera = usual.scene_map, usual.scene_map.cameras[0]
+    scene_map = usual.scene_map
     features = replace(
         scene_map.features,
         least_pixels=min(scene_map.features.least_pixels, _NEAR_PIXELS),
         most_pixels=min(scene_map.features.most_pixels, _NEAR_PIXELS),
     )
-    size = camera.width, camera.height
-    factor = extraction_scale(*size, scene_map.features) / extraction_scale(*size, features)
-    calibration = replace(
-        scene_map.calibration, pixel_sigma=(scene_map.calibration.pixel_sigma or USUAL_PIXEL_SIGMA) * factor
-    )
     settings = replace(usual.settings, sources=("prior",), frame_counts=_NEAR_FRAMES, find_focal_length=False)
-    return MapLocalizer(replace(scene_map, features=features, calibration=calibration), settings)
+    return MapLocalizer(replace(scene_map, features=features), settings)
 
 
 def _careful(usual: MapLocalizer) -> MapLocalizer:

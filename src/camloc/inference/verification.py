@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from scipy.spatial import cKDTree
 from scipy.special import bdtrc
 
+from camloc.core.stages import stage
 from camloc.data.types import FoundBy, Verification
 from camloc.geometry.absolute_pose import (
     PoseEstimate,
@@ -707,7 +708,8 @@ class _Clock:
     def step(self, name: str) -> Iterator[None]:
         """Adds the time that passes inside to the step's."""
         started = time.perf_counter()
-        yield
+        with stage(name):
+            yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
 

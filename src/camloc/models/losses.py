@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import roma
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -297,7 +296,7 @@ def values_from_rotation(form: OrientationForm, rotation: Float[Tensor, "b 3 3"]
         case "9d":
             return rotation.mT.flatten(-2)
         case "log_quaternion":
-            vector: Tensor = roma.rotmat_to_rotvec(rotation)
+            vector = _rotvec(rotation)
             return 0.5 * vector
 
 
@@ -327,7 +326,15 @@ def equivalent_values(form: OrientationForm, rotation: Float[Tensor, "b 3 3"]) -
         case "4d_norm" | "6d" | "9d":
             return rotation.flatten(-2).unsqueeze(0)
         case "log_quaternion":
-            half: Tensor = 0.5 * roma.rotmat_to_rotvec(rotation)
+            half = 0.5 * _rotvec(rotation)
             length = torch.linalg.vector_norm(half, dim=-1, keepdim=True)
             axis = half / length.clamp_min(torch.finfo(half.dtype).tiny)
             return torch.stack((half, half - math.pi * axis))
+
+
+def _rotvec(rotation: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3"]:
+    """The rotation vectors of rotations."""
+    import roma  # here, since it imports torch's compiler, and who locates has no loss
+
+    vector: Tensor = roma.rotmat_to_rotvec(rotation)
+    return vector

@@ -16,6 +16,8 @@ from camloc.cli.options import Device, Filter, OptionalFolder, Prior, Refine, Ru
 from camloc.errors import DatasetError, ImageError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from camloc.data.geopose import Anchor
     from camloc.data.named_queries import NamedQuery
     from camloc.data.query import Query
@@ -51,7 +53,7 @@ def locate(
     fail_on_lost: bool = False,
     cluster: Annotated[int, tyro.conf.arg(metavar="WORKERS", help_behavior_hint="")] = 0,
     quiet: bool = False,
-    verbose: bool = False,
+    profile: bool = False,
 ) -> None:
     """Print the camera poses of images.
 
@@ -93,7 +95,7 @@ def locate(
         cluster: Locate image files in so many processes of a Ray cluster: the one that RAY_ADDRESS names, or
             one that is started here.
         quiet: Print nothing on standard error but what ends the command.
-        verbose: Print on standard error how long each step took.
+        profile: Print on standard error the time of each stage: reading the file, resizing, network, ...
     """
     from camloc.cli.options import given_camera
     from camloc.data.named_queries import named_queries
@@ -114,12 +116,12 @@ def locate(
     items = named_queries(images, every=every)
     prepared = partial(_with_camera, given=given, focal=focal)
     writer = _Writer(format, out, run)
-    steps = _Steps()
+    stages = _Stages()
     unreadable = lost = 0
     for item, estimate in (
         _in_cluster(run, items, prepared, options, cluster)
         if cluster
-        else _here(run, items, prepared, options, steps)
+        else _here(run, items, prepared, options, stages)
     ):
         if isinstance(estimate, ImageError):
             unreadable += 1
@@ -132,8 +134,8 @@ def locate(
         lost += isinstance(estimate, Lost)
         writer.add(item, estimate)
     writer.finish(quiet=quiet)
-    if verbose:
-        steps.show()
+    if profile:
+        stages.show()
     if unreadable:
         sys.exit(1)
     if fail_on_lost and lost:
@@ -145,9 +147,10 @@ def _here(
     items: "Iterator[NamedQuery | ImageError]",
     prepared: "Callable[[NamedQuery], Query]",
     options: "dict[str, Any]",
-    steps: "_Steps",
+    stages: "_Stages",
 ) -> "Iterator[tuple[NamedQuery | None, Estimate | ImageError]]":
     """Images with their estimates, or the reason why one cannot be read, each as soon as it is located."""
+    from camloc.core.stages import measured
     from camloc.inference.localizer import Localizer
 
     localizer = Localizer.load(run, **options)
@@ -157,8 +160,9 @@ def _here(
             continue
         try:
             started = time.perf_counter()
-            estimate = localizer.locate(prepared(item))
-            steps.add(estimate, time.perf_counter() - started)
+            with measured() as seconds:
+                estimate = localizer.locate(prepared(item))
+            stages.add(seconds, time.perf_counter() - started)
             yield item, estimate
         except ImageError as problem:
             yield item, problem
@@ -307,28 +311,34 @@ class _Writer:
             self._lines.append(text)
 
 
-class _Steps:
-    """How long the steps took, over all images."""
+class _Stages:
+    """The time of each stage, over all images."""
 
     def __init__(self) -> None:
         self._seconds: Counter[str] = Counter()
         self._total, self._images = 0.0, 0
 
-    def add(self, estimate: "Estimate", seconds: float) -> None:
-        """Add an image, and its estimate that says what it spent its time on."""
-        from camloc.data.types import Lost
-
-        pose = estimate.rejected if isinstance(estimate, Lost) else estimate
-        found = {} if pose is None or pose.verification is None else pose.verification.seconds
-        self._seconds.update(found)
-        self._total += seconds
+    def add(self, seconds: "Mapping[str, float]", total: float) -> None:
+        """Add the stages of an image, and the time that they and what is between them took."""
+        self._seconds.update(seconds)
+        self._total += total
         self._images += 1
 
     def show(self) -> None:
-        """Print the mean of each step on standard error."""
+        """Print the mean of each stage on standard error."""
         if not self._images:
             return
         rest = self._total - sum(self._seconds.values())
-        rows = [*self._seconds.items(), ("network and the rest", rest), ("all", self._total)]
-        for name, seconds in rows:
-            print(f"{name:<22}{1e3 * seconds / self._images:9.1f} ms an image", file=sys.stderr)
+        for name, seconds in (*self._seconds.items(), ("the rest", rest), ("all", self._total)):
+            shown = _STAGES.get(name, name)
+            print(f"{shown:<28}{1e3 * seconds / self._images:9.1f} ms an image", file=sys.stderr)
+
+
+# What the stages of the map's verification are for.
+_STAGES = {
+    "candidates": "retrieval",
+    "estimation": "pose: estimation",
+    "refinement": "pose: refinement",
+    "guided pass": "pose: guided matching",
+    "focal length": "pose: focal length",
+}

@@ -1,14 +1,16 @@
-"""Export a checkpoint to one ONNX file with everything that locating needs, check it, and quantize it."""
+"""Export a checkpoint to one ONNX file with everything that locating needs, and check it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxscript import opset20 as op
+from onnxscript import values
 from torch import nn
 
 from camloc.core.config import to_builtins
@@ -18,9 +20,12 @@ from camloc.core.silence import without_logs, without_warnings
 from camloc.geometry.arrays import to_numpy
 from camloc.geometry.camera import Camera
 from camloc.inference.network import Network
+from camloc.inference.onnx.image_input import with_image_input
+from camloc.inference.onnx.quantization import Calibration, Quantised, quantised
 from camloc.inference.onnx.runtime import (
     METADATA_KEY,
     DecodingRecord,
+    ExportInput,
     ExportMetadata,
     ExportPrecision,
     load_onnx,
@@ -31,19 +36,32 @@ from camloc.models.checkpoint import Checkpoint
 from camloc.models.novelty import WithNovelty
 
 
-def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecision = "float32") -> None:
+def export_onnx(
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    precision: ExportPrecision = "float32",
+    calibration: Calibration | None = None,
+    input: ExportInput = "tensor",
+) -> Quantised | None:
     """Write a checkpoint's network as an ONNX file, with everything that locating needs in its metadata.
 
-    The input is `images`: (batch, 3, height, width) float32 RGB in [0, 1], with any batch size. The outputs
-    are the fields of the model's output, by name; a checkpoint with a novelty detector also has `novelty`
-    (batch,), which for images of its scenes is at most the metadata's `novelty_threshold`. Decoding the
-    outputs into poses is not part of the network (see the model's page).
+    The input is `images`: (batch, 3, height, width) float32 RGB in [0, 1], with any batch size; or `image`,
+    see `camloc.inference.onnx.image_input`. The outputs are the fields of the model's output, by name; a
+    checkpoint with a novelty detector also has `novelty` (batch,), which for images of its scenes is at most
+    the metadata's `novelty_threshold`. Decoding the outputs into poses is not part of the network (see the
+    model's page).
 
     Args:
         checkpoint: of the network.
         path: of the file.
-        precision: "int8" for matrix products of 8-bit integers, which need a quarter of the space and on
-            most processors of the time. Poses then differ a little.
+        precision: "int8" for products of 8-bit integers, which need a quarter of the space and less time.
+            Poses then differ a little.
+        calibration: training images for "int8"; None to leave convolutions in single precision.
+        input: what the network is given.
+
+    Returns:
+        What was quantised, or None in single precision.
 
     Raises:
         CamlocError: the file cannot be written.
@@ -53,29 +71,76 @@ def export_onnx(checkpoint: Checkpoint, path: Path, *, precision: ExportPrecisio
     if checkpoint.novelty_detector is not None:
         network = WithNovelty(model, checkpoint.novelty_detector.cpu())
     images = torch.zeros(2, 3, metadata.preprocess.height, metadata.preprocess.width)
+    exported = onnx_program(network, images, output_names(model.decoding, metadata))
+    integers = None
+    if precision == "int8":
+        integers = quantised(exported, calibration)
+        exported = integers.network
+    if input == "image":
+        exported = with_image_input(exported, metadata.preprocess)
+    described = _export_metadata(checkpoint, precision, input)
+    if integers is not None and metadata.novelty_threshold is not None:
+        threshold = metadata.novelty_threshold * integers.novelty_factor
+        described = replace(described, metadata=replace(metadata, novelty_threshold=threshold))
+    entry = exported.metadata_props.add()
+    entry.key = METADATA_KEY
+    entry.value = json.dumps(to_builtins(described), allow_nan=False)
+    entry = exported.metadata_props.add()
+    entry.key, entry.value = CHECKSUM, PLACEHOLDER
+    write_atomically(path, with_own_checksum(exported.SerializeToString()))
+    return integers
+
+
+def _fused_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """torch's attention of (b, heads, s, d) as ONNX Runtime's, which keeps its weights in the caches."""
+    del dropout_p, enable_gqa  # without effect in evaluation, and for as many keys as queries
+    assert attn_mask is None
+    assert not is_causal
+    heads, size = query.shape[1], query.shape[3]
+    together: Any = op.Constant(value_ints=[0, 0, heads * size])
+    apart: Any = op.Constant(value_ints=[0, 0, heads, size])
+    flat = op.Reshape(op.Transpose(query, perm=[0, 2, 1, 3]), together)
+    options = {} if scale is None else {"scale": scale}
+    attended = _RUNTIME.MultiHeadAttention(flat, key, value, num_heads=heads, **options)
+    several = op.Reshape(attended, apart)
+    return op.Transpose(several, perm=[0, 2, 1, 3])
+
+
+_RUNTIME = values.Opset("com.microsoft", 1)
+
+
+def onnx_program(
+    network: nn.Module, images: torch.Tensor, outputs: list[str] | None = None
+) -> onnx.ModelProto:
+    """A network with the input `images` and any batch size as ONNX; `images` holds two or more."""
     with without_warnings, without_logs():
         program = torch.onnx.export(
             network,
             (images,),
             input_names=["images"],
-            output_names=output_names(model.decoding, metadata),
+            output_names=outputs,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
             verbose=False,
+            custom_translation_table={torch.ops.aten.scaled_dot_product_attention.default: _fused_attention},
         )
-        assert program is not None
-        exported = program.model_proto
-    if precision == "int8":
-        exported = quantized(exported)
-    entry = exported.metadata_props.add()
-    entry.key = METADATA_KEY
-    entry.value = json.dumps(to_builtins(_export_metadata(checkpoint, precision)), allow_nan=False)
-    entry = exported.metadata_props.add()
-    entry.key, entry.value = CHECKSUM, PLACEHOLDER
-    write_atomically(path, with_own_checksum(exported.SerializeToString()))
+    assert program is not None
+    made: onnx.ModelProto = program.model_proto
+    return made
 
 
-def _export_metadata(checkpoint: Checkpoint, precision: ExportPrecision) -> ExportMetadata:
+def _export_metadata(
+    checkpoint: Checkpoint, precision: ExportPrecision, input: ExportInput
+) -> ExportMetadata:
     scenes = [
         torch.cat((poses.translation, poses.quaternion_wxyz()), dim=-1).tolist()
         for poses in checkpoint.training_poses
@@ -86,42 +151,8 @@ def _export_metadata(checkpoint: Checkpoint, precision: ExportPrecision) -> Expo
         training_poses=tuple(tuple((*row,) for row in rows) for rows in scenes),
         parameters=checkpoint.model.parameter_count(),
         precision=precision,
+        input=input,
     )
-
-
-# Convolutions keep single precision: the small ones of mobile networks get no faster, and lose more.
-_PRODUCTS = ["MatMul", "Gemm"]
-
-
-def quantized(network: onnx.ModelProto) -> onnx.ModelProto:
-    """The network with 8-bit integer weights in its matrix products, with one scale for each output.
-
-    The other factor of a product is scaled at run time, one scale for each batch, so that no images are
-    needed here.
-    """
-    excluded = _products_of_stacked_matrices(network)
-    # PyTorch's shapes of weights date from before it transposed them; ONNX Runtime rejects them as
-    # contradictions.
-    del network.graph.value_info[:]
-    with TemporaryDirectory(prefix="camloc-") as folder, without_logs():
-        path = Path(folder) / "network.onnx"
-        quantize_dynamic(
-            network,
-            path,
-            op_types_to_quantize=_PRODUCTS,
-            nodes_to_exclude=excluded,
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            # Processors without VNNI add two products of 8 bits in 16 and saturate: weights of 7 bits do not.
-            reduce_range=True,
-        )
-        return onnx.load(path)
-
-
-def _products_of_stacked_matrices(network: onnx.ModelProto) -> list[str]:
-    """Names of the products with weights of three or more dimensions, which ONNX Runtime cannot quantize."""
-    stacked = {each.name for each in network.graph.initializer if len(each.dims) > 2}
-    return [node.name for node in network.graph.node if node.op_type in _PRODUCTS and stacked & {*node.input}]
 
 
 def largest_difference(checkpoint: Checkpoint, path: Path, *, count: int = 3) -> float:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
 from camloc.core.config import from_json
 from camloc.core.sealed import SealError, check_own_checksum
+from camloc.data.image_io import Preprocess
 from camloc.errors import CheckpointError, RecipeError
 from camloc.geometry.pose import Pose
 from camloc.inference.network import Output
@@ -36,8 +37,12 @@ METADATA_KEY = "camloc"
 # Name of the novelty output, which follows the outputs of the model.
 NOVELTY = "novelty"
 
-# Number format of the weights of matrix products.
+# Number format of the weights and of the products.
 ExportPrecision = Literal["float32", "int8"]
+
+# "tensor": a batch of prepared images, `images` (b, 3, h, w) float32 RGB in [0, 1]. "image": one image of any
+# size, `image` (height, width, 3) RGB in 8 bits, which the network scales and cuts itself.
+ExportInput = Literal["tensor", "image"]
 
 # A position and a quaternion, w first.
 _Row = tuple[float, float, float, float, float, float, float]
@@ -101,7 +106,8 @@ class ExportMetadata:
         decoding: how outputs become poses.
         training_poses: for each scene its training poses: positions and quaternions (w first).
         parameters: number of learned values.
-        precision: of the matrix products.
+        precision: of weights and products.
+        input: what the network is given.
     """
 
     metadata: Metadata
@@ -109,6 +115,7 @@ class ExportMetadata:
     training_poses: tuple[tuple[_Row, ...], ...]
     parameters: int
     precision: ExportPrecision = "float32"
+    input: ExportInput = "tensor"
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +161,7 @@ class OnnxNetwork:
             CheckpointError: the network cannot run, or its outputs have other shapes than those of its model.
         """
         try:
-            outputs = self.session.run(None, {"images": images})
+            outputs = self._outputs(images)
         except Exception:  # ONNX Runtime's errors have no common public base class
             raise CheckpointError(
                 f"{self.path} is damaged: its network does not run; export it again"
@@ -170,6 +177,29 @@ class OnnxNetwork:
             )
         values = self.decoding.OUTPUT(*outputs[: len(self.decoding.OUTPUT._fields)])
         return Output(values, None if self.metadata.novelty_threshold is None else outputs[-1])
+
+    def _outputs(self, images: Float32[NDArray[np.float32], "b 3 h w"]) -> list[NDArray[np.float32]]:
+        if self.exported.input == "tensor":
+            outputs: list[NDArray[np.float32]] = self.session.run(None, {"images": images})
+            return outputs
+        framed = _framed(images, self.metadata.preprocess)
+        return [
+            np.concatenate(parts)
+            for parts in zip(*(self.session.run(None, {"image": each}) for each in framed), strict=True)
+        ]
+
+
+def _framed(
+    images: Float32[NDArray[np.float32], "b 3 h w"], preprocess: Preprocess
+) -> UInt8[NDArray[np.uint8], "b framed_h framed_w 3"]:
+    """Prepared images as images of which a network that scales and cuts itself sees exactly these pixels."""
+    width, height = (max(side, preprocess.short_side) for side in (preprocess.width, preprocess.height))
+    left, top = (width - preprocess.width) // 2, (height - preprocess.height) // 2
+    framed = np.zeros((len(images), height, width, 3), dtype=np.uint8)
+    framed[:, top : top + preprocess.height, left : left + preprocess.width] = np.rint(
+        images.transpose(0, 2, 3, 1) * np.float32(255.0)
+    )
+    return framed
 
 
 def load_onnx(path: Path, *, device: str = "cpu") -> OnnxNetwork:
@@ -195,7 +225,7 @@ def load_onnx(path: Path, *, device: str = "cpu") -> OnnxNetwork:
     if metadata.model not in model_names():
         raise CheckpointError(f"{path} is of another version of camloc: there is no model '{metadata.model}'")
     decoding = _decoding(exported, path)
-    _check_network(session, decoding, metadata, path)
+    _check_network(session, exported, decoding, path)
     if len(exported.training_poses) != len(metadata.scenes):
         raise CheckpointError(
             f"{path} is damaged: it does not have training poses for each of its scenes; export it again"
@@ -222,13 +252,20 @@ def _providers(device: str) -> list[str]:
     return [_CUDA, _CPU] if has_cuda and device != "cpu" else [_CPU]
 
 
+# ONNX Runtime's fusion of x sigmoid(x) takes maps out of the layout of its convolutions and back:
+# EfficientNet is a tenth slower with it.
+SLOWER_OPTIMIZERS = ["QuickGeluFusion"]
+
+
 def _session(path: Path, providers: list[str]) -> Any:
     import onnxruntime  # only when a network is loaded: a map does not need it
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # an error is reported once, by the exception
     try:
-        return onnxruntime.InferenceSession(path, options, providers=providers)
+        return onnxruntime.InferenceSession(
+            path, options, providers=providers, disabled_optimizers=SLOWER_OPTIMIZERS
+        )
     except Exception:  # ONNX Runtime's errors have no common public base class
         raise CheckpointError(f"{path} is damaged or not an ONNX file; export the run again") from None
 
@@ -265,12 +302,14 @@ def _decoding(exported: ExportMetadata, path: Path) -> Decoding:
     return record.decoding()
 
 
-def _check_network(session: Any, decoding: Decoding, metadata: Metadata, path: Path) -> None:
+def _check_network(session: Any, exported: ExportMetadata, decoding: Decoding, path: Path) -> None:
     """Raise CheckpointError if the network's inputs and outputs are not those of the metadata."""
+    metadata = exported.metadata
     inputs = {each.name: list(each.shape[1:]) for each in session.get_inputs()}
     outputs = [each.name for each in session.get_outputs()]
     size = [3, metadata.preprocess.height, metadata.preprocess.width]
-    if inputs != {"images": size} or outputs != output_names(decoding, metadata):
+    expected = {"images": size} if exported.input == "tensor" else {"image": ["width", 3]}
+    if inputs != expected or outputs != output_names(decoding, metadata):
         raise CheckpointError(f"{path} is damaged: its network does not fit its metadata; export it again")
 
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from threading import get_ident
 from typing import Any
 
-import timm
 import torch
 from jaxtyping import Float
-from timm.layers.drop import DropPath
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from camloc.errors import RecipeError
+from camloc.models.layers.timm_without_compiler import DropPath, timm
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)

@@ -91,7 +91,7 @@ def test_every_layout_is_recognised(tmp_path: Path, variant: str) -> None:
 
 
 @each_writer
-def test_a_scene_is_called_as_its_folder_or_as_asked(tmp_path: Path, variant: str) -> None:
+def test_a_scene_is_called_as_its_folder_or_as_requested(tmp_path: Path, variant: str) -> None:
     root = tmp_path / "market"
     root.mkdir()
     options = WRITERS[variant](root, SCENE)

@@ -57,11 +57,11 @@ def refused_by_both(capfd: Capture, folder: Path, root: Path, layout: str) -> st
     """The sentence with which both commands refuse a folder."""
     options = OPTIONS.get(layout, ())
     before = listing(folder)
-    told = refused(capfd, "datasets", root, *options)
+    message = refused(capfd, "datasets", root, *options)
     out = folder / "out"
-    assert refused(capfd, "train", "demo/hyperpose", "--data", root, "--out", out, *options) == told
+    assert refused(capfd, "train", "demo/hyperpose", "--data", root, "--out", out, *options) == message
     assert listing(folder) == before
-    return told
+    return message
 
 
 @pytest.mark.parametrize(
@@ -247,15 +247,15 @@ def test_a_training_image_that_is_broken(what: str, tmp_path: Path, capfd: Captu
     IMAGES[what](path)
     before = listing(tmp_path)
     out = tmp_path / "out"
-    told = refused(capfd, "train", "demo/hyperpose", "--data", tmp_path / "data", "--out", out)
-    assert path.name in told
+    message = refused(capfd, "train", "demo/hyperpose", "--data", tmp_path / "data", "--out", out)
+    assert path.name in message
     assert listing(tmp_path) == before
 
 
 def test_a_data_set_is_imported_to_a_new_folder_alone(trained: Path, tmp_path: Path, capfd: Capture) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     before = listing(tmp_path)
-    told = refused(capfd, "import", trained / "scene", tmp_path)
-    assert "not an empty folder" in told
-    assert str(tmp_path) in told
+    message = refused(capfd, "import", trained / "scene", tmp_path)
+    assert "not an empty folder" in message
+    assert str(tmp_path) in message
     assert listing(tmp_path) == before

@@ -67,9 +67,9 @@ def workplace(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def refused_without_a_trace(capfd: Capture, folder: Path, *arguments: str | Path, status: int = 1) -> str:
     before = listing(folder)
-    told = refused(capfd, *arguments, status=status)
+    message = refused(capfd, *arguments, status=status)
     assert listing(folder) == before
-    return told
+    return message
 
 
 @pytest.mark.parametrize("percent", [0.5, 5, 12, 25, 40, 60, 75, 90, 97])
@@ -80,16 +80,16 @@ def test_a_image_that_is_cut_short(
     whole = encoded(NOISE, kind, **FORMATS[kind])
     path = tmp_path / f"image.{kind.lower()}"
     path.write_bytes(whole[: max(1, int(len(whole) * percent / 100))])
-    told = refused_without_a_trace(capfd, tmp_path, "locate", trained / "run", path)
-    assert path.name in told
+    message = refused_without_a_trace(capfd, tmp_path, "locate", trained / "run", path)
+    assert path.name in message
 
 
 @pytest.mark.parametrize("what", NO_IMAGES)
 def test_a_file_that_is_no_image(what: str, trained: Path, tmp_path: Path, capfd: Capture) -> None:
     name, data = NO_IMAGES[what]
     (tmp_path / name).write_bytes(data)
-    told = refused_without_a_trace(capfd, tmp_path, "locate", trained / "run", tmp_path / name)
-    assert name in told
+    message = refused_without_a_trace(capfd, tmp_path, "locate", trained / "run", tmp_path / name)
+    assert name in message
 
 
 def nothing(_: Path) -> None:
@@ -191,9 +191,9 @@ def test_an_option_of_train_with_a_wrong_value(
     scene = tmp_path / "scenes" if "--scene" in options else trained / "scene"
     arguments = ("train", "demo/hyperpose", "--data", scene, "--out", tmp_path / "out")
     status = 2 if what in USAGE else 1
-    told = refused_without_a_trace(capfd, tmp_path, *arguments, *options, status=status)
+    message = refused_without_a_trace(capfd, tmp_path, *arguments, *options, status=status)
     for part in parts:
-        assert part in told
+        assert part in message
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -202,9 +202,9 @@ def test_a_device_that_is_not_there(
     command: list[str], trained: Path, tmp_path: Path, capfd: Capture
 ) -> None:
     arguments = [str(trained / "run") if word == "RUN" else word for word in command]
-    told = refused_without_a_trace(capfd, tmp_path, *arguments, "--device", "cuda")
-    assert "'cuda'" in told
-    assert "only cpu" in told
+    message = refused_without_a_trace(capfd, tmp_path, *arguments, "--device", "cuda")
+    assert "'cuda'" in message
+    assert "only cpu" in message
 
 
 @pytest.mark.parametrize(
@@ -221,8 +221,8 @@ def test_a_device_that_is_not_there(
 def test_an_unknown_recipe_suggests_others(
     name: str, meant: str, trained: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    told = refused_without_a_trace(capfd, tmp_path, "train", name, "--data", trained / "scene")
-    _, _, suggested = told.partition("did you mean ")
+    message = refused_without_a_trace(capfd, tmp_path, "train", name, "--data", trained / "scene")
+    _, _, suggested = message.partition("did you mean ")
     assert meant in suggested
 
 
@@ -273,5 +273,5 @@ def test_backbone_weights_that_are_none(what: str, trained: Path, tmp_path: Path
     name, make = WEIGHTS[what]
     (tmp_path / name).write_bytes(make())
     arguments = ("train", "demo/hyperpose", "--data", trained / "scene", "--out", "out")
-    told = refused_without_a_trace(capfd, tmp_path, *arguments, "--backbone-weights", name)
-    assert name in told
+    message = refused_without_a_trace(capfd, tmp_path, *arguments, "--backbone-weights", name)
+    assert name in message

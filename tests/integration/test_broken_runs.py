@@ -169,8 +169,8 @@ def test_a_run_that_is_damaged(what: str, trained: Path, run: Path, tmp_path: Pa
     before = listing(tmp_path)
     image = next((trained / "scene" / "seq-02").glob("*.color.png"))
     for command in commands:
-        told = refused(capfd, command, run, *([image] if command == "locate" else []))
-        assert len(told) < 500
+        message = refused(capfd, command, run, *([image] if command == "locate" else []))
+        assert len(message) < 500
         assert listing(tmp_path) == before
 
 

@@ -116,7 +116,7 @@ def test_training_writes_a_run_and_goes_on_with_it(
     assert "other settings" in other.err
 
 
-def test_training_in_bfloat16_is_told_and_gives_other_weights(
+def test_training_in_bfloat16_is_reported_and_gives_other_weights(
     trained: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.support.trained import tiny_recipe

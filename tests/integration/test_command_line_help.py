@@ -81,7 +81,7 @@ def test_parsing_arguments_imports_no_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["trian"], ("no command 'trian'", "did you mean train?")),
         (["conjure"], ("no command 'conjure'", "camloc --help")),
@@ -104,7 +104,7 @@ def test_parsing_arguments_imports_no_torch() -> None:
     ],
 )
 def test_arguments_that_make_no_sense_end_with_status_2_and_a_sentence(
-    arguments: list[str], told: tuple[str, ...], capfd: Capture
+    arguments: list[str], message: tuple[str, ...], capfd: Capture
 ) -> None:
     ended = camloc(capfd, *arguments)
     assert ended.status == 2
@@ -112,7 +112,7 @@ def test_arguments_that_make_no_sense_end_with_status_2_and_a_sentence(
     (line,) = ended.err.splitlines()
     assert line.startswith("camloc: ")
     assert len(line) < 200
-    for part in told:
+    for part in message:
         assert part in line
     assert not set("│╭╰─") & set(line)
 
@@ -141,16 +141,16 @@ def test_recipes_stand_under_the_heading_of_their_file(capfd: Capture) -> None:
 
 @pytest.mark.parametrize("word", ["mapnet", "MapNet", "2018"])
 def test_a_word_chooses_recipes_and_shows_their_numbers(word: str, capfd: Capture) -> None:
-    told = camloc(capfd, "recipes", word)
-    assert "mapnet_2018/sevenscenes" in told.out.split()
-    assert "heads 0.18 m 13.3°" in told.out
-    assert "demo/hyperpose" not in told.out.split()
+    message = camloc(capfd, "recipes", word)
+    assert "mapnet_2018/sevenscenes" in message.out.split()
+    assert "heads 0.18 m 13.3°" in message.out
+    assert "demo/hyperpose" not in message.out.split()
     chosen = json.loads(camloc(capfd, "recipes", word, "--json").out)
     assert {"mapnet_2018/sevenscenes", "mapnet_2018/cambridge-third"} <= set(chosen)
     assert chosen["mapnet_2018/sevenscenes"]["window"] == {"frames": 3, "apart": 10}
 
 
-def test_what_is_taught_beside_a_run_stands_in_a_group_of_its_own(capfd: Capture) -> None:
+def test_what_is_trained_beside_a_run_stands_in_a_group_of_its_own(capfd: Capture) -> None:
     lines = camloc(capfd, "recipes").out.splitlines()
     heading = next(row for row, line in enumerate(lines) if "camloc autoencode RUN --recipe NAME" in line)
     named = [
@@ -166,16 +166,16 @@ def test_what_is_taught_beside_a_run_stands_in_a_group_of_its_own(capfd: Capture
 
 
 def test_a_word_chooses_among_them_too_and_shows_their_numbers(capfd: Capture) -> None:
-    told = camloc(capfd, "recipes", "Virtual Relative Pose").out
-    assert "heads 0.1 m" in told
-    assert "students/quick" not in told.split()
-    assert "2 recipes; camloc autoencode RUN --recipe NAME" in told
+    message = camloc(capfd, "recipes", "Virtual Relative Pose").out
+    assert "heads 0.1 m" in message
+    assert "students/quick" not in message.split()
+    assert "2 recipes; camloc autoencode RUN --recipe NAME" in message
     both = json.loads(camloc(capfd, "recipes", "PoseNet+MobileNet", "--json").out)
     assert both["pose_autoencoders_2022/teacher-mobilenet"]["command"] == "train"
     assert both["pose_autoencoders_2022/mobilenet"]["published"][0]["meters"] == 1.15
 
 
-def test_a_word_that_no_recipe_has_is_told(capfd: Capture) -> None:
+def test_a_word_that_no_recipe_has_is_reported(capfd: Capture) -> None:
     assert "no recipe has 'nonsense'" in refused(capfd, "recipes", "nonsense", status=1)
 
 
@@ -212,8 +212,8 @@ def test_a_reader_that_stops_early_is_no_error(arguments: list[str]) -> None:
     assert child.stdout is not None
     child.stdout.close()
     assert child.stderr is not None
-    with child.stderr as said:
-        assert said.read() == b""
+    with child.stderr as printed:
+        assert printed.read() == b""
     assert child.wait() == 0
 
 

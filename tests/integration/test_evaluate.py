@@ -50,7 +50,7 @@ def test_a_named_test_set_is_the_headline_of_the_results(
     assert ",day," in (tmp_path / "estimates.csv").read_text()
 
 
-def test_a_schedule_that_was_scaled_to_a_budget_is_told(trained: Path, tmp_path: Path) -> None:
+def test_a_schedule_that_was_scaled_to_a_budget_is_reported(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "run", tmp_path / "run")
     metadata = RunManifest.load(tmp_path / "run")
     replace(metadata, budget_seconds=90.0, schedule_share=0.3751).save(tmp_path / "run")

@@ -36,11 +36,11 @@ def test_a_figure_that_a_run_has_not_is_refused_in_a_sentence(
 
 
 def test_a_run_is_compared_with_its_own_trajectory(evaluated: Made, tmp_path: Path, capfd: Capture) -> None:
-    told = camloc(
+    message = camloc(
         capfd, "compare", evaluated.path, evaluated.path / "estimates.tum", "--out", tmp_path / "page"
     )
-    assert "noise" in told.out
-    assert "larger" not in told.out
+    assert "noise" in message.out
+    assert "larger" not in message.out
     for name in ("index.html", "errors.csv", "table.tex", "trajectories.svg"):
         assert (tmp_path / "page" / name).stat().st_size > 200
     assert "one source" in refused(capfd, "compare", evaluated.path)
@@ -54,8 +54,8 @@ def test_published_weights_become_a_run(trained: Path, tmp_path: Path, capfd: Ca
     weights, run = tmp_path / "theirs.pth", tmp_path / "run"
     torch.save({"epoch": 3, "model_state_dict": theirs.state_dict()}, weights)
     words = ("convert", weights, "--data", trained / "scene", "--out", run)
-    told = camloc(capfd, *words, "--as", "posenet/released-efficientnet-b0")
-    assert "_fc" in told.err
+    message = camloc(capfd, *words, "--as", "posenet/released-efficientnet-b0")
+    assert "_fc" in message.err
     checkpoint = load_checkpoint(run)
     assert (checkpoint.metadata.model, checkpoint.metadata.recipe) == (
         "posenet",

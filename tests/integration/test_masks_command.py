@@ -131,12 +131,12 @@ def test_masks_with_other_settings_do_not_mix(scene: Path, tmp_path: Path, capfd
     image = image_folder(scene)[0]
     camloc(capfd, "masks", image, *options(scene, tmp_path))
     before = listing(tmp_path)
-    told = refused(capfd, "masks", image, *options(scene, tmp_path), "--leave-out", "sky")
-    assert "other settings" in told
+    message = refused(capfd, "masks", image, *options(scene, tmp_path), "--leave-out", "sky")
+    assert "other settings" in message
     assert listing(tmp_path) == before
 
 
-def test_a_image_that_cannot_be_read_is_told_and_the_others_get_masks(
+def test_a_image_that_cannot_be_read_is_reported_and_the_others_get_masks(
     scene: Path, tmp_path: Path, capfd: Capture
 ) -> None:
     broken = tmp_path / "broken.jpg"
@@ -148,7 +148,7 @@ def test_a_image_that_cannot_be_read_is_told_and_the_others_get_masks(
     assert [path.name for path in (tmp_path / "masks").glob("*.png")] == [f"{image.name}.png"]
 
 
-def test_what_cannot_be_done_is_told_in_a_sentence(scene: Path, tmp_path: Path, capfd: Capture) -> None:
+def test_what_cannot_be_done_is_reported_in_a_sentence(scene: Path, tmp_path: Path, capfd: Capture) -> None:
     image = image_folder(scene)[0]
     twin = tmp_path / "other" / image.name
     twin.parent.mkdir()
@@ -158,7 +158,7 @@ def test_what_cannot_be_done_is_told_in_a_sentence(scene: Path, tmp_path: Path, 
     out = tmp_path / "out"
     words = options(scene, out)
     file = scene / "weights.safetensors"
-    told = {
+    message = {
         "one of the two": refused(capfd, "masks", *words, status=2),
         "one of the two ": refused(capfd, "masks", image, "--data", scene / "scene", *words, status=2),
         "two folders": refused(capfd, "masks", image, twin, *words),
@@ -175,12 +175,14 @@ def test_what_cannot_be_done_is_told_in_a_sentence(scene: Path, tmp_path: Path, 
         ),
         "do not exist": refused(capfd, "masks", image, "--weights", tmp_path / "none.pth", "--out", out),
     }
-    for part, line in told.items():
+    for part, line in message.items():
         assert part.strip() in line
     assert not out.exists()
 
 
-def test_a_file_that_is_cut_short_is_told_in_a_sentence(scene: Path, tmp_path: Path, capfd: Capture) -> None:
+def test_a_file_that_is_cut_short_is_reported_in_a_sentence(
+    scene: Path, tmp_path: Path, capfd: Capture
+) -> None:
     whole = (scene / "weights.safetensors").read_bytes()
     (tmp_path / "short.safetensors").write_bytes(whole[: len(whole) // 2])
     ended = camloc(

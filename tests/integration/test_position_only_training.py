@@ -119,7 +119,7 @@ def test_fine_tuning_by_positions_leaves_the_orientation_head_of_a_regressor_alo
     assert "pose_loss.orientation" not in changed
 
 
-def test_a_stage_without_frames_is_told_before_the_first_one_trains() -> None:
+def test_a_stage_without_frames_is_reported_before_the_first_one_trains() -> None:
     recipe = recipe_for_images(*regressor().stages)
     with pytest.raises(RecipeError, match="with a position alone"):
         next(iter(fit(tiny_model(), tiny_images(8), recipe)))

@@ -165,7 +165,7 @@ def test_an_exported_network_answers_alike(
         (("--filter", "magic"), 2),
     ],
 )
-def test_wrong_options_are_told_in_a_sentence(
+def test_wrong_options_are_reported_in_a_sentence(
     learned: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, str], status: int
 ) -> None:
     before = listing(tmp_path)

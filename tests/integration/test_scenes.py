@@ -1,4 +1,4 @@
-"""One model of several scenes: learned, told apart, evaluated, exported, the same after interruptions."""
+"""One model of several scenes: trained, distinguished, evaluated, exported, the same after interruptions."""
 
 import json
 from dataclasses import replace
@@ -77,7 +77,7 @@ def test_every_scene_has_its_own_world(learned: Path) -> None:
     assert float((centers[1] - centers[0]).min()) > AWAY - 5
 
 
-def test_scenes_are_told_apart_and_answers_are_in_their_worlds(
+def test_scenes_are_distinguished_and_answers_are_in_their_worlds(
     learned: Path, sources: tuple[DataSource, ...]
 ) -> None:
     localizer = Localizer.load(learned)
@@ -175,8 +175,8 @@ def test_a_run_of_several_scenes_is_evaluated_from_the_command_line(
     assert [scene.name for scene in ScenesResults.load(tmp_path / "one" / "results.json").scenes] == [
         "cellar"
     ]
-    told = refused(capfd, "evaluate", learned, *cellar, "--scene", "attic", "--out", tmp_path / "attic")
-    assert "has not learned 'attic', only garden, cellar" in told
+    message = refused(capfd, "evaluate", learned, *cellar, "--scene", "attic", "--out", tmp_path / "attic")
+    assert "has not learned 'attic', only garden, cellar" in message
     with pytest.raises(DatasetError, match="has learned 2 scenes"):
         evaluate_run(learned)
 
@@ -250,7 +250,7 @@ def test_several_folders_scenes_and_options_are_put_together(root: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("count", "scenes", "options", "told"),
+    ("count", "scenes", "options", "message"),
     [
         (0, (), (), "name the folder of the data set with --data"),
         (2, ("a",), (), "2 folders have 1 names; give one --scene for each --data"),
@@ -258,11 +258,11 @@ def test_several_folders_scenes_and_options_are_put_together(root: Path) -> None
         (1, ("all",), (), "has no folders that are scenes"),
     ],
 )
-def test_folders_and_names_that_do_not_belong_together_are_told(
-    count: int, scenes: tuple[str, ...], options: tuple[str, ...], told: str, root: Path
+def test_folders_and_names_that_do_not_belong_together_are_reported(
+    count: int, scenes: tuple[str, ...], options: tuple[str, ...], message: str, root: Path
 ) -> None:
     folders = (root / "data" / "garden", root / "data" / "cellar")[:count]
-    with pytest.raises((RecipeError, DatasetError), match=told):
+    with pytest.raises((RecipeError, DatasetError), match=message):
         data_sources(folders, layout="auto", scenes=scenes, options=options)
 
 

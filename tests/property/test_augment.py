@@ -283,7 +283,7 @@ def test_images_without_intrinsics_can_be_cut_anywhere() -> None:
 
 
 @pytest.mark.parametrize("most", [0.05, 0.3, 1.0])
-def test_erasing_covers_at_most_the_share_asked_of_about_half_of_the_images(most: float) -> None:
+def test_erasing_covers_at_most_the_given_share_of_about_half_of_the_images(most: float) -> None:
     black = random_batch(300).replace(images=torch.zeros(300, 3, HEIGHT, WIDTH), intrinsics=None)
     images = changed(black, Augment(erase=most)).images
     assert set(images.unique().tolist()) == {0.0, 0.5}

@@ -40,11 +40,11 @@ def sentence(err: str) -> str:
     """The one line that standard error holds, without the name of the program."""
     (line,) = err.splitlines()
     assert line.startswith("camloc: "), line
-    told = line.removeprefix("camloc: ")
-    assert "Traceback" not in told
-    assert not told.endswith("."), told
-    assert len(told) > 15, told
-    return told
+    message = line.removeprefix("camloc: ")
+    assert "Traceback" not in message
+    assert not message.endswith("."), message
+    assert len(message) > 15, message
+    return message
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:

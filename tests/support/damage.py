@@ -135,14 +135,15 @@ def cut(path: str) -> Damage:
 def parameters(cases: list[Case]) -> list[Any]:
     """The cases as pytest takes them."""
     return [
-        pytest.param(variant, damage, told, id=f"{variant}-{wrong}") for variant, wrong, damage, told in cases
+        pytest.param(variant, damage, sentence, id=f"{variant}-{wrong}")
+        for variant, wrong, damage, sentence in cases
     ]
 
 
-def check(root: Path, variant: str, damage: Damage, told: tuple[str, ...]) -> None:
+def check(root: Path, variant: str, damage: Damage, sentence: tuple[str, ...]) -> None:
     """Write a scene, spoil it, and look for the words in the sentence with which it is refused."""
     options = WRITERS[variant](root, SCENE)
     damage(root)
     message = refusal(root, **options)
-    for part in told:
+    for part in sentence:
         assert part in message

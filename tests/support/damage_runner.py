@@ -154,7 +154,7 @@ def tried(assets: Assets, kind: str, number: int) -> Outcome:
         made = KINDS[kind][0](assets, folder, rng)
         started = time.monotonic()
         try:
-            is_refused, problem, detail = _judged(made, folder)
+            is_refused, problem, detail = _assessed(made, folder)
         except Exception as error:
             where = error.__traceback__
             while where is not None and where.tb_next is not None:
@@ -165,7 +165,7 @@ def tried(assets: Assets, kind: str, number: int) -> Outcome:
     return Outcome(kind, number, made.damage, is_refused, round(seconds, 2), problem, detail[:500])
 
 
-def _judged(made: Input, folder: Path) -> tuple[bool, Problem, str]:
+def _assessed(made: Input, folder: Path) -> tuple[bool, Problem, str]:
     """Whether an input is refused, what is wrong with that, and the detail."""
     is_refused, out = False, ""
     if made.arguments:

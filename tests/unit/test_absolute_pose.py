@@ -72,7 +72,7 @@ def test_exact_matches_give_the_exact_pose() -> None:
 
 
 @pytest.mark.parametrize("wrong", [0.3, 0.6, 0.8])
-def test_wrong_matches_are_told_from_right_ones(wrong: float) -> None:
+def test_wrong_matches_are_distinguished_from_right_ones(wrong: float) -> None:
     pixels, points = matches(200)
     rng = np.random.default_rng(1)
     bad = rng.permutation(200) < wrong * 200

@@ -44,7 +44,7 @@ def test_a_layout_of_one_camera_takes_no_two(layout: Written, tmp_path: Path) ->
     assert not (tmp_path / "new").exists()
 
 
-def test_what_a_layout_cannot_hold_is_said(tmp_path: Path) -> None:
+def test_what_a_layout_cannot_hold_is_reported(tmp_path: Path) -> None:
     scene = _scene(tmp_path / "scene")
     more = replace(scene, points=np.zeros((3, 3)), conditions={"night": scene.test})
     assert write_scene(more, tmp_path / "new", "table") == (

@@ -10,7 +10,7 @@ from camloc.data import formats as datasets
 
 
 @pytest.mark.parametrize("variant", WRITERS)
-def test_a_list_that_names_a_frame_that_does_not_exist_is_told_of(tmp_path: Path, variant: str) -> None:
+def test_a_list_that_names_a_frame_that_does_not_exist_is_named(tmp_path: Path, variant: str) -> None:
     options = WRITERS[variant](tmp_path, SCENE)
     wrong = tmp_path / "mine.txt"
     wrong.write_text("\n# mine\nnothing.png\n")
@@ -26,18 +26,18 @@ def test_a_frame_to_leave_out_must_exist(tmp_path: Path, variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", WRITERS)
-def test_a_split_that_does_not_exist_is_told_of(tmp_path: Path, variant: str) -> None:
+def test_a_split_that_does_not_exist_is_named(tmp_path: Path, variant: str) -> None:
     options = WRITERS[variant](tmp_path, SCENE)
     assert "'every5th'" in refusal(tmp_path, split="every5th", **options)
 
 
-def test_a_folder_of_nothing_is_told_what_was_looked_for(tmp_path: Path) -> None:
+def test_a_folder_of_nothing_is_answered_with_what_was_looked_for(tmp_path: Path) -> None:
     message = refusal(tmp_path)
     for part in ("seq-01", "dataset_train.txt", "cameras", "transforms.json", ".csv", "groundtruth.txt"):
         assert part in message
 
 
-def test_a_folder_that_does_not_exist_is_told_of(tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "nowhere")
 
 
@@ -64,7 +64,7 @@ def test_a_rendered_scene_is_known_by_its_own_description(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("layout", sorted(set(datasets.LAYOUTS) - {"demo"}))
-def test_a_layout_that_a_folder_does_not_have_is_told_of(tmp_path: Path, layout: str) -> None:
+def test_a_layout_that_a_folder_does_not_have_is_named(tmp_path: Path, layout: str) -> None:
     refusal(tmp_path, layout=layout)
     refusal(tmp_path / "nowhere", layout=layout)
 

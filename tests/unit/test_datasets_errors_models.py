@@ -1,4 +1,4 @@
-"""What is wrong in COLMAP and nerfstudio is told in one sentence that names file and line."""
+"""What is wrong in COLMAP and nerfstudio is reported in one sentence that names file and line."""
 
 from pathlib import Path
 
@@ -172,8 +172,8 @@ CASES: list[Case] = [
 ]
 
 
-@pytest.mark.parametrize(("variant", "damage", "told"), parameters(CASES))
-def test_a_fault_is_told_in_one_sentence(
-    tmp_path: Path, variant: str, damage: Damage, told: tuple[str, ...]
+@pytest.mark.parametrize(("variant", "damage", "message"), parameters(CASES))
+def test_a_fault_is_reported_in_one_sentence(
+    tmp_path: Path, variant: str, damage: Damage, message: tuple[str, ...]
 ) -> None:
-    check(tmp_path, variant, damage, told)
+    check(tmp_path, variant, damage, message)

@@ -71,7 +71,7 @@ def test_images_are_found_beside_the_model_and_above_it(tmp_path: Path, folder: 
     assert scene.train[0].name == ("" if folder == "." else f"{folder}/") + "0001.png"
 
 
-def test_the_largest_of_several_models_is_read_and_it_is_said(tmp_path: Path) -> None:
+def test_the_largest_of_several_models_is_read_and_it_is_reported(tmp_path: Path) -> None:
     write_colmap_text(tmp_path, SCENE)
     small = tmp_path / "sparse" / "1"
     small.mkdir()
@@ -187,7 +187,7 @@ except CamlocError as problem:
     assert not list((tmp_path / "model").glob("*.bin"))
 
 
-def test_where_a_model_cannot_be_written_it_is_said(tmp_path: Path) -> None:
+def test_where_a_model_cannot_be_written_it_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CamlocError):
         colmap.write(SCENE_OF_FRAMES, tmp_path / "file")

@@ -78,13 +78,13 @@ REFUSED: list[tuple[dict[str, object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("columns", "told"), REFUSED)
+@pytest.mark.parametrize(("columns", "sentence"), REFUSED)
 def test_distortion_of_a_table_that_is_not_understood_is_refused(
-    tmp_path: Path, columns: dict[str, object], told: str
+    tmp_path: Path, columns: dict[str, object], sentence: str
 ) -> None:
     table(tmp_path, **SIZE, **columns)
     message = refusal(tmp_path)
-    assert told in message
+    assert sentence in message
     assert "poses.csv, line 2" in message
 
 
@@ -146,7 +146,7 @@ def test_further_keys_of_a_lens_are_used(tmp_path: Path, values: dict[str, Any],
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "sentence"),
     [
         ({"fl_x": FOCAL, "k5": 0.2}, "'k5'"),
         ({"fl_x": FOCAL, "distortion_params": [0.1, 0, 0.2, 0]}, "distortion_params"),
@@ -164,11 +164,11 @@ def test_further_keys_of_a_lens_are_used(tmp_path: Path, values: dict[str, Any],
     ],
 )
 def test_keys_of_a_lens_that_are_not_understood_are_refused(
-    tmp_path: Path, values: dict[str, Any], told: str
+    tmp_path: Path, values: dict[str, Any], sentence: str
 ) -> None:
     transforms(tmp_path, **values)
     message = refusal(tmp_path)
-    assert told in message
+    assert sentence in message
     assert "frame 0" in message
 
 
@@ -309,7 +309,7 @@ def test_the_camera_of_7scenes_is_assumed_aloud_or_not_at_all(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "sentence"),
     [
         ("good", "PINHOLE,640,480"),
         ("PINHOLE,64,36,60,60,32", "6 numbers, and 5"),
@@ -317,11 +317,11 @@ def test_the_camera_of_7scenes_is_assumed_aloud_or_not_at_all(tmp_path: Path) ->
         ("PINHOLE,64,36,a,60,32,18", "'a'"),
     ],
 )
-def test_a_camera_as_a_word_is_checked(tmp_path: Path, word: str, told: str) -> None:
+def test_a_camera_as_a_word_is_checked(tmp_path: Path, word: str, sentence: str) -> None:
     own_recordings(tmp_path)
     message = refusal(tmp_path, camera=word)
     assert "the option camera" in message
-    assert told in message
+    assert sentence in message
 
 
 def test_a_camera_may_be_named_by_its_file(tmp_path: Path) -> None:

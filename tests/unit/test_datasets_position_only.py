@@ -77,18 +77,18 @@ def test_a_test_list_may_not_name_a_position_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cells", "told"),
+    ("cells", "sentence"),
     [(("1", "", "0", "0"), "'' is not a number"), (("nan",) * 4, "NaN"), (("0",) * 4, "1.png is zero")],
 )
 def test_half_a_quaternion_or_none_that_turns_is_still_refused(
-    tmp_path: Path, cells: tuple[str, ...], told: str
+    tmp_path: Path, cells: tuple[str, ...], sentence: str
 ) -> None:
     write_table(tmp_path, position_only={1})
     path = tmp_path / "poses.csv"
     path.write_text(path.read_text().replace(",,,,,", f",{','.join(cells)},"))
     message = refusal(tmp_path)
     assert "poses.csv, line 3" in message
-    assert told in message
+    assert sentence in message
 
 
 def test_a_position_that_is_no_number_or_far_away_is_refused(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_table_and_the_option_may_not_contradict_each_other(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", " ", ", "])
-def test_columns_are_told_apart_by_what_is_between_them(tmp_path: Path, separator: str) -> None:
+def test_columns_are_separated_by_what_is_between_them(tmp_path: Path, separator: str) -> None:
     _table(tmp_path, "poses.csv", "#image,x,y,z,qw,qx,qy,qz".replace(",", separator), separator=separator)
     scene = datasets.load(tmp_path, rotation="world_from_cam")
     expected = np.stack(SCENE.all)
@@ -251,7 +251,7 @@ def _scene(*frames: Frame) -> Scene:
 
 
 @pytest.mark.parametrize(
-    ("write", "frame", "told"),
+    ("write", "frame", "sentence"),
     [
         (colmap.write, Frame("1.png", Path("1.png"), None, Pose.identity()), "intrinsics"),
         (colmap.write, Frame("1.png", Path("1.png"), CAMERA), "pose"),
@@ -262,9 +262,9 @@ def _scene(*frames: Frame) -> Scene:
     ],
 )
 def test_what_a_layout_cannot_hold_is_not_written(
-    tmp_path: Path, write: Any, frame: Frame, told: str
+    tmp_path: Path, write: Any, frame: Frame, sentence: str
 ) -> None:
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=sentence):
         write(_scene(frame), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -281,7 +281,7 @@ def test_a_lens_that_transforms_json_has_no_name_for_is_not_written(tmp_path: Pa
 
 
 @pytest.mark.parametrize("write", [colmap.write, nerfstudio.write, table.write])
-def test_where_nothing_can_be_written_is_told_in_a_sentence(tmp_path: Path, write: Any) -> None:
+def test_where_nothing_can_be_written_is_reported_in_a_sentence(tmp_path: Path, write: Any) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CamlocError, match="could not be written"):
         write(_scene(Frame("a.png", Path("a"), CAMERA, Pose.identity())), tmp_path / "file" / "below")

@@ -134,7 +134,7 @@ def test_absolute_paths_below_the_data_are_names(tmp_path: Path) -> None:
     assert "leads out" in refusal(tmp_path)
 
 
-def test_without_lists_blocks_are_for_testing_and_it_is_said(tmp_path: Path) -> None:
+def test_without_lists_blocks_are_for_testing_and_it_is_reported(tmp_path: Path) -> None:
     write_table(tmp_path, count=80)
     scene = datasets.load(tmp_path)
     numbers = [int(frame.image.stem) for frame in scene.test]
@@ -152,7 +152,7 @@ def test_without_lists_blocks_are_for_testing_and_it_is_said(tmp_path: Path) -> 
     assert [frame.name for frame in blocks.test] == [frame.name for frame in scene.test]
 
 
-def test_few_frames_are_all_for_training_and_it_is_said(tmp_path: Path) -> None:
+def test_few_frames_are_all_for_training_and_it_is_reported(tmp_path: Path) -> None:
     write_table(tmp_path, count=FEWEST_TO_SPLIT - 1)
     scene = datasets.load(tmp_path)
     assert (len(scene.train), len(scene.test)) == (FEWEST_TO_SPLIT - 1, 0)

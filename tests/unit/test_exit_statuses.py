@@ -23,7 +23,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "printed"),
     [
         (("locate", "run"), "name at least one image"),
         (("locate", "run", "a.jpg", "--focal", "-3"), "not a positive number"),
@@ -43,13 +43,13 @@ Capture = pytest.CaptureFixture[str]
     ],
 )
 def test_options_that_do_not_fit_end_with_status_2(
-    arguments: tuple[str, ...], said: str, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], printed: str, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if arguments[0] == "datasets":
         (tmp_path / "x").mkdir()
         (tmp_path / "x" / "poses.csv").write_text("image,x,y,z\n")
-    assert said in refused(capfd, *arguments, status=2)
+    assert printed in refused(capfd, *arguments, status=2)
     assert not (tmp_path / "runs").exists()
 
 
@@ -60,7 +60,7 @@ def test_the_manifest_of_a_run_cannot_name_another_folder_in_its_options() -> No
 
 
 @pytest.mark.parametrize(("is_lost", "is_asked", "status"), [(1, 1, 3), (1, 0, 0), (0, 1, 0)])
-def test_a_lost_image_has_an_exit_status_if_that_is_asked_for(
+def test_a_lost_image_has_an_exit_status_if_that_is_required(
     is_lost: int, is_asked: int, status: int, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = localizer().locate(image(tmp_path, 1))
@@ -82,8 +82,8 @@ def test_a_cut_of_more_than_a_tenth_is_a_warning(capfd: Capture) -> None:
     show_cut_off(0.05, Preprocess(320, 240))
     assert capfd.readouterr().err == "the network sees 320 x 240 pixels: 5.0% of the images is cut off\n"
     show_cut_off(0.58, Preprocess(320, 240))
-    told = capfd.readouterr().err
-    assert told.startswith("warning: the network sees 320 x 240 pixels: 58.0% of the images is cut off")
+    message = capfd.readouterr().err
+    assert message.startswith("warning: the network sees 320 x 240 pixels: 58.0% of the images is cut off")
 
 
 _INTERRUPTED_PROGRAM = """
@@ -113,10 +113,10 @@ def test_an_interrupt_in_the_first_moments_has_no_traceback(seconds: float) -> N
     os.kill(child.pid, signal.SIGINT)
     with child.stdout, child.stderr:
         child.stdout.read()
-        told = child.stderr.read().decode()
+        message = child.stderr.read().decode()
     assert child.wait() in (0, 130, -signal.SIGINT)
-    assert "Traceback" not in told
-    assert len(told.splitlines()) <= 1
+    assert "Traceback" not in message
+    assert len(message.splitlines()) <= 1
 
 
 def test_an_error_that_an_interrupt_has_become_is_an_interrupt(

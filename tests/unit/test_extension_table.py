@@ -58,8 +58,8 @@ def test_the_table_says_what_became_of_known_scenes_and_who_is_taken_for_the_new
     found = results(tmp_path, KNOWN)
     console = Console(width=120, record=True, file=StringIO())
     console.print(extension_table(found))
-    told = console.export_text()
-    lines = {line.split()[0]: line for line in told.splitlines() if line.split()}
+    message = console.export_text()
+    lines = {line.split()[0]: line for line in message.splitlines() if line.split()}
     assert "+10 %, same" in lines["garden"]
     assert "95.0 %" in lines["garden"]
     assert "3 of 80" in lines["garden"]
@@ -67,8 +67,8 @@ def test_the_table_says_what_became_of_known_scenes_and_who_is_taken_for_the_new
     assert "lost" in lines["cellar"]
     assert "35 of 40" in lines["cellar"]
     assert "was lost" in lines["hall"]
-    assert "38 of their images are now taken for attic" in " ".join(told.split())
-    assert "inf" not in told
+    assert "38 of their images are now taken for attic" in " ".join(message.split())
+    assert "inf" not in message
 
 
 def test_the_largest_change_is_that_of_the_scene_that_suffers_most() -> None:

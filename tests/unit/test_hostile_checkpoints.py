@@ -77,7 +77,7 @@ def test_an_option_cannot_open_a_file(saved: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "printed"),
     [
         (lambda config: config.update(hidden=10**6), "hidden is 1,000,000"),
         (lambda config: config.update(hidden=60_000), "does not fit"),
@@ -88,11 +88,11 @@ def test_an_option_cannot_open_a_file(saved: Path) -> None:
     ],
 )
 def test_a_giant_is_refused_before_it_is_allocated(
-    change: Callable[[dict[str, Any]], object], said: str, saved: Path
+    change: Callable[[dict[str, Any]], object], printed: str, saved: Path
 ) -> None:
     with_config(saved, change)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert said in refusal(saved)
+    assert printed in refusal(saved)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000, "kilobytes"
 
 

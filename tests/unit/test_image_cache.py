@@ -81,7 +81,7 @@ def test_images_are_what_the_network_sees_of_the_frames(frames: list[Frame]) -> 
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_batch_holds_the_rows_asked_for(frames: list[Frame]) -> None:
+def test_a_batch_holds_the_rows_requested(frames: list[Frame]) -> None:
     images = load_image_cache(frames, PREPROCESS)
     batch = images.batch(torch.tensor([4, 1]))
     expected = torch.stack([PREPROCESS.view(frames[row]).image for row in (4, 1)]).float() / 255
@@ -158,9 +158,9 @@ def test_the_margin_keeps_what_the_centre_cut_drops(frames: list[Frame]) -> None
 
 @pytest.mark.usefixtures("cache")
 def test_progress_counts_images(frames: list[Frame]) -> None:
-    told: list[tuple[int, int]] = []
-    load_image_cache(frames, PREPROCESS, progress=lambda done, total: told.append((done, total)))
-    assert told == [(number, 5) for number in range(1, 6)]
+    message: list[tuple[int, int]] = []
+    load_image_cache(frames, PREPROCESS, progress=lambda done, total: message.append((done, total)))
+    assert message == [(number, 5) for number in range(1, 6)]
 
 
 def test_a_damaged_image_is_named_and_leaves_no_file(frames: list[Frame], cache: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_missing_image_is_named_and_leaves_no_file(frames: list[Frame], cache:
 
 
 @pytest.mark.parametrize("room", [0, 2000, 5 * 3 * 24 * 20 + 128])
-def test_a_full_disk_is_told_and_leaves_no_file(
+def test_a_full_disk_is_reported_and_leaves_no_file(
     room: int, frames: list[Frame], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`room` bytes fit; with the last of them the images fit and the intrinsics do not."""
@@ -193,9 +193,9 @@ def test_a_full_disk_is_told_and_leaves_no_file(
         return _FullFile(file, left)  # type: ignore[return-value]
 
     monkeypatch.setattr(Path, "open", opened)
-    with pytest.raises(CamlocError, match=r"full|space") as told:
+    with pytest.raises(CamlocError, match=r"full|space") as message:
         load_image_cache(frames, PREPROCESS)
-    assert str(cache) in str(told.value)
+    assert str(cache) in str(message.value)
     assert files_in(cache) == []
 
 
@@ -222,15 +222,15 @@ class _FullFile:
 
 
 @pytest.mark.parametrize("in_the_way", ["cache", "cache/images"])
-def test_a_cache_folder_that_cannot_be_made_is_told(
+def test_a_cache_folder_that_cannot_be_made_is_reported(
     in_the_way: str, frames: list[Frame], cache: Path
 ) -> None:
     path = cache.parent / in_the_way
     path.parent.mkdir(exist_ok=True)
     path.write_text("a file where a folder should be")
-    with pytest.raises(CamlocError, match="cannot be written") as told:
+    with pytest.raises(CamlocError, match="cannot be written") as message:
         load_image_cache(frames, PREPROCESS)
-    assert "CAMLOC_CACHE" in str(told.value)
+    assert "CAMLOC_CACHE" in str(message.value)
 
 
 def test_a_cache_that_lost_one_of_its_files_is_made_again(frames: list[Frame], cache: Path) -> None:

@@ -195,7 +195,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     refusal(path, "may not be read")
 
 
-def test_permission_refused_by_the_system_is_told_as_such(
+def test_permission_refused_by_the_system_is_reported_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def deny(*_: object, **__: object) -> None:

@@ -74,7 +74,7 @@ def test_a_calibrated_map_rejects_what_is_foreign() -> None:
             assert isinstance(localizer.locate_features(features, CAMERA, size=SIZE), Rejected)
 
 
-def test_foreign_images_raise_the_evidence_that_is_asked_for() -> None:
+def test_foreign_images_raise_the_evidence_that_is_required() -> None:
     """An image that is called foreign although it shows the room: no less evidence is verified."""
     scene_map = map_of(ROOM)
     frames = held_out(12, noise=1.0, truth=0.0)

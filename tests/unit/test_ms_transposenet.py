@@ -50,7 +50,7 @@ def test_the_vector_of_a_scene_moves_the_answers_in_that_scene_alone() -> None:
 
 
 @pytest.mark.parametrize("scenes", [1, 7, 40])
-def test_only_the_last_layer_is_asked_about_every_scene(scenes: int) -> None:
+def test_only_the_last_layer_is_computed_for_every_scene(scenes: int) -> None:
     model = small(scenes)
     shapes: list[torch.Size] = []
     for layer in model.orientation_encoder.encoder.layers[:-1]:

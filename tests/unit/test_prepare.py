@@ -104,7 +104,7 @@ def with_budget(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "features", "epochs", "said"),
+    ("seconds", "features", "epochs", "printed"),
     [
         (700.0, 0.0, 7, ""),
         (300.0, 0.0, 3, ""),
@@ -113,22 +113,22 @@ def with_budget(
         (700.0, 700.0, 1, "the features alone take more than the budget"),
     ],
 )
-def test_a_budget_of_less_than_two_epochs_is_said(
+def test_a_budget_of_less_than_two_epochs_is_reported(
     seconds: float,
     features: float,
     epochs: int,
-    said: str,
+    printed: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
 ) -> None:
     found = with_budget(seconds, features=features, full=600.0, monkeypatch=monkeypatch, folder=tmp_path)
     assert found == epochs
-    assert len(caplog.messages) == bool(said)
-    assert said in caplog.text
+    assert len(caplog.messages) == bool(printed)
+    assert printed in caplog.text
 
 
-def test_features_that_eat_the_budget_are_said_at_once(
+def test_features_that_eat_the_budget_are_reported_at_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = SimpleNamespace(now=0.0)
@@ -183,7 +183,7 @@ def test_the_network_takes_the_shape_of_portrait_images(tmp_path: Path) -> None:
     assert (found.config.codes.image_width, found.config.codes.image_height) == (48, 64)
 
 
-def test_notes_of_a_scene_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_notes_of_a_scene_are_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     options = WRITERS["table"](tmp_path, SCENE)
     (tmp_path / "3.png").unlink()
     source = DataSource(str(tmp_path), options={**options, "missing": "skip"})

@@ -78,7 +78,7 @@ def test_files_of_two_pairs_do_not_fit(tmp_path: Path) -> None:
         read(tmp_path / "other")
 
 
-def test_another_version_is_told_before_damage(tmp_path: Path) -> None:
+def test_another_version_is_reported_before_damage(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text('{"format": 6, "without": "checksums"}')
     with pytest.raises(SealError, match="has format 6, this version of camloc reads 7"):
         read_settings(tmp_path / "settings.json", Settings, format=7)

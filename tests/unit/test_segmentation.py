@@ -68,16 +68,16 @@ def test_what_moves_is_left_out_where_nothing_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "leave_out", "told"),
+    ("classes", "leave_out", "message"),
     [
         (("road", "person"), ("persons",), "no 'persons'.*person"),
         (("road", "sky"), (), "no class of things that move.*--leave-out.*road, sky"),
     ],
 )
-def test_classes_that_are_not_known_are_told(
-    classes: tuple[str, ...], leave_out: tuple[str, ...], told: str
+def test_classes_that_are_not_known_are_reported(
+    classes: tuple[str, ...], leave_out: tuple[str, ...], message: str
 ) -> None:
-    with pytest.raises(RecipeError, match=told):
+    with pytest.raises(RecipeError, match=message):
         left_out_numbers(classes, leave_out)
 
 
@@ -89,7 +89,7 @@ def test_the_published_classes_have_what_moves_in_them() -> None:
         assert "chair" not in {classes[number] for number in left_out_numbers(classes, ())}
 
 
-def test_a_network_that_is_not_there_is_told_with_those_that_are() -> None:
+def test_a_network_that_is_not_there_is_reported_with_those_that_are() -> None:
     with pytest.raises(RecipeError, match=r"'lraspp'.*lraspp_mobilenet_v3_large"):
         segmentation_network("lraspp", classes=2)
     with pytest.raises(RecipeError, match="'lraspp'"):

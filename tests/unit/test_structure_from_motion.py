@@ -1,4 +1,4 @@
-"""Which images are compared, which share a camera, and what is said of those without a pose."""
+"""Which images are compared, which share a camera, and the reasons of those without a pose."""
 
 from pathlib import Path
 

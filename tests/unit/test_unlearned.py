@@ -78,10 +78,10 @@ def test_the_console_names_the_scene_and_both_errors(
     )
     save_checkpoint(tmp_path, metadata, model, (some_poses(9),))
     show_unlearned(tmp_path)
-    told = capfd.readouterr().err
-    assert f"did not learn [/b]: held-out frames 2.500 {unit} 145.00°" in told
-    assert f"2.250 {unit} 20.00° of the mean training pose" in told
-    assert "camloc map" in told
+    message = capfd.readouterr().err
+    assert f"did not learn [/b]: held-out frames 2.500 {unit} 145.00°" in message
+    assert f"2.250 {unit} 20.00° of the mean training pose" in message
+    assert "camloc map" in message
     save_checkpoint(tmp_path, replace(metadata, expected_error=(0.1, 2.0)), model, (some_poses(9),))
     show_unlearned(tmp_path)
     assert capfd.readouterr().err == ""

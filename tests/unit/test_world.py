@@ -73,13 +73,13 @@ def test_gps_positions_that_give_no_scale_say_why(walk: np.ndarray, noise: float
     assert any(part in found for part in message.split("|"))
 
 
-def test_photographs_without_gps_say_so() -> None:
+def test_photographs_without_gps_are_reported() -> None:
     assert georeference(np.zeros((6, 3)), [None] * 6) == (
         "none of 6 images have a GPS position, and 5 are needed"
     )
 
 
-def test_the_file_is_read_as_it_was_written_and_damage_is_told(tmp_path: Path) -> None:
+def test_the_file_is_read_as_it_was_written_and_damage_is_reported(tmp_path: Path) -> None:
     world = World("m", "GPS", ANCHOR, 2.5)
     world.save(tmp_path)
     assert read_world(tmp_path) == world

@@ -21,7 +21,7 @@ from camloc.models import build_model, config_class, model_names
 from camloc.models.base import PoseModel
 from camloc.recipes import find_recipe, recipe_functions, summary
 from camloc.training.optim import start_stage
-from camloc.training.recipe import Stage
+from camloc.training.recipe import Recipe, Stage
 
 RECIPES = tuple(recipe_functions())
 
@@ -75,12 +75,11 @@ def input_of(name: str) -> tuple[int, int, int]:
     return recipe.window.frames, *size
 
 
-def _key(name: str) -> tuple[object, ...]:
-    return settings_of(name), device_of(name), input_of(name)
-
-
 # Recipes whose networks are the same follow one another, and only one network is in memory at a time.
-@pytest.fixture(scope="module", params=sorted(RECIPES, key=lambda name: _key(name)))
+_ALIKE = sorted(RECIPES, key=lambda name: (settings_of(name), device_of(name), input_of(name)))
+
+
+@pytest.fixture(scope="module", params=_ALIKE)
 def name(request: pytest.FixtureRequest) -> str:
     """The name of a recipe; all tests of a network run before the next one is built."""
     return str(request.param)

@@ -132,8 +132,12 @@ class Exports(NamedTuple):
 def paths(transposenet: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Exports:
     folder = tmp_path_factory.mktemp("exported")
     records: list[logging.LogRecord] = []
-    listener = logging.Handler(logging.WARNING)
-    listener.emit = records.append  # type: ignore[method-assign]
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    listener = Listener(logging.WARNING)
     logging.root.addHandler(listener)
     handlers = logging.root.handlers[:]
     export_onnx(transposenet, folder / "single.onnx")

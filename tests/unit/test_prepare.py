@@ -134,7 +134,7 @@ def test_features_that_eat_the_budget_are_reported_at_once(
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(prepare, "time", SimpleNamespace(monotonic=lambda: clock.now))
     counted: list[int] = []
-    update = prepare._said_if_slow(lambda done, _: counted.append(done), 60.0)
+    update = prepare._warned_if_slow(lambda done, _: counted.append(done), 60.0)
     assert update is not None
     for done in range(1, 11):
         clock.now += 6.0

@@ -53,16 +53,17 @@ def settings_of(name: str) -> tuple[str, bytes]:
     return recipe.model, to_json(recipe.config)
 
 
-# Networks have up to hundreds of millions of weights, and the rows of a paper's ablations differ in a size or
-# a layer. The first recipe of each model in a file is computed as it is. Of the others the regressors are
-# computed on the device "meta", which has shapes alone, and scene geometry, which is convolutional, with
+# The rows of a paper's ablations differ in a size or a layer. The first recipe of each model in a file is
+# computed as it is. Of the others those with full generators, of hundreds of millions of weights, are
+# computed on the device "meta", which has shapes alone; and scene geometry, which is convolutional, for
 # images of half the width and height.
 _FIRST = {(name.partition("/")[0], find_recipe(name).model): name for name in reversed(RECIPES)}
 _WHOLE = frozenset(_FIRST.values())
+_GENERATED = ("hyperpose_2023", "ms_hyperpose")
 
 
 def device_of(name: str) -> str:
-    return "cpu" if name in _WHOLE or find_recipe(name).model == "scene_geometry" else "meta"
+    return "meta" if name not in _WHOLE and find_recipe(name).model in _GENERATED else "cpu"
 
 
 def input_of(name: str) -> tuple[int, int, int]:

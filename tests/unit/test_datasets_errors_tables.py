@@ -1,4 +1,4 @@
-"""What is wrong in tables and TUM is reported in a sentence that names the file and the line or frame."""
+"""What is wrong in tables and TUM is reported in one sentence with the file and the line or the frame."""
 
 from pathlib import Path
 

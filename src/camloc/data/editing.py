@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -51,6 +51,7 @@ class Edit:
     seed: int = 0
 
 
+@runtime_checkable
 class Editor(Protocol):
     """Changes an image; its size stays."""
 

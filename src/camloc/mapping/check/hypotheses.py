@@ -30,7 +30,7 @@ WORST = 60.0
 # Focal lengths and principal points that are tried.
 _FOCALS = tuple(float(factor) for factor in np.geomspace(0.4, 2.5, 23))
 # Frames by which poses may be late or early.
-_STEPS = (-20, -12, -8, -5, -3, -2, -1, 1, 2, 3, 5, 8, 12, 20)
+_STEPS = (*range(-12, 0), *range(1, 13), -20, -16, 16, 20)
 
 # Focal lengths along y over those along x, of intrinsics in which one of the two is wrong.
 _ASPECTS = (0.6, 0.68, 0.77, 0.87, 1.15, 1.3, 1.47, 1.67)

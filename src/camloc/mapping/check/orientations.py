@@ -43,7 +43,7 @@ def orientation_finding(case: Case) -> Finding | None:
     if _is_smooth(case):
         words += (
             ", while the positions follow each other: angles in degrees may be read as radians, in another "
-            "order or about other axes, or the orientations are another recording's"
+            "order or about other axes, or the poses are those of other images"
         )
         return Finding("error", "orientations", words)
     return None

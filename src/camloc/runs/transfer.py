@@ -28,6 +28,10 @@ MODELS = {
 Curve = list[tuple[float, float | None, float | None]]
 
 
+class _Untrained(CommandFailed):
+    """The network of the known scenes could not be trained, so that nothing can extend it."""
+
+
 def transfer(settings: Settings, report: Callable[[str], None]) -> tuple[PlainTable, dict[str, Curve]]:
     """Train both networks without the new scene, extend them, and put the errors in the new scene together.
 
@@ -50,13 +54,20 @@ def transfer(settings: Settings, report: Callable[[str], None]) -> tuple[PlainTa
             f"the transfer curve needs the scene {NEW} and others of 7Scenes in {settings.data}"
         )
     rows, curves, problems = [], {}, []
+    untrained: set[tuple[str, int]] = set()
     for label, recipe in MODELS.items():
         curve: Curve = []
         for fraction in FRACTIONS:
             found = []
             for seed in range(settings.seeds):
+                if (recipe, seed) in untrained:
+                    continue
                 try:
                     found.append(_extended(recipe, known, fraction, seed, settings, report))
+                except _Untrained as problem:
+                    report(f"failed {recipe}: {problem}")
+                    problems.append(f"{label}: {problem}")
+                    untrained.add((recipe, seed))
                 except (CommandFailed, CamlocError, OSError) as problem:
                     report(f"failed {recipe}, {fraction:.0%}: {problem}")
                     problems.append(f"{label}, {fraction:.0%}: {problem}")
@@ -97,10 +108,11 @@ def _extended(
         scenes = [word for scene in known for word in ("--scene", scene)]
         budget = ["--budget", settings.budget] if settings.budget else []
         weights = ["--backbone-weights", settings.backbone_weights]
-        run_camloc(
-            ["train", recipe, *data, *scenes, "--out", str(base), *weights, *budget, *common],
-            base.with_suffix(".log"),
-        )
+        training = ["train", recipe, *data, *scenes, "--out", str(base), *weights, *budget, *common]
+        try:
+            run_camloc(training, base.with_suffix(".log"))
+        except CommandFailed as problem:
+            raise _Untrained(str(problem)) from None
     report(f"extend {folder}")
     share = ["--fraction", f"{fraction:g}", "--epochs", str(EPOCHS)]
     run_camloc(

@@ -149,7 +149,8 @@ def _open(source: Path | ImageInMemory) -> tuple[Image.Image, int]:
         return Image.fromarray(source.pixels), source.orientation
     with _opened(source) as image:
         _load(image)
-        return image.convert("RGB"), exif_orientation(image)
+        # Converting RGB would copy hundreds of megabytes of a large image.
+        return image if image.mode == "RGB" else image.convert("RGB"), exif_orientation(image)
 
 
 def _load(image: Image.Image) -> None:

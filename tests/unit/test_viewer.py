@@ -73,7 +73,8 @@ class _Server:
     """A server of viser, as far as the button for photographs uses it."""
 
     def __init__(self) -> None:
-        self.gui, self.scene, self.drawn = self, self, []
+        self.gui, self.scene = self, self
+        self.drawn: list[list[float]] = []
         self.value = SimpleNamespace(content=b"")
 
     def add_upload_button(self, _label: str, *, mime_type: str) -> "_Server":

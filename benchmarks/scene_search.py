@@ -1,4 +1,4 @@
-"""Two hundred scenes in one service, with memory for twenty: is the scene found, and what does it cost?
+"""Two hundred scenes in one service, with memory for a tenth: is the scene found, and what does it cost?
 
     uv run python -m benchmarks.scene_search --data FOLDER [--maps FOLDER] [--cluster]
 
@@ -39,8 +39,8 @@ from camloc.mapping.build import MapSettings, build_scene_map
 from camloc.mapping.features import FeatureSettings, feature_extractor
 from camloc.serve.scenes import SceneStore
 
-# Scenes that are found, and how many of them fit into memory.
-SCENES, IN_MEMORY = 200, 20
+# One of so many scenes fits into memory.
+IN_MEMORY = 10
 
 _MAP_BYTES = 400_000
 _REQUESTS = 600
@@ -58,6 +58,7 @@ class Search:
     """Images without the name of their scene, and requests that name it.
 
     Attributes:
+        scenes: that there are, and that fit into memory.
         images: of all scenes.
         first: share whose scene the index ranks first.
         among_five: share whose scene is among the first five.
@@ -76,6 +77,7 @@ class Search:
         added_seconds: until a scene that was copied into the folder answered.
     """
 
+    scenes: tuple[int, int]
     images: int
     first: float
     among_five: float
@@ -136,6 +138,7 @@ class Photo:
 def main(
     data: Annotated[Path, tyro.conf.arg(metavar="FOLDER")],
     maps: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    scenes: int = 200,
     part: Annotated[str, tyro.conf.arg(metavar="all|maps|search|cluster")] = "all",
 ) -> None:
     """Measure, and write docs/results/scene_search.json and .md.
@@ -143,12 +146,13 @@ def main(
     Args:
         data: folder with the folders redkitchen and fox.
         maps: folder that keeps the bundles and the test images; built where they are missing.
+        scenes: how many.
         part: what is done: "maps" builds the maps alone; "search" and "cluster" leave the other one as it was
             measured.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = maps or Path(scratch)
-        photos = prepared(data, folder)
+        photos = prepared(data, folder, scenes)
         if part == "maps":
             return
         known = RESULTS / "scene_search.json"
@@ -164,18 +168,18 @@ def main(
 # --- scenes ---------------------------------------------------------------------------------------------
 
 
-def scenes(data: Path) -> Iterator[tuple[str, Any]]:
+def all_scenes(data: Path, count: int) -> Iterator[tuple[str, Any]]:
     """The names of the scenes, and functions that load them."""
     yield "fox", lambda: _few(load_fox(data), every=2)
     yield "kitchen", lambda: _few(load_kitchen(data), every=25)
-    for seed in range(SCENES - 2):
+    for seed in range(count - 2):
         yield f"corner-{seed:03d}", lambda seed=seed: facade_corner(seed)
 
 
-def prepared(data: Path, folder: Path) -> list[Photo]:
+def prepared(data: Path, folder: Path, count: int) -> list[Photo]:
     """Build the maps that are not there, and return the test images."""
     photos = []
-    for name, load in scenes(data):
+    for name, load in all_scenes(data, count):
         bundle, images = folder / "bundles" / name, folder / "images" / name
         if not (images / "poses.npz").is_file():
             scene: Scene = replace(load(), name=name)
@@ -225,9 +229,11 @@ def _search(folder: Path, photos: Sequence[Photo]) -> Search:
     store = SceneStore([bundles])
     index_seconds = time.perf_counter() - started
     first, among_five = _ranks(store, photos)
-    for photo in {each.scene: each for each in photos[:60]}.values():
-        store.localizer(photo.scene)
-    allowed = IN_MEMORY * store.loaded_bytes / store.loaded
+    fit = max(1, len(store.names) // IN_MEMORY)
+    for scene in store.names[-fit:]:
+        store.localizer(scene)
+    allowed = fit * store.loaded_bytes / store.loaded
+    count = len(store.names)
     index_kilobytes = store.index_bytes / len(store.names) / 1e3
     del store
     spare = folder / "spare"
@@ -238,7 +244,7 @@ def _search(folder: Path, photos: Sequence[Photo]) -> Search:
     order = rng.integers(0, len(known), _REQUESTS).tolist()
     try:
         with served([bundles, "--memory", f"{allowed / 1e6:.3f}MB"]) as address, _client(address) as http:
-            right, resident, most = [], [], 0.0
+            right, most, resident = [], 0.0, []
             cold: list[float] = []
             warm: list[float] = []
             loads = _metric(http, "camloc_bundle_loads")
@@ -263,6 +269,7 @@ def _search(folder: Path, photos: Sequence[Photo]) -> Search:
     found = [_is_right(answer, photo) for (answer, _), photo in zip(anywhere, photos, strict=True)]
     located = [bool(answer.get("located")) for answer, _ in anywhere]
     return Search(
+        scenes=(count, fit),
         images=len(photos),
         first=first,
         among_five=among_five,
@@ -426,6 +433,7 @@ def _metric(http: httpx.Client, name: str) -> float:
 def written(measured: Measured) -> str:
     """The page."""
     found, cluster = measured.search, measured.cluster
+    count, fit = found.scenes
     rows = [
         ("scene ranked first by the index", f"{found.first:.1%} of {found.images} images"),
         ("scene among the first five", f"{found.among_five:.1%}"),
@@ -464,7 +472,7 @@ def written(measured: Measured) -> str:
     return page(
         "Many scenes in one service",
         "scene_search",
-        f"`camloc serve FOLDER` with {SCENES} scenes and memory for {IN_MEMORY}: {SCENES - 2} corners of two "
+        f"`camloc serve FOLDER` with {count} scenes and memory for {fit}: {count - 2} corners of two "
         f"fronts of the market square, each with its own fronts, which have the same kinds of windows, "
         f"shutters and walls, and two real places. {measured.machine}; other programs ran too.",
         filled([("", "{what}"), ("", "{value}")], [{"what": what, "value": value} for what, value in rows]),

@@ -35,7 +35,7 @@ _HOSTILE = 1000
 
 @dataclass(frozen=True)
 class Soak:
-    """Eight clients on loopback; `megabytes` are those of the service after every tenth of the time."""
+    """Eight clients on loopback; `megabytes` are those of the service from the first images to the end."""
 
     minutes: float
     requests: int
@@ -132,7 +132,7 @@ def _soak(address: str, contents: list[bytes], minutes: float, library: float, s
         threads = [threading.Thread(target=client, args=(number,)) for number in range(_CLIENTS)]
         for thread in threads:
             thread.start()
-        megabytes = []
+        megabytes = [_megabytes(http)]
         for _ in range(10):
             time.sleep(6.0 * minutes)
             megabytes.append(_megabytes(http))
@@ -263,8 +263,7 @@ def written(measured: Service) -> str:
         },
         {
             "what": "memory",
-            "value": f"{soak.megabytes[0]:.0f} MB after a tenth of the time, "
-            f"{soak.megabytes[4]:.0f} MB after the half, {soak.megabytes[-1]:.0f} MB in the end",
+            "value": ", ".join(f"{each:.0f}" for each in soak.megabytes) + " MB, from the first images on",
         },
     ]
     statuses = ", ".join(f"{count} with {status}" for status, count in hostile.statuses.items())

@@ -20,8 +20,9 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from benchmarks.maps import ROWS
-from benchmarks.page import filled, page, write
+from benchmarks.page import RESULTS, filled, page, write
 from camloc import Localizer, Located, Query
+from camloc.core.config import from_json
 from camloc.data.image_io import read_with_camera
 from camloc.data.named_queries import NamedQuery
 from camloc.data.types import Estimate, Frame
@@ -79,22 +80,26 @@ def sequences(frames: Sequence[Frame]) -> list[list[tuple[float, Frame]]]:
 def main(
     data: Annotated[Path, tyro.conf.arg(metavar="FOLDER")],
     maps: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    scenes: tuple[str, ...] = tuple(_RATES),
 ) -> None:
     """Measure, and write docs/results/tracking.json and .md.
 
     Args:
         data: folder with the folders redkitchen and hololens.
         maps: folder that keeps the maps, one folder a scene; built where it is missing.
+        scenes: that are measured; the rows of the others stay as they are.
     """
-    rows: list[Row] = []
+    before = from_json((RESULTS / "tracking.json").read_bytes(), Measured).rows
+    rows = {name: [row for row in before if row.scene == name] for name in _RATES}
     with tempfile.TemporaryDirectory() as scratch:
-        for name in _RATES:
+        for name in scenes:
+            rows[name] = []
             scene = ROWS[name].load(data)
             localizer = Localizer(maps={name: MapLocalizer(_map(name, data, maps or Path(scratch)))})
             known: dict[str, tuple[Estimate, float]] = {}
             for images in ("all", "gaps"):
-                rows += measured(name, images, localizer, sequences(scene.test), _RATES[name], known)
-    measured_rows = Measured(tuple(rows))
+                rows[name] += measured(name, images, localizer, sequences(scene.test), _RATES[name], known)
+    measured_rows = Measured(tuple(row for name in _RATES for row in rows[name]))
     write("tracking", measured_rows, written(measured_rows))
 
 
@@ -209,8 +214,8 @@ def written(found: Measured) -> str:
         "infinitely wrong. The motion model is estimated from each sequence, without its truth.",
         filled(columns, cells, text_columns=3),
         "Near a predicted pose features of a smaller image are enough, which saves most of the time of an "
-        "image. Smoothed poses are refined together by the features that neighbouring images share: what "
-        "the map's errors have in common for them, a filter takes for motion. *Smoothed* counts both times. "
+        "image. Smoothed poses are refined together by the features that neighbouring images share: what the "
+        "map's errors have in common for them, a filter takes for motion. *Smoothed* counts all the time. "
         "What is left is common to whole sequences (the map's own errors, and those of the poses that it was "
         "built from); the covariances allow for it.",
         command="--data FOLDER",

@@ -74,7 +74,7 @@ class _Server:
 
     def __init__(self) -> None:
         self.gui, self.scene = self, self
-        self.drawn: list[Any] = []
+        self.drawn: list[list[float]] = []
         self.value = SimpleNamespace(content=b"")
 
     def add_upload_button(self, _label: str, *, mime_type: str) -> "_Server":

@@ -3,14 +3,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnxscript import opset20 as op
-from onnxscript import values
 from torch import nn
 
 from camloc.core.config import to_builtins
@@ -91,33 +88,6 @@ def export_onnx(
     return integers
 
 
-def _fused_attention(
-    query: Any,
-    key: Any,
-    value: Any,
-    attn_mask: Any = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Any:
-    """torch's attention of (b, heads, s, d) as ONNX Runtime's, which keeps its weights in the caches."""
-    del dropout_p, enable_gqa  # without effect in evaluation, and for as many keys as queries
-    assert attn_mask is None
-    assert not is_causal
-    heads, size = query.shape[1], query.shape[3]
-    together: Any = op.Constant(value_ints=[0, 0, heads * size])
-    apart: Any = op.Constant(value_ints=[0, 0, heads, size])
-    flat = op.Reshape(op.Transpose(query, perm=[0, 2, 1, 3]), together)
-    options = {} if scale is None else {"scale": scale}
-    attended = _RUNTIME.MultiHeadAttention(flat, key, value, num_heads=heads, **options)
-    several = op.Reshape(attended, apart)
-    return op.Transpose(several, perm=[0, 2, 1, 3])
-
-
-_RUNTIME = values.Opset("com.microsoft", 1)
-
-
 def onnx_program(
     network: nn.Module, images: torch.Tensor, outputs: list[str] | None = None
 ) -> onnx.ModelProto:
@@ -131,7 +101,6 @@ def onnx_program(
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
             verbose=False,
-            custom_translation_table={torch.ops.aten.scaled_dot_product_attention.default: _fused_attention},
         )
     assert program is not None
     made: onnx.ModelProto = program.model_proto

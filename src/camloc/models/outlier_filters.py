@@ -174,7 +174,7 @@ def _robust(
 def _rigid_ransac(
     one: Correspondences, threshold: float | None, seed: int
 ) -> tuple[Pose, Bool[np.ndarray, "n"]] | None:
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     pycolmap.set_random_seed(seed)
     if threshold is None:
@@ -197,7 +197,7 @@ def _pnp_ransac(
     threshold: float | None,
     seed: int,
 ) -> tuple[Pose, Bool[np.ndarray, "n"]] | None:
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     pycolmap.set_random_seed(seed)
     fx, fy, cx, cy = (float(intrinsics[index]) for index in ((0, 0), (1, 1), (0, 2), (1, 2)))
@@ -216,7 +216,7 @@ def _pnp_ransac(
 
 
 def _ransac_options(max_error: float) -> "pycolmap.RANSACOptions":
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     options = pycolmap.RANSACOptions()
     options.max_error = max_error

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-import pycolmap
 from jaxtyping import Float
 
+from camloc.geometry.colmap import pycolmap
 from camloc.geometry.rotation import rotation_angle
 from camloc.mapping.check.correspondences import Correspondences
 from camloc.mapping.check.findings import Finding

@@ -82,9 +82,11 @@ _REVERSED_ERROR = 0.05
 # The loss of its refinement levels off from so many pixels.
 _REVERSED_LOSS = 7.5
 
-# The given focal length is doubted where another one has at least so many times its first inliers: of matches
-# in one plane, which any focal length fits, as many agree with another one by chance.
-_SHARE_OF_DOUBT = 1.05
+# The given focal length is doubted where another one has at least so many times its first inliers. Of matches
+# in one plane, which any focal length fits, as many agree with another one by chance: a focal length that is
+# that of a training camera, up to this factor, is doubted where another one has clearly more.
+_SHARE_OF_DOUBT, _SHARE_OF_DOUBT_AS_TRAINED = 0.95, 1.05
+_SAME_FOCAL = 1.05
 
 # Without intrinsics a camera is taken to be a pinhole; this focal length over the larger side is only where
 # the search starts.
@@ -540,8 +542,15 @@ class MapLocalizer:
         if free is None:
             return True
         off = abs(float(np.log(free.camera.fx / answer.camera.fx)))
-        enough = _SHARE_OF_DOUBT * answer.verification.first_inliers
+        share = _SHARE_OF_DOUBT_AS_TRAINED if self._is_as_trained(answer.camera) else _SHARE_OF_DOUBT
+        enough = share * answer.verification.first_inliers
         return off < self.settings.most_focal_error or int(free.inliers.sum()) < enough
+
+    def _is_as_trained(self, camera: Camera) -> bool:
+        """Whether a training camera has the same focal length for its size."""
+        known = [each.fx / max(each.width, each.height) for each in self.scene_map.cameras]
+        own = camera.fx / max(camera.width, camera.height)
+        return any(1 / _SAME_FOCAL < own / each < _SAME_FOCAL for each in known)
 
     def _reason(self, query: "_Query", best: VerifiedPose | None) -> str:
         if len(query.features) < self.settings.least_first_inliers:

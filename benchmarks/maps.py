@@ -57,7 +57,7 @@ _WRONG_FOCALS = (0.5, 0.7, 1.4, 2.0)
 
 README, BLOCK = Path("README.md"), "maps table"
 
-ANOTHER_SQUARE = "another square"
+RENDERED = "rendered square"
 
 
 @dataclass(frozen=True)
@@ -368,12 +368,14 @@ def answers_of(
 
 
 def elsewhere(data: Path, own: str) -> Mapping[str, Sequence[Frame]]:
-    """Frames of the other data sets, and of a corner of another square."""
+    """Frames of the other data sets, and of the rendered square where the map is not one of it."""
     places = {name: ROWS[name].load(data) for name in ("hololens", "redkitchen", "fox") if name != own}
-    another = load_corner(data, seed=1, train_frames=20, test_frames=30)
     frames = {ROWS[name].label: _complete(scene) for name, scene in places.items()}
-    rendering = [frame for each in another.conditions.values() for frame in each]
-    return frames | {ANOTHER_SQUARE: [*another.train, *another.test, *rendering]}
+    if own == "corner":
+        return frames
+    square = load_corner(data, seed=1, train_frames=20, test_frames=30)
+    renderings = [frame for each in square.conditions.values() for frame in each]
+    return frames | {RENDERED: [*square.train, *square.test, *renderings]}
 
 
 def _complete(scene: Scene) -> tuple[Frame, ...]:

@@ -36,10 +36,8 @@ _EXCHANGED = 12
 # Inliers that an answer needs at least, whatever the held-out frames say.
 _LEAST_INLIERS = 12
 
-# Evidence that is asked for: more than images from elsewhere and chance have, and a share of that which all
-# but a twentieth of the right answers have.
+# Evidence that is asked for: more than images from elsewhere and chance have, by this factor.
 _MARGIN = 1.3
-_SHARE_OF_USUAL = 0.2
 
 # Answers that are further off are gross errors: degrees, and share of the distance to the points.
 _GROSS_DEGREES = 5.0
@@ -136,13 +134,7 @@ def calibrate(
     exchanged = _exchanged(_some(folds[0].frames, _EXCHANGED), np.random.default_rng(seed))
     chance = _most_evidence(localizers[0], exchanged)
     elsewhere = _most_evidence(localizers[0], foreign)
-    usual = [trial.answer.verification.evidence for trial in trials if not trial.is_gross]
-    least_evidence = max(
-        USUAL_EVIDENCE,
-        _MARGIN * chance,
-        _MARGIN * elsewhere,
-        _SHARE_OF_USUAL * float(np.quantile(usual, 0.05)) if usual else 0.0,
-    )
+    least_evidence = max(USUAL_EVIDENCE, _MARGIN * chance, _MARGIN * elsewhere)
     trusted = [
         trial
         for trial in trials

@@ -11,12 +11,15 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
+from camloc.data.image_io import read_with_camera
 from camloc.data.masks import read_mask_as_stored
 from camloc.data.splits import HoldOut, hold_out
 from camloc.data.types import Frame, Scene, oriented
-from camloc.errors import DatasetError
+from camloc.errors import DatasetError, ImageError
+from camloc.geometry.camera import Camera
 from camloc.inference.map_calibration import Fold, HeldOutFrame, calibrate
 from camloc.mapping.build import BuildReport, MapSettings, assemble_map, match_frames
+from camloc.mapping.features import Features, feature_extractor
 from camloc.mapping.scene_map import SceneMap, save_maps
 from camloc.runs.manifest import MANIFEST_FILE, DataSource, RunManifest, load_scenes
 
@@ -29,6 +32,9 @@ _MOST_HELD_OUT = 200
 
 # So many maps are built, two at least, that so many frames were held out of one of them.
 _CALIBRATION_FRAMES = 90
+
+# Images that are mirrored.
+_MIRRORED = 16
 
 # A block of held-out frames is this part of the scene, within bounds: frames of one recording share the drift
 # of its poses with those before and after them, and a query of another day does not.
@@ -134,8 +140,27 @@ def build_map(
                 if frame.name in known
             ]
             folds.append(Fold(smaller, held))
-    calibration = calibrate(folds, progress=None if progress is None else partial(progress, "calibration"))
+    calibration = calibrate(
+        folds,
+        _mirrored([frame for frames in held_out for frame in frames], whole),
+        progress=None if progress is None else partial(progress, "calibration"),
+    )
     return MappedScene(whole.with_calibration(calibration), report, time.perf_counter() - started)
+
+
+def _mirrored(frames: Sequence[Frame], scene_map: SceneMap) -> list[tuple[Features, Camera]]:
+    """The features of some mirrored images: the scene's own details in an arrangement that it does not have.
+
+    A symmetric facade has many matches with its mirror image: no pose with as few is verified.
+    """
+    extractor = feature_extractor(scene_map.features)
+    mirrored = []
+    for row in np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MIRRORED)).round().astype(int)):
+        with suppress(ImageError):  # it is counted where the map is built
+            image, camera = read_with_camera(frames[row])
+            if camera is not None:
+                mirrored.append((extractor.extract(np.ascontiguousarray(np.asarray(image)[:, ::-1])), camera))
+    return mirrored
 
 
 def _held_out(frames: Sequence[Frame]) -> list[tuple[Frame, ...]]:

@@ -197,17 +197,7 @@ def page(measured: Measured) -> str:
             ],
             [vars(row) for row in measured.rows],
         ),
-        "Whose error a difference is, the images tell: the median distance of matches between two images "
-        "from their epipolar lines, by the true poses and intrinsics of the data set and by the computed "
-        "ones, in pixels of 640 x 480.",
-        filled(
-            [
-                ("scene", "{scene}, {kind}"),
-                ("by the true poses", "{true_pixels:.2f} px"),
-                ("by the computed poses", "{computed_pixels:.2f} px"),
-            ],
-            [vars(row) for row in measured.rows],
-        ),
+        *_whose_error(measured),
         "Then a map of the training images located the test images, which lie in blocks of their own. "
         "Differences are to the poses that were computed.",
         filled(
@@ -220,6 +210,26 @@ def page(measured: Measured) -> str:
             [vars(row) for row in measured.rows],
         ),
         command="DATA",
+    )
+
+
+def _whose_error(measured: Measured) -> tuple[str, ...]:
+    """What the images say of both poses, for the scenes of which that was measured."""
+    rows = [vars(row) for row in measured.rows if np.isfinite(row.true_pixels)]
+    if not rows:
+        return ()
+    return (
+        "Whose error a difference is, the images tell: the median distance of matches between two images "
+        "from their epipolar lines, by the true poses and intrinsics of the data set and by the computed "
+        "ones, in pixels of 640 x 480.",
+        filled(
+            [
+                ("scene", "{scene}, {kind}"),
+                ("by the true poses", "{true_pixels:.2f} px"),
+                ("by the computed poses", "{computed_pixels:.2f} px"),
+            ],
+            rows,
+        ),
     )
 
 

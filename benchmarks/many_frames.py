@@ -2,7 +2,7 @@
 
     uv run python -m benchmarks.many_frames DATA
 
-DATA is a folder of a data set, whose frames are copied under other names, with a few bytes behind each image
+DATA is the folder `redkitchen`, whose frames are copied under other names, with a few bytes behind each image
 and a millimetre of noise on each position, so that no two are the same. Each command is a process of its own.
 """
 
@@ -96,7 +96,7 @@ def page(measured: Measured) -> str:
     return page_of(
         "Many frames",
         NAME,
-        "Time and largest memory of commands on a data set of 540 x 360 pixels whose walk is repeated until "
+        "Time and largest memory of commands on a data set of 640 x 480 pixels whose walk is repeated until "
         f"there are enough frames. {measured.cores} core{'s' if measured.cores > 1 else ''} could be used.",
         filled(
             [

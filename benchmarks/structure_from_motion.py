@@ -64,8 +64,8 @@ class Row:
     test: int
     verified: int
     verified_median_share: float
-    true_pixels: float = float("nan")
-    computed_pixels: float = float("nan")
+    true_pixels: float | None = None
+    computed_pixels: float | None = None
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,10 @@ def _compared(
     )
 
 
-def _epipolar_pixels(frames: Sequence[Frame]) -> float:
+def _epipolar_pixels(frames: Sequence[Frame]) -> float | None:
     """The median distance of matches from epipolar lines, in pixels of 640 x 480, by `camloc check`."""
     agreement = check_scene(Scene("frames", tuple(frames), unit="units")).agreement
-    return agreement.readings[0].pixels if agreement and agreement.readings else float("nan")
+    return agreement.readings[0].pixels if agreement and agreement.readings else None
 
 
 def _true_frame(frame: Frame, truth: Sequence[Frame], *, is_video: bool) -> Frame:
@@ -197,17 +197,7 @@ def page(measured: Measured) -> str:
             ],
             [vars(row) for row in measured.rows],
         ),
-        "Whose error a difference is, the images tell: the median distance of matches between two images "
-        "from their epipolar lines, by the true poses and intrinsics of the data set and by the computed "
-        "ones, in pixels of 640 x 480.",
-        filled(
-            [
-                ("scene", "{scene}, {kind}"),
-                ("by the true poses", "{true_pixels:.2f} px"),
-                ("by the computed poses", "{computed_pixels:.2f} px"),
-            ],
-            [vars(row) for row in measured.rows],
-        ),
+        *_whose_error(measured),
         "Then a map of the training images located the test images, which lie in blocks of their own. "
         "Differences are to the poses that were computed.",
         filled(
@@ -220,6 +210,26 @@ def page(measured: Measured) -> str:
             [vars(row) for row in measured.rows],
         ),
         command="DATA",
+    )
+
+
+def _whose_error(measured: Measured) -> tuple[str, ...]:
+    """What the images say of both poses, for the scenes of which that was measured."""
+    rows = [vars(row) for row in measured.rows if row.true_pixels is not None]
+    if not rows:
+        return ()
+    return (
+        "Whose error a difference is, the images tell: the median distance of matches between two images "
+        "from their epipolar lines, by the true poses and intrinsics of the data set and by the computed "
+        "ones, in pixels of 640 x 480.",
+        filled(
+            [
+                ("scene", "{scene}, {kind}"),
+                ("by the true poses", "{true_pixels:.2f} px"),
+                ("by the computed poses", "{computed_pixels:.2f} px"),
+            ],
+            rows,
+        ),
     )
 
 

@@ -275,10 +275,11 @@ def page(measured: Measured) -> str:
         (row.group, row.label, *(_factors(each) for each in (row.meters, row.degrees)), str(len(row.meters)))
         for row in rows
     ]
+    what = "*Light and occlusion* is" if not measured.without else "*Light*, *frames, corner* and *view* are"
     own = (
-        ""
+        "Fewer frames of the corner, and views near to and far from the training views, were not measured."
         if not measured.without
-        else f" {measured.without[0].results.train_frames:,} training frames were measured for this page "
+        else f"{measured.without[0].results.train_frames:,} training frames were measured for this page "
         f"({measured.machine}), as often as all; near and far are the halves of the views by the error of "
         "the nearest of these training poses."
     )
@@ -290,8 +291,8 @@ def page(measured: Measured) -> str:
         f"![Factors of all conditions]({FIGURE.name})",
         table(("varied", "condition", "position", "orientation", "seeds"), cells, text_columns=2),
         summary(measured),
-        "*Light*, *frames, corner* and *view* are of HyperPose 2025 on the embedded square's corner, from "
-        f"random weights.{own} *Frames, new room* are shares of Red Kitchen that networks of several scenes "
+        f"{what} of HyperPose 2025 on the embedded square's corner, from random weights. {own} *Frames, new "
+        "room* are shares of Red Kitchen that networks of several scenes "
         "learned as a further one, MS-HyperPose over MS-Transformer. *Head* "
         "compares each regressor with the same without its hypernetwork; *kitchen*: Red Kitchen, behind "
         "ImageNet features. *Generator* is the size of the generators of HyperPose 2023. The other pages say "

@@ -308,6 +308,7 @@ def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) ->
         _refuse_unread(values, where, is_pinhole_known=False)
         return None
     _refuse_unread(values, where, is_pinhole_known=True)
+    model = _model(values, lens, where)
     if "width" not in fields or "height" not in fields:
         fields["width"], fields["height"] = size_for_intrinsics(image, fields, where)
     for focal, names, side in _ANGLES:
@@ -319,12 +320,14 @@ def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) ->
                         f"{where}: {name} is {angles[name]:.4g}, and an angle below 180° is needed"
                     )
                 pixels = fields[side] / 2 / math.tan(math.radians(degrees) / 2)
-                _refuse_contradiction(fields.setdefault(focal, pixels), pixels, name, where)
+                if "FISHEYE" not in model:
+                    _refuse_contradiction(fields.get(focal, pixels), pixels, name, where)
+                fields.setdefault(focal, pixels)
     for name, focal in (("fx", "fx"), ("fy", "fy"), ("f_x", "fx"), ("f_y", "fy")):
         if focal in fields and isinstance(values.get(name), int | float):
             _refuse_contradiction(fields[focal], float(values[name]), name, where)
     fields.setdefault("fx", fields.get("fy", 0.0))
-    return camera_from_fields({**fields, **lens}, model=_model(values, lens, where), where=where)
+    return camera_from_fields({**fields, **lens}, model=model, where=where)
 
 
 def _refuse_contradiction(focal: float, other: float, name: str, where: str) -> None:

@@ -123,7 +123,8 @@ def _camera(folder: Path, image: Path) -> tuple[Camera, list[str]]:
             f"the images of 7Scenes; give their camera, for example --option "
             f"camera=PINHOLE,{width},{height},FX,FY,CX,CY"
         )
-    other = next((path.name for path in sorted(folder.iterdir()) if _CALIBRATION.fullmatch(path.name)), None)
+    names = sorted(path.name for path in folder.iterdir() if path.name not in MATRIX_FILES)
+    other = next(filter(_CALIBRATION.fullmatch, names), None)
     if other is not None:
         raise DatasetError(
             f"{folder} has no camera.json or K.txt, and {other} looks like a calibration; name it K.txt if "

@@ -482,7 +482,7 @@ def _camera(cells: Mapping[str, str], where: str) -> Camera | None:
 
 def _refuse_partial(cells: Mapping[str, str], where: str) -> None:
     """Refuse a row with a focal length whose other cells of the intrinsics are empty."""
-    for name in ("width", "height", "f", "fx", "fy", "cx", "cy"):
+    for name in ("width", "height", "cx", "cy", *(("fy",) if cells.get("fx") else ())):
         if cells.get(name) == "":
             raise DatasetError(
                 f"{where}: the cell of {name} is empty; fill it, or empty all cells of this row's intrinsics"
@@ -490,7 +490,9 @@ def _refuse_partial(cells: Mapping[str, str], where: str) -> None:
 
 
 def _refuse_contradiction(cells: Mapping[str, str], camera: Camera, where: str) -> None:
-    """Refuse a field of view, in degrees or radians, that contradicts the focal length."""
+    """Refuse a field of view, in degrees or radians, that contradicts the focal length of a pinhole."""
+    if "FISHEYE" in camera.model:
+        return
     for focal, side in (("fx", camera.width), ("fy", camera.height)):
         name = next((name for name in cells if _FIELDS_OF_VIEW[focal].fullmatch(name)), None)
         if name is None:

@@ -155,7 +155,7 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; of a key that is there twice, nobody knows which value counts."""
     content = dict(pairs)
     if len(content) != len(pairs):
-        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice[:40]!r} is there twice; remove one of them")
     return content
 

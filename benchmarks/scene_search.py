@@ -43,7 +43,7 @@ from camloc.serve.scenes import SceneStore
 IN_MEMORY = 10
 
 _MAP_BYTES = 400_000
-_REQUESTS = 600
+_REQUESTS = 300
 
 # A pose is right if it is nearer than this share of the median distance between training cameras and their
 # middle, and 5 degrees: the fox has no metres.

@@ -219,9 +219,8 @@ def written(found: Measured) -> str:
         "Near a predicted pose the features of a smaller image are enough, which saves time; they are fewer "
         "and less exact, so that live medians are larger. Smoothed poses are refined together by the "
         "features that neighbouring images share: what the map's errors have in common for them, a filter "
-        "takes for "
-        "motion. *Smoothed* counts all the time. What is left is common to whole sequences (the map's own "
-        "errors, and those of the poses that it was built from); the covariances allow for it.",
+        "takes for motion. *Smoothed* counts all the time. What is left is common to whole sequences (the "
+        "map's own errors, and those of the poses that it was built from); the covariances allow for it.",
         command="--data FOLDER",
     )
 

@@ -39,11 +39,11 @@ from camloc.mapping.build import MapSettings, build_scene_map
 from camloc.mapping.features import FeatureSettings, feature_extractor
 from camloc.serve.scenes import SceneStore
 
-# One of so many scenes fits into memory.
+# One of so many scenes fits into memory, and three at least.
 IN_MEMORY = 10
 
 _MAP_BYTES = 400_000
-_REQUESTS = 600
+_REQUESTS = 300
 
 # A pose is right if it is nearer than this share of the median distance between training cameras and their
 # middle, and 5 degrees: the fox has no metres.
@@ -229,7 +229,7 @@ def _search(folder: Path, photos: Sequence[Photo]) -> Search:
     store = SceneStore([bundles])
     index_seconds = time.perf_counter() - started
     first, among_five = _ranks(store, photos)
-    fit = max(1, len(store.names) // IN_MEMORY)
+    fit = max(3, len(store.names) // IN_MEMORY)
     for scene in store.names[-fit:]:
         store.localizer(scene)
     allowed = fit * store.loaded_bytes / store.loaded

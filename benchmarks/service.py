@@ -6,6 +6,7 @@ Eight clients send photographs over loopback for some minutes; then 1,000 reques
 """
 
 import io
+import os
 import random
 import socket
 import subprocess
@@ -27,7 +28,6 @@ from PIL import Image
 from benchmarks.page import filled, machine, page, write
 from camloc import Localizer
 from camloc.data.named_queries import images_below
-from camloc.serve.app import processors
 
 _CLIENTS = 8
 _HOSTILE = 1000
@@ -35,7 +35,7 @@ _HOSTILE = 1000
 
 @dataclass(frozen=True)
 class Soak:
-    """Eight clients on loopback; `megabytes` are those of the service from the first images to the end."""
+    """Eight clients on loopback."""
 
     minutes: float
     requests: int
@@ -45,8 +45,8 @@ class Soak:
     share: float
     p50_seconds: float
     p99_seconds: float
-    megabytes: tuple[float, ...]
-    cores: int
+    megabytes_after_warm_up: float
+    megabytes_in_the_end: float
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def library_rate(run: Path, contents: list[bytes], *, seconds: float) -> float:
     localizer = Localizer.load(run)
     localizer.locate(contents[0])
     count, started = 0, time.perf_counter()
-    threads = processors()
+    threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
         while time.perf_counter() - started < seconds:
             batch = [contents[(count + each) % len(contents)] for each in range(4 * threads)]
@@ -128,17 +128,15 @@ def _soak(address: str, contents: list[bytes], minutes: float, library: float, s
     with httpx.Client(base_url=address, timeout=60.0) as http:
         for content in contents[:8]:
             http.post("/locate", files={"image": content}, data=data)
+        before = _megabytes(http)
         started = time.perf_counter()
         threads = [threading.Thread(target=client, args=(number,)) for number in range(_CLIENTS)]
         for thread in threads:
             thread.start()
-        megabytes = [_megabytes(http)]
-        for _ in range(10):
-            time.sleep(6.0 * minutes)
-            megabytes.append(_megabytes(http))
         for thread in threads:
             thread.join()
         seconds = time.perf_counter() - started
+        after = _megabytes(http)
     rate = len(times) / seconds
     return Soak(
         minutes=minutes,
@@ -149,8 +147,8 @@ def _soak(address: str, contents: list[bytes], minutes: float, library: float, s
         share=rate / library,
         p50_seconds=float(np.quantile(times, 0.5)),
         p99_seconds=float(np.quantile(times, 0.99)),
-        megabytes=tuple(megabytes),
-        cores=processors(),
+        megabytes_after_warm_up=before,
+        megabytes_in_the_end=after,
     )
 
 
@@ -263,7 +261,8 @@ def written(measured: Service) -> str:
         },
         {
             "what": "memory",
-            "value": ", ".join(f"{each:.0f}" for each in soak.megabytes) + " MB, from the first images on",
+            "value": f"{soak.megabytes_after_warm_up:.0f} MB after the first images, "
+            f"{soak.megabytes_in_the_end:.0f} MB in the end",
         },
     ]
     statuses = ", ".join(f"{count} with {status}" for status, count in hostile.statuses.items())
@@ -271,7 +270,7 @@ def written(measured: Service) -> str:
         "The service",
         "service",
         f"`camloc serve` with one map, and {_CLIENTS} clients on the same machine that send a photograph as "
-        f"soon as the one before is answered. {_cores(soak.cores)} of {measured.machine}.",
+        f"soon as the one before is answered. {measured.machine}.",
         filled([("", "{what}"), ("", "{value}")], rows),
         f"Then {hostile.requests:,} requests that should be refused: damaged and huge images, other "
         f"formats, paths, addresses and pickles in place of images, impossible cameras and poses, wrong "
@@ -280,10 +279,6 @@ def written(measured: Service) -> str:
         f"photograph.",
         command="--runs RUN --images FOLDER",
     )
-
-
-def _cores(count: int) -> str:
-    return "One core" if count == 1 else f"{count} cores"
 
 
 class _server:  # noqa: N801 - a context manager

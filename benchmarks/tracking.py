@@ -36,6 +36,8 @@ from camloc.runs.map import build_map
 # Images in a second of each scene; the office's recording does not say, and it was walked.
 _RATES = {"redkitchen": 30.0, "hololens": 5.0}
 
+_BLOCKS = {"redkitchen": "redkitchen (50 each)", "hololens": "the office floor, hololens (12 each)"}
+
 # Of ten images in a row the last three are covered, but none of the first ten.
 _PERIOD, _COVERED = 10, 3
 
@@ -184,6 +186,7 @@ def row(
 
 def written(found: Measured) -> str:
     """The page."""
+    shown = [name for name in _BLOCKS if any(row.scene == name for row in found.rows)]
     columns = [
         ("scene", "{scene}"),
         ("images", "{images}"),
@@ -208,16 +211,16 @@ def written(found: Measured) -> str:
     return page(
         "Tracking",
         "tracking",
-        "Blocks of consecutive test images of redkitchen (50 each) and of the office floor (12 each), each "
+        f"Blocks of consecutive test images of {' and of '.join(_BLOCKS[name] for name in shown)}, each "
         "located alone, or as a sequence by `camloc track`: with the images before it (live), and with those "
         "before and after it (smoothed). In *gaps* three of ten images are covered by grey. A lost image is "
         "infinitely wrong. The motion model is estimated from each sequence, without its truth.",
         filled(columns, cells, text_columns=3),
-        "Near a predicted pose features of a smaller image are enough, which saves most of the time of an "
-        "image. Smoothed poses are refined together by the features that neighbouring images share: what the "
-        "map's errors have in common for them, a filter takes for motion. *Smoothed* counts all the time. "
-        "What is left is common to whole sequences (the map's own errors, and those of the poses that it was "
-        "built from); the covariances allow for it.",
+        "Near a predicted pose the features of a smaller image are enough, which saves time; they are fewer "
+        "and less exact, so that live medians are larger. Smoothed poses are refined together by the "
+        "features that neighbouring images share: what the map's errors have in common for them, a filter "
+        "takes for motion. *Smoothed* counts all the time. What is left is common to whole sequences (the "
+        "map's own errors, and those of the poses that it was built from); the covariances allow for it.",
         command="--data FOLDER",
     )
 

@@ -24,10 +24,10 @@ def test_the_libraries_of_an_extra_are_declared(extra: Extra) -> None:
     assert all(extra_of(name) == extra for name in libraries)
 
 
-def test_all_holds_every_extra_but_the_editor_of_images() -> None:
+def test_all_holds_every_extra_but_the_largest() -> None:
     (everything,) = PROJECT["optional-dependencies"]["all"]
     named = set(everything.removeprefix("camloc[").removesuffix("]").split(","))
-    assert named == {*get_args(Extra)} - {"edit"}
+    assert named == {*get_args(Extra)} - {"edit", "cluster"}
 
 
 def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

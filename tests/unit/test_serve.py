@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from tests.support.coded_images import coded_image, pose_of, read_codes, write_run
 from tests.support.command_line import refused
+from tests.support.synthetic_map import foreign
 
 from camloc.errors import CheckpointError
 from camloc.serve.app import Limits, create_app
@@ -63,6 +64,28 @@ def test_the_image_finds_its_scene_and_its_pose(scene: str, client: TestClient) 
     named = located(client, png(5, scene=scene), scene=scene, time="2.5")
     assert named["time_seconds"] == 2.5
     assert named["position"] == found["position"]
+
+
+def test_the_scene_of_a_turned_photograph_is_sought_in_the_upright_image(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+
+    class Extractor:
+        def extract(self, image: Any, mask: object = None) -> Any:
+            del mask
+            shapes.append(image.shape)
+            return foreign()
+
+    monkeypatch.setattr("camloc.serve.app.feature_extractor", lambda _: Extractor())
+    client.app.state.service._extractors = threading.local()  # type: ignore[attr-defined]
+    photograph, file = Image.open(io.BytesIO(png())), io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    photograph.save(file, "PNG", exif=exif)
+    located(client, file.getvalue())
+    assert shapes == [(320, 240, 3)]
+    client.app.state.service._extractors = threading.local()  # type: ignore[attr-defined]
 
 
 def test_intrinsics_and_the_previous_pose_are_used(client: TestClient) -> None:

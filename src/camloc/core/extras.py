@@ -11,7 +11,7 @@ Extra = Literal["train", "report", "video", "serve", "cluster", "view", "heif", 
 _LIBRARIES: dict[Extra, tuple[str, ...]] = {
     "train": (
         *("torch", "torchvision", "timm", "lightning_fabric", "roma"),
-        *("onnx", "onnxscript", "tensorboard", "huggingface_hub"),
+        *("onnx", "onnxscript", "tensorboard"),
     ),
     "report": ("matplotlib", "jinja2"),
     "video": ("av",),

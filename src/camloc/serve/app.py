@@ -24,7 +24,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from camloc import __version__
-from camloc.data.image_io import fitted_camera, image_size
+from camloc.data.image_io import fitted_camera, image_size, read_with_camera
 from camloc.data.query import Query
 from camloc.data.types import Estimate, Located, Lost
 from camloc.errors import CamlocError, ImageError
@@ -251,11 +251,9 @@ class Service:
         Scenes that look alike may both confirm a pose: the one with the most inliers counts, unless the
         first one has by far the most votes.
         """
-        memory = query.frame().memory
-        assert memory is not None
+        upright = np.asarray(read_with_camera(query.frame())[0])
         features = {
-            settings: self._extractor(settings).extract(memory.pixels)
-            for settings in self.store.feature_settings()
+            settings: self._extractor(settings).extract(upright) for settings in self.store.feature_settings()
         }
         ranked = self.store.ranked(features)[:_TRIED] or tuple(
             (name, 0.0) for name in self.store.names[:_TRIED]

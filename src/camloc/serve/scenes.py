@@ -180,7 +180,7 @@ class SceneStore:
                 maps: dict[str, Any] = dict(load_maps(folder))
                 anchors = load_anchors(folder)
             return maps or dict.fromkeys(Localizer.load(path, **self._options).scenes), anchors, ""
-        except CamlocError as problem:
+        except (CamlocError, OSError) as problem:
             return {}, {}, str(problem)
 
     def _register(

@@ -53,7 +53,8 @@ class Row:
     Attributes:
         label, scene: of the run.
         files: both.
-        loss: share by which the larger of both medians on held-out training frames grows with int8.
+        loss: share by which the larger of both medians on held-out training frames grows with int8; None for
+            int8 without training images, where only matrix products are in integers.
         layers: numbers of layers in int8 and of all.
         kept: layers in single precision.
         budget: seconds of training, or 0 for the recipe's schedule.
@@ -62,10 +63,10 @@ class Row:
     label: str
     scene: str
     files: tuple[Exported, Exported]
-    loss: float
-    layers: tuple[int, int]
-    kept: tuple[str, ...]
-    budget: float
+    loss: float | None = None
+    layers: tuple[int, int] = (0, 0)
+    kept: tuple[str, ...] = ()
+    budget: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,17 @@ def main(runs: Path = Path("runs/regressors"), *, only: tuple[str, ...] = (), ro
         rounds: Timed passes of each file.
     """
     path = RESULTS / "exported.json"
-    known = {row.label: row for row in from_json(path.read_bytes(), Measured).rows} if only else {}
+    earlier = from_json(path.read_bytes(), Measured).rows if path.exists() else ()
+    known = {row.label: row for row in earlier if row.loss is not None}
     for row in ROWS:
         run = runs / row.recipe / "seed-0"
         if (run / "run.json").exists() and (not only or row.label in only):
             known[row.label] = measured(row.label, run, rounds)
     if not known:
         raise SystemExit(f"{runs} has no runs; train them with benchmarks.regressors")
-    everything = Measured(machine(), rounds, tuple(known[row.label] for row in ROWS if row.label in known))
+    rows = [known[row.label] for row in ROWS if row.label in known]
+    rows += [row for row in earlier if row.loss is None]
+    everything = Measured(machine(), rounds, tuple(rows))
     write("exported", everything, page(everything))
 
 
@@ -138,25 +142,36 @@ def measured(label: str, run: Path, rounds: int) -> Row:
 
 def page(measured: Measured) -> str:
     """The page."""
+    calibrated = [row for row in measured.rows if row.loss is not None]
+    others = [row for row in measured.rows if row.loss is None]
+    first = measured.rows[0]
     return page_of(
-        "Exported in 8-bit whole numbers",
+        "Exported in 8-bit integers",
         "exported",
-        f"Regressors of {measured.rows[0].scene}, exported by `camloc export` and by `camloc export "
-        f"--precision int8`: weights, maps and products of 8-bit integers, calibrated on training frames, "
-        f"with as many layers in single precision as keep both medians of held-out training frames within "
-        f"5 %. Medians of {measured.rows[0].files[0].errors.frames:,} test images, which decided nothing; "
-        f"processor time of one of them in ONNX Runtime, one thread, the shortest of {measured.rounds} "
-        f"passes, both files in turn. The networks were trained for "
-        f"{min(row.budget for row in measured.rows):.0f} to {max(row.budget for row in measured.rows):.0f} "
-        f"seconds: enough to compare the files, not to judge the networks.",
-        table(HEADINGS, map(_cells, measured.rows)),
-        *(
-            f"- {row.label} keeps in single precision: {'; '.join(row.kept)}."
-            for row in measured.rows
-            if row.kept
-        ),
+        f"Regressors of {first.scene}, exported by `camloc export` and by `camloc export --precision int8`. "
+        f"Medians of {first.files[0].errors.frames:,} test images, which decided nothing; processor time of "
+        f"one of them in ONNX Runtime, one thread, the shortest of at least {measured.rounds} passes, both "
+        f"files in turn.",
+        *(_calibrated(calibrated) if calibrated else ()),
+        "## Without training images",
+        "Where a run's images are no longer there, only matrix products are in integers, with scales that "
+        "are computed at run time; convolutions stay in single precision.",
+        table(HEADINGS[:-2], [_cells(row) for row in others]),
         f"{measured.machine}.",
     )
+
+
+def _calibrated(rows: list[Row]) -> list[str]:
+    """The part on calibrated files."""
+    return [
+        "## With training images",
+        f"Weights, maps and products are 8-bit integers, calibrated on training frames, with as many layers "
+        f"in single precision as keep both medians of held-out frames within 5 %. The networks were "
+        f"trained for {min(row.budget for row in rows):.0f} to {max(row.budget for row in rows):.0f} "
+        f"seconds: enough to compare the files, not to judge the networks.",
+        table(HEADINGS, [_cells(row) for row in rows]),
+        *(f"{row.label} keeps in single precision: {'; '.join(row.kept)}." for row in rows if row.kept),
+    ]
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -168,8 +183,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         *(f"{each.milliseconds:.1f} ms" for each in row.files),
         f"{single.milliseconds / whole.milliseconds:.2f}",
         *(median_words(each.errors) for each in row.files),
-        f"{row.loss:+.1%}",
-        f"{row.layers[0]} of {row.layers[1]}",
+        *(() if row.loss is None else (f"{row.loss:+.1%}", f"{row.layers[0]} of {row.layers[1]}")),
     )
 
 

@@ -74,14 +74,14 @@ def main(*, rounds: int = 4) -> None:
 
 
 def _commands(folder: Path) -> dict[str, Sequence[str]]:
-    """The processes by their names; the run holds HyperPose of 2025 with random weights."""
+    """The processes by their names; the run holds PoseNet with random weights."""
     torch.manual_seed(0)
-    config = presets("hyperpose")["hypernetwork"]
-    model = build_model("hyperpose", config)
+    config = presets("posenet")["mobilenetv2"]
+    model = build_model("posenet", config)
     poses = Pose.from_quaternion_wxyz(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.zeros(1, 3)).to(
         torch.float64
     )
-    metadata = metadata_for("hyperpose", config, Preprocess(224, 224, 256), ("scene",))
+    metadata = metadata_for("posenet", config, Preprocess(224, 224, 256), ("scene",))
     save_checkpoint(folder / "run", metadata, model, (poses,))
     export_onnx(load_checkpoint(folder / "run"), folder / "model.onnx")
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
@@ -129,7 +129,7 @@ def page(measured: Measured) -> str:
         "From the command to the answer",
         "startup",
         f"New processes, in turn, the one of {measured.rounds} with the least processor time: one image of "
-        f"640 x 480, HyperPose of 2025, one thread. Other programs slow all of them down alike, so that the "
+        f"640 x 480, PoseNet with MobileNetV2, one thread. Others slow all of them down alike, so that the "
         f"imports of NumPy and of torch, which nothing of camloc can shorten, are the measure: locating with "
         f"an exported file takes {exported / numpy:.1f} times as long as importing NumPy, with the run "
         f"{run / with_torch:.1f} times as long as importing torch.",

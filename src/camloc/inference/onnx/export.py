@@ -131,7 +131,8 @@ def largest_difference(checkpoint: Checkpoint, path: Path, *, count: int = 3) ->
     """
     preprocess = checkpoint.metadata.preprocess
     size = (count, 3, preprocess.height, preprocess.width)
-    images = np.random.default_rng(0).random(size, dtype=np.float32)
+    levels = np.random.default_rng(0).integers(0, 256, size)  # of a file, for networks that take bytes
+    images = levels.astype(np.float32) / np.float32(255.0)
     width, height = float(preprocess.width), float(preprocess.height)
     camera = Camera(preprocess.width, preprocess.height, width, width, width / 2, height / 2)
     intrinsics = np.broadcast_to(camera.matrix().astype(np.float32), (count, 3, 3))

@@ -290,6 +290,8 @@ def _with_integers(
 ) -> onnx.ModelProto:
     """The network in integers but for the layers in `kept`."""
     names = {node.name for node in kept}
+    if names >= {node.name for node in _layers(network)}:
+        return _copy(network)
     network = _with_guards(network, names)
     layers = [node for node in _layers(network) if node.name not in names]
     convolutions = [node for node in layers if node.op_type == "Conv"]

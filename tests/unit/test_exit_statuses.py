@@ -89,7 +89,7 @@ def test_a_focal_length_that_cannot_be_is_a_wrong_argument(
 
 def test_a_process_that_is_told_to_end_ends_without_a_word() -> None:
     """pycolmap would answer with a stack trace."""
-    program = "import os, signal, camloc.core.colmap; os.kill(os.getpid(), signal.SIGTERM)"
+    program = "import os, signal, camloc.geometry.colmap; os.kill(os.getpid(), signal.SIGTERM)"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert ended.returncode == -signal.SIGTERM
     assert ended.stderr == b""

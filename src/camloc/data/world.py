@@ -66,7 +66,7 @@ class World:
         """
         if self.anchor is None:
             raise DatasetError("this scene has no place on Earth: its photographs had too few GPS positions")
-        from camloc.core.colmap import pycolmap  # here because loading it takes a while
+        from camloc.geometry.colmap import pycolmap  # here because loading it takes a while
 
         anchor = self.anchor
         return np.asarray(
@@ -162,7 +162,7 @@ def _middle(places: Sequence[Place]) -> Anchor:
 
 
 def _east_north_up(places: Sequence[Place], anchor: Anchor) -> Float64[NDArray[np.float64], "n 3"]:
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     rows = [
         (place.latitude, place.longitude, (place.height or 0.0) if anchor.has_height else anchor.height)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from camloc.core.colmap import pycolmap
 from camloc.geometry.camera import Camera
+from camloc.geometry.colmap import pycolmap
 from camloc.geometry.pose import Pose
 
 # P3P needs three matches, and a fourth to select one of its solutions; P4Pf needs four, and a fifth to check.

@@ -169,7 +169,7 @@ def _like(array: Array, values: object) -> Array:
 
 def _colmap_camera(model: str, width: int, height: int) -> "pycolmap.Camera":
     # Imported only where it is needed, since most cameras are pinholes.
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":
         raise ValueError(f"'{model}' is not a COLMAP camera model")

@@ -54,7 +54,7 @@ def refine_poses(found: Triangulated, views: Views) -> tuple[Views, PoseChanges]
         found: points and their observations.
         views: with the given poses.
     """
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     observations = found.observations
     counts = np.bincount(observations.frame, minlength=len(views))
@@ -101,7 +101,7 @@ def _reconstruction(
     found: Triangulated, views: Views
 ) -> "tuple[pycolmap.Reconstruction, Callable[[], float]]":
     """The map as COLMAP's model, and a function that gives its median reprojection error in pixels."""
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     observations = found.observations
     model = pycolmap.Reconstruction()

@@ -104,7 +104,7 @@ class Sift:
 
     def __init__(self, settings: FeatureSettings) -> None:
         # Imported here because loading it puts C++ signal handlers into the process.
-        from camloc.core.colmap import pycolmap
+        from camloc.geometry.colmap import pycolmap
 
         options = pycolmap.FeatureExtractionOptions()
         options.use_gpu = False

@@ -220,7 +220,7 @@ def _write_database(
     Images are counted from 1 in the database. Returns how many matches agree, of the pairs that have enough,
     by the numbers of their images from 0 on.
     """
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     photos, keypoints = extracted.photos, [each.keypoints for each in extracted.features]
     groups: dict[tuple[object, ...], int] = {}
@@ -278,7 +278,7 @@ def _find_focal(
 
     Most pairs give none: their motion, or the plane that they see, leaves the focal length open.
     """
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     options.ransac.max_num_trials = _FOCAL_TRIALS
     found: list[float] = []
@@ -295,7 +295,7 @@ def _find_focal(
 
 
 def _renumbered(camera: "pycolmap.Camera") -> "pycolmap.Camera":
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     other = pycolmap.Camera(camera.todict())
     other.camera_id = camera.camera_id + 1_000_000
@@ -309,7 +309,7 @@ def _image_pixels(photos: Sequence[Photo], settings: MotionSettings) -> float:
 
 
 def _two_view_options(settings: MotionSettings, pixels: float) -> "pycolmap.TwoViewGeometryOptions":
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     options = pycolmap.TwoViewGeometryOptions()
     options.min_num_inliers = settings.least_matches
@@ -327,7 +327,7 @@ def camera_key(photo: Photo) -> tuple[object, ...]:
 
 def initial_camera(photo: Photo) -> "pycolmap.Camera":
     """A camera with the focal length of EXIF, or a usual one, before it is refined."""
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     focal = photo.focal or _ASSUMED_FOCAL * max(photo.width, photo.height)
     camera = pycolmap.Camera.create_from_model_name(1, "SIMPLE_RADIAL", focal, photo.width, photo.height)
@@ -338,7 +338,7 @@ def initial_camera(photo: Photo) -> "pycolmap.Camera":
 def _reconstruct(
     database: Path, folder: Path, photos: Sequence[Photo], settings: MotionSettings, tell: Progress
 ) -> "list[pycolmap.Reconstruction]":
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     count = len(photos)
     tell("placing", 0, count)
@@ -438,7 +438,7 @@ def _threads() -> int:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """pycolmap reports every step; only its fatal errors are left."""
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     before = pycolmap.logging.minloglevel
     pycolmap.logging.minloglevel = 3

@@ -163,7 +163,7 @@ def _robust(
 
 
 def _rigid_ransac(one: Correspondences, seed: int) -> tuple[Pose, Bool[np.ndarray, "n"]] | None:
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     pycolmap.set_random_seed(seed)
     distances = np.sort(np.linalg.norm(one.camera, axis=-1))
@@ -180,7 +180,7 @@ def _rigid_ransac(one: Correspondences, seed: int) -> tuple[Pose, Bool[np.ndarra
 def _pnp_ransac(
     one: Correspondences, intrinsics: Float[NDArray[np.float64], "3 3"], image_height: int, seed: int
 ) -> tuple[Pose, Bool[np.ndarray, "n"]] | None:
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     pycolmap.set_random_seed(seed)
     fx, fy, cx, cy = (float(intrinsics[index]) for index in ((0, 0), (1, 1), (0, 2), (1, 2)))
@@ -198,7 +198,7 @@ def _pnp_ransac(
 
 
 def _ransac_options(max_error: float) -> "pycolmap.RANSACOptions":
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     options = pycolmap.RANSACOptions()
     options.max_error = max_error

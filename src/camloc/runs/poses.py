@@ -220,7 +220,7 @@ def add_photos(source: Path | str, folder: Path, *, progress: Progress | None = 
         DatasetError: there is no such model, or there are no images.
         CamlocError: the folder cannot be written.
     """
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     tell = progress or _silent
     model = folder / MODEL_FOLDER
@@ -373,7 +373,7 @@ def _transform(
     origin: Float64[NDArray[np.float64], "3"],
 ) -> None:
     """Move a model so that `origin` is the origin, then turn and scale it."""
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     matrix = np.concatenate((scale * rotation, -(scale * rotation @ origin)[:, None]), axis=1)
     model.transform(pycolmap.Sim3d(matrix))
@@ -476,7 +476,7 @@ def _free_name(folder: Path) -> str:
 
 def _append(model: "pycolmap.Reconstruction", images: Sequence[tuple[str, Camera, VerifiedPose]]) -> None:
     """Add images with poses and without observations."""
-    from camloc.core.colmap import pycolmap
+    from camloc.geometry.colmap import pycolmap
 
     camera_number = max(model.cameras, default=0)
     image_number = max((*model.images, *model.frames), default=0)

@@ -28,7 +28,6 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from camloc.core.colmap import pycolmap
 from camloc.core.files import write_atomically
 from camloc.data.checks import Row, frames_from_quaternions
 from camloc.data.formats.parts.files import (
@@ -49,6 +48,7 @@ from camloc.data.types import Frame, Scene, Unit
 from camloc.data.world import read_world
 from camloc.errors import CamlocError, DatasetError
 from camloc.geometry.camera import Camera
+from camloc.geometry.colmap import pycolmap
 from camloc.geometry.pose import Pose
 
 SCENES: tuple[str, ...] = ()

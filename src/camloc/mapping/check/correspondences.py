@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
-from camloc.core.colmap import pycolmap
 from camloc.data.image_io import read_with_camera
 from camloc.data.types import Frame
 from camloc.errors import ImageError
 from camloc.geometry.camera import Camera
+from camloc.geometry.colmap import pycolmap
 from camloc.mapping.features import FeatureSettings, extraction_scale, feature_extractor
 from camloc.mapping.matching import match_codes
 

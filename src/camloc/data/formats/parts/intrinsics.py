@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from camloc.core.colmap import pycolmap
 from camloc.data.formats.parts.files import image_sizes, is_file, is_named, numbers_in, read_json, read_lines
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
+from camloc.geometry.colmap import pycolmap
 
 CAMERA_FILE = "camera.json"
 MATRIX_FILES = ("K.txt", "camera-intrinsics.txt")

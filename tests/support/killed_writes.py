@@ -51,7 +51,7 @@ def steps(folder: Path) -> dict[str, Step]:
 
     vars(poses)["structure_from_motion"] = motion
     made = SimpleNamespace(scene_map=map_of(room(points=300, frames=4)))
-    mapping.build_map = lambda *_, **__: made  # type: ignore[assignment]
+    vars(mapping)["build_map"] = lambda *_, **__: made
     write_map_run(folder / "map", folder / "scene")
     return {
         "import": lambda out: write_scene(scene, out / "made", "colmap", images="copy"),

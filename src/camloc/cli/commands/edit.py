@@ -70,7 +70,8 @@ def edit(
 
         target = str(torch_device(device))
         editor = InstructPix2Pix(load_pipeline(weights, target), edits, target)
-    for each in condition or tuple(edits):
+    names: tuple[str, ...] = condition or tuple(edits)
+    for each in names:
         folder = root / each if out is None else out / each
         with counted(each) as progress:
             write_edited(

@@ -39,7 +39,8 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
         case: with the poses of the reading that is right.
         best: that reading.
     """
-    is_bad = (best.by_pair > max(BAD, _BAD_FACTOR * best.pixels)) | _is_too_far(case)
+    far = _is_too_far(case)
+    is_bad = (best.by_pair > max(BAD, _BAD_FACTOR * best.pixels)) | far
     bad = [pair for pair, wrong in zip(case.pairs, is_bad, strict=True) if wrong]
     usual = [wrong for pair, wrong in zip(case.pairs, is_bad, strict=True) if pair.kind != "step"]
     share = float(np.mean(usual)) if usual else 0.0
@@ -53,7 +54,8 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
     parts = different_parts(case, is_bad)
     if parts is not None:
         return [parts]
-    jump = _jump(case, steps, is_bad)
+    still = {(pair.first, pair.second) for pair, is_far in zip(case.pairs, far, strict=True) if is_far}
+    jump = _jump(case, steps, is_bad, still)
     if share <= _STRAY:
         return [jump] if jump is not None else []
     return [jump if jump is not None else _wrong_frames(case, is_bad, share)]
@@ -154,7 +156,9 @@ def mixed_units(case: Case, bad: Sequence[Correspondences], usual_pixels: float)
     )
 
 
-def _jump(case: Case, steps: Sequence[Correspondences], is_bad: NDArray[np.bool_]) -> Finding | None:
+def _jump(
+    case: Case, steps: Sequence[Correspondences], is_bad: NDArray[np.bool_], still: set[tuple[int, int]]
+) -> Finding | None:
     """Steps of the path that the images deny, while on each side of it the poses fit."""
     good = {
         number
@@ -169,7 +173,8 @@ def _jump(case: Case, steps: Sequence[Correspondences], is_bad: NDArray[np.bool_
     names = []
     for after, pairs in across.items():
         # A single pair that is far apart may be wrong matches of repeated things.
-        is_sure = len(pairs) > 1 or pairs[0].second == pairs[0].first + 1
+        one = pairs[0].first, pairs[0].second
+        is_sure = len(pairs) > 1 or one[1] == one[0] + 1 or one in still
         nearby = any(number in good for number in range(after - 9, after + 9))
         if is_sure and nearby:
             names.append(case.path.frames[after].name)

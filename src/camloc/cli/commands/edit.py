@@ -1,7 +1,7 @@
 """`camloc edit`: the test images of a data set in winter, summer and in the evening."""
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import tyro
 
@@ -70,7 +70,8 @@ def edit(
 
         target = str(torch_device(device))
         editor = InstructPix2Pix(load_pipeline(weights, target), edits, target)
-    for each in condition or get_args(Condition):
+    names: tuple[str, ...] = condition or tuple(edits)
+    for each in names:
         folder = root / each if out is None else out / each
         with counted(each) as progress:
             write_edited(

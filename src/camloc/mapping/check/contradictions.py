@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from camloc.mapping.check.correspondences import Correspondences
 from camloc.mapping.check.findings import MOST_NAMED, Finding, named
-from camloc.mapping.check.hypotheses import AS_GIVEN, Scored, scale_of_one, scored
-from camloc.mapping.check.path import CameraPath
+from camloc.mapping.check.hypotheses import AS_GIVEN, Scored, pair_depth, scale_of_one, scored
 from camloc.mapping.check.readings import (
     FITS,
     Case,
@@ -25,6 +24,10 @@ BAD, _BAD_FACTOR = 8.0, 5.0
 # Pairs between two parts, or within one, that are enough to tell, and the share of them that must contradict.
 _FEWEST, _MOST_BETWEEN = 4, 0.6
 
+# A step of this share of the typical depth must move the images as points do that are no farther than so many
+# typical depths.
+_FAR_STEP, _TOO_FAR = 0.05, 4.0
+
 # Share of the pairs that may contradict them: of real recordings single pairs of repetitive things do.
 _STRAY = 0.06
 
@@ -36,7 +39,8 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
         case: with the poses of the reading that is right.
         best: that reading.
     """
-    is_bad = best.by_pair > max(BAD, _BAD_FACTOR * best.pixels)
+    far = _is_too_far(case)
+    is_bad = (best.by_pair > max(BAD, _BAD_FACTOR * best.pixels)) | far
     bad = [pair for pair, wrong in zip(case.pairs, is_bad, strict=True) if wrong]
     usual = [wrong for pair, wrong in zip(case.pairs, is_bad, strict=True) if pair.kind != "step"]
     share = float(np.mean(usual)) if usual else 0.0
@@ -50,10 +54,27 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
     parts = different_parts(case, is_bad)
     if parts is not None:
         return [parts]
-    jump = _jump(case, steps, is_bad)
+    still = {(pair.first, pair.second) for pair, is_far in zip(case.pairs, far, strict=True) if is_far}
+    jump = _jump(case, steps, is_bad, still)
     if share <= _STRAY:
         return [jump] if jump is not None else []
     return [jump if jump is not None else _wrong_frames(case, is_bad, share)]
+
+
+def _is_too_far(case: Case) -> NDArray[np.bool_]:
+    """Steps of the path over which the images hardly move, so that what they see would be far away.
+
+    Between neighbours in a recording the images move by little, and no epipolar line is far from a match.
+    """
+    depths = np.array([pair_depth(pair, case.poses) for pair in case.pairs])
+    is_step = np.array([pair.kind == "step" for pair in case.pairs])
+    known = depths[~is_step & np.isfinite(depths)]
+    if not len(known):
+        return np.zeros(len(depths), dtype=np.bool_)
+    typical = float(np.median(known))
+    centres = case.poses[1]
+    steps = np.array([np.linalg.norm(centres[pair.first] - centres[pair.second]) for pair in case.pairs])
+    return np.asarray(is_step & (steps > _FAR_STEP * typical) & (depths > _TOO_FAR * typical))
 
 
 def different_parts(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
@@ -135,7 +156,9 @@ def mixed_units(case: Case, bad: Sequence[Correspondences], usual_pixels: float)
     )
 
 
-def _jump(case: Case, steps: Sequence[Correspondences], is_bad: NDArray[np.bool_]) -> Finding | None:
+def _jump(
+    case: Case, steps: Sequence[Correspondences], is_bad: NDArray[np.bool_], still: set[tuple[int, int]]
+) -> Finding | None:
     """Steps of the path that the images deny, while on each side of it the poses fit."""
     good = {
         number
@@ -143,11 +166,18 @@ def _jump(case: Case, steps: Sequence[Correspondences], is_bad: NDArray[np.bool_
         if not wrong
         for number in (pair.first, pair.second)
     }
-    names = []
+    across: dict[int, list[Correspondences]] = {}
     for pair in steps:
-        nearby = [number for number in range(pair.first - 8, pair.second + 9) if number in good]
-        if any(number <= pair.first for number in nearby) or any(number >= pair.second for number in nearby):
-            names.append(case.path.frames[_after_step(case.path, pair)].name)
+        # The pairs lie around the step, with as many frames before it as after it.
+        across.setdefault((pair.first + pair.second + 1) // 2, []).append(pair)
+    names = []
+    for after, pairs in across.items():
+        # A single pair that is far apart may be wrong matches of repeated things.
+        one = pairs[0].first, pairs[0].second
+        is_sure = len(pairs) > 1 or one[1] == one[0] + 1 or one in still
+        nearby = any(number in good for number in range(after - 9, after + 9))
+        if is_sure and nearby:
+            names.append(case.path.frames[after].name)
     if not names:
         return None
     return Finding(
@@ -157,12 +187,6 @@ def _jump(case: Case, steps: Sequence[Correspondences], is_bad: NDArray[np.bool_
         f"there, or these poses are wrong; leave the frames out, or split the recording there",
         tuple(dict.fromkeys(names))[:MOST_NAMED],
     )
-
-
-def _after_step(path: CameraPath, pair: Correspondences) -> int:
-    """The frame after the largest step between two frames."""
-    steps = np.linalg.norm(np.diff(path.centres[pair.first : pair.second + 1], axis=0), axis=1)
-    return pair.first + 1 + int(steps.argmax()) if len(steps) else pair.second
 
 
 def _wrong_frames(case: Case, is_bad: NDArray[np.bool_], share: float) -> Finding:

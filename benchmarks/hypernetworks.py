@@ -181,11 +181,11 @@ def rows_of(measured: Measured) -> list[Row]:
             Row("frames, corner", f"{measured.without[0].results.train_frames:,}", *few),
         ]
     joined = from_json((RESULTS / "scenes.json").read_bytes(), scenes.Measured)
-    joining, usual = (
+    infused, plain = (
         next(each.results for each in joined.extensions if each.label == label)
         for label in ("MS-HyperPose", "MS-Transformer")
     )
-    for one, other in zip(joining, usual, strict=True):
+    for one, other in zip(infused, plain, strict=True):
         a, b = one.new.headline.estimates, other.new.headline.estimates
         known = (a.meters.median, b.meters.median, a.degrees.median, b.degrees.median)
         if None not in known:

@@ -33,6 +33,7 @@ from benchmarks.passes import (
     onnx_pass,
     shaken,
     shortest,
+    times_table,
     weights_of,
 )
 from benchmarks.published import PlainHyperPose, PlainTransPoseNet, copy_weights
@@ -226,9 +227,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything on the page."""
+    """Everything on the page.
+
+    Attributes:
+        rows: the networks that were measured.
+        products: rows of Transformers whose int8 had integers in matrix products alone: `label` and, in
+            `cpu`, milliseconds by the names of `benchmarks.passes.TIMES`.
+    """
 
     rows: tuple[Row, ...]
+    products: tuple[dict[str, Any], ...] = ()
 
 
 def measured(case: Case, *, rounds: int) -> Row:
@@ -341,8 +349,23 @@ def page(measured: Measured) -> str:
         f"is not faster ({'; '.join(halves)}), so `camloc export` does not offer it."
         if halves
         else "",
+        *_of_products(measured),
         f"{rows[0].machine}.",
     )
+
+
+def _of_products(measured: Measured) -> list[str]:
+    """The rows whose networks were not measured again."""
+    known = {row.label for row in measured.rows}
+    others = [row for row in measured.products if row["label"].split(",")[0] not in known]
+    if not others:
+        return []
+    return [
+        "## With integers in matrix products alone",
+        "Measured before convolutions were quantised; *ours, int8* is what an export without "
+        "training images still gives.",
+        times_table((row["label"], row["cpu"]) for row in others),
+    ]
 
 
 def _verdicts(rows: tuple[Row, ...]) -> list[str]:
@@ -378,11 +401,10 @@ def main(*, only: tuple[str, ...] = (), rounds: int = 5) -> None:
         if only and case.label not in only:
             continue
         found = measured(case, rounds=rounds)
-        known = (
-            {row.label: row for row in from_json(path.read_bytes(), Measured).rows} if path.exists() else {}
-        )
-        known[case.label] = found
-        everything = Measured(tuple(known[each.label] for each in _cases() if each.label in known))
+        earlier = from_json(path.read_bytes(), Measured) if path.exists() else Measured(())
+        known = {row.label: row for row in earlier.rows} | {case.label: found}
+        rows = tuple(known[each.label] for each in _cases() if each.label in known)
+        everything = Measured(rows, earlier.products)
         write("latency", everything, page(everything))
 
 

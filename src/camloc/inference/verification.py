@@ -122,7 +122,7 @@ class VerificationSettings:
     sources: tuple[FoundBy, ...] = ("prior", "retrieval", "votes", "whole map")
     frame_counts: tuple[int, ...] = (10, 25)
     coarse_keypoints: int = 400
-    small_map: int = 3000
+    small_map: int = 500
     first_keypoints: int = 1000
     ratio: float = 0.85
     max_error: float = 0.010

@@ -5,6 +5,7 @@ images by the same paths, on a file system that all machines share. Between its 
 its own; nothing of a request becomes one.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -102,6 +103,7 @@ def running(replicas: Replicas, *, host: str, port: int) -> Iterator[None]:
     _connect()
     from ray import serve
 
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     def app() -> "FastAPI":
         return replicas.app()
 
@@ -136,6 +138,7 @@ def located_in_cluster(
     _connect()
     from ray import data
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # standard error is for what users must know
     context = data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
@@ -144,7 +147,7 @@ def located_in_cluster(
         ImageWorker,
         fn_constructor_args=(os.path.realpath(run), dict(options), queries),
         batch_size=_BATCH,
-        concurrency=workers,
+        compute=data.ActorPoolStrategy(size=workers),
         num_cpus=1,
     )
     for row in estimates.iter_rows():
@@ -213,4 +216,4 @@ def _connect() -> None:
     import ray
 
     if not ray.is_initialized():
-        ray.init(include_dashboard=False, logging_level="warning", log_to_driver=False)
+        ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)

@@ -147,7 +147,8 @@ def test_evaluating_leaves_results_estimates_trajectories_and_a_report(evaluated
     assert "report.html" in evaluated.err
     assert all(row in evaluated.out for row in ("test set", "nearest pose", "mean pose"))
     found = {path.name for path in evaluated.path.iterdir()}
-    assert found == {"results.json", "estimates.csv", "estimates.tum", "truth.tum", "report.html"}
+    estimates = {"estimates.csv", "estimates.tum", "estimates.sha256"}
+    assert found == {"results.json", *estimates, "truth.tum", "report.html"}
     results = Results.load(evaluated.path / "results.json")
     assert (results.train_frames, results.test_frames) == (18, 6)
     assert (results.recipe, results.scene) == ("tiny/hyperpose", "scene")

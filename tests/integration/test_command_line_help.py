@@ -196,7 +196,7 @@ def test_a_word_chooses_among_them_too_and_shows_their_numbers(capfd: Capture) -
     message = camloc(capfd, "recipes", "Virtual Relative Pose").out
     assert "heads 0.1 m" in message
     assert "students/quick" not in message.split()
-    assert "2 recipes; camloc autoencode RUN --recipe NAME" in message
+    assert "3 recipes; camloc autoencode RUN --recipe NAME" in message
     both = json.loads(camloc(capfd, "recipes", "PoseNet+MobileNet", "--json").out)
     assert both["pose_autoencoders_2022/teacher-mobilenet"]["command"] == "train"
     assert both["pose_autoencoders_2022/mobilenet"]["published"][0]["meters"] == 1.15

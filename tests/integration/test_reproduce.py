@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Path) -> 
     def run(words: Sequence[str], log: Path) -> None:
         del log
         seen.append(list(words))
-        asked = {word: words[place + 1] for place, word in enumerate(words) if word.startswith("--")}
+        asked = {word: value for word, value in pairwise(words) if word.startswith("--")}
         if words[0] == "autoencode":
             return
         if words[0] == "evaluate":

@@ -31,10 +31,10 @@ def test_a_split_that_does_not_exist_is_named(tmp_path: Path, variant: str) -> N
     assert "'every5th'" in refusal(tmp_path, split="every5th", **options)
 
 
-def test_a_folder_of_nothing_is_answered_with_what_was_looked_for(tmp_path: Path) -> None:
+def test_a_folder_of_nothing_is_answered_with_where_the_layouts_are_listed(tmp_path: Path) -> None:
     message = refusal(tmp_path)
-    for part in ("seq-01", "dataset_train.txt", "cameras", "transforms.json", ".csv", "groundtruth.txt"):
-        assert part in message
+    assert "no images" in message
+    assert "`camloc datasets` lists the layouts" in message
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:

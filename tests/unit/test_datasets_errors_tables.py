@@ -6,7 +6,12 @@ import pytest
 from tests.support.damage import Case, Damage, check, edited, parameters, replaced, word
 
 CASES: list[Case] = [
-    ("table", "no columns", edited("poses.csv", 1, lambda _: "a,b,c"), ("8 images without poses", "COLMAP")),
+    (
+        "table",
+        "no columns",
+        edited("poses.csv", 1, lambda _: "a,b,c"),
+        ("does not start with the names of its columns", "camloc poses"),
+    ),
     ("table", "no row", replaced("poses.csv", "image,tx,ty,tz,qw,qx,qy,qz\n"), ("poses.csv", "no row")),
     ("table", "short row", edited("poses.csv", 4, lambda _: "2.png,1"), ("poses.csv, line 4", "2 columns")),
     ("table", "no number", edited("poses.csv", 4, word(1, "x", ",")), ("poses.csv, line 4", "'x'")),

@@ -110,6 +110,7 @@ def lost_set(folder: Path, count: int = 6) -> EvaluatedSet:
 def test_an_evaluation_leaves_every_file_and_nothing_else(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
         "estimates.csv",
+        "estimates.sha256",
         "estimates.tum",
         "report.html",
         "results.json",

@@ -94,7 +94,7 @@ def test_a_map_without_retrieval_vectors_serves_too() -> None:
 
 
 def test_a_small_map_is_compared_as_a_whole() -> None:
-    localizer = MapLocalizer(map_of(ROOM))
+    localizer = MapLocalizer(map_of(ROOM), VerificationSettings(small_map=len(ROOM.points)))
     found = assert_near(localizer.locate_features(seen(ROOM, QUERY), CAMERA, size=SIZE), QUERY)
     assert found.verification.found_by == "whole map"
 

@@ -104,6 +104,7 @@ def running(replicas: Replicas, *, host: str, port: int) -> Iterator[None]:
     from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
+
     def app() -> "FastAPI":
         return replicas.app()
 

@@ -331,7 +331,9 @@ def _decoded(raw: bytes, where: str) -> str:
     except UnicodeDecodeError:
         raise DatasetError(f"{where}: this is not UTF-8 text; save the file as UTF-8") from None
     if "\0" in text:
-        if "\0" not in text[::2] or "\0" not in text[1::2]:
+        # Of UTF-16 most of one half of the bytes is zero, and none of the other.
+        zeros = [text[half::2].count("\0") for half in (0, 1)]
+        if min(zeros) == 0 and len(text) >= 8 and max(zeros) > len(text) // 3:
             raise DatasetError(f"{where}: this is UTF-16 text without its mark; save the file as UTF-8")
         raise DatasetError(f"{where}: this is a binary file, and text is needed")
     return text

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from camloc.core.files import write_atomically
+from camloc.core.sampling import even_rows
 from camloc.core.sealed import write_checksums
 from camloc.data.estimate_files import estimates_tum
 from camloc.data.types import Located
@@ -60,10 +59,7 @@ def rows_to_map(scored: ScoredSet) -> list[int]:
     located = [row for row, answer in enumerate(scored.answers) if isinstance(answer, Located)]
     if not located:
         return []
-    chosen = {
-        located[step]
-        for step in np.linspace(0, len(located) - 1, min(MOST_MAPPED, len(located))).round().astype(int)
-    }
+    chosen = {located[step] for step in even_rows(len(located), MOST_MAPPED)}
     return sorted(chosen | set(best_middle_worst(scored, located)))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
+from camloc.core.sampling import even_rows
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.geometry.rotation import rotation_vector
@@ -156,8 +157,7 @@ def calibrate(
 
 def _some(frames: Sequence[HeldOutFrame], most: int) -> list[HeldOutFrame]:
     """At most so many of the frames, evenly spaced."""
-    rows = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int))
-    return [frames[row] for row in rows]
+    return [frames[row] for row in even_rows(len(frames), most)]
 
 
 def _trial(localizer: MapLocalizer, frame: HeldOutFrame) -> _Trial | None:

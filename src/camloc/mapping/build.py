@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
+from camloc.core.sampling import even_rows
 from camloc.data.image_io import read_with_camera
 from camloc.data.types import Frame
 from camloc.errors import DatasetError, ImageError
@@ -344,7 +345,7 @@ def _extract(
 ) -> _Extracted:
     """The features of all frames; the projection of descriptors is learned from some, spread evenly."""
     extractor = feature_extractor(settings.features)
-    sample = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLE_FRAMES)).round().astype(int))
+    sample = even_rows(len(frames), _SAMPLE_FRAMES)
     unreadable: dict[str, str] = {}
     early = {
         int(row): read

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from camloc.core.sampling import even_rows
+
 # Frames of one level of the search to those of the next.
 _THINNING = 4
 
@@ -99,7 +101,7 @@ def probe_pairs(views: Views, count: int) -> Int64[np.ndarray, "p 2"]:
     spread = np.linalg.norm(views.centers - views.centers.mean(axis=0), axis=1)
     scale = max(float(np.sqrt((spread**2).mean())), 1e-12)
     tree = KDTree(_coordinates(views, scale))
-    frames = np.unique(np.linspace(0, len(views) - 1, count).round().astype(np.int64))
+    frames = even_rows(len(views), count)
     near = min(len(views), 6)
     _, found = tree.query(_coordinates(views, scale)[frames], near)
     pairs = [(frame, other) for frame, others in zip(frames, found, strict=True) for other in others[1::2]]

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
+from camloc.core.sampling import even_rows
 from camloc.data.image_io import read_with_camera
 from camloc.data.masks import read_mask_as_stored
 from camloc.data.splits import HoldOut, hold_out
@@ -155,7 +156,7 @@ def _mirrored(frames: Sequence[Frame], scene_map: SceneMap) -> list[tuple[Featur
     """
     extractor = feature_extractor(scene_map.features)
     mirrored = []
-    for row in np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MIRRORED)).round().astype(int)):
+    for row in even_rows(len(frames), _MIRRORED):
         with suppress(ImageError):  # it is counted where the map is built
             image, camera = read_with_camera(frames[row])
             if camera is not None:

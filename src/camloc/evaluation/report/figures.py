@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from camloc.core.sampling import even_rows
 from camloc.evaluation.baselines import BaselineErrors
 from camloc.evaluation.predicted_points import PointCloud, middle_range
 from camloc.evaluation.reliability import Reliability
@@ -396,7 +397,7 @@ def draw_cameras(axes: Axes, centres: Points, views: Points, *, color: str, labe
     raster = len(centres) > MOST_VECTOR_POINTS
     x, y = centres.T
     axes.scatter(x, y, s=12, linewidths=0, color=color, label=label, rasterized=raster, zorder=4)
-    some = np.unique(np.linspace(0, len(centres) - 1, min(len(centres), _MOST_ARROWS)).round().astype(int))
+    some = even_rows(len(centres), _MOST_ARROWS)
     if not len(centres):
         return
     axes.quiver(

@@ -1,6 +1,7 @@
 """A table of texts, for the terminal and as Markdown, CSV and LaTeX."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -13,6 +14,18 @@ from camloc.core.files import write_atomically
 from camloc.evaluation.report.wording import plain
 
 FORMATS = ("md", "csv", "tex", "json")
+
+
+def save_formats(stem: Path, contents: Sequence[str | bytes]) -> tuple[Path, ...]:
+    """Write the contents of a table in the order of `FORMATS`: `stem` with these endings.
+
+    Raises:
+        CamlocError: a file cannot be written.
+    """
+    paths = tuple(stem.with_name(f"{stem.name}.{ending}") for ending in FORMATS)
+    for path, content in zip(paths, contents, strict=True):
+        write_atomically(path, content)
+    return paths
 
 
 def latex_text(text: str) -> str:
@@ -73,8 +86,4 @@ class PlainTable:
         Raises:
             CamlocError: a file cannot be written.
         """
-        contents: tuple[str | bytes, ...] = (self.markdown(), self.csv(), self.latex(), to_json(self))
-        paths = tuple(stem.with_name(f"{stem.name}.{ending}") for ending in FORMATS)
-        for path, content in zip(paths, contents, strict=True):
-            write_atomically(path, content)
-        return paths
+        return save_formats(stem, (self.markdown(), self.csv(), self.latex(), to_json(self)))

@@ -12,14 +12,13 @@ from rich import box
 from rich.table import Table as RichTable
 
 from camloc.core.config import from_json, to_json
-from camloc.core.files import read_regular, write_atomically
+from camloc.core.files import read_regular
 from camloc.errors import CheckpointError, RecipeError
+from camloc.evaluation.plain_table import latex_text, save_formats
 from camloc.evaluation.published import MEAN, Cell, PrintedTable, average_ranks
 from camloc.evaluation.report.wording import plain
 
 Kind = Literal["printed", "ours", "baseline"]
-
-FORMATS = ("md", "csv", "tex", "json")
 
 
 @dataclass(frozen=True)
@@ -238,26 +237,22 @@ class Reproduction:
     def latex(self) -> str:
         """A `tabular` for the package booktabs."""
         lines = [rf"\begin{{tabular}}{{l{'r' * len(self.headings)}}}", r"\toprule"]
-        lines.append(" & ".join(map(_escaped, ("Method", *self.headings))) + r" \\ \midrule")
+        lines.append(" & ".join(map(latex_text, ("Method", *self.headings))) + r" \\ \midrule")
         for number, row in enumerate(self.rows):
             if row.kind == "baseline" and (number == 0 or self.rows[number - 1].kind != "baseline"):
                 lines.append(r"\midrule")
             cells = self.marked(row, ("\0", "\1"))
-            words = [_escaped(_label(row)), *map(_escaped, cells)]
+            words = [latex_text(_label(row)), *map(latex_text, cells)]
             lines.append(" & ".join(words).replace("\0", r"\textbf{").replace("\1", "}") + r" \\")
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
     def save(self, stem: Path) -> tuple[Path, ...]:
-        """Write `stem` with the endings of `FORMATS`.
+        """Write `stem` with the endings of `plain_table.FORMATS`.
 
         Raises:
             CamlocError: a file cannot be written.
         """
-        contents: tuple[str | bytes, ...] = (self.markdown(), self.csv(), self.latex(), to_json(self))
-        paths = tuple(stem.with_name(f"{stem.name}.{ending}") for ending in FORMATS)
-        for path, content in zip(paths, contents, strict=True):
-            write_atomically(path, content)
-        return paths
+        return save_formats(stem, (self.markdown(), self.csv(), self.latex(), to_json(self)))
 
     @classmethod
     def load(cls, path: Path) -> "Reproduction":
@@ -333,9 +328,3 @@ def _label(row: Row) -> str:
     if row.kind == "printed":
         return f"{row.label} ({row.group})" if row.group else row.label
     return f"  {row.label}"
-
-
-def _escaped(text: str) -> str:
-    for character in "&%_#":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("±", r"$\pm$").replace("°", r"$^\circ$")

@@ -5,7 +5,8 @@ there before is put back, so that a process that is told to end, as by `docker s
 """
 
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 _before = signal.getsignal(signal.SIGTERM)
 
@@ -15,4 +16,15 @@ if _before is not None:
     with suppress(ValueError):  # only the main thread may set handlers
         signal.signal(signal.SIGTERM, _before)
 
-__all__ = ["pycolmap"]
+__all__ = ["pycolmap", "quiet"]
+
+
+@contextmanager
+def quiet(level: int = 3) -> Iterator[None]:
+    """Print no log messages of pycolmap below a level: 1 for warnings, 3 for fatal errors."""
+    before = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = level
+    try:
+        yield
+    finally:
+        pycolmap.logging.minloglevel = before

@@ -9,7 +9,6 @@ and is laid, as one, onto the poses that the map gave to the images, each by its
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 
 from camloc.geometry.camera import Camera
+from camloc.geometry.colmap import quiet
 from camloc.geometry.pose import Pose
 from camloc.inference.pose_filter import Measurement
 from camloc.mapping.bundle_adjustment import refine_poses
@@ -119,22 +119,9 @@ def _window(images: Sequence[SharedView], depth: float) -> dict[int, Pose]:
     anchors = np.intersect1d(known, measured)
     if min(len(known), len(anchors)) < _LEAST_IMAGES:
         return {}
-    with _quiet():
+    with quiet():  # a step of the solver that fails is tried again smaller, which nobody needs to read
         adjusted, _ = refine_poses(points, views)
     return _laid_onto_measurements(images, Pose(adjusted.rotations, adjusted.centers), known, anchors)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """A step of the solver that fails is tried again smaller, which nobody needs to read."""
-    import pycolmap
-
-    before = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = 3
-    try:
-        yield
-    finally:
-        pycolmap.logging.minloglevel = before
 
 
 def _views(images: Sequence[SharedView]) -> Views:

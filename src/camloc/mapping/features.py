@@ -104,7 +104,7 @@ class Sift:
 
     def __init__(self, settings: FeatureSettings) -> None:
         # Imported here because loading it puts C++ signal handlers into the process.
-        from camloc.geometry.colmap import pycolmap
+        from camloc.geometry.colmap import pycolmap, quiet
 
         options = pycolmap.FeatureExtractionOptions()
         options.use_gpu = False
@@ -114,12 +114,8 @@ class Sift:
         options.sift.edge_threshold = settings.edge_threshold
         options.sift.max_num_features = settings.most  # cuts between scales only, hence `_largest` below
         self._settings = settings
-        before = pycolmap.logging.minloglevel
-        pycolmap.logging.minloglevel = 1  # it reports every extractor that it makes
-        try:
+        with quiet(1):  # it reports every extractor that it makes
             self._sift = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
-        finally:
-            pycolmap.logging.minloglevel = before
 
     def extract(
         self, image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"] | None = None

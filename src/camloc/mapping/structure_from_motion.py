@@ -6,8 +6,7 @@ Features, pairs and matches are those of maps; verification and mapping are pyco
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -125,7 +124,9 @@ def structure_from_motion(
     tell = progress or _silent
     extracted, similarity = _extract(photos, settings, tell)
     pairs = image_pairs([photo.sequence for photo in extracted.photos], similarity, settings)
-    with TemporaryDirectory(prefix="camloc-") as folder, _quiet():
+    from camloc.geometry.colmap import quiet
+
+    with TemporaryDirectory(prefix="camloc-") as folder, quiet():  # it reports every step
         database = Path(folder) / "database.db"
         connected = _write_database(database, extracted, pairs, settings, tell)
         models = _reconstruct(database, Path(folder), extracted.photos, settings, tell)
@@ -433,19 +434,6 @@ def _no_model_message(extracted: _Extracted, connected: dict[tuple[int, int], in
 
 def _threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """pycolmap reports every step; only its fatal errors are left."""
-    from camloc.geometry.colmap import pycolmap
-
-    before = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = 3
-    try:
-        yield
-    finally:
-        pycolmap.logging.minloglevel = before
 
 
 def _silent(step: str, done: int, total: int) -> None:

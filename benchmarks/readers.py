@@ -87,9 +87,8 @@ def page(measured: Measured) -> str:
 
 
 def made_scene(folder: Path, count: int) -> Scene:
-    """Frames along a curve; their images are links to one small image."""
-    image = folder / "image.png"
-    Image.new("RGB", (CAMERA.width, CAMERA.height), (90, 90, 90)).save(image)
+    """Frames along a curve; the images of a folder are links to one small image, which has a limit of links."""
+    image = Image.new("RGB", (CAMERA.width, CAMERA.height), (90, 90, 90))
     rng = np.random.default_rng(0)
     quaternions = rng.normal(size=(count, 4))
     positions = np.cumsum(rng.normal(scale=0.1, size=(count, 3)), axis=0)
@@ -100,8 +99,11 @@ def made_scene(folder: Path, count: int) -> Scene:
     for number in range(count):
         name = f"images/{number % FOLDERS:02d}/{number:06d}.png"
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.link(image, path)
+        if number < FOLDERS:
+            path.parent.mkdir(parents=True)
+            image.save(path)
+        else:
+            os.link(folder / f"images/{number % FOLDERS:02d}/{number % FOLDERS:06d}.png", path)
         frames.append(Frame(name, path, CAMERA, poses[number], time=float(number)))
     return Scene("large", tuple(frames), ())
 

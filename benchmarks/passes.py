@@ -128,7 +128,9 @@ def multiply_adds(module: nn.Module, image: Tensor) -> int:
 def multiplications(module: nn.Module, image: Tensor) -> tuple[int, int]:
     """Multiplications with additions of a pass: of all products, and of those of two activations."""
     counter = FlopCounterMode(display=False)
-    module.requires_grad_(False)  # the counter asks views of parameters, such as those of a split, for gradients
+    module.requires_grad_(
+        False
+    )  # the counter asks views of parameters, such as those of a split, for gradients
     with torch.inference_mode(), counter:
         module(image)
     of_activations = sum(

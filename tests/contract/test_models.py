@@ -112,7 +112,9 @@ def test_a_checkpoint_restores_the_same_predictions(name: str, tmp_path: Path) -
     names = scene_names(small_config(name))
     metadata = metadata_for(name, small_config(name), Preprocess(WIDTH, HEIGHT), names)
     save_checkpoint(tmp_path, metadata, model, (some_poses(9),) * len(names))
+    drawn = torch.get_rng_state()
     restored = load_checkpoint(tmp_path)
+    assert torch.equal(torch.get_rng_state(), drawn), "weights that are replaced were drawn first"
     images = batch_of(2).images
     for one, other in zip(model(images), restored.model(images), strict=True):
         assert torch.equal(one, other)

@@ -3,10 +3,16 @@
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from tests.support.models import small_config, some_poses
 
 import camloc
+from camloc.data.image_io import Preprocess
+from camloc.models import build_model
+from camloc.models.checkpoint import save_checkpoint
+from camloc.models.metadata import metadata_for
 
 PUBLIC = [name for name in camloc.__all__ if name != "__version__"]
 
@@ -39,6 +45,17 @@ def test_locating_by_torch_imports_neither_its_compiler_nor_what_trains() -> Non
     imported = modules_after("import camloc.inference.torch_network")
     assert "torch" in imported
     assert not imported & {"torch._dynamo", "roma", "lightning_fabric", "camloc.refinement.choice"}
+
+
+def test_loading_a_checkpoint_does_not_import_torchs_compiler(tmp_path: Path) -> None:
+    config = small_config("hyperpose")
+    metadata = metadata_for("hyperpose", config, Preprocess(64, 48), ("kitchen",))
+    save_checkpoint(tmp_path, metadata, build_model("hyperpose", config), (some_poses(9),))
+    imported = modules_after(
+        "from pathlib import Path\nfrom camloc.models.checkpoint import load_checkpoint\n"
+        f"load_checkpoint(Path({str(tmp_path)!r}))"
+    )
+    assert not imported & {"torch._dynamo", "sympy"}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

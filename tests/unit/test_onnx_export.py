@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from tests.support.models import small_config, some_poses
 
+import camloc
 from camloc.core.config import from_builtins, to_builtins
 from camloc.data.image_io import Preprocess
 from camloc.errors import CheckpointError
@@ -70,6 +71,16 @@ def test_inputs_and_outputs_have_names(path: Path) -> None:
     assert (input_.name, input_.shape[1:]) == ("images", [3, HEIGHT, WIDTH])
     assert isinstance(input_.shape[0], str), "the batch is free"
     assert [output.name for output in session.get_outputs()] == ["position", "orientation"]
+
+
+def test_the_file_names_no_path_of_the_machine(path: Path) -> None:
+    assert str(Path(camloc.__file__).parent).encode() not in path.read_bytes()
+
+
+def test_means_over_maps_are_the_pooling_that_runs_in_integers(path: Path) -> None:
+    counts = Counter(node.op_type for node in onnx.load(path).graph.node)
+    assert counts["GlobalAveragePool"] > 0
+    assert counts["ReduceMean"] == 0
 
 
 def test_the_metadata_hold_everything_that_locating_needs(checkpoint: Checkpoint, path: Path) -> None:

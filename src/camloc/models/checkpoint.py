@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from camloc.core.config import from_builtins
 from camloc.core.sealed import SealError, read_settings, size_beyond_bounds, weights_of_pair, write_pair
@@ -31,6 +32,18 @@ WEIGHTS = "weights.safetensors"
 _MODEL = "model."
 _TRAINING_POSES = "training_poses."
 _SUMMARIES = "novelty_detector.summaries"
+
+# Functions that draw random numbers into the tensor that is their first argument.
+_DRAWS = {
+    "normal_",
+    "uniform_",
+    "trunc_normal_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "orthogonal_",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +110,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def model_from_metadata(metadata: Metadata, *, source: Path) -> PoseModel[Any]:
-    """Build the network that the metadata describe, with arbitrary weights.
+    """Build the network that the metadata describe, its weights not initialised.
 
     Raises:
         CheckpointError: this version of camloc has no such model or settings, or the settings are invalid.
@@ -110,12 +123,30 @@ def model_from_metadata(metadata: Metadata, *, source: Path) -> PoseModel[Any]:
             f"{source} names {len(metadata.scenes)} scenes for a model of {scenes}; copy the run again"
         )
     try:
-        return build_model(metadata.model, from_builtins(metadata.config, config_class(metadata.model)))
+        config = from_builtins(metadata.config, config_class(metadata.model))
+        with _WithoutRandomWeights():
+            return build_model(metadata.model, config)
     except RecipeError as problem:
         raise CheckpointError(f"{source} is of another version of camloc: {problem}") from None
     except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as problem:
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
         raise CheckpointError(f"{source} describes a network that cannot be built: {reason}") from None
+
+
+class _WithoutRandomWeights(TorchFunctionMode):
+    """Inside it, no random numbers are drawn into tensors, which hold anything.
+
+    The weights of a checkpoint replace them all. Drawing them would take as long as reading them, and on
+    torch's `meta` device it would import torch's compiler, which takes a second.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return (torch.empty if func in (torch.rand, torch.randn) else func)(*args, **kwargs)
 
 
 def _novelty_detector(

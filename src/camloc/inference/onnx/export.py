@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from torch import nn
 
 from camloc.core.config import to_builtins
@@ -104,7 +105,43 @@ def onnx_program(
         )
     assert program is not None
     made: onnx.ModelProto = program.model_proto
+    _use_global_pooling(made)
+    _remove_traces(made)
     return made
+
+
+def _use_global_pooling(network: onnx.ModelProto) -> None:
+    """Replace means over the rows and columns of maps by the operation of this name.
+
+    Both compute the same. ONNX Runtime computes this one in integers, in the order in which convolutions
+    leave their maps: EfficientNet takes a fifth less time in int8 with it.
+    """
+    values = {each.name: each for each in network.graph.initializer}
+    for node in network.graph.node:
+        if node.op_type != "ReduceMean" or len(node.input) < 2 or node.input[1] not in values:
+            continue
+        options = {each.name: each.i for each in node.attribute}
+        axes = numpy_helper.to_array(values[node.input[1]])
+        if sorted(axes % 4) == [2, 3] and options.get("keepdims", 1) and _is_of_maps(node, network):
+            node.op_type = "GlobalAveragePool"
+            del node.input[1:]
+            del node.attribute[:]
+
+
+def _is_of_maps(node: onnx.NodeProto, network: onnx.ModelProto) -> bool:
+    """Whether the input of a node is known to have four dimensions."""
+    return any(
+        each.name == node.input[0] and len(each.type.tensor_type.shape.dim) == 4
+        for each in network.graph.value_info
+    )
+
+
+def _remove_traces(network: onnx.ModelProto) -> None:
+    """Remove the exporter's notes on where in the source each node is from, with paths of this machine."""
+    del network.graph.metadata_props[:]
+    for each in (*network.graph.node, *network.graph.value_info, *network.graph.input, *network.graph.output):
+        del each.metadata_props[:]
+        each.doc_string = ""
 
 
 def _export_metadata(

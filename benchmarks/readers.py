@@ -87,7 +87,7 @@ def page(measured: Measured) -> str:
 
 
 def made_scene(folder: Path, count: int) -> Scene:
-    """Frames along a curve; the images of a folder are links to one small image, which has a limit of links."""
+    """Frames along a curve; the images of each folder are links to one small image."""
     image = Image.new("RGB", (CAMERA.width, CAMERA.height), (90, 90, 90))
     rng = np.random.default_rng(0)
     quaternions = rng.normal(size=(count, 4))

@@ -152,6 +152,35 @@ def test_every_layout_says_what_it_is(layout: str) -> None:
     assert all(option.kind is option.KEYWORD_ONLY for option in options)
 
 
+@pytest.mark.parametrize(
+    ("layout", "file", "last", "cell"),
+    [
+        ("euroc", "mav0/state_groundtruth_estimate0/data.csv", -1, 4),
+        ("kapture", "sensors/trajectories.txt", -1, 3),
+        ("strayscanner", "odometry.csv", -1, 7),
+    ],
+)
+def test_four_numbers_that_are_no_quaternion_are_refused(
+    layout: str, file: str, last: int, cell: int, tmp_path: Path
+) -> None:
+    options = WRITERS[layout](tmp_path, SCENE)
+    lines = (tmp_path / file).read_text().splitlines()
+    cells = lines[last].split(",")
+    cells[cell] = "1e30"
+    lines[last] = ",".join(cells)
+    (tmp_path / file).write_text("\n".join(lines))
+    with pytest.raises(DatasetError, match=r"the quaternion has length 1e\+30"):
+        datasets.load(tmp_path, layout=layout, **options)
+
+
+def test_csv_with_other_line_ends_is_refused(tmp_path: Path) -> None:
+    WRITERS["realitycapture"](tmp_path, SCENE)
+    path = tmp_path / "cameras.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r"))
+    with pytest.raises(DatasetError, match="ends of its lines"):
+        datasets.load(tmp_path, layout="realitycapture")
+
+
 def test_listing_the_layouts_imports_nothing_heavy() -> None:
     code = "import sys, camloc.data.formats; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

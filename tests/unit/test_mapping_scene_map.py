@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.mapped import reseal_map
 
 from camloc.errors import CheckpointError
 from camloc.geometry.camera import Camera
@@ -168,6 +169,19 @@ def test_unknown_settings_are_another_version() -> None:
     }
     with pytest.raises(CheckpointError, match="another version"):
         SceneMap.from_files({**files, METADATA_FILE: module._encoded(metadata)}, source="here")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"scene": [0]}, {"unit": "km"}, {"codec_step": "x"}, {"frame_names": 3}, {"features": {"most": -1}}],
+    ids=repr,
+)
+def test_values_of_other_types_and_ranges_are_refused(changes: dict[str, object], tmp_path: Path) -> None:
+    small_map().save(tmp_path)
+    content = json.loads((tmp_path / METADATA_FILE).read_text())["content"]
+    reseal_map(tmp_path, content | changes)
+    with pytest.raises(CheckpointError, match="of another version of camloc or damaged"):
+        SceneMap.load(tmp_path)
 
 
 def test_codes_keep_distances() -> None:

@@ -25,6 +25,8 @@ class Batch:
         scene: (b,) numbers of the scenes.
         inside: (b, height, width) False for pixels, or for cells of the network's grid, that a turn of the
             camera has moved out of the image; None where there are none.
+        map_points: (b, p, 3) points of a map that each view sees, in the world; NaN fills up views that see
+            fewer. None for a training without a map.
         window: number of consecutive views that are frames of one recording, in their order; 1 without
             windows.
     """
@@ -34,6 +36,7 @@ class Batch:
     intrinsics: Float[Tensor, "b 3 3"] | None
     scene: Int[Tensor, "b"]
     inside: Bool[Tensor, "b _ _"] | None = None
+    map_points: Float[Tensor, "b p 3"] | None = None
     window: int = 1
 
     def __len__(self) -> int:
@@ -47,6 +50,7 @@ class Batch:
             intrinsics=None if self.intrinsics is None else self.intrinsics[rows],
             scene=self.scene[rows],
             inside=None if self.inside is None else self.inside[rows],
+            map_points=None if self.map_points is None else self.map_points[rows],
         )
 
     def to(self, device: torch.device | str) -> "Batch":
@@ -60,6 +64,7 @@ class Batch:
             intrinsics=None if self.intrinsics is None else to_device(self.intrinsics, device),
             scene=to_device(self.scene, device),
             inside=None if self.inside is None else to_device(self.inside, device),
+            map_points=None if self.map_points is None else to_device(self.map_points, device),
             window=self.window,
         )
 

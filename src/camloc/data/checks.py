@@ -140,21 +140,27 @@ def frames_from_quaternions(
     _refuse_infinite(rows, numbers)
     with np.errstate(over="ignore"):
         lengths = np.linalg.norm(numbers[:, 3:], axis=1)
-    for row, length in zip(rows, lengths, strict=True):
-        if length == 0:
-            raise DatasetError(
-                f"{row.where}: the quaternion of {row.frame.name} is zero, which is no rotation; leave the "
-                f"frame out"
-            )
-        if not 1 / longest <= length <= longest:
-            raise DatasetError(
-                f"{row.where}: the quaternion of {row.frame.name} has length {length:.4g}, and "
-                f"{1 / longest:.3g} to {longest:.3g} is allowed; check which columns hold it"
-            )
+    for row, length in zip(rows, lengths.tolist(), strict=True):
+        check_quaternion_length(length, f"{row.where}: the quaternion of {row.frame.name}", longest=longest)
     positions = numbers[:, :3]
     rotations = Pose.from_quaternion_wxyz(numbers[:, 3:], positions).rotation
     world_from_cam = rotations if rotation == "world_from_cam" else rotations.mT
     return _checked(rows, np.where(position_only[:, None, None], np.nan, world_from_cam), positions)
+
+
+def check_quaternion_length(length: float, what: str, *, longest: float = QUATERNION_LENGTH) -> None:
+    """Refuse a quaternion by its length.
+
+    Raises:
+        DatasetError: it is zero, not finite, or far from unit length; the message begins with `what`.
+    """
+    if length == 0:
+        raise DatasetError(f"{what} is zero, which is no rotation; leave the frame out")
+    if not 1 / longest <= length <= longest:
+        raise DatasetError(
+            f"{what} has length {length:.4g}, and {1 / longest:.3g} to {longest:.3g} is allowed; check which "
+            f"columns hold it"
+        )
 
 
 def check_camera(camera: Camera, where: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from camloc.core.config import to_json
@@ -36,6 +36,7 @@ class ImageCache:
         intrinsics: (n, 3, 3), or None where any is unknown.
         scene: (n,) numbers of the scenes.
         sequence: (n,) numbers of the recordings; the images of a recording are in their order.
+        map_points: (n, p, 3) points of a map that each image sees, see `Batch`; or None.
     """
 
     images: Any
@@ -43,6 +44,7 @@ class ImageCache:
     intrinsics: Tensor | None
     scene: Int[Tensor, "n"]
     sequence: Int[Tensor, "n"]
+    map_points: Float[Tensor, "n p 3"] | None = None
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
@@ -69,6 +71,7 @@ class ImageCache:
             world_from_cam=self.world_from_cam[rows],
             intrinsics=None if self.intrinsics is None else self.intrinsics[rows],
             scene=self.scene[rows],
+            map_points=None if self.map_points is None else self.map_points[rows],
         )
 
 

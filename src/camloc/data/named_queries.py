@@ -1,6 +1,5 @@
 """From the words of a command to images: files, folders, patterns, lists, videos, standard input."""
 
-import csv
 import glob
 import re
 import sys
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from camloc.data.formats.parts.files import clean_name, numbers_in, read_lines, seconds_of_times
+from camloc.data.formats.parts.files import clean_name, csv_cells, numbers_in, read_lines, seconds_of_times
 from camloc.data.query import MOST_BYTES, Query
 from camloc.data.video import VIDEO_ENDINGS, frames
 from camloc.errors import DatasetError, ImageError
@@ -81,10 +80,8 @@ def read_times(path: Path) -> list[tuple[Path, float]]:
     rows: list[tuple[str, float]] = []
     columns: tuple[int, int] | None = None
     for line in read_lines(path):
-        words = (
-            next(csv.reader([line.text])) if path.suffix.lower() == ".csv" else line.text.split(maxsplit=1)
-        )
-        words = [word.strip() for word in words]
+        is_csv = path.suffix.lower() == ".csv"
+        words = csv_cells(line.text, line.where) if is_csv else line.text.split(maxsplit=1)
         if columns is None:
             columns = _columns(words)
             if columns is not None:

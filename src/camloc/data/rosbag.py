@@ -94,9 +94,10 @@ class _Track:
         order = np.unique(np.array(self.times, dtype=np.int64), return_index=True)[1]
         known = np.array(self.times, dtype=np.int64)[order]
         rows = [self.poses[row] for row in order.tolist()]
-        matrices = np.stack([matrix_of(rotation_of_xyzw(row[3:]), row[:3]) for row in rows])
+        what = f"a pose relative to {self.parent!r}"
+        matrices = np.stack([matrix_of(rotation_of_xyzw(row[3:], what), row[:3]) for row in rows])
         if not np.isfinite(matrices).all():
-            raise DatasetError(f"a pose relative to {self.parent!r} has a quaternion of zeros or NaN")
+            raise DatasetError(f"{what} is not finite")
         if self.is_static:
             return np.repeat(matrices[-1:], len(times), axis=0), np.ones(len(times), dtype=np.bool_)
         start = known[0]

@@ -122,7 +122,7 @@ def read_estimates(path: Path, *, name: str, seed: str = "") -> Estimates:
         raise CheckpointError(
             f"{path} cannot be read: {problem.strerror}; run `camloc evaluate` first"
         ) from None
-    except (KeyError, ValueError, IndexError):
+    except (KeyError, ValueError, IndexError, csv.Error):
         raise CheckpointError(f"{path} is not a file of `camloc evaluate`; evaluate the run again") from None
     return Estimates(
         name,

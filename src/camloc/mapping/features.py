@@ -31,6 +31,9 @@ class FeatureSettings:
         most_pixels: larger images are reduced to about so many.
         weights: file with the weights of a network; "" for those of an installed package.
         weights_sha256: checksum that these must have, or "".
+
+    Raises:
+        ValueError: a number is out of its range.
     """
 
     extractor: ExtractorName = "sift"
@@ -42,6 +45,11 @@ class FeatureSettings:
     most_pixels: int = 800 * 640
     weights: str = ""
     weights_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        is_of_sift = -1 <= self.first_octave <= 3 and self.peak_threshold > 0.0 and self.edge_threshold > 1.0
+        if not (is_of_sift and self.most > 0 and 0 < self.least_pixels <= self.most_pixels):
+            raise ValueError("settings of local features are out of their ranges")
 
 
 @dataclass(frozen=True, eq=False)

@@ -253,11 +253,11 @@ class SceneMap:
                 raise CheckpointError(f"{source} holds no map: {name} is missing; build the map again")
             if len(files[name]) > most:
                 raise CheckpointError(f"{name} of {source} has more than {most:,} bytes, which no map has")
-        content = _checked_metadata(files[METADATA_FILE], source=source)
-        if _sha256(files[ARRAYS_FILE]) != content["arrays_sha256"]:
+        metadata = _checked_metadata(files[METADATA_FILE], source=source)
+        if _sha256(files[ARRAYS_FILE]) != metadata.get("arrays_sha256"):
             raise CheckpointError(f"{ARRAYS_FILE} of {source} is damaged; copy it or build the map again")
         try:
-            return _assembled(content, load(files[ARRAYS_FILE]))
+            return _assembled(from_builtins(metadata, _Content), load(files[ARRAYS_FILE]))
         except (SafetensorError, RecipeError, KeyError, TypeError, ValueError) as problem:
             reason = (str(problem).splitlines() or [type(problem).__name__])[0]
             raise CheckpointError(
@@ -329,6 +329,20 @@ def is_map(folder: Path) -> bool:
     return (folder / METADATA_FILE).is_file() or (folder / ARRAYS_FILE).is_file()
 
 
+@dataclass(frozen=True)
+class _Content:
+    """The content of `map.json`: the parts of a map that are not arrays, and the checksum of these."""
+
+    scene: str
+    unit: Literal["m", "units"]
+    features: FeatureSettings
+    codec_step: float
+    calibration: Calibration
+    cameras: tuple[Camera, ...]
+    frame_names: tuple[str, ...]
+    arrays_sha256: str
+
+
 def _arrays(scene_map: SceneMap) -> dict[str, NDArray[Any]]:
     index = np.uint16 if len(scene_map) <= _TWO_BYTES else np.uint32
     counts = np.diff(scene_map.seen_offsets).astype(np.uint32)
@@ -353,16 +367,18 @@ def _arrays(scene_map: SceneMap) -> dict[str, NDArray[Any]]:
 
 
 def _metadata(scene_map: SceneMap, arrays: bytes) -> dict[str, Any]:
-    content = {
-        "scene": scene_map.scene,
-        "unit": scene_map.unit,
-        "features": to_builtins(scene_map.features),
-        "codec_step": scene_map.codec.step,
-        "calibration": to_builtins(scene_map.calibration),
-        "cameras": to_builtins(scene_map.cameras),
-        "frame_names": list(scene_map.frame_names),
-        "arrays_sha256": _sha256(arrays),
-    }
+    content = to_builtins(
+        _Content(
+            scene=scene_map.scene,
+            unit=scene_map.unit,
+            features=scene_map.features,
+            codec_step=scene_map.codec.step,
+            calibration=scene_map.calibration,
+            cameras=scene_map.cameras,
+            frame_names=scene_map.frame_names,
+            arrays_sha256=_sha256(arrays),
+        )
+    )
     return {"format": FORMAT, "content_sha256": _sha256(_encoded(content)), "content": content}
 
 
@@ -391,7 +407,7 @@ def _checked_metadata(data: bytes, *, source: str) -> dict[str, Any]:
     return content
 
 
-def _assembled(content: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SceneMap:
+def _assembled(content: _Content, arrays: dict[str, NDArray[Any]]) -> SceneMap:
     """A map of the contents of both files; raises whatever a wrong content leads to."""
     counts = arrays["seen_counts"].astype(np.int64)
     retrieval = None
@@ -399,24 +415,24 @@ def _assembled(content: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Scen
         names = ("centers", "mean", "basis", "vectors")
         retrieval = Retrieval(**{name: arrays[f"retrieval.{name}"] for name in names})
     return SceneMap(
-        scene=content["scene"],
-        unit=content["unit"],
-        features=from_builtins(content["features"], FeatureSettings),
+        scene=content.scene,
+        unit=content.unit,
+        features=content.features,
         origin=arrays["origin"],
         points=arrays["points"],
         point_sigmas=arrays["point_sigmas"],
         point_scales=arrays["point_scales"],
         descriptors=arrays["descriptors"],
-        codec=DescriptorCodec(arrays["codec.mean"], arrays["codec.basis"], content["codec_step"]),
-        frame_names=tuple(content["frame_names"]),
+        codec=DescriptorCodec(arrays["codec.mean"], arrays["codec.basis"], content.codec_step),
+        frame_names=content.frame_names,
         frame_positions=arrays["frame_positions"],
         frame_quaternions_wxyz=arrays["frame_quaternions_wxyz"],
-        cameras=tuple(from_builtins(camera, Camera) for camera in content["cameras"]),
+        cameras=content.cameras,
         frame_cameras=arrays["frame_cameras"],
         seen_offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int32),
         seen_points=arrays["seen_points"].astype(np.int32),
         retrieval=retrieval,
-        calibration=from_builtins(content["calibration"], Calibration),
+        calibration=content.calibration,
     )
 
 

@@ -204,8 +204,10 @@ class GeometryLossConfig:
         consistency: weight of metres between the two point maps under the true pose (Eq. 5).
         reprojection: weight of pixels, of an image 480 high, between a cell and the projection of its world
             point by the true camera (Eq. 7).
+        map: weight of metres between the points of a map and what the network predicts in the cells that they
+            project to; not in the paper. It counts in trainings that have a map.
         form: "distance" as published; "clamped" bounds the error of outliers, `b tanh(e / b)` as in ACE.
-        clamp_meters, clamp_pixels: the bound b of the clamped form, for consistency and reprojection.
+        clamp_meters, clamp_pixels: the bound b of the clamped form, in metres for consistency and the map.
         nearest: depth in metres below which a world point counts as behind the camera. Its pixel is then
             meaningless, and the point is projected as if at this depth.
         most_pixels: upper bound of one cell's reprojection error.
@@ -215,6 +217,7 @@ class GeometryLossConfig:
     orientation: float = 1.0
     consistency: float = 1.0
     reprojection: float = 0.001
+    map: float = 0.0
     form: Literal["distance", "clamped"] = "distance"
     clamp_meters: float = 1.0
     clamp_pixels: float = 50.0
@@ -272,6 +275,53 @@ def geometry_losses(
         pixels = _clamped(pixels.clamp_max(config.most_pixels), config, config.clamp_pixels)
         terms["reprojection"] = config.reprojection * _mean(pixels, counted)
     return terms
+
+
+def map_loss(
+    config: GeometryLossConfig,
+    cells: Correspondences,
+    truth: Pose,
+    points: Float[Tensor, "b p 3"],
+    *,
+    intrinsics: Float[Tensor, "b 3 3"],
+    inside: Float[Tensor, "b n"] | None,
+    grid: tuple[int, int],
+    stride: int,
+) -> Tensor:
+    """Compute the weighted mean distance of predicted points to those of a map, in world and camera axes.
+
+    Poses alone do not say where along a cell's ray its point is; points that were triangulated do.
+
+    Args:
+        config: weight and form.
+        cells: n correspondences for each image, row after row of the grid.
+        truth: (b,) poses in the frame of the world points.
+        points: of the map, in that frame, which each image sees; NaN for none.
+        intrinsics: for the pixels of the cells.
+        inside: 1 for cells inside the image, 0 for cells that do not count; None if all count.
+        grid: rows and columns of the cells.
+        stride: side of a cell in pixels.
+
+    Returns:
+        0 if no point projects to a cell that counts.
+    """
+    rows, columns = grid
+    in_camera = truth.inverse().apply(points)
+    steps = torch.floor(project(in_camera, intrinsics, nearest=config.nearest) / stride)
+    column, row = steps.nan_to_num(-1.0).clamp(-1, max(grid)).long().unbind(-1)
+    hits = (
+        (in_camera[..., 2] > config.nearest) & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    )
+    cell = torch.where(hits, row * columns + column, 0)
+    if inside is not None:
+        hits = hits & (inside.gather(1, cell) > 0)
+    error = torch.zeros_like(in_camera[..., 0])
+    for predicted, true in ((cells.world, points), (cells.camera, in_camera)):
+        offsets = predicted.gather(1, cell.unsqueeze(-1).expand(-1, -1, 3)) - true
+        # Where there is no point, a NaN would be one in the gradient too.
+        meters = torch.linalg.vector_norm(torch.where(hits.unsqueeze(-1), offsets, 1.0), dim=-1)
+        error = error + _clamped(meters, config, config.clamp_meters)
+    return config.map * _mean(error, hits.to(error.dtype))
 
 
 def _clamped(error: Float[Tensor, "b n"], config: GeometryLossConfig, bound: float) -> Float[Tensor, "b n"]:

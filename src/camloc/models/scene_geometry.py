@@ -23,7 +23,7 @@ from camloc.models.base import FeatureMaps, GeometryModel
 from camloc.models.decoding import CameraPoints, Depths, PointDecoding, PointMaps
 from camloc.models.layers.backbone import MOBILENETV2_TENSORFLOW, Backbone, BackboneConfig
 from camloc.models.layers.point_maps import CellNetwork, Cells, cell_head, on_one_grid, suggested_points
-from camloc.models.losses import GeometryLossConfig, geometry_losses
+from camloc.models.losses import GeometryLossConfig, geometry_losses, map_loss
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class SceneGeometry(GeometryModel[PointMaps]):
         )
 
     def losses(self, output: PointMaps, batch: Batch) -> dict[str, Tensor]:
-        """Compute the pose, consistency and reprojection terms (Eq. 2 to 8)."""
+        """Compute the pose, consistency and reprojection terms (Eq. 2 to 8), and that of a map's points."""
         assert batch.intrinsics is not None, "training needs intrinsics"
         cells = self.correspondences(output, intrinsics=batch.intrinsics)
         inside = None if batch.inside is None else self._cells_inside(batch.inside, output.weight.shape[1:])
@@ -159,15 +159,28 @@ class SceneGeometry(GeometryModel[PointMaps]):
             batch.world_from_cam.rotation,
             batch.world_from_cam.translation - self.get_buffer("center"),
         ).to(cells.world.dtype)
-        image_height = output.weight.shape[-2] * self.config.stride
-        return geometry_losses(
+        (rows, columns), stride = output.weight.shape[1:], self.config.stride
+        intrinsics = batch.intrinsics.to(cells.world)
+        terms = geometry_losses(
             self.config.losses,
             cells,
             truth,
-            intrinsics=batch.intrinsics.to(cells.world),
+            intrinsics=intrinsics,
             inside=inside,
-            image_height=image_height,
+            image_height=rows * stride,
         )
+        if self.config.losses.map and batch.map_points is not None:
+            terms["map"] = map_loss(
+                self.config.losses,
+                cells,
+                truth,
+                (batch.map_points - self.get_buffer("center")).to(cells.world.dtype),
+                intrinsics=intrinsics,
+                inside=inside,
+                grid=(rows, columns),
+                stride=stride,
+            )
+        return terms
 
     def _cells_inside(self, inside: Tensor, grid: torch.Size) -> Float[Tensor, "b n"]:
         """1 for cells whose centre is inside the image, 0 for those beyond its edge."""

@@ -9,19 +9,25 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 
 from camloc.core.config import to_builtins, to_json
 from camloc.core.device import wait_for
+from camloc.core.sampling import even_rows
 from camloc.data.image_cache import ImageCache
 from camloc.data.image_io import frame_size
 from camloc.data.splits import hold_out, keep_orientations
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import CheckpointError, DatasetError
+from camloc.mapping.build import build_scene_map
 from camloc.models import build_model, model_class
 from camloc.models.base import GeometryModel, PoseModel, Regressor
 from camloc.models.layers.transformer import PositionCodesConfig
+from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.runs.extend import load_partial_weights, subsampled
 from camloc.runs.manifest import MANIFEST_FILE, DataSource, Extension, RunManifest, load_scenes
 from camloc.training.cpu.memory import keep_freed_memory
@@ -54,6 +60,10 @@ _TIMED_STEPS = 25
 # With fewer epochs in a budget, or where features take more than this share of it, the budget is too short.
 FEWEST_EPOCHS = 2
 FEATURE_SHARE = 0.5
+
+# Of the loss of a map's points, chosen on held-out frames, and points of an image that count, at most.
+MAP_WEIGHT = 1.0
+MAP_POINTS = 400
 
 # More epochs than any trial finishes.
 _ENDLESS = 1_000_000
@@ -128,6 +138,7 @@ def prepare(
     budget_seconds: float = 0.0,
     compute: Compute | None = None,
     extension: Extension | None = None,
+    has_map_supervision: bool = False,
     progress: ImageProgress | None = None,
     feature_progress: ImageProgress | None = None,
 ) -> Training:
@@ -145,12 +156,14 @@ def prepare(
         budget_seconds: time that the schedule is scaled to; 0 keeps the recipe's schedule.
         compute: devices and precision; one CPU process if None.
         extension: the run whose weights a run with one scene more starts from.
+        has_map_supervision: whether the points of a map of the training images, held-out ones left out, teach
+            scene geometry where they project.
         progress: called with the number of images read and of all.
         feature_progress: called with the number of images whose features are computed, and of all.
 
     Raises:
-        RecipeError: the recipe's model learns fewer scenes.
-        DatasetError: the frames cannot be used.
+        RecipeError: the recipe's model learns fewer scenes, or cannot learn from a map.
+        DatasetError: the frames cannot be used, or give no map.
         CheckpointError: the folder holds a run with other settings.
         MissingExtraError: the backbone's weights are missing.
     """
@@ -159,6 +172,8 @@ def prepare(
     if extension is not None:
         scenes = (*scenes[:-1], subsampled(scenes[-1], extension.fraction))
     recipe = _without_turns(recipe.of_scenes(len(scenes)), scenes)
+    if has_map_supervision:
+        recipe = with_map_supervision(recipe)
     folder = folder or Path("runs") / name / scene_folder(scenes)
     compute = compute or Compute()
     fabric = compute.launch()
@@ -188,6 +203,11 @@ def prepare(
     if recipe.cached_variants:
         watched = _warned_if_slow(feature_progress, budget_seconds)
         train = _features(recipe, model, images, seed=seed, fabric=fabric, progress=watched)
+    before = train.seconds if isinstance(train, FeatureVariants) else 0.0
+    if has_map_supervision:
+        started = time.monotonic()
+        train = replace(train, map_points=seen_map_points(scenes, train_frames))
+        before += time.monotonic() - started
     kind = fabric.device.type
     manifest = RunManifest(
         recipe=name,
@@ -200,12 +220,49 @@ def prepare(
         device=kind if fabric.world_size == 1 else f"{fabric.world_size} x {kind}",
         precision=compute.precision,
         extension=extension,
-        feature_seconds=train.seconds if isinstance(train, FeatureVariants) else 0.0,
+        feature_seconds=before,
     )
     recipe, manifest = _with_schedule(recipe, manifest, folder, model=model, train=train, fabric=fabric)
     return Training(
         folder, recipe, manifest, scenes, images, train, validation, train_frames, model, backbone, fabric
     )
+
+
+def with_map_supervision(recipe: Recipe) -> Recipe:
+    """The recipe with the loss of a map's points.
+
+    Raises:
+        RecipeError: the recipe is not of scene geometry.
+    """
+    if not isinstance(recipe.config, SceneGeometryConfig):
+        raise RecipeError(
+            f"{recipe.model} predicts no scene points, which a map could supervise; take a recipe of scene "
+            f"geometry, such as room/scene-geometry, or leave --map-supervision out"
+        )
+    losses = replace(recipe.config.losses, map=MAP_WEIGHT)
+    return replace(recipe, config=replace(recipe.config, losses=losses))
+
+
+def seen_map_points(
+    scenes: tuple[Scene, ...], train_frames: tuple[tuple[Frame, ...], ...]
+) -> Float[torch.Tensor, "n p 3"]:
+    """The points of maps of the training frames, at most `MAP_POINTS` for each frame that sees them.
+
+    Raises:
+        DatasetError: the frames of a scene give no map.
+    """
+    seen: list[NDArray[np.float64]] = []
+    for scene, frames in zip(scenes, train_frames, strict=True):
+        scene_map, _ = build_scene_map(frames, scene=scene.name, unit=scene.unit)
+        points = scene_map.points_in_world()
+        rows = {name: scene_map.points_seen_by(row) for row, name in enumerate(scene_map.frame_names)}
+        for frame in frames:
+            own = rows.get(frame.name, np.zeros(0, np.int32))
+            seen.append(points[own[even_rows(len(own), MAP_POINTS)]])
+    padded = np.full((len(seen), max(map(len, seen)), 3), np.nan)
+    for row, own_points in zip(padded, seen, strict=True):
+        row[: len(own_points)] = own_points
+    return torch.from_numpy(padded)
 
 
 def _without_turns(recipe: Recipe, scenes: tuple[Scene, ...]) -> Recipe:

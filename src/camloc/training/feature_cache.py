@@ -54,6 +54,7 @@ class FeatureVariants:
         scene: (n,) numbers of the scenes.
         sequence: (n,) numbers of the recordings.
         seconds: time of their computation, in this run or in an earlier one.
+        map_points: (n, p, 3) points of a map that each image sees, see `Batch`; or None.
     """
 
     images: Any
@@ -65,6 +66,7 @@ class FeatureVariants:
     scene: Int[Tensor, "n"]
     sequence: Int[Tensor, "n"]
     seconds: float = 0.0
+    map_points: Float[Tensor, "n p 3"] | None = None
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
@@ -90,6 +92,7 @@ class FeatureVariants:
             intrinsics=None if self.intrinsics is None else self.intrinsics[rows, chosen],
             scene=self.scene[rows],
             inside=None if self.inside is None else self.inside[rows, chosen],
+            map_points=None if self.map_points is None else self.map_points[rows],
         )
         return batch.to(device)
 

@@ -49,6 +49,7 @@ def train(
     devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
     precision: Precision = "32-true",
     map: bool = False,
+    map_supervision: bool = False,
 ) -> None:
     """Learn a scene, or several scenes with one model, from images with known poses.
 
@@ -85,6 +86,8 @@ def train(
         precision: Of the arithmetic; bf16-mixed multiplies in bfloat16, which is faster where the processor
             or GPU can.
         map: Also build maps of the scenes, which verify the network's poses; see `camloc map`.
+        map_supervision: Build a map of the training images first, and let its points teach scene geometry
+            where they project. Of the budget.
     """
     from camloc.cli.options import backbone_weights as weights_of
     from camloc.core.device import torch_device
@@ -110,6 +113,7 @@ def train(
         budget_seconds=seconds(budget) if budget else 0.0,
         compute=Compute(device, devices, precision),
         map_sources=sources if map else (),
+        has_map_supervision=map_supervision,
     )
 
 
@@ -124,6 +128,7 @@ def train_and_report(
     budget_seconds: float = 0.0,
     compute: "Compute | None" = None,
     map_sources: "tuple[DataSource, ...]" = (),
+    has_map_supervision: bool = False,
 ) -> None:
     """Train a recipe, evaluate the run if there are test frames, and print the next commands.
 
@@ -152,6 +157,7 @@ def train_and_report(
             weights=weights,
             budget_seconds=budget_seconds,
             compute=compute,
+            has_map_supervision=has_map_supervision,
             progress=progress,
             feature_progress=partial(progress, label="computing features"),
         )

@@ -66,11 +66,13 @@ def load(
     folder = root / "mav0" / camera
     lens, body_from_cam = _sensor(folder / "sensor.yaml")
     # Nanoseconds since 1970 do not fit a double to less than 256 ns; whole numbers are subtracted first.
-    states = [(int(words[0]), numbers_in(words[1:8], where)) for where, words in _rows(root / _STATES, 8)]
-    origin = states[0][0]
-    states.sort(key=lambda state: state[0])
-    times = np.array([(time - origin) * 1e-9 for time, _ in states])
-    bodies = np.stack([matrix_of(rotation_of_xyzw([*n[4:7], n[3]]), n[:3]) for _, n in states])
+    states = [
+        (where, int(words[0]), numbers_in(words[1:8], where)) for where, words in _rows(root / _STATES, 8)
+    ]
+    origin = states[0][1]
+    states.sort(key=lambda state: state[1])
+    times = np.array([(time - origin) * 1e-9 for _, time, _ in states])
+    bodies = np.stack([matrix_of(rotation_of_xyzw([*n[4:7], n[3]], at), n[:3]) for at, _, n in states])
     kept = np.unique(times, return_index=True)[1]
     images = [(where, int(words[0]), words[1]) for where, words in _rows(folder / "data.csv", 2)]
     at = np.array([(time - origin) * 1e-9 for _, time, _ in images])

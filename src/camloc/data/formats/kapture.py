@@ -56,7 +56,7 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
     poses: dict[tuple[str, str], Matrix] = {}
     for where, cells in _rows(folder / "trajectories.txt", 9):
         w, x, y, z, *translation = numbers_in(cells[2:9], where)
-        rotation = rotation_of_xyzw((x, y, z, w))
+        rotation = rotation_of_xyzw((x, y, z, w), where)
         poses[cells[0], cells[1]] = matrix_of(rotation.T, -rotation.T @ np.array(translation))
     listed, left = [], 0
     for where, cells in _rows(folder / "records_camera.txt", 3):

@@ -8,13 +8,13 @@ the z axis is up. The focal length is that of a 35 mm film, 36 mm wide, whatever
 divided by the same. Radial coefficients k1 to k3 are read; k4, t1 and t2 are refused unless they are zero.
 """
 
-import csv
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from camloc.data.formats.parts.files import (
+    csv_cells,
     image_sizes,
     is_file,
     is_folder,
@@ -69,7 +69,7 @@ def load(
     names: list[str] = []
     listed = []
     for line in read_lines(path, comments=True):
-        cells = [cell.strip() for cell in next(csv.reader([line.text]))]
+        cells = csv_cells(line.text, line.where)
         if not names:
             names = [cell.lstrip("#").strip() for cell in cells]
             continue

@@ -61,7 +61,7 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
         listed.append(listed_image(where, f"rgb/{images.get(str(number), f'{number}.jpg')}", root, numbers))
 
     def posed(each: Listed[list[float]]) -> Posed:
-        opengl = matrix_of(rotation_of_xyzw(each.content[:4]), each.content[4:])
+        opengl = matrix_of(rotation_of_xyzw(each.content[:4], each.where), each.content[4:])
         return Posed(opengl @ np.diag([1.0, -1.0, -1.0, 1.0]), camera, sequence="")
 
     return posed_scene(root, scene, listed, posed, selection=selection)

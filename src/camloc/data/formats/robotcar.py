@@ -17,7 +17,6 @@ a list and of image i + 2 in the second. `shift=published` does the same, for th
 default each image has its own pose.
 """
 
-import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -29,7 +28,14 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
-from camloc.data.formats.parts.files import is_file, is_folder, numbers_in, open_regular, read_lines
+from camloc.data.formats.parts.files import (
+    csv_cells,
+    is_file,
+    is_folder,
+    numbers_in,
+    open_regular,
+    read_lines,
+)
 from camloc.data.formats.parts.intrinsics import camera_beside
 from camloc.data.formats.parts.posed import Matrix, Posed, between, listed_image, matrix_of, posed_scene
 from camloc.data.image_io import read_image
@@ -221,7 +227,7 @@ def _solutions(path: Path) -> tuple[NDArray[np.int64], Matrix]:
     rows: dict[int, list[float]] = {}
     names: list[str] = []
     for line in read_lines(path):
-        cells = [cell.strip() for cell in next(csv.reader([line.text]))]
+        cells = csv_cells(line.text, line.where)
         if not names:
             names = cells
             missing = [name for name in ("timestamp", "ins_status", *_COLUMNS) if name not in names]

@@ -67,6 +67,8 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
     def posed(each: Listed[list[float]]) -> Posed:
         time, x, y, z, *quaternion = each.content
         camera = camera_from_matrix(fields, image=each.image, where=str(matrix_file))
-        return Posed(matrix_of(rotation_of_xyzw(quaternion), (x, y, z)), camera, time, sequence="")
+        return Posed(
+            matrix_of(rotation_of_xyzw(quaternion, each.where), (x, y, z)), camera, time, sequence=""
+        )
 
     return posed_scene(root, scene, listed, posed, selection=selection)

@@ -49,6 +49,7 @@ from camloc.data.formats import cambridge, sevenscenes
 from camloc.data.formats.parts.files import (
     Line,
     clean_name,
+    csv_cells,
     is_file,
     numbers_in,
     read_lines,
@@ -608,13 +609,7 @@ def _column_name(text: str) -> str:
 
 
 def _divided(text: str, separator: str, where: str) -> list[str]:
-    if not separator:
-        return text.split()
-    try:
-        (cells,) = csv.reader([text], delimiter=separator, skipinitialspace=True, strict=True)
-    except (csv.Error, ValueError):
-        raise DatasetError(f"{where}: this row is not CSV; check its quotation marks") from None
-    return [cell.strip() for cell in cells]
+    return csv_cells(text, where, separator) if separator else text.split()
 
 
 def _unrepeated(names: tuple[str, ...], line: Line) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ whose accents are stored composed here and decomposed there. Refused: folders, p
 the sizes below, binary files, other encodings, and names that lead out of the data set.
 """
 
+import csv
 import io
 import json
 import os
@@ -100,6 +101,21 @@ def read_lines(path: Path, *, comments: bool = False, blanks: bool = False) -> I
             ) from None
         except OSError as problem:
             raise DatasetError(f"{path} cannot be read: {one_line(problem)}") from None
+
+
+def csv_cells(text: str, where: str, separator: str = ",") -> list[str]:
+    """The cells of a line of comma separated values, without the blanks around them.
+
+    Raises:
+        DatasetError: its quotation marks or the ends of its lines are not those of CSV.
+    """
+    try:
+        (cells,) = csv.reader([text], delimiter=separator, skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        raise DatasetError(
+            f"{where}: this row is not CSV; check its quotation marks and the ends of its lines"
+        ) from None
+    return [cell.strip() for cell in cells]
 
 
 def _as_text(file: BinaryIO) -> BinaryIO | io.TextIOWrapper:

@@ -1,5 +1,6 @@
 """Listed images with matrices, as a scene, with which most readers end; and poses between other times."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
-from camloc.data.checks import Row, frames_from_matrices
+from camloc.data.checks import Row, check_quaternion_length, frames_from_matrices
 from camloc.data.formats.parts.files import clean_name, sequence_of
 from camloc.data.splits import Listed, OwnSplit, Selection, folder_name, split_frames
 from camloc.data.types import Frame, Scene, Unit
@@ -87,10 +88,13 @@ def matrix_of(rotation: Matrix, centre: Sequence[float] | Matrix) -> Matrix:
     return matrix
 
 
-def rotation_of_xyzw(quaternion: Sequence[float]) -> Matrix:
-    """The rotation matrix of a quaternion with w last; of NaN where it is zero, which the checks refuse."""
-    if not np.isfinite(quaternion).all() or not np.any(quaternion):
-        return np.full((3, 3), np.nan)
+def rotation_of_xyzw(quaternion: Sequence[float], where: str) -> Matrix:
+    """The rotation matrix of a quaternion with w last.
+
+    Raises:
+        DatasetError: it is zero, not finite, or far from unit length.
+    """
+    check_quaternion_length(math.hypot(*quaternion), f"{where}: the quaternion")
     return np.asarray(Rotation.from_quat(quaternion).as_matrix())
 
 

@@ -1,12 +1,15 @@
-"""Time and memory of `camloc import` and `camloc check` with many frames: `docs/results/many_frames.md`.
+"""Time and memory of commands with many frames: `docs/results/many_frames.md`.
 
     uv run python -m benchmarks.many_frames DATA
+    uv run python -m benchmarks.many_frames --maps
 
 DATA is the folder `redkitchen`, whose frames are copied under other names, with a few bytes behind each image
-and a millimetre of noise on each position, so that no two are the same. Each command is a process of its own.
+and a millimetre of noise on each position, so that no two are the same: `camloc import` and `camloc check`.
+`--maps` builds maps of rendered frames instead. Each row is a process of its own.
 """
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -22,8 +25,10 @@ from benchmarks.page import RESULTS, filled, write
 from benchmarks.page import page as page_of
 from camloc.core.config import from_json
 from camloc.data.formats import load, table
+from camloc.data.formats.demo import rendered
 from camloc.data.types import Scene
 from camloc.geometry.pose import Pose
+from market_square import SquareSettings
 
 NAME = "many_frames"
 COUNTS = (1_000, 10_000)
@@ -41,11 +46,26 @@ class Row:
 
 
 @dataclass(frozen=True)
+class MapRow:
+    """A map of rendered frames: its parts, seconds of the processor, and the largest memory."""
+
+    frames: int
+    pairs: int
+    matches: int
+    points: int
+    map_megabytes: float
+    seconds: dict[str, float]
+    processor_seconds: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
 class Measured:
     """The rows of the page, and of how many cores they were given."""
 
-    rows: tuple[Row, ...]
-    cores: int
+    rows: tuple[Row, ...] = ()
+    cores: int = 1
+    maps: tuple[MapRow, ...] = ()
 
 
 def copied(data: Path, folder: Path, count: int) -> None:
@@ -80,17 +100,52 @@ def measured(command: str, frames: int, *words: str) -> Row:
     return Row(command, frames, _processor(usage), time.perf_counter() - wall, usage.ru_maxrss / 1024)
 
 
+def rendered_scene(count: int) -> Scene:
+    """So many small frames of walks around the square."""
+    settings = SquareSettings(width=192, height=144, train_frames=count, test_frames=1)
+    return load(rendered(settings), layout="demo")
+
+
+def measured_map(count: int) -> MapRow:
+    """Build the map of rendered frames in a process of its own."""
+    rendered_scene(count)
+    program = (
+        "import json, sys\n"
+        "from benchmarks.many_frames import rendered_scene\n"
+        "from camloc.mapping.build import MapSettings\n"
+        "from camloc.runs.map import build_map\n"
+        "report = build_map(rendered_scene(int(sys.argv[1])), MapSettings()).report\n"
+        "names = ('frames', 'pairs', 'matches', 'points', 'size_bytes', 'seconds')\n"
+        "print(json.dumps({name: getattr(report, name) for name in names}))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(count)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    found = json.loads(process.stdout.read())
+    _, _, usage = os.wait4(process.pid, 0)
+    return MapRow(
+        found["frames"],
+        found["pairs"],
+        found["matches"],
+        found["points"],
+        found["size_bytes"] / 1e6,
+        found["seconds"],
+        _processor(usage),
+        usage.ru_maxrss / 1024,
+    )
+
+
 def _processor(usage: resource.struct_rusage) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
 def page(measured: Measured) -> str:
     """The page."""
+    cores = f"{measured.cores} core{'s' if measured.cores > 1 else ''} could be used."
     return page_of(
         "Many frames",
         NAME,
         "Time and largest memory of commands on a data set of 640 x 480 pixels whose walk is repeated until "
-        f"there are enough frames. {measured.cores} core{'s' if measured.cores > 1 else ''} could be used.",
+        f"there are enough frames. {cores}",
         filled(
             [
                 ("command", "`camloc {command}`"),
@@ -101,30 +156,74 @@ def page(measured: Measured) -> str:
             ],
             [vars(row) for row in measured.rows],
         ),
+        *_map_part(measured.maps),
         command="DATA",
     )
+
+
+def _map_part(maps: tuple[MapRow, ...]) -> list[str]:
+    if not maps:
+        return []
+    first, last = maps[0], maps[-1]
+
+    def growth(one: float, other: float) -> str:
+        return f"{other / one:.1f}"
+
+    steps = sorted(first.seconds, key=first.seconds.__getitem__, reverse=True)
+    grown = ", ".join(f"{step} {growth(first.seconds[step], last.seconds[step])}" for step in steps[:4])
+    return [
+        "## Maps",
+        "Rendered frames of 192 x 144 pixels of walks around the square, with calibration and without a "
+        "bound of the map's size.",
+        filled(
+            [
+                ("frames", "{frames:,}"),
+                ("pairs", "{pairs:,}"),
+                ("matches", "{matches:,}"),
+                ("points", "{points:,}"),
+                ("map", "{map_megabytes:.1f} MB"),
+                ("processor", "{processor_seconds:.0f} s"),
+                ("memory", "{megabytes:.0f} MB"),
+            ],
+            [vars(row) for row in maps],
+        ),
+        f"With {growth(first.frames, last.frames)} times the frames, pairs grow "
+        f"{growth(first.pairs, last.pairs)} times, the map {growth(first.map_megabytes, last.map_megabytes)}, time "
+        f"{growth(first.processor_seconds, last.processor_seconds)} ({grown}) and memory "
+        f"{growth(first.megabytes, last.megabytes)}.",
+    ]
 
 
 def main() -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--count", type=int, choices=COUNTS, help="measure this count again, keep the others")
+    parser.add_argument("--maps", action="store_true", help="measure maps alone")
     options = parser.parse_args()
-    rows = []
-    for count in [options.count] if options.count else COUNTS:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            copied(options.data, folder / "walks", count)
-            words = (str(folder / "walks"), str(folder / "model"), "--to", "colmap", "--images", "copy")
-            rows.append(measured("import", count, *words))
-            rows.append(measured("check", count, str(folder / "walks"), "--out", str(folder / "check.html")))
     path = RESULTS / f"{NAME}.json"
-    known = from_json(path.read_bytes(), Measured).rows if path.exists() else ()
-    kept = [row for row in known if row.frames not in {new.frames for new in rows}]
-    ordered = sorted([*kept, *rows], key=lambda row: (row.command != "import", row.frames))
-    found = Measured(tuple(ordered), len(os.sched_getaffinity(0)))
+    known = from_json(path.read_bytes(), Measured) if path.exists() else Measured()
+    counts = [options.count] if options.count else COUNTS
+    if options.maps:
+        maps = [row for row in known.maps if row.frames not in counts] + [*map(measured_map, counts)]
+        found = replace(known, maps=tuple(sorted(maps, key=lambda row: row.frames)))
+    elif options.data is None:
+        parser.error("DATA or --maps is needed")
+    else:
+        rows = [row for count in counts for row in _commands(options.data, count)]
+        kept = [row for row in known.rows if row.frames not in counts]
+        ordered = sorted([*kept, *rows], key=lambda row: (row.command != "import", row.frames))
+        found = replace(known, rows=tuple(ordered), cores=len(os.sched_getaffinity(0)))
     write(NAME, found, page(found))
+
+
+def _commands(data: Path, count: int) -> list[Row]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copied(data, folder / "walks", count)
+        words = (str(folder / "walks"), str(folder / "model"), "--to", "colmap", "--images", "copy")
+        check = (str(folder / "walks"), "--out", str(folder / "check.html"))
+        return [measured("import", count, *words), measured("check", count, *check)]
 
 
 if __name__ == "__main__":

@@ -188,8 +188,8 @@ def _map_part(maps: tuple[MapRow, ...]) -> list[str]:
             [vars(row) for row in maps],
         ),
         f"With {growth(first.frames, last.frames)} times the frames there are "
-        f"{growth(first.pairs, last.pairs)} times the pairs and {growth(first.points, last.points)} times the "
-        f"points; the map's files grow {growth(first.map_megabytes, last.map_megabytes)} times, time "
+        f"{growth(first.pairs, last.pairs)} times the pairs and {growth(first.points, last.points)} times "
+        f"the points; the map's files grow {growth(first.map_megabytes, last.map_megabytes)} times, time "
         f"{growth(first.processor_seconds, last.processor_seconds)} times ({grown}) and memory "
         f"{growth(first.megabytes, last.megabytes)} times.",
     ]

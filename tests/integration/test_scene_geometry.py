@@ -26,6 +26,7 @@ from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.runs.manifest import DataSource
 from camloc.runs.prepare import prepare
 from camloc.runs.train import train
+from camloc.training.loop import Epoch
 from camloc.training.recipe import Recipe, Stage
 from camloc.training.validation import best_filter, filter_errors
 
@@ -171,3 +172,25 @@ def test_wrong_options_are_reported_in_a_sentence(
     before = listing(tmp_path)
     refused(capfd, "locate", learned / "run", images(learned)[0], *words, status=status)
     assert listing(tmp_path) == before
+
+
+def test_the_points_of_a_map_supervise_the_network(square: Path, tmp_path: Path) -> None:
+    stages = (replace(recipe().stages[0], epochs=30),)
+    training = prepare(
+        replace(recipe(), stages=stages),
+        name="tiny/scene-geometry",
+        data=DataSource(str(square)),
+        folder=tmp_path / "run",
+        has_map_supervision=True,
+    )
+    assert training.train.map_points is not None
+    assert (training.train.map_points.isfinite().all(-1).sum(1) > 20).all()
+    losses = [event.losses["map"] for event in train(training) if isinstance(event, Epoch)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_regressor_has_no_points_that_a_map_could_supervise(
+    learned: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("train", "demo/hyperpose", "--data", learned / "scene", "--out", tmp_path / "run")
+    assert "predicts no scene points" in refused(capfd, *words, "--map-supervision")

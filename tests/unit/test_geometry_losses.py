@@ -8,7 +8,7 @@ import torch
 
 from camloc.geometry import Pose, pixel_grid, unproject
 from camloc.models.decoding import Correspondences
-from camloc.models.losses import GeometryLossConfig, geometry_losses
+from camloc.models.losses import GeometryLossConfig, geometry_losses, map_loss
 
 WIDTH, HEIGHT, STRIDE = 96, 80, 8
 INTRINSICS = torch.tensor([[90.0, 0.0, 48.0], [0.0, 90.0, 40.0], [0.0, 0.0, 1.0]]).double().expand(2, 3, 3)
@@ -121,3 +121,63 @@ def test_all_terms_have_gradients_for_points_and_weights() -> None:
         assert world.grad.isfinite().all()
         assert weight.grad.isfinite().all()
         assert world.grad.abs().max() > 0
+
+
+MAPPED = GeometryLossConfig(map=1.0)
+
+
+def loss_of_points(cells: Correspondences, points: torch.Tensor, inside: torch.Tensor | None = None) -> float:
+    grid = (HEIGHT // STRIDE, WIDTH // STRIDE)
+    found = map_loss(
+        MAPPED, cells, truth(), points, intrinsics=INTRINSICS, inside=inside, grid=grid, stride=STRIDE
+    )
+    return float(found)
+
+
+def test_points_of_a_map_that_are_predicted_cost_nothing() -> None:
+    cells = exact_cells()
+    some = cells.world[:, ::3]
+    assert loss_of_points(cells, some) < 1e-12
+    assert loss_of_points(cells, torch.cat((some, torch.full_like(some[:, :2], torch.nan)), 1)) < 1e-12
+
+
+def test_the_error_of_a_points_cell_is_a_share_of_its_depth_in_both_frames() -> None:
+    cells = exact_cells()
+    depth = cells.camera[:, 7:8, 2:]
+    rays = cells.camera[:, 7:8] / depth
+    farther = truth().apply(cells.camera[:, 7:8] + 0.2 * depth * rays)
+    expected = 2 * (0.2 / 1.2) * torch.linalg.vector_norm(rays, dim=-1).mean()
+    assert loss_of_points(cells, farther) == pytest.approx(float(expected))
+
+
+def test_points_behind_the_camera_beyond_the_edge_or_in_cells_that_do_not_count_are_left_out() -> None:
+    cells = exact_cells()
+    behind = truth().apply(-cells.camera[:, :4])
+    beside = truth().apply(torch.tensor([[[9.0, 0.0, 1.0]]]).double().expand(2, -1, -1))
+    assert loss_of_points(cells, torch.cat((behind, beside), 1)) == 0.0
+    moved = truth().apply(1.2 * cells.camera[:, 5:6])
+    inside = torch.ones_like(cells.weight)
+    assert loss_of_points(cells, moved, inside) > 0.0
+    assert loss_of_points(cells, moved, torch.zeros_like(inside)) == 0.0
+
+
+def test_images_without_points_leave_gradients_finite() -> None:
+    cells = exact_cells()
+    world = cells.world.clone().requires_grad_()
+    points = torch.full_like(cells.world[:, :3], torch.nan)
+    points[0] = truth().apply(1.1 * cells.camera[:, :3])[0]
+    found = map_loss(
+        MAPPED,
+        cells._replace(world=world),
+        truth(),
+        points,
+        intrinsics=INTRINSICS,
+        inside=None,
+        grid=(HEIGHT // STRIDE, WIDTH // STRIDE),
+        stride=STRIDE,
+    )
+    found.backward()
+    assert world.grad is not None
+    assert world.grad.isfinite().all()
+    assert world.grad[0].any()
+    assert not world.grad[1].any()

@@ -204,10 +204,11 @@ class GeometryLossConfig:
         consistency: weight of metres between the two point maps under the true pose (Eq. 5).
         reprojection: weight of pixels, of an image 480 high, between a cell and the projection of its world
             point by the true camera (Eq. 7).
-        map: weight of metres between the points of a map and what the network predicts in the cells that they
-            project to; not in the paper. It counts in trainings that have a map.
+        map: weight of the distances between the points of a map and what the network predicts in the cells
+            that they project to, as shares of their depth; not in the paper. It counts in trainings that have
+            a map.
         form: "distance" as published; "clamped" bounds the error of outliers, `b tanh(e / b)` as in ACE.
-        clamp_meters, clamp_pixels: the bound b of the clamped form, in metres for consistency and the map.
+        clamp_meters, clamp_pixels: the bound b of the clamped form, for consistency and reprojection.
         nearest: depth in metres below which a world point counts as behind the camera. Its pixel is then
             meaningless, and the point is projected as if at this depth.
         most_pixels: upper bound of one cell's reprojection error.
@@ -288,9 +289,11 @@ def map_loss(
     grid: tuple[int, int],
     stride: int,
 ) -> Tensor:
-    """Compute the weighted mean distance of predicted points to those of a map, in world and camera axes.
+    """Compute the weighted mean distance of predicted points to those of a map, as a share of their depth.
 
-    Poses alone do not say where along a cell's ray its point is; points that were triangulated do.
+    Poses alone do not say where along a cell's ray its point is; points that were triangulated do. Distances
+    in the world and in camera axes are added. In metres, far points would outweigh near ones, and the
+    network's poses became worse.
 
     Args:
         config: weight and form.
@@ -315,12 +318,13 @@ def map_loss(
     cell = torch.where(hits, row * columns + column, 0)
     if inside is not None:
         hits = hits & (inside.gather(1, cell) > 0)
-    error = torch.zeros_like(in_camera[..., 0])
+    depth = torch.where(hits, in_camera[..., 2], 1.0)
+    error = torch.zeros_like(depth)
     for predicted, true in ((cells.world, points), (cells.camera, in_camera)):
         offsets = predicted.gather(1, cell.unsqueeze(-1).expand(-1, -1, 3)) - true
         # Where there is no point, a NaN would be one in the gradient too.
-        meters = torch.linalg.vector_norm(torch.where(hits.unsqueeze(-1), offsets, 1.0), dim=-1)
-        error = error + _clamped(meters, config, config.clamp_meters)
+        distance_to_point = torch.linalg.vector_norm(torch.where(hits.unsqueeze(-1), offsets, 1.0), dim=-1)
+        error = error + distance_to_point / depth
     return config.map * _mean(error, hits.to(error.dtype))
 
 

@@ -22,7 +22,7 @@ from camloc.data.image_cache import ImageCache
 from camloc.data.image_io import frame_size
 from camloc.data.splits import hold_out, keep_orientations
 from camloc.data.types import Frame, Scene, poses_of
-from camloc.errors import CheckpointError, DatasetError
+from camloc.errors import CheckpointError, DatasetError, RecipeError
 from camloc.mapping.build import build_scene_map
 from camloc.models import build_model, model_class
 from camloc.models.base import GeometryModel, PoseModel, Regressor

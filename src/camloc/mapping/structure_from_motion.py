@@ -7,7 +7,7 @@ Features, pairs and matches are those of maps; verification and mapping are pyco
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
@@ -38,6 +38,9 @@ _ASSUMED_FOCAL = 1.2
 # estimates that are enough.
 _TRIALS = 2000
 _FOCAL_TRIALS, _FOCAL_PAIRS, _FOCAL_ESTIMATES = 500, 100, 9
+
+# The mapper tries again, with other random samples, while it places less than this share of the images.
+_ATTEMPTS, _ENOUGH_PLACED = 2, 0.8
 
 # Share of the median sharpness below which an image that has no pose is called blurred.
 _BLURRED = 0.5
@@ -129,10 +132,9 @@ def structure_from_motion(
     with TemporaryDirectory(prefix="camloc-") as folder, quiet():  # it reports every step
         database = Path(folder) / "database.db"
         connected = _write_database(database, extracted, pairs, settings, tell)
-        models = _reconstruct(database, Path(folder), extracted.photos, settings, tell)
-    if not models:
+        model = _best_model(database, Path(folder), extracted.photos, settings, tell)
+    if model is None:
         raise DatasetError(_no_model_message(extracted, connected))
-    model = max(models, key=lambda each: each.num_reg_images())
     placed = {image.name for image in model.images.values() if image.has_pose}
     reasons, groups = _reasons(extracted, connected, placed, settings)
     return Motion(
@@ -277,7 +279,9 @@ def _find_focal(
 ) -> None:
     """Set a camera's focal length to the median of those that pairs of its images give by themselves.
 
-    Most pairs give none: their motion, or the plane that they see, leaves the focal length open.
+    Most pairs give none: their motion, or the plane that they see, leaves the focal length open. Where enough
+    give one, the mapper takes it for known until it refines it: with a free focal length it began with a
+    wrong one on some walks, and placed few images or bent the path.
     """
     from camloc.geometry.colmap import pycolmap
 
@@ -293,6 +297,7 @@ def _find_focal(
     sound = [focal for focal in found if 0.3 < focal / longer < 5.0]
     if sound:
         camera.params = [float(np.median(sound)), *camera.params[1:]]
+        camera.has_prior_focal_length = len(sound) == _FOCAL_ESTIMATES
 
 
 def _renumbered(camera: "pycolmap.Camera") -> "pycolmap.Camera":
@@ -334,6 +339,23 @@ def initial_camera(photo: Photo) -> "pycolmap.Camera":
     camera = pycolmap.Camera.create_from_model_name(1, "SIMPLE_RADIAL", focal, photo.width, photo.height)
     camera.has_prior_focal_length = photo.focal is not None
     return camera
+
+
+def _best_model(
+    database: Path, folder: Path, photos: Sequence[Photo], settings: MotionSettings, tell: Progress
+) -> "pycolmap.Reconstruction | None":
+    """The largest model, of further attempts from other first pairs where it leaves many images out."""
+    best: pycolmap.Reconstruction | None = None
+    for attempt in range(_ATTEMPTS):
+        own = folder / str(attempt)
+        own.mkdir()
+        models = _reconstruct(database, own, photos, replace(settings, seed=settings.seed + attempt), tell)
+        if best is not None:
+            models.append(best)
+        best = max(models, key=lambda each: each.num_reg_images(), default=None)
+        if best is not None and best.num_reg_images() >= _ENOUGH_PLACED * len(photos):
+            break
+    return best
 
 
 def _reconstruct(

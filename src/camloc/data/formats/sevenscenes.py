@@ -19,7 +19,7 @@ from pathlib import Path
 from camloc.data.checks import Row, frames_from_matrices
 from camloc.data.formats.parts.files import image_sizes, is_named, read_lines
 from camloc.data.formats.parts.intrinsics import MATRIX_FILES, camera_beside, matrix_in_file
-from camloc.data.formats.parts.recordings import POSE, Recorded, matrix_in, recorded
+from camloc.data.formats.parts.recordings import POSE, Recorded, is_lost, matrix_in, recorded
 from camloc.data.splits import (
     EVERYTHING,
     Listed,
@@ -74,11 +74,18 @@ def load(
     sequences = everything if by_sequence is None else [*by_sequence[0], *by_sequence[1]]
     listed = [each for sequence in sequences for each in _listed_frames(folder, sequence)]
     kept = selection.present(listed)
+    tracked = [each for each in kept.entries if not is_lost(each.content.pose)]
+    if not tracked:
+        raise DatasetError(f"{folder}: no frame has an image and a pose; check the folder of the images")
+    lost = len(kept.entries) - len(tracked)
     notes = [*kept.notes]
+    notes += (
+        [f"left out because their pose is infinite: {lost} of {len(kept.entries)} frames"] if lost else []
+    )
     if camera is None:
-        camera, assumption = _camera(folder, kept.entries[0].image)
+        camera, assumption = _camera(folder, tracked[0].image)
         notes += assumption
-    frames = frames_from_matrices([_row(each, camera) for each in kept.entries])
+    frames = frames_from_matrices([_row(each, camera) for each in tracked])
     own = None
     if by_sequence is not None:
         unused = len(set(everything) - set(sequences))
@@ -172,7 +179,12 @@ def _listed_sequences(path: Path) -> list[str]:
 
 
 def _all_sequences(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("seq-*") if path.is_dir())
+    """The folders `seq-01`, ..., and others that hold poses of frames."""
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_dir() and (path.name.startswith("seq-") or any(path.glob(f"frame-*{POSE}")))
+    )
 
 
 def _listed_frames(folder: Path, sequence: str) -> list[Listed[Recorded]]:

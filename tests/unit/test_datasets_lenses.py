@@ -557,3 +557,12 @@ def test_names_of_a_lens_are_known_however_they_are_written(name: str) -> None:
 )
 def test_other_names_are_not_taken_for_a_lens(name: str) -> None:
     assert not is_lens_name(name)
+
+
+def test_a_calibration_of_another_name_beside_frames_without_intrinsics_is_noted(tmp_path: Path) -> None:
+    table(tmp_path)
+    (tmp_path / "calibration.yaml").write_text("fx: 30\n")
+    (note,) = [note for note in datasets.load(tmp_path).notes if "calibration" in note]
+    assert note.startswith("calibration.yaml looks like a calibration and is not read")
+    (tmp_path / "K.txt").write_text(f"{FOCAL} 0 16\n0 {FOCAL} 12\n0 0 1\n")
+    assert not [note for note in datasets.load(tmp_path).notes if "calibration" in note]

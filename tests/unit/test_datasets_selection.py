@@ -509,3 +509,19 @@ def test_components_of_metashape_have_transforms_of_their_own(tmp_path: Path) ->
         after.train[0].truth().matrix(), before.train[0].truth().matrix(), rtol=0, atol=1e-12
     )
     assert any("components without a place in the world: 1 of 9" in note for note in after.notes)
+
+
+@pytest.mark.parametrize(
+    ("variant", "name", "heading"),
+    [
+        ("tum", "rgb.txt", "timestamp filename"),
+        ("tum", "groundtruth.txt", "Timestamp,tx,ty,tz,qx,qy,qz,qw"),
+        ("euroc", "mav0/cam0/data.csv", "timestamp [ns],filename"),
+    ],
+)
+def test_a_heading_need_not_be_a_comment(tmp_path: Path, variant: str, name: str, heading: str) -> None:
+    WRITERS[variant](tmp_path, SCENE)
+    path = tmp_path / name
+    rows = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    path.write_text("\n".join([heading, *rows]) + "\n")
+    assert len(names_of(datasets.load(tmp_path))) == len(SCENE.all)

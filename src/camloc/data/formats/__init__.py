@@ -53,14 +53,29 @@ def load(root: Path, *, layout: str = "auto", scene: str | None = None, **option
     values = reader_values(read, options, f"the layout {name}")
     found: Scene = read(root, scene or "", **values)
     _refuse_path(found.name, root)
-    return found if "unit" in values else _in_unit_of_world(found, root)
+    folder = root if root.is_dir() else root.parent
+    found = _with_unread_calibration(found, folder)
+    return found if "unit" in values else _in_unit_of_world(found, folder)
 
 
-def _in_unit_of_world(scene: "Scene", root: Path) -> "Scene":
+def _with_unread_calibration(scene: "Scene", folder: Path) -> "Scene":
+    """The scene with a note where frames have no intrinsics beside what looks like a calibration."""
+    from camloc.data.formats.parts.intrinsics import unread_calibration
+
+    if all(frame.camera is not None for frame in (*scene.train, *scene.test)):
+        return scene
+    name = unread_calibration(folder)
+    note = (
+        f"{name} looks like a calibration and is not read; name it K.txt if it holds a 3x3 matrix, or "
+        f"write a camera.json"
+    )
+    return replace(scene, notes=(*scene.notes, note)) if name else scene
+
+
+def _in_unit_of_world(scene: "Scene", folder: Path) -> "Scene":
     """The scene in the unit that a `world.json` beside the poses says, which layouts may not say."""
     from camloc.data.world import WORLD_FILE, read_world
 
-    folder = root if root.is_dir() else root.parent
     return replace(scene, unit=read_world(folder).unit) if (folder / WORLD_FILE).is_file() else scene
 
 

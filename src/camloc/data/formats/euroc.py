@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from camloc.data.formats.parts.files import is_file, numbers_in, read_lines
+from camloc.data.formats.parts.files import is_file, is_time_heading, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_from_fields
 from camloc.data.formats.parts.posed import (
     Matrix,
@@ -96,6 +96,8 @@ def load(
 def _rows(path: Path, least: int) -> list[tuple[str, list[str]]]:
     rows = []
     for line in read_lines(path):
+        if is_time_heading(line):
+            continue
         words = [word.strip() for word in line.text.split(",")]
         if len(words) < least or not words[0].isdecimal() or len(words[0]) > 20:
             raise DatasetError(f"{line.where}: a time in nanoseconds and {least - 1} more cells are needed")

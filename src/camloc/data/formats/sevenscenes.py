@@ -18,7 +18,12 @@ from pathlib import Path
 
 from camloc.data.checks import Row, frames_from_matrices
 from camloc.data.formats.parts.files import image_sizes, is_named, read_lines
-from camloc.data.formats.parts.intrinsics import MATRIX_FILES, camera_beside, matrix_in_file
+from camloc.data.formats.parts.intrinsics import (
+    MATRIX_FILES,
+    camera_beside,
+    matrix_in_file,
+    unread_calibration,
+)
 from camloc.data.formats.parts.recordings import POSE, Recorded, is_lost, matrix_in, recorded
 from camloc.data.splits import (
     EVERYTHING,
@@ -35,9 +40,6 @@ from camloc.geometry.camera import Camera
 
 SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 LOOKS_FOR = "folders seq-01, seq-02, ... with files frame-000000.pose.txt (7Scenes)"
-
-# Files that say what the camera is, by names that are not read.
-_CALIBRATION = re.compile(r"(.*(calib|intrinsic).*|cameras?)\.(txt|json|ya?ml|xml|csv)", re.IGNORECASE)
 
 COLOUR_CAMERA = Camera(width=640, height=480, fx=525.0, fy=525.0, cx=320.0, cy=240.0)
 
@@ -130,9 +132,8 @@ def _camera(folder: Path, image: Path) -> tuple[Camera, list[str]]:
             f"the images of 7Scenes; give their camera, for example --option "
             f"camera=PINHOLE,{width},{height},FX,FY,CX,CY"
         )
-    names = sorted(path.name for path in folder.iterdir() if path.name not in MATRIX_FILES)
-    other = next(filter(_CALIBRATION.fullmatch, names), None)
-    if other is not None:
+    other = unread_calibration(folder)
+    if other:
         raise DatasetError(
             f"{folder} has no camera.json or K.txt, and {other} looks like a calibration; name it K.txt if "
             f"it holds a 3x3 matrix, or give --option camera=PINHOLE,{width},{height},FX,FY,CX,CY"

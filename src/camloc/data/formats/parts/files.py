@@ -169,6 +169,11 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+def is_time_heading(line: Line) -> bool:
+    """Whether a first line names columns, of which the first is the time, and is not marked as a comment."""
+    return line.number == 1 and line.text.lower().startswith(("time", '"time'))
+
+
 def numbers_in(words: Sequence[str], where: str) -> list[float]:
     """Words as numbers; NaN and infinity pass, the checks of poses refuse them.
 

@@ -30,6 +30,9 @@ LARGEST_SIDE = 1_000_000
 
 _PINHOLE_NAMES = ("f", "fx", "fy", "cx", "cy")
 
+# Files that say what the camera is, by names that are not read.
+_CALIBRATION = re.compile(r"(.*(calib|intrinsic).*|cameras?)\.(txt|json|ya?ml|xml|csv|npy)", re.IGNORECASE)
+
 # Names of numbers and kinds of a lens, in small letters and without signs between the words: k1, flx, fovx.
 _LENS = re.compile(
     r"(camera|cam|lens|colou?r|rgb|sensor)*("
@@ -157,6 +160,12 @@ def camera_beside(folder: Path, *, image: Path) -> Camera | None:
     if path is None:
         return None
     return camera_from_matrix(matrix_in_file(path), image=image, where=str(path))
+
+
+def unread_calibration(folder: Path) -> str:
+    """The name of a file in a folder that says what the camera is by a name that is not read, or ""."""
+    names = sorted(path.name for path in folder.iterdir() if path.name not in (CAMERA_FILE, *MATRIX_FILES))
+    return next(filter(_CALIBRATION.fullmatch, names), "")
 
 
 def camera_from_text(text: str, name: str) -> Camera:

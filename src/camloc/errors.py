@@ -30,5 +30,9 @@ class UsageError(RecipeError):
     """A command whose options do not fit each other; the command line ends with status 2."""
 
 
+class ReaderOptionError(DatasetError, UsageError):
+    """A layout, an option of its reader or the option's value that does not exist."""
+
+
 class MissingExtraError(CamlocError):
     """An optional dependency or a weight file that is necessary for a command is missing."""

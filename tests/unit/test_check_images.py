@@ -1,6 +1,7 @@
 """Dark, blurred, empty and repeated images are named, and sharp ones are not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from camloc.data.types import Frame, Scene
 from camloc.geometry.pose import Pose
-from camloc.mapping.check.check import check_scene
+from camloc.mapping.check.check import check_scene, order
+from camloc.mapping.check.findings import Finding
+from camloc.mapping.check.images import alike_across, image_facts
+from camloc.mapping.check.path import path_of
 
 COUNT = 8
 
@@ -75,7 +79,7 @@ def test_one_image_with_two_poses_is_an_error(tmp_path: Path) -> None:
     scene = _write(tmp_path, lambda _, image: image)
     again = Frame("9.png", scene.train[0].image, None, scene.train[-1].world_from_cam)
     checked = check_scene(Scene("blocks", (*scene.train, again)), with_features=False)
-    assert checked.findings[0].kind == "duplicates"
+    assert checked.findings[0].kind == "images with several poses"
     assert "different poses" in checked.findings[0].sentence
 
 
@@ -84,3 +88,22 @@ def test_poses_that_stand_still_while_the_images_change_are_named(tmp_path: Path
     stuck = [Frame(f.name, f.image, None, scene.train[2].world_from_cam) for f in scene.train[2:6]]
     checked = check_scene(Scene("blocks", (*scene.train[:2], *stuck, *scene.train[6:])), with_features=False)
     assert "frozen poses" in [each.kind for each in checked.findings]
+
+
+def test_frames_of_two_recordings_are_compared_where_they_look_alike(tmp_path: Path) -> None:
+    scene = _write(tmp_path, lambda _, image: image)
+    second = [replace(frame, name=f"b/{frame.name}", sequence="b") for frame in scene.train]
+    path = path_of(Scene("two", (*scene.train, *second)))
+    facts = [image_facts(frame) for frame in path.frames]
+    found = alike_across(path.frames, facts)
+    assert found
+    names = [(path.frames[one].name, path.frames[other].name) for one, other in found]
+    assert all(other == f"b/{one}" for one, other in names[:2])
+    assert alike_across(path.frames[:3], facts[:3]) == []
+
+
+def test_equal_poses_are_named_before_what_follows_from_them() -> None:
+    kinds = ["jump", "orientations", "frozen poses", "leak"]
+    findings = sorted((Finding("error", kind, "") for kind in kinds), key=order)
+    assert [each.kind for each in findings] == ["frozen poses", "jump", "orientations", "leak"]
+    assert order(Finding("warning", "frozen poses", "")) > order(Finding("error", "leak", ""))

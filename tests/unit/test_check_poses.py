@@ -1,6 +1,6 @@
 """Matches of points that nobody took a photograph of: each fault of poses and intrinsics is named."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,9 @@ def _scene(change: Callable[[int, Array, Array], tuple[Any, Any]] = lambda _, R,
     return Scene("walk", tuple(frames))
 
 
-def _sample(*, focal: float | tuple[float, float] = 1.0, shift: float = 0.0) -> Sample:
+def _sample(
+    *, focal: float | tuple[float, float] = 1.0, shift: float = 0.0, gaps: Sequence[int] = (2, 5)
+) -> Sample:
     """Matches of the true walk, seen through another lens than the given one, with half a pixel of noise."""
     random = np.random.default_rng(0)
     points = np.array([0.5, 4.0, -1.0]) + random.normal(0, 1.0, (40, 3))
@@ -53,7 +55,7 @@ def _sample(*, focal: float | tuple[float, float] = 1.0, shift: float = 0.0) -> 
         flat = local[:, :2] / local[:, 2:] * np.array(focal) + (shift, 0.0)
         return np.asarray(flat + random.normal(0, 0.5 / 500.0, flat.shape))
 
-    pairs = [(first, first + gap) for first in range(0, FRAMES - 6, 2) for gap in (2, 5)]
+    pairs = [(first, first + gap) for first in range(0, FRAMES - 6, 2) for gap in gaps]
     found = tuple(Correspondences(a, b, seen(a), seen(b), 500.0, "recording") for a, b in pairs)
     steps = tuple(
         Correspondences(a, a + 1, seen(a), seen(a + 1), 500.0, "step") for a in range(1, FRAMES - 1, 2)
@@ -232,3 +234,67 @@ def test_orientations_by_angles_in_degrees_that_are_read_as_radians_are_named() 
     (finding,) = _agreement(_scene(wrong), _sample()).findings
     assert finding.kind == "orientations"
     assert "angles in degrees may be read as radians" in finding.sentence
+
+
+# Number of the first frame of a second recording.
+_SECOND = FRAMES // 2
+
+
+def _two_recordings(change: Callable[[Array, Array], tuple[Any, Any]]) -> Scene:
+    """The walk as two recordings, the second with other poses."""
+    frames = _scene(lambda n, R, c: (R, c) if n < _SECOND else change(R, c)).train
+    return Scene("walk", tuple(replace(f, sequence="ab"[n >= _SECOND]) for n, f in enumerate(frames)))
+
+
+def _sample_of_recordings(across: int) -> Sample:
+    """The matches within the two recordings, and some between them."""
+    pairs = [pair for pair in _sample(gaps=(2, 4, 5)).pairs if pair.kind != "step"]
+    within = [pair for pair in pairs if (pair.first < _SECOND) == (pair.second < _SECOND)]
+    between = [replace(p, kind="across") for p in pairs if (p.first < _SECOND) != (p.second < _SECOND)]
+    return Sample((*within, *between[:across]), (), ())
+
+
+@pytest.mark.parametrize("size", [1.0, 0.3])
+def test_recordings_in_two_worlds_are_named(size: float) -> None:
+    turn = Rotation.from_rotvec(size * np.array([0.3, 1.0, 0.2])).as_matrix()
+    scene = _two_recordings(lambda R, c: (turn @ R, turn @ c + size * np.array([3.0, 1.0, 0.0])))
+    (finding,) = _agreement(scene, _sample_of_recordings(6)).findings
+    assert (finding.level, finding.kind) == ("error", "several worlds")
+    assert "recording 'a'" in finding.sentence
+
+
+def test_recordings_in_one_world_are_not_suspected() -> None:
+    assert not _agreement(_two_recordings(lambda R, c: (R, c)), _sample_of_recordings(6)).findings
+
+
+def test_recordings_that_nothing_connects_are_a_warning() -> None:
+    (finding,) = _agreement(_two_recordings(lambda R, c: (R, c)), _sample_of_recordings(0)).findings
+    assert (finding.level, finding.kind) == ("warning", "unconnected recordings")
+
+
+def test_poses_that_are_to_be_read_otherwise_from_some_frame_on_are_named() -> None:
+    scene = _scene(lambda n, R, c: (R @ _GL if n >= 10 else R, c))
+    finding, *_ = _agreement(scene, _sample()).findings
+    assert finding.kind == "camera axes"
+    assert finding.sentence.startswith("of the frames from 010.png on alone, the camera axes are OpenGL's")
+
+
+@pytest.mark.parametrize("factor", [1000.0, 0.01, 2.5])
+def test_positions_in_another_unit_from_some_frame_on_are_named(factor: float) -> None:
+    scene = _scene(lambda n, R, c: (R, c * factor if n >= 14 else c))
+    finding, *_ = _agreement(scene, _sample()).findings
+    assert finding.kind == "mixed units"
+
+
+def test_a_principal_point_between_those_that_are_tried_is_named() -> None:
+    sample, shift = _sample(), np.array([-0.11, 0.17])
+    moved = tuple(
+        replace(
+            pair,
+            first_plane=pair.first_plane + shift,
+            second_plane=pair.second_plane + shift,
+        )
+        for pair in sample.pairs
+    )
+    (finding,) = _agreement(_scene(), replace(sample, pairs=moved)).findings
+    assert finding.kind == "principal point"

@@ -9,7 +9,7 @@ from tests.support.layouts import CAMERA, WRITERS, make_scene
 
 from camloc.data import formats
 from camloc.data.convert import WRITTEN, Written, write_scene
-from camloc.data.types import Scene, poses_of
+from camloc.data.types import Scene, Unit, poses_of
 from camloc.errors import DatasetError
 from camloc.geometry import Camera
 
@@ -51,5 +51,10 @@ def test_what_a_layout_cannot_hold_is_reported(tmp_path: Path) -> None:
         "test frames of the conditions night are not written",
         "3 points are not written; colmap holds them",
     )
-    (note,) = write_scene(replace(scene, unit="units"), tmp_path / "other", "table")
-    assert "unknown scale" in note
+
+
+@pytest.mark.parametrize("layout", WRITTEN)
+@pytest.mark.parametrize("unit", ["m", "units"])
+def test_the_unit_of_positions_is_kept_in_every_layout(tmp_path: Path, layout: Written, unit: Unit) -> None:
+    write_scene(replace(_scene(tmp_path / "scene"), unit=unit), tmp_path / "new", layout)
+    assert formats.load(tmp_path / "new").unit == unit

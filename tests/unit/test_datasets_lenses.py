@@ -1,6 +1,8 @@
 """Numbers of a lens are used or refused by name; impossible intrinsics are refused with a likely reason."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from tests.support.layouts import CAMERA, FOCAL, HEIGHT, WIDTH, WRITERS, write_i
 
 from camloc.data import formats as datasets
 from camloc.data.checks import check_camera
+from camloc.data.formats.parts.intrinsics import is_lens_name
 from camloc.data.types import Frame
 from camloc.errors import DatasetError
 from camloc.geometry import Camera
@@ -142,6 +145,7 @@ def test_angles_of_view_are_focal_lengths(tmp_path: Path) -> None:
             lens("OPENCV_FISHEYE", 0.1, 0.2, 0.3, 0.4),
         ),
         ({"k5": 0, "k6": 0.0, "fov_x": 56.0}, lens("PINHOLE")),
+        ({"undistorted": True, "lens_model": "pinhole", "distance": 3.0, "aabb_scale": 16}, lens("PINHOLE")),
         ({"camera_angle_x": 0.98, "fx": FOCAL}, lens("PINHOLE")),
         (
             {"camera_model": "FULL_OPENCV", "k1": 0.1, "k4": 0.2, "k6": 0.3},
@@ -172,6 +176,17 @@ def test_further_keys_of_a_lens_are_used(tmp_path: Path, values: dict[str, Any],
         ({"fx": FOCAL}, "'fx'"),
         ({"focal_length": FOCAL}, "'focal_length'"),
         ({"fov": 60}, "'fov'"),
+        ({"FL_X": FOCAL}, "'FL_X'"),
+        ({"fl_x": FOCAL, "CX": 9.0}, "'CX'"),
+        ({"fl_x": FOCAL, "D": [0.1, 0, 0, 0]}, "'D'"),
+        ({"fl_x": FOCAL, "lensDistortion": {"k1": 0.1}}, "'lensDistortion'"),
+        ({"camera": {"fx": FOCAL, "k1": 0.1}}, "camera: the key 'fx'"),
+        ({"cameras": [{"fx": FOCAL}]}, "cameras: the key 'fx'"),
+        ({"fl_x": FOCAL, "fisheye": True}, "'fisheye'"),
+        ({"fl_x": FOCAL, "lens_model": "equidistant"}, "'lens_model'"),
+        ({"fl_x": FOCAL, "is_fisheye": "false", "k1": 0.1}, "must be true or false"),
+        ({"fl_x": FOCAL, "width": 64, "height": 48}, "'width' is not understood; write both w and h"),
+        ({"fl_x": FOCAL, "camera_convention": "opencv"}, "multiply the second and third columns"),
         ({"intrinsic_matrix": [[1]]}, "'intrinsic_matrix'"),
         ({"fl_x": FOCAL, "w": 1e30, "h": 1e30}, "1,000,000 pixels"),
         ({"x_fov": 190}, "below 180"),
@@ -374,3 +389,180 @@ def test_a_calibration_of_another_name_beside_7scenes_folders_is_not_passed_over
     assert "intrinsics.txt looks like a calibration" in refusal(tmp_path)
     (tmp_path / "intrinsics.txt").rename(tmp_path / "K.txt")
     assert datasets.load(tmp_path).train[0].camera == Camera(WIDTH, HEIGHT, 28, 29, 15, 11)
+
+
+def replaced(path: str, old: str, new: str) -> Callable[[Path], None]:
+    """Another text in a file."""
+
+    def change(root: Path) -> None:
+        text = (root / path).read_text()
+        assert old in text
+        (root / path).write_text(text.replace(old, new))
+
+    return change
+
+
+def added(pattern: str, **values: Any) -> Callable[[Path], None]:
+    """Further keys in JSON files."""
+
+    def change(root: Path) -> None:
+        for path in root.glob(pattern):
+            path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return change
+
+
+def of_opensfm(**values: Any) -> Callable[[Path], None]:
+    """Further numbers of an OpenSfM camera."""
+
+    def change(root: Path) -> None:
+        path = root / "reconstruction.json"
+        content = json.loads(path.read_text())
+        for part in content:
+            part["cameras"]["phone"].update(values)
+        path.write_text(json.dumps(content))
+
+    return change
+
+
+def column(path: str, name: str, value: float) -> Callable[[Path], None]:
+    """A further column of a table, or another value in it."""
+
+    def change(root: Path) -> None:
+        heading, *rows = (root / path).read_text().splitlines()
+        lines = [f"{heading},{name}", *(f"{row},{value}" for row in rows)]
+        (root / path).write_text("\n".join(lines) + "\n")
+
+    return change
+
+
+def all_of(*changes: Callable[[Path], None]) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        for each in changes:
+            each(root)
+
+    return change
+
+
+def coefficient(text: str) -> Callable[[Path], None]:
+    """A further coefficient of a Metashape calibration."""
+    return replaced("cameras.xml", "<cx>0</cx>", f"{text}<cx>0</cx>")
+
+
+SENSOR, SCANNET = "mav0/cam0/sensor.yaml", "intrinsic/intrinsic_color.txt"
+INITIAL = f'<calibration type="frame" class="initial"><f>{FOCAL - 5}</f></calibration>'
+ADJUSTED = '<calibration type="frame" class="adjusted">'
+FISHEYE = replaced(SENSOR, "radial-tangential", "equidistant")
+
+OTHER_LENSES: list[tuple[str, Callable[[Path], None], Camera]] = [
+    ("metashape", coefficient("<b1>3</b1>"), replace(lens("PINHOLE"), fx=FOCAL + 3)),
+    ("metashape", replaced("cameras.xml", ADJUSTED, INITIAL + ADJUSTED), lens("PINHOLE")),
+    ("opensfm", of_opensfm(focal_prior=0.5, k1_prior=0.3), lens("PINHOLE")),
+    (
+        "opensfm",
+        of_opensfm(projection_type="fisheye_opencv", k1=0.1, k4=0.2),
+        lens("OPENCV_FISHEYE", 0.1, 0, 0, 0.2),
+    ),
+    (
+        "opensfm",
+        of_opensfm(projection_type="radial", focal_x=FOCAL / WIDTH, focal_y=1.0, k1=0.1, focal=FOCAL / WIDTH),
+        replace(lens("OPENCV", 0.1, 0, 0, 0), fy=float(WIDTH)),
+    ),
+    ("euroc", FISHEYE, lens("OPENCV_FISHEYE", 0, 0, 0, 0)),
+    (
+        "euroc",
+        all_of(FISHEYE, replaced(SENSOR, "[0, 0, 0, 0]", "[0.1, 0, 0, 0.2]")),
+        lens("OPENCV_FISHEYE", 0.1, 0, 0, 0.2),
+    ),
+    (
+        "record3d",
+        added("metadata.json", perFrameIntrinsicCoeffs=[[33.0, 33.0, 16.0, 12.0]] * 8),
+        Camera(WIDTH, HEIGHT, 33, 33, 16, 12),
+    ),
+    ("polycam", added("keyframes/cameras/*.json", blur_score=9, k1=0.0), lens("PINHOLE")),
+]
+
+REFUSED_LENSES: list[tuple[str, Callable[[Path], None], str]] = [
+    ("metashape", coefficient("<k5>0.1</k5>"), "k5"),
+    ("metashape", coefficient("<K1>0.1</K1>"), "K1"),
+    ("metashape", coefficient("<skew>0.1</skew>"), "skew"),
+    (
+        "metashape",
+        replaced("cameras.xml", '<sensor id="0" type="frame">', '<sensor type="fisheye" id="0">'),
+        "frame",
+    ),
+    ("opensfm", of_opensfm(p1=0.1), "p1"),
+    ("opensfm", of_opensfm(projection_type="brown", k4=0.1), "k4"),
+    ("opensfm", of_opensfm(focal_x=1.5), "contradict"),
+    ("euroc", replaced(SENSOR, "camera_model: pinhole", "camera_model: omni"), "omni"),
+    ("euroc", replaced(SENSOR, "radial-tangential", "fov # not radial-tangential"), "fov"),
+    ("realitycapture", column("cameras.csv", "k5", 0.1), "'k5'"),
+    ("record3d", added("metadata.json", distortion=[0.1, 0.2]), "'distortion'"),
+    ("polycam", added("keyframes/cameras/*.json", k1=0.1), "'k1'"),
+    ("scannerapp", added("frame_*.json", lensDistortion=[0.1]), "'lensDistortion'"),
+    ("strayscanner", column("odometry.csv", "fx", 20.0), "'fx'"),
+    ("kitti", replaced("sequences/07/calib.txt", "P2: 30.0 0.0", "P2: 30.0 5.0"), "skew is 5"),
+    ("scannet", replaced(SCANNET, "30.0 0.0 16.0", "30.0 5.0 16.0"), "skew is 5"),
+    ("twelvescenes", replaced("info.txt", "30.0 0 16.0", "30.0 5 16.0"), "skew is 5"),
+    (
+        "twelvescenes",
+        replaced("info.txt", "m_depthWidth", "m_distortion = 0.1 0\nm_depthWidth"),
+        "m_distortion",
+    ),
+    ("table", column("poses.csv", "fisheye", 1), "'fisheye'"),
+    ("table", column("poses.csv", "kappa1", 0.1), "'kappa1'"),
+    ("table", column("poses.csv", "cam_k1", 0.1), "'cam_k1'"),
+    ("table", column("poses.csv", "coeff1", 0.1), "'coeff1'"),
+    ("table", column("poses.csv", "fx [px]", 50), "'fx' is there more than once"),
+]
+
+
+@pytest.mark.parametrize(("variant", "change", "expected"), OTHER_LENSES)
+def test_a_lens_is_used_in_every_layout(
+    tmp_path: Path, variant: str, change: Callable[[Path], None], expected: Camera
+) -> None:
+    options = WRITERS[variant](tmp_path, SCENE)
+    change(tmp_path)
+    (camera,) = {frame.camera for frame in datasets.load(tmp_path, **options).train}
+    assert camera == expected
+
+
+@pytest.mark.parametrize(("variant", "change", "sentence"), REFUSED_LENSES)
+def test_a_lens_that_a_layout_has_no_place_for_is_refused_by_name(
+    tmp_path: Path, variant: str, change: Callable[[Path], None], sentence: str
+) -> None:
+    options = WRITERS[variant](tmp_path, SCENE)
+    change(tmp_path)
+    assert sentence in refusal(tmp_path, **options)
+
+
+def test_a_distortion_of_visualsfm_that_is_not_used_is_noted(tmp_path: Path) -> None:
+    options = WRITERS["cambridge"](tmp_path, SCENE)
+    assert not [note for note in datasets.load(tmp_path, **options).notes if "distortion" in note]
+    replaced("reconstruction.nvm", "-0.01", "-0.35")(tmp_path)
+    (note,) = [note for note in datasets.load(tmp_path, **options).notes if "distortion" in note]
+    assert "by 3 pixels in the median" in note
+
+
+@pytest.mark.parametrize(
+    "name", ["k1", "K_2", "FL_X", "camera_k1", "distCoeffs", "fovX", "principalPointX", "D"]
+)
+def test_names_of_a_lens_are_known_however_they_are_written(name: str) -> None:
+    assert is_lens_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["distance", "undistorted", "is_calibrated", "d", "id", "kappa", "frame", "depth", "p", "time", "name"],
+)
+def test_other_names_are_not_taken_for_a_lens(name: str) -> None:
+    assert not is_lens_name(name)
+
+
+def test_a_calibration_of_another_name_beside_frames_without_intrinsics_is_noted(tmp_path: Path) -> None:
+    table(tmp_path)
+    (tmp_path / "calibration.yaml").write_text("fx: 30\n")
+    (note,) = [note for note in datasets.load(tmp_path).notes if "calibration" in note]
+    assert note.startswith("calibration.yaml looks like a calibration and is not read")
+    (tmp_path / "K.txt").write_text(f"{FOCAL} 0 16\n0 {FOCAL} 12\n0 0 1\n")
+    assert not [note for note in datasets.load(tmp_path).notes if "calibration" in note]

@@ -1,9 +1,13 @@
 """Which frames are used: missing and excluded images, test frames by blocks, and the notes about them."""
 
+import json
 import os
+import shutil
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.support.command_line import camloc, refused
 from tests.support.damage import SCENE, refusal
@@ -320,3 +324,204 @@ def test_llff_needs_all_its_images(tmp_path: Path) -> None:
     WRITERS["llff"](tmp_path, SCENE)
     (tmp_path / "images" / "003.png").unlink()
     assert "8 poses" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("variant", [name for name in WRITERS if name not in ("llff", "arkitscenes", "ace")])
+def test_images_without_a_pose_beside_the_others_are_counted(tmp_path: Path, variant: str) -> None:
+    """The writers' own images that are left out are not counted a second time, nor are masks and depth."""
+    options = WRITERS[variant](tmp_path, SCENE)
+    scene = datasets.load(tmp_path, **options)
+    assert not [note for note in scene.notes if "without a pose" in note]
+    folder = scene.train[0].image.parent
+    for name in ("zz.JPG", "zz.depth.png", "mask_1.png", ".hidden.jpg"):
+        write_image(folder / name)
+    (note,) = [note for note in datasets.load(tmp_path, **options).notes if "without a pose" in note]
+    assert note == "images in the same folders without a pose: 1, the first is zz.JPG"
+
+
+@pytest.mark.parametrize(
+    ("variant", "name"),
+    [
+        ("kapture", "sensors/records_data/cam/77.jpg"),
+        ("metashape", "images/IMG_99.jpg"),
+        ("opensfm", "images/99.jpg"),
+        ("scannet", "color/99.jpg"),
+        ("arkitscenes", "lowres_wide/1_0.500.png"),
+    ],
+)
+def test_lists_may_name_images_whose_pose_is_not_known(tmp_path: Path, variant: str, name: str) -> None:
+    options = WRITERS[variant](tmp_path, SCENE)
+    write_image(tmp_path / name)
+    with (tmp_path / "train.txt").open("a") as file:
+        file.write(f"{name}\n")
+    assert len(datasets.load(tmp_path, **options).train) == len(SCENE.train)
+
+
+def _without_images(model: Path, kept: int) -> None:
+    """A text model with its first images alone."""
+    lines = (model / "images.txt").read_text().splitlines()
+    (model / "images.txt").write_text("\n".join(lines[: 1 + 2 * kept]) + "\n")
+
+
+@pytest.mark.parametrize("smaller", ["sparse/0", "sparse"])
+def test_of_models_beside_and_in_sparse_the_larger_one_is_read(tmp_path: Path, smaller: str) -> None:
+    WRITERS["colmap"](tmp_path, SCENE)
+    for path in list((tmp_path / "sparse" / "0").iterdir()):
+        shutil.copy(path, tmp_path / "sparse")
+    _without_images(tmp_path / smaller, 2)
+    scene = datasets.load(tmp_path)
+    assert len(names_of(scene)) == len(SCENE.all)
+    (note,) = [note for note in scene.notes if "COLMAP models" in note]
+    assert f"not {smaller} with 2" in note
+
+
+def test_a_copy_of_a_model_that_has_more_images_is_noted(tmp_path: Path) -> None:
+    WRITERS["colmap"](tmp_path, SCENE)
+    shutil.copytree(tmp_path / "sparse", tmp_path / "colmap" / "sparse")
+    assert not [note for note in datasets.load(tmp_path).notes if "COLMAP models" in note]
+    _without_images(tmp_path / "sparse" / "0", 2)
+    for side in ("train", "test"):
+        (tmp_path / f"{side}.txt").unlink()
+    scene = datasets.load(tmp_path)
+    assert len(names_of(scene)) == 2
+    assert any("not colmap/sparse/0 with 8" in note for note in scene.notes)
+
+
+def test_a_text_form_with_other_images_than_the_binary_form_is_noted(tmp_path: Path) -> None:
+    WRITERS["colmap"](tmp_path, SCENE)
+    WRITERS["colmap:binary"](tmp_path / "binary", SCENE)
+    for path in (tmp_path / "binary" / "sparse").iterdir():
+        shutil.copy(path, tmp_path / "sparse" / "0")
+    shutil.rmtree(tmp_path / "binary")
+    assert not [note for note in datasets.load(tmp_path).notes if "binary form" in note]
+    _without_images(tmp_path / "sparse" / "0", 2)
+    assert any("with 8 images is read, and not images.txt with 2" in n for n in datasets.load(tmp_path).notes)
+
+
+def test_recordings_of_7scenes_may_have_any_names_and_lost_frames(tmp_path: Path) -> None:
+    options = WRITERS["sevenscenes"](tmp_path, SCENE)
+    for name in ("TrainSplit.txt", "TestSplit.txt"):
+        (tmp_path / name).unlink()
+    (tmp_path / "seq-02").rename(tmp_path / "Walk 2")
+    (tmp_path / "seq-01" / "frame-000002.pose.txt").write_text("-inf -inf -inf -inf\n" * 4)
+    scene = datasets.load(tmp_path, **options)
+    assert {frame.sequence for frame in scene.train} == {"seq-01", "Walk 2"}
+    assert len(scene.train) == len(SCENE.all) - 1
+    assert any("pose is infinite: 1 of 8" in note for note in scene.notes)
+
+
+def test_a_camera_of_kapture_with_two_poses_at_one_time_is_refused(tmp_path: Path) -> None:
+    WRITERS["kapture"](tmp_path, SCENE)
+    path = tmp_path / "sensors" / "trajectories.txt"
+    path.write_text(path.read_text() + "0, c0, 1, 0, 0, 0, 9, 9, 9\n")
+    assert "another pose at this time" in refusal(tmp_path)
+
+
+def _changed_table(root: Path, change: Callable[[list[list[str]]], str], name: str = "poses.csv") -> None:
+    WRITERS["table"](root, SCENE)
+    rows = [line.split(",") for line in (root / "poses.csv").read_text().splitlines()]
+    (root / "poses.csv").unlink()
+    (root / name).write_text(change(rows) + "\n")
+
+
+def _joined(rows: list[list[str]], by: str = ",") -> str:
+    return "\n".join(by.join(row) for row in rows)
+
+
+def _with_units(rows: list[list[str]]) -> str:
+    units = {"tx": " [m]", "ty": " (m)", "tz": "[m]", "fx": " (px)", "cy": " [px]"}
+    return _joined([[name + units.get(name, "") for name in rows[0]], *rows[1:]])
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [(_with_units, "poses.csv"), (lambda rows: _joined(rows, "|"), "a.csv"), (_joined, "poses.txt")],
+)
+def test_tables_as_people_write_them_are_read(
+    tmp_path: Path, change: Callable[[list[list[str]]], str], name: str
+) -> None:
+    _changed_table(tmp_path, change, name)
+    scene = datasets.load(tmp_path)
+    assert (len(scene.train), len(scene.test)) == (len(SCENE.train), len(SCENE.test))
+    assert scene.train[0].camera is not None
+
+
+def test_a_unit_that_is_not_metres_is_not_passed_over(tmp_path: Path) -> None:
+    _changed_table(
+        tmp_path, lambda rows: _joined([[f"{n} [mm]" if n == "tx" else n for n in rows[0]], *rows[1:]])
+    )
+    assert "does not start with the names of its columns" in refusal(tmp_path)
+
+
+def test_a_table_with_two_positions_is_refused(tmp_path: Path) -> None:
+    _changed_table(
+        tmp_path,
+        lambda rows: _joined([[*rows[0], "x", "y", "z"], *([*row, "9", "9", "9"] for row in rows[1:])]),
+    )
+    assert "more than one position (tx, ty, tz, x, y, z)" in refusal(tmp_path)
+
+
+def test_a_spreadsheet_and_a_model_far_below_are_named(tmp_path: Path) -> None:
+    WRITERS["colmap"](tmp_path / "a" / "b", SCENE)
+    assert "its folders have one: a/b;" in refusal(tmp_path)
+    write_image(tmp_path / "sheet" / "1.png")
+    (tmp_path / "sheet" / "Poses.XLSX").write_bytes(b"PK")
+    assert "Poses.XLSX is a spreadsheet, which is not read; save it as CSV" in refusal(tmp_path / "sheet")
+
+
+def test_frames_of_transforms_may_name_their_split(tmp_path: Path) -> None:
+    WRITERS["nerfstudio"](tmp_path, SCENE)
+    path = tmp_path / "transforms.json"
+    content = json.loads(path.read_text())
+    for number, frame in enumerate(content["frames"]):
+        frame["split"] = "test" if number < 2 else "train"
+    path.write_text(json.dumps(content))
+    assert len(datasets.load(tmp_path).test) == 2
+    content["frames"][0]["split"] = "val"
+    path.write_text(json.dumps(content))
+    assert "split is 'val', and not train or test" in refusal(tmp_path)
+
+
+def test_further_files_of_transforms_are_named(tmp_path: Path) -> None:
+    WRITERS["nerfstudio:blender"](tmp_path, SCENE)
+    shutil.copy(tmp_path / "transforms_test.json", tmp_path / "transforms_val.json")
+    assert "not read: transforms_val.json" in datasets.load(tmp_path).notes
+
+
+def _as_components(root: Path, *, apart: str) -> None:
+    """The chunk's transform as that of a component; a camera of another component has none."""
+    path = root / "cameras.xml"
+    text = path.read_text()
+    start, end = text.index("<transform><rotation>"), text.index("</chunk>")
+    component = f'<components><component id="0">{text[start:end]}</component></components>'
+    text = f"{text[:start]}{component}{text[end:]}".replace('sensor_id="0"', 'sensor_id="0" component_id="0"')
+    text = text.replace(f'component_id="0" label="{apart}"', f'component_id="1" label="{apart}"')
+    path.write_text(text)
+
+
+def test_components_of_metashape_have_transforms_of_their_own(tmp_path: Path) -> None:
+    WRITERS["metashape"](tmp_path, SCENE)
+    before = datasets.load(tmp_path)
+    _as_components(tmp_path, apart="IMG_1")
+    after = datasets.load(tmp_path)
+    assert names_of(after) == [name for name in names_of(before) if name != "images/IMG_1.jpg"]
+    np.testing.assert_allclose(
+        after.train[0].truth().matrix(), before.train[0].truth().matrix(), rtol=0, atol=1e-12
+    )
+    assert any("components without a place in the world: 1 of 9" in note for note in after.notes)
+
+
+@pytest.mark.parametrize(
+    ("variant", "name", "heading"),
+    [
+        ("tum", "rgb.txt", "timestamp filename"),
+        ("tum", "groundtruth.txt", "Timestamp,tx,ty,tz,qx,qy,qz,qw"),
+        ("euroc", "mav0/cam0/data.csv", "timestamp [ns],filename"),
+    ],
+)
+def test_a_heading_need_not_be_a_comment(tmp_path: Path, variant: str, name: str, heading: str) -> None:
+    WRITERS[variant](tmp_path, SCENE)
+    path = tmp_path / name
+    rows = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    path.write_text("\n".join([heading, *rows]) + "\n")
+    assert len(names_of(datasets.load(tmp_path))) == len(SCENE.all)

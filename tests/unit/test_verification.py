@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from tests.support.synthetic_map import CAMERA, Room, foreign, looking, map_of, room, seen
 
-from camloc.data.types import FoundBy
+from camloc.data.image_io import assign_camera, fitting_cameras
+from camloc.data.types import FoundBy, ImageInMemory, Located
 from camloc.geometry.absolute_pose import with_focal_length
+from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose, pose_error
 from camloc.inference.candidates import PosePrior
+from camloc.inference.localizer import Localizer
 from camloc.inference.verification import MapLocalizer, Rejected, VerificationSettings, VerifiedPose
 from camloc.mapping.features import Features
 from camloc.mapping.scene_map import Calibration
@@ -251,3 +254,38 @@ def test_answers_do_not_depend_on_other_queries_or_threads(localizer: MapLocaliz
             assert np.array_equal(one.world_from_cam.matrix(), three.world_from_cam.matrix())
             assert np.array_equal(one.covariance, three.covariance)
     assert sum(isinstance(answer, VerifiedPose) for answer in alone) == 6
+
+
+# Cameras of one image size: another principal point, another distortion, another focal length.
+OTHERS = (
+    replace(CAMERA, cx=CAMERA.cx - 60),
+    replace(CAMERA, model="SIMPLE_RADIAL", distortion=(-0.25,)),
+    replace(CAMERA, fx=390.0, fy=390.0),
+)
+
+
+@pytest.mark.parametrize("other", OTHERS[::2])  # the synthetic room is seen without distortion
+@pytest.mark.parametrize("is_other", [False, True])
+def test_of_training_cameras_of_one_size_the_one_that_took_the_image_is_found(
+    other: Camera, is_other: bool
+) -> None:
+    scene_map = replace(map_of(ROOM), cameras=(CAMERA, other))
+    taken_by = other if is_other else CAMERA
+    features = seen(ROOM, QUERY, camera=taken_by)
+    image = np.zeros((CAMERA.height, CAMERA.width, 3), dtype=np.uint8)
+    found = Localizer(maps={"room": MapLocalizer(scene_map)}).locate(
+        image, features={scene_map.features: features}
+    )
+    assert isinstance(found, Located)
+    assert found.camera == taken_by
+    assert np.linalg.norm(found.world_from_cam.translation - QUERY.translation) < 0.03
+
+
+def test_cameras_that_nearly_agree_count_as_one() -> None:
+    image = ImageInMemory(np.zeros((CAMERA.height, CAMERA.width, 3), dtype=np.uint8))
+    near = tuple(replace(CAMERA, fx=CAMERA.fx * factor) for factor in (0.99, 1.0, 1.01))
+    assert fitting_cameras(image, near) == (CAMERA,)
+    assert assign_camera(image, near) == CAMERA
+    assert set(fitting_cameras(image, (*near, *OTHERS))) == {CAMERA, *OTHERS}
+    assert fitting_cameras(image, (*near, *OTHERS))[0] == CAMERA, "that of the largest group goes first"
+    assert assign_camera(image, (CAMERA, OTHERS[0])) is None

@@ -13,6 +13,7 @@ from PIL import Image
 from camloc.data.formats import colmap, kitti, load, nerfstudio, table, tum
 from camloc.data.formats.parts.files import one_line
 from camloc.data.types import Frame, Scene, poses_of
+from camloc.data.world import World
 from camloc.errors import CamlocError, DatasetError
 
 Written = Literal["table", "colmap", "nerfstudio", "tum", "kitti"]
@@ -61,6 +62,7 @@ def write_scene(
             # A folder within, because the temporary one may be read by its owner alone.
             made = Path(unfinished) / "made"
             made.mkdir()
+            World(unit=scene.unit).save(made)  # most layouts do not say it
             written = _write(scene, made, layout)
             _place([(frame, made / name) for frame, name in written], images, develop, progress)
             _check(scene, made, layout, [name for _, name in written])
@@ -125,7 +127,7 @@ def _check(scene: Scene, folder: Path, layout: Written, names: Sequence[str]) ->
         before = poses_of((*scene.train, *scene.test)).matrix()
         after = poses_of([found[name] for name in names]).matrix()
         wrong = [names[int(row)] for row in np.flatnonzero(np.abs(after - before).max(axis=(1, 2)) > _SAME)]
-    if wrong or (scene.test and len(again.test) != len(scene.test)):
+    if wrong or again.unit != scene.unit or (scene.test and len(again.test) != len(scene.test)):
         raise CamlocError(
             f"{folder} does not hold the scene as it was: {wrong[0] if wrong else 'another split'}"
         )
@@ -137,11 +139,6 @@ def _left_out(scene: Scene, layout: Written) -> tuple[str, ...]:
         notes.append(f"test frames of the conditions {', '.join(scene.conditions)} are not written")
     if scene.points is not None and layout != "colmap":
         notes.append(f"{len(scene.points)} points are not written; colmap holds them")
-    says_metres = layout in ("table", "tum", "kitti")
-    if scene.unit != "m" and says_metres:
-        notes.append(f"positions are in units of unknown scale, and {layout} is read as metres")
-    if scene.unit == "m" and not says_metres:
-        notes.append(f"positions are in metres, which {layout} does not say; read it with --option unit=m")
     depths = sum(frame.depth is not None for frame in (*scene.train, *scene.test))
     if depths:
         notes.append(f"{depths} depth images are not written")

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,7 +85,7 @@ _LARGEST_STEP, _AREA_TOLERANCE = 16, 0.1
 # it was resized. Beyond that the intrinsics belong to another image.
 ASPECT_TOLERANCE = 0.02
 
-# Training cameras of one image size count as one camera if their focal lengths agree to this share.
+# Training cameras of one image size count as one camera if their rays agree to this share of the largest.
 FOCAL_AGREEMENT = 0.05
 
 # The formats of photographs. Others are refused; one of them (EPS) is a program that decoding would run.
@@ -464,6 +465,15 @@ def read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
 def assign_camera(source: Path | ImageInMemory, known: Sequence[Camera]) -> Camera | None:
     """The one of the known cameras that took an image, or None where none fits or several do.
 
+    Arguments and errors as of `fitting_cameras`.
+    """
+    fitting = fitting_cameras(source, known)
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def fitting_cameras(source: Path | ImageInMemory, known: Sequence[Camera]) -> tuple[Camera, ...]:
+    """The known cameras that may have taken an image; cameras that nearly agree count as one of them.
+
     A camera fits if the pixels as stored, or turned upright by the EXIF orientation, have the shape
     that the camera's images have. A camera of exactly that size is preferred to one of the same shape.
 
@@ -481,8 +491,8 @@ def assign_camera(source: Path | ImageInMemory, known: Sequence[Camera]) -> Came
         alike = {camera for camera in known if _same_shape(sizes[0], camera)}
         for fitting in (exact, alike):
             if fitting:
-                return fitting.pop() if len(fitting) == 1 else _typical(fitting)
-    return None
+                return _distinct(frozenset(fitting))
+    return ()
 
 
 def fitted_camera(frame: Frame) -> Camera | None:
@@ -504,12 +514,30 @@ def assumed_camera(frame: Frame) -> Camera:
     return _assumed_camera(width, height, 1.2)
 
 
-def _typical(cameras: set[Camera]) -> Camera | None:
-    """One of several cameras if they agree: the focal lengths differ by less than `FOCAL_AGREEMENT`."""
-    ordered = sorted(cameras, key=lambda camera: camera.fx / camera.width)
-    shortest, longest = (each.fx / each.width for each in (ordered[0], ordered[-1]))
-    agree = longest / shortest < 1.0 + FOCAL_AGREEMENT and len({each.model for each in ordered}) == 1
-    return ordered[len(ordered) // 2] if agree else None
+@lru_cache(maxsize=64)
+def _distinct(cameras: frozenset[Camera]) -> tuple[Camera, ...]:
+    """One of each group of cameras whose rays agree to `FOCAL_AGREEMENT`, the largest group first.
+
+    Besides the focal length, this tells the principal point and the distortion.
+    """
+    left = sorted(cameras, key=lambda camera: (camera.fx / camera.width, camera.cx, camera.cy, camera.model))
+    rays = np.stack([_corner_rays(camera) for camera in left])
+    groups = []
+    while left:
+        middle = len(left) // 2
+        off = np.abs(rays - rays[middle]).max(axis=(1, 2))
+        agree = off <= FOCAL_AGREEMENT / 2 * np.abs(rays[middle]).max()
+        agree[middle] = True  # also where a ray is not defined
+        groups.append((int(agree.sum()), left[middle]))
+        left = [camera for camera, alike in zip(left, agree, strict=True) if not alike]
+        rays = rays[~agree]
+    return tuple(camera for _, camera in sorted(groups, key=lambda group: -group[0]))
+
+
+def _corner_rays(camera: Camera) -> NDArray[np.float64]:
+    """Where the rays of points near the corners and of the middle of an image meet the plane at depth 1."""
+    shares = np.array([[0.1, 0.1], [0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0.9, 0.9]])
+    return np.asarray(camera.unproject(shares * (camera.width, camera.height))[:, :2])
 
 
 def _assumed_camera(width: int, height: int, focal: float) -> Camera:

@@ -7,12 +7,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from camloc.data.formats.parts.files import clean_name, csv_cells, numbers_in, read_lines, seconds_of_times
+from camloc.data.formats.parts.files import (
+    IMAGE_ENDINGS,
+    clean_name,
+    csv_cells,
+    numbers_in,
+    read_lines,
+    seconds_of_times,
+)
 from camloc.data.query import MOST_BYTES, Query
 from camloc.data.video import VIDEO_ENDINGS, frames
 from camloc.errors import DatasetError, ImageError
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".avif", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 LIST_ENDINGS = (".csv", ".txt")
 
 STDIN = "-"

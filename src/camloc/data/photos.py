@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from camloc.core.silence import without_warnings
+from camloc.data.formats.parts.files import IMAGE_ENDINGS
 from camloc.data.image_io import exif_orientation, read_image
 from camloc.data.video import VIDEO_ENDINGS, image_sharpness
 from camloc.errors import DatasetError, ImageError
-
-# Files with other endings are not opened: a folder of photographs also holds their side files.
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".avif", ".webp", ".tif", ".tiff", ".bmp")
 
 # Diagonal of the 24 x 36 mm that "focal length in 35 mm film" refers to, and millimetres of its units.
 _FILM_DIAGONAL = math.hypot(24.0, 36.0)
@@ -193,7 +191,7 @@ def natural_order(name: str) -> list[tuple[int, int, str]]:
 
 
 def _files(source: Path | str) -> tuple[Path, Iterable[Path]]:
-    """The folder of the images, and the files with an image's ending."""
+    """The folder of the images, and the files with an image's ending: the others are side files."""
     root = Path(source)
     if root.is_dir():
         inside: Iterable[Path] = (path for path in root.rglob("*") if not _is_hidden(path, root))

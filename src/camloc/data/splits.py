@@ -4,19 +4,32 @@ train.txt, test.txt              names of images, one a line, beside the data
 train_NAME.txt, test_NAME.txt    another pair of lists, for the option split=NAME
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from camloc.data.formats.parts.files import QUOTED, ImageFinder, clean_name, is_folder, is_named, read_lines
+from camloc.data.formats.parts.files import (
+    QUOTED,
+    ImageFinder,
+    clean_name,
+    is_folder,
+    is_image_name,
+    is_named,
+    read_lines,
+)
 from camloc.data.types import Frame, oriented
 from camloc.errors import DatasetError, RecipeError
 
 T = TypeVar("T")
+
+# No names.
+EMPTY: Mapping[str, Path] = MappingProxyType({})
 
 Missing = Literal["refuse", "skip"]
 
@@ -100,8 +113,12 @@ class Selection:
     exclude: Collection[str] = ()
     missing: Missing = "refuse"
 
-    def present(self, listed: Sequence[Listed[T]]) -> Kept[T]:
-        """The images that are neither excluded nor missing.
+    def present(self, listed: Sequence[Listed[T]], *, without_pose: Mapping[str, Path] = EMPTY) -> Kept[T]:
+        """The images that are neither excluded nor missing; images beside them that have no pose are counted.
+
+        Args:
+            listed: the images with poses.
+            without_pose: names and files of images that the reader has left out and counted itself.
 
         Raises:
             DatasetError: `exclude` matches no image, an image is missing, or none is left.
@@ -130,7 +147,13 @@ class Selection:
             )
         if listed and not entries:
             raise DatasetError("the option exclude leaves no frame")
-        return Kept(tuple(entries), frozenset(excluded | {each.name for each in absent}), tuple(notes))
+        files = [each.image for each in (*listed, *entries)]
+        if beside := _images_beside([each.image for each in entries], (*files, *without_pose.values())):
+            notes.append(
+                f"images in the same folders without a pose: {len(beside)}, the first is {beside[0].name}"
+            )
+        left_out = excluded | {each.name for each in absent} | without_pose.keys()
+        return Kept(tuple(entries), frozenset(left_out), tuple(notes))
 
     def _excluded(self, names: Sequence[str]) -> set[str]:
         excluded: set[str] = set()
@@ -173,6 +196,18 @@ def _matches(name: str, wanted: str) -> bool:
     if PurePosixPath(name).suffix == "":
         wanted = re.sub(r"\.[^./]*$", "", wanted)
     return fnmatchcase(name, wanted)
+
+
+def _images_beside(used: Sequence[Path], known: Iterable[Path]) -> list[Path]:
+    """The images in the folders of those that are used that nothing names, in alphabetical order."""
+    named = set(map(str, known))
+    folders = sorted(set(map(os.path.dirname, map(str, used))))
+    return sorted(
+        Path(entry.path)
+        for folder in folders
+        for entry in os.scandir(folder or ".")
+        if is_image_name(entry.name) and os.path.join(folder, entry.name) not in named  # noqa: PTH118 - as in `files`
+    )
 
 
 # No option is given.

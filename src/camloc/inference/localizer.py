@@ -19,10 +19,10 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from camloc.core.stages import stage
-from camloc.data.image_io import assign_camera, decoded, fitted_camera, read_with_camera
+from camloc.data.image_io import assign_camera, decoded, fitted_camera, fitting_cameras, read_with_camera
 from camloc.data.masks import read_mask_as_stored
 from camloc.data.query import ImageLike, Query, is_image_like
-from camloc.data.types import Estimate, ExpectedError, FoundBy, Frame, Located, Lost
+from camloc.data.types import Estimate, ExpectedError, FoundBy, Frame, ImageInMemory, Located, Lost
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
@@ -55,6 +55,9 @@ _SOURCES: Mapping[Prior, tuple[FoundBy, ...]] = {
 
 # The name of the verified estimates beside those of the refinement methods.
 MAP = "map"
+
+# Training cameras of one image size that are tried, of those that disagree.
+_MOST_CAMERAS = 4
 
 # Images of a list that pass through the network together.
 _BATCH_SIZE = 32
@@ -361,14 +364,14 @@ class Localizer:
         query = _read_query(request.frame, self.masks, request.features)
         rejected, best = "no map knows this image", None
         for scene in self._order(request, prediction):
-            answer = self._in_map(scene, query, request, prediction)
+            answer, camera = self._in_map(scene, query, request, prediction)
             if isinstance(answer, VerifiedPose):
                 return _finished(
-                    _located(self.maps[scene].scene_map, answer, prediction, query), request.frame
+                    _located(self.maps[scene].scene_map, answer, prediction, camera), request.frame
                 )
             rejected = answer.reason
             if best is None and answer.best is not None:
-                best = _located(self.maps[scene].scene_map, answer.best, prediction, query)
+                best = _located(self.maps[scene].scene_map, answer.best, prediction, camera)
         if prediction is None or self.verify == "always":
             return Lost(rejected, request.frame.time, best)
         return _finished(prediction, request.frame)
@@ -380,7 +383,8 @@ class Localizer:
 
     def _in_map(
         self, scene: str, query: "_Query", request: "_Request", prediction: Estimate | None
-    ) -> "VerifiedPose | Rejected":
+    ) -> "tuple[VerifiedPose | Rejected, Camera | None]":
+        """The answer of a map, and the camera that was given for it or assumed."""
         localizer = self.maps[scene]
         prior = _previous(request.previous, scene)
         if (
@@ -392,9 +396,21 @@ class Localizer:
             prior = _prior(prediction)
         features = query.features(localizer.scene_map.features, self._extractors)
         height, width = query.image.shape[:2]
-        return localizer.locate_features(
-            features, query.camera, prior, size=(width, height), seconds=query.seconds
-        )
+        cameras: Sequence[Camera | None] = [query.camera]
+        if query.camera is None:
+            # Of several training cameras of this shape, the one that took the image explains it best.
+            fitting = fitting_cameras(ImageInMemory(query.image), localizer.scene_map.cameras)
+            cameras = [each.resized(width=width, height=height) for each in fitting[:_MOST_CAMERAS]] or [None]
+        answers = [
+            (
+                localizer.locate_features(
+                    features, camera, prior, size=(width, height), seconds=query.seconds
+                ),
+                camera,
+            )
+            for camera in cameras
+        ]
+        return max(answers, key=_agreement)
 
 
 @dataclass(frozen=True, eq=False)
@@ -469,6 +485,16 @@ class _Query:
         return self._features[settings]
 
 
+def _agreement(found: "tuple[VerifiedPose | Rejected, Camera | None]") -> tuple[bool, bool, int]:
+    """How well an answer agrees with the camera that is assumed: one whose focal length fits goes first."""
+    from camloc.inference.verification import Rejected
+
+    answer, _ = found
+    if isinstance(answer, Rejected):
+        return False, False, 0
+    return True, answer.verification.focal_length == "given", answer.verification.inliers
+
+
 def _read_query(frame: Frame, masks: Path | None, features: dict[FeatureSettings, Features]) -> _Query:
     started = time.perf_counter()
     with stage("reading the file"):
@@ -499,7 +525,7 @@ def _prior(prediction: Located) -> "PosePrior | None":
 
 
 def _located(
-    scene_map: SceneMap, answer: "VerifiedPose", prediction: Estimate | None, query: "_Query"
+    scene_map: SceneMap, answer: "VerifiedPose", prediction: Estimate | None, camera: Camera | None
 ) -> Located:
     """A verified pose; of the network's prediction the novelty is kept, and its pose as the unrefined one."""
     variances = np.diag(answer.covariance)
@@ -519,7 +545,7 @@ def _located(
         expected_error=error if is_calibrated else None,
         covariance=answer.covariance if is_calibrated else None,
         verification=answer.verification,
-        camera=query.camera if answer.verification.focal_length == "given" else answer.camera,
+        camera=camera if answer.verification.focal_length == "given" else answer.camera,
         novelty=None if predicted is None else predicted.novelty,
         unrefined=None if predicted is None else predicted.world_from_cam,
     )

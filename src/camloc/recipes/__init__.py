@@ -12,7 +12,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from camloc.errors import RecipeError
+from camloc.errors import UsageError
 from camloc.refinement.recipe import StudentRecipe
 from camloc.training.recipe import Recipe
 
@@ -33,7 +33,7 @@ def find_recipe(name: str) -> Recipe:
     """The recipe of a run with this name.
 
     Raises:
-        RecipeError: no recipe has the name.
+        UsageError: no recipe has the name.
     """
     return _call(recipe_functions(), name)
 
@@ -42,7 +42,7 @@ def find_student(name: str) -> StudentRecipe:
     """The recipe of a pose auto-encoder with this name.
 
     Raises:
-        RecipeError: no recipe has the name.
+        UsageError: no recipe has the name.
     """
     return _call(student_functions(), name)
 
@@ -71,5 +71,5 @@ def _functions_returning(kind: type[Kind]) -> dict[str, Callable[[], Kind]]:
 def _call(functions: dict[str, Callable[[], Kind]], name: str) -> Kind:
     if name not in functions:
         near = get_close_matches(name, functions, n=4, cutoff=0.3) or list(functions)[:4]
-        raise RecipeError(f"there is no recipe '{name}'; did you mean {' or '.join(near)}?")
+        raise UsageError(f"there is no recipe '{name}'; did you mean {' or '.join(near)}?")
     return functions[name]()

@@ -2,7 +2,8 @@
 
 `load(root)` finds out which layout a folder has and reads it. A layout is a module with `SCENES` (the names
 of its published scenes), `LOOKS_FOR` (the files that `fits` looks for, in words), `fits(root)` and
-`load(root, scene, *, selection, **options)`, which returns a `Scene`. Nothing is ever downloaded.
+`load(root, scene, *, selection, **options)`, which returns a `Scene`. Nothing is ever downloaded. A
+`world.json` beside the poses says their unit (see `camloc.data.world`), where no option `unit` is given.
 """
 
 import importlib
@@ -10,11 +11,13 @@ import inspect
 import os
 import pkgutil
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from camloc.errors import DatasetError
+from camloc.errors import DatasetError, ReaderOptionError
 
 if TYPE_CHECKING:
     from camloc.data.types import Scene
@@ -24,7 +27,7 @@ SCENE_FILE = "scene.json"
 
 LAYOUTS = tuple(sorted(entry.name for entry in pkgutil.iter_modules(__path__) if entry.name != "parts"))
 
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".avif", ".webp", ".tif", ".tiff", ".bmp")
+_SHEET_ENDINGS = (".xlsx", ".xls", ".ods", ".numbers")
 _BAG_ENDINGS = (".bag", ".db3", ".mcap")
 _VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
@@ -50,7 +53,30 @@ def load(root: Path, *, layout: str = "auto", scene: str | None = None, **option
     values = reader_values(read, options, f"the layout {name}")
     found: Scene = read(root, scene or "", **values)
     _refuse_path(found.name, root)
-    return found
+    folder = root if root.is_dir() else root.parent
+    found = _with_unread_calibration(found, folder)
+    return found if "unit" in values else _in_unit_of_world(found, folder)
+
+
+def _with_unread_calibration(scene: "Scene", folder: Path) -> "Scene":
+    """The scene with a note where frames have no intrinsics beside what looks like a calibration."""
+    from camloc.data.formats.parts.intrinsics import unread_calibration
+
+    if all(frame.camera is not None for frame in (*scene.train, *scene.test)):
+        return scene
+    name = unread_calibration(folder)
+    note = (
+        f"{name} looks like a calibration and is not read; name it K.txt if it holds a 3x3 matrix, or "
+        f"write a camera.json"
+    )
+    return replace(scene, notes=(*scene.notes, note)) if name else scene
+
+
+def _in_unit_of_world(scene: "Scene", folder: Path) -> "Scene":
+    """The scene in the unit that a `world.json` beside the poses says, which layouts may not say."""
+    from camloc.data.world import WORLD_FILE, read_world
+
+    return replace(scene, unit=read_world(folder).unit) if (folder / WORLD_FILE).is_file() else scene
 
 
 def detect(root: Path) -> str:
@@ -116,7 +142,7 @@ def _types_of(read: Callable[..., Any]) -> dict[str, Any]:
 
 def _module(name: str) -> ModuleType:
     if name not in LAYOUTS:
-        raise DatasetError(f"there is no layout {name!r}; the layouts are {', '.join(LAYOUTS)}")
+        raise ReaderOptionError(f"there is no layout {name!r}; the layouts are {', '.join(LAYOUTS)}")
     return importlib.import_module(f"{__name__}.{name}")
 
 
@@ -150,7 +176,7 @@ def reader_values(read: Callable[..., Any], options: dict[str, Any], what: str) 
     for name in options:
         if name not in types:
             known = ", ".join(types) or "none"
-            raise DatasetError(f"{what} has no option {name!r}; its options: {known}")
+            raise ReaderOptionError(f"{what} has no option {name!r}; its options: {known}")
     values = {name: _as_type(name, value, types[name]) for name, value in options.items()}
     if "selection" in inspect.signature(read).parameters:
         from camloc.data.splits import Selection
@@ -169,7 +195,7 @@ def _as_type(name: str, value: Any, hint: Any) -> Any:
     parts = (hint, *get_args(hint))
     choices = [choice for part in parts if get_origin(part) is Literal for choice in get_args(part)]
     if choices and value not in choices:
-        raise DatasetError(f"the option {name} is one of {', '.join(choices)}, not {value!r}")
+        raise ReaderOptionError(f"the option {name} is one of {', '.join(choices)}, not {value!r}")
     if Path in parts:
         return Path(value)
     if any(getattr(part, "__name__", "") == "Camera" for part in parts):
@@ -180,7 +206,7 @@ def _as_type(name: str, value: Any, hint: Any) -> Any:
         try:
             return hint(value)
         except ValueError:
-            raise DatasetError(f"the option {name} is a number, not {value!r}") from None
+            raise ReaderOptionError(f"the option {name} is a number, not {value!r}") from None
     if name == "exclude":
         return tuple(word.strip() for word in value.split(",") if word.strip())
     return value
@@ -204,8 +230,7 @@ def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
         return f"{root} is a ROS bag; `camloc import {root} DEST` writes its images and poses"
     if not root.is_dir():
         return f"{root} is no file of poses; name a folder, a table of poses or a transforms.json"
-    folders = sorted(path for path in root.iterdir() if path.is_dir())[:100]
-    scenes = [path.name for path in folders if any(_fits(module, path) for module in modules.values())]
+    scenes = _scenes_below(root, modules)
     if scenes:
         named = ", ".join(scenes[:8]) + (", ..." if len(scenes) > 8 else "")
         return f"{root} has no layout of its own, but its folders have one: {named}; name one of these"
@@ -220,11 +245,31 @@ def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
     return f"{root} has no layout that is known, and no images"
 
 
+def _scenes_below(root: Path, modules: dict[str, ModuleType], depth: int = 3) -> list[str]:
+    """The folders of the first level below that has some that fit a layout, by their paths."""
+    level = [root]
+    for _ in range(depth):
+        inside = (path for folder in level for path in folder.iterdir())
+        level = sorted(path for path in islice(inside, _MOST_COUNTED) if _is_readable_folder(path))[:100]
+        fitting = [path for path in level if any(_fits(module, path) for module in modules.values())]
+        if fitting:
+            return [path.relative_to(root).as_posix() for path in fitting]
+    return []
+
+
+def _is_readable_folder(path: Path) -> bool:
+    """Whether a path is a folder that may be read, and is not hidden."""
+    return not path.name.startswith(".") and path.is_dir() and os.access(path, os.R_OK | os.X_OK)
+
+
 def _unread_poses(root: Path) -> str:
     """Why a file that should hold poses, by its name, does not; "" where there is none."""
     from camloc.data.formats.parts.files import is_named, open_regular
     from camloc.data.formats.table import read_records
 
+    sheets = sorted(path for path in root.iterdir() if path.suffix.lower() in _SHEET_ENDINGS)
+    if sheets:
+        return f"{sheets[0]} is a spreadsheet, which is not read; save it as CSV"
     named = [root / f"transforms{end}.json" for end in ("", "_train")]
     tables = sorted(path for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
     try:
@@ -246,9 +291,11 @@ def _computed_by(source: Path) -> str:
 
 def _count_files(root: Path) -> tuple[int, int]:
     """Images and videos in a folder and below it, of its first `_MOST_COUNTED` files."""
+    from camloc.data.formats.parts.files import IMAGE_ENDINGS
+
     images = videos = counted = 0
     for _, _, names in os.walk(root):
-        images += sum(name.lower().endswith(_IMAGE_ENDINGS) for name in names)
+        images += sum(name.lower().endswith(IMAGE_ENDINGS) for name in names)
         videos += sum(name.lower().endswith(_VIDEO_ENDINGS) for name in names)
         counted += len(names)
         if counted > _MOST_COUNTED:

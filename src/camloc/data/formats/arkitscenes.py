@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from camloc.data.formats.parts.files import is_file, is_folder, numbers_in, read_lines
+from camloc.data.formats.parts.files import is_file, is_folder, is_image_name, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_from_fields
 from camloc.data.formats.parts.posed import Matrix, Posed, between, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
@@ -57,7 +57,7 @@ def load(
     if not fits(root) or not folder or not is_folder(root / folder):
         raise DatasetError(f"{root} is not a session of ARKitScenes, which needs {LOOKS_FOR}")
     times, matrices = _trajectory(root / _TRAJECTORY)
-    files = sorted((_time(path), path) for path in (root / folder).iterdir() if path.suffix == ".png")
+    files = sorted((_time(path), path) for path in (root / folder).iterdir() if is_image_name(path.name))
     at = np.array([time for time, _ in files])
     poses, known = between(times, matrices, at, most=most_seconds)
     listed = [
@@ -67,14 +67,15 @@ def load(
     ]
     if not listed:
         raise DatasetError(f"no image of {root / folder} is between two poses of {root / _TRAJECTORY}")
-    left = len(files) - len(listed)
-    notes = [f"left out because no poses are around them: {left} of {len(files)} images"] if left else []
+    left = [f"{folder}/{path.name}" for (_, path), is_known in zip(files, known, strict=True) if not is_known]
+    count = f"{len(left)} of {len(files)} images"
+    notes = [f"left out because no poses are around them: {count}"] if left else []
 
     def posed(each: Listed[tuple[Matrix, float]]) -> Posed:
         lens = _camera(root / f"{folder}_intrinsics" / f"{each.image.stem}.pincam")
         return Posed(each.content[0], lens, each.content[1], sequence="")
 
-    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes)
+    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes, without_pose=left)
 
 
 def _trajectory(path: Path) -> tuple[Matrix, Matrix]:

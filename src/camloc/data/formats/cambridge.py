@@ -16,18 +16,22 @@ folders of the scene with the names of the conditions and are its `conditions`:
 
 `reconstruction.nvm` is VisualSFM's: focal lengths in pixels of the images of 1920 x 1080, the principal
 point in the middle, and names that may end in .jpg where the lists say .png. Its radial distortion, which is
-small and of VisualSFM's own model, is not used. Without the file, or for an image that is not in it,
-intrinsics are unknown.
+small and of VisualSFM's own model, is not used; a note says so where it moves corners by a pixel or more.
+Without the file, or for an image that is not in it, intrinsics are unknown.
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from camloc.data.checks import PUBLISHED_QUATERNION_LENGTH, Row, frames_from_quaternions
 from camloc.data.formats.parts.files import (
     clean_name,
     is_file,
     is_folder,
+    is_image_name,
     is_named,
     numbers_in,
     read_lines,
@@ -87,7 +91,7 @@ def load(
     """
     folder = scene_folder(root, scene, is_scene=_is_scene, scenes=SCENES, looks_for=LOOKS_FOR)
     name = scene or folder_name(folder)
-    cameras = _cameras(folder / "reconstruction.nvm", width=width, height=height)
+    cameras, distortions = _cameras(folder / "reconstruction.nvm", width=width, height=height)
     train_path, test_path = folder / "dataset_train.txt", folder / "dataset_test.txt"
     train_entries = _listed(train_path)
     test_entries = _listed(test_path) if is_named(test_path) else []
@@ -108,7 +112,7 @@ def load(
         split.test,
         conditions=conditions,
         test_name=ORIGINAL if conditions else "test",
-        notes=(*kept.notes, *split.notes, *notes),
+        notes=(*kept.notes, *_unused_distortion(distortions), *split.notes, *notes),
     )
 
 
@@ -152,7 +156,8 @@ def _listed(path: Path) -> list[Listed[list[float]]]:
     entries = []
     for line in read_lines(path):
         words = line.text.rsplit(maxsplit=7)
-        if line.number <= _HEADING_LINES and not _is_row(words):
+        is_heading = not _is_row(words) and not is_image_name(line.text.split()[0])
+        if line.number <= _HEADING_LINES and is_heading:
             continue
         if len(words) != 8:
             raise DatasetError(f"{line.where}: a name and 7 numbers are needed: file X Y Z W P Q R")
@@ -181,10 +186,23 @@ def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
 
-def _cameras(path: Path, *, width: int, height: int) -> dict[str, Camera]:
-    """Cameras by the image's name without its ending, from the first model of an NVM file."""
+def _unused_distortion(pixels: list[float]) -> list[str]:
+    """A note of how far the distortion that is not used moves the corners of the images."""
+    if not pixels or max(pixels) < 1.0:
+        return []
+    return [
+        f"the radial distortion of reconstruction.nvm is not used: it moves the corners of the images by "
+        f"{np.median(pixels):.0f} pixels in the median and {max(pixels):.0f} at most"
+    ]
+
+
+def _cameras(path: Path, *, width: int, height: int) -> tuple[dict[str, Camera], list[float]]:
+    """Cameras by the image's name without its ending, from the first model of an NVM file.
+
+    The second result is by how many pixels the radial distortion of each moves the corner of the image.
+    """
     if not is_named(path):
-        return {}
+        return {}, []
     lines = read_lines(path)
     heading, count = next(lines, None), next(lines, None)
     if (
@@ -195,6 +213,8 @@ def _cameras(path: Path, *, width: int, height: int) -> dict[str, Camera]:
     ):
         raise DatasetError(f"{path} is not a VisualSFM file: NVM_V3 and the number of cameras are needed")
     cameras: dict[str, Camera] = {}
+    distortions: list[float] = []
+    corner = math.hypot(width, height) / 2
     for _ in range(int(count.text)):
         line = next(lines, None)
         if line is None:
@@ -205,6 +225,9 @@ def _cameras(path: Path, *, width: int, height: int) -> dict[str, Camera]:
         if len(words) != 11:
             raise DatasetError(f"{line.where}: a name and 10 numbers of a camera are needed")
         fields = {"width": width, "height": height, "fx": numbers_in(words[1:2], line.where)[0]}
+        (radial,) = numbers_in(words[9:10], line.where)
+        if math.isfinite(radial) and fields["fx"] > 0:
+            distortions.append(abs(radial) * (corner / fields["fx"]) ** 2 * corner)
         name = clean_name(words[0], line.where)
         cameras[_stem(name)] = camera_from_fields(fields, model="PINHOLE", where=line.where)
-    return cameras
+    return cameras, distortions

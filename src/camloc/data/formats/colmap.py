@@ -45,7 +45,6 @@ from camloc.data.formats.parts.files import (
 from camloc.data.formats.parts.intrinsics import camera_from_fields, parameter_names
 from camloc.data.splits import EVERYTHING, Listed, Selection, folder_name, lists_text, split_frames
 from camloc.data.types import Frame, Scene, Unit
-from camloc.data.world import read_world
 from camloc.errors import CamlocError, DatasetError
 from camloc.geometry.camera import Camera
 from camloc.geometry.colmap import pycolmap
@@ -54,8 +53,8 @@ from camloc.geometry.pose import Pose
 SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "cameras and images files, .bin or .txt, in it or in its folder sparse/0 or sparse (COLMAP)"
 
-# Folders of models, in the order in which they are looked for: models of one pattern are alternatives to each
-# other, while later patterns are copies (undistorted images) of what earlier ones hold.
+# Folders of models: those of the first patterns are alternatives to each other, while those of further
+# patterns are copies (undistorted images) of what they hold.
 _MODEL_PATTERNS = (".", "sparse/*", "sparse")
 _FURTHER_PATTERNS = (
     "colmap/sparse/*",
@@ -101,7 +100,7 @@ def load(
     *,
     model: str = "",
     images: Path | None = None,
-    unit: Unit | None = None,
+    unit: Unit = "units",
     selection: Selection = EVERYTHING,
 ) -> Scene:
     """Read a model.
@@ -112,17 +111,21 @@ def load(
         model: the model's folder below `root`, such as "sparse/1"; otherwise the one with the most images.
         images: the folder that COLMAP's names are relative to; otherwise a folder `images` or `input` beside
             the model or above it, or `root`.
-        unit: of positions: "m" where the model was scaled to metres, which images alone do not give; by
-            default that of `world.json`, or else "units".
+        unit: of positions: "m" where the model was scaled to metres, which images alone do not give.
         selection: see `Selection`.
 
     Raises:
         DatasetError: something is missing, damaged, or contradicts something else.
     """
-    folder, entries, notes = _model(root, model)
+    folder, entries, elsewhere, notes = _model(root, model)
     cameras = read_cameras(folder)
     image_folder = _image_folder(root, folder, entries) if images is None else images
-    kept = selection.present(_listed(sorted(entries, key=lambda image: image.name), image_folder, root))
+    listed = _listed(sorted(entries, key=lambda image: image.name), image_folder, root)
+    used = {each.name for each in listed}
+    others = {each.name: each.image for each in _listed(elsewhere, image_folder, root)}
+    kept = selection.present(
+        listed, without_pose={name: image for name, image in others.items() if name not in used}
+    )
     frames = frames_from_quaternions(_rows(kept.entries, cameras), rotation="cam_from_world")
     split = split_frames(frames, kept, root=root, selection=selection)
     return Scene(
@@ -130,7 +133,7 @@ def load(
         split.train,
         split.test,
         points=read_points(folder),
-        unit=unit or read_world(root).unit,
+        unit=unit,
         notes=(*notes, *kept.notes, *split.notes),
     )
 
@@ -226,31 +229,50 @@ def _matching(root: Path, pattern: str) -> list[Path]:
     return [folder for folder in folders if is_model(folder)]
 
 
-def _model(root: Path, chosen: str) -> tuple[Path, list[Image], list[str]]:
-    """The model to read, its images, and a note where there are others."""
-    patterns = (*_MODEL_PATTERNS, *_FURTHER_PATTERNS)
-    models = next((found for pattern in patterns if (found := _matching(root, pattern))), [])
+def _model(root: Path, chosen: str) -> tuple[Path, list[Image], list[Image], list[str]]:
+    """The model to read, its images, those of the other models, and notes where there are others."""
+    models = [folder for pattern in _MODEL_PATTERNS for folder in _matching(root, pattern)]
+    further = [folder for pattern in _FURTHER_PATTERNS for folder in _matching(root, pattern)]
+    models, further = (models, further) if models else (further, [])
     if chosen:
         folder = root / clean_name(chosen, "the option model", root=root)
         if not is_model(folder):
-            known = ", ".join(_relative(each, root) for each in models) or "none"
+            known = ", ".join(_relative(each, root) for each in (*models, *further)) or "none"
             raise DatasetError(f"{folder} is not a COLMAP model; the models found are {known}")
-        models = [folder]
+        models, further = [folder], []
     if not models:
         raise DatasetError(f"{root} is not a COLMAP model, which needs {LOOKS_FOR}")
     images = {folder: read_images(folder) for folder in models}
     folder = max(models, key=lambda each: len(images[each]))  # the first of equally large ones
     if not images[folder]:
         raise DatasetError(f"{folder} has no image with a pose")
-    others = [f"{_relative(each, root)} with {len(images[each])}" for each in models if each != folder]
+    # A copy has no more images than its original.
+    images |= {each: found for each in further if len(found := read_images(each)) > len(images[folder])}
+    others = [f"{_relative(each, root)} with {len(images[each])}" for each in images if each != folder]
     notes = []
     if others:
         notes.append(
-            f"{len(models)} COLMAP models, each in a world of its own: {_relative(folder, root)} with "
+            f"{len(images)} COLMAP models, each in a world of its own: {_relative(folder, root)} with "
             f"{len(images[folder])} images is read, and not {', '.join(others)}; choose with --option "
             f"model=FOLDER"
         )
-    return folder, images[folder], notes
+    notes += _other_form(folder, len(images[folder]))
+    elsewhere = [image for each in images if each != folder for image in images[each]]
+    return folder, images[folder], elsewhere, notes
+
+
+def _other_form(folder: Path, count: int) -> list[str]:
+    """A note where a model lies there in both forms, and the text form has other images."""
+    text = folder / "images.txt"
+    if _path(folder, "images") == text or not is_file(text):
+        return []
+    try:
+        other = sum(1 for _ in _text_images(text))
+    except DatasetError:
+        return [f"the binary form is read, and not {text.name}, which is damaged"]
+    if other == count:
+        return []
+    return [f"the binary form with {count} images is read, and not {text.name} with {other}"]
 
 
 def _relative(folder: Path, root: Path) -> str:

@@ -6,7 +6,8 @@
     MH_01_easy/mav0/state_groundtruth_estimate0/data.csv   time, position, quaternion w first: world_from_body
 
 Burri et al., The EuRoC micro aerial vehicle datasets, IJRR 2016. The pose of an image is interpolated between
-the states before and after it; images outside of them are left out and counted. The lens is OPENCV's.
+the states before and after it; images outside of them are left out and counted. The distortion model is
+radial-tangential (OPENCV) or equidistant (OPENCV_FISHEYE).
 """
 
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from camloc.data.formats.parts.files import is_file, numbers_in, read_lines
+from camloc.data.formats.parts.files import is_file, is_time_heading, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_from_fields
 from camloc.data.formats.parts.posed import (
     Matrix,
@@ -77,25 +78,28 @@ def load(
     images = [(where, int(words[0]), words[1]) for where, words in _rows(folder / "data.csv", 2)]
     at = np.array([(time - origin) * 1e-9 for _, time, _ in images])
     poses, known = between(times[kept], bodies[kept], at, most=most_seconds)
-    listed = [
+    every = [
         listed_image(where, f"mav0/{camera}/data/{name}", root, (pose @ body_from_cam, time * 1e-9))
-        for (where, time, name), pose, is_known in zip(images, poses, known, strict=True)
-        if is_known
+        for (where, time, name), pose in zip(images, poses, strict=True)
     ]
+    listed = [each for each, is_known in zip(every, known, strict=True) if is_known]
+    left = [each.name for each, is_known in zip(every, known, strict=True) if not is_known]
     if not listed:
         raise DatasetError(f"no image of {folder / 'data.csv'} is between two states of {root / _STATES}")
-    left = len(images) - len(listed)
-    notes = [f"left out because no states are around them: {left} of {len(images)} images"] if left else []
+    count = f"{len(left)} of {len(images)} images"
+    notes = [f"left out because no states are around them: {count}"] if left else []
 
     def posed(each: Listed[tuple[Matrix, float]]) -> Posed:
         return Posed(each.content[0], lens, each.content[1], sequence="")
 
-    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes)
+    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes, without_pose=left)
 
 
 def _rows(path: Path, least: int) -> list[tuple[str, list[str]]]:
     rows = []
     for line in read_lines(path):
+        if is_time_heading(line):
+            continue
         words = [word.strip() for word in line.text.split(",")]
         if len(words) < least or not words[0].isdecimal() or len(words[0]) > 20:
             raise DatasetError(f"{line.where}: a time in nanoseconds and {least - 1} more cells are needed")
@@ -107,7 +111,7 @@ def _rows(path: Path, least: int) -> list[tuple[str, list[str]]]:
 
 def _sensor(path: Path) -> tuple[Camera, Matrix]:
     """The camera and `body_from_cam` of a sensor.yaml, of which only these lists are looked at."""
-    text = "\n".join(line.text for line in read_lines(path))
+    text = "\n".join(line.text.partition("#")[0] for line in read_lines(path))
 
     def numbers(name: str, pattern: str, count: int) -> list[float]:
         match = re.search(pattern + r"\s*\[([^\]]*)\]", text)
@@ -119,13 +123,31 @@ def _sensor(path: Path) -> tuple[Camera, Matrix]:
     transform = np.array(numbers("T_BS", r"T_BS:[\s\S]*?data:", 16)).reshape(4, 4)
     fx, fy, cx, cy = numbers("intrinsics", r"intrinsics:", 4)
     width, height = numbers("resolution", r"resolution:", 2)
-    k1, k2, p1, p2 = numbers("distortion_coefficients", r"distortion_coefficients:", 4)
-    if "radial-tangential" not in text and "radtan" not in text and any((k1, k2, p1, p2)):
-        raise DatasetError(f"{path}: the distortion model is not radial-tangential, and no other is read")
+    coefficients = numbers("distortion_coefficients", r"distortion_coefficients:", 4)
+    model, names = _lens(text, path)
     fields = {"width": width, "height": height, "fx": fx, "fy": fy, "cx": cx, "cy": cy}
     # OpenCV's pixels have their centre at whole numbers.
     fields |= {"cx": cx + 0.5, "cy": cy + 0.5}
-    if not any((k1, k2, p1, p2)):
+    if model == "OPENCV" and not any(coefficients):
         return camera_from_fields(fields, model="PINHOLE", where=str(path)), transform
-    lens = {"k1": k1, "k2": k2, "p1": p1, "p2": p2}
-    return camera_from_fields({**fields, **lens}, model="OPENCV", where=str(path)), transform
+    lens = dict(zip(names, coefficients, strict=True))
+    return camera_from_fields({**fields, **lens}, model=model, where=str(path)), transform
+
+
+def _lens(text: str, path: Path) -> tuple[str, tuple[str, ...]]:
+    """COLMAP's model, and its names of the four coefficients."""
+    found = {
+        key: match[1].strip("\"'").lower()
+        for key in ("camera_model", "distortion_model")
+        if (match := re.search(rf"^{key}:[ \t]*(\S+)", text, re.MULTILINE))
+    }
+    if found.get("camera_model", "pinhole") != "pinhole":
+        raise DatasetError(f"{path}: the camera model is {found['camera_model'][:40]}, and pinhole is read")
+    distortion = found.get("distortion_model", "none")
+    if distortion in ("radial-tangential", "radtan", "plumb_bob", "none"):
+        return "OPENCV", ("k1", "k2", "p1", "p2")
+    if distortion in ("equidistant", "fisheye"):
+        return "OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")
+    raise DatasetError(
+        f"{path}: the distortion model is {distortion[:40]}, and radial-tangential and equidistant are read"
+    )

@@ -57,29 +57,36 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
     for where, cells in _rows(folder / "trajectories.txt", 9):
         w, x, y, z, *translation = numbers_in(cells[2:9], where)
         rotation = rotation_of_xyzw((x, y, z, w), where)
-        poses[cells[0], cells[1]] = matrix_of(rotation.T, -rotation.T @ np.array(translation))
-    listed, left = [], 0
+        pose = matrix_of(rotation.T, -rotation.T @ np.array(translation))
+        earlier = poses.setdefault((cells[0], cells[1]), pose)
+        if not np.array_equal(earlier, pose, equal_nan=True):
+            raise DatasetError(
+                f"{where}: {cells[1][:40]!r} has another pose at this time; remove one of them"
+            )
+    listed: list[Listed[tuple[Matrix, Camera | None]]] = []
+    left: list[str] = []
     for where, cells in _rows(folder / "records_camera.txt", 3):
         time, device, name = cells[:3]
         if device not in cameras:
             raise DatasetError(f"{where}: there is no camera {device[:40]!r} in sensors.txt")
         if (time, device) not in poses:
-            left += 1
+            left.append(f"{_IMAGES}/{name}")
             continue
         content = (poses[time, device], cameras[device])
         listed.append(listed_image(where, f"{_IMAGES}/{name}", root, content))
+    hint = "; poses of rigs are not read" if is_named(folder / "rigs.txt") else ""
     if not listed:
-        hint = "; poses of rigs are not read" if is_named(folder / "rigs.txt") else ""
         raise DatasetError(
             f"no image of {folder / 'records_camera.txt'} has a pose of its time and camera{hint}"
         )
-    notes = [f"left out because they have no pose: {left} of {left + len(listed)} images"] if left else []
+    count = f"{len(left)} of {len(left) + len(listed)} images"
+    notes = [f"left out because they have no pose: {count}{hint}"] if left else []
 
     def posed(each: Listed[tuple[Matrix, Camera | None]]) -> Posed:
         sequence = each.name.removeprefix(f"{_IMAGES}/").rpartition("/")[0]
         return Posed(*each.content, sequence=sequence)
 
-    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes)
+    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes, without_pose=left)
 
 
 def _rows(path: Path, least: int) -> list[tuple[str, list[str]]]:

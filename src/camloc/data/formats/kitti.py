@@ -16,7 +16,7 @@ import numpy as np
 
 from camloc.core.files import write_atomically
 from camloc.data.formats.parts.files import is_file, is_folder, is_named, numbers_in, read_lines
-from camloc.data.formats.parts.intrinsics import camera_from_matrix
+from camloc.data.formats.parts.intrinsics import camera_from_matrix, fields_of_matrix
 from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection, lists_text
 from camloc.data.types import Frame, Scene
@@ -83,7 +83,7 @@ def load(
         raise DatasetError(
             f"{poses} has {len(listed)} poses, and {folder / 'times.txt'} has {len(times)} times"
         )
-    fields = {"fx": matrix[0, 0], "fy": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
+    fields = fields_of_matrix(matrix, str(folder / "calib.txt"))
 
     def posed(each: Listed[tuple[Matrix, float | None]]) -> Posed:
         own = camera_from_matrix(fields, image=each.image, where=str(folder / "calib.txt"))

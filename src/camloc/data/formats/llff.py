@@ -71,7 +71,10 @@ def load(
         else []
     )
     if len(names) != len(table):
-        raise DatasetError(f"{path} has {len(table)} poses, and {root / images} has {len(names)} images")
+        raise DatasetError(
+            f"{path} has {len(table)} poses, and {root / images} has {len(names)} images; name the folder "
+            f"of all its images with --option images=FOLDER"
+        )
     listed = [
         listed_image(f"{path}, row {number} ({name})", f"{images}/{name}", root, row)
         for number, (name, row) in enumerate(zip(names, table, strict=True))

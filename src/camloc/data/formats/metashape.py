@@ -3,13 +3,15 @@
     scene/cameras.xml          or any one .xml file that starts with <document
     scene/images/0001.jpg      named by the labels of the cameras, with or without their ending
 
-A camera's `transform` is world_from_cam of its chunk in OpenCV axes; the chunk's own transform (rotation,
-translation, scale) leads to the world, geocentric where the project has coordinates. Calibrations with the
-coefficients f, cx, cy, k1 to k3, p1 and p2 are read; others (k4, b1, b2) are refused unless they are zero.
-Cameras that are not aligned have no transform; they are left out and counted.
+A camera's `transform` is world_from_cam of its chunk in OpenCV axes; the transform (rotation, translation,
+scale) of its component, or else of the chunk, leads to the world, geocentric where the project has
+coordinates. Calibrations with the coefficients f, cx, cy, b1, k1 to k3, p1 and p2 are read, the adjusted one
+where there are several; others (k4, b2) are refused unless they are zero. Cameras that are not aligned have
+no transform; they are left out and counted, and so are those of components that have no place in the world.
 """
 
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "an .xml file of cameras (Metashape)"
 
 _ENDINGS = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".tif", ".TIF")
+_COEFFICIENTS = ("f", "cx", "cy", "b1", "k1", "k2", "k3", "p1", "p2")
 _LARGEST = 256 * 2**20
 _HEAD = 400
 
@@ -64,18 +67,25 @@ def load(
     if len(chunks) != 1:
         raise DatasetError(f"{path} has {len(chunks)} chunks, and one is needed; export them one by one")
     (chunk,) = chunks
-    world_from_chunk, scale = _chunk_transform(chunk, path)
+    worlds = _worlds(chunk, path)
     cameras = {sensor.get("id", ""): sensor for sensor in chunk.iter("sensor")}
     known: dict[str, Camera] = {}
-    listed, left = [], 0
+    listed: list[Listed[tuple[Matrix, Camera]]] = []
+    unaligned: list[str] = []
+    apart: list[str] = []
     found = _Images(folder, images)
     for element in chunk.iter("camera"):
         label, sensor = element.get("label", ""), element.get("sensor_id", "")
         where = f"{path}, camera {label!r}"
         text = element.findtext("transform")
         if text is None:
-            left += 1
+            unaligned.append(found.name(label))
             continue
+        component = element.get("component_id", "")
+        if component not in worlds:
+            apart.append(found.name(label))
+            continue
+        world_from_chunk, scale = worlds[component]
         numbers = numbers_in(text.split(), where)
         if len(numbers) != 16:
             raise DatasetError(f"{where}: its transform has {len(numbers)} numbers, and 16 are needed")
@@ -89,12 +99,29 @@ def load(
         listed.append(listed_image(where, name, folder, (world_from_chunk @ pose, known[sensor])))
     if not listed:
         raise DatasetError(f"{path} has no camera that is aligned")
-    notes = [f"left out because they are not aligned: {left} of {left + len(listed)} cameras"] if left else []
+    count = len(listed) + len(unaligned) + len(apart)
+    notes = [
+        f"left out because they are {why}: {len(left)} of {count} cameras"
+        for why, left in (
+            ("not aligned", unaligned),
+            ("of components without a place in the world", apart),
+        )
+        if left
+    ]
 
     def posed(each: Listed[tuple[Matrix, Camera]]) -> Posed:
         return Posed(*each.content)
 
-    return posed_scene(folder, scene, listed, posed, selection=selection, notes=notes, unit=unit)
+    return posed_scene(
+        folder,
+        scene,
+        listed,
+        posed,
+        selection=selection,
+        notes=notes,
+        unit=unit,
+        without_pose=[*unaligned, *apart],
+    )
 
 
 def _is_document(path: Path) -> bool:
@@ -117,16 +144,33 @@ def _parsed(path: Path) -> ElementTree.Element:
         raise DatasetError(f"{path} is not XML: {problem}") from None
 
 
-def _chunk_transform(chunk: ElementTree.Element, path: Path) -> tuple[Matrix, float]:
-    """The rigid motion from the chunk, scaled, to the world; and that scale."""
-    element = chunk.find("transform")
+def _worlds(chunk: ElementTree.Element, path: Path) -> dict[str, tuple[Matrix, float]]:
+    """The motion to the world, and the scale before it, by the number of the component; "" is no component.
+
+    Components are not joined to each other, and each may have a transform of its own. Where none has, the one
+    with the most cameras is in the chunk's world.
+    """
+    own = _transform(chunk.find("transform"), path)
+    placed = {
+        component.get("id", ""): _transform(component.find("transform"), path)
+        for component in chunk.iterfind("components/component")
+        if component.find("transform") is not None
+    }
+    aligned = (camera for camera in chunk.iter("camera") if camera.find("transform") is not None)
+    counts = Counter(camera.get("component_id", "") for camera in aligned)
+    largest = {} if placed else {number: own for number, _ in counts.most_common(1)}
+    return {"": own, **largest, **placed}
+
+
+def _transform(element: ElementTree.Element | None, path: Path) -> tuple[Matrix, float]:
+    """The rigid motion of a transform, which follows the scale; and that scale."""
     if element is None:
         return np.eye(4), 1.0
     rotation = numbers_in((element.findtext("rotation") or "1 0 0 0 1 0 0 0 1").split(), f"{path}, rotation")
     centre = numbers_in((element.findtext("translation") or "0 0 0").split(), f"{path}, translation")
     scale = numbers_in((element.findtext("scale") or "1").split(), f"{path}, scale")
     if (len(rotation), len(centre), len(scale)) != (9, 3, 1) or not scale[0] > 0:
-        raise DatasetError(f"{path}: the chunk's transform is not a rotation, a translation and a scale")
+        raise DatasetError(f"{path}: a transform is not a rotation, a translation and a scale")
     return matrix_of(np.array(rotation).reshape(3, 3), centre), scale[0]
 
 
@@ -150,10 +194,23 @@ class _Images:
         return f"{base}/{label}{ending}"
 
 
+def _is_number(text: str | None) -> bool:
+    """Whether an element of a calibration holds a number other than zero."""
+    try:
+        return float(text or "0") != 0
+    except ValueError:  # a date, or further elements
+        return False
+
+
 def _camera(sensor: ElementTree.Element, where: str) -> Camera:
-    calibration = sensor.find("calibration")
-    if calibration is None or calibration.get("type", "frame") != "frame":
-        raise DatasetError(f"{where}: it has no calibration of the type frame")
+    found = sensor.findall("calibration")
+    adjusted = [each for each in found if each.get("class") == "adjusted"]
+    calibration = next(iter((*adjusted, *found)), None)
+    kinds = [] if calibration is None else [each.get("type", "frame") for each in (sensor, calibration)]
+    if calibration is None or set(kinds) != {"frame"}:
+        raise DatasetError(
+            f"{where}: it has no calibration of the type frame; let Metashape undistort the photos"
+        )
     resolution = calibration.find("resolution")
     if resolution is None:
         resolution = sensor.find("resolution")
@@ -163,14 +220,16 @@ def _camera(sensor: ElementTree.Element, where: str) -> Camera:
     given = {
         element.tag: numbers_in([element.text or ""], where)[0]
         for element in calibration
-        if element.tag in ("f", "cx", "cy", "b1", "b2", "k1", "k2", "k3", "k4", "p1", "p2", "p3", "p4")
+        if element.tag in _COEFFICIENTS
     }
-    unread = [name for name in ("b1", "b2", "k4", "p3", "p4") if given.get(name)]
+    unread = [each.tag for each in calibration if each.tag not in _COEFFICIENTS and _is_number(each.text)]
     if unread or "f" not in given:
         raise DatasetError(
-            f"{where}: {', '.join(unread) or 'no f'}, and only f, cx, cy, k1 to k3, p1, p2 are read"
+            f"{where}: {', '.join(unread) or 'no f'}, and only {', '.join(_COEFFICIENTS)} are read"
         )
     fields = {"width": size[0], "height": size[1], "fx": given["f"]}
+    if given.get("b1"):
+        fields |= {"fx": given["f"] + given["b1"], "fy": given["f"]}
     fields |= {"cx": size[0] / 2 + given.get("cx", 0.0), "cy": size[1] / 2 + given.get("cy", 0.0)}
     # Metashape's p1 is OpenCV's p2, and the other way round.
     lens = {"k1": given.get("k1", 0.0), "k2": given.get("k2", 0.0), "k3": given.get("k3", 0.0)}

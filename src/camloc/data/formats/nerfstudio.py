@@ -21,7 +21,13 @@ from typing import Any, NamedTuple
 from camloc.core.files import write_atomically
 from camloc.data.checks import Row, frames_from_matrices
 from camloc.data.formats.parts.files import clean_name, is_file, read_json, seconds_of_times, sequence_of
-from camloc.data.formats.parts.intrinsics import camera_from_fields, number_fields, size_for_intrinsics
+from camloc.data.formats.parts.intrinsics import (
+    camera_from_fields,
+    is_size_name,
+    number_fields,
+    refuse_unread_lens,
+    size_for_intrinsics,
+)
 from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection, folder_name, split_frames
 from camloc.data.types import Frame, Scene, Unit
 from camloc.errors import DatasetError
@@ -49,12 +55,14 @@ _AGREEMENT = 0.03
 # nerfstudio's order of a list `distortion_params`.
 _PARAMETERS = ("k1", "k2", "k3", "k4", "p1", "p2")
 
-# Names of numbers of a lens that other programs write; what is not read above is refused by this.
-_LENS = re.compile(
-    r"[kpsb]_?\d+|d[0-9]|f|f[xy]|f_[xy]|fl|focal.*|fov.*|.*_fov|c_[xy]|pp[xy]|principal.*|skew|K|K_.*|"
-    r"intrinsic.*|cam.*_intrinsic.*|cam(era)?_?(matrix|mat|k|params.*)|calib.*|dist(ortion)?(_.*)?|xi|alpha",
-    re.IGNORECASE,
-)
+# Keys that are read, and the list of frames, which has keys of its own.
+_READ = (*_PINHOLE, *_DISTORTION, *_ANGLE_NAMES, "distortion_params", "camera_model", "is_fisheye", "frames")
+
+# Further names of a focal length, which say nothing new where it is known in pixels.
+_FOCAL = re.compile(r"fl?_?[xy]?|focal.*|.*fov.*", re.IGNORECASE)
+
+# Names under which files say which axes their cameras have.
+_CONVENTION = re.compile(r".*(convention|coordinate_?(system|frame)|axes)", re.IGNORECASE)
 
 # COLMAP models that are the same curve as one of the file's, and the file's names of their distortion.
 _WRITTEN_AS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -120,8 +128,14 @@ def load(
     split = split_frames(
         frames, kept, root=folder, selection=selection, own=_own_split(listed, *contents[0], image_folder)
     )
+    unread = sorted(path.name for path in folder.glob("transforms*.json") if path not in files)
+    notes = [f"not read: {', '.join(unread)}"] if unread and not is_file(root) else []
     return Scene(
-        scene or folder_name(root), split.train, split.test, unit=unit, notes=(*kept.notes, *split.notes)
+        scene or folder_name(root),
+        split.train,
+        split.test,
+        unit=unit,
+        notes=(*kept.notes, *notes, *split.notes),
     )
 
 
@@ -262,12 +276,25 @@ def _own_split(
     if len(listed) == 2:
         train, test = ({each.name: each.where for each in part} for part in listed)
         return OwnSplit(train, test)
+    if any("split" in each.content.frame for each in listed[0]):
+        return _split_of_frames(listed[0])
     found = {each.content.frame["file_path"]: each.name for each in listed[0]}
     train_names = _filenames(path, content, "train_filenames", image_folder, found)
     test_names = _filenames(path, content, "test_filenames", image_folder, found)
     if train_names is None and test_names is None:
         return None
     return OwnSplit(train_names, test_names or {})
+
+
+def _split_of_frames(listed: list[Listed[_Entry]]) -> OwnSplit:
+    """The split that each frame has under the key `split`."""
+    sides: dict[str, dict[str, str]] = {"train": {}, "test": {}}
+    for each in listed:
+        side = str(each.content.frame.get("split"))
+        if side not in sides:
+            raise DatasetError(f"{each.where}: split is {side[:40]!r}, and not train or test")
+        sides[side][each.name] = each.where
+    return OwnSplit(sides["train"], sides["test"])
 
 
 def _filenames(
@@ -352,7 +379,7 @@ def _distortion(values: Mapping[str, Any], where: str) -> dict[str, float]:
         raise DatasetError(f"{where}: distortion_params must be a list of 4 or 6 numbers")
     numbers = number_fields({f"distortion_params[{i}]": number for i, number in enumerate(listed)}, where)
     parameters = dict(zip(_PARAMETERS, numbers.values(), strict=False))
-    is_fisheye = values.get("camera_model") == "OPENCV_FISHEYE" or values.get("is_fisheye")
+    is_fisheye = values.get("camera_model") == "OPENCV_FISHEYE" or _is_fisheye(values, where)
     if len(listed) == 4 and not is_fisheye and (parameters["k3"] or parameters["k4"]):
         raise DatasetError(
             f"{where}: distortion_params of 4 numbers may be k1 k2 p1 p2 or k1 k2 k3 k4; write them "
@@ -365,26 +392,28 @@ def _distortion(values: Mapping[str, Any], where: str) -> dict[str, float]:
 
 
 def _refuse_unread(values: Mapping[str, Any], where: str, *, is_pinhole_known: bool) -> None:
-    """Refuse keys of a lens that are not read, unless they are zero."""
-    read = (*_PINHOLE, *_DISTORTION, *_ANGLE_NAMES, "distortion_params")
+    """Refuse keys of a lens and of a size that are not read, and cameras whose axes are not OpenGL's."""
+    known = [name for name in values if name in _READ or (is_pinhole_known and _FOCAL.fullmatch(name))]
+    refuse_unread_lens(values, known, where, write="fl_x, fl_y, cx, cy, w, h, k1 to k6, p1 and p2")
+    if is_pinhole_known and not {"w", "h"} <= values.keys():
+        for name in values:
+            if is_size_name(name):
+                raise DatasetError(f"{where}: the size {name[:40]!r} is not understood; write both w and h")
     for name, value in values.items():
-        if name in read or not _LENS.fullmatch(name) or value in (0, 0.0, None):
-            continue
-        is_focal = re.fullmatch(r"f.*|fov.*|.*_fov", name, re.IGNORECASE) is not None
-        if is_focal and is_pinhole_known:
-            continue  # the focal length once more, in another unit
-        raise DatasetError(
-            f"{where}: the key {name[:40]!r} of the lens is not understood; write fl_x, fl_y, cx, cy, "
-            f"w, h, k1 to k6, p1 and p2, or remove it"
-        )
+        if _CONVENTION.fullmatch(name) and re.search("opencv|colmap", str(value)[:80], re.IGNORECASE):
+            raise DatasetError(
+                f"{where}: by {name[:40]!r} the cameras have the axes of {str(value)[:40]}, and those of a "
+                f"transforms.json are OpenGL's; multiply the second and third columns of the matrices by -1, "
+                f"and remove the key"
+            )
 
 
 def _model(values: Mapping[str, Any], lens: Mapping[str, float], where: str) -> str:
     """COLMAP's name of a frame's camera model."""
-    is_distorted = any(lens.values())
-    fallback = "OPENCV_FISHEYE" if values.get("is_fisheye") else "OPENCV" if is_distorted else "PINHOLE"
+    is_distorted, is_fisheye = any(lens.values()), _is_fisheye(values, where)
+    fallback = "OPENCV_FISHEYE" if is_fisheye else "OPENCV" if is_distorted else "PINHOLE"
     model = values.get("camera_model", fallback)
-    if values.get("is_fisheye") and "FISHEYE" not in str(model):
+    if is_fisheye and "FISHEYE" not in str(model):
         raise DatasetError(
             f"{where}: is_fisheye contradicts the camera model {str(model)[:40]!r}; remove one of them"
         )
@@ -408,6 +437,13 @@ def _model(values: Mapping[str, Any], lens: Mapping[str, float], where: str) -> 
                 f"{where}: the camera model {str(other)[:40]!r} is not known; known are FULL_OPENCV, OPENCV, "
                 f"OPENCV_FISHEYE, PINHOLE, RADIAL, SIMPLE_PINHOLE and SIMPLE_RADIAL"
             )
+
+
+def _is_fisheye(values: Mapping[str, Any], where: str) -> bool:
+    value = values.get("is_fisheye", False)
+    if not isinstance(value, bool | int):
+        raise DatasetError(f"{where}: is_fisheye must be true or false, not {str(value)[:40]!r}")
+    return bool(value)
 
 
 def _values_of(frame: Frame) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from camloc.data.formats.parts.files import is_file, read_json_value
-from camloc.data.formats.parts.intrinsics import camera_from_fields, number_fields
+from camloc.data.formats.parts.intrinsics import camera_from_fields, number_fields, says_something
 from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene, Unit
@@ -32,9 +32,11 @@ _LENSES = {
     "perspective": ("RADIAL", ("k1", "k2")),
     "brown": ("FULL_OPENCV", ("k1", "k2", "p1", "p2", "k3")),
     "fisheye": ("OPENCV_FISHEYE", ("k1", "k2")),
+    "fisheye_opencv": ("OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")),
     "simple_radial": ("SIMPLE_RADIAL", ("k1",)),
     "radial": ("RADIAL", ("k1", "k2")),
 }
+_PINHOLE = ("width", "height", "focal", "focal_x", "focal_y", "c_x", "c_y")
 
 
 def fits(root: Path) -> bool:
@@ -83,10 +85,21 @@ def load(root: Path, scene: str = "", *, unit: Unit = "units", selection: Select
         else []
     )
 
+    elsewhere = [f"images/{name}" for part in parts for name in part["shots"] if name not in shots]
+
     def posed(each: Listed[tuple[Matrix, Camera]]) -> Posed:
         return Posed(*each.content)
 
-    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes, unit=unit)
+    return posed_scene(
+        root,
+        scene,
+        listed,
+        posed,
+        selection=selection,
+        notes=notes,
+        unit=unit,
+        without_pose=elsewhere,
+    )
 
 
 def _pose(shot: Mapping[str, Any], where: str) -> Matrix:
@@ -104,10 +117,22 @@ def _camera(content: Any, where: str) -> Camera:
     if not isinstance(content, dict) or content.get("projection_type") not in _LENSES:
         known = ", ".join(_LENSES)
         raise DatasetError(f"{where}: its projection_type is not one of {known}")
-    model, names = _LENSES[content["projection_type"]]
-    numbers = number_fields({k: v for k, v in content.items() if k != "projection_type"}, where)
+    kind = content["projection_type"]
+    model, names = _LENSES[kind]
+    # What ends in _prior is where the reconstruction started from.
+    given = {key: value for key, value in content.items() if not key.endswith("_prior")}
+    numbers = number_fields({key: given[key] for key in (*_PINHOLE, *names) if key in given}, where)
+    unread = [key for key in given if key not in numbers and not isinstance(given[key], str)]
+    unread = [key for key in unread if says_something(given[key])]
+    if unread:
+        raise DatasetError(
+            f"{where}: {', '.join(unread)[:200]} is not understood; a camera of the type {kind} has "
+            f"{', '.join((*_PINHOLE, *names))}"
+        )
     if not {"width", "height"} <= set(numbers) or not {"focal", "focal_x"} & set(numbers):
         raise DatasetError(f"{where}: width, height and focal are needed")
+    if "focal" in numbers and numbers.get("focal_x", numbers["focal"]) != numbers["focal"]:
+        raise DatasetError(f"{where}: focal and focal_x contradict each other; remove the wrong one")
     side = max(numbers["width"], numbers["height"])
     focal = numbers.get("focal_x", numbers.get("focal", 0.0)) * side
     fields = {"width": numbers["width"], "height": numbers["height"], "fx": focal}
@@ -118,4 +143,6 @@ def _camera(content: Any, where: str) -> Camera:
     lens = {name: numbers.get(name, 0.0) for name in names}
     if not any(lens.values()) and "FISHEYE" not in model:
         return camera_from_fields(fields, model="PINHOLE", where=where)
+    if "RADIAL" in model and fields.get("fy", focal) != focal:
+        model = "OPENCV"  # the same curve, with two focal lengths
     return camera_from_fields({**fields, **lens}, model=model, where=where)

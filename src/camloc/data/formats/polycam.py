@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from camloc.data.formats.parts.files import is_folder, read_json
-from camloc.data.formats.parts.intrinsics import camera_from_fields, number_fields
+from camloc.data.formats.parts.intrinsics import camera_from_fields, number_fields, refuse_unread_lens
 from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene
@@ -68,6 +68,7 @@ def _posed(each: Listed[dict[str, Any]]) -> Posed:
     missing = [name for name in (*_ENTRIES, *_CAMERA) if name not in each.content]
     if missing:
         raise DatasetError(f"{each.where}: there is no {missing[0]}")
+    refuse_unread_lens(each.content, _CAMERA, each.where, write=", ".join(_CAMERA))
     entries = number_fields({name: each.content[name] for name in _ENTRIES}, each.where)
     matrix = np.vstack([np.array(list(entries.values())).reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
     fields = number_fields({name: each.content[name] for name in _CAMERA}, each.where)

@@ -23,7 +23,7 @@ from camloc.data.formats.parts.files import (
     numbers_in,
     read_lines,
 )
-from camloc.data.formats.parts.intrinsics import camera_from_fields
+from camloc.data.formats.parts.intrinsics import camera_from_fields, refuse_unread_lens
 from camloc.data.formats.parts.posed import Posed, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene, Unit
@@ -71,11 +71,12 @@ def load(
     for line in read_lines(path, comments=True):
         cells = csv_cells(line.text, line.where)
         if not names:
-            names = [cell.lstrip("#").strip() for cell in cells]
+            names = [cell.lstrip("#").strip().lower() for cell in cells]
             continue
         if len(cells) != len(names):
             raise DatasetError(f"{line.where}: {len(names)} cells are needed, and {len(cells)} are there")
         row = dict(zip(names, cells, strict=True))
+        refuse_unread_lens(row, _LENS, line.where, write=", ".join(_LENS))
         wanted = [name for name in (*_POSE, *_LENS) if name in row]
         numbers = dict(zip(wanted, numbers_in([row[name] for name in wanted], line.where), strict=True))
         prefix = "" if is_file(folder / row["name"]) or not is_folder(folder / "images") else "images/"
@@ -90,7 +91,8 @@ def _is_export(path: Path) -> bool:
         first = next(iter(read_lines(path, comments=True)), None)
     except DatasetError:
         return False
-    words = [] if first is None else [word.strip().lstrip("#") for word in first.text[:400].split(",")]
+    text = "" if first is None else first.text[:400].lower()
+    words = [word.strip().lstrip("#") for word in text.split(",")]
     return words[:1] == ["name"] and set(_POSE) <= set(words)
 
 

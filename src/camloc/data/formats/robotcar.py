@@ -112,6 +112,7 @@ def load(
     train, test = _split(root, scene, train_drives, test_drives)
     mounted = _ins_from_camera(root, frame)
     listed: list[Listed[tuple[Matrix, float, str]]] = []
+    without_pose: list[str] = []
     notes = [
         f"poses are of the {'INS' if frame == 'ins' else 'stereo camera'}, north, east, down from {ORIGIN}"
     ]
@@ -119,12 +120,12 @@ def load(
     for side in (train, test):
         for number, drive in enumerate(side):
             steps = number + 1 if shift == "published" else 0
-            found, left, count = _of_drive(root, drive, images, mounted, most_seconds, steps)
+            found, left = _of_drive(root, drive, images, mounted, most_seconds, steps)
             listed += found
+            without_pose += left
             if left:
-                notes.append(
-                    f"{drive}: left out because no INS solutions are around them: {left} of {count} images"
-                )
+                count = f"{len(left)} of {len(left) + len(found)} images"
+                notes.append(f"{drive}: left out because no INS solutions are around them: {count}")
             if side is test:
                 tested |= {each.name: each.where for each in found}
     if any("/stereo/centre/" in each.name for each in listed[:1]):
@@ -140,7 +141,16 @@ def load(
         return Posed(pose, lens, time, drive)
 
     own = OwnSplit(None, tested) if tested else None
-    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes, own=own)
+    return posed_scene(
+        root,
+        scene,
+        listed,
+        posed,
+        selection=selection,
+        notes=notes,
+        own=own,
+        without_pose=without_pose,
+    )
 
 
 def _drives(root: Path) -> tuple[str, ...]:
@@ -194,8 +204,8 @@ def _from_angles(roll: float, pitch: float, yaw: float) -> Matrix:
 
 def _of_drive(
     root: Path, drive: str, images: str, ins_from_camera: Matrix, most_seconds: float, shift: int
-) -> tuple[list[Listed[tuple[Matrix, float, str]]], int, int]:
-    """The images of a drive with their poses, how many have none, and how many there are."""
+) -> tuple[list[Listed[tuple[Matrix, float, str]]], list[str]]:
+    """The images of a drive with their poses, and the names of those that have none."""
     folder = root / drive
     if not images:
         images = (
@@ -213,13 +223,15 @@ def _of_drive(
     origin = stamps[0][1] if stamps else 0
     at = np.array([(stamp - origin) * 1e-6 for _, stamp in stamps])
     poses, known = between(np.asarray((times - origin) * 1e-6, np.float64), matrices, at, most=most_seconds)
-    listed = []
+    listed, left = [], []
     for index, (where, stamp) in enumerate(stamps):
         of = index + shift
+        name = f"{drive}/{images}/{stamp}.png"
         if of < len(stamps) and known[of]:
-            name = f"{drive}/{images}/{stamp}.png"
             listed.append(listed_image(where, name, root, (poses[of] @ ins_from_camera, stamp * 1e-6, drive)))
-    return listed, len(stamps) - len(listed), len(stamps)
+        else:
+            left.append(name)
+    return listed, left
 
 
 def _solutions(path: Path) -> tuple[NDArray[np.int64], Matrix]:

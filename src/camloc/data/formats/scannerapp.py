@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 
 from camloc.data.formats.parts.files import is_folder, read_json
-from camloc.data.formats.parts.intrinsics import camera_from_matrix, number_fields
+from camloc.data.formats.parts.intrinsics import (
+    camera_from_matrix,
+    fields_of_matrix,
+    number_fields,
+    refuse_unread_lens,
+)
 from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene
@@ -63,7 +68,8 @@ def _images(root: Path) -> list[Path]:
 def _posed(each: Listed[dict[str, Any]]) -> Posed:
     pose = _numbers(each.content, "cameraPoseARFrame", 16, each.where)
     k = _numbers(each.content, "intrinsics", 9, each.where)
-    fields = {"fx": k[0], "fy": k[4], "cx": k[2], "cy": k[5]}
+    refuse_unread_lens(each.content, ("intrinsics",), each.where)
+    fields = fields_of_matrix(np.array(k).reshape(3, 3), f"{each.where}, intrinsics")
     camera = camera_from_matrix(fields, image=each.image, where=each.where)
     matrix = np.array(pose).reshape(4, 4) @ np.diag([1.0, -1.0, -1.0, 1.0])
     time = each.content.get("time")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from camloc.data.formats.parts.files import is_file, is_folder
-from camloc.data.formats.parts.intrinsics import camera_from_matrix
+from camloc.data.formats.parts.intrinsics import camera_from_matrix, fields_of_matrix
 from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
 from camloc.data.formats.parts.recordings import is_lost, matrix_in
 from camloc.data.splits import EVERYTHING, Listed, Selection
@@ -47,7 +47,8 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
         raise DatasetError(f"{root} is not a folder of ScanNet, which needs {LOOKS_FOR}")
     images = {path.stem: path.name for path in sorted((root / "color").iterdir())}
     poses = sorted((root / "pose").glob("*.txt"), key=lambda path: (len(path.stem), path.stem))
-    tracked = [path for path in poses if not is_lost(path)]
+    lost = {path for path in poses if is_lost(path)}
+    tracked = [path for path in poses if path not in lost]
     ending = next((Path(name).suffix for name in images.values()), ".jpg")
     listed = [
         listed_image(str(path), f"color/{images.get(path.stem, path.stem + ending)}", root, path)
@@ -56,12 +57,13 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
     if not listed:
         raise DatasetError(f"{root / 'pose'} has no pose that is finite")
     intrinsics = np.array(matrix_in(root / _INTRINSICS)).reshape(4, 4)
-    fields = dict(zip(("fx", "fy", "cx", "cy"), intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]].tolist(), strict=True))
+    fields = fields_of_matrix(intrinsics, str(root / _INTRINSICS))
 
     def posed(each: Listed[Path]) -> Posed:
         camera = camera_from_matrix(fields, image=each.image, where=str(root / _INTRINSICS))
         return Posed(np.array(matrix_in(each.content)).reshape(4, 4), camera, sequence="")
 
-    lost = len(poses) - len(tracked)
-    notes = [f"left out because their pose is infinite: {lost} of {len(poses)} frames"] if lost else []
-    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes)
+    count = f"{len(lost)} of {len(poses)} frames"
+    notes = [f"left out because their pose is infinite: {count}"] if lost else []
+    left = [f"color/{images[path.stem]}" for path in poses if path in lost and path.stem in images]
+    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes, without_pose=left)

@@ -18,8 +18,13 @@ from pathlib import Path
 
 from camloc.data.checks import Row, frames_from_matrices
 from camloc.data.formats.parts.files import image_sizes, is_named, read_lines
-from camloc.data.formats.parts.intrinsics import MATRIX_FILES, camera_beside, matrix_in_file
-from camloc.data.formats.parts.recordings import POSE, Recorded, matrix_in, recorded
+from camloc.data.formats.parts.intrinsics import (
+    MATRIX_FILES,
+    camera_beside,
+    matrix_in_file,
+    unread_calibration,
+)
+from camloc.data.formats.parts.recordings import POSE, Recorded, is_lost, matrix_in, recorded
 from camloc.data.splits import (
     EVERYTHING,
     Listed,
@@ -35,9 +40,6 @@ from camloc.geometry.camera import Camera
 
 SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 LOOKS_FOR = "folders seq-01, seq-02, ... with files frame-000000.pose.txt (7Scenes)"
-
-# Files that say what the camera is, by names that are not read.
-_CALIBRATION = re.compile(r"(.*(calib|intrinsic).*|cameras?)\.(txt|json|ya?ml|xml|csv)", re.IGNORECASE)
 
 COLOUR_CAMERA = Camera(width=640, height=480, fx=525.0, fy=525.0, cx=320.0, cy=240.0)
 
@@ -74,11 +76,18 @@ def load(
     sequences = everything if by_sequence is None else [*by_sequence[0], *by_sequence[1]]
     listed = [each for sequence in sequences for each in _listed_frames(folder, sequence)]
     kept = selection.present(listed)
+    tracked = [each for each in kept.entries if not is_lost(each.content.pose)]
+    if not tracked:
+        raise DatasetError(f"{folder}: no frame has an image and a pose; check the folder of the images")
+    lost = len(kept.entries) - len(tracked)
     notes = [*kept.notes]
+    notes += (
+        [f"left out because their pose is infinite: {lost} of {len(kept.entries)} frames"] if lost else []
+    )
     if camera is None:
-        camera, assumption = _camera(folder, kept.entries[0].image)
+        camera, assumption = _camera(folder, tracked[0].image)
         notes += assumption
-    frames = frames_from_matrices([_row(each, camera) for each in kept.entries])
+    frames = frames_from_matrices([_row(each, camera) for each in tracked])
     own = None
     if by_sequence is not None:
         unused = len(set(everything) - set(sequences))
@@ -123,9 +132,8 @@ def _camera(folder: Path, image: Path) -> tuple[Camera, list[str]]:
             f"the images of 7Scenes; give their camera, for example --option "
             f"camera=PINHOLE,{width},{height},FX,FY,CX,CY"
         )
-    names = sorted(path.name for path in folder.iterdir() if path.name not in MATRIX_FILES)
-    other = next(filter(_CALIBRATION.fullmatch, names), None)
-    if other is not None:
+    other = unread_calibration(folder)
+    if other:
         raise DatasetError(
             f"{folder} has no camera.json or K.txt, and {other} looks like a calibration; name it K.txt if "
             f"it holds a 3x3 matrix, or give --option camera=PINHOLE,{width},{height},FX,FY,CX,CY"
@@ -172,7 +180,12 @@ def _listed_sequences(path: Path) -> list[str]:
 
 
 def _all_sequences(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("seq-*") if path.is_dir())
+    """The folders `seq-01`, ..., and others that hold poses of frames."""
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_dir() and (path.name.startswith("seq-") or any(path.glob(f"frame-*{POSE}")))
+    )
 
 
 def _listed_frames(folder: Path, sequence: str) -> list[Listed[Recorded]]:

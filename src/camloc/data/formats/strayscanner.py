@@ -11,7 +11,7 @@ Images come out of the video by `ffmpeg -i rgb.mp4 -start_number 0 rgb/%06d.png`
 from pathlib import Path
 
 from camloc.data.formats.parts.files import is_file, is_folder, numbers_in, read_lines
-from camloc.data.formats.parts.intrinsics import camera_from_matrix, matrix_in_file
+from camloc.data.formats.parts.intrinsics import camera_from_matrix, matrix_in_file, refuse_unread_lens
 from camloc.data.formats.parts.posed import Posed, listed_image, matrix_of, posed_scene, rotation_of_xyzw
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene
@@ -20,7 +20,7 @@ from camloc.errors import DatasetError
 SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "odometry.csv and camera_matrix.csv (Stray Scanner)"
 
-_COLUMNS = 9
+_COLUMNS = ("timestamp", "frame", "x", "y", "z", "qx", "qy", "qz", "qw")
 
 
 def fits(root: Path) -> bool:
@@ -49,14 +49,21 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
         )
     images = {path.stem.lstrip("0") or "0": path.name for path in sorted((root / "rgb").iterdir())}
     listed = []
+    columns: tuple[str, ...] = _COLUMNS
     for line in read_lines(root / "odometry.csv"):
         words = [word.strip() for word in line.text.split(",")]
-        if words[0] == "timestamp":
+        if "timestamp" in words:
+            columns = tuple(words)
+            refuse_unread_lens(dict.fromkeys(columns, 1.0), _COLUMNS, line.where)
+            if missing := [name for name in _COLUMNS if name not in columns]:
+                raise DatasetError(f"{line.where}: there is no column {missing[0]}")
             continue
-        if len(words) < _COLUMNS:
-            raise DatasetError(f"{line.where}: 9 numbers are needed: timestamp, frame, x y z qx qy qz qw")
-        numbers = numbers_in([words[0], *words[2:_COLUMNS]], line.where)
-        number = words[1].lstrip("0") or "0"
+        if len(words) < len(columns):
+            raise DatasetError(f"{line.where}: {len(columns)} numbers are needed: {', '.join(columns)[:200]}")
+        cells = dict(zip(columns, words, strict=False))
+        time, frame, *pose = (cells[name] for name in _COLUMNS)
+        numbers = numbers_in([time, *pose], line.where)
+        number = frame.lstrip("0") or "0"
         name = images.get(number, f"{number.zfill(6)}.png")
         listed.append(listed_image(line.where, f"rgb/{name}", root, numbers))
     if not listed:

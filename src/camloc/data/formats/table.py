@@ -1,6 +1,6 @@
-"""Tables of posed images: CSV, or columns between tabs, semicolons or blanks.
+"""Tables of posed images: CSV, or columns between tabs, semicolons, bars or blanks.
 
-    scene/poses.csv      or one table of any name, .csv or .tsv
+    scene/poses.csv      or one table of any name, .csv, .tsv or .txt
     scene/0001.jpg       named by the table
     scene/camera.json    or K.txt; optional, the camera of all images
 
@@ -34,6 +34,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -61,6 +62,8 @@ from camloc.data.formats.parts.intrinsics import (
     camera_from_fields,
     distortion_names,
     fields_of,
+    is_lens_name,
+    says_something,
 )
 from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection, folder_name, split_frames
 from camloc.data.types import Frame, Scene
@@ -94,19 +97,17 @@ PUBLISHED_NAMES = {"scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", 
 # Other programs' names of columns.
 _ALIASES = {"fl_x": "fx", "fl_y": "fy", "camera_model": "model", "img_width": "width", "img_height": "height"}
 _ALIASES |= {"image_width": "width", "image_height": "height", "timestamp": "time", "time_stamp": "time"}
+_UNIT_BEHIND = re.compile(r"\s*[\[(](m|s|px|pixels?|-)[\])]$")
 _NUMBERED_LENS = re.compile(r"([kp])_(\d)")
 
-# Columns that may hold an orientation, and columns that may hold numbers of a lens.
+# Columns that may hold an orientation; those of a lens that COLMAP names so, and a focal length once more.
 _ORIENTATION = re.compile(
     r"(roll|pitch|yaw|heading|bearing|course|azimuth|elevation|tilt|pan|omega|phi|kappa|theta|psi|r[xyzw]|"
     r"r_?[0-3][0-3]|m_?[0-3][0-3]|rot.*|quat.*|q.*|orient.*|ori_?.*|euler.*|r_?vec.*|angle.*|axis.*|"
     r"dir(ection)?|dir_.*|look.*|forward.*|[wijkhpr]|o_?[wxyz]|hdg|hpr|rpy|ypr)([ _(\[.].*)?"
 )
-_LENS = re.compile(
-    r"([kpsd]_?\d+|k|omega|alpha|beta|xi|dist.*|lens.*|radial.*|tangential.*|fisheye.*|f_?[xy]?|focal.*|"
-    r".*fov.*|principal.*|c_?[xy]|pp_?[xy]|skew|intrinsic.*|calib.*|distortion.*|sx1|sy1)([ _(\[.].*)?"
-)
-_FOCAL = re.compile(r"(f.*|.*fov.*)")
+_COLMAP_LENS = re.compile(r"[kps]\d|k|omega|alpha|beta|s[xy]1")
+_FOCAL = re.compile(r"(fl?|focal.*)_?[xy]?([ _(\[].*)?|.*fov.*")
 _FIELDS_OF_VIEW = {
     "fx": re.compile(r"hfov|x_?fov|fov_?[xh]|horizontal_?fov"),
     "fy": re.compile(r"vfov|y_?fov|fov_?[yv]|vertical_?fov"),
@@ -114,6 +115,9 @@ _FIELDS_OF_VIEW = {
 
 # Greatest difference between a focal length and a field of view, relatively; tables round them.
 _AGREEMENT = 0.03
+
+# Text files of a folder that are looked into for a table.
+_MOST_TEXTS = 50
 
 # Greatest difference from one of the length of four numbers that are a quaternion.
 _UNIT = 0.01
@@ -181,12 +185,19 @@ def load(
     """
     path = _table(root)
     names, records = read_records(path)
+    everything = records
     records, name = _records_of_scene(path, records, scene)
     pose = pose_columns(path, names, order=quaternion)
     notes = () if pose.quaternion_wxyz else _positions_alone(path, names, records)
     published = _published_rotation(names, name)
     direction = _rotation(path, pose, rotation, published) if pose.quaternion_wxyz else "world_from_cam"
-    kept = selection.present(_listed(records, path.parent if images is None else images))
+    folder = path.parent if images is None else images
+    listed = _listed(records, folder)
+    used = {each.name for each in listed}
+    elsewhere = [] if len(records) == len(everything) else _listed(everything, folder)
+    kept = selection.present(
+        listed, without_pose={each.name: each.image for each in elsewhere if each.name not in used}
+    )
     rows = _rows(kept.entries, pose, _cameras(path, names, kept.entries))
     frames = frames_from_quaternions(
         rows,
@@ -281,7 +292,12 @@ def pose_columns(path: Path, names: Collection[str], *, order: Order | None) -> 
         DatasetError: there are two quaternions, the order of `q1..q4` is not known, or the orientation is in
             columns that are not understood.
     """
-    position = next(columns for columns in POSITION_NAMES if set(columns) <= set(names))
+    position, *others = (columns for columns in POSITION_NAMES if set(columns) <= set(names))
+    if others:
+        raise DatasetError(
+            f"{path} has more than one position ({', '.join((*position, *others[0]))}); keep the columns of "
+            f"one"
+        )
     found = [
         PoseColumns(position, columns, rotation)
         for ending, rotation in _ENDINGS.items()
@@ -320,7 +336,7 @@ def _positions_alone(path: Path, names: Sequence[str], records: Sequence[Record]
     """
     read = {*IMAGE_NAMES, *(name for each in POSITION_NAMES for name in each)}
     read |= {"scene", "sequence", "seq", "time", "split", "width", "height", "model"}
-    unread = [name for name in names if name not in read and not _LENS.fullmatch(name)]
+    unread = [name for name in names if name not in read and not is_lens_name(name)]
     unread = [name for name in unread if not name.startswith("split_")]
     for four in zip(unread, unread[1:], unread[2:], unread[3:], strict=False):
         if all(_is_unit([record.cells[name] for name in four]) for record in records):
@@ -360,6 +376,9 @@ def _tables(folder: Path) -> list[Path]:
     """The tables of a folder; positions alone may be of anything, and count where there is nothing else."""
     found = (path for pattern in ("*.csv", "*.tsv", "*.CSV", "*.TSV") for path in folder.glob(pattern))
     tables = sorted({path for path in found if is_file(path) and is_table(path)})
+    if not tables:  # lists and poses of other layouts are text too, in some a file for each image
+        texts = list(islice(folder.glob("*.txt"), _MOST_TEXTS))
+        tables = sorted(path for path in texts if is_file(path) and is_table(path))
     return [path for path in tables if any(map(_has_quaternion, _first_names(path)))] or tables
 
 
@@ -430,7 +449,11 @@ def _listed(records: Sequence[Record], images: Path) -> list[Listed[Record]]:
 
 def _cameras(path: Path, names: Sequence[str], listed: Sequence[Listed[Record]]) -> list[Camera | None]:
     """The cameras of the rows: of their own columns, or else of the calibration file beside the table."""
-    columns = [name for name in names if name in ("width", "height", "model") or _LENS.fullmatch(name)]
+    columns = [
+        name
+        for name in names
+        if name in ("width", "height", "model") or is_lens_name(name) or _COLMAP_LENS.fullmatch(name)
+    ]
     cameras: dict[tuple[str, ...], Camera | None] = {}
     found = []
     for each in listed:
@@ -456,9 +479,9 @@ def _camera(cells: Mapping[str, str], where: str) -> Camera | None:
     read = ("width", "height", "model", *(("f", "fx", "fy", "cx", "cy") if has_focal else ()))
     lens = {name: cell for name, cell in filled.items() if name not in read}
     for name, cell in lens.items():
-        is_known = has_focal and re.fullmatch(r"[kps]\d|k|omega|alpha|beta|s[xy]1", name)
+        is_known = has_focal and _COLMAP_LENS.fullmatch(name)
         is_second_focal = has_focal and _FOCAL.fullmatch(name)
-        if not is_known and not is_second_focal and not _is_zero(cell):
+        if not is_known and not is_second_focal and says_something(cell):
             raise DatasetError(
                 f"{where}: the column {name[:40]!r} of the lens is not understood; name the columns "
                 f"fx, fy, cx, cy in pixels and k1, k2, p1, p2 as COLMAP does, or remove it"
@@ -466,9 +489,7 @@ def _camera(cells: Mapping[str, str], where: str) -> Camera | None:
     if not has_focal:
         return None
     _refuse_partial(cells, where)
-    lens = {
-        name: cell for name, cell in lens.items() if re.fullmatch(r"[kps]\d|k|omega|alpha|beta|s[xy]1", name)
-    }
+    lens = {name: cell for name, cell in lens.items() if _COLMAP_LENS.fullmatch(name)}
     values = dict(zip(lens, numbers_in(list(lens.values()), where), strict=True))
     model = filled.get("model", _model(values)).upper()
     distortion_names(model, where)
@@ -513,13 +534,6 @@ def _model(lens: Mapping[str, float]) -> str:
     if any(lens.get(name) for name in ("k3", "k4", "k5", "k6")):
         return "FULL_OPENCV"
     return "OPENCV" if lens else "PINHOLE"
-
-
-def _is_zero(cell: str) -> bool:
-    try:
-        return float(cell) == 0
-    except ValueError:
-        return False
 
 
 def _rows(listed: Sequence[Listed[Record]], pose: PoseColumns, cameras: Sequence[Camera | None]) -> list[Row]:
@@ -598,12 +612,12 @@ def _has_quaternion(names: Collection[str]) -> bool:
 def _cells(line: Line) -> tuple[str, tuple[str, ...]]:
     """The separator of the columns, and the names in a first line, which may start with `#`."""
     text = line.text.lstrip("#").strip()
-    separator = next((candidate for candidate in "\t;," if candidate in text), "")
+    separator = next((candidate for candidate in "\t;,|" if candidate in text), "")
     return separator, tuple(_column_name(name) for name in _divided(text, separator, line.where))
 
 
 def _column_name(text: str) -> str:
-    name = text.strip().lower()
+    name = _UNIT_BEHIND.sub("", text.strip().lower())
     numbered = _NUMBERED_LENS.fullmatch(name)
     return f"{numbered[1]}{numbered[2]}" if numbered else _ALIASES.get(name, name)
 

@@ -25,6 +25,7 @@ from camloc.data.formats.parts.files import (
     Line,
     clean_name,
     is_file,
+    is_time_heading,
     numbers_in,
     read_lines,
     seconds_of_times,
@@ -192,6 +193,8 @@ def _pose_rows(path: Path) -> list[Row]:
     """The lines of a trajectory, as frames with a time and without an image."""
     rows = []
     for line in read_lines(path):
+        if is_time_heading(line):
+            continue
         words = line.text.replace(",", " ").split()
         if len(words) != 8:
             raise DatasetError(f"{line.where}: 8 numbers are needed: t x y z qx qy qz qw")
@@ -206,6 +209,8 @@ def _listed(root: Path) -> list[Listed[float]]:
     """The images of `rgb.txt` with their times."""
     entries = []
     for line in read_lines(root / "rgb.txt"):
+        if is_time_heading(line):
+            continue
         words = line.text.replace(",", " ").split(maxsplit=1)
         if len(words) != 2:
             raise DatasetError(f"{line.where}: a time and the name of an image are needed")

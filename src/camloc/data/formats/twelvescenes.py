@@ -14,9 +14,11 @@ import re
 from bisect import bisect_right
 from pathlib import Path
 
+import numpy as np
+
 from camloc.data.checks import Row, frames_from_matrices
 from camloc.data.formats.parts.files import Line, is_named, numbers_in, read_lines
-from camloc.data.formats.parts.intrinsics import camera_from_fields
+from camloc.data.formats.parts.intrinsics import camera_from_fields, fields_of_matrix
 from camloc.data.formats.parts.recordings import POSE, Recorded, is_lost, matrix_in, recorded
 from camloc.data.splits import (
     EVERYTHING,
@@ -51,9 +53,6 @@ _INFO, _SPLIT, _DATA = "info.txt", "split.txt", "data"
 _SEQUENCE = re.compile(r"(\w+)\s*\[frames=(\d+)\]\s*\[start=(\d+)\s*;\s*end=(\d+)\]")
 _SIZE = {"m_colorWidth": "width", "m_colorHeight": "height"}
 _MATRIX = "m_calibrationColorIntrinsic"
-
-# Index of each used number in the 4 x 4 matrix of `_MATRIX`.
-_IN_MATRIX = {"fx": 0, "fy": 5, "cx": 2, "cy": 6}
 
 
 def fits(root: Path) -> bool:
@@ -148,8 +147,9 @@ def _camera(path: Path) -> Camera:
         if name in _SIZE:
             (fields[_SIZE[name]],) = _numbers(value, 1, line)
         elif name == _MATRIX:
-            matrix = _numbers(value, 16, line)
-            fields |= {field: matrix[index] for field, index in _IN_MATRIX.items()}
+            fields |= fields_of_matrix(np.array(_numbers(value, 16, line)).reshape(4, 4), line.where)
+        elif "distort" in name.lower() and any(numbers_in(value.split(), line.where)):
+            raise DatasetError(f"{line.where}: {name[:40]} is not zero, and 12Scenes has no distortion")
     return camera_from_fields(fields, model="PINHOLE", where=str(path))
 
 

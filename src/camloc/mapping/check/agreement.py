@@ -9,7 +9,14 @@ from jaxtyping import Float
 
 from camloc.data.types import Unit
 from camloc.geometry.rotation import rotation_angle
-from camloc.mapping.check.contradictions import BAD, contradictions, different_parts, mixed_units
+from camloc.mapping.check.contradictions import (
+    BAD,
+    contradictions,
+    depth_units,
+    different_parts,
+    later_part,
+    mixed_units,
+)
 from camloc.mapping.check.correspondences import Sample
 from camloc.mapping.check.findings import MOST_NAMED, Finding, named
 from camloc.mapping.check.hypotheses import Scored, pair_depth
@@ -78,6 +85,10 @@ def measure_agreement(path: CameraPath, sample: Sample, *, unit: Unit, has_camer
     best = best_reading(readings)
     findings: list[Finding] = []
     case = Case(path, sample.pairs, poses)
+    lenses = [each for each in readings[1:] if each.hypothesis.poses is None]
+    if not explains_more(best, given) and lenses:
+        # The lens may lie between those that are tried.
+        best = refined(case, min(lenses, key=lambda each: each.pixels))
     if explains_more(best, given):
         best = refined(case, best)
         if is_worth_a_word(best.hypothesis, has_cameras=has_cameras):
@@ -86,6 +97,7 @@ def measure_agreement(path: CameraPath, sample: Sample, *, unit: Unit, has_camer
             readings = [given, best, *others]
     else:
         best = given
+    findings += _apart(path, sample)
     if best.hypothesis.poses is not None:
         case = replace(case, poses=best.hypothesis.poses(poses))
     if best.pixels > USELESS:
@@ -98,9 +110,33 @@ def measure_agreement(path: CameraPath, sample: Sample, *, unit: Unit, has_camer
             findings.append(_inexact(best))
     depth = _depth(case)
     is_known = best.pixels <= USELESS and all(each.kind != "mixed units" for each in findings)
+    if is_known and (units := depth_units(case)) is not None:
+        findings, is_known = [units, *findings], False
     if is_known and unit == "m" and np.isfinite(depth) and not _DEPTHS[0] <= depth <= _DEPTHS[1]:
         findings.append(_scale(depth))
     return Agreement((*findings, *torn), tuple(readings), depth, best.by_pair)
+
+
+def _apart(path: CameraPath, sample: Sample) -> list[Finding]:
+    """A warning where nothing connects recordings, so that nobody knows whether they are in one world."""
+    names = [frame.sequence for frame in path.frames]
+    groups = {name: {name} for name in names}
+    for pair in sample.pairs:
+        joined = groups[names[pair.first]] | groups[names[pair.second]]
+        for name in joined:
+            groups[name] = joined
+    sizes = {frozenset(group) for group in groups.values()}
+    if len(sizes) < 2:
+        return []
+    smallest = min(sizes, key=lambda group: sum(name in group for name in names))
+    return [
+        Finding(
+            "warning",
+            "unconnected recordings",
+            f"no image of the recordings {named(sorted(map(repr, smallest)))} was found that shows what an "
+            f"image of the others shows, so it is not checked whether their poses are in one world",
+        )
+    ]
 
 
 def _depth(case: Case) -> float:
@@ -147,7 +183,7 @@ def _unexplained(case: Case, best: Scored, torn: Sequence[Finding]) -> Finding:
     """What is wrong with poses that no single reading makes fit."""
     is_bad = best.by_pair > BAD
     bad = [pair for pair, wrong in zip(case.pairs, is_bad, strict=True) if wrong]
-    special = mixed_units(case, bad, FITS) or different_parts(case, is_bad)
+    special = mixed_units(case, bad, FITS) or different_parts(case, is_bad) or later_part(case, is_bad)
     special = special or (None if torn else orientation_finding(case))
     if special is not None:
         return special

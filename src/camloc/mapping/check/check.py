@@ -9,7 +9,13 @@ from camloc.data.types import Scene
 from camloc.mapping.check.agreement import Agreement, measure_agreement
 from camloc.mapping.check.correspondences import Sample, SampleSettings, sample_correspondences
 from camloc.mapping.check.findings import MOST_NAMED, Finding, named
-from camloc.mapping.check.images import ImageFacts, all_image_facts, image_findings, same_images
+from camloc.mapping.check.images import (
+    ImageFacts,
+    alike_across,
+    all_image_facts,
+    image_findings,
+    same_images,
+)
 from camloc.mapping.check.path import CameraPath, largest_steps, path_findings, path_of, same_poses
 
 # Share of the frames that may be there twice before it is an error.
@@ -27,8 +33,18 @@ _REPEATED, _REPEATED_STEPS = 3, 6.0
 # Share of the frames that may be such repetitions; depth cameras with slow colour repeat a tenth.
 _MOST_REPEATED = 0.25
 
-# Findings that may follow from others, such as images that are exchanged: they go last.
-_CONSEQUENCES = ("wrong poses", "leak", "duplicates", "jump")
+# Findings by equal numbers or bytes, of which others may be a consequence, and findings that may follow from
+# others, such as images that are exchanged: they go last.
+_EXACT = ("frozen poses", "images with several poses")
+_CONSEQUENCES = (
+    "orientations",
+    "several worlds",
+    "poses do not fit",
+    "wrong poses",
+    "leak",
+    "duplicates",
+    "jump",
+)
 
 Progress = Callable[[str, float], None]
 """Called with the name of the step and the share of it that is done."""
@@ -82,6 +98,7 @@ def check_scene(
         sample = sample_correspondences(
             path.frames,
             largest_steps(path),
+            alike_across(path.frames, facts),
             settings or SampleSettings(),
             lambda share: progress("features", share),
         )
@@ -92,8 +109,13 @@ def check_scene(
     findings += image_findings(path.frames, facts) + _copies(path, facts)
     if depth > 0:
         findings += path_findings(path, depth=depth, is_depth_measured=sample is not None)
-    findings.sort(key=lambda each: (each.level != "error", each.kind in _CONSEQUENCES))
+    findings.sort(key=order)
     return Checked(tuple(findings), path, facts, sample, agreement)
+
+
+def order(finding: Finding) -> tuple[bool, bool, bool]:
+    """The place of a finding among others: errors first, causes before consequences."""
+    return finding.level != "error", finding.kind in _CONSEQUENCES, finding.kind not in _EXACT
 
 
 def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Finding]:
@@ -138,7 +160,7 @@ def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Findin
         findings.append(
             Finding(
                 "error",
-                "duplicates",
+                "images with several poses",
                 f"{len(different)} images are there more than once with different poses "
                 f"({named(different)}); only one of them can be right",
                 tuple(different[:MOST_NAMED]),

@@ -11,6 +11,7 @@ from camloc.mapping.check.findings import MOST_NAMED, Finding, named
 from camloc.mapping.check.hypotheses import AS_GIVEN, Scored, pair_depth, scale_of_one, scored
 from camloc.mapping.check.readings import (
     FITS,
+    INEXACT,
     Case,
     best_reading,
     explains_more,
@@ -28,6 +29,15 @@ _FEWEST, _MOST_BETWEEN = 4, 0.6
 # typical depths.
 _FAR_STEP, _TOO_FAR = 0.05, 4.0
 
+# Frames before and after the end of a recording that say how far away is what it sees there.
+_NEAR = 16
+
+# Ratio of the depths of two parts that only another unit explains: from a room into the open it is 30.
+_OTHER_UNIT = 50.0
+
+# Pairs that are wrong and of a part, as a share of those that are either: from this on the part is the fault.
+_EXPLAINED = 0.6
+
 # Share of the pairs that may contradict them: of real recordings single pairs of repetitive things do.
 _STRAY = 0.06
 
@@ -42,20 +52,27 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
     far = _is_too_far(case)
     is_bad = (best.by_pair > max(BAD, _BAD_FACTOR * best.pixels)) | far
     bad = [pair for pair, wrong in zip(case.pairs, is_bad, strict=True) if wrong]
-    usual = [wrong for pair, wrong in zip(case.pairs, is_bad, strict=True) if pair.kind != "step"]
+    usual = [
+        wrong for pair, wrong in zip(case.pairs, is_bad, strict=True) if pair.kind not in ("step", "across")
+    ]
     share = float(np.mean(usual)) if usual else 0.0
-    steps = [pair for pair in bad if pair.kind == "step"]
-    if not bad or (share <= _STRAY and not steps):
+    sequences = [frame.sequence for frame in case.path.frames]
+    steps = [pair for pair in bad if pair.kind == "step" and sequences[pair.first] == sequences[pair.second]]
+    if not bad:
         return []
-    if share > _STRAY or len(steps) > 1:
-        units = mixed_units(case, bad, best.pixels)
-        if units is not None:
-            return [units]
     parts = different_parts(case, is_bad)
+    is_likely = share > _STRAY or len(steps) > 1 or parts is not None
+    units = mixed_units(case, bad, best.pixels) if is_likely else None
+    if is_likely or best.pixels > INEXACT:
+        # Where half of the frames are wrong, the median says nothing of the others.
+        fitting = float(np.quantile(best.by_pair, 0.25))
+        parts = units or parts or later_part(case, best.by_pair > max(BAD, _BAD_FACTOR * fitting))
     if parts is not None:
         return [parts]
     still = {(pair.first, pair.second) for pair, is_far in zip(case.pairs, far, strict=True) if is_far}
     jump = _jump(case, steps, is_bad, still)
+    if jump is not None:
+        jump = mixed_units(case, bad, best.pixels) or jump
     if share <= _STRAY:
         return [jump] if jump is not None else []
     return [jump if jump is not None else _wrong_frames(case, is_bad, share)]
@@ -71,10 +88,20 @@ def _is_too_far(case: Case) -> NDArray[np.bool_]:
     known = depths[~is_step & np.isfinite(depths)]
     if not len(known):
         return np.zeros(len(depths), dtype=np.bool_)
-    typical = float(np.median(known))
+    usual = np.full(len(depths), float(np.median(known)))
+    # Where a recording ends and another begins, what both see may be far from them.
+    first = np.array([pair.first for pair in case.pairs])
+    for number, pair in enumerate(case.pairs):
+        if (
+            pair.kind == "step"
+            and case.path.frames[pair.first].sequence != case.path.frames[pair.second].sequence
+        ):
+            for end in (pair.first, pair.second):
+                near = ~is_step & np.isfinite(depths) & (np.abs(first - end) <= _NEAR)
+                usual[number] = max(usual[number], np.median(depths[near]) if near.any() else np.inf)
     centres = case.poses[1]
     steps = np.array([np.linalg.norm(centres[pair.first] - centres[pair.second]) for pair in case.pairs])
-    return np.asarray(is_step & (steps > _FAR_STEP * typical) & (depths > _TOO_FAR * typical))
+    return np.asarray(is_step & (steps > _FAR_STEP * usual) & (depths > _TOO_FAR * usual))
 
 
 def different_parts(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
@@ -103,6 +130,78 @@ def different_parts(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
         if found is not None:
             return found
     return None
+
+
+def later_part(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
+    """Frames from one on that are in another unit or world than those before, or are to be read otherwise."""
+    ends = np.array([sorted((pair.first, pair.second)) for pair in case.pairs])
+    best, start, is_of = _EXPLAINED, 0, ""
+    for cut in np.unique(ends[:, 1]).tolist():
+        is_after, is_before = ends[:, 1] >= cut, ends[:, 0] < cut
+        for kind, wrong in (("after", is_after), ("before", is_before), ("across", is_after & is_before)):
+            both = int((is_bad & wrong).sum())
+            if both >= _FEWEST and both / int((is_bad | wrong).sum()) > best:
+                best, start, is_of = both / int((is_bad | wrong).sum()), cut, kind
+    if not is_of:
+        return None
+    name = case.path.frames[start].name
+    if is_of != "across":
+        before, after = f"frames before {name}", f"frames from {name} on"
+        sides = [[before if end < start else after for end in pair] for pair in ends.tolist()]
+        return _part_reading(case, [(one, other) for one, other in sides], is_bad)
+    is_across = (ends[:, 0] < start) & (start <= ends[:, 1])
+    pairs = [pair for pair, is_between in zip(case.pairs, is_across, strict=True) if is_between]
+    factor = _factor_from(case, pairs, start)
+    if factor is not None:
+        return _later_unit(name, factor)
+    return Finding(
+        "error",
+        "jump",
+        f"the poses jump at {name}, where the images do not: those before it fit, and those from it on, and "
+        f"not the two parts to each other; leave one of them out, or split the recording there",
+        (name,),
+    )
+
+
+def depth_units(case: Case) -> Finding | None:
+    """Frames from one on whose positions are so much larger or smaller that their unit is another."""
+    pairs = [(min(pair.first, pair.second), pair_depth(pair, case.poses)) for pair in case.pairs]
+    known = np.array(sorted((number, np.log(depth)) for number, depth in pairs if depth > 0)).reshape(-1, 2)
+    cuts = range(_FEWEST, len(known) - _FEWEST + 1)
+    steps = [float(np.median(known[cut:, 1]) - np.median(known[:cut, 1])) for cut in cuts]
+    if not steps or max(map(abs, steps)) < np.log(_OTHER_UNIT):
+        return None
+    best = int(np.abs(steps).argmax())
+    name = case.path.frames[int(known[cuts[best], 0])].name
+    return Finding(
+        "error",
+        "mixed units",
+        f"the positions from about {name} on are in another unit: what the cameras see is "
+        f"{np.exp(steps[best]):.3g} times as far away as before",
+        (name,),
+    )
+
+
+def _later_unit(name: str, factor: float) -> Finding:
+    return Finding(
+        "error",
+        "mixed units",
+        f"the positions from {name} on are in another unit: {factor:.3g} times as large they fit those "
+        f"before them",
+        (name,),
+    )
+
+
+def _factor_from(case: Case, pairs: Sequence[Correspondences], start: int) -> float | None:
+    """The factor of all positions from a frame on that makes pairs across it fit, or None."""
+    factors = [scale_of_one(pair, case.poses, first=pair.first >= start) for pair in pairs]
+    known = [factor for factor in factors if np.isfinite(factor) and 1e-5 < factor < 1e5]
+    if not known or abs(np.log(factor := float(np.median(known)))) < np.log(1.5):
+        return None
+    centres = case.poses[1].copy()
+    centres[start:] *= factor
+    (again,) = scored(pairs, (case.poses[0], centres), [AS_GIVEN])
+    return factor if again.pixels < 2 * FITS else None
 
 
 def _part_reading(case: Case, groups: Sequence[tuple[str, str]], is_bad: NDArray[np.bool_]) -> Finding | None:
@@ -172,6 +271,9 @@ def _jump(
         across.setdefault((pair.first + pair.second + 1) // 2, []).append(pair)
     names = []
     for after, pairs in across.items():
+        factor = _factor_from(case, pairs, after) if len(pairs) > 1 else None
+        if factor is not None:
+            return _later_unit(case.path.frames[after].name, factor)
         # A single pair that is far apart may be wrong matches of repeated things.
         one = pairs[0].first, pairs[0].second
         is_sure = len(pairs) > 1 or one[1] == one[0] + 1 or one in still
@@ -194,7 +296,8 @@ def _wrong_frames(case: Case, is_bad: NDArray[np.bool_], share: float) -> Findin
     for pair, wrong in zip(case.pairs, is_bad, strict=True):
         for number in (pair.first, pair.second):
             counts[number] += 1 if wrong else -1
-    names = [case.path.frames[number].name for number, count in counts.most_common() if count > 0]
+    worst = max(counts.values())
+    names = [case.path.frames[n].name for n, count in counts.most_common() if count >= min(1, worst)]
     return Finding(
         "error",
         "wrong poses",

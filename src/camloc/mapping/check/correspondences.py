@@ -9,6 +9,7 @@ and no poses enter.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -36,6 +37,11 @@ _ALIKE = 2
 
 # Frames before and after a large step that are matched with each other as well.
 _ACROSS = (2, 6)
+
+# Frames before the end of a recording and after the start of the next that are matched with each other, and
+# recordings of which this is done.
+_AROUND = ((0, 0), (1, 1), (0, 3), (3, 0), (3, 3), (6, 6))
+_MOST_RECORDINGS = 16
 
 # A focal length for images without intrinsics, as a share of the longer side.
 _USUAL_FOCAL = 0.85
@@ -72,7 +78,8 @@ class Correspondences:
         first_plane, second_plane: (m, 2) where the rays of the matches meet the plane at depth 1.
         focal: focal length in pixels of an image of about 640 x 480, the mean of both images and directions.
         kind: "recording" for frames of one recording, "alike" for anchors that look alike, "step" for frames
-            before and after a large step of the path.
+            before and after a large step of the path or the end of a recording, "across" for frames of two
+            recordings that look alike.
     """
 
     first: int
@@ -159,6 +166,7 @@ class _Extraction:
 def sample_correspondences(
     frames: Sequence[Frame],
     steps: Sequence[tuple[int, int]],
+    across: Sequence[tuple[int, int]],
     settings: SampleSettings,
     progress: Callable[[float], None],
 ) -> Sample:
@@ -167,6 +175,7 @@ def sample_correspondences(
     Args:
         frames: in the order of their recordings.
         steps: frames (before, after) of the largest steps of the path, to be compared too.
+        across: frames of two recordings, to be compared too.
         settings: how many.
         progress: is called with the share that is done.
     """
@@ -197,6 +206,13 @@ def sample_correspondences(
                 if found is not None:
                     pairs[one, other] = found
         progress(done / work * 0.9)
+    between = recordings.between()
+    for one, other in (*between, *across):
+        if (one, other) not in pairs:
+            kind = "step" if (one, other) in between else "across"
+            found, _ = _matched(extraction, one, other, settings, kind)
+            if found is not None:
+                pairs[one, other] = found
     for one, other in _alike(extraction, anchors.tolist(), recordings):
         if (one, other) not in pairs:
             found, _ = _matched(extraction, one, other, settings, "alike")
@@ -220,6 +236,16 @@ class _Recordings:
     def after(self, index: int, gap: int) -> int | None:
         own, place = self._place[index]
         return own[place + gap] if 0 <= place + gap < len(own) else None
+
+    def between(self) -> list[tuple[int, int]]:
+        """Frames at the end of a recording and at the start of the next, of which it may be a part."""
+        members = list({id(own): own for own, _ in self._place}.values())
+        return [
+            (one[-1 - before], other[after])
+            for one, other in pairwise(members[:_MOST_RECORDINGS])
+            for before, after in _AROUND
+            if before < len(one) and after < len(other)
+        ]
 
     def distance(self, one: int, other: int) -> float:
         own, place = self._place[one]

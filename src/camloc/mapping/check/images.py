@@ -46,6 +46,12 @@ _LEAST_SIDE = 200
 # Share of the images from which on dark or blurred ones make training useless.
 _MANY = 0.2
 
+# Frames of all recordings whose likeness is compared, and how many of these are between two pairs.
+_COMPARED, _APART = 1500, 2
+
+# Pairs of two recordings: in all, at least of each recording, and at most in all.
+_ACROSS, _FEWEST_ACROSS, _MOST_ACROSS = 32, 4, 96
+
 # Images that are decoded ahead.
 _CHUNK = 64
 
@@ -171,6 +177,31 @@ def _finding(level: str, kind: str, names: Sequence[str], count: int, sentence: 
         f"{len(names)} of {count} images {sentence}: {named(names)}",
         tuple(names[:MOST_NAMED]),
     )
+
+
+def alike_across(frames: Sequence[Frame], facts: Sequence[ImageFacts | None]) -> list[tuple[int, int]]:
+    """Frames of two recordings whose images look alike, by small grey copies, some for each recording."""
+    known = [index for index, fact in enumerate(facts) if fact is not None and fact.deviation >= FLAT]
+    known = known[:: max(1, len(known) // _COMPARED)]
+    _, codes = np.unique([frames[index].sequence for index in known], return_inverse=True)
+    recordings = range(len(set(codes.tolist())))
+    if len(recordings) < 2:
+        return []
+    small = np.stack([fact.small.ravel() for index in known if (fact := facts[index]) is not None])
+    table = small.astype(np.float32) - small.mean(axis=1, keepdims=True)
+    table /= np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-6)
+    likeness = np.where(codes[:, None] < codes[None], table @ table.T, -1.0)
+    found: dict[tuple[int, int], None] = {}
+    for recording in recordings:
+        own = codes == recording
+        left = np.where(own[:, None] | own[None], likeness, -1.0)
+        for _ in range(max(_FEWEST_ACROSS, _ACROSS // len(recordings))):
+            one, other = divmod(int(left.argmax()), len(known))
+            if left[one, other] <= 0.0:
+                break
+            found[known[one], known[other]] = None
+            left[max(0, one - _APART) : one + _APART + 1, max(0, other - _APART) : other + _APART + 1] = -1.0
+    return list(found)[:_MOST_ACROSS]
 
 
 def same_images(facts: Sequence[ImageFacts | None]) -> list[list[int]]:

@@ -36,6 +36,15 @@ LONGEST_LINE = 16 * 2**20
 # Longest part of a path or a cell that a message quotes.
 QUOTED = 200
 
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".png", ".heic", ".heif", ".avif", ".webp", ".tif", ".tiff", ".bmp", ".ppm"),
+)
+
+# Words in names of images that are made of photographs and lie beside them.
+_NO_PHOTOGRAPH = re.compile(
+    r"(^|[^a-z])(depth|masks?|conf(idence)?|labels?|seg(mentation)?|normals?)([^a-z]|$)"
+)
+
 _DRIVE = re.compile(r"[A-Za-z]:")
 _UTF16_MARKS = (BOM_UTF16_LE, BOM_UTF16_BE)
 
@@ -174,6 +183,11 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice[:40]!r} is there twice; remove one of them")
     return content
+
+
+def is_time_heading(line: Line) -> bool:
+    """Whether a first line names columns, of which the first is the time, and is not marked as a comment."""
+    return line.number == 1 and line.text.lower().startswith(("time", '"time'))
 
 
 def numbers_in(words: Sequence[str], where: str) -> list[float]:
@@ -332,6 +346,12 @@ def sequence_of(name: str) -> str:
     """The recording of an image where only its folder says it: `a/b` of `images/a/b/1.png`."""
     folder = posixpath.dirname(name)
     return "" if folder == "images" else folder.removeprefix("images/")
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file is a photograph by its name: not a depth map, a mask or a hidden file."""
+    lower = name.lower()
+    return lower.endswith(IMAGE_ENDINGS) and not name.startswith(".") and not _NO_PHOTOGRAPH.search(lower)
 
 
 def one_line(problem: BaseException) -> str:

@@ -6,17 +6,21 @@ camera-intrinsics.txt    the same, as 7Scenes and KinectFusion name it
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from camloc.data.formats.parts.files import image_sizes, is_file, is_named, numbers_in, read_json, read_lines
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 from camloc.geometry.colmap import pycolmap
+
+Matrix = NDArray[np.float64]
 
 CAMERA_FILE = "camera.json"
 MATRIX_FILES = ("K.txt", "camera-intrinsics.txt")
@@ -25,6 +29,27 @@ MATRIX_FILES = ("K.txt", "camera-intrinsics.txt")
 LARGEST_SIDE = 1_000_000
 
 _PINHOLE_NAMES = ("f", "fx", "fy", "cx", "cy")
+
+# Files that say what the camera is, by names that are not read.
+_CALIBRATION = re.compile(r"(.*(calib|intrinsic).*|cameras?)\.(txt|json|ya?ml|xml|csv|npy)", re.IGNORECASE)
+
+# Names of numbers and kinds of a lens, in small letters and without signs between the words: k1, flx, fovx.
+_LENS = re.compile(
+    r"(camera|cam|lens|colou?r|rgb|sensor)*("
+    r"[kpsbd]\d+|k|f|fl?[xy]|fl|[cp][xy]|pp[xy]|[uv]0|xi|alpha|skew|aspect(ratio)?|[hvxyd]?fov[hvxyd]?|fov.*|"
+    r"kappa\d+|(radial|tan|tangential)\d*|[dk]?(coeffs?|coefficients?)\d*|dist(?!ance).*|k(matrix|mat))|"
+    r"(camera|cam|lens)(matrix|mat|params?|parameters)|"
+    r"(camera|cam|lens|projection|distortion)+(model|type|kind|projection)|projection|"
+    r".*((?<!un)distort|fisheye|equidistant|intrinsic|calib(?!rated)|principal|focal|radialdist).*"
+)
+
+# Names of a size in pixels, written alike.
+_SIZE = re.compile(
+    r"(images?|img|cam(era)?|colou?r|rgb|frame)?(w|h|width|height|size|resolution|dimensions?)"
+)
+
+# Values of a name of the kind of a lens that say nothing more than that it is a pinhole.
+_PINHOLE_WORDS = ("", "none", "pinhole", "perspective", "simple_pinhole", "rectilinear", "false")
 
 
 def parameter_names(model: str, where: str) -> tuple[str, ...]:
@@ -137,6 +162,12 @@ def camera_beside(folder: Path, *, image: Path) -> Camera | None:
     return camera_from_matrix(matrix_in_file(path), image=image, where=str(path))
 
 
+def unread_calibration(folder: Path) -> str:
+    """The name of a file in a folder that says what the camera is by a name that is not read, or ""."""
+    names = sorted(path.name for path in folder.iterdir() if path.name not in (CAMERA_FILE, *MATRIX_FILES))
+    return next(filter(_CALIBRATION.fullmatch, names), "")
+
+
 def camera_from_text(text: str, name: str) -> Camera:
     """A camera from one word: a `camera.json`, or `MODEL,width,height,` and COLMAP's parameters.
 
@@ -197,6 +228,61 @@ def number_fields(values: Mapping[str, Any], where: str) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
+def is_lens_name(name: str) -> bool:
+    """Whether a key or a column is, by its name, of a lens: `k1`, `FL_X`, `distCoeffs`, `focal_length`."""
+    return name == "D" or _LENS.fullmatch(_plain(name)) is not None  # OpenCV's D; a column d may be anything
+
+
+def is_size_name(name: str) -> bool:
+    """Whether a key is, by its name, a size of images: `w`, `image_width`, `resolution`."""
+    return _SIZE.fullmatch(_plain(name)) is not None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def says_something(value: Any) -> bool:
+    """Whether a value of a lens is more than zeros, nothing, or the name of a pinhole."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        try:
+            return float(text) != 0
+        except ValueError:
+            return text not in _PINHOLE_WORDS
+    if isinstance(value, Mapping):
+        return any(says_something(each) for each in value.values())
+    if isinstance(value, list):
+        return any(says_something(each) for each in value)
+    return value not in (0, 0.0, None, False)
+
+
+def refuse_unread_lens(
+    values: Mapping[str, Any], read: Collection[str], where: str, *, write: str = "a camera without it"
+) -> None:
+    """Refuse keys that are of a lens by their names, are not read, and say something.
+
+    Args:
+        values: of a file or of a camera; objects in it are looked into.
+        read: the keys that are read.
+        where: the file and the camera, for messages.
+        write: what the file may hold instead.
+
+    Raises:
+        DatasetError: there is such a key.
+    """
+    for name, value in values.items():
+        if name in read:
+            continue
+        if is_lens_name(name) and says_something(value):
+            raise DatasetError(
+                f"{where}: the key {name[:40]!r} of the lens is not understood; write {write}, or remove it"
+            )
+        for part in value if isinstance(value, list) else (value,):
+            if isinstance(part, dict):
+                refuse_unread_lens(part, (), f"{where}, {name[:40]}", write=write)
+
+
 def matrix_in_file(path: Path) -> dict[str, float]:
     """`fx fy cx cy` of a file with a 3x3 calibration matrix.
 
@@ -206,10 +292,19 @@ def matrix_in_file(path: Path) -> dict[str, float]:
     rows = [numbers_in(line.text.replace(",", " ").split(), line.where) for line in read_lines(path)]
     if [len(row) for row in rows] != [3, 3, 3]:
         raise DatasetError(f"{path} is not a 3x3 matrix of three lines with three numbers")
-    matrix = np.array(rows)
-    (fx, skew, cx), (zero, fy, cy) = rows[0], rows[1]
-    if not np.isfinite(matrix).all() or abs(skew) > 1e-6 * abs(fx) or zero or rows[2] != [0.0, 0.0, 1.0]:
-        raise DatasetError(f"{path} is not a calibration matrix: fx 0 cx, 0 fy cy, 0 0 1 is needed")
+    return fields_of_matrix(np.array(rows), str(path))
+
+
+def fields_of_matrix(matrix: Matrix, where: str) -> dict[str, float]:
+    """`fx fy cx cy` of a calibration matrix, 3x3 or the first rows and columns of 3x4 and 4x4.
+
+    Raises:
+        DatasetError: it is not a calibration matrix, or has a skew.
+    """
+    (fx, skew, cx), (zero, fy, cy), last = matrix[:3, :3].tolist()
+    if not np.isfinite(matrix).all() or zero or last != [0.0, 0.0, 1.0] or abs(skew) > 1e-6 * abs(fx):
+        reason = f" (its skew is {skew:g})" if skew and not zero and last == [0.0, 0.0, 1.0] else ""
+        raise DatasetError(f"{where} is not a calibration matrix{reason}: fx 0 cx, 0 fy cy, 0 0 1 is needed")
     return {"fx": fx, "fy": fy, "cx": cx, "cy": cy}
 
 

@@ -1,6 +1,7 @@
 """Listed images with matrices, as a scene, with which most readers end; and poses between other times."""
 
 import math
+import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,13 +58,26 @@ def posed_scene(
     notes: Sequence[str] = (),
     own: OwnSplit | None = None,
     unit: Unit = "m",
+    without_pose: Sequence[str] = (),
 ) -> Scene:
     """A scene of images with matrices; only of those that are used, the cameras are made.
+
+    Args:
+        root: the folder that names are relative to, which has the lists of a split.
+        scene: its name; that of the folder otherwise.
+        listed: the images.
+        posed: the pose and the camera of an image.
+        selection: the options.
+        notes: of the reader.
+        own: the layout's own split.
+        unit: of positions.
+        without_pose: names of images that the reader has left out and counted.
 
     Raises:
         DatasetError: an image is missing, or a pose or a camera cannot be used.
     """
-    kept = selection.present(listed)
+    left = {name: root / name for name in map(posixpath.normpath, without_pose)}
+    kept = selection.present(listed, without_pose=left)
     rows = []
     for each in kept.entries:
         found = posed(each)

@@ -7,6 +7,7 @@ frame-000000.depth.png    optional
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from camloc.data.formats.parts.files import numbers_in, read_lines
@@ -14,7 +15,7 @@ from camloc.errors import DatasetError
 
 POSE = ".pose.txt"
 
-_COLOUR = re.compile(r"(frame-\d+)\.color\.(?:png|jpe?g)", re.IGNORECASE)
+_COLOUR = re.compile(r"(frame-\d+)\.color\.(?:png|jpe?g|bmp|webp|tiff?|ppm)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,14 @@ def recorded(folder: Path) -> list[Recorded]:
         names = {path.name for path in folder.iterdir()}
     except OSError as problem:
         raise DatasetError(f"{folder} cannot be read: {problem.strerror}") from None
-    images = {match[1]: name for name in sorted(names) if (match := _COLOUR.fullmatch(name))}
+    images: dict[str, str] = {}
+    for name in sorted(names):
+        if (match := _COLOUR.fullmatch(name)) is None:
+            continue
+        if images.setdefault(match[1], name) != name:
+            raise DatasetError(
+                f"{folder / name} and {images[match[1]]} are of the same frame; remove one of them"
+            )
     for stem, found in images.items():
         if f"{stem}{POSE}" not in names:
             raise DatasetError(
@@ -85,5 +93,6 @@ def matrix_in(path: Path) -> list[float]:
 
 
 def is_lost(path: Path) -> bool:
-    """Whether tracking was lost: the recorder wrote infinities, in its system's words ("-1.#INF")."""
-    return any("INF" in line.text.upper() for line in read_lines(path))
+    """Whether tracking was lost: the whole pose is infinite or NaN, in any words ("-1.#INF")."""
+    words = [word.upper() for line in islice(read_lines(path), 3) for word in line.text.split()]
+    return bool(words) and all("INF" in word or "NAN" in word or "#IND" in word for word in words)

@@ -3,8 +3,8 @@
     uv run python -m benchmarks.latency [--only AtLoc]
 
 writes `docs/results/latency.json` and `.md`; rows that are not measured keep their numbers. The published
-structures are built from torch's own modules (`benchmarks/published.py`, `tests/support/authors.py`), and all
-sides are measured in turn, by processor time on one thread.
+structures are built from torch's own modules (`tests/support/authors.py`). All sides are measured in turn, by
+processor time on one thread.
 """
 
 import time
@@ -31,12 +31,11 @@ from benchmarks.passes import (
     measured_peaks,
     multiplications,
     onnx_pass,
-    shaken,
     shortest,
     times_table,
     weights_of,
+    with_weights_of,
 )
-from benchmarks.published import PlainHyperPose, PlainTransPoseNet, copy_weights
 from camloc.core.config import from_json
 from camloc.inference.onnx.export import onnx_program
 from camloc.inference.onnx.quantization import in_integers
@@ -115,18 +114,6 @@ class PlainPoseNet(nn.Module):
         return [head(F.relu(latent(features))) for latent, head in zip(self.latents, self.heads, strict=True)]
 
 
-class InFirstScene(nn.Module):
-    """A published network of several scenes; the scene is chosen by the logits, here the first one."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The pose and the logits."""
-        return self.network(images, 0)  # type: ignore[no-any-return]
-
-
 @dataclass(frozen=True)
 class Case:
     """A network of ours and the published structure.
@@ -135,7 +122,7 @@ class Case:
         label: for the table.
         model, preset: of ours.
         published: builds the published structure.
-        is_same: whether both compute the same with the weights of `copy_weights`.
+        is_same: whether ours takes the published weights and computes the same.
         int8: least ratio of int8 that is aimed at.
     """
 
@@ -148,17 +135,16 @@ class Case:
 
 
 def _cases() -> tuple[Case, ...]:
-    transposenet, hyperpose = presets("transposenet")["released"], presets("hyperpose_2023")["released"]
-
     def several(layers: tuple[int, int], hyper: tuple[int, int] | None = None) -> nn.Module:
-        return InFirstScene(authors.MSTransformer(7, layers, hyper=hyper))
+        return authors.MSTransformer(7, layers, hyper=hyper)
+
+    def hyperpose_2023() -> nn.Module:
+        return authors.TransPoseNet(hyper=(256, 512))
 
     return (
-        Case(
-            "TransPoseNet", "transposenet", "released", lambda: PlainTransPoseNet(transposenet), is_same=True
-        ),
-        Case("HyperPose 2023", "hyperpose_2023", "released", lambda: PlainHyperPose(hyperpose), is_same=True),
-        Case("HyperPose 2023, compact", "hyperpose_2023", "compact", lambda: PlainHyperPose(hyperpose)),
+        Case("TransPoseNet", "transposenet", "released", authors.TransPoseNet, is_same=True),
+        Case("HyperPose 2023", "hyperpose_2023", "released", hyperpose_2023, is_same=True),
+        Case("HyperPose 2023, compact", "hyperpose_2023", "compact", hyperpose_2023),
         Case("MS-Transformer", "ms_transformer", "sevenscenes", lambda: several((6, 4))),
         Case("MS-HyperPose", "ms_hyperpose", "sevenscenes", lambda: several((4, 4), (256, 512))),
         Case("MS-HyperPose, compact", "ms_hyperpose", "compact", lambda: several((4, 4), (256, 512))),
@@ -243,18 +229,17 @@ def measured(case: Case, *, rounds: int) -> Row:
     """The measurements of one case."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    ours = shaken(build_model(case.model, presets(case.model)[case.preset])).eval()
-    plain = shaken(case.published()).eval()
-    if case.is_same:
-        copy_weights(ours, plain)
+    model, plain = build_model(case.model, presets(case.model)[case.preset]), authors.shaken(case.published())
+    ours = with_weights_of(plain, model, name=case.model if case.is_same else None)
     image = torch.rand(1, 3, SIDE, SIDE)
+    normalised = authors.normalised(image)
     network = onnx_program(ours, image.expand(2, -1, -1, -1))
     with TemporaryDirectory() as folder:
         noise = torch.randint(0, 256, (4, 3, SIDE, SIDE), dtype=torch.uint8).numpy()
         integers = in_integers(network, noise, Path(folder)).SerializeToString()
     single = network.SerializeToString()
     passes: dict[str, Callable[[], Any]] = {
-        "published": lambda: plain(image),
+        "published": lambda: plain(normalised),
         "torch": lambda: ours(image),
         "onnx": onnx_pass(single, image, 1),
         "int8": onnx_pass(integers, image, 1),
@@ -264,12 +249,10 @@ def measured(case: Case, *, rounds: int) -> Row:
         passes["half"] = onnx_pass(half, image, 1)
     with torch.inference_mode():
         times = shortest(passes, rounds, time.process_time, warm_up=1)
-        wanted = passes["published"]()
-        difference = (
-            max(largest_difference(passes[name](), wanted) for name in ("torch", "onnx"))
-            if case.is_same
-            else None
-        )
+        difference = None
+        if case.is_same:
+            wanted = passes["published"]().split((3, 4), dim=1)
+            difference = max(largest_difference(passes[name](), wanted) for name in ("torch", "onnx"))
     of_all, of_activations = multiplications(ours, image)
     return Row(
         case.label,

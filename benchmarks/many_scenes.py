@@ -3,7 +3,7 @@
     uv run python -m benchmarks.many_scenes [--device cuda]
 
 measures one image and a training step of 8 beside the structures as published
-(`benchmarks/published_scenes.py`), one image with 7, 100 and 1,000 scenes, and the size of generated layers.
+(`tests/support/authors.py`), one image with 7, 100 and 1,000 scenes, and the size of generated layers.
 Writes `docs/results/many_scenes.json` and `.md`. The shortest of several passes counts, both sides in turn.
 """
 
@@ -15,18 +15,20 @@ from typing import Any
 
 import torch
 import tyro
+from tests.support import authors
 from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.page import filled, table, write
 from benchmarks.page import page as page_of
-from benchmarks.passes import both_sides, largest_difference, machine, shaken, shortest, times_table
-from benchmarks.published_scenes import (
-    PlainMSHyperPose,
-    PlainMSTransformer,
-    PlainMSTransPoseNet,
-    copy_scene_weights,
+from benchmarks.passes import (
+    both_sides,
+    largest_difference,
+    machine,
+    shortest,
+    times_table,
+    with_weights_of,
 )
 from camloc.core.device import wait_for
 from camloc.data.batch import Batch
@@ -87,28 +89,33 @@ _TRANSFORMER, _TRANSPOSENET = TRANSFORMER["sevenscenes"], TRANSPOSENET["sevensce
 _HYPERPOSE, _COMPACT = HYPERPOSE["sevenscenes"], HYPERPOSE["compact"]
 _MANY_TRANSPOSENET = "TransPoseNet of many scenes"
 
+
+def _hyperpose() -> nn.Module:
+    return authors.MSTransformer(7, (4, 4), hyper=(256, 512))
+
+
 CASES = (
     Case(
         "MS-Transformer, as released",
         "ms_transformer",
         _TRANSFORMER,
-        partial(PlainMSTransformer, _TRANSFORMER),
+        partial(authors.MSTransformer, 7, (6, 4)),
     ),
     Case(
         _MANY_TRANSPOSENET,
         "ms_transposenet",
         _TRANSPOSENET,
-        partial(PlainMSTransPoseNet, _TRANSPOSENET),
+        partial(authors.MSTransPoseNet, 7),
         is_same=False,
     ),
     Case(
         "MS-HyperPose, `compact`, beside the released one",
         "ms_hyperpose",
         _COMPACT,
-        partial(PlainMSHyperPose, _HYPERPOSE),
+        _hyperpose,
         is_same=False,
     ),
-    Case("MS-HyperPose, as released", "ms_hyperpose", _HYPERPOSE, partial(PlainMSHyperPose, _HYPERPOSE)),
+    Case("MS-HyperPose, as released", "ms_hyperpose", _HYPERPOSE, _hyperpose),
 )
 
 GROWING = (
@@ -121,10 +128,10 @@ GROWING = (
 def measured(case: Case, settings: Settings) -> dict[str, Any]:
     """Times and memory of one case, with random weights."""
     torch.manual_seed(0)
-    ours, plain = shaken(build_model(case.model, case.config)), shaken(case.published())
-    if case.is_same:
-        copy_scene_weights(ours, plain)
-    cpu, wall, difference = image_times(ours.eval(), plain.eval(), settings)
+    plain = authors.shaken(case.published())
+    name = case.model if case.is_same else None
+    ours = with_weights_of(plain, build_model(case.model, case.config), name=name)
+    cpu, wall, difference = image_times(ours, plain, settings)
     generated = sum(each.numel() for name, each in ours.named_parameters() if ".generated.layers." in name)
     return {
         "label": case.label,
@@ -151,7 +158,7 @@ def image_times(
             wall = shortest(passes(settings.threads), settings.rounds, time.perf_counter)
         each = passes(1)
         cpu = shortest(each, settings.rounds, time.process_time)
-        wanted = each["published_torch"]()[:2]
+        wanted = each["published_torch"]()[0].split((3, 4), dim=1)
         difference = max(largest_difference(each[name]()[:2], wanted) for name in ("torch", "onnx"))
     return cpu, wall, difference
 
@@ -208,17 +215,18 @@ def step_of_ours(model: PoseModel[Any], batch: Batch) -> Callable[[], None]:
 
 
 def step_of_plain(model: nn.Module, batch: Batch) -> Callable[[], None]:
-    """A step as published, of a structure with position, quaternion and log-probabilities as outputs."""
+    """A step as published, of a structure with the numbers of the pose and the scenes' logits as outputs."""
+    images = authors.normalised(batch.images)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
     position, quaternion = batch.world_from_cam.translation, batch.world_from_cam.quaternion_wxyz()
 
     def step() -> None:
         model.train()
         optimizer.zero_grad()
-        found, turned, log_probabilities = model(batch.images)
-        distance = torch.linalg.vector_norm(found - position, dim=-1).mean()
-        angle = torch.linalg.vector_norm(F.normalize(turned, dim=-1) - quaternion, dim=-1).mean()
-        (distance + angle + F.nll_loss(log_probabilities, batch.scene)).backward()
+        numbers, logits = model(images)
+        distance = torch.linalg.vector_norm(numbers[:, :3] - position, dim=-1).mean()
+        angle = torch.linalg.vector_norm(F.normalize(numbers[:, 3:], dim=-1) - quaternion, dim=-1).mean()
+        (distance + angle + F.cross_entropy(logits, batch.scene)).backward()
         optimizer.step()
 
     return step

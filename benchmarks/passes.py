@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from tests.support import authors
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,6 +21,8 @@ from benchmarks import page
 from camloc.inference.onnx.export import onnx_program
 from camloc.inference.onnx.quantization import quantised
 from camloc.inference.onnx.runtime import SLOWER_OPTIMIZERS
+from camloc.inference.published_weights import convert_weights
+from camloc.models.base import PoseModel
 
 
 def onnx_pass(network: bytes, image: Tensor, threads: int) -> Callable[[], Any]:
@@ -39,18 +42,21 @@ def both_sides(
     ours: nn.Module, plain: nn.Module, image: Tensor
 ) -> Callable[[int], dict[str, Callable[[], Any]]]:
     """For a number of threads the passes of ours and of the published structure, by the names in `TIMES`."""
-    several = image.expand(2, -1, -1, -1)
-    networks = onnx_program(ours, several), onnx_program(plain, several)
+    several, normalised = image.expand(2, -1, -1, -1), authors.normalised(image)
+    networks = onnx_program(ours, several), onnx_program(plain, authors.normalised(several))
     files = [each.SerializeToString() for each in (*networks, quantised(networks[0]).network)]
 
     def passes(threads: int) -> dict[str, Callable[[], Any]]:
         torch.set_num_threads(threads)
-        single, published, whole = (onnx_pass(each, image, threads) for each in files)
+        single, published, whole = (
+            onnx_pass(each, given, threads)
+            for each, given in zip(files, (image, normalised, image), strict=True)
+        )
         return {
             "torch": lambda: ours(image),
             "onnx": single,
             "onnx_int8": whole,
-            "published_torch": lambda: plain(image),
+            "published_torch": lambda: plain(normalised),
             "published_onnx": published,
         }
 
@@ -93,12 +99,22 @@ def times_table(named: Iterable[tuple[str, Mapping[str, float]]]) -> str:
     return page.filled(TIMES, rows)
 
 
-def shaken(module: nn.Module) -> nn.Module:
-    """The module with noise on its weights: generated layers start at zero and would have no effect."""
+def with_weights_of(plain: nn.Module, ours: PoseModel[Any], *, name: str | None) -> PoseModel[Any]:
+    """Our network for evaluation, with the weights of the published structure or with noise on its own.
+
+    Args:
+        plain: the published structure.
+        ours: our network.
+        name: of our model; None for another network than the published one. Its generated layers start at
+            zero and would have no effect without the noise.
+    """
+    if name is not None:
+        ours.load_state_dict(convert_weights(plain.state_dict(), ours, name=name).state)
+        return ours.eval()
     with torch.no_grad():
-        for parameter in module.parameters():
+        for parameter in ours.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape[-1:]))
-    return module
+    return ours.eval()
 
 
 def shortest(
@@ -118,11 +134,6 @@ def largest_difference(found: Any, wanted: Any) -> float:
     """The largest difference of two passes' outputs, relative to the largest number of the output."""
     pairs = [(torch.as_tensor(one), torch.as_tensor(other)) for one, other in zip(found, wanted, strict=True)]
     return max(float((one - other).abs().max() / other.abs().max()) for one, other in pairs)
-
-
-def multiply_adds(module: nn.Module, image: Tensor) -> int:
-    """The number of multiplications with additions of a pass, in convolutions and matrix products."""
-    return multiplications(module, image)[0]
 
 
 def multiplications(module: nn.Module, image: Tensor) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """The papers' networks with the names of the authors' classes, built from their descriptions.
 
 They share no code with camloc's layers: attention is torch's, EfficientNet-B0 is written out with the padding
-of TensorFlow. Weights are random and not small, so that every part shows in the output.
+of TensorFlow. Weights are random and not small, so that every part shows in the output. Parts without
+effect are there too: classifiers, attention weights and masks, a second pass of the CNN.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-HEADS = 8
+HEADS, DROPOUT = 8, 0.1
+
+
+def normalised(images: Tensor) -> Tensor:
+    """RGB images in [0, 1], (b, 3, h, w), as the authors' data sets normalise them."""
+    mean, deviation = images.new_tensor([0.485, 0.456, 0.406]), images.new_tensor([0.229, 0.224, 0.225])
+    return (images - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
 
 
 class Same(nn.Conv2d):
@@ -140,27 +147,36 @@ class Layer(nn.Module):
 
     def __init__(self, width: int, *, decodes: bool = False) -> None:
         super().__init__()
-        self.self_attn = nn.MultiheadAttention(width, HEADS)
+        self.self_attn = nn.MultiheadAttention(width, HEADS, dropout=DROPOUT)
         if decodes:
-            self.multihead_attn = nn.MultiheadAttention(width, HEADS)
+            self.multihead_attn = nn.MultiheadAttention(width, HEADS, dropout=DROPOUT)
         self.linear1, self.linear2 = nn.Linear(width, width), nn.Linear(width, width)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         if decodes:
             self.norm3 = nn.LayerNorm(width)
-        self.decodes = decodes
+        self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, values: Tensor, codes: Tensor, memory: tuple[Tensor, Tensor] | None = None) -> Tensor:
         normed = self.norm1(values)
         query = normed + codes
-        values = values + self.self_attn(query, query, normed)[0]
+        attended = self.self_attn(query, query, normed, key_padding_mask=no_padding(query))[0]
+        values = values + self.dropout(attended)
         norm = self.norm2
         if memory is not None:
             cells, positions = memory
             query = self.norm2(values) + codes
-            values = values + self.multihead_attn(query, cells + positions, cells)[0]
+            mask = no_padding(cells)
+            attended = self.multihead_attn(query, cells + positions, cells, key_padding_mask=mask)[0]
+            values = values + self.dropout(attended)
             norm = self.norm3
-        out: Tensor = values + self.linear2(F.gelu(self.linear1(norm(values))))
+        hidden = self.dropout(F.gelu(self.linear1(norm(values))))
+        out: Tensor = values + self.dropout(self.linear2(hidden))
         return out
+
+
+def no_padding(cells: Tensor) -> Tensor:
+    """(b, n), false everywhere, for (n, b, width)."""
+    return torch.zeros((cells.shape[1], cells.shape[0]), dtype=torch.bool, device=cells.device)
 
 
 class Stack(nn.Module):
@@ -207,8 +223,8 @@ class Regressor(nn.Module):
 def generated(values: Tensor, weights: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
     """Layers with given weights, whose last row is the bias."""
     for number, matrix in enumerate(weights):
-        shaped = matrix.view(len(values), sizes[number] + 1, sizes[number + 1])
-        values = torch.cat((values, torch.ones(len(values), 1)), dim=-1)
+        shaped = matrix.view(values.shape[0], sizes[number] + 1, sizes[number + 1])
+        values = torch.cat((values, torch.ones_like(values[:, :1])), dim=-1)
         values = torch.einsum("bi,bio->bo", values, shaped)
         values = F.silu(values) if number + 1 < len(weights) else values
     return values
@@ -245,19 +261,22 @@ class TransPoseNet(nn.Module):
             self.add_module(f"hypernet_{half}_fc_h2", nn.Linear(width, inner * (hidden + 1)))
             self.add_module(f"hypernet_{half}_fc_o", nn.Linear(width, outputs * (inner + 1)))
 
-    def _token(self, maps: Tensor, half: str, *, hyper: bool = False) -> Tensor:
+    def _token(self, maps: Tensor, half: str, *, hyper: bool = False, added: Tensor | None = None) -> Tensor:
         stem = "hypernet" if hyper else "transformer"
         prefix = "hypernet_" if hyper else ""
         token = getattr(self, f"hypernet_token_embed_{half}" if hyper else f"pose_token_embed_{half}")
         cells = getattr(self, f"{prefix}input_proj_{half}")(maps).flatten(2).permute(2, 0, 1)
         codes = self.backbone.codes
         own = codes.pose_token_embed.weight[:1].repeat(1, 2).unsqueeze(0)
-        values = torch.cat((token.unsqueeze(1).expand(-1, len(maps), -1), cells))
+        token = token.unsqueeze(1).expand(-1, maps.shape[0], -1)
+        values = torch.cat((token if added is None else token + added, cells))
         out: Tensor = getattr(self, f"{stem}_{half}").encoder(values, torch.cat((own, codes.cells(maps))))[0]
         return out
 
     def forward(self, images: Tensor) -> Tensor:
         coarse, fine, _ = self.backbone.maps(images)
+        if self.hyper is not None:
+            self.backbone.maps(images)
         halves = (("t", coarse, 3), ("rot", fine, 4))
         tokens = {half: self._token(maps, half) for half, maps, _ in halves}
         outputs = []
@@ -277,6 +296,25 @@ class TransPoseNet(nn.Module):
                 value = value + generated(tokens[half], weights, sizes)
             outputs.append(value)
         return torch.cat(outputs, dim=1)
+
+
+class MSTransPoseNet(TransPoseNet):
+    """The network of 2021 for several scenes; both tokens read the number of the most likely one."""
+
+    def __init__(self, scenes: int, width: int = 256, layers: int = 6) -> None:
+        super().__init__(width, layers)
+        self.scene_classifier, self.scene_embed = nn.Linear(1280, scenes), nn.Linear(1, width)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """The numbers of the pose, and the scenes' logits."""
+        coarse, fine, last = self.backbone.maps(images)
+        logits = self.scene_classifier(last.mean((-2, -1)))
+        scene = self.scene_embed(logits.argmax(-1, keepdim=True).to(logits.dtype))
+        outputs = [
+            getattr(self, f"regressor_head_{half}")(self._token(maps, half, added=scene))
+            for half, maps in (("t", coarse), ("rot", fine))
+        ]
+        return torch.cat(outputs, dim=1), logits
 
 
 class MSTransformer(nn.Module):
@@ -313,9 +351,11 @@ class MSTransformer(nn.Module):
                 self.add_module(f"hyper_in_{half}_fc_{number}", nn.Linear(width, width))
                 self.add_module(f"hypernet_{half}_fc_h{number}", nn.Linear(width, size))
 
-    def forward(self, images: Tensor, scene: int) -> tuple[Tensor, Tensor]:
-        """The numbers of the pose in a scene, and the scenes' logits."""
+    def forward(self, images: Tensor, scene: int | None = None) -> tuple[Tensor, Tensor]:
+        """The numbers of the pose in a scene, by default the most likely one, and the scenes' logits."""
         coarse, fine, last = self.backbone.maps(images)
+        if self.hyper is not None:
+            last = self.backbone.maps(images)[2]
         codes = self.backbone.codes
         outputs: list[Tensor] = []
         decoded: list[Tensor] = []
@@ -324,12 +364,16 @@ class MSTransformer(nn.Module):
             cells = getattr(self, f"input_proj_{half}")(maps).flatten(2).permute(2, 0, 1)
             transformer = getattr(self, f"transformer_{half}")
             memory = transformer.encoder(cells, positions)
-            queries = getattr(self, f"query_embed_{half}").weight.unsqueeze(1).expand(-1, len(images), -1)
+            queries = getattr(self, f"query_embed_{half}").weight.unsqueeze(1).expand(-1, images.shape[0], -1)
             tokens = transformer.decoder(torch.zeros_like(queries), queries, (memory, positions))
             decoded.append(tokens)
         logits = self.scene_embed(torch.cat(decoded, dim=-1)).squeeze(-1).T
         for place, (half, size) in enumerate((("t", 3), ("rot", 4))):
-            token = decoded[place][scene]
+            if scene is None:
+                mask = F.one_hot(logits.argmax(-1), logits.shape[1]).T.unsqueeze(-1)
+                token = (decoded[place] * mask.to(logits.dtype)).sum(0)
+            else:
+                token = decoded[place][scene]
             head = getattr(self, f"regressor_head_{half}")
             value = (head[scene] if self.has_own_heads else head)(token)
             if self.hyper is not None:

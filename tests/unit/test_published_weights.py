@@ -17,7 +17,6 @@ from camloc.models.atloc import PRESETS as ATLOC
 from camloc.models.base import PoseModel
 from camloc.models.hyperpose import PRESETS as HYPERPOSE
 from camloc.models.hyperpose_2023 import PRESETS as HYPERPOSE_2023
-from camloc.models.layers.backbone import IMAGENET_DEVIATION, IMAGENET_MEAN
 from camloc.models.ms_hyperpose import PRESETS as MS_HYPERPOSE
 from camloc.models.ms_transformer import PRESETS as MS_TRANSFORMER
 from camloc.models.multi_scene import MultiSceneRegressor
@@ -81,8 +80,7 @@ SCENES: dict[str, tuple[str, Any, Callable[[], nn.Module]]] = {
 def images() -> tuple[Tensor, Tensor]:
     """Images for camloc, and the same normalised as the authors' data sets do."""
     raw = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
-    mean, deviation = (torch.tensor(each).view(3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_DEVIATION))
-    return raw, (raw - mean) / deviation
+    return raw, authors.normalised(raw)
 
 
 def loaded(name: str, config: Any, theirs: nn.Module) -> PoseModel[Any]:

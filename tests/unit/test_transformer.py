@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 import torch
-from benchmarks.plain import PlainDecoder, PlainEncoder, plain_names
+from tests.support.plain import PlainDecoder, PlainEncoder, plain_names
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError

@@ -5,19 +5,20 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.published import PlainHyperPose, PlainTransPoseNet, copy_weights
+from tests.support import authors
 from torch import Tensor, nn
 
 from camloc.errors import RecipeError
+from camloc.inference.published_weights import convert_weights
 from camloc.models.hyperpose_2023 import PRESETS as HYPERPOSE_PRESETS
 from camloc.models.hyperpose_2023 import AttentionHypernetworkConfig, HyperPose2023, HyperPose2023Config
+from camloc.models.layers.backbone import EFFICIENTNET_B0_RELEASED
 from camloc.models.layers.hypernetwork import GeneratorConfig
 from camloc.models.layers.transformer import PositionCodesConfig, TransformerConfig
 from camloc.models.regressor import RegressionHead
-from camloc.models.transposenet import PRESETS as TRANSPOSENET_PRESETS
 from camloc.models.transposenet import TransPoseNet, TransPoseNetConfig
 
-SMALL = TransformerConfig(width=32, layers=2, heads=4, dropout=0.0, attention_dropout=0.0)
+SMALL = TransformerConfig(width=32, layers=2, heads=8, dropout=0.0, attention_dropout=0.0)
 SMALL_TRANSPOSENET = TransPoseNetConfig(encoder=SMALL, codes=PositionCodesConfig("shared"))
 SMALL_HYPERPOSE = HyperPose2023Config(
     encoder=SMALL,
@@ -42,11 +43,12 @@ def shake(module: nn.Module) -> None:
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
 
 
-def assert_same_outputs(ours: Any, plain: nn.Module) -> None:
-    shake(ours)
-    copy_weights(ours, plain)
+def assert_same_outputs(ours: Any, plain: nn.Module, *, name: str) -> None:
+    authors.shaken(plain)
+    ours.load_state_dict(convert_weights(plain.state_dict(), ours, name=name).state)
     with torch.no_grad():
-        found, expected = ours.eval()(images()), plain.eval()(images())
+        found, numbers = ours.eval()(images()), plain(authors.normalised(images()))
+    expected = numbers.split((3, 4), dim=1)
     assert expected[0].abs().max() > 0.01
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
@@ -54,12 +56,14 @@ def assert_same_outputs(ours: Any, plain: nn.Module) -> None:
 
 def test_transposenet_computes_the_same_as_the_published_structure() -> None:
     torch.manual_seed(0)
-    assert_same_outputs(TransPoseNet(SMALL_TRANSPOSENET), PlainTransPoseNet(SMALL_TRANSPOSENET))
+    ours = TransPoseNet(replace(SMALL_TRANSPOSENET, backbone=EFFICIENTNET_B0_RELEASED))
+    assert_same_outputs(ours, authors.TransPoseNet(32, layers=2), name="transposenet")
 
 
 def test_hyperpose_2023_computes_the_same_as_the_published_structure() -> None:
     torch.manual_seed(0)
-    assert_same_outputs(HyperPose2023(SMALL_HYPERPOSE), PlainHyperPose(SMALL_HYPERPOSE))
+    ours = HyperPose2023(replace(SMALL_HYPERPOSE, backbone=EFFICIENTNET_B0_RELEASED))
+    assert_same_outputs(ours, authors.TransPoseNet(32, layers=2, hyper=(16, 16)), name="hyperpose_2023")
 
 
 def test_each_encoder_reads_its_own_map() -> None:
@@ -165,7 +169,6 @@ def test_the_compact_generators_have_less_than_three_million_weights() -> None:
 
 def test_the_published_structures_have_the_published_numbers_of_weights() -> None:
     with torch.device("meta"):
-        transposenet = PlainTransPoseNet(TRANSPOSENET_PRESETS["released"])
-        hyperpose = PlainHyperPose(HYPERPOSE_PRESETS["released"])
+        transposenet, hyperpose = authors.TransPoseNet(), authors.TransPoseNet(hyper=(256, 512))
     counts = [sum(each.numel() for each in model.parameters()) for model in (transposenet, hyperpose)]
     assert counts == [10_635_371, 142_734_962]

@@ -16,8 +16,7 @@ import tyro
 from torch import Tensor
 from torch.utils.benchmark import Timer
 
-from benchmarks.page import filled, machine, write
-from benchmarks.page import page as page_of
+from benchmarks.page import filled, machine, result_page, write
 from camloc.geometry import Camera, Pose, pose_error
 from camloc.geometry.alignment import weighted_kabsch
 from camloc.models import build_model
@@ -117,7 +116,7 @@ def answer(label: str, recipe: Recipe, settings: Settings) -> dict[str, Any]:
 
 def page(measured: dict[str, Any]) -> str:
     """The page."""
-    return page_of(
+    return result_page(
         "Weighted alignment",
         "alignment",
         f"Median time of one alignment, single precision, {measured['threads']} threads, batch of 1; both "

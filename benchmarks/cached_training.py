@@ -15,8 +15,7 @@ from typing import Any
 import torch
 import tyro
 
-from benchmarks.page import filled, write
-from benchmarks.page import page as page_of
+from benchmarks.page import filled, result_page, write
 from benchmarks.passes import machine
 from camloc.recipes import find_recipe
 from camloc.runs.manifest import DataSource
@@ -130,7 +129,7 @@ def page(measured: dict[str, Any]) -> str:
         }
         for row in measured["speeds"]
     )
-    return page_of(
+    return result_page(
         "Training behind cached features",
         "cached_training",
         f"Images a second of processor time that `{measured['recipe']}` learns from, in batches of "

@@ -4,8 +4,6 @@ Faults are made in memory, or in copies of images in a temporary folder; the thr
 changed for any of them. Features of an image are extracted once for all copies that show it.
 """
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,11 +13,11 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from benchmarks.page import RESULTS, page, table, write
-from camloc.core.config import to_json
+from benchmarks.page import known, result_page, table, write
 from camloc.data import formats
 from camloc.data.image_io import read_image
 from camloc.data.types import Frame, Scene
@@ -272,7 +270,7 @@ def is_named(row: dict[str, Any]) -> bool:
     return not row["found"] if not row["fault"] else bool(row["found"]) and row["found"][0] in row["expected"]
 
 
-def result_page(measured: dict[str, Any]) -> str:
+def page(measured: dict[str, Any]) -> str:
     """The page of the measured rows."""
     rows = measured["rows"]
     faulty = [row for row in rows if row["fault"]]
@@ -286,7 +284,7 @@ def result_page(measured: dict[str, Any]) -> str:
         for row in rows
     ]  # fmt: skip
     times = ", ".join(f"{row['data']} {row['frames']} frames {row['seconds']:.0f} s" for row in untouched)
-    return page(
+    return result_page(
         "Faults that camloc check names",
         "check",
         f"The first finding names the fault of {right} of {len(faulty)} copies of real data sets, one fault "
@@ -302,38 +300,36 @@ def _key(data: str, fault: Fault | None) -> tuple[str, str]:
     return data, "" if fault is None else fault.name
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", type=Path, help="the folder with hololens, redkitchen and fox")
-    parser.add_argument("--only", choices=SETS, help="measure the copies of one data set")
-    parser.add_argument("--resume", action="store_true", help="keep the faults that were measured already")
-    arguments = parser.parse_args()
-    path = RESULTS / "check.json"
+def main(root: tyro.conf.Positional[Path], *, only: tuple[str, ...] = (), resume: bool = False) -> None:
+    """Measure, and write the page.
+
+    Args:
+        root: Folder with the folders hololens, redkitchen and fox.
+        only: Data sets to measure; the others keep their numbers.
+        resume: Keep the faults that were measured already.
+    """
     cases = [*((data, None) for data in SETS), *((fault.data, fault) for fault in FAULTS)]
-    for data in [arguments.only] if arguments.only else SETS:
+    for data in only or SETS:
         with (
             patch.object(correspondences, "feature_extractor", _Remembered()),
             patch.object(images, "image_facts", _remembered_facts()),
         ):
             for of, fault in cases:
-                if of == data and not (arguments.resume and _key(of, fault) in _known(path)):
-                    row = measured(fault, data, arguments.root)
+                if of == data and not (resume and _key(of, fault) in _known()):
+                    row = measured(fault, data, root)
                     print(
                         "named" if is_named(row) else "NOT NAMED", _key(of, fault), row["found"], flush=True
                     )
-                    known = _known(path) | {_key(of, fault): row}
-                    found = [known[_key(*case)] for case in cases if _key(*case) in known]
-                    path.write_bytes(to_json({"rows": found}))
-    known = _known(path)
-    rows = [known[_key(*case)] for case in cases if _key(*case) in known]
-    write("check", {"rows": rows}, result_page({"rows": rows}))
+                    found = _known() | {_key(of, fault): row}
+                    rows = [found[_key(*case)] for case in cases if _key(*case) in found]
+                    write("check", {"rows": rows}, page({"rows": rows}))
 
 
-def _known(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+def _known() -> dict[tuple[str, str], dict[str, Any]]:
     """The rows that were measured already."""
-    rows = json.loads(path.read_bytes())["rows"] if path.exists() else []
+    rows: list[dict[str, Any]] = known("check", {"rows": []})["rows"]
     return {(row["data"], row["fault"]): row for row in rows}
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -17,12 +17,10 @@ from typing import Any
 import torch
 import tyro
 
-from benchmarks.page import RESULTS, capital, median_ranges, table, write
-from benchmarks.page import page as page_of
+from benchmarks.page import capital, known, median_ranges, result_page, table, write
 from benchmarks.passes import shortest
 from benchmarks.trainings import Table, seeds_of, table_of
 from camloc.cli.commands.demo import settings_of
-from camloc.core.config import from_json
 from camloc.data.formats.demo import rendered
 from camloc.models import build_model
 from camloc.models.base import PoseModel
@@ -86,8 +84,7 @@ class Measured:
 
 def main(settings: Settings) -> None:
     """Train what is missing, and write the page."""
-    path = RESULTS / "compact_generators.json"
-    results = from_json(path.read_bytes(), Measured).results if path.exists() else {}
+    results = known("compact_generators", Measured({}, {})).results
     scenes: dict[str, tuple[Path, Path, tuple[str, ...]]] = {}
     if settings.corner:
         scenes[CORNER] = (rendered(settings_of("corner", seed=0)), settings.out, ("--layout", "demo"))
@@ -151,7 +148,7 @@ def page(measured: Measured) -> str:
             f"{len(row.results)} seeds, {row.training.budget} each, {row.machine}.",
             table(HEADINGS, rows),
         ]
-    return page_of(
+    return result_page(
         "Full and compact generators",
         "compact_generators",
         "HyperPose of 2023 generates all weights of its second pair of heads for each image. The compact "

@@ -1,6 +1,5 @@
 """Thousands of damaged inputs: tracebacks, hangs, memory, wrong answers and lines on standard error."""
 
-import argparse
 import json
 import sys
 import time
@@ -10,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import tyro
 from tests.support.damage_runner import Outcome, made_assets, shares, tried_with_limits
 from tests.support.damaged_inputs import FILES, KINDS, Assets
 
-from benchmarks import page as common
-from benchmarks.page import filled, write
+from benchmarks.page import filled, result_page, write
 
 
 @dataclass(frozen=True)
@@ -57,47 +56,54 @@ class Measured:
     files: tuple[Counted, ...]
 
 
-def main() -> None:
+def main(
+    *,
+    count: int = 3000,
+    each_file: int = 200,
+    kinds: tuple[str, ...] = (),
+    number: int | None = None,
+    folder: Path | None = None,
+    seconds: float = float("inf"),
+) -> None:
     """Try the inputs, print what went wrong, and write the page once all have been tried.
 
     Outcomes are appended to a file and not tried again, so that a run may be stopped and continued.
+
+    Args:
+        count: Inputs of all kinds together.
+        each_file: Damages of each file that camloc writes.
+        kinds: Try these kinds alone, and write no page.
+        number: Try this input of each kind alone.
+        folder: Keep undamaged inputs and outcomes here.
+        seconds: Stop after this time, to go on later.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=3000, help="inputs of all kinds together")
-    parser.add_argument("--each-file", type=int, default=200, help="damages of each file that camloc writes")
-    parser.add_argument("--kinds", nargs="*", default=[], help="try these kinds alone, and write no page")
-    parser.add_argument("--number", type=int, default=None, help="try this input of each kind alone")
-    parser.add_argument("--folder", type=Path, default=None, help="keep undamaged inputs and outcomes here")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time, to go on")
-    arguments = parser.parse_args()
-    counts = shares(arguments.count) | dict.fromkeys(FILES, arguments.each_file)
-    unknown = [kind for kind in arguments.kinds if kind not in counts]
+    counts = shares(count) | dict.fromkeys(FILES, each_file)
+    unknown = [kind for kind in kinds if kind not in counts]
     if unknown:
-        parser.error(f"there is no kind {unknown[0]!r}; the kinds are {', '.join(map(repr, counts))}")
+        raise SystemExit(f"there is no kind {unknown[0]!r}; the kinds are {', '.join(map(repr, counts))}")
     started = time.monotonic()
     with TemporaryDirectory(prefix="camloc-damage-") as temporary:
-        folder = arguments.folder or Path(temporary)
-        if not (folder / "cache").exists():
-            made_assets(folder)
-        kinds = arguments.kinds or list(counts)
-        if arguments.number is not None:
-            for outcome in tried_with_limits(Assets(folder), [(each, arguments.number) for each in kinds]):
+        work = folder or Path(temporary)
+        if not (work / "cache").exists():
+            made_assets(work)
+        if number is not None:
+            for outcome in tried_with_limits(Assets(work), [(each, number) for each in kinds or counts]):
                 print(json.dumps(asdict(outcome)))
             return
-        outcomes = earlier(folder / "outcomes.jsonl")
-        inputs = [(kind, number) for kind in kinds for number in range(counts[kind])]
+        outcomes = earlier(work / "outcomes.jsonl")
+        inputs = [(kind, number) for kind in kinds or counts for number in range(counts[kind])]
         missing = [each for each in inputs if each not in outcomes]
-        with (folder / "outcomes.jsonl").open("a") as file:
-            for outcome in tried_with_limits(Assets(folder), missing):
+        with (work / "outcomes.jsonl").open("a") as file:
+            for outcome in tried_with_limits(Assets(work), missing):
                 outcomes[outcome.kind, outcome.number] = outcome
                 file.write(f"{json.dumps(asdict(outcome))}\n")
                 file.flush()
                 if outcome.problem:
                     print(json.dumps(asdict(outcome)), flush=True)
-                if time.monotonic() - started > arguments.seconds:
+                if time.monotonic() - started > seconds:
                     break
     left = sum(each not in outcomes for each in inputs)
-    if left or arguments.kinds:
+    if left or kinds:
         print(f"{left} of {len(inputs)} inputs are left; give the same command again", file=sys.stderr)
         return
     found = {kind: [outcomes[kind, number] for number in range(counts[kind])] for kind in counts}
@@ -120,7 +126,7 @@ def page(measured: Measured) -> str:
     sums = {name: sum(getattr(each, name) for each in measured.files) for name in ("inputs", "refused")}
     text = f"{shown(measured.kinds)}\n\n## Flipped bits and zeroed pages\n\n{OF_FILES}\n\n"
     text += filled(columns, [*files, {"name": "**all**", **sums}])
-    return common.page("Damaged inputs", "damage", INTRODUCTION, text)
+    return result_page("Damaged inputs", "damage", INTRODUCTION, text)
 
 
 def counted(kind: str, outcomes: Sequence[Outcome]) -> Counted:
@@ -178,4 +184,4 @@ def shown(rows: Sequence[Counted]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.page import page as page_of
-from benchmarks.page import replace_block, statistics_table, write
+from benchmarks.page import replace_block, result_page, statistics_table, write
 from camloc.evaluation.report.wording import method_name
 from camloc.evaluation.results import Results
 from camloc.evaluation.table import format_table
@@ -92,7 +91,7 @@ def page(measured: Measured) -> str:
             if method != results.refined_by
         ]
         parts += [f"## {part.name}", statistics_table(rows, part.rows()[1:])]
-    return page_of(
+    return result_page(
         "The demo",
         "demo",
         "HyperPose, from random weights, on day frames of the embedded square's corner, and a map of "

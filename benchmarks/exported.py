@@ -16,11 +16,9 @@ from typing import Any
 import torch
 import tyro
 
-from benchmarks.page import RESULTS, median_words, table, write
-from benchmarks.page import page as page_of
+from benchmarks.page import known, median_words, result_page, table, write
 from benchmarks.passes import machine, onnx_pass, shortest
 from benchmarks.regressors import ROWS
-from camloc.core.config import from_json
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.inference.onnx.export import export_onnx
 from camloc.inference.onnx.quantization import Quantised
@@ -86,16 +84,15 @@ def main(runs: Path = Path("runs/regressors"), *, only: tuple[str, ...] = (), ro
         only: Labels of the rows to measure; all by default.
         rounds: Timed passes of each file.
     """
-    path = RESULTS / "exported.json"
-    earlier = from_json(path.read_bytes(), Measured).rows if path.exists() else ()
-    known = {row.label: row for row in earlier if row.loss is not None}
+    earlier = known("exported", Measured("", 0, ())).rows
+    found = {row.label: row for row in earlier if row.loss is not None}
     for row in ROWS:
         run = runs / row.recipe / "seed-0"
         if (run / "run.json").exists() and (not only or row.label in only):
-            known[row.label] = measured(row.label, run, rounds)
-    if not known:
+            found[row.label] = measured(row.label, run, rounds)
+    if not found:
         raise SystemExit(f"{runs} has no runs; train them with benchmarks.regressors")
-    rows = [known[row.label] for row in ROWS if row.label in known]
+    rows = [found[row.label] for row in ROWS if row.label in found]
     rows += [row for row in earlier if row.loss is None]
     everything = Measured(machine(), rounds, tuple(rows))
     write("exported", everything, page(everything))
@@ -145,7 +142,7 @@ def page(measured: Measured) -> str:
     calibrated = [row for row in measured.rows if row.loss is not None]
     others = [row for row in measured.rows if row.loss is None]
     first = measured.rows[0]
-    return page_of(
+    return result_page(
         "Exported in 8-bit integers",
         "exported",
         f"Regressors of {first.scene}, exported by `camloc export` and by `camloc export --precision int8`. "

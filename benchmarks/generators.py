@@ -15,8 +15,7 @@ import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.page import filled, write
-from benchmarks.page import page as page_of
+from benchmarks.page import filled, result_page, write
 from camloc.models.layers.hypernetwork import CompactHyperLinear, HyperLinear
 
 SIZES = (32, 64, 64, 4)
@@ -166,7 +165,7 @@ def trained(form: str, steps: int) -> dict[str, Any]:
 def page(measured: dict[str, Any]) -> str:
     """The page."""
     sizes = ", ".join(map(str, SIZES))
-    return page_of(
+    return result_page(
         "Small generators of weights",
         "generators",
         f"Heads of layers {sizes} with Swish between learn a head whose weights depend on one of {CAUSES} "

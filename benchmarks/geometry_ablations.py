@@ -29,8 +29,7 @@ from benchmarks.ablation_rows import (
     rows_of,
     tables_of,
 )
-from benchmarks.page import page as page_of
-from benchmarks.page import table
+from benchmarks.page import result_page, table
 from camloc.cli.options import Precision
 from camloc.cli.progress import console, counted
 from camloc.core.config import from_json, to_json
@@ -313,7 +312,7 @@ def page(ablations: Ablations) -> str:
         if measured:
             parts += [f"## {TITLES[scene]}", _setting(scene, measured)]
             parts += [part for each in tables_of(scene) for part in _table(each, measured, baselines)]
-    return page_of(
+    return result_page(
         "Ablations of scene geometry",
         "geometry_ablations",
         "Tables II, III and IV of *Implicit Learning of Scene Geometry* at a budget of minutes: each line is "

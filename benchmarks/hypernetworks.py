@@ -22,12 +22,10 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import compact_generators, regressors, robustness, scenes
-from benchmarks.page import RESULTS, replace_block, table, write
-from benchmarks.page import page as page_of
+from benchmarks.page import RESULTS, known, replace_block, result_page, table, write
 from benchmarks.trainings import MODEL_PAGE, Ratios, Table, ratios_of, verdict_of
 from camloc import api
 from camloc.cli.commands.demo import settings_of
-from camloc.core.config import from_json
 from camloc.data.formats import load
 from camloc.data.formats.demo import rendered
 from camloc.data.types import poses_of
@@ -159,9 +157,8 @@ class Row:
 
 def rows_of(measured: Measured) -> list[Row]:
     """All conditions; those that are not measured here are read from the other files of results."""
-    seen = from_json((RESULTS / "robustness.json").read_bytes(), Table)
-    rooms = from_json((RESULTS / "regressors.json").read_bytes(), regressors.Measured)
-    sizes = from_json((RESULTS / "compact_generators.json").read_bytes(), compact_generators.Measured)
+    seen, rooms = known("robustness", Table({})), known("regressors", regressors.Measured({}))
+    sizes = known("compact_generators", compact_generators.Measured({}, {}))
 
     def corner(label: str, without: str, test_set: int) -> Ratios:
         return ratios_of(seen.results(label), seen.results(without), test_set=test_set)
@@ -180,16 +177,16 @@ def rows_of(measured: Measured) -> list[Row]:
             ),
             Row("frames, corner", f"{measured.without[0].results.train_frames:,}", *few),
         ]
-    joined = from_json((RESULTS / "scenes.json").read_bytes(), scenes.Measured)
+    joined = known("scenes", scenes.Measured("", (), ()))
     infused, plain = (
         next(each.results for each in joined.extensions if each.label == label)
         for label in ("MS-HyperPose", "MS-Transformer")
     )
     for one, other in zip(infused, plain, strict=True):
         a, b = one.new.headline.estimates, other.new.headline.estimates
-        known = (a.meters.median, b.meters.median, a.degrees.median, b.degrees.median)
-        if None not in known:
-            meters, other_meters, degrees, other_degrees = map(float, known)  # type: ignore[arg-type]
+        medians = (a.meters.median, b.meters.median, a.degrees.median, b.degrees.median)
+        if None not in medians:
+            meters, other_meters, degrees, other_degrees = map(float, medians)  # type: ignore[arg-type]
             label = f"{one.fraction:.0%} of the room"
             rows.append(Row("frames, new room", label, [meters / other_meters], [degrees / other_degrees]))
     halves = ("near", "far") if measured.without else ()
@@ -283,7 +280,7 @@ def page(measured: Measured) -> str:
         f"({measured.machine}), as often as all; near and far are the halves of the views by the error of "
         "the nearest of these training poses."
     )
-    return page_of(
+    return result_page(
         "When a hypernetwork helps",
         NAME,
         "Errors with a hypernetwork over those without it, at equal schedules: the geometric mean over the "

@@ -23,8 +23,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import tyro
 
-from benchmarks.page import page as page_of
-from benchmarks.page import table, write
+from benchmarks.page import result_page, table, write
 
 TARGET_MEGABYTES, TARGET_SECONDS = 400, 1.0
 LARGEST = 6
@@ -228,7 +227,7 @@ def page(measured: Measured) -> str:
     network = by_label["locate, exported network"].cpu_seconds
     # A command has one thread for most of its time.
     is_busy = any(each.seconds > 1.5 * each.cpu_seconds for each in small.commands)
-    return page_of(
+    return result_page(
         "Installations with and without torch",
         "install",
         f"`pip install camloc` locates with maps and exported networks; `camloc[train]` brings torch. "

@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models as torchvision_models
 
-from benchmarks.page import RESULTS, filled, write
-from benchmarks.page import page as page_of
+from benchmarks.page import filled, known, result_page, write
 from benchmarks.passes import (
     Peaks,
     largest_difference,
@@ -36,7 +35,6 @@ from benchmarks.passes import (
     weights_of,
     with_weights_of,
 )
-from camloc.core.config import from_json
 from camloc.inference.onnx.export import onnx_program
 from camloc.inference.onnx.quantization import in_integers
 from camloc.models import build_model, presets
@@ -308,7 +306,7 @@ def page(measured: Measured) -> str:
         f"{row.label} {row.half:.1f} ms instead of {row.onnx:.1f} ms" for row in rows if row.half is not None
     ]
     peaks = rows[0].peaks
-    return page_of(
+    return result_page(
         "One image through every network",
         "latency",
         f"One image of {SIDE} x {SIDE}, processor time on one thread, the shortest of {rows[0].rounds} "
@@ -339,8 +337,8 @@ def page(measured: Measured) -> str:
 
 def _of_products(measured: Measured) -> list[str]:
     """The rows whose networks were not measured again."""
-    known = {row.label for row in measured.rows}
-    others = [row for row in measured.products if row["label"].split(",")[0] not in known]
+    labels = {row.label for row in measured.rows}
+    others = [row for row in measured.products if row["label"].split(",")[0] not in labels]
     if not others:
         return []
     return [
@@ -379,14 +377,13 @@ def main(*, only: tuple[str, ...] = (), rounds: int = 5) -> None:
         only: Labels of the networks to measure; all by default.
         rounds: Passes of each side.
     """
-    path = RESULTS / "latency.json"
     for case in _cases():
         if only and case.label not in only:
             continue
         found = measured(case, rounds=rounds)
-        earlier = from_json(path.read_bytes(), Measured) if path.exists() else Measured(())
-        known = {row.label: row for row in earlier.rows} | {case.label: found}
-        rows = tuple(known[each.label] for each in _cases() if each.label in known)
+        earlier = known("latency", Measured(()))
+        by_label = {row.label: row for row in earlier.rows} | {case.label: found}
+        rows = tuple(by_label[each.label] for each in _cases() if each.label in by_label)
         everything = Measured(rows, earlier.products)
         write("latency", everything, page(everything))
 

@@ -8,7 +8,6 @@ and a millimetre of noise on each position, so that no two are the same: `camloc
 `--maps` builds maps of rendered frames instead. Each row is a process of its own.
 """
 
-import argparse
 import json
 import os
 import resource
@@ -20,10 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import tyro
 
-from benchmarks.page import RESULTS, filled, write
-from benchmarks.page import page as page_of
-from camloc.core.config import from_json
+from benchmarks.page import filled, known, result_page, write
 from camloc.data.formats import load, table
 from camloc.data.formats.demo import rendered
 from camloc.data.types import Scene
@@ -31,7 +29,6 @@ from camloc.geometry.pose import Pose
 from market_square import SquareSettings
 
 NAME = "many_frames"
-COUNTS = (1_000, 10_000)
 
 
 @dataclass(frozen=True)
@@ -140,12 +137,11 @@ def _processor(usage: resource.struct_rusage) -> float:
 
 def page(measured: Measured) -> str:
     """The page."""
-    cores = f"{measured.cores} core{'s' if measured.cores > 1 else ''} could be used."
-    return page_of(
+    return result_page(
         "Many frames",
         NAME,
         "Time and largest memory of commands on a data set of 640 x 480 pixels whose walk is repeated until "
-        f"there are enough frames. {cores}",
+        f"there are enough frames. {measured.cores} core{'s' if measured.cores > 1 else ''} could be used.",
         filled(
             [
                 ("command", "`camloc {command}`"),
@@ -195,26 +191,28 @@ def _map_part(maps: tuple[MapRow, ...]) -> list[str]:
     ]
 
 
-def main() -> None:
-    """Measure and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, nargs="?")
-    parser.add_argument("--count", type=int, choices=COUNTS, help="measure this count again, keep the others")
-    parser.add_argument("--maps", action="store_true", help="measure maps alone")
-    options = parser.parse_args()
-    path = RESULTS / f"{NAME}.json"
-    known = from_json(path.read_bytes(), Measured) if path.exists() else Measured()
-    counts = [options.count] if options.count else COUNTS
-    if options.maps:
-        maps = [row for row in known.maps if row.frames not in counts] + [*map(measured_map, counts)]
-        found = replace(known, maps=tuple(sorted(maps, key=lambda row: row.frames)))
-    elif options.data is None:
-        parser.error("DATA or --maps is needed")
-    else:
-        rows = [row for count in counts for row in _commands(options.data, count)]
-        kept = [row for row in known.rows if row.frames not in counts]
-        ordered = sorted([*kept, *rows], key=lambda row: (row.command != "import", row.frames))
-        found = replace(known, rows=tuple(ordered), cores=len(os.sched_getaffinity(0)))
+def main(
+    data: tyro.conf.Positional[Path | None] = None,
+    *,
+    maps: bool = False,
+    counts: tuple[int, ...] = (1_000, 10_000),
+) -> None:
+    """Measure, and write the page; the rows of other numbers of frames stay.
+
+    Args:
+        data: Folder of Red Kitchen.
+        maps: Measure maps of rendered frames.
+        counts: Numbers of frames.
+    """
+    found = known(NAME, Measured())
+    if maps:
+        rows = [row for row in found.maps if row.frames not in counts] + [*map(measured_map, counts)]
+        found = replace(found, maps=tuple(sorted(rows, key=lambda row: row.frames)))
+    if data is not None:
+        commands = [row for count in counts for row in _commands(data, count)]
+        kept = [row for row in found.rows if row.frames not in counts]
+        ordered = sorted([*kept, *commands], key=lambda row: (row.command != "import", row.frames))
+        found = replace(found, rows=tuple(ordered), cores=len(os.sched_getaffinity(0)))
     write(NAME, found, page(found))
 
 
@@ -228,4 +226,4 @@ def _commands(data: Path, count: int) -> list[Row]:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -20,8 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.page import filled, table, write
-from benchmarks.page import page as page_of
+from benchmarks.page import filled, result_page, table, write
 from benchmarks.passes import (
     both_sides,
     largest_difference,
@@ -286,7 +285,7 @@ def page(measured: dict[str, Any]) -> str:
         }
         for pair in pairs
     ]
-    return page_of(
+    return result_page(
         "The cost of many scenes",
         "many_scenes",
         f"Models of 7 scenes, images of 224 x 224, random weights, single precision, the shortest of "

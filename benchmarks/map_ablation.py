@@ -17,9 +17,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.maps import ROWS, Answers, answers_of, error, extracted
-from benchmarks.page import RESULTS, table, write
-from benchmarks.page import page as page_of
-from camloc.core.config import from_json
+from benchmarks.page import known, result_page, table, write
 from camloc.data.types import Frame
 from camloc.inference.verification import MapLocalizer, VerificationSettings, VerifiedPose
 from camloc.mapping.scene_map import SceneMap
@@ -71,9 +69,7 @@ def main(settings: Settings) -> None:
         scene = ROWS[name].load(settings.data)
         frames = scene.test or next(iter(scene.conditions.values()))
         found = variants(SceneMap.load(settings.maps / name), frames[:: SETS[name]], ROWS[name].bound)
-        path = RESULTS / "map_ablation.json"
-        known = from_json(path.read_bytes(), Measured) if path.exists() else Measured()
-        rows = {**known.rows, name: found}
+        rows = {**known("map_ablation", Measured()).rows, name: found}
         measured = Measured({each: rows[each] for each in SETS if each in rows})
         write("map_ablation", measured, page(measured))
 
@@ -112,7 +108,7 @@ def page(measured: Measured) -> str:
         ]
         headings = ("", "position", "orientation", "near", "verified", "wrong", "query")
         sections += [f"## {ROWS[name].label[0].upper()}{ROWS[name].label[1:]}", table(headings, cells)]
-    return page_of(
+    return result_page(
         "Parts of a map's query",
         "map_ablation",
         "Each part of locating an image in a map switched off in turn, on the maps and test images of "

@@ -20,10 +20,8 @@ import numpy as np
 import tyro
 
 from benchmarks.foreign_images import foreign_images
-from benchmarks.page import RESULTS, replace_block, table, write
-from benchmarks.page import page as page_of
+from benchmarks.page import known, replace_block, result_page, table, write
 from benchmarks.plain_map import LEAST_INLIERS, PlainLocalizer
-from camloc.core.config import from_json
 from camloc.core.device import even_indices
 from camloc.data import formats
 from camloc.data.formats.demo import rendered
@@ -266,20 +264,19 @@ def save(
     trust: Mapping[str, dict[str, Outcomes]] | None = None,
 ) -> None:
     """Replace rows in the file of numbers, and write it and its page again."""
-    path = RESULTS / "maps.json"
-    known = from_json(path.read_bytes(), Measured) if path.exists() else Measured()
+    before = known("maps", Measured())
     measured = Measured(
-        _in_order(known.rows, rows or {}),
-        _in_order(known.foreign, foreign or {}),
-        _in_order(known.trust, trust or {}),
+        _in_order(before.rows, rows or {}),
+        _in_order(before.foreign, foreign or {}),
+        _in_order(before.trust, trust or {}),
     )
     write("maps", measured, page(measured))
     replace_block(README, BLOCK, summary(measured))
 
 
-def _in_order(known: Mapping[str, Kind], new: Mapping[str, Kind]) -> dict[str, Kind]:
-    """The known and the new rows in the order of the page."""
-    both = {**known, **new}
+def _in_order(before: Mapping[str, Kind], new: Mapping[str, Kind]) -> dict[str, Kind]:
+    """Earlier and new rows in the order of the page."""
+    both = {**before, **new}
     return {name: both[name] for name in ROWS if name in both}
 
 
@@ -442,7 +439,7 @@ def outcomes(answers: Sequence[tuple[Pose, VerifiedPose | Rejected]]) -> Outcome
 
 def page(measured: Measured) -> str:
     """The page."""
-    return page_of(
+    return result_page(
         "Maps of local features",
         "maps",
         "What `camloc map` builds from training images with known poses, and how it locates test images, one "

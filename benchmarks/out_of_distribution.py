@@ -15,10 +15,8 @@ from typing import Annotated
 import torch
 import tyro
 
-from benchmarks.page import RESULTS, table, write
-from benchmarks.page import page as page_of
+from benchmarks.page import known, result_page, table, write
 from camloc.cli.commands.demo import settings_of
-from camloc.core.config import from_json
 from camloc.core.device import even_indices
 from camloc.data import formats as datasets
 from camloc.data.formats.demo import rendered
@@ -90,8 +88,7 @@ def main(settings: Settings) -> None:
     others = {name: images_in(Path(folder)) for name, _, folder in named}
     another = datasets.load(rendered(settings_of("corner", seed=1)), layout="demo")
     others[ANOTHER] = [replace(each, camera=None) for each in another.train]
-    path = RESULTS / "out_of_distribution.json"
-    rows = from_json(path.read_bytes(), Measured).rows if path.exists() else {}
+    rows = known("out_of_distribution", Measured({})).rows
     for run in settings.runs:
         row = measured(run, others)
         rows[row.recipe] = row
@@ -162,7 +159,7 @@ def page(measured: Measured) -> str:
         )
         for row in rows
     ]
-    return page_of(
+    return result_page(
         "Images of other scenes",
         "out_of_distribution",
         f"A network predicts some pose for any image. The share of images that were rejected as lost, of at "

@@ -10,20 +10,22 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from camloc.core.config import to_json
+from camloc.core.config import from_json, to_json
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.results import Results
 
 RESULTS = Path("docs/results")
 
+Known = TypeVar("Known")
+
 HEADINGS = ("", "median", "mean", "90 %", "within 0.25 m, 2°", "within 0.5 m, 5°", "lost")
 
 
-def page(title: str, script: str, *parts: str, command: str | None = "") -> str:
+def result_page(title: str, script: str, *parts: str, command: str | None = "") -> str:
     """A page of paragraphs and tables.
 
     Args:
@@ -35,6 +37,12 @@ def page(title: str, script: str, *parts: str, command: str | None = "") -> str:
     note = f"<!-- Written by benchmarks/{script}.py; do not edit. -->"
     shown = "" if command is None else f"    uv run python -m benchmarks.{script} {command}".rstrip()
     return "\n\n".join(part for part in (f"# {title}", note, *parts, shown) if part) + "\n"
+
+
+def known(name: str, nothing: Known) -> Known:
+    """The numbers of an earlier measurement, or those that stand for none."""
+    path = RESULTS / f"{name}.json"
+    return from_json(path.read_bytes(), type(nothing)) if path.exists() else nothing
 
 
 def write(name: str, measured: Any, text: str) -> None:

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.page import RESULTS, capital, table, versions, write
-from benchmarks.page import page as page_of
+from benchmarks.page import RESULTS, capital, result_page, table, versions, write
 from benchmarks.student_records import (
     NAME,
     NEIGHBOURS,
@@ -128,7 +127,7 @@ def _measure(run: Path, settings: Settings) -> str:
 def page(students: Students) -> str:
     """The page without its figure."""
     measured = students.runs
-    return page_of(
+    return result_page(
         "Pose auto-encoders and their uses",
         "pose_autoencoders",
         "Every teacher is a regressor trained by its recipe, in the time that the first table shows. Its "

@@ -1,6 +1,5 @@
 """Seconds to read data sets of 100,000 frames, from each layout with one file of poses."""
 
-import argparse
 import os
 import resource
 import sys
@@ -11,11 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import tyro
 from PIL import Image
 
-from benchmarks import page as common
-from benchmarks.page import RESULTS, filled, write
-from camloc.core.config import from_json
+from benchmarks.page import filled, known, machine, result_page, write
 from camloc.core.files import write_atomically
 from camloc.data import formats
 from camloc.data.formats import colmap, nerfstudio, table, tum
@@ -57,21 +55,19 @@ class Measured:
     machine: str
 
 
-def main() -> None:
-    """Write the data sets into a temporary folder, read each, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--only", choices=WRITERS, nargs="*", help="read these layouts, and keep the others")
-    arguments = parser.parse_args()
-    path = RESULTS / "readers.json"
-    found: dict[str, Reading] = {}
-    if arguments.only and path.exists():
-        found = {each.layout: each for each in from_json(path.read_bytes(), Measured).readings}
+def main(*, frames: int = 100_000, only: tuple[str, ...] = ()) -> None:
+    """Write the data sets into a temporary folder, read each, and write the page.
+
+    Args:
+        frames: Frames of each data set.
+        only: Layouts to read; the others keep their numbers.
+    """
+    found = {each.layout: each for each in known("readers", Measured((), "")).readings}
     with TemporaryDirectory() as folder:
-        scene = made_scene(Path(folder), arguments.frames)
-        for name in arguments.only or WRITERS:
+        scene = made_scene(Path(folder), frames)
+        for name in only or WRITERS:
             found[name] = read(name, Path(folder), scene, WRITERS[name])
-    measured = Measured(tuple(found[name] for name in WRITERS if name in found), common.machine())
+    measured = Measured(tuple(found[name] for name in WRITERS if name in found), machine())
     write("readers", measured, page(measured))
 
 
@@ -83,7 +79,7 @@ def page(measured: Measured) -> str:
         f"image is looked for. One process on a machine of {measured.machine}."
     )
     shown = filled(columns, [vars(each) for each in measured.readings])
-    return common.page("Reading large data sets", "readers", text, shown)
+    return result_page("Reading large data sets", "readers", text, shown)
 
 
 def made_scene(folder: Path, count: int) -> Scene:
@@ -171,4 +167,4 @@ WRITERS: dict[str, Callable[[Scene, Path, Path], Path]] = {
 }
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -18,8 +18,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from benchmarks.page import filled, write
-from benchmarks.page import page as page_of
+from benchmarks.page import filled, result_page, write
 from camloc.geometry import Pose, PoseIndex, PoseMetric
 from camloc.geometry.pose_search import Nearness
 from camloc.models.base import Latents
@@ -157,7 +156,7 @@ def page(measured: dict[str, Any]) -> str:
         "megabytes": poses * 7 * 8 / 1e6,
         "paper": "2.15 MB",
     }
-    return page_of(
+    return result_page(
         "The cost of refining a position",
         "refinement",
         f"{poses:,} training poses, one estimate at a time, one thread of a CPU. Medians of processor time, "

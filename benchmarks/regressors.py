@@ -17,16 +17,16 @@ from statistics import mean
 import tyro
 
 from benchmarks.page import (
-    RESULTS,
     capital,
+    known,
     mean_and_range,
     median_ranges,
     replace_block,
+    result_page,
     table,
     versions,
     write,
 )
-from benchmarks.page import page as page_of
 from benchmarks.trainings import (
     MODEL_PAGE,
     Ratios,
@@ -37,7 +37,6 @@ from benchmarks.trainings import (
     table_of,
     verdict_of,
 )
-from camloc.core.config import from_json
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.results import TrainingRecord
 from camloc.recipes import find_recipe
@@ -101,17 +100,12 @@ class Measured:
 
     tables: dict[str, Table]
 
-    @classmethod
-    def load(cls, path: Path) -> "Measured":
-        """The tables of earlier measurements, or no tables."""
-        return from_json(path.read_bytes(), cls) if path.exists() else cls({})
-
     def with_table(self, new: Table) -> "Measured":
         """The same with new rows in the table of their budget and machine, or with a further table."""
         first = next(iter(new.rows.values()))
         name = f"{first.training.budget}, {first.machine}"
-        known = self.tables.get(name, Table({})).with_rows(new, order=[row.label for row in ROWS])
-        return Measured(self.tables | {name: known})
+        table = self.tables.get(name, Table({})).with_rows(new, order=[row.label for row in ROWS])
+        return Measured(self.tables | {name: table})
 
 
 def main(settings: Settings) -> None:
@@ -124,7 +118,7 @@ def main(settings: Settings) -> None:
         if not settings.rows or row.label in settings.rows
     }
     new = table_of(trainings, device=settings.device, jobs=settings.jobs)
-    measured = Measured.load(RESULTS / "regressors.json").with_table(new)
+    measured = known("regressors", Measured({})).with_table(new)
     write("regressors", measured, page(measured))
     replace_block(MODEL_PAGE, BLOCK, verdicts(measured))
 
@@ -135,7 +129,7 @@ def page(measured: Measured) -> str:
     sections = [
         part for name, each in measured.tables.items() for part in (f"## {capital(name)}", *_section(each))
     ]
-    return page_of(
+    return result_page(
         "The regressors, with and without hypernetworks",
         "regressors",
         f"{first.scene}: {first.train_frames} training images, {first.test_frames} test images. "

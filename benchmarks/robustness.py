@@ -17,8 +17,7 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from benchmarks.page import RESULTS, medians, replace_block, table, write
-from benchmarks.page import page as page_of
+from benchmarks.page import RESULTS, known, medians, replace_block, result_page, table, write
 from benchmarks.trainings import (
     MODEL_PAGE,
     Repeated,
@@ -83,8 +82,7 @@ def main(settings: Settings) -> None:
         if not settings.rows or label in settings.rows
     }
     new = table_of(trainings, device=settings.device, jobs=settings.jobs)
-    known = Table.load(RESULTS / "robustness.json")
-    trained = known.with_rows(new, order=[label for label, _ in ROWS])
+    trained = known("robustness", Table({})).with_rows(new, order=[label for label, _ in ROWS])
     write("robustness", trained, page(trained))
     replace_block(MODEL_PAGE, BLOCK, verdict(trained))
     if set(DRAWN) <= set(trainings):
@@ -137,7 +135,7 @@ def page(trained: Table) -> str:
         for one, other in PAIRS
         if {one, other} <= set(trained.rows)
     ]
-    return page_of(
+    return result_page(
         "Unseen light and occlusion",
         "robustness",
         f"All models learn {first.train_frames} day frames of the embedded square's corner from random "

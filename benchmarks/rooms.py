@@ -23,21 +23,21 @@ from matplotlib.ticker import LogLocator
 from benchmarks.page import (
     RESULTS,
     capital,
+    known,
     mean_and_range,
     median_ranges,
     replace_block,
+    result_page,
     results_table,
     statistics_table,
     table,
     versions,
     write,
 )
-from benchmarks.page import page as page_of
 from benchmarks.trainings import Trained, train_all
 from camloc.cli.commands.demo import settings_of
 from camloc.cli.options import Precision
 from camloc.cli.progress import counted
-from camloc.core.config import from_json
 from camloc.data.formats.demo import rendered
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.report.figures import BLUE, GREY, ORANGE, legend_below, log_scale, styled, svg
@@ -186,18 +186,13 @@ class Measured:
     scene: str
     runs: tuple[MachineRuns, ...]
 
-    @classmethod
-    def load(cls, path: Path) -> "Measured":
-        """The numbers of an earlier measurement."""
-        return from_json(path.read_bytes(), cls)
-
     def with_runs(self, runs: MachineRuns) -> "Measured":
         """The same with runs on one device exchanged, model by model; CPUs come first."""
         by_device = {each.device: each for each in self.runs}
         before = by_device[runs.device].models if runs.device in by_device else ()
         models = {each.label: each for each in (*before, *runs.models)}
-        known = [label for label in LABELS.values() if label in models]
-        by_device[runs.device] = MachineRuns(runs.device, tuple(models[label] for label in known))
+        labels = [label for label in LABELS.values() if label in models]
+        by_device[runs.device] = MachineRuns(runs.device, tuple(models[label] for label in labels))
         return Measured(self.scene, tuple(by_device[device] for device in sorted(by_device)))
 
 
@@ -215,9 +210,7 @@ def main(settings: Settings) -> None:
     trainings = {LABELS[model]: _trainings(recipes[model], data, settings) for model in settings.models}
     train_all(chain(*trainings.values()), device=settings.device, jobs=settings.jobs)
     runs = MachineRuns(settings.device, tuple(_learned(*each) for each in trainings.items()))
-    path = RESULTS / f"{settings.scene}.json"
-    measured = Measured.load(path) if path.exists() else Measured(settings.scene, ())
-    measured = measured.with_runs(runs)
+    measured = known(settings.scene, Measured(settings.scene, ())).with_runs(runs)
     write(settings.scene, measured, page(measured))
     for each in measured.runs:
         figure = curve_figure(each)
@@ -312,7 +305,7 @@ def page(measured: Measured) -> str:
         parts += [*_runs(runs), *_seeds(runs), *_curves(measured.scene, runs), *_filter_tables(runs)]
     options = "".join(f" --option {option}" for option in room.options)
     data = "" if room.is_rendered else " --data FOLDER"
-    return page_of(
+    return result_page(
         room.title,
         "rooms",
         *parts,

@@ -11,14 +11,10 @@ import io
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +26,8 @@ from PIL import Image
 
 from benchmarks.facade_corners import CAMERA, facade_corner
 from benchmarks.maps import load_fox, load_kitchen
-from benchmarks.page import RESULTS, filled, machine, page, write
+from benchmarks.page import RESULTS, machine, result_page, table, write
+from benchmarks.service import client_of, metric, served
 from camloc.core.config import from_json
 from camloc.core.device import even_indices
 from camloc.data.types import Frame, Scene
@@ -155,14 +152,14 @@ def main(
         photos = prepared(data, folder, scenes)
         if part == "maps":
             return
-        known = RESULTS / "scene_search.json"
-        before = from_json(known.read_bytes(), Measured) if known.is_file() else None
+        numbers = RESULTS / "scene_search.json"
+        before = from_json(numbers.read_bytes(), Measured) if numbers.is_file() else None
         search = before.search if part == "cluster" and before else _search(folder, photos)
         cluster = before.cluster if before else None
         if part in ("all", "cluster"):
             cluster = _cluster(folder, photos)
     measured = Measured(search, cluster, machine())
-    write("scene_search", measured, written(measured))
+    write("scene_search", measured, page(measured))
 
 
 # --- scenes ---------------------------------------------------------------------------------------------
@@ -243,20 +240,20 @@ def _search(folder: Path, photos: Sequence[Photo]) -> Search:
     known = [photo for photo in photos if photo.scene != photos[-1].scene]
     order = rng.integers(0, len(known), _REQUESTS).tolist()
     try:
-        with served([bundles, "--memory", f"{allowed / 1e6:.3f}MB"]) as address, _client(address) as http:
+        with served([bundles, "--memory", f"{allowed / 1e6:.3f}MB"]) as address, client_of(address) as http:
             right, most, resident = [], 0.0, []
             cold: list[float] = []
             warm: list[float] = []
-            loads = _metric(http, "camloc_bundle_loads")
+            loads = metric(http, "camloc_bundle_loads")
             for number, row in enumerate(order):
                 answer, seconds = _located(http, known[row], named=True)
                 right.append(_is_right(answer, known[row]))
-                again = _metric(http, "camloc_bundle_loads")
+                again = metric(http, "camloc_bundle_loads")
                 (warm if again == loads else cold).append(seconds)
                 loads = again
-                most = max(most, _metric(http, "camloc_loaded_bundle_bytes"))
+                most = max(most, metric(http, "camloc_loaded_bundle_bytes"))
                 if number in (50, _REQUESTS - 1):
-                    resident.append(_metric(http, "process_resident_memory_bytes") / 1e6)
+                    resident.append(metric(http, "process_resident_memory_bytes") / 1e6)
             shutil.copytree(spare, bundles / photos[-1].scene)
             added = time.perf_counter()
             while _located(http, photos[-1], named=True)[0].get("scene") != photos[-1].scene:
@@ -332,7 +329,7 @@ def _cluster(folder: Path, photos: Sequence[Photo]) -> Cluster:
 
         def client(number: int) -> None:
             row = number
-            with _client(address) as http:
+            with client_of(address) as http:
                 while time.monotonic() < end:
                     photo = chosen[row % len(chosen)]
                     answer = _tried(http, photo)
@@ -385,52 +382,10 @@ def _replicas() -> list[int]:
     return sorted(found)
 
 
-# --- processes ------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def served(options: Sequence[Any], *, seconds: float = 120.0) -> Iterator[str]:
-    """The address of `camloc serve` with these options; it ends with the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "camloc", "serve", *map(str, options), "--port", str(port)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and process.poll() is None:
-            try:
-                if httpx.get(f"{address}/health", timeout=2.0).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        else:
-            raise RuntimeError("the service did not start")
-        yield address
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _client(address: str) -> httpx.Client:
-    return httpx.Client(base_url=address, timeout=60.0)
-
-
-def _metric(http: httpx.Client, name: str) -> float:
-    for line in http.get("/metrics").text.splitlines():
-        if line.startswith(f"{name} "):
-            return float(line.split()[1])
-    return float("nan")
-
-
 # --- the page -------------------------------------------------------------------------------------------
 
 
-def written(measured: Measured) -> str:
+def page(measured: Measured) -> str:
     """The page."""
     found, cluster = measured.search, measured.cluster
     count, fit = found.scenes
@@ -469,13 +424,13 @@ def written(measured: Measured) -> str:
             f"were sent once more, {cluster.lost} had none then; {cluster.wrong} answers were not right. Two "
             f"replicas were there again after {cluster.seconds_back:.0f} s."
         )
-    return page(
+    return result_page(
         "Many scenes in one service",
         "scene_search",
         f"`camloc serve FOLDER` with {count} scenes and memory for {fit}: {count - 2} corners of two "
         f"fronts of the market square, each with its own fronts, which have the same kinds of windows, "
         f"shutters and walls, and two real places. {measured.machine}; other programs ran too.",
-        filled([("", "{what}"), ("", "{value}")], [{"what": what, "value": value} for what, value in rows]),
+        table(("", ""), rows),
         on_cluster,
         command="--data FOLDER",
     )

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.page import RESULTS, median_words, table, versions, write
-from benchmarks.page import page as page_of
+from benchmarks.page import RESULTS, median_words, result_page, table, versions, write
 from benchmarks.trainings import Trained, train_all
 from camloc.cli.options import seconds
 from camloc.data.formats.demo import rendered
@@ -213,7 +212,7 @@ def page(measured: Measured) -> str:
     budget = f"{training.budget} on {training.device}" if training else ""
     frames = ", ".join(f"{each.scene} ({each.train_frames} and {each.test_frames})" for each in first.here)
     new_scenes = _new_scenes(measured)
-    return page_of(
+    return result_page(
         "Several scenes, one model",
         "scenes",
         f"Four scenes, with images for training and for testing: {frames}. ImageNet features of "

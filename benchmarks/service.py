@@ -8,24 +8,27 @@ Eight clients send photographs over loopback for some minutes; then 1,000 reques
 import io
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import numpy as np
 import tyro
 from PIL import Image
 
-from benchmarks.page import filled, machine, page, write
+from benchmarks.page import machine, result_page, table, write
 from camloc import Localizer
 from camloc.data.named_queries import images_below
 
@@ -85,11 +88,52 @@ def main(
     paths = images_below(images)[::5]
     contents = [path.read_bytes() for path in paths]
     library = library_rate(runs, contents, seconds=min(20.0, 60.0 * minutes))
-    with _server(runs) as address:
+    with served([runs]) as address:
         soak = _soak(address, contents, minutes, library, scene)
         hostile = attack(address, contents[0])
     measured = Service(soak, hostile, machine())
-    write("service", measured, written(measured))
+    write("service", measured, page(measured))
+
+
+@contextmanager
+def served(options: Sequence[Any], *, seconds: float = 120.0) -> Iterator[str]:
+    """The address of `camloc serve` with these options; it ends with the block."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "camloc", "serve", *map(str, options), "--port", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and process.poll() is None:
+            try:
+                if httpx.get(f"{address}/health", timeout=2.0).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                time.sleep(0.1)
+        else:
+            raise RuntimeError("the service did not start")
+        yield address
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def client_of(address: str) -> httpx.Client:
+    """A client of the service."""
+    return httpx.Client(base_url=address, timeout=60.0)
+
+
+def metric(http: httpx.Client, name: str) -> float:
+    """A number of the service's metrics; NaN where it has none of that name."""
+    for line in http.get("/metrics").text.splitlines():
+        if line.startswith(f"{name} "):
+            return float(line.split()[1])
+    return float("nan")
 
 
 def library_rate(run: Path, contents: list[bytes], *, seconds: float) -> float:
@@ -116,7 +160,7 @@ def _soak(address: str, contents: list[bytes], minutes: float, library: float, s
     def client(number: int) -> None:
         nonlocal failed
         row = number
-        with httpx.Client(base_url=address, timeout=60.0) as http:
+        with client_of(address) as http:
             while time.perf_counter() < end:
                 started = time.perf_counter()
                 answer = http.post("/locate", files={"image": contents[row % len(contents)]}, data=data)
@@ -125,10 +169,10 @@ def _soak(address: str, contents: list[bytes], minutes: float, library: float, s
                     failed += answer.status_code != 200
                 row += _CLIENTS
 
-    with httpx.Client(base_url=address, timeout=60.0) as http:
+    with client_of(address) as http:
         for content in contents[:8]:
             http.post("/locate", files={"image": content}, data=data)
-        before = _megabytes(http)
+        before = metric(http, "process_resident_memory_bytes") / 1e6
         started = time.perf_counter()
         threads = [threading.Thread(target=client, args=(number,)) for number in range(_CLIENTS)]
         for thread in threads:
@@ -136,7 +180,7 @@ def _soak(address: str, contents: list[bytes], minutes: float, library: float, s
         for thread in threads:
             thread.join()
         seconds = time.perf_counter() - started
-        after = _megabytes(http)
+        after = metric(http, "process_resident_memory_bytes") / 1e6
     rate = len(times) / seconds
     return Soak(
         minutes=minutes,
@@ -157,7 +201,7 @@ def attack(address: str, image: bytes) -> Hostile:
     rng = random.Random(0)
     statuses: Counter[str] = Counter()
     refused = 0
-    with httpx.Client(base_url=address, timeout=60.0) as http:
+    with client_of(address) as http:
         for number in range(_HOSTILE):
             answer = hostile_request(http, number, image, rng)
             statuses[str(answer.status_code)] += 1
@@ -248,30 +292,27 @@ _POSES = (
 )
 
 
-def written(measured: Service) -> str:
+def page(measured: Service) -> str:
     """The page."""
     soak, hostile = measured.soak, measured.hostile
     rows = [
-        {"what": "requests", "value": f"{soak.requests} in {soak.minutes:g} min, {soak.failed} failed"},
-        {"what": "images a second", "value": f"{soak.images_a_second:.2f}"},
-        {"what": "of the library's own", "value": f"{soak.share:.0%} of {soak.library_images_a_second:.2f}"},
-        {
-            "what": "time to the answer",
-            "value": f"p50 {soak.p50_seconds:.2f} s, p99 {soak.p99_seconds:.2f} s",
-        },
-        {
-            "what": "memory",
-            "value": f"{soak.megabytes_after_warm_up:.0f} MB after the first images, "
+        ("requests", f"{soak.requests} in {soak.minutes:g} min, {soak.failed} failed"),
+        ("images a second", f"{soak.images_a_second:.2f}"),
+        ("of the library's own", f"{soak.share:.0%} of {soak.library_images_a_second:.2f}"),
+        ("time to the answer", f"p50 {soak.p50_seconds:.2f} s, p99 {soak.p99_seconds:.2f} s"),
+        (
+            "memory",
+            f"{soak.megabytes_after_warm_up:.0f} MB after the first images, "
             f"{soak.megabytes_in_the_end:.0f} MB in the end",
-        },
+        ),
     ]
     statuses = ", ".join(f"{count} with {status}" for status, count in hostile.statuses.items())
-    return page(
+    return result_page(
         "The service",
         "service",
         f"`camloc serve` with one map, and {_CLIENTS} clients on the same machine that send a photograph as "
         f"soon as the one before is answered. {measured.machine}.",
-        filled([("", "{what}"), ("", "{value}")], rows),
+        table(("", ""), rows),
         f"Then {hostile.requests:,} requests that should be refused: damaged and huge images, other "
         f"formats, paths, addresses and pickles in place of images, impossible cameras and poses, wrong "
         f"methods. {hostile.refused_with_a_sentence:,} of them had a status 4xx and a sentence ({statuses}); "
@@ -279,36 +320,6 @@ def written(measured: Service) -> str:
         f"photograph.",
         command="--runs RUN --images FOLDER",
     )
-
-
-class _server:  # noqa: N801 - a context manager
-    def __init__(self, run: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        command = [sys.executable, "-m", "camloc", "serve", str(run), "--port", str(self._port)]
-        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-
-    def __enter__(self) -> str:
-        address = f"http://127.0.0.1:{self._port}"
-        for _ in range(600):
-            try:
-                if httpx.get(f"{address}/health", timeout=1.0).status_code == 200:
-                    return address
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        raise RuntimeError("the service did not start")
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=20)
-
-
-def _megabytes(http: httpx.Client) -> float:
-    for line in http.get("/metrics").text.splitlines():
-        if line.startswith("process_resident_memory_bytes"):
-            return float(line.split()[1]) / 1e6
-    return float("nan")
 
 
 @cache

@@ -20,8 +20,7 @@ import torch
 import tyro
 from PIL import Image
 
-from benchmarks.page import filled, machine, write
-from benchmarks.page import page as page_of
+from benchmarks.page import filled, machine, result_page, write
 from camloc.data.image_io import Preprocess
 from camloc.geometry import Pose
 from camloc.inference.onnx.export import export_onnx
@@ -125,7 +124,7 @@ def _run(name: str, arguments: Sequence[str]) -> Process:
 def page(measured: Measured) -> str:
     """The page."""
     numpy, exported, with_torch, run = (each.processor for each in measured.processes)
-    return page_of(
+    return result_page(
         "From the command to the answer",
         "startup",
         f"New processes, in turn, the one of {measured.rounds} with the least processor time: one image of "

@@ -3,10 +3,8 @@
     uv run python -m benchmarks.structure_from_motion DATA [--only fox]
 
 DATA holds the folders `fox`, `hololens` and `redkitchen`. Videos are made of the frames of a recording.
-`--only` measures one scene again and keeps the numbers of the others.
 """
 
-import argparse
 import os
 import shutil
 import time
@@ -16,11 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import tyro
 from PIL import Image
 
-from benchmarks.page import RESULTS, filled, write
-from benchmarks.page import page as page_of
-from camloc.core.config import from_json
+from benchmarks.page import filled, known, result_page, write
 from camloc.data.formats import load
 from camloc.data.types import Frame, Scene, oriented
 from camloc.geometry.alignment import umeyama
@@ -33,7 +30,8 @@ from camloc.runs.poses import PosesReport, compute_poses
 
 NAME = "structure_from_motion"
 
-# Frames a second of the videos, and which of the recording's frames they have: every n-th.
+# Rows of the page; frames a second of videos; every how many frames of the recording a video has.
+_SCENES = ("fox", "hololens", "redkitchen")
 _RATES = {"hololens": 10, "redkitchen": 15}
 _OPTIONS = {"hololens": {"rotation": "world_from_cam"}}
 _STEPS = {"hololens": 1, "redkitchen": 2}
@@ -176,7 +174,7 @@ def make_video(path: Path, images: Sequence[Path], rate: int) -> None:
 
 def page(measured: Measured) -> str:
     """The page."""
-    return page_of(
+    return result_page(
         "Poses of photographs and videos",
         NAME,
         "`camloc poses` on images whose poses are known and were hidden. Differences of positions to the "
@@ -233,20 +231,18 @@ def _whose_error(measured: Measured) -> tuple[str, ...]:
     )
 
 
-def main() -> None:
-    """Measure and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--only", default="")
-    options = parser.parse_args()
-    scenes = ("fox", "hololens", "redkitchen")
-    new = [measure(options.data, scene) for scene in ([options.only] if options.only else scenes)]
-    path = RESULTS / f"{NAME}.json"
-    known = from_json(path.read_bytes(), Measured).rows if path.exists() else ()
-    rows = {row.scene: row for row in (*known, *new)}
-    measured = Measured(tuple(rows[scene] for scene in scenes if scene in rows))
+def main(data: tyro.conf.Positional[Path], *, only: tuple[str, ...] = ()) -> None:
+    """Measure, and write the page.
+
+    Args:
+        data: Folder with the folders fox, hololens and redkitchen.
+        only: Scenes to measure; the others keep their numbers.
+    """
+    new = [measure(data, scene) for scene in only or _SCENES]
+    rows = {row.scene: row for row in (*known(NAME, Measured(())).rows, *new)}
+    measured = Measured(tuple(rows[scene] for scene in _SCENES if scene in rows))
     write(NAME, measured, page(measured))
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -20,9 +20,8 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from benchmarks.maps import ROWS
-from benchmarks.page import RESULTS, filled, page, write
+from benchmarks.page import filled, known, result_page, write
 from camloc import Localizer, Located, Query
-from camloc.core.config import from_json
 from camloc.data.image_io import read_with_camera
 from camloc.data.named_queries import NamedQuery
 from camloc.data.types import Estimate, Frame
@@ -91,18 +90,18 @@ def main(
         maps: folder that keeps the maps, one folder a scene; built where it is missing.
         scenes: that are measured; the rows of the others stay as they are.
     """
-    before = from_json((RESULTS / "tracking.json").read_bytes(), Measured).rows
+    before = known("tracking", Measured(())).rows
     rows = {name: [row for row in before if row.scene == name] for name in _RATES}
     with tempfile.TemporaryDirectory() as scratch:
         for name in scenes:
             rows[name] = []
             scene = ROWS[name].load(data)
             localizer = Localizer(maps={name: MapLocalizer(_map(name, data, maps or Path(scratch)))})
-            known: dict[str, tuple[Estimate, float]] = {}
+            single: dict[str, tuple[Estimate, float]] = {}
             for images in ("all", "gaps"):
-                rows[name] += measured(name, images, localizer, sequences(scene.test), _RATES[name], known)
+                rows[name] += measured(name, images, localizer, sequences(scene.test), _RATES[name], single)
     measured_rows = Measured(tuple(row for name in _RATES for row in rows[name]))
-    write("tracking", measured_rows, written(measured_rows))
+    write("tracking", measured_rows, page(measured_rows))
 
 
 def measured(
@@ -111,11 +110,11 @@ def measured(
     localizer: Localizer,
     blocks: Sequence[Sequence[tuple[float, Frame]]],
     rate: float,
-    known: dict[str, tuple[Estimate, float]],
+    single: dict[str, tuple[Estimate, float]],
 ) -> list[Row]:
     """Each image alone; with those before it; with those before and after it.
 
-    `known` holds the estimates of single images with their times, so that images are located alone once.
+    `single` holds the estimates of single images with their times, so that images are located alone once.
     """
     alone: list[tuple[Estimate, Frame]] = []
     online: list[tuple[Estimate, Frame]] = []
@@ -126,12 +125,12 @@ def measured(
         queries = list(_queries(block, rate, covered=images == "gaps"))
         for query, frame in zip(queries, frames, strict=True):
             key = f"{frame.name} {isinstance(query.query.image, Path)}"
-            if key not in known:
+            if key not in single:
                 started = time.process_time()
                 found = localizer.locate(query.query)
-                known[key] = found, time.process_time() - started
-            alone.append((known[key][0], frame))
-            seconds["alone"] += known[key][1]
+                single[key] = found, time.process_time() - started
+            alone.append((single[key][0], frame))
+            seconds["alone"] += single[key][1]
         track = Track(localizer)
         started = time.process_time()
         tracked = list(track.images(queries))
@@ -184,7 +183,7 @@ def row(
     )
 
 
-def written(found: Measured) -> str:
+def page(found: Measured) -> str:
     """The page."""
     shown = [name for name in _BLOCKS if any(row.scene == name for row in found.rows)]
     columns = [
@@ -208,7 +207,7 @@ def written(found: Measured) -> str:
         }
         for each in found.rows
     ]
-    return page(
+    return result_page(
         "Tracking",
         "tracking",
         f"Blocks of consecutive test images of {' and of '.join(_BLOCKS[name] for name in shown)}, each "

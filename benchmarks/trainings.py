@@ -13,7 +13,6 @@ from statistics import geometric_mean
 import torch
 
 from benchmarks.page import medians
-from camloc.core.config import from_json
 from camloc.evaluation.results import Results, TrainingRecord
 
 # In the folder of a run: the machine that trained it, since a page may be written on another one.
@@ -93,11 +92,6 @@ class Table:
     def first(self) -> Results:
         """The results of the first training, for what all rows share: frames and baselines."""
         return next(iter(self.rows.values())).results[0]
-
-    @classmethod
-    def load(cls, path: Path) -> "Table":
-        """The rows of an earlier measurement, or no rows."""
-        return from_json(path.read_bytes(), cls) if path.exists() else cls({})
 
     def with_rows(self, new: "Table", *, order: Sequence[str]) -> "Table":
         """The same with new rows added or exchanged, in an order."""

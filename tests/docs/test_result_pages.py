@@ -54,7 +54,7 @@ RESULTS = ROOT / "docs" / "results"
 PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "alignment": (dict, alignment.page),
     "cached_training": (dict, cached_training.page),
-    "check": (dict, check.result_page),
+    "check": (dict, check.page),
     "compact_generators": (compact_generators.Measured, compact_generators.page),
     "corner": (rooms.Measured, rooms.page),
     "damage": (damage.Measured, damage.page),
@@ -80,8 +80,8 @@ PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "scenes": (scenes.Measured, scenes.page),
     "structure_from_motion": (structure_from_motion.Measured, structure_from_motion.page),
     "startup": (startup.Measured, startup.page),
-    "service": (service.Service, service.written),
-    "tracking": (tracking.Measured, tracking.written),
+    "service": (service.Service, service.page),
+    "tracking": (tracking.Measured, tracking.page),
 }
 FIGURES = {
     "corner-cpu.svg",

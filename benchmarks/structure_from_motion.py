@@ -104,9 +104,8 @@ def _compared(
     centers = np.array([frame.truth().translation for frame in frames])
     targets = np.array([pose.translation for pose in true])
     aligned = umeyama(centers, targets)
-    moved = aligned.scale * (centers @ aligned.motion.rotation.T) + aligned.motion.translation
     extent = float(np.linalg.norm(np.ptp(targets, axis=0)))
-    share = np.linalg.norm(moved - targets, axis=1) / extent
+    share = np.linalg.norm(aligned.apply(centers) - targets, axis=1) / extent
     turned = [aligned.motion.rotation @ frame.truth().rotation for frame in frames]
     cosines = [(np.trace(one.T @ pose.rotation) - 1.0) / 2.0 for one, pose in zip(turned, true, strict=True)]
     source = DataSource(os.path.realpath(work / "scene"), scene=scene)

@@ -6,6 +6,11 @@ says what is wrong, where, and what to do next; the command line prints it and e
 """
 
 
+def one_line(problem: BaseException) -> str:
+    """The message of an exception without line breaks, or its type where it has none."""
+    return " ".join(str(problem).split()) or type(problem).__name__
+
+
 class CamlocError(Exception):
     """The base class of all exceptions of camloc."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from camloc.cli.commands.poses import report_lines
 from camloc.data.photos import Photo
-from camloc.data.world import Anchor, World
+from camloc.data.world import Origin, World
 from camloc.mapping.structure_from_motion import (
     MotionSettings,
     _groups,
@@ -81,7 +81,7 @@ def test_the_report_names_reasons_gaps_and_the_scale() -> None:
         points=1234,
         cameras=("4000 x 3000",),
         test=0,
-        world=World("m", "GPS", Anchor(48.1, 11.5, 520.0), 1.8),
+        world=World("m", "GPS", Origin(48.1, 11.5, 520.0), 1.8),
         seconds=12.0,
     )
     text = "\n".join(report_lines(report))

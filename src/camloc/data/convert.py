@@ -11,10 +11,9 @@ import numpy as np
 from PIL import Image
 
 from camloc.data.formats import colmap, kitti, load, nerfstudio, table, tum
-from camloc.data.formats.parts.files import one_line
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.data.world import World
-from camloc.errors import CamlocError, DatasetError
+from camloc.errors import CamlocError, DatasetError, one_line
 
 Written = Literal["table", "colmap", "nerfstudio", "tum", "kitti"]
 WRITTEN: tuple[Written, ...] = get_args(Written)

@@ -22,7 +22,7 @@ import numpy as np
 
 from camloc.core.files import read_regular
 from camloc.data.types import Located
-from camloc.errors import CheckpointError, DatasetError
+from camloc.errors import CheckpointError, DatasetError, one_line
 from camloc.geometry.geodesy import ecef_from_geodetic, enu_from_ecef, geodetic_from_ecef
 from camloc.geometry.pose import Pose
 
@@ -79,8 +79,7 @@ def load_anchors(run: Path) -> Mapping[str, Anchor]:
         content = json.loads(read_regular(path, most_bytes=_MOST_BYTES))
         return {str(name): _anchor(entry) for name, entry in content.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as problem:
-        reason = " ".join(str(problem).split())
-        raise CheckpointError(f"{path} is not a valid anchor: {reason or type(problem).__name__}") from None
+        raise CheckpointError(f"{path} is not a valid anchor: {one_line(problem)}") from None
 
 
 def geopose(located: Located, anchors: Mapping[str, Anchor]) -> dict[str, Any]:

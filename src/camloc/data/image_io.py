@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 from camloc.core.silence import without_c_messages, without_warnings
 from camloc.core.stages import stage
 from camloc.data.types import Frame, ImageInMemory, View
-from camloc.errors import ImageError, RecipeError
+from camloc.errors import ImageError, RecipeError, one_line
 from camloc.geometry.arrays import Array
 from camloc.geometry.camera import Camera, pixel_grid
 
@@ -33,9 +33,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-# Those that exchange width and height.
-_TRANSPOSING = (5, 6, 7, 8)
 
 # The others undo themselves.
 _UNDONE = {
@@ -55,6 +52,11 @@ def exif_orientation(image: Image.Image) -> int:
     except Exception:  # damaged EXIF beside a sound image
         return 1
     return found if found in _TURNS else 1
+
+
+def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Width and height of an image of some size once its EXIF orientation has turned it upright."""
+    return size[::-1] if orientation >= 5 else size
 
 
 def turned_upright(stored: Image.Image, orientation: int) -> Image.Image:
@@ -160,13 +162,13 @@ def _load(image: Image.Image) -> None:
         image.load()
 
 
-def _header(source: Path | ImageInMemory) -> tuple[tuple[int, int], int]:
-    """Width and height of an image as stored, and its EXIF orientation; the pixels are not decoded."""
+def _sizes(source: Path | ImageInMemory) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height of an image as stored, and upright; the pixels are not decoded."""
     if isinstance(source, ImageInMemory):
         height, width, _ = source.pixels.shape
-        return (width, height), source.orientation
+        return (width, height), upright_size((width, height), source.orientation)
     with _opened(source) as image:
-        return image.size, exif_orientation(image)
+        return image.size, upright_size(image.size, exif_orientation(image))
 
 
 @contextmanager
@@ -200,7 +202,7 @@ def _checked(name: str, source: Path | io.BytesIO | Image.Image) -> Iterator[Ima
     except Image.DecompressionBombError:
         raise ImageError(f"{name} says it has more than {MOST_PIXELS:,} pixels; resize it first") from None
     except Exception as problem:  # decoders of damaged files raise anything, from TypeError to struct.error
-        raise ImageError(f"{name} is damaged or cut short: {_one_line(problem)}") from None
+        raise ImageError(f"{name} is damaged or cut short: {one_line(problem)}") from None
 
 
 # Brands in the head of files of the formats that phones write beside JPEG.
@@ -272,10 +274,6 @@ def _refuse_image(image: Image.Image, name: str) -> None:
         )
 
 
-def _one_line(problem: BaseException) -> str:
-    return " ".join(str(problem).split()) or type(problem).__name__
-
-
 def centered_camera(source: Path | ImageInMemory, focal: float) -> Camera:
     """A pinhole camera with a focal length in pixels that looks through the middle of an image file.
 
@@ -284,8 +282,7 @@ def centered_camera(source: Path | ImageInMemory, focal: float) -> Camera:
     Raises:
         ImageError: the file is not an image that can be decoded.
     """
-    size, orientation = _header(source)
-    width, height = size[::-1] if orientation in _TRANSPOSING else size
+    _, (width, height) = _sizes(source)
     return _assumed_camera(width, height, focal / max(width, height))
 
 
@@ -438,8 +435,8 @@ def frame_size(frame: Frame) -> tuple[int, int]:
     """
     if frame.camera is not None:
         return frame.camera.width, frame.camera.height
-    size, orientation = _header(frame.source)
-    return size[::-1] if orientation in _TRANSPOSING else size
+    _, upright = _sizes(frame.source)
+    return upright
 
 
 def read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
@@ -484,11 +481,9 @@ def fitting_cameras(source: Path | ImageInMemory, known: Sequence[Camera]) -> tu
     Raises:
         ImageError: the file is not an image that can be decoded.
     """
-    size, orientation = _header(source)
-    upright = size[::-1] if orientation in _TRANSPOSING else size
-    for sizes in ((size,), (upright,)):
-        exact = {camera for camera in known if (camera.width, camera.height) in sizes}
-        alike = {camera for camera in known if _same_shape(sizes[0], camera)}
+    for size in _sizes(source):
+        exact = {camera for camera in known if (camera.width, camera.height) == size}
+        alike = {camera for camera in known if _same_shape(size, camera)}
         for fitting in (exact, alike):
             if fitting:
                 return _distinct(frozenset(fitting))
@@ -499,8 +494,7 @@ def fitted_camera(frame: Frame) -> Camera | None:
     """A frame's camera for the pixels of its image, or None where it is unknown or of another shape."""
     if frame.camera is None:
         return None
-    size, orientation = _header(frame.source)
-    for width, height in (size, size[::-1] if orientation in _TRANSPOSING else size):
+    for width, height in _sizes(frame.source):
         if _same_shape((width, height), frame.camera):
             return frame.camera.resized(width=width, height=height)
     return None
@@ -508,9 +502,7 @@ def fitted_camera(frame: Frame) -> Camera | None:
 
 def assumed_camera(frame: Frame) -> Camera:
     """The camera that COLMAP assumes too for an image of unknown intrinsics: 1.2 times the longer side."""
-    (width, height), orientation = _header(frame.source)
-    if orientation in _TRANSPOSING:
-        width, height = height, width
+    _, (width, height) = _sizes(frame.source)
     return _assumed_camera(width, height, 1.2)
 
 

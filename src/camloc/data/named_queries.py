@@ -1,12 +1,12 @@
 """From the words of a command to images: files, folders, patterns, lists, videos, standard input."""
 
 import glob
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from camloc.data.formats import VIDEO_ENDINGS
 from camloc.data.formats.parts.files import (
     IMAGE_ENDINGS,
     clean_name,
@@ -15,13 +15,14 @@ from camloc.data.formats.parts.files import (
     read_lines,
     seconds_of_times,
 )
+from camloc.data.photos import natural_order
 from camloc.data.query import MOST_BYTES, Query
-from camloc.data.video import VIDEO_ENDINGS, frames
+from camloc.data.video import frames
 from camloc.errors import DatasetError, ImageError
 
-LIST_ENDINGS = (".csv", ".txt")
+_LIST_ENDINGS = (".csv", ".txt")
 
-STDIN = "-"
+_STDIN = "-"
 
 _TIME_COLUMNS = ("time", "timestamp", "seconds", "t")
 _IMAGE_COLUMNS = ("image", "file", "filename", "name", "path")
@@ -49,17 +50,19 @@ def named_queries(words: Sequence[str], *, every: float = 0.0) -> Iterator[Named
     """
     for word in words:
         path = Path(word)
-        if word == STDIN:
-            yield NamedQuery("standard input", Query(_standard_input(), name="standard input"))
+        if word == _STDIN:
+            yield NamedQuery(
+                "standard input", Query(sys.stdin.buffer.read(MOST_BYTES + 1), name="standard input")
+            )
         elif path.is_dir():
             yield from _several(images_below(path), f"{_printable(word)} is a folder without images")
         elif path.suffix.lower() in VIDEO_ENDINGS:
             yield from _video(path, every)
-        elif path.suffix.lower() in LIST_ENDINGS and path.is_file():
+        elif path.suffix.lower() in _LIST_ENDINGS and path.is_file():
             for name, seconds in read_times(path):
                 yield NamedQuery(str(name), Query(name, time=seconds, name=name.name))
         elif glob.has_magic(word) and not path.exists():
-            found = sorted(map(Path, glob.glob(word, recursive=True)), key=_natural)  # noqa: PTH207 - of any root
+            found = map(Path, sorted(glob.glob(word, recursive=True), key=natural_order))  # noqa: PTH207 - of any root
             yield from _several(
                 [each for each in found if each.is_file()], f"no file is named like {_printable(word)}"
             )
@@ -69,8 +72,9 @@ def named_queries(words: Sequence[str], *, every: float = 0.0) -> Iterator[Named
 
 def images_below(folder: Path) -> list[Path]:
     """The image files in a folder and below it, in the order of the numbers in their names."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
-    return sorted((path for path in found if path.is_file() and not path.name.startswith(".")), key=_natural)
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in (*IMAGE_ENDINGS, ".ppm"))
+    shown = (path for path in found if path.is_file() and not path.name.startswith("."))
+    return sorted(shown, key=lambda path: natural_order(str(path)))
 
 
 def read_times(path: Path) -> list[tuple[Path, float]]:
@@ -131,13 +135,3 @@ def _video(path: Path, every: float) -> Iterator[NamedQuery | ImageError]:
 
 def _printable(word: str) -> str:
     return word if word.isprintable() else ascii(word)
-
-
-def _standard_input() -> bytes:
-    return sys.stdin.buffer.read(MOST_BYTES + 1)
-
-
-def _natural(path: Path) -> tuple[tuple[int, str], ...]:
-    """A key under which 2.jpg comes before 10.jpg."""
-    parts = re.split(r"(\d+)", str(path))
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from camloc.core.silence import without_warnings
+from camloc.data.formats import VIDEO_ENDINGS
 from camloc.data.formats.parts.files import IMAGE_ENDINGS
 from camloc.data.image_io import exif_orientation, read_image
-from camloc.data.video import VIDEO_ENDINGS, image_sharpness
+from camloc.data.video import image_sharpness
 from camloc.errors import DatasetError, ImageError
 
 # Diagonal of the 24 x 36 mm that "focal length in 35 mm film" refers to, and millimetres of its units.

@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -74,10 +74,6 @@ class Query:
         name = self.name or getattr(self.image, "filename", "") or "the image"
         memory = _in_memory(self.image, str(name))
         return Frame(str(name), Path(str(name)), self.camera, time=time, memory=memory)
-
-    def seen_by(self, camera: Camera) -> "Query":
-        """The same query with other intrinsics."""
-        return replace(self, camera=camera)
 
 
 def is_image_like(value: object) -> bool:

@@ -18,8 +18,6 @@ from camloc.errors import ImageError, MissingExtraError
 if TYPE_CHECKING:
     import av
 
-VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
-
 # Sides of the grey images that sharpness is measured in, and the factor to those that motion is measured in.
 _MEASURED_SIDE, _SHRUNK = 480, 4
 

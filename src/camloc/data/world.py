@@ -30,7 +30,7 @@ _OUTLIER, _ROUNDS = 3.0, 5
 
 
 @dataclass(frozen=True)
-class Anchor:
+class Origin:
     """The place of a world's origin: degrees of WGS84 and metres as GPS gave them.
 
     `height` is 0 where GPS gave none; heights are then above the mean of the cameras.
@@ -55,25 +55,8 @@ class World:
 
     unit: Unit = "units"
     scale_from: str = ""
-    anchor: Anchor | None = None
+    anchor: Origin | None = None
     residual: float = 0.0
-
-    def geodetic(self, positions: Float64[NDArray[np.float64], "n 3"]) -> Float64[NDArray[np.float64], "n 3"]:
-        """Latitude and longitude in degrees and height in metres of positions in the world.
-
-        Raises:
-            DatasetError: the world has no anchor.
-        """
-        if self.anchor is None:
-            raise DatasetError("this scene has no place on Earth: its photographs had too few GPS positions")
-        from camloc.geometry.colmap import pycolmap  # here because loading it takes a while
-
-        anchor = self.anchor
-        return np.asarray(
-            pycolmap.GPSTransform().enu_to_ellipsoid(
-                positions, anchor.latitude, anchor.longitude, anchor.height
-            )
-        )
 
     def save(self, folder: Path) -> None:
         """Write `world.json`."""
@@ -134,7 +117,7 @@ def georeference(
     kept = np.ones(len(known), dtype=bool)
     for _ in range(_ROUNDS):
         aligned = umeyama(source[kept], target[kept])
-        distance = np.linalg.norm(_applied(aligned, source) - target, axis=1)
+        distance = np.linalg.norm(aligned.apply(source) - target, axis=1)
         median = float(np.median(distance[kept]))
         kept = distance <= max(_OUTLIER * median, 1e-6)
     if kept.sum() < max(_FEWEST_PLACES, len(known) / 2):
@@ -150,10 +133,10 @@ def georeference(
     return Georeference(aligned, World("m", "GPS", anchor, median), int(kept.sum()))
 
 
-def _middle(places: Sequence[Place]) -> Anchor:
+def _middle(places: Sequence[Place]) -> Origin:
     has_height = all(place.height is not None for place in places)
     heights = [place.height or 0.0 for place in places] if has_height else [0.0]
-    return Anchor(
+    return Origin(
         float(np.median([place.latitude for place in places])),
         float(np.median([place.longitude for place in places])),
         float(np.median(heights)),
@@ -161,8 +144,8 @@ def _middle(places: Sequence[Place]) -> Anchor:
     )
 
 
-def _east_north_up(places: Sequence[Place], anchor: Anchor) -> Float64[NDArray[np.float64], "n 3"]:
-    from camloc.geometry.colmap import pycolmap
+def _east_north_up(places: Sequence[Place], anchor: Origin) -> Float64[NDArray[np.float64], "n 3"]:
+    from camloc.geometry.colmap import pycolmap  # here because loading it takes a while
 
     rows = [
         (place.latitude, place.longitude, (place.height or 0.0) if anchor.has_height else anchor.height)
@@ -173,12 +156,3 @@ def _east_north_up(places: Sequence[Place], anchor: Anchor) -> Float64[NDArray[n
             np.array(rows), anchor.latitude, anchor.longitude, anchor.height
         )
     )
-
-
-def _applied(
-    similarity: Similarity, points: Float64[NDArray[np.float64], "n 3"]
-) -> Float64[NDArray[np.float64], "n 3"]:
-    moved: Float64[NDArray[np.float64], "n 3"] = (
-        similarity.scale * (points @ similarity.motion.rotation.T) + similarity.motion.translation
-    )
-    return moved

@@ -54,6 +54,10 @@ class Similarity(NamedTuple):
     scale: Float[Array, "*batch"]
     motion: Pose
 
+    def apply(self, points: Float[Array, "n 3"]) -> Float[Array, "n 3"]:
+        """Move points by a single similarity."""
+        return self.scale * (points @ self.motion.rotation.mT) + self.motion.translation
+
 
 @undefined_is_nan
 def umeyama(source: Float[Array, "*batch n 3"], target: Float[Array, "*batch n 3"]) -> Similarity:

@@ -27,7 +27,7 @@ from camloc import __version__
 from camloc.data.image_io import fitted_camera, image_size, read_with_camera
 from camloc.data.query import Query
 from camloc.data.types import Estimate, Located, Lost
-from camloc.errors import CamlocError, ImageError
+from camloc.errors import CamlocError, ImageError, one_line
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.inference.localizer import Localizer
@@ -191,7 +191,7 @@ class Service:
                 503, f"no answer within {self.limits.seconds:g} s; try again", headers={"Retry-After": "5"}
             ) from None
         except (CamlocError, ValueError) as problem:
-            raise HTTPException(422, " ".join(str(problem).split())) from None
+            raise HTTPException(422, one_line(problem)) from None
         elapsed = time.perf_counter() - started
         self.metrics.answer(_kind(estimate), elapsed)
         return JSONResponse(self._content(estimate) | {"seconds": round(elapsed, 4)})
@@ -440,7 +440,7 @@ def _camera(text: str) -> Camera:
     except KeyError as problem:
         raise HTTPException(422, f"camera lacks {problem.args[0]}") from None
     except (TypeError, ValueError, OverflowError) as problem:
-        raise HTTPException(422, f"camera cannot be used: {' '.join(str(problem).split())[:200]}") from None
+        raise HTTPException(422, f"camera cannot be used: {one_line(problem)[:200]}") from None
 
 
 def _pose(text: str) -> Pose:
@@ -457,7 +457,7 @@ def _pose(text: str) -> Pose:
     except KeyError as problem:
         raise HTTPException(422, f"previous lacks {problem.args[0]}") from None
     except (TypeError, ValueError, OverflowError) as problem:
-        raise HTTPException(422, f"previous cannot be used: {' '.join(str(problem).split())[:200]}") from None
+        raise HTTPException(422, f"previous cannot be used: {one_line(problem)[:200]}") from None
 
 
 def _object(text: str, name: str, keys: set[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -84,7 +85,7 @@ def track(
                 broken = str(item)
                 print(f"camloc: {item}", file=sys.stderr)
                 continue
-            query = NamedQuery(item.label, item.query if given is None else item.query.seen_by(given))
+            query = NamedQuery(item.label, item.query if given is None else replace(item.query, camera=given))
             for image in tracker.images([query]):
                 count += 1
                 progress(count, count)

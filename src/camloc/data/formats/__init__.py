@@ -29,7 +29,7 @@ LAYOUTS = tuple(sorted(entry.name for entry in pkgutil.iter_modules(__path__) if
 
 _SHEET_ENDINGS = (".xlsx", ".xls", ".ods", ".numbers")
 _BAG_ENDINGS = (".bag", ".db3", ".mcap")
-_VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
 # Files that are counted to say what a folder looks like.
 _MOST_COUNTED = 20_000
@@ -224,7 +224,7 @@ def _refuse_path(name: str, root: Path) -> None:
 
 def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
     """What a folder without a layout looks like, and what to do about it."""
-    if root.suffix.lower() in _VIDEO_ENDINGS:
+    if root.suffix.lower() in VIDEO_ENDINGS:
         return f"{root} is a video without poses; {_computed_by(root)}"
     if root.suffix in _BAG_ENDINGS or (root / "metadata.yaml").is_file():
         return f"{root} is a ROS bag; `camloc import {root} DEST` writes its images and poses"
@@ -296,7 +296,7 @@ def _count_files(root: Path) -> tuple[int, int]:
     images = videos = counted = 0
     for _, _, names in os.walk(root):
         images += sum(name.lower().endswith(IMAGE_ENDINGS) for name in names)
-        videos += sum(name.lower().endswith(_VIDEO_ENDINGS) for name in names)
+        videos += sum(name.lower().endswith(VIDEO_ENDINGS) for name in names)
         counted += len(names)
         if counted > _MOST_COUNTED:
             break

@@ -37,7 +37,6 @@ from camloc.data.formats.parts.files import (
     is_file,
     is_named,
     numbers_in,
-    one_line,
     open_regular,
     read_lines,
     sequence_of,
@@ -45,7 +44,7 @@ from camloc.data.formats.parts.files import (
 from camloc.data.formats.parts.intrinsics import camera_from_fields, parameter_names
 from camloc.data.splits import EVERYTHING, Listed, Selection, folder_name, lists_text, split_frames
 from camloc.data.types import Frame, Scene, Unit
-from camloc.errors import CamlocError, DatasetError
+from camloc.errors import CamlocError, DatasetError, one_line
 from camloc.geometry.camera import Camera
 from camloc.geometry.colmap import pycolmap
 from camloc.geometry.pose import Pose

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from camloc.data.formats.parts.files import is_file, is_folder, one_line, open_regular
+from camloc.data.formats.parts.files import is_file, is_folder, open_regular
 from camloc.data.formats.parts.intrinsics import camera_from_fields
 from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene, Unit
-from camloc.errors import DatasetError
+from camloc.errors import DatasetError, one_line
 
 SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "poses_bounds.npy (LLFF)"

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from camloc.errors import RecipeError
+from camloc.errors import RecipeError, one_line
 from camloc.models.layers.timm_without_compiler import DropPath, timm
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -233,7 +233,7 @@ def _create(config: BackboneConfig, **arguments: Any) -> nn.Module:
     try:
         return timm.create_model(config.name, pretrained=False, **options)
     except (TypeError, AssertionError, RuntimeError) as problem:
-        reason = " ".join(str(problem).split())
+        reason = one_line(problem)
         raise RecipeError(f"timm cannot build '{config.name}' with {config.options}: {reason}") from None
 
 
@@ -373,7 +373,7 @@ def _trace(backbone: Backbone) -> tuple[_WithoutNormalisation, fx.Graph]:
     try:
         return root, _Tracer().trace(root)
     except Exception as problem:  # of any type: the networks were not written to be traced
-        reason = " ".join(str(problem).split())
+        reason = one_line(problem)
         raise RecipeError(
             f"'{backbone.config.name}' cannot be cut into a frozen prefix and the rest ({reason}); "
             f"set cached_variants to 0, or choose a convolutional network"

@@ -23,8 +23,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from camloc.data.image_io import exif_orientation, register_decoder
-from camloc.errors import DatasetError
+from camloc.data.image_io import exif_orientation, register_decoder, upright_size
+from camloc.errors import DatasetError, one_line
 
 # Bounds in bytes. Text is read line by line, so that only its longest line has to fit into memory: a line of
 # 100,000 features of a COLMAP image has 3 MB. JSON is held whole: 256 MB are 400,000 frames of
@@ -335,11 +335,9 @@ def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
             warnings.simplefilter("ignore")
             register_decoder(path)
             with Image.open(path) as image:
-                width, height = image.size
-                is_turned = exif_orientation(image) >= 5
+                return image.size, upright_size(image.size, exif_orientation(image))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
         raise DatasetError(f"{path} is not an image whose size can be read") from None
-    return (width, height), (height, width) if is_turned else (width, height)
 
 
 def sequence_of(name: str) -> str:
@@ -352,11 +350,6 @@ def is_image_name(name: str) -> bool:
     """Whether a file is a photograph by its name: not a depth map, a mask or a hidden file."""
     lower = name.lower()
     return lower.endswith(IMAGE_ENDINGS) and not name.startswith(".") and not _NO_PHOTOGRAPH.search(lower)
-
-
-def one_line(problem: BaseException) -> str:
-    """The message of an exception without line breaks."""
-    return " ".join(str(problem).split()) or type(problem).__name__
 
 
 def _decoded(raw: bytes, where: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from camloc.core.device import even_indices
+from camloc.core.sampling import even_items
 from camloc.data.image_io import assign_camera, read_with_camera
 from camloc.data.types import Frame
 from camloc.geometry.camera import Camera
@@ -43,7 +43,7 @@ def foreign_images(
         cameras: of the map.
         total: number of images.
     """
-    chosen = [own[row] for row in even_indices(len(own), min(len(own), _MOST_OWN)).tolist()]
+    chosen = even_items(own, _MOST_OWN)
     for frame in chosen:
         picture, camera = read_with_camera(frame)
         image = np.asarray(picture)
@@ -55,11 +55,9 @@ def foreign_images(
         yield ForeignImage(NOISE, _noise(rng, size.width, size.height, grain=number % 5), size)
     left = total - 2 * len(chosen) - _NOISE
     for name, count in shares({name: len(frames) for name, frames in others.items()}, left).items():
-        frames = others[name]
-        for row in even_indices(len(frames), count).tolist():
-            picture, _ = read_with_camera(frames[row])
-            image = np.asarray(picture)
-            yield ForeignImage(name, image, _assigned(frames[row], cameras))
+        for frame in even_items(others[name], count):
+            picture, _ = read_with_camera(frame)
+            yield ForeignImage(name, np.asarray(picture), _assigned(frame, cameras))
 
 
 def shares(available: Mapping[str, int], total: int) -> dict[str, int]:

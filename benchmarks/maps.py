@@ -22,7 +22,7 @@ import tyro
 from benchmarks.foreign_images import foreign_images
 from benchmarks.page import known, replace_block, result_page, table, write
 from benchmarks.plain_map import LEAST_INLIERS, PlainLocalizer
-from camloc.core.device import even_indices
+from camloc.core.sampling import even_items
 from camloc.data import formats
 from camloc.data.formats.demo import rendered
 from camloc.data.image_io import read_with_camera
@@ -403,7 +403,7 @@ def measured_foreign(scene_map: SceneMap, scene: Scene, others: Mapping[str, Seq
 def measured_trust(scene_map: SceneMap, scene: Scene) -> dict[str, Outcomes]:
     """Test images with a wrong focal length, and turned ones."""
     localizer, extractor = MapLocalizer(scene_map), feature_extractor(scene_map.features)
-    frames = [scene.test[row] for row in even_indices(len(scene.test), min(len(scene.test), _TRUST)).tolist()]
+    frames = even_items(scene.test, _TRUST)
     answers: dict[str, list[tuple[Pose, VerifiedPose | Rejected]]] = {}
     for frame in frames:
         picture, camera = read_with_camera(frame)

@@ -17,7 +17,7 @@ import tyro
 
 from benchmarks.page import known, result_page, table, write
 from camloc.cli.commands.demo import settings_of
-from camloc.core.device import even_indices
+from camloc.core.sampling import even_items
 from camloc.data import formats as datasets
 from camloc.data.formats.demo import rendered
 from camloc.data.splits import hold_out
@@ -141,8 +141,7 @@ def with_novelty(run: Path, recipe_name: str, scene: Scene) -> Checkpoint:
 
 def count(localizer: Localizer, frames: Sequence[Frame]) -> Count:
     """The lost images among some images of a set."""
-    rows = even_indices(len(frames), MOST).tolist()
-    answers = list(localizer.locate_all([frames[row] for row in rows]))
+    answers = list(localizer.locate_all(even_items(frames, MOST)))
     return Count(len(answers), sum(isinstance(each, Lost) for each in answers))
 
 

@@ -29,7 +29,7 @@ from benchmarks.maps import load_fox, load_kitchen
 from benchmarks.page import RESULTS, machine, result_page, table, write
 from benchmarks.service import client_of, metric, served
 from camloc.core.config import from_json
-from camloc.core.device import even_indices
+from camloc.core.sampling import even_items
 from camloc.data.types import Frame, Scene
 from camloc.geometry.pose import Pose, pose_error
 from camloc.mapping.build import MapSettings, build_scene_map
@@ -186,7 +186,7 @@ def prepared(data: Path, folder: Path, count: int) -> list[Photo]:
             made, _ = build_scene_map(scene.train, scene=name, unit=scene.unit, settings=settings)
             made.save(bundle / "map" / "0")
             images.mkdir(parents=True, exist_ok=True)
-            tests = [scene.test[row] for row in even_indices(len(scene.test), min(3, len(scene.test)))]
+            tests = even_items(scene.test, 3)
             for number, frame in enumerate(tests):
                 (images / f"{number}.png").write_bytes(_bytes(frame))
             poses = np.stack([np.asarray(frame.truth().matrix()) for frame in tests])

@@ -10,6 +10,7 @@ import tyro
 from camloc.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
+    from camloc.data.types import Scene as LoadedScene
     from camloc.geometry.camera import Camera
     from camloc.runs.manifest import DataSource
     from camloc.training.pretrained import Weights
@@ -117,6 +118,19 @@ def reader_options(words: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"the option {name} is given twice; give it once")
         options[name] = value
     return options
+
+
+def read_scene(root: Path, *, layout: str, scene: str, options: tuple[str, ...]) -> "tuple[LoadedScene, str]":
+    """The scene that the options name, and its layout.
+
+    Raises:
+        DatasetError: the layout is not clear, or the data cannot be used.
+        UsageError: an option is not NAME=VALUE.
+    """
+    from camloc.data.formats import detect, load
+
+    layout = detect(root) if layout == "auto" else layout
+    return load(root, layout=layout, scene=scene or None, **reader_options(options)), layout
 
 
 def data_source(

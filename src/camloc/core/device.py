@@ -1,7 +1,6 @@
-"""Devices of tensors, and evenly spaced indices."""
+"""Devices of tensors."""
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from camloc.errors import RecipeError
@@ -44,8 +43,3 @@ def torch_device(name: str) -> torch.device:
             f"this machine has no device '{name}' that torch can use, only {available}; choose one of these"
         )
     return device
-
-
-def even_indices(count: int, most: int) -> Int[Tensor, "n"]:
-    """At most `most` of the indices 0 to count - 1: ascending, evenly spaced, with the first and the last."""
-    return torch.linspace(0, count - 1, min(most, count)).round().long()

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -77,6 +78,21 @@ def _not_written(path: Path, problem: OSError) -> str:
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{path} was not written because the disk is full; free some space and try again"
     return f"{path} could not be written ({_reason(problem)}); choose a folder that can be written to"
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a hard link to a file, or a copy where the file system has no links or is another.
+
+    Raises:
+        OSError: neither is possible.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        unfinished = target.with_name(f".{target.name}.part")
+        shutil.copyfile(source, unfinished)
+        unfinished.replace(target)
 
 
 def read_regular(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> bytes:

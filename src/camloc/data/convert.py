@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
+from camloc.core.files import link_or_copy
 from camloc.data.formats import colmap, kitti, load, nerfstudio, table, tum
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.data.world import World
@@ -99,18 +100,11 @@ def _place(
         path.parent.mkdir(parents=True, exist_ok=True)
         if develop is not None:
             develop(frame.image).save(path)
-        elif images == "copy" or not _is_linked(frame.image, path):
+        elif images == "copy":
             shutil.copyfile(frame.image, path)
+        else:
+            link_or_copy(frame.image, path)
         progress(done, len(pairs))
-
-
-def _is_linked(source: Path, path: Path) -> bool:
-    """Whether a hard link could be made; not every file system has them."""
-    try:
-        os.link(source.resolve(), path)
-    except OSError:
-        return False
-    return True
 
 
 def _check(scene: Scene, folder: Path, layout: Written, names: Sequence[str]) -> None:

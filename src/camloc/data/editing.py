@@ -6,7 +6,6 @@ snow and lights no lamp, and is not what the papers measured.
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from PIL import Image
 
 from camloc.core.config import to_json
 from camloc.core.extras import require_extra
-from camloc.core.files import write_atomically
+from camloc.core.files import link_or_copy, write_atomically
 from camloc.data.types import Frame
 from camloc.errors import CamlocError, DatasetError, ImageError, MissingExtraError
 
@@ -258,8 +257,4 @@ def _link_others(root: Path, out: Path) -> None:
         target = out / path.relative_to(root)
         if inside in (path.resolve(), *path.resolve().parents) or not path.is_file() or target.exists():
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path.resolve(), target)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(path, target)
+        link_or_copy(path, target)

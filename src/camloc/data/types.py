@@ -107,6 +107,11 @@ class Scene:
     unit: Unit = "m"
     notes: tuple[str, ...] = ()
 
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """All frames: of training, of testing, and of the conditions."""
+        return (*self.train, *self.test, *(frame for each in self.conditions.values() for frame in each))
+
 
 def poses_of(frames: Sequence[Frame]) -> Pose:
     """The (n,) poses of frames that all have one: NumPy arrays, as those of the frames."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
-from camloc.core.sampling import even_rows
+from camloc.core.sampling import even_items
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.geometry.rotation import rotation_vector
@@ -132,7 +132,7 @@ def calibrate(
             done += 1
             if progress is not None:
                 progress(done / count)
-    exchanged = _exchanged(_some(folds[0].frames, _EXCHANGED), np.random.default_rng(seed))
+    exchanged = _exchanged(even_items(folds[0].frames, _EXCHANGED), np.random.default_rng(seed))
     chance = _most_evidence(localizers[0], exchanged)
     elsewhere = _most_evidence(localizers[0], foreign)
     least_evidence = max(USUAL_EVIDENCE, _MARGIN * chance, _MARGIN * elsewhere)
@@ -153,11 +153,6 @@ def calibrate(
     )
     calibrated = _with_covariance(start, right)
     return _with_limits(calibrated, trusted)
-
-
-def _some(frames: Sequence[HeldOutFrame], most: int) -> list[HeldOutFrame]:
-    """At most so many of the frames, evenly spaced."""
-    return [frames[row] for row in even_rows(len(frames), most)]
 
 
 def _trial(localizer: MapLocalizer, frame: HeldOutFrame) -> _Trial | None:

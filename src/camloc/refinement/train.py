@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from camloc.core.device import even_indices
 from camloc.core.files import write_atomically
+from camloc.core.sampling import even_rows
 from camloc.data.augment import Draws, centre_cut
 from camloc.data.image_cache import ImageCache
 from camloc.errors import RecipeError
@@ -217,7 +217,7 @@ def train_decoder(teacher: Teacher, recipe: DecoderRecipe, *, seed: int = 0) -> 
     decoded = decoded_images(decoder, latents)
     if held is not None:
         metadata = replace(metadata, differences=_differences(teacher, train, held, decoded))
-    rows = even_indices(len(true), _COLUMNS)
+    rows = torch.from_numpy(even_rows(len(true), _COLUMNS))
     figure = side_by_side(true[rows].cpu(), decoded[rows].cpu())
     write_atomically(teacher.run / DecoderMetadata.NAME / IMAGES, figure)
     metadata.save(teacher.run, decoder)

@@ -15,7 +15,7 @@ from camloc import __version__
 from camloc.core.config import from_builtins
 from camloc.core.extras import require_extra
 from camloc.core.files import sha256_of, write_atomically
-from camloc.core.sampling import even_rows
+from camloc.core.sampling import even_items
 from camloc.data.geopose import ANCHOR_FILE, load_anchors
 from camloc.data.image_io import ScaledImage
 from camloc.data.splits import HoldOut, hold_out
@@ -169,15 +169,12 @@ def calibration_of(run: Path, metadata: Metadata, decoding: Decoding) -> "Calibr
     held = [(frame, number) for number, (_, frames) in enumerate(scenes) for frame in frames]
     if not held:  # nothing was held out: the training images themselves decide
         held = [(frame, number) for number, (frames, _) in enumerate(scenes) for frame in oriented(frames)]
-    kept = [kept[row] for row in even_rows(len(kept), CALIBRATION_IMAGES).tolist()]
-    held = [held[row] for row in even_rows(len(held), HELD_OUT_IMAGES).tolist()]
+    held = even_items(held, HELD_OUT_IMAGES)
     focal = metadata.focal if isinstance(decoding, PointDecoding) else None
     cut = [metadata.preprocess.cut(frame, assumed_focal=focal) for frame, _ in held]
     cameras = [each.camera for each in cut]
     return Calibration(
-        images=_stacked(
-            [metadata.preprocess.cut(kept[row]) for row in even_rows(len(kept), CALIBRATION_IMAGES).tolist()]
-        ),
+        images=_stacked(list(map(metadata.preprocess.cut, even_items(kept, CALIBRATION_IMAGES)))),
         held_out=_stacked(cut),
         world_from_cam=poses_of([frame for frame, _ in held]).numpy().to(np.float64),
         scene=np.array([number for _, number in held]),

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import torch
 
 from camloc.core.config import from_builtins, from_json, to_json
-from camloc.core.device import even_indices
 from camloc.core.files import read_regular, write_atomically
+from camloc.core.sampling import even_items
 from camloc.data.types import Scene, Unit
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.errors import SceneDecision
@@ -238,8 +238,7 @@ def subsampled(scene: Scene, fraction: float) -> Scene:
     if not 0.0 < fraction <= 1.0:
         raise RecipeError(f"a fraction of {fraction:g} of the frames cannot be; let it be above 0, 1 at most")
     count = max(1, round(fraction * len(scene.train)))
-    rows = even_indices(len(scene.train), count).tolist()
-    return replace(scene, train=tuple(scene.train[row] for row in rows))
+    return replace(scene, train=tuple(even_items(scene.train, count)))
 
 
 def load_partial_weights(model: PoseModel[Any], run: Path) -> str:

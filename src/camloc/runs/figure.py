@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from camloc.core.device import even_indices
+from camloc.core.sampling import even_items, even_rows
 from camloc.data.image_io import read_image
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import DatasetError, RecipeError
@@ -93,7 +93,7 @@ def draw(
 def _attention(run: Path, frames: tuple[Frame, ...], images: int) -> bytes:
     if images < 1:
         raise RecipeError(f"a figure of attention shows 1 image or more, not {images}")
-    chosen = [frames[row] for row in even_indices(len(frames), images).tolist()]
+    chosen = even_items(frames, images)
     found = list(attention_maps(load_checkpoint(run), chosen))
     return attention_figure(
         [each.image.movedim(0, -1).numpy() for each in found],
@@ -105,7 +105,7 @@ def _attention(run: Path, frames: tuple[Frame, ...], images: int) -> bytes:
 def _clusters(run: Path, frames: tuple[Frame, ...], count: int, baseline: Path | None) -> bytes:
     if not 2 <= count <= len(frames):
         raise RecipeError(f"{len(frames)} images make 2 to {len(frames)} clusters, not {count}")
-    chosen = [frames[row] for row in even_indices(len(frames), MOST_CLUSTERED).tolist()]
+    chosen = even_items(frames, MOST_CLUSTERED)
     vectors = {}
     if baseline is not None:
         other = load_checkpoint(baseline)
@@ -135,7 +135,7 @@ def _occlusion(run: Path, frames: tuple[Frame, ...], baseline: Path | None) -> b
     rows = [row for row in range(max(0, worst - _AROUND), min(len(first), worst + _AROUND + 1))
             if found[0].sequences[row] == sequence]  # fmt: skip
     by_name = {frame.name: frame for frame in frames}
-    shown = sorted({rows.index(worst), *even_indices(len(rows), _SHOWN).tolist()})
+    shown = sorted({rows.index(worst), *even_rows(len(rows), _SHOWN).tolist()})
     missing = [found[0].frames[rows[each]] for each in shown if found[0].frames[rows[each]] not in by_name]
     if missing:
         raise DatasetError(f"{run} was evaluated on other images than those of its data: {missing[0]}")
@@ -152,7 +152,7 @@ def _points(run: Path, frames: tuple[Frame, ...], images: int) -> bytes:
     if images < 1:
         raise RecipeError(f"a figure of points shows 1 image or more, not {images}")
     localizer = Localizer.load(run, verify="never")
-    chosen = [frames[row] for row in even_indices(len(frames), images).tolist()]
+    chosen = even_items(frames, images)
     views = {frame.name: localizer.predicted_view(frame) for frame in chosen}
     found = {name: view for name, view in views.items() if view is not None}
     if not found:

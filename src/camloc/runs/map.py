@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
-from camloc.core.sampling import even_rows
+from camloc.core.sampling import even_items
 from camloc.data.image_io import read_with_camera
 from camloc.data.masks import read_mask_as_stored
 from camloc.data.splits import HoldOut, hold_out
@@ -156,9 +156,9 @@ def _mirrored(frames: Sequence[Frame], scene_map: SceneMap) -> list[tuple[Featur
     """
     extractor = feature_extractor(scene_map.features)
     mirrored = []
-    for row in even_rows(len(frames), _MIRRORED):
+    for frame in even_items(frames, _MIRRORED):
         with suppress(ImageError):  # it is counted where the map is built
-            image, camera = read_with_camera(frames[row])
+            image, camera = read_with_camera(frame)
             if camera is not None:
                 mirrored.append((extractor.extract(np.ascontiguousarray(np.asarray(image)[:, ::-1])), camera))
     return mirrored

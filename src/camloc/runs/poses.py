@@ -7,9 +7,7 @@ SCENE/world.json                     unit, source of the scale, place on Earth
 SCENE/poses.json                     which images have a pose, and why others have none
 """
 
-import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from camloc.core.config import from_json, to_json
-from camloc.core.files import read_regular, write_atomically
+from camloc.core.files import link_or_copy, read_regular, write_atomically
 from camloc.data.formats import colmap
 from camloc.data.image_io import assign_camera, read_image
 from camloc.data.photos import Photo, is_video, list_photos, natural_order, read_photo
@@ -158,7 +156,7 @@ def compute_poses(
     for name in ("train.txt", "test.txt"):
         (out / name).unlink(missing_ok=True)
     _write_images(placed, out / "images")
-    _write_model(motion.model, out / _UNFINISHED / "0")
+    colmap.write_model(motion.model, out / _UNFINISHED / "0")
     world.save(out)
     test = _write_split(out, model=f"{_UNFINISHED}/0")
     report = PosesReport(
@@ -226,8 +224,8 @@ def add_photos(source: Path | str, folder: Path, *, progress: Progress | None = 
     model = folder / MODEL_FOLDER
     if not colmap.is_model(model):
         raise DatasetError(
-            f"{folder} has no COLMAP model in {MODEL_FOLDER}; make one with `camloc datasets {folder} --to "
-            f"colmap --out SCENE/{MODEL_FOLDER}` and its images in SCENE/images"
+            f"{folder} has no COLMAP model in {MODEL_FOLDER}, where `camloc poses` writes it; name the "
+            f"folder of such a scene"
         )
     listed = list_photos(source)
     scene = colmap.load(folder)
@@ -259,7 +257,7 @@ def add_photos(source: Path | str, folder: Path, *, progress: Progress | None = 
         [(photo.name, camera, pose) for photo, (_, camera, pose) in zip(named, found, strict=True)],
     )
     _write_images(named, folder / "images")
-    _write_model(reconstruction, model)
+    colmap.write_model(reconstruction, model)
     new = [Frame(f"images/{photo.name}", photo.image) for photo in named]
     write_atomically(folder / "train.txt", lists_text((*scene.train, *new)))
     if scene.test:
@@ -387,32 +385,10 @@ def _write_images(photos: Sequence[Photo], folder: Path) -> None:
     """Link the files where the file system can, else copy them."""
     try:
         for photo in photos:
-            target = folder / photo.name
-            if target.exists():
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(photo.image.resolve(), target)
-            except OSError:  # another file system, or one without links
-                write_atomically(target, photo.image.read_bytes())
+            if not (folder / photo.name).exists():
+                link_or_copy(photo.image, folder / photo.name)
     except OSError as problem:
         raise CamlocError(f"{folder} could not be written ({problem.strerror or problem})") from None
-
-
-def _write_model(model: "pycolmap.Reconstruction", folder: Path) -> None:
-    """Write a binary model; its files get their names when they are complete."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".camloc-", dir=folder) as unfinished:
-            model.write_binary(unfinished)
-            if len(colmap.read_images(Path(unfinished))) != model.num_reg_images():
-                raise OSError("the files are not complete")
-            for path in sorted(Path(unfinished).iterdir()):
-                write_atomically(folder / path.name, path.read_bytes())
-    except (OSError, ValueError, RuntimeError, DatasetError) as problem:
-        raise CamlocError(
-            f"{folder} could not be written ({problem}); check that the disk is not full"
-        ) from None
 
 
 def _write_split(out: Path, *, model: str) -> int:

@@ -25,7 +25,8 @@ from camloc.evaluation.baselines import baseline_errors
 from camloc.evaluation.errors import ErrorStatistics, error_statistics
 from camloc.evaluation.published import MEAN, PrintedRow, PrintedTable, scene_and_set
 from camloc.evaluation.reproduction import Reproduction, Result, Row, mean_of, over_seeds, reproduction
-from camloc.evaluation.results import RESULTS_NAME, Results, SetResults
+from camloc.evaluation.results import RESULTS_NAME, Results
+from camloc.geometry.pose import PoseError
 from camloc.inference.image_retrieval import vlad_errors
 from camloc.inference.pooled_retrieval import network_errors
 from camloc.inference.torch_network import TorchNetwork
@@ -394,10 +395,8 @@ def _stored(folder: Path, scenes: tuple[str, ...]) -> dict[str, dict[str, Result
 
 
 def _sets(results: Results) -> dict[str, Result]:
-    def result(part: SetResults) -> Result:
-        return _result(part.estimates)
-
-    return {"": result(results.headline), **{part.name: result(part) for part in results.sets}}
+    found = {part.name: _result(part.estimates) for part in results.sets}
+    return {"": _result(results.headline.estimates), **found}
 
 
 def _result(statistics: ErrorStatistics) -> Result:
@@ -434,12 +433,16 @@ def _with_student(folder: Path, student: str, *, is_virtual: bool, report: Repor
 
 
 def _of_student(folder: Path) -> dict[str, dict[str, Result]]:
-    path = folder / "student.json"
+    results = _measured_once(folder / "student.json", lambda: student_errors(folder))
+    return {scene: {"": result} for scene, result in results.items()}
+
+
+def _measured_once(path: Path, measure: Callable[[], Mapping[str, PoseError]]) -> dict[str, Result]:
+    """Results by name, measured now or read from the file of an earlier call."""
     if not path.is_file():
-        found = {name: _result(error_statistics(error)) for name, error in student_errors(folder).items()}
+        found = {name: _result(error_statistics(error)) for name, error in measure().items()}
         write_atomically(path, to_json(_Kept(found)))
-    stored = from_json(read_regular(path), _Kept)
-    return {scene: {"": result} for scene, result in stored.results.items()}
+    return from_json(read_regular(path), _Kept).results
 
 
 def _baseline_rows(
@@ -504,28 +507,23 @@ def _retrieval(scene: Scene, settings: Settings, report: Report) -> dict[str, Re
     frames = [(str(frame.image), str(frame.world_from_cam)) for frame in (*scene.train, *scene.test)]
     digest = hashlib.sha256(repr(frames).encode()).hexdigest()[:16]
     path = settings.runs / "retrieval" / f"{file_name(scene.name)}-{digest}.json"
-    if not path.is_file():
+
+    def measure() -> dict[str, PoseError]:
         report(f"retrieve {scene.name}: {len(scene.train)} training and {len(scene.test)} test images")
         errors = vlad_errors(scene.train, scene.test)
-        found = {
-            VLAD: _result(error_statistics(errors["nearest"])),
-            VLAD_INTERPOLATED: _result(error_statistics(errors["interpolated"])),
-        }
-        write_atomically(path, to_json(_Kept(found)))
-    return from_json(read_regular(path), _Kept).results
+        return {VLAD: errors["nearest"], VLAD_INTERPOLATED: errors["interpolated"]}
+
+    return _measured_once(path, measure)
 
 
 def _pooled(scene: Scene, run: Path) -> dict[str, Result]:
     """Retrieval by the pooled features of a run's network, kept in the run's folder."""
-    path = run / f"retrieval-{file_name(scene.name)}.json"
-    if not path.is_file():
+
+    def measure() -> dict[str, PoseError]:
         errors = network_errors(TorchNetwork(load_checkpoint(run)), scene.train, scene.test)
-        found = {
-            POOLED: _result(error_statistics(errors["nearest"])),
-            POOLED_INTERPOLATED: _result(error_statistics(errors["interpolated"])),
-        }
-        write_atomically(path, to_json(_Kept(found)))
-    return from_json(read_regular(path), _Kept).results
+        return {POOLED: errors["nearest"], POOLED_INTERPOLATED: errors["interpolated"]}
+
+    return _measured_once(run / f"retrieval-{file_name(scene.name)}.json", measure)
 
 
 def _map(table: PrintedTable, scene: Scene, settings: Settings, report: Report) -> dict[str, Result]:

@@ -24,6 +24,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from camloc import __version__
+from camloc.core.sampling import even_rows
 from camloc.data.image_io import fitted_camera, image_size, read_with_camera
 from camloc.data.query import Query
 from camloc.data.types import Estimate, Located, Lost
@@ -294,11 +295,8 @@ class Service:
             if scene_map is None:
                 raise HTTPException(404, f"the scene {_shown(scene)} has no map to draw")
             points, frames = (
-                np.linspace(0, count - 1, min(count, most)).astype(np.int64)
-                for count, most in (
-                    (len(scene_map), _DRAWN_POINTS),
-                    (len(scene_map.frame_names), _DRAWN_FRAMES),
-                )
+                even_rows(len(scene_map), _DRAWN_POINTS),
+                even_rows(len(scene_map.frame_names), _DRAWN_FRAMES),
             )
             poses = np.concatenate((scene_map.frame_centers(), scene_map.frame_quaternions_wxyz), axis=1)
             content = {

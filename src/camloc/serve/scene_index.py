@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
+from camloc.core.sampling import even_items, even_rows
 from camloc.mapping.build import fit_codec
 from camloc.mapping.features import Features, FeatureSettings
 from camloc.mapping.retrieval import build_retrieval, retrieval_vector
@@ -61,7 +62,7 @@ class SceneSample:
     def of(cls, scene_map: SceneMap) -> "SceneSample":
         """The sample of a map."""
         often = np.argsort(-scene_map.views(), kind="stable")[:_DESCRIPTORS]
-        chosen = _evenly(len(scene_map.frame_names), _FRAMES)
+        chosen = even_rows(len(scene_map.frame_names), _FRAMES)
         frames = tuple(_decoded(scene_map, scene_map.points_seen_by(frame)) for frame in chosen.tolist())
         return cls(scene_map.features, frames, _decoded(scene_map, np.sort(often)))
 
@@ -75,7 +76,7 @@ class _Space:
 
     @classmethod
     def learned(cls, samples: Sequence[SceneSample]) -> "_Space":
-        some = [samples[row] for row in _evenly(len(samples), _LEARNED_FROM).tolist()]
+        some = even_items(samples, _LEARNED_FROM)
         codec = fit_codec([each.points for each in some], _DIMENSIONS)
         described = [rows for each in some for rows in each.frames]
         return cls(codec, build_retrieval(described, codec, centers=_CENTERS, size=_VECTOR))
@@ -208,12 +209,6 @@ class SceneIndex:
             if settings in self._groups and len(found):
                 scores |= self._groups[settings].scores(found)
         return tuple(sorted(scores.items(), key=lambda each: -each[1]))
-
-
-def _evenly(count: int, most: int) -> Int[np.ndarray, "n"]:
-    """Numbers of at most `most` of `count` things, evenly chosen."""
-    chosen: Int[np.ndarray, n] = np.linspace(0, count - 1, min(count, most)).astype(np.int64)
-    return chosen
 
 
 def _decoded(scene_map: SceneMap, rows: Int[np.ndarray, "n"]) -> UInt8[np.ndarray, "n D"]:

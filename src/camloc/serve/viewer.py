@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from camloc.core.sampling import even_items, even_rows
 from camloc.data.image_io import image_in_memory, read_image
 from camloc.data.types import Estimate, Frame, Located
 from camloc.errors import CamlocError, ImageError
@@ -87,7 +88,7 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
         raise CamlocError(f"port {port} of {host} cannot be used ({problem}); give another --port") from None
     server = viser.ViserServer(host=host, port=port, verbose=False)
     size = typical_size(content)
-    rows = _evenly(len(content.points), _MOST_POINTS)
+    rows = even_rows(len(content.points), _MOST_POINTS)
     server.scene.add_point_cloud(
         "/points",
         points=content.points[rows].astype(np.float32),
@@ -108,7 +109,7 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
 
     for layer in ("/training", "/truth", "/estimates", "/uncertainty"):
         server.scene.add_frame(layer, show_axes=False)
-    training = [content.training[row] for row in _evenly(len(content.training), _MOST_FRUSTA)]
+    training = even_items(content.training, _MOST_FRUSTA)
     for number, frame in enumerate(training):
         _frustum(
             server, f"/training/{number}", frame, frame.truth(), _TRAINING, 0.02 * size, pick, frame.name
@@ -323,7 +324,3 @@ def _thumbnail_of(content: bytes) -> UInt8[NDArray[np.uint8], "h w 3"]:
 def _smaller(pixels: UInt8[NDArray[np.uint8], "h w 3"]) -> UInt8[NDArray[np.uint8], "h w 3"]:
     step = max(1, max(pixels.shape) // _SHOWN_PIXELS)
     return np.ascontiguousarray(pixels[::step, ::step])
-
-
-def _evenly(count: int, most: int) -> NDArray[np.int64]:
-    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from camloc.core.device import even_indices
+from camloc.core.sampling import even_rows
 from camloc.data.augment import centre_cut
 from camloc.data.batch import Batch
 from camloc.data.image_cache import ImageCache
@@ -196,7 +196,7 @@ def _feature_maps(
     model: PoseModel[Any], images: ImageCache, size: Preprocess, device: torch.device
 ) -> Iterator[list[Tensor]]:
     """Intermediate feature maps of at most `MOST` images, evenly spaced over all, batch by batch."""
-    for batch in _batches(images, even_indices(len(images), MOST), size, device, 50):
+    for batch in _batches(images, torch.from_numpy(even_rows(len(images), MOST)), size, device, 50):
         yield model.backbone.forward_with_novelty_maps(batch.images)[1]
 
 

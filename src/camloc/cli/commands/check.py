@@ -35,9 +35,9 @@ def check(
         quick: Match no features: look at each image, at the path and at the split alone.
         out: Page with the findings, the map of the cameras and the evidence.
     """
-    from camloc.cli.options import reader_options
+    from camloc.cli.options import read_scene
     from camloc.data.checks import far_frames_allowed
-    from camloc.data.formats import detect, load
+    from camloc.data.formats import detect
     from camloc.errors import DatasetError
     from camloc.mapping.check.findings import Finding
     from camloc.mapping.check.page import verdict, write_page
@@ -45,7 +45,7 @@ def check(
     layout = detect(data) if layout == "auto" else layout
     try:
         with far_frames_allowed():
-            loaded = load(data, layout=layout, scene=scene or None, **reader_options(option))
+            loaded, _ = read_scene(data, layout=layout, scene=scene, options=option)
     except DatasetError as problem:
         findings = (Finding("error", "refused by the reader", str(problem)),)
         write_page(out, name=scene or data.resolve().name, findings=findings)

@@ -28,9 +28,7 @@ def compare(
         truth: Trajectory of the true poses; a run beside the files has them.
         out: Folder to write into.
     """
-    from rich.console import Console
-
-    from camloc.cli.progress import console
+    from camloc.cli.progress import console, show_wide
     from camloc.core.files import write_atomically
     from camloc.evaluation.report.comparison import comparison_figures, comparison_page
     from camloc.runs.compare import compare_sources
@@ -42,7 +40,5 @@ def compare(
     write_atomically(out / "errors.csv", found.csv())
     write_atomically(out / "table.tex", found.latex())
     write_atomically(out / "index.html", comparison_page(found, figures))
-    screen = Console(highlight=False)
-    screen.width = max(screen.width, 120)
-    screen.print(found.table(), soft_wrap=True)
+    show_wide(found.table(), 120)
     console.print(f"page {out / 'index.html'}")

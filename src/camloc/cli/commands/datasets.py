@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from camloc.cli.options import Layout, ReaderOptions, Scene
+from camloc.cli.options import Layout, ReaderOptions, Scene, read_scene
 
 if TYPE_CHECKING:
     from camloc.data.types import Scene as LoadedScene
@@ -34,27 +34,23 @@ def datasets(
         option: Option of the layout's reader, such as split=blocks.
         quick: Check poses and cameras, and open no image.
     """
-    from camloc.cli.options import reader_options
-    from camloc.data.formats import LAYOUTS, detect, load
-
     if root is None:
-        _list_layouts(LAYOUTS)
+        _list_layouts()
         return
-    layout = detect(root) if layout == "auto" else layout
-    found = load(root, layout=layout, scene=scene or None, **reader_options(option))
+    found, layout = read_scene(root, layout=layout, scene=scene, options=option)
     if not quick:
         _check_images(found)
     describe(found, layout)
 
 
-def _list_layouts(layouts: tuple[str, ...]) -> None:
+def _list_layouts() -> None:
     import importlib
 
     from camloc.cli.progress import show
-    from camloc.data.formats import option_types
+    from camloc.data.formats import LAYOUTS, option_types
 
     rows = []
-    for name in layouts:
+    for name in LAYOUTS:
         module = importlib.import_module(f"camloc.data.formats.{name}")
         rows.append((name, (module.__doc__ or "").split("\n")[0], ", ".join(option_types(name)) or "-"))
     show(("layout", "what it is", "options"), rows)
@@ -68,7 +64,7 @@ def _check_images(scene: "LoadedScene") -> None:
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from camloc.cli.progress import counted
+    from camloc.cli.progress import counted, enumerated
     from camloc.data.image_io import read_with_camera
     from camloc.data.types import Frame
     from camloc.errors import DatasetError, ImageError
@@ -80,8 +76,7 @@ def _check_images(scene: "LoadedScene") -> None:
             return frame.name, str(found)
         return None
 
-    further = [frame for frames in scene.conditions.values() for frame in frames]
-    frames = (*scene.train, *scene.test, *further)
+    frames = scene.frames
     problems = []
     with counted("images") as progress, ThreadPoolExecutor() as threads:
         for done, found in enumerate(threads.map(problem, frames), start=1):
@@ -89,16 +84,11 @@ def _check_images(scene: "LoadedScene") -> None:
             progress(done, len(frames))
     if problems:
         (_, first), *others = problems
-        named = f"; so are {_enumerated([name for name, _ in others])}" if others else ""
+        named = f"; so are {enumerated([name for name, _ in others], _MOST_NAMED)}" if others else ""
         raise DatasetError(
             f"{len(problems)} of {len(frames)} images cannot be used: {first}{named}; replace them, "
             f"or leave them out with --option exclude={','.join(name for name, _ in problems[:_MOST_NAMED])}"
         )
-
-
-def _enumerated(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def describe(scene: "LoadedScene", layout: str) -> None:

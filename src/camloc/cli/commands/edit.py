@@ -47,14 +47,12 @@ def edit(
         option: Option of the layout's reader.
         device: Device to run on.
     """
-    from camloc.cli.options import reader_options
+    from camloc.cli.options import read_scene
     from camloc.cli.progress import counted
     from camloc.data.editing import Editor, InstructPix2Pix, Photometric, load_pipeline, write_edited
-    from camloc.data.formats import detect, load
     from camloc.recipes.extended_cambridge_2025 import conditions
 
-    layout = detect(data) if layout == "auto" else layout
-    loaded = load(data, layout=layout, scene=scene or None, **reader_options(option))
+    loaded, layout = read_scene(data, layout=layout, scene=scene, options=option)
     root = data / scene if scene and (data / scene).is_dir() else data
     if out is None and (layout != "cambridge" or images == "all"):
         raise UsageError("name the folder of the new data sets with --out")

@@ -1,6 +1,6 @@
 """`camloc evaluate`: errors of a run on test images."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -118,20 +118,13 @@ def evaluate_and_report(
     from camloc.evaluation.table import results_table, scenes_table
     from camloc.runs.evaluate import evaluate_run, evaluate_scenes, learned_scenes
 
+    options: dict[str, Any] = {"out": out, "device": device, "refine": refine, "verify": verify}
+    options["retrieval"] = retrieval
     if len(learned_scenes(run)) > 1:
         if outlier_filter or masks or inlier_threshold is not None:
             raise UsageError("--filter and --masks are for models that align points, which learn one scene")
         with counted("locating") as progress:
-            scenes = evaluate_scenes(
-                run,
-                data=sources,
-                out=out,
-                device=device,
-                refine=refine,
-                verify=verify,
-                retrieval=retrieval,
-                progress=progress,
-            )
+            scenes = evaluate_scenes(run, data=sources, progress=progress, **options)
         Console(highlight=False).print(scenes_table(scenes.results))
         console.print(report_line(scenes.report))
         return
@@ -141,15 +134,11 @@ def evaluate_and_report(
         evaluation = evaluate_run(
             run,
             data=sources[0] if sources else None,
-            out=out,
-            device=device,
             outlier_filter=outlier_filter,
             masks=masks,
-            refine=refine,
-            verify=verify,
-            retrieval=retrieval,
             inlier_threshold=inlier_threshold,
             progress=progress,
+            **options,
         )
     Console(highlight=False).print(results_table(evaluation.results))
     console.print(report_line(evaluation.report))

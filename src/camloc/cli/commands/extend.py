@@ -49,14 +49,11 @@ def extend(
     """Add a scene to a multi-scene run, from a part of the scene's images.
 
     The run is not changed; a new run continues from its weights. The known scenes are trained again beside
-    the
-    new one, each with an equal share, so their data must still exist. Their errors before and after are
-    written
-    to extension.json.
+    the new one, each with an equal share, so their data must still exist. Their errors before and after are
+    written to extension.json.
 
     With --moves scene the poses in known scenes stay the same to the last bit. Only images of a known scene
-    that
-    are now assigned to the new scene are lost; the table counts them. The new scene is learned best with
+    that are now assigned to the new scene are lost; the table counts them. The new scene is learned best with
     --moves all.
 
     Args:

@@ -47,23 +47,20 @@ def import_scene(
         undistort: Write undistorted images, by a look-up table of RobotCar's SDK (distortion_lut.bin).
     """
     from camloc.cli.commands.datasets import describe
-    from camloc.cli.options import reader_options
+    from camloc.cli.options import read_scene, reader_options
     from camloc.cli.progress import counted
     from camloc.data.convert import write_scene
-    from camloc.data.formats import detect, load
     from camloc.data.formats.robotcar import developer
     from camloc.data.rosbag import is_bag
 
     develop = developer(demosaic=demosaic, table=undistort) if demosaic or undistort else None
-    options = reader_options(option)
     with ExitStack() as stack:
         if layout == "rosbag" or (layout == "auto" and is_bag(source)):
             layout, images = "rosbag", "link"
             folder = Path(stack.enter_context(_beside(dest)))
-            found = _from_bag(source, folder, scene, options)
+            found = _from_bag(source, folder, scene, reader_options(option))
         else:
-            layout = detect(source) if layout == "auto" else layout
-            found = load(source, layout=layout, scene=scene or None, **options)
+            found, layout = read_scene(source, layout=layout, scene=scene, options=option)
         with counted("images") as progress:
             notes = write_scene(found, dest, to, images=images, develop=develop, progress=progress)
     describe(found, layout)

@@ -49,8 +49,7 @@ def map(
 
     A map needs no network: local features of the training images are matched and triangulated with the known
     poses. `camloc map DATA --out RUN` makes a run of a map alone; `camloc map RUN` adds maps to a trained
-    run,
-    whose network then proposes the poses that the map verifies. Intrinsics are needed.
+    run, whose network then proposes the poses that the map verifies. Intrinsics are needed.
 
     A part of the training images is held out to calibrate when a pose counts as verified, and its covariance.
 
@@ -59,8 +58,7 @@ def map(
         data: Folder of the data set; repeat the option for several scenes.
         out: Folder of the run; runs/map/SCENE by default.
         scene: Scene of the data set if it has several, or all; with several folders, the names of their
-            scenes
-            in the same order.
+            scenes in the same order.
         layout: Layout of the data set; `camloc datasets` lists them.
         option: Option of the layout's reader, such as split=blocks.
         size: Most bytes of each map, such as 500kB or 4MB; the points that cover the views best are kept. By

@@ -22,7 +22,6 @@ from camloc.errors import ImageError, RecipeError, UsageError
 if TYPE_CHECKING:
     from camloc.data.segmentation import Segmentation
     from camloc.data.types import Frame
-    from camloc.data.types import Scene as LoadedScene
 
 # Records the settings of the masks in a folder.
 SETTINGS_FILE = "masks.json"
@@ -78,7 +77,7 @@ def masks(
         frames = _frames(images)
     else:
         source = data_source(data, layout=layout, scene=scene, options=option)
-        frames = _images(source.load())
+        frames = source.load().frames
     network_of_masks = _segmentation(
         network, weights=weights, classes=classes, leave_out=leave_out, device=device, out=out
     )
@@ -109,11 +108,6 @@ def _frames(images: tuple[Path, ...]) -> "tuple[Frame, ...]":
                 f"{other} and {image} have the same name, so their masks would too; write them to two folders"
             )
     return tuple(Frame(name, image) for name, image in by_name.items())
-
-
-def _images(scene: "LoadedScene") -> "tuple[Frame, ...]":
-    further = (frame for frames in scene.conditions.values() for frame in frames)
-    return (*scene.train, *scene.test, *further)
 
 
 def _segmentation(

@@ -112,6 +112,8 @@ def compute_and_print(
 
 def report_lines(report: "PosesReport") -> list[str]:
     """What was placed and how well, what was not and why, the gaps and the scale."""
+    from camloc.cli.progress import enumerated
+
     lines = [
         f"{len(report.placed)} of {report.images} images have a pose, {report.points:,} points, "
         f"{report.pixels:.2f} px, in {report.seconds:.0f} s"
@@ -120,7 +122,7 @@ def report_lines(report: "PosesReport") -> list[str]:
     if report.note:
         lines.append(f"  video       {report.note}")
     for reason, names in _by_reason({**report.refused, **report.unplaced}).items():
-        lines.append(f"  left out    {_enumerated(names)}: {reason}")
+        lines.append(f"  left out    {enumerated(names, _MOST_NAMED)}: {reason}")
     for group in report.groups:
         lines.append(
             f"  apart       {len(group)} images are a group of their own, {group[0]} to {group[-1]}: take "
@@ -161,19 +163,14 @@ def _by_reason(reasons: dict[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def _enumerated(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def _add(source: str, scene: Path) -> None:
-    from camloc.cli.progress import console, steps
+    from camloc.cli.progress import console, enumerated, steps
     from camloc.runs.poses import add_photos
 
     with steps() as progress:
         added = add_photos(source, scene, progress=progress)
     print(f"{len(added.placed)} of {len(added.placed) + len(added.unplaced)} images were added to {scene}")
     for reason, names in _by_reason(added.unplaced).items():
-        print(f"  left out    {_enumerated(names)}: {reason}")
+        print(f"  left out    {enumerated(names, _MOST_NAMED)}: {reason}")
     if added.placed:
         console.print(f"\nnext   camloc map {scene} --out runs/{scene.resolve().name}")

@@ -108,19 +108,14 @@ def reproduce(
 
 def _reproduce_table(table: "PrintedTable", settings: "Settings", stem: Path) -> None:
     """A table with its files, and the figure of the retrieval bar where it has one."""
-    from rich.console import Console
-
-    from camloc.cli.progress import console
+    from camloc.cli.progress import console, show_wide
     from camloc.core.extras import has_extra
     from camloc.core.files import write_atomically
     from camloc.runs.reproduce import reproduce as reproduced
 
     result = reproduced(table, settings, console.print)
     paths = result.save(stem)
-    screen = Console(highlight=False)
-    # A wide table is broken by the terminal rather than cut.
-    screen.width = max(screen.width, 44 + 15 * len(result.headings))
-    screen.print(result.rich(), soft_wrap=True)
+    show_wide(result.rich(), 44 + 15 * len(result.headings))
     console.print(f"table {', '.join(map(str, paths))}")
     if has_extra("report"):
         from camloc.evaluation.report.model_figures import has_retrieval_bar, retrieval_bar_figure
@@ -148,14 +143,10 @@ def _transfer(settings: "Settings", stem: Path) -> None:
 
 def _show_and_save(table: "PlainTable", stem: Path) -> None:
     """Print a table and write its files."""
-    from rich.console import Console
-
-    from camloc.cli.progress import console
+    from camloc.cli.progress import console, show_wide
 
     paths = table.save(stem)
-    screen = Console(highlight=False)
-    screen.width = max(screen.width, 24 + 16 * len(table.headings))
-    screen.print(table.rich(), soft_wrap=True)
+    show_wide(table.rich(), 24 + 16 * len(table.headings))
     console.print(f"table {', '.join(map(str, paths))}")
 
 

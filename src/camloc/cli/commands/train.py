@@ -64,22 +64,18 @@ def train(
         data: Folder of the data set; repeat the option for several scenes.
         out: Folder of the run; runs/RECIPE/SCENE by default.
         scene: Scene of the data set if it has several, or all; with several folders, the names of their
-            scenes
-            in the same order.
+            scenes in the same order.
         layout: Layout of the data set; `camloc datasets` lists them.
         option: Option of the layout's reader, such as split=blocks, or SCENE:split=blocks for one of several
             scenes.
         train_list: Text file that names the training images, one a line.
         test_list: Text file that names the test images, one a line.
         backbone_weights: Initial weights of the backbone: none (random), hub (download), or a file with
-            timm's
-            parameter names.
+            timm's parameter names.
         budget: Scale the recipe's schedule to this wall-clock time. It includes computing cached features,
-            not
-            reading images. Without it the recipe's schedule is used.
+            not reading images. Without it the recipe's schedule is used.
         cached_variants: Compute the features of the frozen layers once for this many augmented variants of
-            every
-            image, and train from them, which is faster; 0 for none. The recipe's number by default.
+            every image, and train from them, which is faster; 0 for none. The recipe's number by default.
         seed: Seed of all random numbers.
         device: Device to train on.
         devices: Number of processes that share every batch.

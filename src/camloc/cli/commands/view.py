@@ -82,6 +82,7 @@ def _of_run(path: Path, scene: str, most: int) -> "Content":
     import numpy as np
 
     from camloc.cli.progress import counted
+    from camloc.core.sampling import even_items
     from camloc.data.types import Estimate, Frame, oriented
     from camloc.inference.localizer import Localizer
     from camloc.runs.manifest import RunManifest, load_scenes
@@ -93,8 +94,7 @@ def _of_run(path: Path, scene: str, most: int) -> "Content":
         raise UsageError(f"the run has no scene {name!r}; its scenes are {', '.join(scenes)}")
     localizer = Localizer.load(path)
     frames = oriented(scenes[name].test)
-    rows = np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(int)
-    chosen = [frames[row] for row in rows]
+    chosen = even_items(frames, most)
     tested: list[tuple[Frame, Estimate | None]] = []
     with counted("test images") as progress:
         for frame, estimate in zip(chosen, localizer.locate_all(chosen, batch_size=1), strict=True):

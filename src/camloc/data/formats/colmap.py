@@ -152,9 +152,21 @@ def write(scene: Scene, folder: Path, *, form: Literal["binary", "text"] = "bina
     if scene.test:
         write_atomically(folder / "test.txt", lists_text(scene.test))
     write_atomically(folder / "train.txt", lists_text(scene.train))
+    write_model(reconstruction, folder, form=form)
+
+
+def write_model(
+    reconstruction: pycolmap.Reconstruction, folder: Path, *, form: Literal["binary", "text"] = "binary"
+) -> None:
+    """Write a model of pycolmap; its files get their names when they are complete.
+
+    Raises:
+        CamlocError: the folder cannot be written, or the disk is full.
+    """
     # COLMAP says nothing where a disk is full, and follows links; so its files are read again before they get
     # their names.
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".camloc-", dir=folder) as unfinished:
             if form == "text":
                 reconstruction.write_text(unfinished)
@@ -172,7 +184,7 @@ def write(scene: Scene, folder: Path, *, form: Literal["binary", "text"] = "bina
 def _check_written(folder: Path, reconstruction: pycolmap.Reconstruction) -> None:
     points = read_points(folder)
     found = (len(read_cameras(folder)), len(read_images(folder)), 0 if points is None else len(points))
-    expected = (len(reconstruction.cameras), len(reconstruction.images), len(reconstruction.points3D))
+    expected = (len(reconstruction.cameras), reconstruction.num_reg_images(), len(reconstruction.points3D))
     if found != expected:
         raise OSError("the files are not complete")
 

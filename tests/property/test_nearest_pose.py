@@ -11,53 +11,41 @@ from tests.support.strategies import pose_batches, poses, rotation_about, rotati
 from torch import Tensor
 
 from camloc import geometry
+from camloc.evaluation.baselines import nearest_training_pose
 from camloc.geometry import Pose, pose_error, pose_search, rotation_angle
 
 mean_pose = on_both_kinds(geometry.mean_pose, atol=1e-9)
-nearest_pose = on_both_kinds(geometry.nearest_pose, atol=1e-11)
 camera_radius = on_both_kinds(pose_search.camera_radius, atol=1e-9)
 
 
-@given(
-    pose_batches(5, within=10.0),
-    pose_batches(4, within=10.0),
-    st.sampled_from([0.0, 0.02, 1.0]),
-    st.integers(1, 7),
-)
-def test_nearest_pose_is_what_comparing_all_finds(
-    queries: Pose, references: Pose, meters_per_degree: float, chunk: int
+@given(pose_batches(5, within=10.0), pose_batches(4, within=10.0), st.sampled_from([0.0, 0.02, 1.0]))
+def test_the_nearest_training_pose_is_what_comparing_all_finds(
+    queries: Pose, references: Pose, meters_per_degree: float
 ) -> None:
-    indices, distances = nearest_pose(queries, references, meters_per_degree=meters_per_degree, chunk=chunk)
-    for query, index, distance in zip(queries, indices.tolist(), distances.tolist(), strict=True):
-        errors = [pose_error(query, reference) for reference in references]
-        expected = [float(e.meters + meters_per_degree * e.degrees) for e in errors]
-        assert distance == pytest.approx(min(expected), abs=1e-12)
-        assert expected[index] == pytest.approx(min(expected), abs=1e-12)
+    found = nearest_training_pose(queries, references, meters_per_degree=meters_per_degree).tensor()
+    for query, near in zip(queries, found, strict=True):
+        errors = [pose_error(query, reference) for reference in (near, *references)]
+        distance, *others = [float(e.meters + meters_per_degree * e.degrees) for e in errors]
+        assert distance == pytest.approx(min(others), abs=1e-9)
 
 
 @given(pose_batches(4))
 def test_a_pose_is_nearest_to_itself(references: Pose) -> None:
-    _, distances = nearest_pose(references, references, meters_per_degree=0.1)
-    assert distances.max() < 1e-12
+    found = nearest_training_pose(references, references, meters_per_degree=0.1).tensor()
+    assert pose_error(found, references).meters.max() < 1e-12
 
 
 @given(pose_batches(3), pose_batches(3), poses())
 def test_nearest_ignores_the_world_frame(queries: Pose, references: Pose, other_from_world: Pose) -> None:
     moved = Pose.stack([other_from_world @ query for query in queries])
     others = Pose.stack([other_from_world @ reference for reference in references])
-    _, before = nearest_pose(queries, references, meters_per_degree=0.5)
-    _, after = nearest_pose(moved, others, meters_per_degree=0.5)
-    torch.testing.assert_close(after, before, rtol=0.0, atol=1e-10)
 
+    def distances(some: Pose, among: Pose) -> Tensor:
+        error = pose_error(nearest_training_pose(some, among, meters_per_degree=0.5).tensor(), some)
+        total: Tensor = error.meters + 0.5 * error.degrees
+        return total
 
-def test_no_queries_have_no_nearest_poses() -> None:
-    indices, distances = nearest_pose(Pose.identity(0), Pose.identity(2), meters_per_degree=1.0)
-    assert indices.shape == distances.shape == (0,)
-
-
-def test_no_references_are_an_error_that_says_so() -> None:
-    with pytest.raises(ValueError, match="no reference poses"):
-        nearest_pose(Pose.identity(2), Pose.identity(0), meters_per_degree=1.0)
+    torch.testing.assert_close(distances(moved, others), distances(queries, references), rtol=0.0, atol=1e-8)
 
 
 @given(poses())

@@ -6,7 +6,7 @@ from tests.support.estimates import line_of_poses, pose_at
 
 from camloc.errors import DatasetError
 from camloc.evaluation.baselines import baseline_errors, meters_per_degree_of, nearest_training_pose
-from camloc.geometry import Pose, nearest_pose, pose_error
+from camloc.geometry import Pose, pose_error
 
 
 def test_the_nearest_position_and_the_nearest_pose_are_two_things() -> None:
@@ -82,11 +82,3 @@ def test_baselines_without_training_poses_are_refused() -> None:
         baseline_errors(line_of_poses(3), line_of_poses(3)[:0])
     with pytest.raises(DatasetError, match="not 3 and 0"):
         baseline_errors(line_of_poses(3)[:0], line_of_poses(3))
-
-
-def test_the_oracle_agrees_with_the_search_in_geometry() -> None:
-    training, truth = line_of_poses(60), line_of_poses(13, step=1.37)
-    for weight in (0.0, 0.02, 3.0):
-        index, _ = nearest_pose(truth, training, meters_per_degree=weight)
-        chosen = nearest_training_pose(truth, training, meters_per_degree=weight)
-        torch.testing.assert_close(chosen.translation, training[index].translation)

@@ -15,7 +15,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from camloc.data.image_io import Preprocess
     from camloc.data.types import ExpectedError, Unit
-    from camloc.training.loop import Epoch, Step
+    from camloc.runs.prepare import Training
+    from camloc.training.loop import Epoch
 
 # Names of scenes and files are printed as they are: square brackets in them are not markup.
 console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
@@ -68,13 +69,24 @@ def steps() -> Iterator[Callable[[str, int, int], None]]:
         yield update
 
 
-def show_training(events: "Iterable[Step | Epoch]", *, epochs: int, unit: "Unit" = "m") -> "Iterator[Epoch]":
-    """Show a bar over all steps of a training, and a line for each epoch with a new best validation error.
+def train_and_show(training: "Training", introduction: str) -> bool:
+    """Train, with a bar over all steps and a line for each epoch with a new best validation error.
 
-    `unit` is that of positions in the scenes; see `camloc.data.types.common_unit`.
+    False in all processes but the first, which show nothing and do no more.
     """
+    from camloc.data.types import common_unit
+    from camloc.runs.prepare import cut_off_share
+    from camloc.runs.train import train
     from camloc.training.loop import Epoch
 
+    events = train(training)
+    if not training.fabric.is_global_zero:
+        for _ in events:
+            pass
+        return False
+    console.print(introduction)
+    show_cut_off(cut_off_share(training), training.recipe.preprocess)
+    epochs, unit = training.recipe.epochs, common_unit(scene.unit for scene in training.scenes)
     with _bar() as bar:
         task = bar.add_task("training", total=None)
         for event in events:
@@ -85,10 +97,10 @@ def show_training(events: "Iterable[Step | Epoch]", *, epochs: int, unit: "Unit"
                     completed=(event.epoch - 1) * event.steps + event.step,
                     description=f"epoch {event.epoch} of {epochs}",
                 )
-                continue
-            if event.is_best or event.epoch == epochs:
+            elif event.is_best or event.epoch == epochs:
                 bar.console.print(_line(event, epochs, unit))
-            yield event
+    show_unlearned(training.folder)
+    return True
 
 
 # A larger share of an image that the network does not see is worth a warning.

@@ -268,15 +268,6 @@ def average(cells: Sequence[Cell | None]) -> Cell | None:
     )
 
 
-def agrees(printed: Cell, computed: Cell) -> bool:
-    """Whether rounding alone explains the difference of a printed average and a computed one."""
-    pairs = ((printed.meters, computed.meters), (printed.degrees, computed.degrees))
-    return all(
-        first is None or second is None or abs(first - second) <= bound + other + 1e-9
-        for (first, second), bound, other in zip(pairs, printed.half_units, computed.half_units, strict=True)
-    )
-
-
 def average_ranks(means: dict[str, tuple[float, float]]) -> dict[str, tuple[int, int, int]]:
     """Ranks of the position, of the orientation, and of the mean of both, as TransPoseNet ranks.
 

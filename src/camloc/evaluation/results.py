@@ -85,15 +85,19 @@ class TrainingRecord:
         return self.precision == "bf16-mixed"
 
 
-def timing_of(seconds: Sequence[float], *, device: str, warm_up: int = 3) -> Timing | None:
+# Images that are located before the times count.
+_WARM_UP = 3
+
+
+def timing_of(seconds: Sequence[float], *, device: str) -> Timing | None:
     """Quantiles of the seconds of each image; None if there are no images after the warm-up."""
-    counted = np.array(seconds[warm_up:], dtype=np.float64) * 1000.0
+    counted = np.array(seconds[_WARM_UP:], dtype=np.float64) * 1000.0
     if not len(counted):
         return None
     return Timing(
         device=device,
         frames=len(counted),
-        warm_up=warm_up,
+        warm_up=_WARM_UP,
         median=empirical_quantile(counted, 0.5),
         quantile_90=empirical_quantile(counted, 0.9),
         quantile_99=empirical_quantile(counted, 0.99),

@@ -3,7 +3,7 @@
 from camloc.geometry.alignment import umeyama, weighted_kabsch
 from camloc.geometry.camera import Camera, pixel_grid, project, unproject
 from camloc.geometry.pose import Pose, PoseError, pose_error
-from camloc.geometry.pose_search import PoseIndex, PoseMetric, mean_pose, nearest_pose
+from camloc.geometry.pose_search import PoseIndex, PoseMetric, mean_pose
 from camloc.geometry.rotation import nearest_rotation, rotation_angle
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "PoseIndex",
     "PoseMetric",
     "mean_pose",
-    "nearest_pose",
     "nearest_rotation",
     "pixel_grid",
     "pose_error",

@@ -1,8 +1,4 @@
-"""Nearest poses, by comparison with all poses or by a search in a tree, and the mean pose.
-
-`nearest_pose` and `mean_pose` are the baselines of every result. `PoseIndex` searches large sets of poses
-without a comparison with every one.
-"""
+"""The mean pose, the camera radius, and the nearest of many poses by a search in a tree."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +9,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from camloc.geometry.arrays import Array, array_namespace, mean_over, to_numpy
-from camloc.geometry.pose import Pose, pose_error
+from camloc.geometry.pose import Pose
 from camloc.geometry.rotation import nearest_rotation
 
 Nearness = Literal["joint", "published"]
@@ -27,39 +23,6 @@ _CHUNK = 500_000
 
 # The search ball is enlarged, so that rounding does not lose a pose exactly on its surface.
 _MARGIN = 1.0 + 1e-9
-
-
-def nearest_pose(
-    queries: Pose, references: Pose, *, meters_per_degree: float, chunk: int = 1024
-) -> tuple[Int[Array, "q"], Float[Array, "q"]]:
-    """For each query, the index of the nearest reference and the distance to it.
-
-    The distance is `meters + meters_per_degree * degrees`, of the position and orientation errors. With
-    `meters_per_degree=0` only positions count, and orientations may be unknown.
-
-    Args:
-        queries: (q,) poses, as `world_from_cam`.
-        references: (r,) poses in the same world.
-        meters_per_degree: weight of one degree in metres.
-        chunk: number of queries that are compared at once, which bounds memory to `chunk` x r distances.
-
-    Raises:
-        ValueError: there are no references.
-    """
-    if len(references) == 0:
-        raise ValueError("there are no reference poses to search; pass at least one")
-    xp = array_namespace(queries.translation, references.translation)
-    nearest, distances = [], []
-    for start in range(0, max(len(queries), 1), chunk):
-        block = queries[start : start + chunk]
-        rows = Pose(block.rotation[:, None], block.translation[:, None])
-        columns = Pose(references.rotation[None], references.translation[None])
-        error = pose_error(rows, columns)
-        # With weight 0, orientations may be NaN.
-        distance = error.meters + meters_per_degree * error.degrees if meters_per_degree else error.meters
-        nearest.append(xp.argmin(distance, axis=1))
-        distances.append(xp.min(distance, axis=1))
-    return xp.concat(nearest), xp.concat(distances)
 
 
 def mean_pose(poses: Pose) -> Pose:
@@ -163,21 +126,6 @@ class PoseIndex:
         xp = array_namespace(queries.translation)
         return xp.asarray(rows), xp.asarray(distances)
 
-    def nearest_of_all(
-        self, queries: Pose, count: int
-    ) -> tuple[Int[Array, "b count"], Float[Array, "b count"]]:
-        """The same result as `nearest`, by comparison with every reference."""
-        count = min(count, len(self))
-        every = np.arange(len(self))
-        rows = np.empty((len(queries), count), np.int64)
-        distances = np.empty((len(queries), count))
-        for query, (position, quaternion) in enumerate(zip(*_numbers(queries), strict=True)):
-            far = self._distances(every, position, quaternion, self._scales(position, quaternion))
-            rows[query] = np.argsort(far, kind="stable")[:count]
-            distances[query] = far[rows[query]]
-        xp = array_namespace(queries.translation)
-        return xp.asarray(rows), xp.asarray(distances)
-
     def _nearest(self, position: Rows, quaternion: Rows, count: int) -> tuple[NDArray[np.int64], Rows]:
         scales, wanted = self._scales(position, quaternion), [*range(1, count + 1)]
         side = float(quaternion @ self._middle)
@@ -216,7 +164,7 @@ class PoseIndex:
         return max(meters.max(), _LEAST_SCALE), max(angles.max(), _LEAST_SCALE)
 
     def _distances(
-        self, rows: NDArray[np.int64], position: Rows, quaternion: Rows, scales: tuple[float, float]
+        self, rows: NDArray[np.int64] | slice, position: Rows, quaternion: Rows, scales: tuple[float, float]
     ) -> Rows:
         """Distances by the metric between a query and some references."""
         meters, angles = self._differences(rows, position, quaternion)

@@ -88,14 +88,12 @@ def overlap(
     points: Float[Array, "n 3"],
     camera: Camera,
     world_from_cam: Pose,
-    *,
-    depth: Float[Array, "h w"] | None = None,
 ) -> Float[Array, "b"]:
     """The share of points that each of (b,) views of a camera sees; 0 if there are no points."""
     xp = array_namespace(points)
     if not len(points):
         return xp.zeros(len(world_from_cam), dtype=xp.float64, device=device(points))
-    return xp.mean(xp.astype(in_view(points, camera, world_from_cam, depth=depth), xp.float64), axis=-1)
+    return xp.mean(xp.astype(in_view(points, camera, world_from_cam), xp.float64), axis=-1)
 
 
 def _matrix(camera: Camera, like: Array) -> Float[Array, "3 3"]:

@@ -177,15 +177,15 @@ def guided_matches(
     return keypoint[chosen], point[chosen]
 
 
-def distance_of_different_points(scene_map: SceneMap, *, samples: int = 300, share: float = 0.05) -> float:
-    """Descriptor distance that a small share of pairs of different points are below: more is no match."""
+def distance_of_different_points(scene_map: SceneMap) -> float:
+    """The descriptor distance below which 5 % of the pairs of different points are: more is no match."""
     count = len(scene_map)
     if count < 2:
         return float("inf")
     rng = np.random.default_rng(0)
-    chosen = np.sort(rng.choice(count, min(samples, count), replace=False))
+    chosen = np.sort(rng.choice(count, min(300, count), replace=False))
     codes = scene_map.codec.decode(scene_map.descriptors[chosen])
     squares = np.einsum("ij,ij->i", codes, codes)
     between = squares[:, None] + squares - 2.0 * (codes @ codes.T)
     distances = np.sqrt(np.maximum(between[np.triu_indices(len(codes), 1)], 0.0))
-    return float(np.quantile(distances, share))
+    return float(np.quantile(distances, 0.05))

@@ -210,17 +210,20 @@ def run_filter(
     return steps, cost
 
 
+# Poses in a row that are left out, after which the filter starts anew.
+_RESTART_AFTER = 3
+
+
 class PoseFilter:
     """Filters measurements as they come.
 
-    A measurement whose Mahalanobis distance is beyond the gate is left out. After `restart_after` verified
+    A measurement whose Mahalanobis distance is beyond the gate is left out. After three verified
     poses in a row that are left out and that agree with each other, the state starts anew from the last one:
     then it was the state that was wrong.
     """
 
-    def __init__(self, model: MotionModel, *, restart_after: int = 3) -> None:
+    def __init__(self, model: MotionModel) -> None:
         self.model = model
-        self.restart_after = restart_after
         self.state: State | None = None
         self.time = 0.0
         self.last_logarithm = 0.0
@@ -253,7 +256,7 @@ class PoseFilter:
         is_used = distance <= bound
         if measurement.is_verified:
             self._left_out = [] if is_used else [*self._left_out, (time, measurement)]
-            if len(self._left_out) >= self.restart_after and self._agree():
+            if len(self._left_out) >= _RESTART_AFTER and self._agree():
                 return self._started(time, measurement)
         self.time, self.state = time, updated
         return Step(predicted, updated, transition, distance, is_used)
@@ -264,7 +267,7 @@ class PoseFilter:
 
     def _agree(self) -> bool:
         """Whether the poses that were left out fit one motion."""
-        poses = self._left_out[-self.restart_after :]
+        poses = self._left_out[-_RESTART_AFTER:]
         (start, first), *others = poses
         state = State.start(first, self.model)
         for time, measurement in others:

@@ -149,7 +149,6 @@ def teacher_outputs(
     height: int,
     augment: Augment | None = None,
     variants: int = 1,
-    seed: int = 0,
     device: torch.device = CPU,
     progress: ImageProgress | None = None,
 ) -> TeacherOutputs:
@@ -163,14 +162,13 @@ def teacher_outputs(
         width, height: of the teacher's input.
         augment: how the variants differ. Without intrinsics only colours change.
         variants: of every image; the first is the image without changes.
-        seed: of the variants.
         device: where the teacher is.
         progress: called with the number of images done and of all.
     """
     change = augment or Augment()
     if images.intrinsics is None:
         change = replace(change, roll_degrees=0.0, yaw_degrees=0.0, pitch_degrees=0.0, zoom=1.0)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     parts: list[tuple[Latents, Pose, Pose, Tensor]] = []
     is_shared, done = True, 0
     for batch in _batches(images, device, variants):

@@ -48,7 +48,7 @@ def load_teacher(run: Path, *, device: str = "cpu") -> Teacher:
     return Teacher(folder, checkpoint, model, scenes, train, held, target)
 
 
-def student_errors(run: Path, *, device: str = "cpu") -> dict[str, PoseError]:
+def student_errors(run: Path) -> dict[str, PoseError]:
     """Errors of a run's heads on the encodings of the true poses of its test frames, by scene.
 
     These are the papers' rows of the student: the pose that goes in should come out.
@@ -56,9 +56,9 @@ def student_errors(run: Path, *, device: str = "cpu") -> dict[str, PoseError]:
     Raises:
         CheckpointError: the run has no pose auto-encoder, or is damaged.
         DatasetError: its frames cannot be read any more.
-        RecipeError: its model is not a regressor, or this machine has no such device.
+        RecipeError: its model is not a regressor.
     """
-    teacher = load_teacher(run, device=device)
+    teacher = load_teacher(run)
     encoder = stored_encoder(teacher)
     found = {}
     for number, scene in enumerate(teacher.scenes):

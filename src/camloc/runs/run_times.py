@@ -40,13 +40,12 @@ _BY_BACKBONE = {
 _POSES = 26_000
 
 
-def run_times(name: str, *, device: str = "cpu", seconds: float = 2.0) -> PlainTable:
+def run_times(name: str, *, device: str = "cpu") -> PlainTable:
     """Measure one of `RUN_TIMES`.
 
     Args:
         name: of the table.
         device: where networks run.
-        seconds: least time of measuring each cell.
 
     Raises:
         RecipeError: there is no such table or device.
@@ -60,12 +59,12 @@ def run_times(name: str, *, device: str = "cpu", seconds: float = 2.0) -> PlainT
             case "implicit_geometry_2023/V":
                 headings: tuple[str, ...] = ("", "network", "alignment", "together", "Hz",
                                              "printed: network", "alignment", "together")  # fmt: skip
-                rows = _grid_rows(target, seconds)
+                rows = _grid_rows(target)
             case "implicit_geometry_2023/II-run-time":
-                headings, rows = ("", "weights", "together", "Hz", "printed"), _backbone_rows(target, seconds)
+                headings, rows = ("", "weights", "together", "Hz", "printed"), _backbone_rows(target)
             case _:
                 headings = ("", "time", "memory", "printed: time", "memory")
-                rows = _refinement_rows(seconds)
+                rows = _refinement_rows()
     machine = torch.cuda.get_device_name(target) if target.type == "cuda" else platform.machine()
     remarks = (
         f"Medians on {machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, single "
@@ -76,28 +75,28 @@ def run_times(name: str, *, device: str = "cpu", seconds: float = 2.0) -> PlainT
     return PlainTable(title, headings, rows, remarks)
 
 
-def _grid_rows(device: torch.device, seconds: float) -> tuple[tuple[str, ...], ...]:
+def _grid_rows(device: torch.device) -> tuple[tuple[str, ...], ...]:
     rows = []
     for label, (variant, *printed) in _BY_GRID.items():
         model, names = _geometry(variant, device)
-        network = _milliseconds("model(image)", names, seconds)
+        network = _milliseconds("model(image)", names)
         decoding = {**names, "output": model(names["image"])}
-        alignment = _milliseconds("model.decode(output, intrinsics=intrinsics)", decoding, seconds)
+        alignment = _milliseconds("model.decode(output, intrinsics=intrinsics)", decoding)
         rows.append((label, *map(_ms, (network, alignment)), *_total(network + alignment),
                      *(f"{each} ms" for each in printed)))  # fmt: skip
     regressor = (
         build_model("posenet", PoseNetConfig(BackboneConfig("mobilenetv3_large_100"))).eval().to(device)
     )
     names = {"model": regressor, "image": torch.rand(1, 3, 480, 640, device=device)}
-    total = _milliseconds("model.decode(model(image))", names, seconds)
+    total = _milliseconds("model.decode(model(image))", names)
     return (*rows, ("regression (PoseNet)", "", "", *_total(total), "", "", f"{_PRINTED_REGRESSION} ms"))
 
 
-def _backbone_rows(device: torch.device, seconds: float) -> tuple[tuple[str, ...], ...]:
+def _backbone_rows(device: torch.device) -> tuple[tuple[str, ...], ...]:
     rows = []
     for label, (variant, printed) in _BY_BACKBONE.items():
         model, names = _geometry(variant, device)
-        total = _milliseconds("model.decode(model(image), intrinsics=intrinsics)", names, seconds)
+        total = _milliseconds("model.decode(model(image), intrinsics=intrinsics)", names)
         rows.append((label, f"{model.parameter_count():,}", *_total(total), f"{printed} ms"))
     return tuple(rows)
 
@@ -113,7 +112,7 @@ def _geometry(variant: str, device: torch.device) -> tuple[Any, dict[str, Any]]:
                    "intrinsics": intrinsics}  # fmt: skip
 
 
-def _refinement_rows(seconds: float) -> tuple[tuple[str, ...], ...]:
+def _refinement_rows() -> tuple[tuple[str, ...], ...]:
     generator = torch.Generator().manual_seed(0)
     numbers = torch.randn(_POSES, 7, generator=generator, dtype=torch.float64)
     poses = Pose.from_quaternion_wxyz(torch.nn.functional.normalize(numbers[:, 3:], dim=-1), numbers[:, :3])
@@ -122,9 +121,9 @@ def _refinement_rows(seconds: float) -> tuple[tuple[str, ...], ...]:
     some = poses[:100]
     encoder.observe((some,) * 11, Latents(*torch.rand(2, 11 * len(some), 256, generator=generator)))
     query = {"encoder": encoder, "pose": poses[:1], "scene": torch.zeros(1, dtype=torch.int64)}
-    encoding = _milliseconds("encoder(pose, scene)", query, seconds)
+    encoding = _milliseconds("encoder(pose, scene)", query)
     search = {"index": PoseIndex(poses, PoseMetric("published")), "pose": poses[:1]}
-    nearest = _milliseconds("index.nearest(pose, 1)", search, seconds)
+    nearest = _milliseconds("index.nearest(pose, 1)", search)
     stored = _POSES * 7 * np.dtype(np.float64).itemsize / 1e6
     return (
         ("pose auto-encoder", _ms(encoding), f"{encoder.megabytes:.2f} MB", "1.22 ms", "0.89 MB"),
@@ -132,10 +131,10 @@ def _refinement_rows(seconds: float) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _milliseconds(statement: str, names: dict[str, Any], seconds: float) -> float:
+def _milliseconds(statement: str, names: dict[str, Any]) -> float:
     """The median time of a statement."""
     timer = Timer(statement, globals=names, num_threads=torch.get_num_threads())
-    return 1000.0 * float(timer.blocked_autorange(min_run_time=seconds).median)
+    return 1000.0 * float(timer.blocked_autorange(min_run_time=2.0).median)
 
 
 def _ms(milliseconds: float) -> str:

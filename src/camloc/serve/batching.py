@@ -18,6 +18,10 @@ class _Waiting(Generic[Work, Result]):
     future: "Future[Result]"
 
 
+# Images of one scene that a thread locates at once.
+_MOST_TOGETHER = 16
+
+
 class Full(Exception):  # noqa: N818 - a state, not a failure
     """As many requests wait as may wait."""
 
@@ -35,10 +39,9 @@ class Batcher(Generic[Work, Result]):
         *,
         threads: int,
         most_waiting: int,
-        most_together: int = 16,
     ) -> None:
         self._answer = answer
-        self._most_waiting, self._most_together = most_waiting, most_together
+        self._most_waiting = most_waiting
         self._waiting: deque[_Waiting[Work, Result]] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -103,7 +106,7 @@ class Batcher(Generic[Work, Result]):
             key = self._waiting[0].key
             alike = [each for each in self._waiting if each.key == key]
             share = -(-len(alike) // len(self._threads))
-            batch = alike[: min(share, self._most_together)]
+            batch = alike[: min(share, _MOST_TOGETHER)]
             for each in batch:
                 self._waiting.remove(each)
             self.largest_batch = max(self.largest_batch, len(batch))

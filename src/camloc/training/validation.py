@@ -130,12 +130,11 @@ def filter_errors(
     size: Preprocess,
     *,
     device: torch.device,
-    batch_size: int = 32,
 ) -> dict[OutlierFilter, Medians]:
     """Median (meters, degrees) on images with each outlier filter; a missing pose has infinite errors."""
     model.eval().to(device)
     found: dict[OutlierFilter, list[PoseError]] = {name: [] for name in OUTLIER_FILTERS}
-    for batch in _batches(images, torch.arange(len(images)), size, device, batch_size):
+    for batch in _batches(images, torch.arange(len(images)), size, device, 32):
         assert batch.intrinsics is not None, "training has refused frames without intrinsics"
         cells = model.correspondences(model(batch.images), intrinsics=batch.intrinsics).double()
         truth = batch.world_from_cam.to("cpu").to(torch.float64)

@@ -72,14 +72,12 @@ def extend(
         devices: Number of processes that share every batch.
     """
     from camloc.cli.commands.evaluate import report_line
-    from camloc.cli.progress import console, counted, show_training, show_unlearned
+    from camloc.cli.progress import console, counted, train_and_show
     from camloc.core.device import torch_device
-    from camloc.data.types import common_unit
     from camloc.runs.evaluate import evaluate_scenes, test_sets
     from camloc.runs.extend import extension_recipe, recipe_of, write_comparison
     from camloc.runs.manifest import Extension, RunManifest
     from camloc.runs.prepare import Compute, prepare
-    from camloc.runs.train import train
 
     torch_device(device)
     if devices < 1:
@@ -106,19 +104,12 @@ def extend(
             progress=progress,
             feature_progress=partial(progress, label="computing features"),
         )
-    events = train(training)
-    if not training.fabric.is_global_zero:
-        for _ in events:
-            pass
-        return
-    console.print(
+    introduction = (
         f"{new_scene.name} joins {', '.join(manifest.scenes)} with "
         f"{len(training.train_frames[-1])} training images"
     )
-    unit = common_unit(scene.unit for scene in training.scenes)
-    for _ in show_training(events, epochs=training.recipe.epochs, unit=unit):
-        pass
-    show_unlearned(training.folder)
+    if not train_and_show(training, introduction):
+        return
     with counted("locating") as progress:
         before = evaluate_scenes(run, out=folder / "before", device=device, progress=progress)
     with counted("locating") as progress:

@@ -131,11 +131,9 @@ def train_and_report(
     Maps are built from `map_sources`, if there are any, and the run is then evaluated on their test frames.
     """
     from camloc.cli.commands.evaluate import evaluate_and_report
-    from camloc.cli.progress import console, counted, show_cut_off, show_training, show_unlearned
-    from camloc.data.types import common_unit
+    from camloc.cli.progress import console, counted, train_and_show
     from camloc.runs.evaluate import test_sets
-    from camloc.runs.prepare import cut_off_share, prepare
-    from camloc.runs.train import train as run_training
+    from camloc.runs.prepare import prepare
 
     if recipe.cached_variants and weights == "none":
         raise RecipeError(
@@ -157,23 +155,15 @@ def train_and_report(
             progress=progress,
             feature_progress=partial(progress, label="computing features"),
         )
-    events = run_training(training)
-    if not training.fabric.is_global_zero:
-        for _ in events:
-            pass
-        return
     held = 0 if training.validation is None else len(training.validation)
     count = sum(len(frames) for frames in training.train_frames)
-    console.print(
+    introduction = (
         f"{name} on {', '.join(scene.name for scene in training.scenes)}: "
         f"{training.model.parameter_count():,} weights, {count} training images, {held} held out "
         f"to choose the best epoch"
     )
-    show_cut_off(cut_off_share(training), training.recipe.preprocess)
-    unit = common_unit(scene.unit for scene in training.scenes)
-    for _ in show_training(events, epochs=training.recipe.epochs, unit=unit):
-        pass
-    show_unlearned(training.folder)
+    if not train_and_show(training, introduction):
+        return
     if map_sources:
         from camloc.cli.commands.map import build_and_print
 

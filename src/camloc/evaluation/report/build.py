@@ -394,10 +394,10 @@ def _both(errors: PoseError, row: int, unit: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _jpeg(pixels: UInt8[NDArray[np.uint8], "h w 3"], *, width: int = 360) -> str:
-    """An image, at most this wide, as the data URI of a JPEG."""
+def _jpeg(pixels: UInt8[NDArray[np.uint8], "h w 3"]) -> str:
+    """An image, at most 360 pixels wide, as the data URI of a JPEG."""
     image = Image.fromarray(pixels)
-    image.thumbnail((width, 2 * width))
+    image.thumbnail((360, 720))
     data = BytesIO()
     image.save(data, format="JPEG", quality=72, optimize=True)
     return _data_uri("jpeg", data.getvalue())

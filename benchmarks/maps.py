@@ -555,7 +555,7 @@ def _foreign(foreign: Mapping[str, ForeignRow]) -> str:
     ]
     return (
         "## Images from elsewhere\n\nNone of them should be verified: images of other places, noise, and the "
-        "map's own test images mirrored and with inverted colours. The map is not told their focal length "
+        "map's own test images mirrored and with inverted colours. The map does not know their focal length "
         "where no camera of the map has images of that shape.\n\n" + table(headings, cells, text_columns=3)
     )
 

@@ -1,4 +1,4 @@
-"""What the commands do, as functions: `load_dataset`, `build_map`, `train`, `evaluate`, `save_pretrained`."""
+"""The commands as functions: `load_dataset`, `build_map`, `train`, `evaluate`, `save_pretrained`."""
 
 import os
 from pathlib import Path

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -14,12 +13,6 @@ from camloc.errors import DatasetError
 ORIGIN = Origin(48.137, 11.575, 520.0)
 
 
-def geodetic(positions: np.ndarray, origin: Origin = ORIGIN) -> np.ndarray:
-    """Degrees and metres of positions east, north and up of an origin."""
-    place = (origin.latitude, origin.longitude, origin.height)
-    return np.asarray(pycolmap.GPSTransform().enu_to_ellipsoid(positions, *place))
-
-
 def path(count: int = 40, extent: float = 60.0) -> np.ndarray:
     """A bent walk in metres east, north and up."""
     along = np.linspace(0.0, 3.0, count)
@@ -28,7 +21,8 @@ def path(count: int = 40, extent: float = 60.0) -> np.ndarray:
 
 def places(walk: np.ndarray, *, noise: float = 0.0) -> list[Place | None]:
     noisy = walk + np.random.default_rng(0).normal(0.0, max(noise, 1e-12), walk.shape)
-    return [Place(*map(float, row)) for row in geodetic(noisy)]
+    rows = World("m", "GPS", ORIGIN).geodetic(noisy)
+    return [Place(*map(float, row)) for row in rows]
 
 
 def hidden(walk: np.ndarray) -> np.ndarray:
@@ -38,8 +32,7 @@ def hidden(walk: np.ndarray) -> np.ndarray:
 
 
 def aligned(found: Georeference, centers: np.ndarray) -> np.ndarray:
-    assert found.world.anchor is not None
-    return geodetic(np.asarray(found.new_from_old.apply(centers)), found.world.anchor)
+    return np.asarray(found.world.geodetic(np.asarray(found.new_from_old.apply(centers))))
 
 
 def test_gps_gives_metres_east_north_and_up_and_answers_in_degrees() -> None:
@@ -48,7 +41,7 @@ def test_gps_gives_metres_east_north_and_up_and_answers_in_degrees() -> None:
     assert isinstance(found, Georeference)
     assert found.world.unit == "m"
     assert found.new_from_old.scale == pytest.approx(1 / 0.13, rel=1e-4)
-    truth = geodetic(walk)
+    truth = World("m", "GPS", ORIGIN).geodetic(walk)
     np.testing.assert_allclose(aligned(found, hidden(walk))[:, :2], truth[:, :2], atol=1e-8)
     np.testing.assert_allclose(aligned(found, hidden(walk))[:, 2], truth[:, 2], atol=1e-3)
 
@@ -93,3 +86,8 @@ def test_the_file_is_read_as_it_was_written_and_damage_is_reported(tmp_path: Pat
     (tmp_path / "world.json").write_text("{")
     with pytest.raises(DatasetError, match=r"world\.json cannot be read"):
         read_world(tmp_path)
+
+
+def test_a_world_without_a_place_gives_no_degrees() -> None:
+    with pytest.raises(DatasetError, match="no place on Earth"):
+        World("m", "known distance").geodetic(np.zeros((1, 3)))

@@ -63,7 +63,7 @@ _INTERRUPTED = 130
 
 # Letters of a message.
 _LONGEST_MESSAGE = 1500
-_STOPPED = "stopped; give the same command again to go on"
+_STOPPED = "stopped; give the same command again to continue"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def _interrupts_in_a_sentence() -> Iterator[None]:
-    """Report an interrupt in one sentence, and whatever error it has become.
+    """Report an interrupt in one sentence, also where it became another error.
 
     While modules are imported, Python and libraries turn `KeyboardInterrupt` into errors of other kinds or
     abort; the process then ends at once, which every file withstands.
@@ -203,7 +203,7 @@ def function_of(command: str) -> Callable[..., None]:
 
 
 def _without_line_breaks(docstring: str) -> str:
-    """A docstring with every paragraph and every argument on one line, for tyro to break them anew."""
+    """A docstring with every paragraph and every argument on one line, for tyro to break them again."""
     lines: list[str] = []
     is_open = False
     for line in docstring.splitlines():

@@ -1,4 +1,4 @@
-"""What commands show on the console: progress bars, training epochs, tables and lists."""
+"""The console output of commands: progress bars, training epochs, tables and lists."""
 
 import textwrap
 import time
@@ -27,7 +27,7 @@ _BETWEEN_LINES = 30.0
 
 
 class Update(Protocol):
-    """Called with the number of finished items and their total, and what they are if that changes."""
+    """Called with the number of finished items, their total, and a new label where it changes."""
 
     def __call__(self, done: int, total: int, *, label: str = "") -> None: ...
 
@@ -72,7 +72,7 @@ def steps() -> Iterator[Callable[[str, int, int], None]]:
 def train_and_show(training: "Training", introduction: str) -> bool:
     """Train, with a bar over all steps and a line for each epoch with a new best validation error.
 
-    False in all processes but the first, which show nothing and do no more.
+    False in all processes except the first: they show nothing and end here.
     """
     from camloc.data.types import common_unit
     from camloc.runs.prepare import cut_off_share
@@ -108,7 +108,7 @@ _MUCH = 0.1
 
 
 def show_cut_off(share: float, preprocess: "Preprocess") -> None:
-    """Say which share of the training images the network does not see, with a warning if it is large."""
+    """Print which share of the training images the network does not see, with a warning if it is large."""
     size = f"{preprocess.width} x {preprocess.height}"
     text = f"the network sees {size} pixels: {share:.1%} of the images is cut off"
     if share > _MUCH:
@@ -117,7 +117,7 @@ def show_cut_off(share: float, preprocess: "Preprocess") -> None:
 
 
 def show_unlearned(run: Path) -> None:
-    """Say which scenes the network of a run has not learned, and what to do."""
+    """Print which scenes the network of a run has not learned, and the remedy."""
     from camloc.runs.train import unlearned_scenes
 
     for each in unlearned_scenes(run):

@@ -35,7 +35,7 @@ def require_extra(extra: Extra, purpose: str) -> None:
 
     Args:
         extra: name of the extra.
-        purpose: what needs it, such as "training": the subject of the message.
+        purpose: the subject of the message, such as "training".
 
     Raises:
         MissingExtraError: a library is missing; the message names the command that installs it.

@@ -85,7 +85,7 @@ def read_settings(path: Path, kind: type[Settings], *, format: int) -> tuple[Set
     Args:
         path: of the JSON file.
         kind: type of the settings.
-        format: version that is read; other versions are refused before anything else is looked at.
+        format: version that is read; other versions are refused before anything else is read.
 
     Raises:
         SealError: the file cannot be read, is of another version, or does not have its checksum.

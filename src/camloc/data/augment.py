@@ -68,7 +68,7 @@ class Draws:
     the same change however many processes there are.
 
     Attributes:
-        generator: where the randomness comes from, seeded alike in all processes.
+        generator: of the random numbers, with the same seed in all processes.
         batch: number of rows of the whole batch.
         rows: those of this process.
     """
@@ -88,7 +88,7 @@ def augmented(batch: Batch, settings: Augment, *, width: int, height: int, draws
 
     Args:
         batch: images at least that large, on any device; the rest of it on the CPU.
-        settings: what changes, and by how much.
+        settings: kinds and sizes of the changes.
         width, height: the network's image.
         draws: where the randomness comes from, for as many rows as the batch has.
 

@@ -35,7 +35,7 @@ _CHUNK = 1 << 20
 # Times that a broken connection is tried again without a byte more.
 _TRIES = 3
 
-# Unpacked archives are at most so many times larger: images in them are compressed already.
+# Unpacked archives are at most this many times larger: images in them are compressed already.
 _MOST_GROWTH = 20
 
 
@@ -56,12 +56,12 @@ class Archive:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set and where it can be had.
+    """A data set and its address.
 
     Attributes:
         title: its name and paper.
         page: of its owners, where the terms are.
-        terms: of use, in a sentence.
+        terms: of use, in one sentence.
         archives: by name of the scene, or of the group of scenes that share one.
         instead: how to get what cannot be downloaded without an account, or "".
     """
@@ -208,7 +208,7 @@ def download(name: str, archive: Archive, folder: Path, *, progress: Progress | 
         path.unlink()
     except OSError as problem:
         raise CamlocError(
-            f"{folder} could not be written ({problem.strerror or problem}); the same command goes on later"
+            f"{folder} could not be written ({problem.strerror or problem}); the same command continues later"
         ) from None
 
 
@@ -230,8 +230,8 @@ def _fetch(archive: Archive, path: Path, tell: Callable[[int, int], None]) -> No
             why = str(problem)
         tries = 0 if _size(part) > before else tries + 1
     raise DatasetError(
-        f"{archive.url}: the connection broke after {_size(part):,} bytes ({why}); the same command goes on "
-        f"from there"
+        f"{archive.url}: the connection broke after {_size(part):,} bytes ({why}); the same command "
+        f"continues there"
     )
 
 
@@ -391,7 +391,7 @@ def _unpack_into(
         if isinstance(problem, OSError) and problem.errno != errno.EINVAL:  # a place before the file's start
             raise
         raise DatasetError(f"{path.name} is damaged ({problem}); remove it and download it again") from None
-    # 7Scenes has an archive for each sequence; archives within these stay as they are.
+    # 7Scenes has an archive for each sequence; archives within these are not unpacked.
     for each in [] if is_inner else sorted(folder.rglob("*.zip")):
         most = _unpack_into(each, each.parent, root, most, tell, is_inner=True)
         each.unlink()

@@ -56,7 +56,7 @@ class Editor(Protocol):
 
     @property
     def name(self) -> str:
-        """What made the images, for their record."""
+        """The name of the editor, for the record of the images."""
 
     def edited(self, image: Image.Image, condition: str, seed: int) -> Image.Image:
         """An RGB image in another condition."""
@@ -66,7 +66,7 @@ class InstructPix2Pix:
     """InstructPix2Pix by a pipeline of diffusers.
 
     Args:
-        pipeline: `StableDiffusionInstructPix2PixPipeline`, or what is called like it.
+        pipeline: `StableDiffusionInstructPix2PixPipeline`, or a function with the same arguments.
         edits: by condition.
         device: of the noise.
     """
@@ -77,7 +77,7 @@ class InstructPix2Pix:
         self._pipeline, self._edits, self._device = pipeline, edits, device
 
     def edited(self, image: Image.Image, condition: str, seed: int) -> Image.Image:
-        """See `Editor`; the noise is that of the seed, so an image is always edited alike."""
+        """See `Editor`; the noise is that of the seed, so the result for an image is always the same."""
         import torch
 
         edit = self._edits[condition]
@@ -183,7 +183,7 @@ def write_edited(
 ) -> None:
     """Write frames in a condition, below a folder as they are below `root`.
 
-    Images that are there already are kept, so that an interrupted call goes on.
+    Images that exist are kept, so that the same call continues an interrupted one.
 
     Args:
         frames: whose images are edited.

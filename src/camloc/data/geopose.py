@@ -34,7 +34,7 @@ _KEYS = (*_NUMBERS, "enu_from_world", "meters_per_unit")
 
 @dataclass(frozen=True, eq=False)
 class Anchor:
-    """Where the world of a scene is on the earth.
+    """The position and orientation of a scene's world on the earth.
 
     Attributes:
         latitude, longitude: of the origin of east, north and up, in degrees (WGS 84).

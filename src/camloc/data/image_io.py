@@ -44,7 +44,7 @@ _UNDONE = {
 def exif_orientation(image: Image.Image) -> int:
     """The EXIF orientation of an image, from 1 (upright) to 8; 1 where it has none that makes sense.
 
-    Only the orientation is read: Pillow's own turning writes the other EXIF fields anew, and fails
+    Only the orientation is read: Pillow's own turning rewrites the other EXIF fields, and fails
     where these are damaged.
     """
     try:
@@ -60,7 +60,7 @@ def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def turned_upright(stored: Image.Image, orientation: int) -> Image.Image:
-    """An image as its EXIF orientation says that it is to be seen."""
+    """An image turned by its EXIF orientation."""
     turn = _TURNS.get(orientation)
     return stored if turn is None else stored.transpose(turn)
 
@@ -266,7 +266,7 @@ def _refuse_image(image: Image.Image, name: str) -> None:
     if width * height > MOST_PIXELS:
         raise ImageError(f"{name} says it has {width} x {height} pixels, more than {MOST_PIXELS:,}")
     if getattr(image, "is_animated", False) and image.format not in _SEVERAL_IMAGES_ALLOWED:
-        raise ImageError(f"{name} is animated or holds several images; save the one to use by itself")
+        raise ImageError(f"{name} is animated or holds several images; save the one to use alone")
     if image.mode not in _EIGHT_BIT_MODES:
         raise ImageError(
             f"{name} has more than 8 bits a channel (mode {image.mode}), as depth maps have; "

@@ -29,7 +29,7 @@ _IMAGE_COLUMNS = ("image", "file", "filename", "name", "path")
 
 
 class NamedQuery(NamedTuple):
-    """An image to be located, and what the user calls it."""
+    """An image to be located, and its name in the output."""
 
     label: str
     query: Query
@@ -108,7 +108,7 @@ def read_times(path: Path) -> list[tuple[Path, float]]:
 
 
 def _columns(words: Sequence[str]) -> tuple[int, int] | None:
-    """Where a header has the time and the image, or None if it is no header."""
+    """The columns of the time and of the image in a header, or None if it is no header."""
     names = [word.lower().lstrip("#").strip() for word in words]
     time = next((names.index(each) for each in _TIME_COLUMNS if each in names), None)
     image = next((names.index(each) for each in _IMAGE_COLUMNS if each in names), None)

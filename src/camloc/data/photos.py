@@ -1,4 +1,4 @@
-"""Photographs without poses: which files are images, what EXIF says of camera and place, how they look."""
+"""Photographs without poses: image files, camera and GPS position from EXIF, brightness and sharpness."""
 
 import glob
 import math
@@ -167,7 +167,7 @@ def looked_at(photo: Photo) -> tuple[UInt8[NDArray[np.uint8], "h w 3"], Look]:
 
 
 def copies(looks: dict[str, Look]) -> dict[str, str]:
-    """Images that show the same as an earlier one, pixel for pixel but for compression: name to name."""
+    """Copies, equal to an earlier image except for compression: the copy's name to the earlier one's."""
     found: dict[str, str] = {}
     kept: list[str] = []
     thumbnails = np.zeros((len(looks), _THUMBNAIL * _THUMBNAIL), dtype=np.float32)

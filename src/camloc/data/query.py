@@ -39,7 +39,7 @@ _KINDS = (
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """An image to be located, and what is known of it.
+    """An image to be located, with its camera, time and name where they are known.
 
     Attributes:
         image: a path; the bytes of an image file, or a binary file object that has them; a PIL image; a NumPy

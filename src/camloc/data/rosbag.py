@@ -67,7 +67,7 @@ _LENSES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a path is a bag, by its name or by what is in the folder."""
+    """Whether a path is a bag, by its name or by the files in the folder."""
     if path.is_dir():
         return (path / "metadata.yaml").is_file() and any(
             each.suffix in (".db3", ".mcap", ".zstd") for each in path.iterdir()
@@ -106,7 +106,7 @@ class _Track:
 
 @dataclass
 class _Recorded:
-    """What a bag holds beside its images."""
+    """The messages of a bag that are not images."""
 
     image_times: list[int] = field(default_factory=list)
     image_frame: str = ""

@@ -1,4 +1,4 @@
-"""What does not belong to a scene, found by what it is: a network names the class of every pixel.
+"""Masks of objects that do not belong to a scene: a network names the class of every pixel.
 
 Source: "Implicit Learning of Scene Geometry" 2023, Table III, "Rigid + Filter Dynamic" and "+ Others". The
 paper takes InternImage; any of torchvision's segmentation networks does here.

@@ -75,7 +75,7 @@ class Kept(Generic[T]):
 
 
 class Split(NamedTuple):
-    """Training and test frames, and what users should know about how they were chosen."""
+    """Training and test frames, and remarks for the user about the choice."""
 
     train: tuple[Frame, ...]
     test: tuple[Frame, ...]
@@ -96,7 +96,7 @@ class OwnSplit(NamedTuple):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames of a data set to use, and for what: the options that all readers have.
+    """The choice of training and test frames of a data set: the options that all readers have.
 
     Attributes:
         split: name of a pair of lists beside the data, `train_<split>.txt` and `test_<split>.txt`; or
@@ -378,7 +378,7 @@ SHORTEST_BLOCK = 5
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Which training frames are kept for validation.
+    """The choice of the training frames that are kept for validation.
 
     Neighbours in a recording are nearly the same image, so whole blocks are held out, not single
     frames, and validation errors stay honest.

@@ -65,7 +65,7 @@ class Frame:
 
     @property
     def source(self) -> Path | ImageInMemory:
-        """Where the pixels are."""
+        """The file of the image, or the image in memory."""
         return self.image if self.memory is None else self.memory
 
     @property
@@ -152,7 +152,7 @@ class ExpectedError(NamedTuple):
 
 
 FoundBy = Literal["prior", "retrieval", "votes", "whole map"]
-"""Where a map found the candidates of a query."""
+"""The source of the points that a query was compared with."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ class Located:
 
     @property
     def found_by(self) -> Literal["map", "network", "refined network", "motion"]:
-        """What the pose comes from."""
+        """The source of the pose."""
         if self.is_bridged:
             return "motion"
         if self.verification is not None:

@@ -24,7 +24,7 @@ _MEASURED_SIDE, _SHRUNK = 480, 4
 # A video whose last frame is more seconds before its stated end was cut short.
 _MISSING_SECONDS = 1.0
 
-# Frames a second that are looked at: more say nothing new, and every one costs milliseconds.
+# Frames a second that are measured: more add nothing, and each costs milliseconds.
 _LOOKED_AT = 15.0
 
 # Motion between frames that counts as standing still, as a share of the image's longer side.
@@ -64,7 +64,7 @@ def frames(path: Path, *, every: float = 0.0) -> Iterator[VideoFrame]:
 
 @dataclass(frozen=True)
 class FrameChoice:
-    """Which frames of a video are chosen.
+    """The choice of frames of a video.
 
     Attributes:
         motion: of the image from one chosen frame to the next, as a share of its longer side.
@@ -79,7 +79,7 @@ class FrameChoice:
 
 @dataclass(frozen=True, eq=False)
 class ChosenFrames:
-    """The numbers of chosen frames, and what they were chosen from.
+    """The numbers of the chosen frames, and the frames that they were chosen from.
 
     Attributes:
         numbers: (n,) of the frames, rising, as `VideoFrame.number`.

@@ -1,4 +1,4 @@
-"""What the numbers of a scene's world mean: its unit, where its scale comes from, where on Earth it is.
+"""The unit of a scene's world, the source of its scale, and its position on the earth.
 
 `world.json` beside a model holds it. Without the file a reconstruction from images has no scale.
 """
@@ -58,6 +58,23 @@ class World:
     anchor: Origin | None = None
     residual: float = 0.0
 
+    def geodetic(self, positions: Float64[NDArray[np.float64], "n 3"]) -> Float64[NDArray[np.float64], "n 3"]:
+        """Latitude and longitude in degrees and height in metres of positions in the world.
+
+        Raises:
+            DatasetError: the world has no anchor.
+        """
+        if self.anchor is None:
+            raise DatasetError("this scene has no place on Earth: its photographs had too few GPS positions")
+        from camloc.geometry.colmap import pycolmap  # here because loading it takes a while
+
+        anchor = self.anchor
+        return np.asarray(
+            pycolmap.GPSTransform().enu_to_ellipsoid(
+                positions, anchor.latitude, anchor.longitude, anchor.height
+            )
+        )
+
     def save(self, folder: Path) -> None:
         """Write `world.json`."""
         write_atomically(folder / WORLD_FILE, to_json(self))
@@ -86,7 +103,7 @@ class Georeference:
 
     Attributes:
         new_from_old: the similarity.
-        world: what the new numbers mean.
+        world: unit and position of the new world.
         used: positions that agree.
     """
 
@@ -145,7 +162,7 @@ def _middle(places: Sequence[Place]) -> Origin:
 
 
 def _east_north_up(places: Sequence[Place], anchor: Origin) -> Float64[NDArray[np.float64], "n 3"]:
-    from camloc.geometry.colmap import pycolmap  # here because loading it takes a while
+    from camloc.geometry.colmap import pycolmap
 
     rows = [
         (place.latitude, place.longitude, (place.height or 0.0) if anchor.has_height else anchor.height)

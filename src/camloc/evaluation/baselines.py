@@ -24,7 +24,7 @@ from camloc.geometry.pose_search import mean_pose
 # Pairs of poses that are compared at once, which bounds memory.
 _PAIRS = 2_000_000
 
-# Below these a training set does not move, or does not turn, but for rounding.
+# Below these a training set does not move, or does not turn, except by rounding.
 _NO_METERS, _NO_DEGREES = 1e-9, 1e-6
 
 

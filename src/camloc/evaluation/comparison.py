@@ -370,7 +370,7 @@ class Comparison:
         )
 
     def sentences(self) -> list[str]:
-        """What each difference is, and whether it is more than noise."""
+        """Each difference in a sentence, and whether it is more than noise."""
         found = [f"{self.scene}: {self.methods[0].frames} frames; medians are means over the runs."]
         for each in self.differences:
             halves = ", ".join(

@@ -128,7 +128,7 @@ def _finite(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class SceneDecision:
-    """Which scenes a model of several scenes chose for images of one scene.
+    """The scenes that a model of several scenes chose for images of one scene.
 
     Attributes:
         frames: number of images.
@@ -147,7 +147,7 @@ class SceneDecision:
 
 
 def scene_decision(estimates: Sequence[Estimate], scene: str) -> SceneDecision:
-    """Which scenes were chosen for images of `scene`."""
+    """The scenes that were chosen for images of `scene`."""
     scenes = Counter(each.scene for each in estimates if isinstance(each, Located))
     right = scenes.pop(scene, 0)
     return SceneDecision(len(estimates), right, dict(scenes.most_common()))
@@ -170,7 +170,7 @@ class EvaluatedSet:
     """Frames with a known pose, and the estimate of a model for each.
 
     Attributes:
-        name: what the set has in common: "day", "night", a sequence.
+        name: of the set: "day", "night", a sequence.
         frames: the frames, all with poses.
         estimates: the estimates, in the same order.
         scene: name of the scene, so that an estimate in another scene's world counts as lost; None where the

@@ -55,7 +55,7 @@ def write_files(
 
 
 def rows_to_map(scored: ScoredSet) -> list[int]:
-    """Which frames' points to show: even steps among the located, and the best, a middle and the worst."""
+    """Frames whose points are shown: located ones at even steps, and the best, a middle and the worst."""
     located = [row for row, answer in enumerate(scored.answers) if isinstance(answer, Located)]
     if not located:
         return []

@@ -6,7 +6,7 @@ tables here. Its rows are written below as lines
     kind | method | cells | printed average | recipes | use
 
 with a cell for each column: median metres/degrees, "-" where the paper prints none. A row with recipes is one
-that camloc can train; `use` says what is made of the run (see `PrintedRow`). Numbers keep the digits that the
+that camloc can train; `use` names the step after training (see `PrintedRow`). Numbers keep the digits that the
 papers print, because these say how far two numbers may differ by rounding.
 """
 
@@ -97,7 +97,7 @@ class PrintedRow:
         cells: one for each column of the table.
         mean: the average that the paper prints, or None.
         recipes: recipes of camloc for the row, the first one with the paper's settings.
-        use: what gives the row's numbers: "" the run; "student:NAME" the run's heads on the encodings of a
+        use: the source of the row's numbers: "" the run; "student:NAME" the run's heads on the encodings of a
             pose auto-encoder; "refine:METHOD:NAME" the run refined by it; "filter:NAME" another outlier
             filter, "filter:NAME:NUMBER" with its inlier threshold; "masks:CLASSES" masked images.
     """
@@ -117,7 +117,7 @@ class PrintedTable:
     Attributes:
         paper: file of the paper's recipes.
         number: of the table, and the data set where the table has several, such as "I-cambridge".
-        title: what it compares.
+        title: the subject of the comparison.
         layout: of its data set.
         columns: scenes, "scene/set" for another test set of a scene, or `MEAN`.
         rows: in the order of the paper.
@@ -125,8 +125,8 @@ class PrintedTable:
         ranks: printed ranks by method: of the position, of the orientation, of their mean. With ranks the
             only column is `MEAN`.
         of: the number of the table whose averages this one prints, or "".
-        misprints: what the table says against itself or against its sources, by method.
-        note: what a reader has to know.
+        misprints: contradictions within the table or with its sources, by method.
+        note: a remark for readers.
     """
 
     paper: str
@@ -160,7 +160,7 @@ class PrintedTable:
 
     @property
     def data_set_scenes(self) -> tuple[str, ...]:
-        """All scenes of the data set: what a network of several scenes learns."""
+        """All scenes of the data set, which a network of several scenes learns."""
         return _SCENES[self.layout]
 
     @property
@@ -227,7 +227,7 @@ def find_table(name: str) -> PrintedTable:
 
 
 def published_of(recipe: str) -> tuple[Published, ...]:
-    """What the papers print for a recipe of a run or of a pose auto-encoder: one result a scene.
+    """The printed results for a recipe of a run or of a pose auto-encoder: one a scene.
 
     The first table that prints one counts.
     """

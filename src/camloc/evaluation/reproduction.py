@@ -112,14 +112,14 @@ class Reproduction:
 
     Attributes:
         name: of the table in `camloc reproduce`.
-        title, source: what it is, and where it is printed.
+        title, source: its subject, and the paper that prints it.
         truth: the source of the true poses of the printed rows.
         columns: of the paper.
         has_mean: whether a column of means follows.
         has_ranks: whether columns of ranks follow.
         rows: the printed rows, each with ours below it, then the baselines.
         notes: misprints and other remarks.
-        data: what our rows were measured on.
+        data: the data set of our rows.
     """
 
     name: str
@@ -196,7 +196,7 @@ class Reproduction:
         return table
 
     def remarks(self) -> list[str]:
-        """What stands below the table: units, truths, how ours were trained, failures, misprints."""
+        """The remarks below the table: units, truths, how ours were trained, failures, misprints."""
         remarks = [
             "Median errors in metres/degrees; the smallest of absolute pose regressors are bold. Printed "
             f"rows: true poses from {self.truth}. Nearest training pose: an oracle that sees the true pose."
@@ -280,7 +280,7 @@ def reproduction(
         table: the paper's.
         ours: our rows by the number of the printed row.
         baselines: rows below.
-        data: what ours were measured on.
+        data: the data set of our rows.
     """
     has_mean = table.prints_mean or (len(table.columns) > 1 and all("|" not in c for c in table.columns))
     rows = []

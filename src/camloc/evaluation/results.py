@@ -138,7 +138,7 @@ class MapRecord:
 
 @dataclass(frozen=True)
 class VerificationCounts:
-    """What the map says of the answers to one test set.
+    """How many answers to one test set the map verified.
 
     Attributes:
         verified: number of images whose pose the map confirms.
@@ -169,7 +169,7 @@ class SetResults:
         decision: how often the right scene was chosen; None for a model of one scene.
         every_method: errors by the name of the refinement method, and by "none" those of the network's own
             estimates; empty where nothing refines.
-        verification: what the map says of the answers; None for a run without a map.
+        verification: how many answers the map verified; None for a run without a map.
         reliability: how honest their covariances are; None where no answer has one.
         retrieval: errors of the poses of similar training images, by the name of the baseline; empty
             without `--retrieval`.

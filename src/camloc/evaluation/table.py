@@ -75,13 +75,13 @@ def results_table(results: Results) -> Table:
 
 
 def source_sentence(printed: Published) -> str:
-    """Where a printed number comes from, and what to know before comparing with it."""
+    """The paper and table of a printed number, its true poses, and its misprint if there is one."""
     note = f"; {printed.note}" if printed.note else ""
     return f"printed: {printed.source}; true poses from {printed.truth}{note}"
 
 
 def scenes_table(results: ScenesResults) -> Table:
-    """The scenes and their mean, with what the paper prints for the recipe."""
+    """The scenes and their mean, with the printed results of the recipe."""
     printed = {each.scene: each for each in published_of(results.recipe)}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("scene", no_wrap=True)

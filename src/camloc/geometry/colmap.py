@@ -1,7 +1,7 @@
-"""`pycolmap`, without what its logging takes from a process.
+"""`pycolmap` without the side effects of its logging.
 
 While it is imported, pycolmap installs a handler of SIGTERM that prints a stack trace. The handler that was
-there before is put back, so that a process that is told to end, as by `docker stop`, ends without a word.
+there before is put back, so that SIGTERM, as from `docker stop`, ends a process without output.
 """
 
 import signal

@@ -27,7 +27,7 @@ _DISTANCE_FACTOR = 4.0
 
 @dataclass(frozen=True, eq=False)
 class PosePrior:
-    """Where the camera is expected, and how far off that may be.
+    """The expected pose of the camera, and the usual error of such poses.
 
     Attributes:
         world_from_cam: the expected pose.

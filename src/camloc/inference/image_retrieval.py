@@ -25,7 +25,7 @@ from camloc.mapping.retrieval import vlad_vectors
 # Neighbours of an interpolated pose, at most.
 NEIGHBOURS = 20
 
-# Added to the diagonal of the neighbours' products, which keeps weights bounded where neighbours are alike.
+# Added to the diagonal of the neighbours' products, which bounds weights of nearly equal neighbours.
 _RIDGE = 1e-2
 
 Vectors = Float[np.ndarray, "_ d"]

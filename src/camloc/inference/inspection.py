@@ -1,4 +1,4 @@
-"""What a network computes on the way to its answer: attention, generated weights, embeddings."""
+"""Intermediate values of a network: attention, generated weights, embeddings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,7 +26,7 @@ _POSE_NUMBERS = 9
 
 @dataclass(frozen=True, eq=False)
 class Attended:
-    """Where a network looks in one image.
+    """The attention of a network in one image.
 
     Attributes:
         frame: the frame.

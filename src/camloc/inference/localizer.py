@@ -44,7 +44,7 @@ Verify = Literal["auto", "always", "never"]
 pose, "always" loses such images, "never" leaves the map out."""
 
 Prior = Literal["network", "retrieval", "none"]
-"""Where the map looks first: near the network's pose, at the frames most like the query, or everywhere."""
+"""The points that are tried first: near the network's pose, of the most similar frames, or all."""
 
 # Sources of candidates in the map.
 _SOURCES: Mapping[Prior, tuple[FoundBy, ...]] = {
@@ -106,7 +106,7 @@ class Localizer:
         every_method: bool = False,
         inlier_threshold: float | None = None,
     ) -> "Localizer":
-        """Load a run folder, a checkpoint folder, or what `camloc export` wrote: a folder or a file.
+        """Load a run folder, a checkpoint folder, or an export (a folder or a file).
 
         Args:
             run: the folder or file.
@@ -263,7 +263,7 @@ class Localizer:
             prediction = None if self.network is None else self.network.locate(frame)
             return self._combined(replace(request, frame=frame), prediction)
         if not isinstance(image, list | tuple | Iterator):
-            _request(image)  # which says what is taken
+            _request(image)  # raises an error that lists the accepted kinds
         if previous is not None or time is not None:
             raise ImageError("give the previous pose and the time of each of several images as camloc.Query")
         if features:
@@ -355,7 +355,7 @@ class Localizer:
             return frame  # reading it again says why
 
     def _combined(self, request: "_Request", prediction: Estimate | None) -> Estimate:
-        """The verified pose if a map confirms one, else what the network's prediction is worth."""
+        """The verified pose if a map confirms one, else the network's prediction as `verify` treats it."""
         if not self._uses_maps:
             assert prediction is not None
             return _finished(prediction, request.frame)
@@ -429,7 +429,7 @@ def _request(
     previous: Pose | Located | None = None,
     time: float | None = None,
 ) -> _Request:
-    """A request of an image of any kind; what a `Query` says itself comes first."""
+    """A request of an image of any kind; the fields of a `Query` come first."""
     query = image if isinstance(image, Query) else Query(image)
     query = replace(
         query,

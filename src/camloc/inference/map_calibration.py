@@ -31,13 +31,13 @@ from camloc.mapping.scene_map import Calibration, SceneMap
 # Fewer held-out frames than these say nothing of the tails.
 LEAST_FRAMES = 8
 
-# Frames whose keypoints are exchanged, at most: each is compared with all points of the map, in vain.
+# Frames whose keypoints are exchanged, at most: each takes long, with all points of the map.
 _EXCHANGED = 12
 
-# Inliers that an answer needs at least, whatever the held-out frames say.
+# Inliers that an answer needs at least, whatever errors the held-out frames have.
 _LEAST_INLIERS = 12
 
-# Evidence that is asked for: more than images from elsewhere and chance have, by this factor.
+# The required evidence is that of foreign images and of chance times this factor.
 _MARGIN = 1.3
 
 # Answers that are further off are gross errors: degrees, and share of the distance to the points.
@@ -47,7 +47,7 @@ _GROSS_SHARE = 0.15
 # Right answers that a limit may reject to keep gross errors out.
 _MOST_RIGHT_REJECTED = 0.1
 
-# Chi-square of three degrees of freedom: what 68 % and 95 % of position and of orientation errors stay below.
+# Quantiles of chi-square with three degrees of freedom, at 68 % and 95 %.
 _CHI_68, _CHI_95 = 3.506, 7.815
 
 

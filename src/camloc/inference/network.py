@@ -55,13 +55,13 @@ class Output(NamedTuple):
 
 @runtime_checkable
 class Network(Protocol):
-    """A trained network, whatever runs it.
+    """A trained network, run by torch or by ONNX Runtime.
 
     Attributes:
         metadata: preprocessing, scenes and thresholds.
         training_poses: of each scene, its (n,) training poses, as NumPy arrays.
         decoding: how its outputs become poses.
-        runtime: name of what runs it: "PyTorch", "ONNX Runtime" or "ONNX Runtime, int8".
+        runtime: the library that runs it: "PyTorch", "ONNX Runtime" or "ONNX Runtime, int8".
         device: where it runs.
         parameters: number of learned values.
     """
@@ -106,7 +106,7 @@ class NetworkLocalizer:
             best on the held-out frames.
         masks: for a model that aligns points, a folder with one mask `NAME.png` for each image NAME, black
             where the pixel does not belong to the scene (COLMAP's masks); None for no masks.
-        refiners: what can refine accepted poses, by the name of the refinement method.
+        refiners: of accepted poses, by the name of the refinement method.
         refine: the method that `locate` and `locate_all` use, or "none".
         inlier_threshold: of a filter with RANSAC, the largest error of an inlier; see `filtered_poses`.
     """

@@ -1,7 +1,7 @@
 """Matches between the keypoints of a query and the points of a map.
 
 `NearestPoints` compares descriptors alone; `guided_matches` compares a point only with the keypoints near the
-pixel that a first pose projects it to, so that points that look alike no longer exclude each other.
+pixel that a first pose projects it to, so that similar points no longer exclude each other.
 """
 
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ def guided_matches(
     most_distance: float,
     ratio: float,
 ) -> tuple[Int[np.ndarray, "k"], Int[np.ndarray, "k"]]:
-    """Keypoints and rows of projected points that match: near in the image and alike.
+    """Keypoints and rows of projected points that match: near in the image, with similar descriptors.
 
     Args:
         tree: of the pixels of the m keypoints.

@@ -92,7 +92,7 @@ class State:
 
     @classmethod
     def start(cls, measurement: Measurement, model: MotionModel) -> "State":
-        """At a first measurement; the velocities are what a second of acceleration makes."""
+        """The state at a first measurement; its velocities are as uncertain as a second of acceleration."""
         covariance = np.zeros((12, 12))
         covariance[:6, :6] = measurement.covariance * model.measurement_scale**2
         covariance[6:9, 6:9] = np.eye(3) * model.acceleration**2
@@ -210,7 +210,7 @@ def run_filter(
     return steps, cost
 
 
-# Poses in a row that are left out, after which the filter starts anew.
+# Poses in a row that are left out, after which the filter starts again.
 _RESTART_AFTER = 3
 
 
@@ -218,7 +218,7 @@ class PoseFilter:
     """Filters measurements as they come.
 
     A measurement whose Mahalanobis distance is beyond the gate is left out. After three verified
-    poses in a row that are left out and that agree with each other, the state starts anew from the last one:
+    poses in a row that are left out and that agree with each other, the state starts again from the last one:
     then it was the state that was wrong.
     """
 
@@ -299,11 +299,11 @@ def smoothed(steps: Sequence[Step | None]) -> list[State | None]:
     return states
 
 
-# Factors that compete, of each number of the motion model in turn, first coarse and then fine.
+# Factors to choose from for each number of the motion model, first coarse and then fine.
 _COARSE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _FINE = (0.5, 0.7, 1.0, 1.4, 2.0)
 
-# Times that are looked at to choose: as many from the middle of a sequence.
+# Times that the choice is made on: as many from the middle of a sequence.
 _MOST_CHOSEN_FROM = 100
 
 

@@ -70,11 +70,11 @@ def keypoints_of(features: Features, camera: Camera, codec: DescriptorCodec) -> 
 
 
 def refined_together(images: Sequence[SharedView], *, depth: float) -> dict[int, Pose]:
-    """The poses that the images give together, by their rows; those that stay as they are, are left out.
+    """The poses that the images give together, by their rows; unchanged poses are left out.
 
     Args:
         images: of a sequence, in order.
-        depth: usual distance of what they see.
+        depth: usual distance of the points in view.
     """
     usable = [row for row, each in enumerate(images) if each.keypoints is not None and len(each.keypoints)]
     refined: dict[int, Pose] = {}

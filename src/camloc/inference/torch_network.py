@@ -52,12 +52,12 @@ class TorchNetwork:
 
     @property
     def runtime(self) -> str:
-        """What runs the network."""
+        """The library that runs the network."""
         return "PyTorch"
 
     @property
     def device(self) -> str:
-        """Where the network runs."""
+        """The device of the network."""
         return str(self.torch_device)
 
     @property
@@ -90,7 +90,7 @@ def load_with_refiners(
     """
     target, checkpoint = torch_device(device), load_checkpoint(run)
     refiners: Mapping[str, Refiner] = {}
-    if refine != "none" or every_method:  # otherwise its imports would be in vain
+    if refine != "none" or every_method:  # otherwise its imports only cost time
         from camloc.refinement.choice import load_refiners
 
         refine, refiners = load_refiners(

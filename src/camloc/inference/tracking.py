@@ -3,8 +3,8 @@
     locate (near the predicted pose) -> measurement -> filter -> ... -> smoother -> Located or Lost
 
 Verified poses are measurements with their covariance; poses that no map confirmed (the network's, or the best
-one that the map rejected) count only where they are well within what the motion lets expect. Images without a
-measurement are bridged as long as the motion is certain enough.
+one that the map rejected) count only where they are well within the region that the motion predicts. Images
+without a measurement are bridged as long as the motion is certain enough.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,7 +52,7 @@ _NEAR_PIXELS = 320 * 240
 # points, and degrees.
 _UNCALIBRATED_SIGMA, _UNCALIBRATED_DEGREES = 0.01, 0.5
 
-# A rejected pose of the map is off by more than its covariance says: by so many times.
+# The standard deviations of a rejected pose of the map are this many times its covariance's.
 _REJECTED_SCALE = 2.0
 
 
@@ -62,7 +62,7 @@ class TrackSettings:
 
     Attributes:
         acceleration: of the camera at first, as a share of the usual distance to the scene's points, per
-            second^1.5; it is estimated anew for each sequence.
+            second^1.5; it is estimated for each sequence.
         angular_acceleration: the same in radians per second^1.5.
         most_sigma: an image is bridged while the standard deviation of its position is less than this share
             of the usual distance to the scene's points.
@@ -80,7 +80,7 @@ class TrackedImage:
     """An image of a sequence.
 
     Attributes:
-        name: what the user calls it.
+        name: of the image in the output.
         time: in seconds.
         single: the estimate of the image itself.
         pose: the estimate with the help of the images before (and after, by `Track.smooth`).
@@ -168,7 +168,7 @@ class Track:
         return self._refined(images) if self.together else images
 
     def _refined(self, images: Sequence[TrackedImage]) -> list[TrackedImage]:
-        """Images with the poses that they give together, where these are what the covariances allow."""
+        """Images with the poses of the joint refinement, where these lie within the covariances."""
         views = []
         for image, kept, measurement in zip(images, self._kept, self._measurements, strict=True):
             if isinstance(image.pose, Located) and kept is not None:
@@ -220,7 +220,7 @@ class Track:
         return image
 
     def _keep(self, single: Estimate, features: "dict[FeatureSettings, Features]") -> "_Kept | None":
-        """What refining images together needs of an image whose camera is known."""
+        """The inputs of the joint refinement from an image whose camera is known."""
         if not features or not isinstance(single, Located) or single.camera is None:
             return None
         (settings, found), camera = next(iter(features.items())), single.camera

@@ -3,8 +3,8 @@
     images --backbone--> feature maps --heads--> output (named tensors) --decode--> poses
                                                    `--losses(batch)--> {name: scalar}, whose sum is minimised
 
-The network (`forward`: backbone and heads) holds learned weights and plain tensor operations, and is what
-ONNX files contain. Closed formulas, such as normalising a quaternion or aligning points, live in `decode`,
+The network (`forward`: backbone and heads) holds learned weights and plain tensor operations; ONNX files
+contain it. Closed formulas, such as normalising a quaternion or aligning points, live in `decode`,
 which is written in `camloc.models.decoding` for NumPy arrays and tensors.
 
 A paper's model implements `heads`, in two halves: `describe` and `regress` for a `Regressor`, `grid_features`
@@ -129,7 +129,7 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
         """Compute poses from the network's output.
 
         Args:
-            output: what `forward` returned.
+            output: of `forward`.
             intrinsics: (b, 3, 3) pinhole calibration matrices, for models that need them.
         """
         return self.decoding.decode(output, intrinsics=intrinsics)

@@ -3,7 +3,7 @@
 1. Regressors: `UncertaintyWeightedPoseLoss` (Kendall and Cipolla 2017, with the papers' s_x and s_q) and
    `RelativePoseLoss` (MapNet 2018) for windows of frames.
 2. Scene geometry: `geometry_losses` (Implicit Learning of Scene Geometry 2023, Eq. 2 to 8).
-3. Orientation representations: from a rotation to the numbers of a head, and to what a loss compares.
+3. Orientation representations: from a rotation to the numbers of a head and to the values of a loss.
 """
 
 import math
@@ -355,7 +355,7 @@ def values_from_rotation(form: OrientationForm, rotation: Float[Tensor, "b 3 3"]
 
 
 def comparable_values(form: OrientationForm, values: Float[Tensor, "b k"]) -> Float[Tensor, "b n"]:
-    """Convert a regressor's numbers to what the loss compares: unit quaternions, matrices or logarithms."""
+    """Convert a regressor's numbers to the values of the loss: unit quaternions, matrices or logarithms."""
     match form:
         case "quaternion":
             return F.normalize(values, dim=-1)

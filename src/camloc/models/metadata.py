@@ -31,7 +31,7 @@ class Metadata:
             their medians.
         expected_errors: for several scenes, each scene's medians, by name.
         mean_pose_errors: for each scene with held-out frames, by name, their median errors (metres, degrees)
-            if every answer were the mean training pose: what a network that ignores its images reaches.
+            if every answer were the mean training pose, as of a network that ignores its images.
         recipe: name of the recipe that the model was trained with.
         epoch: epoch of the weights.
         backbone_weights: initial weights of the backbone.

@@ -48,7 +48,7 @@ class NoveltyDetector(nn.Module):
 
 
 class WithNovelty(nn.Module):
-    """A model whose output has one more tensor, the novelty of each image (b,); this is what is exported."""
+    """A model whose output has one more tensor, the novelty of each image (b,); it is exported."""
 
     def __init__(self, model: PoseModel[Any], detector: NoveltyDetector) -> None:
         super().__init__()

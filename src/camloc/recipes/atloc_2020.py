@@ -31,7 +31,7 @@ def sevenscenes() -> Recipe:
 
 
 def sevenscenes_released() -> Recipe:
-    """AtLoc on 7Scenes as the released command trains it, with its colour changes; no row of it."""
+    """AtLoc on 7Scenes as the released command trains it, with its colour changes; in no table."""
     recipe = sevenscenes()
     (stage,) = recipe.stages
     return replace(
@@ -42,7 +42,7 @@ def sevenscenes_released() -> Recipe:
 
 
 def sevenscenes_plus() -> Recipe:
-    """AtLoc+ on 7Scenes: AtLoc with windows of 3 frames, 10 apart; no row of it."""
+    """AtLoc+ on 7Scenes: AtLoc with windows of 3 frames, 10 apart; in no table."""
     return replace(
         sevenscenes(),
         config=replace(PRESETS["plus"], backbone=SEVENSCENES_RESNET34),
@@ -52,7 +52,7 @@ def sevenscenes_plus() -> Recipe:
 
 
 def sevenscenes_hypernetwork() -> Recipe:
-    """AtLoc with hypernetwork on 7Scenes, quaternions as in HyperPose 2025; no row of it."""
+    """AtLoc with hypernetwork on 7Scenes, quaternions as in HyperPose 2025; in no table."""
     recipe = sevenscenes()
     regression = replace(recipe.config.regression, orientation="quaternion")
     config = replace(recipe.config, hypernetwork=HypernetworkConfig(), regression=regression)

@@ -121,33 +121,33 @@ def redkitchen_256_1024() -> Recipe:
 
 
 def cambridge_baseline_released() -> Recipe:
-    """Baseline APR on Cambridge Landmarks as the released code is set; no row of it."""
+    """Baseline APR on Cambridge Landmarks with the released settings; in no table."""
     recipe = cambridge_baseline()
     stage = replace(recipe.stages[0], learning_rate=1e-3, step_factor=0.5)
     return _released(recipe, stage, batch_size=32)
 
 
 def cambridge_hypernetwork_released() -> Recipe:
-    """Baseline APR with hypernetwork on Cambridge Landmarks as the released code is set; no row of it."""
+    """Baseline APR with hypernetwork on Cambridge Landmarks with the released settings; in no table."""
     recipe = cambridge_hypernetwork()
     return _released(recipe, replace(recipe.stages[0], epochs=100, step_epochs=10))
 
 
 def sevenscenes_hypernetwork_released() -> Recipe:
-    """Baseline APR with hypernetwork on 7Scenes as the released code is set; no row of it."""
+    """Baseline APR with hypernetwork on 7Scenes with the released settings; in no table."""
     recipe = sevenscenes_hypernetwork()
     return _released(recipe, replace(recipe.stages[0], epochs=10, step_epochs=5))
 
 
 def cambridge_atloc_released() -> Recipe:
-    """AtLoc on Cambridge Landmarks as HyperPose's released code compares with it; no row of it."""
+    """AtLoc on Cambridge Landmarks with the settings of HyperPose's released code; in no table."""
     recipe = replace(cambridge_baseline(), model="atloc", config=ATLOC["quaternion"])
     stage = replace(recipe.stages[0], learning_rate=1e-3, step_factor=0.5)
     return _released(recipe, stage, batch_size=32)
 
 
 def cambridge_atloc_hypernetwork_released() -> Recipe:
-    """AtLoc with hypernetwork on Cambridge Landmarks as the released code is set; no row of it."""
+    """AtLoc with hypernetwork on Cambridge Landmarks with the released settings; in no table."""
     recipe = replace(cambridge_hypernetwork(), model="atloc", config=ATLOC["hypernetwork"])
     return _released(recipe, recipe.stages[0])
 

@@ -68,7 +68,7 @@ def cambridge_positions() -> Recipe:
 
 
 def sevenscenes_posenet() -> Recipe:
-    """MapNet's PoseNet on 7Scenes, the same network on single frames; no row of it."""
+    """MapNet's PoseNet on 7Scenes, the same network on single frames; in no table."""
     recipe = sevenscenes()
     (stage,) = recipe.stages
     return replace(

@@ -115,7 +115,7 @@ def cambridge_9d() -> Recipe:
 
 
 def cambridge_4d_norm() -> Recipe:
-    """MS-HyperPose with quaternions compared as matrices on Cambridge Landmarks; no row of it.
+    """MS-HyperPose with quaternions compared as matrices on Cambridge Landmarks; in no table.
 
     The text beside supplement Table 7 describes it.
     """

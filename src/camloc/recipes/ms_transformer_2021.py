@@ -31,7 +31,7 @@ def cambridge() -> Recipe:
 
 
 def sevenscenes_six_layers() -> Recipe:
-    """MS-Transformer with 6 layers for either half of the pose, on all of 7Scenes; no row of it.
+    """MS-Transformer with 6 layers for either half of the pose, on all of 7Scenes; in no table.
 
     From the configuration of the pose auto-encoders' code.
     """
@@ -39,7 +39,7 @@ def sevenscenes_six_layers() -> Recipe:
 
 
 def sevenscenes_four_layers() -> Recipe:
-    """MS-Transformer with 4 layers for either half of the pose, on all of 7Scenes; no row of it.
+    """MS-Transformer with 4 layers for either half of the pose, on all of 7Scenes; in no table.
 
     MS-HyperPose without its hypernetwork.
     """
@@ -47,7 +47,7 @@ def sevenscenes_four_layers() -> Recipe:
 
 
 def cambridge_own_heads() -> Recipe:
-    """MS-Transformer with a pair of heads for each scene, on Cambridge Landmarks; no row of it."""
+    """MS-Transformer with a pair of heads for each scene, on Cambridge Landmarks; in no table."""
     return _cambridge(PRESETS["cambridge-own-heads"])
 
 

@@ -69,7 +69,7 @@ def sevenscenes() -> StudentRecipe:
 
 
 def sevenscenes_released() -> StudentRecipe:
-    """Student on 7Scenes as released: squared distances, the teacher's predictions, no pi; no row of it."""
+    """Student on 7Scenes as released: squared distances, the teacher's predictions, no pi; in no table."""
     recipe = sevenscenes()
     return replace(
         recipe,
@@ -116,7 +116,7 @@ def virtual_heads() -> StudentRecipe:
 
 
 def virtual_heads_released() -> StudentRecipe:
-    """Virtual relative pose regression on Heads with the regressor as released; no row of it."""
+    """Virtual relative pose regression on Heads with the regressor as released; in no table."""
     recipe = virtual_heads()
     assert recipe.relative is not None
     return replace(recipe, relative=replace(recipe.relative, config=RELATIVE_POSE["released"]))

@@ -60,7 +60,7 @@ class AuxiliaryNetworks:
 
     @classmethod
     def load(cls, run: Path, checkpoint: Checkpoint) -> "AuxiliaryNetworks | None":
-        """Those of a run's folder that were trained from these weights; None without an auto-encoder.
+        """The networks in a run's folder that were trained from these weights; None without an auto-encoder.
 
         Raises:
             CheckpointError: the files of a network are damaged.
@@ -168,7 +168,7 @@ TURN_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
 NEIGHBOURS = (3, 10, 30)
 RIDGES = (0.01, 0.1, 1.0, 3.0, 10.0)
 
-# Held-out frames are consecutive frames of a recording and alike, so they prove less than their number
+# Held-out frames are consecutive frames of a recording and similar, so they prove less than their number
 # suggests.
 STANDARD_ERRORS = 3.0
 

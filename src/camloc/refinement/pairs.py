@@ -33,7 +33,7 @@ _DEPTH_RADII = 2.0
 
 @dataclass(frozen=True)
 class PairSettings:
-    """Which frames make a pair.
+    """The choice of frames that make a pair.
 
     Attributes:
         per_frame: largest number of references for each frame.

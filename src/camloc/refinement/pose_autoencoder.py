@@ -336,8 +336,8 @@ class Student(nn.Module):
 class Distillation(AuxiliaryTask):
     """The task of predicting a teacher's latents from poses.
 
-    The gradient of the pose loss passes through the frozen heads into the encoder, which in the code of the
-    paper it did not.
+    The gradient of the pose loss passes through the frozen heads into the encoder, which it does not in the
+    paper's code.
 
     Source: "Camera Pose Auto-Encoders" (ECCV 2022), section 3.1.
     """

@@ -34,8 +34,8 @@ class RelativeRecipe:
         config: of the regressor. A backbone of the same kind as the teacher's starts from its weights.
         stage: epochs, learning rate and so on.
         batch_size: pairs in a step.
-        references: what a regressor that sees images gets for the references: "decoded" images, as in use,
-            or the "images", as published.
+        references: the reference images of a regressor that sees images: "decoded" ones, as in use, or the
+            "images" themselves, as published.
         pairs: which frames make a pair.
         augment: random changes of the queries' images.
     """

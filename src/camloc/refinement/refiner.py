@@ -1,4 +1,4 @@
-"""Refiners: what they get (`Query`), what they are (`Refiner`), their settings, and how they are measured."""
+"""Refiners (`Refiner`), their inputs (`Query`), their settings, and their measurements."""
 
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args, runtime_checkable

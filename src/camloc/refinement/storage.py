@@ -25,11 +25,11 @@ Metadata = TypeVar("Metadata", bound="AuxiliaryMetadata[Any]")
 
 
 class AuxiliaryMetadata(ABC, Generic[Network]):
-    """What is stored beside the weights of an auxiliary network; a subclass is a frozen dataclass.
+    """The metadata beside the weights of an auxiliary network; a subclass is a frozen dataclass.
 
     Attributes:
         NAME: of the folder and of the JSON file in it.
-        source: digest of the network that it was trained from: it is of use with these weights only.
+        source: digest of the network that it was trained from; with other weights it cannot be used.
         format: version of this layout.
     """
 

@@ -76,7 +76,7 @@ class AutoencoderTraining:
         teacher: the regressor that it is trained from.
         recipe: its settings, with the branches that it really has.
         name: of the recipe.
-        task: what it learns.
+        task: network and loss of the training.
         seed: of the training.
     """
 

@@ -1,4 +1,4 @@
-"""The card of an exported run: what it holds, how well it was measured, whose work it uses. For people."""
+"""The card of an exported run: its contents, its measured errors, and the licences of its parts."""
 
 from collections.abc import Sequence
 
@@ -80,7 +80,7 @@ def card(metadata: Metadata | None, maps: Sequence[SceneMap]) -> str:
 
 
 def _weights_licence(source: str) -> str:
-    """What is known of the licence of a backbone's initial weights."""
+    """The licence of a backbone's initial weights, as far as it is known."""
     if source == "none":
         return "The backbone was trained from random weights: no one else's licence."
     if source.startswith("hub: "):
@@ -90,7 +90,7 @@ def _weights_licence(source: str) -> str:
             "most were trained on ImageNet, whose images are for non-commercial research."
         )
     return (
-        f"The backbone was initialized with the file {source}: its licence goes on with it; torchvision's "
+        f"The backbone was initialized with the file {source}: its licence applies too; torchvision's "
         "weights are BSD-3-Clause, and most were trained on ImageNet, whose images are for non-commercial "
         "research."
     )

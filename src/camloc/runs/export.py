@@ -1,4 +1,4 @@
-"""Write what locating needs of a run into one folder, whose reader needs no torch."""
+"""Write the parts of a run that locating needs into one folder, whose reader needs no torch."""
 
 import shutil
 import tempfile
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was exported.
+    """The files of an export.
 
     Attributes:
         path: the folder or the file.
-        bytes: their size.
+        bytes: their total size.
         difference: the largest difference of the poses of the run's network and the exported one, as elements
             of pose matrices; None without a network.
         notes: sentences about the integers of "int8": errors on held-out images, layers in single precision.
@@ -73,11 +73,11 @@ def export_run(
         run: folder of the run.
         out: the folder or file; by default the folder `export` in the run's.
         precision: of the network; "int8" is calibrated on the run's training images, if they are there.
-        input: what the network is given; see `export_onnx`.
+        input: of the network; see `export_onnx`.
 
     Raises:
         CheckpointError: the run holds neither a network nor a map, or one of them is damaged.
-        RecipeError: `out` cannot be what is to be written, or a run of maps alone is to be a .onnx file.
+        RecipeError: the name of `out` does not fit the export, or a run of maps alone cannot be a .onnx file.
         MissingExtraError: the run has a network and torch is not installed.
     """
     if is_exported(run):

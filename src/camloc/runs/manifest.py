@@ -38,7 +38,7 @@ class DataSource:
     options: dict[str, Any] = field(default_factory=dict)
 
     def load(self) -> Scene:
-        """Read the frames. What was assumed or left out is said once, as a warning.
+        """Read the frames. Assumptions and frames that were left out are reported once, as a warning.
 
         Raises:
             DatasetError: the data set is not of the layout, or has content that cannot be used.

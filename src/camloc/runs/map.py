@@ -27,11 +27,11 @@ from camloc.runs.manifest import MANIFEST_FILE, DataSource, RunManifest, load_sc
 Progress = Callable[[str, float], None]
 """Called with the name of the step and the share of it that is done."""
 
-# A sixth of the frames is held out of each map that calibration needs, or about so many of a large scene.
+# A sixth of the frames is held out of each map that calibration needs, or about this many of a large scene.
 _FOLDS = 6
 _MOST_HELD_OUT = 200
 
-# So many maps are built, two at least, that so many frames were held out of one of them.
+# Maps are built, two at least, until this many frames were held out of one of them.
 _CALIBRATION_FRAMES = 90
 
 # Images that are mirrored.
@@ -99,7 +99,7 @@ def build_map(
     """Build the map of a scene from its training frames, and calibrate it.
 
     Further maps, each of which knows nothing of some held-out frames, are triangulated from the matches of
-    the other frames; what these maps answer to the frames that they lack is the calibration. The map of all
+    the other frames; their answers to the frames that they lack are the calibration. The map of all
     training frames takes it over. It has more points than the others, so that the thresholds are on the safe
     side.
 

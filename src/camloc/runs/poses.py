@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pycolmap
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of the step, what is done of it, and of how many."""
+"""Called with the name of the step, the number of finished items, and their total."""
 
 REPORT_FILE = "poses.json"
 MODEL_FOLDER = "sparse/0"
@@ -75,7 +75,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class PosesReport:
-    """What `camloc poses` found; `poses.json`.
+    """The result of `camloc poses`, stored as `poses.json`.
 
     Attributes:
         source: of the images, as it was given.
@@ -297,7 +297,7 @@ def _photos_of(
 def _give_world(
     model: "pycolmap.Reconstruction", placed: Sequence[Photo], known: KnownDistance | None
 ) -> tuple[World, str]:
-    """Scale and turn the model's world; what it is then, and why it has no scale."""
+    """Scale and turn the model's world; its new description, and why it has no scale."""
     centers = _centers(model, [photo.name for photo in placed])
     if known is not None:
         _transform(model, _known_scale(known, placed, centers), _level(model, placed), centers.mean(axis=0))

@@ -361,7 +361,7 @@ def _with_schedule(
         earlier = RunManifest.load(folder)
         if _identity(earlier) != _identity(manifest):
             raise CheckpointError(
-                f"{folder} holds a run with other settings; choose another --out, or delete it to start anew"
+                f"{folder} holds a run with other settings; choose another --out, or delete it to start again"
             )
         return recipe.scaled(earlier.schedule_share), earlier
     if manifest.budget_seconds:

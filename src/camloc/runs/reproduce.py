@@ -1,8 +1,8 @@
 """Reproduces a table of a paper: trains the runs that it needs, or takes finished ones, and measures them.
 
-Every run is trained by `camloc train` in a process of its own, whose words are in a log beside the run's
-folder. What exists is kept, so that the same command goes on where it was stopped. A run that fails leaves
-its reason in the table, and the others go on.
+Every run is trained by `camloc train` in a process of its own, whose output is in a log beside the run's
+folder. Finished runs are kept, so that the same command continues. A run that fails leaves its reason in the
+table, and the others continue.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """What to reproduce, and how.
+    """Data, budget and seeds of a reproduction.
 
     Attributes:
         data: the data set's folder, or None to take finished runs only.
@@ -111,7 +111,7 @@ class _Kept:
 
 
 def reproduce(table: PrintedTable, settings: Settings, report: Report) -> Reproduction:
-    """Train what is missing and put the table together.
+    """Train the runs that are missing, and compose the table.
 
     Args:
         table: of a paper.
@@ -189,7 +189,7 @@ def _scenes(table: PrintedTable, settings: Settings) -> tuple[str, ...]:
 
 
 def present_scenes(layout: str, wanted: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
-    """Those of some scenes that the data set has; all of them where no data set is given."""
+    """The wanted scenes that the data set has; all of them where no data set is given."""
     if settings.data is None:
         return wanted
     present = []

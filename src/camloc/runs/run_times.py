@@ -102,7 +102,7 @@ def _backbone_rows(device: torch.device) -> tuple[tuple[str, ...], ...]:
 
 
 def _geometry(variant: str, device: torch.device) -> tuple[Any, dict[str, Any]]:
-    """A network of the paper for 7Scenes, and what its estimate of one image needs."""
+    """A network of the paper for 7Scenes, and its inputs for one image."""
     recipe = find_recipe(f"implicit_geometry_2023/sevenscenes{'-' * bool(variant)}{variant}")
     model = build_model(recipe.model, recipe.config).eval().to(device)
     width, height = recipe.preprocess.width, recipe.preprocess.height

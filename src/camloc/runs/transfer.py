@@ -35,7 +35,7 @@ class _Untrained(CommandFailed):
 def transfer(settings: Settings, report: Callable[[str], None]) -> tuple[PlainTable, dict[str, Curve]]:
     """Train both networks without the new scene, extend them, and put the errors in the new scene together.
 
-    Runs that exist are taken; one that fails leaves its reason below the table, and the others go on.
+    Finished runs are used; one that fails leaves its reason below the table, and the others continue.
 
     Args:
         settings: data set, folder of the runs, budget of the first trainings, seeds, and the known scenes.

@@ -61,14 +61,14 @@ _HEADERS = {
 # Points and frames of a scene that the page draws.
 _DRAWN_POINTS, _DRAWN_FRAMES = 12_000, 400
 
-# Which scene an image shows is found by the index; the maps of so many scenes are tried at most.
+# Which scene an image shows is found by the index; the maps of at most this many scenes are tried.
 _ANY_SCENE = ""
 _TRIED = 5
 
 # After a scene has verified a pose, those with fewer votes than the first one's over this are not tried.
 _CLEAR_VOTES = 2.0
 
-# The folders of bundles are looked through for new scenes every so many seconds.
+# Seconds between two searches of the folders of bundles for new scenes.
 _LOOK_AGAIN_SECONDS = 10.0
 
 _CAMERA_HELP = 'Intrinsics as JSON: {"width", "height", "fx", "fy", "cx", "cy", "model", "distortion"}.'
@@ -85,7 +85,7 @@ def processors() -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may cost.
+    """The limits of a request and of the service.
 
     Attributes:
         body_bytes: of a request.
@@ -145,7 +145,7 @@ def create_app(store: SceneStore, *, limits: Limits | None = None, api_key: str 
 
 
 class Service:
-    """What the routes do."""
+    """The handlers of the routes."""
 
     def __init__(self, store: SceneStore, limits: Limits) -> None:
         self.store, self.limits = store, limits
@@ -209,7 +209,7 @@ class Service:
         return Response(await asyncio.to_thread(self._drawing, scene), media_type="application/json")
 
     async def health(self) -> dict[str, Any]:
-        """That the service runs."""
+        """The status of the service."""
         return {"status": "ok", "version": __version__, "waiting": self._batcher.waiting}
 
     async def metrics_text(self) -> PlainTextResponse:
@@ -393,7 +393,7 @@ def _query(content: bytes, camera: str, previous: str, seconds: str) -> Query:
     """The query of a request, its image not decoded yet.
 
     Raises:
-        HTTPException: a part is not what it should be.
+        HTTPException: a part of the form is malformed.
     """
     return Query(
         content,
@@ -405,7 +405,7 @@ def _query(content: bytes, camera: str, previous: str, seconds: str) -> Query:
 
 
 def _decoded(query: Query, most_pixels: int) -> Query:
-    """The query with its image in memory, decoded once for whatever scenes are tried.
+    """The query with its image in memory, decoded once for all scenes that are tried.
 
     Raises:
         ImageError: it is not an image, or too large.
@@ -503,7 +503,7 @@ def _is_length_allowed(length: bytes | None, most: int) -> bool:
 
 
 def _route(path: str) -> str:
-    """A route without what requests choose, so that metrics stay few."""
+    """The fixed part of a route, so that metrics stay few."""
     head = path.split("/")[1] if path.count("/") else ""
     return (
         f"/{head}" if head in ("locate", "scenes", "health", "metrics", "openapi.json", *_PAGE) else "other"

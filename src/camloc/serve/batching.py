@@ -29,8 +29,8 @@ class Full(Exception):  # noqa: N818 - a state, not a failure
 class Batcher(Generic[Work, Result]):
     """Answers work in a number of threads.
 
-    A thread takes the work that has waited longest, and with it what else waits with the same key: its share
-    of it, so that the other threads have something to do.
+    A thread takes the work that has waited longest, and its share of the other work that waits with the same
+    key, so that the other threads have something to do.
     """
 
     def __init__(

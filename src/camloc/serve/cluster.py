@@ -40,7 +40,7 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class Replicas:
-    """What each replica of the service is made of.
+    """The settings of each replica of the service.
 
     Attributes:
         bundles: bundles and folders of bundles, on a file system that all machines share.
@@ -76,7 +76,7 @@ class Replicas:
         return SceneStore(self.bundles, most_bytes=self.most_bytes, options=self.options)
 
     def deployment_options(self) -> dict[str, Any]:
-        """What Ray Serve is told: replicas, processors and requests at a time."""
+        """The options for Ray Serve: replicas, processors and requests at a time."""
         return {
             "name": _NAME,
             "autoscaling_config": {
@@ -99,7 +99,7 @@ def running(replicas: Replicas, *, host: str, port: int) -> Iterator[None]:
         CheckpointError: there is no scene.
     """
     require_extra("cluster", "serving on a cluster")
-    replicas.store()  # what is wrong with the bundles is said here, not in the log of a worker
+    replicas.store()  # raises errors of the bundles here and not in the log of a worker
     _connect()
     from ray import serve
 

@@ -1,7 +1,7 @@
 """Which scenes an image may show, of thousands, by the maps' descriptors alone.
 
 Vectors and descriptors of different maps are in spaces of their own. Here they are brought into one: the
-codes of a map's points are decoded to what the extractor gives, and coded again by one projection and one
+codes of a map's points are decoded to the extractor's descriptors, and coded again by one projection and one
 vocabulary for all scenes, which are learned from the scenes that are there first.
 
     image -> vector (VLAD) -> scenes whose frames have the most similar vectors -> votes of its keypoints
@@ -46,7 +46,7 @@ _VOTE_RATIO = 0.9
 
 @dataclass(frozen=True, eq=False)
 class SceneSample:
-    """What the index needs of a map.
+    """The part of a map that the index needs.
 
     Attributes:
         features: how an image's features must be extracted.
@@ -97,7 +97,7 @@ class _Entry:
 
 
 class _Group:
-    """The scenes whose features are extracted alike."""
+    """The scenes whose features are extracted with the same settings."""
 
     def __init__(self) -> None:
         self._space: _Space | None = None
@@ -212,7 +212,7 @@ class SceneIndex:
 
 
 def _decoded(scene_map: SceneMap, rows: Int[np.ndarray, "n"]) -> UInt8[np.ndarray, "n D"]:
-    """Descriptors of a map's points as the extractor gives them, but for what compression left out."""
+    """Descriptors of a map's points as the extractor gives them, but for the loss of compression."""
     codec = scene_map.codec
     codes = codec.decode(scene_map.descriptors[rows]) * np.float32(codec.step)
     whole = np.rint(codes @ codec.basis.T + codec.mean)

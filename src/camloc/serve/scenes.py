@@ -1,7 +1,7 @@
 """The scenes of a service: on disk, those in use in memory; an index finds the one that an image shows.
 
-A bundle is what `Localizer.load` loads: a run, or what was exported. A folder of bundles is looked through
-again now and then, and where an unknown scene is asked for: a scene is added without a restart.
+A bundle is a path that `Localizer.load` loads: a run or an export. A folder of bundles is read
+again now and then, and when a request names an unknown scene: a scene is added without a restart.
 """
 
 import threading
@@ -25,7 +25,7 @@ from camloc.mapping.scene_map import MAPS_FOLDER, is_map, load_maps
 from camloc.models.metadata import has_checkpoint
 from camloc.serve.scene_index import SceneIndex
 
-# The folders are looked through for an unknown name once in so many seconds: names come from requests.
+# Least seconds between two searches of the folders for an unknown name: names come from requests.
 _LEAST_SECONDS = 2.0
 
 _EXPORTED = (".onnx", ENDING)
@@ -49,7 +49,7 @@ class SceneStore:
 
         Args:
             paths: bundles, and folders of bundles.
-            most_bytes: that the bundles in memory may take together; those that were not used for longest go.
+            most_bytes: of all bundles in memory; those that were not used for longest are dropped.
                 One bundle stays whatever its size, and one that answers a request stays until it has.
             options: of `Localizer.load`.
 
@@ -99,7 +99,7 @@ class SceneStore:
             return tuple(self._bundle_of)
 
     def has(self, scene: str) -> bool:
-        """Whether there is such a scene; for an unknown one the folders are looked through again."""
+        """Whether there is such a scene; for an unknown one the folders are searched again."""
         if scene not in self._bundle_of and time.monotonic() - self._looked > _LEAST_SECONDS:
             self.refresh()
         return scene in self._bundle_of
@@ -136,7 +136,7 @@ class SceneStore:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the scenes that were found when the folders were last looked through."""
+        """The names of the scenes that the last search of the folders found."""
         with self._lock:
             return tuple(self._bundle_of)
 
@@ -147,13 +147,13 @@ class SceneStore:
 
     @property
     def loaded_bytes(self) -> int:
-        """What the bundles in memory take: the arrays of their maps, and the files of their networks."""
+        """Memory of the loaded bundles: the arrays of their maps, and the files of their networks."""
         with self._lock:
             return sum(each.nbytes for each in self._loaded.values())
 
     @property
     def index_bytes(self) -> int:
-        """What the index of all scenes takes."""
+        """Memory of the index of all scenes."""
         return self._index.nbytes
 
     @property

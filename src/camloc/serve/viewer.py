@@ -34,7 +34,7 @@ _SHOWN_PIXELS = 320
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What the viewer shows.
+    """The content of the viewer.
 
     Attributes:
         name: of the scene.

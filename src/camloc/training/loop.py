@@ -1,4 +1,4 @@
-"""The training loop of all networks: a generator that yields events, and whose caller decides what to do."""
+"""The training loop of all networks: a generator of events, whose caller decides how to go on."""
 
 import hashlib
 import time
@@ -146,7 +146,7 @@ class StageTraining:
         return {"model": self.task.network} | ({} if self.average is None else {"average": self.average})
 
     def train_epoch(self, epoch: int, generator: torch.Generator) -> Iterator[Step]:
-        """Train on every row once, but for the last incomplete batch, and set `losses`.
+        """Train on every row once, except for the last incomplete batch, and set `losses`.
 
         Raises:
             RecipeError: the loss is no longer finite.
@@ -243,7 +243,7 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
 def steps_between_checks(device: torch.device) -> int:
     """Number of steps after which the loss is checked to be finite.
 
-    To read the loss from an accelerator is to wait for all steps that are queued there.
+    Reading the loss from an accelerator waits for all steps that are queued there.
     """
     return 1 if device.type == "cpu" else 50
 
@@ -335,7 +335,7 @@ def fit_auxiliary(
 ) -> Iterator[Epoch]:
     """Train an auxiliary network in place; it ends with the best weights, or the last without validation.
 
-    Nothing is saved on the way: such a training takes a minute, and starts anew after an interruption.
+    Nothing is saved on the way: such a training takes a minute, and starts again after an interruption.
 
     Args:
         task: the network, and the rows that it learns from.

@@ -14,7 +14,7 @@ from camloc.training.recipe import Stage
 
 
 def start_stage(stage: Stage, model: nn.Module) -> torch.optim.Optimizer:
-    """Freeze all parameters of a network but those that the stage trains, and build the optimiser of these.
+    """Freeze the parameters that the stage does not train, and build the optimiser of the others.
 
     Raises:
         RecipeError: a pattern of the stage matches no parameter.

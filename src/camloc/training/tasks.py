@@ -39,7 +39,7 @@ class Validation:
 class Task(ABC):
     """A network and the rows that it learns from.
 
-    A row is what one index stands for: a window of images, a view, a pair of frames.
+    A row is one example: a window of images, a view, a pair of frames.
 
     Attributes:
         network: a `Stage` says which of its parameters train. Those under `pose_loss.` are the loss's own.

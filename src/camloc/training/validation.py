@@ -1,4 +1,4 @@
-"""What the held-out frames decide: the best weights, the outlier filter, and the novelty threshold.
+"""Decisions by the held-out frames: the best weights, the outlier filter, and the novelty threshold.
 
 Errors are taken scene by scene, since every scene has its own world frame.
 """

@@ -1,4 +1,4 @@
-"""`camloc check`: what is suspicious about the poses, intrinsics and images of a data set."""
+"""`camloc check`: faults of the poses, intrinsics and images of a data set."""
 
 import sys
 from pathlib import Path

@@ -24,14 +24,14 @@ def download(
 ) -> None:
     """Download a data set of the papers from its official address, and unpack it.
 
-    Terms and size are shown first, and you are asked. An interrupted download goes on with the same command.
-    Without a name, the data sets are listed.
+    The command shows terms and size first, and waits for your consent. The same command continues an
+    interrupted download. Without a name, the data sets are listed.
 
     Args:
         name: Data set, such as 7scenes.
         scene: Scenes (archives) to download; all by default.
         out: Folder of the data set; data/NAME by default.
-        yes: Do not ask.
+        yes: Agree to the terms and the size without a question.
     """
     from camloc.cli.progress import counted, show
     from camloc.data.download import SOURCES, archive_size, choose_archives, find_source
@@ -81,8 +81,8 @@ def _is_agreed() -> bool:
     """Whether the user agrees.
 
     Raises:
-        UsageError: nobody can be asked.
+        UsageError: there is no terminal to ask on.
     """
     if not sys.stdin.isatty():
-        raise UsageError("nobody can be asked here; agree to the terms and the size with --yes")
+        raise UsageError("there is no terminal to ask on; agree to the terms and the size with --yes")
     return input("Download? [y/N] ").strip().lower() in ("y", "yes")

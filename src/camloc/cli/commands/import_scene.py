@@ -32,8 +32,8 @@ def import_scene(
     """Write a data set in another layout, with its images, as a folder that every command reads.
 
     The folder is read again before it gets its name: the same poses, the same split. `camloc datasets` lists
-    the layouts that are read. A ROS bag (ROS 1 or 2) is read too: it is said which topics are used, and
-    --option image_topic=, pose_topic= (or tf), info_topic=, world=, mount=, most_seconds= choose others.
+    the layouts that are read. Of a ROS bag (ROS 1 or 2) the command prints the topics that it uses; --option
+    image_topic=, pose_topic= (or tf), info_topic=, world=, mount=, most_seconds= choose others.
 
     Args:
         source: Folder of a data set, its file of poses, or a ROS bag.
@@ -66,7 +66,7 @@ def import_scene(
     describe(found, layout)
     for note in notes:
         print(f"  note       {note}")
-    print(f"{dest}: layout {to}; see what it is worth with `camloc check {dest}`")
+    print(f"{dest}: layout {to}; check it with `camloc check {dest}`")
 
 
 def _beside(dest: Path) -> "TemporaryDirectory[str]":

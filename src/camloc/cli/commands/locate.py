@@ -92,9 +92,9 @@ def locate(
             virtual by its relative pose regressor; auto by the method that was best on held-out frames.
         device: Where the network runs.
         fail_on_lost: End with exit status 3 if an image is lost, to tell it apart from other failures.
-        cluster: Locate image files in so many processes of a Ray cluster: the one that RAY_ADDRESS names, or
-            one that is started here.
-        quiet: Print nothing on standard error but what ends the command.
+        cluster: Number of processes that locate image files in a Ray cluster: the one that RAY_ADDRESS names,
+            or one that is started here.
+        quiet: Print nothing on standard error but the error that ends the command.
         profile: Print on standard error the time of each stage: reading the file, resizing, network, ...
     """
     from camloc.cli.options import given_camera
@@ -267,7 +267,7 @@ class _Writer:
         self._estimates.append(estimate)
 
     def finish(self, *, quiet: bool) -> None:
-        """Write what is written in the end."""
+        """Write the outputs that need all answers."""
         from camloc.core.files import write_atomically
         from camloc.data import estimate_files
 
@@ -319,7 +319,7 @@ class _Stages:
         self._total, self._images = 0.0, 0
 
     def add(self, seconds: "Mapping[str, float]", total: float) -> None:
-        """Add the stages of an image, and the time that they and what is between them took."""
+        """Add the stages of an image, and the time that they and the steps between them took."""
         self._seconds.update(seconds)
         self._total += total
         self._images += 1

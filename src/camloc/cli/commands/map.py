@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Features = Literal["sift", "xfeat", "aliked"]
 
-# Most bytes of a map by default: what whole floors of a building need.
+# Most bytes of a map by default: enough for whole floors of a building.
 DEFAULT_BYTES = 8_000_000
 
 
@@ -98,7 +98,7 @@ def build_and_print(
     *,
     masks: Path | None = None,
 ) -> None:
-    """Build the maps of a run with a progress bar, and print what they hold and what was left out."""
+    """Build the maps of a run with a progress bar, and print their contents."""
     from camloc.cli.progress import counted
     from camloc.mapping.build import MapSettings
     from camloc.runs.map import build_maps
@@ -116,7 +116,7 @@ def build_and_print(
 
 
 def print_maps(mapped: "Sequence[MappedScene]") -> None:
-    """Print what maps hold and what was left out."""
+    """Print the contents of maps and the frames that were left out."""
     for each in mapped:
         for line in report_lines(each):
             print(line)
@@ -135,7 +135,7 @@ def map_bytes(text: str) -> int:
 
 
 def report_lines(mapped: "MappedScene") -> list[str]:
-    """What a map was built from, what was left out, and how it was calibrated."""
+    """The frames and points of a map, the frames that were left out, and the calibration."""
     report, scene_map = mapped.report, mapped.scene_map
     lines = [
         f"{scene_map.scene}: {len(scene_map):,} points from {report.frames:,} images, "
@@ -179,7 +179,7 @@ def _sources_and_folder(
     layout: str,
     option: tuple[str, ...],
 ) -> "tuple[tuple[DataSource, ...], Path]":
-    """Where the frames are, and the run folder that the maps are written into."""
+    """The sources of the frames, and the run folder that the maps are written into."""
     from camloc.runs.manifest import MANIFEST_FILE, RunManifest
 
     if run is not None and (run / MANIFEST_FILE).is_file():

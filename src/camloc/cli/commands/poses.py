@@ -88,7 +88,7 @@ def compute_and_print(
     mapper: Literal["incremental", "global"] = "incremental",
     frames: int = 300,
 ) -> "PosesReport":
-    """Compute poses with a progress bar, and print what was placed and what was not."""
+    """Compute poses with a progress bar, and print which images have one."""
     from camloc.cli.progress import steps
     from camloc.data.video import FrameChoice
     from camloc.mapping.structure_from_motion import MotionSettings
@@ -111,7 +111,7 @@ def compute_and_print(
 
 
 def report_lines(report: "PosesReport") -> list[str]:
-    """What was placed and how well, what was not and why, the gaps and the scale."""
+    """The images with a pose, those without one and the reasons, the gaps and the scale."""
     from camloc.cli.progress import enumerated
 
     lines = [

@@ -40,15 +40,15 @@ def reproduce(
     device: Device = "cpu",
     list: bool = False,
 ) -> None:
-    """Train what a table of a paper needs, measure it, and write the table with the printed rows.
+    """Train the runs of a paper's table, measure them, and write the table with the printed rows.
 
     Tables of run times need no data, and hyperpose_2025/transfer is a figure; --list shows all.
 
-    Below the printed rows of networks that camloc has stand ours; below all rows stand baselines: the nearest
+    Our rows are below the printed rows of networks that camloc has; the baselines are at the end: the nearest
     training pose (an oracle), the mean training pose, retrieval by similar images, and a map of local
     features where the data has intrinsics. Averages and ranks are those of the paper.
 
-    Give the same command again to go on after an interruption: finished runs are kept. Without --data only
+    The same command continues after an interruption: finished runs are kept. Without --data only
     finished runs are taken.
 
     Args:

@@ -38,7 +38,7 @@ def serve(
     """Answer photographs over HTTP: POST /locate, GET /scenes, /health, /metrics, /openapi.json, and a page.
 
     The page at / takes a photograph or the webcam and shows the pose among the cameras and points of the map.
-    A folder of runs is looked through again when its scenes are listed: copy a run into it to add a scene.
+    A folder of runs is searched again when its scenes are listed: copy a run into it to add a scene.
     The key of CAMLOC_API_KEY or of --api-key-file must then be in the header X-API-Key of requests.
 
     Args:

@@ -31,8 +31,8 @@ def start(
 ) -> None:
     """Compute poses, check them, build a map, and locate the test images: all in one command.
 
-    With --budget a network is trained as well. The same command goes on where it was stopped: what is
-    finished is not done again. Data that have poses start with the check (see camloc check), which stops
+    With --budget a network is trained as well. The same command continues where it was stopped:
+    finished steps are not repeated. Data that have poses start with the check (see camloc check), which stops
     where a map or a network would be wasted.
 
     Args:

@@ -223,7 +223,7 @@ def _refuse_path(name: str, root: Path) -> None:
 
 
 def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
-    """What a folder without a layout looks like, and what to do about it."""
+    """The contents of a folder without a layout, and the next step."""
     if root.suffix.lower() in VIDEO_ENDINGS:
         return f"{root} is a video without poses; {_computed_by(root)}"
     if root.suffix in _BAG_ENDINGS or (root / "metadata.yaml").is_file():

@@ -1,4 +1,4 @@
-"""ACE and DSAC*: folders `train` and `test` of images, poses and calibrations with names alike.
+"""ACE and DSAC*: folders `train` and `test` of images, poses and calibrations with matching names.
 
     scene/train/rgb/frame-000000.color.png                      or any other name
     scene/train/poses/frame-000000.pose.txt                     4x4 `world_from_cam`; infinite if unknown

@@ -435,7 +435,7 @@ def _text_images(path: Path) -> Iterator[Image]:
 
 
 def _are_features(text: str) -> bool:
-    """Whether a line is triples of x, y and the number of a point; the first and the last are looked at."""
+    """Whether a line is triples of x, y and the number of a point; the first and the last are checked."""
     words = text.split()
     if len(words) % 3:
         return False

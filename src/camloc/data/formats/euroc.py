@@ -110,7 +110,7 @@ def _rows(path: Path, least: int) -> list[tuple[str, list[str]]]:
 
 
 def _sensor(path: Path) -> tuple[Camera, Matrix]:
-    """The camera and `body_from_cam` of a sensor.yaml, of which only these lists are looked at."""
+    """The camera and `body_from_cam` of a sensor.yaml, of which only these lists are read."""
     text = "\n".join(line.text.partition("#")[0] for line in read_lines(path))
 
     def numbers(name: str, pattern: str, count: int) -> list[float]:

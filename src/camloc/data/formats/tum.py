@@ -154,7 +154,7 @@ def write(scene: Scene, folder: Path) -> None:
 
 
 def _are_apart(times: list[float]) -> bool:
-    """Whether times are read again as they are: seconds of this century, none twice, however near."""
+    """Whether times survive being written and read: seconds of this century, none twice, however near."""
     return all(abs(time) < 1e11 for time in times)
 
 

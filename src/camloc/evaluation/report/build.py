@@ -1,6 +1,6 @@
-"""Builds `report.html`: what a run reached, in one file that opens anywhere, offline, and prints.
+"""Builds `report.html`: the results of a run, in one file that opens anywhere, offline, and prints.
 
-The page is `template.html.j2` with `style.css`; this module computes what the template shows.
+The page is `template.html.j2` with `style.css`; this module computes the template's values.
 """
 
 import json
@@ -63,7 +63,7 @@ class Drawing:
 
     Attributes:
         sources: the drawings as data URIs.
-        title: what it shows, for those who cannot see it.
+        title: a description for readers who cannot see it.
         caption: how to read it.
         kind: "wide" fills the page, "map" leaves a margin, "several" is a grid.
     """
@@ -460,7 +460,7 @@ def _geometry_galleries(
 
 
 def _share_of_range(values: _Floats, low: _Floats, high: _Floats) -> _Floats:
-    """Where values lie in a range, from 0 to 1; 0 where they are not numbers."""
+    """Values as shares of a range, from 0 to 1; 0 where they are not numbers."""
     return np.nan_to_num((values - low) / np.maximum(high - low, 1e-12)).clip(0.0, 1.0)
 
 

@@ -139,9 +139,9 @@ def trajectories(estimates: Mapping[str, Estimates], *, unit: str = "m") -> byte
 
 
 def differences_on_map(estimates: Mapping[str, Estimates], *, unit: str = "m") -> bytes:
-    """Where the position errors of the first method are larger than those of each other one.
+    """Maps of the cameras, coloured by the position errors of the first method minus those of each other one.
 
-    Source: HyperPose 2025, supplement, Figure 4. A frame that one of both has lost is a cross.
+    Source: HyperPose 2025, supplement, Figure 4. A frame that either method lost is a cross.
 
     Args:
         estimates: of the same frames, by the name of the method.

@@ -88,7 +88,7 @@ class Clustered:
     """Vectors of images in the plane, and their clusters.
 
     Attributes:
-        title: what the vectors are.
+        title: name of the vectors.
         points: (n, 2) their t-SNE projection, or positions on the map.
         clusters: (n,) numbers of the clusters.
     """

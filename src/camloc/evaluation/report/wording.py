@@ -101,7 +101,7 @@ def size(count: int) -> str:
 
 
 def map_sentence(scene_map: MapRecord) -> str:
-    """What a map holds, and how it is calibrated."""
+    """The contents of a map and its calibration, in a sentence."""
     held = (
         f"{scene_map.points:,} points of {scene_map.frames:,} training images in {size(scene_map.size_bytes)}"
     )
@@ -269,7 +269,7 @@ def run_record(results: Results) -> list[tuple[str, str]]:
 
 
 def advice(results: Results, headline: ScoredSet) -> list[str]:
-    """Sentences that say what to do next, chosen by the errors of the headline set."""
+    """Advice on the next step, chosen by the errors of the headline set."""
     sentences = []
     lost = results.headline.lost_reasons
     if lost:

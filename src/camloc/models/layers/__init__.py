@@ -1,1 +1,1 @@
-"""What several papers share: backbones, generated layers, losses, the form of a regressor's output."""
+"""Parts that several papers share: backbones, generated layers, losses, the form of a regressor's output."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 # Initial state of a generated layer. "zero": its output is zero, so that a head beside an ordinary one starts
 # without effect; with a default initialisation, generated outputs are hundreds of times too large.
-# "ordinary": it computes the same as a newly initialised linear layer, for all images alike.
+# "ordinary": it computes the same as a newly initialised linear layer, the same for all images.
 Start = Literal["zero", "ordinary"]
 
 

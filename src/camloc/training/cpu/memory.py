@@ -10,8 +10,8 @@ _M_MMAP_THRESHOLD = -3
 def keep_freed_memory() -> bool:
     """Make the C library keep freed memory instead of returning it to the system at once.
 
-    A training step on a CPU frees and requests the same large blocks over and over, and each time the system
-    would hand out pages of zeros anew. Measured: a step of `demo/hyperpose` (batches of 16, one thread) takes
+    A training step on a CPU frees and requests the same large blocks over and over, and the system would fill
+    their pages with zeros each time. Measured: a step of `demo/hyperpose` (batches of 16, one thread) takes
     0.12 s of the processor's time with this and 0.17 s without; other models save a tenth to a third.
 
     Returns:

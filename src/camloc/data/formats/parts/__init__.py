@@ -1,1 +1,1 @@
-"""Files, intrinsics and RGB-D recordings: what the readers of several layouts share."""
+"""Files, intrinsics and RGB-D recordings, shared by the readers of several layouts."""

@@ -1,5 +1,6 @@
 """Files that are written completely or not at all, and the cache folder."""
 
+import csv
 import errno
 import hashlib
 import logging
@@ -8,8 +9,9 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -27,6 +29,13 @@ MOST_WEIGHTS_BYTES = 2**32
 
 # File name extension of the checksums of a cache's files.
 _CHECKSUMS = ".sha256"
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """The rows of a table as lines of CSV."""
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

@@ -6,15 +6,14 @@ last in TUM and GeoPose. A lost image has no pose: TUM, COLMAP, nerfstudio and G
 JSON name it with its reason.
 """
 
-import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 
+from camloc.core.files import csv_text
 from camloc.data.geopose import Anchor, geopose
 from camloc.data.types import NO_REASON, Estimate, Frame, Located, Lost, Scene
 from camloc.errors import DatasetError
@@ -42,7 +41,7 @@ CSV_COLUMNS = (
 
 def csv_header() -> str:
     """The first line of a table of estimates."""
-    return _csv_line(CSV_COLUMNS)
+    return csv_text([CSV_COLUMNS])
 
 
 def csv_row(name: str, estimate: Estimate) -> str:
@@ -54,11 +53,11 @@ def csv_row(name: str, estimate: Estimate) -> str:
     time = "" if estimate.time is None else repr(estimate.time)
     if isinstance(estimate, Lost):
         reason = " ".join(estimate.reason.split()) or NO_REASON
-        return _csv_line((name, time, "", *NO_POSE, *NO_VERIFICATION, "", "", reason))
+        return csv_text([(name, time, "", *NO_POSE, *NO_VERIFICATION, "", "", reason)])
     error = estimate.expected_error
     expected = ("", "") if error is None else (number_text(error.meters), number_text(error.degrees))
     pose = pose_cells(estimate.world_from_cam)
-    return _csv_line((name, time, estimate.scene, *pose, *verification_cells(estimate), *expected, ""))
+    return csv_text([(name, time, estimate.scene, *pose, *verification_cells(estimate), *expected, "")])
 
 
 def estimate_text(name: str, estimate: Estimate) -> str:
@@ -207,9 +206,3 @@ def _located_scene(frames: Sequence[Frame], estimates: Sequence[Estimate], progr
 
 def _position(pose: Pose) -> str:
     return " ".join(f"{value:.4f}" for value in pose.translation.tolist())
-
-
-def _csv_line(cells: Iterable[str]) -> str:
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()

@@ -17,14 +17,13 @@ from statistics import fmean, stdev
 
 import numpy as np
 from jaxtyping import Float
-from rich import box
-from rich.table import Table as RichTable
 
-from camloc.core.files import read_regular
+from camloc.core.files import csv_text, read_regular
 from camloc.core.sealed import SealError, check_listed
 from camloc.data.formats.tum import Trajectory, read_trajectory
 from camloc.errors import CheckpointError, DatasetError
-from camloc.evaluation.report.wording import angle, distance, percent, plain
+from camloc.evaluation.plain_table import PlainTable
+from camloc.evaluation.report.wording import angle, distance, percent
 from camloc.evaluation.trajectory import CHECKED_NAMES, CHECKSUMS_NAME
 from camloc.geometry.pose import Pose, PoseError, pose_error
 
@@ -259,7 +258,7 @@ class Difference:
         return "larger" if low > 0 else "smaller"
 
 
-def block_medians(errors: Float[np.ndarray, "n"]) -> float:
+def lower_median(errors: Float[np.ndarray, "n"]) -> float:
     """The lower median; infinite where half of the frames are lost."""
     middle = (len(errors) - 1) // 2
     return float(np.partition(errors, middle)[middle])
@@ -268,7 +267,7 @@ def block_medians(errors: Float[np.ndarray, "n"]) -> float:
 def method_results(name: str, meters: Errors, degrees: Errors) -> Method:
     """The results of a method from its errors."""
     seeds, frames = meters.shape
-    middles = [[block_medians(row) for row in half] for half in (meters, degrees)]
+    middles = [[lower_median(row) for row in half] for half in (meters, degrees)]
     last = -(-9 * frames // 10) - 1
     nine = [fmean(float(np.sort(row)[last]) for row in half) for half in (meters, degrees)]
     known = [fmean(each) for each in middles]
@@ -310,7 +309,7 @@ def difference(
         chosen = rng.choice(starts, -(-frames // block))
         rows = ((chosen[:, None] + np.arange(block)) % frames).ravel()[:frames]
         for half in (0, 1):
-            medians = [[block_medians(row[rows]) for row in method[half]] for method in (first, second)]
+            medians = [[lower_median(row[rows]) for row in method[half]] for method in (first, second)]
             if not np.isfinite([*medians[0], *medians[1]]).all():
                 found[half].append(float("nan"))
                 continue
@@ -319,7 +318,7 @@ def difference(
     outer = (1.0 - COVERAGE) / 2.0
     intervals = []
     for half, draws_of in enumerate(found):
-        observed = [fmean(block_medians(row) for row in method[half]) for method in (first, second)]
+        observed = [fmean(lower_median(row) for row in method[half]) for method in (first, second)]
         middle = observed[1] - observed[0] if np.isfinite(observed).all() else float("nan")
         low, high = np.quantile(draws_of, (outer, 1.0 - outer))
         intervals.append((float(low), float(middle), float(high)))
@@ -347,15 +346,11 @@ class Comparison:
     methods: tuple[Method, ...]
     differences: tuple[Difference, ...]
 
-    def table(self) -> RichTable:
-        """The methods, for the terminal."""
-        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
-        for number, heading in enumerate(("method", "runs", *_HEADINGS)):
-            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
-        for each in self.methods:
-            table.add_row(plain(each.name), str(each.seeds), *self.cells(each))
-        table.caption = plain("\n".join(self.sentences()))
-        return table
+    def table(self) -> PlainTable:
+        """The methods and their differences."""
+        rows = tuple((each.name, str(each.seeds), *self.cells(each)) for each in self.methods)
+        headings = ("method", "runs", "median", "90 %", "0.25 m, 2°", "lost")
+        return PlainTable("", headings, rows, tuple(self.sentences()))
 
     def cells(self, method: Method) -> tuple[str, ...]:
         """Median, 90 %, recall and lost frames."""
@@ -389,30 +384,15 @@ class Comparison:
 
     def csv(self) -> str:
         """One line for each frame and run."""
-        text = StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("method", "seed", "image", "sequence", "meters", "degrees"))
+        rows: list[Sequence[object]] = [("method", "seed", "image", "sequence", "meters", "degrees")]
         for name, runs in self.estimates.items():
             for run in runs:
                 errors = run.errors()
                 for row, frame in enumerate(run.frames):
                     values = (float(errors.meters[row]), float(errors.degrees[row]))
                     numbers = ("" if np.isinf(value) else f"{value:.6f}" for value in values)
-                    writer.writerow((name, run.seed, frame, run.sequences[row], *numbers))
-        return text.getvalue()
-
-    def latex(self) -> str:
-        """A `tabular` for the package booktabs."""
-        lines = [r"\begin{tabular}{lrrrrr}", r"\toprule"]
-        lines.append(" & ".join(_latex(word) for word in ("Method", "runs", *_HEADINGS)) + r" \\ \midrule")
-        lines += [
-            " & ".join(_latex(word) for word in (each.name, str(each.seeds), *self.cells(each))) + r" \\"
-            for each in self.methods
-        ]
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-_HEADINGS = ("median", "90 %", "0.25 m, 2°", "lost")
+                    rows.append((name, run.seed, frame, run.sequences[row], *numbers))
+        return csv_text(rows)
 
 
 def compare(estimates: Sequence[Estimates], *, unit: str = "m") -> Comparison:
@@ -472,9 +452,3 @@ def _nearest(trajectory: Trajectory, times: Sequence[float]) -> np.ndarray:
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
-
-
-def _latex(text: str) -> str:
-    for character in "&%_#":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("±", r"$\pm$").replace("°", r"$^\circ$")

@@ -16,6 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 import numpy as np
 from jaxtyping import Float
@@ -111,6 +112,12 @@ def error_statistics(error: PoseError) -> ErrorStatistics:
 def empirical_quantile(values: Float[Array, "n"], share: float) -> float:
     """The smallest value that at least a share of all values do not exceed; may be infinite."""
     return float(np.quantile(to_numpy(values).astype(np.float64), share, method="inverted_cdf"))
+
+
+def mean_of_all(values: Sequence[float | None]) -> float | None:
+    """The mean; None where a value is missing or infinite, or where there are no values."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
 
 
 def _summary(values: Float[NDArray[np.float64], "n"]) -> ErrorSummary:

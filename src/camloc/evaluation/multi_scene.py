@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any, ClassVar
 
 from camloc.core.files import read_regular
 from camloc.core.sealed import SealError, unsealed_json
 from camloc.data.types import Unit
 from camloc.errors import CheckpointError, RecipeError
-from camloc.evaluation.errors import SceneDecision, all_decisions
+from camloc.evaluation.errors import SceneDecision, all_decisions, mean_of_all
 from camloc.evaluation.report.wording import angle, distance, medians, percent
 from camloc.evaluation.results import Results, SetResults, TrainingRecord
 
@@ -95,21 +94,17 @@ def scenes_results(results: Sequence[Results]) -> ScenesResults:
     first = results[0]
     scenes = tuple(OneScene(each.scene, each.unit, each.headline) for each in results)
     decisions = [each.headline.decision for each in results if each.headline.decision is not None]
+    estimates = [each.headline.estimates for each in results]
     is_metric = all(each.unit == "m" for each in results)
     return ScenesResults(
         model=first.model,
         recipe=first.recipe,
         scenes=scenes,
-        meters=_mean([each.headline.estimates.meters.median for each in results]) if is_metric else None,
-        degrees=_mean([each.headline.estimates.degrees.median for each in results]),
+        meters=mean_of_all([each.meters.median for each in estimates]) if is_metric else None,
+        degrees=mean_of_all([each.degrees.median for each in estimates]),
         decision=all_decisions(decisions),
         parameters=first.parameters,
         training=first.training,
         settings=first.settings,
         software=first.software,
     )
-
-
-def _mean(medians: Sequence[float | None]) -> float | None:
-    known = [each for each in medians if each is not None]
-    return fmean(known) if len(known) == len(medians) else None

@@ -1,16 +1,14 @@
 """A table of texts, for the terminal and as Markdown, CSV and LaTeX."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 from rich import box
 from rich.table import Table as RichTable
 
 from camloc.core.config import to_json
-from camloc.core.files import write_atomically
+from camloc.core.files import csv_text, write_atomically
 from camloc.evaluation.report.wording import plain
 
 FORMATS = ("md", "csv", "tex", "json")
@@ -35,12 +33,33 @@ def latex_text(text: str) -> str:
     return text.replace("±", r"$\pm$").replace("°", r"$^\circ$")
 
 
+def latex_table(rows: Sequence[Sequence[str]], *, first_below_rule: int | None = None) -> str:
+    """A `tabular` for the package booktabs: headings, rows, and a rule above one of the rows."""
+    lines = [" & ".join(map(latex_text, row)) + r" \\" for row in rows]
+    lines[0] += r" \midrule"
+    if first_below_rule is not None:
+        lines.insert(first_below_rule, r"\midrule")
+    start = rf"\begin{{tabular}}{{l{'r' * (len(rows[0]) - 1)}}}"
+    return "\n".join([start, r"\toprule", *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def terminal_table(
+    headings: Sequence[str], *, title: str = "", caption: str = "", wraps: bool = False
+) -> RichTable:
+    """An empty table for the terminal: a column of names, then columns of numbers, which may wrap."""
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+    table.title, table.caption = plain(title) or None, plain(caption) or None
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=not (wraps and number))
+    return table
+
+
 @dataclass(frozen=True)
 class PlainTable:
     """A table of texts.
 
     Attributes:
-        title: above the table.
+        title: above the table, or "".
         headings: of the columns, the first of the names of the rows.
         rows: a text for each column.
         remarks: below the table.
@@ -53,10 +72,7 @@ class PlainTable:
 
     def rich(self) -> RichTable:
         """For the terminal."""
-        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
-        table.title, table.caption = plain(self.title), plain("\n".join(self.remarks))
-        for number, heading in enumerate(self.headings):
-            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+        table = terminal_table(self.headings, title=self.title, caption="\n".join(self.remarks))
         for row in self.rows:
             table.add_row(*map(plain, row))
         return table
@@ -69,16 +85,11 @@ class PlainTable:
 
     def csv(self) -> str:
         """The rows under the headings."""
-        text = StringIO()
-        csv.writer(text, lineterminator="\n").writerows((self.headings, *self.rows))
-        return text.getvalue()
+        return csv_text((self.headings, *self.rows))
 
     def latex(self) -> str:
         """A `tabular` for the package booktabs."""
-        lines = [" & ".join(map(latex_text, row)) + r" \\" for row in (self.headings, *self.rows)]
-        start = rf"\begin{{tabular}}{{l{'r' * (len(self.headings) - 1)}}}"
-        parts = [start, r"\toprule", f"{lines[0]} \\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"]
-        return "\n".join(parts) + "\n"
+        return latex_table((self.headings, *self.rows))
 
     def save(self, stem: Path) -> tuple[Path, ...]:
         """Write `stem` with the endings of `FORMATS`.

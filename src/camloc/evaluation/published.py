@@ -13,7 +13,6 @@ papers print, because these say how far two numbers may differ by rounding.
 # ruff: noqa: E501 - a row of a table is a line
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -246,26 +245,6 @@ def published_of(recipe: str) -> tuple[Published, ...]:
                         column, Published(column, cell.meters, cell.degrees, source, table.truth, note)
                     )
     return tuple(found.values())
-
-
-def average(cells: Sequence[Cell | None]) -> Cell | None:
-    """The mean of cells with the largest error that rounding causes; None where a cell is missing."""
-    if not cells or any(cell is None for cell in cells):
-        return None
-    known = [cell for cell in cells if cell is not None]
-
-    def mean(values: Sequence[float | None]) -> float | None:
-        numbers = [value for value in values if value is not None]
-        return math.fsum(numbers) / len(numbers) if len(numbers) == len(values) else None
-
-    return Cell(
-        mean([cell.meters for cell in known]),
-        mean([cell.degrees for cell in known]),
-        (
-            math.fsum(cell.half_units[0] for cell in known) / len(known),
-            math.fsum(cell.half_units[1] for cell in known) / len(known),
-        ),
-    )
 
 
 def average_ranks(means: dict[str, tuple[float, float]]) -> dict[str, tuple[int, int, int]]:

@@ -1,20 +1,18 @@
 """A table of a paper with our results beside the printed ones, as text, Markdown, CSV, LaTeX and JSON."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from io import StringIO
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Literal
 
-from rich import box
 from rich.table import Table as RichTable
 
 from camloc.core.config import from_json, to_json
-from camloc.core.files import read_regular
+from camloc.core.files import csv_text, read_regular
 from camloc.errors import CheckpointError, RecipeError
-from camloc.evaluation.plain_table import latex_text, save_formats
+from camloc.evaluation.errors import mean_of_all
+from camloc.evaluation.plain_table import latex_table, save_formats, terminal_table
 from camloc.evaluation.published import MEAN, Cell, PrintedTable, average_ranks
 from camloc.evaluation.report.wording import plain
 
@@ -71,12 +69,7 @@ def mean_of(results: Sequence[Result | None]) -> Result | None:
     found = [each for each in results if each is not None]
     if not found or len(found) < len(results):
         return None
-    meters = [each.meters for each in found if each.meters is not None]
-    degrees = [each.degrees for each in found if each.degrees is not None]
-    return Result(
-        fmean(meters) if len(meters) == len(found) else None,
-        fmean(degrees) if len(degrees) == len(found) else None,
-    )
+    return Result(mean_of_all([each.meters for each in found]), mean_of_all([each.degrees for each in found]))
 
 
 @dataclass(frozen=True)
@@ -140,10 +133,13 @@ class Reproduction:
         mean = (MEAN,) if self.has_mean else ()
         return (*columns, *mean, *(("ranks", "final rank") if self.has_ranks else ()))
 
+    def results(self, row: Row) -> tuple[Result | None, ...]:
+        """The results of a row: its columns, and the mean where the table has one."""
+        return (*row.cells, row.mean) if self.has_mean else row.cells
+
     def cells(self, row: Row) -> tuple[str, ...]:
         """The texts of a row under the headings."""
-        results = (*row.cells, *((row.mean,) if self.has_mean else ()))
-        texts = tuple("-" if each is None else str(each) for each in results)
+        texts = tuple("-" if each is None else str(each) for each in self.results(row))
         if not self.has_ranks:
             return texts
         ranks = ("", "") if row.ranks is None else (f"{row.ranks[0]}/{row.ranks[1]}", str(row.ranks[2]))
@@ -152,9 +148,8 @@ class Reproduction:
     def best(self) -> dict[int, tuple[float | None, float | None]]:
         """The smallest position and orientation errors of each column, among absolute pose regressors."""
         found: dict[int, tuple[float | None, float | None]] = {}
-        rows = [(*row.cells, row.mean) for row in self.rows if row.kind != "baseline" and not row.group]
-        for column in range(len(self.columns) + self.has_mean):
-            cells = [row[column] for row in rows]
+        rows = [self.results(row) for row in self.rows if row.kind != "baseline" and not row.group]
+        for column, cells in enumerate(zip(*rows, strict=True)):
             meters = [each.meters for each in cells if each is not None and each.meters is not None]
             degrees = [each.degrees for each in cells if each is not None and each.degrees is not None]
             found[column] = (min(meters, default=None), min(degrees, default=None))
@@ -165,35 +160,34 @@ class Reproduction:
         best, texts = self.best(), list(self.cells(row))
         if row.kind == "baseline" or row.group:
             return tuple(texts)
-        results = (*row.cells, *((row.mean,) if self.has_mean else ()))
-        for column, result in enumerate(results):
+        for column, result in enumerate(self.results(row)):
             if result is None:
                 continue
+            pairs = list(zip((result.meters, result.degrees), best[column], strict=True))
             halves = texts[column].split("/")
-            values = (result.meters, result.degrees) if len(halves) == 2 else (
-                (result.meters,) if result.degrees is None else (result.degrees,))  # fmt: skip
-            smallest = best[column] if len(halves) == 2 else (
-                (best[column][0],) if result.degrees is None else (best[column][1],))  # fmt: skip
+            if len(halves) == 1:  # printed without a position or without an orientation
+                pairs = pairs[:1] if result.degrees is None else pairs[1:]
             texts[column] = "/".join(
                 f"{bold[0]}{half}{bold[1]}" if value is not None and value == least else half
-                for half, value, least in zip(halves, values, smallest, strict=True)
+                for half, (value, least) in zip(halves, pairs, strict=True)
             )
         return tuple(texts)
 
     def rich(self) -> RichTable:
         """For the terminal."""
-        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
-        table.title = plain(f"{self.source}: {self.title}")
-        table.add_column("method", no_wrap=True)
-        for heading in self.headings:
-            table.add_column(heading, justify="right", no_wrap=True)
+        title, caption = f"{self.source}: {self.title}", "\n".join(self.remarks())
+        table = terminal_table(("method", *self.headings), title=title, caption=caption)
         for number, row in enumerate(self.rows):
-            if row.kind == "baseline" and (number == 0 or self.rows[number - 1].kind != "baseline"):
+            if number == self._first_baseline:
                 table.add_section()
             style = {"printed": None, "ours": "cyan", "baseline": "dim"}[row.kind]
             table.add_row(plain(_label(row)), *self.marked(row, ("[bold]", "[/bold]")), style=style)
-        table.caption = plain("\n".join(self.remarks()))
         return table
+
+    @property
+    def _first_baseline(self) -> int | None:
+        """The number of the first row that is a baseline; they are at the end."""
+        return next((number for number, row in enumerate(self.rows) if row.kind == "baseline"), None)
 
     def remarks(self) -> list[str]:
         """The remarks below the table: units, truths, how ours were trained, failures, misprints."""
@@ -218,33 +212,24 @@ class Reproduction:
 
     def csv(self) -> str:
         """One line for each result: row, kind, column, metres, degrees, their deviations over seeds."""
-        text = StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("method", "kind", "column", "meters", "degrees", "meters_std", "degrees_std"))
+        rows: list[tuple[str, ...]] = [
+            ("method", "kind", "column", "meters", "degrees", "meters_std", "degrees_std")
+        ]
+        columns = (*self.columns, MEAN) if self.has_mean else self.columns
         for row in self.rows:
-            results = [
-                *zip(self.columns, row.cells, strict=True),
-                *([(MEAN, row.mean)] if self.has_mean else []),
-            ]
-            results += list(row.scenes.items())
-            for column, each in results:
+            for column, each in (*zip(columns, self.results(row), strict=True), *row.scenes.items()):
                 if each is not None:
                     numbers = (each.meters, each.degrees, *(each.deviation or (None, None)))
-                    cells = ("" if number is None else f"{number:g}" for number in numbers)
-                    writer.writerow((row.label, row.kind, column, *cells))
-        return text.getvalue()
+                    meters, degrees, *deviation = ("" if value is None else f"{value:g}" for value in numbers)
+                    rows.append((row.label, row.kind, column, meters, degrees, *deviation))
+        return csv_text(rows)
 
     def latex(self) -> str:
         """A `tabular` for the package booktabs."""
-        lines = [rf"\begin{{tabular}}{{l{'r' * len(self.headings)}}}", r"\toprule"]
-        lines.append(" & ".join(map(latex_text, ("Method", *self.headings))) + r" \\ \midrule")
-        for number, row in enumerate(self.rows):
-            if row.kind == "baseline" and (number == 0 or self.rows[number - 1].kind != "baseline"):
-                lines.append(r"\midrule")
-            cells = self.marked(row, ("\0", "\1"))
-            words = [latex_text(_label(row)), *map(latex_text, cells)]
-            lines.append(" & ".join(words).replace("\0", r"\textbf{").replace("\1", "}") + r" \\")
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+        rows = [(_label(row), *self.marked(row, ("\0", "\1"))) for row in self.rows]
+        first = None if self._first_baseline is None else self._first_baseline + 1
+        text = latex_table((("Method", *self.headings), *rows), first_below_rule=first)
+        return text.replace("\0", r"\textbf{").replace("\1", "}")
 
     def save(self, stem: Path) -> tuple[Path, ...]:
         """Write `stem` with the endings of `plain_table.FORMATS`.

@@ -6,12 +6,12 @@ Means, maxima and further recalls are in `results.json` and in the report.
 from io import StringIO
 from itertools import zip_longest
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from camloc.evaluation.errors import ErrorStatistics
 from camloc.evaluation.multi_scene import ScenesResults
+from camloc.evaluation.plain_table import terminal_table
 from camloc.evaluation.published import MEAN, Published, published_of
 from camloc.evaluation.report.wording import (
     angle,
@@ -36,7 +36,6 @@ def results_table(results: Results) -> Table:
     Consecutive test sets with the same baselines, as of equal camera poses, share a block.
     """
     unit = _SHORT_UNITS[results.unit]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
     captions = []
     if results.unit != "m":
         captions.append(f"{unit}: {results.unit} of a world whose scale is not known")
@@ -50,13 +49,9 @@ def results_table(results: Results) -> Table:
     printed = {each.scene: each for each in published_of(results.recipe)}
     if results.scene in printed:
         captions.append(source_sentence(printed[results.scene]))
-    table.caption = plain("\n".join(captions)) or None
-    table.add_column("test set", no_wrap=True)
-    for heading in ("median", "90 %"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for meters, degrees in _SHOWN_RECALLS:
-        table.add_column(bound(meters, degrees, unit), justify="right", no_wrap=True)
-    table.add_column("lost", justify="right", no_wrap=True)
+    recalls = (bound(meters, degrees, unit) for meters, degrees in _SHOWN_RECALLS)
+    headings = ("test set", "median", "90 %", *recalls, "lost")
+    table = terminal_table(headings, caption="\n".join(captions))
     for part, following in zip_longest(results.sets, results.sets[1:]):
         _add_row(table, f"{part.name} ({part.estimates.frames:,})", part.estimates, unit, is_estimate=True)
         for method, statistics in part.every_method.items():
@@ -83,14 +78,9 @@ def source_sentence(printed: Published) -> str:
 def scenes_table(results: ScenesResults) -> Table:
     """The scenes and their mean, with the printed results of the recipe."""
     printed = {each.scene: each for each in published_of(results.recipe)}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("scene", no_wrap=True)
-    for heading in results.HEADINGS:
-        table.add_column(heading, justify="right")
-    if printed:
-        table.add_column("printed", justify="right")
-        table.caption = plain(source_sentence(next(iter(printed.values()))))
-        table.caption_justify = "left"
+    headings = ("scene", *results.HEADINGS, *(("printed",) if printed else ()))
+    caption = source_sentence(next(iter(printed.values()))) if printed else ""
+    table = terminal_table(headings, caption=caption, wraps=True)
     for scene in results.scenes:
         table.add_row(plain(scene.name), *scene.cells(), *_numbers(printed, scene.name))
     table.add_section()

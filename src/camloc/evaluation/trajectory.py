@@ -4,10 +4,9 @@ All poses are `world_from_cam` with OpenCV axes. A lost frame has no pose: TUM f
 it with its reason.
 """
 
-import csv
 from collections.abc import Sequence
-from io import StringIO
 
+from camloc.core.files import csv_text
 from camloc.data.estimate_files import (
     NO_POSE,
     NO_VERIFICATION,
@@ -56,9 +55,7 @@ def estimates_csv(sets: Sequence[ScoredSet]) -> str:
     pose has the number of its `inliers`, and the roots of the summed variances of its position (`sigma_m`, in
     the unit of the scene, as `meters`) and of its orientation (`sigma_deg`).
     """
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    rows: list[Sequence[object]] = [CSV_COLUMNS]
     for scored in sets:
         for frame, answer, meters, degrees in zip(
             scored.frames, scored.answers, scored.errors.meters, scored.errors.degrees, strict=True
@@ -74,8 +71,8 @@ def estimates_csv(sets: Sequence[ScoredSet]) -> str:
                 verified = verification_cells(answer)
             time = "" if frame.time is None else repr(float(frame.time))
             origin = (reason, scored.name, frame.sequence, time)
-            writer.writerow((frame.name, *pose, *pose_cells(frame.truth()), *error, *verified, *origin))
-    return text.getvalue()
+            rows.append((frame.name, *pose, *pose_cells(frame.truth()), *error, *verified, *origin))
+    return csv_text(rows)
 
 
 def truth_tum(frames: Sequence[Frame]) -> str:

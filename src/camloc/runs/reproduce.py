@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from threading import Lock
@@ -24,7 +24,7 @@ from camloc.errors import CamlocError, CheckpointError, DatasetError, RecipeErro
 from camloc.evaluation.baselines import baseline_errors
 from camloc.evaluation.errors import ErrorStatistics, error_statistics
 from camloc.evaluation.published import MEAN, PrintedRow, PrintedTable, scene_and_set
-from camloc.evaluation.reproduction import Reproduction, Result, Row, mean_of, over_seeds, reproduction
+from camloc.evaluation.reproduction import Kind, Reproduction, Result, Row, mean_of, over_seeds, reproduction
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.geometry.pose import PoseError
 from camloc.inference.image_retrieval import vlad_errors
@@ -324,17 +324,24 @@ def _our_row(
             records.append(Results.load(_results_path(found[job], job.scenes[0], len(job.scenes))))
     results = {column: over_seeds(several) for column, several in by_column.items()}
     label = f"ours: {row.method}"
-    record = _record(row, records)
     failure = "; ".join(dict.fromkeys(reasons))
+    missing = [scene for scene in table.scenes if scene not in results]
+    if table.columns == (MEAN,) and missing and not failure:
+        failure = f"no mean without {', '.join(missing)}"
+    found_row = _row(table, label, "ours", results, failure)
+    return replace(found_row, record=_record(row, records))
+
+
+def _row(
+    table: PrintedTable, label: str, kind: Kind, results: Mapping[str, Result | None], problem: str
+) -> Row:
+    """A row from its results by column, or by scene in a table that prints the mean alone."""
     if table.columns == (MEAN,):
         scenes = {scene: each for scene in table.scenes if (each := results.get(scene)) is not None}
         mean = mean_of([scenes.get(scene) for scene in table.scenes])
-        missing = [scene for scene in table.scenes if scene not in scenes]
-        if missing and not failure:
-            failure = f"no mean without {', '.join(missing)}"
-        return Row(label, "ours", (mean,), scenes=scenes, record=record, problem=failure)
+        return Row(label, kind, (mean,), scenes=scenes, problem=problem)
     cells = tuple(results.get(column) for column in table.columns)
-    return Row(label, "ours", cells, mean_of(cells), record=record, problem=failure)
+    return Row(label, kind, cells, mean_of(cells), problem=problem)
 
 
 def _columns(table: PrintedTable, scene: str) -> list[str]:
@@ -477,16 +484,10 @@ def _baseline_rows(
                 report(f"failed {label} of {scene}: {problem}")
                 by_row.setdefault(label, {})
                 problems.setdefault(label, []).append(f"{scene}: {problem}")
-    rows = []
-    for label, found in by_row.items():
-        failure = "; ".join(problems.get(label, ()))
-        if table.columns == (MEAN,):
-            cells: tuple[Result | None, ...] = (mean_of([found.get(scene) for scene in table.scenes]),)
-            rows.append(Row(label, "baseline", cells, scenes=found, problem=failure))
-        else:
-            cells = tuple(found.get(column) for column in table.columns)
-            rows.append(Row(label, "baseline", cells, mean_of(cells), problem=failure))
-    return rows
+    return [
+        _row(table, label, "baseline", found, "; ".join(problems.get(label, ())))
+        for label, found in by_row.items()
+    ]
 
 
 def _quick_baselines(scene: Scene) -> dict[str, Result]:

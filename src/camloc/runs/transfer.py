@@ -9,6 +9,7 @@ from statistics import fmean
 
 from camloc.core.files import file_name
 from camloc.errors import CamlocError, DatasetError
+from camloc.evaluation.errors import mean_of_all
 from camloc.evaluation.plain_table import PlainTable
 from camloc.evaluation.published import PAPERS, SEVENSCENES, TRANSFER_TITLE
 from camloc.evaluation.report.wording import angle, distance, percent
@@ -125,12 +126,7 @@ def _extended(
 def _means(found: list[ExtensionResults]) -> tuple[float | None, float | None]:
     meters = [each.new.headline.estimates.meters.median for each in found]
     degrees = [each.new.headline.estimates.degrees.median for each in found]
-    return _mean(meters), _mean(degrees)
-
-
-def _mean(medians: list[float | None]) -> float | None:
-    known = [each for each in medians if each is not None]
-    return fmean(known) if len(known) == len(medians) else None
+    return mean_of_all(meters), mean_of_all(degrees)
 
 
 def _cells(found: list[ExtensionResults]) -> tuple[str, str, str, str]:

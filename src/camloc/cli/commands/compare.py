@@ -38,7 +38,7 @@ def compare(
     for name, content in figures.items():
         write_atomically(out / f"{name}.svg", content)
     write_atomically(out / "errors.csv", found.csv())
-    write_atomically(out / "table.tex", found.latex())
+    write_atomically(out / "table.tex", found.table().latex())
     write_atomically(out / "index.html", comparison_page(found, figures))
-    show_wide(found.table(), 120)
+    show_wide(found.table().rich(), 120)
     console.print(f"page {out / 'index.html'}")

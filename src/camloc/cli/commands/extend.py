@@ -129,15 +129,11 @@ def _print(results: "ExtensionResults") -> None:
 
 def extension_table(results: "ExtensionResults") -> "Table":
     """The known scenes before and after, and the new one."""
-    from rich import box
-    from rich.table import Table
-
+    from camloc.evaluation.plain_table import terminal_table
     from camloc.evaluation.report.wording import angle, change, distance, percent, plain
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
-    table.add_column("scene", no_wrap=True)
-    for heading in ("before", "after", "change", "right scene", "taken for the new"):
-        table.add_column(heading, justify="right")
+    headings = ("scene", "before", "after", "change", "right scene", "taken for the new")
+    table = terminal_table(headings, wraps=True)
     for known in results.known:
         medians = [
             f"{distance(each[0], known.unit)} {angle(each[1])}" for each in (known.before, known.after)

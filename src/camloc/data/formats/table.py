@@ -28,17 +28,15 @@ published with the papers (columns scene, split, seq, img_path, t1..t3, q1..q4, 
 scenes: those of 7Scenes hold `world_from_cam` and those of Cambridge `cam_from_world`.
 """
 
-import csv
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from camloc.core.files import write_atomically
+from camloc.core.files import csv_text, write_atomically
 from camloc.data.checks import (
     PUBLISHED_QUATERNION_LENGTH,
     QUATERNION_LENGTH,
@@ -228,11 +226,7 @@ def write(scene: Scene, path: Path) -> None:
     """
     rows = [_written(frame, side) for side in ("train", "test") for frame in getattr(scene, side)]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    text = StringIO()
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue())
+    write_atomically(path, csv_text([names, *([row.get(name, "") for name in names] for row in rows)]))
 
 
 def _written(frame: Frame, side: str) -> dict[str, str | float | int]:

@@ -240,12 +240,13 @@ def report_html(
 
 
 def _rendered(title: str, *, report: Report | None, scenes: ScenesResults | None) -> str:
-    template = _environment().get_template("template.html.j2")
+    template = page_templates().get_template("template.html.j2")
     return template.render(title=title, report=report, scenes=scenes) + "\n"
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def page_templates() -> jinja2.Environment:
+    """The templates of all pages, which escape every value."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("camloc.evaluation.report", "."),
         autoescape=True,
@@ -270,10 +271,11 @@ def _environment() -> jinja2.Environment:
 
 
 def _drawing(*svgs: bytes, title: str, caption: str, kind: str = "wide") -> Drawing:
-    return Drawing(tuple(_data_uri("svg+xml", each) for each in svgs), title, caption, kind)
+    return Drawing(tuple(data_uri("svg+xml", each) for each in svgs), title, caption, kind)
 
 
-def _data_uri(kind: str, data: bytes) -> str:
+def data_uri(kind: str, data: bytes) -> str:
+    """An image as an address within the page."""
     return f"data:image/{kind};base64,{b64encode(data).decode()}"
 
 
@@ -400,7 +402,7 @@ def _jpeg(pixels: UInt8[NDArray[np.uint8], "h w 3"]) -> str:
     image.thumbnail((360, 720))
     data = BytesIO()
     image.save(data, format="JPEG", quality=72, optimize=True)
-    return _data_uri("jpeg", data.getvalue())
+    return data_uri("jpeg", data.getvalue())
 
 
 def learned_geometry(
@@ -472,7 +474,7 @@ def _png(shares: Float[_Floats, "h w 3"]) -> str:
     """Colours from 0 to 1, one pixel a cell, as the data URI of a PNG."""
     data = BytesIO()
     Image.fromarray((shares * 255.0).round().astype(np.uint8)).save(data, format="PNG", optimize=True)
-    return _data_uri("png", data.getvalue())
+    return data_uri("png", data.getvalue())
 
 
 def _color_key(low: _Floats, high: _Floats, unit: str) -> str:

@@ -1,13 +1,12 @@
 """The page and the figures of `camloc compare`, and trajectories as the papers draw them."""
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 
-import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
 from camloc.evaluation.comparison import Comparison, Estimates
+from camloc.evaluation.report.build import data_uri, page_templates
 from camloc.evaluation.report.figures import (
     BLUE,
     GREY,
@@ -190,15 +189,8 @@ def differences_on_map(estimates: Mapping[str, Estimates], *, unit: str = "m") -
 
 def comparison_page(comparison: Comparison, figures: Figures) -> str:
     """One HTML page with the table, the differences and the figures; it opens offline."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("camloc.evaluation.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    uris = {
-        name: f"data:image/svg+xml;base64,{b64encode(content).decode()}" for name, content in figures.items()
-    }
-    template = environment.get_template("comparison.html.j2")
+    uris = {name: data_uri("svg+xml", content) for name, content in figures.items()}
+    template = page_templates().get_template("comparison.html.j2")
     return template.render(comparison=comparison, figures=uris) + "\n"
 
 

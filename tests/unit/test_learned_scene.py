@@ -18,9 +18,9 @@ from camloc.core.config import to_builtins
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Frame, Lost
 from camloc.evaluation.errors import EvaluatedSet, ScoredSet, score_sets
-from camloc.evaluation.files import MOST_MAPPED, rows_to_map
+from camloc.evaluation.files import MOST_MAPPED, rows_to_map, write_files
 from camloc.evaluation.predicted_points import MappedView, PointCloud, middle_range, ply, point_cloud
-from camloc.evaluation.report.build import learned_geometry, report_html, write_evaluation
+from camloc.evaluation.report.build import learned_geometry, report_html
 from camloc.evaluation.results import Results, results_of
 from camloc.geometry import Camera
 from camloc.geometry.camera import pixel_grid
@@ -207,8 +207,8 @@ def test_colmap_opens_the_ply_file(tmp_path: Path) -> None:
 def test_the_report_of_a_model_that_finds_points_shows_them(tmp_path: Path) -> None:
     evaluated = small_set(tmp_path / "images")
     views = {row: small_view(number=row) for row in rows_to_map(scored(evaluated))}
-    write_evaluation(tmp_path / "run", results(evaluated), [scored(evaluated)], TRAINING, mapped=views)
-    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    write_files(tmp_path / "run", results(evaluated), [scored(evaluated)], mapped=views)
+    html = report_html(results(evaluated), [scored(evaluated)], TRAINING, mapped=views)
     assert HEADING in html
     for title in ("The best: 0.000 m, 0.00°", "The middle one: 0.030 m, 3.00°", "The worst: 0.050 m, 5.00°"):
         assert title in html
@@ -220,8 +220,8 @@ def test_the_report_of_a_model_that_finds_points_shows_them(tmp_path: Path) -> N
 
 def test_the_report_of_a_model_that_regresses_is_as_without_it(tmp_path: Path) -> None:
     evaluated = small_set(tmp_path / "images")
-    write_evaluation(tmp_path / "run", results(evaluated), [scored(evaluated)], TRAINING, mapped={})
-    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    write_files(tmp_path / "run", results(evaluated), [scored(evaluated)], mapped={})
+    html = report_html(results(evaluated), [scored(evaluated)], TRAINING, mapped={})
     assert html == report_html(results(evaluated), [scored(evaluated)], TRAINING)
     assert HEADING not in html
     assert not (tmp_path / "run" / "points.ply").exists()

@@ -14,10 +14,12 @@ import pytest
 import torch
 from tests.support.estimates import frames_with_images, line_of_poses, off_by, small_set
 
+from camloc.core.files import write_atomically
 from camloc.data.types import Lost, Unit
 from camloc.errors import CheckpointError, DatasetError
 from camloc.evaluation.errors import ErrorStatistics, EvaluatedSet, error_statistics, score_sets
-from camloc.evaluation.report.build import report_html, write_evaluation
+from camloc.evaluation.files import REPORT_NAME, write_files
+from camloc.evaluation.report.build import report_html
 from camloc.evaluation.report.figures import map_axes, training_curve
 from camloc.evaluation.report.wording import comparison, percent, verdict
 from camloc.evaluation.results import Results, TrainingRecord, results_of, timing_of
@@ -84,14 +86,15 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> EvaluatedSet:
 def folder(evaluated: EvaluatedSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What their evaluation leaves."""
     folder = tmp_path_factory.mktemp("run")
-    write_evaluation(folder, results(evaluated), score_sets([evaluated], TRAINING), TRAINING, log=LOG)
+    write_files(folder, results(evaluated), score_sets([evaluated], TRAINING))
+    write_atomically(folder / REPORT_NAME, html_of(evaluated))
     return folder
 
 
 @pytest.fixture(scope="module")
 def html(folder: Path) -> str:
     """The report among that."""
-    return (folder / "report.html").read_text(encoding="utf-8")
+    return (folder / REPORT_NAME).read_text(encoding="utf-8")
 
 
 def html_of(*sets: EvaluatedSet, scene: str = "kitchen", training: Pose = TRAINING) -> str:

@@ -21,6 +21,8 @@ from camloc.evaluation.trajectory import (
     truth_tum,
 )
 
+REPORT_NAME = "report.html"
+
 # Images whose points make the cloud.
 MOST_MAPPED = 60
 

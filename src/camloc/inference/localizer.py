@@ -121,17 +121,29 @@ class Localizer:
             MissingExtraError: the network was not exported, and torch is not installed.
         """
         with unpacked(Path(run)) as path:
-            return cls._loaded(
-                path,
-                device=device,
-                verify=verify,
-                prior=prior,
-                outlier_filter=outlier_filter,
-                masks=masks,
-                refine=refine,
-                every_method=every_method,
-                inlier_threshold=inlier_threshold,
-            )
+            maps = {} if verify == "never" else load_maps(path)
+            network = None
+            if not maps or (has_network(path) if is_exported(path) else has_checkpoint(path)):
+                from camloc.inference.network import NetworkLocalizer
+
+                network = NetworkLocalizer.load(
+                    path,
+                    device=device,
+                    outlier_filter=outlier_filter,
+                    masks=masks,
+                    refine=refine,
+                    every_method=every_method,
+                    inlier_threshold=inlier_threshold,
+                )
+            elif outlier_filter or refine != "none":
+                raise RecipeError(f"{path} has no network; filters and refinement are for networks")
+        if not maps:
+            return cls(network, {}, verify, prior, masks)
+        from camloc.inference.verification import MapLocalizer, VerificationSettings
+
+        settings = VerificationSettings(sources=_SOURCES[prior])
+        localizers = {name: MapLocalizer(each, settings) for name, each in maps.items()}
+        return cls(network, localizers, verify, prior, masks)
 
     @classmethod
     def from_pretrained(
@@ -151,44 +163,6 @@ class Localizer:
         from camloc.inference.hub import bundle_of
 
         return cls.load(bundle_of(source, revision=revision), **options)
-
-    @classmethod
-    def _loaded(
-        cls,
-        path: Path,
-        *,
-        device: str,
-        verify: Verify,
-        prior: Prior,
-        outlier_filter: "OutlierFilter | None",
-        masks: Path | None,
-        refine: str,
-        every_method: bool,
-        inlier_threshold: float | None,
-    ) -> "Localizer":
-        maps = {} if verify == "never" else load_maps(path)
-        network = None
-        if not maps or _has_network(path):
-            from camloc.inference.network import NetworkLocalizer
-
-            network = NetworkLocalizer.load(
-                path,
-                device=device,
-                outlier_filter=outlier_filter,
-                masks=masks,
-                refine=refine,
-                every_method=every_method,
-                inlier_threshold=inlier_threshold,
-            )
-        elif outlier_filter or refine != "none":
-            raise RecipeError(f"{path} has no network; filters and refinement are for networks")
-        if not maps:
-            return cls(network, {}, verify, prior, masks)
-        from camloc.inference.verification import MapLocalizer, VerificationSettings
-
-        settings = VerificationSettings(sources=_SOURCES[prior])
-        localizers = {name: MapLocalizer(each, settings) for name, each in maps.items()}
-        return cls(network, localizers, verify, prior, masks)
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -261,7 +235,7 @@ class Localizer:
             request = replace(_request(image, **given), features={} if features is None else features)
             frame = self._with_camera(decoded(request.frame))
             prediction = None if self.network is None else self.network.locate(frame)
-            return self._combined(replace(request, frame=frame), prediction)
+            return _finished(self._combined(replace(request, frame=frame), prediction), frame)
         if not isinstance(image, list | tuple | Iterator):
             _request(image)  # raises an error that lists the accepted kinds
         if previous is not None or time is not None:
@@ -358,23 +332,22 @@ class Localizer:
         """The verified pose if a map confirms one, else the network's prediction as `verify` treats it."""
         if not self._uses_maps:
             assert prediction is not None
-            return _finished(prediction, request.frame)
+            return prediction
         from camloc.inference.verification import VerifiedPose
 
         query = _read_query(request.frame, self.masks, request.features)
-        rejected, best = "no map knows this image", None
+        reason, best = "no map knows this image", None
         for scene in self._order(request, prediction):
             answer, camera = self._in_map(scene, query, request, prediction)
+            scene_map = self.maps[scene].scene_map
             if isinstance(answer, VerifiedPose):
-                return _finished(
-                    _located(self.maps[scene].scene_map, answer, prediction, camera), request.frame
-                )
-            rejected = answer.reason
+                return _located(scene_map, answer, prediction, camera)
+            reason = answer.reason
             if best is None and answer.best is not None:
-                best = _located(self.maps[scene].scene_map, answer.best, prediction, camera)
+                best = _located(scene_map, answer.best, prediction, camera)
         if prediction is None or self.verify == "always":
-            return Lost(rejected, request.frame.time, best)
-        return _finished(prediction, request.frame)
+            return Lost(reason, rejected=best)
+        return prediction
 
     def _order(self, request: "_Request", prediction: Estimate | None) -> tuple[str, ...]:
         """The scenes in the order in which their maps are tried: the previous one, then the predicted one."""
@@ -549,9 +522,3 @@ def _located(
         novelty=None if predicted is None else predicted.novelty,
         unrefined=None if predicted is None else predicted.world_from_cam,
     )
-
-
-def _has_network(run: Path) -> bool:
-    if is_exported(run):
-        return has_network(run)
-    return has_checkpoint(run)

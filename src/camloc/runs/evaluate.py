@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from camloc.core.extras import has_extra
 from camloc.core.files import file_name, write_atomically
 from camloc.core.sealed import sealed_json
@@ -20,7 +18,7 @@ from camloc.evaluation.errors import (
     error_statistics,
     score_sets,
 )
-from camloc.evaluation.files import rows_to_map, write_files
+from camloc.evaluation.files import REPORT_NAME, best_middle_worst, rows_to_map, write_files
 from camloc.evaluation.multi_scene import ScenesResults, scenes_results
 from camloc.evaluation.results import (
     RESULTS_NAME,
@@ -62,7 +60,7 @@ def manifest_of(run: Path) -> RunManifest | None:
     return None if is_exported(run) else RunManifest.load(run)
 
 
-def sources_of(run: Path, metadata: RunManifest | None, data: Sequence[DataSource]) -> Sequence[DataSource]:
+def sources_of(run: Path, manifest: RunManifest | None, data: Sequence[DataSource]) -> Sequence[DataSource]:
     """The data sources of an evaluation: `data`, or those that the run was trained on.
 
     Raises:
@@ -70,9 +68,9 @@ def sources_of(run: Path, metadata: RunManifest | None, data: Sequence[DataSourc
     """
     if data:
         return data
-    if metadata is None:
+    if manifest is None:
         raise RecipeError(f"{run} does not name its test images; name them with --data")
-    return metadata.data
+    return manifest.data
 
 
 def folder_of_results(run: Path, out: Path | None) -> Path:
@@ -142,8 +140,8 @@ def evaluate_run(
         DatasetError: there are no test frames, or the model knows several scenes but not theirs.
         RecipeError: the run is an exported file and `data` is None.
     """
-    metadata = manifest_of(run)
-    sources = sources_of(run, metadata, () if data is None else (data,))
+    manifest = manifest_of(run)
+    sources = sources_of(run, manifest, () if data is None else (data,))
     if len(sources) > 1:
         raise DatasetError(f"{run} has learned {len(sources)} scenes; name one of them with --data")
     localizer = Localizer.load(
@@ -159,7 +157,7 @@ def evaluate_run(
     return evaluate_scene(
         _tested(sources[0]),
         run=run,
-        metadata=metadata,
+        manifest=manifest,
         localizer=localizer,
         out=folder_of_results(run, out),
         retrieval=retrieval,
@@ -179,7 +177,7 @@ def evaluate_scene(
     scene: Scene,
     *,
     run: Path,
-    metadata: RunManifest | None,
+    manifest: RunManifest | None,
     localizer: Localizer,
     out: Path,
     retrieval: bool = False,
@@ -210,7 +208,7 @@ def evaluate_scene(
     else:
         raise DatasetError(f"{scene.name} has no training frames with an orientation to compare with")
     scored = score_sets(evaluated, training_poses)
-    log = [] if metadata is None else read_log(run / LOG)
+    log = [] if manifest is None else read_log(run / LOG)
     scene_map = localizer.map_of(name)
     results = results_of(
         scored,
@@ -224,25 +222,24 @@ def evaluate_scene(
         parameters=0 if network is None else network.network.parameters,
         runtime="NumPy" if network is None else network.network.runtime,
         final_epoch=None
-        if metadata is None or network is None
+        if manifest is None or network is None
         else _final_epoch(run, evaluated[0], device=network.network.device),
-        training=None if metadata is None or network is None else _training_record(metadata, log),
+        training=None if manifest is None or network is None else _training_record(manifest, log),
         timing=time_answers(localizer, [frame for frames in sets.values() for frame in frames]),
         scene_map=None if scene_map is None else _map_record(scene_map),
-        settings={} if metadata is None else dict(metadata.settings),
+        settings={} if manifest is None else dict(manifest.settings),
     )
     if retrieval:
         results = _with_retrieval(results, scene, localizer, evaluated[0].frames)
     views = {row: localizer.predicted_view(scored[0].frames[row]) for row in rows_to_map(scored[0])}
     mapped = {row: view for row, view in views.items() if view is not None}
+    write_files(out, results, scored, mapped=mapped)
     if not has_extra("report"):
-        write_files(out, results, scored, mapped=mapped)
         return Evaluation(results, None)
-    from camloc.evaluation.report.build import write_evaluation
+    from camloc.evaluation.report.build import report_html
     from camloc.evaluation.report.figures import MapPoints
 
-    report = write_evaluation(
-        out,
+    page = report_html(
         results,
         scored,
         training_poses,
@@ -251,7 +248,8 @@ def evaluate_scene(
         map_points=None if scene_map is None else MapPoints(scene_map.points_in_world(), scene_map.views()),
         attention=_attention(localizer, scored[0]),
     )
-    return Evaluation(results, report)
+    write_atomically(out / REPORT_NAME, page)
+    return Evaluation(results, out / REPORT_NAME)
 
 
 def _torch_network(localizer: Localizer) -> "TorchNetwork | None":
@@ -275,11 +273,10 @@ def _attention(localizer: Localizer, scored: ScoredSet) -> bytes | None:
 
     if not has_attention(network.checkpoint):
         return None
-    order = np.argsort(scored.combined(scored.errors), kind="stable").tolist()
-    order = [row for row in order if isinstance(scored.answers[row], Located)]
-    if not order:
+    located = [row for row, answer in enumerate(scored.answers) if isinstance(answer, Located)]
+    if not located:
         return None
-    rows = dict.fromkeys((order[0], order[len(order) // 2], order[-1]))
+    rows = best_middle_worst(scored, located)
     found = list(attention_maps(network.checkpoint, [scored.frames[row] for row in rows]))
     return attention_figure(
         [each.image.movedim(0, -1).numpy() for each in found],
@@ -372,19 +369,19 @@ def _final_epoch(folder: Path, headline: EvaluatedSet, *, device: str) -> ErrorS
     return error_statistics(replace(headline, estimates=estimates).errors())
 
 
-def _training_record(metadata: RunManifest, log: list[dict[str, float]]) -> TrainingRecord:
+def _training_record(manifest: RunManifest, log: list[dict[str, float]]) -> TrainingRecord:
     last: dict[str, Any] = log[-1] if log else {}
-    budget = f"{metadata.budget_seconds / 60:g} minutes" if metadata.budget_seconds else f"{len(log)} epochs"
+    budget = f"{manifest.budget_seconds / 60:g} minutes" if manifest.budget_seconds else f"{len(log)} epochs"
     return TrainingRecord(
-        seed=metadata.seed,
-        device=metadata.device,
-        precision=metadata.precision,
+        seed=manifest.seed,
+        device=manifest.device,
+        precision=manifest.precision,
         budget=budget,
-        schedule_share=metadata.schedule_share,
+        schedule_share=manifest.schedule_share,
         epochs=int(last.get("epoch", 0)),
         seconds=float(last.get("seconds", 0.0)),
-        feature_seconds=metadata.feature_seconds,
-        budget_covers_features=metadata.budget_covers_features,
+        feature_seconds=manifest.feature_seconds,
+        budget_covers_features=manifest.budget_covers_features,
     )
 
 
@@ -426,14 +423,14 @@ def evaluate_scenes(
         DatasetError: there are no test frames at all, or the model does not know a scene of `data`.
         RecipeError: the run is an exported file and `data` is empty.
     """
-    metadata = manifest_of(run)
+    manifest = manifest_of(run)
     out = folder_of_results(run, out)
     localizer = Localizer.load(run, device=device, refine=refine, verify=verify, every_method=True)
-    scenes = [source.load() for source in sources_of(run, metadata, data)]
-    if metadata is not None and metadata.extension is not None and not data:
+    scenes = [source.load() for source in sources_of(run, manifest, data)]
+    if manifest is not None and manifest.extension is not None and not data:
         from camloc.runs.extend import subsampled  # needs torch, as every run with an extension does
 
-        scenes[-1] = subsampled(scenes[-1], metadata.extension.fraction)
+        scenes[-1] = subsampled(scenes[-1], manifest.extension.fraction)
     tested = [scene for scene in scenes if test_sets(scene)]
     if not tested:
         raise DatasetError(f"none of the scenes of {run} has test frames; name a split that has some")
@@ -442,7 +439,7 @@ def evaluate_scenes(
         evaluation = evaluate_scene(
             scene,
             run=run,
-            metadata=metadata,
+            manifest=manifest,
             localizer=localizer,
             out=out / SCENES / file_name(scene.name),
             retrieval=retrieval,
@@ -450,12 +447,13 @@ def evaluate_scenes(
         )
         found.append(evaluation.results)
     results = scenes_results(found)
+    write_atomically(out / RESULTS_NAME, sealed_json(results))
     if not has_extra("report"):
-        write_atomically(out / RESULTS_NAME, sealed_json(results))
         return ScenesEvaluation(results, tuple(found), None)
-    from camloc.evaluation.report.build import write_scenes
+    from camloc.evaluation.report.build import scenes_html
 
-    return ScenesEvaluation(results, tuple(found), write_scenes(out, results))
+    write_atomically(out / REPORT_NAME, scenes_html(results))
+    return ScenesEvaluation(results, tuple(found), out / REPORT_NAME)
 
 
 def scene_results(folder: Path, scene: str) -> Results:

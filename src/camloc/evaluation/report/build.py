@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from pathlib import Path
 
 import jinja2
 import matplotlib as mpl
@@ -18,13 +17,11 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
-from camloc.core.files import write_atomically
-from camloc.core.sealed import sealed_json
 from camloc.data.image_io import read_image
 from camloc.data.types import Located, Lost
 from camloc.errors import ImageError
 from camloc.evaluation.errors import ScoredSet
-from camloc.evaluation.files import best_middle_worst, write_files
+from camloc.evaluation.files import best_middle_worst
 from camloc.evaluation.multi_scene import ScenesResults
 from camloc.evaluation.predicted_points import (
     MappedView,
@@ -36,10 +33,8 @@ from camloc.evaluation.reliability import Reliability
 from camloc.evaluation.report import figures, wording
 from camloc.evaluation.report.figures import MapPoints
 from camloc.evaluation.report.wording import angle, bound, distance, percent
-from camloc.evaluation.results import RESULTS_NAME, Results, SetResults
+from camloc.evaluation.results import Results, SetResults
 from camloc.geometry.pose import Pose, PoseError
-
-REPORT_NAME = "report.html"
 
 _Floats = NDArray[np.float64]
 
@@ -133,45 +128,9 @@ class Report:
     advice: Sequence[str]
 
 
-def write_evaluation(
-    folder: Path,
-    results: Results,
-    sets: Sequence[ScoredSet],
-    training_poses: Pose,
-    *,
-    log: Sequence[Mapping[str, float]] = (),
-    mapped: Mapping[int, MappedView] | None = None,
-    map_points: MapPoints | None = None,
-    attention: bytes | None = None,
-) -> Path:
-    """Write all files of an evaluation: results.json, estimates.csv, two TUM files, report.html.
-
-    Models that predict points also leave points.ply. The arguments are those of `report_html`.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        CamlocError: a file cannot be written.
-    """
-    write_files(folder, results, sets, mapped=mapped)
-    page = report_html(
-        results, sets, training_poses, log=log, mapped=mapped, map_points=map_points, attention=attention
-    )
-    write_atomically(folder / REPORT_NAME, page)
-    return folder / REPORT_NAME
-
-
-def write_scenes(folder: Path, results: ScenesResults) -> Path:
-    """Write `results.json` and `report.html` of all scenes into a folder; returns the report's path.
-
-    Raises:
-        CamlocError: a file cannot be written.
-    """
-    write_atomically(folder / RESULTS_NAME, sealed_json(results))
-    title = f"{len(results.scenes)} scenes: {results.model}"
-    write_atomically(folder / REPORT_NAME, _rendered(title, report=None, scenes=results))
-    return folder / REPORT_NAME
+def scenes_html(results: ScenesResults) -> str:
+    """The report of several scenes."""
+    return _rendered(f"{len(results.scenes)} scenes: {results.model}", report=None, scenes=results)
 
 
 def report_html(

@@ -15,6 +15,7 @@ from camloc.core.sampling import even_items, even_rows
 from camloc.data.image_io import image_in_memory, read_image
 from camloc.data.types import Estimate, Frame, Located
 from camloc.errors import CamlocError, ImageError
+from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 
 if TYPE_CHECKING:
@@ -109,36 +110,22 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
 
     for layer in ("/training", "/truth", "/estimates", "/uncertainty"):
         server.scene.add_frame(layer, show_axes=False)
-    training = even_items(content.training, _MOST_FRUSTA)
-    for number, frame in enumerate(training):
-        _frustum(
-            server, f"/training/{number}", frame, frame.truth(), _TRAINING, 0.02 * size, pick, frame.name
-        )
+
+    def draw(
+        name: str, frame: Frame, pose: Pose, colour: tuple[int, int, int], scale: float, text: str
+    ) -> None:
+        frustum = _frustum(server, name, pose, frame.camera, colour=colour, scale=scale * size)
+        frustum.on_click(lambda _: pick(frame, text))
+
+    for number, frame in enumerate(even_items(content.training, _MOST_FRUSTA)):
+        draw(f"/training/{number}", frame, frame.truth(), _TRAINING, 0.02, frame.name)
     segments = []
     for number, (frame, estimate) in enumerate(content.tested):
-        _frustum(
-            server,
-            f"/truth/{number}",
-            frame,
-            frame.truth(),
-            _TRUTH,
-            0.04 * size,
-            pick,
-            f"{frame.name}: truth",
-        )
+        draw(f"/truth/{number}", frame, frame.truth(), _TRUTH, 0.04, f"{frame.name}: truth")
         if isinstance(estimate, Located):
             pose = estimate.world_from_cam.numpy()
             colour = _VERIFIED if estimate.is_verified else _UNVERIFIED
-            _frustum(
-                server,
-                f"/estimates/{number}",
-                frame,
-                pose,
-                colour,
-                0.04 * size,
-                pick,
-                _words(frame, estimate),
-            )
+            draw(f"/estimates/{number}", frame, pose, colour, 0.04, _words(frame, estimate))
             segments.append((frame.truth().translation, pose.translation))
             if estimate.covariance is not None:
                 axes, quaternion = ellipsoid(estimate.covariance[3:, 3:])
@@ -186,18 +173,8 @@ def _photograph(
             text.content = f"this is in another scene, {found.scene}"
             return
         pose = found.world_from_cam.numpy()
-        height, width = shown.shape[:2]
-        server.scene.add_camera_frustum(
-            "/photograph",
-            fov=1.0
-            if found.camera is None
-            else 2 * float(np.arctan(found.camera.height / 2 / found.camera.fy)),
-            aspect=width / height,
-            scale=0.12 * size,
-            color=_PHOTOGRAPH,
-            image=shown,
-            wxyz=np.asarray(pose.quaternion_wxyz()),
-            position=np.asarray(pose.translation),
+        _frustum(
+            server, "/photograph", pose, found.camera, colour=_PHOTOGRAPH, scale=0.12 * size, image=shown
         )
         x, y, z = pose.translation.tolist()
         text.content = f"{_how(found)} at {x:.3f}, {y:.3f}, {z:.3f} {found.unit}"
@@ -243,28 +220,29 @@ def _set_visible(server: Any, name: str, box: Any, _: Any) -> None:
 def _frustum(
     server: Any,
     name: str,
-    frame: Frame,
     pose: Pose,
+    camera: Camera | None,
+    *,
     colour: tuple[int, int, int],
     scale: float,
-    pick: Any,
-    text: str,
-) -> None:
-    camera = frame.camera
-    field, aspect = (1.0, 4 / 3)
+    image: UInt8[NDArray[np.uint8], "h w 3"] | None = None,
+) -> Any:
+    """Draw a camera, with its image if there is one."""
+    field, aspect = 1.0, 4 / 3
     if camera is not None:
         field, aspect = 2 * float(np.arctan(camera.height / (2 * camera.fy))), camera.width / camera.height
-    handle = server.scene.add_camera_frustum(
+    if image is not None:
+        aspect = image.shape[1] / image.shape[0]
+    return server.scene.add_camera_frustum(
         name,
         fov=field,
         aspect=aspect,
         scale=scale,
         color=colour,
+        image=image,
         wxyz=np.asarray(pose.quaternion_wxyz()),
         position=np.asarray(pose.translation),
     )
-
-    handle.on_click(lambda _: pick(frame, text))
 
 
 def _look_at(server: Any, content: Content, size: float) -> None:

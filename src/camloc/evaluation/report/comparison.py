@@ -15,10 +15,10 @@ from camloc.evaluation.report.figures import (
     RED,
     Curve,
     Points,
-    axis_label,
     error_curves,
     errors_along,
     fit_map,
+    label_map,
     legend_below,
     map_axes,
     map_bounds,
@@ -122,15 +122,8 @@ def trajectories(estimates: Mapping[str, Estimates], *, unit: str = "m") -> byte
             outside = int(np.count_nonzero(beyond & each.located))
             lost = int((~each.located).sum())
             notes = ((outside, "beyond the edge"), (lost, "lost"))
-            axes.set_xlabel(
-                "; ".join(
-                    [
-                        axis_label(shown[0], unit),
-                        *(f"{count} {what}" for count, what in notes if count),
-                    ]
-                )
-            )
-            axes.set_ylabel(axis_label(shown[1], unit))
+            note = "; ".join(f"{count} {what}" for count, what in notes if count)
+            label_map(axes, shown, unit, note=note)
         for axes in panels[len(names) :]:
             axes.set_visible(False)
         legend_below(figure, panels[0])
@@ -178,8 +171,7 @@ def differences_on_map(estimates: Mapping[str, Estimates], *, unit: str = "m") -
             fit_map(axes, low, high)
             axes.set_title(f"{other} beside {name}")
             lost = int((~both).sum())
-            axes.set_xlabel(axis_label(shown[0], unit) + (f"; {lost} lost by one of both" if lost else ""))
-            axes.set_ylabel(axis_label(shown[1], unit))
+            label_map(axes, shown, unit, note=f"{lost} lost by either method" if lost else "")
             bar = figure.colorbar(drawn, ax=axes, extend="both", shrink=0.85)
             bar.set_label(f"nearer by ({unit})")
         for axes in panels[len(others) :]:

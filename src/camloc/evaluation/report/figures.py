@@ -340,8 +340,7 @@ def camera_map(
         looking = directions_on_map(estimates[located], shown)
         draw_cameras(axes, found, looking, color=BLUE, label="estimated cameras")
         fit_map(axes, low, high)
-        axes.set_xlabel(axis_label(shown[0], unit))
-        axes.set_ylabel(axis_label(shown[1], unit))
+        label_map(axes, shown, unit)
         axes.set_title(
             _note(found, low, high, lost=int((~located).sum())),
             fontsize=9.5,
@@ -387,9 +386,11 @@ def fit_map(axes: Axes, low: Points, high: Points) -> None:
     axes.set_aspect("equal")
 
 
-def axis_label(axis: int, unit: str) -> str:
-    """The label of a map's axis along a world axis: 0, 1 or 2."""
-    return f"world {'xyz'[axis]} ({unit})"
+def label_map(axes: Axes, shown: tuple[int, int], unit: str, *, note: str = "") -> None:
+    """Name the two world axes of a map, with a note behind the first."""
+    across, up = (f"world {'xyz'[axis]} ({unit})" for axis in shown)
+    axes.set_xlabel("; ".join(filter(None, (across, note))))
+    axes.set_ylabel(up)
 
 
 def draw_cameras(axes: Axes, centres: Points, views: Points, *, color: str, label: str) -> None:
@@ -474,8 +475,7 @@ def map_points(found: MapPoints, training: Pose, *, unit: str = "m") -> bytes:
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
         draw_cameras(axes, cameras, directions_on_map(training, shown), color=INK, label="training cameras")
         fit_map(axes, low, high)
-        axes.set_xlabel(axis_label(shown[0], unit))
-        axes.set_ylabel(axis_label(shown[1], unit))
+        label_map(axes, shown, unit)
         legend_below(figure, axes)
         return svg(figure)
 
@@ -513,8 +513,7 @@ def cloud_map(cloud: PointCloud, truth: Pose, training: Pose, *, unit: str = "m"
         )
         draw_cameras(axes, cameras, directions_on_map(truth, shown), color=INK, label="true cameras")
         fit_map(axes, low, high)
-        axes.set_xlabel(axis_label(shown[0], unit))
-        axes.set_ylabel(axis_label(shown[1], unit))
+        label_map(axes, shown, unit)
         legend_below(figure, axes)
         return svg(figure)
 

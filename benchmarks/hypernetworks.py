@@ -65,7 +65,7 @@ class Half:
 
 
 @dataclass(frozen=True)
-class Thinned:
+class Subsampled:
     """One training on a part of the frames.
 
     Attributes:
@@ -78,7 +78,7 @@ class Thinned:
     far: dict[str, Half]
 
 
-def thinned_scene(root: Path, folder: Path) -> Path:
+def subsampled_scene(root: Path, folder: Path) -> Path:
     """The scene with every fourth training frame, beside links to its images."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(root / "scene.json", folder / "scene.json")
@@ -95,15 +95,15 @@ def thinned_scene(root: Path, folder: Path) -> Path:
     return folder
 
 
-def trained(recipe: str, scene: Path, folder: Path, seed: int) -> Thinned:
-    """A training on the thinned scene, or that of an earlier call."""
+def trained(recipe: str, scene: Path, folder: Path, seed: int) -> Subsampled:
+    """A training on the subsampled scene, or that of an earlier call."""
     if not (folder / CSV_NAME).exists():
         api.train(recipe, scene, folder, layout="demo", seed=seed)
         api.evaluate(folder)
     return measured_run(folder, scene)
 
 
-def measured_run(folder: Path, scene: Path) -> Thinned:
+def measured_run(folder: Path, scene: Path) -> Subsampled:
     """The results of an evaluated run, and the errors of near and of far views."""
     loaded = load(scene, layout="demo")
     truth, training = poses_of(loaded.test).numpy(), poses_of(loaded.train).numpy()
@@ -122,7 +122,7 @@ def measured_run(folder: Path, scene: Path) -> Thinned:
         for half, chosen in zip(halves, (near, ~near), strict=True):
             meters, degrees = np.median(errors[chosen], axis=0).tolist()
             half[name] = Half(meters, degrees)
-    return Thinned(Results.load(folder / "results.json"), *halves)
+    return Subsampled(Results.load(folder / "results.json"), *halves)
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ class Measured:
     """
 
     machine: str
-    without: list[Thinned]
-    with_it: list[Thinned]
+    without: list[Subsampled]
+    with_it: list[Subsampled]
 
 
 @dataclass(frozen=True)
@@ -318,7 +318,7 @@ def main(*, out: Path = Path("runs/hypernetworks"), seeds: int = SEEDS) -> None:
         out: Folder of the runs.
         seeds: Trainings of each network; 0 for a page of the other files alone.
     """
-    scene = thinned_scene(rendered(settings_of("corner", seed=0)), out / "scene") if seeds else out
+    scene = subsampled_scene(rendered(settings_of("corner", seed=0)), out / "scene") if seeds else out
     pairs = [
         [trained(recipe, scene, out / recipe / f"seed-{seed}", seed) for seed in range(seeds)]
         for recipe in (WITHOUT, WITH)

@@ -140,6 +140,10 @@ class View:
     scene: int = 0
 
 
+# The median length of a normally distributed 3-vector, in standard deviations of one coordinate.
+MEDIAN_OF_NORM = 1.538
+
+
 class ExpectedError(NamedTuple):
     """Median errors of a model on frames that were held out of training.
 
@@ -149,6 +153,15 @@ class ExpectedError(NamedTuple):
 
     meters: float
     degrees: float
+
+    @classmethod
+    def of_covariance(cls, covariance: Float64[NDArray[np.float64], "6 6"]) -> "ExpectedError":
+        """The median errors that a pose's covariance implies; its axes are `COVARIANCE_AXES`."""
+        variances = np.diag(covariance)
+        return cls(
+            meters=MEDIAN_OF_NORM * float(np.sqrt(variances[3:].mean())),
+            degrees=MEDIAN_OF_NORM * float(np.degrees(np.sqrt(variances[:3].mean()))),
+        )
 
 
 FoundBy = Literal["prior", "retrieval", "votes", "whole map"]

@@ -62,9 +62,6 @@ _MOST_CAMERAS = 4
 # Images of a list that pass through the network together.
 _BATCH_SIZE = 32
 
-# The median length of a normally distributed 3-vector, in standard deviations of one coordinate.
-_MEDIAN_OF_NORM = 1.538
-
 
 @dataclass(frozen=True, eq=False)
 class Localizer:
@@ -501,13 +498,8 @@ def _located(
     scene_map: SceneMap, answer: "VerifiedPose", prediction: Estimate | None, camera: Camera | None
 ) -> Located:
     """A verified pose; of the network's prediction the novelty is kept, and its pose as the unrefined one."""
-    variances = np.diag(answer.covariance)
     # Without calibration the normal equations know nothing of errors that all matches share: far too small.
     is_calibrated = scene_map.calibration.frames > 0
-    error = ExpectedError(
-        meters=_MEDIAN_OF_NORM * float(np.sqrt(variances[3:].mean())),
-        degrees=_MEDIAN_OF_NORM * float(np.degrees(np.sqrt(variances[:3].mean()))),
-    )
     predicted = (
         prediction if isinstance(prediction, Located) and prediction.scene == scene_map.scene else None
     )
@@ -515,7 +507,7 @@ def _located(
         scene=scene_map.scene,
         world_from_cam=answer.world_from_cam,
         unit=scene_map.unit,
-        expected_error=error if is_calibrated else None,
+        expected_error=ExpectedError.of_covariance(answer.covariance) if is_calibrated else None,
         covariance=answer.covariance if is_calibrated else None,
         verification=answer.verification,
         camera=camera if answer.verification.focal_length == "given" else answer.camera,

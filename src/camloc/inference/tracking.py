@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from camloc.data.formats.tum import Trajectory
 from camloc.data.named_queries import NamedQuery
 from camloc.data.query import Query
-from camloc.data.types import COVARIANCE_AXES, Estimate, ExpectedError, Located, Lost, Unit
+from camloc.data.types import MEDIAN_OF_NORM, Estimate, ExpectedError, Located, Lost, Unit
 from camloc.errors import DatasetError, ImageError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
@@ -38,9 +38,6 @@ from camloc.inference.verification import MapLocalizer
 from camloc.mapping.features import Features, FeatureSettings, extraction_scale
 from camloc.mapping.matching import FrameKeypoints
 from camloc.mapping.scene_map import SceneMap
-
-# The median length of a normally distributed 3-vector, in standard deviations of one coordinate.
-_MEDIAN_OF_NORM = 1.538
 
 # Frames whose points a query is compared with first, near a predicted pose.
 _NEAR_FRAMES = (4, 10)
@@ -236,7 +233,9 @@ class Track:
         """The estimate by the map near the predicted pose, or None where nothing is predicted well."""
         if predicted is None or not self._is_certain(predicted):
             return None
-        previous = Located(self.scene, predicted.world_from_cam, _expected(predicted.covariance))
+        previous = Located(
+            self.scene, predicted.world_from_cam, ExpectedError.of_covariance(predicted.covariance[:6, :6])
+        )
         found: Estimate | None = None
         for near in self._near:
             found = near.locate(replace(query, previous=previous), features=features)
@@ -262,7 +261,7 @@ class Track:
         covariance = pose.covariance
         if covariance is None:
             if pose.expected_error is not None:
-                meters, degrees = (each / _MEDIAN_OF_NORM for each in pose.expected_error)
+                meters, degrees = (each / MEDIAN_OF_NORM for each in pose.expected_error)
             elif is_verified:
                 meters, degrees = _UNCALIBRATED_SIGMA * self._distance, _UNCALIBRATED_DEGREES
             else:
@@ -298,7 +297,7 @@ class Track:
         return Located(
             scene=self.scene,
             world_from_cam=state.world_from_cam,
-            expected_error=_expected(covariance),
+            expected_error=ExpectedError.of_covariance(covariance),
             covariance=covariance,
             verification=None if used is None else used.verification,
             novelty=None if used is None else used.novelty,
@@ -372,15 +371,6 @@ def interpolated(path: Trajectory, time: float) -> Pose | None:
     rotation = Slerp([0.0, 1.0], Rotation.from_matrix(pair.rotation))(share).as_matrix()
     start, end = pair.translation
     return Pose(rotation, (1.0 - share) * start + share * end)
-
-
-def _expected(covariance: Float[np.ndarray, "n n"]) -> ExpectedError:
-    """The median error that a covariance implies."""
-    variances = np.diag(covariance)[: len(COVARIANCE_AXES)]
-    return ExpectedError(
-        meters=_MEDIAN_OF_NORM * float(np.sqrt(variances[3:6].mean())),
-        degrees=_MEDIAN_OF_NORM * float(np.degrees(np.sqrt(variances[:3].mean()))),
-    )
 
 
 def _usual_covariance(

@@ -246,15 +246,15 @@ def _listed(topics: dict[str, int]) -> str:
 
 
 def _chosen(
-    reader: "AnyReader", types: Sequence[str], asked: str, what: str, *, avoid: tuple[str, ...]
+    reader: "AnyReader", types: Sequence[str], named: str, what: str, *, avoid: tuple[str, ...]
 ) -> str:
     topics = _topics(reader, types)
-    if asked and asked not in topics:
-        raise DatasetError(f"the bag has no {what} {asked!r}; it has {_listed(topics)}")
+    if named and named not in topics:
+        raise DatasetError(f"the bag has no {what} {named!r}; it has {_listed(topics)}")
     usual = [name for name, count in topics.items() if count and not any(word in name for word in avoid)]
-    if not asked and not usual:
+    if not named and not usual:
         raise DatasetError(f"the bag has no {what}: its topics of that kind are {_listed(topics)}")
-    return asked or usual[0]
+    return named or usual[0]
 
 
 def _info_beside(image: str, infos: dict[str, int]) -> str:

@@ -258,7 +258,7 @@ def split_frames(
         if selection.split == NONE:
             return Split(tuple(frames), (), ("the option split=none: no frame is for testing",))
         if selection.split == BLOCKS or own is None:
-            return _split_by_blocks(frames, is_asked_for=selection.split == BLOCKS)
+            return _split_by_blocks(frames, is_chosen=selection.split == BLOCKS)
     return _split_by_names(frames, own, left_out=kept.left_out, source=source)
 
 
@@ -289,10 +289,10 @@ def _split_by_names(frames: Sequence[Frame], split: OwnSplit, *, left_out: Set[s
     return Split(tuple(by_name[name] for name in train), tuple(by_name[name] for name in test), notes)
 
 
-def _split_by_blocks(frames: Sequence[Frame], *, is_asked_for: bool) -> Split:
+def _split_by_blocks(frames: Sequence[Frame], *, is_chosen: bool) -> Split:
     """Every eighth block of each recording as test frames; positions alone are never tested on."""
     count = len(oriented(frames))
-    if not is_asked_for and count < FEWEST_TO_SPLIT:
+    if not is_chosen and count < FEWEST_TO_SPLIT:
         note = (
             f"no frame is for testing, because there are no lists and fewer than {FEWEST_TO_SPLIT} "
             f"frames; name some in test.txt, or use --option split=blocks"
@@ -309,7 +309,7 @@ def _split_by_blocks(frames: Sequence[Frame], *, is_asked_for: bool) -> Split:
         f"{len(test)} frames in blocks of each recording are for testing, because no list says which; name "
         f"others in test.txt, or use --option split=none"
     )
-    return Split(train, test, () if is_asked_for else (note,))
+    return Split(train, test, () if is_chosen else (note,))
 
 
 def lists_text(frames: Iterable[Frame]) -> str:

@@ -276,12 +276,11 @@ class Located:
         `position` (3 numbers) is the camera centre in the scene's world, `quaternion_wxyz` the rotation of
         `world_from_cam`, and `world_from_cam` the same pose as a matrix of 4 rows of 4 numbers. Positions are
         in `unit`. `found_by` is "map", "network", "refined network" or "motion" (bridged in a sequence).
-        `expected_error` has `meters` (in
-        `unit`) and `degrees`, or is None. A verified pose has its `verification` and, if its map is
-        calibrated, its `covariance` (6 rows of 6 numbers), whose rows `covariance_axes` names: rotation
-        vector in radians and camera centre in `unit`, along the axes of the world. `time_seconds`,
-        `camera` (pixels, COLMAP's names), `residual_meters`, `novelty` and `unrefined_position` are present
-        where they are known.
+        `expected_error` has `meters` (in `unit`) and `degrees`, or is None. A verified pose has its
+        `verification` and, if its map is calibrated, its `covariance` (6 rows of 6 numbers), whose rows
+        `covariance_axes` names: rotation vector in radians and camera centre in `unit`, along the axes of
+        the world. `time_seconds`, `camera` (pixels, COLMAP's names), `residual_meters`, `novelty` and
+        `unrefined_position` are present where they are known.
         """
         pose, error, unrefined = self.world_from_cam, self.expected_error, self.unrefined
         optional = {

@@ -1,8 +1,8 @@
 """Extending a multi-scene run by a scene: the recipe, the initial weights, and the comparison afterwards.
 
 Source: HyperPose (2025) supplement, section 7, where a model of six scenes learns a seventh from 5 to 75 % of
-its frames in 2 to 5 epochs. The paper does not say how the known scenes are treated. Here training goes on
-with their frames too, in equal parts, so that the model keeps them and tells them from the new scene.
+its frames in 2 to 5 epochs. The paper does not say how the known scenes are treated. Here their frames
+are trained on too, in equal parts, so that the model keeps them apart from the new scene.
 """
 
 import math

@@ -468,7 +468,7 @@ def seconds_per_step(
 ) -> float:
     """Median seconds of a training step, over the steps of `trial_seconds` and 25 steps at least.
 
-    The mean would count the first reading of a cache of features, and other programs of the moment.
+    The mean would include the first reading of a feature cache and the load of other programs.
     """
     endless = replace(recipe, stages=(replace(recipe.stages[0], epochs=_ENDLESS),))
     seconds: list[float] = []

@@ -1,7 +1,7 @@
 """LLFF: all poses, sizes and focal lengths in one array, `poses_bounds.npy`.
 
-    scene/poses_bounds.npy     (n, 17): a 3x5 matrix [rotation | centre | height, width, focal], and two
-    depths scene/images/0001.jpg      n images; in the order of their names
+    scene/poses_bounds.npy    (n, 17): a 3x5 matrix [rotation | centre | height, width, focal], two depths
+    scene/images/0001.jpg     n images; in the order of their names
 
 Mildenhall et al., Local Light Field Fusion, 2019. The camera axes are down, right, backward; the frames have
 right, down, forward. The scale is a reconstruction's. Files that hold Python objects are refused.

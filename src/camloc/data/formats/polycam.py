@@ -1,8 +1,7 @@
 """Polycam's raw data: a JSON file for each keyframe, poses of ARKit.
 
-    scene/keyframes/images/1636152354.jpg              or corrected_images and corrected_cameras
-    scene/keyframes/cameras/1636152354.json            t_00 to t_23 (world_from_cam), fx, fy, cx, cy, width,
-    height
+    scene/keyframes/images/1636152354.jpg      or corrected_images and corrected_cameras
+    scene/keyframes/cameras/1636152354.json    t_00 to t_23 (world_from_cam), fx, fy, cx, cy, width, height
 
 The camera axes are ARKit's (right, up, backward), the world's y axis is up, positions are metres.
 `corrected_cameras`, which Polycam optimized afterwards, are read where they are there.

@@ -2,8 +2,8 @@
 
     root/2014-06-26-09-24-58/stereo.timestamps                    microseconds and chunk of each image
     root/2014-06-26-09-24-58/stereo/centre_processed/TIME.png     or stereo/centre: raw, as a Bayer mosaic
-    root/2014-06-26-09-24-58/gps/ins.csv                          status, northing, easting, down, roll,
-    pitch, yaw root/extrinsics/ins.txt                                       of the SDK; for `frame=camera`
+    root/2014-06-26-09-24-58/gps/ins.csv                          status, position, roll, pitch, yaw
+    root/extrinsics/ins.txt                                       of the SDK; for `frame=camera`
     root/camera.json                                              optional; intrinsics of all images
 
 Maddern et al., 1 Year, 1000 km, IJRR 2017. The scenes are the splits of the "HyperPose" supplement (2025),

@@ -1,7 +1,7 @@
 """A room, or any scene of a thousand images, learned in minutes on two CPU cores.
 
-These are no rows of a paper: every regressor, and scene geometry, on pretrained MobileNetV2 features,
-with augmentation for few images. Turning the camera about its centre helps most: an epoch has views that nobody
+These are no rows of a paper: every regressor, and scene geometry, on pretrained MobileNetV2 features, with
+augmentation for few images. Turning the camera about its centre helps most: an epoch has views that nobody
 took, each with its exact pose. 16 such views of every image pass once through the first half of the backbone,
 which is frozen. Settings were chosen on frames held out of the training frames of 7Scenes' Red Kitchen;
 `docs/results/redkitchen.md` has the errors on its test frames.

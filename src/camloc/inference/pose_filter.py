@@ -2,10 +2,10 @@
 
 The state is the pose `world_from_cam`, the velocity of the centre and the angular velocity, both along the
 axes of the world. Its error is (w, c, v, r): the true rotation is `exp([w]) @ rotation`, the true centre
-`translation + c`; v and r are those of the velocities. Between measurements the velocities stay the same but
-for white accelerations (constant velocity), or the pose moves as odometry says. Sola, Quaternion kinematics
-for the error-state Kalman filter, 2017, sections 5 to 7, with errors in the world frame; smoothing: Rauch,
-Tung and Striebel, 1965.
+`translation + c`; v and r are those of the velocities. Between measurements the velocities stay the same
+except for white accelerations (constant velocity), or the pose moves as odometry says. Sola, Quaternion
+kinematics for the error-state Kalman filter, 2017, sections 5 to 7, with errors in the world frame;
+smoothing: Rauch, Tung and Striebel, 1965.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Measurement(NamedTuple):
     is_verified: bool
 
 
-# Most poses that no map confirmed are far off: only those are used that are well within the expected.
+# Most poses that no map confirmed are far off: only those well within the expected region are used.
 _UNVERIFIED_GATE = 0.9
 
 
@@ -142,7 +142,6 @@ def predict(
             noise[rows, rows] = np.eye(3) * (density**2 * seconds**3 / 3)
             noise[rows, rates] = noise[rates, rows] = np.eye(3) * (density**2 * seconds**2 / 2)
             noise[rates, rates] = np.eye(3) * (density**2 * seconds)
-        velocity, turning = state.velocity, state.turning
     else:
         step = pose.rotation @ motion.translation
         moved = Pose(pose.rotation @ motion.rotation, pose.translation + step)
@@ -150,9 +149,8 @@ def predict(
         angle = float(np.linalg.norm(Rotation.from_matrix(motion.rotation).as_rotvec()))
         noise[:3, :3] = np.eye(3) * (model.odometry_share * angle) ** 2
         noise[3:6, 3:6] = np.eye(3) * (model.odometry_share * float(np.linalg.norm(step))) ** 2
-        velocity, turning = state.velocity, state.turning
     covariance = transition @ state.covariance @ transition.T + noise
-    return State(moved, velocity, turning, covariance), transition
+    return State(moved, state.velocity, state.turning, covariance), transition
 
 
 def update(
@@ -219,7 +217,7 @@ class PoseFilter:
 
     A measurement whose Mahalanobis distance is beyond the gate is left out. After three verified
     poses in a row that are left out and that agree with each other, the state starts again from the last one:
-    then it was the state that was wrong.
+    then the state was wrong.
     """
 
     def __init__(self, model: MotionModel) -> None:

@@ -40,6 +40,7 @@ from camloc.training.log import read_log
 
 if TYPE_CHECKING:
     from camloc.inference.torch_network import TorchNetwork
+    from camloc.models.checkpoint import Checkpoint
 
 
 def learned_scenes(run: Path) -> tuple[str, ...]:
@@ -268,8 +269,7 @@ def _attention(localizer: Localizer, scored: ScoredSet) -> bytes | None:
     network = _torch_network(localizer)
     if network is None:
         return None
-    from camloc.evaluation.report.model_figures import attention_figure
-    from camloc.inference.inspection import attention_maps, has_attention
+    from camloc.inference.inspection import has_attention
 
     if not has_attention(network.checkpoint):
         return None
@@ -277,7 +277,20 @@ def _attention(localizer: Localizer, scored: ScoredSet) -> bytes | None:
     if not located:
         return None
     rows = best_middle_worst(scored, located)
-    found = list(attention_maps(network.checkpoint, [scored.frames[row] for row in rows]))
+    return attention_to([scored.frames[row] for row in rows], network.checkpoint)
+
+
+def attention_to(frames: Sequence[Frame], checkpoint: "Checkpoint") -> bytes:
+    """The figure of a Transformer's attention to some images.
+
+    Raises:
+        RecipeError: the model has no Transformer.
+        ImageError: an image cannot be read.
+    """
+    from camloc.evaluation.report.model_figures import attention_figure
+    from camloc.inference.inspection import attention_maps
+
+    found = list(attention_maps(checkpoint, frames))
     return attention_figure(
         [each.image.movedim(0, -1).numpy() for each in found],
         [{name: weights.numpy() for name, weights in each.maps.items()} for each in found],

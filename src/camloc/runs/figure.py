@@ -13,7 +13,6 @@ from camloc.evaluation.comparison import common_frames, read_estimates
 from camloc.evaluation.report.comparison import trajectories
 from camloc.evaluation.report.figures import BLUE, Curve, errors_along
 from camloc.evaluation.report.model_figures import (
-    attention_figure,
     clusters_figure,
     decoded_figure,
     occlusion_figure,
@@ -21,12 +20,12 @@ from camloc.evaluation.report.model_figures import (
 )
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.evaluation.trajectory import CSV_NAME
-from camloc.inference.inspection import attention_maps, embeddings
+from camloc.inference.inspection import embeddings
 from camloc.inference.localizer import Localizer
 from camloc.models.checkpoint import load_checkpoint
 from camloc.refinement.image_decoder import DecoderMetadata
 from camloc.refinement.train import IMAGES
-from camloc.runs.evaluate import test_sets
+from camloc.runs.evaluate import attention_to, test_sets
 from camloc.runs.manifest import RunManifest
 
 FigureName = Literal["attention", "clusters", "trajectories", "errors", "occlusion", "points", "decoded"]
@@ -93,13 +92,7 @@ def draw(
 def _attention(run: Path, frames: tuple[Frame, ...], images: int) -> bytes:
     if images < 1:
         raise RecipeError(f"a figure of attention shows 1 image or more, not {images}")
-    chosen = even_items(frames, images)
-    found = list(attention_maps(load_checkpoint(run), chosen))
-    return attention_figure(
-        [each.image.movedim(0, -1).numpy() for each in found],
-        [{name: weights.numpy() for name, weights in each.maps.items()} for each in found],
-        [each.frame.name for each in found],
-    )
+    return attention_to(even_items(frames, images), load_checkpoint(run))
 
 
 def _clusters(run: Path, frames: tuple[Frame, ...], count: int, baseline: Path | None) -> bytes:

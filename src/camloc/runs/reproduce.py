@@ -274,17 +274,25 @@ def _run_folder(
             f"{settings.runs} has no finished run of {job.recipe} on {', '.join(job.scenes)} with seed "
             f"{job.seed}; name the data set with --data to train it"
         )
-    report(f"train  {job.folder}")
-    scenes = [word for scene in job.scenes for word in ("--scene", scene)]
-    words = ["train", job.recipe, "--data", str(settings.data), *scenes, "--layout", table.layout]
-    words += ["--out", str(job.folder), "--seed", str(job.seed), "--device", settings.device]
-    words += ["--backbone-weights", settings.backbone_weights]
-    words += ["--budget", settings.budget] if settings.budget else []
-    words += option_words(settings)
-    run_camloc(words, job.folder.with_suffix(".log"))
+    train_job(job, table.layout, settings, report)
     if not is_measured(job.folder, job.scenes):
         run_camloc(["evaluate", str(job.folder)], job.folder.with_suffix(".log"))
     return job.folder
+
+
+def train_job(job: Job, layout: str, settings: Settings, report: Report) -> None:
+    """Train a run.
+
+    Raises:
+        CommandFailed: the training failed.
+    """
+    report(f"train  {job.folder}")
+    scenes = [word for scene in job.scenes for word in ("--scene", scene)]
+    words = ["train", job.recipe, "--data", str(settings.data), *scenes, "--layout", layout]
+    words += ["--out", str(job.folder), "--seed", str(job.seed), "--device", settings.device]
+    words += ["--backbone-weights", settings.backbone_weights]
+    words += ["--budget", settings.budget] if settings.budget else []
+    run_camloc([*words, *option_words(settings)], job.folder.with_suffix(".log"))
 
 
 def option_words(settings: Settings) -> list[str]:

@@ -15,7 +15,7 @@ from camloc.evaluation.published import PAPERS, SEVENSCENES, TRANSFER_TITLE
 from camloc.evaluation.report.wording import angle, distance, percent
 from camloc.runs.commands import CommandFailed, run_camloc
 from camloc.runs.extend import COMPARISON, ExtensionResults
-from camloc.runs.reproduce import Settings, is_measured, option_words, present_scenes
+from camloc.runs.reproduce import Job, Settings, is_measured, option_words, present_scenes, train_job
 
 LAYOUT, NEW = "sevenscenes", "heads"
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 0.75)
@@ -102,24 +102,16 @@ def _extended(
         return ExtensionResults.load(folder)
     if settings.data is None:
         raise CommandFailed(f"{folder} is missing; name the data set with --data to train it")
-    common = ["--layout", LAYOUT, "--seed", str(seed), "--device", settings.device, *option_words(settings)]
-    data = ["--data", str(settings.data)]
     if not is_measured(base, known):
-        report(f"train  {base}")
-        scenes = [word for scene in known for word in ("--scene", scene)]
-        budget = ["--budget", settings.budget] if settings.budget else []
-        weights = ["--backbone-weights", settings.backbone_weights]
-        training = ["train", recipe, *data, *scenes, "--out", str(base), *weights, *budget, *common]
         try:
-            run_camloc(training, base.with_suffix(".log"))
+            train_job(Job(recipe, known, seed, base), LAYOUT, settings, report)
         except CommandFailed as problem:
             raise _Untrained(str(problem)) from None
     report(f"extend {folder}")
-    share = ["--fraction", f"{fraction:g}", "--epochs", str(EPOCHS)]
-    run_camloc(
-        ["extend", str(base), *data, "--scene", NEW, "--out", str(folder), *share, *common],
-        folder.with_suffix(".log"),
-    )
+    command = ["extend", str(base), "--data", str(settings.data), "--scene", NEW, "--layout", LAYOUT]
+    command += ["--out", str(folder), "--seed", str(seed), "--device", settings.device]
+    command += ["--fraction", f"{fraction:g}", "--epochs", str(EPOCHS), *option_words(settings)]
+    run_camloc(command, folder.with_suffix(".log"))
     return ExtensionResults.load(folder)
 
 

@@ -187,7 +187,7 @@ TERMS = (
     (
         "Orientation error",
         "The angle of the rotation between the estimated and the true camera axes, from 0° to 180°. Looking "
-        "elsewhere and a tilted horizon count alike.",
+        "elsewhere and a tilted horizon count the same.",
     ),
     (
         "Median and 90 %",

@@ -105,5 +105,5 @@ def test_frames_of_two_recordings_are_compared_where_they_look_alike(tmp_path: P
 def test_equal_poses_are_named_before_what_follows_from_them() -> None:
     kinds = ["jump", "orientations", "frozen poses", "leak"]
     findings = sorted((Finding("error", kind, "") for kind in kinds), key=order)
-    assert [each.kind for each in findings] == ["frozen poses", "jump", "orientations", "leak"]
+    assert [each.kind for each in findings] == ["frozen poses", "orientations", "leak", "jump"]
     assert order(Finding("warning", "frozen poses", "")) > order(Finding("error", "leak", ""))

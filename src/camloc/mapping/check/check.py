@@ -34,7 +34,7 @@ _REPEATED, _REPEATED_STEPS = 3, 6.0
 _MOST_REPEATED = 0.25
 
 # Findings by equal numbers or bytes, of which others may be a consequence, and findings that may follow from
-# others, such as images that are exchanged: they go last.
+# others, such as images that are exchanged: they go last, in this order.
 _EXACT = ("frozen poses", "images with several poses")
 _CONSEQUENCES = (
     "orientations",
@@ -113,9 +113,10 @@ def check_scene(
     return Checked(tuple(findings), path, facts, sample, agreement)
 
 
-def order(finding: Finding) -> tuple[bool, bool, bool]:
+def order(finding: Finding) -> tuple[bool, int, bool]:
     """The place of a finding among others: errors first, causes before consequences."""
-    return finding.level != "error", finding.kind in _CONSEQUENCES, finding.kind not in _EXACT
+    place = _CONSEQUENCES.index(finding.kind) + 1 if finding.kind in _CONSEQUENCES else 0
+    return finding.level != "error", place, finding.kind not in _EXACT
 
 
 def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Finding]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.page import page, results_table, write
+from benchmarks.page import result_page, results_table, write
 from benchmarks.trainings import Trained, train_all
 from camloc.evaluation.results import Results
 from camloc.models.checkpoint import load_checkpoint
@@ -71,16 +71,17 @@ def main(
             for (label, seed), training in trainings.items()
         )
     )
-    write(NAME, measured, written(measured))
+    write(NAME, measured, page(measured))
 
 
 def _held_out(run: Path) -> tuple[float, float]:
     error = load_checkpoint(run).metadata.expected_error
     assert error is not None, "the recipe holds images out"
-    return tuple(error)
+    meters, degrees = error
+    return meters, degrees
 
 
-def written(measured: Measured) -> str:
+def page(measured: Measured) -> str:
     """The page."""
     several = len(measured.rows) > len(LABELS)
     labels = [f"{row.label}, seed {row.seed}" if several else row.label for row in measured.rows]
@@ -88,7 +89,7 @@ def written(measured: Measured) -> str:
         f"{label} {row.held_out[0]:.3f} m, {row.held_out[1]:.2f}°"
         for label, row in zip(labels, measured.rows, strict=True)
     )
-    return page(
+    return result_page(
         "Scene geometry with the points of a map",
         NAME,
         f"`{RECIPE}` on the office floor with the recipe's own schedule, with and without "

@@ -123,7 +123,7 @@ def model_from_metadata(metadata: Metadata, *, source: Path) -> PoseModel[Any]:
             f"{source} names {len(metadata.scenes)} scenes for a model of {scenes}; copy the run again"
         )
     try:
-        config = from_builtins(metadata.config, config_class(metadata.model))
+        config: Any = from_builtins(metadata.config, config_class(metadata.model))
         with _WithoutRandomWeights():
             return build_model(metadata.model, config)
     except RecipeError as problem:

@@ -30,6 +30,8 @@ from market_square import SquareSettings
 
 NAME = "many_frames"
 
+MILLION = 1_000_000
+
 
 @dataclass(frozen=True)
 class Row:
@@ -188,7 +190,27 @@ def _map_part(maps: tuple[MapRow, ...]) -> list[str]:
         f"the points; the map's files grow {growth(first.map_megabytes, last.map_megabytes)} times, time "
         f"{growth(first.processor_seconds, last.processor_seconds)} times ({grown}) and memory "
         f"{growth(first.megabytes, last.megabytes)} times.",
+        "## A million frames, on paper",
+        _plan(last),
     ]
+
+
+def _plan(row: MapRow) -> str:
+    """What a million frames would take, at the rates of the largest map."""
+    parts = MILLION // row.frames
+    hours = {step: seconds * parts / 3600 for step, seconds in row.seconds.items()}
+    return (
+        f"At the rates of {row.frames:,} frames one core would take {hours['features']:.0f} hours for "
+        f"features, {hours['matching']:.0f} for matching and {hours['triangulation']:.0f} for triangulation; "
+        f"in one process they would need {row.megabytes * parts / 1e3:.0f} GB. Features and matches are "
+        f"independent of each other, triangulation is local: {parts} parts of {row.frames:,} neighbouring "
+        f"frames, which overlap by a block, are {parts} scenes of one world. `camloc map --cluster` builds "
+        f"them by Ray Data, {row.processor_seconds / 60:.0f} minutes and {row.megabytes / 1e3:.1f} GB each; "
+        f"they have {row.map_megabytes * parts / 1e3:.1f} GB together. [The index of scenes](scene_search.md) "
+        "finds the part that an image shows, and `camloc serve --memory` holds those in use. One bundle "
+        "adjustment of all parts would need their matches in COLMAP's database, on disk; camloc does not do "
+        "it."
+    )
 
 
 def main(

@@ -207,9 +207,9 @@ def _plan(row: MapRow) -> str:
         f"frames, which overlap by a block, are {parts} scenes of one world. `camloc map --cluster` builds "
         f"them by Ray Data, {row.processor_seconds / 60:.0f} minutes and {row.megabytes / 1e3:.1f} GB each; "
         f"they have {row.map_megabytes * parts / 1e3:.1f} GB together. [The index](scene_search.md) of "
-        "scenes finds the part that an image shows, and `camloc serve --memory` holds those in use. One bundle "
-        "adjustment of all parts would need their matches in COLMAP's database, on disk; camloc does not do "
-        "it."
+        "scenes finds the part that an image shows, and `camloc serve --memory` holds those in use. One "
+        "bundle adjustment of all parts would need their matches in COLMAP's database, on disk; camloc does "
+        "not do it."
     )
 
 

@@ -214,7 +214,7 @@ def test_a_folder_without_a_run_and_an_unknown_recipe_are_refused(
 ) -> None:
     message = refused(capfd, "autoencode", tmp_path)
     assert "not a run" in message
-    message = refused(capfd, "autoencode", trained / "run", "--recipe", "students/slow")
+    message = refused(capfd, "autoencode", trained / "run", "--recipe", "students/slow", status=2)
     assert "students/quick" in message
 
 

@@ -151,6 +151,9 @@ def test_a_image_of_any_kind_is_answered(
 
 # Wrong whatever the data are: the exit status is 2.
 USAGE: dict[str, tuple[list[str], tuple[str, ...]]] = {
+    "unknown layout": (["--layout", "sevenscene"], ("'sevenscene'", "sevenscenes")),
+    "layout with a path": (["--layout", "../tum"], ("'../tum'",)),
+    "unknown option": (["--option", "stride=2"], ("'stride'", "train_list")),
     "budget without a number": (["--budget", "soon"], ("'soon'", "20m")),
     "budget of nothing": (["--budget", "0m"], ("'0m'", "1.5h")),
     "budget in weeks": (["--budget", "2w"], ("'2w'",)),
@@ -166,10 +169,7 @@ USAGE: dict[str, tuple[list[str], tuple[str, ...]]] = {
 
 # Wrong for these data, or on this machine.
 WORDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
-    "unknown layout": (["--layout", "sevenscene"], ("'sevenscene'", "sevenscenes")),
     "layout of another kind": (["--layout", "tum"], ("rgb.txt",)),
-    "layout with a path": (["--layout", "../tum"], ("'../tum'",)),
-    "unknown option": (["--option", "stride=2"], ("'stride'", "train_list")),
     "option that is no word": (["--option", "camera=pinhole"], ("camera", "camera.json")),
     "option with a wrong value": (["--option", "exclude=no.png"], ("no.png",)),
     "unknown split": (["--option", "split=winter"], ("winter",)),
@@ -221,7 +221,8 @@ def test_a_device_that_is_not_there(
 def test_an_unknown_recipe_suggests_others(
     name: str, meant: str, trained: Path, tmp_path: Path, capfd: Capture
 ) -> None:
-    message = refused_without_a_trace(capfd, tmp_path, "train", name, "--data", trained / "scene")
+    words = ("train", name, "--data", trained / "scene")
+    message = refused_without_a_trace(capfd, tmp_path, *words, status=2)
     _, _, suggested = message.partition("did you mean ")
     assert meant in suggested
 

@@ -169,7 +169,10 @@ def test_a_run_that_is_damaged(what: str, trained: Path, run: Path, tmp_path: Pa
     before = listing(tmp_path)
     image = next((trained / "scene" / "seq-02").glob("*.color.png"))
     for command in commands:
-        message = refused(capfd, command, run, *([image] if command == "locate" else []))
+        words = [image] if command == "locate" else []
+        # A layout or an option that does not exist is a wrong word wherever it stands.
+        status = 2 if what in ("the data have an unknown layout", "the data have an unknown option") else 1
+        message = refused(capfd, command, run, *words, status=status)
         assert len(message) < 500
         assert listing(tmp_path) == before
 

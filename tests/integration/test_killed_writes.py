@@ -23,7 +23,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     return found
 
 
-@pytest.mark.parametrize(("step", "files"), [("import", 31), ("poses", 33), ("map", 3), ("export", 4)])
+@pytest.mark.parametrize(("step", "files"), [("import", 32), ("poses", 33), ("map", 3), ("export", 4)])
 def test_what_is_killed_and_done_again_leaves_the_same_files(
     step: str, files: int, killed: dict[str, dict[str, Any]]
 ) -> None:

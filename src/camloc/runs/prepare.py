@@ -23,7 +23,6 @@ from camloc.data.image_io import frame_size
 from camloc.data.splits import hold_out, keep_orientations
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import CheckpointError, DatasetError, RecipeError
-from camloc.mapping.build import build_scene_map
 from camloc.models import build_model, model_class
 from camloc.models.base import GeometryModel, PoseModel, Regressor
 from camloc.models.layers.transformer import PositionCodesConfig
@@ -251,6 +250,9 @@ def seen_map_points(
     Raises:
         DatasetError: the frames of a scene give no map.
     """
+    # Imported here because it loads pycolmap, which other trainings do not need.
+    from camloc.mapping.build import build_scene_map
+
     seen: list[NDArray[np.float64]] = []
     for scene, frames in zip(scenes, train_frames, strict=True):
         scene_map, _ = build_scene_map(frames, scene=scene.name, unit=scene.unit)

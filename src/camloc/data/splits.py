@@ -199,7 +199,7 @@ def _matches(name: str, wanted: str) -> bool:
 
 
 def _images_beside(used: Sequence[Path], known: Iterable[Path]) -> list[Path]:
-    """The images in the folders of those that are used that nothing names, in alphabetical order."""
+    """Further images in the folders of the used images, which nothing names, in alphabetical order."""
     named = set(map(str, known))
     folders = sorted(set(map(os.path.dirname, map(str, used))))
     return sorted(

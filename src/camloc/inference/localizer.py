@@ -56,7 +56,7 @@ _SOURCES: Mapping[Prior, tuple[FoundBy, ...]] = {
 # The name of the verified estimates beside those of the refinement methods.
 MAP = "map"
 
-# Training cameras of one image size that are tried, of those that disagree.
+# Different training cameras of one image size that are tried, at most.
 _MOST_CAMERAS = 4
 
 # Images of a list that pass through the network together.

@@ -18,7 +18,7 @@ import numpy as np
 
 from camloc.data.formats.parts.files import is_file, is_or_has, matching_files, numbers_in, open_regular
 from camloc.data.formats.parts.intrinsics import camera_from_fields
-from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene
+from camloc.data.formats.parts.posed import Matrix, listed_image, listed_pose, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene, Unit
 from camloc.errors import DatasetError
@@ -109,14 +109,11 @@ def load(
         if left
     ]
 
-    def posed(each: Listed[tuple[Matrix, Camera]]) -> Posed:
-        return Posed(*each.content)
-
     return posed_scene(
         folder,
         scene,
         listed,
-        posed,
+        listed_pose,
         selection=selection,
         notes=notes,
         unit=unit,

@@ -16,8 +16,8 @@ from scipy.spatial.transform import Rotation
 
 from camloc.data.formats.parts.files import is_file, read_json_value
 from camloc.data.formats.parts.intrinsics import camera_from_fields, number_fields, says_something
-from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene
-from camloc.data.splits import EVERYTHING, Listed, Selection
+from camloc.data.formats.parts.posed import Matrix, listed_image, listed_pose, matrix_of, posed_scene
+from camloc.data.splits import EVERYTHING, Selection
 from camloc.data.types import Scene, Unit
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -79,22 +79,18 @@ def load(root: Path, scene: str = "", *, unit: Unit = "units", selection: Select
         pose = _pose(shot, where)
         listed.append(listed_image(where, f"images/{name}", root, (pose, known[shot["camera"]])))
     others = [str(len(part["shots"])) for part in parts if part is not largest]
-    notes = (
-        [f"the largest of {len(parts)} reconstructions is read; the others have {', '.join(others)} shots"]
-        if (others)
-        else []
-    )
-
+    notes = []
+    if others:
+        notes.append(
+            f"the largest of {len(parts)} reconstructions is read; the others have {', '.join(others)} shots"
+        )
     elsewhere = [f"images/{name}" for part in parts for name in part["shots"] if name not in shots]
-
-    def posed(each: Listed[tuple[Matrix, Camera]]) -> Posed:
-        return Posed(*each.content)
 
     return posed_scene(
         root,
         scene,
         listed,
-        posed,
+        listed_pose,
         selection=selection,
         notes=notes,
         unit=unit,

@@ -205,7 +205,7 @@ def _from_angles(roll: float, pitch: float, yaw: float) -> Matrix:
 def _of_drive(
     root: Path, drive: str, images: str, ins_from_camera: Matrix, most_seconds: float, shift: int
 ) -> tuple[list[Listed[tuple[Matrix, float, str]]], list[str]]:
-    """The images of a drive with their poses, and the names of those that have none."""
+    """The images of a drive with their poses, and the names of images without a pose."""
     folder = root / drive
     if not images:
         images = (

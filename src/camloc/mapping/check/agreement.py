@@ -87,7 +87,7 @@ def measure_agreement(path: CameraPath, sample: Sample, *, unit: Unit, has_camer
     case = Case(path, sample.pairs, poses)
     lenses = [each for each in readings[1:] if each.hypothesis.poses is None]
     if not explains_more(best, given) and lenses:
-        # The lens may lie between those that are tried.
+        # The lens may lie between two tried lenses.
         best = refined(case, min(lenses, key=lambda each: each.pixels))
     if explains_more(best, given):
         best = refined(case, best)

@@ -102,6 +102,11 @@ def matrix_of(rotation: Matrix, centre: Sequence[float] | Matrix) -> Matrix:
     return matrix
 
 
+def listed_pose(each: Listed[tuple[Matrix, Camera]]) -> Posed:
+    """The pose and the camera of an image that was listed with both."""
+    return Posed(*each.content)
+
+
 def rotation_of_xyzw(quaternion: Sequence[float], where: str) -> Matrix:
     """The rotation matrix of a quaternion with w last.
 

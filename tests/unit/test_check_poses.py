@@ -254,6 +254,24 @@ def _sample_of_recordings(across: int) -> Sample:
     return Sample((*within, *between[:across]), (), ())
 
 
+def test_a_small_shift_of_all_later_positions_is_named_with_its_size() -> None:
+    scene = _scene(lambda n, R, c: (R, c + (n >= 13) * np.array([0.1, -0.4, 0.2])))
+    sample = _sample(gaps=(2, 4, 5, 6))
+    without_steps = Sample(tuple(pair for pair in sample.pairs if pair.kind != "step"), (), ())
+    finding, *_ = _agreement(scene, without_steps).findings
+    assert (finding.level, finding.kind, finding.frames) == ("error", "jump", ("013.png",))
+    assert "jump by 0.46 " in finding.sentence
+
+
+def test_frames_that_are_wrong_already_explain_what_contradicts_them() -> None:
+    random = np.random.default_rng(0)
+    wrong = {6, 7, 8, 9}
+    scene = _scene(lambda n, R, c: (R, c + random.normal(0, 1.5, 3) if n in wrong else c))
+    path, sample = path_of(scene), _sample()
+    assert measure_agreement(path, sample, unit="m", has_cameras=True).findings
+    assert not measure_agreement(path, sample, wrong, unit="m", has_cameras=True).findings
+
+
 @pytest.mark.parametrize("size", [1.0, 0.3])
 def test_recordings_in_two_worlds_are_named(size: float) -> None:
     turn = Rotation.from_rotvec(size * np.array([0.3, 1.0, 0.2])).as_matrix()

@@ -1,14 +1,22 @@
 """Which images are compared, which share a camera, and the reasons of those without a pose."""
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pycolmap
+import pytest
 
 from camloc.cli.commands.poses import report_lines
 from camloc.data.photos import Photo
 from camloc.data.world import Origin, World
+from camloc.mapping import structure_from_motion
+from camloc.mapping.features import Features
 from camloc.mapping.structure_from_motion import (
     MotionSettings,
+    _best_model,
+    _explained,
+    _Extracted,
     _groups,
     camera_key,
     image_pairs,
@@ -62,6 +70,62 @@ def test_images_apart_are_a_group_from_three_on() -> None:
     assert _groups(names, connected, {"a", "b"}) == (("c", "d", "e"),)
 
 
+def _model_and_matches() -> tuple[pycolmap.Reconstruction, _Extracted, dict[tuple[int, int], np.ndarray]]:
+    """A synthetic model, its keypoints, and the matches of every two images."""
+    options = pycolmap.SyntheticDatasetOptions()
+    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig = 1, 1, 6
+    options.num_points3D = 60
+    pycolmap.set_random_seed(0)
+    model = pycolmap.synthesize_dataset(options)
+    images = sorted(model.images.values(), key=lambda image: image.name)
+    camera = next(iter(model.cameras.values()))
+    photos = tuple(Photo(image.name, Path(), camera.width, camera.height) for image in images)
+    keypoints = [np.array([point.xy for point in image.points2D], np.float32) for image in images]
+    points = [np.array([point.point3D_id for point in image.points2D]) for image in images]
+    features = tuple(
+        Features(each, np.ones(len(each), np.float32), np.zeros((len(each), 8), np.uint8))
+        for each in keypoints
+    )
+    connected = {}
+    for first, second in combinations(range(len(images)), 2):
+        rows, others = np.nonzero(points[first][:, None] == points[second])
+        is_known = np.isin(points[first][rows], list(model.points3D))
+        connected[first, second] = np.stack((rows, others), axis=1)[is_known].astype(np.uint32)
+    return model, _Extracted(photos, features, (), {}, {}), connected
+
+
+def _bent(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+    """The model with its last image at a wrong place."""
+    bent = pycolmap.Reconstruction(model)
+    last = max(bent.images.values(), key=lambda image: image.name)
+    pose = last.cam_from_world()
+    moved = pycolmap.Rigid3d(pose.rotation, pose.translation + np.array([1.0, 0.5, 0.0]))
+    last.frame.set_cam_from_world(last.camera_id, moved)
+    return bent
+
+
+def test_pairs_that_contradict_a_model_are_those_of_the_image_at_a_wrong_place() -> None:
+    model, extracted, connected = _model_and_matches()
+    assert _explained(model, extracted, connected, MotionSettings()) == (len(connected), [])
+    explained, contradicted = _explained(_bent(model), extracted, connected, MotionSettings())
+    assert contradicted == [(first, 5) for first in range(5)]
+    assert explained == len(connected) - 5
+
+
+@pytest.mark.parametrize(("attempts", "chosen"), [(["bent", "right"], 1), (["bent", "bent", "bent"], 0)])
+def test_the_mapper_begins_again_where_its_poses_contradict_matches(
+    attempts: list[str], chosen: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model, extracted, connected = _model_and_matches()
+    models = [model if attempt == "right" else _bent(model) for attempt in attempts]
+    left = iter(models)
+    monkeypatch.setattr(structure_from_motion, "_reconstruct", lambda *_: [next(left)])
+    found = _best_model(tmp_path / "none", tmp_path, extracted, connected, MotionSettings(), lambda *_: None)
+    assert found is not None
+    assert found[0] is models[chosen]
+    assert next(left, None) is None
+
+
 def test_gaps_are_the_longest_runs_of_neighbours_without_a_pose() -> None:
     names = [str(number) for number in range(10)]
     assert _gaps(names, {"0", "4", "6", "7"}) == (Gap("1", "3", 3), Gap("8", "9", 2), Gap("5", "5", 1))
@@ -77,6 +141,9 @@ def test_the_report_names_reasons_gaps_and_the_scale() -> None:
         groups=(),
         gaps=(Gap("3.jpg", "8.jpg", 6),),
         longest_step=("2.jpg", "9.jpg", 7.2),
+        connected=900,
+        contradicted=9,
+        doubtful=("9.jpg", "2.jpg"),
         pixels=0.61,
         points=1234,
         cameras=("4000 x 3000",),
@@ -90,6 +157,7 @@ def test_the_report_names_reasons_gaps_and_the_scale() -> None:
         "3.jpg, 4.jpg, 5.jpg, 6.jpg and 2 more: blurred",
         "6 images in a row, 3.jpg to 8.jpg",
         "2.jpg to 9.jpg is 7 times the usual step",
+        "9 of 900 pairs of images that show the same contradict the poses (9.jpg, 2.jpg)",
         "metres east, north and up of 48.100000°, 11.500000°; GPS positions are 1.8 m off",
     ):
         assert part in text

@@ -6,7 +6,7 @@ Features, pairs and matches are those of maps; verification and mapping are pyco
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,9 @@ from camloc.mapping.retrieval import build_retrieval
 if TYPE_CHECKING:
     import pycolmap
 
+Connected = dict[tuple[int, int], NDArray[np.uint32]]
+"""(k, 2) keypoints that match, of pairs of images that are connected, by the numbers of both images."""
+
 Progress = Callable[[str, int, int], None]
 """Called with the name of the step, what is done of it, and of how many."""
 
@@ -40,7 +43,10 @@ _TRIALS = 2000
 _FOCAL_TRIALS, _FOCAL_PAIRS, _FOCAL_ESTIMATES = 500, 100, 9
 
 # The mapper tries again, with other random samples, while it places less than this share of the images.
-_ATTEMPTS, _ENOUGH_PLACED = 2, 0.8
+_ATTEMPTS, _ENOUGH_PLACED = 3, 0.8
+
+# It tries again too while its poses contradict more than this share of the connected pairs.
+MOST_CONTRADICTED = 0.001
 
 # Share of the median sharpness below which an image that has no pose is called blurred.
 _BLURRED = 0.5
@@ -87,6 +93,8 @@ class Motion:
         groups: names of images without a pose that are connected with each other, largest first.
         pixels: mean reprojection error.
         pairs: compared, and connected by enough matches that agree.
+        contradicted: names of the connected pairs whose matches are farther from the epipolar lines of the
+            poses than `MotionSettings.pixels`, in the median. One wrong place bends a path there.
     """
 
     model: "pycolmap.Reconstruction"
@@ -95,6 +103,7 @@ class Motion:
     groups: tuple[tuple[str, ...], ...]
     pixels: float
     pairs: tuple[int, int]
+    contradicted: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +141,10 @@ def structure_from_motion(
     with TemporaryDirectory(prefix="camloc-") as folder, quiet():  # it reports every step
         database = Path(folder) / "database.db"
         connected = _write_database(database, extracted, pairs, settings, tell)
-        model = _best_model(database, Path(folder), extracted.photos, settings, tell)
-    if model is None:
+        best = _best_model(database, Path(folder), extracted, connected, settings, tell)
+    if best is None:
         raise DatasetError(_no_model_message(extracted, connected))
+    model, contradicted = best
     placed = {image.name for image in model.images.values() if image.has_pose}
     reasons, groups = _reasons(extracted, connected, placed, settings)
     return Motion(
@@ -144,6 +154,7 @@ def structure_from_motion(
         groups,
         float(model.compute_mean_reprojection_error()),
         (len(pairs), len(connected)),
+        tuple((extracted.photos[one].name, extracted.photos[other].name) for one, other in contradicted),
     )
 
 
@@ -217,18 +228,17 @@ def _write_database(
     pairs: Int64[NDArray[np.int64], "p 2"],
     settings: MotionSettings,
     tell: Progress,
-) -> dict[tuple[int, int], int]:
+) -> Connected:
     """Write cameras, images, keypoints and verified matches into a COLMAP database.
 
-    Images are counted from 1 in the database. Returns how many matches agree, of the pairs that have enough,
-    by the numbers of their images from 0 on.
+    Images are counted from 1 in the database. Returns the matches that agree, of the pairs that have enough.
     """
     from camloc.geometry.colmap import pycolmap
 
     photos, keypoints = extracted.photos, [each.keypoints for each in extracted.features]
     groups: dict[tuple[object, ...], int] = {}
     cameras: list[pycolmap.Camera] = []
-    agreeing: dict[tuple[int, int], NDArray[np.uint32]] = {}
+    agreeing: Connected = {}
     with pycolmap.Database.open(path) as database, pycolmap.DatabaseTransaction(database):
         for number, photo in enumerate(photos, start=1):
             camera = initial_camera(photo)
@@ -269,7 +279,7 @@ def _write_database(
             if not camera.has_prior_focal_length:
                 _find_focal(camera, [(keypoints[a], keypoints[b], agreeing[a, b]) for a, b in own], options)
                 database.update_camera(camera)
-    return {pair: len(matches) for pair, matches in agreeing.items()}
+    return agreeing
 
 
 def _find_focal(
@@ -342,20 +352,66 @@ def initial_camera(photo: Photo) -> "pycolmap.Camera":
 
 
 def _best_model(
-    database: Path, folder: Path, photos: Sequence[Photo], settings: MotionSettings, tell: Progress
-) -> "pycolmap.Reconstruction | None":
-    """The largest model, of further attempts from other first pairs where it leaves many images out."""
-    best: pycolmap.Reconstruction | None = None
+    database: Path,
+    folder: Path,
+    extracted: _Extracted,
+    connected: Connected,
+    settings: MotionSettings,
+    tell: Progress,
+) -> "tuple[pycolmap.Reconstruction, list[tuple[int, int]]] | None":
+    """The model that explains most connected pairs, and those that contradict its poses.
+
+    The mapper never takes back a wrong place, and which images it begins with is chance: further attempts
+    begin elsewhere, where a model leaves many images out or contradicts matches.
+    """
+    best: tuple[pycolmap.Reconstruction, list[tuple[int, int]]] | None = None
+    most = 0
     for attempt in range(_ATTEMPTS):
         own = folder / str(attempt)
         own.mkdir()
-        models = _reconstruct(database, own, photos, replace(settings, seed=settings.seed + attempt), tell)
-        if best is not None:
-            models.append(best)
-        best = max(models, key=lambda each: each.num_reg_images(), default=None)
-        if best is not None and best.num_reg_images() >= _ENOUGH_PLACED * len(photos):
+        again = replace(settings, seed=settings.seed + attempt)
+        models = _reconstruct(database, own, extracted.photos, again, tell)
+        for model in models:
+            explained, contradicted = _explained(model, extracted, connected, settings)
+            if best is None or explained > most:
+                best, most = (model, contradicted), explained
+        if best is None:
+            continue
+        is_whole = best[0].num_reg_images() >= _ENOUGH_PLACED * len(extracted.photos)
+        if is_whole and len(best[1]) <= MOST_CONTRADICTED * len(connected):
             break
     return best
+
+
+def _explained(
+    model: "pycolmap.Reconstruction", extracted: _Extracted, connected: Connected, settings: MotionSettings
+) -> tuple[int, list[tuple[int, int]]]:
+    """How many connected pairs a model's poses explain, and those of its images that they do not."""
+    from camloc.geometry.colmap import pycolmap
+
+    placed = {image.name: image for image in model.images.values() if image.has_pose}
+    pixels = _image_pixels(extracted.photos, settings)
+    contradicted = []
+    explained = 0
+    for (first, second), matches in connected.items():
+        one, other = (placed.get(extracted.photos[row].name) for row in (first, second))
+        if one is None or other is None:
+            continue
+        cameras = model.cameras[one.camera_id], model.cameras[other.camera_id]
+        rays = [
+            np.asarray(camera.cam_from_img(extracted.features[row].keypoints[rows].astype(np.float64)))
+            for camera, row, rows in zip(cameras, (first, second), matches.T, strict=True)
+        ]
+        essential = pycolmap.essential_matrix_from_pose(
+            other.cam_from_world() * one.cam_from_world().inverse()
+        )
+        errors = pycolmap.compute_squared_sampson_error(rays[0], rays[1], essential)
+        focal = np.mean([camera.mean_focal_length() for camera in cameras])
+        if np.sqrt(np.median(errors)) * focal > pixels:
+            contradicted.append((first, second))
+        else:
+            explained += 1
+    return explained, contradicted
 
 
 def _reconstruct(
@@ -396,7 +452,7 @@ def _reconstruct(
 
 def _reasons(
     extracted: _Extracted,
-    connected: dict[tuple[int, int], int],
+    connected: Connected,
     placed: set[str],
     settings: MotionSettings,
 ) -> tuple[dict[str, str], tuple[tuple[str, ...], ...]]:
@@ -406,10 +462,10 @@ def _reasons(
     number_of = {name: number for number, group in enumerate(apart) for name in group}
     median = float(np.median([look.sharpness for look in extracted.looks.values()]))
     best = dict.fromkeys(names, (0, ""))
-    for (first, second), count in connected.items():
+    for (first, second), agreeing in connected.items():
         for one, other in ((first, second), (second, first)):
             if names[other] in placed:
-                best[names[one]] = max(best[names[one]], (count, names[other]))
+                best[names[one]] = max(best[names[one]], (len(agreeing), names[other]))
     reasons = {}
     for name in names:
         if name in placed:
@@ -428,7 +484,7 @@ def _reasons(
 
 
 def _groups(
-    names: Sequence[str], connected: dict[tuple[int, int], int], placed: set[str]
+    names: Sequence[str], connected: Collection[tuple[int, int]], placed: set[str]
 ) -> tuple[tuple[str, ...], ...]:
     """Images without a pose that are connected with each other, three or more."""
     ends = np.array([pair for pair in connected if not placed.intersection(names[row] for row in pair)])
@@ -441,7 +497,7 @@ def _groups(
     return tuple(sorted(apart, key=len, reverse=True))
 
 
-def _no_model_message(extracted: _Extracted, connected: dict[tuple[int, int], int]) -> str:
+def _no_model_message(extracted: _Extracted, connected: Connected) -> str:
     count = len(extracted.photos)
     if not connected:
         return (

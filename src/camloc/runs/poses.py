@@ -9,6 +9,7 @@ SCENE/poses.json                     which images have a pose, and why others ha
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +33,12 @@ from camloc.errors import CamlocError, DatasetError, ImageError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.inference.verification import MapLocalizer, VerifiedPose
 from camloc.mapping.build import MapSettings
-from camloc.mapping.structure_from_motion import MotionSettings, initial_camera, structure_from_motion
+from camloc.mapping.structure_from_motion import (
+    MOST_CONTRADICTED,
+    MotionSettings,
+    initial_camera,
+    structure_from_motion,
+)
 from camloc.runs.map import build_map
 
 if TYPE_CHECKING:
@@ -88,6 +94,9 @@ class PosesReport:
         longest_step: names of the neighbours in the sequence that are farthest apart, and their distance in
             medians of such distances; None with fewer than three images.
         pixels: mean reprojection error.
+        connected: pairs of images with a pose that show the same by their matches.
+        contradicted: of these, the pairs whose matches do not fit the poses.
+        doubtful: names of images in such pairs, most pairs first, where these are too many to be chance.
         points: of the model.
         cameras: as text.
         test: images for testing.
@@ -112,6 +121,9 @@ class PosesReport:
     world: World
     no_scale: str = ""
     note: str = ""
+    connected: int = 0
+    contradicted: int = 0
+    doubtful: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
@@ -159,6 +171,8 @@ def compute_poses(
     colmap.write_model(motion.model, out / _UNFINISHED / "0")
     world.save(out)
     test = _write_split(out, model=f"{_UNFINISHED}/0")
+    is_doubtful = len(motion.contradicted) > MOST_CONTRADICTED * motion.pairs[1]
+    doubtful = Counter(name for pair in motion.contradicted for name in pair) if is_doubtful else Counter()
     report = PosesReport(
         source=str(source),
         images=len(photos),
@@ -170,11 +184,14 @@ def compute_poses(
         longest_step=_longest_step(motion.model, motion.placed),
         pixels=motion.pixels,
         points=motion.model.num_points3D(),
-        cameras=tuple(_camera_text(each) for each in motion.model.cameras.values()),
+        cameras=_camera_texts(motion.model, {photo.name for photo in placed if photo.focal is not None}),
         test=test,
         world=world,
         no_scale=no_scale,
         note=note,
+        connected=motion.pairs[1],
+        contradicted=len(motion.contradicted),
+        doubtful=tuple(name for name, _ in doubtful.most_common()),
         seconds=time.perf_counter() - started,
     )
     write_atomically(out / REPORT_FILE, to_json(report))
@@ -426,9 +443,14 @@ def _longest_step(model: "pycolmap.Reconstruction", names: Sequence[str]) -> tup
     return names[row], names[row + 1], float(steps[row] / max(float(np.median(steps)), 1e-12))
 
 
-def _camera_text(camera: "pycolmap.Camera") -> str:
-    source = "EXIF, refined" if camera.has_prior_focal_length else "estimated"
-    return f"{camera.width} x {camera.height}, focal length {camera.mean_focal_length():.0f} px ({source})"
+def _camera_texts(model: "pycolmap.Reconstruction", with_exif: set[str]) -> tuple[str, ...]:
+    """Size and focal length of each camera, and where the latter is from."""
+    by_exif = {image.camera_id for image in model.images.values() if image.name in with_exif}
+    return tuple(
+        f"{camera.width} x {camera.height}, focal length {camera.mean_focal_length():.0f} px "
+        f"({'EXIF, refined' if number in by_exif else 'estimated'})"
+        for number, camera in model.cameras.items()
+    )
 
 
 def _camera_of(photo: Photo, known: Sequence[Camera]) -> Camera | None:

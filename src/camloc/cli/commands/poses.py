@@ -46,7 +46,8 @@ def poses(
         out: Folder of the new scene.
         into: Folder of an existing scene that the photographs are added to.
         known_distance: Two images and the distance in metres between the places where they were taken.
-        mapper: How poses are computed: image after image, or all at once, which is faster for many images.
+        mapper: How poses are computed: image after image, or all at once, which is faster for many images and
+            more often wrong in places.
         frames: Most frames that are used of a video; sharp ones are chosen along the motion.
     """
     if (out is None) == (into is None):
@@ -134,6 +135,12 @@ def report_lines(report: "PosesReport") -> list[str]:
     if report.longest_step is not None and report.longest_step[2] >= _LONG_STEP:
         first, second, times = report.longest_step
         lines.append(f"  step        {first} to {second} is {times:.0f} times the usual step")
+    if report.doubtful:
+        lines.append(
+            f"  doubtful    {report.contradicted} of {report.connected} pairs of images that show the same "
+            f"contradict the poses ({enumerated(report.doubtful, _MOST_NAMED)}): the path may be bent there; "
+            f"take more images there"
+        )
     lines.append(f"  scale       {_scale(report)}")
     lines.append(
         f"  test        {report.test} images in blocks of the sequence"

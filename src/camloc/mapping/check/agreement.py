@@ -1,6 +1,6 @@
 """What the matches of images say about poses and intrinsics: which reading fits, and where none does."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -61,12 +61,20 @@ class Agreement(NamedTuple):
     errors: Float[np.ndarray, "p"]
 
 
-def measure_agreement(path: CameraPath, sample: Sample, *, unit: Unit, has_cameras: bool) -> Agreement:
+def measure_agreement(
+    path: CameraPath,
+    sample: Sample,
+    wrong: Set[int] = frozenset(),
+    *,
+    unit: Unit,
+    has_cameras: bool,
+) -> Agreement:
     """Compare the poses of a path with the matches of its images.
 
     Args:
         path: the frames and their poses.
         sample: the matches.
+        wrong: numbers of frames whose poses are known to be wrong, which explains what contradicts them.
         unit: of positions.
         has_cameras: whether the intrinsics are known; a focal length that is assumed is not compared.
     """
@@ -104,7 +112,7 @@ def measure_agreement(path: CameraPath, sample: Sample, *, unit: Unit, has_camer
         findings.append(_unexplained(case, best, torn))
         torn = []
     else:
-        found = contradictions(case, best)
+        found = contradictions(*_without(case, best, wrong))
         findings += found
         if not found and best.pixels > INEXACT:
             findings.append(_inexact(best))
@@ -115,6 +123,15 @@ def measure_agreement(path: CameraPath, sample: Sample, *, unit: Unit, has_camer
     if is_known and unit == "m" and np.isfinite(depth) and not _DEPTHS[0] <= depth <= _DEPTHS[1]:
         findings.append(_scale(depth))
     return Agreement((*findings, *torn), tuple(readings), depth, best.by_pair)
+
+
+def _without(case: Case, best: Scored, wrong: Set[int]) -> tuple[Case, Scored]:
+    """The pairs of which no frame is wrong already."""
+    kept = [number for number, pair in enumerate(case.pairs) if not wrong & {pair.first, pair.second}]
+    return (
+        replace(case, pairs=tuple(case.pairs[number] for number in kept)),
+        replace(best, by_pair=best.by_pair[kept]),
+    )
 
 
 def _apart(path: CameraPath, sample: Sample) -> list[Finding]:

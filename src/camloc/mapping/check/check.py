@@ -33,14 +33,13 @@ _REPEATED, _REPEATED_STEPS = 3, 6.0
 # Share of the frames that may be such repetitions; depth cameras with slow colour repeat a tenth.
 _MOST_REPEATED = 0.25
 
-# Findings by equal numbers or bytes, of which others may be a consequence, and findings that may follow from
-# others, such as images that are exchanged: they go last, in this order.
-_EXACT = ("frozen poses", "images with several poses")
+# Findings that may follow from others, such as images that are exchanged: they go last, in this order.
 _CONSEQUENCES = (
     "orientations",
     "several worlds",
     "poses do not fit",
     "wrong poses",
+    "images with several poses",
     "leak",
     "duplicates",
     "jump",
@@ -91,6 +90,7 @@ def check_scene(
     """
     path = path_of(scene)
     facts = all_image_facts(path.frames, lambda share: progress("images", share))
+    copies = _copies(path, facts)
     findings: list[Finding] = []
     sample, agreement = None, None
     depth = 0.5 * path.radius
@@ -103,24 +103,31 @@ def check_scene(
             lambda share: progress("features", share),
         )
         has_cameras = all(frame.camera is not None for frame in path.frames)
-        agreement = measure_agreement(path, sample, unit=scene.unit, has_cameras=has_cameras)
+        agreement = measure_agreement(path, sample, copies.frames, unit=scene.unit, has_cameras=has_cameras)
         findings += agreement.findings
         depth = agreement.depth if np.isfinite(agreement.depth) and agreement.depth > 0 else depth
-    findings += image_findings(path.frames, facts) + _copies(path, facts)
+    findings += image_findings(path.frames, facts) + copies.findings
     if depth > 0:
         findings += path_findings(path, depth=depth, is_depth_measured=sample is not None)
     findings.sort(key=order)
     return Checked(tuple(findings), path, facts, sample, agreement)
 
 
-def order(finding: Finding) -> tuple[bool, int, bool]:
+def order(finding: Finding) -> tuple[bool, int]:
     """The place of a finding among others: errors first, causes before consequences."""
     place = _CONSEQUENCES.index(finding.kind) + 1 if finding.kind in _CONSEQUENCES else 0
-    return finding.level != "error", place, finding.kind not in _EXACT
+    return finding.level != "error", place
 
 
-def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Finding]:
-    """Images and poses that are there more than once."""
+@dataclass(frozen=True, eq=False)
+class _Copies:
+    """Images and poses that are there more than once, and the frames whose poses may be wrong therefore."""
+
+    findings: list[Finding]
+    frames: frozenset[int]
+
+
+def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> _Copies:
     findings = []
     frozen = same_poses(path)
     place = {index: number for number, group in enumerate(frozen) for index in group}
@@ -200,7 +207,8 @@ def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> list[Findin
                 tuple(names[:MOST_NAMED]),
             )
         )
-    return findings
+    wrong = {*contradicting, *(index for group in stuck for index in group)}
+    return _Copies(findings, frozenset(wrong))
 
 
 def _is_repeated(path: CameraPath, one: int, other: int) -> bool:

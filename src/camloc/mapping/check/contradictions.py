@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 
 from camloc.mapping.check.correspondences import Correspondences
 from camloc.mapping.check.findings import MOST_NAMED, Finding, named
-from camloc.mapping.check.hypotheses import AS_GIVEN, Scored, pair_depth, scale_of_one, scored
+from camloc.mapping.check.hypotheses import (
+    AS_GIVEN,
+    Scored,
+    common_shift,
+    pair_depth,
+    scale_of_one,
+    scored,
+)
+from camloc.mapping.check.path import largest_steps
 from camloc.mapping.check.readings import (
     FITS,
     INEXACT,
@@ -27,7 +35,7 @@ _FEWEST, _MOST_BETWEEN = 4, 0.6
 
 # A step of this share of the typical depth must move the images as points do that are no farther than so many
 # typical depths.
-_FAR_STEP, _TOO_FAR = 0.05, 4.0
+_FAR_STEP, _TOO_FAR = 0.1, 4.0
 
 # Frames before and after the end of a recording that say how far away is what it sees there.
 _NEAR = 16
@@ -38,8 +46,9 @@ _OTHER_UNIT = 50.0
 # Pairs that are wrong and of a part, as a share of those that are either: from this on the part is the fault.
 _EXPLAINED = 0.6
 
-# Share of the pairs that may contradict them: of real recordings single pairs of repetitive things do.
-_STRAY = 0.06
+# Share of the pairs that may contradict them: of real recordings single pairs of repetitive things do. From
+# the second share on, so many frames are wrong that single jumps do not explain them.
+_STRAY, _MANY = 0.06, 0.3
 
 
 def contradictions(case: Case, best: Scored) -> list[Finding]:
@@ -49,6 +58,8 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
         case: with the poses of the reading that is right.
         best: that reading.
     """
+    if not case.pairs:
+        return []
     far = _is_too_far(case)
     is_bad = (best.by_pair > max(BAD, _BAD_FACTOR * best.pixels)) | far
     bad = [pair for pair, wrong in zip(case.pairs, is_bad, strict=True) if wrong]
@@ -61,6 +72,9 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
     if not bad:
         return []
     parts = different_parts(case, is_bad)
+    moved = _moved_part(case, best, is_bad) if parts is None else None
+    if moved is not None:
+        return [moved]
     is_likely = share > _STRAY or len(steps) > 1 or parts is not None
     units = mixed_units(case, bad, best.pixels) if is_likely else None
     if is_likely or best.pixels > INEXACT:
@@ -75,7 +89,8 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
         jump = mixed_units(case, bad, best.pixels) or jump
     if share <= _STRAY:
         return [jump] if jump is not None else []
-    return [jump if jump is not None else _wrong_frames(case, is_bad, share)]
+    # Jumps explain the pairs across them; many others that contradict their poses are of wrong frames.
+    return [jump if jump is not None and share <= _MANY else _wrong_frames(case, is_bad, share)]
 
 
 def _is_too_far(case: Case) -> NDArray[np.bool_]:
@@ -159,6 +174,50 @@ def later_part(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
         "jump",
         f"the poses jump at {name}, where the images do not: those before it fit, and those from it on, and "
         f"not the two parts to each other; leave one of them out, or split the recording there",
+        (name,),
+    )
+
+
+def _moved_part(case: Case, best: Scored, is_bad: NDArray[np.bool_]) -> Finding | None:
+    """Positions from a frame on that are all shifted by one offset, which the images do not confirm.
+
+    The epipolar constraint of a match is linear in the offset between the two positions, so that the pairs
+    across a frame give the shift that makes them fit. Pairs that are wrong for another reason have no shift
+    in common.
+    """
+    ends = np.array([sorted((pair.first, pair.second)) for pair in case.pairs])
+    limit = max(BAD, _BAD_FACTOR * best.pixels)
+    order = {step: place for place, step in enumerate(largest_steps(case.path))}
+    found: list[tuple[int, int, int, NDArray[np.float64]]] = []
+    for cut in np.unique(ends[is_bad][:, 1]).tolist():
+        across = np.flatnonzero((ends[:, 0] < cut) & (cut <= ends[:, 1]))
+        if is_bad[across].sum() < max(_FEWEST, _EXPLAINED * is_bad.sum()):
+            continue
+        pairs = [case.pairs[number] for number in across]
+        shift = common_shift(pairs, case.poses, cut)
+        centres = case.poses[1].copy()
+        centres[cut:] += shift
+        (again,) = scored(pairs, (case.poses[0], centres), [AS_GIVEN])
+        fits = again.by_pair < np.minimum(limit, best.by_pair[across] / 2)
+        explained = int((is_bad[across] & fits).sum())
+        spoiled = int((~is_bad[across] & (again.by_pair > limit)).sum())
+        if explained - spoiled >= max(_FEWEST, _EXPLAINED * is_bad.sum()):
+            # Of frames that explain as much the one with the largest step before it is named.
+            found.append((explained - spoiled, -order.get((cut - 1, cut), len(order)), cut, shift))
+    if not found:
+        return None
+    explained, _, start, shift = max(found, key=lambda each: each[:2])
+    name = case.path.frames[start].name
+    apart = [pair for pair, (one, other) in zip(case.pairs, ends, strict=True) if one < start <= other]
+    factor = _factor_from(case, apart, start)
+    if factor is not None:
+        return _later_unit(name, factor)
+    return Finding(
+        "error",
+        "jump",
+        f"the positions jump by {np.linalg.norm(shift):.2g} (in their unit) at about {name}, where the "
+        f"images do not: shifted back from there on, {explained} of {int(is_bad.sum())} contradicting pairs "
+        "of images fit; tracking was lost there, so leave one of the parts out, or split the recording there",
         (name,),
     )
 

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from camloc.core.sampling import even_rows
 from camloc.geometry.rotation import quaternion_wxyz_from_rotation, rotation_from_quaternion_wxyz
 from camloc.mapping.check.correspondences import Correspondences
 
@@ -42,6 +43,9 @@ _AHEAD = 0.5
 
 # Hypotheses that are evaluated at once.
 _CHUNK = 64
+
+# Matches of each pair that a common shift is computed from, and steps of that robust solution.
+_SHIFT_MATCHES, _SHIFT_STEPS = 20, 8
 
 
 @dataclass(frozen=True)
@@ -418,6 +422,39 @@ def scale_of_one(pair: Correspondences, poses: Poses, *, first: bool) -> float:
     numerator, denominator = (other, one) if first else (one, other)
     known = np.abs(denominator) > 1e-12
     return float(np.median(numerator[known] / denominator[known])) if known.any() else float("nan")
+
+
+def common_shift(
+    pairs: Sequence[Correspondences], poses: Poses, start: int
+) -> Float[NDArray[np.float64], "3"]:
+    """The shift of all positions from a frame on that brings epipolar lines nearest to the matches.
+
+    Args:
+        pairs: of a frame before `start` and one from it on.
+        poses: of all frames.
+        start: number of the first shifted frame.
+    """
+    rotation, centre = poses
+    normals, offsets = [], []
+    for pair in pairs:
+        x, y = (
+            rays / np.linalg.norm(rays, axis=1, keepdims=True) @ rotation[frame].T
+            for frame, plane in ((pair.first, pair.first_plane), (pair.second, pair.second_plane))
+            for rays in _rays(plane[even_rows(len(plane), _SHIFT_MATCHES)], np.ones((1, 2)), np.zeros((1, 2)))
+        )
+        sign = 1.0 if pair.second >= start else -1.0
+        normals.append(np.cross(x, y))
+        offsets.append(np.broadcast_to(sign * (centre[pair.second] - centre[pair.first]), (len(x), 3)))
+    normal, offset = np.concatenate(normals), np.concatenate(offsets)
+    shift = np.zeros(3)
+    for _ in range(_SHIFT_STEPS):
+        length = np.maximum(np.linalg.norm(offset + shift, axis=1), 1e-12)
+        distance = np.abs((normal * (offset + shift)).sum(axis=1)) / length
+        weight = 1.0 / (length * np.sqrt(np.maximum(distance, max(float(np.median(distance)), 1e-12))))
+        shift = np.linalg.lstsq(
+            normal * weight[:, None], -(normal * offset).sum(axis=1) * weight, rcond=None
+        )[0]
+    return shift
 
 
 def _rays(

@@ -16,6 +16,7 @@ from camloc.mapping.check.contradictions import (
     different_parts,
     later_part,
     mixed_units,
+    wrong_frames,
 )
 from camloc.mapping.check.correspondences import Sample
 from camloc.mapping.check.findings import MOST_NAMED, Finding, named
@@ -37,6 +38,9 @@ from camloc.mapping.check.readings import (
 
 # Pixels above which the poses say nothing about the images.
 USELESS = 8.0
+
+# Share of the pairs that fit well by chance, at most, if all poses are wrong.
+_SOME_FIT = 0.12
 
 # Metres of typical depth beyond which a unit is doubtful; aerial photographs are taken from up to 120 m.
 _DEPTHS = (0.1, 150.0)
@@ -201,7 +205,10 @@ def _unexplained(case: Case, best: Scored, torn: Sequence[Finding]) -> Finding:
     is_bad = best.by_pair > BAD
     bad = [pair for pair, wrong in zip(case.pairs, is_bad, strict=True) if wrong]
     special = mixed_units(case, bad, FITS) or different_parts(case, is_bad) or later_part(case, is_bad)
-    special = special or (None if torn else orientation_finding(case))
+    if special is None and not torn:
+        # Where some pairs fit well, single frames are wrong and not all orientations.
+        is_some = float((best.by_pair < 2 * FITS).mean()) > _SOME_FIT
+        special = wrong_frames(case, is_bad, float(is_bad.mean())) if is_some else orientation_finding(case)
     if special is not None:
         return special
     sentence = (
@@ -232,11 +239,19 @@ def _inexact(best: Scored) -> Finding:
 
 
 def _order_ratio(path: CameraPath) -> float:
-    """How far neighbours in a recording are apart, as a share of any two frames; about 1 without order."""
+    """How far neighbours in a recording are apart, as a share of any two frames; about 1 without order.
+
+    Of positions and orientations the smaller ratio: noise in one of them leaves the order of the other.
+    """
     pairs = path.neighbours()
     if not len(pairs):
         return 0.0
-    other = np.random.default_rng(0).integers(0, len(path.frames), (len(pairs), 2))
-    near = np.median(np.linalg.norm(path.centres[pairs[:, 0]] - path.centres[pairs[:, 1]], axis=1))
-    far = np.median(np.linalg.norm(path.centres[other[:, 0]] - path.centres[other[:, 1]], axis=1))
-    return float(near / max(far, 1e-300))
+    others = np.random.default_rng(0).integers(0, len(path.frames), (len(pairs), 2))
+    near, far = (
+        (
+            float(np.median(np.linalg.norm(path.centres[each[:, 0]] - path.centres[each[:, 1]], axis=1))),
+            float(np.median(rotation_angle(path.rotations[each[:, 0]], path.rotations[each[:, 1]]))),
+        )
+        for each in (pairs, others)
+    )
+    return min(one / max(other, 1e-300) for one, other in zip(near, far, strict=True))

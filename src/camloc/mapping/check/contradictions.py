@@ -33,6 +33,9 @@ BAD, _BAD_FACTOR = 8.0, 5.0
 # Pairs between two parts, or within one, that are enough to tell, and the share of them that must contradict.
 _FEWEST, _MOST_BETWEEN = 4, 0.6
 
+# Pairs that one factor must make fit: of one or two, any position along a line fits some factor.
+_FEWEST_UNITS = 3
+
 # A step of this share of the typical depth must move the images as points do that are no farther than so many
 # typical depths.
 _FAR_STEP, _TOO_FAR = 0.1, 4.0
@@ -46,9 +49,13 @@ _OTHER_UNIT = 50.0
 # Pairs that are wrong and of a part, as a share of those that are either: from this on the part is the fault.
 _EXPLAINED = 0.6
 
-# Share of the pairs that may contradict them: of real recordings single pairs of repetitive things do. From
-# the second share on, so many frames are wrong that single jumps do not explain them.
-_STRAY, _MANY = 0.06, 0.3
+# Share of the pairs that may contradict them: of real recordings single pairs of repetitive things do, and of
+# frames that follow each other hardly any but those of one frame. From the third share on, so many frames are
+# wrong that single jumps do not explain them.
+_STRAY, _STRAY_NEIGHBOURS, _MANY = 0.06, 0.02, 0.3
+
+# Frames of a recording that are so near show the same things, and hardly others that look like them.
+_SURE_GAP = 2
 
 
 def contradictions(case: Case, best: Scored) -> list[Finding]:
@@ -67,15 +74,16 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
         wrong for pair, wrong in zip(case.pairs, is_bad, strict=True) if pair.kind not in ("step", "across")
     ]
     share = float(np.mean(usual)) if usual else 0.0
+    is_stray = share <= _STRAY and not _are_neighbours_wrong(case, is_bad)
     sequences = [frame.sequence for frame in case.path.frames]
     steps = [pair for pair in bad if pair.kind == "step" and sequences[pair.first] == sequences[pair.second]]
     if not bad:
         return []
     parts = different_parts(case, is_bad)
-    moved = _moved_part(case, best, is_bad) if parts is None else None
+    moved = _moved_part(case, best, far) if parts is None else None
     if moved is not None:
         return [moved]
-    is_likely = share > _STRAY or len(steps) > 1 or parts is not None
+    is_likely = not is_stray or len(steps) > 1 or parts is not None
     units = mixed_units(case, bad, best.pixels) if is_likely else None
     if is_likely or best.pixels > INEXACT:
         # Where half of the frames are wrong, the median says nothing of the others.
@@ -87,10 +95,23 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
     jump = _jump(case, steps, is_bad, still)
     if jump is not None:
         jump = mixed_units(case, bad, best.pixels) or jump
-    if share <= _STRAY:
+    if is_stray:
         return [jump] if jump is not None else []
     # Jumps explain the pairs across them; many others that contradict their poses are of wrong frames.
-    return [jump if jump is not None and share <= _MANY else _wrong_frames(case, is_bad, share)]
+    return [jump if jump is not None and share <= _MANY else wrong_frames(case, is_bad, share)]
+
+
+def _are_neighbours_wrong(case: Case, is_bad: NDArray[np.bool_]) -> bool:
+    """Whether pairs of frames that follow each other contradict their poses, beside those of one frame."""
+    followers = [
+        number
+        for number, pair in enumerate(case.pairs)
+        if pair.kind == "recording" and abs(pair.first - pair.second) <= _SURE_GAP
+    ]
+    wrong = [case.pairs[number] for number in followers if is_bad[number]]
+    ends = Counter(end for pair in wrong for end in (pair.first, pair.second))
+    of_one = max(ends.values(), default=0)
+    return len(wrong) - of_one >= max(_FEWEST, _STRAY_NEIGHBOURS * len(followers))
 
 
 def _is_too_far(case: Case) -> NDArray[np.bool_]:
@@ -178,7 +199,7 @@ def later_part(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
     )
 
 
-def _moved_part(case: Case, best: Scored, is_bad: NDArray[np.bool_]) -> Finding | None:
+def _moved_part(case: Case, best: Scored, is_far: NDArray[np.bool_]) -> Finding | None:
     """Positions from a frame on that are all shifted by one offset, which the images do not confirm.
 
     The epipolar constraint of a match is linear in the offset between the two positions, so that the pairs
@@ -186,7 +207,9 @@ def _moved_part(case: Case, best: Scored, is_bad: NDArray[np.bool_]) -> Finding 
     in common.
     """
     ends = np.array([sorted((pair.first, pair.second)) for pair in case.pairs])
-    limit = max(BAD, _BAD_FACTOR * best.pixels)
+    # One shift in common is strong evidence, so that smaller errors count than those of single pairs.
+    limit = max(2 * FITS, _BAD_FACTOR * best.pixels)
+    is_bad = (best.by_pair > limit) | is_far
     order = {step: place for place, step in enumerate(largest_steps(case.path))}
     found: list[tuple[int, int, int, NDArray[np.float64]]] = []
     for cut in np.unique(ends[is_bad][:, 1]).tolist():
@@ -260,7 +283,18 @@ def _factor_from(case: Case, pairs: Sequence[Correspondences], start: int) -> fl
     centres = case.poses[1].copy()
     centres[start:] *= factor
     (again,) = scored(pairs, (case.poses[0], centres), [AS_GIVEN])
-    return factor if again.pixels < 2 * FITS else None
+    return factor if again.pixels < 2 * FITS and _are_depths_larger(case, start, 1 / factor) else None
+
+
+def _are_depths_larger(case: Case, start: int, factor: float) -> bool:
+    """Whether what the frames from one on see is farther by a factor, rather than as far as before it."""
+    depths = np.array([(min(p.first, p.second), pair_depth(p, case.poses)) for p in case.pairs])
+    known = depths[np.isfinite(depths[:, 1])]
+    sides = [np.log(known[is_side, 1]) for is_side in (known[:, 0] < start, known[:, 0] >= start)]
+    if not all(len(side) for side in sides):
+        return True
+    step = float(np.median(sides[1]) - np.median(sides[0]))
+    return bool(abs(step - np.log(factor)) < abs(step))
 
 
 def _part_reading(case: Case, groups: Sequence[tuple[str, str]], is_bad: NDArray[np.bool_]) -> Finding | None:
@@ -300,7 +334,7 @@ def mixed_units(case: Case, bad: Sequence[Correspondences], usual_pixels: float)
     usual = float(np.median(logs))
     near = np.abs(logs - usual) < np.log(1.25)
     fitting = len({numbers[index] for index in np.flatnonzero(near).tolist()})
-    if fitting < 0.4 * len(bad) or fitting < 2:
+    if fitting < max(_FEWEST_UNITS, 0.4 * len(bad)):
         return None
     factor = float(np.exp(np.median(logs[near])))
     names = [case.path.frames[frames[index]].name for index in np.flatnonzero(near).tolist()]
@@ -350,7 +384,8 @@ def _jump(
     )
 
 
-def _wrong_frames(case: Case, is_bad: NDArray[np.bool_], share: float) -> Finding:
+def wrong_frames(case: Case, is_bad: NDArray[np.bool_], share: float) -> Finding:
+    """Frames whose pairs contradict their poses more often than not."""
     counts: Counter[int] = Counter()
     for pair, wrong in zip(case.pairs, is_bad, strict=True):
         for number in (pair.first, pair.second):

@@ -41,7 +41,7 @@ CLASS_LISTS = {
         *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign"),
         *("vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train"),
         *("motorcycle", "bicycle"),
-    ),
+    )
 }
 
 

@@ -226,12 +226,7 @@ def _missing_message(absent: Sequence[Listed[T]], count: int) -> str:
 
 
 def split_frames(
-    frames: Sequence[Frame],
-    kept: Kept[T],
-    *,
-    root: Path,
-    selection: Selection,
-    own: OwnSplit | None = None,
+    frames: Sequence[Frame], kept: Kept[T], *, root: Path, selection: Selection, own: OwnSplit | None = None
 ) -> Split:
     """Training and test frames.
 

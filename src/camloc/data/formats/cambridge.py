@@ -70,12 +70,7 @@ def fits(root: Path) -> bool:
 
 
 def load(
-    root: Path,
-    scene: str = "",
-    *,
-    width: int = 1920,
-    height: int = 1080,
-    selection: Selection = EVERYTHING,
+    root: Path, scene: str = "", *, width: int = 1920, height: int = 1080, selection: Selection = EVERYTHING
 ) -> Scene:
     """Read a scene.
 

@@ -34,12 +34,7 @@ def fits(root: Path) -> bool:
 
 
 def load(
-    root: Path,
-    scene: str = "",
-    *,
-    sequence: str = "",
-    camera: str = "",
-    selection: Selection = EVERYTHING,
+    root: Path, scene: str = "", *, sequence: str = "", camera: str = "", selection: Selection = EVERYTHING
 ) -> Scene:
     """Read a sequence.
 

@@ -39,12 +39,7 @@ def fits(root: Path) -> bool:
 
 
 def load(
-    root: Path,
-    scene: str = "",
-    *,
-    images: str = "",
-    unit: Unit = "units",
-    selection: Selection = EVERYTHING,
+    root: Path, scene: str = "", *, images: str = "", unit: Unit = "units", selection: Selection = EVERYTHING
 ) -> Scene:
     """Read the cameras of a project.
 
@@ -102,10 +97,7 @@ def load(
     count = len(listed) + len(unaligned) + len(apart)
     notes = [
         f"left out because they are {why}: {len(left)} of {count} cameras"
-        for why, left in (
-            ("not aligned", unaligned),
-            ("of components without a place in the world", apart),
-        )
+        for why, left in (("not aligned", unaligned), ("of components without a place in the world", apart))
         if left
     ]
 

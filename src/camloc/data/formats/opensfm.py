@@ -87,14 +87,7 @@ def load(root: Path, scene: str = "", *, unit: Unit = "units", selection: Select
     elsewhere = [f"images/{name}" for part in parts for name in part["shots"] if name not in shots]
 
     return posed_scene(
-        root,
-        scene,
-        listed,
-        listed_pose,
-        selection=selection,
-        notes=notes,
-        unit=unit,
-        without_pose=elsewhere,
+        root, scene, listed, listed_pose, selection=selection, notes=notes, unit=unit, without_pose=elsewhere
     )
 
 

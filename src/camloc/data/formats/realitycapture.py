@@ -43,13 +43,7 @@ def fits(root: Path) -> bool:
     return is_or_has(root, "*.csv", _is_export)
 
 
-def load(
-    root: Path,
-    scene: str = "",
-    *,
-    unit: Unit = "units",
-    selection: Selection = EVERYTHING,
-) -> Scene:
+def load(root: Path, scene: str = "", *, unit: Unit = "units", selection: Selection = EVERYTHING) -> Scene:
     """Read an export.
 
     Args:

@@ -46,14 +46,8 @@ from camloc.geometry.camera import Camera
 
 # Drives for training and for testing.
 SPLITS = {
-    "loop": (
-        ("2014-06-26-09-24-58", "2014-06-26-08-53-56"),
-        ("2014-06-23-15-41-25", "2014-06-23-15-36-04"),
-    ),
-    "full": (
-        ("2014-11-28-12-07-13", "2014-12-02-15-30-08"),
-        ("2014-12-09-13-21-02", "2014-12-12-10-45-15"),
-    ),
+    "loop": (("2014-06-26-09-24-58", "2014-06-26-08-53-56"), ("2014-06-23-15-41-25", "2014-06-23-15-36-04")),
+    "full": (("2014-11-28-12-07-13", "2014-12-02-15-30-08"), ("2014-12-09-13-21-02", "2014-12-12-10-45-15")),
 }
 SCENES = tuple(SPLITS)
 LOOKS_FOR = "folders of drives with stereo.timestamps and gps/ins.csv (RobotCar)"
@@ -142,14 +136,7 @@ def load(
 
     own = OwnSplit(None, tested) if tested else None
     return posed_scene(
-        root,
-        scene,
-        listed,
-        posed,
-        selection=selection,
-        notes=notes,
-        own=own,
-        without_pose=without_pose,
+        root, scene, listed, posed, selection=selection, notes=notes, own=own, without_pose=without_pose
     )
 
 

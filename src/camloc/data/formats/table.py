@@ -84,10 +84,7 @@ ROTATIONS: tuple[Rotation, ...] = ("world_from_cam", "cam_from_world")
 
 # Endings of the names of a quaternion's columns, and the direction that they say.
 _ENDINGS: dict[str, Rotation | None] = {"": None} | {f"_{rotation}": rotation for rotation in ROTATIONS}
-_QUATERNIONS = (
-    *({name + ending for name in QUATERNION_NAMES} for ending in _ENDINGS),
-    set(NUMBERED_NAMES),
-)
+_QUATERNIONS = (*({name + ending for name in QUATERNION_NAMES} for ending in _ENDINGS), set(NUMBERED_NAMES))
 
 # The lists that are published with the papers have exactly these columns.
 PUBLISHED_NAMES = {"scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", "q2", "q3", "q4"}

@@ -28,10 +28,10 @@ from camloc.data.formats.parts.posed import (
     between,
     listed_image,
     matrix_of,
+    matrix_of_xyzw,
     posed_scene,
-    rotation_of_xyzw,
 )
-from camloc.data.splits import EVERYTHING, Listed, Selection
+from camloc.data.splits import EVERYTHING, Selection, left_out
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -95,7 +95,7 @@ class _Track:
         known = np.array(self.times, dtype=np.int64)[order]
         rows = [self.poses[row] for row in order.tolist()]
         what = f"a pose relative to {self.parent!r}"
-        matrices = np.stack([matrix_of(rotation_of_xyzw(row[3:], what), row[:3]) for row in rows])
+        matrices = np.stack([matrix_of_xyzw(row[3:], row[:3], what) for row in rows])
         if not np.isfinite(matrices).all():
             raise DatasetError(f"{what} is not finite")
         if self.is_static:
@@ -183,20 +183,18 @@ def read_bag(
                 f"{most_seconds:g} s; choose other topics, or a larger --option most_seconds="
             )
         names = _write_images(reader, path, image, folder, is_known, camera, progress or (lambda *_: None))
-    listed = [
-        listed_image(f"{path}, image {number}", name, folder, (poses[number], times[number] * 1e-9))
-        for number, name in names.items()
-    ]
     left = len(times) - int(is_known.sum())
-    notes = [f"images of {image}, intrinsics of {info or 'nobody'}, {note}"]
-    if left:
-        notes.append(f"left out because no poses are around them: {left} of {len(times)} images")
-
-    def posed(each: Listed[tuple[Matrix, float]]) -> Posed:
-        return Posed(each.content[0], camera, each.content[1], sequence="")
-
-    name = scene or path.stem
-    return posed_scene(folder, name, listed, posed, selection=selection, notes=notes)
+    notes = (
+        f"images of {image}, intrinsics of {info or 'nobody'}, {note}",
+        *left_out("no poses are around them", left, len(times)),
+    )
+    kept = selection.present(
+        [listed_image(f"{path}, image {number}", name, folder, number) for number, name in names.items()]
+    )
+    posed = (
+        Posed(poses[each.content], camera, times[each.content] * 1e-9, sequence="") for each in kept.entries
+    )
+    return posed_scene(folder, scene or path.stem, kept, posed, selection=selection, notes=notes)
 
 
 @contextmanager

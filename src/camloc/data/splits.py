@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from camloc.data.formats.parts.files import (
     QUOTED,
@@ -28,8 +28,7 @@ from camloc.errors import DatasetError, RecipeError
 
 T = TypeVar("T")
 
-# No names.
-EMPTY: Mapping[str, Path] = MappingProxyType({})
+EMPTY: Mapping[str, Sequence[Any]] = MappingProxyType({})
 
 Missing = Literal["refuse", "skip"]
 
@@ -94,6 +93,23 @@ class OwnSplit(NamedTuple):
     test: Mapping[str, str]
 
 
+def own_split(sides: Iterable[tuple[Listed[Any], str, str]]) -> OwnSplit:
+    """The split that each image has as a value, "train" or "test".
+
+    Args:
+        sides: the images, the values, and the names under which they are written.
+
+    Raises:
+        DatasetError: a value is something else.
+    """
+    found: dict[str, dict[str, str]] = {"train": {}, "test": {}}
+    for each, side, name in sides:
+        if side.lower() not in found:
+            raise DatasetError(f"{each.where}: {name} is {side[:40]!r}, and not train or test")
+        found[side.lower()][each.name] = each.where
+    return OwnSplit(found["train"], found["test"])
+
+
 @dataclass(frozen=True)
 class Selection:
     """The choice of training and test frames of a data set: the options that all readers have.
@@ -113,12 +129,14 @@ class Selection:
     exclude: Collection[str] = ()
     missing: Missing = "refuse"
 
-    def present(self, listed: Sequence[Listed[T]], *, without_pose: Mapping[str, Path] = EMPTY) -> Kept[T]:
+    def present(
+        self, listed: Sequence[Listed[T]], *, without_pose: Mapping[str, Sequence[Listed[Any]]] = EMPTY
+    ) -> Kept[T]:
         """The images that are neither excluded nor missing; images beside them that have no pose are counted.
 
         Args:
             listed: the images with poses.
-            without_pose: names and files of images that the reader has left out and counted itself.
+            without_pose: images that the reader leaves out, by the reason that a note says; "" for no note.
 
         Raises:
             DatasetError: `exclude` matches no image, an image is missing, or none is left.
@@ -135,7 +153,11 @@ class Selection:
                 absent.append(each)
             else:
                 entries.append(each if found == each.image else replace(each, image=found))
-        notes = []
+        unposed = [each for part in without_pose.values() for each in part]
+        every = len(listed) + len(unposed)
+        notes = [
+            note for why, part in without_pose.items() if why for note in left_out(why, len(part), every)
+        ]
         if excluded:
             notes.append(f"left out by the option exclude: {len(excluded)} of {len(listed)} frames")
         if absent:
@@ -147,13 +169,13 @@ class Selection:
             )
         if listed and not entries:
             raise DatasetError("the option exclude leaves no frame")
-        files = [each.image for each in (*listed, *entries)]
-        if beside := _images_beside([each.image for each in entries], (*files, *without_pose.values())):
+        files = [each.image for each in (*listed, *entries, *unposed)]
+        if beside := _images_beside([each.image for each in entries], files):
             notes.append(
                 f"images in the same folders without a pose: {len(beside)}, the first is {beside[0].name}"
             )
-        left_out = excluded | {each.name for each in absent} | without_pose.keys()
-        return Kept(tuple(entries), frozenset(left_out), tuple(notes))
+        unused = excluded | {each.name for each in (*absent, *unposed)} - {each.name for each in entries}
+        return Kept(tuple(entries), frozenset(unused), tuple(notes))
 
     def _excluded(self, names: Sequence[str]) -> set[str]:
         excluded: set[str] = set()
@@ -191,6 +213,11 @@ class Selection:
         return self.lists(root) != (None, None)
 
 
+def left_out(why: str, count: int, of: int, what: str = "images") -> tuple[str, ...]:
+    """A note that some images or frames of a data set are not used; none where all are."""
+    return (f"left out because {why}: {count} of {of} {what}",) if count else ()
+
+
 def _matches(name: str, wanted: str) -> bool:
     """Whether a pattern fits a name; a missing image may be listed without the ending that users write."""
     if PurePosixPath(name).suffix == "":
@@ -226,7 +253,12 @@ def _missing_message(absent: Sequence[Listed[T]], count: int) -> str:
 
 
 def split_frames(
-    frames: Sequence[Frame], kept: Kept[T], *, root: Path, selection: Selection, own: OwnSplit | None = None
+    frames: Sequence[Frame],
+    unused: Set[str],
+    *,
+    root: Path,
+    selection: Selection,
+    own: OwnSplit | None = None,
 ) -> Split:
     """Training and test frames.
 
@@ -236,7 +268,7 @@ def split_frames(
 
     Args:
         frames: all frames that are used.
-        kept: which images are left out; names of these in lists do not count.
+        unused: names of others; where lists have them, they do not count.
         root: the folder with the lists.
         selection: the options.
         own: the layout's own split, or None.
@@ -247,23 +279,21 @@ def split_frames(
     """
     if selection.has_lists(root):
         train, test = (None if path is None else _listed(path) for path in selection.lists(root))
-        own, source = OwnSplit(train, test or {}), root
-    else:
-        source = root
-        if selection.split == NONE:
-            return Split(tuple(frames), (), ("the option split=none: no frame is for testing",))
-        if selection.split == BLOCKS or own is None:
-            return _split_by_blocks(frames, is_chosen=selection.split == BLOCKS)
-    return _split_by_names(frames, own, left_out=kept.left_out, source=source)
+        own = OwnSplit(train, test or {})
+    elif selection.split == NONE:
+        return Split(tuple(frames), (), ("the option split=none: no frame is for testing",))
+    elif selection.split == BLOCKS or own is None:
+        return _split_by_blocks(frames, is_chosen=selection.split == BLOCKS)
+    return _split_by_names(frames, own, unused, root)
 
 
-def _split_by_names(frames: Sequence[Frame], split: OwnSplit, *, left_out: Set[str], source: Path) -> Split:
+def _split_by_names(frames: Sequence[Frame], split: OwnSplit, unused: Set[str], source: Path) -> Split:
     by_name = {frame.name: frame for frame in frames}
     train, test = split
     if train is None:
         train = {name: str(source) for name in by_name if name not in test}
-    train = {name: where for name, where in train.items() if name not in left_out}
-    test = {name: where for name, where in test.items() if name not in left_out}
+    train = {name: where for name, where in train.items() if name not in unused}
+    test = {name: where for name, where in test.items() if name not in unused}
     for name, where in (*train.items(), *test.items()):
         if name not in by_name:
             example = next(iter(by_name), "")
@@ -277,10 +307,8 @@ def _split_by_names(frames: Sequence[Frame], split: OwnSplit, *, left_out: Set[s
             )
     if not train:
         raise DatasetError(f"{source} leaves no frame to train on")
-    unused = len(by_name) - len(train) - len(test)
-    notes = (
-        (f"left out because neither list names them: {unused} of {len(by_name)} frames",) if unused else ()
-    )
+    unnamed = len(by_name) - len(train) - len(test)
+    notes = left_out("neither list names them", unnamed, len(by_name), "frames")
     return Split(tuple(by_name[name] for name in train), tuple(by_name[name] for name in test), notes)
 
 

@@ -1,9 +1,17 @@
 """Readers of data sets, one layout a file; the file's name is the layout's name.
 
-`load(root)` finds out which layout a folder has and reads it. A layout is a module with `SCENES` (the names
-of its published scenes), `LOOKS_FOR` (the files that `fits` looks for, in words), `fits(root)` and
-`load(root, scene, *, selection, **options)`, which returns a `Scene`. Nothing is ever downloaded. A
-`world.json` beside the poses says their unit (see `camloc.data.world`), where no option `unit` is given.
+`load(root)` finds out which layout a folder has and reads it. A layout is a module with `LOOKS_FOR` (the
+files that `fits` looks for, in words), `fits(root)`, perhaps `SCENES` (the names of its published scenes),
+and `load(root, scene, *, selection, **options)`, which returns a `Scene`. These are the same in all layouts,
+unless a layout says more:
+
+    root        the folder of the data, or its file of poses
+    scene       the name to give the scene; the folder's name otherwise
+    selection   which frames are used, see `Selection`
+    raises      DatasetError: something is missing, damaged, or contradicts something else
+
+Nothing is ever downloaded. A `world.json` beside the poses says their unit (see `camloc.data.world`), where
+no option `unit` is given.
 """
 
 import importlib

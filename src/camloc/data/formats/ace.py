@@ -14,22 +14,20 @@ up to their endings. Scene coordinates, eye coordinates and depth maps are not u
 from pathlib import Path
 from typing import NamedTuple
 
-from camloc.data.checks import Row, frames_from_matrices
 from camloc.data.formats.parts.files import is_folder, is_named, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import (
-    camera_beside,
     camera_from_fields,
     camera_from_matrix,
     matrix_in_file,
     size_for_intrinsics,
 )
+from camloc.data.formats.parts.posed import Posed, posed_scene
 from camloc.data.formats.parts.recordings import is_lost, matrix_in
-from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection, folder_name, split_frames
-from camloc.data.types import Frame, Scene
+from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection
+from camloc.data.types import Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "folders train/rgb and train/poses (ACE, DSAC*)"
 
 _SIDES = ("train", "test")
@@ -56,33 +54,22 @@ def load(
     """Read a scene.
 
     Args:
-        root: the scene's folder.
-        scene: the name to give the scene; the folder's name otherwise.
         camera: intrinsics of all images, instead of their calibrations.
         selection: see `Selection`; without lists, the two folders are the split.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     if not fits(root):
         raise DatasetError(f"{root} is not a folder of ACE, which needs {LOOKS_FOR}")
     listed = [each for side in _SIDES if is_named(root / side) for each in _listed_frames(root, side)]
     kept = selection.present(listed)
-    tracked = [each for each in kept.entries if not is_lost(each.content.pose)]
-    if not tracked:
-        raise DatasetError(f"{root}: no frame has an image and a pose; check the folder of the images")
-    shared = camera or camera_beside(root, image=tracked[0].image)
-    frames = frames_from_matrices([_row(each, camera, shared) for each in tracked])
-    test = {frame.name: str(root / "test") for frame in frames if frame.name.startswith("test/")}
-    split = split_frames(
-        frames, kept, root=root, selection=selection, own=OwnSplit(None, test) if test else None
-    )
-    lost = len(kept.entries) - len(tracked)
-    notes = (
-        (f"left out because their pose is infinite: {lost} of {len(kept.entries)} frames",) if lost else ()
-    )
-    return Scene(
-        scene or folder_name(root), split.train, split.test, notes=(*kept.notes, *notes, *split.notes)
+    test = {each.name: str(root / "test") for each in listed if each.name.startswith("test/")}
+    return posed_scene(
+        root,
+        scene,
+        kept,
+        (_posed(each, camera) for each in kept.entries),
+        selection=selection,
+        calibration=root,
+        own=OwnSplit(None, test) if test else None,
     )
 
 
@@ -124,14 +111,15 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _row(listed: Listed[_Files], given: Camera | None, shared: Camera | None) -> Row:
-    calibration = listed.content.calibration
-    is_own = given is None and calibration is not None
-    camera = _camera(calibration, listed.image) if is_own and calibration is not None else shared
+def _posed(listed: Listed[_Files], given: Camera | None) -> Posed:
+    """The pose of an image and its camera: the given one, or that of its own calibration, or None."""
+    files = listed.content
+    pose = None if is_lost(files.pose) else matrix_in(files.pose)
+    if given is None and files.calibration is not None and pose is not None:
+        given = _camera(files.calibration, listed.image)
     stem = Path(listed.name).name
     sequence = stem.partition("-frame-")[0] if "-frame-" in stem else ""
-    frame = Frame(listed.name, listed.image, camera, sequence=sequence)
-    return Row(listed.where, frame, matrix_in(listed.content.pose))
+    return Posed(pose, given, sequence=sequence)
 
 
 def _camera(path: Path, image: Path) -> Camera:
@@ -141,6 +129,5 @@ def _camera(path: Path, image: Path) -> Camera:
         return camera_from_matrix(matrix_in_file(path), image=image, where=str(path))
     (focal,) = numbers_in([words[0][0]], words[0][1])
     width, height = size_for_intrinsics(image, {}, str(path))
-    return camera_from_fields(
-        {"width": width, "height": height, "fx": focal}, model="PINHOLE", where=str(path)
-    )
+    fields = {"width": width, "height": height, "fx": focal}
+    return camera_from_fields(fields, model="PINHOLE", where=str(path))

@@ -8,12 +8,20 @@ Baruch et al., ARKitScenes, NeurIPS 2021 data sets. The folders may be `vga_wide
 interpolated at the times of the images; images without a pose around them are left out and counted.
 """
 
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from camloc.data.formats.parts.files import is_file, is_folder, is_image_name, numbers_in, read_lines
+from camloc.data.formats.parts.files import (
+    is_file,
+    is_folder,
+    is_image_name,
+    numbers_in,
+    numbers_of_file,
+    read_lines,
+)
 from camloc.data.formats.parts.intrinsics import camera_from_fields
 from camloc.data.formats.parts.posed import Matrix, Posed, between, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
@@ -21,7 +29,6 @@ from camloc.data.types import Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "lowres_wide.traj and a folder lowres_wide, vga_wide or wide (ARKitScenes)"
 
 _TRAJECTORY = "lowres_wide.traj"
@@ -44,14 +51,8 @@ def load(
     """Read a session.
 
     Args:
-        root: its folder.
-        scene: the name to give the scene; the folder's name otherwise.
         images: folder of the images; by default the first of vga_wide, wide and lowres_wide that is there.
         most_seconds: between two poses that a pose is interpolated from.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     folder = images or next((name for name in _FOLDERS if is_folder(root / name)), "")
     if not fits(root) or not folder or not is_folder(root / folder):
@@ -60,30 +61,26 @@ def load(
     files = sorted((_time(path), path) for path in (root / folder).iterdir() if is_image_name(path.name))
     at = np.array([time for time, _ in files])
     poses, known = between(times, matrices, at, most=most_seconds)
-    listed = [
+    every = [
         listed_image(str(path), f"{folder}/{path.name}", root, (pose, time))
-        for (time, path), pose, is_known in zip(files, poses, known, strict=True)
-        if is_known
+        for (time, path), pose in zip(files, poses, strict=True)
     ]
+    listed = list(compress(every, known))
     if not listed:
         raise DatasetError(f"no image of {root / folder} is between two poses of {root / _TRAJECTORY}")
-    left = [f"{folder}/{path.name}" for (_, path), is_known in zip(files, known, strict=True) if not is_known]
-    count = f"{len(left)} of {len(files)} images"
-    notes = [f"left out because no poses are around them: {count}"] if left else []
 
     def posed(each: Listed[tuple[Matrix, float]]) -> Posed:
+        pose, time = each.content
         lens = _camera(root / f"{folder}_intrinsics" / f"{each.image.stem}.pincam")
-        return Posed(each.content[0], lens, each.content[1], sequence="")
+        return Posed(pose, lens, time, sequence="")
 
-    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes, without_pose=left)
+    kept = selection.present(listed, without_pose={"no poses are around them": list(compress(every, ~known))})
+    return posed_scene(root, scene, kept, map(posed, kept.entries), selection=selection)
 
 
 def _trajectory(path: Path) -> tuple[Matrix, Matrix]:
-    rows = []
-    for line in read_lines(path):
-        rows.append(numbers_in(line.text.split(), line.where))
-        if len(rows[-1]) != 7:
-            raise DatasetError(f"{line.where}: 7 numbers are needed: time, turn and translation")
+    of = "time, turn and translation"
+    rows = [numbers_in(line.text.split(), line.where, count=7, of=of) for line in read_lines(path)]
     if not rows:
         raise DatasetError(f"{path} holds no pose")
     table = np.array(rows)
@@ -101,8 +98,6 @@ def _time(path: Path) -> float:
 
 
 def _camera(path: Path) -> Camera:
-    numbers = [number for line in read_lines(path) for number in numbers_in(line.text.split(), line.where)]
-    if len(numbers) != 6:
-        raise DatasetError(f"{path} has {len(numbers)} numbers, and w h fx fy cx cy are needed")
+    numbers = numbers_of_file(path, count=6, of="w h fx fy cx cy")
     names = ("width", "height", "fx", "fy", "cx", "cy")
     return camera_from_fields(dict(zip(names, numbers, strict=True)), model="PINHOLE", where=str(path))

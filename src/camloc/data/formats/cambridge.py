@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from camloc.data.checks import PUBLISHED_QUATERNION_LENGTH, Row, frames_from_quaternions
+from camloc.data.checks import PUBLISHED_QUATERNION_LENGTH
 from camloc.data.formats.parts.files import (
     clean_name,
     is_file,
@@ -35,18 +35,10 @@ from camloc.data.formats.parts.files import (
     is_named,
     numbers_in,
     read_lines,
-    sequence_of,
 )
 from camloc.data.formats.parts.intrinsics import camera_from_fields
-from camloc.data.splits import (
-    EVERYTHING,
-    Listed,
-    OwnSplit,
-    Selection,
-    folder_name,
-    scene_folder,
-    split_frames,
-)
+from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
+from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection, folder_name, scene_folder
 from camloc.data.types import Frame, Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -80,9 +72,6 @@ def load(
         width, height: size of the images that the focal lengths are for; the files may be smaller.
         selection: see `Selection`; where there are no other lists, the two files are the split. The known
             broken frame of Great Court is left out.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     folder = scene_folder(root, scene, is_scene=_is_scene, scenes=SCENES, looks_for=LOOKS_FOR)
     name = scene or folder_name(folder)
@@ -93,22 +82,21 @@ def load(
     entries = [*train_entries, *test_entries]
     broken = {entry.name for entry in entries}.intersection(BROKEN_FRAMES.get(name, ()))
     kept = replace(selection, exclude={*selection.exclude, *broken}).present(entries)
-    frames = frames_from_quaternions(
-        [_row(entry, cameras) for entry in kept.entries],
+    own = OwnSplit(None, {entry.name: entry.where for entry in test_entries}) if test_entries else None
+    found = posed_scene(
+        folder,
+        name,
+        kept,
+        (Posed(each.content, cameras.get(_stem(each.name))) for each in kept.entries),
+        selection=selection,
         rotation="cam_from_world",
         longest=PUBLISHED_QUATERNION_LENGTH,
+        notes=_unused_distortion(distortions),
+        own=own,
     )
-    own = OwnSplit(None, {entry.name: entry.where for entry in test_entries}) if test_entries else None
-    split = split_frames(frames, kept, root=folder, selection=selection, own=own)
-    conditions, notes = _conditions(folder, split.test)
-    return Scene(
-        name,
-        split.train,
-        split.test,
-        conditions=conditions,
-        test_name=ORIGINAL if conditions else "test",
-        notes=(*kept.notes, *_unused_distortion(distortions), *split.notes, *notes),
-    )
+    conditions, notes = _conditions(folder, found.test)
+    test_name = ORIGINAL if conditions else "test"
+    return replace(found, conditions=conditions, test_name=test_name, notes=(*found.notes, *notes))
 
 
 def _conditions(
@@ -156,18 +144,11 @@ def _listed(path: Path) -> list[Listed[list[float]]]:
             continue
         if len(words) != 8:
             raise DatasetError(f"{line.where}: a name and 7 numbers are needed: file X Y Z W P Q R")
-        name = clean_name(words[0], line.where, root=path.parent)
         numbers = numbers_in(words[1:], line.where)
-        entries.append(Listed(line.where, name, path.parent / name, numbers, path.parent))
+        entries.append(listed_image(line.where, words[0], path.parent, numbers))
     if not entries:
         raise DatasetError(f"{path} names no frame")
     return entries
-
-
-def _row(listed: Listed[list[float]], cameras: dict[str, Camera]) -> Row:
-    name = listed.name
-    frame = Frame(name, listed.image, cameras.get(_stem(name)), sequence=sequence_of(name))
-    return Row(listed.where, frame, listed.content)
 
 
 def _is_row(words: list[str]) -> bool:
@@ -200,12 +181,8 @@ def _cameras(path: Path, *, width: int, height: int) -> tuple[dict[str, Camera],
         return {}, []
     lines = read_lines(path)
     heading, count = next(lines, None), next(lines, None)
-    if (
-        heading is None
-        or not heading.text.startswith("NVM_V3")
-        or count is None
-        or not (count.text.isdecimal() and len(count.text) < 10)
-    ):
+    is_counted = count is not None and count.text.isdecimal() and len(count.text) < 10
+    if heading is None or not heading.text.startswith("NVM_V3") or count is None or not is_counted:
         raise DatasetError(f"{path} is not a VisualSFM file: NVM_V3 and the number of cameras are needed")
     cameras: dict[str, Camera] = {}
     distortions: list[float] = []

@@ -21,6 +21,7 @@ import mmap
 import struct
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,7 +30,6 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from camloc.core.files import write_atomically
-from camloc.data.checks import Row, frames_from_quaternions
 from camloc.data.formats.parts.files import (
     ImageFinder,
     Line,
@@ -42,14 +42,14 @@ from camloc.data.formats.parts.files import (
     sequence_of,
 )
 from camloc.data.formats.parts.intrinsics import camera_from_fields, parameter_names
-from camloc.data.splits import EVERYTHING, Listed, Selection, folder_name, lists_text, split_frames
+from camloc.data.formats.parts.posed import Posed, posed_scene
+from camloc.data.splits import EVERYTHING, Listed, Selection, lists_text
 from camloc.data.types import Frame, Scene, Unit
 from camloc.errors import CamlocError, DatasetError, one_line
 from camloc.geometry.camera import Camera
 from camloc.geometry.colmap import pycolmap
 from camloc.geometry.pose import Pose
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "cameras and images files, .bin or .txt, in it or in its folder sparse/0 or sparse (COLMAP)"
 
 # Folders of models: those of the first patterns are alternatives to each other, while those of further
@@ -105,36 +105,28 @@ def load(
     """Read a model.
 
     Args:
-        root: the data's folder.
-        scene: the name to give the scene; the folder's name otherwise.
         model: the model's folder below `root`, such as "sparse/1"; otherwise the one with the most images.
         images: the folder that COLMAP's names are relative to; otherwise a folder `images` or `input` beside
             the model or above it, or `root`.
         unit: of positions: "m" where the model was scaled to metres, which images alone do not give.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     folder, entries, elsewhere, notes = _model(root, model)
     cameras = read_cameras(folder)
     image_folder = _image_folder(root, folder, entries) if images is None else images
     listed = _listed(sorted(entries, key=lambda image: image.name), image_folder, root)
-    used = {each.name for each in listed}
-    others = {each.name: each.image for each in _listed(elsewhere, image_folder, root)}
-    kept = selection.present(
-        listed, without_pose={name: image for name, image in others.items() if name not in used}
-    )
-    frames = frames_from_quaternions(_rows(kept.entries, cameras), rotation="cam_from_world")
-    split = split_frames(frames, kept, root=root, selection=selection)
-    return Scene(
-        scene or folder_name(root),
-        split.train,
-        split.test,
-        points=read_points(folder),
+    others = _listed(elsewhere, image_folder, root)
+    kept = selection.present(listed, without_pose={"": others})
+    found = posed_scene(
+        root,
+        scene,
+        kept,
+        _posed(kept.entries, cameras),
+        selection=selection,
+        rotation="cam_from_world",
+        notes=notes,
         unit=unit,
-        notes=(*notes, *kept.notes, *split.notes),
     )
+    return replace(found, points=read_points(folder))
 
 
 def write(scene: Scene, folder: Path, *, form: Literal["binary", "text"] = "binary") -> None:
@@ -313,17 +305,15 @@ def _listed(entries: Sequence[Image], folder: Path, root: Path) -> list[Listed[I
     return listed
 
 
-def _rows(listed: Sequence[Listed[Image]], cameras: dict[int, Camera]) -> list[Row]:
-    """The images as frames with the centres of their cameras."""
-    rows = []
+def _posed(listed: Sequence[Listed[Image]], cameras: dict[int, Camera]) -> Iterator[Posed]:
+    """The images with the centres of their cameras."""
     for each, centre in zip(listed, _centres([each.content for each in listed]).tolist(), strict=True):
         image = each.content
         if image.camera_id not in cameras:
             raise DatasetError(f"{each.where}: there is no camera {image.camera_id}")
         sequence = sequence_of(each.image.relative_to(each.base).as_posix())
-        frame = Frame(each.name, each.image, cameras[image.camera_id], sequence=sequence)
-        rows.append(Row(each.where, frame, (*centre, *image.quaternion_wxyz)))
-    return rows
+        pose = (*centre, *image.quaternion_wxyz)
+        yield Posed(pose, cameras[image.camera_id], sequence=sequence)
 
 
 def _centres(entries: Sequence[Image]) -> Float64[NDArray[np.float64], "n 3"]:

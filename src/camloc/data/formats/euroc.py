@@ -11,27 +11,26 @@ radial-tangential (OPENCV) or equidistant (OPENCV_FISHEYE).
 """
 
 import re
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
-from camloc.data.formats.parts.files import is_file, is_time_heading, numbers_in, read_lines
-from camloc.data.formats.parts.intrinsics import camera_from_fields
+from camloc.data.formats.parts.files import csv_rows, is_file, numbers_in, read_lines
+from camloc.data.formats.parts.intrinsics import camera_with_lens
 from camloc.data.formats.parts.posed import (
     Matrix,
     Posed,
     between,
     listed_image,
-    matrix_of,
+    matrix_of_xyzw,
     posed_scene,
-    rotation_of_xyzw,
 )
-from camloc.data.splits import EVERYTHING, Listed, Selection
+from camloc.data.splits import EVERYTHING, Selection
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "mav0/cam0/sensor.yaml and mav0/state_groundtruth_estimate0/data.csv (EuRoC)"
 
 _STATES = Path("mav0", "state_groundtruth_estimate0", "data.csv")
@@ -53,14 +52,8 @@ def load(
     """Read a recording.
 
     Args:
-        root: the recording's folder, which holds `mav0`.
-        scene: the name to give the scene; the folder's name otherwise.
         camera: "cam0" (left) or "cam1".
         most_seconds: between two states that a pose is interpolated from.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     if not fits(root):
         raise DatasetError(f"{root} is not a folder of EuRoC, which needs {LOOKS_FOR}")
@@ -73,37 +66,33 @@ def load(
     origin = states[0][1]
     states.sort(key=lambda state: state[1])
     times = np.array([(time - origin) * 1e-9 for _, time, _ in states])
-    bodies = np.stack([matrix_of(rotation_of_xyzw([*n[4:7], n[3]], at), n[:3]) for at, _, n in states])
-    kept = np.unique(times, return_index=True)[1]
+    bodies = np.stack([matrix_of_xyzw([*n[4:7], n[3]], n[:3], at) for at, _, n in states])
+    once = np.unique(times, return_index=True)[1]
     images = [(where, int(words[0]), words[1]) for where, words in _rows(folder / "data.csv", 2)]
     at = np.array([(time - origin) * 1e-9 for _, time, _ in images])
-    poses, known = between(times[kept], bodies[kept], at, most=most_seconds)
+    poses, known = between(times[once], bodies[once], at, most=most_seconds)
     every = [
-        listed_image(where, f"mav0/{camera}/data/{name}", root, (pose @ body_from_cam, time * 1e-9))
+        listed_image(
+            where,
+            f"mav0/{camera}/data/{name}",
+            root,
+            Posed(pose @ body_from_cam, lens, time * 1e-9, sequence=""),
+        )
         for (where, time, name), pose in zip(images, poses, strict=True)
     ]
-    listed = [each for each, is_known in zip(every, known, strict=True) if is_known]
-    left = [each.name for each, is_known in zip(every, known, strict=True) if not is_known]
+    listed = list(compress(every, known))
     if not listed:
         raise DatasetError(f"no image of {folder / 'data.csv'} is between two states of {root / _STATES}")
-    count = f"{len(left)} of {len(images)} images"
-    notes = [f"left out because no states are around them: {count}"] if left else []
-
-    def posed(each: Listed[tuple[Matrix, float]]) -> Posed:
-        return Posed(each.content[0], lens, each.content[1], sequence="")
-
-    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes, without_pose=left)
+    without_pose = {"no states are around them": list(compress(every, ~known))}
+    kept = selection.present(listed, without_pose=without_pose)
+    return posed_scene(root, scene, kept, (each.content for each in kept.entries), selection=selection)
 
 
 def _rows(path: Path, least: int) -> list[tuple[str, list[str]]]:
-    rows = []
-    for line in read_lines(path):
-        if is_time_heading(line):
-            continue
-        words = [word.strip() for word in line.text.split(",")]
-        if len(words) < least or not words[0].isdecimal() or len(words[0]) > 20:
-            raise DatasetError(f"{line.where}: a time in nanoseconds and {least - 1} more cells are needed")
-        rows.append((line.where, words))
+    rows = list(csv_rows(path, least=least, heading=True))
+    for where, cells in rows:
+        if not cells[0].isdecimal() or len(cells[0]) > 20:
+            raise DatasetError(f"{where}: a time in nanoseconds is needed, not {cells[0][:40]!r}")
     if not rows:
         raise DatasetError(f"{path} has no row")
     return rows
@@ -125,13 +114,10 @@ def _sensor(path: Path) -> tuple[Camera, Matrix]:
     width, height = numbers("resolution", r"resolution:", 2)
     coefficients = numbers("distortion_coefficients", r"distortion_coefficients:", 4)
     model, names = _lens(text, path)
-    fields = {"width": width, "height": height, "fx": fx, "fy": fy, "cx": cx, "cy": cy}
     # OpenCV's pixels have their centre at whole numbers.
-    fields |= {"cx": cx + 0.5, "cy": cy + 0.5}
-    if model == "OPENCV" and not any(coefficients):
-        return camera_from_fields(fields, model="PINHOLE", where=str(path)), transform
+    fields = {"width": width, "height": height, "fx": fx, "fy": fy, "cx": cx + 0.5, "cy": cy + 0.5}
     lens = dict(zip(names, coefficients, strict=True))
-    return camera_from_fields({**fields, **lens}, model=model, where=str(path)), transform
+    return camera_with_lens(fields, lens, model=model, where=str(path)), transform
 
 
 def _lens(text: str, path: Path) -> tuple[str, tuple[str, ...]]:

@@ -17,12 +17,18 @@ import numpy as np
 from camloc.core.files import write_atomically
 from camloc.data.formats.parts.files import is_file, is_folder, is_named, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_from_matrix, fields_of_matrix
-from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, posed_scene
+from camloc.data.formats.parts.posed import (
+    Matrix,
+    Posed,
+    listed_image,
+    matrix_of,
+    matrix_of_rows,
+    posed_scene,
+)
 from camloc.data.splits import EVERYTHING, Listed, Selection, lists_text
 from camloc.data.types import Frame, Scene
 from camloc.errors import DatasetError
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "folders sequences/00 and poses/00.txt (KITTI odometry)"
 
 _CAMERAS = ("image_2", "image_0", "image_3", "image_1")
@@ -39,14 +45,8 @@ def load(
     """Read a sequence.
 
     Args:
-        root: the data set's folder.
-        scene: the name to give the scene; the folder's name otherwise.
         sequence: such as "00"; may be left out where there is one alone.
         camera: folder of the images: "image_2" (left, in colour) where it is there.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     known = _sequences(root)
     if not known:
@@ -58,19 +58,14 @@ def load(
     folder, poses = root / "sequences" / sequence, known[sequence]
     camera = camera or next((name for name in _CAMERAS if is_folder(folder / name)), _CAMERAS[0])
     matrix, shift = _projection(folder / "calib.txt", camera)
-    times = (
-        [numbers_in([line.text], line.where)[0] for line in read_lines(folder / "times.txt")]
-        if is_named(folder / "times.txt")
-        else []
-    )
+    times = []
+    if is_named(folder / "times.txt"):
+        times = [numbers_in([line.text], line.where)[0] for line in read_lines(folder / "times.txt")]
     images = sorted(path.name for path in (folder / camera).glob("*") if not path.name.startswith("."))
     ending = Path(images[0]).suffix if images else ".png"
     listed = []
     for number, line in enumerate(read_lines(poses)):
-        numbers = numbers_in(line.text.split(), line.where)
-        if len(numbers) != 12:
-            raise DatasetError(f"{line.where}: a pose has 12 numbers, and here are {len(numbers)}")
-        pose = np.vstack([np.array(numbers).reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
+        pose = matrix_of_rows(numbers_in(line.text.split(), line.where, count=12, of="a pose"))
         name = f"sequences/{sequence}/{camera}/{number:06d}{ending}"
         time = times[number] if number < len(times) else None
         listed.append(listed_image(line.where, name, root, (pose, time)))
@@ -85,7 +80,8 @@ def load(
         pose, time = each.content
         return Posed(pose @ shift, own, time, sequence)
 
-    return posed_scene(root, scene, listed, posed, selection=selection)
+    kept = selection.present(listed)
+    return posed_scene(root, scene, kept, map(posed, kept.entries), selection=selection)
 
 
 def write(scene: Scene, folder: Path) -> tuple[Frame, ...]:
@@ -150,15 +146,11 @@ def _projection(path: Path, camera: str) -> tuple[Matrix, Matrix]:
     for line in read_lines(path):
         word, *words = line.text.split()
         if word == wanted:
-            numbers = numbers_in(words, line.where)
-            if len(numbers) != 12:
-                raise DatasetError(f"{line.where}: {wanted} needs 12 numbers, and here are {len(numbers)}")
-            projection = np.array(numbers).reshape(3, 4)
+            projection = np.array(numbers_in(words, line.where, count=12, of=wanted)).reshape(3, 4)
             if not np.isfinite(projection).all() or np.linalg.det(projection[:, :3]) <= 0:
                 raise DatasetError(f"{line.where}: {wanted} is not the projection of a camera")
-            shift = np.eye(4)
-            shift[:3, 3] = -np.linalg.solve(projection[:, :3], projection[:, 3])
-            return projection[:, :3], shift
+            shift = -np.linalg.solve(projection[:, :3], projection[:, 3])
+            return projection[:, :3], matrix_of(np.eye(3), shift)
     raise DatasetError(
         f"{path} has no line {wanted} for the images of {camera}; choose with --option camera="
     )

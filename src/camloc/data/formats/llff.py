@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from camloc.data.formats.parts.files import is_file, is_folder, open_regular
+from camloc.data.formats.parts.files import is_file, open_regular
 from camloc.data.formats.parts.intrinsics import camera_from_fields
 from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene, Unit
 from camloc.errors import DatasetError, one_line
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "poses_bounds.npy (LLFF)"
 
 _FILE = "poses_bounds.npy"
@@ -42,14 +41,8 @@ def load(
     """Read a scene.
 
     Args:
-        root: the scene's folder.
-        scene: the name to give the scene; the folder's name otherwise.
         images: folder of the images below `root`, which may be smaller ones than the focal lengths are for.
         unit: of positions: "m" where the reconstruction was scaled to metres.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     path = root / _FILE
     with open_regular(path, largest=_LARGEST) as file:
@@ -57,19 +50,10 @@ def load(
             table = np.load(file, allow_pickle=False)
         except Exception as problem:  # the parser of a damaged header raises anything
             raise DatasetError(f"{path} is not an array of numbers: {one_line(problem)[:120]}") from None
-    if (
-        not isinstance(table, np.ndarray)
-        or table.ndim != 2
-        or table.shape[1] != 17
-        or table.dtype.kind != "f"
-    ):
+    if not isinstance(table, np.ndarray) or table.shape[1:] != (17,) or table.dtype.kind != "f":
         raise DatasetError(f"{path} is not an (n, 17) array of numbers")
     table = table.astype(np.float64)
-    names = (
-        sorted(each.name for each in (root / images).glob("*") if each.suffix.lower() in _ENDINGS)
-        if is_folder(root / images)
-        else []
-    )
+    names = sorted(each.name for each in (root / images).glob("*") if each.suffix.lower() in _ENDINGS)
     if len(names) != len(table):
         raise DatasetError(
             f"{path} has {len(table)} poses, and {root / images} has {len(names)} images; name the folder "
@@ -88,4 +72,5 @@ def load(
         matrix = matrix_of(np.stack([right, down, -backward], axis=1), block[:, 3])
         return Posed(matrix, camera_from_fields(fields, model="PINHOLE", where=each.where), sequence="")
 
-    return posed_scene(root, scene, listed, posed, selection=selection, unit=unit)
+    kept = selection.present(listed)
+    return posed_scene(root, scene, kept, map(posed, kept.entries), selection=selection, unit=unit)

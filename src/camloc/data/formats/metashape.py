@@ -17,14 +17,20 @@ from pathlib import Path
 import numpy as np
 
 from camloc.data.formats.parts.files import is_file, is_or_has, matching_files, numbers_in, open_regular
-from camloc.data.formats.parts.intrinsics import camera_from_fields
-from camloc.data.formats.parts.posed import Matrix, listed_image, listed_pose, matrix_of, posed_scene
+from camloc.data.formats.parts.intrinsics import camera_with_lens
+from camloc.data.formats.parts.posed import (
+    Matrix,
+    Posed,
+    listed_image,
+    matrix_of,
+    matrix_of_rows,
+    posed_scene,
+)
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene, Unit
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "an .xml file of cameras (Metashape)"
 
 _ENDINGS = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".tif", ".TIF")
@@ -44,14 +50,8 @@ def load(
     """Read the cameras of a project.
 
     Args:
-        root: the file, or the folder with it.
-        scene: the name to give the scene; the folder's name otherwise.
         images: folder of the images below that of the file; "images" or the file's own otherwise.
         unit: of positions: "m" where the chunk was scaled to metres.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     documents = matching_files(root, "*.xml", _is_document)
     if len(documents) != 1:
@@ -65,52 +65,34 @@ def load(
     worlds = _worlds(chunk, path)
     cameras = {sensor.get("id", ""): sensor for sensor in chunk.iter("sensor")}
     known: dict[str, Camera] = {}
-    listed: list[Listed[tuple[Matrix, Camera]]] = []
-    unaligned: list[str] = []
-    apart: list[str] = []
-    found = _Images(folder, images)
+    listed: list[Listed[Posed]] = []
+    unaligned: list[Listed[None]] = []
+    apart: list[Listed[None]] = []
+    names = _Images(folder, images)
     for element in chunk.iter("camera"):
         label, sensor = element.get("label", ""), element.get("sensor_id", "")
-        where = f"{path}, camera {label!r}"
-        text = element.findtext("transform")
-        if text is None:
-            unaligned.append(found.name(label))
+        where, name = f"{path}, camera {label!r}", names.name(label)
+        text, component = element.findtext("transform"), element.get("component_id", "")
+        if text is None or component not in worlds:
+            (unaligned if text is None else apart).append(listed_image(where, name, folder, None))
             continue
-        component = element.get("component_id", "")
-        if component not in worlds:
-            apart.append(found.name(label))
-            continue
-        world_from_chunk, scale = worlds[component]
-        numbers = numbers_in(text.split(), where)
-        if len(numbers) != 16:
-            raise DatasetError(f"{where}: its transform has {len(numbers)} numbers, and 16 are needed")
         if sensor not in known:
             if sensor not in cameras:
                 raise DatasetError(f"{where}: there is no sensor {sensor!r}")
             known[sensor] = _camera(cameras[sensor], f"{path}, sensor {sensor}")
-        pose = np.array(numbers).reshape(4, 4)
+        pose = matrix_of_rows(numbers_in(text.split(), f"{where}, transform", count=16))
+        world_from_chunk, scale = worlds[component]
         pose[:3, 3] *= scale
-        name = found.name(label)
-        listed.append(listed_image(where, name, folder, (world_from_chunk @ pose, known[sensor])))
+        listed.append(listed_image(where, name, folder, Posed(world_from_chunk @ pose, known[sensor])))
     if not listed:
         raise DatasetError(f"{path} has no camera that is aligned")
-    count = len(listed) + len(unaligned) + len(apart)
-    notes = [
-        f"left out because they are {why}: {len(left)} of {count} cameras"
-        for why, left in (("not aligned", unaligned), ("of components without a place in the world", apart))
-        if left
-    ]
-
-    return posed_scene(
-        folder,
-        scene,
-        listed,
-        listed_pose,
-        selection=selection,
-        notes=notes,
-        unit=unit,
-        without_pose=[*unaligned, *apart],
-    )
+    without_pose = {
+        "they are not aligned": unaligned,
+        "they are of components without a place in the world": apart,
+    }
+    kept = selection.present(listed, without_pose=without_pose)
+    posed = (each.content for each in kept.entries)
+    return posed_scene(folder, scene, kept, posed, selection=selection, unit=unit)
 
 
 def _is_document(path: Path) -> bool:
@@ -155,12 +137,16 @@ def _transform(element: ElementTree.Element | None, path: Path) -> tuple[Matrix,
     """The rigid motion of a transform, which follows the scale; and that scale."""
     if element is None:
         return np.eye(4), 1.0
-    rotation = numbers_in((element.findtext("rotation") or "1 0 0 0 1 0 0 0 1").split(), f"{path}, rotation")
-    centre = numbers_in((element.findtext("translation") or "0 0 0").split(), f"{path}, translation")
-    scale = numbers_in((element.findtext("scale") or "1").split(), f"{path}, scale")
-    if (len(rotation), len(centre), len(scale)) != (9, 3, 1) or not scale[0] > 0:
-        raise DatasetError(f"{path}: a transform is not a rotation, a translation and a scale")
-    return matrix_of(np.array(rotation).reshape(3, 3), centre), scale[0]
+
+    def numbers(name: str, default: str) -> list[float]:
+        words = (element.findtext(name) or default).split()
+        return numbers_in(words, f"{path}, {name} of a transform", count=len(default.split()))
+
+    rotation, centre = numbers("rotation", "1 0 0 0 1 0 0 0 1"), numbers("translation", "0 0 0")
+    (scale,) = numbers("scale", "1")
+    if not scale > 0:
+        raise DatasetError(f"{path}: the scale of a transform is {scale:g}, and it must be positive")
+    return matrix_of(np.array(rotation).reshape(3, 3), centre), scale
 
 
 class _Images:
@@ -223,9 +209,6 @@ def _camera(sensor: ElementTree.Element, where: str) -> Camera:
     # Metashape's p1 is OpenCV's p2, and the other way round.
     lens = {"k1": given.get("k1", 0.0), "k2": given.get("k2", 0.0), "k3": given.get("k3", 0.0)}
     lens |= {"p1": given.get("p2", 0.0), "p2": given.get("p1", 0.0)}
-    if not any(lens.values()):
-        return camera_from_fields(fields, model="PINHOLE", where=where)
-    model = "FULL_OPENCV" if lens["k3"] else "OPENCV"
-    if model == "OPENCV":
+    if not lens["k3"]:
         lens.pop("k3")
-    return camera_from_fields({**fields, **lens}, model=model, where=where)
+    return camera_with_lens(fields, lens, model="FULL_OPENCV" if "k3" in lens else "OPENCV", where=where)

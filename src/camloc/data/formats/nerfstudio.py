@@ -14,13 +14,12 @@ nerfstudio notes how it moved the world, are not undone: the frames are in the f
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from camloc.core.files import write_atomically
-from camloc.data.checks import Row, frames_from_matrices
-from camloc.data.formats.parts.files import clean_name, is_file, read_json, seconds_of_times, sequence_of
+from camloc.data.formats.parts.files import clean_name, is_file, read_json, seconds_of_times
 from camloc.data.formats.parts.intrinsics import (
     camera_from_fields,
     is_size_name,
@@ -28,12 +27,12 @@ from camloc.data.formats.parts.intrinsics import (
     refuse_unread_lens,
     size_for_intrinsics,
 )
-from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection, folder_name, split_frames
+from camloc.data.formats.parts.posed import Posed, posed_scene
+from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection, own_split
 from camloc.data.types import Frame, Scene, Unit
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "transforms.json or transforms_train.json (nerfstudio, instant-ngp)"
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
@@ -103,15 +102,10 @@ def load(
     """Read a `transforms.json`.
 
     Args:
-        root: the file, or its folder.
-        scene: the name to give the scene; the folder's name otherwise.
         images: the folder that `file_path` is relative to; the file's own otherwise.
         unit: of positions: "m" where the file has its true scale, which the format does not say.
         selection: see `Selection`; where there are no lists, the file's `train_filenames` and
             `test_filenames`, or the two files, split the frames.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     files = [root] if is_file(root) else _files(root)
     if not files:
@@ -123,19 +117,20 @@ def load(
     kept = selection.present([each for part in listed for each in part])
     _refuse_partial(kept.entries)
     cameras: dict[str, Camera | None] = {}
-    rows = [_row(each, cameras) for each in kept.entries]
-    frames = frames_from_matrices(_with_times(rows, kept.entries))
-    split = split_frames(
-        frames, kept, root=folder, selection=selection, own=_own_split(listed, *contents[0], image_folder)
+    posed = (
+        Posed(_matrix(each.content.frame.get("transform_matrix"), each.where), _camera(each, cameras), time)
+        for each, time in zip(kept.entries, _times(kept.entries), strict=True)
     )
     unread = sorted(path.name for path in folder.glob("transforms*.json") if path not in files)
-    notes = [f"not read: {', '.join(unread)}"] if unread and not is_file(root) else []
-    return Scene(
-        scene or folder_name(root),
-        split.train,
-        split.test,
+    return posed_scene(
+        folder,
+        scene,
+        kept,
+        posed,
+        selection=selection,
+        notes=[f"not read: {', '.join(unread)}"] if unread and not is_file(root) else [],
+        own=_own_split(listed, *contents[0], image_folder),
         unit=unit,
-        notes=(*kept.notes, *notes, *split.notes),
     )
 
 
@@ -197,24 +192,21 @@ def _listed(path: Path, content: Mapping[str, Any], image_folder: Path) -> list[
 _OF_FRAMES_ALONE = ("file_path", "transform_matrix", "time", "colmap_im_id", "depth_file_path", "mask_path")
 
 
-def _row(listed: Listed[_Entry], cameras: dict[str, Camera | None]) -> Row:
-    """A frame; `cameras` are those of earlier frames with sizes, by the frames' own values."""
+def _camera(listed: Listed[_Entry], known: dict[str, Camera | None]) -> Camera | None:
+    """A frame's camera; `known` are those of earlier frames with sizes, by the frames' own values."""
     frame, shared = listed.content
     own = {name: value for name, value in frame.items() if name not in _OF_FRAMES_ALONE}
     key = f"{id(shared)} {own!r}"
-    if key in cameras:
-        camera = cameras[key]
-    else:
-        values = {**shared, **frame}
-        camera = camera_from_values(values, listed.where, image=listed.image)
-        if "w" in values and "h" in values:  # otherwise it depends on the image
-            cameras[key] = camera
-    matrix = _matrix(frame.get("transform_matrix"), listed.where)
-    named = Frame(listed.name, listed.image, camera, sequence=sequence_of(listed.name))
-    return Row(listed.where, named, _other_axes(matrix))
+    if key in known:
+        return known[key]
+    values = {**shared, **frame}
+    camera = camera_from_values(values, listed.where, image=listed.image)
+    if "w" in values and "h" in values:  # otherwise it depends on the image
+        known[key] = camera
+    return camera
 
 
-def _refuse_partial(listed: tuple[Listed[_Entry], ...]) -> None:
+def _refuse_partial(listed: Sequence[Listed[_Entry]]) -> None:
     """Refuse frames that lack a part of the intrinsics that other frames have; all of them may be missing."""
     first: dict[frozenset[str], str] = {}
     for each in listed:
@@ -231,15 +223,13 @@ def _refuse_partial(listed: tuple[Listed[_Entry], ...]) -> None:
             )
 
 
-def _with_times(rows: list[Row], listed: tuple[Listed[_Entry], ...]) -> list[Row]:
-    """The rows with their times, where every frame has one."""
+def _times(listed: Sequence[Listed[_Entry]]) -> Sequence[float | None]:
+    """The times in seconds, where every frame has one."""
     if not all("time" in each.content.frame for each in listed):
-        return rows
-    times = [number_fields({"time": each.content.frame["time"]}, each.where)["time"] for each in listed]
-    return [
-        Row(row.where, Frame(**{**vars(row.frame), "time": time}), row.numbers)
-        for row, time in zip(rows, seconds_of_times(times), strict=True)
-    ]
+        return [None] * len(listed)
+    return seconds_of_times(
+        [number_fields(each.content.frame, each.where, ["time"])["time"] for each in listed]
+    )
 
 
 def _image_name(text: Any, where: str, image_folder: Path) -> str:
@@ -253,13 +243,14 @@ def _image_name(text: Any, where: str, image_folder: Path) -> str:
 
 
 def _matrix(rows: Any, where: str) -> list[float]:
+    """The 16 numbers of a pose with OpenCV's axes."""
     if not (isinstance(rows, list) and [isinstance(row, list) and len(row) for row in rows] == [4] * 4):
         raise DatasetError(f"{where}: transform_matrix must be 4 lists of 4 numbers")
     numbers = [number for row in rows for number in row]
     if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
         raise DatasetError(f"{where}: transform_matrix must be 4 lists of 4 numbers")
     try:
-        return [float(number) for number in numbers]
+        return _other_axes([float(number) for number in numbers])
     except OverflowError:  # an integer of hundreds of digits; the checks refuse infinity
         return [math.inf] * 16
 
@@ -277,24 +268,13 @@ def _own_split(
         train, test = ({each.name: each.where for each in part} for part in listed)
         return OwnSplit(train, test)
     if any("split" in each.content.frame for each in listed[0]):
-        return _split_of_frames(listed[0])
+        return own_split((each, str(each.content.frame.get("split")), "split") for each in listed[0])
     found = {each.content.frame["file_path"]: each.name for each in listed[0]}
     train_names = _filenames(path, content, "train_filenames", image_folder, found)
     test_names = _filenames(path, content, "test_filenames", image_folder, found)
     if train_names is None and test_names is None:
         return None
     return OwnSplit(train_names, test_names or {})
-
-
-def _split_of_frames(listed: list[Listed[_Entry]]) -> OwnSplit:
-    """The split that each frame has under the key `split`."""
-    sides: dict[str, dict[str, str]] = {"train": {}, "test": {}}
-    for each in listed:
-        side = str(each.content.frame.get("split"))
-        if side not in sides:
-            raise DatasetError(f"{each.where}: split is {side[:40]!r}, and not train or test")
-        sides[side][each.name] = each.where
-    return OwnSplit(sides["train"], sides["test"])
 
 
 def _filenames(
@@ -327,9 +307,9 @@ def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) ->
         DatasetError: the camera model is not known, does not fit its numbers, or a key of a lens is not
             understood.
     """
-    fields = number_fields({name: values[name] for name in _PINHOLE if name in values}, where)
-    fields = {_PINHOLE[name]: number for name, number in fields.items()}
-    angles = number_fields({name: values[name] for name in _ANGLE_NAMES if name in values}, where)
+    pinhole = number_fields(values, where, _PINHOLE)
+    fields = {_PINHOLE[name]: number for name, number in pinhole.items()}
+    angles = number_fields(values, where, _ANGLE_NAMES)
     lens = _distortion(values, where)
     if "fx" not in fields and not angles and "fy" not in fields:
         _refuse_unread(values, where, is_pinhole_known=False)
@@ -371,7 +351,7 @@ def _distortion(values: Mapping[str, Any], where: str) -> dict[str, float]:
     nerfstudio's list has six numbers, k1 to k4 and then p1 and p2; OpenCV's four are k1, k2, p1, p2, which
     is the same list only where the last two are zero.
     """
-    lens = number_fields({name: values[name] for name in _DISTORTION if name in values}, where)
+    lens = number_fields(values, where, _DISTORTION)
     listed = values.get("distortion_params")
     if listed is None:
         return lens

@@ -15,14 +15,18 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from camloc.data.formats.parts.files import is_file, read_json_value
-from camloc.data.formats.parts.intrinsics import camera_from_fields, number_fields, says_something
-from camloc.data.formats.parts.posed import Matrix, listed_image, listed_pose, matrix_of, posed_scene
+from camloc.data.formats.parts.intrinsics import (
+    camera_with_lens,
+    number_fields,
+    number_list,
+    says_something,
+)
+from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Selection
 from camloc.data.types import Scene, Unit
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "reconstruction.json (OpenSfM)"
 
 _FILE = "reconstruction.json"
@@ -48,21 +52,12 @@ def load(root: Path, scene: str = "", *, unit: Unit = "units", selection: Select
     """Read the largest reconstruction.
 
     Args:
-        root: the project's folder.
-        scene: the name to give the scene; the folder's name otherwise.
         unit: of positions: "m" where GPS or control points gave the scale.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     path = root / _FILE
     content = read_json_value(path)
-    parts = (
-        [part for part in content if isinstance(part, dict) and part.get("shots")]
-        if isinstance(content, list)
-        else []
-    )
+    every = content if isinstance(content, list) else []
+    parts = [part for part in every if isinstance(part, dict) and part.get("shots")]
     if not parts:
         raise DatasetError(f"{path} has no reconstruction with shots")
     largest = max(parts, key=lambda part: len(part["shots"]))
@@ -76,30 +71,27 @@ def load(root: Path, scene: str = "", *, unit: Unit = "units", selection: Select
         shot = shots[name]
         if not isinstance(shot, dict) or shot.get("camera") not in known:
             raise DatasetError(f"{where}: it names no camera of the file")
-        pose = _pose(shot, where)
-        listed.append(listed_image(where, f"images/{name}", root, (pose, known[shot["camera"]])))
-    others = [str(len(part["shots"])) for part in parts if part is not largest]
+        posed = Posed(_pose(shot, where), known[shot["camera"]])
+        listed.append(listed_image(where, f"images/{name}", root, posed))
+    others = [part["shots"] for part in parts if part is not largest]
     notes = []
     if others:
-        notes.append(
-            f"the largest of {len(parts)} reconstructions is read; the others have {', '.join(others)} shots"
-        )
-    elsewhere = [f"images/{name}" for part in parts for name in part["shots"] if name not in shots]
-
-    return posed_scene(
-        root, scene, listed, listed_pose, selection=selection, notes=notes, unit=unit, without_pose=elsewhere
-    )
+        counts = ", ".join(str(len(each)) for each in others)
+        notes.append(f"the largest of {len(parts)} reconstructions is read; the others have {counts} shots")
+    elsewhere = [
+        listed_image(str(path), f"images/{name}", root, None)
+        for each in others
+        for name in each
+        if name not in shots
+    ]
+    kept = selection.present(listed, without_pose={"": elsewhere})
+    poses = (each.content for each in kept.entries)
+    return posed_scene(root, scene, kept, poses, selection=selection, notes=notes, unit=unit)
 
 
 def _pose(shot: Mapping[str, Any], where: str) -> Matrix:
-    parts = []
-    for key in ("rotation", "translation"):
-        values = shot.get(key)
-        if not isinstance(values, list) or len(values) != 3:
-            raise DatasetError(f"{where}: {key} with 3 numbers is needed")
-        parts.append(list(number_fields({f"{key}[{i}]": v for i, v in enumerate(values)}, where).values()))
-    rotation = np.asarray(Rotation.from_rotvec(parts[0]).as_matrix())
-    return matrix_of(rotation.T, -rotation.T @ np.array(parts[1]))
+    turn, translation = (number_list(shot.get(key), 3, key, where) for key in ("rotation", "translation"))
+    return np.asarray(np.linalg.inv(matrix_of(Rotation.from_rotvec(turn).as_matrix(), translation)))
 
 
 def _camera(content: Any, where: str) -> Camera:
@@ -110,7 +102,7 @@ def _camera(content: Any, where: str) -> Camera:
     model, names = _LENSES[kind]
     # What ends in _prior is where the reconstruction started from.
     given = {key: value for key, value in content.items() if not key.endswith("_prior")}
-    numbers = number_fields({key: given[key] for key in (*_PINHOLE, *names) if key in given}, where)
+    numbers = number_fields(given, where, (*_PINHOLE, *names))
     unread = [key for key in given if key not in numbers and not isinstance(given[key], str)]
     unread = [key for key in unread if says_something(given[key])]
     if unread:
@@ -124,14 +116,15 @@ def _camera(content: Any, where: str) -> Camera:
         raise DatasetError(f"{where}: focal and focal_x contradict each other; remove the wrong one")
     side = max(numbers["width"], numbers["height"])
     focal = numbers.get("focal_x", numbers.get("focal", 0.0)) * side
-    fields = {"width": numbers["width"], "height": numbers["height"], "fx": focal}
-    if "focal_y" in numbers:
-        fields["fy"] = numbers["focal_y"] * side
-    fields["cx"] = numbers["width"] / 2 + numbers.get("c_x", 0.0) * side
-    fields["cy"] = numbers["height"] / 2 + numbers.get("c_y", 0.0) * side
+    fields = {
+        "width": numbers["width"],
+        "height": numbers["height"],
+        "fx": focal,
+        "fy": numbers["focal_y"] * side if "focal_y" in numbers else focal,
+        "cx": numbers["width"] / 2 + numbers.get("c_x", 0.0) * side,
+        "cy": numbers["height"] / 2 + numbers.get("c_y", 0.0) * side,
+    }
     lens = {name: numbers.get(name, 0.0) for name in names}
-    if not any(lens.values()) and "FISHEYE" not in model:
-        return camera_from_fields(fields, model="PINHOLE", where=where)
-    if "RADIAL" in model and fields.get("fy", focal) != focal:
+    if "RADIAL" in model and fields["fy"] != focal:
         model = "OPENCV"  # the same curve, with two focal lengths
-    return camera_from_fields({**fields, **lens}, model=model, where=where)
+    return camera_with_lens(fields, lens, model=model, where=where)

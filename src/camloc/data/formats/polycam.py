@@ -10,16 +10,13 @@ The camera axes are ARKit's (right, up, backward), the world's y axis is up, pos
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from camloc.data.formats.parts.files import is_folder, read_json
 from camloc.data.formats.parts.intrinsics import camera_from_fields, number_fields, refuse_unread_lens
-from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
+from camloc.data.formats.parts.posed import FLIPPED_AXES, Posed, listed_image, matrix_of_rows, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "folders keyframes/images and keyframes/cameras (Polycam)"
 
 _ENTRIES = tuple(f"t_{row}{column}" for row in range(3) for column in range(4))
@@ -32,28 +29,25 @@ def fits(root: Path) -> bool:
 
 
 def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> Scene:
-    """Read a capture.
-
-    Args:
-        root: the capture's folder, which holds `keyframes`.
-        scene: the name to give the scene; the folder's name otherwise.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
-    """
+    """Read a capture."""
     prefix = _folder(root / "keyframes")
     if prefix is None:
         raise DatasetError(f"{root} is not a capture of Polycam, which needs {LOOKS_FOR}")
     folder = root / "keyframes" / f"{prefix}cameras"
     images = {path.stem: path.name for path in sorted((root / "keyframes" / f"{prefix}images").iterdir())}
-    listed: list[Listed[dict[str, Any]]] = []
-    for path in sorted(folder.glob("*.json")):
-        name = f"keyframes/{prefix}images/{images.get(path.stem, f'{path.stem}.jpg')}"
-        listed.append(listed_image(str(path), name, root, read_json(path)))
+    listed = [
+        listed_image(
+            str(path),
+            f"keyframes/{prefix}images/{images.get(path.stem, f'{path.stem}.jpg')}",
+            root,
+            read_json(path),
+        )
+        for path in sorted(folder.glob("*.json"))
+    ]
     if not listed:
         raise DatasetError(f"{folder} has no camera")
-    return posed_scene(root, scene, listed, _posed, selection=selection)
+    kept = selection.present(listed)
+    return posed_scene(root, scene, kept, map(_posed, kept.entries), selection=selection)
 
 
 def _folder(keyframes: Path) -> str | None:
@@ -68,8 +62,7 @@ def _posed(each: Listed[dict[str, Any]]) -> Posed:
     if missing:
         raise DatasetError(f"{each.where}: there is no {missing[0]}")
     refuse_unread_lens(each.content, _CAMERA, each.where, write=", ".join(_CAMERA))
-    entries = number_fields({name: each.content[name] for name in _ENTRIES}, each.where)
-    matrix = np.vstack([np.array(list(entries.values())).reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
-    fields = number_fields({name: each.content[name] for name in _CAMERA}, each.where)
+    entries = number_fields(each.content, each.where, _ENTRIES)
+    fields = number_fields(each.content, each.where, _CAMERA)
     camera = camera_from_fields(fields, model="PINHOLE", where=each.where)
-    return Posed(matrix @ np.diag([1.0, -1.0, -1.0, 1.0]), camera, sequence="")
+    return Posed(matrix_of_rows([*entries.values()]) @ FLIPPED_AXES, camera, sequence="")

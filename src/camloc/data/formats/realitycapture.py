@@ -10,11 +10,10 @@ divided by the same. Radial coefficients k1 to k3 are read; k4, t1 and t2 are re
 
 from pathlib import Path
 
-import numpy as np
 from scipy.spatial.transform import Rotation
 
 from camloc.data.formats.parts.files import (
-    csv_cells,
+    csv_records,
     image_sizes,
     is_file,
     is_folder,
@@ -23,14 +22,13 @@ from camloc.data.formats.parts.files import (
     numbers_in,
     read_lines,
 )
-from camloc.data.formats.parts.intrinsics import camera_from_fields, refuse_unread_lens
-from camloc.data.formats.parts.posed import Posed, listed_image, matrix_of, posed_scene
+from camloc.data.formats.parts.intrinsics import camera_with_lens, refuse_unread_lens
+from camloc.data.formats.parts.posed import FLIPPED_AXES, Posed, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene, Unit
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "a .csv file with the columns #name, x, y, alt, heading, pitch, roll (RealityCapture)"
 
 _POSE = ("x", "y", "alt", "heading", "pitch", "roll")
@@ -47,37 +45,24 @@ def load(root: Path, scene: str = "", *, unit: Unit = "units", selection: Select
     """Read an export.
 
     Args:
-        root: the file, or the folder with it.
-        scene: the name to give the scene; the folder's name otherwise.
         unit: of positions: "m" where the component was scaled to metres.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     exports = matching_files(root, "*.csv", _is_export)
     if len(exports) != 1:
         raise DatasetError(f"{root} has {len(exports)} exports of RealityCapture; name the one to read")
     (path,) = exports
     folder = path.parent
-    names: list[str] = []
     listed = []
-    for line in read_lines(path, comments=True):
-        cells = csv_cells(line.text, line.where)
-        if not names:
-            names = [cell.lstrip("#").strip().lower() for cell in cells]
-            continue
-        if len(cells) != len(names):
-            raise DatasetError(f"{line.where}: {len(names)} cells are needed, and {len(cells)} are there")
-        row = dict(zip(names, cells, strict=True))
-        refuse_unread_lens(row, _LENS, line.where, write=", ".join(_LENS))
+    for where, row in csv_records(path, needed=("name", *_POSE)):
+        refuse_unread_lens(row, _LENS, where, write=", ".join(_LENS))
         wanted = [name for name in (*_POSE, *_LENS) if name in row]
-        numbers = dict(zip(wanted, numbers_in([row[name] for name in wanted], line.where), strict=True))
+        numbers = dict(zip(wanted, numbers_in([row[name] for name in wanted], where), strict=True))
         prefix = "" if is_file(folder / row["name"]) or not is_folder(folder / "images") else "images/"
-        listed.append(listed_image(line.where, prefix + row["name"], folder, numbers))
+        listed.append(listed_image(where, prefix + row["name"], folder, numbers))
     if not listed:
         raise DatasetError(f"{path} has no row below its heading")
-    return posed_scene(folder, scene, listed, _posed, selection=selection, unit=unit)
+    kept = selection.present(listed)
+    return posed_scene(folder, scene, kept, map(_posed, kept.entries), selection=selection, unit=unit)
 
 
 def _is_export(path: Path) -> bool:
@@ -94,8 +79,8 @@ def _posed(each: Listed[dict[str, float]]) -> Posed:
     n = each.content
     turn = Rotation.from_euler("ZXY", [-n["heading"], n["pitch"], n["roll"]], degrees=True)
     # The turned camera has OpenGL's axes: it looks down where all angles are zero.
-    rotation = np.asarray(turn.as_matrix()) @ np.diag([1.0, -1.0, -1.0])
-    return Posed(matrix_of(rotation, (n["x"], n["y"], n["alt"])), _camera(each))
+    pose = matrix_of(turn.as_matrix(), (n["x"], n["y"], n["alt"])) @ FLIPPED_AXES
+    return Posed(pose, _camera(each))
 
 
 def _camera(each: Listed[dict[str, float]]) -> Camera | None:
@@ -109,12 +94,12 @@ def _camera(each: Listed[dict[str, float]]) -> Camera | None:
         )
     (width, height), _ = image_sizes(each.image)
     side = max(width, height)
-    fields = {"width": float(width), "height": float(height), "fx": n["f"] * side / _FILM}
-    fields |= {
+    fields = {
+        "width": float(width),
+        "height": float(height),
+        "fx": n["f"] * side / _FILM,
         "cx": width / 2 + n.get("px", 0.0) * side / _FILM,
         "cy": height / 2 + n.get("py", 0.0) * side / _FILM,
     }
     lens = {name: n.get(name, 0.0) for name in ("k1", "k2", "k3")}
-    if not any(lens.values()):
-        return camera_from_fields(fields, model="PINHOLE", where=each.where)
-    return camera_from_fields({**fields, **lens}, model="FULL_OPENCV", where=each.where)
+    return camera_with_lens(fields, lens, model="FULL_OPENCV", where=each.where)

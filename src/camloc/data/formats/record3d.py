@@ -16,14 +16,14 @@ from camloc.data.formats.parts.intrinsics import (
     camera_from_fields,
     fields_of_matrix,
     number_fields,
+    number_list,
     refuse_unread_lens,
 )
-from camloc.data.formats.parts.posed import Posed, listed_image, matrix_of, posed_scene, rotation_of_xyzw
+from camloc.data.formats.parts.posed import FLIPPED_AXES, Posed, listed_image, matrix_of_xyzw, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "rgb and metadata.json (Record3D)"
 
 
@@ -33,43 +33,29 @@ def fits(root: Path) -> bool:
 
 
 def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> Scene:
-    """Read an export.
-
-    Args:
-        root: the export's folder.
-        scene: the name to give the scene; the folder's name otherwise.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
-    """
+    """Read an export."""
     path = root / "metadata.json"
     content = read_json(path)
-    poses, matrix = content.get("poses"), content.get("K")
-    if not isinstance(poses, list) or not isinstance(matrix, list) or len(matrix) != 9:
-        raise DatasetError(f"{path} needs a list of poses and K with 9 numbers")
-    k = list(
-        number_fields({f"K[{number}]": value for number, value in enumerate(matrix)}, str(path)).values()
-    )
-    size = number_fields({name: content[name] for name in ("w", "h") if name in content}, str(path))
+    poses, where = content.get("poses"), str(path)
+    if not isinstance(poses, list):
+        raise DatasetError(f"{path} needs a list of poses")
+    size = number_fields(content, where, ("w", "h"))
     if len(size) != 2:
         raise DatasetError(f"{path} has no w and h, the size of the images")
-    refuse_unread_lens(content, ("K", "perFrameIntrinsicCoeffs"), str(path))
-    shared = fields_of_matrix(np.array(k).reshape(3, 3).T, f"{path}, K")
+    refuse_unread_lens(content, ("K", "perFrameIntrinsicCoeffs"), where)
+    by_columns = number_list(content.get("K"), 9, "K", where)
+    shared = fields_of_matrix(np.array(by_columns).reshape(3, 3).T, f"{path}, K")
     lenses = content.get("perFrameIntrinsicCoeffs") or [[*shared.values()]] * len(poses)
     if not isinstance(lenses, list) or len(lenses) != len(poses):
         raise DatasetError(f"{path}: perFrameIntrinsicCoeffs must be a list as long as poses")
     images = {each.stem: each.name for each in sorted((root / "rgb").iterdir())} if fits(root) else {}
     listed = []
-    for number, pose in enumerate(poses):
+    for number, (pose, lens) in enumerate(zip(poses, lenses, strict=True)):
         where = f"{path}, pose {number}"
-        if not isinstance(pose, list) or len(pose) != 7:
-            raise DatasetError(f"{where}: 7 numbers are needed: qx qy qz qw x y z")
-        numbers = list(number_fields({f"[{i}]": value for i, value in enumerate(pose)}, where).values())
-        lens = lenses[number]
-        if not isinstance(lens, list) or len(lens) != 4:
-            raise DatasetError(f"{where}: perFrameIntrinsicCoeffs needs 4 numbers: fx fy cx cy")
-        own = number_fields(dict(zip(("fx", "fy", "cx", "cy"), lens, strict=True)), where)
+        numbers = number_list(pose, 7, "a list qx qy qz qw x y z", where)
+        own = dict(
+            zip(shared, number_list(lens, 4, "perFrameIntrinsicCoeffs (fx fy cx cy)", where), strict=True)
+        )
         name = f"rgb/{images.get(str(number), f'{number}.jpg')}"
         listed.append(listed_image(where, name, root, (numbers, own)))
 
@@ -77,7 +63,7 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
         numbers, own = each.content
         fields = {"width": size["w"], "height": size["h"], **own}
         camera = camera_from_fields(fields, model="PINHOLE", where=each.where)
-        opengl = matrix_of(rotation_of_xyzw(numbers[:4], each.where), numbers[4:])
-        return Posed(opengl @ np.diag([1.0, -1.0, -1.0, 1.0]), camera, sequence="")
+        return Posed(matrix_of_xyzw(numbers[:4], numbers[4:], each.where) @ FLIPPED_AXES, camera, sequence="")
 
-    return posed_scene(root, scene, listed, posed, selection=selection)
+    kept = selection.present(listed)
+    return posed_scene(root, scene, kept, map(posed, kept.entries), selection=selection)

@@ -25,21 +25,21 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import convolve, map_coordinates
 from scipy.spatial.transform import Rotation
 
 from camloc.data.formats.parts.files import (
-    csv_cells,
+    csv_records,
     is_file,
     is_folder,
     numbers_in,
+    numbers_of_file,
     open_regular,
     read_lines,
 )
-from camloc.data.formats.parts.intrinsics import camera_beside
 from camloc.data.formats.parts.posed import Matrix, Posed, between, listed_image, matrix_of, posed_scene
 from camloc.data.image_io import read_image
-from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection
+from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection, left_out
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -98,15 +98,14 @@ def load(
             "stereo/centre".
         camera: intrinsics of all images; otherwise a calibration file in `root`, or unknown.
         most_seconds: between two INS solutions that a pose is interpolated from.
-        selection: see `Selection`.
 
     Raises:
         DatasetError: a drive is missing, or a file is missing, damaged, or contradicts another.
     """
     train, test = _split(root, scene, train_drives, test_drives)
     mounted = _ins_from_camera(root, frame)
-    listed: list[Listed[tuple[Matrix, float, str]]] = []
-    without_pose: list[str] = []
+    listed: list[Listed[Posed]] = []
+    without_pose: list[Listed[None]] = []
     notes = [
         f"poses are of the {'INS' if frame == 'ins' else 'stereo camera'}, north, east, down from {ORIGIN}"
     ]
@@ -114,12 +113,11 @@ def load(
     for side in (train, test):
         for number, drive in enumerate(side):
             steps = number + 1 if shift == "published" else 0
-            found, left = _of_drive(root, drive, images, mounted, most_seconds, steps)
+            found, left = _of_drive(root, drive, images, mounted, camera, most_seconds, steps)
             listed += found
             without_pose += left
-            if left:
-                count = f"{len(left)} of {len(left) + len(found)} images"
-                notes.append(f"{drive}: left out because no INS solutions are around them: {count}")
+            reason = "no INS solutions are around them"
+            notes += [f"{drive}: {note}" for note in left_out(reason, len(left), len(left) + len(found))]
             if side is test:
                 tested |= {each.name: each.where for each in found}
     if any("/stereo/centre/" in each.name for each in listed[:1]):
@@ -128,28 +126,25 @@ def load(
         notes.append("shift=published: images have the poses of later images, as in the authors' code")
     if not listed:
         raise DatasetError(f"{root}: no image is between two INS solutions")
-    lens = camera or camera_beside(root, image=listed[0].image)
-
-    def posed(each: Listed[tuple[Matrix, float, str]]) -> Posed:
-        pose, time, drive = each.content
-        return Posed(pose, lens, time, drive)
-
-    own = OwnSplit(None, tested) if tested else None
+    kept = selection.present(listed, without_pose={"": without_pose})
     return posed_scene(
-        root, scene, listed, posed, selection=selection, notes=notes, own=own, without_pose=without_pose
+        root,
+        scene,
+        kept,
+        (each.content for each in kept.entries),
+        selection=selection,
+        calibration=root,
+        notes=notes,
+        own=OwnSplit(None, tested) if tested else None,
     )
 
 
 def _drives(root: Path) -> tuple[str, ...]:
     if not is_folder(root):
         return ()
-    return tuple(
-        sorted(
-            path.parent.name
-            for path in root.glob("*/stereo.timestamps")
-            if is_file(path.parent / "gps" / "ins.csv")
-        )
-    )
+    stamps = root.glob("*/stereo.timestamps")
+    drives = (path.parent for path in stamps if is_file(path.parent / "gps" / "ins.csv"))
+    return tuple(sorted(drive.name for drive in drives))
 
 
 def _split(root: Path, scene: str, train: str, test: str) -> tuple[Sequence[str], Sequence[str]]:
@@ -177,29 +172,26 @@ def _ins_from_camera(root: Path, frame: str) -> Matrix:
     if frame == "ins":
         return axes
     path = root / "extrinsics" / "ins.txt"
-    numbers = [number for line in read_lines(path) for number in numbers_in(line.text.split(), line.where)]
-    if len(numbers) != 6:
-        raise DatasetError(f"{path} has {len(numbers)} numbers, and x y z roll pitch yaw are needed")
+    *center, roll, pitch, yaw = numbers_of_file(path, count=6, of="x y z roll pitch yaw")
     # The vehicle's frame is the stereo camera, with x forward; the file says where the INS is in it.
-    vehicle_from_ins = matrix_of(_from_angles(*numbers[3:]), numbers[:3])
+    vehicle_from_ins = matrix_of(Rotation.from_euler("ZYX", [yaw, pitch, roll]).as_matrix(), center)
     return np.asarray(np.linalg.inv(vehicle_from_ins) @ axes)
 
 
-def _from_angles(roll: float, pitch: float, yaw: float) -> Matrix:
-    return np.asarray(Rotation.from_euler("ZYX", [yaw, pitch, roll]).as_matrix())
-
-
 def _of_drive(
-    root: Path, drive: str, images: str, ins_from_camera: Matrix, most_seconds: float, shift: int
-) -> tuple[list[Listed[tuple[Matrix, float, str]]], list[str]]:
-    """The images of a drive with their poses, and the names of images without a pose."""
+    root: Path,
+    drive: str,
+    images: str,
+    ins_from_camera: Matrix,
+    camera: Camera | None,
+    most_seconds: float,
+    shift: int,
+) -> tuple[list[Listed[Posed]], list[Listed[None]]]:
+    """The images of a drive with their poses, and those without a pose."""
     folder = root / drive
     if not images:
-        images = (
-            "stereo/centre_processed"
-            if is_folder(folder / "stereo" / "centre_processed")
-            else "stereo/centre"
-        )
+        images = "stereo/centre_processed"
+        images = images if is_folder(folder / images) else "stereo/centre"
     stamps = []
     for line in read_lines(folder / "stereo.timestamps"):
         word = line.text.split()[0]
@@ -211,33 +203,22 @@ def _of_drive(
     at = np.array([(stamp - origin) * 1e-6 for _, stamp in stamps])
     poses, known = between(np.asarray((times - origin) * 1e-6, np.float64), matrices, at, most=most_seconds)
     listed, left = [], []
-    for index, (where, stamp) in enumerate(stamps):
-        of = index + shift
+    for of, (where, stamp) in enumerate(stamps, start=shift):
         name = f"{drive}/{images}/{stamp}.png"
         if of < len(stamps) and known[of]:
-            listed.append(listed_image(where, name, root, (poses[of] @ ins_from_camera, stamp * 1e-6, drive)))
+            posed = Posed(poses[of] @ ins_from_camera, camera, stamp * 1e-6, drive)
+            listed.append(listed_image(where, name, root, posed))
         else:
-            left.append(name)
+            left.append(listed_image(where, name, root, None))
     return listed, left
 
 
 def _solutions(path: Path) -> tuple[NDArray[np.int64], Matrix]:
     """Times in microseconds and `world_from_ins` of the good solutions, in the order of time."""
     rows: dict[int, list[float]] = {}
-    names: list[str] = []
-    for line in read_lines(path):
-        cells = csv_cells(line.text, line.where)
-        if not names:
-            names = cells
-            missing = [name for name in ("timestamp", "ins_status", *_COLUMNS) if name not in names]
-            if missing:
-                raise DatasetError(f"{line.where}: the column {missing[0]} is missing")
-            continue
-        if len(cells) != len(names):
-            raise DatasetError(f"{line.where}: {len(names)} cells are needed, and {len(cells)} are there")
-        row = dict(zip(names, cells, strict=True))
+    for where, row in csv_records(path, needed=("timestamp", "ins_status", *_COLUMNS)):
         if row["ins_status"] == _GOOD and row["timestamp"].isdecimal():
-            rows[int(row["timestamp"])] = numbers_in([row[name] for name in _COLUMNS], line.where)
+            rows[int(row["timestamp"])] = numbers_in([row[name] for name in _COLUMNS], where)
     if len(rows) < 2:
         raise DatasetError(f"{path} has {len(rows)} solutions with the status {_GOOD}, and 2 are needed")
     times = np.array(sorted(rows), dtype=np.int64)
@@ -290,22 +271,11 @@ def developer(*, demosaic: bool, table: Path | None) -> Callable[[Path], Image.I
 
 def demosaiced(mosaic: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
     """The colours of a raw image with the mosaic GBRG, by bilinear interpolation."""
-    height, width = mosaic.shape
-    planes = np.zeros((height, width, 3), dtype=np.float32)
+    planes = np.zeros((*mosaic.shape, 3), dtype=np.float32)
     weights = np.zeros_like(planes)
     for row, column, channel in ((0, 0, 1), (0, 1, 2), (1, 0, 0), (1, 1, 1)):
         planes[row::2, column::2, channel] = mosaic[row::2, column::2]
         weights[row::2, column::2, channel] = 1.0
-    kernel = np.array([0.5, 1.0, 0.5], dtype=np.float32)
-
-    def blurred(array: NDArray[np.float32]) -> NDArray[np.float32]:
-        for axis in (0, 1):
-            edge = [(1, 1) if each == axis else (0, 0) for each in range(3)]
-            padded = np.pad(array, edge)
-            size = array.shape[axis]
-            taken = [np.take(padded, np.arange(start, start + size), axis=axis) for start in range(3)]
-            array = np.asarray(kernel[0] * taken[0] + kernel[1] * taken[1] + kernel[2] * taken[2])
-        return array
-
-    colours = np.rint(blurred(planes) / blurred(weights))
-    return np.asarray(np.clip(colours, 0, 255), dtype=np.uint8)
+    kernel = np.outer((0.5, 1.0, 0.5), (0.5, 1.0, 0.5))[..., None]
+    colours = convolve(planes, kernel, mode="constant") / convolve(weights, kernel, mode="constant")
+    return np.asarray(np.rint(colours).clip(0, 255), dtype=np.uint8)

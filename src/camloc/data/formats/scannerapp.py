@@ -15,15 +15,14 @@ from camloc.data.formats.parts.files import is_folder, read_json
 from camloc.data.formats.parts.intrinsics import (
     camera_from_matrix,
     fields_of_matrix,
-    number_fields,
+    number_list,
     refuse_unread_lens,
 )
-from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
+from camloc.data.formats.parts.posed import FLIPPED_AXES, Posed, listed_image, matrix_of_rows, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "files frame_00000.json beside frame_00000.jpg (3D Scanner App)"
 
 _FRAME = re.compile(r"frame_\d+\.(?:jpe?g|png)", re.IGNORECASE)
@@ -35,16 +34,7 @@ def fits(root: Path) -> bool:
 
 
 def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> Scene:
-    """Read a session.
-
-    Args:
-        root: its folder.
-        scene: the name to give the scene; the folder's name otherwise.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
-    """
+    """Read a session."""
     images = _images(root) if is_folder(root) else []
     if not images:
         raise DatasetError(f"{root} is not a session of the 3D Scanner App, which needs {LOOKS_FOR}")
@@ -52,7 +42,8 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
         listed_image(str(path.with_suffix(".json")), path.name, root, read_json(path.with_suffix(".json")))
         for path in images
     ]
-    return posed_scene(root, scene, listed, _posed, selection=selection)
+    kept = selection.present(listed)
+    return posed_scene(root, scene, kept, map(_posed, kept.entries), selection=selection)
 
 
 def _images(root: Path) -> list[Path]:
@@ -66,18 +57,12 @@ def _images(root: Path) -> list[Path]:
 
 
 def _posed(each: Listed[dict[str, Any]]) -> Posed:
-    pose = _numbers(each.content, "cameraPoseARFrame", 16, each.where)
-    k = _numbers(each.content, "intrinsics", 9, each.where)
-    refuse_unread_lens(each.content, ("intrinsics",), each.where)
-    fields = fields_of_matrix(np.array(k).reshape(3, 3), f"{each.where}, intrinsics")
-    camera = camera_from_matrix(fields, image=each.image, where=each.where)
-    matrix = np.array(pose).reshape(4, 4) @ np.diag([1.0, -1.0, -1.0, 1.0])
-    time = each.content.get("time")
-    return Posed(matrix, camera, float(time) if isinstance(time, (int, float)) else None, sequence="")
-
-
-def _numbers(content: dict[str, Any], name: str, count: int, where: str) -> list[float]:
-    values = content.get(name)
-    if not isinstance(values, list) or len(values) != count:
-        raise DatasetError(f"{where} needs {name} with {count} numbers")
-    return list(number_fields({f"{name}[{i}]": value for i, value in enumerate(values)}, where).values())
+    content, where = each.content, each.where
+    pose = number_list(content.get("cameraPoseARFrame"), 16, "cameraPoseARFrame", where)
+    matrix = number_list(content.get("intrinsics"), 9, "intrinsics", where)
+    refuse_unread_lens(content, ("intrinsics",), where)
+    fields = fields_of_matrix(np.array(matrix).reshape(3, 3), f"{where}, intrinsics")
+    camera = camera_from_matrix(fields, image=each.image, where=where)
+    time = content.get("time")
+    seconds = float(time) if isinstance(time, (int, float)) else None
+    return Posed(matrix_of_rows(pose) @ FLIPPED_AXES, camera, seconds, sequence="")

@@ -11,8 +11,6 @@ are left out and counted.
 
 from pathlib import Path
 
-import numpy as np
-
 from camloc.data.formats.parts.files import is_file, is_folder
 from camloc.data.formats.parts.intrinsics import camera_from_matrix, fields_of_matrix
 from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
@@ -21,7 +19,6 @@ from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "folders color, pose and intrinsic (ScanNet)"
 
 _INTRINSICS = Path("intrinsic", "intrinsic_color.txt")
@@ -33,37 +30,24 @@ def fits(root: Path) -> bool:
 
 
 def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> Scene:
-    """Read a scene.
-
-    Args:
-        root: the scene's folder.
-        scene: the name to give the scene; the folder's name otherwise.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
-    """
+    """Read a scene."""
     if not fits(root):
         raise DatasetError(f"{root} is not a folder of ScanNet, which needs {LOOKS_FOR}")
     images = {path.stem: path.name for path in sorted((root / "color").iterdir())}
     poses = sorted((root / "pose").glob("*.txt"), key=lambda path: (len(path.stem), path.stem))
-    lost = {path for path in poses if is_lost(path)}
-    tracked = [path for path in poses if path not in lost]
     ending = next((Path(name).suffix for name in images.values()), ".jpg")
-    listed = [
-        listed_image(str(path), f"color/{images.get(path.stem, path.stem + ending)}", root, path)
-        for path in tracked
-    ]
+    listed: list[Listed[Path]] = []
+    lost: list[Listed[Path]] = []
+    for path in poses:
+        name = f"color/{images.get(path.stem, path.stem + ending)}"
+        (lost if is_lost(path) else listed).append(listed_image(str(path), name, root, path))
     if not listed:
         raise DatasetError(f"{root / 'pose'} has no pose that is finite")
-    intrinsics = np.array(matrix_in(root / _INTRINSICS)).reshape(4, 4)
-    fields = fields_of_matrix(intrinsics, str(root / _INTRINSICS))
-
-    def posed(each: Listed[Path]) -> Posed:
-        camera = camera_from_matrix(fields, image=each.image, where=str(root / _INTRINSICS))
-        return Posed(np.array(matrix_in(each.content)).reshape(4, 4), camera, sequence="")
-
-    count = f"{len(lost)} of {len(poses)} frames"
-    notes = [f"left out because their pose is infinite: {count}"] if lost else []
-    left = [f"color/{images[path.stem]}" for path in poses if path in lost and path.stem in images]
-    return posed_scene(root, scene, listed, posed, selection=selection, notes=notes, without_pose=left)
+    where = str(root / _INTRINSICS)
+    fields = fields_of_matrix(matrix_in(root / _INTRINSICS), where)
+    kept = selection.present(listed, without_pose={"their pose is infinite": lost})
+    posed = (
+        Posed(matrix_in(each.content), camera_from_matrix(fields, image=each.image, where=where), sequence="")
+        for each in kept.entries
+    )
+    return posed_scene(root, scene, kept, posed, selection=selection)

@@ -16,7 +16,6 @@ depth camera's 585 pixels is not used.
 import re
 from pathlib import Path
 
-from camloc.data.checks import Row, frames_from_matrices
 from camloc.data.formats.parts.files import image_sizes, is_named, read_lines
 from camloc.data.formats.parts.intrinsics import (
     MATRIX_FILES,
@@ -24,17 +23,10 @@ from camloc.data.formats.parts.intrinsics import (
     matrix_in_file,
     unread_calibration,
 )
-from camloc.data.formats.parts.recordings import POSE, Recorded, is_lost, matrix_in, recorded
-from camloc.data.splits import (
-    EVERYTHING,
-    Listed,
-    OwnSplit,
-    Selection,
-    folder_name,
-    scene_folder,
-    split_frames,
-)
-from camloc.data.types import Frame, Scene
+from camloc.data.formats.parts.posed import Posed, posed_scene
+from camloc.data.formats.parts.recordings import POSE, listed_moments
+from camloc.data.splits import EVERYTHING, OwnSplit, Selection, left_out, scene_folder
+from camloc.data.types import Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
@@ -66,42 +58,26 @@ def load(
             `COLOUR_CAMERA`.
         selection: see `Selection`; where there are no lists of images, the sequences of `TrainSplit.txt` and
             `TestSplit.txt` are used.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     folder = scene_folder(root, scene, is_scene=_is_scene, scenes=SCENES, looks_for=LOOKS_FOR)
     everything = _all_sequences(folder)
     by_sequence = None if selection.has_lists(folder) else _listed_split(folder, everything)
     sequences = everything if by_sequence is None else [*by_sequence[0], *by_sequence[1]]
-    listed = [each for sequence in sequences for each in _listed_frames(folder, sequence)]
-    kept = selection.present(listed)
-    tracked = [each for each in kept.entries if not is_lost(each.content.pose)]
-    if not tracked:
-        raise DatasetError(f"{folder}: no frame has an image and a pose; check the folder of the images")
-    lost = len(kept.entries) - len(tracked)
-    notes = [*kept.notes]
-    notes += (
-        [f"left out because their pose is infinite: {lost} of {len(kept.entries)} frames"] if lost else []
-    )
-    if camera is None:
-        camera, assumption = _camera(folder, tracked[0].image)
-        notes += assumption
-    frames = frames_from_matrices([_row(each, camera) for each in tracked])
+    kept = selection.present([each for sequence in sequences for each in listed_moments(folder, sequence)])
+    notes: list[str] = []
+    if camera is None and kept.entries:
+        camera, notes = _camera(folder, kept.entries[0].image)
     own = None
     if by_sequence is not None:
         unused = len(set(everything) - set(sequences))
-        notes += (
-            [f"left out because neither list names them: {unused} of {len(everything)} sequences"]
-            if unused
-            else []
-        )
-        if by_sequence[1]:
-            test = {frame.name: str(folder) for frame in frames if frame.sequence in by_sequence[1]}
-            own = OwnSplit(None, test)
-    split = split_frames(frames, kept, root=folder, selection=selection, own=own)
-    name = scene or folder_name(folder)
-    return Scene(name, split.train, split.test, notes=(*notes, *split.notes))
+        notes += left_out("neither list names them", unused, len(everything), "sequences")
+        test = [each.name for each in kept.entries if each.name.partition("/")[0] in by_sequence[1]]
+        own = OwnSplit(None, dict.fromkeys(test, str(folder))) if by_sequence[1] else None
+    posed = (
+        Posed(each.content.matrix(), camera, sequence=each.name.partition("/")[0], depth=each.content.depth)
+        for each in kept.entries
+    )
+    return posed_scene(folder, scene, kept, posed, selection=selection, notes=notes, own=own)
 
 
 def _is_scene(folder: Path) -> bool:
@@ -186,16 +162,3 @@ def _all_sequences(folder: Path) -> list[str]:
         for path in folder.iterdir()
         if path.is_dir() and (path.name.startswith("seq-") or any(path.glob(f"frame-*{POSE}")))
     )
-
-
-def _listed_frames(folder: Path, sequence: str) -> list[Listed[Recorded]]:
-    return [
-        Listed(str(each.pose), f"{sequence}/{each.image.name}", each.image, each, folder)
-        for each in recorded(folder / sequence)
-    ]
-
-
-def _row(listed: Listed[Recorded], camera: Camera) -> Row:
-    sequence = listed.name.partition("/")[0]
-    frame = Frame(listed.name, listed.image, camera, sequence=sequence, depth=listed.content.depth)
-    return Row(listed.where, frame, matrix_in(listed.content.pose))

@@ -8,16 +8,16 @@
 Images come out of the video by `ffmpeg -i rgb.mp4 -start_number 0 rgb/%06d.png`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from camloc.data.formats.parts.files import is_file, is_folder, numbers_in, read_lines
+from camloc.data.formats.parts.files import csv_rows, is_file, is_folder, numbers_in
 from camloc.data.formats.parts.intrinsics import camera_from_matrix, matrix_in_file, refuse_unread_lens
-from camloc.data.formats.parts.posed import Posed, listed_image, matrix_of, posed_scene, rotation_of_xyzw
+from camloc.data.formats.parts.posed import Posed, listed_image, matrix_of_xyzw, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "odometry.csv and camera_matrix.csv (Stray Scanner)"
 
 _COLUMNS = ("timestamp", "frame", "x", "y", "z", "qx", "qy", "qz", "qw")
@@ -31,14 +31,8 @@ def fits(root: Path) -> bool:
 def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> Scene:
     """Read a recording.
 
-    Args:
-        root: the recording's folder.
-        scene: the name to give the scene; the folder's name otherwise.
-        selection: see `Selection`.
-
     Raises:
-        DatasetError: the images are still in the video, or something is missing, damaged, or contradicts
-            something else.
+        DatasetError: the images are still in the video.
     """
     if not fits(root):
         raise DatasetError(f"{root} is not a recording of Stray Scanner, which needs {LOOKS_FOR}")
@@ -49,23 +43,22 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
         )
     images = {path.stem.lstrip("0") or "0": path.name for path in sorted((root / "rgb").iterdir())}
     listed = []
-    columns: tuple[str, ...] = _COLUMNS
-    for line in read_lines(root / "odometry.csv"):
-        words = [word.strip() for word in line.text.split(",")]
-        if "timestamp" in words:
-            columns = tuple(words)
-            refuse_unread_lens(dict.fromkeys(columns, 1.0), _COLUMNS, line.where)
+    columns: Sequence[str] = _COLUMNS
+    for where, cells in csv_rows(root / "odometry.csv", least=len(_COLUMNS)):
+        if "timestamp" in cells:
+            columns = cells
+            refuse_unread_lens(dict.fromkeys(columns, 1.0), _COLUMNS, where)
             if missing := [name for name in _COLUMNS if name not in columns]:
-                raise DatasetError(f"{line.where}: there is no column {missing[0]}")
+                raise DatasetError(f"{where}: there is no column {missing[0]}")
             continue
-        if len(words) < len(columns):
-            raise DatasetError(f"{line.where}: {len(columns)} numbers are needed: {', '.join(columns)[:200]}")
-        cells = dict(zip(columns, words, strict=False))
-        time, frame, *pose = (cells[name] for name in _COLUMNS)
-        numbers = numbers_in([time, *pose], line.where)
+        if len(cells) < len(columns):
+            raise DatasetError(f"{where}: {len(columns)} numbers are needed: {', '.join(columns)[:200]}")
+        row = dict(zip(columns, cells, strict=False))
+        time, frame, *pose = (row[name] for name in _COLUMNS)
+        numbers = numbers_in([time, *pose], where)
         number = frame.lstrip("0") or "0"
         name = images.get(number, f"{number.zfill(6)}.png")
-        listed.append(listed_image(line.where, f"rgb/{name}", root, numbers))
+        listed.append(listed_image(where, f"rgb/{name}", root, numbers))
     if not listed:
         raise DatasetError(f"{root / 'odometry.csv'} holds no pose")
     matrix_file = root / "camera_matrix.csv"
@@ -74,8 +67,7 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
     def posed(each: Listed[list[float]]) -> Posed:
         time, x, y, z, *quaternion = each.content
         camera = camera_from_matrix(fields, image=each.image, where=str(matrix_file))
-        return Posed(
-            matrix_of(rotation_of_xyzw(quaternion, each.where), (x, y, z)), camera, time, sequence=""
-        )
+        return Posed(matrix_of_xyzw(quaternion, (x, y, z), each.where), camera, time, sequence="")
 
-    return posed_scene(root, scene, listed, posed, selection=selection)
+    kept = selection.present(listed)
+    return posed_scene(root, scene, kept, map(posed, kept.entries), selection=selection)

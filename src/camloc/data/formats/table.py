@@ -41,36 +41,31 @@ from camloc.data.checks import (
     PUBLISHED_QUATERNION_LENGTH,
     QUATERNION_LENGTH,
     Rotation,
-    Row,
-    frames_from_quaternions,
 )
 from camloc.data.formats import cambridge, sevenscenes
 from camloc.data.formats.parts.files import (
     Line,
-    clean_name,
     csv_cells,
     is_file,
     numbers_in,
     read_lines,
     seconds_of_times,
-    sequence_of,
 )
 from camloc.data.formats.parts.intrinsics import (
-    camera_beside,
     camera_from_fields,
     distortion_names,
     fields_of,
     is_lens_name,
     says_something,
 )
-from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection, folder_name, split_frames
+from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
+from camloc.data.splits import EVERYTHING, Listed, Selection, folder_name, own_split
 from camloc.data.types import Frame, Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
 Order = Literal["wxyz", "xyzw"]
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "a .csv or .tsv file with the columns image, tx, ty, tz, qw, qx, qy, qz or their like (table)"
 
 # A list of poses often lies beside data in another layout, which then is the folder's.
@@ -174,9 +169,6 @@ def load(
         images: the folder that the names of images are relative to; the table's own otherwise.
         selection: see `Selection`; its `split` may also name a column `split_<split>`, and without lists the
             column `split`, or the only column `split_...`, splits the frames.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     path = _table(root)
     names, records = read_records(path)
@@ -187,29 +179,34 @@ def load(
     published = _published_rotation(names, name)
     direction = _rotation(path, pose, rotation, published) if pose.quaternion_wxyz else "world_from_cam"
     folder = path.parent if images is None else images
-    listed = _listed(records, folder)
-    used = {each.name for each in listed}
     elsewhere = [] if len(records) == len(everything) else _listed(everything, folder)
-    kept = selection.present(
-        listed, without_pose={each.name: each.image for each in elsewhere if each.name not in used}
-    )
-    rows = _rows(kept.entries, pose, _cameras(path, names, kept.entries))
-    frames = frames_from_quaternions(
-        rows,
+    kept = selection.present(_listed(records, folder), without_pose={"": elsewhere})
+    column = split_column(path, names, selection.split)
+    if column is None or selection.train_list or selection.test_list:
+        root, own = path.parent, None
+    else:  # a column goes before lists beside the table
+        root, selection = path, EVERYTHING
+        own = own_split((each, each.content.cells[column], column) for each in kept.entries)
+    found = posed_scene(
+        root,
+        name,
+        kept,
+        _posed(kept.entries, pose, _cameras(names, kept.entries)),
+        selection=selection,
         rotation=direction,
         longest=QUATERNION_LENGTH if published is None else PUBLISHED_QUATERNION_LENGTH,
+        calibration=path.parent,
+        notes=notes,
+        own=own,
     )
-    column = (
-        None if selection.train_list or selection.test_list else split_column(path, names, selection.split)
-    )
-    if column is None:
-        split = split_frames(frames, kept, root=path.parent, selection=selection)
-    else:  # a column goes before lists beside the table
-        split = split_frames(
-            frames, kept, root=path, selection=EVERYTHING, own=_own_split(column, kept.entries)
-        )
-    _refuse_untestable(rows, split.test)
-    return Scene(name, split.train, split.test, notes=(*notes, *kept.notes, *split.notes))
+    for frame in found.test:
+        if frame.is_position_only:
+            where = next(each.where for each in kept.entries if each.name == frame.name)
+            raise DatasetError(
+                f"{where}: the test frame {frame.name} has no quaternion, and only training frames may lack "
+                f"it; give it, or leave the frame out"
+            )
+    return found
 
 
 def write(scene: Scene, path: Path) -> None:
@@ -431,15 +428,11 @@ def _rotation(path: Path, pose: PoseColumns, given: Rotation | None, published: 
 
 def _listed(records: Sequence[Record], images: Path) -> list[Listed[Record]]:
     column = next(name for name in IMAGE_NAMES if name in records[0].cells)
-    listed = []
-    for record in records:
-        name = clean_name(record.cells[column], record.where, root=images)
-        listed.append(Listed(record.where, name, images / name, record, images))
-    return listed
+    return [listed_image(record.where, record.cells[column], images, record) for record in records]
 
 
-def _cameras(path: Path, names: Sequence[str], listed: Sequence[Listed[Record]]) -> list[Camera | None]:
-    """The cameras of the rows: of their own columns, or else of the calibration file beside the table."""
+def _cameras(names: Sequence[str], listed: Sequence[Listed[Record]]) -> list[Camera | None]:
+    """The cameras of the rows by their own columns; None for those without a focal length."""
     columns = [
         name
         for name in names
@@ -452,9 +445,6 @@ def _cameras(path: Path, names: Sequence[str], listed: Sequence[Listed[Record]])
         if cells not in cameras:
             cameras[cells] = _camera(dict(zip(columns, cells, strict=True)), each.where)
         found.append(cameras[cells])
-    if None in found:
-        shared = camera_beside(path.parent, image=listed[0].image)
-        found = [camera or shared for camera in found]
     return found
 
 
@@ -527,15 +517,12 @@ def _model(lens: Mapping[str, float]) -> str:
     return "OPENCV" if lens else "PINHOLE"
 
 
-def _rows(listed: Sequence[Listed[Record]], pose: PoseColumns, cameras: Sequence[Camera | None]) -> list[Row]:
-    times = _times(listed)
-    rows = []
-    for each, camera, time in zip(listed, cameras, times, strict=True):
+def _posed(
+    listed: Sequence[Listed[Record]], pose: PoseColumns, cameras: Sequence[Camera | None]
+) -> Iterator[Posed]:
+    for each, camera, time in zip(listed, cameras, _times(listed), strict=True):
         cells = each.content.cells
-        sequence = cells.get("sequence", cells.get("seq", sequence_of(each.name)))
-        frame = Frame(each.name, each.image, camera, sequence=sequence, time=time)
-        rows.append(Row(each.where, frame, pose.numbers(each.content)))
-    return rows
+        yield Posed(pose.numbers(each.content), camera, time, cells.get("sequence", cells.get("seq")))
 
 
 def _times(listed: Sequence[Listed[Record]]) -> list[float | None]:
@@ -543,28 +530,6 @@ def _times(listed: Sequence[Listed[Record]]) -> list[float | None]:
     timed = [numbers_in([cell], each.where)[0] for cell, each in zip(cells, listed, strict=True) if cell]
     seconds = iter(seconds_of_times(timed))
     return [next(seconds) if cell else None for cell in cells]
-
-
-def _own_split(column: str, listed: Sequence[Listed[Record]]) -> OwnSplit:
-    sides: dict[str, dict[str, str]] = {"train": {}, "test": {}}
-    for each in listed:
-        side = each.content.cells[column].lower()
-        if side not in sides:
-            raise DatasetError(
-                f"{each.where}: {column} is {each.content.cells[column][:40]!r}, and not train or test"
-            )
-        sides[side][each.name] = each.where
-    return OwnSplit(sides["train"], sides["test"])
-
-
-def _refuse_untestable(rows: Sequence[Row], test: Sequence[Frame]) -> None:
-    where = {row.frame.name: row.where for row in rows}
-    for frame in test:
-        if frame.is_position_only:
-            raise DatasetError(
-                f"{where[frame.name]}: the test frame {frame.name} has no quaternion, and only "
-                f"training frames may lack it; give it, or leave the frame out"
-            )
 
 
 def _lines(path: Path) -> Iterator[Line]:

@@ -23,21 +23,20 @@ from camloc.core.files import write_atomically
 from camloc.data.checks import Row, frames_from_quaternions
 from camloc.data.formats.parts.files import (
     Line,
-    clean_name,
     is_file,
     is_time_heading,
     numbers_in,
     read_lines,
     seconds_of_times,
 )
-from camloc.data.formats.parts.intrinsics import CAMERA_FILE, camera_beside, camera_text
-from camloc.data.splits import EVERYTHING, Listed, Selection, folder_name, lists_text, split_frames
+from camloc.data.formats.parts.intrinsics import CAMERA_FILE, camera_text
+from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
+from camloc.data.splits import EVERYTHING, Listed, Selection, lists_text
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 
-SCENES: tuple[str, ...] = ()
 LOOKS_FOR = "rgb.txt and groundtruth.txt (TUM)"
 
 
@@ -69,14 +68,8 @@ def load(
     """Read a folder of images with times and a trajectory.
 
     Args:
-        root: the folder.
-        scene: the name to give the scene; the folder's name otherwise.
         camera: intrinsics of all images; otherwise a calibration file in `root`, or unknown.
         most_seconds: greatest time between an image and its pose.
-        selection: see `Selection`.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     if not fits(root):
         raise DatasetError(f"{root} is not a TUM folder, which needs {LOOKS_FOR}")
@@ -89,34 +82,27 @@ def load(
     _refuse_equal(pose_times.tolist(), [(row.where, row.numbers) for row in poses])
     nearest = _nearest(pose_times, times)
     apart = np.abs(pose_times[nearest] - times)
-    timed = zip(kept.entries, times.tolist(), nearest.tolist(), apart.tolist(), strict=True)
-    matched = [(entry, time, poses[number]) for entry, time, number, gap in timed if gap <= most_seconds]
-    if not matched:
+    is_near = apart <= most_seconds
+    if not is_near.any():
         raise DatasetError(
             f"no image of {root / 'rgb.txt'} is within {most_seconds} s of a pose in {trajectory}: "
             f"the images are from {times.min():.3f} s to {times.max():.3f} s, the poses from "
             f"{pose_times.min():.3f} s to "
             f"{pose_times.max():.3f} s; allow more with --option most_seconds=SECONDS"
         )
-    if camera is None:
-        camera = camera_beside(root, image=matched[0][0].image)
-    rows = [
-        Row(pose.where, Frame(entry.name, entry.image, camera, time=time), pose.numbers)
-        for entry, time, pose in matched
+    posed = [
+        Posed(poses[row].numbers if near else None, camera, time, sequence="", where=poses[row].where)
+        for time, row, near in zip(times.tolist(), nearest.tolist(), is_near.tolist(), strict=True)
     ]
-    frames = frames_from_quaternions(rows, rotation="world_from_cam")
-    split = split_frames(frames, kept, root=root, selection=selection)
-    unmatched = len(kept.entries) - len(matched)
-    notes = (
-        (
-            f"left out because no pose is within {most_seconds} s of them: {unmatched} of "
-            f"{len(kept.entries)} images",
-        )
-        if unmatched
-        else ()
-    )
-    return Scene(
-        scene or folder_name(root), split.train, split.test, notes=(*kept.notes, *notes, *split.notes)
+    return posed_scene(
+        root,
+        scene,
+        kept,
+        posed,
+        selection=selection,
+        rotation="world_from_cam",
+        calibration=root,
+        unposed=f"no pose is within {most_seconds} s of them",
     )
 
 
@@ -196,9 +182,8 @@ def _pose_rows(path: Path) -> list[Row]:
         if is_time_heading(line):
             continue
         words = line.text.replace(",", " ").split()
-        if len(words) != 8:
-            raise DatasetError(f"{line.where}: 8 numbers are needed: t x y z qx qy qz qw")
-        time, *position, x, y, z, w = numbers_in(words, line.where)
+        numbers = numbers_in(words, line.where, count=8, of="t x y z qx qy qz qw")
+        time, *position, x, y, z, w = numbers
         rows.append(Row(line.where, Frame(words[0], path, time=_finite(time, line)), (*position, w, x, y, z)))
     if not rows:
         raise DatasetError(f"{path} holds no pose")
@@ -215,8 +200,7 @@ def _listed(root: Path) -> list[Listed[float]]:
         if len(words) != 2:
             raise DatasetError(f"{line.where}: a time and the name of an image are needed")
         time = _finite(numbers_in(words[:1], line.where)[0], line)
-        name = clean_name(words[1], line.where, root=root)
-        entries.append(Listed(line.where, name, root / name, time, root))
+        entries.append(listed_image(line.where, words[1], root, time))
     if not entries:
         raise DatasetError(f"{root / 'rgb.txt'} names no image")
     return entries

@@ -14,22 +14,12 @@ import re
 from bisect import bisect_right
 from pathlib import Path
 
-import numpy as np
-
-from camloc.data.checks import Row, frames_from_matrices
-from camloc.data.formats.parts.files import Line, is_named, numbers_in, read_lines
+from camloc.data.formats.parts.files import is_named, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_from_fields, fields_of_matrix
-from camloc.data.formats.parts.recordings import POSE, Recorded, is_lost, matrix_in, recorded
-from camloc.data.splits import (
-    EVERYTHING,
-    Listed,
-    OwnSplit,
-    Selection,
-    folder_name,
-    scene_folder,
-    split_frames,
-)
-from camloc.data.types import Frame, Scene
+from camloc.data.formats.parts.posed import Posed, matrix_of_rows, posed_scene
+from camloc.data.formats.parts.recordings import POSE, Recorded, listed_moments
+from camloc.data.splits import EVERYTHING, OwnSplit, Selection, folder_name, scene_folder
+from camloc.data.types import Scene
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
@@ -70,9 +60,6 @@ def load(
         scene: its name, such as `apt1/kitchen`; may be left out where `root` is the scene's folder.
         camera: intrinsics of the colour images, instead of those of `info.txt`.
         selection: see `Selection`; where there are no lists of images, the sequences of `split.txt` are used.
-
-    Raises:
-        DatasetError: something is missing, damaged, or contradicts something else.
     """
     folder = scene_folder(root, scene, is_scene=_is_scene, scenes=SCENES, looks_for=LOOKS_FOR)
     sequences = _sequences(folder / _SPLIT) if is_named(folder / _SPLIT) else []
@@ -81,24 +68,15 @@ def load(
             f"{folder / _SPLIT} names no two sequences, one for testing and others for training; give lists "
             f"of images, or --option split=blocks"
         )
-    listed = [
-        Listed(str(each.pose), f"{_DATA}/{each.image.name}", each.image, each, folder)
-        for each in recorded(folder / _DATA)
-    ]
-    kept = selection.present(listed)
-    tracked = [each for each in kept.entries if not is_lost(each.content.pose)]
-    if not tracked:
-        raise DatasetError(f"{folder}: no frame has an image and a pose; check the folder of the images")
+    kept = selection.present(listed_moments(folder, _DATA))
     camera = camera or _camera(folder / _INFO)
-    frames = frames_from_matrices([_row(each, camera, sequences) for each in tracked])
+    posed = [_posed(each.content, camera, sequences) for each in kept.entries]
     own = None
     if len(sequences) >= 2:
         (_, tested), *_ = sequences
-        own = OwnSplit(None, {frame.name: str(folder) for frame in frames if frame.sequence == tested})
-    split = split_frames(frames, kept, root=folder, selection=selection, own=own)
-    lost = len(kept.entries) - len(tracked)
-    notes = (f"left out because tracking was lost: {lost} of {len(kept.entries)} frames",) if lost else ()
-    return Scene(_name(folder, scene), split.train, split.test, notes=(*kept.notes, *notes, *split.notes))
+        first = (each.name for each, of in zip(kept.entries, posed, strict=True) if of.sequence == tested)
+        own = OwnSplit(None, dict.fromkeys(first, str(folder)))
+    return posed_scene(folder, _name(folder, scene), kept, posed, selection=selection, own=own)
 
 
 def _is_scene(folder: Path) -> bool:
@@ -113,13 +91,11 @@ def _name(folder: Path, scene: str) -> str:
     return (known if is_known else scene or folder_name(folder)).replace("/", "-")
 
 
-def _row(listed: Listed[Recorded], camera: Camera, sequences: list[tuple[int, str]]) -> Row:
-    """A frame, of the last sequence that begins before it."""
-    recorded = listed.content
-    begun = bisect_right([start for start, _ in sequences], recorded.number)
+def _posed(moment: Recorded, camera: Camera, sequences: list[tuple[int, str]]) -> Posed:
+    """Pose and camera of a moment, of the last sequence that begins before it."""
+    begun = bisect_right([start for start, _ in sequences], moment.number)
     sequence = sequences[begun - 1][1] if begun else ""
-    frame = Frame(listed.name, listed.image, camera, sequence=sequence, depth=recorded.depth)
-    return Row(listed.where, frame, matrix_in(recorded.pose))
+    return Posed(moment.matrix(), camera, sequence=sequence, depth=moment.depth)
 
 
 def _sequences(path: Path) -> list[tuple[int, str]]:
@@ -145,16 +121,10 @@ def _camera(path: Path) -> Camera:
     for line in read_lines(path):
         name, _, value = (part.strip() for part in line.text.partition("="))
         if name in _SIZE:
-            (fields[_SIZE[name]],) = _numbers(value, 1, line)
+            (fields[_SIZE[name]],) = numbers_in(value.split(), line.where, count=1)
         elif name == _MATRIX:
-            fields |= fields_of_matrix(np.array(_numbers(value, 16, line)).reshape(4, 4), line.where)
+            matrix = matrix_of_rows(numbers_in(value.split(), line.where, count=16))
+            fields |= fields_of_matrix(matrix, line.where)
         elif "distort" in name.lower() and any(numbers_in(value.split(), line.where)):
             raise DatasetError(f"{line.where}: {name[:40]} is not zero, and 12Scenes has no distortion")
     return camera_from_fields(fields, model="PINHOLE", where=str(path))
-
-
-def _numbers(text: str, count: int, line: Line) -> list[float]:
-    numbers = numbers_in(text.split(), line.where)
-    if len(numbers) != count:
-        raise DatasetError(f"{line.where}: {len(numbers)} numbers are here, and {count} are needed")
-    return numbers

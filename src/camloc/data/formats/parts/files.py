@@ -190,22 +190,78 @@ def is_time_heading(line: Line) -> bool:
     return line.number == 1 and line.text.lower().startswith(("time", '"time'))
 
 
-def numbers_in(words: Sequence[str], where: str) -> list[float]:
+def numbers_in(words: Sequence[str], where: str, *, count: int | None = None, of: str = "") -> list[float]:
     """Words as numbers; NaN and infinity pass, the checks of poses refuse them.
 
+    Args:
+        words: the text of each number.
+        where: the file and the line, for messages.
+        count: how many there must be; None for any number of them.
+        of: their meaning, for the message if there are more or fewer.
+
     Raises:
-        DatasetError: a word is not a number.
+        DatasetError: a word is not a number, or there are not as many as needed.
     """
-    try:
-        return [float(word) for word in words]
-    except ValueError:
-        pass
+    if count is not None and len(words) != count:
+        meaning = f" ({of})" if of else ""
+        raise DatasetError(f"{where}: {count} numbers are needed{meaning}, and {len(words)} numbers are here")
+    numbers = []
     for word in words:
         try:
-            float(word)
+            numbers.append(float(word))
         except ValueError:
             raise DatasetError(f"{where}: {word[:40]!r} is not a number") from None
-    return []
+    return numbers
+
+
+def numbers_of_file(path: Path, *, count: int, of: str) -> list[float]:
+    """The numbers of a text file, whatever its lines; `count` and `of` as for `numbers_in`.
+
+    Raises:
+        DatasetError: the file cannot be read, or does not hold these numbers alone.
+    """
+    return numbers_in(
+        [word for line in read_lines(path) for word in line.text.split()], str(path), count=count, of=of
+    )
+
+
+def csv_rows(path: Path, *, least: int, heading: bool = False) -> Iterator[tuple[str, list[str]]]:
+    """The place and the cells of each line of a file whose cells are between commas, without quotation marks.
+
+    Args:
+        path: the file.
+        least: cells that a line must have.
+        heading: whether to leave out a first line that names columns, see `is_time_heading`.
+
+    Raises:
+        DatasetError: the file cannot be read, or a line has fewer than `least` cells.
+    """
+    for line in read_lines(path):
+        if heading and is_time_heading(line):
+            continue
+        cells = [cell.strip() for cell in line.text.split(",")]
+        if len(cells) < least:
+            raise DatasetError(f"{line.where}: {least} cells are needed, and {len(cells)} are there")
+        yield line.where, cells
+
+
+def csv_records(path: Path, *, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The place and the cells of each line of a CSV file, by the names in its first line, in small letters.
+
+    Raises:
+        DatasetError: the file cannot be read, a needed column is missing, or a line has more or fewer cells.
+    """
+    names: list[str] = []
+    for line in read_lines(path, comments=True):
+        cells = csv_cells(line.text, line.where)
+        if not names:
+            names = [cell.lstrip("#").strip().lower() for cell in cells]
+            if missing := [name for name in needed if name not in names]:
+                raise DatasetError(f"{line.where}: the column {missing[0]} is missing")
+        elif not line.text.startswith("#"):
+            if len(cells) != len(names):
+                raise DatasetError(f"{line.where}: {len(names)} cells are needed, and {len(cells)} are there")
+            yield line.where, dict(zip(names, cells, strict=True))
 
 
 def seconds_of_times(times: Sequence[float]) -> list[float]:

@@ -7,7 +7,7 @@ camera-intrinsics.txt    the same, as 7Scenes and KinectFusion name it
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,19 @@ def camera_from_fields(fields: Mapping[str, float], *, model: str, where: str) -
     return camera
 
 
+def camera_with_lens(
+    fields: Mapping[str, float], lens: Mapping[str, float], *, model: str, where: str
+) -> Camera:
+    """A camera of a model with distortion, which is a pinhole if the whole distortion is zero.
+
+    Raises:
+        DatasetError: as `camera_from_fields`.
+    """
+    if not any(lens.values()) and "FISHEYE" not in model:
+        return camera_from_fields(fields, model="PINHOLE", where=where)
+    return camera_from_fields({**fields, **lens}, model=model, where=where)
+
+
 def fields_of(camera: Camera) -> dict[str, float]:
     """The numbers of a camera as `camera_from_fields` reads them, with its size."""
     sizes = {"width": camera.width, "height": camera.height}
@@ -216,16 +229,30 @@ def camera_text(camera: Camera) -> str:
     return json.dumps({"model": camera.model, **fields_of(camera)}, indent=2, allow_nan=False) + "\n"
 
 
-def number_fields(values: Mapping[str, Any], where: str) -> dict[str, float]:
-    """Values of a JSON object that must all be numbers.
+def number_fields(
+    values: Mapping[str, Any], where: str, names: Iterable[str] | None = None
+) -> dict[str, float]:
+    """Values of a JSON object that must be numbers: all of them, or those of `names` that are there.
 
     Raises:
         DatasetError: one is something else.
     """
-    for name, value in values.items():
+    found = values if names is None else {name: values[name] for name in names if name in values}
+    for name, value in found.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
             raise DatasetError(f"{where}: {name} must be a finite number, not {str(value)[:40]!r}")
-    return {name: float(value) for name, value in values.items()}
+    return {name: float(value) for name, value in found.items()}
+
+
+def number_list(values: Any, count: int, name: str, where: str) -> list[float]:
+    """The numbers of a list in a JSON file.
+
+    Raises:
+        DatasetError: it is no list of `count` numbers.
+    """
+    if not isinstance(values, list) or len(values) != count:
+        raise DatasetError(f"{where}: {name} with {count} numbers is needed")
+    return list(number_fields({f"{name}[{i}]": value for i, value in enumerate(values)}, where).values())
 
 
 def is_lens_name(name: str) -> bool:

@@ -1,8 +1,7 @@
-"""Listed images with matrices, as a scene, with which most readers end; and poses between other times."""
+"""Listed images with their poses, as a scene, with which readers end; and poses between other times."""
 
 import math
-import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,10 +11,19 @@ from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
-from camloc.data.checks import Row, check_quaternion_length, frames_from_matrices
+from camloc.data.checks import (
+    QUATERNION_LENGTH,
+    Row,
+    check_quaternion_length,
+    frames_from_matrices,
+    frames_from_quaternions,
+)
+from camloc.data.checks import Rotation as RotationOf
 from camloc.data.formats.parts.files import clean_name, sequence_of
-from camloc.data.splits import Listed, OwnSplit, Selection, folder_name, split_frames
+from camloc.data.formats.parts.intrinsics import camera_beside
+from camloc.data.splits import Kept, Listed, OwnSplit, Selection, folder_name, left_out, split_frames
 from camloc.data.types import Frame, Scene, Unit
+from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
 T = TypeVar("T")
@@ -23,23 +31,30 @@ T = TypeVar("T")
 Matrix = NDArray[np.float64]
 
 
+# The camera axes of OpenGL and ARKit (right, up, backward) and those of OpenCV, either way.
+FLIPPED_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
 @dataclass(frozen=True, eq=False)
 class Posed:
     """An image's pose and camera.
 
     Attributes:
-        world_from_cam: a 4x4 matrix in OpenCV axes.
+        pose: `world_from_cam` in OpenCV axes, a 4x4 matrix or its 16 numbers; or a centre and a quaternion as
+            those of `Row`; or None where it is not known.
         camera: intrinsics, or None.
         time: seconds, or None.
         sequence: its recording; by default the folder of the image.
         depth: a 16-bit depth image in millimetres, or None.
+        where: the place of the pose for messages, where it is not that of the image.
     """
 
-    world_from_cam: Matrix
+    pose: Matrix | Sequence[float] | None
     camera: Camera | None
     time: float | None = None
     sequence: str | None = None
     depth: Path | None = None
+    where: str = ""
 
 
 def listed_image(where: str, name: str, root: Path, content: T) -> Listed[T]:
@@ -51,47 +66,65 @@ def listed_image(where: str, name: str, root: Path, content: T) -> Listed[T]:
 def posed_scene(
     root: Path,
     scene: str,
-    listed: Sequence[Listed[T]],
-    posed: Callable[[Listed[T]], Posed],
+    kept: Kept[T],
+    posed: Iterable[Posed],
     *,
     selection: Selection,
-    notes: Sequence[str] = (),
+    rotation: RotationOf | None = None,
+    longest: float = QUATERNION_LENGTH,
+    calibration: Path | None = None,
+    notes: Iterable[str] = (),
     own: OwnSplit | None = None,
     unit: Unit = "m",
-    without_pose: Sequence[str] = (),
+    unposed: str = "their pose is infinite",
 ) -> Scene:
-    """A scene of images with matrices; only of those that are used, the cameras are made.
+    """The scene with which every reader ends: its poses and cameras checked, its frames split.
 
     Args:
-        root: the folder that names are relative to, which has the lists of a split.
+        root: the folder that has the lists of a split.
         scene: its name; that of the folder otherwise.
-        listed: the images.
-        posed: the pose and the camera of an image.
+        kept: the images that are used.
+        posed: their poses and cameras.
         selection: the options.
+        rotation: what quaternions rotate; None for matrices.
+        longest: greatest length of a quaternion.
+        calibration: the folder of the calibration file that frames without a camera have.
         notes: of the reader.
         own: the layout's own split.
         unit: of positions.
-        without_pose: names of images that the reader has left out and counted.
+        unposed: why images have no pose, for the note that counts them.
 
     Raises:
-        DatasetError: an image is missing, or a pose or a camera cannot be used.
+        DatasetError: a pose, a camera or the split cannot be used, or no image has a pose.
     """
-    left = {name: root / name for name in map(posixpath.normpath, without_pose)}
-    kept = selection.present(listed, without_pose=left)
+    found = [(each, of) for each, of in zip(kept.entries, posed, strict=True) if of.pose is not None]
+    if not found:
+        raise DatasetError(f"{root}: no frame has an image and a pose; check the folder of the images")
+    shared = None
+    if calibration is not None:
+        first = next((each.image for each, of in found if of.camera is None), None)
+        shared = None if first is None else camera_beside(calibration, image=first)
     rows = []
-    for each in kept.entries:
-        found = posed(each)
-        sequence = sequence_of(each.name) if found.sequence is None else found.sequence
-        frame = Frame(each.name, each.image, found.camera, None, sequence, found.time, found.depth)
-        rows.append(Row(each.where, frame, found.world_from_cam.ravel().tolist()))
-    frames = frames_from_matrices(rows)
-    split = split_frames(frames, kept, root=root, selection=selection, own=own)
+    for each, of in found:
+        assert of.pose is not None
+        sequence = sequence_of(each.name) if of.sequence is None else of.sequence
+        frame = Frame(each.name, each.image, of.camera or shared, None, sequence, of.time, of.depth)
+        numbers = of.pose.ravel().tolist() if isinstance(of.pose, np.ndarray) else of.pose
+        rows.append(Row(of.where or each.where, frame, numbers))
+    if rotation is None:
+        frames = frames_from_matrices(rows)
+    else:
+        frames = frames_from_quaternions(rows, rotation=rotation, longest=longest)
+    has_pose = {frame.name for frame in frames}
+    lost = frozenset(each.name for each in kept.entries if each.name not in has_pose)
+    split = split_frames(frames, kept.left_out | lost, root=root, selection=selection, own=own)
+    lost_note = left_out(unposed, len(lost), len(kept.entries))
     return Scene(
         scene or folder_name(root),
         split.train,
         split.test,
         unit=unit,
-        notes=(*kept.notes, *notes, *split.notes),
+        notes=(*notes, *lost_note, *kept.notes, *split.notes),
     )
 
 
@@ -102,19 +135,21 @@ def matrix_of(rotation: Matrix, centre: Sequence[float] | Matrix) -> Matrix:
     return matrix
 
 
-def listed_pose(each: Listed[tuple[Matrix, Camera]]) -> Posed:
-    """The pose and the camera of an image that was listed with both."""
-    return Posed(*each.content)
+def matrix_of_rows(numbers: Sequence[float]) -> Matrix:
+    """A 4x4 matrix of 12 or 16 numbers, row by row."""
+    matrix = np.eye(4)
+    matrix.ravel()[: len(numbers)] = numbers
+    return matrix
 
 
-def rotation_of_xyzw(quaternion: Sequence[float], where: str) -> Matrix:
-    """The rotation matrix of a quaternion with w last.
+def matrix_of_xyzw(quaternion: Sequence[float], centre: Sequence[float], where: str) -> Matrix:
+    """A 4x4 matrix of a quaternion with w last and a translation.
 
     Raises:
-        DatasetError: it is zero, not finite, or far from unit length.
+        DatasetError: the quaternion is zero, not finite, or far from unit length.
     """
     check_quaternion_length(math.hypot(*quaternion), f"{where}: the quaternion")
-    return np.asarray(Rotation.from_quat(quaternion).as_matrix())
+    return matrix_of(Rotation.from_quat(quaternion).as_matrix(), centre)
 
 
 def between(

@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from camloc.data.formats.parts.files import numbers_in, read_lines
+from camloc.data.splits import Listed
 from camloc.errors import DatasetError
+
+Matrix = NDArray[np.float64]
 
 POSE = ".pose.txt"
 
@@ -24,34 +30,36 @@ class Recorded:
 
     Attributes:
         number: of the frame, as its name says.
-        image: the image, which may be missing.
         pose: the file of its matrix.
         depth: the depth map, or None.
     """
 
     number: int
-    image: Path
     pose: Path
     depth: Path | None
 
+    def matrix(self) -> Matrix | None:
+        """The 4x4 matrix `world_from_cam`, or None where tracking was lost."""
+        return None if is_lost(self.pose) else matrix_in(self.pose)
 
-def recorded(folder: Path) -> list[Recorded]:
-    """The moments in a folder that have a pose, in the order of their numbers.
+
+def listed_moments(root: Path, name: str) -> list[Listed[Recorded]]:
+    """The moments in a folder of a scene that have a pose, in the order of their numbers.
 
     Raises:
         DatasetError: an image has no pose, or the folder cannot be read.
     """
+    folder = root / name
     try:
         names = {path.name for path in folder.iterdir()}
     except OSError as problem:
         raise DatasetError(f"{folder} cannot be read: {problem.strerror}") from None
     images: dict[str, str] = {}
-    for name in sorted(names):
-        if (match := _COLOUR.fullmatch(name)) is None:
-            continue
-        if images.setdefault(match[1], name) != name:
+    for file in sorted(names):
+        match = _COLOUR.fullmatch(file)
+        if match is not None and images.setdefault(match[1], file) != file:
             raise DatasetError(
-                f"{folder / name} and {images[match[1]]} are of the same frame; remove one of them"
+                f"{folder / file} and {images[match[1]]} are of the same frame; remove one of them"
             )
     for stem, found in images.items():
         if f"{stem}{POSE}" not in names:
@@ -59,37 +67,31 @@ def recorded(folder: Path) -> list[Recorded]:
                 f"{folder / found} has no {stem}{POSE} beside it; add the pose, or remove the image"
             )
     # A missing image has the ending of the others.
-    ending = next((name.partition(".color.")[2] for name in images.values()), "png")
-    moments = []
-    for stem in sorted(name.removesuffix(POSE) for name in names if name.endswith(POSE)):
-        depth = f"{stem}.depth.png"
-        moments.append(
-            Recorded(
-                number=int(re.sub(r"\D", "", stem)[:18] or 0),
-                image=folder / images.get(stem, f"{stem}.color.{ending}"),
-                pose=folder / f"{stem}{POSE}",
-                depth=folder / depth if depth in names else None,
-            )
+    ending = next((file.partition(".color.")[2] for file in images.values()), "png")
+    listed = []
+    for stem in sorted(file.removesuffix(POSE) for file in names if file.endswith(POSE)):
+        image, pose, depth = (
+            images.get(stem, f"{stem}.color.{ending}"),
+            folder / f"{stem}{POSE}",
+            f"{stem}.depth.png",
         )
-    return moments
+        number = int(re.sub(r"\D", "", stem)[:18] or 0)
+        moment = Recorded(number, pose, folder / depth if depth in names else None)
+        listed.append(Listed(str(pose), f"{name}/{image}", folder / image, moment, root))
+    return listed
 
 
-def matrix_in(path: Path) -> list[float]:
-    """The 16 numbers of a file with a 4x4 matrix, row by row.
+def matrix_in(path: Path) -> Matrix:
+    """The 4x4 matrix in a file.
 
     Raises:
-        DatasetError: they are not 4 rows of 4 numbers.
+        DatasetError: the file does not hold 4 rows of 4 numbers.
     """
-    rows = []
-    for line in read_lines(path):
-        rows.append(numbers_in(line.text.split(), line.where))
-        if len(rows[-1]) != 4:
-            raise DatasetError(f"{line.where}: the matrix has {len(rows[-1])} numbers here, and 4 are needed")
-        if len(rows) > 4:
-            break
+    lines = islice(read_lines(path), 5)
+    rows = [numbers_in(line.text.split(), line.where, count=4, of="a row of the matrix") for line in lines]
     if len(rows) != 4:
         raise DatasetError(f"{path} holds {len(rows)} rows of numbers, and the 4 of a matrix are needed")
-    return [number for row in rows for number in row]
+    return np.array(rows)
 
 
 def is_lost(path: Path) -> bool:

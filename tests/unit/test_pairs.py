@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from tests.unit.test_overlap import CAMERA, camera_at
 
-from camloc.data.depth import read_depth
+from camloc.data.image_io import read_depth
 from camloc.data.types import Frame
 from camloc.errors import DatasetError, ImageError
 from camloc.refinement.pairs import PairSettings, joined_pairs, overlapping_pairs

@@ -67,7 +67,7 @@ def test_masks_and_depth_are_read_without_networks(tmp_path: Path) -> None:
         "import numpy as np\n"
         "from pathlib import Path\n"
         "from PIL import Image\n"
-        "from camloc.data.depth import read_depth\n"
+        "from camloc.data.image_io import read_depth\n"
         "from camloc.data.image_io import Preprocess\n"
         "from camloc.data.masks import read_mask, write_mask\n"
         "from camloc.data.types import Frame\n"

@@ -86,11 +86,8 @@ class Draws:
 def augmented(batch: Batch, settings: Augment, *, width: int, height: int, draws: Draws) -> Batch:
     """A batch of `width` x `height` images, cut, turned and coloured at random.
 
-    Args:
-        batch: images at least that large, on any device; the rest of it on the CPU.
-        settings: kinds and sizes of the changes.
-        width, height: the network's image.
-        draws: where the randomness comes from, for as many rows as the batch has.
+    The images of `batch` are at least that large and on any device, the rest of it is on the CPU. `draws` are
+    for as many rows as it has.
 
     Raises:
         RecipeError: the camera should turn or zoom and its intrinsics are unknown.

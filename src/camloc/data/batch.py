@@ -1,5 +1,6 @@
 """`Batch`: images, poses and intrinsics as tensors, for training and prediction."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,29 +45,19 @@ class Batch:
 
     def __getitem__(self, rows: slice | Tensor) -> "Batch":
         """Some of the views, as single views without windows."""
-        return Batch(
-            images=self.images[rows],
-            world_from_cam=self.world_from_cam[rows],
-            intrinsics=None if self.intrinsics is None else self.intrinsics[rows],
-            scene=self.scene[rows],
-            inside=None if self.inside is None else self.inside[rows],
-            map_points=None if self.map_points is None else self.map_points[rows],
-        )
+        return replace(self._changed(lambda tensor: tensor[rows]), window=1)
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
-        return Batch(
-            images=to_device(self.images, device),
-            world_from_cam=Pose(
-                to_device(self.world_from_cam.rotation, device),
-                to_device(self.world_from_cam.translation, device),
-            ),
-            intrinsics=None if self.intrinsics is None else to_device(self.intrinsics, device),
-            scene=to_device(self.scene, device),
-            inside=None if self.inside is None else to_device(self.inside, device),
-            map_points=None if self.map_points is None else to_device(self.map_points, device),
-            window=self.window,
-        )
+        return self._changed(lambda tensor: to_device(tensor, device))
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The batch with every tensor changed."""
+        names = ("images", "intrinsics", "scene", "inside", "map_points")
+        known = {name: tensor for name in names if (tensor := getattr(self, name)) is not None}
+        pose = Pose(change(self.world_from_cam.rotation), change(self.world_from_cam.translation))
+        changed = {name: change(tensor) for name, tensor in known.items()}
+        return self.replace(world_from_cam=pose, **changed)
 
     def replace(self, **changes: object) -> "Batch":
         """The same batch with some fields exchanged."""

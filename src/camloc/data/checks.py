@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from camloc.data.formats.parts.files import image_sizes
 from camloc.data.image_io import ASPECT_TOLERANCE
@@ -92,31 +92,20 @@ def frames_from_matrices(rows: Sequence[Row]) -> tuple[Frame, ...]:
             far from all others; intrinsics are impossible.
     """
     matrices = np.array([row.numbers for row in rows], dtype=np.float64).reshape(-1, 4, 4)
-    _refuse_infinite(rows, matrices.reshape(-1, 16))
+    _refuse(rows, (~np.isfinite(matrices)).any(axis=(1, 2)), _INFINITE)
     with np.errstate(all="ignore"):
         rotations = matrices[:, :3, :3]
         gram = np.transpose(rotations, (0, 2, 1)) @ rotations
         off = np.abs(gram - np.eye(3)).max(axis=(1, 2), initial=0.0)
         mirrored = np.linalg.det(rotations) < 0
         last_row_off = np.abs(matrices[:, 3] - np.array([0.0, 0.0, 0.0, 1.0])).max(axis=1, initial=0.0)
-    for row, wrong in zip(rows, last_row_off, strict=True):
-        if wrong > 1e-6:
-            raise DatasetError(
-                f"{row.where}: the last row of the pose of {row.frame.name} is not 0 0 0 1; write the "
-                f"matrix row by row"
-            )
-    for row, flip, amount in zip(rows, mirrored, off, strict=True):
-        if flip:
-            raise DatasetError(
-                f"{row.where}: the pose of {row.frame.name} is mirrored (its determinant is negative); "
-                f"check the directions of the axes"
-            )
-        if not amount <= ORTHOGONALITY:
-            raise DatasetError(
-                f"{row.where}: the pose of {row.frame.name} is not a rotation, its axes are off by "
-                f"{amount:.2g} from being orthogonal and of length one, and {ORTHOGONALITY} is allowed; "
-                f"remove scale and shear"
-            )
+    _refuse(rows, last_row_off > 1e-6, "is not a matrix whose last row is 0 0 0 1; write it row by row")
+    _refuse(rows, mirrored, "is mirrored (its determinant is negative); check the directions of the axes")
+    why = (
+        f"is not a rotation, its axes are off by {{:.2g}} from being orthogonal and of length one, and "
+        f"{ORTHOGONALITY} is allowed; remove scale and shear"
+    )
+    _refuse(rows, ~(off <= ORTHOGONALITY), why, off)
     return _checked(rows, nearest_rotation(rotations), matrices[:, :3, 3])
 
 
@@ -125,10 +114,8 @@ def frames_from_quaternions(
 ) -> tuple[Frame, ...]:
     """Frames of rows with the camera's centre in the world and a quaternion, w first, or the centre alone.
 
-    Args:
-        rows: the frames.
-        rotation: what the quaternion rotates; the position is the centre in both cases.
-        longest: greatest length of a quaternion, and one over the least.
+    `rotation` says what the quaternion rotates; the position is the centre in both cases. Its length is from
+    1 / `longest` to `longest`.
 
     Raises:
         DatasetError: a pose is not finite, a quaternion is zero or far from unit length; a frame is
@@ -137,7 +124,7 @@ def frames_from_quaternions(
     position_only = np.array([len(row.numbers) == 3 for row in rows], dtype=np.bool_)
     whole = [row.numbers if len(row.numbers) != 3 else (*row.numbers, 1.0, 0.0, 0.0, 0.0) for row in rows]
     numbers = np.array(whole, dtype=np.float64).reshape(-1, 7)
-    _refuse_infinite(rows, numbers)
+    _refuse(rows, (~np.isfinite(numbers)).any(axis=1), _INFINITE)
     with np.errstate(over="ignore"):
         lengths = np.linalg.norm(numbers[:, 3:], axis=1)
     for row, length in zip(rows, lengths.tolist(), strict=True):
@@ -192,7 +179,8 @@ def check_camera(camera: Camera, where: str) -> None:
             )
     _refuse_other_size(camera, has)
     is_fisheye = "FISHEYE" in camera.model or camera.model in ("FOV", "EUCM")
-    angle = _field_of_view(camera, is_fisheye=is_fisheye)
+    ratio = max(width / camera.fx, height / camera.fy)
+    angle = math.degrees(ratio if is_fisheye else 2 * math.atan(ratio / 2))
     if is_fisheye and angle > WIDEST_FISHEYE:
         raise DatasetError(
             f"{has} a focal length of {camera.fx:g}, too short for any fisheye; give it in pixels"
@@ -234,12 +222,6 @@ def _refuse_other_size(camera: Camera, has: str) -> None:
     )
 
 
-def _field_of_view(camera: Camera, *, is_fisheye: bool) -> float:
-    """Degrees along the side that sees more, without distortion."""
-    ratio = max(camera.width / camera.fx, camera.height / camera.fy)
-    return math.degrees(ratio if is_fisheye else 2 * math.atan(ratio / 2))
-
-
 def _check_cameras(rows: Sequence[Row]) -> None:
     """Check every distinct camera, and for the first ones that an image has its shape."""
     first: dict[Camera, Row] = {}
@@ -266,12 +248,16 @@ def _check_shape(camera: Camera, row: Row) -> None:
         )
 
 
-def _refuse_infinite(rows: Sequence[Row], numbers: NDArray[np.float64]) -> None:
-    for number in np.nonzero(~np.isfinite(numbers).all(axis=1))[0][:1]:
-        row = rows[int(number)]
-        raise DatasetError(
-            f"{row.where}: the pose of {row.frame.name} holds NaN or infinity; leave the frame out"
-        )
+_INFINITE = "holds NaN or infinity; leave the frame out"
+
+
+def _refuse(
+    rows: Sequence[Row], wrong: ArrayLike, why: str, amounts: NDArray[np.float64] | None = None
+) -> None:
+    """Refuse the first row whose pose is wrong; the reason may have a place for its amount."""
+    for number in np.flatnonzero(wrong)[:1].tolist():
+        row, amount = rows[number], "" if amounts is None else amounts[number]
+        raise DatasetError(f"{row.where}: the pose of {row.frame.name} {why.format(amount)}")
 
 
 def _checked(

@@ -108,11 +108,7 @@ def _place(
 
 
 def _check(scene: Scene, folder: Path, layout: Written, names: Sequence[str]) -> None:
-    """Read the folder again: the same poses and the same split.
-
-    Raises:
-        CamlocError: something else is read.
-    """
+    """Read the folder again, and refuse other poses or another split."""
     again = load(folder, layout=layout)
     found = {frame.name: frame for frame in (*again.train, *again.test)}
     wrong = [name for name in names if name not in found]

@@ -185,13 +185,7 @@ def archive_size(archive: Archive) -> int:
 
 
 def download(name: str, archive: Archive, folder: Path, *, progress: Progress | None = None) -> None:
-    """Download an archive into a folder and unpack it there, going on where an earlier call was stopped.
-
-    Args:
-        name: of the archive's folder, which does not exist yet.
-        archive: where it is.
-        folder: of the data set.
-        progress: called with each step.
+    """Download an archive into the folder of a data set and unpack it; an interrupted call is continued.
 
     Raises:
         DatasetError: the server cannot be reached or sends something else, or the archive is damaged.
@@ -282,11 +276,7 @@ def _known_version(path: Path) -> str:
 
 @contextmanager
 def _opened(url: str, *, method: str = "GET", headers: dict[str, str] | None = None) -> Iterator[Any]:
-    """The response of a server.
-
-    Raises:
-        DatasetError: it cannot be reached, has no such file, or answers with a page.
-    """
+    """The response of a server, which must be a file and no page."""
     request = urllib.request.Request(url, method=method, headers={"User-Agent": "camloc", **(headers or {})})
     opener = urllib.request.build_opener(_SafeRedirects)
     try:
@@ -350,12 +340,8 @@ def unpack(path: Path, folder: Path, tell: Callable[[int, int], None] = lambda _
     """Unpack an archive into a folder, archives within it too.
 
     Refused are names that lead out of the folder, links and other special files, passwords, and more bytes
-    than 20 times those of the archive. The folder is written only when everything is unpacked.
-
-    Args:
-        path: the archive.
-        folder: where its files go; files that exist are replaced.
-        tell: called with the files that are done and how many there are.
+    than 20 times those of the archive. The folder is written only when everything is unpacked; files that
+    exist are replaced. `tell` is called with the files that are done and how many there are.
 
     Raises:
         DatasetError: the archive is damaged or refused.
@@ -411,11 +397,7 @@ def _write_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path)
 
 
 def _safe_name(entry: zipfile.ZipInfo, archive: str) -> Path:
-    """The path of an entry within the folder.
-
-    Raises:
-        DatasetError: it leads elsewhere, is a link or a special file, or has a password.
-    """
+    """The path of an entry within the folder."""
     name = PurePosixPath(entry.filename.replace("\\", "/"))
     kind = stat.S_IFMT(entry.external_attr >> 16)
     problem = ""

@@ -98,9 +98,7 @@ class InstructPix2Pix:
 def load_pipeline(weights: str, device: str) -> Callable[..., Any]:
     """The pipeline of InstructPix2Pix, without its safety checker, which turns images black.
 
-    Args:
-        weights: "hub" (the published ones are downloaded unless they were before) or a folder of diffusers.
-        device: to run on.
+    `weights` is "hub" (the published ones are downloaded unless they were before) or a folder of diffusers.
 
     Raises:
         MissingExtraError: the extra `edit` is not installed, or the weights cannot be had.

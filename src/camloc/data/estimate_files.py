@@ -25,17 +25,8 @@ NO_POSE = ("",) * len(POSE_COLUMNS)
 NO_VERIFICATION = ("", "", "", "")
 
 CSV_COLUMNS = (
-    "image",
-    "time",
-    "scene",
-    *POSE_COLUMNS,
-    "verified",
-    "inliers",
-    "sigma_m",
-    "sigma_deg",
-    "expected_meters",
-    "expected_degrees",
-    "lost",
+    *("image", "time", "scene", *POSE_COLUMNS, "verified", "inliers"),
+    *("sigma_m", "sigma_deg", "expected_meters", "expected_degrees", "lost"),
 )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
@@ -90,6 +90,9 @@ ASPECT_TOLERANCE = 0.02
 # Training cameras of one image size count as one camera if their rays agree to this share of the largest.
 FOCAL_AGREEMENT = 0.05
 
+# Some depth cameras write this where they measure nothing.
+_NO_DEPTH = 65535
+
 # The formats of photographs. Others are refused; one of them (EPS) is a program that decoding would run.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _SEVERAL_IMAGES_ALLOWED = ("HEIF", "MPO")  # phones store a second image behind the image
@@ -100,11 +103,8 @@ def read_image(path: Path, *, upright: bool = True) -> UInt8[NDArray[np.uint8], 
     """Decode an image file as 8-bit RGB.
 
     Grey, palette, CMYK and transparent images are converted (transparency is dropped). An image
-    of more than 8 bits a channel without colour is refused: it is a depth map more often than not.
-
-    Args:
-        path: the file.
-        upright: turn the image as its EXIF orientation says.
+    of more than 8 bits a channel without colour is refused: it is a depth map more often than not. With
+    `upright`, the image is turned as its EXIF orientation says.
 
     Raises:
         ImageError: missing, not a file, empty, not an image, damaged or cut short, animated,
@@ -112,6 +112,24 @@ def read_image(path: Path, *, upright: bool = True) -> UInt8[NDArray[np.uint8], 
     """
     stored, orientation = _open(path)
     return np.array(turned_upright(stored, orientation) if upright else stored)
+
+
+def read_depth(path: Path) -> Float64[NDArray[np.float64], "height width"]:
+    """A depth image of 16 bits, in millimetres, as metres along the viewing direction; 0 where it has none.
+
+    Raises:
+        ImageError: the file is missing, damaged, or not an image of 16 bits without colour.
+    """
+    try:
+        with Image.open(path) as image:
+            if not image.mode.startswith("I"):
+                raise ImageError(
+                    f"{path} is not a depth image: its mode is {image.mode}, and 16 bits a pixel are needed"
+                )
+            millimetres = np.asarray(image, dtype=np.int64)
+    except (OSError, ValueError, SyntaxError) as problem:
+        raise ImageError(f"{path} cannot be read as a depth image: {problem}") from None
+    return np.where(millimetres == _NO_DEPTH, 0, millimetres) / 1000.0
 
 
 def image_tensor(image: UInt8[NDArray[np.uint8], "height width 3"]) -> UInt8[Array, "3 height width"]:
@@ -122,27 +140,19 @@ def image_tensor(image: UInt8[NDArray[np.uint8], "height width 3"]) -> UInt8[Arr
 
 
 def image_in_memory(content: bytes | Image.Image, name: str) -> ImageInMemory:
-    """An image from the content of a file, or from a Pillow image; checked as `read_image` checks files.
-
-    Args:
-        content: the bytes of the file, or the image.
-        name: for messages.
+    """An image from the bytes of a file, or from a Pillow image; checked as `read_image` checks files.
 
     Raises:
         ImageError: as `read_image`.
     """
-    if isinstance(content, bytes) and not content:
-        raise ImageError(f"{name} is empty")
-    with _checked(name, io.BytesIO(content) if isinstance(content, bytes) else content) as image:
+    with _checked(io.BytesIO(content) if isinstance(content, bytes) else content, name) as image:
         _load(image)
         return ImageInMemory(np.array(image.convert("RGB")), exif_orientation(image))
 
 
 def image_size(content: bytes, name: str) -> tuple[int, int]:
     """Width and height of an image file's content, checked; the pixels are not decoded."""
-    if not content:
-        raise ImageError(f"{name} is empty")
-    with _checked(name, io.BytesIO(content)) as image:
+    with _checked(io.BytesIO(content), name) as image:
         return image.size
 
 
@@ -150,7 +160,7 @@ def _open(source: Path | ImageInMemory) -> tuple[Image.Image, int]:
     """An image as stored, and its EXIF orientation."""
     if isinstance(source, ImageInMemory):
         return Image.fromarray(source.pixels), source.orientation
-    with _opened(source) as image:
+    with _checked(source) as image:
         _load(image)
         # Converting RGB would copy hundreds of megabytes of a large image.
         return image if image.mode == "RGB" else image.convert("RGB"), exif_orientation(image)
@@ -167,28 +177,20 @@ def _sizes(source: Path | ImageInMemory) -> tuple[tuple[int, int], tuple[int, in
     if isinstance(source, ImageInMemory):
         height, width, _ = source.pixels.shape
         return (width, height), upright_size((width, height), source.orientation)
-    with _opened(source) as image:
+    with _checked(source) as image:
         return image.size, upright_size(image.size, exif_orientation(image))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """A file's image, checked."""
-    name = str(path) if str(path).isprintable() else ascii(str(path))
-    with _checked(name, path) as image:
-        yield image
-
-
-@contextmanager
-def _checked(name: str, source: Path | io.BytesIO | Image.Image) -> Iterator[Image.Image]:
-    """An image, checked; whatever a decoder raises becomes an ImageError."""
+def _checked(source: Path | io.BytesIO | Image.Image, name: str = "") -> Iterator[Image.Image]:
+    """An image, checked; whatever a decoder raises becomes an ImageError, with a name or that of the file."""
+    name = name or (str(source) if str(source).isprintable() else ascii(str(source)))
     try:
         if isinstance(source, Image.Image):
             _refuse_image(source, name)
             yield source
             return
-        if isinstance(source, Path):
-            _refuse_path(source, name)
+        _refuse_source(source, name)
         register_decoder(source)
         with without_warnings, Image.open(source) as image:
             _refuse_image(image, name)
@@ -216,11 +218,10 @@ def _brand(source: Path | io.BytesIO | Image.Image) -> str:
     """ "HEIC" or "AVIF" by the head of a file, or ""."""
     if isinstance(source, Image.Image):
         return ""
-    if isinstance(source, Path):
-        with source.open("rb") as file:
-            head = file.read(12)
-    else:
-        head = source.getvalue()[:12]
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        file.seek(0)
+        head = file.read(12)
+        file.seek(0)
     return _BRANDS.get(head[8:12], "") if head[4:8] == b"ftyp" else ""
 
 
@@ -230,10 +231,9 @@ def register_decoder(source: Path | io.BytesIO) -> None:
     Raises:
         OSError: the file cannot be read.
     """
-    if _brand(source) != "HEIC":
-        return
-    with suppress(ImportError):
-        import_module("pillow_heif").register_heif_opener()
+    if _brand(source) == "HEIC":
+        with suppress(ImportError):
+            import_module("pillow_heif").register_heif_opener()
 
 
 def _why_unidentified(source: Path | io.BytesIO | Image.Image) -> str:
@@ -244,15 +244,17 @@ def _why_unidentified(source: Path | io.BytesIO | Image.Image) -> str:
     return f"is a damaged {kind} image" if kind else "is not an image in a format that can be read"
 
 
-def _refuse_path(path: Path, name: str) -> None:
-    """Raise ImageError for a path that is no file with content."""
-    if path.is_dir():
-        raise ImageError(f"{name} is a folder, not an image")
-    if not path.exists():
-        raise ImageError(f"{name} does not exist")
-    if not path.is_file():
-        raise ImageError(f"{name} is a pipe or a device, not an image")
-    if path.stat().st_size == 0:
+def _refuse_source(source: Path | io.BytesIO, name: str) -> None:
+    """Raise ImageError for a path that is no file, and for a file without content."""
+    if isinstance(source, Path):
+        if source.is_dir():
+            raise ImageError(f"{name} is a folder, not an image")
+        if not source.exists():
+            raise ImageError(f"{name} does not exist")
+        if not source.is_file():
+            raise ImageError(f"{name} is a pipe or a device, not an image")
+    size = source.stat().st_size if isinstance(source, Path) else len(source.getbuffer())
+    if size == 0:
         raise ImageError(f"{name} is empty")
 
 
@@ -274,16 +276,16 @@ def _refuse_image(image: Image.Image, name: str) -> None:
         )
 
 
-def centered_camera(source: Path | ImageInMemory, focal: float) -> Camera:
-    """A pinhole camera with a focal length in pixels that looks through the middle of an image file.
+def centered_camera(source: Path | ImageInMemory, focal: float | None = None) -> Camera:
+    """A pinhole camera that looks through the middle of an image, upright as its EXIF orientation says.
 
-    It is for the image upright, as its EXIF orientation says.
+    Its focal length is in pixels; by default 1.2 times the longer side, which COLMAP assumes too.
 
     Raises:
         ImageError: the file is not an image that can be decoded.
     """
     _, (width, height) = _sizes(source)
-    return _assumed_camera(width, height, focal / max(width, height))
+    return _assumed_camera(width, height, 1.2 if focal is None else focal / max(width, height))
 
 
 class ScaledImage(NamedTuple):
@@ -472,11 +474,8 @@ def fitting_cameras(source: Path | ImageInMemory, known: Sequence[Camera]) -> tu
     """The known cameras that may have taken an image; cameras that nearly agree count as one of them.
 
     A camera fits if the pixels as stored, or turned upright by the EXIF orientation, have the shape
-    that the camera's images have. A camera of exactly that size is preferred to one of the same shape.
-
-    Args:
-        source: the image; of a file only the header is decoded.
-        known: cameras, as their images are stored.
+    that the camera's images have. A camera of exactly that size is preferred to one of the same shape. Of a
+    file only the header is decoded.
 
     Raises:
         ImageError: the file is not an image that can be decoded.
@@ -498,12 +497,6 @@ def fitted_camera(frame: Frame) -> Camera | None:
         if _same_shape((width, height), frame.camera):
             return frame.camera.resized(width=width, height=height)
     return None
-
-
-def assumed_camera(frame: Frame) -> Camera:
-    """The camera that COLMAP assumes too for an image of unknown intrinsics: 1.2 times the longer side."""
-    _, (width, height) = _sizes(frame.source)
-    return _assumed_camera(width, height, 1.2)
 
 
 @lru_cache(maxsize=64)

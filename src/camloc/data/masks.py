@@ -71,13 +71,8 @@ def _mask_file(folder: Path, frame: Frame) -> Path | None:
 def write_mask(folder: Path, frame: Frame, counts: Bool[Array, "height width"]) -> None:
     """Write the mask that `read_mask` reads: white where the image counts, black elsewhere.
 
-    The mask is stored in the orientation of the image file, with its EXIF orientation, so that both are
-    turned alike.
-
-    Args:
-        folder: of the masks.
-        frame: the frame of the mask.
-        counts: which pixels of the upright image count.
+    `counts` is for the upright image. The mask is stored in the orientation of the image file, with its EXIF
+    orientation, so that both are turned alike.
 
     Raises:
         CamlocError: the file cannot be written.

@@ -49,13 +49,12 @@ def named_queries(words: Sequence[str], *, every: float = 0.0) -> Iterator[Named
         MissingExtraError: a video is named and PyAV is not installed.
     """
     for word in words:
-        path = Path(word)
+        path, shown = Path(word), word if word.isprintable() else ascii(word)
         if word == _STDIN:
-            yield NamedQuery(
-                "standard input", Query(sys.stdin.buffer.read(MOST_BYTES + 1), name="standard input")
-            )
+            content = sys.stdin.buffer.read(MOST_BYTES + 1)
+            yield NamedQuery("standard input", Query(content, name="standard input"))
         elif path.is_dir():
-            yield from _several(images_below(path), f"{_printable(word)} is a folder without images")
+            yield from _several(images_below(path), f"{shown} is a folder without images")
         elif path.suffix.lower() in VIDEO_ENDINGS:
             yield from _video(path, every)
         elif path.suffix.lower() in _LIST_ENDINGS and path.is_file():
@@ -63,9 +62,7 @@ def named_queries(words: Sequence[str], *, every: float = 0.0) -> Iterator[Named
                 yield NamedQuery(str(name), Query(name, time=seconds, name=name.name))
         elif glob.has_magic(word) and not path.exists():
             found = map(Path, sorted(glob.glob(word, recursive=True), key=natural_order))  # noqa: PTH207 - of any root
-            yield from _several(
-                [each for each in found if each.is_file()], f"no file is named like {_printable(word)}"
-            )
+            yield from _several([each for each in found if each.is_file()], f"no file is named like {shown}")
         else:
             yield NamedQuery(word, Query(path, name=path.name))
 
@@ -131,7 +128,3 @@ def _video(path: Path, every: float) -> Iterator[NamedQuery | ImageError]:
             )
     except ImageError as problem:
         yield problem
-
-
-def _printable(word: str) -> str:
-    return word if word.isprintable() else ascii(word)

@@ -2,8 +2,9 @@
 
 import glob
 import math
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,18 +130,9 @@ def read_photo(path: Path, name: str) -> Photo:
             tags = _exif(image)
     except Exception:  # decoders of damaged files raise anything
         raise ImageError(f"{path} is not an image in a format that can be read") from None
-    folder = name.rpartition("/")[0]
-    return Photo(
-        name,
-        path,
-        width,
-        height,
-        orientation,
-        _focal(tags, width, height),
-        " ".join(str(tags.get(tag, "")).strip("\0 ") for tag in ("Make", "Model", "LensModel")).strip(),
-        _place(tags.get("GPS", {})),
-        folder,
-    )
+    device = " ".join(str(tags.get(tag, "")).strip("\0 ") for tag in ("Make", "Model", "LensModel")).strip()
+    focal, place, folder = _focal(tags, width, height), _place(tags.get("GPS")), name.rpartition("/")[0]
+    return Photo(name, path, width, height, orientation, focal, device, place, folder)
 
 
 def look_of(image: UInt8[NDArray[np.uint8], "h w 3"]) -> Look:
@@ -162,7 +154,9 @@ def looked_at(photo: Photo) -> tuple[UInt8[NDArray[np.uint8], "h w 3"], Look]:
     image = read_image(photo.image, upright=False)
     look = look_of(image)
     if look.contrast < _LEAST_CONTRAST:
-        raise ImageError(f"{photo.name} shows nothing: it is evenly {_shade(look)}")
+        mean = float(look.thumbnail.mean())
+        shade = "black" if mean < 40 else "white" if mean > 215 else "grey"
+        raise ImageError(f"{photo.name} shows nothing: it is evenly {shade}")
     return image, look
 
 
@@ -191,39 +185,21 @@ def natural_order(name: str) -> list[tuple[int, int, str]]:
     ]
 
 
-def _files(source: Path | str) -> tuple[Path, Iterable[Path]]:
+def _files(source: Path | str) -> tuple[Path, Sequence[Path]]:
     """The folder of the images, and the files with an image's ending: the others are side files."""
     root = Path(source)
     if root.is_dir():
-        inside: Iterable[Path] = (path for path in root.rglob("*") if not _is_hidden(path, root))
+        inside = [path for path in root.rglob("*") if "/." not in f"/{path.relative_to(root).as_posix()}"]
     elif any(sign in str(source) for sign in "*?["):
         inside = [Path(path) for path in glob.glob(str(source), recursive=True)]  # noqa: PTH207 - absolute
         if not inside:
             raise DatasetError(f"no file matches {source}; quote the pattern and check its folder")
-        root = Path(*_common([path.parent.parts for path in inside]))
+        root = Path(os.path.commonpath([path.parent for path in inside]))
     elif root.is_file():
         raise DatasetError(f"{source} is a single file; name a folder of images, a pattern, or a video")
     else:
         raise DatasetError(f"{source} does not exist")
     return root, [path for path in inside if path.is_file() and path.suffix.lower() in IMAGE_ENDINGS]
-
-
-def _is_hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
-def _common(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
-    shared = []
-    for parts in zip(*paths, strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
-    return tuple(shared) or (".",)
-
-
-def _shade(look: Look) -> str:
-    mean = float(look.thumbnail.mean())
-    return "black" if mean < 40 else "white" if mean > 215 else "grey"
 
 
 def _exif(image: Image.Image) -> dict[str, object]:

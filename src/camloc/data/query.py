@@ -66,7 +66,7 @@ class Query:
             ImageError: the image is of another kind, or cannot be decoded.
         """
         if self.camera is not None and not isinstance(self.camera, Camera):
-            raise ImageError(f"the camera is a {_kind(self.camera)}; give a camloc.Camera, or None")
+            raise ImageError(f"the camera is a {type(self.camera).__name__}; give a camloc.Camera, or None")
         time = _checked_time(self.time)
         if isinstance(self.image, str | os.PathLike):
             path = Path(os.fsdecode(self.image))
@@ -99,7 +99,7 @@ def _in_memory(image: Any, name: str) -> ImageInMemory:
         return ImageInMemory(_rgb(pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels, name, what))
     if hasattr(image, "read"):
         return image_in_memory(_read(image, name), name)
-    raise ImageError(f"an image cannot be a {_kind(image)}; give {_KINDS}")
+    raise ImageError(f"an image cannot be a {type(image).__name__}; give {_KINDS}")
 
 
 def _rgb(pixels: NDArray[Any], name: str, what: str) -> UInt8[NDArray[np.uint8], "height width 3"]:
@@ -142,7 +142,3 @@ def _checked_time(time: float | None) -> float | None:
     if isinstance(time, bool) or not isinstance(time, int | float | np.number) or not math.isfinite(time):
         raise ImageError(f"the time {time!r} is not a finite number of seconds")
     return float(time)
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__

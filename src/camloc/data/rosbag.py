@@ -156,7 +156,7 @@ def read_bag(
         OSError: the folder cannot be written.
     """
     with _opened(path) as reader:
-        image = _chosen(reader, (_RAW, _COMPRESSED), image_topic, "images", avoid=("depth", "mask", "infra"))
+        image = _image_topic(reader, image_topic)
         infos = _topics(reader, (_INFO,))
         if info_topic and info_topic not in infos:
             raise DatasetError(f"{path} has no camera_info {info_topic!r}; it has {_listed(infos)}")
@@ -243,16 +243,17 @@ def _listed(topics: dict[str, int]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in topics.items()) or "none"
 
 
-def _chosen(
-    reader: "AnyReader", types: Sequence[str], named: str, what: str, *, avoid: tuple[str, ...]
-) -> str:
-    topics = _topics(reader, types)
+def _image_topic(reader: "AnyReader", named: str) -> str:
+    """The topic of the images: the one that is named, or the colour topic with the most."""
+    topics = _topics(reader, (_RAW, _COMPRESSED))
     if named and named not in topics:
-        raise DatasetError(f"the bag has no {what} {named!r}; it has {_listed(topics)}")
-    usual = [name for name, count in topics.items() if count and not any(word in name for word in avoid)]
-    if not named and not usual:
-        raise DatasetError(f"the bag has no {what}: its topics of that kind are {_listed(topics)}")
-    return named or usual[0]
+        raise DatasetError(f"the bag has no images {named!r}; it has {_listed(topics)}")
+    avoided = ("depth", "mask", "infra")
+    usual = (name for name, count in topics.items() if count and not any(word in name for word in avoided))
+    chosen = named or next(usual, "")
+    if not chosen:
+        raise DatasetError(f"the bag has no images: its topics of that kind are {_listed(topics)}")
+    return chosen
 
 
 def _info_beside(image: str, infos: dict[str, int]) -> str:

@@ -125,16 +125,13 @@ class Segmentation:
         """True where an upright image shows the scene, False where it shows something left out."""
         height, width = image.shape[1:]
         colours = image.to(self.device).float() / 255.0
-        seen = normalize(resize_image(colours, _size(height, width), antialias=True), _MEAN, _DEVIATION)
+        scale = min(SHORT_SIDE / min(height, width), LONGEST * SHORT_SIDE / max(height, width))
+        size = [max(1, round(height * scale)), max(1, round(width * scale))]
+        seen = normalize(resize_image(colours, size, antialias=True), _MEAN, _DEVIATION)
         scores: Float[Tensor, "1 c h w"] = self.network(seen.unsqueeze(0))["out"]
         classes = scores.argmax(1, keepdim=True).float()
         numbers = F.interpolate(classes, (height, width), mode="nearest-exact")[0, 0].long()
         return ~torch.isin(numbers, torch.tensor(self.left_out, device=self.device)).cpu()
-
-
-def _size(height: int, width: int) -> list[int]:
-    scale = min(SHORT_SIDE / min(height, width), LONGEST * SHORT_SIDE / max(height, width))
-    return [max(1, round(height * scale)), max(1, round(width * scale))]
 
 
 def _known(network: str) -> None:

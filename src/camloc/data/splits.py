@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
+from camloc.core.files import write_atomically
 from camloc.data.formats.parts.files import (
     QUOTED,
     ImageFinder,
@@ -94,10 +95,7 @@ class OwnSplit(NamedTuple):
 
 
 def own_split(sides: Iterable[tuple[Listed[Any], str, str]]) -> OwnSplit:
-    """The split that each image has as a value, "train" or "test".
-
-    Args:
-        sides: the images, the values, and the names under which they are written.
+    """The split of images that have a value "train" or "test", under a name for messages.
 
     Raises:
         DatasetError: a value is something else.
@@ -335,9 +333,15 @@ def _split_by_blocks(frames: Sequence[Frame], *, is_chosen: bool) -> Split:
     return Split(train, test, () if is_chosen else (note,))
 
 
-def lists_text(frames: Iterable[Frame]) -> str:
-    """The names of frames as a list that `split_frames` reads."""
-    return "".join(f"{frame.name}\n" for frame in frames)
+def write_lists(folder: Path, train: Sequence[Frame], test: Sequence[Frame]) -> None:
+    """Write `train.txt` and, where there are test frames, `test.txt`, which `split_frames` reads.
+
+    Raises:
+        CamlocError: a file cannot be written.
+    """
+    for name, frames in (("test.txt", test), ("train.txt", train)):
+        if frames or name == "train.txt":
+            write_atomically(folder / name, "".join(f"{frame.name}\n" for frame in frames))
 
 
 def _listed(path: Path) -> dict[str, str]:
@@ -356,14 +360,13 @@ def _listed(path: Path) -> dict[str, str]:
 def scene_folder(
     root: Path, scene: str, *, is_scene: Callable[[Path], bool], scenes: Sequence[str], looks_for: str
 ) -> Path:
-    """The folder of a scene, from that folder itself or from its parent.
+    """The folder of a scene: `root` itself or a folder in it.
 
     Args:
-        root: either of the two.
+        root: the folder.
         scene: the scene's name, or "" for the scene whose folder `root` is.
         is_scene: whether a folder is a scene of the layout.
-        scenes: the published scenes of the layout.
-        looks_for: what makes a folder a scene, in words.
+        scenes, looks_for: see `camloc.data.formats`.
 
     Raises:
         DatasetError: there is no such folder, or more than one.
@@ -436,13 +439,9 @@ def hold_out(
     other frame does. Short recordings get shorter blocks too, so that each one of at least `every` frames
     gives some.
 
-    Position-only frames are never held out and do not count in blocks. Those between
-    two frames of a held-out block are in neither result: their positions would give the block's poses away.
-
-    Args:
-        frames: of one scene.
-        settings: how many of them are held out.
-        fold: for cross-validation, which of the `every` blocks, counted from the middle one on.
+    Position-only frames are never held out and do not count in blocks. Those between two frames of a held-out
+    block are in neither result: their positions would give the block's poses away. For cross-validation,
+    `fold` says which of the `every` blocks is held out, counted from the middle one on.
     """
     if settings.every == 0:
         return tuple(frames), ()

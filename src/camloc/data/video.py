@@ -46,11 +46,7 @@ class VideoFrame(NamedTuple):
 
 
 def frames(path: Path, *, every: float = 0.0) -> Iterator[VideoFrame]:
-    """The frames of a video, one at a time, in their order.
-
-    Args:
-        path: the file.
-        every: least time in seconds between two frames; 0 for all frames.
+    """The frames of a video, one at a time, in their order, at least `every` seconds apart; 0 for all.
 
     Raises:
         MissingExtraError: PyAV is not installed.
@@ -59,7 +55,8 @@ def frames(path: Path, *, every: float = 0.0) -> Iterator[VideoFrame]:
     """
     for number, seconds, frame in _decoded(path, every):
         pixels = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-        yield VideoFrame(number, seconds, _upright(pixels, frame.rotation))
+        quarters = round(frame.rotation / 90.0) % 4  # counter-clockwise
+        yield VideoFrame(number, seconds, np.ascontiguousarray(np.rot90(pixels, quarters)))
 
 
 @dataclass(frozen=True)
@@ -99,12 +96,8 @@ def choose_frames(
 ) -> ChosenFrames:
     """Choose sharp frames that lie evenly along the motion of the image.
 
-    The motion is cut into parts of equal length, and the sharpest frame of each is chosen.
-
-    Args:
-        path: the file.
-        choice: how many.
-        progress: called with the share of the video that is decoded.
+    The motion is cut into parts of equal length, and the sharpest frame of each is chosen. `progress` is
+    called with the share of the video that is decoded.
 
     Raises:
         MissingExtraError: PyAV is not installed.
@@ -116,7 +109,8 @@ def choose_frames(
     travelled: list[float] = []
     seconds, damage = 0.0, ""
     last: Float32[np.ndarray, "h w"] | None = None
-    duration = video_seconds(path)
+    with _opened(path) as container:
+        duration = _duration(container)
     try:
         for number, seconds, frame in _decoded(path, 1.0 / _LOOKED_AT):
             grey = _grey(frame)
@@ -134,17 +128,6 @@ def choose_frames(
         damage = str(problem)
     chosen = _sharpest_along(np.array(travelled), np.array(sharpness), choice)
     return ChosenFrames(np.array(numbers, dtype=np.int64)[chosen], len(numbers), seconds, damage)
-
-
-def video_seconds(path: Path) -> float:
-    """The length of a video as its header says, or 0 where it says none.
-
-    Raises:
-        MissingExtraError: PyAV is not installed.
-        ImageError: the file is missing or is no video.
-    """
-    with _opened(path) as container:
-        return _duration(container)
 
 
 def image_sharpness(grey: Float32[np.ndarray, "h w"]) -> float:
@@ -260,13 +243,6 @@ def _duration(container: Any) -> float:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return float(container.duration or 0) / 1e6
-
-
-def _upright(
-    pixels: UInt8[NDArray[np.uint8], "h w 3"], degrees: int
-) -> UInt8[NDArray[np.uint8], "height width 3"]:
-    """Pixels turned counter-clockwise by a multiple of 90 degrees."""
-    return np.ascontiguousarray(np.rot90(pixels, round(degrees / 90.0) % 4))
 
 
 def _grey(frame: "av.VideoFrame") -> Float32[np.ndarray, "h w"]:

@@ -117,11 +117,8 @@ def georeference(
 ) -> Georeference | str:
     """Align camera centres with their GPS positions, or say why that is not possible.
 
-    Positions that do not agree with the others are left out.
-
-    Args:
-        centers: of cameras, in a world without scale.
-        places: of the same cameras; None where there is none.
+    The centres are in a world without scale; cameras may have no position. Positions that do not agree with
+    the others are left out.
     """
     known = [row for row, place in enumerate(places) if place is not None]
     if len(known) < _FEWEST_PLACES:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from camloc.data.depth import read_depth
+from camloc.data.image_io import read_depth
 from camloc.data.types import Frame, poses_of
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera

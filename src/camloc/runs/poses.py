@@ -25,7 +25,7 @@ from camloc.core.files import link_or_copy, read_regular, write_atomically
 from camloc.data.formats import colmap
 from camloc.data.image_io import assign_camera, read_image
 from camloc.data.photos import Photo, is_video, list_photos, natural_order, read_photo
-from camloc.data.splits import FEWEST_TO_SPLIT, HoldOut, hold_out, lists_text
+from camloc.data.splits import FEWEST_TO_SPLIT, HoldOut, hold_out, write_lists
 from camloc.data.types import Frame
 from camloc.data.video import FrameChoice, choose_frames, frames
 from camloc.data.world import World, georeference
@@ -276,9 +276,7 @@ def add_photos(source: Path | str, folder: Path, *, progress: Progress | None = 
     _write_images(named, folder / "images")
     colmap.write_model(reconstruction, model)
     new = [Frame(f"images/{photo.name}", photo.image) for photo in named]
-    write_atomically(folder / "train.txt", lists_text((*scene.train, *new)))
-    if scene.test:
-        write_atomically(folder / "test.txt", lists_text(scene.test))
+    write_lists(folder, (*scene.train, *new), scene.test)
     return Added(tuple(photo.name for photo in named), unplaced)
 
 
@@ -417,8 +415,7 @@ def _write_split(out: Path, *, model: str) -> int:
     train, test = hold_out(sorted(frames, key=lambda frame: natural_order(frame.name)), HoldOut())
     if not train or not test:
         return 0
-    write_atomically(out / "train.txt", lists_text(train))
-    write_atomically(out / "test.txt", lists_text(test))
+    write_lists(out, train, test)
     return len(test)
 
 

@@ -256,12 +256,12 @@ class _Writer:
             self._put(self._line(item.label, estimate))
 
     def _keep(self, item: "NamedQuery", estimate: "Estimate") -> None:
-        from camloc.data.image_io import assumed_camera
+        from camloc.data.image_io import centered_camera
         from camloc.data.types import Frame, Located
 
         needs_camera = self._format in ("colmap", "nerfstudio")
         if needs_camera and isinstance(estimate, Located) and estimate.camera is None:
-            estimate = replace(estimate, camera=assumed_camera(item.query.frame()))
+            estimate = replace(estimate, camera=centered_camera(item.query.frame().source))
             self._assumed += 1
         self._frames.append(Frame(item.label, Path(item.label), time=item.query.time))
         self._estimates.append(estimate)

@@ -102,12 +102,7 @@ def load(
 def _conditions(
     folder: Path, test: tuple[Frame, ...]
 ) -> tuple[dict[str, tuple[Frame, ...]], tuple[str, ...]]:
-    """The test frames with the images of each condition that the scene has, and a note where some are
-    missing.
-
-    Raises:
-        DatasetError: a folder of a condition has none of the test images.
-    """
+    """The test frames with the images of each condition that there is, and notes where some are missing."""
     found: dict[str, tuple[Frame, ...]] = {}
     notes = []
     for condition in CONDITIONS:

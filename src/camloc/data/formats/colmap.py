@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float64
@@ -43,8 +43,8 @@ from camloc.data.formats.parts.files import (
 )
 from camloc.data.formats.parts.intrinsics import camera_from_fields, parameter_names
 from camloc.data.formats.parts.posed import Posed, posed_scene
-from camloc.data.splits import EVERYTHING, Listed, Selection, lists_text
-from camloc.data.types import Frame, Scene, Unit
+from camloc.data.splits import EVERYTHING, Listed, Selection, write_lists
+from camloc.data.types import Scene, Unit
 from camloc.errors import CamlocError, DatasetError, one_line
 from camloc.geometry.camera import Camera
 from camloc.geometry.colmap import pycolmap
@@ -56,11 +56,7 @@ LOOKS_FOR = "cameras and images files, .bin or .txt, in it or in its folder spar
 # patterns are copies (undistorted images) of what they hold.
 _MODEL_PATTERNS = (".", "sparse/*", "sparse")
 _FURTHER_PATTERNS = (
-    "colmap/sparse/*",
-    "colmap/sparse",
-    "distorted/sparse/*",
-    "dense/*/sparse",
-    "dense/sparse",
+    *("colmap/sparse/*", "colmap/sparse", "distorted/sparse/*", "dense/*/sparse", "dense/sparse"),
 )
 
 # Names of the folder of images beside a model, or beside a folder above it.
@@ -70,6 +66,10 @@ _IMAGE_FOLDERS = ("images", "input", ".")
 _TRIED_IMAGES = 50
 
 _MODEL_OF_NUMBER = {int(value): name for name, value in pycolmap.CameraModelId.__members__.items()}
+
+
+# Place, number, model, size and parameters of a camera.
+_Camera: TypeAlias = tuple[str, int, str, tuple[int, int], Sequence[float]]
 
 
 class Image(NamedTuple):
@@ -141,9 +141,7 @@ def write(scene: Scene, folder: Path, *, form: Literal["binary", "text"] = "bina
     """
     reconstruction = _reconstruction(scene, form)
     # The lists are written first: they make the folder, and a failure names its reason.
-    if scene.test:
-        write_atomically(folder / "test.txt", lists_text(scene.test))
-    write_atomically(folder / "train.txt", lists_text(scene.train))
+    write_lists(folder, scene.train, scene.test)
     write_model(reconstruction, folder, form=form)
 
 
@@ -193,27 +191,18 @@ def _reconstruction(scene: Scene, form: str) -> pycolmap.Reconstruction:
             )
         if frame.camera not in numbers:
             numbers[frame.camera] = len(numbers) + 1
-            reconstruction.add_camera_with_trivial_rig(
-                _colmap_camera(frame, frame.camera, numbers[frame.camera])
-            )
+            try:
+                camera = frame.camera.to_colmap()
+            except ValueError as problem:
+                raise DatasetError(f"the camera of {frame.name} cannot be written: {problem}") from None
+            camera.camera_id = numbers[frame.camera]
+            reconstruction.add_camera_with_trivial_rig(camera)
         image = pycolmap.Image(name=frame.name, camera_id=numbers[frame.camera], image_id=number)
-        reconstruction.add_image_with_trivial_frame(image, _rigid(frame.world_from_cam.inverse()))
+        cam_from_world = pycolmap.Rigid3d(frame.world_from_cam.inverse().numpy().matrix()[:3])
+        reconstruction.add_image_with_trivial_frame(image, cam_from_world)
     for point in [] if scene.points is None else scene.points:
         reconstruction.add_point3D(point, pycolmap.Track())
     return reconstruction
-
-
-def _colmap_camera(frame: Frame, camera: Camera, number: int) -> pycolmap.Camera:
-    try:
-        made = camera.to_colmap()
-    except ValueError as problem:
-        raise DatasetError(f"the camera of {frame.name} cannot be written: {problem}") from None
-    made.camera_id = number
-    return made
-
-
-def _rigid(cam_from_world: Pose) -> pycolmap.Rigid3d:
-    return pycolmap.Rigid3d(cam_from_world.numpy().matrix()[:3])
 
 
 def is_model(folder: Path) -> bool:
@@ -332,10 +321,17 @@ def read_cameras(folder: Path) -> dict[int, Camera]:
     """
     path = _path(folder, "cameras")
     cameras: dict[int, Camera] = {}
-    for where, number, camera in _binary_cameras(path) if path.suffix == ".bin" else _text_cameras(path):
+    for where, number, model, (width, height), parameters in (
+        _binary_cameras(path) if path.suffix == ".bin" else _text_cameras(path)
+    ):
         if number in cameras:
             raise DatasetError(f"{where}: camera {number} is there for the second time")
-        cameras[number] = camera
+        names = parameter_names(model, where)
+        if len(names) != len(parameters):
+            needed = f"the {len(names)} parameters {', '.join(names)}"
+            raise DatasetError(f"{where}: {model} needs {needed}, not {len(parameters)}")
+        fields = {**dict(zip(names, parameters, strict=True)), "width": width, "height": height}
+        cameras[number] = camera_from_fields(fields, model=model, where=where)
     return cameras
 
 
@@ -372,35 +368,24 @@ def _path(folder: Path, stem: str) -> Path:
     return folder / f"{stem}{'.bin' if binary else '.txt'}"
 
 
-def _text_cameras(path: Path) -> Iterator[tuple[str, int, Camera]]:
+def _text_cameras(path: Path) -> Iterator[_Camera]:
     for line in read_lines(path):
         words = line.text.split()
         if len(words) < 5:
             raise DatasetError(f"{line.where}: a camera needs a number, a model, a size and parameters")
         number, width, height = (_whole(word, line) for word in (words[0], words[2], words[3]))
-        parameters = numbers_in(words[4:], line.where)
-        yield line.where, number, _camera(words[1], width, height, parameters, line.where)
+        yield line.where, number, words[1], (width, height), numbers_in(words[4:], line.where)
 
 
-def _binary_cameras(path: Path) -> Iterator[tuple[str, int, Camera]]:
+def _binary_cameras(path: Path) -> Iterator[_Camera]:
     with _Records(path) as records:
         for _ in range(records.count()):
             number, model_number, width, height = records.take("IiQQ")
             where = f"{path}, camera {number}"
             model = _MODEL_OF_NUMBER.get(model_number, f"number {model_number}")
             parameters = records.take(f"{len(parameter_names(model, where))}d")
-            yield where, number, _camera(model, width, height, list(parameters), where)
+            yield where, number, model, (width, height), parameters
         records.check_end()
-
-
-def _camera(model: str, width: int, height: int, parameters: list[float], where: str) -> Camera:
-    names = parameter_names(model, where)
-    if len(names) != len(parameters):
-        raise DatasetError(
-            f"{where}: {model} needs the {len(names)} parameters {', '.join(names)}, not {len(parameters)}"
-        )
-    fields = dict(zip(names, parameters, strict=True))
-    return camera_from_fields({**fields, "width": width, "height": height}, model=model, where=where)
 
 
 def _text_images(path: Path) -> Iterator[Image]:
@@ -427,18 +412,12 @@ def _text_images(path: Path) -> Iterator[Image]:
 def _are_features(text: str) -> bool:
     """Whether a line is triples of x, y and the number of a point; the first and the last are checked."""
     words = text.split()
-    if len(words) % 3:
-        return False
     ends = words[:3] + words[-3:]
-    return all(_is_number(word) for word in ends) and all(word.lstrip("-").isdecimal() for word in ends[2::3])
-
-
-def _is_number(word: str) -> bool:
     try:
-        float(word)
-    except ValueError:
+        numbers_in(ends, "")
+    except DatasetError:
         return False
-    return True
+    return len(words) % 3 == 0 and all(word.lstrip("-").isdecimal() for word in ends[2::3])
 
 
 def _binary_images(path: Path) -> Iterator[Image]:

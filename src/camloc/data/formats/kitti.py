@@ -25,7 +25,7 @@ from camloc.data.formats.parts.posed import (
     matrix_of_rows,
     posed_scene,
 )
-from camloc.data.splits import EVERYTHING, Listed, Selection, lists_text
+from camloc.data.splits import EVERYTHING, Listed, Selection, write_lists
 from camloc.data.types import Frame, Scene
 from camloc.errors import DatasetError
 
@@ -115,11 +115,9 @@ def write(scene: Scene, folder: Path) -> tuple[Frame, ...]:
     write_atomically(own / "calib.txt", f"P2: {' '.join(map(repr, projection))}\n")
     if all(frame.time is not None for frame in frames):
         write_atomically(own / "times.txt", "".join(f"{frame.time!r}\n" for frame in frames))
-    if scene.test:
-        renamed = [replace(frame, name=numbered_name(number, frame)) for number, frame in enumerate(frames)]
-        count = len(scene.train)
-        write_atomically(folder / "train.txt", lists_text(renamed[:count]))
-        write_atomically(folder / "test.txt", lists_text(renamed[count:]))
+    renamed = tuple(replace(frame, name=numbered_name(number, frame)) for number, frame in enumerate(frames))
+    count = len(scene.train)
+    write_lists(folder, renamed[:count], renamed[count:])
     return frames
 
 

@@ -24,6 +24,7 @@ from camloc.data.formats.parts.intrinsics import (
     camera_from_fields,
     is_size_name,
     number_fields,
+    refuse_contradiction,
     refuse_unread_lens,
     size_for_intrinsics,
 )
@@ -48,9 +49,6 @@ _ANGLES = (
 )
 _ANGLE_NAMES = ("camera_angle_x", "camera_angle_y", "x_fov", "y_fov")
 
-# Greatest difference between a focal length and an angle of view, relatively; files round them.
-_AGREEMENT = 0.03
-
 # nerfstudio's order of a list `distortion_params`.
 _PARAMETERS = ("k1", "k2", "k3", "k4", "p1", "p2")
 
@@ -62,6 +60,17 @@ _FOCAL = re.compile(r"fl?_?[xy]?|focal.*|.*fov.*", re.IGNORECASE)
 
 # Names under which files say which axes their cameras have.
 _CONVENTION = re.compile(r".*(convention|coordinate_?(system|frame)|axes)", re.IGNORECASE)
+
+# COLMAP's names of the file's camera models, all parameters of which may be given.
+_MODELS = {
+    "FULL_OPENCV": "FULL_OPENCV",
+    "OPENCV": "OPENCV",
+    "OPENCV_FISHEYE": "OPENCV_FISHEYE",
+    "PINHOLE": "PINHOLE",
+    "RADIAL": "OPENCV",
+    "SIMPLE_PINHOLE": "PINHOLE",
+    "SIMPLE_RADIAL": "OPENCV",
+}
 
 # COLMAP models that are the same curve as one of the file's, and the file's names of their distortion.
 _WRITTEN_AS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -244,9 +253,8 @@ def _image_name(text: Any, where: str, image_folder: Path) -> str:
 
 def _matrix(rows: Any, where: str) -> list[float]:
     """The 16 numbers of a pose with OpenCV's axes."""
-    if not (isinstance(rows, list) and [isinstance(row, list) and len(row) for row in rows] == [4] * 4):
-        raise DatasetError(f"{where}: transform_matrix must be 4 lists of 4 numbers")
-    numbers = [number for row in rows for number in row]
+    is_4x4 = isinstance(rows, list) and [isinstance(row, list) and len(row) for row in rows] == [4] * 4
+    numbers: list[Any] = [number for row in rows for number in row] if is_4x4 else [None]
     if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
         raise DatasetError(f"{where}: transform_matrix must be 4 lists of 4 numbers")
     try:
@@ -298,10 +306,7 @@ def _filenames(
 def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) -> Camera | None:
     """The camera of a frame by the file's names of its intrinsics, or None where there is no focal length.
 
-    Args:
-        values: of the file and of the frame.
-        where: the file and the frame, for messages.
-        image: the frame's image, whose size counts where the values have none.
+    The size of `image` counts where the values have none.
 
     Raises:
         DatasetError: the camera model is not known, does not fit its numbers, or a key of a lens is not
@@ -328,21 +333,13 @@ def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) ->
                     )
                 pixels = fields[side] / 2 / math.tan(math.radians(degrees) / 2)
                 if "FISHEYE" not in model:
-                    _refuse_contradiction(fields.get(focal, pixels), pixels, name, where)
+                    refuse_contradiction(fields.get(focal, pixels), pixels, name, where)
                 fields.setdefault(focal, pixels)
     for name, focal in (("fx", "fx"), ("fy", "fy"), ("f_x", "fx"), ("f_y", "fy")):
         if focal in fields and isinstance(values.get(name), int | float):
-            _refuse_contradiction(fields[focal], float(values[name]), name, where)
+            refuse_contradiction(fields[focal], float(values[name]), name, where)
     fields.setdefault("fx", fields.get("fy", 0.0))
     return camera_from_fields({**fields, **lens}, model=model, where=where)
-
-
-def _refuse_contradiction(focal: float, other: float, name: str, where: str) -> None:
-    if not abs(other / focal - 1.0 if focal else 1.0) <= _AGREEMENT:
-        raise DatasetError(
-            f"{where}: the focal length is {focal:g} pixels, and by {name} it is {other:g}; remove the wrong "
-            f"one, or give the size that they are for"
-        )
 
 
 def _distortion(values: Mapping[str, Any], where: str) -> dict[str, float]:
@@ -392,31 +389,20 @@ def _model(values: Mapping[str, Any], lens: Mapping[str, float], where: str) -> 
     """COLMAP's name of a frame's camera model."""
     is_distorted, is_fisheye = any(lens.values()), _is_fisheye(values, where)
     fallback = "OPENCV_FISHEYE" if is_fisheye else "OPENCV" if is_distorted else "PINHOLE"
-    model = values.get("camera_model", fallback)
-    if is_fisheye and "FISHEYE" not in str(model):
+    model = str(values.get("camera_model", fallback))
+    if is_fisheye and "FISHEYE" not in model:
         raise DatasetError(
-            f"{where}: is_fisheye contradicts the camera model {str(model)[:40]!r}; remove one of them"
+            f"{where}: is_fisheye contradicts the camera model {model[:40]!r}; remove one of them"
         )
-    match model:
-        case "OPENCV" | "RADIAL" | "SIMPLE_RADIAL" if lens.get("k4"):
-            raise DatasetError(f"{where}: k4 of a lens that is not a fisheye is not understood")
-        case "FULL_OPENCV":
-            return "FULL_OPENCV"
-        case "OPENCV" | "RADIAL" | "SIMPLE_RADIAL":
-            return "FULL_OPENCV" if lens.get("k3") else "OPENCV"
-        case "OPENCV_FISHEYE":
-            return "OPENCV_FISHEYE"
-        case "PINHOLE" | "SIMPLE_PINHOLE" if is_distorted:
-            raise DatasetError(
-                f"{where}: a pinhole camera has no distortion, and here k1 or others are not zero"
-            )
-        case "PINHOLE" | "SIMPLE_PINHOLE":
-            return "PINHOLE"
-        case other:
-            raise DatasetError(
-                f"{where}: the camera model {str(other)[:40]!r} is not known; known are FULL_OPENCV, OPENCV, "
-                f"OPENCV_FISHEYE, PINHOLE, RADIAL, SIMPLE_PINHOLE and SIMPLE_RADIAL"
-            )
+    if model not in _MODELS:
+        raise DatasetError(
+            f"{where}: the camera model {model[:40]!r} is not known; known are {', '.join(_MODELS)}"
+        )
+    if _MODELS[model] == "PINHOLE" and is_distorted:
+        raise DatasetError(f"{where}: a pinhole camera has no distortion, and here k1 or others are not zero")
+    if _MODELS[model] == "OPENCV" and lens.get("k4"):
+        raise DatasetError(f"{where}: k4 of a lens that is not a fisheye is not understood")
+    return "FULL_OPENCV" if _MODELS[model] == "OPENCV" and lens.get("k3") else _MODELS[model]
 
 
 def _is_fisheye(values: Mapping[str, Any], where: str) -> bool:
@@ -427,11 +413,7 @@ def _is_fisheye(values: Mapping[str, Any], where: str) -> bool:
 
 
 def _values_of(frame: Frame) -> dict[str, Any]:
-    """A frame's camera by the file's names; nothing where it is unknown.
-
-    Raises:
-        DatasetError: the file's names do not describe this lens.
-    """
+    """A frame's camera by the file's names; nothing where it is unknown."""
     camera = frame.camera
     if camera is None:
         return {}

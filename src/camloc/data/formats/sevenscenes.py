@@ -85,11 +85,7 @@ def _is_scene(folder: Path) -> bool:
 
 
 def _camera(folder: Path, image: Path) -> tuple[Camera, list[str]]:
-    """The camera of a scene, and a note where it is assumed.
-
-    Raises:
-        DatasetError: there is no calibration, and the images have not the shape of 7Scenes' images.
-    """
+    """The camera of a scene, and a note where it is assumed."""
     matrix = next((folder / name for name in MATRIX_FILES if is_named(folder / name)), None)
     is_of_depth = matrix is not None and matrix.name != "K.txt" and matrix_in_file(matrix) == _DEPTH_CAMERA
     if not is_of_depth or is_named(folder / "camera.json"):

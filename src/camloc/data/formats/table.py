@@ -56,6 +56,7 @@ from camloc.data.formats.parts.intrinsics import (
     distortion_names,
     fields_of,
     is_lens_name,
+    refuse_contradiction,
     says_something,
 )
 from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
@@ -88,7 +89,7 @@ PUBLISHED_NAMES = {"scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", 
 _ALIASES = {"fl_x": "fx", "fl_y": "fy", "camera_model": "model", "img_width": "width", "img_height": "height"}
 _ALIASES |= {"image_width": "width", "image_height": "height", "timestamp": "time", "time_stamp": "time"}
 _UNIT_BEHIND = re.compile(r"\s*[\[(](m|s|px|pixels?|-)[\])]$")
-_NUMBERED_LENS = re.compile(r"([kp])_(\d)")
+_NUMBERED_LENS = re.compile(r"^([kp])_(\d)$")
 
 # Columns that may hold an orientation; those of a lens that COLMAP names so, and a focal length once more.
 _ORIENTATION = re.compile(
@@ -98,13 +99,10 @@ _ORIENTATION = re.compile(
 )
 _COLMAP_LENS = re.compile(r"[kps]\d|k|omega|alpha|beta|s[xy]1")
 _FOCAL = re.compile(r"(fl?|focal.*)_?[xy]?([ _(\[].*)?|.*fov.*")
-_FIELDS_OF_VIEW = {
-    "fx": re.compile(r"hfov|x_?fov|fov_?[xh]|horizontal_?fov"),
-    "fy": re.compile(r"vfov|y_?fov|fov_?[yv]|vertical_?fov"),
-}
 
-# Greatest difference between a focal length and a field of view, relatively; tables round them.
-_AGREEMENT = 0.03
+# Fields of view along the two sides.
+_ACROSS = re.compile(r"hfov|x_?fov|fov_?[xh]|horizontal_?fov")
+_DOWN = re.compile(r"vfov|y_?fov|fov_?[yv]|vertical_?fov")
 
 # Text files of a folder that are looked into for a table.
 _MOST_TEXTS = 50
@@ -181,8 +179,9 @@ def load(
     folder = path.parent if images is None else images
     elsewhere = [] if len(records) == len(everything) else _listed(everything, folder)
     kept = selection.present(_listed(records, folder), without_pose={"": elsewhere})
-    column = split_column(path, names, selection.split)
-    if column is None or selection.train_list or selection.test_list:
+    has_lists = selection.train_list or selection.test_list
+    column = None if has_lists else split_column(path, names, selection.split)
+    if column is None:
         root, own = path.parent, None
     else:  # a column goes before lists beside the table
         root, selection = path, EVERYTHING
@@ -258,7 +257,9 @@ def read_records(path: Path) -> tuple[tuple[str, ...], list[Record]]:
         if not names:
             separator, found = _cells(line)
             if _is_header(found):
-                names = _unrepeated(found, line)
+                names = found
+                if twice := [name for name in names if name and names.count(name) > 1]:
+                    raise DatasetError(f"{line.where}: the column {twice[0][:40]!r} is there more than once")
             elif not line.text.startswith("#"):
                 break
         elif not line.text.startswith("#"):
@@ -299,9 +300,8 @@ def pose_columns(path: Path, names: Collection[str], *, order: Order | None) -> 
         unread = [name for name in names if _ORIENTATION.fullmatch(name)]
         if unread:
             raise DatasetError(
-                f"{path} has an orientation in columns that are not understood "
-                f"({', '.join(unread)[:200]}); write a "
-                f"quaternion as qw, qx, qy, qz, or remove these columns to use the positions alone"
+                f"{path} has an orientation in columns that are not understood ({', '.join(unread)[:200]}); "
+                f"write a quaternion as qw, qx, qy, qz, or remove these columns to use the positions alone"
             )
         return PoseColumns(position, (), None)
     if set(names) >= PUBLISHED_NAMES:
@@ -317,11 +317,7 @@ def pose_columns(path: Path, names: Collection[str], *, order: Order | None) -> 
 
 
 def _positions_alone(path: Path, names: Sequence[str], records: Sequence[Record]) -> tuple[str, ...]:
-    """A note that names the columns of a table of positions that are not read.
-
-    Raises:
-        DatasetError: four of them are a quaternion, by whatever names.
-    """
+    """A note on the columns of a table of positions that are not read, none of which may be a quaternion."""
     read = {*IMAGE_NAMES, *(name for each in POSITION_NAMES for name in each)}
     read |= {"scene", "sequence", "seq", "time", "split", "width", "height", "model"}
     unread = [name for name in names if name not in read and not is_lens_name(name)]
@@ -449,12 +445,7 @@ def _cameras(names: Sequence[str], listed: Sequence[Listed[Record]]) -> list[Cam
 
 
 def _camera(cells: Mapping[str, str], where: str) -> Camera | None:
-    """The camera of a row by its cells, or None where it has no focal length.
-
-    Raises:
-        DatasetError: the camera model is not known, its numbers are not complete, or a number of the lens is
-            not understood.
-    """
+    """The camera of a row by its cells, or None where it has no focal length."""
     filled = {name: cell for name, cell in cells.items() if cell}
     has_focal = "fx" in filled or "f" in filled
     read = ("width", "height", "model", *(("f", "fx", "fy", "cx", "cy") if has_focal else ()))
@@ -472,14 +463,14 @@ def _camera(cells: Mapping[str, str], where: str) -> Camera | None:
     _refuse_partial(cells, where)
     lens = {name: cell for name, cell in lens.items() if _COLMAP_LENS.fullmatch(name)}
     values = dict(zip(lens, numbers_in(list(lens.values()), where), strict=True))
-    model = filled.get("model", _model(values)).upper()
+    # OpenCV's model with as many parameters as the row needs.
+    usual = "FULL_OPENCV" if any(values.get(name) for name in ("k3", "k4", "k5", "k6")) else "OPENCV"
+    model = filled.get("model", usual if values else "PINHOLE").upper()
     distortion_names(model, where)
     pinhole = [name for name in read if name in filled and name != "model"]
-    numbers = numbers_in([filled[name] for name in pinhole], where)
-    camera = camera_from_fields(
-        {**dict(zip(pinhole, numbers, strict=True)), **values}, model=model, where=where
-    )
-    _refuse_contradiction(filled, camera, where)
+    values |= zip(pinhole, numbers_in([filled[name] for name in pinhole], where), strict=True)
+    camera = camera_from_fields(values, model=model, where=where)
+    _refuse_other_view(filled, camera, where)
     return camera
 
 
@@ -492,29 +483,17 @@ def _refuse_partial(cells: Mapping[str, str], where: str) -> None:
             )
 
 
-def _refuse_contradiction(cells: Mapping[str, str], camera: Camera, where: str) -> None:
+def _refuse_other_view(cells: Mapping[str, str], camera: Camera, where: str) -> None:
     """Refuse a field of view, in degrees or radians, that contradicts the focal length of a pinhole."""
-    if "FISHEYE" in camera.model:
-        return
-    for focal, side in (("fx", camera.width), ("fy", camera.height)):
-        name = next((name for name in cells if _FIELDS_OF_VIEW[focal].fullmatch(name)), None)
-        if name is None:
-            continue
-        (angle,) = numbers_in([cells[name]], where)
-        half = (angle if angle < math.pi else math.radians(angle)) / 2
-        pixels = side / 2 / math.tan(half) if 0 < half < math.pi / 2 else math.nan
-        if not abs(pixels / getattr(camera, focal) - 1) <= _AGREEMENT:
-            raise DatasetError(
-                f"{where}: {focal} is {getattr(camera, focal):g} pixels, and by {name} it is {pixels:g}; "
-                f"remove the wrong one"
-            )
-
-
-def _model(lens: Mapping[str, float]) -> str:
-    """The model of a row that names none: OpenCV's with as many parameters as it needs."""
-    if any(lens.get(name) for name in ("k3", "k4", "k5", "k6")):
-        return "FULL_OPENCV"
-    return "OPENCV" if lens else "PINHOLE"
+    for focal, side, names in (
+        (camera.fx, camera.width, _ACROSS),
+        (camera.fy, camera.height, _DOWN),
+    ):
+        for name in filter(names.fullmatch, cells if "FISHEYE" not in camera.model else ()):
+            (angle,) = numbers_in([cells[name]], where)
+            half = (angle if angle < math.pi else math.radians(angle)) / 2
+            pixels = side / 2 / math.tan(half) if 0 < half < math.pi / 2 else math.nan
+            refuse_contradiction(focal, pixels, name, where)
 
 
 def _posed(
@@ -535,9 +514,8 @@ def _times(listed: Sequence[Listed[Record]]) -> list[float | None]:
 def _lines(path: Path) -> Iterator[Line]:
     """The lines with comments, without Excel's `sep=;`, which is noted as the separator of the next line."""
     for line in read_lines(path, comments=True):
-        if line.number == 1 and re.fullmatch(r'"?sep=.?"?', line.text, re.IGNORECASE):
-            continue
-        yield line
+        if line.number > 1 or not re.fullmatch(r'"?sep=.?"?', line.text, re.IGNORECASE):
+            yield line
 
 
 def _first_names(path: Path) -> list[tuple[str, ...]]:
@@ -553,12 +531,10 @@ def _first_names(path: Path) -> list[tuple[str, ...]]:
     return found
 
 
-def _is_header(names: Sequence[str]) -> bool:
+def _is_header(names: Collection[str]) -> bool:
     """Whether names are of an image and a position."""
     present = set(names)
-    return any(name in present for name in IMAGE_NAMES) and any(
-        set(columns) <= present for columns in POSITION_NAMES
-    )
+    return not present.isdisjoint(IMAGE_NAMES) and any(set(columns) <= present for columns in POSITION_NAMES)
 
 
 def _has_quaternion(names: Collection[str]) -> bool:
@@ -569,24 +545,15 @@ def _cells(line: Line) -> tuple[str, tuple[str, ...]]:
     """The separator of the columns, and the names in a first line, which may start with `#`."""
     text = line.text.lstrip("#").strip()
     separator = next((candidate for candidate in "\t;,|" if candidate in text), "")
-    return separator, tuple(_column_name(name) for name in _divided(text, separator, line.where))
-
-
-def _column_name(text: str) -> str:
-    name = _UNIT_BEHIND.sub("", text.strip().lower())
-    numbered = _NUMBERED_LENS.fullmatch(name)
-    return f"{numbered[1]}{numbered[2]}" if numbered else _ALIASES.get(name, name)
+    names = []
+    for cell in _divided(text, separator, line.where):
+        name = _UNIT_BEHIND.sub("", cell.strip().lower())
+        names.append(_ALIASES.get(name, _NUMBERED_LENS.sub(r"\1\2", name)))
+    return separator, tuple(names)
 
 
 def _divided(text: str, separator: str, where: str) -> list[str]:
     return csv_cells(text, where, separator) if separator else text.split()
-
-
-def _unrepeated(names: tuple[str, ...], line: Line) -> tuple[str, ...]:
-    for name in names:
-        if name and names.count(name) > 1:
-            raise DatasetError(f"{line.where}: the column {name[:40]!r} is there more than once")
-    return names
 
 
 def _record(line: Line, separator: str, names: tuple[str, ...]) -> Record:
@@ -603,11 +570,7 @@ def _record(line: Line, separator: str, names: tuple[str, ...]) -> Record:
 
 
 def _with_decimal_points(path: Path, records: list[Record]) -> list[Record]:
-    """The rows with decimal points instead of decimal commas, where the table has these.
-
-    Raises:
-        DatasetError: the table has both, or its commas may divide thousands.
-    """
+    """The rows with decimal points instead of decimal commas, where the table has these."""
     cells = [cell for record in records for cell in record.cells.values()]
     with_comma = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
     if not with_comma:
@@ -618,13 +581,10 @@ def _with_decimal_points(path: Path, records: list[Record]) -> list[Record]:
         raise DatasetError(
             f"{path} has numbers such as {with_comma[0]}, whose commas may be decimal or not; write points"
         )
+
+    def pointed(cell: str) -> str:
+        return cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell
+
     return [
-        Record(
-            record.where,
-            {
-                name: cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell
-                for name, cell in record.cells.items()
-            },
-        )
-        for record in records
+        Record(each.where, {name: pointed(cell) for name, cell in each.cells.items()}) for each in records
     ]

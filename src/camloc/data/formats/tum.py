@@ -31,7 +31,7 @@ from camloc.data.formats.parts.files import (
 )
 from camloc.data.formats.parts.intrinsics import CAMERA_FILE, camera_text
 from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
-from camloc.data.splits import EVERYTHING, Listed, Selection, lists_text
+from camloc.data.splits import EVERYTHING, Listed, Selection, write_lists
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
@@ -134,9 +134,7 @@ def write(scene: Scene, folder: Path) -> None:
     camera = next(iter(cameras))
     if camera is not None:
         write_atomically(folder / CAMERA_FILE, camera_text(camera))
-    if scene.test:
-        write_atomically(folder / "test.txt", lists_text(scene.test))
-    write_atomically(folder / "train.txt", lists_text(scene.train))
+    write_lists(folder, scene.train, scene.test)
 
 
 def _are_apart(times: list[float]) -> bool:

@@ -88,12 +88,7 @@ def open_regular(path: Path, *, largest: int = LARGEST_FILE) -> BinaryIO:
 
 
 def read_lines(path: Path, *, comments: bool = False, blanks: bool = False) -> Iterator[Line]:
-    """The lines of a text file, one at a time.
-
-    Args:
-        path: the file.
-        comments: whether to give lines that start with `#` too.
-        blanks: whether to give empty lines too.
+    """The lines of a text file; those that start with `#` are `comments`, and empty ones are `blanks`.
 
     Raises:
         DatasetError: the file cannot be opened (see `open_regular`), or is not UTF-8 or UTF-16 text.
@@ -191,13 +186,9 @@ def is_time_heading(line: Line) -> bool:
 
 
 def numbers_in(words: Sequence[str], where: str, *, count: int | None = None, of: str = "") -> list[float]:
-    """Words as numbers; NaN and infinity pass, the checks of poses refuse them.
+    """Words as numbers, `count` of them if it is given; `of` is their meaning, for the message.
 
-    Args:
-        words: the text of each number.
-        where: the file and the line, for messages.
-        count: how many there must be; None for any number of them.
-        of: their meaning, for the message if there are more or fewer.
+    NaN and infinity pass, the checks of poses refuse them.
 
     Raises:
         DatasetError: a word is not a number, or there are not as many as needed.
@@ -228,10 +219,7 @@ def numbers_of_file(path: Path, *, count: int, of: str) -> list[float]:
 def csv_rows(path: Path, *, least: int, heading: bool = False) -> Iterator[tuple[str, list[str]]]:
     """The place and the cells of each line of a file whose cells are between commas, without quotation marks.
 
-    Args:
-        path: the file.
-        least: cells that a line must have.
-        heading: whether to leave out a first line that names columns, see `is_time_heading`.
+    With `heading`, a first line that names columns is left out, see `is_time_heading`.
 
     Raises:
         DatasetError: the file cannot be read, or a line has fewer than `least` cells.
@@ -277,10 +265,7 @@ def seconds_of_times(times: Sequence[float]) -> list[float]:
 def clean_name(text: str, where: str, *, root: Path | None = None) -> str:
     """An image's name in a list, as a path with forward slashes below the data set's folder, composed (NFC).
 
-    Args:
-        text: the name as written.
-        where: the file and the line, for messages.
-        root: the folder that names are relative to; absolute paths below it become relative.
+    Absolute paths below `root`, the folder that names are relative to, become relative.
 
     Raises:
         DatasetError: the name is empty, absolute elsewhere, or leads out of that folder by `..`.

@@ -28,6 +28,9 @@ MATRIX_FILES = ("K.txt", "camera-intrinsics.txt")
 # Sides in pixels beyond which a size is a mistake.
 LARGEST_SIDE = 1_000_000
 
+# Greatest difference between a focal length and an angle of view, relatively; files round them.
+FOCAL_AGREEMENT = 0.03
+
 _PINHOLE_NAMES = ("f", "fx", "fy", "cx", "cy")
 
 # Files that say what the camera is, by names that are not read.
@@ -147,6 +150,19 @@ def camera_with_lens(
     return camera_from_fields({**fields, **lens}, model=model, where=where)
 
 
+def refuse_contradiction(focal: float, other: float, name: str, where: str) -> None:
+    """Refuse a focal length in pixels that differs from the one that another value of the file gives.
+
+    Raises:
+        DatasetError: they differ by more than rounding; the message names the other value.
+    """
+    if not abs(other / focal - 1.0 if focal else 1.0) <= FOCAL_AGREEMENT:
+        raise DatasetError(
+            f"{where}: the focal length is {focal:g} pixels, and by {name} it is {other:g}; remove the wrong "
+            f"one, or give the size that they are for"
+        )
+
+
 def fields_of(camera: Camera) -> dict[str, float]:
     """The numbers of a camera as `camera_from_fields` reads them, with its size."""
     sizes = {"width": camera.width, "height": camera.height}
@@ -158,11 +174,8 @@ def fields_of(camera: Camera) -> dict[str, float]:
 def camera_beside(folder: Path, *, image: Path) -> Camera | None:
     """The camera that all images of a folder share, from a calibration file in it, or None.
 
-    `camera.json` goes before `K.txt`, which goes before `camera-intrinsics.txt`.
-
-    Args:
-        folder: the folder of the calibration file.
-        image: one of the images, whose size a matrix is for.
+    `camera.json` goes before `K.txt`, which goes before `camera-intrinsics.txt`. A matrix is for the size of
+    `image`, one of the images.
 
     Raises:
         DatasetError: the file cannot be read, or is not a calibration.

@@ -79,7 +79,7 @@ class Row:
 
     where: str
     frame: Frame
-    numbers: Sequence[float]
+    numbers: Sequence[float] | NDArray[np.float64]
 
 
 def frames_from_matrices(rows: Sequence[Row]) -> tuple[Frame, ...]:

@@ -36,8 +36,8 @@ def write_scene(
 ) -> tuple[str, ...]:
     """Write a scene to a new folder, and read it again to see that poses and split are the same.
 
-    Frames keep their names, except in KITTI, where they are numbers. What the layout cannot hold (points,
-    depth, conditions, recordings, times) is left out.
+    Frames keep their names, except in KITTI, where they are numbers. Points, depth,
+    conditions, recordings and times that the layout cannot hold are left out.
 
     Args:
         scene: the scene.
@@ -48,7 +48,7 @@ def write_scene(
         progress: is called with the images that are done and their number.
 
     Returns:
-        What was left out, each a sentence.
+        A sentence for each part that is not written.
 
     Raises:
         DatasetError: the folder is not empty, or the layout cannot hold the scene.
@@ -64,7 +64,16 @@ def write_scene(
             made.mkdir()
             World(unit=scene.unit).save(made)  # most layouts do not say it
             written = _write(scene, made, layout)
-            _place([(frame, made / name) for frame, name in written], images, develop, progress)
+            for done, (frame, name) in enumerate(written, start=1):
+                path = made / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if develop is not None:
+                    develop(frame.image).save(path)
+                elif images == "copy":
+                    shutil.copyfile(frame.image, path)
+                else:
+                    link_or_copy(frame.image, path)
+                progress(done, len(written))
             _check(scene, made, layout, [name for _, name in written])
             os.replace(made, folder)  # noqa: PTH105 - also onto an empty folder
     except OSError as problem:
@@ -85,26 +94,8 @@ def _write(scene: Scene, folder: Path, layout: Written) -> list[tuple[Frame, str
         case "tum":
             tum.write(scene, folder)
         case "kitti":
-            kitti.write(scene, folder)
-            return [(frame, kitti.numbered_name(number, frame)) for number, frame in enumerate(frames)]
+            return list(zip(frames, kitti.write(scene, folder), strict=True))
     return [(frame, frame.name) for frame in frames]
-
-
-def _place(
-    pairs: Sequence[tuple[Frame, Path]],
-    images: Images,
-    develop: Callable[[Path], Image.Image] | None,
-    progress: Callable[[int, int], None],
-) -> None:
-    for done, (frame, path) in enumerate(pairs, start=1):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if develop is not None:
-            develop(frame.image).save(path)
-        elif images == "copy":
-            shutil.copyfile(frame.image, path)
-        else:
-            link_or_copy(frame.image, path)
-        progress(done, len(pairs))
 
 
 def _check(scene: Scene, folder: Path, layout: Written, names: Sequence[str]) -> None:

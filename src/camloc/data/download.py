@@ -10,7 +10,6 @@ import errno
 import http.client
 import json
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -23,11 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import msgspec
+
 from camloc.core.files import sha256_of, write_atomically
 from camloc.errors import CamlocError, DatasetError
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is done to which archive, the bytes or files that are done, and of how many."""
+"""Called with a step and its archive, the bytes or files that are done, and their number."""
 
 _TIMEOUT_SECONDS = 60.0
 _CHUNK = 1 << 20
@@ -234,22 +235,21 @@ def _size(path: Path) -> int:
 
 
 def _fetch_more(url: str, part: Path, version: Path, tell: Callable[[int, int], None]) -> int:
-    """Append what the server has after the bytes that are there; the size of the whole, or 0 if unknown."""
-    start, known = _size(part), _known_version(version)
+    """Append the bytes that are missing; the size of the whole, or 0 if it is unknown."""
+    start = _size(part)
+    try:
+        known = msgspec.json.decode(version.read_bytes(), type=dict[str, str]).get("version", "")
+    except (OSError, ValueError):
+        known = ""
     headers = {"Range": f"bytes={start}-", "If-Range": known} if start and known else {}
     try:
         with _opened(url, headers=headers) as response:
-            resumed = response.status == http.client.PARTIAL_CONTENT and _range_start(response) == start
+            offered = response.headers.get("Content-Range") or ""
+            resumed = response.status == http.client.PARTIAL_CONTENT and offered.startswith(f"bytes {start}-")
             total = _length(response) + (start if resumed else 0)
             # A weak tag does not promise the same bytes.
-            tag = next(
-                (
-                    value
-                    for name in ("ETag", "Last-Modified")
-                    if (value := response.headers.get(name)) and not value.startswith("W/")
-                ),
-                "",
-            )
+            tags = (response.headers.get(name) or "W/" for name in ("ETag", "Last-Modified"))
+            tag = next((tag for tag in tags if not tag.startswith("W/")), "")
             write_atomically(version, json.dumps({"version": tag}).encode())
             _check_space(part.parent, total - (start if resumed else 0))
             with part.open("ab" if resumed else "wb") as file:
@@ -264,14 +264,6 @@ def _fetch_more(url: str, part: Path, version: Path, tell: Callable[[int, int], 
 
 class _RangeRefusedError(Exception):
     """The server has no bytes from there on."""
-
-
-def _known_version(path: Path) -> str:
-    try:
-        found = json.loads(path.read_bytes()).get("version", "")
-    except (OSError, ValueError, AttributeError):
-        return ""
-    return found if isinstance(found, str) else ""
 
 
 @contextmanager
@@ -315,11 +307,6 @@ def _length(response: Any) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _range_start(response: Any) -> int:
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range") or "")
-    return int(match[1]) if match else -1
-
-
 def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -340,7 +327,7 @@ def unpack(path: Path, folder: Path, tell: Callable[[int, int], None] = lambda _
     """Unpack an archive into a folder, archives within it too.
 
     Refused are names that lead out of the folder, links and other special files, passwords, and more bytes
-    than 20 times those of the archive. The folder is written only when everything is unpacked; files that
+    than 20 times the size of the archive. The folder is written only when everything is unpacked; files that
     exist are replaced. `tell` is called with the files that are done and how many there are.
 
     Raises:
@@ -371,7 +358,10 @@ def _unpack_into(
                     target.mkdir(parents=True, exist_ok=True)
                 elif target.name not in ("Thumbs.db", ".DS_Store"):
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    most -= _write_entry(archive, entry, target)
+                    # No more bytes than the archive says are read, and their checksum is checked.
+                    with archive.open(entry) as source, target.open("wb") as file:
+                        shutil.copyfileobj(source, file, _CHUNK)
+                    most -= entry.file_size
                 tell(done, len(entries))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as problem:
         if isinstance(problem, OSError) and problem.errno != errno.EINVAL:  # a place before the file's start
@@ -382,18 +372,6 @@ def _unpack_into(
         most = _unpack_into(each, each.parent, root, most, tell, is_inner=True)
         each.unlink()
     return most
-
-
-def _write_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> int:
-    """Write a file of an archive; its bytes, which are no more than the archive says."""
-    written = 0
-    with archive.open(entry) as source, target.open("wb") as file:
-        while chunk := source.read(_CHUNK):
-            written += len(chunk)
-            if written > entry.file_size:
-                raise zipfile.BadZipFile(f"{entry.filename} is larger than it says")
-            file.write(chunk)
-    return written
 
 
 def _safe_name(entry: zipfile.ZipInfo, archive: str) -> Path:

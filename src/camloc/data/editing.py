@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
@@ -50,25 +50,10 @@ class Edit:
     seed: int = 0
 
 
-@runtime_checkable
-class Editor(Protocol):
-    """Changes an image; its size stays."""
-
-    @property
-    def name(self) -> str:
-        """The name of the editor, for the record of the images."""
-
-    def edited(self, image: Image.Image, condition: str, seed: int) -> Image.Image:
-        """An RGB image in another condition."""
-
-
 class InstructPix2Pix:
-    """InstructPix2Pix by a pipeline of diffusers.
+    """InstructPix2Pix by `StableDiffusionInstructPix2PixPipeline`, or a function with the same arguments.
 
-    Args:
-        pipeline: `StableDiffusionInstructPix2PixPipeline`, or a function with the same arguments.
-        edits: by condition.
-        device: of the noise.
+    The edits are by condition; the noise is made on `device`.
     """
 
     name = "InstructPix2Pix"
@@ -77,7 +62,7 @@ class InstructPix2Pix:
         self._pipeline, self._edits, self._device = pipeline, edits, device
 
     def edited(self, image: Image.Image, condition: str, seed: int) -> Image.Image:
-        """See `Editor`; the noise is that of the seed, so the result for an image is always the same."""
+        """An RGB image of the same size in a condition; the noise is that of the seed, always the same."""
         import torch
 
         edit = self._edits[condition]
@@ -130,25 +115,11 @@ def load_pipeline(weights: str, device: str) -> Callable[..., Any]:
     return found
 
 
-@dataclass(frozen=True)
-class _Look:
-    """A plain change of colours.
-
-    Attributes:
-        gains: of red, green and blue.
-        gamma: above 1 darkens.
-        saturation: 1 leaves colours as they are, 0 makes them grey.
-    """
-
-    gains: tuple[float, float, float]
-    gamma: float
-    saturation: float
-
-
+# Gains of red, green and blue, a gamma (above 1 darkens), and the saturation (0 is grey).
 _LOOKS = {
-    "winter": _Look((0.95, 1.0, 1.1), 0.8, 0.45),
-    "summer": _Look((1.08, 1.03, 0.92), 0.95, 1.35),
-    "evening": _Look((0.75, 0.65, 0.7), 1.9, 0.8),
+    "winter": ((0.95, 1.0, 1.1), 0.8, 0.45),
+    "summer": ((1.08, 1.03, 0.92), 0.95, 1.35),
+    "evening": ((0.75, 0.65, 0.7), 1.9, 0.8),
 }
 
 
@@ -158,14 +129,17 @@ class Photometric:
     name = "photometric change"
 
     def edited(self, image: Image.Image, condition: str, seed: int) -> Image.Image:
-        """See `Editor`; nothing is random."""
+        """An RGB image of the same size in a condition; nothing is random."""
         del seed
-        look = _LOOKS[condition]
-        pixels = (np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0) ** look.gamma
+        gains, gamma, saturation = _LOOKS[condition]
+        pixels = (np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0) ** gamma
         grey = pixels.mean(axis=2, keepdims=True)
-        pixels = (grey + (pixels - grey) * look.saturation) * np.array(look.gains, dtype=np.float32)
+        pixels = (grey + (pixels - grey) * saturation) * np.array(gains, dtype=np.float32)
         changed: UInt8[np.ndarray, "h w 3"] = np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8)
         return Image.fromarray(changed)
+
+
+Editor: TypeAlias = InstructPix2Pix | Photometric
 
 
 def write_edited(
@@ -185,10 +159,8 @@ def write_edited(
 
     Args:
         frames: whose images are edited.
-        root: folder of the data set.
-        out: folder of the new images.
-        condition: one of `edits`.
-        editor: that makes them.
+        root, out: folders of the data set and of the new images.
+        condition, editor: which images are made, and by what.
         edits: by condition.
         keep: link every other file of the data set too, so that `out` is a data set of the same layout.
         progress: called with the images that are done and their number.

@@ -167,7 +167,7 @@ def _open(source: Path | ImageInMemory) -> tuple[Image.Image, int]:
 
 
 def _load(image: Image.Image) -> None:
-    """Decode an image; libtiff prints what is wrong with a file."""
+    """Decode an image, without the messages that libtiff prints."""
     with without_c_messages() if image.format == "TIFF" else nullcontext():
         image.load()
 

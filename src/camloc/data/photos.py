@@ -95,7 +95,7 @@ def is_video(path: Path) -> bool:
 
 
 def list_photos(source: Path | str) -> PhotoList:
-    """The photographs in a folder and below it, or those that a pattern such as `photos/*.jpg` matches.
+    """The photographs in a folder and below it, or of a pattern such as `photos/*.jpg`.
 
     Raises:
         DatasetError: there are none.

@@ -4,7 +4,7 @@
     drive/metadata.yaml, *.db3    ROS 2, or *.mcap
 
 A bag is not read in place: `camloc import BAG DEST` writes it in a layout that is. Needs the extra `ros`.
-Header times are used, or those of the recorder where there are none. Memory does not grow with the images.
+Times are of the headers, or of the recorder where a header has none. Memory does not grow with the images.
 """
 
 import io
@@ -21,7 +21,8 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from camloc.core.extras import require_extra
-from camloc.data.formats.parts.intrinsics import camera_from_fields
+from camloc.data.formats.parts.files import numbers_in
+from camloc.data.formats.parts.intrinsics import camera_with_lens
 from camloc.data.formats.parts.posed import (
     Matrix,
     Posed,
@@ -59,8 +60,8 @@ _GREY = ("mono8", "8UC1")
 
 # Lenses of camera_info, with COLMAP's names of the numbers in their order.
 _LENSES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "plumb_bob": ("FULL_OPENCV", ("k1", "k2", "p1", "p2", "k3")),
-    "rational_polynomial": ("FULL_OPENCV", ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")),
+    "plumb_bob": ("OPENCV", ("k1", "k2", "p1", "p2", "k3")),
+    "rational_polynomial": ("OPENCV", ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")),
     "equidistant": ("OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")),
     "fisheye": ("OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")),
 }
@@ -298,10 +299,11 @@ def _add_pose(found: _Recorded, kind: str, recorded: int, message: Any) -> None:
     found.body = found.body or getattr(message, "child_frame_id", "").lstrip("/")
     track = found.poses = found.poses or _Track(message.header.frame_id.lstrip("/"))
     if kind.endswith("TransformStamped"):
-        track.add(_time(message, recorded), message.transform.translation, message.transform.rotation)
-        return
-    pose = message.pose if kind.endswith("/PoseStamped") else message.pose.pose
-    track.add(_time(message, recorded), pose.position, pose.orientation)
+        position, rotation = message.transform.translation, message.transform.rotation
+    else:
+        pose = message.pose if kind.endswith("/PoseStamped") else message.pose.pose
+        position, rotation = pose.position, pose.orientation
+    track.add(_time(message, recorded), position, rotation)
 
 
 def _time(message: Any, recorded: int) -> int:
@@ -372,19 +374,17 @@ def _mount(text: str) -> Float64[np.ndarray, "4 4"]:
         return np.eye(4)
     if text == "body":
         return matrix_of(_BODY_FROM_OPTICAL, (0.0, 0.0, 0.0))
-    try:
-        numbers = [float(word) for word in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 7 or not np.isfinite(numbers).all() or not any(numbers[3:]):
-        raise DatasetError(f"the option mount is optical, body or x,y,z,qx,qy,qz,qw, not {text!r}")
-    return matrix_of(np.asarray(Rotation.from_quat(numbers[3:]).as_matrix()), numbers[:3])
+    where = f"the option mount is optical, body or x,y,z,qx,qy,qz,qw, not {text!r}"
+    numbers = numbers_in(text.split(","), where, count=7)
+    if not np.isfinite(numbers).all() or not any(numbers[3:]):
+        raise DatasetError(where)
+    return matrix_of(Rotation.from_quat(numbers[3:]).as_matrix(), numbers[:3])
 
 
 def _camera(info: Any, image: str, where: str) -> Camera | None:
     """The intrinsics of a camera_info; None if it is not calibrated."""
     # The names are in capitals in ROS 1.
-    k, d, p = (np.asarray(getattr(info, name, getattr(info, name.upper(), ()))) for name in ("k", "d", "p"))
+    k, d, p = (np.asarray(getattr(info, name, getattr(info, name.upper(), ()))) for name in "kdp")
     if not k.any():
         return None
     if info.roi.width and (info.roi.width, info.roi.height) != (info.width, info.height):
@@ -392,19 +392,16 @@ def _camera(info: Any, image: str, where: str) -> Camera | None:
     is_rectified = "rect" in image.rpartition("/")[2] or "image_rect" in image
     matrix = p.reshape(3, 4)[:, :3] if is_rectified and p.any() else k.reshape(3, 3)
     # The centre of ROS's first pixel is (0, 0).
-    fields = {"width": float(info.width), "height": float(info.height), "fx": float(matrix[0, 0])}
-    fields |= {"fy": float(matrix[1, 1]), "cx": float(matrix[0, 2]) + 0.5, "cy": float(matrix[1, 2]) + 0.5}
+    fx, _, cx, _, fy, cy, *_ = matrix.ravel().tolist()
+    fields = {"width": info.width, "height": info.height, "fx": fx, "fy": fy, "cx": cx + 0.5, "cy": cy + 0.5}
     if is_rectified or not d.any():
-        return camera_from_fields(fields, model="PINHOLE", where=where)
+        return camera_with_lens(fields, {}, model="OPENCV", where=where)
     if info.distortion_model not in _LENSES:
         raise DatasetError(
             f"{where}: the lens {info.distortion_model!r} is not read; known are {', '.join(_LENSES)}"
         )
     model, names = _LENSES[info.distortion_model]
-    lens = dict(zip(names, map(float, d.tolist()), strict=False))
-    if model == "FULL_OPENCV" and not any(lens.get(name) for name in ("k3", "k4", "k5", "k6")):
-        model, lens = "OPENCV", {name: lens[name] for name in ("k1", "k2", "p1", "p2") if name in lens}
-    return camera_from_fields({**fields, **lens}, model=model, where=where)
+    return camera_with_lens(fields, dict(zip(names, d.tolist(), strict=False)), model=model, where=where)
 
 
 def _write_images(

@@ -192,8 +192,7 @@ class Selection:
     def lists(self, root: Path) -> tuple[Path | None, Path | None]:
         """The lists of training and of test frames, each None where there is none.
 
-        They are those given; or those that `split` names in `root`; or, where they exist, `train.txt`
-        and `test.txt` in `root`.
+        The given lists; or the lists of `split` in `root`; or, where they exist, `train.txt` and `test.txt`.
 
         Raises:
             DatasetError: `split` names no list.

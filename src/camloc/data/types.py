@@ -14,7 +14,7 @@ from camloc.geometry.arrays import Array
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 
-# Of positions: metres, or those of a world whose scale is not known, such as a reconstruction from images.
+# Of positions: metres, or the units of a world without a known scale, such as a reconstruction from images.
 Unit = Literal["m", "units"]
 
 

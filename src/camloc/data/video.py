@@ -1,4 +1,4 @@
-"""The frames of a video, read by PyAV (extra `video`), and the choice of those that poses are computed of.
+"""The frames of a video, read by PyAV (extra `video`), and the choice of frames for computing poses.
 
 `frames` is the one reader: upright RGB images with their times. `choose_frames` takes frames that are sharp
 and that lie evenly along the motion of the image, so that a camera at rest gives few and a turn gives many.
@@ -18,7 +18,7 @@ from camloc.errors import ImageError, MissingExtraError
 if TYPE_CHECKING:
     import av
 
-# Sides of the grey images that sharpness is measured in, and the factor to those that motion is measured in.
+# Side of the grey image whose sharpness is measured, and how many times smaller the one for motion is.
 _MEASURED_SIDE, _SHRUNK = 480, 4
 
 # A video whose last frame is more seconds before its stated end was cut short.

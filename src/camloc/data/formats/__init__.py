@@ -39,7 +39,7 @@ _SHEET_ENDINGS = (".xlsx", ".xls", ".ods", ".numbers")
 _BAG_ENDINGS = (".bag", ".db3", ".mcap")
 VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
-# Files that are counted to say what a folder looks like.
+# Files that are counted to describe a folder.
 _MOST_COUNTED = 20_000
 
 
@@ -50,8 +50,7 @@ def load(root: Path, *, layout: str = "auto", scene: str | None = None, **option
         root: the folder of the data, or its file of poses.
         layout: one of `LAYOUTS`, or "auto" to find out.
         scene: which scene, where `root` holds several; otherwise the name to give it.
-        options: those of `Selection` and of the layout's own `load`; all may be given as text, in which
-            commas divide lists.
+        options: of `Selection` and of the layout's own `load`; all may be text, where commas divide lists.
 
     Raises:
         DatasetError: the layout is not clear, has no such option, or the data cannot be used.
@@ -62,29 +61,19 @@ def load(root: Path, *, layout: str = "auto", scene: str | None = None, **option
     found: Scene = read(root, scene or "", **values)
     _refuse_path(found.name, root)
     folder = root if root.is_dir() else root.parent
-    found = _with_unread_calibration(found, folder)
-    return found if "unit" in values else _in_unit_of_world(found, folder)
-
-
-def _with_unread_calibration(scene: "Scene", folder: Path) -> "Scene":
-    """The scene with a note where frames have no intrinsics beside what looks like a calibration."""
     from camloc.data.formats.parts.intrinsics import unread_calibration
-
-    if all(frame.camera is not None for frame in (*scene.train, *scene.test)):
-        return scene
-    name = unread_calibration(folder)
-    note = (
-        f"{name} looks like a calibration and is not read; name it K.txt if it holds a 3x3 matrix, or "
-        f"write a camera.json"
-    )
-    return replace(scene, notes=(*scene.notes, note)) if name else scene
-
-
-def _in_unit_of_world(scene: "Scene", folder: Path) -> "Scene":
-    """The scene in the unit that a `world.json` beside the poses says, which layouts may not say."""
     from camloc.data.world import WORLD_FILE, read_world
 
-    return replace(scene, unit=read_world(folder).unit) if (folder / WORLD_FILE).is_file() else scene
+    has_cameras = all(frame.camera is not None for frame in (*found.train, *found.test))
+    if not has_cameras and (file := unread_calibration(folder)):
+        note = (
+            f"{file} looks like a calibration and is not read; name it K.txt if it holds a 3x3 matrix, or "
+            f"write a camera.json"
+        )
+        found = replace(found, notes=(*found.notes, note))
+    if "unit" not in values and (folder / WORLD_FILE).is_file():
+        found = replace(found, unit=read_world(folder).unit)
+    return found
 
 
 def detect(root: Path) -> str:
@@ -131,21 +120,22 @@ def scene_names(root: Path, *, layout: str = "auto") -> tuple[str, ...]:
 
 
 def option_types(layout: str) -> dict[str, Any]:
-    """The options of a layout, with their types: its own, and those of `Selection`.
+    """The options of a layout and of `Selection`, with their types.
 
     Raises:
         DatasetError: there is no such layout.
     """
-    return _types_of(_module(layout).load)
+    own, shared = _types_of(_module(layout).load)
+    return own | shared
 
 
-def _types_of(read: Callable[..., Any]) -> dict[str, Any]:
-    types = _own_types(read)
-    if "selection" in inspect.signature(read).parameters:
-        from camloc.data.splits import Selection
-
-        types |= get_type_hints(Selection)
-    return types
+def _types_of(read: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The own options of a reader, and the options of its `Selection`, with their types."""
+    hints = get_type_hints(read)
+    parameters = inspect.signature(read).parameters.values()
+    names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+    shared = get_type_hints(hints["selection"]) if "selection" in names else {}
+    return {name: hints[name] for name in names if name not in ("selection", "progress")}, shared
 
 
 def _module(name: str) -> ModuleType:
@@ -159,41 +149,27 @@ def _fits(module: ModuleType, root: Path) -> bool:
     return (root / SCENE_FILE).is_file() if fits is None else fits(root)
 
 
-def _own_types(read: Callable[..., Any]) -> dict[str, Any]:
-    hints = get_type_hints(read)
-    parameters = inspect.signature(read).parameters.values()
-    return {
-        each.name: hints[each.name]
-        for each in parameters
-        if each.kind is each.KEYWORD_ONLY and each.name not in ("selection", "progress")
-    }
-
-
 def reader_values(read: Callable[..., Any], options: dict[str, Any], what: str) -> dict[str, Any]:
-    """Options in the types that a reader's keyword arguments have; those of `Selection` as its `selection`.
+    """Options, which may be given as text, in the types that a reader's keyword arguments have.
 
-    Args:
-        read: the reader.
-        options: which may be given as text.
-        what: the subject of messages.
+    The options of `Selection` become the argument `selection`. `what` is the subject of messages.
 
     Raises:
         DatasetError: there is no such option, or its value is none.
     """
-    types = _types_of(read)
+    own, shared = _types_of(read)
+    types = own | shared
     for name in options:
         if name not in types:
             known = ", ".join(types) or "none"
             raise ReaderOptionError(f"{what} has no option {name!r}; its options: {known}")
     values = {name: _as_type(name, value, types[name]) for name, value in options.items()}
-    if "selection" in inspect.signature(read).parameters:
+    arguments = {name: value for name, value in values.items() if name in own}
+    if shared:
         from camloc.data.splits import Selection
 
-        own = _own_types(read)
-        selected = {name: value for name, value in values.items() if name not in own}
-        values = {name: value for name, value in values.items() if name in own}
-        values["selection"] = Selection(**selected)
-    return values
+        arguments["selection"] = Selection(**{name: values[name] for name in values.keys() - own.keys()})
+    return arguments
 
 
 def _as_type(name: str, value: Any, hint: Any) -> Any:

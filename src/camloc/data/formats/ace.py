@@ -32,7 +32,7 @@ LOOKS_FOR = "folders train/rgb and train/poses (ACE, DSAC*)"
 
 _SIDES = ("train", "test")
 
-# What is taken off a file's name, in this order, to find its pose and calibration.
+# Endings that are removed from a file's name, in this order, to find its pose and calibration.
 _ENDINGS = (".color", ".pose", ".calibration", ".rgb")
 
 

@@ -41,7 +41,7 @@ from camloc.data.formats.parts.files import (
     read_lines,
     sequence_of,
 )
-from camloc.data.formats.parts.intrinsics import camera_from_fields, parameter_names
+from camloc.data.formats.parts.intrinsics import camera_from_numbers, parameter_names
 from camloc.data.formats.parts.posed import Posed, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection, write_lists
 from camloc.data.types import Scene, Unit
@@ -52,8 +52,8 @@ from camloc.geometry.pose import Pose
 
 LOOKS_FOR = "cameras and images files, .bin or .txt, in it or in its folder sparse/0 or sparse (COLMAP)"
 
-# Folders of models: those of the first patterns are alternatives to each other, while those of further
-# patterns are copies (undistorted images) of what they hold.
+# Folders of models. Models of the first patterns are alternatives to each other; models of further patterns
+# are copies of them, with undistorted images.
 _MODEL_PATTERNS = (".", "sparse/*", "sparse")
 _FURTHER_PATTERNS = (
     *("colmap/sparse/*", "colmap/sparse", "distorted/sparse/*", "dense/*/sparse", "dense/sparse"),
@@ -68,8 +68,8 @@ _TRIED_IMAGES = 50
 _MODEL_OF_NUMBER = {int(value): name for name, value in pycolmap.CameraModelId.__members__.items()}
 
 
-# Place, number, model, size and parameters of a camera.
-_Camera: TypeAlias = tuple[str, int, str, tuple[int, int], Sequence[float]]
+# Place, number and model of a camera, and its size and parameters.
+_Camera: TypeAlias = tuple[str, int, str, Sequence[float]]
 
 
 class Image(NamedTuple):
@@ -222,7 +222,7 @@ def _matching(root: Path, pattern: str) -> list[Path]:
 
 
 def _model(root: Path, chosen: str) -> tuple[Path, list[Image], list[Image], list[str]]:
-    """The model to read, its images, those of the other models, and notes where there are others."""
+    """The model to read, its images, the images of other models, and notes on these."""
     models = [folder for pattern in _MODEL_PATTERNS for folder in _matching(root, pattern)]
     further = [folder for pattern in _FURTHER_PATTERNS for folder in _matching(root, pattern)]
     models, further = (models, further) if models else (further, [])
@@ -321,17 +321,12 @@ def read_cameras(folder: Path) -> dict[int, Camera]:
     """
     path = _path(folder, "cameras")
     cameras: dict[int, Camera] = {}
-    for where, number, model, (width, height), parameters in (
+    for where, number, model, numbers in (
         _binary_cameras(path) if path.suffix == ".bin" else _text_cameras(path)
     ):
         if number in cameras:
             raise DatasetError(f"{where}: camera {number} is there for the second time")
-        names = parameter_names(model, where)
-        if len(names) != len(parameters):
-            needed = f"the {len(names)} parameters {', '.join(names)}"
-            raise DatasetError(f"{where}: {model} needs {needed}, not {len(parameters)}")
-        fields = {**dict(zip(names, parameters, strict=True)), "width": width, "height": height}
-        cameras[number] = camera_from_fields(fields, model=model, where=where)
+        cameras[number] = camera_from_numbers(model, numbers, where)
     return cameras
 
 
@@ -373,18 +368,18 @@ def _text_cameras(path: Path) -> Iterator[_Camera]:
         words = line.text.split()
         if len(words) < 5:
             raise DatasetError(f"{line.where}: a camera needs a number, a model, a size and parameters")
-        number, width, height = (_whole(word, line) for word in (words[0], words[2], words[3]))
-        yield line.where, number, words[1], (width, height), numbers_in(words[4:], line.where)
+        number, *size = (_whole(word, line) for word in (words[0], words[2], words[3]))
+        yield line.where, number, words[1], [*size, *numbers_in(words[4:], line.where)]
 
 
 def _binary_cameras(path: Path) -> Iterator[_Camera]:
     with _Records(path) as records:
         for _ in range(records.count()):
-            number, model_number, width, height = records.take("IiQQ")
+            number, model_number, *size = records.take("IiQQ")
             where = f"{path}, camera {number}"
             model = _MODEL_OF_NUMBER.get(model_number, f"number {model_number}")
             parameters = records.take(f"{len(parameter_names(model, where))}d")
-            yield where, number, model, (width, height), parameters
+            yield where, number, model, [*size, *parameters]
         records.check_end()
 
 

@@ -33,36 +33,37 @@ def rendered(settings: SquareSettings, *, progress: Progress | None = None) -> P
 def load(root: Path, scene: str = "") -> Scene:
     """The scene that `render` put into the folder `root`: training walks and test walks, both by day.
 
-    The test walks in other light, in other weather and among people are the scene's `conditions`. A `scene`
-    that is not the name of an area is the name to give the scene.
+    The test walks in other light, in other weather and among people are the scene's `conditions`; their
+    frames are in the same order and have the same poses. A `scene` that is not the name of an area is the
+    name to give the scene.
 
     Raises:
         DatasetError: the folder holds no rendered scene, another area, or a damaged table.
     """
-    area, _ = _described(root)
+    area, camera = _described(root)
     if scene != area and scene in AREAS:
         raise DatasetError(
             f"{root} holds the area '{area}', not '{scene}'; name '{area}', or render '{scene}'"
         )
-    train = tuple(frame for split, _, frame in _frames(root) if split == "train")
-    others = conditions(root)
-    test = others.pop(TEST_VARIANT, ())
-    return Scene(name=scene or area, train=train, test=test, conditions=others, test_name=TEST_VARIANT)
-
-
-def conditions(root: Path) -> dict[str, tuple[Frame, ...]]:
-    """The test walks of a rendered scene in every variant: "day", "night", ..., "occluded".
-
-    The frames of all variants are in the same order and have the same poses.
-
-    Raises:
-        DatasetError: the folder holds no rendered scene or a damaged table.
-    """
+    path = root / FRAMES_FILE
+    if not is_file(path):
+        raise DatasetError(f"{path} is missing; delete the folder and render the scene again")
+    names, records = read_records(path) if is_table(path) else ((), [])
+    if names != COLUMNS:
+        raise DatasetError(
+            f"{path}, line 1: the columns are not {', '.join(COLUMNS)}; render the scene again"
+        )
+    pose = pose_columns(path, names, order=None)
+    rows = [Row(record.where, _frame(root, record, camera), pose.numbers(record)) for record in records]
+    frames = frames_from_quaternions(rows, rotation="world_from_cam")
+    train = tuple(f for f, record in zip(frames, records, strict=True) if record.cells["split"] == "train")
     variants: dict[str, list[Frame]] = {}
-    for split, variant, frame in _frames(root):
-        if split == "test":
-            variants.setdefault(variant, []).append(frame)
-    return {variant: tuple(frames) for variant, frames in variants.items()}
+    for frame, record in zip(frames, records, strict=True):
+        if record.cells["split"] == "test":
+            variants.setdefault(record.cells["variant"], []).append(frame)
+    conditions = {variant: tuple(tested) for variant, tested in variants.items()}
+    test = conditions.pop(TEST_VARIANT, ())
+    return Scene(scene or area, train, test, conditions=conditions, test_name=TEST_VARIANT)
 
 
 def _described(root: Path) -> tuple[str, Camera]:
@@ -78,34 +79,10 @@ def _described(root: Path) -> tuple[str, Camera]:
         ) from None
 
 
-def _frames(root: Path) -> list[tuple[str, str, Frame]]:
-    """Split, variant and frame of each row of the table."""
-    _, camera = _described(root)
-    path = root / FRAMES_FILE
-    if not is_file(path):
-        raise DatasetError(f"{path} is missing; delete the folder and render the scene again")
-    names, records = read_records(path) if is_table(path) else ((), [])
-    if names != COLUMNS:
-        raise DatasetError(
-            f"{path}, line 1: the columns are not {', '.join(COLUMNS)}; render the scene again"
-        )
-    pose = pose_columns(path, names, order=None)
-    rows = [Row(record.where, _frame(root, record, camera), pose.numbers(record)) for record in records]
-    frames = frames_from_quaternions(rows, rotation="world_from_cam")
-    return [
-        (record.cells["split"], record.cells["variant"], frame)
-        for record, frame in zip(records, frames, strict=True)
-    ]
-
-
 def _frame(root: Path, record: Record, camera: Camera) -> Frame:
-    cells = record.cells
-    (seconds,) = numbers_in([cells["seconds"]], record.where)
-    return Frame(
-        name=cells["image"],
-        image=root / clean_name(cells["image"], record.where),
-        camera=camera,
-        sequence=cells["walk"],
-        time=seconds,
-        depth=root / clean_name(cells["depth"], record.where) if cells["depth"] else None,
-    )
+    cells, where = record.cells, record.where
+    image, depth = root / clean_name(cells["image"], where), None
+    if cells["depth"]:
+        depth = root / clean_name(cells["depth"], where)
+    (seconds,) = numbers_in([cells["seconds"]], where)
+    return Frame(cells["image"], image, camera, None, cells["walk"], seconds, depth)

@@ -99,7 +99,7 @@ def _rows(path: Path, least: int) -> list[tuple[str, list[str]]]:
 
 
 def _sensor(path: Path) -> tuple[Camera, Matrix]:
-    """The camera and `body_from_cam` of a sensor.yaml, of which only these lists are read."""
+    """The camera and `body_from_cam` of a sensor.yaml; nothing else of it is read."""
     text = "\n".join(line.text.partition("#")[0] for line in read_lines(path))
 
     def numbers(name: str, pattern: str, count: int) -> list[float]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from camloc.data.formats.parts.files import clean_name, csv_rows, is_file, is_named, numbers_in
-from camloc.data.formats.parts.intrinsics import camera_from_fields, parameter_names
+from camloc.data.formats.parts.intrinsics import camera_from_numbers
 from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of_xyzw, posed_scene
 from camloc.data.splits import EVERYTHING, Listed, Selection
 from camloc.data.types import Scene
@@ -76,11 +76,7 @@ def _cameras(path: Path) -> dict[str, Camera | None]:
             continue
         if len(cells) < 6:
             raise DatasetError(f"{where}: a camera needs a model, a width and a height")
-        model = cells[3]
-        if model == "UNKNOWN_CAMERA":
-            found[cells[0]] = None
-            continue
-        names = ("width", "height", *parameter_names(model, where))
-        numbers = numbers_in(cells[4:], where, count=len(names), of=f"{model} has {', '.join(names)}")
-        found[cells[0]] = camera_from_fields(dict(zip(names, numbers, strict=True)), model=model, where=where)
+        is_known = cells[3] != "UNKNOWN_CAMERA"
+        numbers = numbers_in(cells[4:], where)
+        found[cells[0]] = camera_from_numbers(cells[3], numbers, where) if is_known else None
     return found

@@ -24,9 +24,10 @@ from camloc.data.formats.parts.posed import (
     matrix_of,
     matrix_of_rows,
     posed_scene,
+    whole_poses,
 )
 from camloc.data.splits import EVERYTHING, Listed, Selection, write_lists
-from camloc.data.types import Frame, Scene
+from camloc.data.types import Scene
 from camloc.errors import DatasetError
 
 LOOKS_FOR = "folders sequences/00 and poses/00.txt (KITTI odometry)"
@@ -84,14 +85,14 @@ def load(
     return posed_scene(root, scene, kept, map(posed, kept.entries), selection=selection)
 
 
-def write(scene: Scene, folder: Path) -> tuple[Frame, ...]:
+def write(scene: Scene, folder: Path) -> tuple[str, ...]:
     """Write the poses and the calibration of a scene as sequence 00; the inverse of `load`.
 
     The frames of training and testing get numbers in that order, because the format has no names; the images
     have to be put in their places, `image_2/000000.png` or with another ending.
 
     Returns:
-        The frames, in the order of their numbers.
+        The names that the frames get, in their order.
 
     Raises:
         DatasetError: a frame has no whole pose, or the frames have not one pinhole camera.
@@ -102,11 +103,8 @@ def write(scene: Scene, folder: Path) -> tuple[Frame, ...]:
     camera = next(iter(cameras))
     if len(cameras) != 1 or camera is None or not camera.is_pinhole:
         raise DatasetError("KITTI has one camera without distortion for all images; write colmap instead")
-    rows = []
-    for frame in frames:
-        if frame.world_from_cam is None or frame.is_position_only:
-            raise DatasetError(f"{frame.name} has no whole pose, and KITTI needs one")
-        rows.append(" ".join(map(repr, frame.world_from_cam.matrix()[:3].ravel().tolist())))
+    poses = whole_poses(frames, "KITTI").matrix()[:, :3].reshape(-1, 12).tolist()
+    rows = [" ".join(map(repr, pose)) for pose in poses]
     own = folder / "sequences" / "00"
     own.mkdir(parents=True, exist_ok=True)
     (folder / "poses").mkdir(exist_ok=True)
@@ -115,15 +113,11 @@ def write(scene: Scene, folder: Path) -> tuple[Frame, ...]:
     write_atomically(own / "calib.txt", f"P2: {' '.join(map(repr, projection))}\n")
     if all(frame.time is not None for frame in frames):
         write_atomically(own / "times.txt", "".join(f"{frame.time!r}\n" for frame in frames))
-    renamed = tuple(replace(frame, name=numbered_name(number, frame)) for number, frame in enumerate(frames))
+    names = (f"sequences/00/image_2/{number:06d}{frame.image.suffix}" for number, frame in enumerate(frames))
+    renamed = [replace(frame, name=name) for name, frame in zip(names, frames, strict=True)]
     count = len(scene.train)
     write_lists(folder, renamed[:count], renamed[count:])
-    return frames
-
-
-def numbered_name(number: int, frame: Frame) -> str:
-    """The name that a frame has in the sequence that `write` writes."""
-    return f"sequences/00/image_2/{number:06d}{frame.image.suffix}"
+    return tuple(frame.name for frame in renamed)
 
 
 def _sequences(root: Path) -> dict[str, Path]:

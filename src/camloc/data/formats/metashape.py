@@ -12,6 +12,8 @@ no transform; they are left out and counted, and so are those of components that
 
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +70,10 @@ def load(
     listed: list[Listed[Posed]] = []
     unaligned: list[Listed[None]] = []
     apart: list[Listed[None]] = []
-    names = _Images(folder, images)
+    name_of = _namer(folder, images)
     for element in chunk.iter("camera"):
         label, sensor = element.get("label", ""), element.get("sensor_id", "")
-        where, name = f"{path}, camera {label!r}", names.name(label)
+        where, name = f"{path}, camera {label!r}", name_of(label)
         text, component = element.findtext("transform"), element.get("component_id", "")
         if text is None or component not in worlds:
             (unaligned if text is None else apart).append(listed_image(where, name, folder, None))
@@ -149,24 +151,21 @@ def _transform(element: ElementTree.Element | None, path: Path) -> tuple[Matrix,
     return matrix_of(np.array(rotation).reshape(3, 3), centre), scale
 
 
-class _Images:
-    """Finds the images of labels, which may lack their ending; a missing one has the ending of the others."""
+def _namer(folder: Path, images: str) -> Callable[[str], str]:
+    """A function from labels, which may lack their ending, to names of images in a folder below `folder`.
 
-    def __init__(self, folder: Path, images: str) -> None:
-        self._folder = folder
-        self._bases = [images] if images else ["images", "."]
-        there = ((base, path) for base in self._bases for path in sorted((folder / base).glob("*")))
-        self._usual = next(
-            ((base, path.suffix) for base, path in there if path.suffix in _ENDINGS), (self._bases[0], "")
-        )
+    A missing image has the folder and the ending of the others.
+    """
+    bases = [images] if images else ["images", "."]
+    there = ((base, path.suffix) for base in bases for path in sorted((folder / base).glob("*")))
+    usual = next((each for each in there if each[1] in _ENDINGS), (bases[0], ""))
 
-    def name(self, label: str) -> str:
-        for base in self._bases:
-            for ending in ("", *_ENDINGS):
-                if is_file(self._folder / base / f"{label}{ending}"):
-                    return f"{base}/{label}{ending}"
-        base, ending = self._usual
-        return f"{base}/{label}{ending}"
+    def name(label: str) -> str:
+        possible = [*product(bases, ("", *_ENDINGS)), usual]
+        names = [f"{base}/{label}{ending}" for base, ending in possible]
+        return next((name for name in names if is_file(folder / name)), names[-1])
+
+    return name
 
 
 def _is_number(text: str | None) -> bool:
@@ -178,37 +177,32 @@ def _is_number(text: str | None) -> bool:
 
 
 def _camera(sensor: ElementTree.Element, where: str) -> Camera:
-    found = sensor.findall("calibration")
-    adjusted = [each for each in found if each.get("class") == "adjusted"]
-    calibration = next(iter((*adjusted, *found)), None)
-    kinds = [] if calibration is None else [each.get("type", "frame") for each in (sensor, calibration)]
-    if calibration is None or set(kinds) != {"frame"}:
+    found = sorted(sensor.findall("calibration"), key=lambda each: each.get("class") != "adjusted")
+    if not found or any(each.get("type", "frame") != "frame" for each in (sensor, found[0])):
         raise DatasetError(
             f"{where}: it has no calibration of the type frame; let Metashape undistort the photos"
         )
-    resolution = calibration.find("resolution")
-    if resolution is None:
-        resolution = sensor.find("resolution")
-    if resolution is None:
+    calibration = found[0]
+    resolutions = [each for part in (calibration, sensor) for each in part.findall("resolution")]
+    if not resolutions:
         raise DatasetError(f"{where}: it has no resolution")
-    size = numbers_in([resolution.get("width", ""), resolution.get("height", "")], where)
-    given = {
-        element.tag: numbers_in([element.text or ""], where)[0]
-        for element in calibration
-        if element.tag in _COEFFICIENTS
-    }
+    width, height = numbers_in([resolutions[0].get(side, "") for side in ("width", "height")], where)
+    read = [each for each in calibration if each.tag in _COEFFICIENTS]
+    given = dict.fromkeys(_COEFFICIENTS, 0.0)
+    given |= {each.tag: numbers_in([each.text or ""], where)[0] for each in read}
     unread = [each.tag for each in calibration if each.tag not in _COEFFICIENTS and _is_number(each.text)]
-    if unread or "f" not in given:
+    if unread or "f" not in [each.tag for each in read]:
         raise DatasetError(
             f"{where}: {', '.join(unread) or 'no f'}, and only {', '.join(_COEFFICIENTS)} are read"
         )
-    fields = {"width": size[0], "height": size[1], "fx": given["f"]}
-    if given.get("b1"):
-        fields |= {"fx": given["f"] + given["b1"], "fy": given["f"]}
-    fields |= {"cx": size[0] / 2 + given.get("cx", 0.0), "cy": size[1] / 2 + given.get("cy", 0.0)}
+    fields = {
+        "width": width,
+        "height": height,
+        "fx": given["f"] + given["b1"],
+        "fy": given["f"],
+        "cx": width / 2 + given["cx"],
+        "cy": height / 2 + given["cy"],
+    }
     # Metashape's p1 is OpenCV's p2, and the other way round.
-    lens = {"k1": given.get("k1", 0.0), "k2": given.get("k2", 0.0), "k3": given.get("k3", 0.0)}
-    lens |= {"p1": given.get("p2", 0.0), "p2": given.get("p1", 0.0)}
-    if not lens["k3"]:
-        lens.pop("k3")
-    return camera_with_lens(fields, lens, model="FULL_OPENCV" if "k3" in lens else "OPENCV", where=where)
+    lens = {name: given[name] for name in ("k1", "k2", "k3")} | {"p1": given["p2"], "p2": given["p1"]}
+    return camera_with_lens(fields, lens, model="OPENCV", where=where)

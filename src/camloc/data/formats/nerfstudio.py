@@ -28,7 +28,7 @@ from camloc.data.formats.parts.intrinsics import (
     refuse_unread_lens,
     size_for_intrinsics,
 )
-from camloc.data.formats.parts.posed import Posed, posed_scene
+from camloc.data.formats.parts.posed import FLIPPED_AXES, Posed, posed_scene, whole_poses
 from camloc.data.splits import EVERYTHING, Listed, OwnSplit, Selection, own_split
 from camloc.data.types import Frame, Scene, Unit
 from camloc.errors import DatasetError
@@ -157,16 +157,12 @@ def write(scene: Scene, path: Path) -> None:
     cameras = {frame.camera for frame in frames}
     shared = _values_of(frames[0]) if len(cameras) == 1 else {}
     content: dict[str, Any] = {**shared, "frames": []}
-    for frame in frames:
-        if frame.world_from_cam is None or frame.is_position_only:
-            raise DatasetError(f"{frame.name} has no whole pose, and {path.name} needs one")
+    opengl = whole_poses(frames, path.name).matrix() @ FLIPPED_AXES
+    for frame, matrix in zip(frames, opengl.tolist(), strict=True):
         values: dict[str, Any] = {"file_path": frame.name, **({} if shared else _values_of(frame))}
         if frame.time is not None:
             values["time"] = frame.time
-        numbers = frame.world_from_cam.matrix().flatten().tolist()
-        flipped = _other_axes(numbers)
-        values["transform_matrix"] = [flipped[start : start + 4] for start in range(0, 16, 4)]
-        content["frames"].append(values)
+        content["frames"].append({**values, "transform_matrix": matrix})
     content["train_filenames"] = [frame.name for frame in scene.train]
     if scene.test:
         content["test_filenames"] = [frame.name for frame in scene.test]
@@ -202,7 +198,7 @@ _OF_FRAMES_ALONE = ("file_path", "transform_matrix", "time", "colmap_im_id", "de
 
 
 def _camera(listed: Listed[_Entry], known: dict[str, Camera | None]) -> Camera | None:
-    """A frame's camera; `known` are those of earlier frames with sizes, by the frames' own values."""
+    """A frame's camera; `known` has the cameras of earlier frames with a size, by the frames' own values."""
     frame, shared = listed.content
     own = {name: value for name, value in frame.items() if name not in _OF_FRAMES_ALONE}
     key = f"{id(shared)} {own!r}"
@@ -258,13 +254,10 @@ def _matrix(rows: Any, where: str) -> list[float]:
     if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
         raise DatasetError(f"{where}: transform_matrix must be 4 lists of 4 numbers")
     try:
-        return _other_axes([float(number) for number in numbers])
+        matrix = [float(number) for number in numbers]
     except OverflowError:  # an integer of hundreds of digits; the checks refuse infinity
         return [math.inf] * 16
-
-
-def _other_axes(matrix: list[float]) -> list[float]:
-    """A pose's 16 numbers with the camera's y and z axes reversed: OpenGL's to OpenCV's, and back."""
+    # OpenGL's y and z axes of the camera are OpenCV's, reversed.
     return [-number if index % 4 in (1, 2) and index < 12 else number for index, number in enumerate(matrix)]
 
 
@@ -288,7 +281,7 @@ def _own_split(
 def _filenames(
     path: Path, content: Mapping[str, Any], key: str, image_folder: Path, found: Mapping[str, str]
 ) -> dict[str, str] | None:
-    """The names in a list of the file; `found` are those of its frames, by how they are written."""
+    """The names in a list of the file; `found` has the names of its frames, by their `file_path`."""
     names = content.get(key)
     if names is None:
         return None

@@ -34,7 +34,7 @@ _FILE = "reconstruction.json"
 # The camera models, and the numbers of their lens.
 _LENSES = {
     "perspective": ("RADIAL", ("k1", "k2")),
-    "brown": ("FULL_OPENCV", ("k1", "k2", "p1", "p2", "k3")),
+    "brown": ("OPENCV", ("k1", "k2", "p1", "p2", "k3")),
     "fisheye": ("OPENCV_FISHEYE", ("k1", "k2")),
     "fisheye_opencv": ("OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")),
     "simple_radial": ("SIMPLE_RADIAL", ("k1",)),

@@ -102,4 +102,4 @@ def _camera(each: Listed[dict[str, float]]) -> Camera | None:
         "cy": height / 2 + n.get("py", 0.0) * side / _FILM,
     }
     lens = {name: n.get(name, 0.0) for name in ("k1", "k2", "k3")}
-    return camera_with_lens(fields, lens, model="FULL_OPENCV", where=each.where)
+    return camera_with_lens(fields, lens, model="OPENCV", where=each.where)

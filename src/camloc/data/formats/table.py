@@ -25,7 +25,7 @@ a table of such frames alone has no columns for it. A test frame needs its whole
 A quaternion read in the wrong direction changes none of the papers' numbers, so the direction is never
 guessed: the names of the columns end in it, or the option `rotation` gives it. Only the lists that are
 published with the papers (columns scene, split, seq, img_path, t1..t3, q1..q4, w first) are known by their
-scenes: those of 7Scenes hold `world_from_cam` and those of Cambridge `cam_from_world`.
+scenes: the lists of 7Scenes hold `world_from_cam`, the lists of Cambridge `cam_from_world`.
 """
 
 import math
@@ -53,7 +53,6 @@ from camloc.data.formats.parts.files import (
 )
 from camloc.data.formats.parts.intrinsics import (
     camera_from_fields,
-    distortion_names,
     fields_of,
     is_lens_name,
     refuse_contradiction,
@@ -91,7 +90,7 @@ _ALIASES |= {"image_width": "width", "image_height": "height", "timestamp": "tim
 _UNIT_BEHIND = re.compile(r"\s*[\[(](m|s|px|pixels?|-)[\])]$")
 _NUMBERED_LENS = re.compile(r"^([kp])_(\d)$")
 
-# Columns that may hold an orientation; those of a lens that COLMAP names so, and a focal length once more.
+# Columns of an orientation, of a lens by COLMAP's names, and of a further focal length.
 _ORIENTATION = re.compile(
     r"(roll|pitch|yaw|heading|bearing|course|azimuth|elevation|tilt|pan|omega|phi|kappa|theta|psi|r[xyzw]|"
     r"r_?[0-3][0-3]|m_?[0-3][0-3]|rot.*|quat.*|q.*|orient.*|ori_?.*|euler.*|r_?vec.*|angle.*|axis.*|"
@@ -275,7 +274,7 @@ def read_records(path: Path) -> tuple[tuple[str, ...], list[Record]]:
 
 
 def pose_columns(path: Path, names: Collection[str], *, order: Order | None) -> PoseColumns:
-    """The columns of the pose; those of the quaternion are empty in a table of positions alone.
+    """The columns of the pose, without a quaternion in a table of positions alone.
 
     Raises:
         DatasetError: there are two quaternions, the order of `q1..q4` is not known, or the orientation is in
@@ -466,7 +465,6 @@ def _camera(cells: Mapping[str, str], where: str) -> Camera | None:
     # OpenCV's model with as many parameters as the row needs.
     usual = "FULL_OPENCV" if any(values.get(name) for name in ("k3", "k4", "k5", "k6")) else "OPENCV"
     model = filled.get("model", usual if values else "PINHOLE").upper()
-    distortion_names(model, where)
     pinhole = [name for name in read if name in filled and name != "model"]
     values |= zip(pinhole, numbers_in([filled[name] for name in pinhole], where), strict=True)
     camera = camera_from_fields(values, model=model, where=where)

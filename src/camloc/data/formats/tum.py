@@ -30,7 +30,7 @@ from camloc.data.formats.parts.files import (
     seconds_of_times,
 )
 from camloc.data.formats.parts.intrinsics import CAMERA_FILE, camera_text
-from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene
+from camloc.data.formats.parts.posed import Posed, listed_image, posed_scene, whole_poses
 from camloc.data.splits import EVERYTHING, Listed, Selection, write_lists
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import DatasetError
@@ -122,24 +122,17 @@ def write(scene: Scene, folder: Path) -> None:
         raise DatasetError(
             f"TUM has one camera for all images, and here are {len(cameras)}; write colmap instead"
         )
-    for frame in frames:
-        if frame.world_from_cam is None or frame.is_position_only:
-            raise DatasetError(f"{frame.name} has no whole pose, and TUM needs one")
     known = [frame.time for frame in frames if frame.time is not None]
-    own = len(set(known)) == len(frames) and _are_apart(known)
+    # Times survive being written and read if they are seconds of this century.
+    own = len(set(known)) == len(frames) and all(abs(time) < 1e11 for time in known)
     times = tuple(known) if own else tuple(map(float, range(len(frames))))
-    write_trajectory(Trajectory(times, poses_of(frames)), folder / "groundtruth.txt")
+    write_trajectory(Trajectory(times, whole_poses(frames, "TUM")), folder / "groundtruth.txt")
     rows = (f"{time} {frame.name}\n" for time, frame in zip(times, frames, strict=True))
     write_atomically(folder / "rgb.txt", "# time name\n" + "".join(rows))
     camera = next(iter(cameras))
     if camera is not None:
         write_atomically(folder / CAMERA_FILE, camera_text(camera))
     write_lists(folder, scene.train, scene.test)
-
-
-def _are_apart(times: list[float]) -> bool:
-    """Whether times survive being written and read: seconds of this century, none twice, however near."""
-    return all(abs(time) < 1e11 for time in times)
 
 
 def read_trajectory(path: Path) -> Trajectory:

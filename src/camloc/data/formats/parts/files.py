@@ -88,7 +88,7 @@ def open_regular(path: Path, *, largest: int = LARGEST_FILE) -> BinaryIO:
 
 
 def read_lines(path: Path, *, comments: bool = False, blanks: bool = False) -> Iterator[Line]:
-    """The lines of a text file; those that start with `#` are `comments`, and empty ones are `blanks`.
+    """The lines of a text file, without lines that start with `#` and empty ones unless they are wanted.
 
     Raises:
         DatasetError: the file cannot be opened (see `open_regular`), or is not UTF-8 or UTF-16 text.
@@ -181,7 +181,7 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def is_time_heading(line: Line) -> bool:
-    """Whether a first line names columns, of which the first is the time, and is not marked as a comment."""
+    """Whether a line is the first and names columns, starting with the time."""
     return line.number == 1 and line.text.lower().startswith(("time", '"time'))
 
 

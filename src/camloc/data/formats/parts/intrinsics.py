@@ -7,7 +7,7 @@ camera-intrinsics.txt    the same, as 7Scenes and KinectFusion name it
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ FOCAL_AGREEMENT = 0.03
 
 _PINHOLE_NAMES = ("f", "fx", "fy", "cx", "cy")
 
-# Files that say what the camera is, by names that are not read.
+# Names of files that hold a calibration and are not read.
 _CALIBRATION = re.compile(r"(.*(calib|intrinsic).*|cameras?)\.(txt|json|ya?ml|xml|csv|npy)", re.IGNORECASE)
 
 # Names of numbers and kinds of a lens, in small letters and without signs between the words: k1, flx, fovx.
@@ -140,13 +140,17 @@ def camera_from_fields(fields: Mapping[str, float], *, model: str, where: str) -
 def camera_with_lens(
     fields: Mapping[str, float], lens: Mapping[str, float], *, model: str, where: str
 ) -> Camera:
-    """A camera of a model with distortion, which is a pinhole if the whole distortion is zero.
+    """A camera of the simplest model that has its distortion: a pinhole, `model`, or for OPENCV FULL_OPENCV.
 
     Raises:
         DatasetError: as `camera_from_fields`.
     """
     if not any(lens.values()) and "FISHEYE" not in model:
         return camera_from_fields(fields, model="PINHOLE", where=where)
+    if model == "OPENCV" and any(
+        value for name, value in lens.items() if name not in ("k1", "k2", "p1", "p2")
+    ):
+        model = "FULL_OPENCV"
     return camera_from_fields({**fields, **lens}, model=model, where=where)
 
 
@@ -189,7 +193,7 @@ def camera_beside(folder: Path, *, image: Path) -> Camera | None:
 
 
 def unread_calibration(folder: Path) -> str:
-    """The name of a file in a folder that says what the camera is by a name that is not read, or ""."""
+    """The name of a file in a folder that looks like a calibration and is not read, or ""."""
     names = sorted(path.name for path in folder.iterdir() if path.name not in (CAMERA_FILE, *MATRIX_FILES))
     return next(filter(_CALIBRATION.fullmatch, names), "")
 
@@ -208,15 +212,22 @@ def camera_from_text(text: str, name: str) -> Camera:
             f"{name} is a file such as camera.json, or a model, a size and its parameters as in "
             f"PINHOLE,640,480,525,525,320,240, and not {text[:80]!r}"
         )
-    names = parameter_names(model.upper(), name)
-    numbers = numbers_in(words, name)
-    if len(numbers) != len(names) + 2:
+    return camera_from_numbers(model.upper(), numbers_in(words, name), name)
+
+
+def camera_from_numbers(model: str, numbers: Sequence[float], where: str) -> Camera:
+    """A camera from its width and height and all parameters of its model, in COLMAP's order.
+
+    Raises:
+        DatasetError: the model is not known, there are more or fewer numbers, or they are not a camera.
+    """
+    names = ("width", "height", *parameter_names(model, where))
+    if len(numbers) != len(names):
         raise DatasetError(
-            f"{name}: a {model.upper()} camera needs width, height, {', '.join(names)}, which are "
-            f"{len(names) + 2} numbers, and {len(numbers)} are given"
+            f"{where}: a {model} camera needs {', '.join(names)}, which are {len(names)} numbers, and "
+            f"{len(numbers)} are given"
         )
-    fields = dict(zip(("width", "height", *names), numbers, strict=True))
-    return camera_from_fields(fields, model=model.upper(), where=name)
+    return camera_from_fields(dict(zip(names, numbers, strict=True)), model=model, where=where)
 
 
 def camera_from_json(path: Path) -> Camera:
@@ -245,7 +256,7 @@ def camera_text(camera: Camera) -> str:
 def number_fields(
     values: Mapping[str, Any], where: str, names: Iterable[str] | None = None
 ) -> dict[str, float]:
-    """Values of a JSON object that must be numbers: all of them, or those of `names` that are there.
+    """Values of a JSON object that must be numbers: all, or those whose names are in `names`.
 
     Raises:
         DatasetError: one is something else.

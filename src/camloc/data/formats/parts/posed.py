@@ -22,16 +22,17 @@ from camloc.data.checks import Rotation as RotationOf
 from camloc.data.formats.parts.files import clean_name, sequence_of
 from camloc.data.formats.parts.intrinsics import camera_beside
 from camloc.data.splits import Kept, Listed, OwnSplit, Selection, folder_name, left_out, split_frames
-from camloc.data.types import Frame, Scene, Unit
+from camloc.data.types import Frame, Scene, Unit, poses_of
 from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
+from camloc.geometry.pose import Pose
 
 T = TypeVar("T")
 
 Matrix = NDArray[np.float64]
 
 
-# The camera axes of OpenGL and ARKit (right, up, backward) and those of OpenCV, either way.
+# From the camera axes of OpenGL and ARKit (right, up, backward) to OpenCV (right, down, forward), or back.
 FLIPPED_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
@@ -41,7 +42,7 @@ class Posed:
 
     Attributes:
         pose: `world_from_cam` in OpenCV axes, a 4x4 matrix or its 16 numbers; or a centre and a quaternion as
-            those of `Row`; or None where it is not known.
+            in `Row`; or None where it is not known.
         camera: intrinsics, or None.
         time: seconds, or None.
         sequence: its recording; by default the folder of the image.
@@ -109,8 +110,7 @@ def posed_scene(
         assert of.pose is not None
         sequence = sequence_of(each.name) if of.sequence is None else of.sequence
         frame = Frame(each.name, each.image, of.camera or shared, None, sequence, of.time, of.depth)
-        numbers = of.pose.ravel().tolist() if isinstance(of.pose, np.ndarray) else of.pose
-        rows.append(Row(of.where or each.where, frame, numbers))
+        rows.append(Row(of.where or each.where, frame, of.pose))
     if rotation is None:
         frames = frames_from_matrices(rows)
     else:
@@ -126,6 +126,18 @@ def posed_scene(
         unit=unit,
         notes=(*notes, *lost_note, *kept.notes, *split.notes),
     )
+
+
+def whole_poses(frames: Sequence[Frame], layout: str) -> Pose:
+    """The (n,) poses of frames, for a layout that has no positions alone.
+
+    Raises:
+        DatasetError: a frame has no pose, or no orientation.
+    """
+    for frame in frames:
+        if frame.world_from_cam is None or frame.is_position_only:
+            raise DatasetError(f"{frame.name} has no whole pose, and {layout} needs one")
+    return poses_of(frames)
 
 
 def matrix_of(rotation: Matrix, centre: Sequence[float] | Matrix) -> Matrix:

@@ -410,6 +410,20 @@ def test_recordings_of_7scenes_may_have_any_names_and_lost_frames(tmp_path: Path
     assert any("pose is infinite: 1 of 8" in note for note in scene.notes)
 
 
+@pytest.mark.parametrize("layout", ["ace", "scannet", "sevenscenes"])
+def test_a_list_may_name_frames_whose_pose_is_infinite(tmp_path: Path, layout: str) -> None:
+    options = WRITERS[layout](tmp_path, SCENE)
+    scene = datasets.load(tmp_path, **options)
+    frames = (*scene.train, *scene.test)
+    chosen = tmp_path / "chosen.txt"
+    chosen.write_text("".join(f"{frame.name}\n" for frame in frames))
+    lost = next(path for path in sorted(tmp_path.rglob("*.txt")) if "pose" in str(path.relative_to(tmp_path)))
+    lost.write_text("-inf -inf -inf -inf\n" * 4)
+    found = datasets.load(tmp_path, train_list=chosen, **options)
+    assert len(found.train) == len(frames) - 1
+    assert any("their pose is infinite" in note for note in found.notes)
+
+
 def test_a_camera_of_kapture_with_two_poses_at_one_time_is_refused(tmp_path: Path) -> None:
     WRITERS["kapture"](tmp_path, SCENE)
     path = tmp_path / "sensors" / "trajectories.txt"

@@ -182,9 +182,7 @@ def check_camera(camera: Camera, where: str) -> None:
     ratio = max(width / camera.fx, height / camera.fy)
     angle = math.degrees(ratio if is_fisheye else 2 * math.atan(ratio / 2))
     if is_fisheye and angle > WIDEST_FISHEYE:
-        raise DatasetError(
-            f"{has} a focal length of {camera.fx:g}, too short for any fisheye; give it in pixels"
-        )
+        raise DatasetError(f"{has} a focal length of {camera.fx:g}, too short for any fisheye; give pixels")
     if not is_fisheye and not NARROWEST <= angle <= WIDEST:
         reason = (
             "a focal length in millimetres or in fractions of the width, and pixels are needed"

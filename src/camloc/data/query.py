@@ -112,9 +112,7 @@ def _rgb(pixels: NDArray[Any], name: str, what: str) -> UInt8[NDArray[np.uint8],
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         hint = "; give several images as a list" if pixels.ndim == 4 else ""
-        raise ImageError(
-            f"{name} is {what}; an image is (height, width, 3) RGB or (height, width) grey{hint}"
-        )
+        raise ImageError(f"{name} is {what}; images are (height, width, 3) RGB or (height, width) grey{hint}")
     height, width, _ = pixels.shape
     if min(height, width) < SMALLEST_SIDE or height * width > MOST_PIXELS:
         raise ImageError(

@@ -320,9 +320,7 @@ def _chain(found: _Recorded, world: str) -> list[str]:
         at = found.tf[at].parent
     if world and at != world:
         names = ", ".join(sorted({*found.tf, *(each.parent for each in found.tf.values())})) or "none"
-        raise DatasetError(
-            f"tf does not lead from {found.image_frame!r} to {world!r}; its frames are {names}"
-        )
+        raise DatasetError(f"tf does not lead from {found.image_frame!r} to {world!r}; it has {names}")
     return chain
 
 

@@ -120,14 +120,13 @@ def georeference(
     The centres are in a world without scale; cameras may have no position. Positions that do not agree with
     the others are left out.
     """
-    known = [row for row, place in enumerate(places) if place is not None]
+    known = {row: place for row, place in enumerate(places) if place is not None}
     if len(known) < _FEWEST_PLACES:
         found = f"only {len(known)}" if known else "none"
         return f"{found} of {len(places)} images have a GPS position, and {_FEWEST_PLACES} are needed"
-    given = [places[row] for row in known]
-    anchor = _middle([place for place in given if place is not None])
-    target = _east_north_up([place for place in given if place is not None], anchor)
-    source = centers[known]
+    anchor = _middle([*known.values()])
+    target = _east_north_up([*known.values()], anchor)
+    source = centers[[*known]]
     kept = np.ones(len(known), dtype=bool)
     for _ in range(_ROUNDS):
         aligned = umeyama(source[kept], target[kept])

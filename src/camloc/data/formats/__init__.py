@@ -93,13 +93,9 @@ def detect(root: Path) -> str:
         case [name]:
             return name
         case []:
-            raise DatasetError(
-                f"{_appearance(root, modules)}; `camloc datasets` lists the layouts that are read"
-            )
+            raise DatasetError(f"{_appearance(root, modules)}; `camloc datasets` lists the layouts")
         case several:
-            raise DatasetError(
-                f"{root} has more than one layout; choose one with --layout: {', '.join(several)}"
-            )
+            raise DatasetError(f"{root} has several layouts; choose one with --layout: {', '.join(several)}")
 
 
 def scene_names(root: Path, *, layout: str = "auto") -> tuple[str, ...]:

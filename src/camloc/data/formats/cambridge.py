@@ -116,9 +116,7 @@ def _conditions(
             if (image := images.get(_stem(frame.name))) is not None
         )
         if not frames:
-            raise DatasetError(
-                f"{base} has none of the test images, such as {test[0].name if test else 'any'}"
-            )
+            raise DatasetError(f"{base} has no test image, such as {test[0].name if test else 'any'}")
         if len(frames) < len(test):
             notes.append(f"{condition} lacks {len(test) - len(frames)} of {len(test)} test images")
         found[condition] = frames
@@ -185,9 +183,7 @@ def _cameras(path: Path, *, width: int, height: int) -> tuple[dict[str, Camera],
     for _ in range(int(count.text)):
         line = next(lines, None)
         if line is None:
-            raise DatasetError(
-                f"{path} has {len(cameras)} cameras, and its number of cameras is {count.text}"
-            )
+            raise DatasetError(f"{path} has {len(cameras)} cameras, and says that it has {count.text}")
         words = line.text.rsplit(maxsplit=10)
         if len(words) != 11:
             raise DatasetError(f"{line.where}: a name and 10 numbers of a camera are needed")

@@ -42,17 +42,13 @@ def load(root: Path, scene: str = "") -> Scene:
     """
     area, camera = _described(root)
     if scene != area and scene in AREAS:
-        raise DatasetError(
-            f"{root} holds the area '{area}', not '{scene}'; name '{area}', or render '{scene}'"
-        )
+        raise DatasetError(f"{root} holds the area '{area}', not '{scene}'; name it, or render '{scene}'")
     path = root / FRAMES_FILE
     if not is_file(path):
         raise DatasetError(f"{path} is missing; delete the folder and render the scene again")
     names, records = read_records(path) if is_table(path) else ((), [])
     if names != COLUMNS:
-        raise DatasetError(
-            f"{path}, line 1: the columns are not {', '.join(COLUMNS)}; render the scene again"
-        )
+        raise DatasetError(f"{path}, line 1: the columns are not {', '.join(COLUMNS)}; render it again")
     pose = pose_columns(path, names, order=None)
     rows = [Row(record.where, _frame(root, record, camera), pose.numbers(record)) for record in records]
     frames = frames_from_quaternions(rows, rotation="world_from_cam")

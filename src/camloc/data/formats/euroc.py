@@ -71,15 +71,10 @@ def load(
     images = [(where, int(words[0]), words[1]) for where, words in _rows(folder / "data.csv", 2)]
     at = np.array([(time - origin) * 1e-9 for _, time, _ in images])
     poses, known = between(times[once], bodies[once], at, most=most_seconds)
-    every = [
-        listed_image(
-            where,
-            f"mav0/{camera}/data/{name}",
-            root,
-            Posed(pose @ body_from_cam, lens, time * 1e-9, sequence=""),
-        )
-        for (where, time, name), pose in zip(images, poses, strict=True)
-    ]
+    every = []
+    for (where, time, name), pose in zip(images, poses, strict=True):
+        posed = Posed(pose @ body_from_cam, lens, time * 1e-9, sequence="")
+        every.append(listed_image(where, f"mav0/{camera}/data/{name}", root, posed))
     listed = list(compress(every, known))
     if not listed:
         raise DatasetError(f"no image of {folder / 'data.csv'} is between two states of {root / _STATES}")

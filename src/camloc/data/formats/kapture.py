@@ -43,9 +43,7 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
         pose = np.asarray(np.linalg.inv(matrix_of_xyzw((x, y, z, w), translation, where)), np.float64)
         earlier = poses.setdefault((cells[0], cells[1]), pose)
         if not np.array_equal(earlier, pose, equal_nan=True):
-            raise DatasetError(
-                f"{where}: {cells[1][:40]!r} has another pose at this time; remove one of them"
-            )
+            raise DatasetError(f"{where}: {cells[1][:40]!r} has another pose at this time; remove one")
     listed: list[Listed[Posed]] = []
     left: list[Listed[None]] = []
     for where, (time, device, name, *_) in csv_rows(folder / "records_camera.txt", least=3):
@@ -61,9 +59,7 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
             left.append(listed_image(where, path, root, None))
     hint = "; poses of rigs are not read" if is_named(folder / "rigs.txt") else ""
     if not listed:
-        raise DatasetError(
-            f"no image of {folder / 'records_camera.txt'} has a pose of its time and camera{hint}"
-        )
+        raise DatasetError(f"no image of {folder / 'records_camera.txt'} has a pose of that time{hint}")
     kept = selection.present(listed, without_pose={f"they have no pose{hint}": left})
     return posed_scene(root, scene, kept, (each.content for each in kept.entries), selection=selection)
 

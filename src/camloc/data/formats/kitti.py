@@ -71,9 +71,7 @@ def load(
         time = times[number] if number < len(times) else None
         listed.append(listed_image(line.where, name, root, (pose, time)))
     if times and len(times) != len(listed):
-        raise DatasetError(
-            f"{poses} has {len(listed)} poses, and {folder / 'times.txt'} has {len(times)} times"
-        )
+        raise DatasetError(f"{poses} has {len(listed)} poses, and {folder}/times.txt has {len(times)} times")
     fields = fields_of_matrix(matrix, str(folder / "calib.txt"))
 
     def posed(each: Listed[tuple[Matrix, float | None]]) -> Posed:
@@ -143,6 +141,4 @@ def _projection(path: Path, camera: str) -> tuple[Matrix, Matrix]:
                 raise DatasetError(f"{line.where}: {wanted} is not the projection of a camera")
             shift = -np.linalg.solve(projection[:, :3], projection[:, 3])
             return projection[:, :3], matrix_of(np.eye(3), shift)
-    raise DatasetError(
-        f"{path} has no line {wanted} for the images of {camera}; choose with --option camera="
-    )
+    raise DatasetError(f"{path} has no line {wanted} for the images of {camera}; choose by --option camera=")

@@ -179,9 +179,7 @@ def _is_number(text: str | None) -> bool:
 def _camera(sensor: ElementTree.Element, where: str) -> Camera:
     found = sorted(sensor.findall("calibration"), key=lambda each: each.get("class") != "adjusted")
     if not found or any(each.get("type", "frame") != "frame" for each in (sensor, found[0])):
-        raise DatasetError(
-            f"{where}: it has no calibration of the type frame; let Metashape undistort the photos"
-        )
+        raise DatasetError(f"{where}: it has no calibration of type frame; let Metashape undistort them")
     calibration = found[0]
     resolutions = [each for part in (calibration, sensor) for each in part.findall("resolution")]
     if not resolutions:
@@ -193,7 +191,7 @@ def _camera(sensor: ElementTree.Element, where: str) -> Camera:
     unread = [each.tag for each in calibration if each.tag not in _COEFFICIENTS and _is_number(each.text)]
     if unread or "f" not in [each.tag for each in read]:
         raise DatasetError(
-            f"{where}: {', '.join(unread) or 'no f'}, and only {', '.join(_COEFFICIENTS)} are read"
+            f"{where}: {', '.join(unread) or 'no f'}; only {', '.join(_COEFFICIENTS)} are read"
         )
     fields = {
         "width": width,

@@ -42,18 +42,19 @@ _FOCAL_AND_CENTRE = ("fl_x", "fl_y", "cx", "cy")
 _PINHOLE = {"fl_x": "fx", "fl_y": "fy", "cx": "cx", "cy": "cy", "w": "width", "h": "height"}
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 
-# Focal length, the keys of its angle of view with the degrees of their unit, and the side of the image.
-_ANGLES = (
-    ("fx", {"camera_angle_x": 180 / math.pi, "x_fov": 1.0}, "width"),
-    ("fy", {"camera_angle_y": 180 / math.pi, "y_fov": 1.0}, "height"),
-)
-_ANGLE_NAMES = ("camera_angle_x", "camera_angle_y", "x_fov", "y_fov")
+# Keys of an angle of view, the focal length and the side that it is for, and the degrees of its unit.
+_ANGLES = {
+    "camera_angle_x": ("fx", "width", 180 / math.pi),
+    "camera_angle_y": ("fy", "height", 180 / math.pi),
+    "x_fov": ("fx", "width", 1.0),
+    "y_fov": ("fy", "height", 1.0),
+}
 
 # nerfstudio's order of a list `distortion_params`.
 _PARAMETERS = ("k1", "k2", "k3", "k4", "p1", "p2")
 
 # Keys that are read, and the list of frames, which has keys of its own.
-_READ = (*_PINHOLE, *_DISTORTION, *_ANGLE_NAMES, "distortion_params", "camera_model", "is_fisheye", "frames")
+_READ = (*_PINHOLE, *_DISTORTION, *_ANGLES, "distortion_params", "camera_model", "is_fisheye", "frames")
 
 # Further names of a focal length, which say nothing new where it is known in pixels.
 _FOCAL = re.compile(r"fl?_?[xy]?|focal.*|.*fov.*", re.IGNORECASE)
@@ -72,19 +73,14 @@ _MODELS = {
     "SIMPLE_RADIAL": "OPENCV",
 }
 
-# COLMAP models that are the same curve as one of the file's, and the file's names of their distortion.
-_WRITTEN_AS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "SIMPLE_PINHOLE": ("PINHOLE", ()),
-    "PINHOLE": ("PINHOLE", ()),
-    "SIMPLE_RADIAL": ("OPENCV", ("k1",)),
-    "RADIAL": ("OPENCV", ("k1", "k2")),
-    "OPENCV": ("OPENCV", ("k1", "k2", "p1", "p2")),
-    "FULL_OPENCV": ("OPENCV", ("k1", "k2", "p1", "p2", "k3")),
-    "SIMPLE_FISHEYE": ("OPENCV_FISHEYE", ()),
-    "FISHEYE": ("OPENCV_FISHEYE", ()),
-    "SIMPLE_RADIAL_FISHEYE": ("OPENCV_FISHEYE", ("k1",)),
-    "RADIAL_FISHEYE": ("OPENCV_FISHEYE", ("k1", "k2")),
-    "OPENCV_FISHEYE": ("OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")),
+# The file's models with COLMAP's models of the same curve, and the file's names of their distortion in order.
+_WRITTEN_AS = {
+    "PINHOLE": (("SIMPLE_PINHOLE", "PINHOLE"), ()),
+    "OPENCV": (("SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV"), ("k1", "k2", "p1", "p2", "k3")),
+    "OPENCV_FISHEYE": (
+        ("SIMPLE_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE"),
+        ("k1", "k2", "k3", "k4"),
+    ),
 }
 
 
@@ -307,7 +303,7 @@ def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) ->
     """
     pinhole = number_fields(values, where, _PINHOLE)
     fields = {_PINHOLE[name]: number for name, number in pinhole.items()}
-    angles = number_fields(values, where, _ANGLE_NAMES)
+    angles = number_fields(values, where, _ANGLES)
     lens = _distortion(values, where)
     if "fx" not in fields and not angles and "fy" not in fields:
         _refuse_unread(values, where, is_pinhole_known=False)
@@ -316,18 +312,15 @@ def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) ->
     model = _model(values, lens, where)
     if "width" not in fields or "height" not in fields:
         fields["width"], fields["height"] = size_for_intrinsics(image, fields, where)
-    for focal, names, side in _ANGLES:
-        for name, degrees_per_unit in names.items():
-            if name in angles:
-                degrees = angles[name] * degrees_per_unit
-                if not 0 < degrees < 180:
-                    raise DatasetError(
-                        f"{where}: {name} is {angles[name]:.4g}, and an angle below 180° is needed"
-                    )
-                pixels = fields[side] / 2 / math.tan(math.radians(degrees) / 2)
-                if "FISHEYE" not in model:
-                    refuse_contradiction(fields.get(focal, pixels), pixels, name, where)
-                fields.setdefault(focal, pixels)
+    for name, angle in angles.items():
+        focal, side, degrees_per_unit = _ANGLES[name]
+        half = math.radians(angle * degrees_per_unit) / 2
+        if not 0 < half < math.pi / 2:
+            raise DatasetError(f"{where}: {name} is {angle:.4g}, and must be below 180°")
+        pixels = fields[side] / 2 / math.tan(half)
+        if "FISHEYE" not in model:
+            refuse_contradiction(fields.get(focal, pixels), pixels, name, where)
+        fields.setdefault(focal, pixels)
     for name, focal in (("fx", "fx"), ("fy", "fy"), ("f_x", "fx"), ("f_y", "fy")):
         if focal in fields and isinstance(values.get(name), int | float):
             refuse_contradiction(fields[focal], float(values[name]), name, where)
@@ -384,9 +377,7 @@ def _model(values: Mapping[str, Any], lens: Mapping[str, float], where: str) -> 
     fallback = "OPENCV_FISHEYE" if is_fisheye else "OPENCV" if is_distorted else "PINHOLE"
     model = str(values.get("camera_model", fallback))
     if is_fisheye and "FISHEYE" not in model:
-        raise DatasetError(
-            f"{where}: is_fisheye contradicts the camera model {model[:40]!r}; remove one of them"
-        )
+        raise DatasetError(f"{where}: is_fisheye contradicts the camera model {model[:40]!r}; remove one")
     if model not in _MODELS:
         raise DatasetError(
             f"{where}: the camera model {model[:40]!r} is not known; known are {', '.join(_MODELS)}"
@@ -410,10 +401,10 @@ def _values_of(frame: Frame) -> dict[str, Any]:
     camera = frame.camera
     if camera is None:
         return {}
-    written = _WRITTEN_AS.get(camera.model)
-    if written is None or any(camera.distortion[len(written[1]) :]):
-        raise DatasetError(f"{frame.name}: transforms.json has no name for this {camera.model} lens")
-    size = {"w": camera.width, "h": camera.height}
-    pinhole = {"fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
-    model, names = written
-    return {"camera_model": model, **size, **pinhole, **dict(zip(names, camera.distortion, strict=False))}
+    for model, (models, names) in _WRITTEN_AS.items():
+        if camera.model in models and not any(camera.distortion[len(names) :]):
+            size = {"w": camera.width, "h": camera.height}
+            pinhole = {"fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
+            lens = dict(zip(names, camera.distortion, strict=False))
+            return {"camera_model": model, **size, **pinhole, **lens}
+    raise DatasetError(f"{frame.name}: transforms.json has no name for this {camera.model} lens")

@@ -35,15 +35,10 @@ def load(root: Path, scene: str = "", *, selection: Selection = EVERYTHING) -> S
         raise DatasetError(f"{root} is not a capture of Polycam, which needs {LOOKS_FOR}")
     folder = root / "keyframes" / f"{prefix}cameras"
     images = {path.stem: path.name for path in sorted((root / "keyframes" / f"{prefix}images").iterdir())}
-    listed = [
-        listed_image(
-            str(path),
-            f"keyframes/{prefix}images/{images.get(path.stem, f'{path.stem}.jpg')}",
-            root,
-            read_json(path),
-        )
-        for path in sorted(folder.glob("*.json"))
-    ]
+    listed: list[Listed[dict[str, Any]]] = []
+    for path in sorted(folder.glob("*.json")):
+        name = f"keyframes/{prefix}images/{images.get(path.stem, f'{path.stem}.jpg')}"
+        listed.append(listed_image(str(path), name, root, read_json(path)))
     if not listed:
         raise DatasetError(f"{folder} has no camera")
     kept = selection.present(listed)

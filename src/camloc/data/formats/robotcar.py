@@ -258,9 +258,7 @@ def developer(*, demosaic: bool, table: Path | None) -> Callable[[Path], Image.I
         if places is not None:
             height, width = pixels.shape[:2]
             if places.shape[1] != height * width:
-                raise DatasetError(
-                    f"{table} has {places.shape[1]} places, and {path} {width} x {height} pixels"
-                )
+                raise DatasetError(f"{table} has {places.shape[1]} places, {path} {width} x {height} pixels")
             rows_columns = places[::-1].reshape(2, height, width)
             planes = [map_coordinates(pixels[..., channel], rows_columns, order=1) for channel in range(3)]
             pixels = np.stack(planes, axis=2)

@@ -79,7 +79,7 @@ ROTATIONS: tuple[Rotation, ...] = ("world_from_cam", "cam_from_world")
 
 # Endings of the names of a quaternion's columns, and the direction that they say.
 _ENDINGS: dict[str, Rotation | None] = {"": None} | {f"_{rotation}": rotation for rotation in ROTATIONS}
-_QUATERNIONS = (*({name + ending for name in QUATERNION_NAMES} for ending in _ENDINGS), set(NUMBERED_NAMES))
+_QUATERNIONS = {tuple(name + ending for name in QUATERNION_NAMES): _ENDINGS[ending] for ending in _ENDINGS}
 
 # The lists that are published with the papers have exactly these columns.
 PUBLISHED_NAMES = {"scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", "q2", "q3", "q4"}
@@ -288,8 +288,8 @@ def pose_columns(path: Path, names: Collection[str], *, order: Order | None) -> 
         )
     found = [
         PoseColumns(position, columns, rotation)
-        for ending, rotation in _ENDINGS.items()
-        if set(columns := tuple(name + ending for name in QUATERNION_NAMES)) <= set(names)
+        for columns, rotation in _QUATERNIONS.items()
+        if set(columns) <= set(names)
     ]
     if len(found) > 1:
         raise DatasetError(f"{path} has more than one quaternion; keep the columns of one")
@@ -349,9 +349,7 @@ def split_column(path: Path, names: Collection[str], split: str) -> str | None:
         return "split"
     found = [name for name in names if name.startswith("split_")]
     if len(found) > 1:
-        raise DatasetError(
-            f"{path} has more than one split; choose one with the option split: {', '.join(found)}"
-        )
+        raise DatasetError(f"{path} has several splits; choose one with the option split: {', '.join(found)}")
     return found[0] if found else None
 
 
@@ -386,9 +384,7 @@ def _records_of_scene(path: Path, records: list[Record], scene: str) -> tuple[li
     if not scene and len(scenes) == 1:
         scene = scenes[0]
         if any(record.cells.get("scene") != scene for record in records):
-            raise DatasetError(
-                f"{path} has rows without a scene beside rows of {scene!r}; fill the column scene"
-            )
+            raise DatasetError(f"{path} has rows without a scene, and rows of {scene!r}; fill the column")
         return records, scene
     if scene not in scenes:
         wanted = f"no row of the scene {scene!r}" if scene else "rows of more than one scene"
@@ -409,9 +405,7 @@ def _rotation(path: Path, pose: PoseColumns, given: Rotation | None, published: 
     if given is not None and given not in ROTATIONS:
         raise DatasetError(f"rotation is {' or '.join(ROTATIONS)}, not {given!r}")
     if given and pose.rotation and given != pose.rotation:
-        raise DatasetError(
-            f"{path} has columns that end in {pose.rotation}, and the option rotation is {given}"
-        )
+        raise DatasetError(f"{path} has columns that end in {pose.rotation}; the option rotation is {given}")
     rotation = pose.rotation or given or published
     if rotation is None:
         raise DatasetError(
@@ -536,7 +530,7 @@ def _is_header(names: Collection[str]) -> bool:
 
 
 def _has_quaternion(names: Collection[str]) -> bool:
-    return any(columns <= set(names) for columns in _QUATERNIONS)
+    return any(set(columns) <= set(names) for columns in (*_QUATERNIONS, NUMBERED_NAMES))
 
 
 def _cells(line: Line) -> tuple[str, tuple[str, ...]]:

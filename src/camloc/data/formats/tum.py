@@ -119,9 +119,7 @@ def write(scene: Scene, folder: Path) -> None:
     frames = (*scene.train, *scene.test)
     cameras = {frame.camera for frame in frames}
     if len(cameras) > 1:
-        raise DatasetError(
-            f"TUM has one camera for all images, and here are {len(cameras)}; write colmap instead"
-        )
+        raise DatasetError(f"TUM has one camera for all images, not {len(cameras)}; write colmap instead")
     known = [frame.time for frame in frames if frame.time is not None]
     # Times survive being written and read if they are seconds of this century.
     own = len(set(known)) == len(frames) and all(abs(time) < 1e11 for time in known)

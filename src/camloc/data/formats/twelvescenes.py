@@ -24,18 +24,15 @@ from camloc.errors import DatasetError
 from camloc.geometry.camera import Camera
 
 SCENES = (
-    "apt1/kitchen",
-    "apt1/living",
-    "apt2/bed",
-    "apt2/kitchen",
-    "apt2/living",
-    "apt2/luke",
-    "office1/gates362",
-    "office1/gates381",
-    "office1/lounge",
-    "office1/manolis",
-    "office2/5a",
-    "office2/5b",
+    *("apt1/kitchen", "apt1/living", "apt2/bed", "apt2/kitchen", "apt2/living", "apt2/luke"),
+    *(
+        "office1/gates362",
+        "office1/gates381",
+        "office1/lounge",
+        "office1/manolis",
+        "office2/5a",
+        "office2/5b",
+    ),
 )
 LOOKS_FOR = "info.txt and a folder data with files frame-000000.pose.txt (12Scenes)"
 

@@ -98,34 +98,27 @@ def posed_scene(
     Raises:
         DatasetError: a pose, a camera or the split cannot be used, or no image has a pose.
     """
-    found = [(each, of) for each, of in zip(kept.entries, posed, strict=True) if of.pose is not None]
+    pairs = list(zip(kept.entries, posed, strict=True))
+    found = [(each, of, of.pose) for each, of in pairs if of.pose is not None]
     if not found:
         raise DatasetError(f"{root}: no frame has an image and a pose; check the folder of the images")
     shared = None
-    if calibration is not None:
-        first = next((each.image for each, of in found if of.camera is None), None)
-        shared = None if first is None else camera_beside(calibration, image=first)
+    first = next((each.image for each, of, _ in found if of.camera is None), None)
+    if calibration is not None and first is not None:
+        shared = camera_beside(calibration, image=first)
     rows = []
-    for each, of in found:
-        assert of.pose is not None
+    for each, of, pose in found:
         sequence = sequence_of(each.name) if of.sequence is None else of.sequence
         frame = Frame(each.name, each.image, of.camera or shared, None, sequence, of.time, of.depth)
-        rows.append(Row(of.where or each.where, frame, of.pose))
+        rows.append(Row(of.where or each.where, frame, pose))
     if rotation is None:
         frames = frames_from_matrices(rows)
     else:
         frames = frames_from_quaternions(rows, rotation=rotation, longest=longest)
-    has_pose = {frame.name for frame in frames}
-    lost = frozenset(each.name for each in kept.entries if each.name not in has_pose)
+    lost = {each.name for each, of in pairs if of.pose is None}
     split = split_frames(frames, kept.left_out | lost, root=root, selection=selection, own=own)
-    lost_note = left_out(unposed, len(lost), len(kept.entries))
-    return Scene(
-        scene or folder_name(root),
-        split.train,
-        split.test,
-        unit=unit,
-        notes=(*notes, *lost_note, *kept.notes, *split.notes),
-    )
+    notes = (*notes, *left_out(unposed, len(lost), len(pairs)), *kept.notes, *split.notes)
+    return Scene(scene or folder_name(root), split.train, split.test, unit=unit, notes=notes)
 
 
 def whole_poses(frames: Sequence[Frame], layout: str) -> Pose:

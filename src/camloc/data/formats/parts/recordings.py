@@ -58,23 +58,16 @@ def listed_moments(root: Path, name: str) -> list[Listed[Recorded]]:
     for file in sorted(names):
         match = _COLOUR.fullmatch(file)
         if match is not None and images.setdefault(match[1], file) != file:
-            raise DatasetError(
-                f"{folder / file} and {images[match[1]]} are of the same frame; remove one of them"
-            )
+            raise DatasetError(f"{folder / file} and {images[match[1]]} are of the same frame; remove one")
     for stem, found in images.items():
         if f"{stem}{POSE}" not in names:
-            raise DatasetError(
-                f"{folder / found} has no {stem}{POSE} beside it; add the pose, or remove the image"
-            )
+            raise DatasetError(f"{folder / found} has no {stem}{POSE} beside it; add it, or remove the image")
     # A missing image has the ending of the others.
     ending = next((file.partition(".color.")[2] for file in images.values()), "png")
     listed = []
     for stem in sorted(file.removesuffix(POSE) for file in names if file.endswith(POSE)):
-        image, pose, depth = (
-            images.get(stem, f"{stem}.color.{ending}"),
-            folder / f"{stem}{POSE}",
-            f"{stem}.depth.png",
-        )
+        image = images.get(stem, f"{stem}.color.{ending}")
+        pose, depth = folder / f"{stem}{POSE}", f"{stem}.depth.png"
         number = int(re.sub(r"\D", "", stem)[:18] or 0)
         moment = Recorded(number, pose, folder / depth if depth in names else None)
         listed.append(Listed(str(pose), f"{name}/{image}", folder / image, moment, root))

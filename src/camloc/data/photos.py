@@ -244,10 +244,9 @@ def _place(gps: object) -> Place | None:
 def _angle(parts: object, side: object, negative: str) -> float | None:
     if not isinstance(parts, (tuple, list)) or len(parts) != 3:
         return None
-    numbers = [_number(part) for part in parts]
-    if any(number is None for number in numbers):
+    degrees, minutes, seconds = map(_number, parts)
+    if degrees is None or minutes is None or seconds is None:
         return None
-    degrees, minutes, seconds = (float(number or 0.0) for number in numbers)
     value = degrees + minutes / 60.0 + seconds / 3600.0
     return -value if str(side).strip("\0 ").upper() == negative else value
 

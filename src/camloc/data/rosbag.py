@@ -170,6 +170,11 @@ def read_bag(
         found = _collected(reader, path, image, info, own)
         times = np.array(found.image_times, dtype=np.int64)
         chain = _chain(found, world)
+        if chain is None:
+            frames = ", ".join(sorted({*found.tf, *(each.parent for each in found.tf.values())})) or "none"
+            raise DatasetError(
+                f"tf does not lead from {found.image_frame!r} to {world!r}; its frames are {frames}"
+            )
         with_tf = not track and bool(chain) and any(not found.tf[each].is_static for each in chain)
         if pose_topic == "tf" and not with_tf:
             raise DatasetError(f"{path}: tf has no moving frame above {found.image_frame!r}; name a topic")
@@ -312,16 +317,16 @@ def _time(message: Any, recorded: int) -> int:
     return int(stamp.sec) * 10**9 + int(stamp.nanosec) or recorded
 
 
-def _chain(found: _Recorded, world: str) -> list[str]:
-    """The frames of tf from the camera up to the one below the world, which is the last one or `world`."""
+def _chain(found: _Recorded, top: str) -> list[str] | None:
+    """The frames of tf from the camera up to the one below `top`, or to the last one if it is "".
+
+    None where tf does not lead to it.
+    """
     chain, at = [], found.image_frame
-    while at in found.tf and at != world and at not in chain:
+    while at in found.tf and at != top and at not in chain:
         chain.append(at)
         at = found.tf[at].parent
-    if world and at != world:
-        names = ", ".join(sorted({*found.tf, *(each.parent for each in found.tf.values())})) or "none"
-        raise DatasetError(f"tf does not lead from {found.image_frame!r} to {world!r}; it has {names}")
-    return chain
+    return chain if at == top or not top else None
 
 
 def _along(
@@ -345,17 +350,9 @@ def _of_topic(
             f"{', '.join(_POSES)}; `camloc poses` computes them from the images"
         )
     poses, known = found.poses.at(times, most)
-    upward: list[str] = []
-    if found.body and found.body != found.image_frame:
-        upward = _chain(found, "")
-        if found.body in upward:
-            upward = upward[: upward.index(found.body)]
-        elif not upward or found.tf[upward[-1]].parent != found.body:
-            upward = []
     if mount:
-        offset = _mount(mount)
-        return poses @ offset, known, f"poses of {topic} with the mount {mount}"
-    if upward:
+        return poses @ _mount(mount), known, f"poses of {topic} with the mount {mount}"
+    if found.body and (upward := _chain(found, found.body)):
         inner, is_known, _ = _along(found, upward, times, most)
         note = f"poses of {topic} with the mount of {found.image_frame!r} on {found.body!r} by tf"
         return poses @ inner, known & is_known, note

@@ -18,14 +18,7 @@ import numpy as np
 
 from camloc.data.formats.parts.files import csv_rows, is_file, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_with_lens
-from camloc.data.formats.parts.posed import (
-    Matrix,
-    Posed,
-    between,
-    listed_image,
-    matrix_of_xyzw,
-    posed_scene,
-)
+from camloc.data.formats.parts.posed import Matrix, Posed, between, listed_image, matrix_of_xyzw, posed_scene
 from camloc.data.splits import EVERYTHING, Selection
 from camloc.data.types import Scene
 from camloc.errors import DatasetError

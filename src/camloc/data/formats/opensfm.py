@@ -15,12 +15,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from camloc.data.formats.parts.files import is_file, read_json_value
-from camloc.data.formats.parts.intrinsics import (
-    camera_with_lens,
-    number_fields,
-    number_list,
-    says_something,
-)
+from camloc.data.formats.parts.intrinsics import camera_with_lens, number_fields, number_list, says_something
 from camloc.data.formats.parts.posed import Matrix, Posed, listed_image, matrix_of, posed_scene
 from camloc.data.splits import EVERYTHING, Selection
 from camloc.data.types import Scene, Unit

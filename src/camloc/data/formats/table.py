@@ -37,20 +37,9 @@ from pathlib import Path
 from typing import Literal
 
 from camloc.core.files import csv_text, write_atomically
-from camloc.data.checks import (
-    PUBLISHED_QUATERNION_LENGTH,
-    QUATERNION_LENGTH,
-    Rotation,
-)
+from camloc.data.checks import PUBLISHED_QUATERNION_LENGTH, QUATERNION_LENGTH, Rotation
 from camloc.data.formats import cambridge, sevenscenes
-from camloc.data.formats.parts.files import (
-    Line,
-    csv_cells,
-    is_file,
-    numbers_in,
-    read_lines,
-    seconds_of_times,
-)
+from camloc.data.formats.parts.files import Line, csv_cells, is_file, numbers_in, read_lines, seconds_of_times
 from camloc.data.formats.parts.intrinsics import (
     camera_from_fields,
     fields_of,
@@ -477,10 +466,7 @@ def _refuse_partial(cells: Mapping[str, str], where: str) -> None:
 
 def _refuse_other_view(cells: Mapping[str, str], camera: Camera, where: str) -> None:
     """Refuse a field of view, in degrees or radians, that contradicts the focal length of a pinhole."""
-    for focal, side, names in (
-        (camera.fx, camera.width, _ACROSS),
-        (camera.fy, camera.height, _DOWN),
-    ):
+    for focal, side, names in ((camera.fx, camera.width, _ACROSS), (camera.fy, camera.height, _DOWN)):
         for name in filter(names.fullmatch, cells if "FISHEYE" not in camera.model else ()):
             (angle,) = numbers_in([cells[name]], where)
             half = (angle if angle < math.pi else math.radians(angle)) / 2

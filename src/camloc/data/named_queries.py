@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 from camloc.data.formats import VIDEO_ENDINGS
 from camloc.data.formats.parts.files import (
-    IMAGE_ENDINGS,
     clean_name,
     csv_cells,
     numbers_in,
     read_lines,
     seconds_of_times,
 )
-from camloc.data.photos import natural_order
+from camloc.data.photos import image_files, natural_order
 from camloc.data.query import MOST_BYTES, Query
 from camloc.data.video import frames
 from camloc.errors import DatasetError, ImageError
@@ -54,7 +53,7 @@ def named_queries(words: Sequence[str], *, every: float = 0.0) -> Iterator[Named
             content = sys.stdin.buffer.read(MOST_BYTES + 1)
             yield NamedQuery("standard input", Query(content, name="standard input"))
         elif path.is_dir():
-            yield from _several(images_below(path), f"{shown} is a folder without images")
+            yield from _several(image_files(path), f"{shown} is a folder without images")
         elif path.suffix.lower() in VIDEO_ENDINGS:
             yield from _video(path, every)
         elif path.suffix.lower() in _LIST_ENDINGS and path.is_file():
@@ -65,13 +64,6 @@ def named_queries(words: Sequence[str], *, every: float = 0.0) -> Iterator[Named
             yield from _several([each for each in found if each.is_file()], f"no file is named like {shown}")
         else:
             yield NamedQuery(word, Query(path, name=path.name))
-
-
-def images_below(folder: Path) -> list[Path]:
-    """The image files in a folder and below it, in the order of the numbers in their names."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in (*IMAGE_ENDINGS, ".ppm"))
-    shown = (path for path in found if path.is_file() and not path.name.startswith("."))
-    return sorted(shown, key=lambda path: natural_order(str(path)))
 
 
 def read_times(path: Path) -> list[tuple[Path, float]]:

@@ -117,6 +117,13 @@ def list_photos(source: Path | str) -> PhotoList:
     return PhotoList(tuple(photos), refused)
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The image files in a folder and below it, without hidden ones, in the order of their numbers."""
+    shown = (path for path in folder.rglob("*") if "/." not in f"/{path.relative_to(folder).as_posix()}")
+    found = (path for path in shown if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
+    return sorted(found, key=lambda path: natural_order(str(path)))
+
+
 def read_photo(path: Path, name: str) -> Photo:
     """A photograph by its header; its pixels are not decoded.
 
@@ -189,16 +196,15 @@ def _files(source: Path | str) -> tuple[Path, Sequence[Path]]:
     """The folder of the images, and the files with an image's ending: the others are side files."""
     root = Path(source)
     if root.is_dir():
-        inside = [path for path in root.rglob("*") if "/." not in f"/{path.relative_to(root).as_posix()}"]
-    elif any(sign in str(source) for sign in "*?["):
-        inside = [Path(path) for path in glob.glob(str(source), recursive=True)]  # noqa: PTH207 - absolute
-        if not inside:
-            raise DatasetError(f"no file matches {source}; quote the pattern and check its folder")
-        root = Path(os.path.commonpath([path.parent for path in inside]))
-    elif root.is_file():
-        raise DatasetError(f"{source} is a single file; name a folder of images, a pattern, or a video")
-    else:
+        return root, image_files(root)
+    if not any(sign in str(source) for sign in "*?["):
+        if root.is_file():
+            raise DatasetError(f"{source} is a single file; name a folder of images, a pattern, or a video")
         raise DatasetError(f"{source} does not exist")
+    inside = [Path(path) for path in glob.glob(str(source), recursive=True)]  # noqa: PTH207 - absolute
+    if not inside:
+        raise DatasetError(f"no file matches {source}; quote the pattern and check its folder")
+    root = Path(os.path.commonpath([path.parent for path in inside]))
     return root, [path for path in inside if path.is_file() and path.suffix.lower() in IMAGE_ENDINGS]
 
 

@@ -93,16 +93,24 @@ def read_lines(path: Path, *, comments: bool = False, blanks: bool = False) -> I
     Raises:
         DatasetError: the file cannot be opened (see `open_regular`), or is not UTF-8 or UTF-16 text.
     """
-    with open_regular(path) as file, _as_text(file) as source:
+    with open_regular(path) as file:
+        is_utf16 = file.read(2) in _UTF16_MARKS
+        file.seek(0)
+        # UTF-16 has line ends of two bytes, so it is decoded first.
+        source = io.TextIOWrapper(file, encoding="utf-16") if is_utf16 else file
+        number = 0
         try:
-            for number, raw in enumerate(_bounded_lines(source, path), start=1):
+            while raw := source.readline(LONGEST_LINE + 1):
+                number += 1
+                if len(raw) > LONGEST_LINE:
+                    raise DatasetError(
+                        f"{path} has a line of more than {LONGEST_LINE:,} characters; it is not a list"
+                    )
                 text = (_decoded(raw, f"{path}, line {number}") if isinstance(raw, bytes) else raw).strip()
                 if (text or blanks) and (comments or not text.startswith("#")):
                     yield Line(path, number, text)
         except UnicodeDecodeError:
-            raise DatasetError(
-                f"{path} starts like UTF-16 text and is none; save the file as UTF-8"
-            ) from None
+            raise DatasetError(f"{path} starts like UTF-16 text and is none; save it as UTF-8") from None
         except OSError as problem:
             raise DatasetError(f"{path} cannot be read: {one_line(problem)}") from None
 
@@ -120,22 +128,6 @@ def csv_cells(text: str, where: str, separator: str = ",") -> list[str]:
             f"{where}: this row is not CSV; check its quotation marks and the ends of its lines"
         ) from None
     return [cell.strip() for cell in cells]
-
-
-def _as_text(file: BinaryIO) -> BinaryIO | io.TextIOWrapper:
-    """A UTF-16 file as text, because its line ends have two bytes; any other file unchanged."""
-    mark = file.read(2)
-    file.seek(0)
-    return io.TextIOWrapper(file, encoding="utf-16") if mark in _UTF16_MARKS else file
-
-
-def _bounded_lines(source: BinaryIO | io.TextIOWrapper, path: Path) -> Iterator[bytes | str]:
-    while line := source.readline(LONGEST_LINE + 1):
-        if len(line) > LONGEST_LINE:
-            raise DatasetError(
-                f"{path} has a line of more than {LONGEST_LINE:,} characters; it is not a list"
-            )
-        yield line
 
 
 def read_json(path: Path) -> dict[str, Any]:

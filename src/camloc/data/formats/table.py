@@ -85,6 +85,7 @@ _ORIENTATION = re.compile(
     r"r_?[0-3][0-3]|m_?[0-3][0-3]|rot.*|quat.*|q.*|orient.*|ori_?.*|euler.*|r_?vec.*|angle.*|axis.*|"
     r"dir(ection)?|dir_.*|look.*|forward.*|[wijkhpr]|o_?[wxyz]|hdg|hpr|rpy|ypr)([ _(\[.].*)?"
 )
+_SIZE, _PINHOLE = ("width", "height"), ("f", "fx", "fy", "cx", "cy")
 _COLMAP_LENS = re.compile(r"[kps]\d|k|omega|alpha|beta|s[xy]1")
 _FOCAL = re.compile(r"(fl?|focal.*)_?[xy]?([ _(\[].*)?|.*fov.*")
 
@@ -430,38 +431,30 @@ def _camera(cells: Mapping[str, str], where: str) -> Camera | None:
     """The camera of a row by its cells, or None where it has no focal length."""
     filled = {name: cell for name, cell in cells.items() if cell}
     has_focal = "fx" in filled or "f" in filled
-    read = ("width", "height", "model", *(("f", "fx", "fy", "cx", "cy") if has_focal else ()))
-    lens = {name: cell for name, cell in filled.items() if name not in read}
-    for name, cell in lens.items():
-        is_known = has_focal and _COLMAP_LENS.fullmatch(name)
-        is_second_focal = has_focal and _FOCAL.fullmatch(name)
-        if not is_known and not is_second_focal and says_something(cell):
+    numeric = []
+    for name, cell in filled.items():
+        if name in _SIZE or (has_focal and (name in _PINHOLE or _COLMAP_LENS.fullmatch(name))):
+            numeric.append(name)
+        elif name != "model" and not (has_focal and _FOCAL.fullmatch(name)) and says_something(cell):
             raise DatasetError(
                 f"{where}: the column {name[:40]!r} of the lens is not understood; name the columns "
                 f"fx, fy, cx, cy in pixels and k1, k2, p1, p2 as COLMAP does, or remove it"
             )
     if not has_focal:
         return None
-    _refuse_partial(cells, where)
-    lens = {name: cell for name, cell in lens.items() if _COLMAP_LENS.fullmatch(name)}
-    values = dict(zip(lens, numbers_in(list(lens.values()), where), strict=True))
-    # OpenCV's model with as many parameters as the row needs.
-    usual = "FULL_OPENCV" if any(values.get(name) for name in ("k3", "k4", "k5", "k6")) else "OPENCV"
-    model = filled.get("model", usual if values else "PINHOLE").upper()
-    pinhole = [name for name in read if name in filled and name != "model"]
-    values |= zip(pinhole, numbers_in([filled[name] for name in pinhole], where), strict=True)
-    camera = camera_from_fields(values, model=model, where=where)
-    _refuse_other_view(filled, camera, where)
-    return camera
-
-
-def _refuse_partial(cells: Mapping[str, str], where: str) -> None:
-    """Refuse a row with a focal length whose other cells of the intrinsics are empty."""
-    for name in ("width", "height", "cx", "cy", *(("fy",) if cells.get("fx") else ())):
+    for name in (*_SIZE, "cx", "cy", *(("fy",) if cells.get("fx") else ())):
         if cells.get(name) == "":
             raise DatasetError(
                 f"{where}: the cell of {name} is empty; fill it, or empty all cells of this row's intrinsics"
             )
+    values = dict(zip(numeric, numbers_in([filled[name] for name in numeric], where), strict=True))
+    # OpenCV's model with as many parameters as the row needs.
+    usual = "OPENCV" if values.keys() - {*_SIZE, *_PINHOLE} else "PINHOLE"
+    if any(values.get(name) for name in ("k3", "k4", "k5", "k6")):
+        usual = "FULL_OPENCV"
+    camera = camera_from_fields(values, model=filled.get("model", usual).upper(), where=where)
+    _refuse_other_view(filled, camera, where)
+    return camera
 
 
 def _refuse_other_view(cells: Mapping[str, str], camera: Camera, where: str) -> None:

@@ -162,21 +162,18 @@ def write_model(
                 reconstruction.write_text(unfinished)
             else:
                 reconstruction.write_binary(unfinished)
-            _check_written(Path(unfinished), reconstruction)
-            for path in sorted(Path(unfinished).iterdir()):
+            made = Path(unfinished)
+            points = read_points(made)
+            found = len(read_cameras(made)), len(read_images(made)), 0 if points is None else len(points)
+            cameras, images = len(reconstruction.cameras), reconstruction.num_reg_images()
+            if found != (cameras, images, len(reconstruction.points3D)):
+                raise OSError("the files are not complete")
+            for path in sorted(made.iterdir()):
                 write_atomically(folder / path.name, path.read_bytes())
     except (OSError, ValueError, RuntimeError, DatasetError) as problem:
         raise CamlocError(
             f"{folder} could not be written ({one_line(problem)[:200]}); check that the disk is not full"
         ) from None
-
-
-def _check_written(folder: Path, reconstruction: pycolmap.Reconstruction) -> None:
-    points = read_points(folder)
-    found = (len(read_cameras(folder)), len(read_images(folder)), 0 if points is None else len(points))
-    expected = (len(reconstruction.cameras), reconstruction.num_reg_images(), len(reconstruction.points3D))
-    if found != expected:
-        raise OSError("the files are not complete")
 
 
 def _reconstruction(scene: Scene, form: str) -> pycolmap.Reconstruction:

@@ -183,9 +183,8 @@ def _listed(path: Path, content: Mapping[str, Any], image_folder: Path) -> list[
         if not isinstance(entry, dict):
             raise DatasetError(f"{where}: an object with file_path and transform_matrix is needed")
         name = _image_name(entry.get("file_path"), where, image_folder)
-        listed.append(
-            Listed(f"{where} ({name})", name, image_folder / name, _Entry(entry, content), image_folder)
-        )
+        content_of = _Entry(entry, content)
+        listed.append(Listed(f"{where} ({name})", name, image_folder / name, content_of, image_folder))
     return listed
 
 
@@ -226,11 +225,9 @@ def _refuse_partial(listed: Sequence[Listed[_Entry]]) -> None:
 
 def _times(listed: Sequence[Listed[_Entry]]) -> Sequence[float | None]:
     """The times in seconds, where every frame has one."""
-    if not all("time" in each.content.frame for each in listed):
-        return [None] * len(listed)
-    return seconds_of_times(
-        [number_fields(each.content.frame, each.where, ["time"])["time"] for each in listed]
-    )
+    times = [number_fields(each.content.frame, each.where, ["time"]).get("time") for each in listed]
+    known = [time for time in times if time is not None]
+    return seconds_of_times(known) if len(known) == len(times) else [None] * len(times)
 
 
 def _image_name(text: Any, where: str, image_folder: Path) -> str:
@@ -262,34 +259,22 @@ def _own_split(
 ) -> OwnSplit | None:
     """The split of the two files, or of the lists in one; None where there is neither."""
     if len(listed) == 2:
-        train, test = ({each.name: each.where for each in part} for part in listed)
-        return OwnSplit(train, test)
+        return OwnSplit(*({each.name: each.where for each in part} for part in listed))
     if any("split" in each.content.frame for each in listed[0]):
         return own_split((each, str(each.content.frame.get("split")), "split") for each in listed[0])
+    # A list writes names as `file_path` does, or with their ending.
     found = {each.content.frame["file_path"]: each.name for each in listed[0]}
-    train_names = _filenames(path, content, "train_filenames", image_folder, found)
-    test_names = _filenames(path, content, "test_filenames", image_folder, found)
-    if train_names is None and test_names is None:
-        return None
-    return OwnSplit(train_names, test_names or {})
-
-
-def _filenames(
-    path: Path, content: Mapping[str, Any], key: str, image_folder: Path, found: Mapping[str, str]
-) -> dict[str, str] | None:
-    """The names in a list of the file; `found` has the names of its frames, by their `file_path`."""
-    names = content.get(key)
-    if names is None:
-        return None
-    if not isinstance(names, list):
-        raise DatasetError(f"{path}: {key} must be a list of names")
-    where = f"{path}, {key}"
-    return {
-        found[name]
-        if isinstance(name, str) and name in found
-        else _image_name(name, where, image_folder): where
-        for name in names
-    }
+    sides: list[dict[str, str] | None] = []
+    for key in ("train_filenames", "test_filenames"):
+        names, where = content.get(key), f"{path}, {key}"
+        if not isinstance(names, list | None):
+            raise DatasetError(f"{where}: a list of names is needed")
+        known = [found.get(name) if isinstance(name, str) else None for name in names or ()]
+        pairs = zip(known, names or (), strict=True)
+        side = {each or _image_name(name, where, image_folder): where for each, name in pairs}
+        sides.append(None if names is None else side)
+    train, test = sides
+    return None if train is test is None else OwnSplit(train, test or {})
 
 
 def camera_from_values(values: Mapping[str, Any], where: str, *, image: Path) -> Camera | None:
@@ -358,10 +343,9 @@ def _refuse_unread(values: Mapping[str, Any], where: str, *, is_pinhole_known: b
     """Refuse keys of a lens and of a size that are not read, and cameras whose axes are not OpenGL's."""
     known = [name for name in values if name in _READ or (is_pinhole_known and _FOCAL.fullmatch(name))]
     refuse_unread_lens(values, known, where, write="fl_x, fl_y, cx, cy, w, h, k1 to k6, p1 and p2")
-    if is_pinhole_known and not {"w", "h"} <= values.keys():
-        for name in values:
-            if is_size_name(name):
-                raise DatasetError(f"{where}: the size {name[:40]!r} is not understood; write both w and h")
+    sizes = [name for name in values if is_size_name(name)]
+    if is_pinhole_known and not {"w", "h"} <= values.keys() and sizes:
+        raise DatasetError(f"{where}: the size {sizes[0][:40]!r} is not understood; write both w and h")
     for name, value in values.items():
         if _CONVENTION.fullmatch(name) and re.search("opencv|colmap", str(value)[:80], re.IGNORECASE):
             raise DatasetError(

@@ -30,7 +30,7 @@ from PIL import Image
 
 from benchmarks.page import machine, result_page, table, write
 from camloc import Localizer
-from camloc.data.named_queries import images_below
+from camloc.data.photos import image_files
 
 _CLIENTS = 8
 _HOSTILE = 1000
@@ -85,7 +85,7 @@ def main(
         minutes: how long the clients send.
         scene: name of the scene that they ask for.
     """
-    paths = images_below(images)[::5]
+    paths = image_files(images)[::5]
     contents = [path.read_bytes() for path in paths]
     library = library_rate(runs, contents, seconds=min(20.0, 60.0 * minutes))
     with served([runs]) as address:

@@ -148,12 +148,9 @@ def _cut_anywhere(batch: Batch, *, width: int, height: int, draws: Draws) -> Bat
     room = torch.tensor([columns - width + 1, rows - height + 1])
     left, top = (draws.between(0.0, 1.0, 2) * room).long().T.tolist()
     cuts = [_cut(batch[i : i + 1], left[i], top[i], width=width, height=height) for i in range(len(batch))]
-    return batch.replace(
-        images=torch.cat([cut.images for cut in cuts]),
-        intrinsics=None
-        if batch.intrinsics is None
-        else torch.cat([cut.intrinsics for cut in cuts if cut.intrinsics is not None]),
-    )
+    intrinsics = [cut.intrinsics for cut in cuts if cut.intrinsics is not None]
+    images = torch.cat([cut.images for cut in cuts])
+    return batch.replace(images=images, intrinsics=torch.cat(intrinsics) if intrinsics else None)
 
 
 def _warped(

@@ -105,13 +105,8 @@ def estimates_tum(frames: Sequence[Frame], estimates: Sequence[Estimate]) -> str
     The time is the frame's own if all frames have one and no two are equal, else the number of the frame in
     the list, from 0.
     """
-    return tum_text(
-        [
-            (time, estimate.world_from_cam)
-            for time, estimate in zip(times_of(frames), estimates, strict=True)
-            if isinstance(estimate, Located)
-        ]
-    )
+    timed = zip(times_of(frames), estimates, strict=True)
+    return tum_text([(time, each.world_from_cam) for time, each in timed if isinstance(each, Located)])
 
 
 def write_colmap(frames: Sequence[Frame], estimates: Sequence[Estimate], folder: Path) -> None:

@@ -18,7 +18,15 @@ import numpy as np
 
 from camloc.data.formats.parts.files import csv_rows, is_file, numbers_in, read_lines
 from camloc.data.formats.parts.intrinsics import camera_with_lens
-from camloc.data.formats.parts.posed import Matrix, Posed, between, listed_image, matrix_of_xyzw, posed_scene
+from camloc.data.formats.parts.posed import (
+    Matrix,
+    Posed,
+    between,
+    listed_image,
+    matrix_of_rows,
+    matrix_of_xyzw,
+    posed_scene,
+)
 from camloc.data.splits import EVERYTHING, Selection
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
@@ -92,12 +100,10 @@ def _sensor(path: Path) -> tuple[Camera, Matrix]:
 
     def numbers(name: str, pattern: str, count: int) -> list[float]:
         match = re.search(pattern + r"\s*\[([^\]]*)\]", text)
-        found = numbers_in(match[1].replace(",", " ").split(), f"{path}, {name}") if match else []
-        if len(found) != count:
-            raise DatasetError(f"{path}: {name} with {count} numbers is needed, and {len(found)} are there")
-        return found
+        words = match[1].replace(",", " ").split() if match else []
+        return numbers_in(words, f"{path}, {name}", count=count)
 
-    transform = np.array(numbers("T_BS", r"T_BS:[\s\S]*?data:", 16)).reshape(4, 4)
+    transform = matrix_of_rows(numbers("T_BS", r"T_BS:[\s\S]*?data:", 16))
     fx, fy, cx, cy = numbers("intrinsics", r"intrinsics:", 4)
     width, height = numbers("resolution", r"resolution:", 2)
     coefficients = numbers("distortion_coefficients", r"distortion_coefficients:", 4)

@@ -179,7 +179,7 @@ def _is_number(text: str | None) -> bool:
 def _camera(sensor: ElementTree.Element, where: str) -> Camera:
     found = sorted(sensor.findall("calibration"), key=lambda each: each.get("class") != "adjusted")
     if not found or any(each.get("type", "frame") != "frame" for each in (sensor, found[0])):
-        raise DatasetError(f"{where}: it has no calibration of type frame; let Metashape undistort them")
+        raise DatasetError(f"{where}: no calibration is of type frame; let Metashape undistort the photos")
     calibration = found[0]
     resolutions = [each for part in (calibration, sensor) for each in part.findall("resolution")]
     if not resolutions:

@@ -21,7 +21,8 @@ from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.geometry.rotation import nearest_rotation
 
-Rotation = Literal["world_from_cam", "cam_from_world"]
+# What a quaternion rotates.
+Direction = Literal["world_from_cam", "cam_from_world"]
 
 # Greatest entry of |R^T R - I|. 7Scenes is off by 3e-4 to 1e-3 and a matrix rounded to three decimals by
 # 1e-3; both are projected. A hidden scale or shear is more: a scale of 1.01 is off by 2e-2.
@@ -110,7 +111,7 @@ def frames_from_matrices(rows: Sequence[Row]) -> tuple[Frame, ...]:
 
 
 def frames_from_quaternions(
-    rows: Sequence[Row], *, rotation: Rotation, longest: float = QUATERNION_LENGTH
+    rows: Sequence[Row], *, rotation: Direction, longest: float = QUATERNION_LENGTH
 ) -> tuple[Frame, ...]:
     """Frames of rows with the camera's centre in the world and a quaternion, w first, or the centre alone.
 

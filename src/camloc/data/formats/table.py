@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Literal
 
 from camloc.core.files import csv_text, write_atomically
-from camloc.data.checks import PUBLISHED_QUATERNION_LENGTH, QUATERNION_LENGTH, Rotation
+from camloc.data.checks import PUBLISHED_QUATERNION_LENGTH, QUATERNION_LENGTH, Direction
 from camloc.data.formats import cambridge, sevenscenes
 from camloc.data.formats.parts.files import Line, csv_cells, is_file, numbers_in, read_lines, seconds_of_times
 from camloc.data.formats.parts.intrinsics import (
@@ -64,10 +64,10 @@ IMAGE_NAMES = ("image", "img_path", "file", "filename", "file_path", "path")
 POSITION_NAMES = (("tx", "ty", "tz"), ("x", "y", "z"), ("t1", "t2", "t3"))
 QUATERNION_NAMES = ("qw", "qx", "qy", "qz")
 NUMBERED_NAMES = ("q1", "q2", "q3", "q4")
-ROTATIONS: tuple[Rotation, ...] = ("world_from_cam", "cam_from_world")
+ROTATIONS: tuple[Direction, ...] = ("world_from_cam", "cam_from_world")
 
 # Endings of the names of a quaternion's columns, and the direction that they say.
-_ENDINGS: dict[str, Rotation | None] = {"": None} | {f"_{rotation}": rotation for rotation in ROTATIONS}
+_ENDINGS: dict[str, Direction | None] = {"": None} | {f"_{rotation}": rotation for rotation in ROTATIONS}
 _QUATERNIONS = {tuple(name + ending for name in QUATERNION_NAMES): _ENDINGS[ending] for ending in _ENDINGS}
 
 # The lists that are published with the papers have exactly these columns.
@@ -119,7 +119,7 @@ class PoseColumns:
 
     position: tuple[str, ...]
     quaternion_wxyz: tuple[str, ...]
-    rotation: Rotation | None
+    rotation: Direction | None
 
     def numbers(self, record: Record) -> list[float]:
         """Position and quaternion of a row, or the position alone where the quaternion's cells are empty.
@@ -141,7 +141,7 @@ def load(
     root: Path,
     scene: str = "",
     *,
-    rotation: Rotation | None = None,
+    rotation: Direction | None = None,
     quaternion: Order | None = None,
     images: Path | None = None,
     selection: Selection = EVERYTHING,
@@ -382,7 +382,7 @@ def _records_of_scene(path: Path, records: list[Record], scene: str) -> tuple[li
     return [record for record in records if record.cells["scene"] == scene], scene
 
 
-def _published_rotation(names: Collection[str], scene: str) -> Rotation | None:
+def _published_rotation(names: Collection[str], scene: str) -> Direction | None:
     """The direction in the lists that are published with the papers; None for any other table."""
     if not set(names) >= PUBLISHED_NAMES:
         return None
@@ -391,7 +391,9 @@ def _published_rotation(names: Collection[str], scene: str) -> Rotation | None:
     return "cam_from_world" if scene in cambridge.SCENES else None
 
 
-def _rotation(path: Path, pose: PoseColumns, given: Rotation | None, published: Rotation | None) -> Rotation:
+def _rotation(
+    path: Path, pose: PoseColumns, given: Direction | None, published: Direction | None
+) -> Direction:
     if given is not None and given not in ROTATIONS:
         raise DatasetError(f"rotation is {' or '.join(ROTATIONS)}, not {given!r}")
     if given and pose.rotation and given != pose.rotation:

@@ -13,12 +13,12 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from camloc.data.checks import (
     QUATERNION_LENGTH,
+    Direction,
     Row,
     check_quaternion_length,
     frames_from_matrices,
     frames_from_quaternions,
 )
-from camloc.data.checks import Rotation as RotationOf
 from camloc.data.formats.parts.files import clean_name, sequence_of
 from camloc.data.formats.parts.intrinsics import camera_beside
 from camloc.data.splits import Kept, Listed, OwnSplit, Selection, folder_name, left_out, split_frames
@@ -30,7 +30,6 @@ from camloc.geometry.pose import Pose
 T = TypeVar("T")
 
 Matrix = NDArray[np.float64]
-
 
 # From the camera axes of OpenGL and ARKit (right, up, backward) to OpenCV (right, down, forward), or back.
 FLIPPED_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -71,7 +70,7 @@ def posed_scene(
     posed: Iterable[Posed],
     *,
     selection: Selection,
-    rotation: RotationOf | None = None,
+    rotation: Direction | None = None,
     longest: float = QUATERNION_LENGTH,
     calibration: Path | None = None,
     notes: Iterable[str] = (),

@@ -404,7 +404,7 @@ def _text_images(path: Path) -> Iterator[Image]:
 def _are_features(text: str) -> bool:
     """Whether a line is triples of x, y and the number of a point; the first and the last are checked."""
     words = text.split()
-    ends = words[:3] + words[-3:]
+    ends = words[:3] + words[-3:]  # both empty where an image has no features
     try:
         numbers_in(ends, "")
     except DatasetError:

@@ -188,13 +188,11 @@ def numbers_in(words: Sequence[str], where: str, *, count: int | None = None, of
     if count is not None and len(words) != count:
         meaning = f" ({of})" if of else ""
         raise DatasetError(f"{where}: {count} numbers are needed{meaning}, and {len(words)} numbers are here")
-    numbers = []
-    for word in words:
-        try:
-            numbers.append(float(word))
-        except ValueError:
-            raise DatasetError(f"{where}: {word[:40]!r} is not a number") from None
-    return numbers
+    word = ""
+    try:
+        return [float(word := each) for each in words]
+    except ValueError:
+        raise DatasetError(f"{where}: {word[:40]!r} is not a number") from None
 
 
 def numbers_of_file(path: Path, *, count: int, of: str) -> list[float]:

@@ -216,8 +216,8 @@ def page(found: Measured) -> str:
         "infinitely wrong. The motion model is estimated from each sequence, without its truth.",
         filled(columns, cells, text_columns=3),
         "Near a predicted pose the features of a smaller image are enough, which saves time; they are fewer "
-        "and less exact, so that live medians are larger. Smoothed poses are refined together by the "
-        "features that neighbouring images share: what the map's errors have in common for them, a filter "
+        "and less exact, so that live medians are larger. Smoothing takes the motion between neighbouring "
+        "images from the features that they share: what the map's errors have in common for them, a filter "
         "takes for motion. *Smoothed* counts all the time. What is left is common to whole sequences (the "
         "map's own errors, and those of the poses that it was built from); the covariances allow for it.",
         command="--data FOLDER",

@@ -9,6 +9,7 @@ without a measurement are bridged as long as the motion is certain enough.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -29,7 +30,6 @@ from camloc.inference.pose_filter import (
     State,
     Step,
     likeliest_model,
-    residual,
     run_filter,
     smoothed,
 )
@@ -42,8 +42,12 @@ from camloc.mapping.scene_map import SceneMap
 # Frames whose points a query is compared with first, near a predicted pose.
 _NEAR_FRAMES = (4, 10)
 
-# Pixels that are enough near a predicted pose. Chosen on stretches of training frames that were held out.
-_NEAR_PIXELS = 320 * 240
+# Pixels that are enough near a predicted pose: half of the usual ones. Chosen on stretches of training frames
+# that were held out, as all that is here.
+_NEAR_PIXELS = 640 * 480 // 2
+
+# Features of an image that are refined together with its neighbours, the largest ones.
+_SHARED_FEATURES = 300
 
 # Standard deviations of a verified pose of a map that is not calibrated: a share of the usual distance to the
 # points, and degrees.
@@ -153,33 +157,46 @@ class Track:
         times = [each.time for each in self._images]
         motions = self._motions if self.odometry is not None else None
         model = likeliest_model(times, self._measurements, self._filter.model, motions)
-        steps, _ = run_filter(times, self._measurements, model, motions)
-        self._shared = _usual_covariance(steps, self._measurements)
+        steps, cost = run_filter(times, self._measurements, model, motions)
         states = smoothed(steps)
-        images = [
+        if self.together:
+            motions = self._shared_motion(steps, states)
+            model = likeliest_model(times, self._measurements, model, motions)
+            again, cost_again = run_filter(times, self._measurements, model, motions)
+            if cost_again < cost:
+                steps, states = again, smoothed(again)
+        self._shared = _usual_covariance(steps, self._measurements)
+        return [
             replace(
                 image, pose=self._pose(image.single, image.time, step, state), is_outlier=_is_outlier(step)
             )
             for image, step, state in zip(self._images, steps, states, strict=True)
         ]
-        return self._refined(images) if self.together else images
 
-    def _refined(self, images: Sequence[TrackedImage]) -> list[TrackedImage]:
-        """Images with the poses of the joint refinement, where these lie within the covariances."""
+    def _shared_motion(
+        self, steps: Sequence[Step | None], states: Sequence[State | None]
+    ) -> list[Pose | None]:
+        """The motion from each image to the next by the features that they share, or by the filter.
+
+        It serves as odometry: how exact it is, and so how much it counts beside the measured poses, their
+        likelihood decides.
+        """
         views = []
-        for image, kept, measurement in zip(images, self._kept, self._measurements, strict=True):
-            if isinstance(image.pose, Located) and kept is not None:
-                pose = image.pose.world_from_cam.numpy()
+        for step, state, kept, measurement in zip(steps, states, self._kept, self._measurements, strict=True):
+            if step is not None and state is not None and kept is not None and self._is_certain(state):
+                pose = state.world_from_cam
                 views.append(SharedView(pose, kept.keypoints, kept.camera, kept.scale, measurement))
             else:
                 views.append(SharedView(Pose.identity(), None, None, 1.0, None))
         found = refined_together(views, depth=self._distance)
-        refined = list(images)
-        for row, pose in found.items():
-            smooth = images[row].pose
-            if isinstance(smooth, Located) and _is_within(pose, smooth):
-                refined[row] = replace(images[row], pose=replace(smooth, world_from_cam=pose))
-        return refined
+        path = [
+            found.get(row, None if state is None else state.world_from_cam)
+            for row, state in enumerate(states)
+        ]
+        return [
+            None,
+            *(None if a is None or b is None else a.inverse() @ b for a, b in pairwise(path)),
+        ]
 
     def _advance(self, item: NamedQuery) -> TrackedImage:
         time = item.query.time
@@ -225,7 +242,8 @@ class Track:
             return None
         codec = self.localizer.maps[single.scene].scene_map.codec
         scale = extraction_scale(camera.width, camera.height, settings)
-        return _Kept(keypoints_of(found, camera, codec), camera, scale)
+        largest = np.sort(np.argsort(-found.scales, kind="stable")[:_SHARED_FEATURES])
+        return _Kept(keypoints_of(found.rows(largest), camera, codec), camera, scale)
 
     def _near_prediction(
         self, query: Query, predicted: State | None, features: "dict[FeatureSettings, Features]"
@@ -315,15 +333,6 @@ class _Kept:
     keypoints: FrameKeypoints
     camera: Camera
     scale: float
-
-
-def _is_within(pose: Pose, smooth: Located) -> bool:
-    """Whether a pose is within three deviations of a smoothed one."""
-    if smooth.covariance is None:
-        return False
-    error = residual(smooth.world_from_cam.numpy(), pose)
-    sigmas = np.sqrt([np.trace(smooth.covariance[:3, :3]), np.trace(smooth.covariance[3:, 3:])])
-    return bool((np.linalg.norm(error.reshape(2, 3), axis=1) < 3.0 * sigmas).all())
 
 
 def _quick(usual: MapLocalizer) -> MapLocalizer:

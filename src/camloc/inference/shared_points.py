@@ -2,9 +2,9 @@
 
 Errors that neighbouring images have in common, because they see the same points of the map, no filter tells
 from motion. How the camera moved between the images, the images themselves say: their features are matched,
-triangulated and adjusted as those of a map are, with no pose held. The path that comes out is laid, as one, onto
-the poses that the map gave to the images, each by its covariance. Its motion from image to image is what counts:
-where the camera hardly moves, the images leave the turn of the whole path open.
+triangulated and adjusted as those of a map are, with no pose held. The path that comes out is laid, as one,
+onto the poses that the map gave to the images, each by its covariance. Its motion from image to image is what
+counts: where the camera hardly moves, the images leave the turn of the whole path open.
 
     neighbours -> matches -> tracks -> points -> bundle adjustment -> a similarity to the map's poses
 """

@@ -47,7 +47,7 @@ def steps(folder: Path) -> dict[str, Step]:
     names = tuple(frame.name for frame in (*scene.train, *scene.test))
 
     def motion(*_: object, **__: object) -> Motion:
-        return Motion(pycolmap.Reconstruction(str(folder / "model")), names, {}, (), 1.0, (0, 0))
+        return Motion(pycolmap.Reconstruction(str(folder / "model")), names, {}, (), 1.0, (0, 0), ())
 
     vars(poses)["structure_from_motion"] = motion
     made = SimpleNamespace(scene_map=map_of(room(points=300, frames=4)))

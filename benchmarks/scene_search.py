@@ -323,14 +323,12 @@ def _cluster(folder: Path, photos: Sequence[Photo]) -> Cluster:
     counts = {"requests": 0, "failed": 0, "lost": 0, "wrong": 0}
     options = [folder / "bundles", "--cluster", "--replicas", "2", "--memory", "50MB"]
     with served(options, seconds=180.0) as address:
-        while len(_replicas()) < 2:
-            time.sleep(0.5)
-        end = time.monotonic() + _KILL_SECONDS
+        stop = threading.Event()
 
         def client(number: int) -> None:
             row = number
             with client_of(address) as http:
-                while time.monotonic() < end:
+                while not stop.is_set():
                     photo = chosen[row % len(chosen)]
                     answer = _tried(http, photo)
                     failed = answer is None
@@ -347,15 +345,20 @@ def _cluster(folder: Path, photos: Sequence[Photo]) -> Cluster:
         threads = [threading.Thread(target=client, args=(number,)) for number in range(_CLIENTS)]
         for thread in threads:
             thread.start()
-        time.sleep(_KILL_SECONDS / 3)
-        killed = time.monotonic()
-        victim = _replicas()[0]
-        os.kill(victim, signal.SIGKILL)
-        back = float("nan")
-        while time.monotonic() < end:
-            if np.isnan(back) and len([pid for pid in _replicas() if pid != victim]) >= 2:
-                back = time.monotonic() - killed
-            time.sleep(0.2)
+        try:
+            _wait_for_replicas()  # their load starts the second one
+            end = time.monotonic() + _KILL_SECONDS
+            time.sleep(_KILL_SECONDS / 3)
+            killed = time.monotonic()
+            victim = _replicas()[0]
+            os.kill(victim, signal.SIGKILL)
+            back = float("nan")
+            while time.monotonic() < end:
+                if np.isnan(back) and len([pid for pid in _replicas() if pid != victim]) >= 2:
+                    back = time.monotonic() - killed
+                time.sleep(0.2)
+        finally:
+            stop.set()
         for thread in threads:
             thread.join()
     return Cluster(**counts, seconds_back=back)
@@ -368,6 +371,14 @@ def _tried(http: httpx.Client, photo: Photo) -> dict[str, Any] | None:
     except httpx.HTTPError:
         return None
     return answer.json() if answer.status_code == 200 else None
+
+
+def _wait_for_replicas(seconds: float = 180.0) -> None:
+    end = time.monotonic() + seconds
+    while len(_replicas()) < 2:
+        if time.monotonic() > end:
+            raise RuntimeError(f"no second replica was started in {seconds:.0f} s of load")
+        time.sleep(0.5)
 
 
 def _replicas() -> list[int]:

@@ -59,7 +59,7 @@ class Machine:
         return self.now
 
 
-def measured(machine: Machine, monkeypatch: pytest.MonkeyPatch, *, trial_seconds: float) -> float:
+def measured(machine: Machine, monkeypatch: pytest.MonkeyPatch, **seconds: float) -> float:
     monkeypatch.setattr(prepare, "fit", machine.fit)
     monkeypatch.setattr(prepare, "time", SimpleNamespace(monotonic=machine.monotonic))
     return prepare.seconds_per_step(
@@ -67,7 +67,7 @@ def measured(machine: Machine, monkeypatch: pytest.MonkeyPatch, *, trial_seconds
         model=tiny_model(),
         train=tiny_images(6),
         fabric=Fabric(accelerator="cpu", devices=1),
-        trial_seconds=trial_seconds,
+        **seconds,
     )
 
 
@@ -78,6 +78,13 @@ def test_steps_are_tried_for_some_time_and_some_at_least(
     machine = Machine(0.1)
     assert measured(machine, monkeypatch, trial_seconds=trial_seconds) == pytest.approx(0.1)
     assert machine.taken == pytest.approx(steps, abs=1)
+
+
+def test_a_trial_ends_at_its_share_of_the_budget_but_has_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, steps in ((2.5, 1), (20.0, 7)):
+        machine = Machine(3.0)
+        assert measured(machine, monkeypatch, most_seconds=most) == pytest.approx(3.0)
+        assert machine.taken == steps
 
 
 def test_a_machine_that_is_busy_at_first_does_not_count_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

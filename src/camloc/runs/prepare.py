@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -51,8 +52,9 @@ _LOG = logging.getLogger(__name__)
 TRAINING_SHARE = 0.9
 
 # Trial steps take this share of the remaining time, since a moment says little about a machine that other
-# programs use too, and have at least these numbers.
+# programs use too, and have at least these numbers; those of a slow network end at the longest share.
 _TRIAL_SHARE = 0.01
+_LONGEST_TRIAL = 0.25
 _WARM_UP_STEPS = 5
 _TIMED_STEPS = 25
 
@@ -449,9 +451,15 @@ def schedule_share(
     the same schedule.
     """
     # Several processes have to stop after the same step.
-    trial = _TRIAL_SHARE * seconds_left if fabric.world_size == 1 else 0.0
+    least, most = (
+        (_TRIAL_SHARE * seconds_left, _LONGEST_TRIAL * seconds_left)
+        if fabric.world_size == 1
+        else (0.0, math.inf)
+    )
     copied = copy.deepcopy(model)
-    seconds = seconds_per_step(recipe, model=copied, train=train, fabric=fabric, trial_seconds=trial)
+    seconds = seconds_per_step(
+        recipe, model=copied, train=train, fabric=fabric, trial_seconds=least, most_seconds=most
+    )
     steps = sum(
         stage.epochs
         * steps_per_epoch(len(training_rows(stage, train.world_from_cam)), recipe.windows_per_batch)
@@ -467,10 +475,12 @@ def seconds_per_step(
     train: ImageCache | FeatureVariants,
     fabric: Fabric,
     trial_seconds: float = 0.0,
+    most_seconds: float = math.inf,
 ) -> float:
     """Median seconds of a training step, over the steps of `trial_seconds` and 25 steps at least.
 
-    The mean would include the first reading of a feature cache and the load of other programs.
+    The trial ends after `most_seconds`, with one step or more. The mean would include the first reading of a
+    feature cache and the load of other programs.
     """
     endless = replace(recipe, stages=(replace(recipe.stages[0], epochs=_ENDLESS),))
     seconds: list[float] = []
@@ -480,7 +490,8 @@ def seconds_per_step(
             wait_for(fabric.device)  # the event comes when the step is queued, not when it is done
             seconds.append(time.monotonic() - before)
         is_enough = len(seconds) >= _WARM_UP_STEPS + _TIMED_STEPS
-        if is_enough and time.monotonic() - started >= trial_seconds:
+        taken = time.monotonic() - started
+        if seconds and (taken >= most_seconds or (is_enough and taken >= trial_seconds)):
             break
         before = time.monotonic()  # the time between two epochs is not part of a step
-    return median(seconds[_WARM_UP_STEPS:])
+    return median(seconds[_WARM_UP_STEPS:] or seconds[-1:])

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from camloc.data.formats import nerfstudio
 from camloc.data.types import Scene
 from camloc.errors import DatasetError
 from camloc.evaluation.results import Results
+from camloc.evaluation.table import format_table
 from camloc.geometry.arrays import Array
 from camloc.inference.localizer import Localizer
+from camloc.inference.network import Output
 from camloc.inference.torch_network import TorchNetwork
 from camloc.models.decoding import Decoded, PoseDecoding
 from camloc.runs import evaluate
@@ -124,6 +127,35 @@ def test_an_answer_in_another_scene_is_lost(
         DatasetError, match=r"has not learned 'attic', only scene, cellar; name one of them with --scene"
     ):
         evaluate_run(trained / "run", data=elsewhere, out=tmp_path / "attic")
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    [
+        {"novelty_threshold": 1e-9},
+        {"expected_error": (1.0, 1.0), "mean_pose_errors": {"scene": (1e-3, 1e-3)}},
+    ],
+)
+def test_rejected_images_are_also_scored_as_papers_score_theirs(
+    thresholds: dict[str, Any], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = evaluate_run(trained / "run", out=tmp_path / "alone").results.headline
+    assert (alone.estimates.lost, alone.unrejected) == (0, None)
+    localizer = Localizer.load(trained / "run")
+    whole = checkpoint_of(localizer)
+    checkpoint = replace(whole, metadata=replace(whole.metadata, **thresholds))
+
+    class Novel(TorchNetwork):
+        def predict(self, images: Any) -> Output:
+            return super().predict(images)._replace(novelty=np.ones(len(images), np.float32))
+
+    strict = replace(localizer, network=replace(network_of(localizer), network=Novel(checkpoint)))
+    monkeypatch.setattr(evaluate, "Localizer", SimpleNamespace(load=lambda _, **__: strict))
+    results = evaluate_run(trained / "run", out=tmp_path / "strict").results
+    assert results.headline.estimates.lost == alone.estimates.frames
+    assert results.headline.unrejected == alone.estimates
+    assert "no image rejected" in format_table(results)
+    assert "No image rejected" in (tmp_path / "strict" / "report.html").read_text()
 
 
 @pytest.mark.usefixtures("no_report")

@@ -90,7 +90,9 @@ def test_an_evaluation_shows_the_row_of_the_paper(evaluated: Made, monkeypatch: 
 
     results = Results.load(evaluated.path / RESULTS_NAME)
     assert "printed" not in format_table(results)
-    printed = Published(results.scene, 0.08, 5.68, "TransPoseNet (2021), Table 3", "depth SLAM", "a misprint")
+    printed = Published(
+        results.scene, 0.08, 5.68, "0.08 m 5.68°", "TransPoseNet (2021), Table 3", "depth SLAM", "a misprint"
+    )
     monkeypatch.setattr(table, "published_of", lambda recipe: (printed,) if recipe == results.recipe else ())
     text = format_table(results)
     assert "printed in the paper" in text

@@ -16,7 +16,7 @@ from camloc import recipes
 from camloc.cli.main import main
 from camloc.errors import DatasetError, RecipeError
 from camloc.evaluation.published import CAMBRIDGE, find_table
-from camloc.evaluation.reproduction import Reproduction, Result, Row, reproduction
+from camloc.evaluation.reproduction import Reproduction, Result, Row, mean_of, our_label, reproduction
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.runs import reproduce as module
 from camloc.runs.commands import CommandFailed
@@ -184,13 +184,13 @@ def test_a_table_of_every_paper_has_all_printed_rows_and_columns_and_ours(
     found = reproduce(table, settings(baselines=()), lambda _: None)
     assert [row.label for row in found.rows if row.kind == "printed"] == [row.method for row in table.rows]
     assert found.headings[: len(table.columns)] == table.columns
-    ours = {row.label.removeprefix("ours: "): row for row in found.rows if row.kind == "ours"}
-    assert list(ours) == [row.method for row in table.rows if row.recipes]
-    masked = {row.method for row in table.rows if row.use.startswith("masks")}
-    for method, row in ours.items():
+    ours = {row.label: row for row in found.rows if row.kind == "ours"}
+    assert list(ours) == [our_label(row.method) for row in table.rows if row.recipes]
+    masked = {our_label(row.method) for row in table.rows if row.use.startswith("masks")}
+    for label, row in ours.items():
         numbers = [cell is not None and cell.meters is not None for cell in row.cells]
-        assert all(numbers) != (method in masked)
-        assert ("camloc masks" in row.problem) == (method in masked)
+        assert all(numbers) != (label in masked)
+        assert ("camloc masks" in row.problem) == (label in masked)
     lines = list(csv.DictReader(StringIO(found.csv())))
     for each in table.rows:
         printed = [line for line in lines if (line["method"], line["kind"]) == (each.method, "printed")]
@@ -233,6 +233,14 @@ def test_data_without_a_scene_of_the_table_and_unknown_rows_are_refused(
         reproduce(find_table("hyperpose_2023/7"), settings(scenes=("chess",)), print)
     with pytest.raises(RecipeError, match="Quaternions"):
         reproduce(find_table("hyperpose_2023/7"), settings(rows=("9D",)), print)
+
+
+def test_our_label_leaves_out_the_ours_of_the_paper_and_means_are_rounded_as_in_papers() -> None:
+    labels = [our_label(each) for each in ("TransPoseNet (Ours)", "Ours, ResNet34", "Rigid + Weights [ours]")]
+    assert labels == ["ours: TransPoseNet", "ours: ResNet34", "ours: Rigid + Weights"]
+    # TransPoseNet, Table 2: 2.09/6.84 for PoseNet's row of Table 1, whose means are 2.085 and 6.835.
+    halves = [Result(1.92, 5.40), Result(2.31, 5.38), Result(1.46, 8.08), Result(2.65, 8.48)]
+    assert str(mean_of(halves)) == "2.09/6.84"
 
 
 def test_the_best_of_each_half_is_bold_and_retrieval_does_not_count() -> None:

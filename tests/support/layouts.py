@@ -32,10 +32,16 @@ _OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 @dataclass(frozen=True)
 class PosedScene:
-    """The truth: 4x4 `world_from_cam` matrices in OpenCV axes of the training and of the test frames."""
+    """The truth: 4x4 `world_from_cam` matrices in OpenCV axes of the training and of the test frames.
+
+    The writers of the papers' data sets also take a `camera` and `images`, (height, width, 3) of all frames;
+    the others write grey images of `CAMERA`.
+    """
 
     train: tuple[Matrix, ...]
     test: tuple[Matrix, ...]
+    camera: Camera = CAMERA
+    images: tuple[NDArray[np.uint8], ...] = ()
 
     @property
     def all(self) -> tuple[Matrix, ...]:
@@ -44,6 +50,14 @@ class PosedScene:
     def side(self, number: int) -> str:
         """Whether a frame is for training or for testing."""
         return "train" if number < len(self.train) else "test"
+
+    def write_image(self, path: Path, number: int) -> None:
+        """The image of a frame; grey where the scene has none."""
+        if not self.images:
+            write_image(path, (self.camera.width, self.camera.height))
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(self.images[number]).save(path)
 
 
 def looking_at_target(centre: Matrix) -> Matrix:
@@ -83,25 +97,27 @@ def write_sevenscenes(root: Path, scene: PosedScene) -> dict[str, Any]:
     """Two sequences, split by the official kind of lists."""
     for number, matrix in enumerate(scene.all):
         stem = root / f"seq-{'01' if scene.side(number) == 'train' else '02'}" / f"frame-{number:06d}"
-        write_image(Path(f"{stem}.color.png"))
+        scene.write_image(Path(f"{stem}.color.png"), number)
         Path(f"{stem}.pose.txt").write_text("".join(words(*row.tolist()) + " \n" for row in matrix))
     (root / "TrainSplit.txt").write_text("sequence1\n")
     (root / "TestSplit.txt").write_text("sequence2\n")
-    return {"camera": CAMERA}
+    return {"camera": scene.camera}
 
 
 def write_twelvescenes(root: Path, scene: PosedScene) -> dict[str, Any]:
     """One recording, whose first sequence is for testing, and in which tracking was lost once."""
-    infinite = np.full((4, 4), "-1.#INF")
-    recording = [*scene.test, *scene.train[:2], infinite, *scene.train[2:]]
-    for number, matrix in enumerate(recording):
-        stem = root / "data" / f"frame-{number:06d}"
-        write_image(Path(f"{stem}.color.jpg"))
+    infinite, trained = np.full((4, 4), "-1.#INF"), len(scene.train)
+    numbers = [*range(trained, len(scene.all)), 0, 1, None, *range(2, trained)]
+    recording = [infinite if number is None else scene.all[number] for number in numbers]
+    for place, (number, matrix) in enumerate(zip(numbers, recording, strict=True)):
+        stem = root / "data" / f"frame-{place:06d}"
+        scene.write_image(Path(f"{stem}.color.jpg"), number or 0)
         Path(f"{stem}.pose.txt").write_text("".join(words(*row.tolist()) + "\n" for row in matrix))
-    intrinsics = (FOCAL, 0, WIDTH / 2, 0, 0, FOCAL, HEIGHT / 2, 0, 0, 0, 1, 0, 0, 0, 0, 1)
+    camera = scene.camera
+    intrinsics = (camera.fx, 0, camera.cx, 0, 0, camera.fy, camera.cy, 0, 0, 0, 1, 0, 0, 0, 0, 1)
     (root / "info.txt").write_text(
-        f"m_versionNumber = 4\nm_sensorName = StructureSensor\nm_colorWidth = {WIDTH}\n"
-        f"m_colorHeight = {HEIGHT}\nm_depthWidth = 640\nm_calibrationColorIntrinsic = "
+        f"m_versionNumber = 4\nm_sensorName = StructureSensor\nm_colorWidth = {camera.width}\n"
+        f"m_colorHeight = {camera.height}\nm_depthWidth = 640\nm_calibrationColorIntrinsic = "
         f"{words(*intrinsics)} \n"
     )
     tested, last = len(scene.test), len(recording) - 1
@@ -122,14 +138,16 @@ def write_cambridge(root: Path, scene: PosedScene) -> dict[str, Any]:
             if scene.side(number) != side:
                 continue
             name = f"seq{1 if side == 'train' else 2}/frame{number:05d}.png"
-            write_image(root / name)
+            scene.write_image(root / name, number)
             quaternion = wxyz(matrix[:3, :3].T)
             lines.append(words(name, *matrix[:3, 3].tolist(), *quaternion))
             jpg = name.replace(".png", ".jpg")
-            cameras.append(f"{jpg}\t" + words(FOCAL, *quaternion, *matrix[:3, 3].tolist(), -0.01, 0))
+            cameras.append(
+                f"{jpg}\t" + words(scene.camera.fx, *quaternion, *matrix[:3, 3].tolist(), -0.01, 0)
+            )
         (root / f"dataset_{side}.txt").write_text("\n".join(lines) + "\n")
     (root / "reconstruction.nvm").write_text(f"NVM_V3 \n\n{len(cameras)}\n" + "\n".join(cameras) + "\n\n0\n")
-    return {"width": WIDTH, "height": HEIGHT}
+    return {"width": scene.camera.width, "height": scene.camera.height}
 
 
 def write_colmap_text(root: Path, scene: PosedScene) -> dict[str, Any]:
@@ -573,10 +591,11 @@ def write_robotcar(root: Path, scene: PosedScene) -> dict[str, Any]:
     cam_from_body = np.array([[0, 1.0, 0], [0, 0, 1.0], [1.0, 0, 0]])
     for drive, matrices in ((ROBOTCAR_TRAIN, scene.train), (ROBOTCAR_TEST, scene.test)):
         stamps, rows = [], [heading]
+        first = 0 if drive == ROBOTCAR_TRAIN else len(scene.train)
         for number, matrix in enumerate(matrices):
             time = 1403774724012345 + number * 62_500
             stamps.append(f"{time} 1")
-            write_image(root / drive / "stereo" / "centre_processed" / f"{time}.png")
+            scene.write_image(root / drive / "stereo" / "centre_processed" / f"{time}.png", first + number)
             body = Rotation.from_matrix(matrix[:3, :3] @ cam_from_body)
             for sign in (-1, 1):
                 turned = body * Rotation.from_rotvec([0, 0.01 * sign, 0.02 * sign])
@@ -589,11 +608,11 @@ def write_robotcar(root: Path, scene: PosedScene) -> dict[str, Any]:
         if drive == ROBOTCAR_TEST:
             late = 1403774724012345 + len(matrices) * 62_500
             stamps.append(f"{late} 1")
-            write_image(root / drive / "stereo" / "centre_processed" / f"{late}.png")
+            scene.write_image(root / drive / "stereo" / "centre_processed" / f"{late}.png", -1)
         (root / drive / "stereo.timestamps").write_text("\n".join(stamps) + "\n")
         (root / drive / "gps").mkdir()
         (root / drive / "gps" / "ins.csv").write_text("\n".join(rows) + "\n")
-    return {"camera": CAMERA}
+    return {"camera": scene.camera}
 
 
 # By the name of the layout, and of its variants behind a colon.

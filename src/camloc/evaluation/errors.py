@@ -185,6 +185,7 @@ class EvaluatedSet:
         scenes: number of scenes that the model knows.
         every_method: estimates by the name of the refinement method, and by "none" the network's own; empty
             where nothing refines.
+        unrejected: the network's estimates if no image were rejected; None where these are `estimates`.
     """
 
     name: str
@@ -193,6 +194,7 @@ class EvaluatedSet:
     scene: str | None = None
     scenes: int = 1
     every_method: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
+    unrejected: tuple[Estimate, ...] | None = None
 
     def answers(self) -> tuple[Estimate, ...]:
         """The estimates; an estimate in another scene's world is `Lost`."""
@@ -224,6 +226,7 @@ class ScoredSet:
         meters_per_degree: weight of orientation errors where both errors are added.
         decision: how often the right scene was chosen; None for a model of one scene.
         every_method: (n,) errors by the name of the refinement method; empty where nothing refines.
+        unrejected: (n,) errors of the network if no image were rejected; None where these are `errors`.
     """
 
     name: str
@@ -235,6 +238,7 @@ class ScoredSet:
     meters_per_degree: float
     decision: SceneDecision | None
     every_method: Mapping[str, PoseError]
+    unrejected: PoseError | None = None
 
     def combined(self, errors: PoseError) -> Float[NDArray[np.float64], "n"]:
         """(n,) metres plus weighted degrees, to sort frames by; infinite for lost frames."""
@@ -286,6 +290,9 @@ def _scored(evaluated: EvaluatedSet, training_poses: Pose, meters_per_degree: fl
         meters_per_degree=meters_per_degree,
         decision=scene_decision(evaluated.estimates, evaluated.scene or "") if decides else None,
         every_method=every_method,
+        unrejected=None
+        if evaluated.unrejected is None
+        else replace(evaluated, estimates=evaluated.unrejected).errors(),
     )
 
 

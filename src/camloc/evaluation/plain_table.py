@@ -13,6 +13,12 @@ from camloc.evaluation.report.wording import plain
 
 FORMATS = ("md", "csv", "tex", "json")
 
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%_#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"±": r"$\pm$", "°": r"$^\circ$", "∞": r"$\infty$", "<": "$<$", ">": "$>$"}
+)
+
 
 def save_formats(stem: Path, contents: Sequence[str | bytes]) -> tuple[Path, ...]:
     """Write the contents of a table in the order of `FORMATS`: `stem` with these endings.
@@ -28,9 +34,7 @@ def save_formats(stem: Path, contents: Sequence[str | bytes]) -> tuple[Path, ...
 
 def latex_text(text: str) -> str:
     """A text with the signs that LaTeX reads as commands escaped."""
-    for character in "&%_#":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("±", r"$\pm$").replace("°", r"$^\circ$")
+    return text.translate(_LATEX)
 
 
 def latex_table(rows: Sequence[Sequence[str]], *, first_below_rule: int | None = None) -> str:

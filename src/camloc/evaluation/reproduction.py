@@ -1,7 +1,9 @@
 """A table of a paper with our results beside the printed ones, as text, Markdown, CSV, LaTeX and JSON."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Literal
@@ -37,11 +39,16 @@ class Result:
     def __str__(self) -> str:
         if self.text:
             return self.text
-        meters = "-" if self.meters is None else f"{self.meters:.2f}"
-        degrees = "-" if self.degrees is None else f"{self.degrees:.2f}"
+        halves = ("-" if each is None else rounded(each) for each in (self.meters, self.degrees))
         if self.deviation is None:
-            return f"{meters}/{degrees}"
-        return f"{meters}±{self.deviation[0]:.2f}/{degrees}±{self.deviation[1]:.2f}"
+            return "/".join(halves)
+        pairs = zip(halves, self.deviation, strict=True)
+        return "/".join(f"{half}±{rounded(deviation)}" for half, deviation in pairs)
+
+
+def rounded(value: float) -> str:
+    """Two digits behind the point, halves up: 2.085 is 2.09, as in the papers' averages."""
+    return str(Decimal(f"{value:.6f}").quantize(Decimal("0.01"), ROUND_HALF_UP))
 
 
 def of_cell(cell: Cell | None) -> Result | None:
@@ -109,6 +116,7 @@ class Reproduction:
         truth: the source of the true poses of the printed rows.
         columns: of the paper.
         has_mean: whether a column of means follows.
+        prints_mean: whether the paper prints the means.
         has_ranks: whether columns of ranks follow.
         rows: the printed rows, each with ours below it, then the baselines.
         notes: misprints and other remarks.
@@ -121,6 +129,7 @@ class Reproduction:
     truth: str
     columns: tuple[str, ...]
     has_mean: bool
+    prints_mean: bool
     has_ranks: bool
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
@@ -192,11 +201,19 @@ class Reproduction:
     def remarks(self) -> list[str]:
         """The remarks below the table: units, truths, how ours were trained, failures, misprints."""
         remarks = [
-            "Median errors in metres/degrees; the smallest of absolute pose regressors are bold. Printed "
-            f"rows: true poses from {self.truth}. Nearest training pose: an oracle that sees the true pose."
+            "Median errors of all test images in metres/degrees; the smallest of absolute pose regressors "
+            f"are bold. Printed rows: true poses from {self.truth}."
         ]
+        if MEAN in (*self.columns, *self.headings):
+            by_paper = "" if self.prints_mean else ", computed here from the printed numbers"
+            remarks.append(f"Mean: of the scenes' medians{by_paper}.")
         if self.data:
-            remarks.append(f"Ours: {self.data}.")
+            remarks.append(
+                f"Ours: {self.data}. The median of an even number of images is the lower of the middle two; "
+                "no image is rejected."
+            )
+        if any(row.kind == "baseline" for row in self.rows):
+            remarks.append("Below the line: baselines on our data; the nearest poses are oracles.")
         remarks += [f"{row.label}: {row.record}." for row in self.rows if row.kind == "ours" and row.record]
         remarks += [f"{row.label}: {row.problem}" for row in self.rows if row.problem]
         return [*remarks, *self.notes]
@@ -225,11 +242,12 @@ class Reproduction:
         return csv_text(rows)
 
     def latex(self) -> str:
-        """A `tabular` for the package booktabs."""
+        """A `tabular` for the package booktabs, below comments that hold the remarks."""
         rows = [(_label(row), *self.marked(row, ("\0", "\1"))) for row in self.rows]
         first = None if self._first_baseline is None else self._first_baseline + 1
+        comments = "".join(f"% {line}\n" for line in (f"{self.source}: {self.title}", *self.remarks()))
         text = latex_table((("Method", *self.headings), *rows), first_below_rule=first)
-        return text.replace("\0", r"\textbf{").replace("\1", "}")
+        return comments + text.replace("\0", r"\textbf{").replace("\1", "}")
 
     def save(self, stem: Path) -> tuple[Path, ...]:
         """Write `stem` with the endings of `plain_table.FORMATS`.
@@ -287,6 +305,7 @@ def reproduction(
         truth=table.truth,
         columns=table.columns,
         has_mean=has_mean,
+        prints_mean=table.prints_mean or table.columns == (MEAN,),
         has_ranks=table.ranks is not None,
         rows=(*rows, *baselines),
         notes=(*([table.note] if table.note else []), *notes),
@@ -307,6 +326,11 @@ def _ranked(row: Row, table: PrintedTable, number: int) -> Row:
     known = {m: (x, y) for m, (x, y) in means.items() if x is not None and y is not None}
     ranks = average_ranks({**known, row.label: (cell.meters, cell.degrees)})[row.label]
     return replace(row, ranks=ranks)
+
+
+def our_label(method: str) -> str:
+    """The label of our row of a method, without the paper's own "ours"."""
+    return "ours: " + re.sub(r"\s*[(\[]ours[)\]]|^ours,\s*", "", method, flags=re.IGNORECASE)
 
 
 def _label(row: Row) -> str:

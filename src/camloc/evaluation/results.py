@@ -169,6 +169,8 @@ class SetResults:
         decision: how often the right scene was chosen; None for a model of one scene.
         every_method: errors by the name of the refinement method, and by "none" those of the network's own
             estimates; empty where nothing refines.
+        unrejected: errors of the network if no image were rejected, as papers score theirs; None where these
+            are `estimates`, or where no network was evaluated.
         verification: how many answers the map verified; None for a run without a map.
         reliability: how honest their covariances are; None where no answer has one.
         retrieval: errors of the poses of similar training images, by the name of the baseline; empty
@@ -183,6 +185,7 @@ class SetResults:
     lost_reasons: dict[str, int] = field(default_factory=dict)
     decision: SceneDecision | None = None
     every_method: dict[str, ErrorStatistics] = field(default_factory=dict)
+    unrejected: ErrorStatistics | None = None
     verification: VerificationCounts | None = None
     reliability: Reliability | None = None
     retrieval: dict[str, ErrorStatistics] = field(default_factory=dict)
@@ -311,6 +314,7 @@ def set_results(scored: ScoredSet, *, has_map: bool = False) -> SetResults:
         lost_reasons={reason or NO_REASON: count for reason, count in reasons.most_common()},
         decision=scored.decision,
         every_method={name: error_statistics(errors) for name, errors in scored.every_method.items()},
+        unrejected=None if scored.unrejected is None else error_statistics(scored.unrejected),
         verification=verification_counts(scored.answers) if has_map else None,
         reliability=reliability_of(scored.answers, scored.truth) if has_map else None,
     )

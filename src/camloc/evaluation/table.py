@@ -58,6 +58,8 @@ def results_table(results: Results) -> Table:
             if method != results.refined_by:  # which is the row above
                 label = method_name(method, has_map=results.scene_map is not None)
                 _add_row(table, f"  {label}", statistics, unit)
+        if part.unrejected:
+            _add_row(table, "  no image rejected", part.unrejected, unit)
         is_headline = part.name == results.headline.name
         column = results.scene if is_headline else f"{results.scene}|{part.name}"
         if column in printed:

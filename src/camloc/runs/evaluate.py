@@ -1,10 +1,11 @@
 """Evaluates a run or an exported file on test frames, and writes results, estimates and a report."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from camloc.core.extras import has_extra
 from camloc.core.files import file_name, write_atomically
@@ -31,9 +32,10 @@ from camloc.evaluation.results import (
 )
 from camloc.inference.image_retrieval import vlad_errors
 from camloc.inference.localizer import MAP, Localizer, Verify
-from camloc.inference.network import EstimatesByMethod, NetworkLocalizer
+from camloc.inference.network import EstimatesByMethod, Network, NetworkLocalizer
 from camloc.inference.onnx.bundle import is_exported, scenes_of
 from camloc.mapping.scene_map import SceneMap
+from camloc.models.metadata import Metadata
 from camloc.models.outlier_filters import OutlierFilter
 from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
 from camloc.training.log import read_log
@@ -199,7 +201,10 @@ def evaluate_scene(
                 progress(done, total)
         each = {method: tuple(answer[method] for answer in answers) for method in answers[0]}
         methods = _side_by_side(each) if len(each) > 1 else {}
-        evaluated.append(EvaluatedSet(set_name, frames, each[localizer.method], name, len(known), methods))
+        unrejected = _unrejected(localizer, each, frames)
+        evaluated.append(
+            EvaluatedSet(set_name, frames, each[localizer.method], name, len(known), methods, unrejected)
+        )
     # Baselines may copy any training image, held-out ones that only chose the best epoch included.
     trained = oriented(scene.train)
     if trained:
@@ -325,6 +330,44 @@ def _side_by_side(each: Mapping[str, tuple[Estimate, ...]]) -> Mapping[str, tupl
     return {**each, VERIFIED: verified}
 
 
+@dataclass(frozen=True)
+class _Accepting:
+    """A network of which no pose is rejected; all else is the network's."""
+
+    network: Network
+
+    @property
+    def metadata(self) -> Metadata:
+        """The thresholds of acceptance cannot be exceeded."""
+        metadata, everywhere = self.network.metadata, (math.inf, math.inf)
+        return replace(
+            metadata,
+            novelty_threshold=None,
+            mean_pose_errors={},
+            expected_error=everywhere,
+            expected_errors=dict.fromkeys(metadata.scenes, everywhere),
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.network, name)
+
+
+def _unrejected(
+    localizer: Localizer, each: Mapping[str, tuple[Estimate, ...]], frames: tuple[Frame, ...]
+) -> tuple[Estimate, ...] | None:
+    """The network's estimates if no image were rejected; None where they are those of the localizer."""
+    network = localizer.network
+    if network is None:
+        return None
+    own = each[network.refine]
+    lost = [frame for frame, estimate in zip(frames, own, strict=True) if isinstance(estimate, Lost)]
+    if not lost:
+        return None if localizer.method == network.refine else own
+    accepting = replace(network, network=cast("Network", _Accepting(network.network)))
+    found = replace(localizer, network=accepting, maps={}, verify="never").locate_all(lost)
+    return tuple(next(found) if isinstance(estimate, Lost) else estimate for estimate in own)
+
+
 def _map_record(scene_map: SceneMap) -> MapRecord:
     return MapRecord(
         points=len(scene_map),
@@ -384,7 +427,9 @@ def _final_epoch(folder: Path, headline: EvaluatedSet, *, device: str) -> ErrorS
 
 def _training_record(manifest: RunManifest, log: list[dict[str, float]]) -> TrainingRecord:
     last: dict[str, Any] = log[-1] if log else {}
-    budget = f"{manifest.budget_seconds / 60:g} minutes" if manifest.budget_seconds else f"{len(log)} epochs"
+    seconds = manifest.budget_seconds
+    budget = f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
+    budget = budget if seconds else f"{len(log)} epochs"
     return TrainingRecord(
         seed=manifest.seed,
         device=manifest.device,

@@ -24,7 +24,16 @@ from camloc.errors import CamlocError, CheckpointError, DatasetError, RecipeErro
 from camloc.evaluation.baselines import baseline_errors
 from camloc.evaluation.errors import ErrorStatistics, error_statistics
 from camloc.evaluation.published import MEAN, PrintedRow, PrintedTable, scene_and_set
-from camloc.evaluation.reproduction import Kind, Reproduction, Result, Row, mean_of, over_seeds, reproduction
+from camloc.evaluation.reproduction import (
+    Kind,
+    Reproduction,
+    Result,
+    Row,
+    mean_of,
+    our_label,
+    over_seeds,
+    reproduction,
+)
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.geometry.pose import PoseError
 from camloc.inference.image_retrieval import vlad_errors
@@ -331,7 +340,7 @@ def _our_row(
         with suppress(CheckpointError):
             records.append(Results.load(_results_path(found[job], job.scenes[0], len(job.scenes))))
     results = {column: over_seeds(several) for column, several in by_column.items()}
-    label = f"ours: {row.method}"
+    label = our_label(row.method)
     failure = "; ".join(dict.fromkeys(reasons))
     missing = [scene for scene in table.scenes if scene not in results]
     if table.columns == (MEAN,) and missing and not failure:
@@ -410,8 +419,9 @@ def _stored(folder: Path, scenes: tuple[str, ...]) -> dict[str, dict[str, Result
 
 
 def _sets(results: Results) -> dict[str, Result]:
-    found = {part.name: _result(part.estimates) for part in results.sets}
-    return {"": _result(results.headline.estimates), **found}
+    """The results by test set; "" is the test split itself. Papers score every image: none is rejected."""
+    found = {part.name: _result(part.unrejected or part.estimates) for part in results.sets}
+    return {"": found[results.headline.name], **found}
 
 
 def _result(statistics: ErrorStatistics) -> Result:
@@ -555,4 +565,4 @@ def _data_words(settings: Settings, scenes: tuple[str, ...], table: PrintedTable
         return f"finished runs below {settings.runs.name}"
     missing = [scene for scene in table.scenes if scene not in scenes]
     left_out = f", without {', '.join(missing)}" if missing else ""
-    return f"the data set {settings.data.name}{left_out}"
+    return f"trained and tested on {settings.data}{left_out}"

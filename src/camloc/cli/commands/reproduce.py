@@ -63,7 +63,7 @@ def reproduce(
         out: Where to write the table, without an ending; RUNS/PAPER-TABLE by default.
         without: Leave out a baseline that takes minutes.
         backbone_weights: Initial weights of the backbones, as for camloc train.
-        option: Option of the reader of the data, such as poses=sfm.
+        option: Option of the reader of the data, such as width=1920.
         device: Device to train on.
         list: List the tables.
     """

@@ -73,11 +73,19 @@ def styled() -> AbstractContextManager[None]:
 
 
 def log_scale(axes: Axes, which: str) -> None:
-    """Make the "x" or the "y" axis logarithmic, with plain numbers instead of powers of ten."""
+    """Make the "x" or the "y" axis logarithmic, with plain numbers instead of powers of ten.
+
+    An axis of less than two decades, which may have one power of ten or none, also has numbers at 2 and 5.
+    """
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+
+    def between(value: float, _: int | None) -> str:
+        low, high = axis.get_view_interval()
+        return f"{value:g}" if high < 100 * low and f"{value:e}"[0] in "25" else ""
+
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_formatter(FuncFormatter(between))
 
 
 def legend_below(figure: Figure, axes: Axes, *, columns: int = 4) -> None:

@@ -274,8 +274,8 @@ def retrieval_bar_figure(table: Reproduction) -> bytes:
     measured, is dashed.
     """
     printed = [row for row in table.rows if row.group == "IR"][-1]
-    bars = [(printed.label, printed, "black", "-")]
-    bars += [(row.label, row, GREY, "--") for row in table.rows
+    bars = [(f"{printed.label} (printed)", printed, "black", "-")]
+    bars += [(f"{row.label} (ours)", row, GREY, "--") for row in table.rows
              if row.kind == "baseline" and row.label.startswith("retrieval, VLAD inter")]  # fmt: skip
     methods = [row for row in table.rows if row.kind != "baseline" and not row.group]
     scenes = np.arange(len(table.columns))

@@ -45,6 +45,20 @@ def test_a_figure_that_a_run_has_not_is_refused_in_a_sentence(
     assert "camloc evaluate" in refused(capfd, "figure", "errors", run, "--out", tmp_path / "errors.svg")
 
 
+def test_a_run_that_lost_every_image_has_no_figure_of_errors(
+    evaluated: Made, tmp_path: Path, capfd: Capture
+) -> None:
+    shutil.copy(evaluated.path / RESULTS_NAME, tmp_path / RESULTS_NAME)
+    with (evaluated.path / "estimates.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (tmp_path / "estimates.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(row | {"tx": ""} for row in rows)
+    for name in ("trajectories", "errors"):
+        assert "are lost" in refused(capfd, "figure", name, tmp_path)
+
+
 def test_a_run_is_compared_with_its_own_trajectory(evaluated: Made, tmp_path: Path, capfd: Capture) -> None:
     message = camloc(
         capfd, "compare", evaluated.path, evaluated.path / "estimates.tum", "--out", tmp_path / "page"

@@ -16,7 +16,7 @@ from camloc.evaluation.report.model_figures import transfer_figure
 from camloc.evaluation.results import results_of
 from camloc.runs import run_times as times
 from camloc.runs import transfer as module
-from camloc.runs.commands import CommandFailed
+from camloc.runs.commands import CommandFailed, run_camloc
 from camloc.runs.extend import COMPARISON, ExtensionResults
 from camloc.runs.reproduce import Settings
 
@@ -96,3 +96,16 @@ def test_a_table_of_times_has_ours_beside_the_printed_ones(
         assert "50 ms" in path.read_text()
     with pytest.raises(RecipeError, match="no table of times"):
         times.run_times("implicit_geometry_2023/VI")
+
+
+def test_the_reason_of_a_failed_command_is_its_own_last_sentence_and_not_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    crash = "print('camloc: the budget is short'); raise OSError('the disk is full')"
+    refusal = "print('camloc: there is no data set'); print('next'); raise SystemExit(1)"
+    for program, reason in ((crash, "OSError: the disk is full"), (refusal, "there is no data set")):
+        name = tmp_path / "camloc.py"
+        name.write_text(program)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        with pytest.raises(CommandFailed, match=reason):
+            run_camloc([], tmp_path / "log")

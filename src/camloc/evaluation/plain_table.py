@@ -37,12 +37,11 @@ def latex_text(text: str) -> str:
     return text.translate(_LATEX)
 
 
-def latex_table(rows: Sequence[Sequence[str]], *, first_below_rule: int | None = None) -> str:
-    """A `tabular` for the package booktabs: headings, rows, and a rule above one of the rows."""
+def latex_table(rows: Sequence[Sequence[str]], *, below_rules: Sequence[int] = ()) -> str:
+    """A `tabular` for the package booktabs: headings, rows, and rules above some of the rows."""
     lines = [" & ".join(map(latex_text, row)) + r" \\" for row in rows]
-    lines[0] += r" \midrule"
-    if first_below_rule is not None:
-        lines.insert(first_below_rule, r"\midrule")
+    for number in (1, *below_rules):
+        lines[number - 1] += r" \midrule"
     start = rf"\begin{{tabular}}{{l{'r' * (len(rows[0]) - 1)}}}"
     return "\n".join([start, r"\toprule", *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 

@@ -24,6 +24,9 @@ from camloc.errors import RecipeError
 CAMBRIDGE = ("KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 SEVENSCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 
+ORIGINAL = "original"
+"""The test images as they are, beside their other conditions."""
+
 MEAN = "mean"
 """The column of the average over all scenes of the data set."""
 
@@ -516,8 +519,8 @@ _TABLES = (
     ),
     PrintedTable(
         _HP25, "1", "Extended Cambridge Landmarks", "cambridge",
-        tuple(f"{scene}|{flavor}".removesuffix("|original") for scene in CAMBRIDGE
-              for flavor in ("original", "winter", "summer", "evening")),
+        tuple(f"{scene}|{flavor}".removesuffix(f"|{ORIGINAL}") for scene in CAMBRIDGE
+              for flavor in (ORIGINAL, "winter", "summer", "evening")),
         _rows("""
             APR | Baseline APR             | 0.89/2.29 0.94/2.14 1.03/2.12 1.15/2.59 1.49/3.30 1.84/3.72 1.53/3.77 2.03/3.43 0.74/4.79 0.74/5.06 0.76/4.90 1.04/4.99 1.40/4.95 1.50/5.26 1.52/5.45 1.63/5.55 | | hyperpose_2025/cambridge-baseline
             APR | Baseline APR w/ hypernet | 0.61/1.84 0.67/2.03 0.69/1.93 0.70/2.52 1.44/3.03 1.39/3.15 1.39/3.36 1.77/3.40 0.70/3.62 0.71/4.26 0.75/4.08 0.88/4.90 1.37/4.85 1.37/5.07 1.48/5.35 1.53/5.34 | | hyperpose_2025/cambridge-hypernetwork

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Literal
@@ -15,7 +16,7 @@ from camloc.core.files import csv_text, read_regular
 from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.errors import mean_of_all
 from camloc.evaluation.plain_table import latex_table, save_formats, terminal_table
-from camloc.evaluation.published import MEAN, Cell, PrintedTable, average_ranks
+from camloc.evaluation.published import MEAN, ORIGINAL, Cell, PrintedTable, average_ranks, scene_and_set
 from camloc.evaluation.report.wording import plain
 
 Kind = Literal["printed", "ours", "baseline"]
@@ -182,21 +183,56 @@ class Reproduction:
             )
         return tuple(texts)
 
+    def blocks(self) -> dict[str, tuple[int, ...]]:
+        """The numbers of the columns that are shown side by side, by scene where scenes have test sets.
+
+        A table without test sets is one block, named "".
+        """
+        if not any("|" in column for column in self.columns):
+            return {"": tuple(range(len(self.headings)))}
+        scenes = [scene_and_set(column)[0] for column in self.columns]
+        return {
+            each: tuple(number for number, scene in enumerate(scenes) if scene == each)
+            for each in dict.fromkeys(scenes)
+        }
+
+    def _lines(self, bold: tuple[str, str]) -> list[tuple[str, Row, tuple[str, ...]]]:
+        """The block, the row and the cells of each line."""
+        marked = [(row, self.marked(row, bold)) for row in self.rows]
+        return [
+            (block, row, tuple(cells[number] for number in numbers))
+            for block, numbers in self.blocks().items()
+            for row, cells in marked
+        ]
+
+    def _shown_headings(self) -> tuple[str, ...]:
+        """The headings of a block behind the labels: those of the table, or the names of the test sets."""
+        first = next(iter(self.blocks()))
+        if not first:
+            return self.headings
+        return tuple(scene_and_set(self.columns[number])[1] or ORIGINAL for number in self.blocks()[first])
+
     def rich(self) -> RichTable:
         """For the terminal."""
         title, caption = f"{self.source}: {self.title}", "\n".join(self.remarks())
-        table = terminal_table(("method", *self.headings), title=title, caption=caption)
-        for number, row in enumerate(self.rows):
-            if number == self._first_baseline:
+        table = terminal_table(("method", *self._shown_headings()), title=title, caption=caption)
+        for before, (block, row, cells) in pairwise((None, *self._lines(("[bold]", "[/bold]")))):
+            if before is not None and (before[0] != block or self._is_first_baseline(row, before[1])):
                 table.add_section()
+            if block and (before is None or before[0] != block):
+                table.add_row(plain(block), style="bold")
             style = {"printed": None, "ours": "cyan", "baseline": "dim"}[row.kind]
-            table.add_row(plain(_label(row)), *self.marked(row, ("[bold]", "[/bold]")), style=style)
+            table.add_row(plain(_label(row)), *cells, style=style)
         return table
 
     @property
-    def _first_baseline(self) -> int | None:
-        """The number of the first row that is a baseline; they are at the end."""
-        return next((number for number, row in enumerate(self.rows) if row.kind == "baseline"), None)
+    def width(self) -> int:
+        """Characters that the terminal's table needs."""
+        return max(map(len, map(_label, self.rows))) + 3 + 15 * len(self._shown_headings())
+
+    @staticmethod
+    def _is_first_baseline(row: Row, before: Row) -> bool:
+        return row.kind == "baseline" != before.kind
 
     def remarks(self) -> list[str]:
         """The remarks below the table: units, truths, how ours were trained, failures, misprints."""
@@ -220,11 +256,13 @@ class Reproduction:
 
     def markdown(self) -> str:
         """A section with the table."""
-        lines = [f"## {self.source}: {self.title}", "", f"| method | {' | '.join(self.headings)} |"]
-        lines.append(f"| --- |{' ---: |' * len(self.headings)}")
-        for row in self.rows:
-            cells = " | ".join(cell.replace("|", "\\|") for cell in self.marked(row, ("**", "**")))
-            lines.append(f"| {_label(row).replace('|', chr(92) + '|')} | {cells} |")
+        scene = ("scene",) if "" not in self.blocks() else ()
+        headings = (*scene, "method", *self._shown_headings())
+        lines = [f"## {self.source}: {self.title}", "", f"| {' | '.join(headings)} |"]
+        lines.append(f"|{' --- |' * (len(scene) + 1)}{' ---: |' * len(self._shown_headings())}")
+        for block, row, cells in self._lines(("**", "**")):
+            texts = (*((block,) if scene else ()), _label(row).strip(), *cells)
+            lines.append(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in texts)} |")
         return "\n".join([*lines, "", *(f"- {remark}" for remark in self.remarks())]) + "\n"
 
     def csv(self) -> str:
@@ -243,10 +281,16 @@ class Reproduction:
 
     def latex(self) -> str:
         """A `tabular` for the package booktabs, below comments that hold the remarks."""
-        rows = [(_label(row), *self.marked(row, ("\0", "\1"))) for row in self.rows]
-        first = None if self._first_baseline is None else self._first_baseline + 1
+        rows: list[tuple[str, ...]] = [("Method", *self._shown_headings())]
+        rules = []
+        for before, (block, row, cells) in pairwise((None, *self._lines(("\0", "\1")))):
+            if before is not None and (before[0] != block or self._is_first_baseline(row, before[1])):
+                rules.append(len(rows))
+            if block and (before is None or before[0] != block):
+                rows.append((block, *("" for _ in cells)))
+            rows.append((_label(row).strip(), *cells))
         comments = "".join(f"% {line}\n" for line in (f"{self.source}: {self.title}", *self.remarks()))
-        text = latex_table((("Method", *self.headings), *rows), first_below_rule=first)
+        text = latex_table(rows, below_rules=rules)
         return comments + text.replace("\0", r"\textbf{").replace("\1", "}")
 
     def save(self, stem: Path) -> tuple[Path, ...]:
@@ -297,7 +341,7 @@ def reproduction(
         rows.append(Row(printed.method, "printed", cells, mean, ranks=ranks, group=group))
         if number in ours:
             rows.append(_ranked(ours[number], table, number))
-    notes = [f"{method}: {what}." for method, what in (table.misprints or {}).items()]
+    notes = [f"Misprint, {method}: {what}." for method, what in (table.misprints or {}).items()]
     return Reproduction(
         name=table.name,
         title=table.title,

@@ -18,6 +18,7 @@ def run_camloc(words: Sequence[str], log: Path) -> None:
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as output:
+        start = output.tell()
         output.write(f"$ camloc {' '.join(words)}\n")
         output.flush()
         process = subprocess.Popen(
@@ -30,6 +31,10 @@ def run_camloc(words: Sequence[str], log: Path) -> None:
             process.wait()
             raise
     if status:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        last = next((line for line in reversed(lines) if line.startswith("camloc: ")), lines[-1])
+        printed = log.read_bytes()[start:].decode(errors="replace")
+        lines = [line.strip() for line in printed.splitlines() if line.strip()]
+        # Warnings begin like the sentence that a command ends with, but behind a traceback only the last line
+        # is the reason.
+        sentences = [] if "Traceback (most recent call last):" in lines else lines
+        last = next((line for line in reversed(sentences) if line.startswith("camloc: ")), lines[-1])
         raise CommandFailed(f"{last.removeprefix('camloc: ')} (see {log})")

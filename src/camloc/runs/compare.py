@@ -16,7 +16,7 @@ from camloc.evaluation.comparison import (
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.evaluation.trajectory import CSV_NAME
 from camloc.runs.evaluate import SCENES
-from camloc.runs.manifest import MANIFEST_FILE, RunManifest
+from camloc.runs.manifest import MANIFEST_FILE, RunManifest, budget_words
 
 Folder = tuple[Path, RunManifest | None]
 
@@ -37,11 +37,11 @@ def compare_sources(sources: Sequence[Path], *, scene: str = "", truth: Path | N
         UsageError: a source is neither a run nor a TUM file, or the scene is not clear.
     """
     files = [path for path in sources if path.is_file()]
-    folders = [run for path in sources if path.is_dir() for run in _runs_in(path)]
+    folders = [run for path in sources if path.is_dir() for run in runs_in(path)]
     missing = [path for path in sources if not path.exists()]
     if missing:
         raise UsageError(f"{missing[0]} does not exist; name runs, folders of runs, or TUM files")
-    names = _method_names(folders)
+    names = method_names(folders)
     estimates: list[Estimates] = []
     unit = "m"
     for (folder, manifest), name in zip(folders, names, strict=True):
@@ -66,7 +66,7 @@ def compare_sources(sources: Sequence[Path], *, scene: str = "", truth: Path | N
     return compare(estimates, unit=unit)
 
 
-def _runs_in(folder: Path) -> list[Folder]:
+def runs_in(folder: Path) -> list[Folder]:
     """The run of a folder, or the evaluated runs below it."""
     if (folder / MANIFEST_FILE).is_file() or (folder / RESULTS_NAME).is_file():
         return [(folder, _manifest(folder))]
@@ -81,8 +81,11 @@ def _manifest(folder: Path) -> RunManifest | None:
     return RunManifest.load(folder) if (folder / MANIFEST_FILE).is_file() else None
 
 
-def _method_names(folders: Sequence[Folder]) -> list[str]:
-    """A name for each run: its recipe, with the budget or the folder where several methods have one."""
+def method_names(folders: Sequence[Folder]) -> list[str]:
+    """A name for each run: its recipe, with budget, precision or folder where several methods have one.
+
+    Runs of one method have one name: they differ in their seeds.
+    """
     keys = [
         (str(folder), 0.0, "") if manifest is None
         else (manifest.recipe or "map", manifest.budget_seconds, manifest.precision)
@@ -96,13 +99,14 @@ def _method_names(folders: Sequence[Folder]) -> list[str]:
         budgets.setdefault(recipe, set()).add((budget, precision))
     names = []
     for key, (folder, _) in zip(keys, folders, strict=True):
-        recipe, budget, _precision = key
+        recipe, budget, precision = key
         if len(set(seeds[key])) < len(seeds[key]):  # equal seeds: two runs that differ in something else
-            names.append(f"{recipe} ({folder.name})")
-        elif len(budgets[recipe]) > 1:
-            names.append(f"{recipe} ({budget / 60:g} min)" if budget else f"{recipe} (whole schedule)")
+            differences = [folder.name]
         else:
-            names.append(recipe)
+            several, precisions = map(set, zip(*budgets[recipe], strict=True))
+            differences = [budget_words(budget) if budget else "whole schedule"] if len(several) > 1 else []
+            differences += [precision] if len(precisions) > 1 else []
+        names.append(f"{recipe} ({', '.join(differences)})" if differences else recipe)
     return names
 
 

@@ -37,7 +37,7 @@ from camloc.inference.onnx.bundle import is_exported, scenes_of
 from camloc.mapping.scene_map import SceneMap
 from camloc.models.metadata import Metadata
 from camloc.models.outlier_filters import OutlierFilter
-from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest
+from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest, budget_words
 from camloc.training.log import read_log
 
 if TYPE_CHECKING:
@@ -427,9 +427,7 @@ def _final_epoch(folder: Path, headline: EvaluatedSet, *, device: str) -> ErrorS
 
 def _training_record(manifest: RunManifest, log: list[dict[str, float]]) -> TrainingRecord:
     last: dict[str, Any] = log[-1] if log else {}
-    seconds = manifest.budget_seconds
-    budget = f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
-    budget = budget if seconds else f"{len(log)} epochs"
+    budget = budget_words(manifest.budget_seconds) if manifest.budget_seconds else f"{len(log)} epochs"
     return TrainingRecord(
         seed=manifest.seed,
         device=manifest.device,

@@ -1,5 +1,6 @@
 """The papers' figures of a run: attention, clusters, trajectories, errors, occlusion, points, decoding."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -9,7 +10,7 @@ from camloc.core.sampling import even_items, even_rows
 from camloc.data.image_io import read_image
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import DatasetError, RecipeError
-from camloc.evaluation.comparison import common_frames, read_estimates
+from camloc.evaluation.comparison import Estimates, common_frames, read_estimates
 from camloc.evaluation.report.comparison import trajectories
 from camloc.evaluation.report.figures import BLUE, Curve, errors_along
 from camloc.evaluation.report.model_figures import (
@@ -25,6 +26,7 @@ from camloc.inference.localizer import Localizer
 from camloc.models.checkpoint import load_checkpoint
 from camloc.refinement.image_decoder import DecoderMetadata
 from camloc.refinement.train import IMAGES
+from camloc.runs.compare import method_names, runs_in
 from camloc.runs.evaluate import attention_to, test_sets
 from camloc.runs.manifest import RunManifest
 
@@ -59,19 +61,19 @@ def draw(
 
     Raises:
         CheckpointError: the run is incomplete, or not evaluated.
-        DatasetError: it has no test frames.
+        DatasetError: it has no test frames, or lost all of them.
         MissingExtraError: clusters need scikit-learn.
         RecipeError: the network has nothing to draw.
     """
     match name:
         case "trajectories":
-            estimates = read_estimates(run / CSV_NAME, name=run.name)
-            return trajectories({run.name: estimates}, unit=Results.load(run / RESULTS_NAME).unit)
+            results, estimates = _estimates(run)
+            title = ", ".join(filter(None, (results.recipe or results.model, results.scene)))
+            return trajectories({title: estimates}, unit=results.unit)
         case "errors":
-            estimates = read_estimates(run / CSV_NAME, name=run.name)
+            results, estimates = _estimates(run)
             curves = [Curve("Estimate", estimates.errors(), BLUE)]
-            unit = Results.load(run / RESULTS_NAME).unit
-            return errors_along(curves, sequences=estimates.sequences, unit=unit)
+            return errors_along(curves, sequences=estimates.sequences, unit=results.unit)
         case "attention":
             return _attention(run, _test_frames(run, scene), images)
         case "clusters":
@@ -87,6 +89,21 @@ def draw(
                     f"{run} has no image decoder; train one with camloc autoencode {run} --decoder"
                 )
             return decoded_figure(read_image(path))
+
+
+def _estimates(run: Path) -> tuple[Results, Estimates]:
+    """The results and estimates of a run.
+
+    Raises:
+        CheckpointError: it is not evaluated.
+        DatasetError: all of its test images are lost.
+    """
+    results, estimates = Results.load(run / RESULTS_NAME), read_estimates(run / CSV_NAME, name=run.name)
+    if not np.isfinite(estimates.errors().meters).any():
+        raise DatasetError(
+            f"all test images of {run} are lost, so that there is nothing to draw; train it longer"
+        )
+    return results, estimates
 
 
 def _attention(run: Path, frames: tuple[Frame, ...], images: int) -> bytes:
@@ -116,10 +133,11 @@ def _clusters(run: Path, frames: tuple[Frame, ...], count: int, baseline: Path |
 
 def _occlusion(run: Path, frames: tuple[Frame, ...], baseline: Path | None) -> bytes:
     """The frames around the one where the run's error, or that of the baseline above it, is largest."""
-    runs = {each.name: each for each in ((run,) if baseline is None else (baseline, run))}
-    if len(runs) < 1 + (baseline is not None):
-        runs = {str(each): each for each in (baseline, run) if each is not None}
-    found = common_frames([read_estimates(each / CSV_NAME, name=name) for name, each in runs.items()])
+    runs = (run,) if baseline is None else (baseline, run)
+    names = method_names([runs_in(each)[0] for each in runs])
+    names = names if len(set(names)) == len(runs) else [str(each) for each in runs]
+    read = [replace(_estimates(each)[1], name=name) for each, name in zip(runs, names, strict=True)]
+    found = common_frames(read)
     errors = {each.name: each.errors().meters for each in found}
     first, *others = errors.values()
     excess = first - others[0] if others else first

@@ -94,6 +94,11 @@ def load_scenes(sources: tuple[DataSource, ...]) -> tuple[Scene, ...]:
     return scenes
 
 
+def budget_words(seconds: float) -> str:
+    """A budget as text: "20 minutes", "10 seconds"."""
+    return f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
+
+
 @dataclass(frozen=True)
 class RunManifest:
     """Everything that decides the result of a run.

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 from camloc.core.config import from_json, to_json
 from camloc.core.files import file_name, read_regular, write_atomically
-from camloc.data.types import Scene, oriented, poses_of
+from camloc.data.types import Frame, Scene, oriented, poses_of
 from camloc.errors import CamlocError, CheckpointError, DatasetError, RecipeError
 from camloc.evaluation.baselines import baseline_errors
 from camloc.evaluation.errors import ErrorStatistics, error_statistics
@@ -280,8 +280,8 @@ def _run_folder(
         return finished[key]
     if settings.data is None:
         raise CommandFailed(
-            f"{settings.runs} has no finished run of {job.recipe} on {', '.join(job.scenes)} with seed "
-            f"{job.seed}; name the data set with --data to train it"
+            f"{settings.runs} has no finished run of {job.recipe} with seed {job.seed}; "
+            "name the data set with --data to train it"
         )
     train_job(job, table.layout, settings, report)
     if not is_measured(job.folder, job.scenes):
@@ -320,7 +320,7 @@ def _our_row(
 ) -> Row:
     """Our results of a row, from its runs."""
     by_column: dict[str, list[Result]] = {}
-    reasons = [f"{', '.join(job.scenes)}: {problems[job]}" for job in jobs if job in problems]
+    reasons = [(job.scenes, problems[job]) for job in jobs if job in problems]
     records: list[Results] = []
     for job in jobs:
         if job not in found:
@@ -328,25 +328,33 @@ def _our_row(
         try:
             measured = _measured(row, job, found[job], settings, report)
         except (CommandFailed, CamlocError, OSError) as problem:
-            reasons.append(f"{', '.join(job.scenes)}: {problem}")
+            reasons.append((job.scenes, str(problem)))
             continue
         for scene, sets in measured.items():
             for column in _columns(table, scene):
                 name = scene_and_set(column)[1]
                 if name not in sets:
-                    reasons.append(f"{scene} has no test set {name!r}")
+                    reasons.append(((scene,), f"there is no test set {name!r}"))
                     continue
                 by_column.setdefault(column, []).append(sets[name])
         with suppress(CheckpointError):
             records.append(Results.load(_results_path(found[job], job.scenes[0], len(job.scenes))))
     results = {column: over_seeds(several) for column, several in by_column.items()}
     label = our_label(row.method)
-    failure = "; ".join(dict.fromkeys(reasons))
+    failure = _in_words(reasons)
     missing = [scene for scene in table.scenes if scene not in results]
     if table.columns == (MEAN,) and missing and not failure:
         failure = f"no mean without {', '.join(missing)}"
     found_row = _row(table, label, "ours", results, failure)
     return replace(found_row, record=_record(row, records))
+
+
+def _in_words(reasons: Sequence[tuple[tuple[str, ...], str]]) -> str:
+    """Each reason of a failure once, behind its scenes."""
+    scenes: dict[str, dict[str, None]] = {}
+    for several, reason in reasons:
+        scenes.setdefault(reason, {}).update(dict.fromkeys(several))
+    return "; ".join(f"{', '.join(several)}: {reason}" for reason, several in scenes.items())
 
 
 def _row(
@@ -481,13 +489,15 @@ def _baseline_rows(
     if settings.data is None:
         return []
     by_row: dict[str, dict[str, Result]] = {}
-    problems: dict[str, list[str]] = {}
+    problems: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for scene in scenes:
         source = _source(table.layout, scene, settings)
         loaded = source.load()
-        for label, result in _quick_baselines(loaded).items():
-            by_row.setdefault(label, {})[scene] = result
-        steps: list[tuple[str, Callable[[], dict[str, Result]]]] = []
+        for column, frames in _frames_by_column(table, scene, loaded).items():
+            for label, result in _quick_baselines(loaded.train, frames).items():
+                by_row.setdefault(label, {})[column] = result
+        # Results by row and column; retrieval is of the test split alone.
+        steps: list[tuple[str, Callable[[], dict[tuple[str, str], Result]]]] = []
         if "retrieval" in settings.baselines:
             steps.append((VLAD, lambda: _retrieval(loaded, settings, report)))  # noqa: B023 - used at once
             if scene in runs:
@@ -496,22 +506,28 @@ def _baseline_rows(
             steps.append((MAP_ROW, lambda: _map(table, loaded, settings, report)))  # noqa: B023
         for label, step in steps:
             try:
-                for name, result in step().items():
-                    by_row.setdefault(name, {})[scene] = result
+                for (name, column), result in step().items():
+                    by_row.setdefault(name, {})[column] = result
             except (CommandFailed, CamlocError, OSError) as problem:
                 report(f"failed {label} of {scene}: {problem}")
                 by_row.setdefault(label, {})
-                problems.setdefault(label, []).append(f"{scene}: {problem}")
+                problems.setdefault(label, []).append(((scene,), str(problem)))
     return [
-        _row(table, label, "baseline", found, "; ".join(problems.get(label, ())))
+        _row(table, label, "baseline", found, _in_words(problems.get(label, ())))
         for label, found in by_row.items()
     ]
 
 
-def _quick_baselines(scene: Scene) -> dict[str, Result]:
-    if not scene.test or not oriented(scene.train):
+def _frames_by_column(table: PrintedTable, name: str, scene: Scene) -> dict[str, tuple[Frame, ...]]:
+    """The test frames of a scene, and of those of its other test sets that have a column."""
+    sets = {f"{name}|{condition}": frames for condition, frames in scene.conditions.items()}
+    return {name: scene.test, **{column: each for column, each in sets.items() if column in table.columns}}
+
+
+def _quick_baselines(train: Sequence[Frame], test: Sequence[Frame]) -> dict[str, Result]:
+    if not test or not oriented(train):
         return {}
-    truth, training = poses_of(scene.test).tensor(), poses_of(oriented(scene.train)).tensor()
+    truth, training = poses_of(test).tensor(), poses_of(oriented(train)).tensor()
     errors = baseline_errors(truth, training)
     found = {
         ORACLE: errors.nearest_pose,
@@ -521,7 +537,7 @@ def _quick_baselines(scene: Scene) -> dict[str, Result]:
     return {label: _result(error_statistics(error)) for label, error in found.items()}
 
 
-def _retrieval(scene: Scene, settings: Settings, report: Report) -> dict[str, Result]:
+def _retrieval(scene: Scene, settings: Settings, report: Report) -> dict[tuple[str, str], Result]:
     """Retrieval by VLAD, kept in a file for the next time."""
     frames = [(str(frame.image), str(frame.world_from_cam)) for frame in (*scene.train, *scene.test)]
     digest = hashlib.sha256(repr(frames).encode()).hexdigest()[:16]
@@ -532,20 +548,23 @@ def _retrieval(scene: Scene, settings: Settings, report: Report) -> dict[str, Re
         errors = vlad_errors(scene.train, scene.test)
         return {VLAD: errors["nearest"], VLAD_INTERPOLATED: errors["interpolated"]}
 
-    return _measured_once(path, measure)
+    return {(label, scene.name): result for label, result in _measured_once(path, measure).items()}
 
 
-def _pooled(scene: Scene, run: Path) -> dict[str, Result]:
+def _pooled(scene: Scene, run: Path) -> dict[tuple[str, str], Result]:
     """Retrieval by the pooled features of a run's network, kept in the run's folder."""
 
     def measure() -> dict[str, PoseError]:
         errors = network_errors(TorchNetwork(load_checkpoint(run)), scene.train, scene.test)
         return {POOLED: errors["nearest"], POOLED_INTERPOLATED: errors["interpolated"]}
 
-    return _measured_once(run / f"retrieval-{file_name(scene.name)}.json", measure)
+    found = _measured_once(run / f"retrieval-{file_name(scene.name)}.json", measure)
+    return {(label, scene.name): result for label, result in found.items()}
 
 
-def _map(table: PrintedTable, scene: Scene, settings: Settings, report: Report) -> dict[str, Result]:
+def _map(
+    table: PrintedTable, scene: Scene, settings: Settings, report: Report
+) -> dict[tuple[str, str], Result]:
     """The map of a scene alone, where the data has intrinsics."""
     if any(frame.camera is None for frame in scene.test):
         raise DatasetError("a map needs intrinsics, which this data does not have")
@@ -556,8 +575,10 @@ def _map(table: PrintedTable, scene: Scene, settings: Settings, report: Report) 
         log = folder.with_suffix(".log")
         run_camloc([*words, *option_words(settings), "--out", str(folder)], log)
         run_camloc(["evaluate", str(folder)], log)
-    results = Results.load(folder / RESULTS_NAME)
-    return {MAP_ROW: _result(results.headline.estimates)}
+    found = _sets(Results.load(folder / RESULTS_NAME))
+    return {
+        (MAP_ROW, f"{scene.name}|{name}" if name else scene.name): result for name, result in found.items()
+    }
 
 
 def _data_words(settings: Settings, scenes: tuple[str, ...], table: PrintedTable) -> str:

@@ -115,7 +115,7 @@ def _reproduce_table(table: "PrintedTable", settings: "Settings", stem: Path) ->
 
     result = reproduced(table, settings, console.print)
     paths = result.save(stem)
-    show_wide(result.rich(), 44 + 15 * len(result.headings))
+    show_wide(result.rich(), result.width)
     console.print(f"table {', '.join(map(str, paths))}")
     if has_extra("report"):
         from camloc.evaluation.report.model_figures import has_retrieval_bar, retrieval_bar_figure

@@ -3,13 +3,14 @@
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from camloc.errors import MissingExtraError
@@ -32,6 +33,9 @@ from camloc.evaluation.reproduction import Reproduction
 from camloc.geometry.pose import Pose
 
 _CLUSTERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b8794", "#c0392b")
+
+# Characters of a title above a panel of clusters.
+_TITLE = 38
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 
@@ -162,7 +166,9 @@ def clusters_figure(poses: Pose, vectors: Mapping[str, Float[np.ndarray, "n d"]]
             match = agreement(places.clusters, each.clusters)
             _scatter(panels[0, column], each, each.clusters)
             if column:
-                panels[0, column].set_xlabel(f"agrees with the positions: {match:.2f}")
+                panels[0, column].set_xlabel(
+                    f"adjusted Rand index with the positions: {match:.2f}", fontsize=8
+                )
                 _scatter(panels[1, column], each, places.clusters)
                 panels[1, column].set_title("the same, in the colours of the positions", fontsize=9)
         low, high = map_bounds(places.points)
@@ -170,7 +176,7 @@ def clusters_figure(poses: Pose, vectors: Mapping[str, Float[np.ndarray, "n d"]]
             fit_map(axes, low, high)
         last = planes[-1]
         _scatter(panels[1, 0], places, last.clusters)
-        panels[1, 0].set_title(f"positions, in the colours of {last.title}", fontsize=9)
+        panels[1, 0].set_title(fill(f"positions, in the colours of {last.title}", _TITLE), fontsize=9)
         return svg(figure)
 
 
@@ -240,9 +246,10 @@ def occlusion_figure(
         for row in rows:
             axes.axvline(numbers[row], color=GREY, linewidth=0.8, linestyle=(0, (2, 3)))
         axes.set_ylim(bottom=0.0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel(f"position error ({unit})")
         axes.set_xlabel("image, in the order of the test set")
-        legend_below(figure, axes)
+        legend_below(figure, axes, columns=1 if max(map(len, errors)) > 40 else 4)
         return svg(figure)
 
 
@@ -359,7 +366,7 @@ def _bare(axes: Axes) -> None:
 def _scatter(axes: Axes, points: Clustered, clusters: NDArray[np.int64]) -> None:
     colors = [_CLUSTERS[number % len(_CLUSTERS)] for number in clusters]
     axes.scatter(points.points[:, 0], points.points[:, 1], s=14, linewidths=0, c=colors)
-    axes.set_title(points.title)
+    axes.set_title(fill(points.title, _TITLE), fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tests.support.stand_in import write_data_set
 from tests.support.trained import tiny_recipe
 
@@ -254,3 +255,22 @@ def test_the_best_of_each_half_is_bold_and_retrieval_does_not_count() -> None:
     assert "**" not in lines["DSAC (Seq.)"]
     assert "\\textbf{1.04}" in found.latex()
     assert "**0.87**/3.43" in lines["HyperPose (Ours)"]
+
+
+def test_test_sets_are_shown_in_blocks_by_scene() -> None:
+    table = find_table("hyperpose_2025/1")
+    baseline = Row("mean training pose", "baseline", tuple(Result(1.0, 2.0) for _ in table.columns))
+    found = reproduction(table, {}, [baseline])
+    assert [len(numbers) for numbers in found.blocks().values()] == [4, 4, 4, 4]
+    assert found.width < 110
+    assert "| scene | method | original | winter | summer | evening |" in found.markdown()
+    assert (
+        "| OldHospital | Baseline APR | 1.49/3.30 | 1.84/3.72 | 1.53/3.77 | 2.03/3.43 |" in found.markdown()
+    )
+    # A rule below the headings, above the baselines of each scene, and between two scenes.
+    assert found.latex().count(r"\midrule") == 1 + 4 + 3
+    text = StringIO()
+    Console(file=text, width=found.width).print(found.rich())
+    assert "…" not in text.getvalue()
+    assert text.getvalue().count("1.63/5.55") == 1
+    assert list(reproduction(find_table("hyperpose_2023/1"), {}, ()).blocks()) == [""]

@@ -35,8 +35,8 @@ def write_scenes(root: Path) -> tuple[DataSource, ...]:
 def write_lit_scene(root: Path, *, light: tuple[float, float, float], away: float) -> None:
     """The small scene in coloured light, elsewhere in the world, with images of another size."""
     scene = small_scene()
-    moved = (tuple(_moved(pose, away) for pose in poses) for poses in (scene.train, scene.test))
-    write_sevenscenes(root, PosedScene(*moved))
+    train, test = (tuple(_moved(pose, away) for pose in poses) for poses in (scene.train, scene.test))
+    write_sevenscenes(root, PosedScene(train, test))
     for number, pose in enumerate(scene.all):
         (path,) = root.glob(f"seq-*/frame-{number:06d}.color.png")
         Image.fromarray(np.asarray(image(pose) * light, np.uint8)).resize((96, 72)).save(path)

@@ -369,8 +369,8 @@ class Comparison:
         found = [f"{self.scene}: {self.methods[0].frames} frames; medians are means over the runs."]
         for each in self.differences:
             halves = ", ".join(
-                f"{middle:+.3g} {unit} [{low:+.3g}, {high:+.3g}] ({each.verdict(half)})"
-                for half, unit in (("meters", self.unit), ("degrees", "°"))
+                f"{middle:+.3g}{unit} [{low:+.3g}, {high:+.3g}] ({each.verdict(half)})"
+                for half, unit in (("meters", f" {self.unit}"), ("degrees", "°"))
                 for low, middle, high in [getattr(each, half)]
             )
             seeds = (

@@ -1,13 +1,12 @@
 """A table of a paper with our results beside the printed ones, as text, Markdown, CSV, LaTeX and JSON."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rich.table import Table as RichTable
 
@@ -17,7 +16,7 @@ from camloc.errors import CheckpointError, RecipeError
 from camloc.evaluation.errors import mean_of_all
 from camloc.evaluation.plain_table import latex_table, save_formats, terminal_table
 from camloc.evaluation.published import MEAN, ORIGINAL, Cell, PrintedTable, average_ranks, scene_and_set
-from camloc.evaluation.report.wording import plain
+from camloc.evaluation.report.wording import INFINITE, plain
 
 Kind = Literal["printed", "ours", "baseline"]
 
@@ -27,7 +26,7 @@ class Result:
     """Median errors of one column.
 
     Attributes:
-        meters, degrees: None where there is none, or where too many frames are lost.
+        meters, degrees: None where the paper prints none, or where half of our frames or more are lost.
         deviation: standard deviations over the seeds, or None for one seed and for printed numbers.
         text: the printed form with its digits; "" for our results.
     """
@@ -40,7 +39,7 @@ class Result:
     def __str__(self) -> str:
         if self.text:
             return self.text
-        halves = ("-" if each is None else rounded(each) for each in (self.meters, self.degrees))
+        halves = (INFINITE if each is None else rounded(each) for each in (self.meters, self.degrees))
         if self.deviation is None:
             return "/".join(halves)
         pairs = zip(halves, self.deviation, strict=True)
@@ -105,6 +104,24 @@ class Row:
     record: str = ""
     problem: str = ""
     group: str = ""
+
+
+class _Line(NamedTuple):
+    """A line of a shown table.
+
+    Attributes:
+        opens: the name of the block where this is its first line, or "".
+        block: the name of its block, or "".
+        row: the row.
+        cells: its texts.
+        is_below_rule: whether a rule is above it.
+    """
+
+    opens: str
+    block: str
+    row: Row
+    cells: tuple[str, ...]
+    is_below_rule: bool
 
 
 @dataclass(frozen=True)
@@ -196,14 +213,19 @@ class Reproduction:
             for each in dict.fromkeys(scenes)
         }
 
-    def _lines(self, bold: tuple[str, str]) -> list[tuple[str, Row, tuple[str, ...]]]:
-        """The block, the row and the cells of each line."""
+    def _lines(self, bold: tuple[str, str]) -> Iterator[_Line]:
+        """The lines of all blocks."""
         marked = [(row, self.marked(row, bold)) for row in self.rows]
-        return [
-            (block, row, tuple(cells[number] for number in numbers))
-            for block, numbers in self.blocks().items()
-            for row, cells in marked
-        ]
+        first = next((row for row in self.rows if row.kind == "baseline"), None)
+        for place, (block, numbers) in enumerate(self.blocks().items()):
+            for number, (row, cells) in enumerate(marked):
+                yield _Line(
+                    block if number == 0 else "",
+                    block,
+                    row,
+                    tuple(cells[each] for each in numbers),
+                    is_below_rule=row is first or (number == 0 and place > 0),
+                )
 
     def _shown_headings(self) -> tuple[str, ...]:
         """The headings of a block behind the labels: those of the table, or the names of the test sets."""
@@ -216,23 +238,19 @@ class Reproduction:
         """For the terminal."""
         title, caption = f"{self.source}: {self.title}", "\n".join(self.remarks())
         table = terminal_table(("method", *self._shown_headings()), title=title, caption=caption)
-        for before, (block, row, cells) in pairwise((None, *self._lines(("[bold]", "[/bold]")))):
-            if before is not None and (before[0] != block or self._is_first_baseline(row, before[1])):
+        for line in self._lines(("[bold]", "[/bold]")):
+            if line.is_below_rule:
                 table.add_section()
-            if block and (before is None or before[0] != block):
-                table.add_row(plain(block), style="bold")
-            style = {"printed": None, "ours": "cyan", "baseline": "dim"}[row.kind]
-            table.add_row(plain(_label(row)), *cells, style=style)
+            if line.opens:
+                table.add_row(plain(line.opens), style="bold")
+            style = {"printed": None, "ours": "cyan", "baseline": "dim"}[line.row.kind]
+            table.add_row(plain(_label(line.row)), *line.cells, style=style)
         return table
 
     @property
     def width(self) -> int:
         """Characters that the terminal's table needs."""
         return max(map(len, map(_label, self.rows))) + 3 + 15 * len(self._shown_headings())
-
-    @staticmethod
-    def _is_first_baseline(row: Row, before: Row) -> bool:
-        return row.kind == "baseline" != before.kind
 
     def remarks(self) -> list[str]:
         """The remarks below the table: units, truths, how ours were trained, failures, misprints."""
@@ -248,6 +266,11 @@ class Reproduction:
                 f"Ours: {self.data}. The median of an even number of images is the lower of the middle two; "
                 "no image is rejected."
             )
+        if any(INFINITE in cell for row in self.rows for cell in self.cells(row)):
+            remarks.append(
+                f"{INFINITE}: half of the images or more have no pose, or one in another scene of a network "
+                "of several."
+            )
         if any(row.kind == "baseline" for row in self.rows):
             remarks.append("Below the line: baselines on our data; the nearest poses are oracles.")
         remarks += [f"{row.label}: {row.record}." for row in self.rows if row.kind == "ours" and row.record]
@@ -260,8 +283,8 @@ class Reproduction:
         headings = (*scene, "method", *self._shown_headings())
         lines = [f"## {self.source}: {self.title}", "", f"| {' | '.join(headings)} |"]
         lines.append(f"|{' --- |' * (len(scene) + 1)}{' ---: |' * len(self._shown_headings())}")
-        for block, row, cells in self._lines(("**", "**")):
-            texts = (*((block,) if scene else ()), _label(row).strip(), *cells)
+        for line in self._lines(("**", "**")):
+            texts = (*((line.block,) if scene else ()), _label(line.row).strip(), *line.cells)
             lines.append(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in texts)} |")
         return "\n".join([*lines, "", *(f"- {remark}" for remark in self.remarks())]) + "\n"
 
@@ -283,12 +306,12 @@ class Reproduction:
         """A `tabular` for the package booktabs, below comments that hold the remarks."""
         rows: list[tuple[str, ...]] = [("Method", *self._shown_headings())]
         rules = []
-        for before, (block, row, cells) in pairwise((None, *self._lines(("\0", "\1")))):
-            if before is not None and (before[0] != block or self._is_first_baseline(row, before[1])):
+        for line in self._lines(("\0", "\1")):
+            if line.is_below_rule:
                 rules.append(len(rows))
-            if block and (before is None or before[0] != block):
-                rows.append((block, *("" for _ in cells)))
-            rows.append((_label(row).strip(), *cells))
+            if line.opens:
+                rows.append((line.opens, *("" for _ in line.cells)))
+            rows.append((_label(line.row).strip(), *line.cells))
         comments = "".join(f"% {line}\n" for line in (f"{self.source}: {self.title}", *self.remarks()))
         text = latex_table(rows, below_rules=rules)
         return comments + text.replace("\0", r"\textbf{").replace("\1", "}")

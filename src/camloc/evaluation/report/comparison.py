@@ -26,6 +26,7 @@ from camloc.evaluation.report.figures import (
     styled,
     svg,
 )
+from camloc.geometry.pose import PoseError
 
 # Colours of methods, then of further ones again.
 COLORS = (BLUE, ORANGE, PURPLE, "#009e73", RED, "#e69f00", GREY)
@@ -36,14 +37,16 @@ Figures = dict[str, bytes]
 def comparison_figures(comparison: Comparison) -> Figures:
     """The figures by name: cumulative curves, errors along the sequence, and trajectories.
 
-    A method with several runs is drawn by its first run.
+    Cumulative curves are those of all runs of a method; its first run stands for it in the others.
     """
     first = {name: runs[0] for name, runs in comparison.estimates.items()}
-    curves = [
-        Curve(name, each.errors(), COLORS[number % len(COLORS)], "-", 2.0)
-        for number, (name, each) in enumerate(first.items())
+    styles = {name: (COLORS[number % len(COLORS)], "-", 2.0) for number, name in enumerate(first)}
+    curves = [Curve(name, each.errors(), *styles[name]) for name, each in first.items()]
+    pooled = [
+        Curve(name, _pooled([run.errors() for run in runs]), *styles[name])
+        for name, runs in comparison.estimates.items()
     ]
-    position, orientation = error_curves(curves, unit=comparison.unit)
+    position, orientation = error_curves(pooled, unit=comparison.unit)
     some = next(iter(first.values()))
     return {
         "position": position,
@@ -52,6 +55,11 @@ def comparison_figures(comparison: Comparison) -> Figures:
         "trajectories": trajectories(first, unit=comparison.unit),
         "differences": differences_on_map(first, unit=comparison.unit),
     }
+
+
+def _pooled(errors: Sequence[PoseError]) -> PoseError:
+    """The errors of several runs as one."""
+    return PoseError(*map(np.concatenate, zip(*errors, strict=True)))
 
 
 def trajectories(estimates: Mapping[str, Estimates], *, unit: str = "m") -> bytes:

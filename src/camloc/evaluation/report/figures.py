@@ -139,7 +139,7 @@ def error_curves(curves: Sequence[Curve], *, unit: str = "m") -> tuple[bytes, by
 
 
 def _cumulative_figure(
-    rows: Sequence[tuple[Curve, Float[NDArray[np.float64], "n"]]], *, floor: float, title: str, label: str
+    rows: Sequence[tuple[Curve, Float[NDArray[np.float64], "_"]]], *, floor: float, title: str, label: str
 ) -> bytes:
     with styled():
         figure = Figure(figsize=(4.7, 3.9), layout="constrained")
@@ -241,7 +241,7 @@ def _column(log: Sequence[Mapping[str, float]], prefix: str) -> tuple[list[float
 
 
 def _cumulative(
-    axes: Axes, rows: Sequence[tuple[Curve, Float[NDArray[np.float64], "n"]]], *, floor: float
+    axes: Axes, rows: Sequence[tuple[Curve, Float[NDArray[np.float64], "_"]]], *, floor: float
 ) -> None:
     finite = np.concatenate([values[np.isfinite(values)] for _, values in rows]).clip(floor)
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (floor, 1.0)

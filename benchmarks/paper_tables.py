@@ -391,9 +391,9 @@ def page(measured: Measured) -> str:
         "## Averages and ranks",
         "Recomputed from the printed rows; a difference that rounding explains is none.",
         table(("table", "averages", "ranks", "contradictions", "not listed"), averages),
-        "## Misprints",
-        "The contradictions above, and numbers that contradict another table or their source, as they stand "
-        "below the tables:",
+        "## Misprints and remarks",
+        "The contradictions above, numbers that contradict another table or their source, and other remarks, "
+        "as they stand below the tables:",
         "\n".join(misprints()),
         "## The other tables, without data",
         table(others, started_rows),
@@ -402,12 +402,13 @@ def page(measured: Measured) -> str:
 
 
 def misprints() -> list[str]:
-    """The listed misprints, paper by paper."""
-    return [
-        f"- {PAPERS[printed.paper]}, `{name}`, {method}: {what}."
-        for name, printed in published_tables().items()
-        for method, what in (printed.misprints or {}).items()
-    ]
+    """The listed misprints and the notes, paper by paper."""
+    lines = []
+    for name, printed in published_tables().items():
+        where = f"- {PAPERS[printed.paper]}, `{name}`"
+        lines += [f"{where}, {method}: {what}." for method, what in (printed.misprints or {}).items()]
+        lines += [f"{where}: {printed.note}"] if printed.note else []
+    return lines
 
 
 if __name__ == "__main__":

@@ -65,9 +65,11 @@ def run_times(name: str, *, device: str = "cpu") -> PlainTable:
             case _:
                 headings = ("", "time", "memory", "printed: time", "memory")
                 rows = _refinement_rows()
-    machine = torch.cuda.get_device_name(target) if target.type == "cuda" else platform.machine()
+    machine, threads = platform.machine(), torch.get_num_threads()
+    if target.type == "cuda":
+        machine = torch.cuda.get_device_name(target)
     remarks = (
-        f"Medians on {machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, single "
+        f"Medians on {machine}, {threads} thread{'s' * (threads != 1)}, torch {torch.__version__}, single "
         "precision, random weights. Printed times: GTX Titan X (2023), GTX 1080 (2022).",
     )
     paper, _, number = name.partition("/")

@@ -200,6 +200,11 @@ TERMS = (
         "image never looks better than a wrong pose. The mean is infinite (∞) as soon as one image is lost.",
     ),
     (
+        "No image rejected",
+        "The errors if the network's pose of every image were returned, also of images that it rejects. "
+        "Papers score their networks so.",
+    ),
+    (
         "Right scene",
         "For models of several scenes: the share of images that were located in the scene that they show. "
         "An image that was located in another scene is lost, since its pose is in another world.",

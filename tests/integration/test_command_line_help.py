@@ -194,7 +194,7 @@ def test_what_is_trained_beside_a_run_stands_in_a_group_of_its_own(capfd: Captur
 
 def test_a_word_chooses_among_them_too_and_shows_their_numbers(capfd: Capture) -> None:
     message = camloc(capfd, "recipes", "Virtual Relative Pose").out
-    assert "heads 0.1 m" in message
+    assert "heads 0.10 m" in message
     assert "students/quick" not in message.split()
     assert "3 recipes; camloc autoencode RUN --recipe NAME" in message
     both = json.loads(camloc(capfd, "recipes", "PoseNet+MobileNet", "--json").out)

@@ -247,7 +247,11 @@ def checked(printed: PrintedTable, result: Reproduction, csv_file: Path, seconds
     for row in ours:
         shown = row.scenes.values() if row.scenes else row.cells
         infinite = sum(each is not None and each.meters is None for each in shown)
-        problems += [f"{row.label}: {infinite} of {len(shown)} medians are infinite"] if infinite else []
+        if infinite:
+            problems.append(
+                f"{row.label}: {infinite} of {len(shown)} medians are infinite, because most images have no pose "
+                "in their scene"
+            )
     results = [each for row in ours for each in (row.scenes.values() if row.scenes else row.cells)]
     return Checked(
         printed=sum(row.kind == "printed" for row in result.rows),
@@ -361,7 +365,7 @@ def page(measured: Measured) -> str:
                 "baselines", "minutes")  # fmt: skip
     rows = [
         (
-            f"`{name}`",
+            f"`{name}` {find_table(name).title}",
             str(each.printed),
             str(each.columns),
             str(len(each.wrong)),
@@ -375,7 +379,10 @@ def page(measured: Measured) -> str:
     others = ("table", "printed rows", "columns", "wrong or missing", "our rows", "rows that do not say what "
               "they need")  # fmt: skip
     started_rows = [
-        (f"`{name}`", *map(str, (each.printed, each.columns, len(each.wrong), each.ours, len(each.silent))))
+        (
+            f"`{name}` {find_table(name).title}",
+            *map(str, (each.printed, each.columns, len(each.wrong), each.ours, len(each.silent))),
+        )
         for name, each in measured.started.items()
     ]
     averages = [

@@ -249,8 +249,8 @@ def checked(printed: PrintedTable, result: Reproduction, csv_file: Path, seconds
         infinite = sum(each is not None and each.meters is None for each in shown)
         if infinite:
             problems.append(
-                f"{row.label}: {infinite} of {len(shown)} medians are infinite, because most images have no pose "
-                "in their scene"
+                f"{row.label}: {infinite} of {len(shown)} medians are infinite, because most images have no "
+                "pose in their scene"
             )
     results = [each for row in ours for each in (row.scenes.values() if row.scenes else row.cells)]
     return Checked(

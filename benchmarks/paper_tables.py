@@ -267,10 +267,8 @@ def checked(printed: PrintedTable, result: Reproduction, csv_file: Path, seconds
 
 
 def shortened(problem: str) -> str:
-    """The first reason of several, without the folders of this machine."""
-    first, *others = problem.split("; ")
-    first = re.sub(r"\S*/runs/(\S+)", r"\1", first)
-    return f"{first} ({len(others)} more)" if others else first
+    """What is missing, without what to type next and the folders of this machine."""
+    return re.sub(r"\S*/runs/(\S+)", r"\1", problem.partition(";")[0])
 
 
 def wrong_cells(printed: PrintedTable, lines: Sequence[dict[str, str]]) -> tuple[str, ...]:
@@ -396,7 +394,8 @@ def page(measured: Measured) -> str:
         "paper_tables",
         introduction,
         table(headings, rows),
-        "A table that uses the runs, the maps or the retrieval of another takes less time.",
+        "A table that uses the runs, the maps or the retrieval of another takes less time. "
+        + " ".join(f"`{name}` was trained on {scene} alone." for name, scene in ONE_SCENE.items()),
         "## What is missing",
         "\n".join(missing) or "Nothing.",
         "## Averages and ranks",

@@ -90,6 +90,20 @@ def test_poses_that_stand_still_while_the_images_change_are_named(tmp_path: Path
     assert "frozen poses" in [each.kind for each in checked.findings]
 
 
+def test_conditions_may_show_the_places_of_the_test_images_again(tmp_path: Path) -> None:
+    scene = _write(tmp_path, lambda _, image: image)
+    (tmp_path / "evening").mkdir()
+    evening = _write(
+        tmp_path / "evening", lambda _, image: image.point([value // 2 for value in range(256)] * 3)
+    )
+    train, test = scene.train[:6], scene.train[6:]
+    checked = check_scene(
+        Scene("seasons", train, test, conditions={"evening": evening.train[6:]}), with_features=False
+    )
+    assert "frozen poses" not in [each.kind for each in checked.findings]
+    assert "duplicates" not in [each.kind for each in checked.findings]
+
+
 def test_frames_of_two_recordings_are_compared_where_they_look_alike(tmp_path: Path) -> None:
     scene = _write(tmp_path, lambda _, image: image)
     second = [replace(frame, name=f"b/{frame.name}", sequence="b") for frame in scene.train]

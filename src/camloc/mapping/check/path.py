@@ -38,10 +38,11 @@ class CameraPath:
     """The frames with a whole pose, in the order in which they were taken as far as that is known.
 
     Attributes:
-        frames: sorted by recording, and by time or name within it.
+        frames: sorted by condition and recording, and by time or name within it.
         rotations: (n, 3, 3) `world_from_cam`.
         centres: (n, 3) positions.
         is_test: (n,) whether a frame is for testing.
+        condition: (n,) number of the condition of a frame, such as another season; 0 for the usual one.
         radius: root mean square distance to the mean centre.
     """
 
@@ -49,6 +50,7 @@ class CameraPath:
     rotations: Float[np.ndarray, "n 3 3"]
     centres: Float[np.ndarray, "n 3"]
     is_test: Bool[np.ndarray, "n"]
+    condition: Int64[np.ndarray, "n"]
     radius: float
 
     def neighbours(self) -> Int64[np.ndarray, "k 2"]:
@@ -58,6 +60,7 @@ class CameraPath:
                 (index, index + 1)
                 for index in range(len(self.frames) - 1)
                 if self.frames[index].sequence == self.frames[index + 1].sequence
+                and self.condition[index] == self.condition[index + 1]
             ],
             dtype=np.int64,
         ).reshape(-1, 2)
@@ -66,14 +69,19 @@ class CameraPath:
 def path_of(scene: Scene) -> CameraPath:
     """The frames of a scene, all its conditions included, as a path."""
     test = {id(frame) for part in (scene.test, *scene.conditions.values()) for frame in part}
-    further = [frame for part in scene.conditions.values() for frame in part]
-    frames = oriented((*scene.train, *scene.test, *further))
-    ordered = tuple(sorted(frames, key=_order))
+    further = {
+        id(frame): number for number, part in enumerate(scene.conditions.values(), start=1) for frame in part
+    }
+    others = (frame for part in scene.conditions.values() for frame in part)
+    frames = oriented((*scene.train, *scene.test, *others))
+    ordered = tuple(sorted(frames, key=lambda frame: (further.get(id(frame), 0), *_order(frame))))
     poses = poses_of(ordered)
     centres = np.asarray(poses.translation, dtype=np.float64)
     radius = float(np.sqrt(((centres - centres.mean(axis=0)) ** 2).sum(axis=1).mean()))
     is_test = np.array([id(frame) in test for frame in ordered], dtype=np.bool_)
-    return CameraPath(ordered, np.asarray(poses.rotation, dtype=np.float64), centres, is_test, radius)
+    condition = np.array([further.get(id(frame), 0) for frame in ordered], dtype=np.int64)
+    rotations = np.asarray(poses.rotation, dtype=np.float64)
+    return CameraPath(ordered, rotations, centres, is_test, condition, radius)
 
 
 def _order(frame: Frame) -> tuple[str, float, list[tuple[int, str]]]:
@@ -122,9 +130,13 @@ def path_findings(path: CameraPath, *, depth: float, is_depth_measured: bool) ->
 
 
 def same_poses(path: CameraPath) -> list[list[int]]:
-    """Groups of frames whose poses are exactly the same."""
+    """Groups of frames of one condition whose poses are exactly the same.
+
+    Other seasons may be images of the same places, edited ones in particular.
+    """
     scale = max(path.radius, 1e-300) * _SAME
-    table = np.concatenate((path.centres / scale, path.rotations.reshape(-1, 9) / _SAME), axis=1)
+    numbers = path.centres / scale, path.rotations.reshape(-1, 9) / _SAME, path.condition[:, None]
+    table = np.concatenate(numbers, axis=1)
     groups: dict[bytes, list[int]] = defaultdict(list)
     for index, row in enumerate(np.round(table)):
         groups[(row + 0.0).tobytes()].append(index)

@@ -1,13 +1,37 @@
 """Runs commands of camloc in processes of their own, whose output is kept in a log."""
 
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 class CommandFailed(Exception):  # noqa: N818 - caught by the callers and shown in their tables
     """A command ended with an error; the text is its last words."""
+
+
+@contextmanager
+def ended_together() -> Iterator[None]:
+    """While the block runs, SIGTERM ends the commands that run as well; only of use in the main thread.
+
+    Ctrl+C needs no such help: a terminal sends it to all processes.
+    """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        for process in tuple(_running):
+            process.terminate()
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_camloc(words: Sequence[str], log: Path) -> None:
@@ -24,12 +48,15 @@ def run_camloc(words: Sequence[str], log: Path) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "camloc", *words], stdout=output, stderr=subprocess.STDOUT
         )
+        _running.add(process)
         try:
             status = process.wait()
         except BaseException:
             process.terminate()
             process.wait()
             raise
+        finally:
+            _running.discard(process)
     if status:
         printed = log.read_bytes()[start:].decode(errors="replace")
         lines = [line.strip() for line in printed.splitlines() if line.strip()]

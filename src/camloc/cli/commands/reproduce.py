@@ -79,6 +79,7 @@ def reproduce(
         raise UsageError("--seeds and --jobs are 1 or more")
     if found is None and rows:
         raise UsageError(f"{table} has no rows to choose")
+    from camloc.runs.commands import ended_together
     from camloc.runs.reproduce import FURTHER_BASELINES, Settings
 
     stem = out or runs / table.replace("/", "-")
@@ -96,14 +97,15 @@ def reproduce(
         options=reader_options(option),
         baselines=tuple(each for each in FURTHER_BASELINES if each not in without),
     )
-    if found is not None:
-        _reproduce_table(found, settings, stem)
-    elif table == TRANSFER:
-        _transfer(settings, stem)
-    else:
-        from camloc.runs.run_times import run_times
+    with ended_together():
+        if found is not None:
+            _reproduce_table(found, settings, stem)
+        elif table == TRANSFER:
+            _transfer(settings, stem)
+        else:
+            from camloc.runs.run_times import run_times
 
-        _show_and_save(run_times(table, device=device), stem)
+            _show_and_save(run_times(table, device=device), stem)
 
 
 def _reproduce_table(table: "PrintedTable", settings: "Settings", stem: Path) -> None:

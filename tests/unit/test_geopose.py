@@ -10,7 +10,6 @@ from scipy.spatial.transform import Rotation
 from camloc import Located, Pose
 from camloc.data.geopose import Anchor, geopose, load_anchors
 from camloc.errors import CheckpointError, DatasetError
-from camloc.geometry.geodesy import ecef_from_geodetic, enu_from_ecef, geodetic_from_ecef
 
 PLACES = [
     (0.0, 0.0, 0.0),
@@ -19,29 +18,6 @@ PLACES = [
     (89.9999, -120.0, 4000.0),
     (-90.0, 0.0, 0.0),
 ]
-
-
-def test_known_places_have_their_earth_fixed_coordinates() -> None:
-    np.testing.assert_allclose(ecef_from_geodetic(0.0, 0.0, 0.0), [6378137.0, 0.0, 0.0], atol=1e-6)
-    np.testing.assert_allclose(ecef_from_geodetic(90.0, 0.0, 0.0), [0.0, 0.0, 6356752.314245], atol=1e-6)
-    np.testing.assert_allclose(ecef_from_geodetic(0.0, 90.0, 1.0), [0.0, 6378138.0, 0.0], atol=1e-6)
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_coordinates_come_back(place: tuple[float, float, float]) -> None:
-    point = ecef_from_geodetic(*place)
-    latitude, longitude, height = geodetic_from_ecef(point)
-    assert (latitude, height) == pytest.approx((place[0], place[2]), abs=1e-6)
-    np.testing.assert_allclose(ecef_from_geodetic(latitude, longitude, height), point, atol=1e-6)
-
-
-def test_up_raises_the_height_and_north_the_latitude() -> None:
-    place = (48.1, 11.6, 520.0)
-    axes = enu_from_ecef(*place[:2])
-    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
-    assert geodetic_from_ecef(ecef_from_geodetic(*place) + axes[2])[2] == pytest.approx(521.0, abs=1e-6)
-    assert geodetic_from_ecef(ecef_from_geodetic(*place) + axes[1])[0] > place[0]
-    assert geodetic_from_ecef(ecef_from_geodetic(*place) + axes[0])[1] > place[1]
 
 
 def camera(position: list[float]) -> Located:
@@ -60,6 +36,28 @@ ENTRY = {
 def write_anchor(folder: Path, entry: object) -> Path:
     (folder / "anchor.json").write_text(json.dumps({"square": entry}))
     return folder
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_origin_of_a_world_is_its_anchor_and_up_is_height(place: tuple[float, float, float]) -> None:
+    anchor = Anchor(*place, Pose.identity())
+    found = anchor.geopose(camera([0.0, 0.0, 0.0]))
+    assert (found["position"]["lat"], found["position"]["h"]) == pytest.approx((place[0], place[2]), abs=1e-6)
+    # Near a pole the longitude is not settled, and east turns with it.
+    if abs(place[0]) < 89.0:
+        assert found["position"]["lon"] == pytest.approx(place[1], abs=1e-9)
+        np.testing.assert_allclose([found["quaternion"][name] for name in "xyzw"], [0, 0, 0, 1], atol=1e-9)
+    above = anchor.geopose(camera([0.0, 0.0, 25.0]))
+    assert above["position"]["h"] == pytest.approx(place[2] + 25.0, abs=1e-6)
+
+
+def test_known_distances_are_degrees() -> None:
+    equator = Anchor(0.0, 0.0, 0.0, Pose.identity())
+    # A minute of arc: 1,855.325 m along the equator, 1,842.905 m along the meridian there (WGS 84).
+    east = equator.geopose(camera([1855.3248, 0.0, 0.0]))["position"]
+    north = equator.geopose(camera([0.0, 1842.9046, 0.0]))["position"]
+    assert east["lon"] == pytest.approx(1 / 60, abs=1e-7)
+    assert north["lat"] == pytest.approx(1 / 60, abs=1e-7)
 
 
 def test_a_geopose_has_the_parts_and_the_meaning_of_a_basic_quaternion(tmp_path: Path) -> None:

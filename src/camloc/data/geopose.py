@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from camloc.core.files import read_regular
 from camloc.data.types import Located
 from camloc.errors import CheckpointError, DatasetError, one_line
-from camloc.geometry.geodesy import ecef_from_geodetic, enu_from_ecef, geodetic_from_ecef
 from camloc.geometry.pose import Pose
 
 ANCHOR_FILE = "anchor.json"
@@ -54,16 +54,25 @@ class Anchor:
         pose = located.world_from_cam.numpy()
         in_meters = Pose(pose.rotation.astype(np.float64), pose.translation * self.meters_per_unit)
         enu_from_cam = self.enu_from_world @ in_meters
-        ecef_from_enu = enu_from_ecef(self.latitude, self.longitude).T
-        place = ecef_from_geodetic(self.latitude, self.longitude, self.height)
-        latitude, longitude, height = geodetic_from_ecef(place + ecef_from_enu @ enu_from_cam.translation)
+        from camloc.geometry.colmap import pycolmap  # here because loading it takes a while
+
+        ((latitude, longitude, height),) = (
+            pycolmap.GPSTransform()
+            .enu_to_ellipsoid(enu_from_cam.translation[None], self.latitude, self.longitude, self.height)
+            .tolist()
+        )
         # East, north and up turn from the anchor to the camera: a degree every 111 km.
-        rotation = enu_from_ecef(latitude, longitude) @ ecef_from_enu @ enu_from_cam.rotation
-        x, y, z, w = Pose(rotation, np.zeros(3)).quaternion_xyzw().tolist()
+        turn = _ecef_from_enu(latitude, longitude).inv() * _ecef_from_enu(self.latitude, self.longitude)
+        x, y, z, w = (turn * Rotation.from_matrix(enu_from_cam.rotation)).as_quat().tolist()
         return {
             "position": {"lat": latitude, "lon": longitude, "h": height},
             "quaternion": {"x": x, "y": y, "z": z, "w": w},
         }
+
+
+def _ecef_from_enu(latitude: float, longitude: float) -> Rotation:
+    """From east, north and up at a place to earth-fixed axes."""
+    return Rotation.from_euler("ZX", [90.0 + longitude, 90.0 - latitude], degrees=True)
 
 
 def load_anchors(run: Path) -> Mapping[str, Anchor]:

@@ -218,7 +218,8 @@ def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
     if unread := _unread_poses(root):
         return f"{unread}; {_computed_by(root)} without it" if images else unread
     if images:
-        return f"{root} looks like {images} images without poses; {_computed_by(root)}"
+        one = "an image" if images == 1 else f"{images} images"
+        return f"{root} looks like {one} without poses; {_computed_by(root)}"
     if videos:
         one = "a video" if videos == 1 else f"{videos} videos"
         return f"{root} looks like {one} without poses; {_computed_by(root / 'VIDEO')}"

@@ -50,7 +50,7 @@ class Query:
         previous: where the camera was shortly before, as an answer or as a pose `world_from_cam`, or None. A
             map looks there first.
         time: seconds, in any clock, or None; the answer has it too.
-        name: for messages and for masks; by default that of the file.
+        name: for messages and for masks; by default the file's name.
     """
 
     image: ImageLike

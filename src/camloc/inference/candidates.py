@@ -42,7 +42,7 @@ class PosePrior:
 
 @dataclass(frozen=True, eq=False)
 class Portion:
-    """Points to compare a query with, beside those of the portions before.
+    """Further points to compare a query with, after the portions before.
 
     Attributes:
         found_by: why these.

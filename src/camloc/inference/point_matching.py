@@ -18,7 +18,7 @@ _BLOCK = 128
 # Keypoints in the window of a projected point that are compared with it, nearest first.
 _MOST_IN_WINDOW = 6
 
-# The scale of a keypoint is that which the map expects, up to this factor.
+# The scale of a keypoint may differ by this factor from the one that the map expects.
 _SCALE_FACTOR = 2.0
 
 

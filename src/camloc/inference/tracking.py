@@ -385,7 +385,7 @@ def interpolated(path: Trajectory, time: float) -> Pose | None:
 def _usual_covariance(
     steps: Sequence[Step | None], measurements: Sequence[Measurement | None]
 ) -> Float[np.ndarray, "6 6"]:
-    """The covariance of the median position deviation among those of the measurements that were used."""
+    """Of the measurements that were used the covariance with the median deviation of positions."""
     used = [
         each.covariance
         for step, each in zip(steps, measurements, strict=True)

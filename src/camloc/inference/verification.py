@@ -168,7 +168,7 @@ class Rejected:
 
     Attributes:
         reason: why.
-        best: the pose with the most evidence among those that were not accepted, or None. It is not verified.
+        best: the rejected pose with the most evidence, or None. It is not verified.
         seconds: of each step.
     """
 
@@ -659,7 +659,7 @@ class _Query:
     """What of a query all portions need.
 
     Attributes:
-        features: those that the lens sees.
+        features: within the part of the image that the lens covers.
         lens, camera: the camera, and the pinhole camera with its focal length.
         pixels: (m, 2) of the keypoints in the pinhole camera.
         projected: (m, d) their descriptors.

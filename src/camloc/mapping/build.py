@@ -94,7 +94,7 @@ class BuildReport:
         depth: median distance of what the frames see, in the unit of the scene.
         pairs: of frames that were compared.
         descriptor_matches: of their keypoints.
-        matches: those of them that fit the known poses. Where these are few, poses or intrinsics are wrong.
+        matches: those that fit the known poses. Where they are few, poses or intrinsics are wrong.
         tracks: that the matches were joined to.
         triangulated: points that passed triangulation.
         points, observations, frames_kept: of the map, after selection.
@@ -216,7 +216,7 @@ def assemble_map(
         matched: the frames and their matches.
         scene: name of the scene.
         unit: of its positions.
-        settings: how the map is built; those that the frames were matched with.
+        settings: how the map is built, the same that the frames were matched with.
         without: names of frames that the map must know nothing of: their matches are left out.
         progress: called with the step and the share of it that is done.
 
@@ -287,7 +287,7 @@ class MatchedFrames:
         depth: median distance of what the frames see, in the unit of the scene.
         pairs: number of pairs of frames that were compared.
         matches: (m, 2) pairs of keypoints, counted through all frames.
-        tried: number of descriptor matches, those that do not fit the poses among them.
+        tried: number of descriptor matches, whether they fit the poses or not.
         seconds: of the processor for each step.
     """
 

@@ -21,7 +21,7 @@ class FeatureSettings:
 
     Attributes:
         extractor: "sift" (root-normalized, 128 numbers), "xfeat" (64) or "aliked" (128).
-        most: keypoints to keep, those of the largest scale (SIFT) or score first.
+        most: keypoints to keep, of the largest scale (SIFT) or score first.
         first_octave: of SIFT's scale space: -1 doubles the image first, which finds more and finer
             keypoints in three times the time; 0 does not.
         peak_threshold: least contrast of SIFT's keypoints.

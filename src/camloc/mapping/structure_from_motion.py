@@ -287,7 +287,7 @@ def _find_focal(
     pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]],
     options: "pycolmap.TwoViewGeometryOptions",
 ) -> None:
-    """Set a camera's focal length to the median of those that pairs of its images give by themselves.
+    """Set a camera's focal length to the median of the focal lengths that single pairs of its images give.
 
     Most pairs give none: their motion, or the plane that they see, leaves the focal length open. Where enough
     give one, the mapper takes it for known until it refines it: with a free focal length it began with a
@@ -359,7 +359,7 @@ def _best_model(
     settings: MotionSettings,
     tell: Progress,
 ) -> "tuple[pycolmap.Reconstruction, list[tuple[int, int]]] | None":
-    """The model that explains most connected pairs, and those that contradict its poses.
+    """The model that explains most connected pairs, and the pairs that contradict its poses.
 
     The mapper never takes back a wrong place, and which images it begins with is chance: further attempts
     begin elsewhere, where a model leaves many images out or contradicts matches.

@@ -145,7 +145,7 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
         """Record statistics of each scene's training poses, which are in that scene's own world.
 
         Raises:
-            RecipeError: the number of scenes is not that of the model.
+            RecipeError: the model has another number of scenes.
         """
         if len(scenes) != 1:
             raise RecipeError(

@@ -1,4 +1,4 @@
-"""Threads that answer requests; those that wait for one scene are answered together."""
+"""Threads that answer requests; requests that wait for one scene are answered together."""
 
 import threading
 from collections import deque

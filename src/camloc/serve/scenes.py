@@ -49,7 +49,7 @@ class SceneStore:
 
         Args:
             paths: bundles, and folders of bundles.
-            most_bytes: of all bundles in memory; those that were not used for longest are dropped.
+            most_bytes: of all bundles in memory; the least recently used are dropped.
                 One bundle stays whatever its size, and one that answers a request stays until it has.
             options: of `Localizer.load`.
 
@@ -78,7 +78,7 @@ class SceneStore:
             raise CheckpointError(f"there is no scene in {', '.join(map(str, self._paths))}: {reasons}")
 
     def refresh(self) -> tuple[str, ...]:
-        """The names of all scenes, with those that were added to the folders since."""
+        """The names of all scenes, including scenes that were added to the folders since."""
         found: dict[Path, float] = {}
         for path in (each for root in self._paths for each in _bundles(root)):
             with suppress(OSError):  # it is removed meanwhile

@@ -172,7 +172,7 @@ class OnnxNetwork:
             for each, shape in zip(outputs, shapes, strict=True)
         ):
             raise CheckpointError(
-                f"{self.path} is damaged: its network's outputs are not those of the model in its metadata; "
+                f"{self.path} is damaged: the outputs of its network do not match the model in its metadata; "
                 f"export it again"
             )
         values = self.decoding.OUTPUT(*outputs[: len(self.decoding.OUTPUT._fields)])
@@ -303,7 +303,7 @@ def _decoding(exported: ExportMetadata, path: Path) -> Decoding:
 
 
 def _check_network(session: Any, exported: ExportMetadata, decoding: Decoding, path: Path) -> None:
-    """Raise CheckpointError if the network's inputs and outputs are not those of the metadata."""
+    """Raise CheckpointError if inputs and outputs of the network contradict the metadata."""
     metadata = exported.metadata
     inputs = {each.name: list(each.shape[1:]) for each in session.get_inputs()}
     outputs = [each.name for each in session.get_outputs()]

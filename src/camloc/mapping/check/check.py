@@ -190,7 +190,7 @@ def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> _Copies:
             Finding(
                 "warning",
                 "duplicates",
-                f"{len(names)} of {len(path.frames)} images are those of the frame before them "
+                f"{len(names)} of {len(path.frames)} images repeat the image of the frame before "
                 f"({named(names)}), while the poses go on; leave them out",
                 tuple(names[:MOST_NAMED]),
             )

@@ -46,7 +46,7 @@ _NEAR = 16
 # Ratio of the depths of two parts that only another unit explains: from a room into the open it is 30.
 _OTHER_UNIT = 50.0
 
-# Pairs that are wrong and of a part, as a share of those that are either: from this on the part is the fault.
+# A part is at fault from this share on: pairs that are wrong and of the part, over pairs that are either.
 _EXPLAINED = 0.6
 
 # Share of the pairs that may contradict them: of real recordings single pairs of repetitive things do, and of

@@ -268,7 +268,7 @@ def _across(recordings: _Recordings, before: int, after: int) -> list[tuple[int,
 
 
 def _alike(extraction: _Extraction, anchors: Sequence[int], recordings: _Recordings) -> list[tuple[int, int]]:
-    """The anchors that resemble each anchor most, except those that follow it closely."""
+    """The anchors that resemble each anchor most, except its close successors."""
     known = [(anchor, extraction.of(anchor)) for anchor in anchors]
     present = [(anchor, one) for anchor, one in known if one is not None]
     counts = np.zeros((len(present), len(present)), dtype=np.int64)

@@ -61,7 +61,7 @@ def readings_of(pairs: Sequence[Correspondences], poses: Poses) -> list[Scored]:
     """The data as given, and the readings that explain the matches best."""
     hypotheses = [AS_GIVEN, *pose_hypotheses(), *lens_hypotheses()]
     first = scored(_thinned(pairs), poses, hypotheses)
-    # Some readings are the same but for a turn of the world; the cheapest of those that are as good go first.
+    # Some readings are the same but for a turn of the world; of equally good ones the cheapest go first.
     limit = min(each.pixels for each in first[1:]) * _EQUAL + 0.3
     near = sorted((each for each in first[1:] if each.pixels <= limit), key=lambda each: each.hypothesis.cost)
     far = sorted((each for each in first[1:] if each.pixels > limit), key=lambda each: each.pixels)

@@ -82,7 +82,7 @@ def posed_scene(
 
     Args:
         root: the folder that has the lists of a split.
-        scene: its name; that of the folder otherwise.
+        scene: its name; the folder's name otherwise.
         kept: the images that are used.
         posed: their poses and cameras.
         selection: the options.

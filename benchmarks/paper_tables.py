@@ -29,7 +29,7 @@ from tests.support.layouts import WRITERS, Matrix, PosedScene
 from benchmarks.page import known, machine, result_page, table, write
 from camloc.core.files import cache_folder
 from camloc.data.formats.cambridge import CONDITIONS
-from camloc.data.formats.demo import conditions, load
+from camloc.data.formats.demo import load
 from camloc.data.formats.sevenscenes import COLOUR_CAMERA
 from camloc.data.types import Frame
 from camloc.evaluation.published import (
@@ -219,7 +219,7 @@ def stand_in(folder: Path, layout: str, scenes: Sequence[str]) -> None:
             seed=number,
         )
         rendered = render(settings, cache_folder() / "demo")
-        scene, flavours = load(rendered), conditions(rendered)
+        scene = load(rendered)
         camera = scene.train[0].camera
         assert camera is not None
         if layout == "cambridge":
@@ -228,7 +228,7 @@ def stand_in(folder: Path, layout: str, scenes: Sequence[str]) -> None:
         train, test = (tuple(map(matrix_of, frames)) for frames in (scene.train, scene.test))
         WRITERS[layout](folder / name, PosedScene(train, test, camera, images))
         for flavour, condition in FLAVOURS.items() if layout == "cambridge" else ():
-            for place, frame in enumerate(flavours[condition], start=len(train)):
+            for place, frame in enumerate(scene.conditions[condition], start=len(train)):
                 path = folder / name / flavour / "seq2" / f"frame{place:05d}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.open(frame.image).save(path)

@@ -185,7 +185,7 @@ class EvaluatedSet:
         scenes: number of scenes that the model knows.
         every_method: estimates by the name of the refinement method, and by "none" the network's own; empty
             where nothing refines.
-        unrejected: the network's estimates if no image were rejected; None where these are `estimates`.
+        unrejected: the network's estimates if no image were rejected; None where it rejects none.
     """
 
     name: str
@@ -226,7 +226,7 @@ class ScoredSet:
         meters_per_degree: weight of orientation errors where both errors are added.
         decision: how often the right scene was chosen; None for a model of one scene.
         every_method: (n,) errors by the name of the refinement method; empty where nothing refines.
-        unrejected: (n,) errors of the network if no image were rejected; None where these are `errors`.
+        unrejected: (n,) errors of the network if no image were rejected; None where it rejects none.
     """
 
     name: str

@@ -169,8 +169,8 @@ class SetResults:
         decision: how often the right scene was chosen; None for a model of one scene.
         every_method: errors by the name of the refinement method, and by "none" those of the network's own
             estimates; empty where nothing refines.
-        unrejected: errors of the network if no image were rejected, as papers score theirs; None where these
-            are `estimates`, or where no network was evaluated.
+        unrejected: errors of the network if no image were rejected, as papers score theirs; None where it
+            rejects none, or where no network was evaluated.
         verification: how many answers the map verified; None for a run without a map.
         reliability: how honest their covariances are; None where no answer has one.
         retrieval: errors of the poses of similar training images, by the name of the baseline; empty

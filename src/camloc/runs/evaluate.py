@@ -355,14 +355,14 @@ class _Accepting:
 def _unrejected(
     localizer: Localizer, each: Mapping[str, tuple[Estimate, ...]], frames: tuple[Frame, ...]
 ) -> tuple[Estimate, ...] | None:
-    """The network's estimates if no image were rejected; None where they are those of the localizer."""
+    """The network's estimates if no image were rejected; None where it rejects none."""
     network = localizer.network
     if network is None:
         return None
     own = each[network.refine]
     lost = [frame for frame, estimate in zip(frames, own, strict=True) if isinstance(estimate, Lost)]
     if not lost:
-        return None if localizer.method == network.refine else own
+        return None
     accepting = replace(network, network=cast("Network", _Accepting(network.network)))
     found = replace(localizer, network=accepting, maps={}, verify="never").locate_all(lost)
     return tuple(next(found) if isinstance(estimate, Lost) else estimate for estimate in own)

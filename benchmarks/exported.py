@@ -160,12 +160,13 @@ def page(measured: Measured) -> str:
 
 def _calibrated(rows: list[Row]) -> list[str]:
     """The part on calibrated files."""
+    budgets = sorted({f"{row.budget:.0f}" for row in rows}, key=float)
     return [
         "## With training images",
         f"Weights, maps and products are 8-bit integers, calibrated on training frames, with as many layers "
         f"in single precision as keep both medians of held-out frames within 5 %. The networks were "
-        f"trained for {min(row.budget for row in rows):.0f} to {max(row.budget for row in rows):.0f} "
-        f"seconds: enough to compare the files, not to judge the networks.",
+        f"trained for {' to '.join(dict.fromkeys((budgets[0], budgets[-1])))} seconds: enough to compare the "
+        f"files, not to judge the networks.",
         table(HEADINGS, [_cells(row) for row in rows]),
         *(f"{row.label} keeps in single precision: {'; '.join(row.kept)}." for row in rows if row.kept),
     ]

@@ -40,7 +40,7 @@ def result_page(title: str, script: str, *parts: str, command: str | None = "") 
 
 
 def known(name: str, nothing: Known) -> Known:
-    """The numbers of an earlier measurement, or those that stand for none."""
+    """The numbers of an earlier measurement, or the given ones where there is none."""
     path = RESULTS / f"{name}.json"
     return from_json(path.read_bytes(), type(nothing)) if path.exists() else nothing
 

@@ -94,7 +94,7 @@ class BuildReport:
         depth: median distance of what the frames see, in the unit of the scene.
         pairs: of frames that were compared.
         descriptor_matches: of their keypoints.
-        matches: those that fit the known poses. Where they are few, poses or intrinsics are wrong.
+        matches: the ones that fit the known poses. Where they are few, poses or intrinsics are wrong.
         tracks: that the matches were joined to.
         triangulated: points that passed triangulation.
         points, observations, frames_kept: of the map, after selection.

@@ -185,12 +185,7 @@ def later_part(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
         before, after = f"frames before {name}", f"frames from {name} on"
         sides = [[before if end < start else after for end in pair] for pair in ends.tolist()]
         return _part_reading(case, [(one, other) for one, other in sides], is_bad)
-    is_across = (ends[:, 0] < start) & (start <= ends[:, 1])
-    pairs = [pair for pair, is_between in zip(case.pairs, is_across, strict=True) if is_between]
-    factor = _factor_from(case, pairs, start)
-    if factor is not None:
-        return _later_unit(name, factor)
-    return Finding(
+    return _later_unit(case, _across(case, start), start) or Finding(
         "error",
         "jump",
         f"the poses jump at {name}, where the images do not: those before it fit, and those from it on, and "
@@ -231,11 +226,7 @@ def _moved_part(case: Case, best: Scored, is_far: NDArray[np.bool_]) -> Finding 
         return None
     explained, _, start, shift = max(found, key=lambda each: each[:2])
     name = case.path.frames[start].name
-    apart = [pair for pair, (one, other) in zip(case.pairs, ends, strict=True) if one < start <= other]
-    factor = _factor_from(case, apart, start)
-    if factor is not None:
-        return _later_unit(name, factor)
-    return Finding(
+    return _later_unit(case, _across(case, start), start) or Finding(
         "error",
         "jump",
         f"the positions jump by {np.linalg.norm(shift):.2g} (in their unit) at about {name}, where the "
@@ -264,7 +255,19 @@ def depth_units(case: Case) -> Finding | None:
     )
 
 
-def _later_unit(name: str, factor: float) -> Finding:
+def _across(case: Case, start: int) -> list[Correspondences]:
+    """The pairs of a frame before `start` and one from it on."""
+    return [
+        pair for pair in case.pairs if min(pair.first, pair.second) < start <= max(pair.first, pair.second)
+    ]
+
+
+def _later_unit(case: Case, pairs: Sequence[Correspondences], start: int) -> Finding | None:
+    """Another unit from a frame on, if one factor makes the pairs across it fit."""
+    factor = _factor_from(case, pairs, start)
+    if factor is None:
+        return None
+    name = case.path.frames[start].name
     return Finding(
         "error",
         "mixed units",
@@ -364,9 +367,9 @@ def _jump(
         across.setdefault((pair.first + pair.second + 1) // 2, []).append(pair)
     names = []
     for after, pairs in across.items():
-        factor = _factor_from(case, pairs, after) if len(pairs) > 1 else None
-        if factor is not None:
-            return _later_unit(case.path.frames[after].name, factor)
+        unit = _later_unit(case, pairs, after) if len(pairs) > 1 else None
+        if unit is not None:
+            return unit
         # A single pair that is far apart may be wrong matches of repeated things.
         one = pairs[0].first, pairs[0].second
         is_sure = len(pairs) > 1 or one[1] == one[0] + 1 or one in still

@@ -68,18 +68,17 @@ class CameraPath:
 
 def path_of(scene: Scene) -> CameraPath:
     """The frames of a scene, all its conditions included, as a path."""
-    test = {id(frame) for part in (scene.test, *scene.conditions.values()) for frame in part}
-    further = {
+    condition_of = {
         id(frame): number for number, part in enumerate(scene.conditions.values(), start=1) for frame in part
     }
-    others = (frame for part in scene.conditions.values() for frame in part)
-    frames = oriented((*scene.train, *scene.test, *others))
-    ordered = tuple(sorted(frames, key=lambda frame: (further.get(id(frame), 0), *_order(frame))))
+    test = {id(frame) for frame in scene.test} | condition_of.keys()
+    frames = oriented(scene.frames)
+    ordered = tuple(sorted(frames, key=lambda frame: (condition_of.get(id(frame), 0), *_order(frame))))
     poses = poses_of(ordered)
     centres = np.asarray(poses.translation, dtype=np.float64)
     radius = float(np.sqrt(((centres - centres.mean(axis=0)) ** 2).sum(axis=1).mean()))
     is_test = np.array([id(frame) in test for frame in ordered], dtype=np.bool_)
-    condition = np.array([further.get(id(frame), 0) for frame in ordered], dtype=np.int64)
+    condition = np.array([condition_of.get(id(frame), 0) for frame in ordered], dtype=np.int64)
     rotations = np.asarray(poses.rotation, dtype=np.float64)
     return CameraPath(ordered, rotations, centres, is_test, condition, radius)
 

@@ -109,6 +109,7 @@ class NetworkLocalizer:
         refiners: of accepted poses, by the name of the refinement method.
         refine: the method that `locate` and `locate_all` use, or "none".
         inlier_threshold: of a filter with RANSAC, the largest error of an inlier; see `filtered_poses`.
+        rejects: whether doubtful poses are rejected; see `accept`.
     """
 
     network: Network
@@ -117,6 +118,7 @@ class NetworkLocalizer:
     refiners: "Mapping[str, Refiner]" = field(default_factory=dict)
     refine: str = "none"
     inlier_threshold: float | None = None
+    rejects: bool = True
 
     def __post_init__(self) -> None:
         if self.inlier_threshold is not None:
@@ -303,6 +305,7 @@ class NetworkLocalizer:
                     row,
                     each.image.pixels,
                     novelty=None if output.novelty is None else float(output.novelty[row]),
+                    rejects=self.rejects,
                 )
                 for row, each in enumerate(inputs)
             ]

@@ -40,6 +40,7 @@ def accept(
     image: UInt8[np.ndarray, "h w 3"],
     *,
     novelty: float | None,
+    rejects: bool = True,
 ) -> Estimate:
     """The estimate of one image: its pose if it is accepted, otherwise the reason of the rejection.
 
@@ -50,16 +51,24 @@ def accept(
         row: which of them.
         image: the image.
         novelty: of the image, or None if it is unknown.
+        rejects: whether doubtful poses are rejected. Without it only blank images and poses that are no pose
+            are: papers score every image.
     """
     scene, pose = int(decoded.scene[row]), decoded.world_from_cam[row]
     threshold, error = metadata.novelty_threshold, metadata.expected_error_in(scene)
-    reason = image_rejection(image) or novelty_rejection(novelty, threshold=threshold)
-    if not reason and not metadata.has_learned(scene):
-        reason = UNLEARNED
+    reason = image_rejection(image)
+    if rejects and not reason:
+        reason = novelty_rejection(novelty, threshold=threshold)
+        if not reason and not metadata.has_learned(scene):
+            reason = UNLEARNED
     aligns_points = decoded.residual is not None
     if not reason and aligns_points and not bool(pose.is_finite()):
         reason = "too few points of the image agree on a pose"
-    if reason := reason or pose_rejection(pose, training_poses[scene], expected_error=error):
+    if not reason and not bool(pose.is_finite()):
+        reason = "the network's pose is not a number"
+    if rejects and not reason:
+        reason = pose_rejection(pose, training_poses[scene], expected_error=error)
+    if reason:
         return Lost(reason)
     return Located(
         scene=metadata.scenes[scene],
@@ -100,8 +109,6 @@ def pose_rejection(pose: Pose, training: Pose, *, expected_error: ExpectedError 
         training: (n,) training poses of the scene.
         expected_error: of the model in this scene, or None if it is unknown.
     """
-    if not bool(pose.is_finite()):
-        return "the network's pose is not a number"
     distance = float(np.linalg.norm(training.translation - pose.translation, axis=-1).min())
     error = 0.0 if expected_error is None else expected_error.meters
     farthest = max(FARTHEST_RADII * float(camera_radius(training)), FARTHEST_ERRORS * error, FARTHEST_FLOOR)

@@ -1,11 +1,10 @@
 """Evaluates a run or an exported file on test frames, and writes results, estimates and a report."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from camloc.core.extras import has_extra
 from camloc.core.files import file_name, write_atomically
@@ -32,10 +31,9 @@ from camloc.evaluation.results import (
 )
 from camloc.inference.image_retrieval import vlad_errors
 from camloc.inference.localizer import MAP, Localizer, Verify
-from camloc.inference.network import EstimatesByMethod, Network, NetworkLocalizer
+from camloc.inference.network import EstimatesByMethod, NetworkLocalizer
 from camloc.inference.onnx.bundle import is_exported, scenes_of
 from camloc.mapping.scene_map import SceneMap
-from camloc.models.metadata import Metadata
 from camloc.models.outlier_filters import OutlierFilter
 from camloc.runs.manifest import LAST, LOG, DataSource, RunManifest, budget_words
 from camloc.training.log import read_log
@@ -330,28 +328,6 @@ def _side_by_side(each: Mapping[str, tuple[Estimate, ...]]) -> Mapping[str, tupl
     return {**each, VERIFIED: verified}
 
 
-@dataclass(frozen=True)
-class _Accepting:
-    """A network of which no pose is rejected; all else is the network's."""
-
-    network: Network
-
-    @property
-    def metadata(self) -> Metadata:
-        """The thresholds of acceptance cannot be exceeded."""
-        metadata, everywhere = self.network.metadata, (math.inf, math.inf)
-        return replace(
-            metadata,
-            novelty_threshold=None,
-            mean_pose_errors={},
-            expected_error=everywhere,
-            expected_errors=dict.fromkeys(metadata.scenes, everywhere),
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.network, name)
-
-
 def _unrejected(
     localizer: Localizer, each: Mapping[str, tuple[Estimate, ...]], frames: tuple[Frame, ...]
 ) -> tuple[Estimate, ...] | None:
@@ -363,8 +339,9 @@ def _unrejected(
     lost = [frame for frame, estimate in zip(frames, own, strict=True) if isinstance(estimate, Lost)]
     if not lost:
         return None
-    accepting = replace(network, network=cast("Network", _Accepting(network.network)))
-    found = replace(localizer, network=accepting, maps={}, verify="never").locate_all(lost)
+    found = replace(localizer, network=replace(network, rejects=False), maps={}, verify="never").locate_all(
+        lost
+    )
     return tuple(next(found) if isinstance(estimate, Lost) else estimate for estimate in own)
 
 

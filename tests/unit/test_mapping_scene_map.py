@@ -48,7 +48,7 @@ def small_map(points: int = 5) -> SceneMap:
         seen_offsets=np.array([0, 2, 5], dtype=np.int32),
         seen_points=np.array([0, 3, 1, 2, 4], dtype=np.int32),
         retrieval=Retrieval(half(2, 4), half(8), half(8, 3), half(2, 3)),
-        calibration=Calibration(least_inliers=14, covariance_scale=2.5, frames=30),
+        calibration=Calibration(least_inliers=14, position_scale=2.5, frames=30),
     )
 
 

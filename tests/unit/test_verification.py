@@ -219,14 +219,21 @@ def test_calibration_is_obeyed() -> None:
         assert word in answer.reason
         assert answer.best is not None
     wide = replace(
-        base, covariance_scale=4.0, covariance_growth=0.01, position_floor=0.02, rotation_floor_degrees=0.3
+        base,
+        rotation_scale=2.0,
+        position_scale=3.0,
+        ratio_power=1.5,
+        position_floor=0.02,
+        rotation_floor_degrees=0.3,
     )
     scaled = verified(
         MapLocalizer(scene_map.with_calibration(wide), STAGED).locate_features(features, CAMERA, size=SIZE)
     )
     floor = np.diag(np.repeat((np.radians(0.3), 0.02), 3) ** 2)
-    factor = 4.0 + 0.01 * plain.verification.inliers
-    np.testing.assert_allclose(scaled.covariance, plain.covariance * factor + floor, rtol=1e-9)
+    factors = np.repeat((2.0, 3.0), 3) / plain.verification.ratio**1.5
+    np.testing.assert_allclose(
+        scaled.covariance, plain.covariance * np.outer(factors, factors) + floor, rtol=1e-9
+    )
 
 
 def test_a_camera_of_another_size_is_an_error(localizer: MapLocalizer) -> None:

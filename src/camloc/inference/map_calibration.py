@@ -50,6 +50,15 @@ _MOST_RIGHT_REJECTED = 0.1
 # Quantiles of chi-square with three degrees of freedom, at 68 % and 95 %.
 _CHI_68, _CHI_95 = 3.506, 7.815
 
+# Parts of an error and of a covariance.
+_ROTATION, _POSITION = slice(0, 3), slice(3, 6)
+
+# Logarithm of the power of the share of inliers that divides deviations where held-out frames do not tell.
+_USUAL_POWER = 0.0
+
+# Logarithms of the scale and of the floors from which the likelihood is maximized.
+_STARTS = ((0.0, -2.0), (0.5, -1.0), (0.0, -6.0))
+
 
 @dataclass(frozen=True, eq=False)
 class HeldOutFrame:
@@ -192,56 +201,62 @@ def _most_evidence(localizer: MapLocalizer, images: Sequence[tuple[Features, Cam
 
 
 def _with_covariance(calibration: Calibration, trials: Sequence[_Trial]) -> Calibration:
-    """Factors and floors of the largest likelihood, then one factor for the intervals of 68 and 95 %.
+    """Factors and floors of the largest likelihood, then a factor each for the intervals of 68 and 95 %.
 
     Errors count as Student's t with five degrees of freedom: a few frames with wrong poses do not decide.
     """
     shapes = np.stack([trial.answer.covariance for trial in trials])
     errors = np.stack([trial.error for trial in trials])
-    counts = np.array([trial.answer.verification.inliers for trial in trials], dtype=np.float64)
+    ratios = np.array([trial.answer.verification.ratio for trial in trials])
     position = float(np.median(np.linalg.norm(errors[:, 3:], axis=1)))
     degrees = float(np.degrees(np.median(np.linalg.norm(errors[:, :3], axis=1))))
 
     def candidate(x: Float[np.ndarray, "4"]) -> Calibration:
-        scale, growth, position_floor, rotation_floor = np.exp(np.clip(x, -25.0, 15.0))
+        scale, power, position_floor, rotation_floor = np.exp(np.clip(x, -25.0, 15.0))
         return replace(
             calibration,
-            covariance_scale=float(scale),
-            covariance_growth=float(growth),
+            rotation_scale=float(scale),
+            position_scale=float(scale),
+            ratio_power=float(power),
             position_floor=float(position_floor) * position,
             rotation_floor_degrees=float(rotation_floor) * degrees,
         )
 
+    def squares(of: Calibration, part: slice) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """Squared Mahalanobis distances of the errors, and logarithms of the determinants."""
+        blocks = calibrated_covariance(shapes, ratios, of)[:, part, part]
+        part_errors = errors[:, part]
+        distances = (part_errors * np.linalg.solve(blocks, part_errors[..., None])[..., 0]).sum(axis=1)
+        return distances, np.linalg.slogdet(blocks)[1]
+
     def cost(x: Float[np.ndarray, "4"]) -> float:
         total = 0.0
-        for part in (slice(0, 3), slice(3, 6)):
-            blocks = _calibrated(candidate(x), shapes, counts)[:, part, part]
-            _, logarithm = np.linalg.slogdet(blocks)
-            squares = _squares(blocks, errors[:, part])
-            total += float((0.5 * logarithm + 4.0 * np.log1p(squares / 5.0)).sum())
-        # A weak pull to no floor and no growth: where the errors do not ask for them there are none.
-        return total + 0.05 * float(np.exp(np.clip(x[2:], -25.0, 5.0)).sum())
+        for part in (_ROTATION, _POSITION):
+            distances, logarithms = squares(candidate(x), part)
+            total += float((0.5 * logarithms + 4.0 * np.log1p(distances / 5.0)).sum())
+        # Weak pulls to no floors, where the errors do not ask for them, and to the usual power, which frames
+        # with nearly the same share of inliers do not tell.
+        return (
+            total + 0.05 * float(np.exp(np.clip(x[2:], -25.0, 5.0)).sum()) + 2.0 * (x[1] - _USUAL_POWER) ** 2
+        )
 
-    starts = [
-        np.array([0.0, -6.0, -2.0, -2.0]),
-        np.array([1.0, -2.0, -1.0, -1.0]),
-        np.array([0.0, -3.0, -6.0, -6.0]),
-    ]
+    starts = [np.array([scale, _USUAL_POWER, floor, floor]) for scale, floor in _STARTS]
     fits = [minimize(cost, start, method="Nelder-Mead", options={"maxiter": 800}) for start in starts]
     best = candidate(min(fits, key=lambda fit: float(fit.fun)).x)
-    blocks = _calibrated(best, shapes, counts)
-    squares = np.concatenate(
-        [_squares(blocks[:, part, part], errors[:, part]) for part in (slice(0, 3), slice(3, 6))]
-    )
-    ratio = np.sqrt(np.quantile(squares, 0.68) / _CHI_68 * np.quantile(squares, 0.95) / _CHI_95)
-    # Few frames know little of the tails.
-    ratio *= (len(trials) + 2) / (len(trials) - 2)
+
+    def widening(part: slice) -> float:
+        distances, _ = squares(best, part)
+        ratio = np.quantile(distances, 0.68) / _CHI_68 * np.quantile(distances, 0.95) / _CHI_95
+        # Few frames know little of the tails.
+        return float(ratio) ** 0.25 * float(np.sqrt((len(trials) + 2) / (len(trials) - 2)))
+
+    rotation, position = widening(_ROTATION), widening(_POSITION)
     return replace(
         best,
-        covariance_scale=best.covariance_scale * float(ratio),
-        covariance_growth=best.covariance_growth * float(ratio),
-        position_floor=best.position_floor * float(np.sqrt(ratio)),
-        rotation_floor_degrees=best.rotation_floor_degrees * float(np.sqrt(ratio)),
+        rotation_scale=best.rotation_scale * rotation,
+        position_scale=best.position_scale * position,
+        rotation_floor_degrees=best.rotation_floor_degrees * rotation,
+        position_floor=best.position_floor * position,
     )
 
 
@@ -254,7 +269,7 @@ def _with_limits(calibration: Calibration, trials: Sequence[_Trial]) -> Calibrat
     degrees, share, coverage, gross = [], [], [], []
     for trial in trials:
         verification = trial.answer.verification
-        covariance = calibrated_covariance(trial.answer.covariance, verification.inliers, calibration)
+        covariance = calibrated_covariance(trial.answer.covariance, verification.ratio, calibration)
         variances = np.diag(covariance)
         degrees.append(float(np.degrees(np.sqrt(variances[:3].sum()))))
         share.append(float(np.sqrt(variances[3:].sum())) / trial.away)
@@ -276,18 +291,3 @@ def _with_limits(calibration: Calibration, trials: Sequence[_Trial]) -> Calibrat
         most_sigma=limit(share, UNCALIBRATED_SIGMA),
         least_coverage=max(0.0, -limit([-value for value in coverage], 0.0)),
     )
-
-
-def _calibrated(
-    calibration: Calibration, shapes: Float[np.ndarray, "n 6 6"], counts: Float[np.ndarray, "n"]
-) -> Float[np.ndarray, "n 6 6"]:
-    floor = np.repeat((np.radians(calibration.rotation_floor_degrees), calibration.position_floor), 3)
-    scales = calibration.covariance_scale + calibration.covariance_growth * counts
-    covariances: Float[np.ndarray, "n 6 6"] = shapes * scales[:, None, None] + np.diag(floor**2)
-    return covariances
-
-
-def _squares(blocks: Float[np.ndarray, "n 3 3"], errors: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
-    """Squared Mahalanobis distances."""
-    squares: Float[np.ndarray, n] = (errors * np.linalg.solve(blocks, errors[..., None])[..., 0]).sum(axis=1)
-    return squares

@@ -57,6 +57,9 @@ UNCALIBRATED_SIGMA = 0.03
 _DEVIATION_QUANTILE = 0.25
 _LEAST_DEVIATION = 0.1
 
+# Smaller shares of inliers do not make intervals wider.
+_LEAST_RATIO = 0.1
+
 # Evidence is cut here: beyond, probabilities are too small for a double.
 MOST_EVIDENCE = 300.0
 
@@ -480,7 +483,9 @@ class MapLocalizer:
             focal_length="found" if free else "given",
             seconds=clock.seconds,
         )
-        covariance = calibrated_covariance(found.pose.covariance, found.count, self.scene_map.calibration)
+        covariance = calibrated_covariance(
+            found.pose.covariance, verification.ratio, self.scene_map.calibration
+        )
         return VerifiedPose(
             found.pose.world_from_cam,
             covariance,
@@ -629,12 +634,22 @@ def is_evident(found: Verification, least_evidence: float, factor: float = 1.0) 
 
 
 def calibrated_covariance(
-    covariance: Float[np.ndarray, "6 6"], inliers: int, calibration: Calibration
-) -> Float[np.ndarray, "6 6"]:
-    """The covariance of the normal equations with the factors and the floors of a calibration."""
+    covariance: Float[np.ndarray, "*n 6 6"], ratio: float | Float[np.ndarray, "*n"], calibration: Calibration
+) -> Float[np.ndarray, "*n 6 6"]:
+    """Covariances of the normal equations with the factors and the floors of a calibration.
+
+    Args:
+        covariance: of the rotation vector and the centre, as the normal equations give it.
+        ratio: share of the guided matches that are inliers.
+        calibration: of the map.
+    """
     floor = np.repeat((np.radians(calibration.rotation_floor_degrees), calibration.position_floor), 3)
-    scale = calibration.covariance_scale + calibration.covariance_growth * inliers
-    calibrated: Float[np.ndarray, "6 6"] = covariance * scale + np.diag(floor**2)
+    scale = np.repeat((calibration.rotation_scale, calibration.position_scale), 3)
+    agreement = np.maximum(np.asarray(ratio), _LEAST_RATIO) ** calibration.ratio_power
+    factors = scale / agreement[..., None]
+    calibrated: Float[np.ndarray, "*n 6 6"] = covariance * factors[..., :, None] * factors[
+        ..., None, :
+    ] + np.diag(floor**2)
     return calibrated
 
 

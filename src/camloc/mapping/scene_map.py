@@ -27,7 +27,7 @@ from camloc.errors import CheckpointError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.mapping.features import FeatureSettings
 
-FORMAT = 3
+FORMAT = 4
 ARRAYS_FILE = "map.safetensors"
 METADATA_FILE = "map.json"
 
@@ -104,9 +104,11 @@ class Retrieval:
 class Calibration:
     """What held-out training frames say about the answers of a map.
 
-    The covariance of a pose with n inliers is `(covariance_scale + covariance_growth * n)` times the inverse
-    of the normal equations, plus the floors: errors that all matches of an image share (of the frames'
-    poses, of the points that they gave) do not shrink with the number of matches.
+    The standard deviations of a pose are those of the normal equations times `rotation_scale` and
+    `position_scale`, divided by the share of the guided matches that are inliers to the power of
+    `ratio_power`: where few of them agree, the map contradicts itself. The floors are added in squares:
+    errors that all matches of an image share (of the frames' poses, of the points that they gave) do not
+    shrink with the number of matches.
 
     Attributes:
         frames: how many held-out frames it was measured on; 0 before calibration.
@@ -116,7 +118,8 @@ class Calibration:
         most_sigma_degrees: an answer whose orientation has a larger standard deviation is not verified, or
             None.
         most_sigma: the same of its position, as a share of the median distance to the inliers, or None.
-        covariance_scale, covariance_growth: factors of the covariance.
+        rotation_scale, position_scale: factors of the standard deviations.
+        ratio_power: of the share of inliers.
         position_floor: standard deviation along each axis, in the unit of the map, that every answer has.
         rotation_floor_degrees: the same of the rotation vector, in degrees.
     """
@@ -127,8 +130,9 @@ class Calibration:
     least_coverage: float = 0.0
     most_sigma_degrees: float | None = None
     most_sigma: float | None = None
-    covariance_scale: float = 1.0
-    covariance_growth: float = 0.0
+    rotation_scale: float = 1.0
+    position_scale: float = 1.0
+    ratio_power: float = 0.0
     position_floor: float = 0.0
     rotation_floor_degrees: float = 0.0
 

@@ -30,6 +30,7 @@ VARIANTS: Mapping[str, VerificationSettings] = {
     "no guided pass": replace(SHIPPED, windows=()),
     "no wide windows for weak first poses": replace(SHIPPED, windows=SHIPPED.windows[-1:]),
     "half of the points projected": replace(SHIPPED, most_visible=SHIPPED.most_visible // 2),
+    "points of near and of far frames weighed alike": replace(SHIPPED, nearness_power=0.0),
     "a robust loss four times as wide": replace(SHIPPED, loss_scale=4.0 * SHIPPED.loss_scale),
     "focal length not checked": replace(SHIPPED, find_focal_length=False),
 }

@@ -69,6 +69,9 @@ class Candidates:
         self._directions, self._nearest, self._farthest = _viewing_cones(
             scene_map, self._centers, self.points
         )
+        frames = np.repeat(np.arange(len(self._centers)), np.diff(scene_map.seen_offsets))
+        self._viewers = frames[np.argsort(scene_map.seen_points, kind="stable")]
+        self._views = np.bincount(scene_map.seen_points, minlength=len(scene_map))
 
     def portions(
         self,
@@ -153,6 +156,18 @@ class Candidates:
         if len(chosen) > most:
             chosen = chosen[np.linspace(0, len(chosen) - 1, most).astype(np.int64)]
         return rows[chosen], pixels[chosen], depth[chosen]
+
+    def frames_nearer(self, world_from_cam: Pose, points: Int[np.ndarray, "k"]) -> Int[np.ndarray, "k"]:
+        """How many frames are nearer to a pose than the nearest one that sees each of these points."""
+        count = len(self._centers)
+        ranks = np.empty(count, dtype=np.int64)
+        ranks[self._by_pose(world_from_cam)] = np.arange(count)
+        # The last number serves points at the end that no frame sees.
+        nearest = np.minimum.reduceat(
+            np.append(ranks[self._viewers], count), np.cumsum(self._views) - self._views
+        )
+        nearer: Int[np.ndarray, k] = np.where(self._views > 0, nearest, count)[points]
+        return nearer
 
     def _by_pose(self, pose: Pose, meters: float = 0.0, degrees: float = 0.0) -> Int[np.ndarray, "f"]:
         """The frames in the order of their nearness to a pose that is off by so much."""

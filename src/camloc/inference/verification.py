@@ -116,6 +116,8 @@ class VerificationSettings:
         visible_frames: frames nearest to the first pose whose points are projected.
         most_visible: points that are projected, at most.
         loss_scale: of the robust loss of the refinement, in deviations of the query's own matches.
+        nearness_power: of 1 and the number of frames that are nearer to the pose than those that see a
+            point, for the deviation of its match in the refinement.
         inlier_error: of an inlier of the final pose, as a share of the larger side of the image.
         most_rival: share of the inliers that the other pose of a plane may have.
         find_focal_length: whether a given focal length is checked and, where no pose fits it, found.
@@ -136,6 +138,7 @@ class VerificationSettings:
     visible_frames: int = 40
     most_visible: int = 6000
     loss_scale: float = 1.0
+    nearness_power: float = 0.75
     inlier_error: float = 0.006
     most_rival: float = 0.6
     find_focal_length: bool = True
@@ -443,17 +446,46 @@ class MapLocalizer:
         free: bool,
         rounds: int = 2,
     ) -> RefinedPose | None:
-        """The pose refined with these matches; with the focal length where it is `free`."""
-        return _refine_robustly(
-            query.pixels[keypoints],
-            self._points[points],
-            start,
-            limit=self.settings.inlier_error * query.side,
-            pixel=query.pixel,
-            loss_scale=self.settings.loss_scale,
-            free=free,
-            rounds=rounds,
-        )
+        """The pose with the least robust error, whose loss follows the residuals of the matches themselves.
+
+        Poses of training frames are off by what changes slowly from view to view, and so are their points:
+        the deviation of a match grows with the number of frames that are nearer to the pose than the nearest
+        one that sees its point. Otherwise one deviation serves all matches: on held-out frames weights by the
+        points' own deviations made errors larger by a sixth.
+
+        Args:
+            query: what the matches are of.
+            keypoints, points: the matches.
+            start: a pose near the minimum.
+            free: whether the focal length is refined too.
+            rounds: how often the deviation is measured and the pose refined.
+
+        Returns:
+            None if the matches do not determine the pose.
+        """
+        pixels, seen = query.pixels[keypoints], self._points[points]
+        nearer = self._candidates.frames_nearer(start.world_from_cam, points)
+        spread = (1.0 + nearer) ** self.settings.nearness_power
+        projected, _ = project_points(seen, start.world_from_cam, start.camera)
+        residuals = np.linalg.norm(projected - pixels, axis=1)
+        pose: RefinedPose | None = None
+        for _ in range(rounds):
+            near = (residuals / spread)[residuals < self.settings.inlier_error * query.side]
+            # The length of an error with two normal coordinates is Rayleigh distributed.
+            quantile = float(np.quantile(near, _DEVIATION_QUANTILE)) if len(near) else 0.0
+            deviation = quantile / math.sqrt(-2.0 * math.log(1.0 - _DEVIATION_QUANTILE))
+            pose = refine_absolute_pose(
+                pixels,
+                seen,
+                start,
+                max(deviation, _LEAST_DEVIATION * query.pixel) * spread,
+                refine_focal_length=free,
+                loss_scale=self.settings.loss_scale,
+            )
+            if pose is None:
+                return None
+            start, residuals = pose, pose.residuals
+        return pose
 
     def _answer(
         self,
@@ -567,57 +599,6 @@ class MapLocalizer:
             return "no pose agrees with the matches between the image and the map"
         shortfall = self._shortfall(best) or "its matches ask for another focal length than the given one"
         return f"the map does not confirm the best pose: {shortfall}"
-
-
-def _refine_robustly(
-    pixels: Float[np.ndarray, "k 2"],
-    points: Float[np.ndarray, "k 3"],
-    start: PoseEstimate | RefinedPose,
-    *,
-    limit: float,
-    pixel: float,
-    loss_scale: float,
-    free: bool = False,
-    rounds: int = 2,
-) -> RefinedPose | None:
-    """The pose with the least robust error, whose loss follows the residuals of the matches themselves.
-
-    One deviation serves all matches: on held-out frames weights by the points' own deviations made errors
-    larger by a sixth, since these do not know of errors of the frames' poses.
-
-    Args:
-        pixels: without distortion.
-        points: in the world.
-        start: a pose near the minimum.
-        limit: matches with larger residuals, in pixels, say nothing of the deviation.
-        pixel: pixels of the image for one pixel of the image that features were extracted from.
-        loss_scale: of the loss, in deviations of the matches.
-        free: whether the focal length is refined too.
-        rounds: how often the deviation is measured and the pose refined.
-
-    Returns:
-        None if the matches do not determine the pose.
-    """
-    projected, _ = project_points(points, start.world_from_cam, start.camera)
-    residuals = np.linalg.norm(projected - pixels, axis=1)
-    pose: RefinedPose | None = None
-    for _ in range(rounds):
-        near = residuals[residuals < limit]
-        # The length of an error with two normal coordinates is Rayleigh distributed.
-        quantile = float(np.quantile(near, _DEVIATION_QUANTILE)) if len(near) else 0.0
-        deviation = quantile / math.sqrt(-2.0 * math.log(1.0 - _DEVIATION_QUANTILE))
-        pose = refine_absolute_pose(
-            pixels,
-            points,
-            start,
-            np.full(len(points), max(deviation, _LEAST_DEVIATION * pixel)),
-            refine_focal_length=free,
-            loss_scale=loss_scale,
-        )
-        if pose is None:
-            return None
-        start, residuals = pose, pose.residuals
-    return pose
 
 
 def is_evident(found: Verification, least_evidence: float, factor: float = 1.0) -> bool:

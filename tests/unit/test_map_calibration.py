@@ -1,10 +1,19 @@
 """Held-out frames decide when an answer is verified and how sure it is."""
 
+from dataclasses import replace
+
 import numpy as np
 from tests.support.synthetic_map import CAMERA, foreign, looking, map_of, room, seen
 
 from camloc.geometry.pose import Pose
-from camloc.inference.map_calibration import LEAST_FRAMES, Fold, HeldOutFrame, calibrate
+from camloc.inference.map_calibration import (
+    LEAST_FRAMES,
+    Fold,
+    HeldOutFrame,
+    Trial,
+    calibrate,
+    with_covariance,
+)
 from camloc.inference.verification import MapLocalizer, Rejected, VerificationSettings, VerifiedPose
 from camloc.mapping.scene_map import Calibration
 
@@ -50,6 +59,31 @@ def test_intervals_cover_what_they_say() -> None:
         squares.append(off @ np.linalg.solve(answer.covariance[3:, 3:], off))
     assert 0.5 < np.mean(np.array(squares) < 3.506) < 0.86
     assert np.mean(np.array(squares) < 7.815) > 0.85
+
+
+def test_deviations_follow_the_share_of_inliers_and_each_part_has_its_factor() -> None:
+    rng = np.random.default_rng(0)
+    scene_map = map_of(ROOM)
+    frame = held_out(1, noise=1.0, truth=0.0)[0]
+    answer = MapLocalizer(scene_map, STAGED).locate_features(frame.features, CAMERA, size=SIZE)
+    assert isinstance(answer, VerifiedPose)
+    deviations = np.repeat((0.001, 0.01), 3)
+    trials = [
+        Trial(
+            replace(
+                answer,
+                covariance=np.diag(deviations**2),
+                verification=replace(answer.verification, ratio=ratio),
+            ),
+            rng.normal(size=6) * deviations * np.repeat((3.0, 1.0), 3) / ratio**2,
+            away=3.0,
+        )
+        for ratio in rng.uniform(0.3, 1.0, 300)
+    ]
+    calibration = with_covariance(Calibration(), trials)
+    assert 1.6 < calibration.ratio_power < 2.4
+    assert 2.5 < calibration.rotation_scale < 3.5
+    assert 0.8 < calibration.position_scale < 1.2
 
 
 def test_frames_with_wrong_poses_do_not_close_the_map() -> None:

@@ -296,3 +296,39 @@ def test_cameras_that_nearly_agree_count_as_one() -> None:
     assert set(fitting_cameras(image, (*near, *OTHERS))) == {CAMERA, *OTHERS}
     assert fitting_cameras(image, (*near, *OTHERS))[0] == CAMERA, "that of the largest group goes first"
     assert assign_camera(image, (CAMERA, OTHERS[0])) is None
+
+
+def test_points_of_near_frames_count_for_more_where_poses_drift() -> None:
+    """The given poses drift along a walk past a wall, and points with the few frames that they are from."""
+
+    def drift(along: np.ndarray) -> np.ndarray:
+        return 0.03 * np.stack([np.zeros_like(along), np.sin(3 * along), np.cos(3 * along)], axis=-1)
+
+    rng = np.random.default_rng(3)
+    places = np.linspace(-1.5, 1.5, 24)
+    walked = replace(room(points=9000), frames=tuple(looking(np.array([0.0, x, 0.0]), 0.0) for x in places))
+    whole = map_of(walked)
+    frames = np.repeat(np.arange(len(places)), np.diff(whole.seen_offsets))
+    # Two frames in a row detect a point.
+    first = np.array([rng.choice(frames[whole.seen_points == point]) for point in range(len(whole))])
+    detected = np.isin(frames - first[whole.seen_points], (0, 1))
+    scene_map = replace(
+        whole,
+        points=(whole.points + drift(places[first])).astype(np.float32),
+        frame_positions=(whole.frame_positions + drift(places)).astype(np.float32),
+        seen_offsets=np.searchsorted(frames[detected], np.arange(len(places) + 1)).astype(np.int32),
+        seen_points=whole.seen_points[detected],
+    )
+
+    def median_error(power: float) -> float:
+        localizer = MapLocalizer(scene_map, replace(STAGED, nearness_power=power))
+        errors = []
+        for seed, x in enumerate(np.linspace(-1.0, 1.0, 9)):
+            pose = looking(np.array([0.0, x, 0.0]), 0.0)
+            features = seen(walked, pose, noise=0.2, wrong=0.0, most=1500, seed=seed)
+            answer = localizer.locate_features(features, CAMERA, size=SIZE)
+            truth = pose.translation + drift(np.array(x))
+            errors.append(np.linalg.norm(verified(answer).world_from_cam.translation - truth))
+        return float(np.median(errors))
+
+    assert median_error(STAGED.nearness_power) < 0.8 * median_error(0.0)

@@ -84,8 +84,14 @@ class Fold:
 
 
 @dataclass(frozen=True, eq=False)
-class _Trial:
-    """The best answer of a held-out frame and its error."""
+class Trial:
+    """The best answer of a held-out frame and its error.
+
+    Attributes:
+        answer: with the covariance of the normal equations.
+        error: rotation vector in radians and position in the unit of the map, along the axes of the world.
+        away: median distance of the camera to the points of the answer.
+    """
 
     answer: VerifiedPose
     error: Float[np.ndarray, "6"]
@@ -132,7 +138,7 @@ def calibrate(
     localizers = [
         MapLocalizer(fold.scene_map.with_calibration(open_calibration), open_settings) for fold in folds
     ]
-    trials: list[_Trial] = []
+    trials: list[Trial] = []
     done = 0
     for fold, localizer in zip(folds, localizers, strict=True):
         for frame in fold.frames:
@@ -160,11 +166,11 @@ def calibrate(
         least_inliers=_LEAST_INLIERS,
         least_evidence=float(least_evidence),
     )
-    calibrated = _with_covariance(start, right)
+    calibrated = with_covariance(start, right)
     return _with_limits(calibrated, trusted)
 
 
-def _trial(localizer: MapLocalizer, frame: HeldOutFrame) -> _Trial | None:
+def _trial(localizer: MapLocalizer, frame: HeldOutFrame) -> Trial | None:
     size = (frame.camera.width, frame.camera.height)
     found = localizer.locate_features(frame.features, frame.camera, size=size)
     answer = found if isinstance(found, VerifiedPose) else found.best
@@ -175,7 +181,7 @@ def _trial(localizer: MapLocalizer, frame: HeldOutFrame) -> _Trial | None:
     error = np.concatenate((rotation_vector(turn), truth.translation - found_pose.translation))
     world = localizer.scene_map.points_in_world(answer.points)
     away = float(np.median(np.linalg.norm(world - found_pose.translation, axis=1)))
-    return _Trial(answer, error, away)
+    return Trial(answer, error, away)
 
 
 def _exchanged(frames: Sequence[HeldOutFrame], rng: np.random.Generator) -> list[tuple[Features, Camera]]:
@@ -200,7 +206,7 @@ def _most_evidence(localizer: MapLocalizer, images: Sequence[tuple[Features, Cam
     return most
 
 
-def _with_covariance(calibration: Calibration, trials: Sequence[_Trial]) -> Calibration:
+def with_covariance(calibration: Calibration, trials: Sequence[Trial]) -> Calibration:
     """Factors and floors of the largest likelihood, then a factor each for the intervals of 68 and 95 %.
 
     Errors count as Student's t with five degrees of freedom: a few frames with wrong poses do not decide.
@@ -211,12 +217,14 @@ def _with_covariance(calibration: Calibration, trials: Sequence[_Trial]) -> Cali
     position = float(np.median(np.linalg.norm(errors[:, 3:], axis=1)))
     degrees = float(np.degrees(np.median(np.linalg.norm(errors[:, :3], axis=1))))
 
-    def candidate(x: Float[np.ndarray, "4"]) -> Calibration:
-        scale, power, position_floor, rotation_floor = np.exp(np.clip(x, -25.0, 15.0))
+    def candidate(x: Float[np.ndarray, "5"]) -> Calibration:
+        rotation_scale, position_scale, power, position_floor, rotation_floor = np.exp(
+            np.clip(x, -25.0, 15.0)
+        )
         return replace(
             calibration,
-            rotation_scale=float(scale),
-            position_scale=float(scale),
+            rotation_scale=float(rotation_scale),
+            position_scale=float(position_scale),
             ratio_power=float(power),
             position_floor=float(position_floor) * position,
             rotation_floor_degrees=float(rotation_floor) * degrees,
@@ -229,7 +237,7 @@ def _with_covariance(calibration: Calibration, trials: Sequence[_Trial]) -> Cali
         distances = (part_errors * np.linalg.solve(blocks, part_errors[..., None])[..., 0]).sum(axis=1)
         return distances, np.linalg.slogdet(blocks)[1]
 
-    def cost(x: Float[np.ndarray, "4"]) -> float:
+    def cost(x: Float[np.ndarray, "5"]) -> float:
         total = 0.0
         for part in (_ROTATION, _POSITION):
             distances, logarithms = squares(candidate(x), part)
@@ -237,11 +245,11 @@ def _with_covariance(calibration: Calibration, trials: Sequence[_Trial]) -> Cali
         # Weak pulls to no floors, where the errors do not ask for them, and to the usual power, which frames
         # with nearly the same share of inliers do not tell.
         return (
-            total + 0.05 * float(np.exp(np.clip(x[2:], -25.0, 5.0)).sum()) + 2.0 * (x[1] - _USUAL_POWER) ** 2
+            total + 0.05 * float(np.exp(np.clip(x[3:], -25.0, 5.0)).sum()) + 2.0 * (x[2] - _USUAL_POWER) ** 2
         )
 
-    starts = [np.array([scale, _USUAL_POWER, floor, floor]) for scale, floor in _STARTS]
-    fits = [minimize(cost, start, method="Nelder-Mead", options={"maxiter": 800}) for start in starts]
+    starts = [np.array([scale, scale, _USUAL_POWER, floor, floor]) for scale, floor in _STARTS]
+    fits = [minimize(cost, start, method="Nelder-Mead", options={"maxiter": 1600}) for start in starts]
     best = candidate(min(fits, key=lambda fit: float(fit.fun)).x)
 
     def widening(part: slice) -> float:
@@ -260,7 +268,7 @@ def _with_covariance(calibration: Calibration, trials: Sequence[_Trial]) -> Cali
     )
 
 
-def _with_limits(calibration: Calibration, trials: Sequence[_Trial]) -> Calibration:
+def _with_limits(calibration: Calibration, trials: Sequence[Trial]) -> Calibration:
     """The largest deviations and the least coverage that keep gross errors out.
 
     Without gross errors the limits are those of any map. A limit never rejects more than a tenth of the

@@ -22,6 +22,7 @@ import tyro
 from benchmarks.foreign_images import foreign_images
 from benchmarks.page import known, replace_block, result_page, table, write
 from benchmarks.plain_map import LEAST_INLIERS, PlainLocalizer
+from camloc.core.extras import has_extra
 from camloc.core.sampling import even_items
 from camloc.data import formats
 from camloc.data.formats.demo import rendered
@@ -34,7 +35,7 @@ from camloc.geometry.pose import Pose
 from camloc.geometry.rotation import rotation_angle
 from camloc.inference.verification import MapLocalizer, Rejected, VerifiedPose
 from camloc.mapping.build import MapSettings
-from camloc.mapping.features import Features, feature_extractor
+from camloc.mapping.features import Features, FeatureSettings, feature_extractor
 from camloc.mapping.scene_map import SceneMap
 from camloc.runs.map import build_map
 from market_square import SquareSettings
@@ -68,6 +69,7 @@ class RowSettings:
         size_bytes: most bytes of the map.
         bound: metres and degrees of the share of near answers.
         has_foreign: whether images from elsewhere are tried too.
+        features: how local features are extracted.
     """
 
     label: str
@@ -75,6 +77,7 @@ class RowSettings:
     size_bytes: int
     bound: tuple[float, float] = NEAR
     has_foreign: bool = True
+    features: FeatureSettings = FeatureSettings()
 
 
 def load_office(data: Path) -> Scene:
@@ -124,6 +127,13 @@ ROWS = {
     "fox": RowSettings("fox", load_fox, 4_000_000),
     "fox-few": RowSettings("fox, every fourth image", load_few, 4_000_000, has_foreign=False),
     "corner": RowSettings("the corner", load_corner, 4_000_000),
+    "hololens-xfeat": RowSettings(
+        "office floor, XFeat",
+        load_office,
+        4_000_000,
+        has_foreign=False,
+        features=FeatureSettings(extractor="xfeat"),
+    ),
 }
 
 
@@ -241,9 +251,12 @@ def main(settings: Settings) -> None:
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks.maps", *sys.argv[1:]])
     for name in settings.rows:
         row = ROWS[name]
+        if row.features.extractor != "sift" and not has_extra("features"):
+            print(f"{row.label} is left out: it needs camloc[features]")
+            continue
         scene = row.load(settings.data)
         if settings.answers:
-            scene_map, build = built(scene, row.size_bytes)
+            scene_map, build = built(scene, MapSettings(size_bytes=row.size_bytes, features=row.features))
             scene_map.save(settings.maps / name)
             sets = {scene.test_name: scene.test, **scene.conditions}
             tested = {each: measured_set(scene_map, frames, row.bound) for each, frames in sets.items()}
@@ -280,10 +293,10 @@ def _in_order(before: Mapping[str, Kind], new: Mapping[str, Kind]) -> dict[str, 
     return {name: both[name] for name in ROWS if name in both}
 
 
-def built(scene: Scene, size_bytes: int) -> tuple[SceneMap, MapRow]:
+def built(scene: Scene, settings: MapSettings) -> tuple[SceneMap, MapRow]:
     """The calibrated map of a scene as it is read from its files, and what it took."""
     started = time.process_time()
-    mapped = build_map(scene, MapSettings(size_bytes=size_bytes))
+    mapped = build_map(scene, settings)
     seconds = time.process_time() - started
     scene_map = SceneMap.from_files(mapped.scene_map.to_files(), source=scene.name)
     row = MapRow(

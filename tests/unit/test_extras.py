@@ -27,7 +27,7 @@ def test_the_libraries_of_an_extra_are_declared(extra: Extra) -> None:
 def test_all_holds_every_extra_but_the_largest() -> None:
     (everything,) = PROJECT["optional-dependencies"]["all"]
     named = set(everything.removeprefix("camloc[").removesuffix("]").split(","))
-    assert named == {*get_args(Extra)} - {"edit", "cluster"}
+    assert named == {*get_args(Extra)} - {"edit", "cluster", "features"}
 
 
 def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

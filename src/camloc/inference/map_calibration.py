@@ -4,6 +4,7 @@ A map must not have been built from the frames that it is calibrated on; the map
 over the calibration of maps that each lack some of them. Test frames are never used.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -244,9 +245,8 @@ def with_covariance(calibration: Calibration, trials: Sequence[Trial]) -> Calibr
             total += float((0.5 * logarithms + 4.0 * np.log1p(distances / 5.0)).sum())
         # Weak pulls to no floors, where the errors do not ask for them, and to the usual power, which frames
         # with nearly the same share of inliers do not tell.
-        return (
-            total + 0.05 * float(np.exp(np.clip(x[3:], -25.0, 5.0)).sum()) + 2.0 * (x[2] - _USUAL_POWER) ** 2
-        )
+        floors = float(np.exp(np.clip(x[3:], -25.0, 5.0)).sum())
+        return total + 0.05 * floors + 2.0 * (float(x[2]) - _USUAL_POWER) ** 2
 
     starts = [np.array([scale, scale, _USUAL_POWER, floor, floor]) for scale, floor in _STARTS]
     fits = [minimize(cost, start, method="Nelder-Mead", options={"maxiter": 1600}) for start in starts]
@@ -254,9 +254,9 @@ def with_covariance(calibration: Calibration, trials: Sequence[Trial]) -> Calibr
 
     def widening(part: slice) -> float:
         distances, _ = squares(best, part)
-        ratio = np.quantile(distances, 0.68) / _CHI_68 * np.quantile(distances, 0.95) / _CHI_95
+        both = float(np.quantile(distances, 0.68) / _CHI_68 * np.quantile(distances, 0.95) / _CHI_95)
         # Few frames know little of the tails.
-        return float(ratio) ** 0.25 * float(np.sqrt((len(trials) + 2) / (len(trials) - 2)))
+        return math.sqrt(math.sqrt(both) * (len(trials) + 2) / (len(trials) - 2))
 
     rotation, position = widening(_ROTATION), widening(_POSITION)
     return replace(

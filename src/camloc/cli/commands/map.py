@@ -63,8 +63,8 @@ def map(
         option: Option of the layout's reader, such as split=blocks.
         size: Most bytes of each map, such as 500kB or 4MB; the points that cover the views best are kept. By
             default 8MB.
-        features: Local features: sift, or xfeat or aliked, which need torch and weights.
-        weights: File with the weights of xfeat or aliked.
+        features: Local features: sift, or the networks xfeat and aliked, which need camloc[features].
+        weights: File with the weights of aliked, or of xfeat other than the installed ones.
         refine_poses: Adjust the training poses too, for poses of odometry or depth SLAM.
         masks: Folder with masks named IMAGE.png, black where pixels do not count.
         cluster: Build the maps of several scenes at once, on the Ray cluster that RAY_ADDRESS names, or one

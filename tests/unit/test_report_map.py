@@ -26,7 +26,7 @@ def verified(estimate: Estimate, inliers: int) -> Located:
     """The estimate as if a map had confirmed it."""
     assert isinstance(estimate, Located)
     found = Verification(
-        inliers, 0.9, 80.0, 0.5, 0.6, 0.0, 30, 10, 900, "retrieval", "given", {"matching": 0.01}
+        inliers, 0.9, 80.0, 0.5, 0.6, 0.0, 30, 0.4, 10, 900, "retrieval", "given", {"matching": 0.01}
     )
     covariance = np.diag([0.0003, 0.0002, 0.0004, 0.01, 0.02, 0.06])
     return replace(estimate, verification=found, covariance=covariance)

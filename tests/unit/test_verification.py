@@ -14,7 +14,13 @@ from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose, pose_error
 from camloc.inference.candidates import PosePrior
 from camloc.inference.localizer import Localizer
-from camloc.inference.verification import MapLocalizer, Rejected, VerificationSettings, VerifiedPose
+from camloc.inference.verification import (
+    MapLocalizer,
+    Rejected,
+    VerificationSettings,
+    VerifiedPose,
+    is_evident,
+)
 from camloc.mapping.features import Features
 from camloc.mapping.scene_map import Calibration
 
@@ -332,3 +338,29 @@ def test_points_of_near_frames_count_for_more_where_poses_drift() -> None:
         return float(np.median(errors))
 
     assert median_error(STAGED.nearness_power) < 0.8 * median_error(0.0)
+
+
+@pytest.mark.parametrize(
+    ("first_inliers", "first_coverage", "least_evidence", "factor", "expected"),
+    [
+        (30, 0.05, 16.0, 1.0, True),
+        (29, 0.05, 16.0, 1.0, False),
+        (15, 0.16, 16.0, 1.0, True),
+        (14, 0.16, 16.0, 1.0, False),
+        (15, 0.15, 16.0, 1.0, False),
+        (15, 0.16, 16.0, 1.5, False),
+        (30, 0.30, 17.0, 1.0, False),
+    ],
+)
+def test_many_or_scattered_first_inliers_are_evidence_enough(
+    localizer: MapLocalizer,
+    first_inliers: int,
+    first_coverage: float,
+    least_evidence: float,
+    factor: float,
+    expected: bool,
+) -> None:
+    found = verified(localizer.locate_features(seen(ROOM, QUERY), CAMERA, size=SIZE)).verification
+    assert found.first_coverage > 0.2
+    weak = replace(found, evidence=8.0, first_inliers=first_inliers, first_coverage=first_coverage)
+    assert is_evident(weak, least_evidence, factor) is expected

@@ -181,6 +181,7 @@ class Verification:
         coverage: share of the cells of a grid of 8 x 8 over the image that have an inlier.
         rival: inliers of the other pose that a plane allows, as a share of this one's; 0 where there is none.
         first_inliers: those before the guided pass, by descriptors alone.
+        first_coverage: share of the cells that have one of these.
         candidates: frames whose points were compared in the last portion.
         points: points that were compared by descriptors alone.
         found_by: where the candidates came from that led to the pose.
@@ -195,6 +196,7 @@ class Verification:
     coverage: float
     rival: float
     first_inliers: int
+    first_coverage: float
     candidates: int
     points: int
     found_by: FoundBy

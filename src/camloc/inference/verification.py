@@ -66,9 +66,12 @@ MOST_EVIDENCE = 300.0
 # Evidence that a calibrated map asks for where images that show something else do not ask for more.
 USUAL_EVIDENCE = 16.0
 
-# First inliers, matched by descriptors alone, that need no further evidence in such a map: images from
-# elsewhere have a third at most, and in a small map few points are left for the guided pass to confirm.
+# First inliers, matched by descriptors alone, that need no further evidence in such a map: so many, or fewer
+# in so large a share of the image. Images from elsewhere have a third of them at most, things that a scene has
+# twice cover little of an image, and in a small map or far from its views few points are left for the guided
+# pass to confirm.
 _FIRST_INLIERS = 30
+_FIRST_INLIERS_APART, _APART = 15, 10 / 64
 
 # A focal length that was found is one more unknown that chance may choose: more agreement is asked for.
 _FOUND_FOCAL_FACTOR = 1.5
@@ -344,7 +347,7 @@ class MapLocalizer:
             if _angle(other.pose.world_from_cam, found.pose.world_from_cam) > _SAME_DEGREES:
                 found, other = (other, found) if other.count > found.count else (found, other)
                 rival = other.count / found.count
-        return self._answer(query, portion, found, len(keypoints), rival, clock, free=is_focal_free)
+        return self._answer(query, portion, found, keypoints, rival, clock, free=is_focal_free)
 
     def _confirmed(
         self,
@@ -492,14 +495,15 @@ class MapLocalizer:
         query: "_Query",
         portion: Portion,
         found: "_Confirmed",
-        first_inliers: int,
+        first_inliers: Int[np.ndarray, "k"],
         rival: float,
         clock: "_Clock",
         *,
         free: bool,
     ) -> VerifiedPose:
         inliers = found.inliers
-        seen = query.features.keypoints[found.keypoints[inliers]].astype(np.float64)
+        pixels = query.features.keypoints.astype(np.float64)
+        seen = pixels[found.keypoints[inliers]]
         share = (self.settings.inlier_error / (self.settings.windows or (math.inf,))[-1]) ** 2
         verification = Verification(
             inliers=found.count,
@@ -508,7 +512,8 @@ class MapLocalizer:
             visible_ratio=found.count / max(found.visible, 1),
             coverage=_coverage(seen, query.camera),
             rival=rival,
-            first_inliers=first_inliers,
+            first_inliers=len(first_inliers),
+            first_coverage=_coverage(pixels[first_inliers], query.camera),
             candidates=portion.frames,
             points=int(query.nearest.compared.sum()),
             found_by=portion.found_by,
@@ -609,8 +614,10 @@ def is_evident(found: Verification, least_evidence: float, factor: float = 1.0) 
         least_evidence: that the calibration asks for.
         factor: more is asked for by this factor.
     """
-    has_many_first_inliers = found.first_inliers >= _FIRST_INLIERS * factor
+    are_apart = found.first_coverage >= _APART * factor
+    enough = _FIRST_INLIERS_APART if are_apart else _FIRST_INLIERS
     asks_for_no_more = least_evidence <= USUAL_EVIDENCE
+    has_many_first_inliers = found.first_inliers >= enough * factor
     return found.evidence >= least_evidence * factor or (asks_for_no_more and has_many_first_inliers)
 
 

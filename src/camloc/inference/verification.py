@@ -67,9 +67,9 @@ MOST_EVIDENCE = 300.0
 USUAL_EVIDENCE = 16.0
 
 # First inliers, matched by descriptors alone, that need no further evidence in such a map: so many, or fewer
-# in so large a share of the image. Images from elsewhere have a third of them at most, things that a scene has
-# twice cover little of an image, and in a small map or far from its views few points are left for the guided
-# pass to confirm.
+# in so large a share of the image. Images from elsewhere have a third of them at most, things that a scene
+# has twice cover little of an image, and in a small map or far from its views few points are left for the
+# guided pass to confirm.
 _FIRST_INLIERS = 30
 _FIRST_INLIERS_APART, _APART = 15, 10 / 64
 

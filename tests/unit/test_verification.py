@@ -177,6 +177,19 @@ def test_a_right_focal_length_is_not_doubted_where_all_points_lie_in_one_plane(
         assert found.verification.focal_length == "given"
 
 
+@pytest.mark.parametrize("factor", [0.7, 1.4])
+def test_a_focal_length_that_matches_of_a_plane_do_not_confirm_is_not_trusted(
+    localizer: MapLocalizer, factor: float
+) -> None:
+    wall = ROOM.points[:, 0] > 2.9
+    flat = replace(ROOM, points=ROOM.points[wall], descriptors=ROOM.descriptors[wall])
+    wrong = with_focal_length(CAMERA, CAMERA.fx * factor)
+    for seed in range(10):
+        features = seen(flat, looking(np.array([0.4, 0.1, 0.0]), 0.0), noise=1.0, seed=seed)
+        answer = localizer.locate_features(features, wrong, size=SIZE)
+        assert isinstance(answer, Rejected) or answer.verification.focal_length == "found"
+
+
 def test_without_intrinsics_the_focal_length_is_found(localizer: MapLocalizer) -> None:
     found = assert_near(localizer.locate_features(seen(ROOM, QUERY), None, size=SIZE), QUERY, meters=0.1)
     assert found.verification.focal_length == "found"

@@ -45,11 +45,16 @@ ROWS = (
     ("baseline APR", "demo/baseline"),
     ("HyperPose 2025", "demo/hyperpose"),
     ("TransPoseNet", "demo/transposenet"),
+    ("HyperPose 2023, full", "demo/hyperpose-2023"),
     ("HyperPose 2023, compact", "demo/hyperpose-2023-compact"),
     ("scene geometry", "demo/scene-geometry"),
 )
 # A model with a hypernetwork, and the same without.
-PAIRS = (("HyperPose 2025", "baseline APR"), ("HyperPose 2023, compact", "TransPoseNet"))
+PAIRS = (
+    ("HyperPose 2025", "baseline APR"),
+    ("HyperPose 2023, full", "TransPoseNet"),
+    ("HyperPose 2023, compact", "TransPoseNet"),
+)
 DRAWN = {"baseline APR": GREY, "HyperPose 2025": ORANGE}
 
 

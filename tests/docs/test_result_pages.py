@@ -11,7 +11,6 @@ from benchmarks import (
     alignment,
     cached_training,
     check,
-    compact_generators,
     damage,
     demo,
     exported,
@@ -58,7 +57,6 @@ PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "alignment": (dict, alignment.page),
     "cached_training": (dict, cached_training.page),
     "check": (dict, check.page),
-    "compact_generators": (compact_generators.Measured, compact_generators.page),
     "corner": (rooms.Measured, rooms.page),
     "damage": (damage.Measured, damage.page),
     "demo": (demo.Measured, demo.page),
@@ -113,6 +111,10 @@ def test_the_folder_of_results_holds_every_page_with_its_numbers_and_figures_and
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_shows_the_numbers_of_its_file(name: str) -> None:
     assert (RESULTS / f"{name}.md").read_text() == PAGES[name][1](measured(name))
+
+
+def test_the_page_on_hypernetworks_shows_the_numbers_of_the_other_pages() -> None:
+    assert measured("hypernetworks") == hypernetworks.measured()
 
 
 @pytest.mark.parametrize("scene", ROOMS)

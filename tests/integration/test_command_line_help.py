@@ -119,7 +119,7 @@ def test_arguments_that_make_no_sense_end_with_status_2_and_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--focal", "x"], "error parsing --focal: 'x' is no FLOAT"),
         (["-x.jpg"], "unrecognized options: -x.jpg"),
@@ -128,13 +128,13 @@ def test_arguments_that_make_no_sense_end_with_status_2_and_a_sentence(
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_wrong_arguments_are_told_in_any_encoding(
-    encoding: str, arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+    encoding: str, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the output is not UTF-8, the box around tyro's messages is another one."""
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
     with pytest.raises(parsing.WrongArguments) as caught:
         parsing.parsed("locate", ["run", *arguments])
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
     assert "---" not in str(caught.value)
 
 

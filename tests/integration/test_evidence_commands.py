@@ -169,12 +169,12 @@ def test_a_comparison_of_two_methods_of_three_seeds_says_which_difference_is_noi
                 writer.writeheader()
                 for number, row in enumerate(rows):
                     writer.writerow(row | _moved(row, 0.2 + 0.01 * number + 0.005 * seed, 4.0 * share))
-    told = camloc(capfd, "compare", tmp_path / "plain", tmp_path / "turned", "--out", tmp_path / "page")
-    (sentence,) = [line for line in " ".join(told.out.split()).split(";") if "turned minus" in line]
+    shown = camloc(capfd, "compare", tmp_path / "plain", tmp_path / "turned", "--out", tmp_path / "page")
+    (sentence,) = [line for line in " ".join(shown.out.split()).split(";") if "turned minus" in line]
     position, orientation = sentence.split("), ")
     assert position.endswith("(noise")
     assert orientation.endswith("(smaller)")
-    assert "single runs" not in told.out
+    assert "single runs" not in shown.out
 
 
 def _moved(row: dict[str, str], meters: float, degrees: float) -> dict[str, str]:

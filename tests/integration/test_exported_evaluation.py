@@ -80,9 +80,9 @@ def test_int8_without_the_training_images_says_what_is_missing(
     replace(manifest, data=(DataSource(str(tmp_path / "moved")),)).save(run)
     ended = camloc(capfd, "export", run, "--precision", "int8", "--input", "image")
     assert ended.status == 0, ended.err
-    said = " ".join(ended.err.split())
-    assert str(tmp_path / "moved") in said
-    assert "without training images convolutions stay in single precision: put the images back" in said
+    message = " ".join(ended.err.split())
+    assert str(tmp_path / "moved") in message
+    assert "without training images convolutions stay in single precision: put the images back" in message
     (frame,) = sorted((trained / "scene" / "seq-02").glob("*.color.png"))[:1]
     located = camloc(capfd, "locate", run / "export", frame, "--profile")
     assert located.status == 0, located.err

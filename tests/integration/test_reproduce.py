@@ -53,26 +53,26 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Path) -> Commands:
-    """The words of all commands; each training gives a copy of `trained` that says what was asked for."""
+    """The words of all commands; each training gives a copy of `trained` that says what was requested."""
     seen: Commands = []
 
     def run(words: Sequence[str], log: Path) -> None:
         del log
         seen.append(list(words))
-        asked = {word: value for word, value in pairwise(words) if word.startswith("--")}
+        given = {word: value for word, value in pairwise(words) if word.startswith("--")}
         if words[0] == "autoencode":
             return
         if words[0] == "evaluate":
             for path in list(Path(words[1]).rglob(RESULTS_NAME)):
-                kept = Path(asked["--out"]) / path.relative_to(words[1])
+                kept = Path(given["--out"]) / path.relative_to(words[1])
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, kept)
             return
         assert words[0] == "train"
-        folder, seed = Path(asked["--out"]), int(asked["--seed"])
+        folder, seed = Path(given["--out"]), int(given["--seed"])
         scenes = tuple(words[place + 1] for place, word in enumerate(words) if word == "--scene")
         shutil.copytree(trained, folder)
-        sources = tuple(DataSource(asked["--data"], "cambridge", scene, OPTIONS) for scene in scenes)
+        sources = tuple(DataSource(given["--data"], "cambridge", scene, OPTIONS) for scene in scenes)
         manifest = RunManifest.load(folder)
         replace(manifest, recipe=words[1], scenes=scenes, seed=seed, data=sources).save(folder)
         results = Results.load(folder / RESULTS_NAME)

@@ -90,7 +90,7 @@ def test_every_filter_answers_or_says_why_not(learned: Path, name: OutlierFilter
 
 
 def test_the_held_out_frames_choose_the_filter(learned: Path, tmp_path: Path) -> None:
-    """With none held out it is the learned weights, as published; a filter that is asked for goes before."""
+    """With none held out it is the learned weights, as published; a given filter goes before."""
     assert network_of(Localizer.load(learned / "run")).used_filter == "weights"
     assert network_of(Localizer.load(learned / "run", outlier_filter="none")).used_filter == "none"
     settings = replace(recipe(), hold_out=HoldOut(every=4, block=2), stages=(Stage(2, 1e-3),))

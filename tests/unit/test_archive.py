@@ -134,15 +134,15 @@ def test_a_repository_is_downloaded_by_the_library_of_the_hub(
     import huggingface_hub
 
     folder = save_pretrained(run, tmp_path / "bundle")
-    asked = []
+    requests = []
 
     def download(name: str, **options: object) -> str:
-        asked.append((name, options))
+        requests.append((name, options))
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert Localizer.from_pretrained("owner/room", revision="v1").scenes == ("room",)
-    ((name, options),) = asked
+    ((name, options),) = requests
     assert (name, options["revision"]) == ("owner/room", "v1")
     assert all("." in pattern for pattern in options["allow_patterns"])  # type: ignore[attr-defined]
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path))

@@ -282,7 +282,7 @@ def test_images_of_another_shape_than_their_intrinsics_are_named(
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "reason"),
     [
         ("poses.csv", "image,x,y,z\n0.jpg,1,2,3\n".encode("utf-16-le"), "UTF-16 text without its mark"),
         ("poses.csv", b"\xff\xfe", "does not start with the names of its columns"),
@@ -291,7 +291,7 @@ def test_images_of_another_shape_than_their_intrinsics_are_named(
     ],
 )
 def test_a_file_of_poses_that_cannot_be_read_says_why(
-    tmp_path: Path, name: str, content: bytes | None, told: str
+    tmp_path: Path, name: str, content: bytes | None, reason: str
 ) -> None:
     images_in(tmp_path, 3)
     if content is None:
@@ -300,7 +300,7 @@ def test_a_file_of_poses_that_cannot_be_read_says_why(
         (tmp_path / name).write_bytes(content)
     message = refusal(tmp_path)
     assert name in message
-    assert told in message
+    assert reason in message
 
 
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ class Server:
         files: by path.
         tag: of the version of all files.
         most: bytes of a body before the connection is closed, or 0.
-        ranges: what was asked for, in its order.
+        ranges: what was requested, in its order.
     """
 
     address: str = ""

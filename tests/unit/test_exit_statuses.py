@@ -1,4 +1,4 @@
-"""Exit statuses of commands: 2 for options that do not fit, 3 for a lost image if that is asked for."""
+"""Exit statuses of commands: 2 for options that do not fit, 3 for a lost image if that is wanted."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`import camloc` is instant, and everything public is there when it is asked for."""
+"""`import camloc` is instant, and everything public is there when it is used."""
 
 import importlib
 import subprocess

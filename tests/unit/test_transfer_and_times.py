@@ -33,14 +33,14 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]
         seen.append(list(words))
         if words[0] != "extend":
             return
-        asked = {word: words[place + 1] for place, word in enumerate(words) if word.startswith("--")}
-        share = float(asked["--fraction"])
+        options = {word: words[place + 1] for place, word in enumerate(words) if word.startswith("--")}
+        share = float(options["--fraction"])
         if share == 0.25 and "ms_hyperpose" in words[1]:
             raise CommandFailed("the disk is full")
         meters = replace(part.estimates.meters, median=0.1 / share)
         estimates = replace(part.estimates, meters=meters)
         new = OneScene("heads", "m", replace(part, estimates=estimates, decision=SceneDecision(6, 3)))
-        folder = Path(asked["--out"])
+        folder = Path(options["--out"])
         folder.mkdir(parents=True)
         found = ExtensionResults("run", share, 5, "all", new, (), 1.0, 0.5)
         (folder / COMPARISON).write_bytes(to_json(found))

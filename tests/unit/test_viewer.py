@@ -95,15 +95,15 @@ def test_a_photograph_is_shown_where_it_was_taken(tmp_path: Path) -> None:
     content = Content("a", np.zeros((0, 3)))
     server, image, text = _Server(), SimpleNamespace(), SimpleNamespace()
     _photograph(server, content, lambda _: answers.pop(0), 1.0, image, text)
-    said = []
+    shown = []
     for bytes_given in (photograph, photograph, photograph, b"no image"):
         server.value.content = bytes_given
         if bytes_given == b"no image":
             answers.append(Lost("never shown"))
         server.upload(None)
-        said.append(text.content)
+        shown.append(text.content)
     assert server.drawn == [pose_of(5).translation.tolist()]
     assert image.image.shape == (48, 64, 3)
-    assert said[0].startswith("not verified at ")
-    assert said[1:3] == ["lost: dark", "this is in another scene, b"]
-    assert "the photograph" in said[3]
+    assert shown[0].startswith("not verified at ")
+    assert shown[1:3] == ["lost: dark", "this is in another scene, b"]
+    assert "the photograph" in shown[3]

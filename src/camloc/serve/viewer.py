@@ -99,14 +99,14 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
     server.scene.set_up_direction(tuple(_up(content).tolist()))
     _look_at(server, content, size)
     image = server.gui.add_image(np.full((180, 240, 3), 235, np.uint8), label="image")
-    said = server.gui.add_markdown("\n\n".join((f"**{content.name}**", *content.notes, "Click a camera.")))
+    note = server.gui.add_markdown("\n\n".join((f"**{content.name}**", *content.notes, "Click a camera.")))
 
     def pick(frame: Frame, text: str) -> None:
         try:
             image.image = _thumbnail(frame)
         except ImageError as problem:
             text = f"{text}\n\n{problem}"
-        said.content = text
+        note.content = text
 
     for layer in ("/training", "/truth", "/estimates", "/uncertainty"):
         server.scene.add_frame(layer, show_axes=False)
@@ -143,7 +143,7 @@ def show(content: Content, *, host: str, port: int) -> "viser.ViserServer":
         server.scene.add_line_segments("/errors", points=lines, colors=(220, 40, 40), thickness=0.004 * size)
     _controls(server, content, pick, size)
     if content.locate is not None:
-        _photograph(server, content, content.locate, size, image, said)
+        _photograph(server, content, content.locate, size, image, note)
     return server
 
 

@@ -190,12 +190,6 @@ def _group(rows: Mapping[str, Sequence[str]], width: int) -> list[str]:
     return lines
 
 
-def enumerated(names: Sequence[str], most: int) -> str:
-    """The first of some names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
 def show_wide(content: Table, width: int) -> None:
     """Print a table at least `width` columns wide, which the terminal breaks rather than cuts."""
     screen = Console(highlight=False)

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from camloc.core.files import link_or_copy
+from camloc.core.progress import CountProgress, silent
 from camloc.data.formats import colmap, kitti, load, nerfstudio, table, tum
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.data.world import World
@@ -32,7 +33,7 @@ def write_scene(
     *,
     images: Images = "link",
     develop: Callable[[Path], Image.Image] | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _of: None,
+    progress: CountProgress = silent,
 ) -> tuple[str, ...]:
     """Write a scene to a new folder, and read it again to see that poses and split are the same.
 

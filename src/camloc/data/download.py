@@ -16,7 +16,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,10 +25,8 @@ from typing import Any
 import msgspec
 
 from camloc.core.files import sha256_of, write_atomically
+from camloc.core.progress import CountProgress, StepProgress, silent
 from camloc.errors import CamlocError, DatasetError
-
-Progress = Callable[[str, int, int], None]
-"""Called with a step and its archive, the bytes or files that are done, and their number."""
 
 _TIMEOUT_SECONDS = 60.0
 _CHUNK = 1 << 20
@@ -185,21 +183,20 @@ def archive_size(archive: Archive) -> int:
         return _length(response)
 
 
-def download(name: str, archive: Archive, folder: Path, *, progress: Progress | None = None) -> None:
+def download(name: str, archive: Archive, folder: Path, *, progress: StepProgress = silent) -> None:
     """Download an archive into the folder of a data set and unpack it; an interrupted call is continued.
 
     Raises:
         DatasetError: the server cannot be reached or sends something else, or the archive is damaged.
         CamlocError: the folder cannot be written.
     """
-    tell = progress or (lambda _step, _done, _of: None)
     path = folder / f"{name}.zip"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            _fetch(archive, path, lambda done, of: tell(f"downloading {name}", done, of))
+            _fetch(archive, path, lambda done, of: progress(f"downloading {name}", done, of))
         _verify(archive, path)
-        unpack(path, folder, lambda done, of: tell(f"unpacking {name}", done, of))
+        unpack(path, folder, lambda done, of: progress(f"unpacking {name}", done, of))
         path.unlink()
     except OSError as problem:
         raise CamlocError(
@@ -207,14 +204,14 @@ def download(name: str, archive: Archive, folder: Path, *, progress: Progress | 
         ) from None
 
 
-def _fetch(archive: Archive, path: Path, tell: Callable[[int, int], None]) -> None:
+def _fetch(archive: Archive, path: Path, progress: CountProgress) -> None:
     """Download into `path`.part and rename it when it is complete."""
     part, version = Path(f"{path}.part"), Path(f"{path}.part.json")
     tries = 0
     while tries < _TRIES:
         before, why = _size(part), "it ended too early"
         try:
-            total = _fetch_more(archive.url, part, version, tell)
+            total = _fetch_more(archive.url, part, version, progress)
             if total in (0, _size(part)):
                 os.replace(part, path)  # noqa: PTH105 - onto what an interrupted call left
                 version.unlink(missing_ok=True)
@@ -234,7 +231,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _fetch_more(url: str, part: Path, version: Path, tell: Callable[[int, int], None]) -> int:
+def _fetch_more(url: str, part: Path, version: Path, progress: CountProgress) -> int:
     """Append the bytes that are missing; the size of the whole, or 0 if it is unknown."""
     start = _size(part)
     try:
@@ -255,7 +252,7 @@ def _fetch_more(url: str, part: Path, version: Path, tell: Callable[[int, int], 
             with part.open("ab" if resumed else "wb") as file:
                 while chunk := response.read(_CHUNK):
                     file.write(chunk)
-                    tell(file.tell(), total)
+                    progress(file.tell(), total)
             return total
     except _RangeRefusedError:
         part.unlink()  # nothing is left of it, or it is not that file
@@ -323,12 +320,12 @@ def _verify(archive: Archive, path: Path) -> None:
         raise DatasetError(f"{archive.url}: what was downloaded is no zip archive; try again")
 
 
-def unpack(path: Path, folder: Path, tell: Callable[[int, int], None] = lambda _done, _of: None) -> None:
+def unpack(path: Path, folder: Path, progress: CountProgress = silent) -> None:
     """Unpack an archive into a folder, archives within it too.
 
     Refused are names that lead out of the folder, links and other special files, passwords, and more bytes
     than 20 times the size of the archive. The folder is written only when everything is unpacked; files that
-    exist are replaced. `tell` is called with the files that are done and how many there are.
+    exist are replaced. `progress` is called with the files that are done and how many there are.
 
     Raises:
         DatasetError: the archive is damaged or refused.
@@ -337,13 +334,13 @@ def unpack(path: Path, folder: Path, tell: Callable[[int, int], None] = lambda _
     most = max(_MOST_GROWTH * path.stat().st_size, _CHUNK)
     with tempfile.TemporaryDirectory(prefix=".camloc-", dir=folder) as name:
         unfinished = Path(name)
-        _unpack_into(path, unfinished, unfinished, most, tell, is_inner=False)
+        _unpack_into(path, unfinished, unfinished, most, progress, is_inner=False)
         for each in sorted(unfinished.iterdir()):
             _move(each, folder / each.name)
 
 
 def _unpack_into(
-    path: Path, folder: Path, root: Path, most: int, tell: Callable[[int, int], None], *, is_inner: bool
+    path: Path, folder: Path, root: Path, most: int, progress: CountProgress, *, is_inner: bool
 ) -> int:
     """Unpack an archive; the bytes that are left of `most`."""
     try:
@@ -362,14 +359,14 @@ def _unpack_into(
                     with archive.open(entry) as source, target.open("wb") as file:
                         shutil.copyfileobj(source, file, _CHUNK)
                     most -= entry.file_size
-                tell(done, len(entries))
+                progress(done, len(entries))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as problem:
         if isinstance(problem, OSError) and problem.errno != errno.EINVAL:  # a place before the file's start
             raise
         raise DatasetError(f"{path.name} is damaged ({problem}); remove it and download it again") from None
     # 7Scenes has an archive for each sequence; archives within these are not unpacked.
     for each in [] if is_inner else sorted(folder.rglob("*.zip")):
-        most = _unpack_into(each, each.parent, root, most, tell, is_inner=True)
+        most = _unpack_into(each, each.parent, root, most, progress, is_inner=True)
         each.unlink()
     return most
 

@@ -18,6 +18,7 @@ from PIL import Image
 from camloc.core.config import to_json
 from camloc.core.extras import require_extra
 from camloc.core.files import link_or_copy, write_atomically
+from camloc.core.progress import CountProgress, silent
 from camloc.data.types import Frame
 from camloc.errors import CamlocError, DatasetError, ImageError, MissingExtraError
 
@@ -151,7 +152,7 @@ def write_edited(
     *,
     edits: Mapping[str, Edit],
     keep: bool,
-    progress: Callable[[int, int], None] = lambda _done, _of: None,
+    progress: CountProgress = silent,
 ) -> None:
     """Write frames in a condition, below a folder as they are below `root`.
 

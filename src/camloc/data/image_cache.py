@@ -3,7 +3,7 @@
 import hashlib
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor
 from camloc.core.config import to_json
 from camloc.core.device import CPU, to_device
 from camloc.core.files import cache_file, cache_folder, is_sound_cache, seal_cache, write_atomically
+from camloc.core.progress import CountProgress
 from camloc.data.augment import Augment, Draws, augmented
 from camloc.data.batch import Batch
 from camloc.data.image_io import Preprocess
@@ -81,7 +82,7 @@ def load_image_cache(
     *,
     margin: bool = False,
     scene: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: CountProgress | None = None,
 ) -> ImageCache:
     """Images of frames, decoded now or read from the cache of an earlier call.
 
@@ -137,7 +138,7 @@ def _decode(
     path: Path,
     cameras_path: Path,
     *,
-    progress: Callable[[int, int], None] | None,
+    progress: CountProgress | None,
 ) -> None:
     """Decode all images into a file that takes its name when it is whole."""
     shape = (len(frames), 3, preprocess.height, preprocess.width)

@@ -8,7 +8,7 @@ Times are of the headers, or of the recorder where a header has none. Memory doe
 """
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from camloc.core.extras import require_extra
+from camloc.core.progress import CountProgress, silent
 from camloc.data.formats.parts.files import numbers_in
 from camloc.data.formats.parts.intrinsics import camera_with_lens
 from camloc.data.formats.parts.posed import (
@@ -39,8 +40,6 @@ from camloc.geometry.camera import Camera
 
 if TYPE_CHECKING:
     from rosbags.highlevel import AnyReader
-
-Progress = Callable[[int, int], None]
 
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _INFO = "sensor_msgs/msg/CameraInfo"
@@ -128,7 +127,7 @@ def read_bag(
     world: str = "",
     mount: str = "",
     most_seconds: float = 0.2,
-    progress: Progress | None = None,
+    progress: CountProgress = silent,
     selection: Selection = EVERYTHING,
 ) -> Scene:
     """Write the images of a bag into a folder, and give each the pose of its time.
@@ -188,7 +187,7 @@ def read_bag(
                 f"{path}: none of the {len(times)} images of {image} has a pose before and after it within "
                 f"{most_seconds:g} s; choose other topics, or a larger --option most_seconds="
             )
-        names = _write_images(reader, path, image, folder, is_known, camera, progress or (lambda *_: None))
+        names = _write_images(reader, path, image, folder, is_known, camera, progress)
     left = len(times) - int(is_known.sum())
     notes = (
         f"images of {image}, intrinsics of {info or 'nobody'}, {note}",
@@ -406,7 +405,7 @@ def _write_images(
     folder: Path,
     is_known: NDArray[np.bool_],
     camera: Camera | None,
-    tell: Progress,
+    progress: CountProgress,
 ) -> dict[int, str]:
     """Write the images with a pose; their names by their number among all."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -429,7 +428,7 @@ def _write_images(
             raise DatasetError(
                 f"{where} has {size[0]} x {size[1]} pixels, and camera_info {camera.width} x {camera.height}"
             )
-        tell(len(names), int(is_known.sum()))
+        progress(len(names), int(is_known.sum()))
     return names
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from jaxtyping import Float
 
-from camloc.geometry.arrays import Array, array_namespace, mean_over, sum_over, undefined_is_nan
+from camloc.geometry.arrays import Array, array_namespace, mean_over, sum_of_rows, undefined_is_nan
 from camloc.geometry.pose import Pose
 from camloc.geometry.rotation import nearest_rotation
 
@@ -26,8 +26,8 @@ def weighted_kabsch(
     """
     xp = array_namespace(source, target, weights)
     share = (weights / xp.sum(weights, axis=-1, keepdims=True))[..., None]
-    source_mean = sum_over(share * source, axis=-2, keepdims=True)
-    target_mean = sum_over(share * target, axis=-2, keepdims=True)
+    source_mean = sum_of_rows(share * source)
+    target_mean = sum_of_rows(share * target)
     covariance = (share * (target - target_mean)).mT @ (source - source_mean)
     rotation = nearest_rotation(covariance)
     translation = target_mean[..., 0, :] - (rotation @ source_mean.mT)[..., 0]

@@ -17,7 +17,7 @@ __all__ = [
     "device",
     "is_torch_array",
     "mean_over",
-    "sum_over",
+    "sum_of_rows",
     "to_numpy",
     "undefined_is_nan",
 ]
@@ -60,19 +60,19 @@ def to_numpy(array: Array) -> NDArray[Any]:
     return np.asarray(array.detach().cpu().numpy() if is_torch_array(array) else array)
 
 
-def sum_over(array: Array, *, axis: int, keepdims: bool = False) -> Array:
-    """The sum along an axis, as accurate for NumPy as for torch.
+def sum_of_rows(array: Array) -> Array:
+    """The sum along the last axis but one, which stays, as accurate for NumPy as for torch.
 
     Along any axis but the last, NumPy adds row after row, so that a sum of some thousand large numbers in
     single precision is wrong in its fifth digit. NumPy arrays are therefore added in double precision.
     """
     if is_torch_array(array):
-        return array_namespace(array).sum(array, axis=axis, keepdims=keepdims)
-    return np.sum(array, axis=axis, keepdims=keepdims, dtype=np.float64).astype(array.dtype)
+        return array_namespace(array).sum(array, axis=-2, keepdims=True)
+    return np.sum(array, axis=-2, keepdims=True, dtype=np.float64).astype(array.dtype)
 
 
 def mean_over(array: Array, *, axis: int, keepdims: bool = False) -> Array:
-    """The mean along an axis, with the accuracy of `sum_over`."""
+    """The mean along an axis, with the accuracy of `sum_of_rows`."""
     if is_torch_array(array):
         return array_namespace(array).mean(array, axis=axis, keepdims=keepdims)
     return np.mean(array, axis=axis, keepdims=keepdims, dtype=np.float64).astype(array.dtype)

@@ -9,6 +9,9 @@ from camloc.geometry.pose import Pose
 # A point is hidden if its depth exceeds the depth image by more than this share.
 _HIDDEN_SHARE = 0.1
 
+# Rays of a frustum, across and down.
+_RAYS = 8
+
 
 def points_of_depth(
     depth: Float[Array, "h w"], camera: Camera, world_from_cam: Pose, *, stride: int
@@ -30,19 +33,18 @@ def points_of_depth(
 
 
 def points_of_frustum(
-    camera: Camera, world_from_cam: Pose, *, depths: Float[Array, "d"], cells: int = 8
+    camera: Camera, world_from_cam: Pose, *, depths: Float[Array, "d"]
 ) -> Float[Array, "n 3"]:
-    """Points in the view of a camera: on a grid of `cells` x `cells` rays, at each of some depths.
+    """Points in the view of a camera: on a grid of 8 x 8 rays, at each of some depths.
 
     Args:
         camera: distortion is ignored.
         world_from_cam: a single pose, double precision.
         depths: metres along z.
-        cells: number of rays across and down.
     """
     xp = array_namespace(depths, world_from_cam.translation)
-    cell = xp.asarray([camera.width / cells, camera.height / cells], dtype=xp.float64, device=device(depths))
-    pixels = xp.reshape(pixel_grid(cells, cells, like=depths) * cell, (-1, 2))
+    cell = xp.asarray([camera.width / _RAYS, camera.height / _RAYS], dtype=xp.float64, device=device(depths))
+    pixels = xp.reshape(pixel_grid(_RAYS, _RAYS, like=depths) * cell, (-1, 2))
     rays = unproject(pixels, xp.ones_like(pixels[:, 0]), _matrix(camera, depths))
     points = rays[None] * xp.astype(depths, xp.float64)[:, None, None]
     return world_from_cam.apply(xp.reshape(points, (-1, 3)))

@@ -9,7 +9,7 @@ Camera Pose Regression" (CVPR 2019), whose numbers the papers print as "VLAD+Int
 Unlike the oracles of `evaluation.baselines` this baseline sees only the query's image.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -29,7 +29,6 @@ NEIGHBOURS = 20
 _RIDGE = 1e-2
 
 Vectors = Float[np.ndarray, "_ d"]
-Progress = Callable[[int, int], None]
 
 
 def retrieved_poses(queries: Vectors, references: Vectors, poses: Pose) -> Pose:
@@ -85,9 +84,7 @@ def retrieval_errors(
     }
 
 
-def vlad_errors(
-    train: Sequence[Frame], test: Sequence[Frame], *, progress: Progress | None = None
-) -> dict[str, PoseError]:
+def vlad_errors(train: Sequence[Frame], test: Sequence[Frame]) -> dict[str, PoseError]:
     """Errors of retrieval by VLAD over SIFT descriptors.
 
     Training images that cannot be read, or that have no orientation, are left out; a test image that cannot
@@ -96,31 +93,18 @@ def vlad_errors(
     Raises:
         DatasetError: no training image can be used.
     """
-    extractor, total = feature_extractor(FeatureSettings()), len(train) + len(test)
-    done = 0
+    extractor = feature_extractor(FeatureSettings())
 
-    def descriptors(frames: Iterable[Frame]) -> list[np.ndarray | None]:
-        nonlocal done
-        found: list[np.ndarray | None] = []
-        for frame in frames:
-            try:
-                found.append(
-                    extractor.extract(read_image(frame.image, upright=frame.camera is None)).descriptors
-                )
-            except ImageError:
-                found.append(None)
-            done += 1
-            if progress:
-                progress(done, total)
-        return found
+    def descriptors(frame: Frame) -> np.ndarray | None:
+        try:
+            return extractor.extract(read_image(frame.image, upright=frame.camera is None)).descriptors
+        except ImageError:
+            return None
 
-    usable = oriented(train)
-    read = [
-        (frame, each) for frame, each in zip(usable, descriptors(usable), strict=True) if each is not None
-    ]
+    read = [(frame, each) for frame in oriented(train) if (each := descriptors(frame)) is not None]
     if not any(len(each) for _, each in read):
         raise DatasetError("no training image has a local feature that images could be retrieved by")
-    queries = descriptors(test)
+    queries = [descriptors(frame) for frame in test]
     empty = np.zeros((0, read[0][1].shape[1]), dtype=np.uint8)
     references, vectors = vlad_vectors(
         [each for _, each in read], [empty if each is None else each for each in queries]

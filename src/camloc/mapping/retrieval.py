@@ -19,6 +19,9 @@ _ROUNDS = 15
 # Descriptors for each center of a vocabulary, at least.
 _PER_CENTER = 20
 
+# Centers of the vocabulary of whole vectors.
+_WORDS = 64
+
 
 def build_retrieval(
     descriptors: Sequence[Num[np.ndarray, "_ D"]],
@@ -26,7 +29,6 @@ def build_retrieval(
     *,
     centers: int = 16,
     size: int = 64,
-    seed: int = 0,
 ) -> Retrieval:
     """Centers and vectors of the frames of a map.
 
@@ -35,7 +37,6 @@ def build_retrieval(
         codec: of the map.
         centers: of the local descriptors; fewer where there are fewer descriptors.
         size: numbers that an image's vector is projected to; fewer where there are fewer frames.
-        seed: of the sample that the centers are learned from.
 
     Raises:
         ValueError: no frame has a descriptor.
@@ -44,7 +45,7 @@ def build_retrieval(
     samples = np.concatenate(projected) if projected else np.zeros((0, 0), dtype=np.float32)
     if len(samples) == 0:
         raise ValueError("no frame has a local feature that frames could be retrieved by")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     samples = _subsampled(samples, rng)
     middle = _k_means(samples, min(centers, len(samples)), rng).astype(np.float16)
     vectors = np.stack([_aggregate(rows, middle.astype(np.float32)) for rows in projected])
@@ -63,18 +64,12 @@ def build_retrieval(
 
 
 def vlad_vectors(
-    references: Sequence[Num[np.ndarray, "_ D"]],
-    queries: Sequence[Num[np.ndarray, "_ D"]],
-    *,
-    centers: int = 64,
-    seed: int = 0,
+    references: Sequence[Num[np.ndarray, "_ D"]], queries: Sequence[Num[np.ndarray, "_ D"]]
 ) -> tuple[Float32[np.ndarray, "m v"], Float32[np.ndarray, "n v"]]:
     """Whole vectors of reference images and of queries, for retrieval as a baseline; maps store short ones.
 
     Args:
         references, queries: local descriptors of each image.
-        centers: of the vocabulary, which is learned from the references.
-        seed: of the sample that it is learned from.
 
     Raises:
         ValueError: no reference has a descriptor.
@@ -83,10 +78,10 @@ def vlad_vectors(
     samples = np.concatenate(rows) if rows else np.zeros((0, 0), dtype=np.float32)
     if len(samples) == 0:
         raise ValueError("no image has a local feature that images could be retrieved by")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     samples = _subsampled(samples, rng)
     # With a center for every descriptor all residuals would be zero.
-    vocabulary = _k_means(samples, min(centers, max(1, len(samples) // _PER_CENTER)), rng)
+    vocabulary = _k_means(samples, min(_WORDS, max(1, len(samples) // _PER_CENTER)), rng)
     found = np.stack([_aggregate(each, vocabulary) for each in rows])
     sought = [_aggregate(np.asarray(each, dtype=np.float32), vocabulary) for each in queries]
     return found, np.stack(sought) if sought else found[:0]

@@ -6,7 +6,7 @@ Features, pairs and matches are those of maps; verification and mapping are pyco
 """
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from camloc.core.progress import StepProgress, silent
 from camloc.data.photos import Look, Photo, copies, looked_at
 from camloc.errors import DatasetError, ImageError
 from camloc.mapping.build import fit_codec
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 Connected = dict[tuple[int, int], NDArray[np.uint32]]
 """(k, 2) keypoints that match, of pairs of images that are connected, by the numbers of both images."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the step, what is done of it, and of how many."""
 
 # Focal length of a camera of which nothing is known, in units of the longer side of its images.
 _ASSUMED_FOCAL = 1.2
@@ -118,7 +116,7 @@ class _Extracted:
 
 
 def structure_from_motion(
-    photos: Sequence[Photo], settings: MotionSettings | None = None, *, progress: Progress | None = None
+    photos: Sequence[Photo], settings: MotionSettings | None = None, *, progress: StepProgress = silent
 ) -> Motion:
     """Compute the poses of photographs, the intrinsics of their cameras, and points of the scene.
 
@@ -133,15 +131,14 @@ def structure_from_motion(
         DatasetError: fewer than two images can be used, or no two of them can be placed.
     """
     settings = settings or MotionSettings()
-    tell = progress or _silent
-    extracted, similarity = _extract(photos, settings, tell)
+    extracted, similarity = _extract(photos, settings, progress)
     pairs = image_pairs([photo.sequence for photo in extracted.photos], similarity, settings)
     from camloc.geometry.colmap import quiet
 
     with TemporaryDirectory(prefix="camloc-") as folder, quiet():  # it reports every step
         database = Path(folder) / "database.db"
-        connected = _write_database(database, extracted, pairs, settings, tell)
-        best = _best_model(database, Path(folder), extracted, connected, settings, tell)
+        connected = _write_database(database, extracted, pairs, settings, progress)
+        best = _best_model(database, Path(folder), extracted, connected, settings, progress)
     if best is None:
         raise DatasetError(_no_model_message(extracted, connected))
     model, contradicted = best
@@ -185,7 +182,7 @@ def image_pairs(
 
 
 def _extract(
-    photos: Sequence[Photo], settings: MotionSettings, tell: Progress
+    photos: Sequence[Photo], settings: MotionSettings, progress: StepProgress
 ) -> tuple[_Extracted, Float64[NDArray[np.float64], "n n"]]:
     """Features and codes of the photographs that can be used, and the similarity of each two."""
     extractor = feature_extractor(settings.features)
@@ -193,7 +190,7 @@ def _extract(
     looks: dict[str, Look] = {}
     reasons: dict[str, str] = {}
     for number, photo in enumerate(photos):
-        tell("features", number, len(photos))
+        progress("features", number, len(photos))
         try:
             image, looks[photo.name] = looked_at(photo)
         except ImageError as problem:
@@ -227,7 +224,7 @@ def _write_database(
     extracted: _Extracted,
     pairs: Int64[NDArray[np.int64], "p 2"],
     settings: MotionSettings,
-    tell: Progress,
+    progress: StepProgress,
 ) -> Connected:
     """Write cameras, images, keypoints and verified matches into a COLMAP database.
 
@@ -260,7 +257,7 @@ def _write_database(
         # searched for it, which takes a hundred times longer.
         others = [_renumbered(camera) for camera in cameras]
         for done, (first, second) in enumerate(pairs.tolist()):
-            tell("matching", done, len(pairs))
+            progress("matching", done, len(pairs))
             matches = match_codes(extracted.codes[first], extracted.codes[second], settings.ratio)
             if len(matches) < settings.least_matches:
                 continue
@@ -357,7 +354,7 @@ def _best_model(
     extracted: _Extracted,
     connected: Connected,
     settings: MotionSettings,
-    tell: Progress,
+    progress: StepProgress,
 ) -> "tuple[pycolmap.Reconstruction, list[tuple[int, int]]] | None":
     """The model that explains most connected pairs, and the pairs that contradict its poses.
 
@@ -370,7 +367,7 @@ def _best_model(
         own = folder / str(attempt)
         own.mkdir()
         again = replace(settings, seed=settings.seed + attempt)
-        models = _reconstruct(database, own, extracted.photos, again, tell)
+        models = _reconstruct(database, own, extracted.photos, again, progress)
         for model in models:
             explained, contradicted = _explained(model, extracted, connected, settings)
             if best is None or explained > most:
@@ -415,12 +412,12 @@ def _explained(
 
 
 def _reconstruct(
-    database: Path, folder: Path, photos: Sequence[Photo], settings: MotionSettings, tell: Progress
+    database: Path, folder: Path, photos: Sequence[Photo], settings: MotionSettings, progress: StepProgress
 ) -> "list[pycolmap.Reconstruction]":
     from camloc.geometry.colmap import pycolmap
 
     count = len(photos)
-    tell("placing", 0, count)
+    progress("placing", 0, count)
     if settings.mapper == "global":
         options = pycolmap.GlobalPipelineOptions()
         options.num_threads, options.random_seed = _threads(), settings.seed
@@ -442,7 +439,7 @@ def _reconstruct(
     def next_image() -> None:
         nonlocal done
         done = min(done + 1, count)
-        tell("placing", done, count)
+        progress("placing", done, count)
 
     found = pycolmap.incremental_mapping(
         database, folder, folder, incremental, next_image_callback=next_image
@@ -512,7 +509,3 @@ def _no_model_message(extracted: _Extracted, connected: Connected) -> str:
 
 def _threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-
-
-def _silent(step: str, done: int, total: int) -> None:
-    """No progress is shown."""

@@ -1,13 +1,14 @@
 """Evaluates a run or an exported file on test frames, and writes results, estimates and a report."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camloc.core.extras import has_extra
 from camloc.core.files import file_name, write_atomically
+from camloc.core.progress import CountProgress, silent
 from camloc.core.sealed import sealed_json
 from camloc.data.types import Estimate, Frame, Located, Lost, Scene, oriented, poses_of
 from camloc.errors import DatasetError, ImageError, RecipeError
@@ -85,8 +86,6 @@ SCENES = "scenes"
 # The name of the verified estimates alone, where others are lost.
 VERIFIED = "verified"
 
-FrameProgress = Callable[[int, int], None]
-
 # Images that are located one by one to measure the time of an image.
 TIMED_IMAGES = 23
 
@@ -116,7 +115,7 @@ def evaluate_run(
     verify: Verify = "auto",
     retrieval: bool = False,
     inlier_threshold: float | None = None,
-    progress: FrameProgress | None = None,
+    progress: CountProgress = silent,
 ) -> Evaluation:
     """Locate the test frames of one scene, score them and write the results.
 
@@ -182,7 +181,7 @@ def evaluate_scene(
     localizer: Localizer,
     out: Path,
     retrieval: bool = False,
-    progress: FrameProgress | None = None,
+    progress: CountProgress = silent,
 ) -> Evaluation:
     """Locate and score the test frames of a scene, and write the results into `out`; see `evaluate_run`."""
     sets = test_sets(scene)
@@ -195,8 +194,7 @@ def evaluate_scene(
         for answer in localizer.locate_every_method(frames):
             answers.append(answer)
             done += 1
-            if progress:
-                progress(done, total)
+            progress(done, total)
         each = {method: tuple(answer[method] for answer in answers) for method in answers[0]}
         methods = _side_by_side(each) if len(each) > 1 else {}
         unrejected = _unrejected(localizer, each, frames)
@@ -442,7 +440,7 @@ def evaluate_scenes(
     refine: str = "none",
     verify: Verify = "auto",
     retrieval: bool = False,
-    progress: FrameProgress | None = None,
+    progress: CountProgress = silent,
 ) -> ScenesEvaluation:
     """Evaluate every scene that a run has learned, or the scenes of `data`.
 

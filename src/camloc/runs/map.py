@@ -1,7 +1,7 @@
 """Build the maps of a run's scenes and calibrate them on held-out training frames, without torch."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
+from camloc.core.progress import ShareProgress
 from camloc.core.sampling import even_items
 from camloc.data.image_io import read_with_camera
 from camloc.data.masks import read_mask_as_stored
@@ -23,9 +24,6 @@ from camloc.mapping.build import BuildReport, MapSettings, assemble_map, match_f
 from camloc.mapping.features import Features, feature_extractor
 from camloc.mapping.scene_map import SceneMap, save_maps
 from camloc.runs.manifest import MANIFEST_FILE, DataSource, RunManifest, load_scenes
-
-Progress = Callable[[str, float], None]
-"""Called with the name of the step and the share of it that is done."""
 
 # A sixth of the frames is held out of each map that calibration needs, or about this many of a large scene.
 _FOLDS = 6
@@ -64,7 +62,7 @@ def build_maps(
     settings: MapSettings,
     *,
     masks: Path | None = None,
-    progress: Progress | None = None,
+    progress: ShareProgress | None = None,
 ) -> tuple[MappedScene, ...]:
     """Build and calibrate the map of each scene, and write them into a run folder.
 
@@ -94,7 +92,7 @@ def write_maps(
 
 
 def build_map(
-    scene: Scene, settings: MapSettings, *, masks: Path | None = None, progress: Progress | None = None
+    scene: Scene, settings: MapSettings, *, masks: Path | None = None, progress: ShareProgress | None = None
 ) -> MappedScene:
     """Build the map of a scene from its training frames, and calibrate it.
 

@@ -10,7 +10,7 @@ SCENE/poses.json                     which images have a pose, and why others ha
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from PIL import Image
 
 from camloc.core.config import from_json, to_json
 from camloc.core.files import link_or_copy, read_regular, write_atomically
+from camloc.core.progress import StepProgress, silent
 from camloc.data.formats import colmap
 from camloc.data.image_io import assign_camera, read_image
 from camloc.data.photos import Photo, is_video, list_photos, natural_order, read_photo
@@ -43,9 +44,6 @@ from camloc.runs.map import build_map
 
 if TYPE_CHECKING:
     import pycolmap
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the step, the number of finished items, and their total."""
 
 REPORT_FILE = "poses.json"
 MODEL_FOLDER = "sparse/0"
@@ -134,7 +132,7 @@ def compute_poses(
     settings: MotionSettings | None = None,
     choice: FrameChoice | None = None,
     known_distance: KnownDistance | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress = silent,
 ) -> PosesReport:
     """Compute the poses of photographs or of a video's frames, and write a scene.
 
@@ -152,17 +150,16 @@ def compute_poses(
         CamlocError: the folder cannot be written.
     """
     started = time.perf_counter()
-    tell = progress or _silent
     if (out / "sparse").exists():
         raise DatasetError(f"{out} has a model already; name another --out, or add images to it with --into")
-    photos, refused, note = _photos_of(Path(source), source, out, choice or FrameChoice(), tell)
+    photos, refused, note = _photos_of(Path(source), source, out, choice or FrameChoice(), progress)
     if known_distance is not None:
         _named(known_distance, photos, otherwise="is none of the images")
-    motion = structure_from_motion(photos, settings, progress=tell)
+    motion = structure_from_motion(photos, settings, progress=progress)
     by_name = {photo.name: photo for photo in photos}
     placed = [by_name[name] for name in motion.placed]
     world, no_scale = _give_world(motion.model, placed, known_distance)
-    tell("writing", 0, 1)
+    progress("writing", 0, 1)
     # The model gets its name last: a scene without its unit or its split would be taken for a whole one.
     shutil.rmtree(out / _UNFINISHED, ignore_errors=True)
     for name in ("train.txt", "test.txt"):
@@ -220,7 +217,7 @@ class Added:
     unplaced: dict[str, str] = field(default_factory=dict)
 
 
-def add_photos(source: Path | str, folder: Path, *, progress: Progress | None = None) -> Added:
+def add_photos(source: Path | str, folder: Path, *, progress: StepProgress = silent) -> Added:
     """Locate new photographs in the map of a scene, and append them to its COLMAP model.
 
     The map is built from the training images alone. New images become training images: their poses say
@@ -237,7 +234,6 @@ def add_photos(source: Path | str, folder: Path, *, progress: Progress | None = 
     """
     from camloc.geometry.colmap import pycolmap
 
-    tell = progress or _silent
     model = folder / MODEL_FOLDER
     if not colmap.is_model(model):
         raise DatasetError(
@@ -246,12 +242,14 @@ def add_photos(source: Path | str, folder: Path, *, progress: Progress | None = 
         )
     listed = list_photos(source)
     scene = colmap.load(folder)
-    mapped = build_map(scene, MapSettings(), progress=lambda step, share: tell(step, round(100 * share), 100))
+    mapped = build_map(
+        scene, MapSettings(), progress=lambda step, share: progress(step, round(100 * share), 100)
+    )
     localizer = MapLocalizer(mapped.scene_map)
     unplaced = dict(listed.refused)
     found: list[tuple[Photo, Camera, VerifiedPose]] = []
     for number, photo in enumerate(listed.photos):
-        tell("locating", number, len(listed.photos))
+        progress("locating", number, len(listed.photos))
         try:
             image = read_image(photo.image, upright=False)
         except ImageError as problem:
@@ -281,13 +279,13 @@ def add_photos(source: Path | str, folder: Path, *, progress: Progress | None = 
 
 
 def _photos_of(
-    path: Path, source: Path | str, out: Path, choice: FrameChoice, tell: Progress
+    path: Path, source: Path | str, out: Path, choice: FrameChoice, progress: StepProgress
 ) -> tuple[Sequence[Photo], dict[str, str], str]:
     """The photographs, the files that were refused, and the damage of a video."""
     if not is_video(path):
         listed = list_photos(source)
         return listed.photos, listed.refused, ""
-    chosen = choose_frames(path, choice, progress=lambda share: tell("watching", round(100 * share), 100))
+    chosen = choose_frames(path, choice, progress=lambda share: progress("watching", round(100 * share), 100))
     wanted, folder = set(chosen.numbers.tolist()), out / "images"
     photos: list[Photo] = []
     try:
@@ -295,7 +293,7 @@ def _photos_of(
         for frame in frames(path):
             if frame.number not in wanted:
                 continue
-            tell("frames", len(photos), len(wanted))
+            progress("frames", len(photos), len(wanted))
             name = f"frame_{frame.number:06d}.jpg"
             Image.fromarray(frame.pixels).save(folder / name, quality=95)
             photos.append(read_photo(folder / name, name))
@@ -486,7 +484,3 @@ def _append(model: "pycolmap.Reconstruction", images: Sequence[tuple[str, Camera
         image = pycolmap.Image(name=name, camera_id=numbers[camera], image_id=image_number)
         cam_from_world = pycolmap.Rigid3d(answer.world_from_cam.inverse().numpy().matrix()[:3])
         model.add_image_with_trivial_frame(image, cam_from_world)
-
-
-def _silent(step: str, done: int, total: int) -> None:
-    """No progress is shown."""

@@ -4,7 +4,6 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from camloc.core.config import to_builtins, to_json
 from camloc.core.device import wait_for
+from camloc.core.progress import CountProgress
 from camloc.core.sampling import even_rows
 from camloc.data.image_cache import ImageCache
 from camloc.data.image_io import frame_size
@@ -40,8 +40,6 @@ from camloc.training.tasks import training_rows
 
 # Of Lightning Fabric. Half precision would need scaled gradients; double precision is for tests.
 Precision = Literal["32-true", "bf16-mixed", "64-true"]
-
-ImageProgress = Callable[[int, int], None]
 
 # Longest name of a run folder that lists the names of its scenes.
 _LONGEST_NAME = 60
@@ -140,8 +138,8 @@ def prepare(
     compute: Compute | None = None,
     extension: Extension | None = None,
     has_map_supervision: bool = False,
-    progress: ImageProgress | None = None,
-    feature_progress: ImageProgress | None = None,
+    progress: CountProgress | None = None,
+    feature_progress: CountProgress | None = None,
 ) -> Training:
     """Read the frames, build the model, and find out whether the folder holds an interrupted run to resume.
 
@@ -334,7 +332,7 @@ def _features(
     *,
     seed: int,
     fabric: Fabric,
-    progress: ImageProgress | None,
+    progress: CountProgress | None,
 ) -> FeatureVariants:
     """Cached features of the training images; the first process computes them for all."""
     cut = frozen_prefix(model, recipe.stages)
@@ -381,7 +379,7 @@ def _with_schedule(
     return recipe.scaled(manifest.schedule_share), manifest
 
 
-def _warned_if_slow(progress: ImageProgress | None, budget_seconds: float) -> ImageProgress | None:
+def _warned_if_slow(progress: CountProgress | None, budget_seconds: float) -> CountProgress | None:
     """Progress of computing features, with a warning once they are expected to take most of the budget."""
     if not budget_seconds:
         return progress

@@ -64,10 +64,11 @@ def _check_images(scene: "LoadedScene") -> None:
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from camloc.cli.progress import counted, enumerated
+    from camloc.cli.progress import counted
     from camloc.data.image_io import read_with_camera
     from camloc.data.types import Frame
     from camloc.errors import DatasetError, ImageError
+    from camloc.mapping.check.findings import named
 
     def problem(frame: Frame) -> tuple[str, str] | None:
         try:
@@ -84,9 +85,9 @@ def _check_images(scene: "LoadedScene") -> None:
             progress(done, len(frames))
     if problems:
         (_, first), *others = problems
-        named = f"; so are {enumerated([name for name, _ in others], _MOST_NAMED)}" if others else ""
+        also = f"; so are {named([name for name, _ in others], _MOST_NAMED)}" if others else ""
         raise DatasetError(
-            f"{len(problems)} of {len(frames)} images cannot be used: {first}{named}; replace them, "
+            f"{len(problems)} of {len(frames)} images cannot be used: {first}{also}; replace them, "
             f"or leave them out with --option exclude={','.join(name for name, _ in problems[:_MOST_NAMED])}"
         )
 

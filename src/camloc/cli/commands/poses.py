@@ -113,7 +113,7 @@ def compute_and_print(
 
 def report_lines(report: "PosesReport") -> list[str]:
     """The images with a pose, those without one and the reasons, the gaps and the scale."""
-    from camloc.cli.progress import enumerated
+    from camloc.mapping.check.findings import named
 
     lines = [
         f"{len(report.placed)} of {report.images} images have a pose, {report.points:,} points, "
@@ -123,7 +123,7 @@ def report_lines(report: "PosesReport") -> list[str]:
     if report.note:
         lines.append(f"  video       {report.note}")
     for reason, names in _by_reason({**report.refused, **report.unplaced}).items():
-        lines.append(f"  left out    {enumerated(names, _MOST_NAMED)}: {reason}")
+        lines.append(f"  left out    {named(names, _MOST_NAMED)}: {reason}")
     for group in report.groups:
         lines.append(
             f"  apart       {len(group)} images are a group of their own, {group[0]} to {group[-1]}: take "
@@ -138,7 +138,7 @@ def report_lines(report: "PosesReport") -> list[str]:
     if report.doubtful:
         lines.append(
             f"  doubtful    {report.contradicted} of {report.connected} pairs of images that show the same "
-            f"contradict the poses ({enumerated(report.doubtful, _MOST_NAMED)}): the path may be bent there; "
+            f"contradict the poses ({named(report.doubtful, _MOST_NAMED)}): the path may be bent there; "
             f"take more images there"
         )
     lines.append(f"  scale       {_scale(report)}")
@@ -171,13 +171,14 @@ def _by_reason(reasons: dict[str, str]) -> dict[str, list[str]]:
 
 
 def _add(source: str, scene: Path) -> None:
-    from camloc.cli.progress import console, enumerated, steps
+    from camloc.cli.progress import console, steps
+    from camloc.mapping.check.findings import named
     from camloc.runs.poses import add_photos
 
     with steps() as progress:
         added = add_photos(source, scene, progress=progress)
     print(f"{len(added.placed)} of {len(added.placed) + len(added.unplaced)} images were added to {scene}")
     for reason, names in _by_reason(added.unplaced).items():
-        print(f"  left out    {enumerated(names, _MOST_NAMED)}: {reason}")
+        print(f"  left out    {named(names, _MOST_NAMED)}: {reason}")
     if added.placed:
         console.print(f"\nnext   camloc map {scene} --out runs/{scene.resolve().name}")

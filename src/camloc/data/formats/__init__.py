@@ -42,6 +42,9 @@ VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 # Files that are counted to describe a folder.
 _MOST_COUNTED = 20_000
 
+# Levels of folders in which scenes are looked for.
+_DEPTH = 3
+
 
 def load(root: Path, *, layout: str = "auto", scene: str | None = None, **options: Any) -> "Scene":
     """Read a scene.
@@ -226,10 +229,10 @@ def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
     return f"{root} has no layout that is known, and no images"
 
 
-def _scenes_below(root: Path, modules: dict[str, ModuleType], depth: int = 3) -> list[str]:
+def _scenes_below(root: Path, modules: dict[str, ModuleType]) -> list[str]:
     """The folders of the first level below that has some that fit a layout, by their paths."""
     level = [root]
-    for _ in range(depth):
+    for _ in range(_DEPTH):
         inside = (path for folder in level for path in folder.iterdir())
         level = sorted(path for path in islice(inside, _MOST_COUNTED) if _is_readable_folder(path))[:100]
         fitting = [path for path in level if any(_fits(module, path) for module in modules.values())]

@@ -98,6 +98,6 @@ def _time(path: Path) -> float:
 
 
 def _camera(path: Path) -> Camera:
-    numbers = numbers_of_file(path, count=6, of="w h fx fy cx cy")
+    numbers = numbers_of_file(path, "w h fx fy cx cy")
     names = ("width", "height", "fx", "fy", "cx", "cy")
     return camera_from_fields(dict(zip(names, numbers, strict=True)), model="PINHOLE", where=str(path))

@@ -172,7 +172,7 @@ def _ins_from_camera(root: Path, frame: str) -> Matrix:
     if frame == "ins":
         return axes
     path = root / "extrinsics" / "ins.txt"
-    *center, roll, pitch, yaw = numbers_of_file(path, count=6, of="x y z roll pitch yaw")
+    *center, roll, pitch, yaw = numbers_of_file(path, "x y z roll pitch yaw")
     # The vehicle's frame is the stereo camera, with x forward; the file says where the INS is in it.
     vehicle_from_ins = matrix_of(Rotation.from_euler("ZYX", [yaw, pitch, roll]).as_matrix(), center)
     return np.asarray(np.linalg.inv(vehicle_from_ins) @ axes)

@@ -1,13 +1,14 @@
 """`check_scene`: everything that is suspicious about a scene."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from camloc.core.progress import ShareProgress, silent
 from camloc.data.types import Scene
 from camloc.mapping.check.agreement import Agreement, measure_agreement
-from camloc.mapping.check.correspondences import Sample, SampleSettings, sample_correspondences
+from camloc.mapping.check.correspondences import Sample, sample_correspondences
 from camloc.mapping.check.findings import MOST_NAMED, Finding, named
 from camloc.mapping.check.images import (
     ImageFacts,
@@ -45,9 +46,6 @@ _CONSEQUENCES = (
     "jump",
 )
 
-Progress = Callable[[str, float], None]
-"""Called with the name of the step and the share of it that is done."""
-
 
 @dataclass(frozen=True, eq=False)
 class Checked:
@@ -77,15 +75,13 @@ def check_scene(
     scene: Scene,
     *,
     with_features: bool = True,
-    settings: SampleSettings | None = None,
-    progress: Progress = lambda _step, _share: None,
+    progress: ShareProgress = silent,
 ) -> Checked:
     """Look at the images of a scene, its poses, and both together.
 
     Args:
         scene: the scene; frames of which only the position is known are not looked at.
         with_features: whether to match images, which tells wrong poses and intrinsics.
-        settings: how many images are matched.
         progress: of each step.
     """
     path = path_of(scene)
@@ -99,7 +95,6 @@ def check_scene(
             path.frames,
             largest_steps(path),
             alike_across(path.frames, facts),
-            settings or SampleSettings(),
             lambda share: progress("features", share),
         )
         has_cameras = all(frame.camera is not None for frame in path.frames)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
+from camloc.core.sampling import even_rows
 from camloc.data.image_io import read_with_camera
 from camloc.data.types import Frame
 from camloc.errors import ImageError
@@ -48,25 +49,15 @@ _USUAL_FOCAL = 0.85
 
 _FEATURES = FeatureSettings(most=800)
 
+# Images that are matched with others, and largest steps of the path across which pairs are added.
+_ANCHORS, _STEPS = 40, 12
 
-@dataclass(frozen=True)
-class SampleSettings:
-    """How many images are looked at.
+# Matches of a pair that agree with a fundamental matrix, and the least share of all its matches.
+_LEAST, _SHARE = 30, 0.4
 
-    Attributes:
-        anchors: images that are matched with others.
-        least: matches of a pair that agree with a fundamental matrix.
-        share: least share of a pair's matches that must agree with it.
-        motion: least median motion of the matches, as a share of the image's longer side: of two images from
-            almost one place every pose explains the matches.
-        steps: largest steps of the path across which pairs are added.
-    """
-
-    anchors: int = 40
-    least: int = 30
-    share: float = 0.4
-    motion: float = 0.03
-    steps: int = 12
+# Least median motion of the matches, as a share of the image's longer side: every pose explains the matches
+# of two images from almost one place.
+_MOTION = 0.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +158,6 @@ def sample_correspondences(
     frames: Sequence[Frame],
     steps: Sequence[tuple[int, int]],
     across: Sequence[tuple[int, int]],
-    settings: SampleSettings,
     progress: Callable[[float], None],
 ) -> Sample:
     """Matched features between some of the frames.
@@ -176,48 +166,45 @@ def sample_correspondences(
         frames: in the order of their recordings.
         steps: frames (before, after) of the largest steps of the path, to be compared too.
         across: frames of two recordings, to be compared too.
-        settings: how many.
-        progress: is called with the share that is done.
+        progress: called with the share that is done.
     """
-    extraction = _Extraction(frames)
-    recordings = _recordings(frames)
-    anchors = np.unique(np.linspace(0, len(frames) - 1, min(settings.anchors, len(frames))).astype(int))
+    extraction, recordings = _Extraction(frames), _Recordings(frames)
+    anchors = even_rows(len(frames), _ANCHORS).tolist()
     pairs: dict[tuple[int, int], Correspondences] = {}
     tried: list[Tried] = []
-    chosen = steps[: settings.steps]
+
+    def match(one: int, other: int, kind: str) -> int:
+        found, count = _matched(extraction, one, other, kind)
+        if found is not None:
+            pairs[one, other] = found
+        return count
+
+    chosen = steps[:_STEPS]
     work = len(anchors) + len(chosen)
-    for done, anchor in enumerate(anchors.tolist(), start=1):
+    for done, anchor in enumerate(anchors, start=1):
         for gap in _GAPS:
-            other = recordings.after(anchor, gap)
-            if other is None:
+            later = recordings.after(anchor, gap)
+            if later is None:
                 break
-            found, count = _matched(extraction, anchor, other, settings, "recording")
+            count = match(anchor, later, "recording")
             if gap == 1:
-                tried.append(Tried(anchor, other, count))
-            if found is not None:
-                pairs[anchor, other] = found
-            if count < settings.least:
+                tried.append(Tried(anchor, later, count))
+            if count < _LEAST:
                 break
         progress(done / work * 0.9)
     for done, (before, after) in enumerate(chosen, start=len(anchors) + 1):
         for one, other in _across(recordings, before, after):
             if (one, other) not in pairs:
-                found, _ = _matched(extraction, one, other, settings, "step")
-                if found is not None:
-                    pairs[one, other] = found
+                match(one, other, "step")
         progress(done / work * 0.9)
-    between = recordings.between()
-    for one, other in (*between, *across):
+    further = dict.fromkeys(recordings.between(), "step")
+    for pair in across:
+        further.setdefault(pair, "across")
+    for pair in _alike(extraction, anchors, recordings):
+        further.setdefault(pair, "alike")
+    for (one, other), kind in further.items():
         if (one, other) not in pairs:
-            kind = "step" if (one, other) in between else "across"
-            found, _ = _matched(extraction, one, other, settings, kind)
-            if found is not None:
-                pairs[one, other] = found
-    for one, other in _alike(extraction, anchors.tolist(), recordings):
-        if (one, other) not in pairs:
-            found, _ = _matched(extraction, one, other, settings, "alike")
-            if found is not None:
-                pairs[one, other] = found
+            match(one, other, kind)
     progress(1.0)
     return Sample(tuple(pairs.values()), tuple(tried), tuple(sorted(extraction.known)))
 
@@ -253,10 +240,6 @@ class _Recordings:
         return abs(place - there) if own is others else float("inf")
 
 
-def _recordings(frames: Sequence[Frame]) -> _Recordings:
-    return _Recordings(frames)
-
-
 def _across(recordings: _Recordings, before: int, after: int) -> list[tuple[int, int]]:
     """Pairs of frames on both sides of a step; farther ones too, because neighbours may hardly move."""
     found = [(before, after)]
@@ -287,7 +270,7 @@ def _alike(extraction: _Extraction, anchors: Sequence[int], recordings: _Recordi
 
 
 def _matched(
-    extraction: _Extraction, first: int, second: int, settings: SampleSettings, kind: str
+    extraction: _Extraction, first: int, second: int, kind: str
 ) -> tuple[Correspondences | None, int]:
     """The matches of two frames that agree with a fundamental matrix, and how many they are.
 
@@ -297,17 +280,16 @@ def _matched(
     if one is None or other is None:
         return None, 0
     matches = match_codes(one.descriptors, other.descriptors, 0.8)
-    if len(matches) < settings.least // 2:
+    if len(matches) < _LEAST // 2:
         return None, len(matches)
     inside = _agreeing(one.pixels[matches[:, 0]], other.pixels[matches[:, 1]])
     count = int(inside.sum())
     agreeing = matches[inside]
     motion = np.linalg.norm(one.pixels[agreeing[:, 0]] - other.pixels[agreeing[:, 1]], axis=1)
-    is_moving = count and float(np.median(motion)) >= settings.motion * max(one.side, other.side)
-    if count < settings.least or count < settings.share * len(matches) or not is_moving:
+    is_moving = count and float(np.median(motion)) >= _MOTION * max(one.side, other.side)
+    if count < _LEAST or count < _SHARE * len(matches) or not is_moving:
         return None, count
-    rows = np.unique(np.linspace(0, count - 1, min(count, _MATCHES)).astype(np.int64))
-    agreeing = agreeing[rows]
+    agreeing = agreeing[even_rows(count, _MATCHES)]
     found = Correspondences(
         first=first,
         second=second,

@@ -11,13 +11,15 @@ from jaxtyping import Float
 from PIL import Image
 
 from camloc.core.files import write_atomically
+from camloc.core.sampling import even_rows
 from camloc.data.image_io import read_image
 from camloc.data.types import Frame, Unit
 from camloc.errors import ImageError
 from camloc.mapping.check.check import Checked
 from camloc.mapping.check.findings import Finding
-from camloc.mapping.check.hypotheses import WORST, Scored
+from camloc.mapping.check.hypotheses import Scored
 from camloc.mapping.check.path import CameraPath
+from camloc.mapping.check.readings import px
 
 PAGE_NAME = "check.html"
 
@@ -114,15 +116,10 @@ def write_page(
         cards=cards,
         notes=notes,
         map=None if checked is None else _map(checked.path, findings, unit),
-        readings=[(_label(each), pixels(each)) for each in readings],
+        readings=[(_label(each), px(each)) for each in readings],
         pair_count=0 if checked is None or checked.sample is None else len(checked.sample.pairs),
     )
     write_atomically(out, text)
-
-
-def pixels(scored: Scored) -> str:
-    """The error of a reading in words."""
-    return f"{scored.pixels:.1f} px" if scored.pixels < WORST else f"{WORST:.0f} px or more"
 
 
 def _label(scored: Scored) -> str:
@@ -143,7 +140,7 @@ def _tiles(checked: Checked | None, unit: Unit) -> list[tuple[str, str]]:
     if checked.agreement is not None and np.isfinite(checked.agreement.depth):
         tiles += [("Typical depth", f"{checked.agreement.depth:.3g} {unit}")]
     if checked.agreement is not None and checked.agreement.readings:
-        tiles += [("Epipolar error", pixels(checked.agreement.readings[0]))]
+        tiles += [("Epipolar error", px(checked.agreement.readings[0]))]
     return tiles
 
 
@@ -174,7 +171,7 @@ def _map(path: CameraPath, findings: Sequence[Finding], unit: Unit) -> _Map | No
     places = (flat - low) * scale + 30
     height = int((high[1] - low[1]) * scale) + 60
     bad = {name for each in findings for name in each.frames}
-    shown = np.unique(np.linspace(0, len(flat) - 1, min(_MOST_MARKS, len(flat))).astype(int)).tolist()
+    shown = even_rows(len(flat), _MOST_MARKS).tolist()
     marks = []
     for index in shown:
         (x, y), (u, v) = places[index].tolist(), (forward[index] * 12).tolist()

@@ -195,14 +195,17 @@ def numbers_in(words: Sequence[str], where: str, *, count: int | None = None, of
         raise DatasetError(f"{where}: {word[:40]!r} is not a number") from None
 
 
-def numbers_of_file(path: Path, *, count: int, of: str) -> list[float]:
-    """The numbers of a text file, whatever its lines; `count` and `of` as for `numbers_in`.
+def numbers_of_file(path: Path, of: str) -> list[float]:
+    """The numbers of a text file, whatever its lines; `of` names them, as "x y z".
 
     Raises:
         DatasetError: the file cannot be read, or does not hold these numbers alone.
     """
     return numbers_in(
-        [word for line in read_lines(path) for word in line.text.split()], str(path), count=count, of=of
+        [word for line in read_lines(path) for word in line.text.split()],
+        str(path),
+        count=len(of.split()),
+        of=of,
     )
 
 

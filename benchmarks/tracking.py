@@ -23,7 +23,7 @@ from benchmarks.maps import ROWS
 from benchmarks.page import filled, known, result_page, write
 from camloc import Localizer, Located, Query
 from camloc.data.image_io import read_with_camera
-from camloc.data.named_queries import NamedQuery
+from camloc.data.query import NamedQuery
 from camloc.data.types import Estimate, Frame
 from camloc.geometry.pose import pose_error
 from camloc.inference.tracking import Track

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from camloc.api import build_map, evaluate, load_dataset, save_pretrained, train
-    from camloc.data.named_queries import NamedQuery
-    from camloc.data.query import Query
+    from camloc.data.query import NamedQuery, Query
     from camloc.data.types import Frame, Located, Lost, Scene
     from camloc.errors import CamlocError
     from camloc.geometry.camera import Camera
@@ -52,7 +51,7 @@ _HOMES = {
     "Localizer": "camloc.inference.localizer",
     "Located": "camloc.data.types",
     "Lost": "camloc.data.types",
-    "NamedQuery": "camloc.data.named_queries",
+    "NamedQuery": "camloc.data.query",
     "Pose": "camloc.geometry.pose",
     "Query": "camloc.data.query",
     "Scene": "camloc.data.types",

@@ -23,8 +23,8 @@ from camloc.data import formats
 from camloc.data.types import Frame
 from camloc.errors import CamlocError
 from camloc.evaluation.comparison import read_estimates, truth_of
+from camloc.evaluation.files import CHECKED_NAMES
 from camloc.evaluation.results import Results
-from camloc.evaluation.trajectory import CHECKED_NAMES
 from camloc.inference.onnx.bundle import BundleManifest, exported_network
 from camloc.inference.onnx.runtime import load_onnx
 from camloc.mapping.scene_map import ARRAYS_FILE, METADATA_FILE, SceneMap

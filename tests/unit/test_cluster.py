@@ -13,8 +13,7 @@ from PIL import Image
 from tests.support.coded_images import coded_image, pose_of, read_codes, write_run
 from tests.support.command_line import refused
 
-from camloc.data.named_queries import NamedQuery
-from camloc.data.query import Query
+from camloc.data.query import NamedQuery, Query
 from camloc.data.types import Located
 from camloc.errors import ImageError
 from camloc.serve.app import Limits

@@ -10,7 +10,6 @@ from PIL import Image
 from tests.support.tiny_training import tiny_images
 
 from camloc.errors import RecipeError
-from camloc.evaluation.side_by_side import side_by_side
 from camloc.models.base import Latents
 from camloc.refinement.image_decoder import (
     PUBLISHED,
@@ -19,6 +18,7 @@ from camloc.refinement.image_decoder import (
     ImageDecoderConfig,
     decoded_images,
     image_error,
+    side_by_side,
     small_images,
 )
 from camloc.training.loop import fit_auxiliary

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from camloc.data.named_queries import NamedQuery, named_queries, read_times
+from camloc.data.query import NamedQuery, named_queries, read_times
 from camloc.errors import DatasetError, ImageError
 
 

@@ -11,11 +11,11 @@ from tests.support.estimates import frames_with_images, line_of_poses, off_by
 
 from camloc.data.types import Estimate, Located, Lost, Verification
 from camloc.evaluation.errors import EvaluatedSet, score_sets
+from camloc.evaluation.files import estimates_csv
 from camloc.evaluation.report.build import report_html
 from camloc.evaluation.report.figures import MapPoints, map_points
 from camloc.evaluation.results import MapRecord, Results, results_of, verification_counts
 from camloc.evaluation.table import format_table
-from camloc.evaluation.trajectory import estimates_csv
 
 TRAINING = line_of_poses(12)
 RECORD = MapRecord(points=1234, frames=12, size_bytes=1_250_000, calibrated_on=9, least_inliers=14)

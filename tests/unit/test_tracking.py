@@ -11,7 +11,7 @@ from tests.support.command_line import camloc, refused
 
 from camloc import Localizer, Located, Lost, Query
 from camloc.data.formats.tum import Trajectory
-from camloc.data.named_queries import NamedQuery
+from camloc.data.query import NamedQuery
 from camloc.errors import DatasetError
 from camloc.geometry.pose import Pose, pose_error
 from camloc.inference.tracking import Track, checked_odometry, interpolated, usual_distance

@@ -28,7 +28,7 @@ from camloc.data.formats.tum import Trajectory, read_trajectory, write_trajector
 from camloc.data.types import Estimate, ExpectedError, Frame, Located, Lost
 from camloc.errors import DatasetError
 from camloc.evaluation.errors import EvaluatedSet, score_sets
-from camloc.evaluation.trajectory import (
+from camloc.evaluation.files import (
     CSV_COLUMNS,
     estimates_csv,
     truth_tum,

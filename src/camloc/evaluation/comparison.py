@@ -22,9 +22,10 @@ from camloc.core.files import csv_text, read_regular
 from camloc.core.sealed import SealError, check_listed
 from camloc.data.formats.tum import Trajectory, read_trajectory
 from camloc.errors import CheckpointError, DatasetError
+from camloc.evaluation.errors import error_statistics, mean_of_all
+from camloc.evaluation.files import CHECKED_NAMES, CHECKSUMS_NAME
 from camloc.evaluation.plain_table import PlainTable
 from camloc.evaluation.report.wording import angle, distance, percent
-from camloc.evaluation.trajectory import CHECKED_NAMES, CHECKSUMS_NAME
 from camloc.geometry.pose import Pose, PoseError, pose_error
 
 # Consecutive frames that are drawn together, draws, and the share that an interval covers.
@@ -266,24 +267,23 @@ def lower_median(errors: Float[np.ndarray, "n"]) -> float:
 
 def method_results(name: str, meters: Errors, degrees: Errors) -> Method:
     """The results of a method from its errors."""
-    seeds, frames = meters.shape
-    middles = [[lower_median(row) for row in half] for half in (meters, degrees)]
-    last = -(-9 * frames // 10) - 1
-    nine = [fmean(float(np.sort(row)[last]) for row in half) for half in (meters, degrees)]
-    known = [fmean(each) for each in middles]
-    deviation = None
-    if seeds > 1 and np.isfinite(middles).all():
-        deviation = (stdev(middles[0]), stdev(middles[1]))
+    runs = [error_statistics(PoseError(*each)) for each in zip(meters, degrees, strict=True)]
+    medians = [[each.meters.median for each in runs], [each.degrees.median for each in runs]]
+    known = [[median for median in half if median is not None] for half in medians]
+    is_known = len(runs) > 1 and all(len(half) == len(runs) for half in known)
     return Method(
         name,
-        seeds,
-        frames,
-        float(np.isinf(meters).sum(axis=1).mean()),
-        _finite(known[0]),
-        _finite(known[1]),
-        deviation,
-        (_finite(nine[0]), _finite(nine[1])),
-        float(((meters <= 0.25) & (degrees <= 2.0)).mean()),
+        seeds=len(runs),
+        frames=runs[0].frames,
+        lost=fmean(each.lost for each in runs),
+        meters=mean_of_all(medians[0]),
+        degrees=mean_of_all(medians[1]),
+        deviation=(stdev(known[0]), stdev(known[1])) if is_known else None,
+        quantile_90=(
+            mean_of_all([each.meters.quantile_90 for each in runs]),
+            mean_of_all([each.degrees.quantile_90 for each in runs]),
+        ),
+        recall=fmean(each.recall(0.25, 2.0) for each in runs),
     )
 
 
@@ -448,7 +448,3 @@ def _nearest(trajectory: Trajectory, times: Sequence[float]) -> np.ndarray:
         wanted = np.array(times)
         rows = np.where(np.abs(known[before] - wanted) <= np.abs(known[after] - wanted), before, after)
     return np.where(np.abs(known[rows] - np.array(times)) <= SECONDS, rows, -1)
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

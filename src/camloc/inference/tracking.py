@@ -16,8 +16,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation, Slerp
 
 from camloc.data.formats.tum import Trajectory
-from camloc.data.named_queries import NamedQuery
-from camloc.data.query import Query
+from camloc.data.query import NamedQuery, Query
 from camloc.data.types import MEDIAN_OF_NORM, Estimate, ExpectedError, Located, Lost, Unit
 from camloc.errors import DatasetError, ImageError, RecipeError
 from camloc.geometry.camera import Camera

@@ -7,11 +7,14 @@ Source: "Camera Pose Auto-Encoders" (ECCV 2022), sections 3.3 and 3.4.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -226,3 +229,23 @@ def image_error(one: UInt8[Tensor, "n 3 h w"], other: UInt8[Tensor, "n 3 h w"]) 
 def _chunks(count: int) -> Iterator[slice]:
     for first in range(0, count, _CHUNK):
         yield slice(first, min(first + _CHUNK, count))
+
+
+# Pixels of the figure for a pixel of an image, and between images.
+_SCALE, _GAP = 3, 6
+
+
+def side_by_side(true: UInt8[Tensor, "n 3 h w"], decoded: UInt8[Tensor, "n 3 h w"]) -> bytes:
+    """A PNG with a column for each image: the true one above, the decoded one below, as in Figure 6."""
+    count, _, height, width = true.shape
+    rows, columns = height * _SCALE, width * _SCALE
+    shape = (2 * rows + 3 * _GAP, count * columns + (count + 1) * _GAP, 3)
+    sheet = np.full(shape, 255, np.uint8)
+    for column, pair in enumerate(zip(true, decoded, strict=True)):
+        for row, image in enumerate(pair):
+            shown = image.numpy().transpose(1, 2, 0).repeat(_SCALE, 0).repeat(_SCALE, 1)
+            top, left = _GAP + row * (rows + _GAP), _GAP + column * (columns + _GAP)
+            sheet[top : top + rows, left : left + columns] = shown
+    data = BytesIO()
+    Image.fromarray(sheet).save(data, format="PNG")
+    return data.getvalue()

@@ -16,7 +16,6 @@ from camloc.core.sampling import even_rows
 from camloc.data.augment import Draws, centre_cut
 from camloc.data.image_cache import ImageCache
 from camloc.errors import RecipeError
-from camloc.evaluation.side_by_side import side_by_side
 from camloc.geometry.pose import Pose, pose_error
 from camloc.models.base import Latents
 from camloc.models.losses import PoseLossConfig
@@ -27,6 +26,7 @@ from camloc.refinement.image_decoder import (
     ImageDecoder,
     decoded_images,
     image_error,
+    side_by_side,
     small_images,
 )
 from camloc.refinement.pairs import joined_pairs, overlapping_pairs

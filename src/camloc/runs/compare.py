@@ -13,8 +13,8 @@ from camloc.evaluation.comparison import (
     read_trajectory_of,
     truth_of,
 )
+from camloc.evaluation.files import CSV_NAME
 from camloc.evaluation.results import RESULTS_NAME, Results
-from camloc.evaluation.trajectory import CSV_NAME
 from camloc.runs.evaluate import SCENES
 from camloc.runs.manifest import MANIFEST_FILE, RunManifest, budget_words
 

@@ -122,8 +122,9 @@ def convert_autoencoder(weights: Path, run: Path) -> None:
     teacher, scenes = checkpoint.model, checkpoint.metadata.scenes
     if not isinstance(teacher, Regressor):
         raise RecipeError(f"{checkpoint.metadata.model} has no latents that a pose auto-encoder could encode")
-    sizes = _latents(theirs)
-    config = PoseAutoencoderConfig(with_pi=False, numbers="raw", scene_code="fourier", hidden=_hidden(theirs))
+    position, orientation = (_widths(theirs, prefix) for prefix in ("x_encoder", "q_encoder"))
+    sizes, hidden = (position[-1], orientation[-1]), position[:-1]
+    config = PoseAutoencoderConfig(with_pi=False, numbers="raw", scene_code="fourier", hidden=hidden)
     encoder = PoseAutoencoder(config, latents=sizes, scenes=len(scenes))
     encoder.load_state_dict(convert_encoder(theirs, encoder.state_dict()))
     metadata = AutoencoderMetadata(
@@ -136,25 +137,13 @@ def convert_autoencoder(weights: Path, run: Path) -> None:
     metadata.save(run, encoder)
 
 
-def _latents(theirs: dict[str, Tensor]) -> tuple[int, int]:
-    sizes = [
-        max(
-            ((int(name.rsplit(".", 2)[-2]), len(value)) for name, value in theirs.items()
-             if f"{prefix}." in name and name.endswith(".bias")),
-            default=(0, 0),
-        )[1]
-        for prefix in ("x_encoder", "q_encoder")
-    ]  # fmt: skip
-    if not all(sizes):
-        raise CheckpointError("these are not weights of a pose auto-encoder: x_encoder is missing")
-    return sizes[0], sizes[1]
-
-
-def _hidden(theirs: dict[str, Tensor]) -> tuple[int, ...]:
-    """The widths of the layers before the last."""
+def _widths(theirs: dict[str, Tensor], encoder: str) -> tuple[int, ...]:
+    """The widths of the layers of an encoder, in their order."""
     biases = sorted(
         (int(name.rsplit(".", 2)[-2]), len(value))
         for name, value in theirs.items()
-        if "x_encoder." in name and name.endswith(".bias")
+        if f"{encoder}." in name and name.endswith(".bias")
     )
-    return tuple(width for _, width in biases[:-1])
+    if not biases:
+        raise CheckpointError(f"these are not weights of a pose auto-encoder: {encoder} is missing")
+    return tuple(width for _, width in biases)

@@ -11,6 +11,7 @@ from camloc.data.image_io import read_image
 from camloc.data.types import Frame, Scene, poses_of
 from camloc.errors import DatasetError, RecipeError
 from camloc.evaluation.comparison import Estimates, common_frames, read_estimates
+from camloc.evaluation.files import CSV_NAME
 from camloc.evaluation.report.comparison import trajectories
 from camloc.evaluation.report.figures import BLUE, Curve, errors_along
 from camloc.evaluation.report.model_figures import (
@@ -20,7 +21,6 @@ from camloc.evaluation.report.model_figures import (
     points_figure,
 )
 from camloc.evaluation.results import RESULTS_NAME, Results
-from camloc.evaluation.trajectory import CSV_NAME
 from camloc.inference.inspection import embeddings
 from camloc.inference.localizer import Localizer
 from camloc.models.checkpoint import load_checkpoint

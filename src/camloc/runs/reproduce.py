@@ -228,12 +228,15 @@ def _joint_scenes(table: PrintedTable, scenes: tuple[str, ...], settings: Settin
 
 def _jobs(row: PrintedRow, groups: tuple[tuple[str, ...], ...], settings: Settings) -> Iterator[Job]:
     """The runs of a row: one for each group of scenes and seed."""
-    recipe = row.recipes[0]
     for group in groups:
+        scenes = "+".join(map(file_name, group)) if len(group) < 3 else f"{len(group)}-scenes"
         for seed in range(settings.seeds):
-            words = f"seed-{seed}-{settings.budget}" if settings.budget else f"seed-{seed}"
-            place = "+".join(map(file_name, group)) if len(group) < 3 else f"{len(group)}-scenes"
-            yield Job(recipe, group, seed, settings.runs / recipe / place / words)
+            yield Job(row.recipes[0], group, seed, run_folder(settings, row.recipes[0], scenes, seed))
+
+
+def run_folder(settings: Settings, recipe: str, scenes: str, seed: int) -> Path:
+    """The folder of a run; `scenes` names what it learns."""
+    return settings.runs / recipe / scenes / f"seed-{seed}{f'-{settings.budget}' * bool(settings.budget)}"
 
 
 def _finished_runs(settings: Settings) -> dict[tuple[str, tuple[str, ...], int], Path]:

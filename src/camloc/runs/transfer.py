@@ -15,7 +15,15 @@ from camloc.evaluation.published import PAPERS, SEVENSCENES, TRANSFER_TITLE
 from camloc.evaluation.report.wording import angle, distance, percent
 from camloc.runs.commands import CommandFailed, run_camloc
 from camloc.runs.extend import COMPARISON, ExtensionResults
-from camloc.runs.reproduce import Job, Settings, is_measured, option_words, present_scenes, train_job
+from camloc.runs.reproduce import (
+    Job,
+    Settings,
+    is_measured,
+    option_words,
+    present_scenes,
+    run_folder,
+    train_job,
+)
 
 LAYOUT, NEW = "sevenscenes", "heads"
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 0.75)
@@ -93,9 +101,8 @@ def _extended(
     report: Callable[[str], None],
 ) -> ExtensionResults:  # fmt: skip
     """The results of one extension, made where they are missing."""
-    words = f"seed-{seed}-{settings.budget}" if settings.budget else f"seed-{seed}"
-    place = "without-heads" if len(known) == len(SEVENSCENES) - 1 else "+".join(map(file_name, known))
-    base = settings.runs / recipe / place / words
+    scenes = "without-heads" if len(known) == len(SEVENSCENES) - 1 else "+".join(map(file_name, known))
+    base = run_folder(settings, recipe, scenes, seed)
     folder = base.with_name(f"{base.name}+{NEW}-{fraction:g}")
     if (folder / COMPARISON).is_file():
         report(f"taken  {folder}")

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camloc.core.extras import require_extra
-from camloc.data.named_queries import NamedQuery
-from camloc.data.query import Query
+from camloc.data.query import NamedQuery, Query
 from camloc.data.types import Estimate
 from camloc.errors import CamlocError, ImageError
 from camloc.inference.localizer import Localizer

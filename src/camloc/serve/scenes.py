@@ -122,7 +122,9 @@ class SceneStore:
                 if path in self._loaded:
                     return self._loaded[path].localizer
             loaded = Localizer.load(path, **self._options)
-            size = _array_bytes(list(loaded.maps.values())) + sum(map(_file_bytes, _networks(path)))
+            size = _array_bytes(list(loaded.maps.values())) + sum(
+                each.stat().st_size for each in _networks(path)
+            )
             with self._lock:
                 self.loads += 1
                 self._loaded[path] = _Loaded(loaded, size)
@@ -243,10 +245,6 @@ def _networks(path: Path) -> tuple[Path, ...]:
         *(f for folder in folders for f in folder.glob("*.safetensors")),
     )
     return tuple(each for each in files if each.is_file())
-
-
-def _file_bytes(path: Path) -> int:
-    return path.stat().st_size
 
 
 def _array_bytes(value: Any) -> int:

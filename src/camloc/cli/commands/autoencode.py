@@ -102,16 +102,11 @@ def _show(rounds: "Iterable[Epoch]", measures: str) -> None:
 
 def _held_out_table(networks: "AuxiliaryNetworks", unit: str) -> "Table":
     """The errors of the networks and of the refinement methods on held-out frames."""
-    from rich import box
-    from rich.table import Table
-
+    from camloc.evaluation.plain_table import terminal_table
     from camloc.evaluation.report.wording import angle, distance, method_name
     from camloc.refinement.choice import surest
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("median error on held-out frames", no_wrap=True)
-    table.add_column("position", justify="right")
-    table.add_column("orientation", justify="right")
+    table = terminal_table(("median error on held-out frames", "position", "orientation"))
     rows = (
         ("the regressor", networks.metadata.teacher),
         ("its heads on encoded true poses", networks.metadata.student),

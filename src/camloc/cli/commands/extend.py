@@ -71,6 +71,8 @@ def extend(
         device: Device to train on.
         devices: Number of processes that share every batch.
     """
+    from rich.console import Console
+
     from camloc.cli.commands.evaluate import report_line
     from camloc.cli.progress import console, counted, train_and_show
     from camloc.core.device import torch_device
@@ -117,14 +119,8 @@ def extend(
     results = write_comparison(
         folder, before.results, after.results, fraction=fraction, epochs=epochs, moves=moves, run=run
     )
-    _print(results)
-    console.print(f"{report_line(after.report)}\n\nnext   camloc locate {folder} IMAGE.jpg")
-
-
-def _print(results: "ExtensionResults") -> None:
-    from rich.console import Console
-
     Console(highlight=False).print(extension_table(results))
+    console.print(f"{report_line(after.report)}\n\nnext   camloc locate {folder} IMAGE.jpg")
 
 
 def extension_table(results: "ExtensionResults") -> "Table":

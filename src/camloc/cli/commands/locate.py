@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from camloc.data.geopose import Anchor
-    from camloc.data.named_queries import NamedQuery
-    from camloc.data.query import Query
+    from camloc.data.query import NamedQuery, Query
     from camloc.data.types import Estimate, Frame
     from camloc.geometry.camera import Camera
 
@@ -98,7 +97,7 @@ def locate(
         profile: Print on standard error the time of each stage: reading the file, resizing, network, ...
     """
     from camloc.cli.options import given_camera
-    from camloc.data.named_queries import named_queries
+    from camloc.data.query import named_queries
     from camloc.data.types import Lost
 
     _check_usage(images, format=format, out=out, every=every, camera=camera, focal=focal)

@@ -55,7 +55,7 @@ def track(
     from camloc.cli.progress import counted
     from camloc.core.files import write_atomically
     from camloc.data.formats.tum import read_trajectory
-    from camloc.data.named_queries import NamedQuery, named_queries
+    from camloc.data.query import NamedQuery, named_queries
     from camloc.inference.localizer import Localizer
     from camloc.inference.tracking import Track, checked_odometry
 

@@ -24,7 +24,7 @@ from camloc.data.types import Frame, Scene
 from camloc.geometry.pose import Pose
 from camloc.mapping.check import correspondences, images
 from camloc.mapping.check.check import Checked, check_scene
-from camloc.mapping.check.images import ImageFacts, image_facts
+from camloc.mapping.check.images import ImageStatistics, image_statistics
 from camloc.mapping.features import Features, FeatureSettings, feature_extractor
 
 SETS: dict[str, dict[str, Any]] = {"hololens": {"rotation": "world_from_cam"}, "redkitchen": {}, "fox": {}}
@@ -227,16 +227,16 @@ class _Remembered:
         return self._known[key]
 
 
-def _remembered_facts() -> Callable[[Frame], ImageFacts | None]:
-    """Facts of images, by their files."""
-    known: dict[Path, ImageFacts | None] = {}
+def _remembered_statistics() -> Callable[[Frame], ImageStatistics | None]:
+    """statistics of images, by their files."""
+    known: dict[Path, ImageStatistics | None] = {}
 
-    def facts(frame: Frame) -> ImageFacts | None:
+    def statistics(frame: Frame) -> ImageStatistics | None:
         if frame.image not in known:
-            known[frame.image] = image_facts(frame)
+            known[frame.image] = image_statistics(frame)
         return known[frame.image]
 
-    return facts
+    return statistics
 
 
 def measured(fault: Fault | None, data: str, root: Path) -> dict[str, Any]:
@@ -312,7 +312,7 @@ def main(root: tyro.conf.Positional[Path], *, only: tuple[str, ...] = (), resume
     for data in only or SETS:
         with (
             patch.object(correspondences, "feature_extractor", _Remembered()),
-            patch.object(images, "image_facts", _remembered_facts()),
+            patch.object(images, "image_statistics", _remembered_statistics()),
         ):
             for of, fault in cases:
                 if of == data and not (resume and _key(of, fault) in _known()):

@@ -34,7 +34,7 @@ from camloc.core.files import write_atomically
 from camloc.data.augment import centre_cut
 from camloc.evaluation.results import RESULTS_NAME, Results
 from camloc.geometry.pose import Pose, PoseError, pose_error
-from camloc.geometry.pose_search import PoseMetric
+from camloc.geometry.pose_search import PoseMetric, camera_radius
 from camloc.recipes import demo, students
 from camloc.refinement.choice import AuxiliaryNetworks, choose_refinement, refined_errors
 from camloc.refinement.image_decoder import PUBLISHED, DecoderMetadata
@@ -70,7 +70,7 @@ FORMS = (
     ("two layers", students.two_layers),
 )
 
-# Metres of noise, in spreads of the training cameras, that starting noisy are off by.
+# Noise of the noisy starts, in camera radii of the training poses.
 NOISES = (0.0, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -198,7 +198,7 @@ def _starts(teacher: Teacher, test: TeacherOutputs) -> list[Start]:
     networks = AuxiliaryNetworks.load(teacher.run, teacher.checkpoint)
     assert networks is not None, "it has just been trained"
     refiners = networks.refiners(teacher.checkpoint.training_poses, CPU)
-    radius = _camera_radius(teacher.training_poses[0])
+    radius = float(camera_radius(teacher.training_poses[0]))
     generator = torch.Generator().manual_seed(0)
     found = []
     for noise in NOISES:
@@ -262,11 +262,6 @@ def _images(teacher: Teacher, scenes: SceneFrames) -> Tensor:
 
 def _medians(error: PoseError) -> Medians:
     return Medians(float(error.meters.median()), float(error.degrees.median()))
-
-
-def _camera_radius(poses: Pose) -> float:
-    away = poses.translation - poses.translation.mean(0)
-    return float(away.square().sum(-1).mean().sqrt())
 
 
 def main(run: tyro.conf.Positional[Path], *, device: str = "cpu", virtual: bool = False) -> None:

@@ -12,7 +12,7 @@ from camloc.data.types import Frame, Scene
 from camloc.geometry.pose import Pose
 from camloc.mapping.check.check import check_scene, order
 from camloc.mapping.check.findings import Finding
-from camloc.mapping.check.images import alike_across, image_facts
+from camloc.mapping.check.images import alike_across, image_statistics
 from camloc.mapping.check.path import path_of
 
 COUNT = 8
@@ -108,12 +108,12 @@ def test_frames_of_two_recordings_are_compared_where_they_look_alike(tmp_path: P
     scene = _write(tmp_path, lambda _, image: image)
     second = [replace(frame, name=f"b/{frame.name}", sequence="b") for frame in scene.train]
     path = path_of(Scene("two", (*scene.train, *second)))
-    facts = [image_facts(frame) for frame in path.frames]
-    found = alike_across(path.frames, facts)
+    statistics = [image_statistics(frame) for frame in path.frames]
+    found = alike_across(path.frames, statistics)
     assert found
     names = [(path.frames[one].name, path.frames[other].name) for one, other in found]
     assert all(other == f"b/{one}" for one, other in names[:2])
-    assert alike_across(path.frames[:3], facts[:3]) == []
+    assert alike_across(path.frames[:3], statistics[:3]) == []
 
 
 def test_equal_poses_are_named_before_what_follows_from_them() -> None:

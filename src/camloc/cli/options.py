@@ -83,7 +83,7 @@ def size_in_bytes(text: str) -> int:
 
 
 def checked_seed(seed: int) -> int:
-    """The seed, checked.
+    """Check that NumPy and torch accept a seed, and return it.
 
     Raises:
         UsageError: it is negative or too large for NumPy or torch.

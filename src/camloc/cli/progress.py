@@ -27,7 +27,9 @@ _BETWEEN_LINES = 30.0
 
 
 class Update(Protocol):
-    """Called with the number of finished items, their total, and a new label where it changes."""
+    """A function that is called with the number of finished items, their total, and a new label if it
+    changes.
+    """
 
     def __call__(self, done: int, total: int, *, label: str = "") -> None: ...
 
@@ -72,7 +74,7 @@ def steps() -> Iterator[Callable[[str, int, int], None]]:
 def train_and_show(training: "Training", introduction: str) -> bool:
     """Train, with a bar over all steps and a line for each epoch with a new best validation error.
 
-    False in all processes except the first: they show nothing and end here.
+    Returns False in all processes except the first; these show nothing.
     """
     from camloc.data.types import common_unit
     from camloc.runs.prepare import cut_off_share

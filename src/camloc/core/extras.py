@@ -34,7 +34,7 @@ def has_extra(extra: Extra) -> bool:
 
 
 def require_extra(extra: Extra, purpose: str) -> None:
-    """Do nothing if the libraries of an extra are installed.
+    """Check that the libraries of an extra are installed.
 
     Args:
         extra: name of the extra.

@@ -13,4 +13,4 @@ ShareProgress = Callable[[str, float], None]
 
 
 def silent(*_: object) -> None:
-    """Progress that nobody sees."""
+    """Progress that is not shown."""

@@ -200,7 +200,7 @@ def write_checksums(path: Path, files: Sequence[Path]) -> None:
 
 
 def check_listed(path: Path, checksums: Path) -> None:
-    """Check a file that a list of checksums has; without a list, anything passes.
+    """Check a file against a list of checksums; without a list, every file passes.
 
     Raises:
         SealError: the list has another checksum for this name, or cannot be read.
@@ -219,7 +219,7 @@ def check_listed(path: Path, checksums: Path) -> None:
 
 
 def weights_of_pair(weights_path: Path, sha256: str) -> Path:
-    """The file of the weights with a checksum: `weights_path`, or the file that is about to replace it.
+    """The weights file that has the given checksum: `weights_path`, or the file that is about to replace it.
 
     Raises:
         SealError: neither has that checksum.

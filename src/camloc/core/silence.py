@@ -41,7 +41,7 @@ without_warnings = _WithoutWarnings()
 
 @contextmanager
 def without_logs() -> Iterator[None]:
-    """Only errors are logged inside the block; afterwards the root logger has its previous handlers.
+    """Log errors alone inside the block; afterwards the root logger has its previous handlers.
 
     A library that logs to a root logger without handlers adds one; from then on all messages of all libraries
     would be printed.
@@ -60,7 +60,7 @@ _DESCRIPTOR = threading.Lock()
 
 @contextmanager
 def without_c_messages() -> Iterator[None]:
-    """Nothing is written to the standard error of the process inside the block, where C libraries print."""
+    """Discard what C libraries print to the process's standard error inside the block."""
     with _DESCRIPTOR:
         before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         try:

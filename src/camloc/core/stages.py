@@ -14,7 +14,7 @@ _SECONDS: ContextVar[dict[str, float] | None] = ContextVar("camloc_stages", defa
 
 @contextmanager
 def measured() -> Iterator[dict[str, float]]:
-    """Collect the seconds of the stages inside the block, by their names; those of other threads are not."""
+    """Collect the seconds of this thread's stages inside the block, by their names."""
     seconds: dict[str, float] = {}
     token = _SECONDS.set(seconds)
     try:

@@ -25,7 +25,7 @@ from camloc.geometry.pose import Pose
 
 @dataclass(frozen=True)
 class Augment:
-    """Ranges that random changes of training images are drawn from, each evenly.
+    """The ranges from which random changes of training images are drawn, uniformly.
 
     Attributes:
         random_crop: cut the network's image from anywhere in the scaled one, not from its middle.
@@ -62,7 +62,7 @@ class Augment:
 
 @dataclass(frozen=True)
 class Draws:
-    """Random numbers for the rows of a batch that may be shared out among processes.
+    """Random numbers for the rows of a batch, of which each process may have a part.
 
     Every process draws for the whole batch and keeps the rows of its share, so that an image gets
     the same change however many processes there are.
@@ -78,7 +78,7 @@ class Draws:
     rows: slice
 
     def between(self, low: float, high: float, *columns: int) -> Shaped[Tensor, "..."]:
-        """(rows, *columns) numbers, evenly from [low, high)."""
+        """(rows, *columns) numbers, drawn uniformly from [low, high)."""
         drawn = torch.rand((self.batch, *columns), generator=self.generator)[self.rows]
         return low + (high - low) * drawn
 
@@ -156,7 +156,7 @@ def _cut_anywhere(batch: Batch, *, width: int, height: int, draws: Draws) -> Bat
 def _warped(
     images: Float[Tensor, "b 3 h w"], pixels: Float[Tensor, "n 2"], homography: Float[Tensor, "b 3 3"]
 ) -> tuple[Float[Tensor, "b 3 n"], Bool[Tensor, "b n"]]:
-    """Colours of `images` at the pixels that `homography` takes `pixels` to, and which are in the image.
+    """The colours of `images` where `homography` maps `pixels`, and which of these points lie in the image.
 
     Beyond its edges the colours of the edges are repeated.
     """

@@ -137,7 +137,7 @@ def frames_from_quaternions(
 
 
 def check_quaternion_length(length: float, what: str, *, longest: float = QUATERNION_LENGTH) -> None:
-    """Refuse a quaternion by its length.
+    """Refuse a quaternion whose length is not that of a rotation.
 
     Raises:
         DatasetError: it is zero, not finite, or far from unit length; the message begins with `what`.
@@ -287,7 +287,7 @@ _ARE_FAR_FRAMES_ALLOWED = ContextVar("_ARE_FAR_FRAMES_ALLOWED", default=False)
 
 @contextmanager
 def far_frames_allowed() -> Iterator[None]:
-    """Within this, frames far from all others are read, so that `camloc check` can say why they are far."""
+    """Accept frames far from all others inside the block, so that `camloc check` can say why they are far."""
     token = _ARE_FAR_FRAMES_ALLOWED.set(True)
     try:
         yield

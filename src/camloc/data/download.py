@@ -146,10 +146,10 @@ SOURCES = {
 
 
 def find_source(name: str) -> Source:
-    """The data set of a name.
+    """The source of the data set with this name.
 
     Raises:
-        DatasetError: there is none, or it has no address that needs no account.
+        DatasetError: there is none, or its download needs an account.
     """
     source = SOURCES.get(name.lower())
     if source is None:
@@ -174,7 +174,7 @@ def choose_archives(source: Source, scenes: Sequence[str]) -> dict[str, Archive]
 
 
 def archive_size(archive: Archive) -> int:
-    """The bytes of an archive as its server says now; 0 if it does not.
+    """The size of an archive in bytes as its server reports it; 0 if it reports none.
 
     Raises:
         DatasetError: the server cannot be reached, or has no such archive.
@@ -232,7 +232,7 @@ def _size(path: Path) -> int:
 
 
 def _fetch_more(url: str, part: Path, version: Path, progress: CountProgress) -> int:
-    """Append the bytes that are missing; the size of the whole, or 0 if it is unknown."""
+    """Append the missing bytes. Returns the size of the whole archive, or 0 if it is unknown."""
     start = _size(part)
     try:
         known = msgspec.json.decode(version.read_bytes(), type=dict[str, str]).get("version", "")
@@ -260,12 +260,12 @@ def _fetch_more(url: str, part: Path, version: Path, progress: CountProgress) ->
 
 
 class _RangeRefusedError(Exception):
-    """The server has no bytes from there on."""
+    """The server does not send bytes from the requested position on."""
 
 
 @contextmanager
 def _opened(url: str, *, method: str = "GET", headers: dict[str, str] | None = None) -> Iterator[Any]:
-    """The response of a server, which must be a file and no page."""
+    """Open the response of a server, which must be a file and not a web page."""
     request = urllib.request.Request(url, method=method, headers={"User-Agent": "camloc", **(headers or {})})
     opener = urllib.request.build_opener(_SafeRedirects)
     try:
@@ -288,7 +288,7 @@ def _opened(url: str, *, method: str = "GET", headers: dict[str, str] | None = N
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows servers that moved, but not from https to http and to nothing else than the two."""
+    """Follows redirects, but not from https to http and to no other protocol."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         is_safe = newurl.startswith("https://") or (
@@ -311,7 +311,7 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def _verify(archive: Archive, path: Path) -> None:
-    """The published checksum, and that the archive opens; a wrong archive is removed."""
+    """Check the published checksum and that the archive opens; remove a wrong archive."""
     if archive.sha256 and sha256_of(path) != archive.sha256:
         path.unlink()
         raise DatasetError(f"{archive.url}: the checksum is another than the published one; try again")
@@ -321,7 +321,7 @@ def _verify(archive: Archive, path: Path) -> None:
 
 
 def unpack(path: Path, folder: Path, progress: CountProgress = silent) -> None:
-    """Unpack an archive into a folder, archives within it too.
+    """Unpack an archive into a folder, and the archives within it.
 
     Refused are names that lead out of the folder, links and other special files, passwords, and more bytes
     than 20 times the size of the archive. The folder is written only when everything is unpacked; files that
@@ -342,7 +342,7 @@ def unpack(path: Path, folder: Path, progress: CountProgress = silent) -> None:
 def _unpack_into(
     path: Path, folder: Path, root: Path, most: int, progress: CountProgress, *, is_inner: bool
 ) -> int:
-    """Unpack an archive; the bytes that are left of `most`."""
+    """Unpack an archive. Returns how many bytes of `most` are left."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

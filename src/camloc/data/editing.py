@@ -63,7 +63,7 @@ class InstructPix2Pix:
         self._pipeline, self._edits, self._device = pipeline, edits, device
 
     def edited(self, image: Image.Image, condition: str, seed: int) -> Image.Image:
-        """An RGB image of the same size in a condition; the noise is that of the seed, always the same."""
+        """Edit an RGB image to a condition, at the same size; the noise depends on the seed alone."""
         import torch
 
         edit = self._edits[condition]
@@ -82,12 +82,12 @@ class InstructPix2Pix:
 
 
 def load_pipeline(weights: str, device: str) -> Callable[..., Any]:
-    """The pipeline of InstructPix2Pix, without its safety checker, which turns images black.
+    """Load the pipeline of InstructPix2Pix, without its safety checker, which turns images black.
 
-    `weights` is "hub" (the published ones are downloaded unless they were before) or a folder of diffusers.
+    `weights` is "hub" (the published weights, downloaded once) or a folder of diffusers.
 
     Raises:
-        MissingExtraError: the extra `edit` is not installed, or the weights cannot be had.
+        MissingExtraError: the extra `edit` is not installed, or the weights cannot be downloaded or read.
     """
     require_extra("edit", "editing images by InstructPix2Pix")
     import torch
@@ -125,12 +125,12 @@ _LOOKS = {
 
 
 class Photometric:
-    """Brightness and colours alone: no snow, no leaves, no lamps."""
+    """Changes brightness and colours alone: no snow, no leaves, no lamps."""
 
     name = "photometric change"
 
     def edited(self, image: Image.Image, condition: str, seed: int) -> Image.Image:
-        """An RGB image of the same size in a condition; nothing is random."""
+        """Edit an RGB image to a condition, at the same size; nothing is random."""
         del seed
         gains, gamma, saturation = _LOOKS[condition]
         pixels = (np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0) ** gamma
@@ -154,7 +154,7 @@ def write_edited(
     keep: bool,
     progress: CountProgress = silent,
 ) -> None:
-    """Write frames in a condition, below a folder as they are below `root`.
+    """Write frames edited to a condition, under their paths relative to `root`.
 
     Images that exist are kept, so that the same call continues an interrupted one.
 

@@ -52,7 +52,7 @@ def csv_row(name: str, estimate: Estimate) -> str:
 
 
 def estimate_text(name: str, estimate: Estimate) -> str:
-    """An estimate as one line for people."""
+    """An estimate as one line of text."""
     name = name if name.isprintable() else ascii(name)
     if isinstance(estimate, Lost):
         return f"{name}  lost: {estimate.reason}"
@@ -150,13 +150,13 @@ def tum_text(timed: Sequence[tuple[float, Pose]]) -> str:
 
 
 def pose_cells(world_from_cam: Pose) -> tuple[str, ...]:
-    """The cells of `POSE_COLUMNS`."""
+    """The cells of a pose under `POSE_COLUMNS`."""
     numbers = [*world_from_cam.translation.tolist(), *world_from_cam.quaternion_wxyz().tolist()]
     return tuple(number_text(number) for number in numbers)
 
 
 def verification_cells(answer: Located) -> tuple[str, str, str, str]:
-    """Whether the map confirms a pose, with how many inliers, and how sure it is."""
+    """The cells of a verification: whether the map confirms the pose, its inliers, and its uncertainty."""
     if answer.verification is None:
         return "false", "", "", ""
     inliers = str(answer.verification.inliers)

@@ -71,7 +71,7 @@ class Anchor:
 
 
 def _ecef_from_enu(latitude: float, longitude: float) -> Rotation:
-    """From east, north and up at a place to earth-fixed axes."""
+    """The rotation from east, north and up at a place to earth-fixed axes."""
     return Rotation.from_euler("ZX", [90.0 + longitude, 90.0 - latitude], degrees=True)
 
 

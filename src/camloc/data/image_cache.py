@@ -118,7 +118,7 @@ def load_image_cache(
 
 
 def with_margin(preprocess: Preprocess, frame: Frame) -> Preprocess:
-    """The same scaling as `preprocess`, keeping all of an image of the shape that `frame` has."""
+    """The settings that scale like `preprocess` and keep all of an image of the shape of `frame`."""
     height, width, _ = preprocess.canvas(frame).pixels.shape
     return replace(preprocess, width=width, height=height, short_side=0)
 

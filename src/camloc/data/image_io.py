@@ -42,7 +42,7 @@ _UNDONE = {
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an image, from 1 (upright) to 8; 1 where it has none that makes sense.
+    """The EXIF orientation of an image, from 1 (upright) to 8; 1 where it has no valid one.
 
     Only the orientation is read: Pillow's own turning rewrites the other EXIF fields, and fails
     where these are damaged.
@@ -60,13 +60,13 @@ def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def turned_upright(stored: Image.Image, orientation: int) -> Image.Image:
-    """An image turned by its EXIF orientation."""
+    """Turn an image upright by its EXIF orientation."""
     turn = _TURNS.get(orientation)
     return stored if turn is None else stored.transpose(turn)
 
 
 def turned_as_stored(upright: Image.Image, orientation: int) -> Image.Image:
-    """An upright image as a camera would store it that notes the EXIF orientation."""
+    """Turn an upright image as a camera with this EXIF orientation would store it."""
     turn = _TURNS.get(orientation)
     return upright if turn is None else upright.transpose(_UNDONE.get(turn, turn))
 
@@ -462,7 +462,7 @@ def read_with_camera(frame: Frame) -> tuple[Image.Image, Camera | None]:
 
 
 def assign_camera(source: Path | ImageInMemory, known: Sequence[Camera]) -> Camera | None:
-    """The one of the known cameras that took an image, or None where none fits or several do.
+    """The known camera that took an image, or None where no camera or several cameras fit.
 
     Arguments and errors as of `fitting_cameras`.
     """
@@ -471,7 +471,7 @@ def assign_camera(source: Path | ImageInMemory, known: Sequence[Camera]) -> Came
 
 
 def fitting_cameras(source: Path | ImageInMemory, known: Sequence[Camera]) -> tuple[Camera, ...]:
-    """The known cameras that may have taken an image; cameras that nearly agree count as one of them.
+    """The known cameras that may have taken an image; nearly equal cameras count as one.
 
     A camera fits if the pixels as stored, or turned upright by the EXIF orientation, have the shape
     that the camera's images have. A camera of exactly that size is preferred to one of the same shape. Of a

@@ -88,7 +88,7 @@ def write_mask(folder: Path, frame: Frame, counts: Bool[Array, "height width"]) 
 
 
 def mask_at(masks: Bool[Array, "b height width"], pixels: Float[Array, "b n 2"]) -> Float[Array, "b n"]:
-    """1 for pixels that count, 0 for pixels that do not."""
+    """The mask at some pixels: 1 where the image counts, 0 where it does not."""
     xp = array_namespace(masks, pixels)
     count, height, width = masks.shape
     columns = xp.clip(xp.astype(pixels[..., 0], xp.int64), 0, width - 1)

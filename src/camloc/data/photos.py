@@ -76,7 +76,7 @@ class PhotoList:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Numbers of an image's content.
+    """Numbers that describe an image's content.
 
     Attributes:
         sharpness: see `image_sharpness`; compare images of one scene.
@@ -153,7 +153,7 @@ def look_of(image: UInt8[NDArray[np.uint8], "h w 3"]) -> Look:
 
 
 def looked_at(photo: Photo) -> tuple[UInt8[NDArray[np.uint8], "h w 3"], Look]:
-    """A photograph's pixels as stored, and how it looks.
+    """The pixels of a photograph as stored, and its `Look`.
 
     Raises:
         ImageError: the file cannot be decoded, or shows nothing.
@@ -168,7 +168,7 @@ def looked_at(photo: Photo) -> tuple[UInt8[NDArray[np.uint8], "h w 3"], Look]:
 
 
 def copies(looks: dict[str, Look]) -> dict[str, str]:
-    """Copies, equal to an earlier image except for compression: the copy's name to the earlier one's."""
+    """Images that equal an earlier one except for compression: the copy's name to the earlier one's."""
     found: dict[str, str] = {}
     kept: list[str] = []
     thumbnails = np.zeros((len(looks), _THUMBNAIL * _THUMBNAIL), dtype=np.float32)

@@ -91,7 +91,7 @@ class Query:
 
 
 def is_image_like(value: object) -> bool:
-    """Whether `Query` takes a value as an image, as far as its kind says."""
+    """Whether a value is of a kind that `Query` takes as an image."""
     kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray, ImageInMemory)
     return isinstance(value, kinds) or is_torch_array(value) or hasattr(value, "read")
 

@@ -72,15 +72,15 @@ def segmentation_network(network: str, *, classes: int) -> nn.Module:
 
 
 def left_out_numbers(classes: Sequence[str], leave_out: Sequence[str]) -> tuple[int, ...]:
-    """The outputs of a network whose pixels do not count.
+    """The numbers of the classes whose pixels are masked.
 
     Args:
         classes: names of the outputs.
-        leave_out: names among them, or words of `GROUPS`; where there are none, all that is `MOVING`.
+        leave_out: names among them, or words of `GROUPS`; without any, all classes of `MOVING`.
 
     Raises:
-        RecipeError: the network does not know one of them, or nothing that moves, or for "others" no class of
-            `UNINFORMATIVE`.
+        RecipeError: the network has no class of one of these names, no class of `MOVING`, or for "others" no
+            class of `UNINFORMATIVE`.
     """
     if "others" in leave_out and not any(name in classes for name in UNINFORMATIVE):
         raise RecipeError(

@@ -83,7 +83,7 @@ class Split(NamedTuple):
 
 
 class OwnSplit(NamedTuple):
-    """The split that a layout has of its own: names, each with the place that says it.
+    """The split that a layout itself defines: names of images, each with the place that lists it.
 
     Attributes:
         train: of the training frames, or None for all that are not for testing.
@@ -211,7 +211,7 @@ class Selection:
 
 
 def left_out(why: str, count: int, of: int, what: str = "images") -> tuple[str, ...]:
-    """A note that some images or frames of a data set are not used; none where all are."""
+    """A list with a note that some images or frames are not used; empty where all are used."""
     return (f"left out because {why}: {count} of {of} {what}",) if count else ()
 
 
@@ -391,7 +391,7 @@ def scene_folder(
 
 
 def folder_name(root: Path) -> str:
-    """The name of a scene that has no other: that of its folder, or of its file's folder."""
+    """The default name of a scene: the name of its folder, or of its file's folder."""
     folder = root.parent if root.is_file() else root
     return folder.resolve().name or "scene"
 
@@ -475,7 +475,7 @@ def _follow(frames: Sequence[Frame], held: Set[Frame]) -> set[Frame]:
 
 
 def keep_orientations(frames: Sequence[Frame], every: int) -> tuple[Frame, ...]:
-    """The frames with the orientation of every n-th alone, from the first on; 0 keeps all orientations.
+    """The frames with orientations for every n-th frame only, from the first on; 0 keeps all orientations.
 
     Source: "Implicit Learning of Scene Geometry", section IV-F, where n is 3.
 

@@ -94,7 +94,7 @@ class Scene:
         points: (n, 3) points of the scene in its world, or None.
         test_name: the data set's name for the condition of `test`, such as "day".
         unit: of positions: "m", or "units" where the scale of the world is not known.
-        notes: facts that users should know about how the scene was read, each a sentence: frames that are
+        notes: sentences for users about how the scene was read: frames that are
             left out and why, an assumed camera, a split by blocks.
     """
 

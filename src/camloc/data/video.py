@@ -166,7 +166,7 @@ def image_motion(first: Float32[np.ndarray, "h w"], second: Float32[np.ndarray, 
 def _sharpest_along(
     travelled: Float[np.ndarray, "n"], sharpness: Float[np.ndarray, "n"], choice: FrameChoice
 ) -> Int64[np.ndarray, "m"]:
-    """The sharpest frame of each part of the way, and at least `fewest` where there are as many."""
+    """The sharpest frame of each part of the path, and at least `fewest` where there are as many."""
     count = len(travelled)
     parts = int(np.clip(travelled[-1] / choice.motion, choice.fewest, choice.most))
     if count <= parts:

@@ -74,7 +74,7 @@ class Estimates:
         )
 
     def rows(self, rows: Sequence[int]) -> "Estimates":
-        """Some of the frames."""
+        """The estimates of some of the frames, by their rows."""
         index = np.array(rows)
         return Estimates(
             self.name,
@@ -176,7 +176,7 @@ def truth_of(path: Path) -> Estimates:
 
 
 def common_frames(estimates: Sequence[Estimates]) -> tuple[Estimates, ...]:
-    """The same with the frames that all of them have, in the order of the first.
+    """The estimates of the frames that all of them have, in the order of the first.
 
     Raises:
         DatasetError: they have no frame in common, or another truth for one.

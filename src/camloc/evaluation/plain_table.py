@@ -74,7 +74,7 @@ class PlainTable:
     remarks: tuple[str, ...] = ()
 
     def rich(self) -> RichTable:
-        """For the terminal."""
+        """The table for the terminal."""
         table = terminal_table(self.headings, title=self.title, caption="\n".join(self.remarks))
         for row in self.rows:
             table.add_row(*map(plain, row))
@@ -87,11 +87,11 @@ class PlainTable:
         return "\n".join([f"## {self.title}", "", *lines, "", *(f"- {each}" for each in self.remarks)]) + "\n"
 
     def csv(self) -> str:
-        """The rows under the headings."""
+        """The table as CSV."""
         return csv_text((self.headings, *self.rows))
 
     def latex(self) -> str:
-        """A `tabular` for the package booktabs."""
+        """The table as a `tabular` for the package booktabs."""
         return latex_table((self.headings, *self.rows))
 
     def save(self, stem: Path) -> tuple[Path, ...]:

@@ -52,7 +52,7 @@ def rounded(value: float) -> str:
 
 
 def of_cell(cell: Cell | None) -> Result | None:
-    """A printed cell."""
+    """The result in a printed cell."""
     return None if cell is None else Result(cell.meters, cell.degrees, text=str(cell))
 
 
@@ -81,7 +81,7 @@ def mean_of(results: Sequence[Result | None]) -> Result | None:
 
 @dataclass(frozen=True)
 class Row:
-    """One row.
+    """One row of a reproduced table.
 
     Attributes:
         label: of the method.
@@ -155,7 +155,7 @@ class Reproduction:
 
     @property
     def headings(self) -> tuple[str, ...]:
-        """Of the columns behind the label."""
+        """The headings of the columns after the label."""
         columns = tuple(column.replace("|", " ") for column in self.columns)
         mean = (MEAN,) if self.has_mean else ()
         return (*columns, *mean, *(("ranks", "final rank") if self.has_ranks else ()))
@@ -235,7 +235,7 @@ class Reproduction:
         return tuple(scene_and_set(self.columns[number])[1] or ORIGINAL for number in self.blocks()[first])
 
     def rich(self) -> RichTable:
-        """For the terminal."""
+        """The table for the terminal."""
         title, caption = f"{self.source}: {self.title}", "\n".join(self.remarks())
         table = terminal_table(("method", *self._shown_headings()), title=title, caption=caption)
         for line in self._lines(("[bold]", "[/bold]")):

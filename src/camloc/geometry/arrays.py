@@ -61,7 +61,7 @@ def to_numpy(array: Array) -> NDArray[Any]:
 
 
 def sum_of_rows(array: Array) -> Array:
-    """The sum along the last axis but one, which stays, as accurate for NumPy as for torch.
+    """The sum along the second-last axis, which is kept, as accurate for NumPy as for torch.
 
     Along any axis but the last, NumPy adds row after row, so that a sum of some thousand large numbers in
     single precision is wrong in its fifth digit. NumPy arrays are therefore added in double precision.

@@ -68,7 +68,7 @@ class Camera:
 
     @classmethod
     def from_colmap(cls, camera: "pycolmap.Camera") -> "Camera":
-        """From a COLMAP camera of any model with a focal length.
+        """Create the camera from a COLMAP camera of any model with a focal length.
 
         Raises:
             ValueError: the intrinsics are not finite or not positive, or the model has no focal
@@ -89,7 +89,7 @@ class Camera:
         )
 
     def to_colmap(self) -> "pycolmap.Camera":
-        """As a COLMAP camera; a model with one focal length needs fx == fy.
+        """The camera as a COLMAP camera; a model with one focal length needs fx == fy.
 
         Raises:
             ValueError: the model has one focal length and this camera two.
@@ -130,7 +130,7 @@ class Camera:
         )
 
     def cropped(self, *, left: int, top: int, width: int, height: int) -> "Camera":
-        """The same camera for a rectangular part of the image; `left` and `top` in pixels."""
+        """The same camera for a rectangle of the image whose corner is at `left` and `top`, in pixels."""
         return replace(self, width=width, height=height, cx=self.cx - left, cy=self.cy - top)
 
     def undistorted(self) -> "Camera":

@@ -71,7 +71,7 @@ class Pose:
     @classmethod
     @undefined_is_nan
     def from_matrix(cls, matrix: Float[Array, "*batch 4 4"]) -> "Pose":
-        """From homogeneous 4x4 matrices.
+        """Create poses from homogeneous 4x4 matrices.
 
         A rotation of NaN stands for an unknown orientation.
 
@@ -99,7 +99,7 @@ class Pose:
     def from_quaternion_wxyz(
         cls, quaternion_wxyz: Float[Array, "*batch 4"], translation: Float[Array, "*batch 3"]
     ) -> "Pose":
-        """From quaternions (w first, of any length but zero) and translations.
+        """Create poses from quaternions (w first, of any length but zero) and translations.
 
         A quaternion of NaN stands for an unknown orientation.
 
@@ -117,7 +117,7 @@ class Pose:
     def from_quaternion_xyzw(
         cls, quaternion_xyzw: Float[Array, "*batch 4"], translation: Float[Array, "*batch 3"]
     ) -> "Pose":
-        """From quaternions (w last, of any length but zero) and translations.
+        """Create poses from quaternions (w last, of any length but zero) and translations.
 
         A quaternion of NaN stands for an unknown orientation.
 

@@ -42,7 +42,7 @@ class PosePrior:
 
 @dataclass(frozen=True, eq=False)
 class Portion:
-    """Further points to compare a query with, after the portions before.
+    """Points of a map to compare a query with, after those of earlier portions.
 
     Attributes:
         found_by: why these.
@@ -58,7 +58,7 @@ class Portion:
 
 
 class Candidates:
-    """The candidates in one map; one for all threads."""
+    """Candidate points of one map for queries; threads share it."""
 
     def __init__(self, scene_map: SceneMap) -> None:
         self._map = scene_map
@@ -84,7 +84,7 @@ class Candidates:
         coarse_keypoints: int,
         small_map: int,
     ) -> Iterator[Portion]:
-        """Portions in the order in which they are to be tried; each is computed when it is asked for.
+        """The portions in the order in which they are compared; each is computed on demand.
 
         Args:
             projected: descriptors of the query's keypoints, projected.

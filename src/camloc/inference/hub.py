@@ -14,7 +14,7 @@ _FILES = ["bundle.json", "model.onnx", "anchor.json", "README.md", "map/*/map.js
 
 
 def bundle_of(source: Path | str, *, revision: str | None = None) -> Path:
-    """The folder of a bundle: a local one, or what a repository `owner/name` holds, downloaded.
+    """The folder of a bundle: a local folder, or the download of a repository `owner/name`.
 
     Raises:
         MissingExtraError: the library of the hub is not installed.

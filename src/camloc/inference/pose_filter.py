@@ -236,7 +236,7 @@ class PoseFilter:
     def advance(
         self, time: float, measurement: Measurement | None, motion: Pose | None = None
     ) -> Step | None:
-        """Go on to a time, with the measurement at it or without one.
+        """Advance to a time, with the measurement at it or without one.
 
         Args:
             time: in seconds, not before the last one.

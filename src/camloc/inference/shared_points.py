@@ -71,7 +71,7 @@ def keypoints_of(features: Features, camera: Camera, codec: DescriptorCodec) -> 
 
 
 def refined_together(images: Sequence[SharedView], *, depth: float) -> dict[int, Pose]:
-    """The poses that the images give together, by their rows; unchanged poses are left out.
+    """The poses of images refined together by their shared points, by row; unchanged poses are left out.
 
     Args:
         images: of a sequence, in order.

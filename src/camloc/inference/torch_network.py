@@ -47,7 +47,7 @@ class TorchNetwork:
 
     @property
     def decoding(self) -> Decoding:
-        """How the outputs become poses, with NumPy arrays."""
+        """The decoding of the outputs into poses, with NumPy arrays."""
         return self.checkpoint.model.decoding.numpy()
 
     @property

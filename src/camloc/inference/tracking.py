@@ -58,7 +58,7 @@ _REJECTED_SCALE = 2.0
 
 @dataclass(frozen=True)
 class TrackSettings:
-    """How a sequence is tracked.
+    """Settings of tracking.
 
     Attributes:
         acceleration: of the camera at first, as a share of the usual distance to the scene's points, per
@@ -147,7 +147,7 @@ class Track:
             yield self._advance(item)
 
     def smooth(self) -> list[TrackedImage]:
-        """All images so far, each with the help of those before and after it.
+        """The poses of all images so far, each with the help of those before and after it.
 
         How fast the camera accelerates is estimated from the images themselves.
         """

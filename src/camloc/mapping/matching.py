@@ -15,7 +15,7 @@ from camloc.mapping.pairs import Views
 
 @dataclass(frozen=True)
 class MatchSettings:
-    """When two keypoints match.
+    """The conditions under which two keypoints match.
 
     Attributes:
         ratio: the distance to the nearest descriptor over that to the second nearest, at most.
@@ -52,7 +52,7 @@ def match_pairs(
     *,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Int64[np.ndarray, "m 2"], int]:
-    """The matches of all pairs that fit the poses, and how many there were before this was asked.
+    """The matches of all pairs that fit the poses, and the number of matches before that test.
 
     Matches are numbers of keypoints, counted through all frames in their order.
     """

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from camloc.core.sampling import even_rows
+from camloc.geometry.pose import Pose
+from camloc.geometry.pose_search import camera_radius
 
 # Frames of one level of the search to those of the next.
 _THINNING = 4
@@ -30,7 +32,7 @@ _CHUNK = 20_000
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Where the frames of a scene were taken, and how wide they see.
+    """The poses and fields of view of a scene's frames.
 
     Attributes:
         rotations: (f, 3, 3) `world_from_cam`.
@@ -50,7 +52,7 @@ class Views:
 
 @dataclass(frozen=True)
 class PairSettings:
-    """Which frames are compared.
+    """The choice of frames that are compared.
 
     Attributes:
         count: pairs that each frame chooses; it may be chosen by others besides.
@@ -98,8 +100,7 @@ def probe_pairs(views: Views, count: int) -> Int64[np.ndarray, "p 2"]:
     """
     if len(views) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    spread = np.linalg.norm(views.centers - views.centers.mean(axis=0), axis=1)
-    scale = max(float(np.sqrt((spread**2).mean())), 1e-12)
+    scale = max(float(camera_radius(Pose(views.rotations, views.centers))), 1e-12)
     tree = KDTree(_coordinates(views, scale))
     frames = even_rows(len(views), count)
     near = min(len(views), 6)

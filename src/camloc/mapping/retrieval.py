@@ -30,7 +30,7 @@ def build_retrieval(
     centers: int = 16,
     size: int = 64,
 ) -> Retrieval:
-    """Centers and vectors of the frames of a map.
+    """Learn the retrieval of a map: its centers, and a vector of each frame.
 
     Args:
         descriptors: of each frame, as the extractor gives them.

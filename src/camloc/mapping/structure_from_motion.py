@@ -52,7 +52,7 @@ _BLURRED = 0.5
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """How poses are computed.
+    """Settings of structure from motion.
 
     Attributes:
         features: extraction of local features.
@@ -82,7 +82,7 @@ class MotionSettings:
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """A model and what it was computed from.
+    """The result of structure from motion: a model, and why other images have no pose.
 
     Attributes:
         model: the largest reconstruction; its images are called as the photographs.
@@ -333,7 +333,7 @@ def _two_view_options(settings: MotionSettings, pixels: float) -> "pycolmap.TwoV
 
 
 def camera_key(photo: Photo) -> tuple[object, ...]:
-    """Photographs with equal keys were taken by one camera with one focal length."""
+    """The key of a photograph's camera: equal keys mean one camera with one focal length."""
     focal = None if photo.focal is None else round(photo.focal / max(photo.width, photo.height), 3)
     return photo.width, photo.height, photo.device, focal
 

@@ -22,7 +22,7 @@ _NEAREST = 0.02
 
 @dataclass(frozen=True)
 class TriangulationSettings:
-    """Which points are kept.
+    """The conditions under which points are kept.
 
     Attributes:
         pixels: largest reprojection error of an observation, in pixels of the extraction.
@@ -180,7 +180,7 @@ def ray_angles(
 
 
 def _ahead(depth: Float[np.ndarray, "o"]) -> NDArray[np.bool_]:
-    """Which depths are those of something seen: not behind the camera, and not within it.
+    """Which depths are those of a visible point: not behind the camera, and not within it.
 
     The rays of a wrong match near the epipole meet at the centre of one of the cameras.
     """

@@ -17,7 +17,7 @@ class CommandFailed(Exception):  # noqa: N818 - caught by the callers and shown 
 
 @contextmanager
 def ended_together() -> Iterator[None]:
-    """While the block runs, SIGTERM ends the commands that run as well; only of use in the main thread.
+    """End the running commands on SIGTERM inside the block; for the main thread only.
 
     Ctrl+C needs no such help: a terminal sends it to all processes.
     """

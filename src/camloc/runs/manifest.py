@@ -56,7 +56,7 @@ class DataSource:
 
 @cache
 def _say(note: str) -> None:
-    """Say something once, though training and evaluation read the same data."""
+    """Warn once, though training and evaluation read the same data."""
     _LOG.warning("camloc: %s", note)
 
 

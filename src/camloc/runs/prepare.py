@@ -424,7 +424,7 @@ def _say_too_short(recipe: Recipe, manifest: RunManifest, share: float) -> None:
 
 
 def minutes(seconds: float) -> str:
-    """A duration in words: seconds below one and a half minutes, else minutes."""
+    """A duration as text: seconds below one and a half minutes, else minutes."""
     return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.1f} minutes"
 
 

@@ -97,7 +97,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a row.
+    """One run that a row needs.
 
     Attributes:
         recipe: of the run.
@@ -442,7 +442,7 @@ def _result(statistics: ErrorStatistics) -> Result:
 def _evaluated(
     folder: Path, job: Job, name: str, options: tuple[str, ...], report: Report
 ) -> dict[str, dict[str, Result]]:
-    """The results of a run evaluated in another way."""
+    """The results of a run evaluated with other options."""
     out = folder / name
     if not is_measured(out, job.scenes):
         report(f"measure {out}")

@@ -28,7 +28,7 @@ from camloc.training.validation import (
 
 
 def train(training: Training) -> Iterator[Step | Epoch]:
-    """Train, and write checkpoints, log and state on the way.
+    """Train a run, and write checkpoints, log and state on the way.
 
     Leaves `checkpoint/` (the best epoch on the held-out frames), `last/` (the last epoch), `log.jsonl`,
     `tensorboard/` and `state.safetensors`, from which an interrupted run resumes.
@@ -113,7 +113,7 @@ class Unlearned:
 
 
 def unlearned_scenes(run: Path) -> tuple[Unlearned, ...]:
-    """The scenes that the network of a run has not learned, as its held-out frames tell.
+    """The scenes that the network of a run has not learned, according to its held-out frames.
 
     Raises:
         CheckpointError: the run has no checkpoint, or a damaged one.

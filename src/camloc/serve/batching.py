@@ -23,7 +23,7 @@ _MOST_TOGETHER = 16
 
 
 class Full(Exception):  # noqa: N818 - a state, not a failure
-    """As many requests wait as may wait."""
+    """The queue holds as many requests as it may."""
 
 
 class Batcher(Generic[Work, Result]):
@@ -55,11 +55,11 @@ class Batcher(Generic[Work, Result]):
 
     @property
     def waiting(self) -> int:
-        """How much work waits."""
+        """The number of waiting requests."""
         return len(self._waiting)
 
     def submit(self, key: str, work: Work) -> "Future[Result]":
-        """Hand in work; its result comes later.
+        """Add work to the queue; its result comes later.
 
         Raises:
             Full: too much work waits.

@@ -9,7 +9,7 @@ _BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """Counts requests and their times; one for all threads."""
+    """Counts requests and their times; threads share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -68,7 +68,7 @@ class Metrics:
 
 
 def resident_bytes() -> int | None:
-    """Memory of this process, or None where the system does not say."""
+    """The memory of this process, or None where the system does not report it."""
     try:
         fields = Path("/proc/self/status").read_text()
         return 1024 * int(fields.partition("VmRSS:")[2].split()[0])

@@ -123,7 +123,7 @@ class _Group:
         return sum(each.vectors.nbytes * 2 + each.codes.nbytes for each in self._entries.values())
 
     def settle(self) -> None:
-        """Enter the scenes that were added since; the first ones teach the space."""
+        """Add the scenes that came since; the first ones determine the space."""
         if not self._pending:
             return
         if self._space is None:
@@ -161,7 +161,7 @@ class _Group:
 
 
 class SceneIndex:
-    """Ranks scenes by an image's features. What changes it needs a lock; a snapshot of it needs none."""
+    """Ranks scenes by an image's features. Changes need a lock; a snapshot needs none."""
 
     def __init__(self) -> None:
         self._groups: dict[FeatureSettings, _Group] = {}
@@ -185,7 +185,7 @@ class SceneIndex:
                 del self._groups[settings]
 
     def settle(self) -> None:
-        """Enter the scenes that were added since the last call."""
+        """Add the scenes that came since the last call."""
         for group in self._groups.values():
             group.settle()
 

@@ -40,7 +40,7 @@ class _Loaded:
 
 
 class SceneStore:
-    """All scenes of a service; one for all threads."""
+    """All scenes of a service; threads share it."""
 
     def __init__(
         self, paths: Sequence[Path], *, most_bytes: int = 1 << 30, options: Mapping[str, Any] | None = None

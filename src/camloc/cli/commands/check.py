@@ -60,7 +60,7 @@ def check(
 
 
 def check_and_print(scene: "LoadedScene", out: Path, *, with_features: bool = True) -> bool:
-    """Check a scene, print the findings and write the page; whether training would not be wasted.
+    """Check a scene, print the findings and write the page. Returns whether no finding is an error.
 
     The page is left out where the libraries of reports are not installed.
     """

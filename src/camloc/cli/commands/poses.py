@@ -67,7 +67,7 @@ def poses(
 
 
 def known_distance_of(words: tuple[str, str, float] | None) -> "KnownDistance | None":
-    """The option's value.
+    """The known distance of the option, checked.
 
     Raises:
         UsageError: the distance is not positive.

@@ -149,7 +149,7 @@ def _fits(module: ModuleType, root: Path) -> bool:
 
 
 def reader_values(read: Callable[..., Any], options: dict[str, Any], what: str) -> dict[str, Any]:
-    """Options, which may be given as text, in the types that a reader's keyword arguments have.
+    """Convert options, which may be text, to the types of a reader's keyword arguments.
 
     The options of `Selection` become the argument `selection`. `what` is the subject of messages.
 
@@ -172,7 +172,7 @@ def reader_values(read: Callable[..., Any], options: dict[str, Any], what: str) 
 
 
 def _as_type(name: str, value: Any, hint: Any) -> Any:
-    """A value that may be a word of a command line or of a file."""
+    """Convert a value, which may be a word of a command line or of a file."""
     if not isinstance(value, str):
         return tuple(value) if isinstance(value, list) else value
     parts = (hint, *get_args(hint))
@@ -196,7 +196,7 @@ def _as_type(name: str, value: Any, hint: Any) -> Any:
 
 
 def _refuse_path(name: str, root: Path) -> None:
-    """Refuse a scene's name that would lead a run's folder elsewhere."""
+    """Refuse a scene name that would place the run's folder elsewhere."""
     is_path = name in ("", ".", "..") or any(sign in name for sign in "/\\") or name[1:2] == ":"
     if is_path or not name.isprintable():
         raise DatasetError(
@@ -230,7 +230,7 @@ def _appearance(root: Path, modules: dict[str, ModuleType]) -> str:
 
 
 def _scenes_below(root: Path, modules: dict[str, ModuleType]) -> list[str]:
-    """The folders of the first level below that has some that fit a layout, by their paths."""
+    """The paths of the folders that fit a layout, of the first level below `root` that has some."""
     level = [root]
     for _ in range(_DEPTH):
         inside = (path for folder in level for path in folder.iterdir())
@@ -247,7 +247,7 @@ def _is_readable_folder(path: Path) -> bool:
 
 
 def _unread_poses(root: Path) -> str:
-    """Why a file that should hold poses, by its name, does not; "" where there is none."""
+    """The reason why a file that should hold poses, by its name, cannot be read; "" without such a file."""
     from camloc.data.formats.parts.files import is_named, open_regular
     from camloc.data.formats.table import read_records
 

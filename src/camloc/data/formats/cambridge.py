@@ -156,7 +156,7 @@ def _stem(name: str) -> str:
 
 
 def _unused_distortion(pixels: list[float]) -> list[str]:
-    """A note of how far the distortion that is not used moves the corners of the images."""
+    """A note on the ignored distortion: how far it moves the corners of the images."""
     if not pixels or max(pixels) < 1.0:
         return []
     return [

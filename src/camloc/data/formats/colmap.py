@@ -251,7 +251,7 @@ def _model(root: Path, chosen: str) -> tuple[Path, list[Image], list[Image], lis
 
 
 def _other_form(folder: Path, count: int) -> list[str]:
-    """A note where a model lies there in both forms, and the text form has other images."""
+    """A note if the model exists in both forms and the text form has other images."""
     text = folder / "images.txt"
     if _path(folder, "images") == text or not is_file(text):
         return []

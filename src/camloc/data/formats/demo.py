@@ -31,7 +31,7 @@ def rendered(settings: SquareSettings, *, progress: Progress | None = None) -> P
 
 
 def load(root: Path, scene: str = "") -> Scene:
-    """The scene that `render` put into the folder `root`: training walks and test walks, both by day.
+    """Read the rendered scene in the folder `root`: walks for training and for testing, both by day.
 
     The test walks in other light, in other weather and among people are the scene's `conditions`; their
     frames are in the same order and have the same poses. A `scene` that is not the name of an area is the

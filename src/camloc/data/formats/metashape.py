@@ -42,7 +42,7 @@ _HEAD = 400
 
 
 def fits(root: Path) -> bool:
-    """Whether `root` is such a file, or a folder with one."""
+    """Whether `root` is a project file of this layout, or a folder with one."""
     return is_or_has(root, "*.xml", _is_document)
 
 

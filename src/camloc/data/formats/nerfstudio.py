@@ -381,7 +381,7 @@ def _is_fisheye(values: Mapping[str, Any], where: str) -> bool:
 
 
 def _values_of(frame: Frame) -> dict[str, Any]:
-    """A frame's camera by the file's names; nothing where it is unknown."""
+    """The camera of a frame under the key names of the file; empty where it is unknown."""
     camera = frame.camera
     if camera is None:
         return {}

@@ -37,7 +37,7 @@ _FILM = 36.0
 
 
 def fits(root: Path) -> bool:
-    """Whether `root` is such a file, or a folder with one."""
+    """Whether `root` is an export of this layout, or a folder with one."""
     return is_or_has(root, "*.csv", _is_export)
 
 

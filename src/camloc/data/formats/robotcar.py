@@ -232,7 +232,7 @@ def _solutions(path: Path) -> tuple[NDArray[np.int64], Matrix]:
 
 
 def developer(*, demosaic: bool, table: Path | None) -> Callable[[Path], Image.Image]:
-    """A function that makes a colour image, or an undistorted one, of the file of an image.
+    """Returns a function that converts an image file to a colour image, undistorted if a table is given.
 
     Args:
         demosaic: whether the files are raw.

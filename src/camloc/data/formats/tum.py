@@ -41,7 +41,7 @@ LOOKS_FOR = "rgb.txt and groundtruth.txt (TUM)"
 
 
 class Trajectory(NamedTuple):
-    """Poses in time.
+    """Poses with their times.
 
     Attributes:
         times: n times in seconds, or numbers of frames.

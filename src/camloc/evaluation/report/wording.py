@@ -73,7 +73,7 @@ def percent(share: float) -> str:
 
 
 def bound(meters: float, degrees: float, unit: str) -> str:
-    """The two bounds of a recall."""
+    """The two bounds of a recall as text."""
     return f"{meters:g} {unit}, {degrees:g}°"
 
 
@@ -96,7 +96,7 @@ def verification(counts: VerificationCounts) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes."""
+    """A number of bytes as text, in kB or MB."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 

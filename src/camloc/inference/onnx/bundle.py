@@ -38,7 +38,7 @@ class BundleManifest:
     network_sha256: str = ""
 
     def save(self, folder: Path) -> None:
-        """Write it; it completes a bundle, so it is written last.
+        """Write the manifest; it completes a bundle, so it is written last.
 
         Raises:
             CamlocError: the folder cannot be written.
@@ -47,7 +47,7 @@ class BundleManifest:
 
     @classmethod
     def load(cls, folder: Path) -> "BundleManifest":
-        """Read it.
+        """Read the manifest of a bundle.
 
         Raises:
             CheckpointError: it is damaged or of another version.
@@ -70,7 +70,7 @@ def is_bundle(path: Path) -> bool:
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a path names what `camloc export` wrote, a file or a folder, not a run."""
+    """Whether a path is an export (a file or a folder of `camloc export`) and not a run."""
     return path.suffix == ".onnx" or is_bundle(path)
 
 

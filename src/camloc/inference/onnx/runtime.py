@@ -145,7 +145,7 @@ class OnnxNetwork:
 
     @property
     def runtime(self) -> str:
-        """What runs the network."""
+        """The library that runs the network."""
         precision = self.exported.precision
         return "ONNX Runtime" if precision == "float32" else f"ONNX Runtime, {precision}"
 
@@ -288,7 +288,7 @@ def _read_metadata(session: Any, path: Path) -> ExportMetadata:
 
 
 def _decoding(exported: ExportMetadata, path: Path) -> Decoding:
-    """How outputs become poses, checked against the metadata."""
+    """The decoding of the outputs into poses, checked against the metadata."""
     record, preprocess = exported.decoding, exported.metadata.preprocess
     if (
         len(record.centers) != len(exported.metadata.scenes)

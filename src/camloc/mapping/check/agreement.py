@@ -145,7 +145,7 @@ def _without(case: Case, best: Scored, wrong: Set[int]) -> tuple[Case, Scored]:
 
 
 def _apart(path: CameraPath, sample: Sample) -> list[Finding]:
-    """A warning where nothing connects recordings, so that nobody knows whether they are in one world."""
+    """A warning where no pair of images connects the recordings: they may not be in one world."""
     names = [frame.sequence for frame in path.frames]
     groups = {name: {name} for name in names}
     for pair in sample.pairs:

@@ -11,9 +11,9 @@ from camloc.mapping.check.agreement import Agreement, measure_agreement
 from camloc.mapping.check.correspondences import Sample, sample_correspondences
 from camloc.mapping.check.findings import MOST_NAMED, Finding, named
 from camloc.mapping.check.images import (
-    ImageFacts,
+    ImageStatistics,
     alike_across,
-    all_image_facts,
+    all_image_statistics,
     image_findings,
     same_images,
 )
@@ -54,14 +54,14 @@ class Checked:
     Attributes:
         findings: the faults, errors first.
         path: the frames and their poses.
-        facts: of every frame's image, in the order of the path.
+        statistics: of every frame's image, in the order of the path.
         sample: the matches, or None without features.
         agreement: what they say, or None.
     """
 
     findings: tuple[Finding, ...]
     path: CameraPath
-    facts: tuple[ImageFacts | None, ...]
+    statistics: tuple[ImageStatistics | None, ...]
     sample: Sample | None
     agreement: Agreement | None
 
@@ -77,7 +77,7 @@ def check_scene(
     with_features: bool = True,
     progress: ShareProgress = silent,
 ) -> Checked:
-    """Look at the images of a scene, its poses, and both together.
+    """Check the images of a scene, its poses, and both together.
 
     Args:
         scene: the scene; frames of which only the position is known are not looked at.
@@ -85,8 +85,8 @@ def check_scene(
         progress: of each step.
     """
     path = path_of(scene)
-    facts = all_image_facts(path.frames, lambda share: progress("images", share))
-    copies = _copies(path, facts)
+    statistics = all_image_statistics(path.frames, lambda share: progress("images", share))
+    copies = _copies(path, statistics)
     findings: list[Finding] = []
     sample, agreement = None, None
     depth = 0.5 * path.radius
@@ -94,22 +94,22 @@ def check_scene(
         sample = sample_correspondences(
             path.frames,
             largest_steps(path),
-            alike_across(path.frames, facts),
+            alike_across(path.frames, statistics),
             lambda share: progress("features", share),
         )
         has_cameras = all(frame.camera is not None for frame in path.frames)
         agreement = measure_agreement(path, sample, copies.frames, unit=scene.unit, has_cameras=has_cameras)
         findings += agreement.findings
         depth = agreement.depth if np.isfinite(agreement.depth) and agreement.depth > 0 else depth
-    findings += image_findings(path.frames, facts) + copies.findings
+    findings += image_findings(path.frames, statistics) + copies.findings
     if depth > 0:
         findings += path_findings(path, depth=depth, is_depth_measured=sample is not None)
     findings.sort(key=order)
-    return Checked(tuple(findings), path, facts, sample, agreement)
+    return Checked(tuple(findings), path, statistics, sample, agreement)
 
 
 def order(finding: Finding) -> tuple[bool, int]:
-    """The place of a finding among others: errors first, causes before consequences."""
+    """The sort key of a finding: errors first, causes before consequences."""
     place = _CONSEQUENCES.index(finding.kind) + 1 if finding.kind in _CONSEQUENCES else 0
     return finding.level != "error", place
 
@@ -122,7 +122,7 @@ class _Copies:
     frames: frozenset[int]
 
 
-def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> _Copies:
+def _copies(path: CameraPath, statistics: Sequence[ImageStatistics | None]) -> _Copies:
     findings = []
     frozen = same_poses(path)
     place = {index: number for number, group in enumerate(frozen) for index in group}
@@ -130,7 +130,7 @@ def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> _Copies:
     contradicting: list[int] = []
     leaking: list[int] = []
     repeated: list[int] = []
-    for group in (*same_images(facts), *(group for group in frozen if _look_alike(group, facts))):
+    for group in (*same_images(statistics), *(group for group in frozen if _look_alike(group, statistics))):
         first = group[0]
         for index in group[1:]:
             if place.get(index, -1) == place.get(first, -2):
@@ -190,7 +190,7 @@ def _copies(path: CameraPath, facts: Sequence[ImageFacts | None]) -> _Copies:
                 tuple(names[:MOST_NAMED]),
             )
         )
-    stuck = [group for group in frozen if not _look_alike(group, facts)]
+    stuck = [group for group in frozen if not _look_alike(group, statistics)]
     names = [path.frames[index].name for group in stuck for index in group[1:]]
     if len(names) > max(1, 0.01 * len(path.frames)):
         findings.append(
@@ -216,6 +216,6 @@ def _is_repeated(path: CameraPath, one: int, other: int) -> bool:
     return apart <= max(_REPEATED_STEPS * float(np.median(step)), 0.02 * path.radius)
 
 
-def _look_alike(group: Sequence[int], facts: Sequence[ImageFacts | None]) -> bool:
-    known = [fact.small.astype(np.float32) for index in group if (fact := facts[index]) is not None]
+def _look_alike(group: Sequence[int], statistics: Sequence[ImageStatistics | None]) -> bool:
+    known = [one.small.astype(np.float32) for index in group if (one := statistics[index]) is not None]
     return all(float(np.abs(each - known[0]).mean()) < _ALIKE for each in known[1:])

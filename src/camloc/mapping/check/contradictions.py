@@ -59,7 +59,7 @@ _SURE_GAP = 2
 
 
 def contradictions(case: Case, best: Scored) -> list[Finding]:
-    """Parts that are read otherwise, other worlds and units, jumps and wrong frames among poses that fit.
+    """Find faults in parts of a scene whose other poses fit: readings, worlds, units, jumps, wrong frames.
 
     Args:
         case: with the poses of the reading that is right.
@@ -141,7 +141,7 @@ def _is_too_far(case: Case) -> NDArray[np.bool_]:
 
 
 def different_parts(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
-    """Test frames, recordings or folders whose poses are in another world, or are read otherwise."""
+    """A finding on test frames, recordings or folders with poses in another world or of another reading."""
     groupings: tuple[Callable[[int], str], ...] = (
         lambda index: "test frames" if case.path.is_test[index] else "training frames",
         lambda index: f"recording {case.path.frames[index].sequence!r}",
@@ -169,7 +169,7 @@ def different_parts(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
 
 
 def later_part(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
-    """Frames from one on that are in another unit or world than those before, or are to be read otherwise."""
+    """A finding on frames from some frame on that are in another unit or world, or need another reading."""
     ends = np.array([sorted((pair.first, pair.second)) for pair in case.pairs])
     best, start, is_of = _EXPLAINED, 0, ""
     for cut in np.unique(ends[:, 1]).tolist():
@@ -195,7 +195,7 @@ def later_part(case: Case, is_bad: NDArray[np.bool_]) -> Finding | None:
 
 
 def _moved_part(case: Case, best: Scored, is_far: NDArray[np.bool_]) -> Finding | None:
-    """Positions from a frame on that are all shifted by one offset, which the images do not confirm.
+    """A finding on positions that are all shifted by one offset from some frame on, unlike the images.
 
     The epipolar constraint of a match is linear in the offset between the two positions, so that the pairs
     across a frame give the shift that makes them fit. Pairs that are wrong for another reason have no shift
@@ -237,7 +237,7 @@ def _moved_part(case: Case, best: Scored, is_far: NDArray[np.bool_]) -> Finding 
 
 
 def depth_units(case: Case) -> Finding | None:
-    """Frames from one on whose positions are so much larger or smaller that their unit is another."""
+    """A finding on frames from some frame on whose depths are so different that their unit is another."""
     pairs = [(min(pair.first, pair.second), pair_depth(pair, case.poses)) for pair in case.pairs]
     known = np.array(sorted((number, np.log(depth)) for number, depth in pairs if depth > 0)).reshape(-1, 2)
     cuts = range(_FEWEST, len(known) - _FEWEST + 1)
@@ -263,7 +263,7 @@ def _across(case: Case, start: int) -> list[Correspondences]:
 
 
 def _later_unit(case: Case, pairs: Sequence[Correspondences], start: int) -> Finding | None:
-    """Another unit from a frame on, if one factor makes the pairs across it fit."""
+    """A finding of another unit from a frame on, if one factor makes the pairs across it fit."""
     factor = _factor_from(case, pairs, start)
     if factor is None:
         return None
@@ -301,7 +301,7 @@ def _are_depths_larger(case: Case, start: int, factor: float) -> bool:
 
 
 def _part_reading(case: Case, groups: Sequence[tuple[str, str]], is_bad: NDArray[np.bool_]) -> Finding | None:
-    """A part whose own poses contradict its images, and a reading that makes them fit."""
+    """A finding on a part whose own poses contradict its images, and the reading that makes them fit."""
     for name in sorted({one for one, other in groups if one == other}):
         own = np.array([each == (name, name) for each in groups])
         if own.sum() < _FEWEST or float(is_bad[own].mean()) < _MOST_BETWEEN:
@@ -315,7 +315,7 @@ def _part_reading(case: Case, groups: Sequence[tuple[str, str]], is_bad: NDArray
 
 
 def mixed_units(case: Case, bad: Sequence[Correspondences], usual_pixels: float) -> Finding | None:
-    """Positions of some frames in another unit: one factor makes most contradicting pairs fit."""
+    """A finding on positions in another unit: one factor makes most contradicting pairs fit."""
     factors, frames, numbers = [], [], []
     for number, pair in enumerate(bad):
         for first in (True, False):
@@ -354,7 +354,7 @@ def mixed_units(case: Case, bad: Sequence[Correspondences], usual_pixels: float)
 def _jump(
     case: Case, steps: Sequence[Correspondences], is_bad: NDArray[np.bool_], still: set[tuple[int, int]]
 ) -> Finding | None:
-    """Steps of the path that the images deny, while on each side of it the poses fit."""
+    """A finding on steps of the path that the images contradict, while the poses fit on each side of them."""
     good = {
         number
         for pair, wrong in zip(case.pairs, is_bad, strict=True)
@@ -388,7 +388,7 @@ def _jump(
 
 
 def wrong_frames(case: Case, is_bad: NDArray[np.bool_], share: float) -> Finding:
-    """Frames whose pairs contradict their poses more often than not."""
+    """The finding on frames whose pairs contradict their poses more often than not."""
     counts: Counter[int] = Counter()
     for pair, wrong in zip(case.pairs, is_bad, strict=True):
         for number in (pair.first, pair.second):

@@ -92,7 +92,7 @@ class Tried:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """The pairs of images that show the same, and all pairs that were tried.
+    """The pairs of images that show common points, and the neighbours that were compared.
 
     Attributes:
         pairs: with enough matches.
@@ -116,7 +116,7 @@ class _Extracted:
 
 
 class _Extraction:
-    """The features of frames, extracted when they are first asked for."""
+    """The features of frames, extracted on first use."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         self._frames = frames
@@ -210,7 +210,7 @@ def sample_correspondences(
 
 
 class _Recordings:
-    """Which frame comes how many frames later in the same recording."""
+    """The order of frames in their recordings."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         members: dict[str, list[int]] = {}
@@ -302,7 +302,7 @@ def _matched(
 
 
 def _agreeing(first: Float[np.ndarray, "m 2"], second: Float[np.ndarray, "m 2"]) -> NDArray[np.bool_]:
-    """Which matches agree with the fundamental matrix that most agree with."""
+    """Which matches agree with the fundamental matrix that fits most of them."""
     options = pycolmap.RANSACOptions()
     options.max_error, options.random_seed = 2.0, 0
     options.min_num_trials, options.max_num_trials, options.confidence = 100, 2000, 0.999

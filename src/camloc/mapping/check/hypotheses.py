@@ -253,7 +253,7 @@ def _camera_axes(inverses: dict[str, Callable[[Poses], Poses]]) -> list[Hypothes
 
 
 def _axes_fault(axes: NDArray[np.float64]) -> tuple[str, str, float]:
-    """What it is called when the axes of the camera were others, and the cost of that reading."""
+    """The kind of fault, its words and its cost, if the axes of the camera were these."""
     if np.linalg.det(axes) < 0:
         cost = 1.6 + 0.3 * (abs(np.trace(axes)) != 1)
         return "mirrored", f"images or poses are mirrored ({_mirror_words(axes)})", cost

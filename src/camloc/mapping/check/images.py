@@ -57,8 +57,8 @@ _CHUNK = 64
 
 
 @dataclass(frozen=True, eq=False)
-class ImageFacts:
-    """What an image looks like.
+class ImageStatistics:
+    """Statistics of an image, and a small copy of it.
 
     Attributes:
         digest: of the file's bytes.
@@ -75,8 +75,8 @@ class ImageFacts:
     blur: float
 
 
-def image_facts(frame: Frame) -> ImageFacts | None:
-    """The facts of a frame's image, or None where it cannot be read."""
+def image_statistics(frame: Frame) -> ImageStatistics | None:
+    """The statistics of a frame's image, or None where it cannot be read."""
     try:
         pixels = read_image(frame.image)
         digest = hashlib.sha1(frame.image.read_bytes(), usedforsecurity=False).digest()
@@ -90,7 +90,7 @@ def image_facts(frame: Frame) -> ImageFacts | None:
     array = np.asarray(grey, dtype=np.float32)
     small = np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.BOX))
     blur = blur_of(array) if min(array.shape) >= _LEAST_SIDE else 0.0
-    return ImageFacts(digest, small, float(array.mean()), float(array.std()), blur)
+    return ImageStatistics(digest, small, float(array.mean()), float(array.std()), blur)
 
 
 def blur_of(grey: Float32[np.ndarray, "h w"]) -> float:
@@ -110,33 +110,33 @@ def blur_of(grey: Float32[np.ndarray, "h w"]) -> float:
     return worst
 
 
-def all_image_facts(
+def all_image_statistics(
     frames: Sequence[Frame], progress: Callable[[float], None]
-) -> tuple[ImageFacts | None, ...]:
-    """The facts of every frame's image; a few images are in memory at a time."""
-    facts: list[ImageFacts | None] = []
+) -> tuple[ImageStatistics | None, ...]:
+    """The statistics of every frame's image; a few images are in memory at a time."""
+    statistics: list[ImageStatistics | None] = []
     left = iter(frames)
     with ThreadPoolExecutor() as threads:
         while chunk := list(islice(left, _CHUNK)):
-            facts += threads.map(image_facts, chunk)
-            progress(len(facts) / len(frames))
-    return tuple(facts)
+            statistics += threads.map(image_statistics, chunk)
+            progress(len(statistics) / len(frames))
+    return tuple(statistics)
 
 
-def image_findings(frames: Sequence[Frame], facts: Sequence[ImageFacts | None]) -> list[Finding]:
+def image_findings(frames: Sequence[Frame], statistics: Sequence[ImageStatistics | None]) -> list[Finding]:
     """Images that cannot be read, show nothing, are dark, overexposed or blurred."""
-    known = [(frame.name, fact) for frame, fact in zip(frames, facts, strict=True) if fact is not None]
+    known = [(frame.name, one) for frame, one in zip(frames, statistics, strict=True) if one is not None]
     findings = []
-    broken = [frame.name for frame, fact in zip(frames, facts, strict=True) if fact is None]
+    broken = [frame.name for frame, one in zip(frames, statistics, strict=True) if one is None]
     if broken:
         findings.append(
             _finding("error", "unreadable images", broken, len(frames), "cannot be read; replace them")
         )
-    flat = [name for name, fact in known if fact.deviation < FLAT]
+    flat = [name for name, one in known if one.deviation < FLAT]
     if flat:
         findings.append(_by_share("empty images", flat, len(frames), "are of one colour; leave them out"))
-    limit = max(DARK, _DARKER * float(np.median([fact.mean for _, fact in known]))) if known else DARK
-    dark = sorted((fact.mean, name) for name, fact in known if fact.mean < limit and fact.deviation >= FLAT)
+    limit = max(DARK, _DARKER * float(np.median([one.mean for _, one in known]))) if known else DARK
+    dark = sorted((one.mean, name) for name, one in known if one.mean < limit and one.deviation >= FLAT)
     if dark:
         findings.append(
             _by_share(
@@ -147,13 +147,11 @@ def image_findings(frames: Sequence[Frame], facts: Sequence[ImageFacts | None]) 
                 f"leave them out",
             )
         )
-    bright = [name for name, fact in known if fact.mean > BRIGHT and fact.deviation >= FLAT]
+    bright = [name for name, one in known if one.mean > BRIGHT and one.deviation >= FLAT]
     if bright:
         what = f"are overexposed (a mean grey level above {BRIGHT:.0f} of 255); leave them out"
         findings.append(_by_share("overexposed images", bright, len(frames), what))
-    blurred = sorted(
-        (-fact.blur, name) for name, fact in known if fact.blur > BLURRED and fact.deviation >= FLAT
-    )
+    blurred = sorted((-one.blur, name) for name, one in known if one.blur > BLURRED and one.deviation >= FLAT)
     if blurred:
         findings.append(
             _by_share(
@@ -179,15 +177,17 @@ def _finding(level: str, kind: str, names: Sequence[str], count: int, sentence: 
     )
 
 
-def alike_across(frames: Sequence[Frame], facts: Sequence[ImageFacts | None]) -> list[tuple[int, int]]:
+def alike_across(
+    frames: Sequence[Frame], statistics: Sequence[ImageStatistics | None]
+) -> list[tuple[int, int]]:
     """Frames of two recordings whose images look alike, by small grey copies, some for each recording."""
-    known = [index for index, fact in enumerate(facts) if fact is not None and fact.deviation >= FLAT]
+    known = [index for index, each in enumerate(statistics) if each is not None and each.deviation >= FLAT]
     known = known[:: max(1, len(known) // _COMPARED)]
     _, codes = np.unique([frames[index].sequence for index in known], return_inverse=True)
     recordings = range(len(set(codes.tolist())))
     if len(recordings) < 2:
         return []
-    small = np.stack([fact.small.ravel() for index in known if (fact := facts[index]) is not None])
+    small = np.stack([each.small.ravel() for index in known if (each := statistics[index]) is not None])
     table = small.astype(np.float32) - small.mean(axis=1, keepdims=True)
     table /= np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-6)
     likeness = np.where(codes[:, None] < codes[None], table @ table.T, -1.0)
@@ -204,10 +204,10 @@ def alike_across(frames: Sequence[Frame], facts: Sequence[ImageFacts | None]) ->
     return list(found)[:_MOST_ACROSS]
 
 
-def same_images(facts: Sequence[ImageFacts | None]) -> list[list[int]]:
+def same_images(statistics: Sequence[ImageStatistics | None]) -> list[list[int]]:
     """Groups of frames whose files have the same bytes."""
     groups: dict[bytes, list[int]] = defaultdict(list)
-    for index, fact in enumerate(facts):
-        if fact is not None:
-            groups[fact.digest].append(index)
+    for index, one in enumerate(statistics):
+        if one is not None:
+            groups[one.digest].append(index)
     return [members for members in groups.values() if len(members) > 1]

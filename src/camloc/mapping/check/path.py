@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Int64
 from scipy.spatial import KDTree
 
 from camloc.data.types import Frame, Scene, oriented, poses_of
+from camloc.geometry.pose import Pose
+from camloc.geometry.pose_search import camera_radius
 from camloc.geometry.rotation import rotation_angle
 from camloc.mapping.check.findings import MOST_NAMED, Finding, named
 
@@ -75,11 +77,11 @@ def path_of(scene: Scene) -> CameraPath:
     frames = oriented(scene.frames)
     ordered = tuple(sorted(frames, key=lambda frame: (condition_of.get(id(frame), 0), *_order(frame))))
     poses = poses_of(ordered)
+    rotations = np.asarray(poses.rotation, dtype=np.float64)
     centres = np.asarray(poses.translation, dtype=np.float64)
-    radius = float(np.sqrt(((centres - centres.mean(axis=0)) ** 2).sum(axis=1).mean()))
+    radius = float(camera_radius(Pose(rotations, centres)))
     is_test = np.array([id(frame) in test for frame in ordered], dtype=np.bool_)
     condition = np.array([condition_of.get(id(frame), 0) for frame in ordered], dtype=np.int64)
-    rotations = np.asarray(poses.rotation, dtype=np.float64)
     return CameraPath(ordered, rotations, centres, is_test, condition, radius)
 
 
@@ -92,7 +94,7 @@ def _order(frame: Frame) -> tuple[str, float, list[tuple[int, str]]]:
 
 
 def largest_steps(path: CameraPath) -> list[tuple[int, int]]:
-    """Frames before and after the steps that are largest beside the steps around them, the largest first."""
+    """The frames before and after each step, the steps that are largest beside their neighbours first."""
     sizes = _relative_steps(path)
     pairs = path.neighbours()
     return [(int(one), int(other)) for one, other in pairs[np.argsort(-sizes, kind="stable")]]
@@ -113,7 +115,7 @@ def _relative_steps(path: CameraPath) -> Float[np.ndarray, "k"]:
 
 
 def path_findings(path: CameraPath, *, depth: float, is_depth_measured: bool) -> list[Finding]:
-    """Frozen poses, jumps, leaks and uncovered parts of the test path.
+    """Findings on the path and the split: constant poses, jumps, leaks, uncovered test frames.
 
     Args:
         path: the frames.
@@ -144,8 +146,8 @@ def same_poses(path: CameraPath) -> list[list[int]]:
 
 def _frozen(path: CameraPath) -> list[Finding]:
     findings = []
-    spread = np.asarray(rotation_angle(path.rotations, path.rotations[:1]))
-    if len(path.frames) > 2 and path.radius > 0 and float(spread.max()) < 1e-6:
+    turns = np.asarray(rotation_angle(path.rotations, path.rotations[:1]))
+    if len(path.frames) > 2 and path.radius > 0 and float(turns.max()) < 1e-6:
         findings.append(
             Finding(
                 "error",
@@ -186,7 +188,7 @@ def _jumps(path: CameraPath) -> list[Finding]:
 
 
 def _leaks(path: CameraPath, depth: float) -> list[Finding]:
-    """Test frames between training frames of the same recording that see the same."""
+    """Test frames between training frames of the same recording that see the same part of the scene."""
     if not path.is_test.any() or path.is_test.all():
         return []
     leaking = []
@@ -224,7 +226,7 @@ def _is_training_beside(path: CameraPath, index: int, offset: int, depth: float)
 
 
 def _uncovered(path: CameraPath, depth: float) -> list[Finding]:
-    """Test frames without a training frame that stands near and looks the same way."""
+    """Test frames without a near training frame of a similar viewing direction."""
     if not path.is_test.any() or path.is_test.all():
         return []
     forward = path.rotations[:, :, 2]

@@ -89,7 +89,7 @@ def best_reading(found: Sequence[Scored]) -> Scored:
 
 
 def explains_more(one: Scored, given: Scored) -> bool:
-    """Whether a reading explains the matches so much better than the data as given that it is right."""
+    """Whether a reading explains the matches so much better than the given data that it counts as right."""
     better = _BETTER_SLIGHTLY if one.hypothesis.kind in _SLIGHT else _BETTER
     if one.hypothesis is given.hypothesis or given.pixels <= _GOOD or one.pixels > better * given.pixels:
         return False
@@ -123,7 +123,7 @@ def refined(case: Case, best: Scored) -> Scored:
 
 
 def is_worth_a_word(hypothesis: Hypothesis, *, has_cameras: bool) -> bool:
-    """Whether a reading is a fault: intrinsics that are a little off are not."""
+    """Whether a reading is a fault worth reporting: intrinsics that are a little off are not."""
     if hypothesis.poses is not None:
         return True
     is_off = _off(hypothesis) > np.log(_FOCAL) or max(map(abs, hypothesis.shift)) > _CENTRE
@@ -136,7 +136,7 @@ def _off(hypothesis: Hypothesis) -> float:
 
 
 def reading_finding(best: Scored, given: Scored, *, of: str = "") -> Finding:
-    """The finding of a reading, of all frames or, with `of`, of some."""
+    """The finding that reports a reading, for all frames or for the part that `of` names."""
     hypothesis = best.hypothesis
     errors = (
         f"the matches between images are then {best.pixels:.1f} px from their epipolar lines instead of "

@@ -63,7 +63,7 @@ class Line(NamedTuple):
 
 
 def open_regular(path: Path, *, largest: int = LARGEST_FILE) -> BinaryIO:
-    """A file opened for reading; never one that can block or has no end.
+    """Open a file for reading; refuse one that can block or has no end, such as a pipe.
 
     Raises:
         DatasetError: the path is missing, a folder, a pipe or a device, larger than `largest` bytes, or
@@ -164,7 +164,7 @@ def read_json_value(path: Path) -> Any:
 
 
 def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of a key that is there twice, nobody knows which value counts."""
+    """Build a JSON object; refuse a key that occurs twice, since either value may be meant."""
     content = dict(pairs)
     if len(content) != len(pairs):
         ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
@@ -173,12 +173,12 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def is_time_heading(line: Line) -> bool:
-    """Whether a line is the first and names columns, starting with the time."""
+    """Whether a line is a heading: the first line, which names columns, the time first."""
     return line.number == 1 and line.text.lower().startswith(("time", '"time'))
 
 
 def numbers_in(words: Sequence[str], where: str, *, count: int | None = None, of: str = "") -> list[float]:
-    """Words as numbers, `count` of them if it is given; `of` is their meaning, for the message.
+    """Convert words to numbers and check that there are `count`, if given; `of` names them in the message.
 
     NaN and infinity pass, the checks of poses refuse them.
 
@@ -327,12 +327,12 @@ def _folded(name: str) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file, also for names that no file can have."""
+    """Whether a path is a file; False for names that no file can have."""
     return os.path.isfile(path)  # noqa: PTH113 - three times as fast as pathlib, for 100,000 images
 
 
 def is_named(path: Path) -> bool:
-    """Whether anything has that name: also a folder, or a link that leads nowhere.
+    """Whether a path exists in any form: a file, a folder, or a broken link.
 
     Optional files are looked for with this: where the name exists and is no file, reading it says so.
     """
@@ -340,7 +340,7 @@ def is_named(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder, also for names that no folder can have."""
+    """Whether a path is a folder; False for names that no folder can have."""
     return os.path.isdir(path)  # noqa: PTH112 - as `is_file`
 
 
@@ -375,7 +375,7 @@ def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def sequence_of(name: str) -> str:
-    """The recording of an image where only its folder says it: `a/b` of `images/a/b/1.png`."""
+    """The recording of an image by its folder: `a/b` of `images/a/b/1.png`."""
     folder = posixpath.dirname(name)
     return "" if folder == "images" else folder.removeprefix("images/")
 

@@ -280,12 +280,12 @@ def number_list(values: Any, count: int, name: str, where: str) -> list[float]:
 
 
 def is_lens_name(name: str) -> bool:
-    """Whether a key or a column is, by its name, of a lens: `k1`, `FL_X`, `distCoeffs`, `focal_length`."""
+    """Whether the name of a key or column belongs to a lens: `k1`, `FL_X`, `distCoeffs`, `focal_length`."""
     return name == "D" or _LENS.fullmatch(_plain(name)) is not None  # OpenCV's D; a column d may be anything
 
 
 def is_size_name(name: str) -> bool:
-    """Whether a key is, by its name, a size of images: `w`, `image_width`, `resolution`."""
+    """Whether the name of a key belongs to an image size: `w`, `image_width`, `resolution`."""
     return _SIZE.fullmatch(_plain(name)) is not None
 
 
@@ -294,7 +294,7 @@ def _plain(name: str) -> str:
 
 
 def says_something(value: Any) -> bool:
-    """Whether a value of a lens is more than zeros, nothing, or the name of a pinhole."""
+    """Whether a value of a lens matters: it is not empty, not all zeros, and not the name of a pinhole."""
     if isinstance(value, str):
         text = value.strip().lower()
         try:
@@ -311,7 +311,7 @@ def says_something(value: Any) -> bool:
 def refuse_unread_lens(
     values: Mapping[str, Any], read: Collection[str], where: str, *, write: str = "a camera without it"
 ) -> None:
-    """Refuse keys that are of a lens by their names, are not read, and say something.
+    """Refuse keys of a lens that are not read although their values matter.
 
     Args:
         values: of a file or of a camera; objects in it are looked into.
@@ -335,7 +335,7 @@ def refuse_unread_lens(
 
 
 def matrix_in_file(path: Path) -> dict[str, float]:
-    """`fx fy cx cy` of a file with a 3x3 calibration matrix.
+    """`fx fy cx cy` of the 3x3 calibration matrix in a file.
 
     Raises:
         DatasetError: the file cannot be read, or its numbers are not such a matrix.
@@ -370,7 +370,7 @@ def camera_from_matrix(fields: Mapping[str, float], *, image: Path, where: str) 
 
 
 def size_for_intrinsics(image: Path, fields: Mapping[str, float], where: str) -> tuple[int, int]:
-    """The size of an image that intrinsics without a size are for: as stored, or upright.
+    """The image size that intrinsics without a size belong to: the stored or the upright one.
 
     The two differ for photographs that a phone stored sideways; the principal point says which of them it is.
 

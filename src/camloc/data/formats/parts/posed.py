@@ -78,7 +78,7 @@ def posed_scene(
     unit: Unit = "m",
     unposed: str = "their pose is infinite",
 ) -> Scene:
-    """The scene with which every reader ends: its poses and cameras checked, its frames split.
+    """Build the scene of a reader: check its poses and cameras, and split its frames.
 
     Args:
         root: the folder that has the lists of a split.
@@ -163,7 +163,7 @@ def between(
     *,
     most: float,
 ) -> tuple[Float64[NDArray[np.float64], "m 4 4"], Bool[NDArray[np.bool_], "m"]]:
-    """Poses at other times, between the poses before and after them, and which of them are known.
+    """Interpolate poses at other times. Returns them, and which of them are known.
 
     Positions are interpolated linearly, rotations along the shortest turn. A time outside of all times, or
     between two that are more than `most` seconds apart, has no pose.

@@ -1,4 +1,4 @@
-"""Images that a map must not verify: of other places, of nothing, and its own ones mirrored or inverted."""
+"""Images that a map must not verify: of other scenes, of noise, and its own ones mirrored or inverted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from camloc.geometry.camera import Camera
 
 NOISE, MIRRORED, INVERTED = "noise", "mirrored", "inverted colours"
 
-# Images of noise, and own images of each kind at most; those of other places fill up to the total.
+# Images of noise, and own images of each kind at most; those of other scenes fill up to the total.
 _NOISE, _MOST_OWN = 50, 60
 
 
@@ -35,18 +35,18 @@ class ForeignImage:
 def foreign_images(
     own: Sequence[Frame], others: Mapping[str, Sequence[Frame]], cameras: Sequence[Camera], *, total: int
 ) -> Iterator[ForeignImage]:
-    """`total` images: own ones mirrored and with inverted colours, noise, and those of other places.
+    """`total` images: own ones mirrored and with inverted colours, noise, and those of other scenes.
 
     Args:
         own: test frames of the scene of the map.
-        others: frames of other places by their name, none of which is seen in the map.
+        others: frames of other scenes by their name, none of which is seen in the map.
         cameras: of the map.
         total: number of images.
     """
     chosen = even_items(own, _MOST_OWN)
     for frame in chosen:
-        picture, camera = read_with_camera(frame)
-        image = np.asarray(picture)
+        pillow, camera = read_with_camera(frame)
+        image = np.asarray(pillow)
         yield ForeignImage(MIRRORED, np.ascontiguousarray(image[:, ::-1]), camera)
         yield ForeignImage(INVERTED, 255 - image, camera)
     rng = np.random.default_rng(0)
@@ -56,8 +56,8 @@ def foreign_images(
     left = total - 2 * len(chosen) - _NOISE
     for name, count in shares({name: len(frames) for name, frames in others.items()}, left).items():
         for frame in even_items(others[name], count):
-            picture, _ = read_with_camera(frame)
-            yield ForeignImage(name, np.asarray(picture), _assigned(frame, cameras))
+            pillow, _ = read_with_camera(frame)
+            yield ForeignImage(name, np.asarray(pillow), _assigned(frame, cameras))
 
 
 def shares(available: Mapping[str, int], total: int) -> dict[str, int]:

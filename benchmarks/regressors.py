@@ -42,7 +42,7 @@ from camloc.evaluation.results import TrainingRecord
 from camloc.recipes import find_recipe
 
 # The block of the model's page.
-BLOCK = "what real frames say"
+BLOCK = "results on real frames"
 
 HEADINGS = ("", "weights", "position", "orientation", "within 0.25 m, 2°", "minutes", "trained")
 

@@ -39,7 +39,7 @@ from market_square.scene import shots
 FIGURE = RESULTS / "robustness.svg"
 
 # The block of the model's page.
-BLOCK = "what unseen light says"
+BLOCK = "results in unseen light"
 
 ROWS = (
     ("baseline APR", "demo/baseline"),

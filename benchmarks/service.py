@@ -83,7 +83,7 @@ def main(
         runs: run that is served.
         images: folder with photographs of its scene.
         minutes: how long the clients send.
-        scene: name of the scene that they ask for.
+        scene: name of the scene in the requests.
     """
     paths = image_files(images)[::5]
     contents = [path.read_bytes() for path in paths]

@@ -45,7 +45,7 @@ class Row:
     diagonal of the path's extent; `degrees` is the median orientation difference. `test` images of a block of
     their own were located in a map of the others, `verified` of them verified. `true_pixels` and
     `computed_pixels` are the median distances of the same matches between images from the epipolar lines of
-    the true poses and of the computed ones, which tell whose error a difference is.
+    the true poses and of the computed ones, which show whose error a difference is.
     """
 
     scene: str
@@ -162,11 +162,11 @@ def make_video(path: Path, images: Sequence[Path], rate: int) -> None:
         stream.options = {"crf": "18", "preset": "veryfast"}
         for image in images:
             with Image.open(image) as opened:
-                picture = np.asarray(opened.convert("RGB"))
-            height, width = (side // 2 * 2 for side in picture.shape[:2])
+                pixels = np.asarray(opened.convert("RGB"))
+            height, width = (side // 2 * 2 for side in pixels.shape[:2])
             if not stream.codec_context.is_open:
                 stream.height, stream.width = height, width
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
@@ -216,7 +216,7 @@ def _whose_error(measured: Measured) -> tuple[str, ...]:
     if not rows:
         return ()
     return (
-        "Whose error a difference is, the images tell: the median distance of matches between two images "
+        "The images show whose error a difference is: the median distance of matches between two images "
         "from their epipolar lines, by the true poses and intrinsics of the data set and by the computed "
         "ones, in pixels of 640 x 480.",
         filled(

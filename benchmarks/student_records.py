@@ -57,7 +57,7 @@ class Form:
 
     @property
     def auto(self) -> str:
-        """What `--refine auto` would do by what the held-out frames gained."""
+        """The method that `--refine auto` chooses by the gains on held-out frames."""
         return surest(self.refined)
 
 
@@ -97,8 +97,8 @@ class Seen:
     """One relative pose regressor.
 
     Attributes:
-        sees: what it looks at.
-        references: what references were in its training.
+        sees: its inputs.
+        references: kind of the references in its training.
         metadata: with the errors on held-out frames.
         test: on test frames, with the paper's settings and with those that the held-out frames chose.
     """
@@ -115,12 +115,12 @@ class Measured:
     """Everything about one run.
 
     Attributes:
-        scene, recipe: what was learned, by which recipe.
+        scene, recipe: of the teacher.
         latent: sizes of the teacher's latents.
         held, test: the teacher's errors.
         frames: numbers of frames learned from, held out, and tested on.
         training: of the teacher.
-        software: versions of what it ran on.
+        software: versions of the packages.
         forms, settings, starts, decoders, virtual: the parts.
     """
 

@@ -43,11 +43,11 @@ _PERIOD, _COVERED = 10, 3
 
 @dataclass(frozen=True)
 class Row:
-    """Errors of the images of a scene by one way of locating them; null stands for infinity."""
+    """Errors of the images of a scene by one method; null stands for infinity."""
 
     scene: str
     images: str
-    way: str
+    method: str
     frames: int
     with_pose: float
     meters_median: float | None
@@ -142,8 +142,8 @@ def measured(
         smooth += [(each.pose, frame) for each, frame in zip(smoothed, frames, strict=True)]
     seconds["smooth"] += seconds["online"]
     return [
-        row(scene, images, way, estimates, 1e3 * seconds[key] / len(estimates))
-        for way, key, estimates in (
+        row(scene, images, method, estimates, 1e3 * seconds[key] / len(estimates))
+        for method, key, estimates in (
             ("alone", "alone", alone),
             ("tracked, live", "online", online),
             ("tracked, smoothed", "smooth", smooth),
@@ -152,7 +152,7 @@ def measured(
 
 
 def row(
-    scene: str, images: str, way: str, found: Sequence[tuple[Estimate, Frame]], milliseconds: float
+    scene: str, images: str, method: str, found: Sequence[tuple[Estimate, Frame]], milliseconds: float
 ) -> Row:
     """The errors of estimates; a lost one is infinitely wrong."""
     meters, degrees, within = [], [], []
@@ -170,7 +170,7 @@ def row(
     return Row(
         scene=scene,
         images=images,
-        way=way,
+        method=method,
         frames=len(found),
         with_pose=float(np.isfinite(meters).mean()),
         meters_median=_quantile(meters, 0.5),
@@ -189,7 +189,7 @@ def page(found: Measured) -> str:
     columns = [
         ("scene", "{scene}"),
         ("images", "{images}"),
-        ("", "{way}"),
+        ("", "{method}"),
         ("with a pose", "{with_pose:.1%}"),
         ("median", "{median}"),
         ("90 %", "{ninety}"),

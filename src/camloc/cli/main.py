@@ -233,7 +233,7 @@ def parsed(command: str, arguments: list[str]) -> Callable[[], None]:
 
     Raises:
         WrongArguments: an option is unknown or a value invalid.
-        SystemExit: the arguments ask for help, which has been printed.
+        SystemExit: the arguments request help, which has been printed.
     """
     import inspect  # here, so that `camloc --help` and `--version` print at once
 

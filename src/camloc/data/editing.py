@@ -108,7 +108,7 @@ def load_pipeline(weights: str, device: str) -> Callable[..., Any]:
     except (OSError, ValueError, KeyError) as problem:
         detail = str(problem).splitlines()[0][:150] if str(problem) else type(problem).__name__
         raise MissingExtraError(
-            f"the weights of InstructPix2Pix cannot be had from {source} ({detail}); try again with a "
+            f"the weights of InstructPix2Pix cannot be loaded from {source} ({detail}); try again with a "
             f"connection, name a folder of them with --weights, or use --by photometric"
         ) from None
     pipeline.set_progress_bar_config(disable=True)

@@ -14,7 +14,7 @@ from camloc.inference.point_matching import NearestPoints
 from camloc.mapping.retrieval import frame_similarities, frame_votes
 from camloc.mapping.scene_map import SceneMap
 
-# A frame turned by so many degrees counts as far as one that is away by this share of the map's length.
+# A turn by this many degrees counts as much as a move by this share of the map's length.
 _NEAR_SHARE = 0.3
 _NEAR_DEGREES = 25.0
 
@@ -94,7 +94,7 @@ class Candidates:
             frame_counts: how many frames are taken from the prior's neighbourhood, and from those that look
                 alike, in the first and in the following portions.
             coarse_keypoints: keypoints, largest first, that vote for frames.
-            small_map: a map of at most so many points is one portion.
+            small_map: a map of at most this many points is one portion.
         """
         frames = len(self._centers)
         everything = np.arange(len(self._map))

@@ -301,7 +301,7 @@ def smoothed(steps: Sequence[Step | None]) -> list[State | None]:
 _COARSE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _FINE = (0.6, 1.0, 1.6)
 
-# Times that the choice is made on: as many from the middle of a sequence.
+# The choice uses at most this many times, from the middle of a sequence.
 _MOST_CHOSEN_FROM = 100
 
 

@@ -3,7 +3,7 @@
 XFeat: "Accelerated Features for Lightweight Image Matching", CVPR 2024. ALIKED: "A Lighter Keypoint and
 Descriptor Extraction Network via Deformable Transformation", IEEE TIM 2023. Their architectures are kornia's;
 their weights come from a file, or for XFeat from an installed package that carries them. This is the only
-file of the map that needs torch; it is imported when such an extractor is asked for.
+file of the map that needs torch; it is imported when such an extractor is used.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Which points and frames a map keeps when it may only have so many bytes.
+"""The choice of the points and frames that a map keeps within a bound of its bytes.
 
 Points are chosen so that every frame keeps enough of them, spread over its image, rather than those that
 most frames see: these crowd where many photographs were taken, and leave the others without a point.
@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 # Cells of an image across and down; a point of a cell that has none yet counts more.
 _CELLS = 3
 
-# Points of a frame from which on further ones are worth much less: a pose is certain from so many inliers.
+# Beyond this number of points of a frame, further ones are worth much less: this many inliers are certain.
 _ENOUGH = 20.0
 
 # Points chosen before gains are computed anew, as a share of all that are to be chosen.
@@ -37,7 +37,7 @@ def choose_points(
         frame: (o,) its frame.
         position: (o, 2) where the frame's image shows it, -1 to 1 from border to border.
         worth: (n,) factor to a point's gain: how well it is known.
-        count: points to choose; all of them where there are not so many.
+        count: points to choose; all of them where there are fewer.
     """
     points = len(worth)
     if points <= count:
@@ -67,7 +67,7 @@ def choose_frames(coordinates: Float[np.ndarray, "f k"], count: int) -> Int64[np
 
     Args:
         coordinates: where frames are in the space of poses.
-        count: how many; all of them where there are not so many.
+        count: how many; all of them where there are fewer.
     """
     if len(coordinates) <= count:
         return np.arange(len(coordinates))

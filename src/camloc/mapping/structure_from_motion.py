@@ -58,7 +58,7 @@ class MotionSettings:
         features: extraction of local features.
         dimensions: numbers that descriptors are compressed to for matching.
         ratio: the distance to the nearest descriptor over that to the second nearest, at most.
-        exhaustive: up to so many images every pair is compared; beyond, neighbours and similar ones.
+        exhaustive: up to this many images, every pair is compared; beyond, neighbours and similar ones.
         neighbours: images before and after each one in its sequence that it is compared with.
         similar: images of the most similar look that each one is compared with.
         least_matches: matches of a pair that agree with one motion; repeated patterns reach fewer.

@@ -196,7 +196,7 @@ def _listed(root: Path) -> list[Listed[float]]:
 
 
 def _refuse_equal(times: list[float], lines: list[tuple[str, object]]) -> None:
-    """Refuse two different images or poses of one time: nobody knows which of them belong together."""
+    """Refuse two different images or poses of one time: it is not clear which of them belong together."""
     first: dict[float, tuple[str, object]] = {}
     for time, (where, content) in zip(times, lines, strict=True):
         earlier, found = first.setdefault(time, (where, content))

@@ -45,7 +45,7 @@ _SOME_FIT = 0.12
 # Metres of typical depth beyond which a unit is doubtful; aerial photographs are taken from up to 120 m.
 _DEPTHS = (0.1, 150.0)
 
-# Share of neighbours in a recording that may have nothing in common, and how many matches are nothing.
+# Share of neighbours in a recording that may have nothing in common: fewer than this many matches.
 _TORN, _NOTHING = 0.15, 15
 
 # Pairs whose relative rotation is estimated from the images alone.
@@ -84,7 +84,7 @@ def measure_agreement(
     Args:
         path: the frames and their poses.
         sample: the matches.
-        wrong: numbers of frames whose poses are known to be wrong, which explains what contradicts them.
+        wrong: numbers of frames whose poses are known to be wrong, which explains contradictions with them.
         unit: of positions.
         has_cameras: whether the intrinsics are known; a focal length that is assumed is not compared.
     """
@@ -274,8 +274,8 @@ class _Turns(NamedTuple):
 def _orientations(case: Case) -> Finding | None:
     """A finding if the rotations between images are not those of the poses.
 
-    The rotation between two images follows from their matches alone, whatever the scale; so orientations can
-    be told from positions as the cause.
+    The rotation between two images follows from their matches alone, whatever the scale; so wrong
+    orientations can be distinguished from wrong positions.
     """
     turns = _turns(case)
     if len(turns.between) < 3 or float(np.median(turns.between)) < _DIFFERENT:

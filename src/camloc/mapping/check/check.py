@@ -28,7 +28,7 @@ _STRAY_COPIES = 0.003
 # Small copies of two images that differ by less than this, in grey levels on average, may be one image.
 _ALIKE = 2.0
 
-# A camera that gives an image twice does so in frames so near, whose poses are so many usual steps apart.
+# A camera repeats an image at most this many frames later, with a pose at most this many usual steps away.
 _REPEATED, _REPEATED_STEPS = 3, 6.0
 
 # Share of the frames that may be such repetitions; depth cameras with slow colour repeat a tenth.

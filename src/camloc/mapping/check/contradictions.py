@@ -27,20 +27,20 @@ from camloc.mapping.check.readings import (
     readings_of,
 )
 
-# A pair contradicts the poses if its error is above this, and above so many times the median of all.
+# A pair contradicts the poses if its error in pixels is above this, and above this multiple of the median.
 BAD, _BAD_FACTOR = 8.0, 5.0
 
-# Pairs between two parts, or within one, that are enough to tell, and the share of them that must contradict.
+# Fewest pairs between two parts, or within one, for a decision, and the share of them that must contradict.
 _FEWEST, _MOST_BETWEEN = 4, 0.6
 
 # Pairs that one factor must make fit: of one or two, any position along a line fits some factor.
 _FEWEST_UNITS = 3
 
-# A step of this share of the typical depth must move the images as points do that are no farther than so many
-# typical depths.
+# A step above this share of the typical depth must move the images: points that seem farther than this
+# multiple of the typical depth show that it did not.
 _FAR_STEP, _TOO_FAR = 0.1, 4.0
 
-# Frames before and after the end of a recording that say how far away is what it sees there.
+# Frames before and after the end of a recording whose depths count as usual there.
 _NEAR = 16
 
 # Ratio of the depths of two parts that only another unit explains: from a room into the open it is 30.
@@ -49,9 +49,8 @@ _OTHER_UNIT = 50.0
 # A part is at fault from this share on: pairs that are wrong and of the part, over pairs that are either.
 _EXPLAINED = 0.6
 
-# Share of the pairs that may contradict them: of real recordings single pairs of repetitive things do, and of
-# frames that follow each other hardly any but those of one frame. From the third share on, so many frames are
-# wrong that single jumps do not explain them.
+# Share of all pairs, and of pairs of neighbours, that may contradict the poses: repetitive things cause
+# single wrong pairs in real recordings. Above the third share, single jumps do not explain it.
 _STRAY, _STRAY_NEIGHBOURS, _MANY = 0.06, 0.02, 0.3
 
 # Frames of a recording that are so near show the same things, and hardly others that look like them.

@@ -18,7 +18,7 @@ from camloc.mapping.check.findings import MOST_NAMED, Finding, named
 _SAME = 1e-9
 
 
-# A test frame leaks if frames so near in its recording are for training, on both sides.
+# A test frame leaks if training frames are this near to it in its recording, on both sides.
 _BESIDE = 2
 
 # Share of the test frames that may leak; and that may have no training frame near.
@@ -28,10 +28,10 @@ _LEAKS, _UNCOVERED = 0.3, 0.1
 # within these degrees.
 _NEAR_DEPTH, _NEAR_DEGREES = 1.0, 45.0
 
-# Training frames that are looked at for each test frame.
+# Nearest training frames that are considered for each test frame.
 _CANDIDATES = 8
 
-# A step of so many times the usual step of its recording is a jump, where no images tell.
+# A step above this multiple of the usual step of its recording is a jump, where no images are compared.
 _JUMP = 40.0
 
 

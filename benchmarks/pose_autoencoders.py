@@ -19,7 +19,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.page import RESULTS, capital, result_page, table, versions, write
-from benchmarks.student_records import (
+from benchmarks.student_measurements import (
     NAME,
     NEIGHBOURS,
     WITH_FOURIER,

@@ -6,7 +6,7 @@ writes `RUN/students.json`. Settings are chosen on held-out frames; test frames 
 """
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -15,28 +15,15 @@ import torch
 import tyro
 from torch import Tensor
 
-from benchmarks.student_records import (
-    NAME,
-    NEIGHBOURS,
-    WITH_FOURIER,
-    WITHOUT_FOURIER,
-    Drawn,
-    Form,
-    Measured,
-    Medians,
-    Seen,
-    Setting,
-    Start,
-)
-from camloc.core.config import to_json
+from camloc.core.config import from_json, to_json
 from camloc.core.device import CPU
 from camloc.core.files import write_atomically
 from camloc.data.augment import centre_cut
-from camloc.evaluation.results import RESULTS_NAME, Results
+from camloc.evaluation.results import RESULTS_NAME, Results, TrainingRecord
 from camloc.geometry.pose import Pose, PoseError, pose_error
-from camloc.geometry.pose_search import PoseMetric, camera_radius
+from camloc.geometry.pose_search import Nearness, PoseMetric, camera_radius
 from camloc.recipes import demo, students
-from camloc.refinement.choice import AuxiliaryNetworks, choose_refinement, refined_errors
+from camloc.refinement.choice import AuxiliaryNetworks, choose_refinement, refined_errors, surest
 from camloc.refinement.image_decoder import PUBLISHED, DecoderMetadata
 from camloc.refinement.pose_autoencoder import PoseAutoencoder
 from camloc.refinement.position import PositionRefiner
@@ -62,6 +49,15 @@ from camloc.runs.autoencode import load_teacher
 from camloc.runs.evaluate import evaluate_run
 from camloc.training.loop import fit_auxiliary
 
+NAME = "students.json"
+
+# The forms with further tables on the page: `students/quick` with the published Fourier features, and
+# `students/four-layers` without.
+WITH_FOURIER, WITHOUT_FOURIER = "Fourier features, four layers, whole pose", "four layers"
+
+# Numbers of neighbours that are tried.
+NEIGHBOURS = (1, 3, 5, 10, 30)
+
 FORMS = (
     (WITH_FOURIER, students.quick),
     ("the same, last layer whole, single precision", students.whole),
@@ -72,6 +68,134 @@ FORMS = (
 
 # Noise of the noisy starts, in camera radii of the training poses.
 NOISES = (0.0, 0.02, 0.05, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class Medians:
+    """Median errors in metres and degrees."""
+
+    meters: float
+    degrees: float
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of auto-encoder.
+
+    Attributes:
+        label: of the form.
+        parameters: learned values.
+        megabytes: of its file.
+        seconds: of its training, without computing the teacher's latents.
+        held, test: errors of its encodings of true poses through the teacher's heads.
+        held_of_answers, test_of_answers: the same of the teacher's own answers.
+        refined: errors on held-out frames, by refinement method.
+        refined_test: on test frames, with the settings that the held-out frames chose.
+    """
+
+    label: str
+    parameters: int
+    megabytes: float
+    seconds: float
+    held: Medians
+    held_of_answers: Medians
+    test: Medians
+    test_of_answers: Medians
+    refined: dict[str, PositionErrors]
+    refined_test: dict[str, PositionErrors]
+
+    @property
+    def auto(self) -> str:
+        """The method that `--refine auto` chooses by the gains on held-out frames."""
+        return surest(self.refined)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One refinement method with one setting, and its median metres on held-out frames."""
+
+    method: RefinementMethod
+    neighbours: int
+    metric: Nearness
+    turn_weight: float
+    latents: LatentHalf
+    ridge: float
+    median: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """Noisy true positions of test frames: median metres before and after refinement, by method."""
+
+    off: float
+    before: float
+    after: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One image decoder: its size, and how far its images are from those held out."""
+
+    label: str
+    parameters: int
+    metadata: DecoderMetadata
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One relative pose regressor.
+
+    Attributes:
+        sees: its inputs.
+        references: kind of the references in its training.
+        metadata: with the errors on held-out frames.
+        test: on test frames, with the paper's settings and with those that the held-out frames chose.
+    """
+
+    sees: InputKind
+    references: str
+    metadata: RelativePoseMetadata
+    test_published: PositionErrors
+    test: PositionErrors
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything about one run.
+
+    Attributes:
+        scene, recipe: of the teacher.
+        latent: sizes of the teacher's latents.
+        held, test: the teacher's errors.
+        frames: numbers of frames learned from, held out, and tested on.
+        training: of the teacher.
+        software: versions of the packages.
+        forms, settings, starts, decoders, virtual: the parts.
+    """
+
+    scene: str
+    recipe: str
+    latent: tuple[int, int]
+    held: Medians
+    test: Medians
+    frames: tuple[int, int, int]
+    training: TrainingRecord
+    software: dict[str, str]
+    forms: tuple[Form, ...]
+    settings: tuple[Setting, ...]
+    starts: tuple[Start, ...]
+    decoders: tuple[Drawn, ...] = ()
+    virtual: tuple[Seen, ...] = ()
+
+    def form(self, label: str) -> Form:
+        """The form of a label."""
+        (found,) = (each for each in self.forms if each.label == label)
+        return found
+
+    @classmethod
+    def load(cls, run: Path) -> "Measured":
+        """What was written into a run's folder."""
+        return from_json((run / NAME).read_bytes(), cls)
 
 
 def measure(run: Path, *, device: str, is_virtual: bool) -> Measured:

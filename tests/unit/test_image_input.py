@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from camloc.data.image_io import Preprocess
 from camloc.data.types import Frame, ImageInMemory
-from camloc.inference.onnx.image_input import with_image_input
+from camloc.inference.onnx.export import with_image_input
 
 # Levels of 255: of single pixels at the border of an image, and of the mean over an image.
 AT_MOST, ON_AVERAGE = 12.0, 0.3

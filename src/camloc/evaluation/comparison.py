@@ -33,7 +33,7 @@ BLOCK = 20
 DRAWS = 2000
 COVERAGE = 0.95
 
-# Frames of a trajectory may differ from the times of the truth by so much.
+# Largest difference in seconds between the times of a pose of a trajectory and of a frame.
 SECONDS = 0.02
 
 _POSE = ("tx", "ty", "tz", "qw_world_from_cam", "qx_world_from_cam", "qy_world_from_cam", "qz_world_from_cam")

@@ -26,8 +26,7 @@ from camloc.data.types import Estimate, ExpectedError, FoundBy, Frame, ImageInMe
 from camloc.errors import ImageError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
-from camloc.inference.onnx.archive import unpacked
-from camloc.inference.onnx.bundle import has_network, is_exported
+from camloc.inference.onnx.bundle import has_network, is_exported, unpacked
 from camloc.mapping.features import Features, FeatureSettings, feature_extractor
 from camloc.mapping.scene_map import SceneMap, load_maps
 from camloc.models.metadata import has_checkpoint

@@ -31,7 +31,7 @@ _SIDE = 32
 # Numbers of a descriptor of unit length rarely exceed a half: 8 bits hold them in steps of 1/256.
 _STEPS = 256.0
 
-# What is no weight, but is among the tensors of the networks all the same.
+# Tensors of the files that are no weights.
 _NOT_LEARNED = {"dkd.hw_grid"}
 
 # Where an installed package keeps the weights of XFeat.

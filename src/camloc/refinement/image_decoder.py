@@ -27,7 +27,7 @@ from camloc.refinement.refiner import stacked
 from camloc.refinement.storage import FORMAT, AuxiliaryMetadata
 from camloc.training.tasks import AuxiliaryTask
 
-# The convolutional decoder doubles its map so often, each time followed by a convolution; the last doubling
+# The convolutional decoder doubles its map this many times, each followed by a convolution; the last doubling
 # rearranges channels into pixels.
 _DOUBLINGS = 3
 _SIDE = 2 ** (_DOUBLINGS + 1)

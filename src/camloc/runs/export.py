@@ -21,15 +21,16 @@ from camloc.data.image_io import ScaledImage
 from camloc.data.splits import HoldOut, hold_out
 from camloc.data.types import oriented, poses_of
 from camloc.errors import CamlocError, CheckpointError, RecipeError
-from camloc.inference.onnx.archive import ENDING, pack
 from camloc.inference.onnx.bundle import (
     CARD,
+    ENDING,
     FORMAT,
     MANIFEST,
     NETWORK,
     BundleManifest,
     is_bundle,
     is_exported,
+    pack,
 )
 from camloc.inference.onnx.runtime import ExportInput, ExportPrecision
 from camloc.mapping.scene_map import MAPS_FOLDER, load_maps, save_maps

@@ -18,8 +18,7 @@ import numpy as np
 from camloc.data.geopose import Anchor, load_anchors
 from camloc.errors import CamlocError, CheckpointError
 from camloc.inference.localizer import Localizer
-from camloc.inference.onnx.archive import ENDING, unpacked
-from camloc.inference.onnx.bundle import MANIFEST, NETWORK, is_bundle
+from camloc.inference.onnx.bundle import ENDING, MANIFEST, NETWORK, is_bundle, unpacked
 from camloc.mapping.features import Features, FeatureSettings
 from camloc.mapping.scene_map import MAPS_FOLDER, is_map, load_maps
 from camloc.models.metadata import has_checkpoint

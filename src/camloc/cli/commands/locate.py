@@ -231,7 +231,7 @@ class _Writer:
 
     def __init__(self, format: Format, out: Path | None, run: Path) -> None:
         from camloc.data.geopose import load_anchors
-        from camloc.inference.onnx.archive import unpacked
+        from camloc.inference.onnx.bundle import unpacked
 
         self._format, self._out = format, out
         self._frames: list[Frame] = []
@@ -333,7 +333,7 @@ class _Stages:
             print(f"{shown:<28}{1e3 * seconds / self._images:9.1f} ms an image", file=sys.stderr)
 
 
-# What the stages of the map's verification are for.
+# Names of the stages of the map's verification, as they are shown.
 _STAGES = {
     "candidates": "retrieval",
     "estimation": "pose: estimation",

@@ -44,8 +44,7 @@ def view(
         raise UsageError("--most is 0 or more and --port from 1 to 65535; correct them")
     require_extra("view", "the viewer")
     from camloc.cli.progress import console
-    from camloc.inference.onnx.archive import is_archive
-    from camloc.inference.onnx.bundle import is_exported
+    from camloc.inference.onnx.bundle import is_archive, is_exported
     from camloc.serve.viewer import show
 
     is_run = (path / "run.json").is_file()

@@ -8,17 +8,17 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import numpy_helper, parser
 from torch import nn
 
 from camloc.core.config import to_builtins
 from camloc.core.files import write_atomically
 from camloc.core.sealed import CHECKSUM, PLACEHOLDER, with_own_checksum
 from camloc.core.silence import without_logs, without_warnings
+from camloc.data.image_io import Preprocess
 from camloc.geometry.arrays import to_numpy
 from camloc.geometry.camera import Camera
 from camloc.inference.network import Network
-from camloc.inference.onnx.image_input import with_image_input
 from camloc.inference.onnx.quantization import Calibration, Quantised, quantised
 from camloc.inference.onnx.runtime import (
     METADATA_KEY,
@@ -33,6 +33,44 @@ from camloc.inference.torch_network import TorchNetwork
 from camloc.models.checkpoint import Checkpoint
 from camloc.models.novelty import WithNovelty
 
+INPUT = "image"
+"""Name of the input: (height, width, 3) RGB, 8 bits, upright or as stored: as the training images were."""
+
+# As `Preprocess.canvas`, from top to bottom; {...} are filled in. Sizes are computed in double precision, so
+# that they are rounded as Python rounds them.
+_GRAPH = """
+<ir_version: 10, opset_import: ["" : {opset}]>
+scale_and_cut (uint8[height, width, 3] image) => (float[1, 3, {height}, {width}] images)
+<
+  double[2] target = {{{height}, {width}}}, double[1] short_side = {{{short_side}}},
+  int64[2] cut_size = {{{height}, {width}}}, int64[1] two = {{2}}, int64[2] axes = {{2, 3}},
+  int64[2] one_image = {{1, 3}}, int64[1] first = {{0}}, float[1] white = {{255.0}}
+>
+{{
+  size = Shape <start = 0, end = 2> (image)
+  exact_size = Cast <to = 11> (size)
+  cover = Div (target, exact_size)
+  least = ReduceMax (cover)
+  shorter = ReduceMin (exact_size)
+  wanted = Div (short_side, shorter)
+  scale = Max (least, wanted)
+  exact_canvas = Mul (exact_size, scale)
+  rounded = Round (exact_canvas)
+  canvas_size = Cast <to = 7> (rounded)
+  canvas = Max (canvas_size, cut_size)
+  sizes = Concat <axis = 0> (one_image, canvas)
+  colours = Transpose <perm = [2, 0, 1]> (image)
+  batch = Unsqueeze (colours, first)
+  scaled = Resize <mode = "linear", antialias = 1> (batch, , , sizes)
+  rest = Sub (canvas, cut_size)
+  corner = Div (rest, two)
+  end = Add (corner, cut_size)
+  cut = Slice (scaled, corner, end, axes)
+  levels = Cast <to = 1> (cut)
+  images = Div (levels, white)
+}}
+"""
+
 
 def export_onnx(
     checkpoint: Checkpoint,
@@ -45,7 +83,7 @@ def export_onnx(
     """Write a checkpoint's network as an ONNX file, with everything that locating needs in its metadata.
 
     The input is `images`: (batch, 3, height, width) float32 RGB in [0, 1], with any batch size; or `image`,
-    see `camloc.inference.onnx.image_input`. The outputs are the fields of the model's output, by name; a
+    see `INPUT`. The outputs are the fields of the model's output, by name; a
     checkpoint with a novelty detector also has `novelty` (batch,), which for images of its scenes is at most
     the metadata's `novelty_threshold`. Decoding the outputs into poses is not part of the network (see the
     model's page).
@@ -180,3 +218,21 @@ def largest_difference(checkpoint: Checkpoint, path: Path, *, count: int = 3) ->
         return to_numpy(decoded.world_from_cam.matrix())
 
     return float(np.abs(matrices(TorchNetwork(checkpoint)) - matrices(load_onnx(path))).max())
+
+
+def with_image_input(network: onnx.ModelProto, preprocess: Preprocess) -> onnx.ModelProto:
+    """The network with the input `image` (`INPUT`) instead of a batch of prepared images.
+
+    It computes what `Preprocess.cut` does, without removing the distortion of lenses. Its outputs are those
+    of a batch of one image.
+    """
+    opset = next(each.version for each in network.opset_import if each.domain == "")
+    before = parser.parse_model(
+        _GRAPH.format(
+            opset=opset, height=preprocess.height, width=preprocess.width, short_side=preprocess.short_side
+        )
+    )
+    before.ir_version = network.ir_version
+    before.opset_import.extend(each for each in network.opset_import if each.domain)
+    network = onnx.compose.add_prefix(network, "network/", rename_inputs=False, rename_outputs=False)
+    return onnx.compose.merge_models(before, network, io_map=[("images", "images")])

@@ -46,14 +46,14 @@ _NEAR = 16
 # Ratio of the depths of two parts that only another unit explains: from a room into the open it is 30.
 _OTHER_UNIT = 50.0
 
-# A part is at fault from this share on: pairs that are wrong and of the part, over pairs that are either.
+# A part is at fault above this ratio: pairs that are wrong and of the part, over pairs that are either.
 _EXPLAINED = 0.6
 
 # Share of all pairs, and of pairs of neighbours, that may contradict the poses: repetitive things cause
 # single wrong pairs in real recordings. Above the third share, single jumps do not explain it.
 _STRAY, _STRAY_NEIGHBOURS, _MANY = 0.06, 0.02, 0.3
 
-# Frames of a recording that are so near show the same things, and hardly others that look like them.
+# Frames of a recording at most this far apart show the same things, and are hardly confused with others.
 _SURE_GAP = 2
 
 

@@ -30,7 +30,7 @@ _GAPS = (1, 2, 4, 8, 16, 32)
 # Matches that are kept of a pair; and how many of the largest features find which anchors resemble.
 _MATCHES, _COARSE = 100, 200
 
-# Matches of the largest features from which on two anchors may show the same.
+# Fewest matches of the largest features between two anchors that may show the same.
 _LEAST_COARSE = 8
 
 # Anchors that resemble an anchor, to match it with.

@@ -25,7 +25,7 @@ _MEASURED_SIDE, _SHRUNK = 480, 4
 _MISSING_SECONDS = 1.0
 
 # Frames a second that are measured: more add nothing, and each costs milliseconds.
-_LOOKED_AT = 15.0
+_MEASURED_RATE = 15.0
 
 # Motion between frames that counts as standing still, as a share of the image's longer side.
 _REST = 0.002
@@ -76,18 +76,14 @@ class FrameChoice:
 
 @dataclass(frozen=True, eq=False)
 class ChosenFrames:
-    """The numbers of the chosen frames, and the frames that they were chosen from.
+    """The numbers of the chosen frames.
 
     Attributes:
         numbers: (n,) of the frames, rising, as `VideoFrame.number`.
-        looked_at: frames that were measured.
-        seconds: time of the last frame.
         damage: why the video could not be read to its end, or "".
     """
 
     numbers: Int64[np.ndarray, "n"]
-    looked_at: int
-    seconds: float
     damage: str
 
 
@@ -107,12 +103,12 @@ def choose_frames(
     numbers: list[int] = []
     sharpness: list[float] = []
     travelled: list[float] = []
-    seconds, damage = 0.0, ""
+    damage = ""
     last: Float32[np.ndarray, "h w"] | None = None
     with _opened(path) as container:
         duration = _duration(container)
     try:
-        for number, seconds, frame in _decoded(path, 1.0 / _LOOKED_AT):
+        for number, seconds, frame in _decoded(path, 1.0 / _MEASURED_RATE):
             grey = _grey(frame)
             small = _shrunk(grey)
             moved = 0.0 if last is None else image_motion(last, small)
@@ -127,7 +123,7 @@ def choose_frames(
             raise
         damage = str(problem)
     chosen = _sharpest_along(np.array(travelled), np.array(sharpness), choice)
-    return ChosenFrames(np.array(numbers, dtype=np.int64)[chosen], len(numbers), seconds, damage)
+    return ChosenFrames(np.array(numbers, dtype=np.int64)[chosen], damage)
 
 
 def image_sharpness(grey: Float32[np.ndarray, "h w"]) -> float:

@@ -29,20 +29,14 @@ _LEAST_POINTS = 12
 
 @dataclass(frozen=True)
 class PoseChanges:
-    """How far the adjustment moved the frames, in the unit of the scene and in degrees.
+    """How far the adjustment moved the frames.
 
     Attributes:
-        median, most: distance that frames moved.
-        median_degrees, most_degrees: angle that frames turned.
-        frames: that were adjusted; the others have too few points and keep their poses.
+        median: distance that frames moved, in the unit of the scene.
         pixels_before, pixels_after: median reprojection error.
     """
 
     median: float
-    most: float
-    median_degrees: float
-    most_degrees: float
-    frames: int
     pixels_before: float
     pixels_after: float
 
@@ -84,13 +78,8 @@ def refine_poses(found: Triangulated, views: Views) -> tuple[Views, PoseChanges]
     centers = -np.einsum("fij,fj->fi", rotations, cam_from_world[:, :, 3])
     rotations, centers = _laid_back(rotations, centers, views, adjusted)
     moved = np.linalg.norm(centers - views.centers, axis=1)[adjusted]
-    turned = _degrees_between(rotations, views.rotations)[adjusted]
     changes = PoseChanges(
         median=float(np.median(moved)) if len(moved) else 0.0,
-        most=float(moved.max(initial=0.0)),
-        median_degrees=float(np.median(turned)) if len(turned) else 0.0,
-        most_degrees=float(turned.max(initial=0.0)),
-        frames=len(adjusted),
         pixels_before=before,
         pixels_after=after,
     )
@@ -155,11 +144,3 @@ def _laid_back(
     turned[adjusted] = similarity.motion.rotation @ rotations[adjusted]
     placed[adjusted] = similarity.motion.apply(similarity.scale * centers[adjusted])
     return turned, placed
-
-
-def _degrees_between(
-    first: Float[np.ndarray, "f 3 3"], second: Float[np.ndarray, "f 3 3"]
-) -> Float[np.ndarray, "f"]:
-    distance = np.linalg.norm(first - second, axis=(1, 2)) / np.sqrt(8.0)
-    degrees: Float[np.ndarray, f] = np.rad2deg(2.0 * np.arcsin(np.clip(distance, 0.0, 1.0)))
-    return degrees

@@ -21,8 +21,6 @@ from camloc.mapping.check.hypotheses import Scored
 from camloc.mapping.check.path import CameraPath
 from camloc.mapping.check.readings import px
 
-PAGE_NAME = "check.html"
-
 _STYLE = Path(__file__).parents[2] / "evaluation" / "report" / "style.css"
 
 # Width of the map and of small images in pixels; frames that the map shows; images of a finding; readings.

@@ -29,8 +29,8 @@ class Row:
 
     Attributes:
         key: its name in the file of numbers.
-        recipe: what is trained.
-        methods: that find poses with its weights.
+        recipe: of the training.
+        methods: the ways to find poses with its weights.
         starts_pretrained: whether the backbone starts from ImageNet weights.
     """
 
@@ -47,7 +47,7 @@ class Line:
     Attributes:
         label: its name.
         key: of the row that was trained.
-        method: that finds poses.
+        method: the way to find poses.
         published: the paper's median errors, as its table has them.
     """
 

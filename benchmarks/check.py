@@ -1,4 +1,4 @@
-"""What `camloc check` says of real data sets, untouched and with one fault each.
+"""The findings of `camloc check` in real data sets, untouched and with one fault each.
 
 Faults are made in memory, or in copies of images in a temporary folder; the thresholds of the check were not
 changed for any of them. Features of an image are extracted once for all copies that show it.
@@ -228,7 +228,7 @@ class _Remembered:
 
 
 def _remembered_statistics() -> Callable[[Frame], ImageStatistics | None]:
-    """statistics of images, by their files."""
+    """A function for statistics of images, which measures each file once."""
     known: dict[Path, ImageStatistics | None] = {}
 
     def statistics(frame: Frame) -> ImageStatistics | None:
@@ -240,7 +240,7 @@ def _remembered_statistics() -> Callable[[Frame], ImageStatistics | None]:
 
 
 def measured(fault: Fault | None, data: str, root: Path) -> dict[str, Any]:
-    """What the check says of a copy, or of the data set as it is."""
+    """The findings in a copy with a fault, or in the data set as it is."""
     scene = formats.load(root / data, **SETS[data])
     with tempfile.TemporaryDirectory() as folder:
         scene = scene if fault is None else fault.make(scene, Path(folder))

@@ -39,7 +39,7 @@ class Row:
     """The errors with a hypernetwork over those without, for each seed, in one condition.
 
     Attributes:
-        group: what is varied.
+        group: the quantity that is varied.
         label: the condition.
         meters, degrees: a factor for each seed.
     """

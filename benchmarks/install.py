@@ -69,7 +69,7 @@ class Measured:
 
     Attributes:
         machine: processor and Python.
-        model: what located, and its files.
+        model: the network and the map, with their sizes.
         repeats: how often each command was timed, after one that was not.
         difference: largest difference of an element of the pose matrices of the two installations.
         environments: without torch, and with it.

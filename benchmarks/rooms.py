@@ -152,9 +152,9 @@ class Learned:
 
     Attributes:
         label: its row in tables.
-        recipe: that trained it.
+        recipe: of the training.
         results: its `results.json`.
-        machine: that trained it.
+        machine: of the training.
         curve: seconds since the start, and the median errors (metres, degrees) of the held-out frames then.
             The seconds are those of computing features and of training steps; decoding images, which takes
             all models the same time, and validation do not count.

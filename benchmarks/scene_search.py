@@ -55,7 +55,7 @@ class Search:
     """Images without the name of their scene, and requests that name it.
 
     Attributes:
-        scenes: that there are, and that fit into memory.
+        scenes: number of all, and of those that fit into memory.
         images: of all scenes.
         first: share whose scene the index ranks first.
         among_five: share whose scene is among the first five.
@@ -69,9 +69,9 @@ class Search:
         named: requests that name a scene, in random order.
         named_right: share of them with a right pose.
         loads: of bundles, for the named requests.
-        most_megabytes: that bundles in memory took at most, and that they may take.
+        most_megabytes, allowed_megabytes: of bundles in memory, at most: measured, and as the limit.
         resident_megabytes: of the process, after the first requests and in the end.
-        added_seconds: until a scene that was copied into the folder answered.
+        added_seconds: from the copying of a scene into the folder to its first answer.
     """
 
     scenes: tuple[int, int]
@@ -99,10 +99,10 @@ class Cluster:
     """Requests to two replicas of which one is killed.
 
     Attributes:
-        requests: that clients sent.
-        failed: that had no answer at first: they were sent once more.
-        lost: that had none at the second try either.
-        wrong: answers with another scene or pose than the service on one machine gives.
+        requests: number of requests by clients.
+        failed: requests without an answer at first, which were sent once more.
+        lost: requests without an answer at the second try either.
+        wrong: answers with another scene or a wrong pose.
         seconds_back: from the kill until two replicas were there again.
     """
 

@@ -88,7 +88,7 @@ def main(
     Args:
         data: folder with the folders redkitchen and hololens.
         maps: folder that keeps the maps, one folder a scene; built where it is missing.
-        scenes: that are measured; the rows of the others stay as they are.
+        scenes: names of scenes to measure; the rows of the others stay.
     """
     before = known("tracking", Measured(())).rows
     rows = {name: [row for row in before if row.scene == name] for name in _RATES}

@@ -1,4 +1,4 @@
-"""The way between two cameras is converted exactly, in both forms and both directions."""
+"""The motion between two cameras is converted exactly, in both forms and both directions."""
 
 import torch
 from hypothesis import given

@@ -153,7 +153,7 @@ def _caught(path: Path, descriptor: int) -> Iterator[Any]:
 
 
 def tried(assets: Assets, kind: str, number: int) -> Outcome:
-    """Make an input, read it, and judge how that ended."""
+    """Make an input, read it, and compare the outcome with the expected one."""
     rng = np.random.default_rng([zlib.crc32(kind.encode()), number])
     with TemporaryDirectory(prefix="camloc-damage-") as name:
         folder = Path(name)

@@ -93,8 +93,8 @@ def test_an_ordinary_start_is_one_new_linear_layer_for_all_images(
     layer = hyper_linear(256, 128, condition=4, generator=wide, start="ordinary")
     weights = layer.weights(seeded(2, 4))
     assert torch.equal(weights[0], weights[1])
-    spread = nn.Linear(256, 128).weight.std()
-    torch.testing.assert_close(weights[0, :-1].std(), spread, rtol=0.1, atol=0.0)
+    deviation = nn.Linear(256, 128).weight.std()
+    torch.testing.assert_close(weights[0, :-1].std(), deviation, rtol=0.1, atol=0.0)
     assert weights[0, -1].abs().max() == 0
 
 

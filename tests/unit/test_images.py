@@ -1,4 +1,4 @@
-"""Images from strangers: whatever the file holds, there is an image or one sentence about it."""
+"""Images of unknown origin: whatever the file holds, there is an image or one sentence about it."""
 
 import io
 import os

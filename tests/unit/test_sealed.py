@@ -1,4 +1,4 @@
-"""A pair of files with checksums: no damage is believed, and a killed writer leaves a whole pair."""
+"""A pair of files with checksums: damage is always noticed, and a killed writer leaves a whole pair."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -124,8 +124,8 @@ def predict(
     """The state after some time, and the transition of its error.
 
     Args:
-        state: before.
-        seconds: that pass.
+        state: at the start.
+        seconds: from then on.
         model: of the motion.
         motion: `cam_from_later_cam` by odometry, or None for a constant velocity.
     """

@@ -103,7 +103,7 @@ def convert_encoder(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> 
 
     Args:
         theirs: the authors' state dict.
-        own: that of camloc's encoder with the same settings.
+        own: the state dict of camloc's encoder with the same settings.
 
     Raises:
         CheckpointError: a tensor is missing or has another shape.

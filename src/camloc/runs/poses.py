@@ -83,7 +83,7 @@ class PosesReport:
 
     Attributes:
         source: of the images, as it was given.
-        images: that were used or tried.
+        images: number of those used or tried.
         placed: images with a pose.
         unplaced: why each other image has none.
         refused: files that were not tried, with the reason.
@@ -93,8 +93,8 @@ class PosesReport:
             medians of such distances; None with fewer than three images.
         pixels: mean reprojection error.
         connected: pairs of images with a pose that show the same by their matches.
-        contradicted: of these, the pairs whose matches do not fit the poses.
-        doubtful: names of images in such pairs, most pairs first, where these are too many to be chance.
+        contradicted: pairs among `connected` whose matches do not fit the poses.
+        doubtful: names of images with too many contradicted pairs to be chance, most pairs first.
         points: of the model.
         cameras: as text.
         test: images for testing.

@@ -155,8 +155,8 @@ def prepare(
         budget_seconds: time that the schedule is scaled to; 0 keeps the recipe's schedule.
         compute: devices and precision; one CPU process if None.
         extension: the run whose weights a run with one scene more starts from.
-        has_map_supervision: whether the points of a map of the training images, held-out ones left out, teach
-            scene geometry where they project.
+        has_map_supervision: whether the points of a map of the training images, held-out ones left out, are
+            in the loss of scene geometry where they project.
         progress: called with the number of images read and of all.
         feature_progress: called with the number of images whose features are computed, and of all.
 

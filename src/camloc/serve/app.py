@@ -90,9 +90,9 @@ class Limits:
     Attributes:
         body_bytes: of a request.
         pixels: of its image.
-        seconds: from the request to the answer, and between two parts of a request that arrive.
+        seconds: from the request to the answer, and between the arrivals of two parts of a request.
         waiting: requests that wait for a thread; more are refused.
-        threads: that answer.
+        threads: for the answers.
     """
 
     body_bytes: int = 20_000_000

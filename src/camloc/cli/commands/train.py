@@ -82,7 +82,7 @@ def train(
         precision: Of the arithmetic; bf16-mixed multiplies in bfloat16, which is faster where the processor
             or GPU can.
         map: Also build maps of the scenes, which verify the network's poses; see `camloc map`.
-        map_supervision: Build a map of the training images first, and let its points teach scene geometry
+        map_supervision: Build a map of the training images first, and supervise scene geometry by its points
             where they project. Of the budget.
     """
     from camloc.cli.options import backbone_weights as weights_of

@@ -56,7 +56,7 @@ class Checked:
         path: the frames and their poses.
         statistics: of every frame's image, in the order of the path.
         sample: the matches, or None without features.
-        agreement: what they say, or None.
+        agreement: of the matches with the poses; None without features.
     """
 
     findings: tuple[Finding, ...]

@@ -61,8 +61,8 @@ def contradictions(case: Case, best: Scored) -> list[Finding]:
     """Find faults in parts of a scene whose other poses fit: readings, worlds, units, jumps, wrong frames.
 
     Args:
-        case: with the poses of the reading that is right.
-        best: that reading.
+        case: with the poses of the best reading.
+        best: the scores of this reading.
     """
     if not case.pairs:
         return []

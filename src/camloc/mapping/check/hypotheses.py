@@ -54,17 +54,17 @@ class Hypothesis:
 
     Attributes:
         kind: of the fault, as in `Finding.kind`; "" for the data as they are.
-        says: what the data would be, as "the poses are cam_from_world".
-        poses: from the poses as read to those that are meant, or None if they stay.
-        focal: the focal length along x that is meant, divided by the one that is given.
+        statement: the reading in words, as "the poses are cam_from_world".
+        poses: turns the given poses into the meant ones; None if they stay.
+        focal: the meant focal length along x, divided by the given one.
         aspect: the same along y, divided by `focal`.
-        shift: of the principal point that is meant, divided by the focal length that is given.
+        shift: from the given principal point to the meant one, divided by the given focal length.
         cost: 0 for the data as they are, more for stranger readings; of readings that explain the matches
             equally well, the cheapest is named.
     """
 
     kind: str
-    says: str
+    statement: str
     poses: Callable[[Poses], Poses] | None = None
     focal: float = 1.0
     aspect: float = 1.0
@@ -130,8 +130,8 @@ def pose_hypotheses() -> list[Hypothesis]:
     """Every reading of the poses that is tried."""
     inverses = _inverses()
     found = [
-        Hypothesis("direction of the poses", says, change, cost=1.0 + 0.2 * number)
-        for number, (says, change) in enumerate(inverses.items())
+        Hypothesis("direction of the poses", statement, change, cost=1.0 + 0.2 * number)
+        for number, (statement, change) in enumerate(inverses.items())
     ]
     found += _quaternion_orders()
     found += _camera_axes(inverses)
@@ -151,12 +151,12 @@ def pose_hypotheses() -> list[Hypothesis]:
 
 def _small_angles() -> list[Hypothesis]:
     """Angles in radians that were read as degrees: of a rotation vector, or of three turns about axes."""
-    says = "the angles of the orientations are in radians, and are read as degrees"
+    statement = "the angles of the orientations are in radians, and are read as degrees"
     changes = [partial(_enlarged, order="")]
     for axes in permutations("XYZ"):
         order = "".join(axes)
         changes += [partial(_enlarged, order=order), partial(_enlarged, order=order.lower())]
-    return [Hypothesis("orientations", says, change, cost=1.8) for change in changes]
+    return [Hypothesis("orientations", statement, change, cost=1.8) for change in changes]
 
 
 def _enlarged(poses: Poses, *, order: str) -> Poses:
@@ -186,16 +186,15 @@ def _quaternion_orders() -> list[Hypothesis]:
     for order in permutations(range(4)):
         if order == (0, 1, 2, 3):
             continue
-        says = usual.get(order, "in another order than it is read")
+        predicate = f"has {usual[order]}" if order in usual else "is in another order than it is read"
         undo = np.argsort(order).tolist()
         for is_conjugate in (False, True):
             signs = conjugate if is_conjugate else (1, 1, 1, 1)
-            sentence = f"the quaternion has {says}" if order in usual else f"the quaternion is {says}"
             cost = 1.3 + 0.4 * (order not in usual) + 0.5 * is_conjugate
             found += [
                 Hypothesis(
                     "order of the quaternion",
-                    sentence,
+                    f"the quaternion {predicate}",
                     partial(_with_quaternion, undo=undo, signs=signs, form=form),
                     cost=cost + 0.1 * number,
                 )
@@ -234,9 +233,9 @@ def _camera_axes(inverses: dict[str, Callable[[Poses], Poses]]) -> list[Hypothes
     for axes in _signed_permutations():
         if np.array_equal(axes, np.eye(3)):
             continue
-        kind, says, cost = _axes_fault(axes)
+        kind, statement, cost = _axes_fault(axes)
         change = partial(_in_axes, axes=axes)
-        found.append(Hypothesis(kind, says, change, cost=cost))
+        found.append(Hypothesis(kind, statement, change, cost=cost))
         if kind == "mirrored":
             continue
         for number, (words, inverse) in enumerate(inverses.items()):
@@ -244,7 +243,7 @@ def _camera_axes(inverses: dict[str, Callable[[Poses], Poses]]) -> list[Hypothes
                 found.append(
                     Hypothesis(
                         "direction of the poses and camera axes",
-                        f"{words}, and {says}",
+                        f"{words}, and {statement}",
                         partial(_one_after_the_other, steps=steps),
                         cost=cost + 0.7 + 0.1 * number,
                     )
@@ -309,10 +308,10 @@ def _world_axes() -> list[Hypothesis]:
             for row in axes
             for place in [int(np.abs(row).argmax())]
         )
-        says = f"the positions are in other world axes than the rotations (meant are their {words})"
+        statement = f"the positions are in other world axes than the rotations (meant are their {words})"
         moved = int((axes != np.eye(3)).any(axis=1).sum())
         change = partial(_positions_in_axes, axes=axes)
-        found.append(Hypothesis("world axes", says, change, cost=1.4 + 0.1 * moved))
+        found.append(Hypothesis("world axes", statement, change, cost=1.4 + 0.1 * moved))
     return found
 
 

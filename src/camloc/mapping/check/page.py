@@ -122,8 +122,8 @@ def write_page(
 
 def _label(scored: Scored) -> str:
     hypothesis = scored.hypothesis
-    if hypothesis.says:
-        return f"{hypothesis.says[0].upper()}{hypothesis.says[1:]}"
+    if hypothesis.statement:
+        return f"{hypothesis.statement[0].upper()}{hypothesis.statement[1:]}"
     x, y = hypothesis.shift
     along_y = "" if hypothesis.aspect == 1 else f" (along y x {hypothesis.focal * hypothesis.aspect:.2f})"
     focal = f"Focal length x {hypothesis.focal:.2f}{along_y}"

@@ -1,4 +1,4 @@
-"""Which reading of poses and intrinsics explains the matches best, and how a finding says it."""
+"""Which reading of poses and intrinsics explains the matches best, and its words in a finding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -143,7 +143,7 @@ def reading_finding(best: Scored, given: Scored, *, of: str = "") -> Finding:
         f"{px(given)}"
     )
     if hypothesis.poses is not None:
-        return Finding("error", hypothesis.kind, f"{of}{hypothesis.says}; {errors}")
+        return Finding("error", hypothesis.kind, f"{of}{hypothesis.statement}; {errors}")
     x, y = hypothesis.shift
     words = []
     if abs(np.log(hypothesis.aspect)) > np.log(1.05):

@@ -317,7 +317,7 @@ def refuse_unread_lens(
         values: of a file or of a camera; objects in it are looked into.
         read: the keys that are read.
         where: the file and the camera, for messages.
-        write: what the file may hold instead.
+        write: the advice of the message: a camera that the file may hold instead.
 
     Raises:
         DatasetError: there is such a key.

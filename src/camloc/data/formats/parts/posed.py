@@ -86,7 +86,7 @@ def posed_scene(
         kept: the images that are used.
         posed: their poses and cameras.
         selection: the options.
-        rotation: what quaternions rotate; None for matrices.
+        rotation: direction of the quaternions; None for matrices.
         longest: greatest length of a quaternion.
         calibration: the folder of the calibration file that frames without a camera have.
         notes: of the reader.

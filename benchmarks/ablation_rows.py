@@ -14,13 +14,13 @@ from camloc.models.scene_geometry import SceneGeometryConfig
 from camloc.recipes import demo, implicit_geometry_2023, position_only, room
 from camloc.training.recipe import Recipe
 
-PosedScene = Literal["redkitchen", "demo"]
-SCENES: tuple[PosedScene, ...] = ("redkitchen", "demo")
+SceneName = Literal["redkitchen", "demo"]
+SCENES: tuple[SceneName, ...] = ("redkitchen", "demo")
 
 # How poses are found from points. "none, masked" is `none` without the cells that show people and cars, by
 # the renderer's own masks. A regressor has no points.
-RefinementMethod = Literal["weights", "none", "none, masked", "rigid-ransac", "pnp-ransac", "regressed"]
-FILTERS: tuple[RefinementMethod, ...] = ("weights", "none", "rigid-ransac", "pnp-ransac")
+PoseMethod = Literal["weights", "none", "none, masked", "rigid-ransac", "pnp-ransac", "regressed"]
+FILTERS: tuple[PoseMethod, ...] = ("weights", "none", "rigid-ransac", "pnp-ransac")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Row:
 
     key: str
     recipe: Recipe
-    methods: tuple[RefinementMethod, ...] = ("weights",)
+    methods: tuple[PoseMethod, ...] = ("weights",)
     starts_pretrained: bool = True
 
 
@@ -53,7 +53,7 @@ class Line:
 
     label: str
     key: str
-    method: RefinementMethod = "weights"
+    method: PoseMethod = "weights"
     published: str = ""
 
 
@@ -66,7 +66,7 @@ class Table:
     lines: tuple[Line, ...]
 
 
-def rows_of(scene: PosedScene, *, epochs: int, scratch_epochs: int, variants: int = 0) -> tuple[Row, ...]:
+def rows_of(scene: SceneName, *, epochs: int, scratch_epochs: int, variants: int = 0) -> tuple[Row, ...]:
     """All trainings on a scene, the longest first.
 
     Args:
@@ -86,7 +86,7 @@ def rows_of(scene: PosedScene, *, epochs: int, scratch_epochs: int, variants: in
         "pose and consistency": replace(config.losses, reprojection=0.0),
     }
     is_pretrained = scene == "redkitchen"
-    masked: tuple[RefinementMethod, ...] = () if scene == "redkitchen" else ("none, masked",)
+    masked: tuple[PoseMethod, ...] = () if scene == "redkitchen" else ("none, masked",)
     rows = [
         *(_backbones(scratch_epochs) if scene == "redkitchen" else ()),
         Row("grid 4", _changed(base, stride=4, taps=(1, *config.taps)), starts_pretrained=is_pretrained),
@@ -103,7 +103,7 @@ def rows_of(scene: PosedScene, *, epochs: int, scratch_epochs: int, variants: in
     return tuple(replace(row, recipe=_cached(row.recipe, variants)) for row in rows)
 
 
-def tables_of(scene: PosedScene) -> tuple[Table, ...]:
+def tables_of(scene: SceneName) -> tuple[Table, ...]:
     """The tables of a scene, in the paper's order."""
     second = [
         Line("pose loss", "losses pose", published="0.138 m, 3.88°"),
@@ -199,7 +199,7 @@ def _small_end_to_end(recipe: Recipe, epochs: int) -> Recipe:
     return _fixed(small, epochs)
 
 
-def _partial_labels(scene: PosedScene, epochs: int) -> tuple[Row, ...]:
+def _partial_labels(scene: SceneName, epochs: int) -> tuple[Row, ...]:
     """Table IV: a third of the poses, then the positions of the others, by points and by regression."""
     geometry, regressor, whole = (
         (position_only.scene_geometry(), position_only.posenet(), room.baseline())
@@ -208,7 +208,7 @@ def _partial_labels(scene: PosedScene, epochs: int) -> tuple[Row, ...]:
     )
     fine_tuning = max(1, round(epochs / 3))
     is_pretrained = scene == "redkitchen"
-    methods: dict[str, tuple[Recipe, tuple[RefinementMethod, ...]]] = {
+    methods: dict[str, tuple[Recipe, tuple[PoseMethod, ...]]] = {
         "": (geometry, ("weights",)),
         "regressor ": (regressor, ("regressed",)),
     }

@@ -22,9 +22,9 @@ import tyro
 from benchmarks.ablation_rows import (
     SCENES,
     Line,
-    PosedScene,
-    RefinementMethod,
+    PoseMethod,
     Row,
+    SceneName,
     Table,
     rows_of,
     tables_of,
@@ -52,7 +52,7 @@ from market_square.free_space import free_space_of
 from market_square.rendering import image
 from market_square.scene import shots
 
-TITLES: dict[PosedScene, str] = {"redkitchen": "Red Kitchen", "demo": "The embedded scene"}
+TITLES: dict[SceneName, str] = {"redkitchen": "Red Kitchen", "demo": "The embedded scene"}
 
 # Errors by test set.
 BySet = dict[str, ErrorStatistics]
@@ -82,7 +82,7 @@ class Settings:
 
     data: Path | None = None
     backbone_weights: Path | None = None
-    scenes: tuple[PosedScene, ...] = SCENES
+    scenes: tuple[SceneName, ...] = SCENES
     rows: tuple[str, ...] = ()
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Precision = "32-true"
@@ -112,7 +112,7 @@ class Measurement:
         errors: by the method that finds poses, and by test set.
     """
 
-    scene: PosedScene
+    scene: SceneName
     key: str
     seed: int
     settings: str
@@ -132,7 +132,7 @@ class Measurement:
 class Baselines:
     """Errors of the nearest training pose and of the mean pose, by test set."""
 
-    scene: PosedScene
+    scene: SceneName
     nearest_pose: BySet
     mean_pose: BySet
 
@@ -144,7 +144,7 @@ class Ablations:
     baselines: tuple[Baselines, ...] = ()
     measurements: tuple[Measurement, ...] = ()
 
-    def has(self, scene: PosedScene, key: str, seed: int, settings: str) -> bool:
+    def has(self, scene: SceneName, key: str, seed: int, settings: str) -> bool:
         """Whether a row was trained with these settings."""
         return any(
             (each.scene, each.key, each.seed, each.settings) == (scene, key, seed, settings)
@@ -198,7 +198,7 @@ def main(settings: Settings) -> None:
 
 
 def _measured(
-    scene: PosedScene,
+    scene: SceneName,
     row: Row,
     seed: int,
     digest: str,
@@ -244,7 +244,7 @@ def _measured(
     )
 
 
-def _errors(run: Path, scene: Scene, method: RefinementMethod, masks: Path | None, device: str) -> BySet:
+def _errors(run: Path, scene: Scene, method: PoseMethod, masks: Path | None, device: str) -> BySet:
     """The errors on every test set, with one method to find poses."""
     outlier_filter: OutlierFilter | None = None
     if method != "regressed":
@@ -261,7 +261,7 @@ def _errors(run: Path, scene: Scene, method: RefinementMethod, masks: Path | Non
     }
 
 
-def _source(scene: PosedScene, settings: Settings) -> tuple[DataSource, Path | None]:
+def _source(scene: SceneName, settings: Settings) -> tuple[DataSource, Path | None]:
     """The frames of a scene, and the folder of its masks if it has some."""
     if scene == "redkitchen":
         return DataSource(os.path.realpath(settings.data or "")), None
@@ -290,7 +290,7 @@ def _write_masks(square: SquareSettings, scene: Scene, folder: Path) -> None:
             write_mask(folder, frames[shot.image], ~view.is_occluder)
 
 
-def _baselines(name: PosedScene, scene: Scene) -> Baselines:
+def _baselines(name: SceneName, scene: Scene) -> Baselines:
     training = poses_of(scene.train).tensor()
     found = {
         set_name: baseline_errors(poses_of(frames).tensor(), training)
@@ -326,7 +326,7 @@ def page(ablations: Ablations) -> str:
     )
 
 
-def _setting(scene: PosedScene, measured: Sequence[Measurement]) -> str:
+def _setting(scene: SceneName, measured: Sequence[Measurement]) -> str:
     base = next((each for each in measured if each.key == "base"), measured[0])
     seeds = sorted({each.seed for each in measured})
     common = (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import geometry_ablations
-from benchmarks.ablation_rows import SCENES, PosedScene, rows_of, tables_of
+from benchmarks.ablation_rows import SCENES, SceneName, rows_of, tables_of
 from benchmarks.geometry_ablations import Ablations, Settings, page
 from tests.support.command_line import listing
 
@@ -16,7 +16,7 @@ from camloc.training.optim import start_stage
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_every_line_of_a_table_has_a_row_with_its_method_and_every_row_has_a_line(
-    scene: PosedScene,
+    scene: SceneName,
 ) -> None:
     rows = {row.key: row for row in rows_of(scene, epochs=3, scratch_epochs=2)}
     lines = [line for table in tables_of(scene) for line in table.lines]
@@ -27,7 +27,7 @@ def test_every_line_of_a_table_has_a_row_with_its_method_and_every_row_has_a_lin
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_rows_differ_and_differ_from_the_base_by_little(scene: PosedScene) -> None:
+def test_rows_differ_and_differ_from_the_base_by_little(scene: SceneName) -> None:
     rows = {row.key: row.recipe for row in rows_of(scene, epochs=3, scratch_epochs=2)}
     settings = [str(to_builtins(recipe)) for recipe in rows.values()]
     assert len(set(settings)) == len(settings)
@@ -43,7 +43,7 @@ def test_rows_differ_and_differ_from_the_base_by_little(scene: PosedScene) -> No
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_every_row_trains_what_its_stages_name(scene: PosedScene) -> None:
+def test_every_row_trains_what_its_stages_name(scene: SceneName) -> None:
     for row in rows_of(scene, epochs=3, scratch_epochs=2):
         model = build_model(row.recipe.model, row.recipe.config)
         for stage in row.recipe.stages:

@@ -132,7 +132,9 @@ class Case:
     int8: float = INT8
 
 
-def _cases() -> tuple[Case, ...]:
+def cases() -> tuple[Case, ...]:
+    """All networks of the page."""
+
     def several(layers: tuple[int, int], hyper: tuple[int, int] | None = None) -> nn.Module:
         return authors.MSTransformer(7, layers, hyper=hyper)
 
@@ -351,7 +353,7 @@ def _of_products(measured: Measured) -> list[str]:
 
 def _verdicts(rows: tuple[Row, ...]) -> list[str]:
     """A sentence for each target: reached by all networks, or by which not."""
-    wanted = {case.label: case.int8 for case in _cases()}
+    wanted = {case.label: case.int8 for case in cases()}
     below = [
         f"{row.label} ({row.published / row.onnx:.2f})" for row in rows if row.published / row.onnx < SINGLE
     ]
@@ -377,13 +379,13 @@ def main(*, only: tuple[str, ...] = (), rounds: int = 5) -> None:
         only: Labels of the networks to measure; all by default.
         rounds: Passes of each side.
     """
-    for case in _cases():
+    for case in cases():
         if only and case.label not in only:
             continue
         found = measured(case, rounds=rounds)
         earlier = known("latency", Measured(()))
         by_label = {row.label: row for row in earlier.rows} | {case.label: found}
-        rows = tuple(by_label[each.label] for each in _cases() if each.label in by_label)
+        rows = tuple(by_label[each.label] for each in cases() if each.label in by_label)
         everything = Measured(rows, earlier.products)
         write("latency", everything, page(everything))
 

@@ -17,32 +17,30 @@ import torch
 import tyro
 from tests.support import authors
 from torch import nn
-from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.page import filled, result_page, table, write
 from benchmarks.passes import (
+    BATCH,
     both_sides,
+    camloc_step,
     largest_difference,
     machine,
+    published_step,
+    random_images,
     shortest,
     times_table,
     with_weights_of,
 )
 from camloc.core.device import wait_for
-from camloc.data.batch import Batch
-from camloc.geometry.pose import Pose
 from camloc.models import build_model
-from camloc.models.base import PoseModel
 from camloc.models.ms_hyperpose import PRESETS as HYPERPOSE
 from camloc.models.ms_transformer import PRESETS as TRANSFORMER
 from camloc.models.ms_transposenet import PRESETS as TRANSPOSENET
+from camloc.runs.prepare import Compute
 
 SIDE = 224
 SCENES = (7, 100, 1000)
-
-# Images of a training step, as in the papers.
-BATCH = 8
 
 _STEPS = (
     ("model", "{label}"),
@@ -166,9 +164,11 @@ def training_steps(ours: Any, plain: nn.Module, scenes: int, settings: Settings)
     """Time and memory of a step: on a CPU processor time on 1 thread, on an accelerator by the clock."""
     torch.set_num_threads(1)
     device = torch.device(settings.device)
-    batch = random_batch(scenes).to(settings.device)
-    ours, plain = ours.to(device), plain.to(device)
-    steps = {"ours": step_of_ours(ours, batch), "published": step_of_plain(plain, batch)}
+    images = random_images(scenes)
+    steps = {
+        "ours": camloc_step(ours.to(device), images, Compute(settings.device)),
+        "published": published_step(plain.to(device), images, device),
+    }
 
     def awaited(step: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
@@ -186,49 +186,6 @@ def training_steps(ours: Any, plain: nn.Module, scenes: int, settings: Settings)
         "ours_mb": peak_megabytes(ours, steps["ours"], device.type),
         "published_mb": peak_megabytes(plain, steps["published"], device.type),
     }
-
-
-def random_batch(scenes: int) -> Batch:
-    """Images of noise, in all scenes in turn."""
-    generator = torch.Generator().manual_seed(1)
-    turns = torch.randn(BATCH, 4, generator=generator)
-    return Batch(
-        images=torch.rand(BATCH, 3, SIDE, SIDE, generator=generator),
-        world_from_cam=Pose.from_quaternion_wxyz(turns, torch.randn(BATCH, 3, generator=generator)),
-        intrinsics=None,
-        scene=torch.arange(BATCH) % scenes,
-    )
-
-
-def step_of_ours(model: PoseModel[Any], batch: Batch) -> Callable[[], None]:
-    """A step as `training.loop.fit` does it."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-6, fused=True)
-
-    def step() -> None:
-        model.train()
-        optimizer.zero_grad()
-        torch.stack(list(model.losses(model(batch.images), batch).values())).sum().backward()
-        optimizer.step()
-
-    return step
-
-
-def step_of_plain(model: nn.Module, batch: Batch) -> Callable[[], None]:
-    """A step as published, of a structure with the numbers of the pose and the scenes' logits as outputs."""
-    images = authors.normalised(batch.images)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
-    position, quaternion = batch.world_from_cam.translation, batch.world_from_cam.quaternion_wxyz()
-
-    def step() -> None:
-        model.train()
-        optimizer.zero_grad()
-        numbers, logits = model(images)
-        distance = torch.linalg.vector_norm(numbers[:, :3] - position, dim=-1).mean()
-        angle = torch.linalg.vector_norm(F.normalize(numbers[:, 3:], dim=-1) - quaternion, dim=-1).mean()
-        (distance + angle + F.cross_entropy(logits, batch.scene)).backward()
-        optimizer.step()
-
-    return step
 
 
 def peak_megabytes(model: nn.Module, step: Callable[[], None], device: str) -> float:

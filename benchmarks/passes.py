@@ -3,8 +3,11 @@
 Compared passes run in turn, so that other programs disturb all sides alike, and the shortest of many counts.
 """
 
+import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +18,29 @@ import torch
 from numpy.typing import NDArray
 from tests.support import authors
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import page
+from camloc.core.device import CPU
+from camloc.data.image_cache import ImageCache
+from camloc.data.image_io import Preprocess
+from camloc.geometry.pose import Pose
+from camloc.geometry.rotation import rotation_vector
 from camloc.inference.onnx.export import onnx_program
 from camloc.inference.onnx.quantization import quantised
 from camloc.inference.onnx.runtime import SLOWER_OPTIMIZERS
 from camloc.inference.published_weights import convert_weights
 from camloc.models.base import PoseModel
+from camloc.runs.prepare import Compute
+from camloc.training.loop import Step, fit
+from camloc.training.recipe import Recipe, Stage
+
+# Images of a training step, as in the papers, and their side.
+BATCH, SIDE = 8, 224
+
+# Steps change the weights so little that all of them are the same work.
+_LEARNING_RATE = 1e-6
 
 
 def onnx_pass(network: bytes, image: Tensor, threads: int) -> Callable[[], Any]:
@@ -128,6 +146,109 @@ def shortest(
             run()
             times[name].append(1000.0 * (clock() - started))
     return {name: min(taken[warm_up:]) for name, taken in times.items()}
+
+
+def shortest_in_processes(
+    passes: Mapping[str, Callable[[], Callable[[], Any]]], rounds: int
+) -> dict[str, float]:
+    """Milliseconds of processor time of the shortest pass of each, taken in turn, each in its own process.
+
+    Settings of a process, such as how it keeps freed memory, then hold for one side alone.
+
+    Args:
+        passes: functions that prepare a pass; they are pickled.
+        rounds: passes of each.
+    """
+    context = multiprocessing.get_context("spawn")
+    times: dict[str, list[float]] = {name: [] for name in passes}
+    with ExitStack() as stack:
+        pools = {
+            name: stack.enter_context(ProcessPoolExecutor(1, context, _prepare_pass, (prepare,)))
+            for name, prepare in passes.items()
+        }
+        for _ in range(rounds):
+            for name, pool in pools.items():
+                times[name].append(pool.submit(_timed_pass).result())
+    return {name: min(taken) for name, taken in times.items()}
+
+
+# The pass of a process of `shortest_in_processes`.
+_prepared: list[Callable[[], Any]] = []
+
+
+def _prepare_pass(prepare: Callable[[], Callable[[], Any]]) -> None:
+    torch.set_num_threads(1)
+    _prepared.append(prepare())
+    _prepared[0]()
+
+
+def _timed_pass() -> float:
+    started = time.process_time()
+    _prepared[0]()
+    return 1000.0 * (time.process_time() - started)
+
+
+def random_images(scenes: int = 1) -> ImageCache:
+    """Images of noise for a training step, in all scenes in turn."""
+    generator = torch.Generator().manual_seed(1)
+    turns = torch.randn(BATCH, 4, generator=generator, dtype=torch.float64)
+    centres = torch.randn(BATCH, 3, generator=generator, dtype=torch.float64)
+    return ImageCache(
+        images=torch.randint(256, (BATCH, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8).numpy(),
+        world_from_cam=Pose.from_quaternion_wxyz(turns, centres),
+        intrinsics=None,
+        scene=torch.arange(BATCH) % scenes,
+        sequence=torch.zeros(BATCH, dtype=torch.int64),
+    )
+
+
+def camloc_step(model: PoseModel[Any], images: ImageCache, compute: Compute) -> Callable[[], None]:
+    """A step of `camloc train` with Adam, on images that were decoded before."""
+    recipe = Recipe(
+        model=type(model).__name__,
+        config=None,
+        preprocess=Preprocess(SIDE, SIDE),
+        stages=(Stage(epochs=1_000_000, learning_rate=_LEARNING_RATE),),
+        batch_size=BATCH,
+    )
+    events = fit(model, images, recipe, fabric=compute.launch())
+    return lambda: next(None for event in events if isinstance(event, Step))
+
+
+def published_step(model: nn.Module, images: ImageCache, device: torch.device = CPU) -> Callable[[], None]:
+    """A step as published, on images that were decoded and normalised before.
+
+    The structure gives the numbers of the pose, in one tensor or in two, and for several scenes the logits.
+    """
+    batch = images.batch(torch.arange(BATCH)).to(device)
+    given = authors.normalised(batch.images).contiguous()  # theirs are not channels last
+    poses = batch.world_from_cam
+    position, quaternion = poses.translation, poses.quaternion_wxyz()
+    logarithm = 0.5 * rotation_vector(poses.rotation)
+    optimizer = torch.optim.Adam(model.parameters(), lr=_LEARNING_RATE)
+
+    def step() -> None:
+        model.train()
+        optimizer.zero_grad()
+        numbers, logits = numbers_and_logits(model(given))
+        wanted = quaternion if numbers.shape[1] == 7 else logarithm
+        turned = F.normalize(numbers[:, 3:], dim=-1) if numbers.shape[1] == 7 else numbers[:, 3:]
+        loss = torch.linalg.vector_norm(numbers[:, :3] - position, dim=-1).mean()
+        loss = loss + torch.linalg.vector_norm(turned - wanted, dim=-1).mean()
+        if logits is not None:
+            loss = loss + F.cross_entropy(logits, batch.scene)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def numbers_and_logits(output: Any) -> tuple[Tensor, Tensor | None]:
+    """The numbers of the pose, (b, 6) or (b, 7), and the scenes' logits of a published structure's output."""
+    if isinstance(output, Tensor):
+        return output, None
+    first, second = output
+    return (torch.cat((first, second), dim=1), None) if first.shape[1] == 3 else (first, second)
 
 
 def largest_difference(found: Any, wanted: Any) -> float:

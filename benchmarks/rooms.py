@@ -126,8 +126,8 @@ class Settings:
         backbone_weights: ImageNet weights of MobileNetV2, in timm's names.
         budget: wall-clock time of each training; that of the scene's page if not given.
         device: where to train.
-        precision: of the arithmetic; "bf16-mixed" makes steps of scene geometry cheaper where the processor
-            multiplies bfloat16, and those of the regressors, whose convolutions are small, dearer.
+        precision: of the arithmetic; "bf16-mixed" makes steps cheaper where the processor multiplies
+            bfloat16.
         jobs: trainings at a time, each on its share of the processors.
         models: which of them to train; the others keep their numbers.
         seeds: number of trainings of each; the tables show the first, and the range of all medians.

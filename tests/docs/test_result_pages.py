@@ -38,6 +38,7 @@ from benchmarks import (
     startup,
     structure_from_motion,
     tracking,
+    training_curves,
 )
 from benchmarks.page import block
 from benchmarks.rooms import ROOMS, Learned, MachineRuns, curve_figure, curve_name, curve_of
@@ -86,6 +87,7 @@ PAGES: dict[str, tuple[type, Callable[[Any], str]]] = {
     "startup": (startup.Measured, startup.page),
     "service": (service.Service, service.page),
     "tracking": (tracking.Measured, tracking.page),
+    "training_curves": (training_curves.Measured, training_curves.page),
 }
 FIGURES = {
     "corner-cpu.svg",
@@ -95,6 +97,7 @@ FIGURES = {
     "redkitchen-cpu.svg",
     "robustness.svg",
     "scenes.svg",
+    "training_curves.svg",
 }
 
 
@@ -115,6 +118,24 @@ def test_a_page_shows_the_numbers_of_its_file(name: str) -> None:
 
 def test_the_page_on_hypernetworks_shows_the_numbers_of_the_other_pages() -> None:
     assert measured("hypernetworks") == hypernetworks.measured()
+
+
+def test_the_figure_of_training_shows_the_numbers_of_its_file() -> None:
+    assert training_curves.figure(measured("training_curves")) == training_curves.FIGURE.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("points", "reached"),
+    [
+        ([(10.0, 0.5, 9.0), (20.0, 0.3, 4.0), (30.0, 0.2, 3.0)], 20.0),
+        ([(10.0, 0.3, 4.0), (20.0, 0.5, 9.0), (30.0, 0.2, 3.0)], 30.0),  # worse in between
+        ([(10.0, 0.2, 3.0), (20.0, 0.2, 6.0)], None),  # in one half of the pose alone
+    ],
+)
+def test_a_training_is_as_good_once_both_errors_stay_small(
+    points: list[tuple[float, float, float]], reached: float | None
+) -> None:
+    assert training_curves.Curve(tuple(points), 0, 0.0, 0.0).reached(0.4, 5.0) == reached
 
 
 @pytest.mark.parametrize("scene", ROOMS)

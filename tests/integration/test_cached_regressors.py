@@ -28,7 +28,7 @@ from camloc.models.posenet import PoseNetConfig
 from camloc.models.regressor import RegressionConfig
 from camloc.runs import prepare as preparation
 from camloc.runs.manifest import DataSource
-from camloc.runs.prepare import Training, prepare
+from camloc.runs.prepare import Compute, Precision, Training, prepare
 from camloc.runs.train import train
 from camloc.training.feature_cache import (
     FeatureVariants,
@@ -52,8 +52,9 @@ def cached(recipe: Recipe, *, variants: int = VARIANTS) -> Recipe:
     return replace(recipe, augment=augment).cached(variants, frozen=FROZEN)
 
 
-def prepared(scene: Path, folder: Path, recipe: Recipe) -> Training:
-    return prepare(recipe, name="tiny", data=DataSource(str(scene)), folder=folder)
+def prepared(scene: Path, folder: Path, recipe: Recipe, precision: Precision = "32-true") -> Training:
+    compute = Compute(precision=precision)
+    return prepare(recipe, name="tiny", data=DataSource(str(scene)), folder=folder, compute=compute)
 
 
 def features_of(training: Training) -> FeatureVariants:
@@ -119,16 +120,19 @@ def test_the_frozen_prefix_stays_and_the_rest_of_the_backbone_trains(scene: Path
     assert not any(name.startswith(frozen) for name in changed)
 
 
-def test_an_interrupted_training_ends_with_the_same_bits(scene: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_an_interrupted_training_ends_with_the_same_bits(
+    scene: Path, tmp_path: Path, precision: Precision
+) -> None:
     (stage,) = tiny_recipe(epochs=4).stages
     recipe = cached(replace(tiny_recipe(), stages=(replace(stage, average=0.9),)))
-    whole = prepared(scene, tmp_path / "whole", recipe)
+    whole = prepared(scene, tmp_path / "whole", recipe, precision)
     for _ in train(whole):
         pass
-    for event in train(prepared(scene, tmp_path / "broken", recipe)):
+    for event in train(prepared(scene, tmp_path / "broken", recipe, precision)):
         if isinstance(event, Epoch) and event.epoch == 2:
             break
-    again = prepared(scene, tmp_path / "broken", recipe)
+    again = prepared(scene, tmp_path / "broken", recipe, precision)
     for _ in train(again):
         pass
     ours, theirs = whole.model.state_dict(), again.model.state_dict()

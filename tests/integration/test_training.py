@@ -359,6 +359,18 @@ def test_a_run_folder_with_other_settings_is_refused(scene: Path, tmp_path: Path
     assert (tmp_path / "run.json").read_bytes() == before
 
 
+@pytest.mark.parametrize(("has_bfloat16", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_the_precision_is_that_of_the_processor_and_of_the_run_that_is_resumed(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_bfloat16: bool, chosen: str
+) -> None:
+    monkeypatch.setattr("camloc.runs.prepare.cpu_multiplies_bfloat16", lambda: has_bfloat16)
+    first = prepared(scene, tmp_path, compute=Compute(precision="auto"))
+    monkeypatch.setattr("camloc.runs.prepare.cpu_multiplies_bfloat16", lambda: not has_bfloat16)
+    resumed = prepared(scene, tmp_path, compute=Compute(precision="auto"))
+    assert first.manifest.precision == resumed.manifest.precision == chosen
+    assert str(resumed.fabric._precision.precision) == chosen
+
+
 def test_a_budget_changes_the_schedule_alone(scene: Path, tmp_path: Path) -> None:
     training = prepared(scene, tmp_path, two_stage_recipe(), budget_seconds=3.0)
     share = training.manifest.schedule_share

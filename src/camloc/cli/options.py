@@ -35,7 +35,7 @@ ReaderOptions = tyro.conf.UseAppendAction[
 ]
 Seed = Annotated[int, tyro.conf.arg(metavar="NUMBER")]
 Device = Literal["cpu", "cuda", "mps", "auto"]
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
 
 # The same as in `camloc.inference.onnx.runtime`, whose import loads torch.
 ExportPrecision = Literal["float32", "int8"]

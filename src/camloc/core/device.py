@@ -1,5 +1,7 @@
 """Devices of tensors."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -43,3 +45,9 @@ def torch_device(name: str) -> torch.device:
             f"this machine has no device '{name}' that torch can use, only {available}; choose one of these"
         )
     return device
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions that multiply bfloat16 (AVX512-BF16, or AMX on top of it)."""
+    capabilities: Any = getattr(torch.cpu, "get_capabilities", None)  # not in all versions of torch
+    return capabilities is not None and bool(capabilities().get("avx512_bf16", False))

@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from camloc.core.config import to_builtins, to_json
-from camloc.core.device import wait_for
+from camloc.core.device import cpu_multiplies_bfloat16, torch_device, wait_for
 from camloc.core.progress import CountProgress
 from camloc.core.sampling import even_rows
 from camloc.data.image_cache import ImageCache
@@ -38,8 +38,8 @@ from camloc.training.recipe import Recipe
 from camloc.training.scenes import load_scene_images
 from camloc.training.tasks import training_rows
 
-# Of Lightning Fabric. Half precision would need scaled gradients; double precision is for tests.
-Precision = Literal["32-true", "bf16-mixed", "64-true"]
+# Of Lightning Fabric, and "auto". Half precision would need scaled gradients; double precision is for tests.
+Precision = Literal["auto", "32-true", "bf16-mixed", "64-true"]
 
 # Longest name of a run folder that lists the names of its scenes.
 _LONGEST_NAME = 60
@@ -76,15 +76,27 @@ class Compute:
         device: "cpu", "cuda", or "auto" for the best present device.
         devices: number of processes that share a batch.
         precision: of Lightning Fabric. "bf16-mixed" multiplies in bfloat16, which is faster on processors and
-            GPUs that have it, and keeps weights and sums in single precision.
+            GPUs that have it, and keeps weights and sums in single precision. "auto" is that of the run that
+            is resumed, or else "bf16-mixed" on a CPU that multiplies bfloat16, where every network trains
+            faster by it (docs/results/training_curves.md), and "32-true" elsewhere.
     """
 
     device: str = "cpu"
     devices: int = 1
     precision: Precision = "32-true"
 
+    def for_run(self, folder: Path) -> "Compute":
+        """The same with the precision that "auto" stands for in a run's folder."""
+        if self.precision != "auto":
+            return self
+        if (folder / MANIFEST_FILE).exists():
+            return replace(self, precision=RunManifest.load(folder).precision)  # type: ignore[arg-type]
+        is_faster = torch_device(self.device).type == "cpu" and cpu_multiplies_bfloat16()
+        return replace(self, precision="bf16-mixed" if is_faster else "32-true")
+
     def launch(self) -> Fabric:
         """Start the processes; each of them returns from here."""
+        assert self.precision != "auto", "`for_run` decides"
         if self.device == "cpu":
             keep_freed_memory()
         strategy = "ddp" if self.devices > 1 else "auto"
@@ -174,7 +186,7 @@ def prepare(
     if has_map_supervision:
         recipe = with_map_supervision(recipe)
     folder = folder or Path("runs") / name / scene_folder(scenes)
-    compute = compute or Compute()
+    compute = (compute or Compute()).for_run(folder)
     fabric = compute.launch()
     split = [hold_out(scene.train, recipe.hold_out) for scene in scenes]
     train_frames = tuple(keep_orientations(kept, recipe.keep_orientation_every) for kept, _ in split)

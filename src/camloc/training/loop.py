@@ -18,7 +18,7 @@ from camloc.data.image_cache import ImageCache
 from camloc.errors import RecipeError
 from camloc.models.base import PoseModel
 from camloc.training.cpu.batch_norm import synchronise_batch_norm
-from camloc.training.cpu.strided_depthwise import keep_single
+from camloc.training.cpu.depthwise import keep_single
 from camloc.training.feature_cache import FeatureVariants
 from camloc.training.optim import (
     WarmedUpAverage,

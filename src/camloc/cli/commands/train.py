@@ -47,7 +47,7 @@ def train(
     seed: Seed = 0,
     device: Device = "cpu",
     devices: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 1,
-    precision: Precision = "32-true",
+    precision: Precision = "auto",
     map: bool = False,
     map_supervision: bool = False,
 ) -> None:
@@ -79,8 +79,8 @@ def train(
         seed: Seed of all random numbers.
         device: Device to train on.
         devices: Number of processes that share every batch.
-        precision: Of the arithmetic; bf16-mixed multiplies in bfloat16, which is faster where the processor
-            or GPU can.
+        precision: Of the arithmetic; bf16-mixed multiplies in bfloat16 and keeps weights in single precision.
+            auto does so on a CPU that has instructions for it, where training is faster by them.
         map: Also build maps of the scenes, which verify the network's poses; see `camloc map`.
         map_supervision: Build a map of the training images first, and supervise scene geometry by its points
             where they project. Of the budget.

@@ -1,4 +1,4 @@
-"""Strided depthwise convolutions stay in single precision, other convolutions do not."""
+"""Strided and large depthwise convolutions stay in single precision, other convolutions do not."""
 
 import copy
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from camloc.training.cpu.strided_depthwise import keep_single
+from camloc.training.cpu.depthwise import keep_single
 
 
-def depthwise(stride: int, *, groups: int = 8) -> nn.Conv2d:
+def depthwise(stride: int, *, groups: int = 8, kernel: int = 3) -> nn.Conv2d:
     torch.manual_seed(0)
-    return nn.Conv2d(8, 8, 3, stride=stride, padding=1, groups=groups)
+    return nn.Conv2d(8, 8, kernel, stride=stride, padding=kernel // 2, groups=groups)
 
 
 IMAGES = torch.randn(2, 8, 12, 16, generator=torch.Generator().manual_seed(1))
@@ -23,15 +23,16 @@ def in_bfloat16(network: nn.Module) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize(("stride", "groups"), [(1, 8), (2, 1), (2, 4)])
-def test_other_convolutions_are_left_to_autocast(stride: int, groups: int) -> None:
-    kept = keep_single(depthwise(stride, groups=groups))
-    assert torch.equal(in_bfloat16(kept), in_bfloat16(depthwise(stride, groups=groups)))
+@pytest.mark.parametrize(("stride", "groups", "kernel"), [(1, 8, 3), (2, 1, 3), (2, 4, 3), (1, 1, 5)])
+def test_other_convolutions_are_left_to_autocast(stride: int, groups: int, kernel: int) -> None:
+    kept = keep_single(depthwise(stride, groups=groups, kernel=kernel))
+    assert torch.equal(in_bfloat16(kept), in_bfloat16(depthwise(stride, groups=groups, kernel=kernel)))
     assert in_bfloat16(kept).dtype == torch.bfloat16
 
 
-def test_strided_ones_compute_and_give_gradients_in_single_precision() -> None:
-    kept, plain = keep_single(depthwise(2)), depthwise(2)
+@pytest.mark.parametrize(("stride", "kernel"), [(2, 3), (1, 5)])
+def test_these_compute_and_give_gradients_in_single_precision(stride: int, kernel: int) -> None:
+    kept, plain = keep_single(depthwise(stride, kernel=kernel)), depthwise(stride, kernel=kernel)
     found, wanted = in_bfloat16(kept), plain(IMAGES)
     assert torch.equal(found, wanted)
     found.square().sum().backward()

@@ -54,15 +54,14 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         return
     unfinished = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale_parts(path.parent, of=path.name)
-        with unfinished.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as problem:
-        raise CamlocError(_not_written(path, problem)) from None
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_stale_parts(path.parent, of=path.name)
+            with unfinished.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
     finally:
         with suppress(OSError):  # the folder itself may be unusable
             unfinished.unlink(missing_ok=True)
@@ -70,23 +69,35 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 def _write_through(path: Path, content: bytes) -> None:
     """Write to a device or a pipe, which renaming a file would replace."""
-    try:
+    with writing(path):
         # Without O_NONBLOCK, opening a pipe waits for its reader; writing may wait.
         descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
         if hasattr(os, "set_blocking"):
             os.set_blocking(descriptor, True)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-    except BrokenPipeError:  # its reader has gone, as `head` does
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn errors of the file system inside the block into one about the file or folder that it writes.
+
+    Raises:
+        CamlocError: the disk is full, or the file or folder cannot be written.
+        BrokenPipeError: the reader of a pipe has gone, as `head` does.
+    """
+    try:
+        yield
+    except BrokenPipeError:
         raise
     except OSError as problem:
-        raise CamlocError(_not_written(path, problem)) from None
-
-
-def _not_written(path: Path, problem: OSError) -> str:
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{path} was not written because the disk is full; free some space and try again"
-    return f"{path} could not be written ({_reason(problem)}); choose a folder that can be written to"
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = f"{path} was not written because the disk is full; free some space and try again"
+        else:
+            message = (
+                f"{path} could not be written ({_reason(problem)}); choose a folder that can be written to"
+            )
+        raise CamlocError(message) from None
 
 
 def link_or_copy(source: Path, target: Path) -> None:

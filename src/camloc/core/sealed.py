@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from camloc.core.config import from_builtins, to_builtins, to_json
-from camloc.core.files import read_regular, sha256_of, write_atomically
+from camloc.core.files import read_regular, sha256_of, write_atomically, writing
 from camloc.errors import CamlocError, RecipeError
 
 Settings = TypeVar("Settings")
@@ -70,13 +70,8 @@ def write_pair(path: Path, settings: object, weights_path: Path, weights: bytes)
     except CamlocError:
         _next(weights_path).unlink(missing_ok=True)
         raise
-    try:
+    with writing(weights_path):
         _next(weights_path).replace(weights_path)
-    except OSError as problem:
-        raise CamlocError(
-            f"{weights_path} could not be written ({(problem.strerror or str(problem)).lower()}); choose a "
-            f"folder that can be written to"
-        ) from None
 
 
 def read_settings(path: Path, kind: type[Settings], *, format: int) -> tuple[Settings, str]:

@@ -17,10 +17,10 @@ from PIL import Image
 
 from camloc.core.config import to_json
 from camloc.core.extras import require_extra
-from camloc.core.files import link_or_copy, write_atomically
+from camloc.core.files import link_or_copy, write_atomically, writing
 from camloc.core.progress import CountProgress, silent
 from camloc.data.types import Frame
-from camloc.errors import CamlocError, DatasetError, ImageError, MissingExtraError
+from camloc.errors import DatasetError, ImageError, MissingExtraError
 
 # Records in the folder of edited images how they were made.
 SETTINGS_FILE = "edit.json"
@@ -175,7 +175,7 @@ def write_edited(
         names = {frame.image: frame.image.resolve().relative_to(root.resolve()) for frame in frames}
     except ValueError:
         raise DatasetError(f"images of {root} lie outside of it; copy them with `camloc import`") from None
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         _record(out, condition, editor, edits[condition])
         for done, (path, name) in enumerate(names.items(), start=1):
@@ -185,8 +185,6 @@ def write_edited(
             progress(done, len(names))
         if keep:
             _link_others(root, out)
-    except OSError as problem:
-        raise CamlocError(f"{out} cannot be written ({problem.strerror or problem})") from None
 
 
 def _record(out: Path, condition: str, editor: Editor, edit: Edit) -> None:

@@ -120,7 +120,7 @@ def read_estimates(path: Path, *, name: str, seed: str = "") -> Estimates:
         times = [float(row["time"]) if row["time"] else float(number) for number, row in enumerate(first)]
     except OSError as problem:
         raise CheckpointError(
-            f"{path} cannot be read: {problem.strerror}; run `camloc evaluate` first"
+            f"{path} cannot be read: {problem.strerror or problem}; run `camloc evaluate` first"
         ) from None
     except (KeyError, ValueError, IndexError, csv.Error):
         raise CheckpointError(f"{path} is not a file of `camloc evaluate`; evaluate the run again") from None

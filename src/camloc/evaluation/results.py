@@ -268,7 +268,7 @@ class Results:
             raise CheckpointError(f"{path} {problem}; or run `camloc evaluate` again") from None
         except OSError as problem:
             raise CheckpointError(
-                f"{path} cannot be read: {problem.strerror}; run `camloc evaluate` first"
+                f"{path} cannot be read: {problem.strerror or problem}; run `camloc evaluate` first"
             ) from None
         except RecipeError as problem:
             raise CheckpointError(f"{path} is not a results file of this version: {problem}") from None

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from camloc.core.config import from_json, to_json
-from camloc.core.files import link_or_copy, read_regular, write_atomically
+from camloc.core.files import link_or_copy, read_regular, write_atomically, writing
 from camloc.core.progress import StepProgress, silent
 from camloc.data.formats import colmap
 from camloc.data.image_io import assign_camera, read_image
@@ -30,7 +30,7 @@ from camloc.data.splits import FEWEST_TO_SPLIT, HoldOut, hold_out, write_lists
 from camloc.data.types import Frame
 from camloc.data.video import FrameChoice, choose_frames, frames
 from camloc.data.world import World, georeference
-from camloc.errors import CamlocError, DatasetError, ImageError, RecipeError
+from camloc.errors import DatasetError, ImageError, RecipeError
 from camloc.geometry.camera import Camera
 from camloc.inference.verification import MapLocalizer, VerifiedPose
 from camloc.mapping.build import MapSettings
@@ -289,21 +289,20 @@ def _photos_of(
     wanted, folder = set(chosen.numbers.tolist()), out / "images"
     photos: list[Photo] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for frame in frames(path):
-            if frame.number not in wanted:
-                continue
-            progress("frames", len(photos), len(wanted))
-            name = f"frame_{frame.number:06d}.jpg"
-            Image.fromarray(frame.pixels).save(folder / name, quality=95)
-            photos.append(read_photo(folder / name, name))
-            if len(photos) == len(wanted):
-                break
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for frame in frames(path):
+                if frame.number not in wanted:
+                    continue
+                progress("frames", len(photos), len(wanted))
+                name = f"frame_{frame.number:06d}.jpg"
+                Image.fromarray(frame.pixels).save(folder / name, quality=95)
+                photos.append(read_photo(folder / name, name))
+                if len(photos) == len(wanted):
+                    break
     except ImageError:
         if not photos:
             raise
-    except OSError as problem:
-        raise CamlocError(f"{folder} could not be written ({problem.strerror or problem})") from None
     return photos, {}, chosen.damage
 
 
@@ -396,12 +395,10 @@ def _centers(model: "pycolmap.Reconstruction", names: Sequence[str]) -> Float64[
 
 def _write_images(photos: Sequence[Photo], folder: Path) -> None:
     """Link the files where the file system can, else copy them."""
-    try:
+    with writing(folder):
         for photo in photos:
             if not (folder / photo.name).exists():
                 link_or_copy(photo.image, folder / photo.name)
-    except OSError as problem:
-        raise CamlocError(f"{folder} could not be written ({problem.strerror or problem})") from None
 
 
 def _write_split(out: Path, *, model: str) -> int:

@@ -460,7 +460,7 @@ class _Records:
             except ValueError:  # an empty file cannot be mapped
                 self._data = b""
             except OSError as problem:
-                raise DatasetError(f"{path} cannot be read: {problem.strerror}") from None
+                raise DatasetError(f"{path} cannot be read: {problem.strerror or problem}") from None
         self._size = len(self._data)
         self._at = 0
 

@@ -53,7 +53,7 @@ def listed_moments(root: Path, name: str) -> list[Listed[Recorded]]:
     try:
         names = {path.name for path in folder.iterdir()}
     except OSError as problem:
-        raise DatasetError(f"{folder} cannot be read: {problem.strerror}") from None
+        raise DatasetError(f"{folder} cannot be read: {problem.strerror or problem}") from None
     images: dict[str, str] = {}
     for file in sorted(names):
         match = _COLOUR.fullmatch(file)

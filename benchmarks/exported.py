@@ -166,7 +166,7 @@ def _calibrated(rows: list[Row]) -> list[str]:
         f"Weights, maps and products are 8-bit integers, calibrated on training frames, with as many layers "
         f"in single precision as keep both medians of held-out frames within 5 %. The networks were "
         f"trained for {' to '.join(dict.fromkeys((budgets[0], budgets[-1])))} seconds: enough to compare the "
-        f"files, not to judge the networks.",
+        f"files, and too few to compare the networks.",
         table(HEADINGS, [_cells(row) for row in rows]),
         *(f"{row.label} keeps in single precision: {'; '.join(row.kept)}." for row in rows if row.kept),
     ]

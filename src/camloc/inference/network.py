@@ -60,7 +60,7 @@ class Network(Protocol):
     Attributes:
         metadata: preprocessing, scenes and thresholds.
         training_poses: of each scene, its (n,) training poses, as NumPy arrays.
-        decoding: how its outputs become poses.
+        decoding: of its outputs into poses.
         runtime: the library that runs it: "PyTorch", "ONNX Runtime" or "ONNX Runtime, int8".
         device: where it runs.
         parameters: number of learned values.

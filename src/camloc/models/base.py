@@ -123,7 +123,7 @@ class PoseModel(nn.Module, ABC, Generic[Output]):
     @property
     @abstractmethod
     def decoding(self) -> Decoding:
-        """How the output becomes poses; its arrays are those of this model."""
+        """The decoding of the output into poses; it shares the arrays of this model."""
 
     def decode(self, output: Any, *, intrinsics: Float[Tensor, "b 3 3"] | None = None) -> Decoded:
         """Compute poses from the network's output.
@@ -237,7 +237,7 @@ class GeometryModel(PoseModel[Output]):
     @property
     @abstractmethod
     def decoding(self) -> PointDecoding:
-        """How the predicted points become poses; its arrays are those of this model."""
+        """The decoding of the predicted points into poses; its arrays are those of this model."""
 
     def correspondences(self, output: Any, *, intrinsics: Float[Tensor, "b 3 3"]) -> Correspondences:
         """Read the correspondences of every cell from the output, in the precision of the network."""

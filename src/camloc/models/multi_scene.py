@@ -65,7 +65,7 @@ class WorldFrames(nn.Module):
 
     @property
     def decoding(self) -> ScenePoseDecoding:
-        """How the output becomes poses."""
+        """The decoding of the output into poses."""
         return ScenePoseDecoding(self.get_buffer("center"), self.config.orientation)
 
 
@@ -112,7 +112,7 @@ class MultiSceneRegressor(Regressor[ScenePose]):
 
     @property
     def decoding(self) -> ScenePoseDecoding:
-        """How the output becomes poses."""
+        """The decoding of the output into poses."""
         return self.world.decoding
 
     def losses(self, output: ScenePose, batch: Batch) -> dict[str, Tensor]:

@@ -93,7 +93,7 @@ class WorldFrame(nn.Module):
 
     @property
     def decoding(self) -> PoseDecoding:
-        """How the output becomes poses; its orientation numbers become proper rotations there."""
+        """The decoding of the output into poses, which makes proper rotations of its orientations."""
         return PoseDecoding(self.get_buffer("center")[None], self.form)
 
 
@@ -110,7 +110,7 @@ class SingleSceneRegressor(Regressor[RegressedPose]):
 
     @property
     def decoding(self) -> PoseDecoding:
-        """How the output becomes poses."""
+        """The decoding of the output into poses."""
         return self.world.decoding
 
     def losses(self, output: RegressedPose, batch: Batch) -> dict[str, Tensor]:

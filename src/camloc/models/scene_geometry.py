@@ -144,7 +144,7 @@ class SceneGeometry(GeometryModel[PointMaps]):
 
     @property
     def decoding(self) -> PointDecoding:
-        """How the predicted points become poses."""
+        """The decoding of the predicted points into poses."""
         config = self.config
         return PointDecoding(
             self.get_buffer("center")[None], config.stride, config.camera_points, config.depths

@@ -64,7 +64,7 @@ class Calibration:
         world_from_cam: (m,) their poses.
         scene: (m,) numbers of their scenes.
         intrinsics: (m, 3, 3) of their cameras, or None where unknown.
-        decoding: how the network's outputs become poses.
+        decoding: of the network's outputs into poses.
     """
 
     images: UInt8[NDArray[np.uint8], "n 3 h w"]

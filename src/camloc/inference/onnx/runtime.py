@@ -1,7 +1,7 @@
 """Run an exported `.onnx` file in ONNX Runtime, without torch.
 
 The file is complete: beside the network, its metadata hold the checkpoint's metadata, the training poses and
-how outputs become poses. `camloc.inference.onnx.export` writes it.
+of outputs into poses. `camloc.inference.onnx.export` writes it.
 """
 
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ class ExportMetadata:
 
     Attributes:
         metadata: of the checkpoint.
-        decoding: how outputs become poses.
+        decoding: of outputs into poses.
         training_poses: for each scene its training poses: positions and quaternions (w first).
         parameters: number of learned values.
         precision: of weights and products.
@@ -126,7 +126,7 @@ class OnnxNetwork:
         session: of ONNX Runtime.
         path: of the file, for messages.
         exported: the JSON text in the file.
-        decoding: how outputs become poses.
+        decoding: of outputs into poses.
         training_poses: of each scene, its (n,) training poses.
         device: where the network runs.
     """

@@ -1,7 +1,7 @@
 """Run an exported `.onnx` file in ONNX Runtime, without torch.
 
 The file is complete: beside the network, its metadata hold the checkpoint's metadata, the training poses and
-of outputs into poses. `camloc.inference.onnx.export` writes it.
+the decoding of outputs into poses. `camloc.inference.onnx.export` writes it.
 """
 
 from dataclasses import dataclass

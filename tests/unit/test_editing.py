@@ -152,7 +152,9 @@ def test_what_is_missing_is_said_in_a_sentence(
     assert any(each in err for each in message.split("|")), err
 
 
-def test_weights_that_cannot_be_loaded_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_cannot_be_loaded_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Pipeline:
         @staticmethod
         def from_pretrained(*_: Any, **__: Any) -> None:
@@ -164,5 +166,7 @@ def test_weights_that_cannot_be_loaded_are_one_sentence(tmp_path: Path, monkeypa
         "diffusers",
         SimpleNamespace(StableDiffusionInstructPix2PixPipeline=Pipeline),
     )
-    with pytest.raises(MissingExtraError, match=r"cannot be loaded from .* \(no file model_index.json\); try"):
+    with pytest.raises(
+        MissingExtraError, match=r"cannot be loaded from .* \(no file model_index.json\); try"
+    ):
         editing.load_pipeline(str(tmp_path), "cpu")

@@ -54,7 +54,7 @@ _CHI_68, _CHI_95 = 3.506, 7.815
 # Parts of an error and of a covariance.
 _ROTATION, _POSITION = slice(0, 3), slice(3, 6)
 
-# Logarithm of the power of the share of inliers that divides deviations where held-out frames do not tell.
+# Logarithm of the usual power of the share of inliers that divides deviations.
 _USUAL_POWER = 0.0
 
 # Logarithms of the scale and of the floors from which the likelihood is maximized.
@@ -243,8 +243,8 @@ def with_covariance(calibration: Calibration, trials: Sequence[Trial]) -> Calibr
         for part in (_ROTATION, _POSITION):
             distances, logarithms = squares(candidate(x), part)
             total += float((0.5 * logarithms + 4.0 * np.log1p(distances / 5.0)).sum())
-        # Weak pulls to no floors, where the errors do not ask for them, and to the usual power, which frames
-        # with nearly the same share of inliers do not tell.
+        # Weak pulls to no floors, where the errors do not need them, and to the usual power, where all frames
+        # have nearly the same share of inliers.
         floors = float(np.exp(np.clip(x[3:], -25.0, 5.0)).sum())
         return total + 0.05 * floors + 2.0 * (float(x[2]) - _USUAL_POWER) ** 2
 

@@ -63,7 +63,7 @@ _LEAST_RATIO = 0.1
 # Evidence is cut here: beyond, probabilities are too small for a double.
 MOST_EVIDENCE = 300.0
 
-# Evidence that a calibrated map asks for where images that show something else do not ask for more.
+# Evidence that a calibrated map requires where images that show something else do not need a higher bound.
 USUAL_EVIDENCE = 16.0
 
 # First inliers, matched by descriptors alone, that need no further evidence in such a map: so many, or fewer
@@ -73,7 +73,7 @@ USUAL_EVIDENCE = 16.0
 _FIRST_INLIERS = 30
 _FIRST_INLIERS_APART, _APART = 15, 10 / 64
 
-# A focal length that was found is one more unknown that chance may choose: more agreement is asked for.
+# A focal length that was found is one more unknown that chance may choose: more agreement is required.
 _FOUND_FOCAL_FACTOR = 1.5
 
 # Two poses that differ by less are one.
@@ -130,7 +130,7 @@ class VerificationSettings:
         inlier_error: of an inlier of the final pose, as a share of the larger side of the image.
         most_rival: share of the inliers that the other pose of a plane may have.
         find_focal_length: whether a given focal length is checked and, where no pose fits it, found.
-        most_focal_error: logarithm of the factor by which the matches may ask for another focal length.
+        most_focal_error: logarithm of the factor by which the focal length that fits all matches may differ.
     """
 
     sources: tuple[FoundBy, ...] = ("prior", "retrieval", "votes", "whole map")
@@ -579,8 +579,8 @@ class MapLocalizer:
         """Whether a pose is looked for with another focal length than the given one.
 
         With half or twice the focal length a pose may still have hundreds of inliers, those near one plane,
-        and be wrong by meters. Its inliers agree with the wrong focal length, so that refining it tells
-        nothing; all matches together tell. The focal length of a training camera is doubted where another one
+        and be wrong by meters. Its inliers agree with the wrong focal length, so that only all
+        matches together can refute it. The focal length of a training camera is doubted where another one
         agrees with clearly more matches by descriptors alone. Any other one has to be found again.
         """
         if not self.settings.find_focal_length:
@@ -614,7 +614,7 @@ class MapLocalizer:
             )
         if best is None:
             return "no pose agrees with the matches between the image and the map"
-        shortfall = self._shortfall(best) or "its matches ask for another focal length than the given one"
+        shortfall = self._shortfall(best) or "its matches fit another focal length than the given one"
         return f"the map does not confirm the best pose: {shortfall}"
 
 
@@ -634,14 +634,14 @@ def is_evident(found: Verification, least_evidence: float, factor: float = 1.0) 
 
     Args:
         found: how the map agrees with it.
-        least_evidence: that the calibration asks for.
-        factor: more is asked for by this factor.
+        least_evidence: that the calibration requires.
+        factor: of the evidence and the first inliers that are required.
     """
     are_apart = found.first_coverage >= _APART * factor
     enough = _FIRST_INLIERS_APART if are_apart else _FIRST_INLIERS
-    asks_for_no_more = least_evidence <= USUAL_EVIDENCE
+    has_usual_bound = least_evidence <= USUAL_EVIDENCE
     has_many_first_inliers = found.first_inliers >= enough * factor
-    return found.evidence >= least_evidence * factor or (asks_for_no_more and has_many_first_inliers)
+    return found.evidence >= least_evidence * factor or (has_usual_bound and has_many_first_inliers)
 
 
 def calibrated_covariance(

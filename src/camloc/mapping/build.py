@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
+from camloc.core.progress import ShareProgress, silent
 from camloc.core.sampling import even_rows
 from camloc.data.image_io import read_with_camera
 from camloc.data.types import Frame
@@ -38,9 +39,6 @@ from camloc.mapping.triangulation import (
     tracks,
     triangulate,
 )
-
-Progress = Callable[[str, float], None]
-"""Called with the name of the step and the share of it that is done."""
 
 MaskReader = Callable[[Frame], Bool[np.ndarray, "h w"] | None]
 """The mask of a frame's image as read (True where it counts), or None where everything counts."""
@@ -141,7 +139,7 @@ def build_scene_map(
     unit: Literal["m", "units"],
     settings: MapSettings | None = None,
     masks: MaskReader | None = None,
-    progress: Progress | None = None,
+    progress: ShareProgress | None = None,
 ) -> tuple[SceneMap, BuildReport]:
     """Build the map of a scene from its training frames: `match_frames`, then `assemble_map`.
 
@@ -160,7 +158,7 @@ def match_frames(
     settings: MapSettings,
     masks: MaskReader | None = None,
     kept_features: Collection[str] = (),
-    progress: Progress | None = None,
+    progress: ShareProgress | None = None,
 ) -> "MatchedFrames":
     """Extract the features of frames, and match them where the frames' views overlap.
 
@@ -178,11 +176,11 @@ def match_frames(
     Raises:
         DatasetError: fewer than two frames can be used.
     """
-    tell = progress or _silent
+    report_progress = progress or silent
     clock: dict[str, float] = {}
     usable, left_out = _usable(frames)
     with _timed(clock, "features"):
-        extracted = _extract(usable, settings, masks, frozenset(kept_features), tell)
+        extracted = _extract(usable, settings, masks, frozenset(kept_features), report_progress)
     views, keypoints = extracted.views, extracted.keypoints
     if len(views) < 2:
         raise DatasetError(
@@ -196,7 +194,11 @@ def match_frames(
         pairs = frame_pairs(views, depth, settings.pairs)
     with _timed(clock, "matching"):
         matches, tried = match_pairs(
-            keypoints, views, pairs, settings.matching, progress=lambda done: tell("matching", done)
+            keypoints,
+            views,
+            pairs,
+            settings.matching,
+            progress=partial(report_progress, "matching"),
         )
     return MatchedFrames(extracted, left_out, frame_of, plane, depth, len(pairs), matches, tried, clock)
 
@@ -208,7 +210,7 @@ def assemble_map(
     unit: Literal["m", "units"],
     settings: MapSettings,
     without: Collection[str] = (),
-    progress: Progress | None = None,
+    progress: ShareProgress | None = None,
 ) -> tuple[SceneMap, BuildReport]:
     """Triangulate matches and choose the points of a map.
 
@@ -223,19 +225,19 @@ def assemble_map(
     Raises:
         DatasetError: no keypoint can be triangulated, or no map fits into the bytes of the settings.
     """
-    tell = progress or _silent
+    report_progress = progress or silent
     clock = dict(matched.seconds)
     extracted, views, matches = matched.extracted, matched.extracted.views, matched.matches
     used = np.array([frame.name not in without for frame in extracted.frames], dtype=bool)
     matches = matches[used[matched.frame_of[matches]].all(axis=1)]
     with _timed(clock, "triangulation"):
-        tell("triangulation", 0.0)
+        report_progress("triangulation", 0.0)
         observations = tracks(matches, matched.frame_of, matched.plane)
         found = triangulate(observations, views, settings.triangulation)
     changes = None
     if settings.refine_poses and len(found):
         with _timed(clock, "refinement of poses"):
-            tell("refinement of poses", 0.0)
+            report_progress("refinement of poses", 0.0)
             views, changes = refine_poses(found, views)
             found = triangulate(observations, views, settings.triangulation)
             extracted = replace(extracted, views=views)
@@ -246,7 +248,7 @@ def assemble_map(
             "intrinsics are right"
         )
     with _timed(clock, "selection"):
-        tell("selection", 0.0)
+        report_progress("selection", 0.0)
         scene_map = _within_budget(scene, unit, found, extracted, np.flatnonzero(used), settings)
     counts = np.bincount(found.observations.frame, minlength=len(views))
     size = sum(len(content) for content in scene_map.to_files().values())
@@ -341,7 +343,7 @@ def _extract(
     settings: MapSettings,
     masks: MaskReader | None,
     kept_features: Collection[str],
-    tell: Progress,
+    report_progress: ShareProgress,
 ) -> _Extracted:
     """The features of all frames; the projection of descriptors is learned from some, spread evenly."""
     extractor = feature_extractor(settings.features)
@@ -365,7 +367,7 @@ def _extract(
             keypoints.append(_compressed(found, codec))
             if frame.name in kept_features:
                 uncompressed[frame.name] = found
-        tell("features", (row + 1) / len(frames))
+        report_progress("features", (row + 1) / len(frames))
     return _Extracted(
         tuple(kept),
         tuple(cameras),
@@ -383,8 +385,8 @@ def _read(
 ) -> ExtractedFrame | None:
     """A frame's features and the camera of its image, or None with the reason noted."""
     try:
-        picture, camera = read_with_camera(frame)
-        image: UInt8[np.ndarray, "h w 3"] = np.array(picture)
+        decoded, camera = read_with_camera(frame)
+        image: UInt8[np.ndarray, "h w 3"] = np.array(decoded)
         mask = None if masks is None else masks(frame)
         if mask is not None and mask.shape != image.shape[:2]:
             raise ImageError(
@@ -593,7 +595,3 @@ def _timed(clock: dict[str, float], step: str) -> Iterator[None]:
     start = time.process_time()
     yield
     clock[step] = time.process_time() - start
-
-
-def _silent(step: str, share: float) -> None:
-    """No progress is shown."""

@@ -162,6 +162,8 @@ def train_and_report(
         f"{training.model.parameter_count():,} weights, {count} training images, {held} held out "
         f"to choose the best epoch"
     )
+    if training.manifest.precision == "bf16-mixed":
+        introduction += "; products are in bfloat16"
     if not train_and_show(training, introduction):
         return
     if map_sources:

@@ -232,12 +232,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """The trainings of a model, at the same budget in seconds; `curves` by the words of the table."""
+    """The trainings of a model, at the same budget in seconds; `curves` by their sides."""
 
     label: str
     budget: float
     curves: dict[str, Curve]
-    machine: str
 
 
 @dataclass(frozen=True)
@@ -249,7 +248,8 @@ class Measured:
     machine: str = ""
 
 
-PUBLISHED, MIXED, SINGLE = "the authors' code", "`camloc train`, bfloat16", "`camloc train`, single precision"
+PUBLISHED, MIXED, SINGLE = "the authors' code", "camloc, bfloat16", "camloc, single precision"
+SIDES = (PUBLISHED, MIXED, SINGLE)
 
 
 class Clock:
@@ -491,19 +491,15 @@ def _camloc_step(label: str, precision: Precision) -> Callable[[], None]:
     return camloc_step(model, images, Compute(precision=precision))
 
 
-def curves_of(contest: Contest, settings: Settings) -> Curves:
-    """The trainings of a model, one after the other, each in its own process."""
-    sides: dict[str, Callable[[], Curve]] = {
+def measured_curve(contest: Contest, side: str, settings: Settings) -> Curve:
+    """The training of a model by one side, in its own process."""
+    train: dict[str, Callable[[], Curve]] = {
         PUBLISHED: partial(published_curve, contest, settings),
         MIXED: partial(camloc_curve, contest, settings, "bf16-mixed"),
         SINGLE: partial(camloc_curve, contest, settings, "32-true"),
     }
-    curves = {}
-    for side, train in sides.items():
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            curves[side] = pool.submit(train).result()
-        print(contest.label, side, curves[side].points, flush=True)
-    return Curves(contest.label, settings.budget, curves, machine())
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(train[side]).result()
 
 
 def page(measured: Measured) -> str:
@@ -554,9 +550,10 @@ def _of_curves(several: tuple[Curves, ...]) -> list[str]:
         "sides start from the same ImageNet weights of MobileNetV2, also AtLoc and HyperPose, whose authors "
         "have larger CNNs. *The authors' code* decodes, scales, cuts and colours an image whenever a step "
         "needs it, and trains all layers with the authors' losses, Adam, learning rate, batch and image "
-        "size. `camloc train` is the recipe of `room/`: images of 160 x 120 that are decoded once, 16 turned "
-        "and coloured variants of each that passed once through the frozen half of the CNN, a tenth of the "
-        "images held out, and a schedule that ends with the budget. No test image decided anything.",
+        "size. *camloc* is `camloc train` with a recipe of `room/`: images of 160 x 120 that are decoded "
+        "once, 16 turned and coloured variants of each that passed once through the frozen half of the CNN, "
+        "a tenth of the images held out, and a schedule that ends with the budget. No test image decided "
+        "anything.",
         "*As good as the published end*: seconds after which both medians stay at or below the last ones of "
         "the authors' code; the ratio is that of the times.",
         filled(CURVE_COLUMNS, rows, text_columns=2),
@@ -565,10 +562,10 @@ def _of_curves(several: tuple[Curves, ...]) -> list[str]:
 
 
 def _curve_rows(each: Curves) -> Iterator[dict[str, Any]]:
-    published = each.curves[PUBLISHED].points[-1]
+    end, *medians = each.curves[PUBLISHED].points[-1]
     for side, curve in each.curves.items():
         seconds, meters, degrees = curve.points[-1]
-        reached = published[0] if side == PUBLISHED else curve.reached(*published[1:])
+        reached = end if side == PUBLISHED else curve.reached(*medians)
         yield {
             "label": each.label,
             "side": side,
@@ -576,7 +573,7 @@ def _curve_rows(each: Curves) -> Iterator[dict[str, Any]]:
             "epochs": curve.epochs,
             "end": f"{meters:.3f} m, {degrees:.2f}°",
             "reached": "never" if reached is None else f"{reached:.0f} s",
-            "ratio": "" if reached is None else f"{published[0] / reached:.1f}",
+            "ratio": "" if reached is None else f"{end / reached:.1f}",
         }
 
 
@@ -596,7 +593,7 @@ def figure(measured: Measured) -> bytes:
                         color=colors[each.label],
                         linestyle=styles[side],
                         linewidth=1.8,
-                        label=f"{each.label}, {side.replace('`', '')}",
+                        label=f"{each.label}, {side}",
                     )
             axes.set_title(f"Test {title}")
             axes.set_xlabel("seconds of processor time")
@@ -613,9 +610,8 @@ def main(settings: Settings) -> None:
     if "steps" in settings.parts:
         jobs += [partial(_with_steps, label, settings) for label in STEPS if _is_wanted(label, settings)]
     if "curves" in settings.parts:
-        jobs += [
-            partial(_with_curves, each, settings) for each in CONTESTS if _is_wanted(each.label, settings)
-        ]
+        wanted = [each for each in CONTESTS if _is_wanted(each.label, settings)]
+        jobs += [partial(_with_curve, each, side, settings) for each in wanted for side in SIDES]
     for job in jobs:
         measured = replace(job(known(NAME, Measured())), machine=machine())
         FIGURE.write_bytes(figure(measured))
@@ -631,8 +627,12 @@ def _with_steps(label: str, settings: Settings, measured: Measured) -> Measured:
     return replace(measured, steps=tuple(rows[each] for each in STEPS if each in rows))
 
 
-def _with_curves(contest: Contest, settings: Settings, measured: Measured) -> Measured:
-    rows = {row.label: row for row in measured.curves} | {contest.label: curves_of(contest, settings)}
+def _with_curve(contest: Contest, side: str, settings: Settings, measured: Measured) -> Measured:
+    """With the training of one side, after that of the authors' code, which replaces earlier ones."""
+    rows = {row.label: row for row in measured.curves}
+    kept = {} if side == PUBLISHED else rows[contest.label].curves
+    curves = kept | {side: measured_curve(contest, side, settings)}
+    rows[contest.label] = Curves(contest.label, settings.budget, curves)
     return replace(measured, curves=tuple(rows[each.label] for each in CONTESTS if each.label in rows))
 
 

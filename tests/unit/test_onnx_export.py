@@ -121,7 +121,7 @@ def test_a_missing_file_names_the_command_that_exports_one(tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def transposenet(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     torch.manual_seed(0)
-    config = small_config("transposenet", layers=1)
+    config = small_config("transposenet", layers=2)
     model = build_model("transposenet", config)
     model.observe(some_poses(9))
     metadata = metadata_for("transposenet", config, SQUARE, ("kitchen",))
@@ -166,6 +166,17 @@ def operations(path: Path) -> Counter[str]:
 def test_integer_products_give_nearly_the_same_poses(transposenet: Checkpoint, paths: Exports) -> None:
     assert largest_difference(transposenet, paths.float32) < 1e-4
     assert 1e-6 < largest_difference(transposenet, paths.int8) < 0.1
+
+
+def test_attention_to_all_cells_is_one_operation_without_leftovers(paths: Exports) -> None:
+    """That of the last layer, whose first cell alone is needed, has another form."""
+    branches = 2
+    for path in (paths.float32, paths.int8):
+        assert operations(path)["MultiHeadAttention"] == branches
+        graph = onnx.load(path).graph
+        read = {name for node in graph.node for name in node.input} | {each.name for each in graph.output}
+        assert all(read & {*node.output} for node in graph.node)
+        assert {each.name for each in graph.initializer} <= read
 
 
 def test_products_with_weights_are_of_integers_and_convolutions_are_not(paths: Exports) -> None:

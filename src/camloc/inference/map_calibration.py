@@ -17,6 +17,7 @@ from camloc.geometry.camera import Camera
 from camloc.geometry.pose import Pose
 from camloc.geometry.rotation import rotation_vector
 from camloc.inference.verification import (
+    EVIDENCE_MARGIN,
     UNCALIBRATED_SIGMA,
     UNCALIBRATED_SIGMA_DEGREES,
     USUAL_EVIDENCE,
@@ -37,9 +38,6 @@ _EXCHANGED = 12
 
 # Inliers that an answer needs at least, whatever errors the held-out frames have.
 _LEAST_INLIERS = 12
-
-# The required evidence is that of foreign images and of chance times this factor.
-_MARGIN = 1.3
 
 # Answers that are further off are gross errors: degrees, and share of the distance to the points.
 _GROSS_DEGREES = 5.0
@@ -151,7 +149,7 @@ def calibrate(
     exchanged = _exchanged(even_items(folds[0].frames, _EXCHANGED), np.random.default_rng(seed))
     chance = _most_evidence(localizers[0], exchanged)
     elsewhere = _most_evidence(localizers[0], foreign)
-    least_evidence = max(USUAL_EVIDENCE, _MARGIN * chance, _MARGIN * elsewhere)
+    least_evidence = max(USUAL_EVIDENCE, EVIDENCE_MARGIN * chance, EVIDENCE_MARGIN * elsewhere)
     trusted = [
         trial
         for trial in trials

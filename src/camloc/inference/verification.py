@@ -66,6 +66,9 @@ MOST_EVIDENCE = 300.0
 # Evidence that a calibrated map requires where images that show something else do not need a higher bound.
 USUAL_EVIDENCE = 16.0
 
+# The required evidence is that of images that show something else, and of chance, times this factor.
+EVIDENCE_MARGIN = 1.3
+
 # First inliers, matched by descriptors alone, that need no further evidence in such a map: so many, or fewer
 # in so large a share of the image. Images from elsewhere have a third of them at most, things that a scene
 # has twice cover little of an image, and in a small map or far from its views few points are left for the
@@ -639,7 +642,7 @@ def is_evident(found: Verification, least_evidence: float, factor: float = 1.0) 
     """
     are_apart = found.first_coverage >= _APART * factor
     enough = _FIRST_INLIERS_APART if are_apart else _FIRST_INLIERS
-    has_usual_bound = least_evidence <= USUAL_EVIDENCE
+    has_usual_bound = least_evidence <= USUAL_EVIDENCE * EVIDENCE_MARGIN
     has_many_first_inliers = found.first_inliers >= enough * factor
     return found.evidence >= least_evidence * factor or (has_usual_bound and has_many_first_inliers)
 

@@ -70,6 +70,7 @@ def train(
     seed: int = 0,
     backbone_weights: Literal["none", "hub"] | Path = "none",
     budget_seconds: float = 0.0,
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto",
     **options: Any,
 ) -> Path:
     """Train a network on the training frames of a scene; the same call continues an interrupted run.
@@ -81,6 +82,8 @@ def train(
         seed: of all random numbers.
         backbone_weights: "none" (random), "hub" (download), or a safetensors file with timm's names.
         budget_seconds: wall-clock time that the schedule is scaled to, or 0 for the recipe's schedule.
+        precision: of the arithmetic, as of `camloc train`: "auto" multiplies in bfloat16 on processors with
+            instructions for it.
 
     Returns:
         The folder of the run, for `Localizer.load` and `evaluate`.
@@ -92,7 +95,7 @@ def train(
     """
     require_extra("train", "training")
     from camloc.recipes import find_recipe
-    from camloc.runs.prepare import prepare
+    from camloc.runs.prepare import Compute, prepare
     from camloc.runs.train import train as run_training
 
     training = prepare(
@@ -103,6 +106,7 @@ def train(
         seed=seed,
         weights=backbone_weights,
         budget_seconds=budget_seconds,
+        compute=Compute(precision=precision),
     )
     for _ in run_training(training):
         pass

@@ -689,7 +689,7 @@ class _Query:
 
     Attributes:
         features: within the part of the image that the lens covers.
-        lens, camera: the camera, and the pinhole camera with its focal length.
+        camera: the pinhole camera with the focal length of the lens.
         pixels: (m, 2) of the keypoints in the pinhole camera.
         projected: (m, d) their descriptors.
         first: (k,) the keypoints that are compared by descriptors alone.
@@ -699,7 +699,6 @@ class _Query:
     """
 
     features: Features
-    lens: Camera
     camera: Camera
     pixels: Float[np.ndarray, "m 2"]
     projected: Float32[np.ndarray, "m d"]
@@ -722,9 +721,7 @@ class _Query:
         largest = np.sort(np.argsort(-features.scales, kind="stable")[:first])
         nearest = NearestPoints.start(projected[largest], len(scene_map))
         pixel = 1.0 / extraction_scale(width, height, scene_map.features)
-        return cls(
-            features, lens, lens.undistorted(), pixels, projected, largest, cKDTree(pixels), nearest, pixel
-        )
+        return cls(features, lens.undistorted(), pixels, projected, largest, cKDTree(pixels), nearest, pixel)
 
     def compared_with_nothing(self, points: int) -> NearestPoints:
         """As before the first portion."""

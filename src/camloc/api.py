@@ -70,7 +70,7 @@ def train(
     seed: int = 0,
     backbone_weights: Literal["none", "hub"] | Path = "none",
     budget_seconds: float = 0.0,
-    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto",
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "32-true",
     **options: Any,
 ) -> Path:
     """Train a network on the training frames of a scene; the same call continues an interrupted run.
@@ -82,8 +82,7 @@ def train(
         seed: of all random numbers.
         backbone_weights: "none" (random), "hub" (download), or a safetensors file with timm's names.
         budget_seconds: wall-clock time that the schedule is scaled to, or 0 for the recipe's schedule.
-        precision: of the arithmetic, as of `camloc train`: "auto" multiplies in bfloat16 on processors with
-            instructions for it.
+        precision: of the arithmetic, as of `camloc train`.
 
     Returns:
         The folder of the run, for `Localizer.load` and `evaluate`.

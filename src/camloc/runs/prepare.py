@@ -77,8 +77,8 @@ class Compute:
         devices: number of processes that share a batch.
         precision: of Lightning Fabric. "bf16-mixed" multiplies in bfloat16, which is faster on processors and
             GPUs that have it, and keeps weights and sums in single precision. "auto" is that of the run that
-            is resumed, or else "bf16-mixed" on a CPU that multiplies bfloat16, where every network trains
-            faster by it (docs/results/training_curves.md), and "32-true" elsewhere.
+            is resumed, or else "bf16-mixed" on a CPU that multiplies bfloat16, where steps are faster by it
+            (docs/results/training_curves.md), and "32-true" elsewhere.
     """
 
     device: str = "cpu"

@@ -600,7 +600,7 @@ def figure(measured: Measured) -> bytes:
             axes.set_xlim(left=0.0)
             log_scale(axes, "y")
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        legend_below(drawn, panels[0], columns=len(CONTESTS))
+        legend_below(drawn, panels[0], columns=2)
         return svg(drawn)
 
 

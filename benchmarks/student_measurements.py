@@ -149,7 +149,7 @@ class Seen:
         sees: its inputs.
         references: kind of the references in its training.
         metadata: with the errors on held-out frames.
-        test: on test frames, with the paper's settings and with those that the held-out frames chose.
+        test: on test frames, with the paper's settings and with settings chosen on the held-out frames.
     """
 
     sees: InputKind

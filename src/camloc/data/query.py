@@ -1,4 +1,4 @@
-"""Images to be located: `Query`, of any kind that programs hold images in, and those that words name."""
+"""Images to be located: `Query`, all kinds that programs hold images in, and the queries a command names."""
 
 import glob
 import math

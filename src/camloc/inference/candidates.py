@@ -72,6 +72,7 @@ class Candidates:
         frames = np.repeat(np.arange(len(self._centers)), np.diff(scene_map.seen_offsets))
         self._viewers = frames[np.argsort(scene_map.seen_points, kind="stable")]
         self._views = np.bincount(scene_map.seen_points, minlength=len(scene_map))
+        self._first_viewers = np.cumsum(self._views) - self._views
 
     def portions(
         self,
@@ -163,9 +164,7 @@ class Candidates:
         ranks = np.empty(count, dtype=np.int64)
         ranks[self._by_pose(world_from_cam)] = np.arange(count)
         # The last number serves points at the end that no frame sees.
-        nearest = np.minimum.reduceat(
-            np.append(ranks[self._viewers], count), np.cumsum(self._views) - self._views
-        )
+        nearest = np.minimum.reduceat(np.append(ranks[self._viewers], count), self._first_viewers)
         nearer: Int[np.ndarray, k] = np.where(self._views > 0, nearest, count)[points]
         return nearer
 

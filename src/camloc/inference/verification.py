@@ -128,8 +128,8 @@ class VerificationSettings:
         visible_frames: frames nearest to the first pose whose points are projected.
         most_visible: points that are projected, at most.
         loss_scale: of the robust loss of the refinement, in deviations of the query's own matches.
-        nearness_power: of 1 and the number of frames that are nearer to the pose than those that see a
-            point, for the deviation of its match in the refinement.
+        nearness_power: the refinement multiplies the deviation of a match by `(1 + r)` to this power, where r
+            frames are nearer to the pose than the nearest one that sees the point.
         inlier_error: of an inlier of the final pose, as a share of the larger side of the image.
         most_rival: share of the inliers that the other pose of a plane may have.
         find_focal_length: whether a given focal length is checked and, where no pose fits it, found.
@@ -286,20 +286,22 @@ class MapLocalizer:
         clock = _Clock(dict(seconds or {}))
         query = _Query.of(features, camera, size, self.scene_map, self.settings.first_keypoints)
         best: VerifiedPose | None = None
-        portion = None
+        portion, is_free_untried = None, False
         for portion in self._portions(query, prior, clock):
+            is_free_untried = camera is not None
             answer = self._attempt(query, portion, clock, is_focal_free=camera is None)
             if answer is not None and self._shortfall(answer) is None:
                 if camera is None or not self._is_focal_length_doubted(query, answer, clock):
                     return answer
                 given, answer = answer, self._attempt(query, portion, clock, is_focal_free=True)
+                is_free_untried = False
                 if answer is not None and _confirms_focal_length(answer, given.camera):
                     return given
                 if answer is not None and self._shortfall(answer) is None:
                     return answer
                 best = _more_evident(best, given)
             best = _more_evident(best, answer)
-        if camera is not None and portion is not None and self.settings.find_focal_length:
+        if portion is not None and is_free_untried and self.settings.find_focal_length:
             answer = self._attempt(query, portion, clock, is_focal_free=True)
             if answer is not None and self._shortfall(answer) is None:
                 return answer

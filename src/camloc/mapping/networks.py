@@ -81,7 +81,7 @@ class NetworkExtractor:
             )
         self._network.eval()
         if settings.extractor == "xfeat":
-            # Together a fifth less time for the same keypoints.
+            # Folded batch norms and channels last take a fifth less time for the same keypoints.
             self._network.net = fuse(target).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
